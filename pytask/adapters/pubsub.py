@@ -1,0 +1,76 @@
+"""Control messages from pub/sub: one subscription for all tasks, in one greenlet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytask.adapters import client as clients
+from pytask.adapters.keys import Keys
+from pytask.domain.errors import Unavailable
+from pytask.domain.messages import read_command
+from pytask.domain.record import Notice
+
+BATCH = 256
+
+
+class RedisFeed:
+    """Listens on one connection and pings itself over another."""
+
+    def __init__(self, listener: Any, sender: Any, keys: Keys, session: str) -> None:
+        self._listener = listener
+        self._sender = sender
+        self._keys = keys
+        self._ping = keys.ping_channel(session)
+        self._pubsub: Any = None
+
+    def open(self) -> None:
+        """Subscribe anew.  A subscription object that met an error is thrown away, never mended."""
+        self.close()
+        self._pubsub = self._listener.pubsub(ignore_subscribe_messages=True)
+        try:
+            self._pubsub.psubscribe(self._keys.control_pattern)
+            self._pubsub.subscribe(self._ping, self._keys.hint_channel)
+        except Exception as error:
+            raise clients.translate(error) from error
+
+    def read(self, timeout: float) -> list[Notice]:
+        """What arrived within `timeout` seconds, 256 at the most."""
+        if self._pubsub is None:
+            raise Unavailable("not subscribed")
+        notices: list[Notice] = []
+        try:
+            message = self._pubsub.get_message(timeout=timeout)
+            while message is not None:
+                notice = self._notice(message)
+                if notice is not None:
+                    notices.append(notice)
+                if len(notices) == BATCH:
+                    break
+                message = self._pubsub.get_message(timeout=0)
+        except Exception as error:
+            raise clients.translate(error) from error
+        return notices
+
+    def ping(self) -> None:
+        """Publish to our own channel."""
+        try:
+            self._sender.execute_command("PUBLISH", self._ping, "ping")
+        except Exception as error:
+            raise clients.translate(error) from error
+
+    def close(self) -> None:
+        """Drop both connections."""
+        if self._pubsub is not None:
+            self._pubsub.close()
+            self._pubsub = None
+        clients.disconnect(self._listener)
+        clients.disconnect(self._sender)
+
+    def _notice(self, message: dict[str, Any]) -> Notice | None:
+        channel = message["channel"].decode(errors="replace")
+        if channel == self._ping:
+            return Notice("ping")
+        if channel == self._keys.hint_channel:
+            return Notice("parked", message["data"].decode(errors="replace"))
+        command = read_command(message["data"])
+        return command and Notice("control", self._keys.task_of_control(channel), command)

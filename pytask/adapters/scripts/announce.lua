@@ -1,0 +1,11 @@
+-- Show a worker; information only, nothing decides by it.
+--
+-- KEYS  1 workers (zset: session by time)  2 what they show (hash)  3 monitors (zset: id by time)
+-- ARGV  1 session  2 JSON
+-- Returns seconds since any monitor swept, or -1.
+local t = redis.call('TIME')
+redis.call('ZADD', KEYS[1], t[1], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+local last = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+if not last[2] then return -1 end
+return math.floor(t[1] - tonumber(last[2]))

@@ -1,0 +1,19 @@
+-- E11: write the wish to reload down for the owners of runs.
+--
+-- KEYS  1 runs (hash)  2.. the hash of each id
+-- ARGV  1 the wish  2 the wish that it must not replace (stop), then the ids
+-- Returns for each id REQUESTED, STATE (it does not run: no-op) or BADTYPE.
+local reply = {}
+for i = 1, #KEYS - 1 do
+  local held = redis.call('HGET', KEYS[1], ARGV[2 + i])
+  local h = redis.pcall('HMGET', KEYS[1 + i], 'run', 'control')
+  if h.err then
+    reply[i] = 'BADTYPE'
+  elseif not held or h[1] ~= held then
+    reply[i] = 'STATE'
+  else
+    if h[2] ~= ARGV[2] then redis.call('HSET', KEYS[1 + i], 'control', ARGV[1]) end
+    reply[i] = 'REQUESTED'
+  end
+end
+return reply

@@ -1,0 +1,132 @@
+-- E1, E13, E14: take a batch of ids from the tail of a list and make each a run.
+--
+-- KEYS  1 runs (hash)  2 leases (zset)  3 source (list)  4-7 indexes of the resting states (zsets)
+--       8.. the hash of each id
+-- ARGV  1 running state  2 worker  3 data limit (bytes)  4 "short list" length  5 places for tasks
+--       that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
+--       10-13 names of the resting states  14 number of functions  15.. their names
+--       then id, run for each hash
+-- Returns a flat array, for each id: verdict; after OK and ALREADY also epoch, crashes,
+--       size of data if it is over the limit (else 0), function, data.
+--
+-- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
+-- the hashes are written first and the ids leave the list last, so an id is never in neither place.
+local RUNNING, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local places = tonumber(ARGV[5])
+local first = 14 + tonumber(ARGV[14])
+local n = #KEYS - 7
+local known = {}
+for i = 15, first do known[ARGV[i]] = true end
+local index = {}
+for i = 1, 4 do index[ARGV[9 + i]] = KEYS[3 + i] end
+local ids, runs = {}, {}
+for i = 1, n do
+  ids[i], runs[i] = ARGV[first + 2 * i - 1], ARGV[first + 2 * i]
+end
+
+local live = redis.call('HMGET', KEYS[1], unpack(ids))
+redis.call('ZCARD', KEYS[2])
+local window = redis.call('LRANGE', KEYS[3], -(2 * n + 16), -1)
+local waiting = {}
+for _, id in ipairs(window) do waiting[id] = true end
+local t = redis.call('TIME')
+local now_us = t[1] .. string.format('%06d', t[2])
+local last_update = t[1] .. '.' .. string.format('%06d', t[2])
+local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
+
+local reply, took, rotated = {}, {}, {}
+local registry, leases, publish = {}, {}, {}
+local function add(...)
+  for _, v in ipairs({...}) do reply[#reply + 1] = v end
+end
+
+for i = 1, n do
+  local id, run, hash = ids[i], runs[i], KEYS[7 + i]
+  local held = live[i]
+  if held ~= run and not waiting[id] then
+    add('MOVED')
+  else
+    local size = redis.pcall('HSTRLEN', hash, 'data')
+    if type(size) == 'table' then
+      add('BADTYPE')
+    else
+      local over = size > limit
+      local h = redis.call('HMGET', hash, 'function', 'state', 'run', 'epoch', 'attempts', 'crashes',
+        'local', over and '' or 'data')
+      local func, state, owner, epoch = h[1], h[2], h[3], h[4]
+      local crashes = tonumber(h[6] or 0) or 0
+      if held == run then
+        add('ALREADY', epoch, crashes, over and size or 0, func or '')
+        reply[#reply + 1] = h[8]
+      elseif not func and redis.call('EXISTS', hash) == 0 then
+        add('NOHASH')
+      elseif h[7] and not held then
+        add('LOCAL')
+      elseif held and owner == held then
+        took[id] = true
+        add('DUPLICATE')
+      elseif not held and state == RUNNING and owner then
+        -- The registry forgot a run that its hash still names: its owner may live.
+        registry[#registry + 1] = id
+        registry[#registry + 1] = owner
+        leases[#leases + 1] = now_us
+        leases[#leases + 1] = id
+        took[id] = true
+        add('DUPLICATE')
+      elseif held then
+        -- The hash was deleted and made anew under a live run: wait until that run has ended.
+        took[id] = true
+        rotated[#rotated + 1] = id
+        add('ROTATED')
+      elseif func and not known[func] then
+        add('UNKNOWN', func)
+      elseif crashes > 0 and places <= 0 then
+        took[id] = true
+        rotated[#rotated + 1] = id
+        add('ROTATED')
+      else
+        if crashes > 0 then places = places - 1 end
+        local e = tonumber(epoch or 0) or 0
+        if e + 1 > now_ms then e = e + 1 else e = now_ms end
+        local es = string.format('%.0f', e)
+        redis.call('HSET', hash, 'state', RUNNING, 'run', run, 'worker', worker, 'epoch', es,
+          'last_update', last_update, 'attempts', (tonumber(h[5] or 0) or 0) + 1)
+        redis.call('PERSIST', hash)
+        if epoch then redis.call('HDEL', hash, 'control', 'output', 'error') end
+        if index[state] then redis.pcall('ZREM', index[state], id) end
+        registry[#registry + 1] = id
+        registry[#registry + 1] = run
+        leases[#leases + 1] = now_us
+        leases[#leases + 1] = id
+        publish[#publish + 1] = ARGV[6] .. id
+        publish[#publish + 1] = ARGV[7] .. run .. ARGV[8] .. es .. ARGV[9]
+        took[id] = true
+        add('OK', es, crashes, over and size or 0, func or '')
+        reply[#reply + 1] = h[8]
+      end
+    end
+  end
+end
+
+if #registry > 0 then
+  redis.call('HSET', KEYS[1], unpack(registry))
+  redis.call('ZADD', KEYS[2], unpack(leases))
+end
+
+-- Entries taken without a gap leave in one LTRIM; others one by one; copies where the list is short.
+local gone = 0
+for i = #window, 1, -1 do
+  if not took[window[i]] then break end
+  gone = gone + 1
+end
+if gone > 0 then redis.call('LTRIM', KEYS[3], 0, -(gone + 1)) end
+for i = #window - gone, 1, -1 do
+  if took[window[i]] then redis.call('LREM', KEYS[3], -1, window[i]) end
+end
+local left = redis.call('LLEN', KEYS[3])
+if left > 0 and left <= tonumber(ARGV[4]) then
+  for id in pairs(took) do redis.call('LREM', KEYS[3], 0, id) end
+end
+for _, id in ipairs(rotated) do redis.call('LPUSH', KEYS[3], id) end
+for i = 1, #publish, 2 do redis.call('PUBLISH', publish[i], publish[i + 1]) end
+return reply

@@ -1,0 +1,57 @@
+-- E7: hand on the runs whose lease the caller watched unchanged for long enough.
+--
+-- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4-7 indexes of the resting states (zsets)
+--       8.. the hash of each id
+-- ARGV  1 channel prefix  2-4 events: requeued, stopped, poison  5 the error text of poison
+--       6 seconds to keep a poisoned hash ('' for ever)  7 waiting state  8 stopped state
+--       9 error state  10-13 names of the resting states  14 wish to stop
+--       then for each id: id, run, lease value seen, crashes to write, 1 if poison
+-- Returns for each id OK, ALREADY, FENCED or RENEWED.
+--
+-- The lease value is compared inside the script: an owner that renewed between the caller's reading
+-- and now keeps its run.
+redis.call('ZREM', KEYS[2], '')
+redis.call('LLEN', KEYS[3])
+local index = {}
+for i = 1, 4 do index[ARGV[9 + i]] = KEYS[3 + i] end
+local t = redis.call('TIME')
+local now = t[1] .. '.' .. string.format('%06d', t[2])
+local reply = {}
+for i = 1, #KEYS - 7 do
+  local a, hash = 15 + 5 * (i - 1), KEYS[7 + i]
+  local id, run = ARGV[a], ARGV[a + 1]
+  local held = redis.call('HGET', KEYS[1], id)
+  local lease = redis.call('ZSCORE', KEYS[2], id)
+  local h = redis.pcall('HMGET', hash, 'run', 'control', 'local', 'last_run')
+  if h.err then h = {} end
+  if held ~= run then
+    reply[i] = h[4] == run and 'ALREADY' or 'FENCED'
+  elseif lease and tonumber(lease) ~= tonumber(ARGV[a + 2]) then
+    reply[i] = 'RENEWED'
+  else
+    reply[i] = 'OK'
+    if h[1] ~= run then
+      -- The hash was deleted or made anew: there is nothing to hand on, only an entry to clear.
+    elseif h[3] then
+      redis.call('DEL', hash)
+    else
+      local state, event = ARGV[7], ARGV[2]
+      if h[2] == ARGV[14] then
+        state, event = ARGV[8], ARGV[3]
+      elseif ARGV[a + 4] == '1' then
+        state, event = ARGV[9], ARGV[4]
+        redis.call('HSET', hash, 'error', ARGV[5])
+        if ARGV[6] ~= '' then redis.call('EXPIRE', hash, ARGV[6]) end
+      end
+      redis.call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, 'crashes',
+        ARGV[a + 3], 'crash_at', now)
+      redis.call('HDEL', hash, 'run', 'control')
+      redis.pcall('ZADD', index[state], now, id)
+      if state == ARGV[7] then redis.call('LPUSH', KEYS[3], id) end
+      redis.call('PUBLISH', ARGV[1] .. id, event)
+    end
+    redis.call('HDEL', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], id)
+  end
+end
+return reply

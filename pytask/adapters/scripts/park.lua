@@ -1,0 +1,17 @@
+-- A7: a function that this worker does not know.  The task stays WAIT, and waits in a list of that function.
+--
+-- KEYS  1 runs (hash)  2 queue (list)  3 the parking list  4 names of parked functions (set)  5 the hash
+-- ARGV  1 id  2 function  3 waiting state  4 channel  5 the `parked` event  6 channel of the hint
+-- Returns OK or MOVED.
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 'MOVED' end
+if redis.call('HGET', KEYS[5], 'function') ~= ARGV[2] then return 'MOVED' end
+if not redis.call('LPOS', KEYS[2], ARGV[1], 'RANK', -1, 'MAXLEN', 1024) then return 'MOVED' end
+local t = redis.call('TIME')
+redis.call('HSET', KEYS[5], 'state', ARGV[3], 'last_update', t[1] .. '.' .. string.format('%06d', t[2]))
+redis.call('SADD', KEYS[4], ARGV[2])
+redis.call('LPUSH', KEYS[3], ARGV[1])
+redis.call('LREM', KEYS[2], -1, ARGV[1])
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+-- A running worker that knows the function takes it from there at once.
+redis.call('PUBLISH', ARGV[6], ARGV[2])
+return 'OK'

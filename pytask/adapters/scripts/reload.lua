@@ -1,0 +1,30 @@
+-- E8: a new run takes the place of an old, dead one, with the data that is in the hash now.
+--
+-- KEYS  1 runs (hash)  2 leases (zset)  3 the task's hash
+-- ARGV  1 id  2 old run  3 new run  4 worker  5 data limit (bytes)  6 channel  7-9 the `reloaded`
+--       event, around run and epoch
+-- Returns verdict (OK, ALREADY, FENCED, GONE), epoch, crashes, size of data over the limit, function, data.
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held ~= ARGV[2] and held ~= ARGV[3] then return {'FENCED'} end
+local size = redis.pcall('HSTRLEN', KEYS[3], 'data')
+if type(size) == 'table' then return {'GONE'} end
+local over = size > tonumber(ARGV[5])
+local h = redis.call('HMGET', KEYS[3], 'run', 'function', 'epoch', 'crashes', over and '' or 'data')
+if h[1] ~= held then return {'GONE'} end
+local crashes = tonumber(h[4] or 0) or 0
+if held == ARGV[3] then
+  return {'ALREADY', h[3], crashes, over and size or 0, h[2] or '', h[5]}
+end
+local t = redis.call('TIME')
+local e = (tonumber(h[3] or 0) or 0) + 1
+local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
+if now_ms > e then e = now_ms end
+local es = string.format('%.0f', e)
+local us = string.format('%06d', t[2])
+redis.call('HSET', KEYS[3], 'run', ARGV[3], 'worker', ARGV[4], 'epoch', es, 'last_run', ARGV[2],
+  'last_update', t[1] .. '.' .. us)
+redis.call('HDEL', KEYS[3], 'control')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[2], t[1] .. us, ARGV[1])
+redis.call('PUBLISH', ARGV[6], ARGV[7] .. ARGV[3] .. ARGV[8] .. es .. ARGV[9])
+return {'OK', es, crashes, over and size or 0, h[2] or '', h[5]}

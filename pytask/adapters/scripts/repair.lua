@@ -1,0 +1,34 @@
+-- E16: hashes that say they run although the registry has no run of them.
+--
+-- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4 index of the waiting state (zset)
+--       5.. the hash of each id
+-- ARGV  1 running state  2 waiting state  3 seconds after which an update is old  4 channel prefix
+--       5 the `requeued` event, then the ids
+-- Returns how many were mended.
+--
+-- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
+-- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.
+redis.call('LLEN', KEYS[3])
+redis.call('ZCARD', KEYS[2])
+local t = redis.call('TIME')
+local us = string.format('%06d', t[2])
+local now = t[1] .. '.' .. us
+local mended = 0
+for i = 1, #KEYS - 4 do
+  local id, hash = ARGV[5 + i], KEYS[4 + i]
+  local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update')
+  if not h.err and h[1] == ARGV[1] and redis.call('HEXISTS', KEYS[1], id) == 0 then
+    if h[2] then
+      redis.call('HSET', KEYS[1], id, h[2])
+      redis.call('ZADD', KEYS[2], t[1] .. us, id)
+      mended = mended + 1
+    elseif t[1] - (tonumber(h[3] or 0) or 0) > tonumber(ARGV[3]) then
+      redis.call('HSET', hash, 'state', ARGV[2], 'last_update', now)
+      redis.pcall('ZADD', KEYS[4], now, id)
+      redis.call('LPUSH', KEYS[3], id)
+      redis.call('PUBLISH', ARGV[4] .. id, ARGV[5])
+      mended = mended + 1
+    end
+  end
+end
+return mended

@@ -1,0 +1,44 @@
+-- E9 and E11: stop tasks that wait, and write the wish down for those that run.
+--
+-- KEYS  1 runs (hash)  2 queue (list)  3-6 indexes of the resting states (zsets)
+--       then for each id: its hash, the parking list of its function
+-- ARGV  1 channel prefix  2 the `stopped` event  3 the wish  4 running state  5 new state
+--       6 the state a hash without a known state is in  7-10 names of the resting states
+--       11 number of allowed source states  12.. their names, then the ids
+-- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE.
+local index, allowed = {}, {}
+for i = 1, 4 do index[ARGV[6 + i]] = KEYS[2 + i] end
+local first = 11 + tonumber(ARGV[11])
+for i = 12, first do allowed[ARGV[i]] = true end
+redis.call('LLEN', KEYS[2])
+local t = redis.call('TIME')
+local now = t[1] .. '.' .. string.format('%06d', t[2])
+local reply = {}
+for i = 1, (#KEYS - 6) / 2 do
+  local id, hash, parking = ARGV[first + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i]
+  local held = redis.call('HGET', KEYS[1], id)
+  local h = redis.pcall('HMGET', hash, 'state', 'run')
+  if h.err then
+    reply[i] = 'BADTYPE'
+  elseif redis.call('EXISTS', hash) == 0 then
+    reply[i] = 'NOHASH'
+  elseif held or (h[1] == ARGV[4] and h[2]) then
+    if not held or h[2] == held then redis.call('HSET', hash, 'control', ARGV[3]) end
+    reply[i] = 'REQUESTED'
+  else
+    local state = index[h[1]] and h[1] or ARGV[6]
+    if not allowed[state] then
+      reply[i] = 'STATE'
+    else
+      redis.call('HSET', hash, 'state', ARGV[5], 'last_update', now)
+      redis.call('PERSIST', hash)
+      redis.pcall('ZREM', index[state], id)
+      redis.pcall('ZADD', index[ARGV[5]], now, id)
+      redis.call('LREM', KEYS[2], 0, id)
+      redis.pcall('LREM', parking, 0, id)
+      redis.call('PUBLISH', ARGV[1] .. id, ARGV[2])
+      reply[i] = 'OK'
+    end
+  end
+end
+return reply

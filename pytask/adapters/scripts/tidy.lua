@@ -1,0 +1,15 @@
+-- Note a monitor's sweep, and drop what has gone stale.
+--
+-- KEYS  1 workers (zset)  2 what they show (hash)  3 monitors (zset)  4.. indexes whose hashes expire (zsets)
+-- ARGV  1 id of the monitor  2 seconds after which a worker is silent  3.. seconds that hashes are kept,
+--       one for each index
+-- Returns nothing.
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
+local before = now - tonumber(ARGV[2])
+for _, session in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, 1000)) do
+  redis.call('ZREM', KEYS[1], session)
+  redis.call('HDEL', KEYS[2], session)
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', before)
+for i = 4, #KEYS do redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now - tonumber(ARGV[i - 1])) end

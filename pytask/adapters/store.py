@@ -1,0 +1,392 @@
+"""The Redis store: every verb is one script, sent with its keys declared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import attrs
+
+from pytask.adapters import client as clients
+from pytask.adapters.keys import Keys
+from pytask.domain import lifecycle as life
+from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
+from pytask.domain.messages import Command, Event, IdFault
+from pytask.domain.record import (
+    Change,
+    Claim,
+    ClaimRequest,
+    Expiry,
+    RunRef,
+    Suspect,
+    Verdict,
+    WorkerInfo,
+)
+
+SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
+KEEP_REJECTED = 1000
+SUSPECT_CHUNK = 500
+
+Args = list[Any]
+
+
+@attrs.frozen(kw_only=True)
+class Retention:
+    """Seconds that the hashes of finished tasks are kept; None for ever, 0 not at all."""
+
+    ended: int | None = 7 * 86400
+    error: int | None = 30 * 86400
+    stopped: int | None = None
+
+    def of(self, trigger: Trigger) -> int | None:
+        """The time for the state that `trigger` leads to."""
+        return {life.ENDED: self.ended, life.ERROR: self.error, life.STOPPED: self.stopped}.get(
+            destination(trigger)
+        )
+
+
+@cache
+def load_script(name: str) -> tuple[str, str]:
+    """The text of a script and its SHA-1."""
+    text = (files("pytask.adapters") / "scripts" / f"{name}.lua").read_text("utf-8")
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def event(name: str, data: Any = None) -> str:
+    """An event as it goes over the wire."""
+    return json.dumps({"event": name, "data": data}, separators=(",", ":"))
+
+
+class RedisStore:
+    """One connection to Redis and the verbs that move tasks.  Used by one greenlet at a time."""
+
+    def __init__(self, client: Any, keys: Keys, retention: Retention | None = None) -> None:
+        self._client = client
+        self._keys = keys
+        self._retention = retention or Retention()
+
+    # -- the queue ------------------------------------------------------------------------------------
+
+    def peek(self, limit: int, source: str | None = None) -> list[bytes]:
+        """The `limit` ids at the tail, the next one first."""
+        key = self._keys.queue if source is None else self._keys.parking(source)
+        ids: list[bytes] = self._command("LRANGE", key, -limit, -1)
+        return ids[::-1]
+
+    def claim(self, request: ClaimRequest) -> list[Claim]:
+        """E1/E13/E14: an answer for each ref, in order."""
+        keys = self._keys
+        source = keys.queue if request.source is None else keys.parking(request.source)
+        args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
+        args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
+        args += [len(request.functions), *request.functions]
+        for ref in request.refs:
+            args += (ref.id, ref.run)
+        hashes = [keys.task(ref.id) for ref in request.refs]
+        reply = self._run("claim", [keys.runs, keys.leases, source, *keys.indexes, *hashes], args)
+        answers = iter(reply)
+        return [_read_claim(ref, answers) for ref in request.refs]
+
+    def reject(self, raw: bytes, reason: IdFault) -> Verdict:
+        """E15: out of the queue, with a note in `pytask:rejected`."""
+        keys = self._keys
+        note = json.dumps({"id_hex": raw.hex(), "reason": reason, "at": 0}, separators=(",", ":"))
+        head, tail = note[:-2], note[-1:]
+        still = {IdFault.NO_HASH: "none", IdFault.WRONG_TYPE: "other", IdFault.LOCAL: "local"}.get(reason, "")
+        names: list[Any] = [keys.queue, keys.rejected]
+        channel: str | bytes = b""
+        if still:
+            names.append(keys.task(raw.decode()))
+            channel = keys.events(raw.decode())
+        args: Args = [raw, head, tail, KEEP_REJECTED, still, channel, event(Event.REJECTED, {"reason": reason})]
+        return Verdict(self._run("reject", names, args).decode())
+
+    def park(self, task_id: str, function: str, event: bytes) -> Verdict:
+        """A7: from the queue to the parking list of `function`."""
+        keys = self._keys
+        names = [keys.runs, keys.queue, keys.parking(function), keys.parked, keys.task(task_id)]
+        args: Args = [task_id, function, destination(Trigger.PARK), keys.events(task_id), event]
+        return Verdict(self._run("park", names, [*args, keys.hint_channel]).decode())
+
+    def parked(self) -> list[str]:
+        """The functions with a parking list; names of empty ones are forgotten on the way."""
+        names = [name.decode() for name in self._command("SMEMBERS", self._keys.parked)]
+        return [
+            name
+            for name in names
+            if not self._run("unpark", [self._keys.parked, self._keys.parking(name)], [name])
+        ]
+
+    def hint(self, function: str) -> None:
+        """Tell workers that know `function` to look at its parking list."""
+        self._command("PUBLISH", self._keys.hint_channel, function)
+
+    # -- runs -----------------------------------------------------------------------------------------
+
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
+        """E2: only what is not OK is in the answer."""
+        keys = self._keys
+        args: Args = [life.RUNNING]
+        for ref in refs:
+            args += (ref.id, ref.run)
+        names = [keys.runs, keys.leases, *(keys.task(ref.id) for ref in refs)]
+        reply = self._run("renew", names, args)
+        found = {}
+        for place, word in zip(reply[::2], reply[1::2], strict=True):
+            # A wish we do not know comes from a newer release: not ours to act on.
+            if word.decode() in Verdict.__members__.values():
+                found[refs[place - 1]] = Verdict(word.decode())
+        return found
+
+    def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+        """E3-E6 and events, in order; an answer for each."""
+        keys = self._keys
+        args: Args = [keys.channel, *RESTING]
+        for change in changes:
+            args += (change.id, change.run, change.event, *_ending(change))
+            args.append(len(change.fields))
+            for name, value in change.fields.items():
+                args += (name, value)
+        hashes = [keys.task(change.id) for change in changes]
+        reply = self._run("commit", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
+        return [Verdict(word.decode()) for word in reply]
+
+    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
+        """E8: `new` takes the place of `old`."""
+        keys = self._keys
+        args: Args = [old.id, old.run, new.run, worker, max_data, keys.events(old.id)]
+        args += self._run_event(Event.RELOADED, worker)
+        reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
+        return _read_claim(new, iter(reply))
+
+    def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
+        """The hash and the run of a pre-started task."""
+        keys = self._keys
+        session = ref.run.rpartition(":")[0]
+        args: Args = [ref.id, ref.run, function, data, worker, session, life.RUNNING, keys.events(ref.id)]
+        args += self._run_event(Event.RUNNING, worker)
+        reply = self._run("open_local", [keys.runs, keys.leases, keys.task(ref.id)], args)
+        return _read_claim(ref, iter(reply))
+
+    # -- control --------------------------------------------------------------------------------------
+
+    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+        """E9, E10, E11 for a batch."""
+        verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
+        return [Verdict(word.decode()) for word in verbs[command](ids)]
+
+    def _stop(self, ids: Sequence[str]) -> list[bytes]:
+        keys = self._keys
+        functions = self._pipeline([("HGET", keys.task(i), "function") for i in ids])
+        args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
+        args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING]
+        allowed = sources(Trigger.CANCEL)
+        args += [len(allowed), *allowed, *ids]
+        names = [keys.runs, keys.queue, *keys.indexes]
+        for task_id, function in zip(ids, functions, strict=True):
+            name = function.decode(errors="replace") if isinstance(function, bytes) else ""
+            names += (keys.task(task_id), keys.parking(name))
+        found: list[bytes] = self._run("stop", names, args)
+        return found
+
+    def _start(self, ids: Sequence[str]) -> list[bytes]:
+        keys = self._keys
+        args: Args = [keys.channel, event(Event.QUEUED), life.RUNNING, destination(Trigger.START)]
+        allowed = sources(Trigger.START)
+        args += [life.State.read(None), *RESTING, len(allowed), *allowed, *ids]
+        names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i in ids)]
+        found: list[bytes] = self._run("start", names, args)
+        return found
+
+    def _ask_reload(self, ids: Sequence[str]) -> list[bytes]:
+        keys = self._keys
+        names = [keys.runs, *(keys.task(i) for i in ids)]
+        found: list[bytes] = self._run("ask_reload", names, [Verdict.RELOAD, Verdict.STOP, *ids])
+        return found
+
+    # -- the monitor ----------------------------------------------------------------------------------
+
+    def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
+        """Runs whose lease lies outside the window of healthy ones, by Redis TIME."""
+        seconds, micros = self._command("TIME")
+        now = int(seconds) * 1_000_000 + int(micros)
+        low, high = now - int(older * 1e6), now + int(ahead * 1e6)
+        leases = self._keys.leases
+        behind, before = self._pipeline(
+            [
+                ("ZRANGEBYSCORE", leases, "-inf", low, "WITHSCORES", "LIMIT", 0, limit),
+                ("ZRANGEBYSCORE", leases, f"({high}", "+inf", "WITHSCORES", "LIMIT", 0, limit),
+            ]
+        )
+        found = [(raw, int(float(score))) for raw, score in _pairs(behind + before)]
+        suspects: list[Suspect] = []
+        for at in range(0, len(found), SUSPECT_CHUNK):
+            suspects += self._read_suspects(found[at : at + SUSPECT_CHUNK])
+        return suspects
+
+    def _read_suspects(self, found: list[tuple[bytes, int]]) -> list[Suspect]:
+        keys = self._keys
+        ids = [raw.decode() for raw, _ in found]
+        runs, *hashes = self._pipeline(
+            [("HMGET", keys.runs, *ids), *(("HMGET", keys.task(i), "epoch", "crashes") for i in ids)]
+        )
+        return [
+            Suspect(id=i, run=run.decode(), lease=lease, epoch=_number(h, 0), crashes=_number(h, 1))
+            for i, (_, lease), run, h in zip(ids, found, runs, hashes, strict=True)
+            if run is not None
+        ]
+
+    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
+        """E7 for a batch."""
+        keys = self._keys
+        error = "poison: its workers died under it too often"
+        keep = self._retention.of(Trigger.POISON)
+        args: Args = [
+            keys.channel,
+            event(Event.REQUEUED, {"reason": "lease expired"}),
+            event(Event.STOPPED),
+            event(Event.ERROR, {"error": error}),
+            error,
+            "" if keep is None else keep,
+            destination(Trigger.EXPIRE),
+            destination(Trigger.EXPIRE_STOPPED),
+            destination(Trigger.POISON),
+            *RESTING,
+            Verdict.STOP,
+        ]
+        for e in expiries:
+            args += (e.id, e.run, e.seen, e.crashes, int(e.poison))
+        hashes = [keys.task(e.id) for e in expiries]
+        reply = self._run("expire", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
+        return [Verdict(word.decode()) for word in reply]
+
+    def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
+        """E16, one step of SCAN: (next cursor, hashes mended)."""
+        keys = self._keys
+        after, found = self._command(
+            "SCAN", cursor, "MATCH", f"{keys.namespace}*", "COUNT", 200, "TYPE", "hash"
+        )
+        own = f"{keys.namespace}pytask:"
+        ids = [k.decode(errors="replace")[len(keys.namespace) :] for k in found if not k.startswith(own.encode())]
+        if not ids:
+            return int(after), 0
+        names = [keys.runs, keys.leases, keys.queue, keys.index(destination(Trigger.REPAIR))]
+        args: Args = [life.RUNNING, destination(Trigger.REPAIR), expiry, keys.channel]
+        args += [event(Event.REQUEUED, {"reason": "nobody ran it"}), *ids]
+        return int(after), int(self._run("repair", names + [keys.task(i) for i in ids], args))
+
+    def tidy(self, monitor: str, silent: float) -> None:
+        """Note a sweep; drop index entries of expired hashes and workers long silent."""
+        keys = self._keys
+        kept = {life.ENDED: self._retention.ended, life.ERROR: self._retention.error}
+        dated = {keys.index(state): seconds for state, seconds in kept.items() if seconds}
+        names = [keys.workers, keys.worker_info, keys.monitors, *dated]
+        self._run("tidy", names, [monitor, silent, *dated.values()])
+
+    # -- workers --------------------------------------------------------------------------------------
+
+    def announce(self, info: WorkerInfo) -> float | None:
+        """Show this worker; the seconds since any monitor swept."""
+        keys = self._keys
+        names = [keys.workers, keys.worker_info, keys.monitors]
+        since = self._run("announce", names, [info.session, json.dumps(attrs.asdict(info))])
+        return None if since < 0 else float(since)
+
+    def leave(self, session: str) -> None:
+        """Take this worker off the list."""
+        keys = self._keys
+        self._pipeline([("ZREM", keys.workers, session), ("HDEL", keys.worker_info, session)])
+
+    def reset(self) -> None:
+        """Drop the connection: what is in it is not known."""
+        clients.disconnect(self._client)
+
+    close = reset
+
+    # -- the wire -------------------------------------------------------------------------------------
+
+    def _run_event(self, name: Event, worker: str) -> tuple[str, str, str]:
+        """An event with a gap for the run and one for the epoch, which only Redis knows."""
+        head = event(name, {"worker": worker, "run": ""})
+        return head[: -len('"}}')] + '"', '","epoch":', "}}"
+
+    def _run(self, name: str, keys: Sequence[str], args: Args) -> Any:
+        text, sha = load_script(name)
+        try:
+            try:
+                return self._client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+            except Exception as error:
+                if "NOSCRIPT" not in str(error) and type(error).__name__ != "NoScriptError":
+                    raise
+            return self._client.execute_command("EVAL", text, len(keys), *keys, *args)
+        except Exception as error:
+            raise self._translated(error) from error
+        except BaseException:
+            self.reset()  # an interrupted command leaves its reply in the connection
+            raise
+
+    def _command(self, *words: Any) -> Any:
+        try:
+            return self._client.execute_command(*words)
+        except Exception as error:
+            raise self._translated(error) from error
+        except BaseException:
+            self.reset()
+            raise
+
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipe = self._client.pipeline(transaction=False)
+        for words in commands:
+            pipe.execute_command(*words)
+        try:
+            replies: list[Any] = pipe.execute(raise_on_error=False)
+        except Exception as error:
+            raise self._translated(error) from error
+        except BaseException:
+            self.reset()
+            raise
+        return replies
+
+    def _translated(self, error: Exception) -> Exception:
+        ours = clients.translate(error)
+        if ours is not error:
+            self.reset()  # also after READONLY: ask again for the primary
+        return ours
+
+
+def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
+    verdict = Verdict(next(reply).decode())
+    if verdict is Verdict.UNKNOWN:
+        return Claim(ref.id, ref.run, verdict, next(reply).decode(errors="replace"))
+    if verdict not in (Verdict.OK, Verdict.ALREADY):
+        return Claim(ref.id, ref.run, verdict)
+    epoch, crashes, size, function, data = (next(reply) for _ in range(5))
+    name = function.decode(errors="replace")
+    return Claim(ref.id, ref.run, verdict, name, data, int(epoch or 0), crashes, size)
+
+
+def _ending(change: Change) -> tuple[str, str, Any]:
+    """(new state, mode, seconds to keep) of a change, as commit.lua takes them."""
+    if change.trigger is None:
+        return "", "", ""
+    state = destination(change.trigger)
+    keep = "" if change.keep is None else change.keep
+    if change.trigger is Trigger.RELEASE:
+        return state, "delete" if change.local else "queue", ""
+    return state, "done" if change.trigger is Trigger.END else "rest", keep
+
+
+def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _number(values: Any, place: int) -> int:
+    # A hash that is not one answers with an error in its place of the pipeline.
+    try:
+        return int(values[place] or 0)
+    except (TypeError, ValueError):
+        return 0

@@ -1,0 +1,123 @@
+"""Every error pytask raises.  A stable code, then what, where, why, and the fix."""
+
+from __future__ import annotations
+
+
+class PytaskError(Exception):
+    """The base of all of them; `code` is stable and can be looked up."""
+
+    code = "PT000"
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {super().__str__()}"
+
+
+class IllegalMove(PytaskError):
+    """The lifecycle has no such move."""
+
+    code = "PT001"
+
+    def __init__(self, state: object, trigger: object) -> None:
+        super().__init__(f"a task in {state} cannot {trigger}: the lifecycle has no such move")
+
+
+class NotPatched(PytaskError):
+    """The worker runs in a process whose sockets block every greenlet."""
+
+    code = "PT010"
+
+    def __init__(self, early: str = "") -> None:
+        first = f" {early} was imported before any patching." if early else ""
+        super().__init__(
+            "gevent has not patched this process: one blocking call would stop every task."
+            f"{first} Put `from gevent import monkey; monkey.patch_all()` on the first line of your"
+            " program, before other imports, or start it with `pytask run FILE`, which patches first."
+        )
+
+
+class ConfigError(PytaskError):
+    """A setting, a task class or a command line that cannot work."""
+
+    code = "PT020"
+
+
+class BadTaskClass(ConfigError):
+    """Something that is not a usable task class was added to an app."""
+
+    code = "PT021"
+
+
+class UnknownTask(ConfigError):
+    """A task name that no class of this app carries."""
+
+    code = "PT022"
+
+
+class BadTarget(ConfigError):
+    """`pytask run TARGET` could not find an app or task classes."""
+
+    code = "PT023"
+
+
+class UnsupportedClient(ConfigError):
+    """A Redis client that cannot keep the promise (or a version known to mix up replies)."""
+
+    code = "PT024"
+
+
+class BadData(PytaskError):
+    """The task's data is not JSON, not an object, or does not fit `Config.DATA`."""
+
+    code = "PT030"
+
+
+class TaskFailed(PytaskError):
+    """Raised by a task as `raise self.Error("...")`: ERROR with this text and no traceback."""
+
+    code = "PT040"
+
+    def __str__(self) -> str:
+        # The text is the user's own, and goes to the hash as it is.
+        return Exception.__str__(self)
+
+
+class StoreError(PytaskError):
+    """Redis did not do what it was asked, or we do not know whether it did."""
+
+    code = "PT050"
+
+
+class Unavailable(StoreError):
+    """No answer: the outcome is unknown.  Repeat the same request with the same run ids."""
+
+    code = "PT051"
+
+
+class Refused(StoreError):
+    """Redis answered, and refused: OOM, READONLY, MISCONF, NOREPLICAS, BUSY, CLUSTERDOWN."""
+
+    code = "PT052"
+
+
+class Denied(StoreError):
+    """NOAUTH, WRONGPASS or NOPERM: the address or the rights are wrong."""
+
+    code = "PT053"
+
+
+class WrongKeyType(StoreError):
+    """One of pytask's own keys is held by something else."""
+
+    code = "PT054"
+
+
+class ServerNotFound(PytaskError):
+    """No redis-server or valkey-server to start."""
+
+    code = "PT060"
+
+
+class ServerFailed(PytaskError):
+    """The embedded server did not come up, or its folder is in use."""
+
+    code = "PT061"

@@ -1,0 +1,263 @@
+"""The numbers of the protocol, and the decisions that follow from them, as functions of `now`.
+
+`now` is always a reading of the caller's own steady clock in seconds; no two clocks are compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+
+import attrs
+
+from pytask.domain.errors import ConfigError
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.record import Expiry, RunRef, Suspect
+
+CLOCK_RATE_ERROR = 0.05  # how far two clocks' rates may differ
+CRASH_LIMIT = 3  # one more, and the task is poison
+CRASH_FORGIVEN = 3600.0  # seconds of running after which earlier crashes are forgotten
+CRASH_YOUNG = 60.0  # seconds: only a run younger than this is blamed together with others
+CRASH_CROWD = 3  # ... and only if the dead worker had no more such runs than this
+RENEW_CHUNK = 500  # runs a renewal call, about 2.5 ms of Redis
+CLAIM_BATCH = 256  # ids a claim
+COMMIT_BATCH = 256  # changes a commit
+
+
+@attrs.frozen(kw_only=True)
+class Timing:
+    """The times of the protocol, in seconds.  Checked against each other when built."""
+
+    heartbeat: float = 5.0  # H: each run is renewed this often
+    call_timeout: float = 3.0  # C: hard cap of one call to Redis
+    lease: float = 60.0  # D: without an acknowledged renewal for this long, all runs stop
+    grace: float = 10.0  # G: how long stopping a run may take
+    expiry: float = 90.0  # T: a lease unchanged for this long, as one monitor saw it, is dead
+    sweep: float = 10.0  # I: the monitor's period
+    claim_gate: float = 30.0  # F: no claim when the last renewal is older
+    embargo: float = 80.0  # E: no claim for this long after a suspected failover
+    shutdown: float = 25.0  # SIGTERM: all runs handed back by then
+    scale: float = 1.0  # what `scaled` multiplied by; the margins below follow it
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse times under which two runs of a task could overlap."""
+        rate = CLOCK_RATE_ERROR
+        times = attrs.astuple(self)
+        self._require(all(math.isfinite(t) and t > 0 for t in times), "every time must be a positive number")
+        self._require(
+            self.expiry * (1 - rate) > (self.lease + self.grace) * (1 + rate) + 5 * self.scale,
+            f"expiry ({self.expiry:g} s) must outlast lease + grace ({self.lease + self.grace:g} s) with a"
+            " 5 % clock error and 5 s to spare, or a task is handed on while it still runs",
+        )
+        self._require(
+            self.heartbeat + 2 * self.call_timeout < self.lease / 4,
+            "heartbeat + 2 x call_timeout must be under a quarter of the lease",
+        )
+        self._require(self.claim_gate <= self.lease / 2, "claim_gate must be at most half the lease")
+        self._require(
+            self.embargo >= self.lease + self.grace + self.heartbeat,
+            "embargo must cover lease + grace + heartbeat",
+        )
+        self._require(self.grace >= 2 * self.scale, "grace must be at least 2 s, or nothing can be stopped in it")
+
+    @staticmethod
+    def _require(holds: bool, why: str) -> None:
+        if not holds:
+            raise ConfigError(f"times that cannot be kept: {why}")
+
+    def scaled(self, factor: float) -> Timing:
+        """All times multiplied alike, for tests: 0.1 gives D=6, G=1, T=9, H=0.5."""
+        values = attrs.asdict(self)
+        return Timing(**{name: value * factor for name, value in values.items()})
+
+    @property
+    def kill(self) -> float:
+        """K: the kernel ends the process this long after its last acknowledged renewal was sent."""
+        return self.lease + self.grace
+
+    @property
+    def tick(self) -> float:
+        """How often the heartbeat looks for runs that are due."""
+        return self.heartbeat / 10
+
+    @property
+    def watch(self) -> float:
+        """How often the deadline is looked at."""
+        return self.lease / 240
+
+
+class Wish(IntEnum):
+    """Why a run is being stopped; of two, the larger wins."""
+
+    RELOAD = 1  # run again in place, with the data now in the hash
+    HAND_BACK = 2  # the worker leaves, or lost Redis: WAIT, for any worker
+    STOP = 3  # the operator's word: STOPPED
+    FORGET = 4  # the hash is gone: clear the registry, write nothing else
+    FENCED = 5  # a newer run owns the id: write nothing
+
+
+def outweighs(new: Wish, current: Wish | None) -> bool:
+    """Whether `new` replaces the wish that a run already has."""
+    return current is None or new > current
+
+
+def closing(wish: Wish | None, failed: bool) -> Trigger | None:
+    """The trigger that a dead run is settled with; None where nothing may be written, or for RELOAD."""
+    if wish is None:
+        return Trigger.FAIL if failed else Trigger.END
+    return {Wish.STOP: Trigger.STOP, Wish.HAND_BACK: Trigger.RELEASE, Wish.FORGET: Trigger.RELEASE}.get(wish)
+
+
+class LeaseBook:
+    """The runs of one worker, the longest unrenewed first.
+
+    Times are those at which a call was *sent*: Redis applied it at that time or later, so a deadline
+    counted from it is never too late.
+    """
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[str, tuple[RunRef, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __contains__(self, run: str) -> bool:
+        return run in self._sent
+
+    def add(self, ref: RunRef, sent_at: float) -> None:
+        """A run was claimed by a call sent at `sent_at`."""
+        self._sent[ref.run] = (ref, sent_at)
+
+    def remove(self, run: str) -> None:
+        """The run is over; unknown ones are ignored."""
+        self._sent.pop(run, None)
+
+    def renewed(self, refs: Iterable[RunRef], sent_at: float) -> None:
+        """These were acknowledged; those that ended meanwhile stay out."""
+        for ref in refs:
+            if ref.run in self._sent:
+                self._sent[ref.run] = (ref, sent_at)
+                self._sent.move_to_end(ref.run)
+
+    def due(self, before: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
+        """Up to `limit` runs last renewed at `before` or earlier, the oldest first."""
+        found: list[RunRef] = []
+        for ref, sent_at in self._sent.values():
+            if sent_at > before or len(found) == limit:
+                break
+            found.append(ref)
+        return found
+
+    def oldest(self) -> float | None:
+        """When the longest unrenewed run was last renewed; None without runs."""
+        for _, sent_at in self._sent.values():
+            return sent_at
+        return None
+
+
+@attrs.define
+class Lease:
+    """What a worker may do, given when its last renewals were sent."""
+
+    timing: Timing
+    living: LeaseBook = attrs.Factory(LeaseBook)  # runs whose code may still act
+    settling: LeaseBook = attrs.Factory(LeaseBook)  # dead runs whose end is not acknowledged yet
+    last_ok: float = -math.inf  # send time of the last acknowledged call, with or without runs
+    embargo_until: float = -math.inf  # no claims before this, after a suspected failover
+
+    def acknowledged(self, refs: Sequence[RunRef], sent_at: float) -> None:
+        """A renewal of `refs` (or of nothing: a sign of life from Redis) was answered."""
+        self.last_ok = max(self.last_ok, sent_at)
+        self.living.renewed(refs, sent_at)
+        self.settling.renewed(refs, sent_at)
+
+    def may_claim(self, now: float) -> bool:
+        """The claim gate F: a worker that Redis cannot hear must not take tasks."""
+        return now - self.last_ok < self.timing.claim_gate and now >= self.embargo_until
+
+    def claim_holds(self, sent_at: float, now: float) -> bool:
+        """Whether the answer to a claim sent at `sent_at` may still be used."""
+        return now - sent_at < self.timing.claim_gate
+
+    def lost(self, now: float) -> bool:
+        """Some run went unacknowledged for longer than D: stop them all."""
+        oldest = self.living.oldest()
+        return oldest is not None and now - oldest > self.timing.lease
+
+    def kill_in(self, now: float) -> float | None:
+        """Seconds until the kernel must end the process; None while no run lives."""
+        oldest = self.living.oldest()
+        return None if oldest is None else max(0.001, self.timing.kill - (now - oldest))
+
+    def due(self, now: float) -> list[RunRef]:
+        """The next chunk to renew: a tick early rather than late."""
+        before = now - self.timing.heartbeat + self.timing.tick
+        chunk = self.living.due(before)
+        return chunk + self.settling.due(before, RENEW_CHUNK - len(chunk))
+
+
+def crash_pause(crashes: int, expiry: float) -> float:
+    """Seconds to wait before a dead run that crashed `crashes` times before is handed on: 0, T, 5T.
+
+    Beyond that it is poison, and there is nothing to wait for.
+    """
+    return {1: expiry, 2: 5 * expiry}.get(crashes, 0.0)
+
+
+def blamed(suspect: Suspect, neighbours: Sequence[Suspect]) -> bool:
+    """Whether the death of its worker is counted against this run.
+
+    Only if it was alone there, or young and one of few: with hundreds of tasks in one process a
+    poison task would otherwise take its neighbours to ERROR with it.
+    """
+    if len(neighbours) == 1:
+        return True
+    young = sum(1 for other in neighbours if other.age < CRASH_YOUNG)
+    return suspect.age < CRASH_YOUNG and young <= CRASH_CROWD
+
+
+def judge(suspect: Suspect, neighbours: Sequence[Suspect]) -> Expiry:
+    """The E7 for a dead run: the crash counted by the rule above, and poison beyond the limit."""
+    before = 0 if suspect.age >= CRASH_FORGIVEN else suspect.crashes
+    crashes = before + blamed(suspect, neighbours)
+    return Expiry(
+        id=suspect.id, run=suspect.run, seen=suspect.lease, crashes=crashes, poison=crashes > CRASH_LIMIT
+    )
+
+
+class Watch:
+    """The memory of one monitor: which lease values it has itself seen unchanged, and since when.
+
+    The Kubernetes rule: only the watcher's own clock is used, so no clock step anywhere can make a
+    living run look dead.
+    """
+
+    def __init__(self, expiry: float) -> None:
+        self.expiry = expiry
+        self._seen: dict[str, tuple[str, int, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def forget(self) -> None:
+        """Redis was away: what was seen before proves nothing."""
+        self._seen.clear()
+
+    def observe(self, suspects: Sequence[Suspect], now: float) -> list[Expiry]:
+        """One sweep: remember, and name those unchanged for T (more after earlier crashes)."""
+        before = self._seen
+        self._seen = {}
+        by_session: dict[str, list[Suspect]] = {}
+        for suspect in suspects:
+            run, lease, since = before.get(suspect.id, ("", 0, now))
+            if (run, lease) != (suspect.run, suspect.lease):
+                since = now
+            self._seen[suspect.id] = (suspect.run, suspect.lease, since)
+            by_session.setdefault(suspect.session, []).append(suspect)
+        return [
+            judge(suspect, by_session[suspect.session])
+            for suspect in suspects
+            if now - self._seen[suspect.id][2] > self.expiry + crash_pause(suspect.crashes, self.expiry)
+        ]

@@ -1,0 +1,128 @@
+"""What the runtime needs from the outside.  The adapters keep these; tests write fakes of them.
+
+Every method may raise a `StoreError`; `Unavailable` means that the outcome is unknown, and that the
+same call with the same run ids may be repeated until a verdict comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pytask.domain.messages import Command, IdFault
+from pytask.domain.record import Change, Claim, ClaimRequest, Expiry, Notice, RunRef, Suspect, Verdict, WorkerInfo
+
+
+class Store(Protocol):
+    """State in one place, moved through verbs.  One instance is one connection, used by one greenlet."""
+
+    def peek(self, limit: int, source: str | None = None) -> list[bytes]:
+        """The `limit` ids at the tail of the queue (or of a parking list), the next one first."""
+
+    def claim(self, request: ClaimRequest) -> list[Claim]:
+        """E1/E13/E14 for a batch: an answer for each ref, in order."""
+
+    def reject(self, raw: bytes, reason: IdFault) -> Verdict:
+        """E15: take `raw` out of the queue and keep it in `pytask:rejected`; MOVED if it changed."""
+
+    def park(self, task_id: str, function: str, event: bytes) -> Verdict:
+        """A7: move an id from the queue to the parking list of `function`."""
+
+    def parked(self) -> list[str]:
+        """The functions that have ids in their parking list."""
+
+    def hint(self, function: str) -> None:
+        """Tell workers that know `function` to look at its parking list."""
+
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
+        """E2 for a chunk: only what is not OK is in the answer (FENCED, GONE, STOP, RELOAD)."""
+
+    def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+        """E3-E6 and events for a batch: OK, ALREADY, FENCED or GONE for each, in order."""
+
+    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
+        """E8: the new run takes the place of the old, dead one."""
+
+    def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
+        """A pre-started task: its hash and its run in one step, never queued."""
+
+    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH."""
+
+    def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
+        """Runs whose lease lies more than `older` seconds behind Redis TIME or `ahead` before it."""
+
+    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
+        """E7 for a batch: OK, ALREADY, FENCED or RENEWED for each."""
+
+    def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
+        """E16, one step of the slow sweep: (next cursor or 0, hashes mended)."""
+
+    def tidy(self, monitor: str, silent: float) -> None:
+        """Note a sweep of `monitor`; drop index entries of expired hashes and workers long silent."""
+
+    def announce(self, info: WorkerInfo) -> float | None:
+        """Show this worker; returns the seconds since any monitor swept, None if none ever did."""
+
+    def leave(self, session: str) -> None:
+        """Take this worker off the list."""
+
+    def reset(self) -> None:
+        """Drop the connection: its state is not known."""
+
+    def close(self) -> None:
+        """Drop the connection for good."""
+
+
+class Queue(Protocol):
+    """Waiting for the queue without taking from it."""
+
+    def wait(self, timeout: float) -> bool | None:
+        """Block up to `timeout` seconds: True when an id waits, False when not, None where this
+        server cannot block (the caller polls)."""
+
+    def close(self) -> None:
+        """Drop the connection."""
+
+
+class Feed(Protocol):
+    """Control messages and hints from pub/sub, read by one greenlet."""
+
+    def open(self) -> None:
+        """Subscribe on a new connection."""
+
+    def read(self, timeout: float) -> list[Notice]:
+        """What arrived within `timeout` seconds; raises `Unavailable` on a broken connection."""
+
+    def ping(self) -> None:
+        """Publish to this feed's own channel, to be heard back as `Notice(kind="ping")`."""
+
+    def close(self) -> None:
+        """Drop the connection."""
+
+
+class Backend(Protocol):
+    """Makes the above, each on a connection of its own."""
+
+    cooperative: bool  # its sockets need a patched process
+
+    def store(self) -> Store:
+        """A store for one greenlet."""
+
+    def queue(self) -> Queue:
+        """A waiter."""
+
+    def feed(self, session: str) -> Feed:
+        """A listener."""
+
+    def user_client(self) -> Any:
+        """A client for task code, with the user's own settings; closed when the run ends."""
+
+    def close_user_client(self, client: Any) -> None:
+        """Drop the connections of such a client."""
+
+    def describe(self) -> str:
+        """The address, without a password."""
+
+    def check(self) -> None:
+        """Raise at start what can be known at start: denied, wrong version, wrong key types."""
