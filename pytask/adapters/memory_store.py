@@ -1,0 +1,413 @@
+"""The verbs of the in-memory twin.  What each does, and in which order, is read off its Lua script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pytask.adapters.memory_state import Fields, MemoryState, number, text
+from pytask.adapters.store import KEEP_REJECTED, SHORT_LIST, Retention, event
+from pytask.domain import lifecycle as life
+from pytask.domain.lifecycle import Trigger, destination, next_state, sources
+from pytask.domain.messages import Command, Event, IdFault
+from pytask.domain.record import (
+    Change,
+    Claim,
+    ClaimRequest,
+    Expiry,
+    RunRef,
+    Suspect,
+    Verdict,
+    WorkerInfo,
+)
+
+POISON = "poison: its workers died under it too often"
+
+
+class MemoryStore:
+    """The verbs that move tasks, as the Lua scripts do them."""
+
+    def __init__(self, state: MemoryState, retention: Retention) -> None:
+        self._state = state
+        self._retention = retention
+
+    # -- the queue ------------------------------------------------------------------------------------
+
+    def peek(self, limit: int, source: str | None = None) -> list[bytes]:
+        """The `limit` ids at the tail, the next one first."""
+        return self._state.waiting(source)[: -limit - 1 : -1]
+
+    def claim(self, request: ClaimRequest) -> list[Claim]:
+        """E1/E13/E14: an answer for each ref, in order."""
+        source = self._state.waiting(request.source)
+        reach = 2 * len(request.refs) + 16
+        window = set(source[-reach:])
+        places = request.quarantine
+        took: set[bytes] = set()
+        rotated: list[bytes] = []
+        answers: list[Claim] = []
+        for ref in request.refs:
+            raw = ref.id.encode()
+            verdict = self._verdict(ref, request, raw in window, raw in took, places)
+            if verdict is Verdict.OK:
+                places -= number(self._state.fields(ref.id), "crashes") > 0
+                self._begin(ref, request.worker)
+            if verdict in (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED):
+                took.add(raw)
+            if verdict is Verdict.ROTATED:
+                rotated.append(raw)
+            answers.append(self._answer(ref, verdict, request.max_data))
+        left = source[:-reach] + [raw for raw in source[-reach:] if raw not in took]
+        if len(left) <= SHORT_LIST:
+            left = [raw for raw in left if raw not in took]
+        source[:] = [*reversed(rotated), *left]
+        return answers
+
+    def _verdict(self, ref: RunRef, request: ClaimRequest, waits: bool, taken: bool, places: int) -> Verdict:
+        value, held = self._state.value(ref.id), self._state.runs.get(ref.id)
+        if taken:
+            return Verdict.DUPLICATE
+        if held != ref.run and not waits:
+            return Verdict.MOVED
+        if isinstance(value, bytes):
+            return Verdict.BADTYPE
+        if held == ref.run:
+            return Verdict.ALREADY
+        if value is None:
+            return Verdict.NOHASH
+        return self._verdict_of_task(ref.id, value, held, request.functions, places)
+
+    def _verdict_of_task(
+        self, task_id: str, fields: Fields, held: str | None, functions: frozenset[str], places: int
+    ) -> Verdict:
+        owner = text(fields, "run")
+        if held is not None:
+            # Made anew under a live run, it waits at the other end until that run has ended.
+            return Verdict.DUPLICATE if owner == held else Verdict.ROTATED
+        if "local" in fields:
+            return Verdict.LOCAL
+        if owner and text(fields, "state") == life.RUNNING:
+            # The registry forgot a run that its hash still names: its owner may live.
+            self._state.register(task_id, owner)
+            return Verdict.DUPLICATE
+        function = text(fields, "function")
+        if function is not None and function not in functions:
+            return Verdict.UNKNOWN
+        crowded = number(fields, "crashes") > 0 and places <= 0
+        return Verdict.ROTATED if crowded else Verdict.OK
+
+    def _begin(self, ref: RunRef, worker: str) -> None:
+        state = self._state
+        fields = state.fields(ref.id)
+        next_state(state.resting(text(fields, "state")), Trigger.CLAIM)
+        if "epoch" in fields:
+            state.erase(ref.id, "control", "output", "error")
+        epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
+        state.expires.pop(ref.id, None)
+        self._announce_run(Event.RUNNING, ref, worker, epoch)
+
+    def _announce_run(self, name: Event, ref: RunRef, worker: str, epoch: int) -> None:
+        self._state.emit(ref.id, event(name, {"worker": worker, "run": ref.run, "epoch": epoch}))
+
+    def _answer(self, ref: RunRef, verdict: Verdict, max_data: int) -> Claim:
+        fields = self._state.fields(ref.id)
+        function = text(fields, "function") or ""
+        if verdict is Verdict.UNKNOWN:
+            return Claim(ref.id, ref.run, verdict, function)
+        if verdict not in (Verdict.OK, Verdict.ALREADY):
+            return Claim(ref.id, ref.run, verdict)
+        data = fields.get("data")
+        size = 0 if data is None or len(data) <= max_data else len(data)
+        epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
+        return Claim(ref.id, ref.run, verdict, function, None if size else data, epoch, crashes, size)
+
+    def reject(self, raw: bytes, reason: IdFault) -> Verdict:
+        """E15: out of the queue, with a note of it."""
+        state = self._state
+        task_id = raw.decode(errors="replace")
+        value = state.value(task_id)
+        still = {
+            IdFault.NO_HASH: value is None,
+            IdFault.WRONG_TYPE: isinstance(value, bytes),
+            IdFault.LOCAL: isinstance(value, dict) and "local" in value,
+        }
+        if not still.get(reason, True) or not state.take(raw):
+            return Verdict.MOVED
+        note = {"id_hex": raw.hex(), "reason": reason, "at": int(state.now())}
+        state.rejected.insert(0, json.dumps(note, separators=(",", ":")).encode())
+        del state.rejected[KEEP_REJECTED:]
+        if reason in still:
+            state.emit(task_id, event(Event.REJECTED, {"reason": reason}))
+        return Verdict.OK
+
+    def park(self, task_id: str, function: str, event: bytes) -> Verdict:
+        """A7: from the queue to the parking list of `function`."""
+        state = self._state
+        known = text(state.fields(task_id), "function")
+        if task_id in state.runs or known != function or not state.take(task_id.encode()):
+            return Verdict.MOVED
+        state.rest(task_id, destination(Trigger.PARK))
+        state.expires.pop(task_id, None)
+        state.parking.setdefault(function, []).insert(0, task_id.encode())
+        state.emit(task_id, event)
+        self.hint(function)
+        return Verdict.OK
+
+    def parked(self) -> list[str]:
+        """The functions with a parking list."""
+        self._state.parking = {name: ids for name, ids in self._state.parking.items() if ids}
+        return list(self._state.parking)
+
+    def hint(self, function: str) -> None:
+        """Tell workers that know `function` to look at its parking list."""
+        self._state.publish(self._state.keys.hint_channel, function.encode())
+
+    # -- runs -----------------------------------------------------------------------------------------
+
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
+        """E2: only what is not OK is in the answer."""
+        found = {ref: self._renew(ref) for ref in refs}
+        return {ref: verdict for ref, verdict in found.items() if verdict is not None}
+
+    def _renew(self, ref: RunRef) -> Verdict | None:
+        state = self._state
+        fields = state.fields(ref.id)
+        if state.runs.get(ref.id, ref.run) != ref.run:
+            return Verdict.FENCED
+        if text(fields, "run") != ref.run:
+            return Verdict.GONE
+        # Without an entry in the registry the hash is still ours: nobody claimed it since.
+        state.register(ref.id, ref.run)
+        state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
+        wish = text(fields, "control") or ""
+        # A wish we do not know comes from a newer release: not ours to act on.
+        return Verdict(wish) if wish in Verdict.__members__.values() else None
+
+    def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+        """E3-E6 and events, in order; an answer for each."""
+        return [self._commit(change) for change in changes]
+
+    def _commit(self, change: Change) -> Verdict:
+        state = self._state
+        if state.runs.get(change.id) != change.run:
+            done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
+            return Verdict.ALREADY if done else Verdict.FENCED
+        verdict = Verdict.OK if change.trigger is None else self._settle(change, change.trigger)
+        if verdict is Verdict.OK and change.event:
+            state.emit(change.id, change.event)
+        return verdict
+
+    def _settle(self, change: Change, trigger: Trigger) -> Verdict:
+        state = self._state
+        state.unregister(change.id)
+        if text(state.fields(change.id), "run") != change.run:
+            return Verdict.GONE
+        released = trigger is Trigger.RELEASE
+        if (released and change.local) or (not released and change.keep == 0):
+            state.delete(change.id)
+            return Verdict.OK
+        state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
+        state.erase(change.id, "run", "control", "local")
+        if trigger is Trigger.END:
+            state.erase(change.id, "crashes", "crash_at")
+        if released:
+            state.queue.append(change.id.encode())
+        else:
+            state.keep(change.id, change.keep)
+        return Verdict.OK
+
+    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
+        """E8: `new` takes the place of `old`."""
+        state = self._state
+        held = state.runs.get(old.id)
+        if held not in (old.run, new.run):
+            return Claim(new.id, new.run, Verdict.FENCED)
+        if text(state.fields(old.id), "run") != held:
+            return Claim(new.id, new.run, Verdict.GONE)
+        if held == new.run:
+            return self._answer(new, Verdict.ALREADY, max_data)
+        next_state(life.RUNNING, Trigger.RELOAD)
+        epoch = state.run(new.id, new.run, worker, last_run=old.run)
+        state.erase(new.id, "control")
+        self._announce_run(Event.RELOADED, new, worker, epoch)
+        return self._answer(new, Verdict.OK, max_data)
+
+    def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
+        """The hash and the run of a pre-started task."""
+        state = self._state
+        held = state.runs.get(ref.id)
+        if held not in (None, ref.run):
+            return Claim(ref.id, ref.run, Verdict.FENCED)
+        if held is not None:
+            epoch = number(state.fields(ref.id), "epoch")
+            return Claim(ref.id, ref.run, Verdict.ALREADY, function, data, epoch)
+        session = ref.run.rpartition(":")[0]
+        state.write(ref.id, function=function, data=data, local=session)
+        epoch = state.run(ref.id, ref.run, worker, attempts=1)
+        self._announce_run(Event.RUNNING, ref, worker, epoch)
+        return Claim(ref.id, ref.run, Verdict.OK, function, data, epoch)
+
+    # -- control --------------------------------------------------------------------------------------
+
+    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+        """E9, E10, E11 for a batch."""
+        verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
+        missing = Verdict.STATE if command is Command.RELOAD else Verdict.NOHASH
+        found = []
+        for task_id in ids:
+            value = self._state.value(task_id)
+            known = missing if value is None else Verdict.BADTYPE
+            found.append(verbs[command](task_id) if isinstance(value, dict) else known)
+        return found
+
+    def _stop(self, task_id: str) -> Verdict:
+        state = self._state
+        fields, held = state.fields(task_id), state.runs.get(task_id)
+        owner, word = text(fields, "run"), text(fields, "state")
+        if held is not None or (word == life.RUNNING and owner):
+            if held in (None, owner):
+                state.write(task_id, control=Verdict.STOP)
+            return Verdict.REQUESTED
+        if state.resting(word) not in sources(Trigger.CANCEL):
+            return Verdict.STATE
+        state.rest(task_id, destination(Trigger.CANCEL))
+        state.expires.pop(task_id, None)
+        for ids in (state.queue, state.parking.get(text(fields, "function") or "", [])):
+            ids[:] = [raw for raw in ids if raw != task_id.encode()]
+        state.emit(task_id, event(Event.STOPPED))
+        return Verdict.OK
+
+    def _start(self, task_id: str) -> Verdict:
+        state = self._state
+        word = text(state.fields(task_id), "state")
+        at_rest = task_id not in state.runs and word != life.RUNNING
+        if not at_rest or state.resting(word) not in sources(Trigger.START):
+            return Verdict.STATE
+        state.rest(task_id, destination(Trigger.START), crashes=0)
+        state.erase(task_id, "control")
+        state.expires.pop(task_id, None)
+        state.queue.insert(0, task_id.encode())
+        state.emit(task_id, event(Event.QUEUED))
+        return Verdict.OK
+
+    def _ask_reload(self, task_id: str) -> Verdict:
+        state = self._state
+        fields, held = state.fields(task_id), state.runs.get(task_id)
+        if held is None or text(fields, "run") != held:
+            return Verdict.STATE
+        if text(fields, "control") != Verdict.STOP:
+            state.write(task_id, control=Verdict.RELOAD)
+        return Verdict.REQUESTED
+
+    # -- the monitor ----------------------------------------------------------------------------------
+
+    def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
+        """Runs whose lease lies outside the window of healthy ones."""
+        state = self._state
+        now = state.micros()
+        low, high = now - int(older * 1e6), now + int(ahead * 1e6)
+        by_age = sorted((lease, task_id) for task_id, lease in state.leases.items())
+        behind = [entry for entry in by_age if entry[0] <= low][:limit]
+        before = [entry for entry in by_age if entry[0] > high][:limit]
+        found = []
+        for lease, task_id in behind + before:
+            run, fields = state.runs.get(task_id), state.fields(task_id)
+            if run is not None:
+                numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
+                found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
+        return found
+
+    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
+        """E7 for a batch."""
+        return [self._expire(expiry) for expiry in expiries]
+
+    def _expire(self, expiry: Expiry) -> Verdict:
+        state = self._state
+        fields = state.fields(expiry.id)
+        if state.runs.get(expiry.id) != expiry.run:
+            return Verdict.ALREADY if text(fields, "last_run") == expiry.run else Verdict.FENCED
+        if state.leases.get(expiry.id, expiry.seen) != expiry.seen:
+            return Verdict.RENEWED
+        state.unregister(expiry.id)
+        # A hash that was deleted or made anew has nothing to hand on.
+        if text(fields, "run") == expiry.run:
+            if "local" in fields:
+                state.delete(expiry.id)
+            else:
+                self._hand_on(expiry, text(fields, "control") == Verdict.STOP)
+        return Verdict.OK
+
+    def _hand_on(self, expiry: Expiry, stopped: bool) -> None:
+        state = self._state
+        keep = None
+        trigger, published = Trigger.EXPIRE, event(Event.REQUEUED, {"reason": "lease expired"})
+        changes: dict[str, Any] = {"crashes": expiry.crashes, "crash_at": state.stamp()}
+        if stopped:
+            trigger, published = Trigger.EXPIRE_STOPPED, event(Event.STOPPED)
+        elif expiry.poison:
+            trigger, published = Trigger.POISON, event(Event.ERROR, {"error": POISON})
+            changes["error"] = POISON
+            keep = self._retention.of(trigger)
+        if keep == 0:
+            state.delete(expiry.id)
+        else:
+            state.rest(expiry.id, next_state(life.RUNNING, trigger), last_run=expiry.run, **changes)
+            state.erase(expiry.id, "run", "control")
+            state.keep(expiry.id, keep)
+        if trigger is Trigger.EXPIRE:
+            state.queue.insert(0, expiry.id.encode())
+        state.emit(expiry.id, published)
+
+    def repair(self, cursor: int, expiry: float) -> tuple[int, int]:  # noqa: ARG002 - the port's own
+        """E16: all hashes in one step, so the cursor is always 0."""
+        return 0, sum(self._repair(task_id, expiry) for task_id in list(self._state.values))
+
+    def _repair(self, task_id: str, expiry: float) -> bool:
+        state = self._state
+        fields = state.fields(task_id)
+        if text(fields, "state") != life.RUNNING or task_id in state.runs:
+            return False
+        owner = text(fields, "run")
+        if owner is not None:
+            state.register(task_id, owner)
+            return True
+        if int(state.now()) - number(fields, "last_update") <= expiry:
+            return False
+        state.rest(task_id, next_state(life.RUNNING, Trigger.REPAIR))
+        state.queue.insert(0, task_id.encode())
+        state.emit(task_id, event(Event.REQUEUED, {"reason": "nobody ran it"}))
+        return True
+
+    def tidy(self, monitor: str, silent: float) -> None:
+        """Note a sweep; drop index entries of expired hashes and workers long silent."""
+        state = self._state
+        now = int(state.now())
+        state.monitors[monitor] = now
+        _drop(state.workers, now - silent)
+        _drop(state.monitors, now - silent)
+        for kept, trigger in ((self._retention.ended, Trigger.END), (self._retention.error, Trigger.FAIL)):
+            if kept:
+                _drop(state.index[destination(trigger)], now - kept)
+
+    # -- workers --------------------------------------------------------------------------------------
+
+    def announce(self, info: WorkerInfo) -> float | None:
+        """Show this worker; the seconds since any monitor swept."""
+        state = self._state
+        state.workers[info.session] = int(state.now())
+        return float(int(state.now()) - max(state.monitors.values())) if state.monitors else None
+
+    def leave(self, session: str) -> None:
+        """Take this worker off the list."""
+        self._state.workers.pop(session, None)
+
+    def reset(self) -> None:
+        """Nothing to drop."""
+
+    close = reset
+
+
+def _drop(times: dict[str, float], until: float) -> None:
+    for name in [name for name, at in times.items() if at <= until]:
+        del times[name]

@@ -1,0 +1,162 @@
+"""PyTask: where the adapters and the runtime are joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+import gevent
+
+from pytask.adapters.backend import RedisBackend
+from pytask.adapters.client import DEFAULT_URL
+from pytask.adapters.store import Retention
+from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
+from pytask.domain.ports import Backend
+from pytask.domain.task import Task, register
+from pytask.runtime import codec
+from pytask.runtime.executor import EXIT_STUCK
+from pytask.runtime.settings import Settings, settings_of
+from pytask.runtime.signals import Signals
+from pytask.runtime.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+class PyTask:
+    """A worker and the tasks it knows.  Several in one process share nothing.
+
+    `source` is any redis-py compatible client, or a URL (`redis://`, `rediss://`, `unix://`), or a
+    backend such as `pytask.testing.MemoryBackend`.  Further keyword arguments are the fields of
+    `pytask.Settings`.
+    """
+
+    def __init__(self, source: Any = DEFAULT_URL, **settings: Any) -> None:
+        self.settings: Settings = settings_of(settings)
+        self.tasks: dict[str, type[Task]] = {}
+        self._source = source
+        self._prestart: list[tuple[str, bytes]] = []
+        self._worker: Worker | None = None
+        if not isinstance(source, str):
+            self._backend()  # a client that cannot work is refused here, not later
+
+    # -- tasks ----------------------------------------------------------------------------------------
+
+    def add_task(self, *classes: type[Task]) -> None:
+        """Let this app run these task classes.  Raises `BadTaskClass` with the fix."""
+        self.tasks = register(self.tasks, *classes)
+
+    def pre_start_task(self, name: str, task_data: Any = None) -> None:
+        """Run a task of this name on this worker from its start, with `task_data` (any JSON object).
+
+        It is never queued; it stops with the worker.  The class may be added before or after.
+        """
+        self._prestart.append((name, codec.encode(task_data, f"the data of pre-started task {name!r}")))
+
+    def configure(self, source: Any = None, **settings: Any) -> None:
+        """Change the address or settings before the start; what the daemon's flags do."""
+        if self._worker is not None:
+            raise ConfigError("the app runs already: configure it before start()")
+        if source is not None:
+            self._source = source
+        if settings:
+            self.settings = settings_of(attrs.asdict(self.settings, recurse=False) | settings)
+
+    @property
+    def prestarted(self) -> list[str]:
+        """The names of the tasks that start with the worker."""
+        return [name for name, _ in self._prestart]
+
+    # -- life -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the worker beside your own program, in this process; `stop()` ends it.
+
+        The kernel timer is off here unless `hard_deadline=True` (see `Settings`).
+        """
+        self._start(hard=bool(self.settings.hard_deadline))
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Hand all tasks back and stop; True if that was done within `timeout` seconds (default 25)."""
+        if self._worker is None:
+            return True
+        worker, self._worker = self._worker, None
+        return worker.stop(timeout)
+
+    def run(self, task_map: Mapping[str, type[Task]] | None = None) -> None:
+        """Work until SIGTERM or SIGINT, then hand everything back; a second signal ends at once.
+
+        `task_map` adds task classes by name.  If a run could not be stopped, the process exits with 70.
+        """
+        for name, cls in (task_map or {}).items():
+            self.tasks = {**self.tasks, name: cls}
+        _use_own_resolver()
+        with Signals() as signals:
+            self._start(hard=self.settings.hard_deadline is not False)
+            worker = self._worker
+            assert worker is not None
+            worker.on_failed = signals.wake
+            signals.wait()
+            log.info("signal received: handing %d tasks back", len(worker.executor.living))
+            clean = self.stop()
+            stuck = bool(worker.executor.living)
+            if worker.failed is not None:
+                raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
+        if stuck:
+            logging.shutdown()
+            os._exit(EXIT_STUCK)
+        log.info("all tasks handed back" if clean else "stopped; Redis does not know all of it yet")
+
+    def __enter__(self) -> Self:
+        """`with app:` is start() and stop()."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    @property
+    def worker(self) -> Worker | None:
+        """The running worker, for a look inside."""
+        return self._worker
+
+    def _start(self, *, hard: bool) -> None:
+        if self._worker is not None:
+            raise ConfigError("this app runs already")
+        missing = [name for name in self.prestarted if name not in self.tasks]
+        if missing:
+            known = ", ".join(sorted(self.tasks)) or "none"
+            raise UnknownTask(
+                f"pre_start_task({missing[0]!r}): no such task; add_task was called for: {known}"
+            )
+        worker = Worker(self._backend(), self.settings, self.tasks, self._prestart, hard_deadline=hard)
+        worker.start()
+        self._worker = worker
+
+    def _backend(self) -> Backend:
+        if hasattr(self._source, "feed") and hasattr(self._source, "store"):
+            backend: Backend = self._source
+            return backend
+        settings = self.settings
+        return RedisBackend(
+            self._source,
+            namespace=settings.namespace,
+            call_timeout=settings.timing.call_timeout,
+            retention=Retention(
+                ended=settings.keep_ended, error=settings.keep_error, stopped=settings.keep_stopped
+            ),
+        )
+
+
+def _use_own_resolver() -> None:
+    # gevent's default resolver shares ten native threads with the tasks: ten blocking calls there would
+    # hold up a new connection to Redis, even to 127.0.0.1.
+    if "GEVENT_RESOLVER" not in os.environ and gevent.get_hub()._resolver is None:  # noqa: SLF001
+        gevent.config.resolver = "ares"
+

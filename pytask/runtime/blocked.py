@@ -1,0 +1,78 @@
+"""Names the task that holds the event loop, by gevent's monitor thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import deque
+from typing import Any
+
+import gevent
+from gevent import events
+
+log = logging.getLogger(__name__)
+
+OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH120 - compared as text
+GEVENT = os.path.dirname(gevent.__file__)  # noqa: PTH120
+
+
+class BlockedWatch:
+    """Hears of a blocked loop in a native thread, and logs it as soon as the loop turns again.
+
+    Logging in the thread itself could meet a lock that the blocked greenlet holds; so the thread only
+    writes a line to standard error, and the log gets it from the loop.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._found: deque[str] = deque(maxlen=100)
+        self._hub = gevent.get_hub()
+        self._async = self._hub.loop.async_()
+        self._last: tuple[str, int] | None = None
+
+    def start(self) -> None:
+        """Begin to watch this thread's hub."""
+        gevent.config.max_blocking_time = self._limit
+        gevent.config.print_blocking_reports = False
+        self._async.start(self._log)
+        events.subscribers.append(self._heard)
+        self._hub.start_periodic_monitoring_thread()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._heard in events.subscribers:
+            events.subscribers.remove(self._heard)
+        self._async.stop()
+
+    def _heard(self, event: Any) -> None:
+        # In the monitor's native thread.
+        if not isinstance(event, events.EventLoopBlocked) or getattr(event, "hub", self._hub) is not self._hub:
+            return
+        run = getattr(event.greenlet, "pytask_run", None)
+        file, line = _where(self._hub.thread_ident)
+        if self._last == (file, line):
+            return  # still the same block
+        self._last = (file, line)
+        who = f"task {run.id} ({run.claim.function})" if run is not None else f"greenlet {event.greenlet!r}"
+        text = f"{who} held the event loop for more than {self._limit:g} s at {file}:{line}"
+        self._found.append(text)
+        os.write(2, f"pytask: {text}; all tasks of this process stand still\n".encode(errors="replace"))
+        self._async.send()
+
+    def _log(self) -> None:
+        self._last = None
+        while self._found:
+            log.warning("[PT070] %s: call something that yields, or move it to a thread pool", self._found.popleft())
+
+
+def _where(thread: int) -> tuple[str, int]:
+    """File and line of the innermost frame that is the user's."""
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see another thread
+    first = frame
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((OWN, GEVENT, "<frozen", os.path.dirname(os.__file__))):  # noqa: PTH120
+            return name, frame.f_lineno
+        frame = frame.f_back
+    return (first.f_code.co_filename, first.f_lineno) if first is not None else ("?", 0)

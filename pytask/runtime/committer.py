@@ -1,0 +1,146 @@
+"""Group commit: what is waiting goes to Redis in one call; the first goes at once, the rest ride along."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+
+import gevent
+from gevent.event import Event as Flag
+
+from pytask.domain.errors import StoreError, WrongKeyType
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.policy import COMMIT_BATCH, Lease
+from pytask.domain.ports import Store
+from pytask.domain.record import Change, RunRef, Verdict
+
+log = logging.getLogger(__name__)
+
+
+class Committer:
+    """Sends events and ends in order.  An end is repeated until a verdict comes: the run id arbitrates."""
+
+    def __init__(
+        self, *, store: Store, lease: Lease, clock: Callable[[], float], max_pending: int = 10_000
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._clock = clock
+        self._limit = max_pending
+        self._waiting: deque[Change] = deque()
+        self._sent: list[Change] = []  # without a verdict so far: repeated as it was
+        self._wake = Flag()
+        self._room = Flag()
+        self._room.set()
+        self._doubts: dict[RunRef, float] = {}
+        self._doubts_due = 0.0
+        self._ended = False
+        self.on_settled: Callable[[], None] = lambda: None
+
+    @property
+    def pending(self) -> int:
+        """Changes without a verdict."""
+        return len(self._waiting) + len(self._sent)
+
+    def put(self, change: Change) -> None:
+        """Hand in an end (or an event); never blocks, so that it can be called from the hub."""
+        if change.trigger is not None:
+            # Until it is acknowledged the run stays ours, and is renewed.
+            self._lease.settling.add(RunRef(change.id, change.run), self._clock())
+        self._waiting.append(change)
+        self._wake.set()
+
+    def emit(self, change: Change) -> None:
+        """Hand in an event; waits while too many are waiting (Redis is slow, or away)."""
+        while len(self._waiting) >= self._limit and not self._ended:
+            self._room.clear()
+            self._room.wait()
+        self.put(change)
+
+    def doubt(self, refs: list[RunRef]) -> None:
+        """Claims without an answer: keep releasing them, as Redis may yet apply the claim."""
+        until = self._clock() + self._lease.timing.claim_gate
+        self._doubts.update((ref, until) for ref in refs)
+        self._wake.set()
+
+    def run(self) -> None:
+        """Commit until told to end."""
+        timing = self._lease.timing
+        pause = 0.0
+        while not self._ended:
+            self._wake.wait(timing.heartbeat if self._doubts else None)
+            self._wake.clear()
+            try:
+                while self.commit():
+                    pause = 0.0
+            except StoreError as error:
+                pause = min(max(2 * pause, 0.02), timing.call_timeout / 3)
+                level = logging.ERROR if isinstance(error, WrongKeyType) else logging.WARNING
+                log.log(level, "%d changes wait for Redis: %s", self.pending, error)
+                gevent.sleep(pause)
+                self._wake.set()
+
+    def end(self) -> None:
+        """Let the loop end after what it is doing."""
+        self._ended = True
+        self._wake.set()
+        self._room.set()
+
+    def commit(self) -> int:
+        """One call: the batch without a verdict again, or the next one.  Returns its size."""
+        self._release_doubts()
+        if not self._sent:
+            self._sent = [self._waiting.popleft() for _ in range(min(len(self._waiting), COMMIT_BATCH))]
+        if not self._sent:
+            return 0
+        try:
+            verdicts = self._store.commit(self._sent)
+        except StoreError:
+            raise
+        except Exception:
+            verdicts = self._one_by_one()
+        batch, self._sent = self._sent, []
+        for change, verdict in zip(batch, verdicts, strict=True):
+            if change.trigger is not None:
+                self._settled(change, verdict)
+        if len(self._waiting) < self._limit:
+            self._room.set()
+        self.on_settled()
+        return len(batch)
+
+    def _one_by_one(self) -> list[Verdict]:
+        # A change that cannot even be sent must not hold up all others for ever.
+        verdicts = []
+        for change in self._sent:
+            try:
+                verdicts += self._store.commit([change])
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("task %s: a change that cannot be sent is dropped", change.id)
+                verdicts.append(Verdict.FENCED)
+        return verdicts
+
+    def _settled(self, change: Change, verdict: Verdict) -> None:
+        ref = RunRef(change.id, change.run)
+        if verdict is Verdict.BADTYPE:
+            log.error("task %s cannot go back to the queue: its key is not a list", change.id)
+            gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
+            return
+        self._lease.settling.remove(change.run)
+        if verdict in (Verdict.OK, Verdict.ALREADY):
+            self._doubts.pop(ref, None)
+        elif ref not in self._doubts:
+            log.info("task %s: the end of run %s was not taken: %s", change.id, change.run, verdict)
+
+    def _release_doubts(self) -> None:
+        now = self._clock()
+        if not self._doubts or now < self._doubts_due:
+            return
+        self._doubts_due = now + self._lease.timing.heartbeat
+        for ref, until in list(self._doubts.items()):
+            if now > until:
+                del self._doubts[ref]
+            else:
+                self._waiting.append(Change(ref.id, ref.run, b"", Trigger.RELEASE))

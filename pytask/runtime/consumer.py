@@ -1,0 +1,220 @@
+"""Takes tasks from the queue, in batches no larger than the free places."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from difflib import get_close_matches
+
+import gevent
+from gevent.event import Event as Flag
+
+from pytask.domain.errors import Refused, StoreError, Unavailable, WrongKeyType
+from pytask.domain.messages import Event, IdFault, read_id
+from pytask.domain.policy import CLAIM_BATCH, Lease
+from pytask.domain.ports import Queue, Store
+from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
+from pytask.runtime import codec
+from pytask.runtime.committer import Committer
+from pytask.runtime.executor import Executor, Ids
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1.0  # seconds of one blocking wait
+POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls where waiting cannot block
+FAULTS = {
+    Verdict.NOHASH: IdFault.NO_HASH,
+    Verdict.BADTYPE: IdFault.WRONG_TYPE,
+    Verdict.LOCAL: IdFault.LOCAL,
+}
+
+
+class Consumer:
+    """Peek, claim, launch.  A malformed id is put aside; nothing that is pushed ends the loop."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        queue: Queue,
+        executor: Executor,
+        committer: Committer,
+        lease: Lease,
+        ids: Ids,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._executor = executor
+        self._committer = committer
+        self._lease = lease
+        self._ids = ids
+        self._clock = clock
+        self._room = Flag()
+        self._ended = False
+        self._waiting = False
+        self._pause = POLL_FIRST
+        self._hints: set[str] = set(executor.tasks)  # at start: look at all our parking lists
+        self._looked = clock()
+        self._warned: set[str] = set()
+        committer.on_settled = self._room.set
+
+    # -- the loop -------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Consume until told to end."""
+        timing = self._lease.timing
+        while not self._ended:
+            if not self._lease.may_claim(self._clock()):
+                gevent.sleep(timing.tick)
+                continue
+            if self.free <= 0:
+                self._room.clear()
+                self._room.wait(timeout=timing.heartbeat)
+                continue
+            try:
+                self._step()
+            except StoreError as error:
+                self._complain(error)
+                self._store.reset()
+                gevent.sleep(timing.call_timeout / 3)
+
+    def end(self) -> None:
+        """Take no more.  A wait that blocks is not waited for: its connection is closed by `close`."""
+        self._ended = True
+        self._room.set()
+
+    @property
+    def waiting(self) -> bool:
+        """Inside a blocking wait, where this greenlet may be killed: its socket is thrown away."""
+        return self._waiting
+
+    @property
+    def free(self) -> int:
+        """Free places."""
+        return self._executor.settings.max_tasks - self._executor.occupied
+
+    def hint(self, function: str) -> None:
+        """Something was parked for a function we know."""
+        if function in self._executor.tasks:
+            self._hints.add(function)
+
+    def _step(self) -> None:
+        progress = self._parked()
+        seen, handled = self.consume()
+        if handled or progress:
+            self._pause = POLL_FIRST
+        elif seen or self._wait() is None:
+            # Nothing to be done with what is there, or no way to block: look again a little later.
+            gevent.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+            self._pause = min(2 * self._pause, POLL_LAST)
+
+    def _wait(self) -> bool | None:
+        self._waiting = True
+        try:
+            return self._queue.wait(BLOCK)
+        finally:
+            self._waiting = False
+
+    def _parked(self) -> int:
+        now = self._clock()
+        if now - self._looked > self._lease.timing.sweep:
+            self._looked = now
+            self._hints.update(self._executor.tasks)
+        handled = 0
+        for function in sorted(self._hints):
+            count = self.consume(function)[1] if self.free > 0 else 1
+            handled += count
+            if not count:
+                self._hints.discard(function)
+        return handled if self.free > 0 else 0
+
+    # -- one pass -------------------------------------------------------------------------------------
+
+    def consume(self, source: str | None = None) -> tuple[int, int]:
+        """One batch from the queue (or a parking list): (ids seen, ids dealt with).
+
+        Raises `StoreError`; what was claimed by then is started, or released until it is known to be.
+        """
+        if self._ended or not self._lease.may_claim(self._clock()):
+            return 0, 0
+        raw_ids = self._store.peek(min(self.free, CLAIM_BATCH), source)
+        good: dict[str, bytes] = {}
+        handled = 0
+        for raw in raw_ids:
+            task_id = read_id(raw)
+            if isinstance(task_id, IdFault):
+                handled += self._reject(raw, task_id)
+            else:
+                good[task_id] = raw
+        if good:
+            sent_at = self._clock()
+            for claim in self._claim(tuple(good), source, sent_at):
+                handled += self._take(claim, good[claim.id], sent_at, source)
+        return len(raw_ids), handled
+
+    def _claim(self, ids: tuple[str, ...], source: str | None, sent_at: float) -> list[Claim]:
+        """E1 with fresh run ids; on no answer the same request again, while the gate is open."""
+        executor = self._executor
+        request = ClaimRequest(
+            refs=tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids),
+            functions=frozenset(executor.tasks),
+            worker=executor.settings.name,
+            source=source,
+            quarantine=executor.quarantine(),
+            max_data=executor.settings.max_data,
+        )
+        while True:
+            try:
+                return self._store.claim(request)
+            except Unavailable:
+                now = self._clock()
+                # The gate is asked again before every attempt: a repeat may come long after the first.
+                if self._ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
+                    self._committer.doubt(list(request.refs))
+                    raise
+                gevent.sleep(self._lease.timing.tick)
+            except StoreError:
+                self._committer.doubt(list(request.refs))
+                raise
+
+    def _take(self, claim: Claim, raw: bytes, sent_at: float, source: str | None) -> int:
+        if claim.won:
+            if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
+                self._executor.give_back(RunRef(claim.id, claim.run))
+            else:
+                self._executor.launch(claim, sent_at)
+            return 1
+        if claim.verdict in FAULTS:
+            return self._reject(raw, FAULTS[claim.verdict])
+        if claim.verdict is Verdict.UNKNOWN and source is None:
+            return self._park(claim.id, claim.function)
+        return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED))
+
+    def _reject(self, raw: bytes, fault: IdFault) -> int:
+        verdict = self._store.reject(raw, fault)
+        if verdict is Verdict.OK:
+            log.warning("rejected from the queue: %s (id %s); see the list pytask:rejected", fault, raw[:80])
+        return 1
+
+    def _park(self, task_id: str, function: str) -> int:
+        near = get_close_matches(function, self._executor.tasks, 3)
+        event = codec.event(Event.PARKED, {"function": function, "near": near})
+        verdict = self._store.park(task_id, function, event)
+        if verdict is Verdict.OK and function not in self._warned:
+            self._warned.add(function)
+            meant = f"; did you mean {', '.join(near)}?" if near else ""
+            log.warning(
+                "no task here is named %r%s Task %s (and others of it) waits for a worker that has it",
+                function, meant, task_id,
+            )  # fmt: skip
+        return 1
+
+    def _complain(self, error: StoreError) -> None:
+        if isinstance(error, WrongKeyType):
+            log.error("cannot take tasks: %s. Is the queue `new-task` a list? See `TYPE new-task`", error)
+        elif isinstance(error, Refused):
+            log.warning("no tasks are taken while Redis refuses writes: %s", error)
+        else:
+            log.warning("cannot take tasks: %s", error)

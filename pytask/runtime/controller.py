@@ -1,0 +1,124 @@
+"""Listens for stop, start and reload, writes the wish down, then acts on the runs that live here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import gevent
+
+from pytask.domain.errors import StoreError, Unavailable
+from pytask.domain.messages import Command
+from pytask.domain.policy import Timing, Wish
+from pytask.domain.ports import Feed, Store
+from pytask.domain.record import Notice, Verdict
+from pytask.runtime.executor import Executor
+
+log = logging.getLogger(__name__)
+
+READ = 1.0  # seconds of one read
+IDLE = 0.02  # seconds between reads of a feed that does not block
+WISHES = {Command.STOP: Wish.STOP, Command.RELOAD: Wish.RELOAD}
+
+
+class Controller:
+    """One subscription for all tasks.  Every worker hears every message; the store picks who acts."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        feed: Feed,
+        executor: Executor,
+        timing: Timing,
+        clock: Callable[[], float],
+        on_hint: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._executor = executor
+        self._clock = clock
+        self._timing = timing
+        self._on_hint = on_hint
+        self._ended = False
+        self._asked: float | None = None  # when the ping that we wait for was sent
+        self._next_ping = 0.0
+        self.listening = False
+        self.reconnects = 0
+
+    def run(self) -> None:
+        """Listen until told to end; a broken or deaf connection is thrown away."""
+        pause = self._timing.tick
+        while not self._ended:
+            try:
+                self._feed.open()
+                self._next_ping, self._asked = self._clock(), None
+                while not self._ended:
+                    self._pass()
+                    pause = self._timing.tick
+            except StoreError as error:
+                if self._ended:
+                    break
+                self.listening = False
+                self.reconnects += 1
+                log.warning("control messages are not heard, subscribing again: %s", error)
+                gevent.sleep(pause)
+                pause = min(2 * pause, self._timing.call_timeout)
+        self._feed.close()
+
+    def end(self) -> None:
+        """Let the loop end after what it is doing."""
+        self._ended = True
+
+    def _pass(self) -> None:
+        began = self._clock()
+        self.check_ping()
+        notices = self._feed.read(min(READ, self._timing.heartbeat / 2))
+        self.handle(notices)
+        if not notices and self._clock() - began < IDLE:
+            gevent.sleep(IDLE)
+
+    def check_ping(self) -> None:
+        """Publish to ourselves every 2H, and give up on a connection that is deaf for H.
+
+        A half-open subscription gives no error at all, and the library's health check does not see it.
+        """
+        now = self._clock()
+        if self._asked is not None and now - self._asked > self._timing.heartbeat:
+            raise Unavailable("the subscription does not hear its own ping")
+        if now >= self._next_ping and self._asked is None:
+            self._feed.ping()
+            self._asked = now
+            self._next_ping = now + 2 * self._timing.heartbeat
+
+    def handle(self, notices: Sequence[Notice]) -> None:
+        """One batch of messages, in their order; equal commands in a row share one call."""
+        for notice in notices:
+            if notice.kind == "ping":
+                self._asked = None
+                self.listening = True
+            elif notice.kind == "parked":
+                self._on_hint(notice.task_id)
+        control = [n for n in notices if n.kind == "control" and n.command is not None]
+        for command, group in groupby(control, key=lambda notice: notice.command):
+            if command is not None:
+                self.apply(command, list(dict.fromkeys(notice.task_id for notice in group)))
+
+    def apply(self, command: Command, ids: Sequence[str]) -> None:
+        """The intent first, so that it outlives this worker; then the runs that live here."""
+        for task_id, verdict in zip(ids, self._write_down(command, ids), strict=False):
+            wish = WISHES.get(command)
+            if verdict is Verdict.REQUESTED and wish is not None:
+                self._executor.ask(task_id, wish)
+
+    def _write_down(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+        until = self._clock() + self._timing.lease
+        while True:
+            try:
+                return self._store.control(command, ids)
+            except StoreError as error:
+                if self._ended or self._clock() > until:
+                    log.error("%s for %d tasks could not be written down: %s", command, len(ids), error)
+                    return []
+                gevent.sleep(self._timing.call_timeout / 3)

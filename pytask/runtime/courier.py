@@ -1,0 +1,57 @@
+"""Calls to the store on behalf of greenlets that may be killed.
+
+A greenlet killed in the middle of a command leaves the reply in the connection for the next command.
+So the socket belongs to one greenlet that nobody kills; others hand it a call and wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gevent.event import AsyncResult
+from gevent.event import Event as Flag
+
+from pytask.domain.ports import Store
+
+T = TypeVar("T")
+
+
+class Courier:
+    """One store, used for one call after the other."""
+
+    def __init__(self, *, store: Store) -> None:
+        self._store = store
+        self._calls: deque[tuple[Callable[[Store], Any], AsyncResult[Any]]] = deque()
+        self._wake = Flag()
+        self._ended = False
+
+    def call(self, fn: Callable[[Store], T]) -> T:
+        """`fn(store)`, done in the courier's greenlet; raises what it raises."""
+        result: AsyncResult[Any] = AsyncResult()
+        self._calls.append((fn, result))
+        self._wake.set()
+        answer: T = result.get()
+        return answer
+
+    def run(self) -> None:
+        """Serve calls until told to end."""
+        while not self._ended:
+            self._wake.wait()
+            self._wake.clear()
+            self.serve()
+
+    def serve(self) -> None:
+        """Do the calls that are waiting."""
+        while self._calls:
+            fn, result = self._calls.popleft()
+            try:
+                result.set(fn(self._store))
+            except Exception as error:  # noqa: BLE001 - it is raised again where the call was made
+                result.set_exception(error)
+
+    def end(self) -> None:
+        """Let the loop end after what it is doing."""
+        self._ended = True
+        self._wake.set()

@@ -1,0 +1,320 @@
+"""Runs: started from claims, stopped by wishes, settled when they are dead."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import gevent
+from gevent import Greenlet, Timeout
+from gevent.event import Event as Flag
+
+from pytask.domain.errors import StoreError
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Event
+from pytask.domain.policy import CRASH_YOUNG, Lease, Wish, closing, outweighs
+from pytask.domain.ports import Backend
+from pytask.domain.record import Change, Claim, RunRef, Verdict
+from pytask.domain.task import Task
+from pytask.runtime import codec
+from pytask.runtime.committer import Committer
+from pytask.runtime.courier import Courier
+from pytask.runtime.deadman import Deadman
+from pytask.runtime.run import Run
+from pytask.runtime.settings import Settings
+from pytask.runtime.tree import RunGreenlet, Service
+
+log = logging.getLogger(__name__)
+
+EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
+ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
+HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
+STOPPED_EVENT = codec.event(Event.STOPPED)
+WISHES = {
+    Verdict.STOP: Wish.STOP,
+    Verdict.RELOAD: Wish.RELOAD,
+    Verdict.GONE: Wish.FORGET,
+    Verdict.FENCED: Wish.FENCED,
+}
+
+
+class Ids(Protocol):
+    """Makes the run ids of a worker session."""
+
+    def next_run(self) -> str: ...
+
+
+class Executor:
+    """The table of this worker's runs: at most one living run an id, one thing at a time for each."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        lease: Lease,
+        committer: Committer,
+        courier: Courier,
+        deadman: Deadman,
+        tasks: Mapping[str, type[Task]],
+        backend: Backend,
+        ids: Ids,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.tasks = tasks
+        self.living: dict[str, Run] = {}
+        self.leaving = False
+        self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
+        self._lease = lease
+        self._committer = committer
+        self._courier = courier
+        self._deadman = deadman
+        self._backend = backend
+        self._ids = ids
+        self._clock = clock
+        self._crashed_before: set[Run] = set()
+
+    # -- starting -------------------------------------------------------------------------------------
+
+    @property
+    def occupied(self) -> int:
+        """Places in use: runs that live, and ends that are not acknowledged."""
+        return len(self.living) + len(self._lease.settling)
+
+    def quarantine(self) -> int:
+        """How many tasks that crashed before may be taken: one, until it has lived a while."""
+        now = self._clock()
+        self._crashed_before = {
+            run for run in self._crashed_before if not run.over and now - run.started < CRASH_YOUNG
+        }
+        return 0 if self._crashed_before else 1
+
+    def launch(self, claim: Claim, sent_at: float, *, local: bool = False) -> None:
+        """Start the run of a claim that was sent at `sent_at`."""
+        ref = RunRef(claim.id, claim.run)
+        if claim.id in self.living:
+            # A run of this id that was fenced off is still dying here: not beside it.
+            log.warning("task %s: claimed while an older run of it is dying here; handed back", claim.id)
+            gevent.spawn_later(self._lease.timing.heartbeat, self.give_back, ref)
+            self._lease.settling.add(ref, sent_at)
+            return
+        if claim.function and claim.function not in self.tasks:
+            self.give_back(ref)  # it goes to the parking list at the next claim
+            return
+        run = Run(self, claim, self.tasks.get(claim.function), self._clock())
+        run.local = local
+        if claim.crashes:
+            self._crashed_before.add(run)
+        self.living[claim.id] = run
+        self._lease.living.add(ref, sent_at)
+        if not self._deadman.armed:
+            self._deadman.arm(self._lease.kill_in(self._clock()))
+        run.greenlet = RunGreenlet(run)
+        run.greenlet.start()
+
+    def give_back(self, ref: RunRef) -> None:
+        """Release a claim whose run never began."""
+        self._committer.put(Change(ref.id, ref.run, HANDED_BACK, Trigger.RELEASE))
+
+    # -- what runs ask for ----------------------------------------------------------------------------
+
+    def emit(self, run: Run, event: bytes) -> None:
+        """An event of a run, fenced like everything it writes."""
+        self._committer.emit(Change(run.ref.id, run.ref.run, event))
+
+    def user_client(self) -> Any:
+        """A Redis client for a run's own use."""
+        return self._backend.user_client()
+
+    @property
+    def courier(self) -> Courier:
+        """For the Monitor: calls to the store that survive the caller's being killed."""
+        return self._courier
+
+    @property
+    def lease(self) -> Lease:
+        """What this worker may do."""
+        return self._lease
+
+    def now(self) -> float:
+        """The worker's steady clock."""
+        return self._clock()
+
+    # -- wishes ---------------------------------------------------------------------------------------
+
+    def heard(self, ref: RunRef, verdict: Verdict) -> None:
+        """A renewal (or a control message) brought something for a run of ours."""
+        run = self.living.get(ref.id)
+        wish = WISHES.get(verdict)
+        if run is None or run.ref.run != ref.run or wish is None:
+            return
+        if run.over and wish in (Wish.FENCED, Wish.FORGET):
+            return  # it is being settled, or replaced; that verdict decides
+        self.wish(run, wish)
+
+    def ask(self, task_id: str, wish: Wish) -> None:
+        """A wish for whatever run of the id lives here."""
+        run = self.living.get(task_id)
+        if run is not None:
+            self.wish(run, wish)
+
+    def wish(self, run: Run, wish: Wish) -> None:
+        """Note a wish; the first one makes the run's actor."""
+        if not outweighs(wish, run.wish):
+            return
+        run.wish = wish
+        if run.actor is None and not run.over:
+            if wish in (Wish.FENCED, Wish.FORGET):
+                log.warning("task %s: its run here is stopped: %s", run.id, wish.name.lower())
+            run.dead = Flag()
+            run.actor = Service.spawn(self._act, run)
+
+    def hand_back_all(self) -> int:
+        """Every run down the ladder, to go on elsewhere; returns how many were newly asked."""
+        runs = [run for run in self.living.values() if outweighs(Wish.HAND_BACK, run.wish)]
+        for run in runs:
+            self.wish(run, Wish.HAND_BACK)
+        return len(runs)
+
+    # -- the actor of one run -------------------------------------------------------------------------
+
+    def _act(self, run: Run) -> None:
+        while not self._ladder(run):
+            if not self._go_on(run):
+                return
+        if run.wish is Wish.RELOAD:
+            self._replace(run)
+        else:
+            self._settle(run)
+
+    def _ladder(self, run: Run) -> bool:
+        """stop(), then kill the whole tree, three times; whether it is dead within the grace."""
+        assert run.dead is not None
+        grace = self._lease.timing.grace
+        until = self._clock() + grace
+        stopper = run.stopper()
+        if stopper is not None:
+            # stop() is of the run's tree: a run is not dead before its stop() has ended too.
+            stopper.join(timeout=grace / 2)
+            if not stopper.ready():
+                log.warning("task %s: stop() did not return in %.1f s", run.id, grace / 2)
+        for share in (3, 2, 1):
+            self._kill(run, max(0.01, (until - self._clock()) / share))
+            if not run.alive():
+                run.over = True
+                return True
+        return False
+
+    def _kill(self, run: Run, timeout: float) -> None:
+        tree = run.alive()
+        if not tree:
+            return
+        try:
+            gevent.killall(tree, timeout=timeout)
+        except Timeout:
+            log.debug("task %s: %d greenlets outlived a kill", run.id, len(run.alive()))
+
+    def _go_on(self, run: Run) -> bool:
+        """A run that will not die: wait and try again, or end the process; never hand it on."""
+        names = ", ".join(str(g.name) for g in run.alive()[:5])
+        operator = run.wish in (Wish.STOP, Wish.RELOAD) and not self._lease.lost(self._clock())
+        log.error("task %s ignores being killed (%s); its run stays registered", run.id, names)
+        if run.wish is Wish.STOP and operator:
+            seconds = self._lease.timing.grace
+            self.emit(run, codec.event(Event.STOP_TIMEOUT, {"seconds": seconds}))
+        elif self.leaving:
+            return False  # it stays RUNNING; the process ends, and the monitor takes it over
+        elif self._deadman.hard:
+            log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
+            logging.shutdown()
+            os._exit(EXIT_STUCK)
+        assert run.dead is not None
+        run.dead.wait(timeout=self._lease.timing.grace / 2)
+        return True
+
+    def _replace(self, old: Run) -> None:
+        """E8: a new instance in place of the dead one, with the data that is in the hash now."""
+        new = RunRef(old.id, self._ids.next_run())
+        sent = self._clock()
+        claim = self._ask_replacement(old, new)
+        if claim is not None and not claim.won:
+            old.wish = Wish.FORGET if claim.verdict is Verdict.GONE else Wish.FENCED
+            self._settle(old)
+            return
+        if claim is None:  # lost Redis on the way: one of the two is the live one
+            self._settle(old)
+            self._committer.doubt([new])
+            return
+        self._forget(old)
+        if old.wish is not Wish.RELOAD:  # stopped, or handed back, meanwhile
+            old.ref = new
+            self._close(old, old.wish)
+        else:
+            self.launch(claim, sent, local=old.local)
+
+    def _ask_replacement(self, old: Run, new: RunRef) -> Claim | None:
+        while True:
+            try:
+                return self._courier.call(
+                    lambda store: store.reload(old.ref, new, self.settings.name, self.settings.max_data)
+                )
+            except StoreError as error:
+                log.warning("task %s: reload waits for Redis: %s", old.id, error)
+                if old.wish is not Wish.RELOAD:
+                    return None
+                gevent.sleep(self._lease.timing.call_timeout / 3)
+
+    # -- settling -------------------------------------------------------------------------------------
+
+    def ended(self, run: Run) -> None:
+        """Called once when nothing of a run is left; may be called from the hub, so never blocks."""
+        if run.actor is None:
+            self._settle(run)
+        elif run.dead is not None:
+            run.dead.set()
+
+    def _settle(self, run: Run) -> None:
+        self._forget(run)
+        self._close(run, run.wish)
+        if run.local:
+            self.on_local_over(run.id, run.wish)
+
+    def _forget(self, run: Run) -> None:
+        if self.living.get(run.id) is run:
+            del self.living[run.id]
+        self._lease.living.remove(run.ref.run)
+        if run.client_ is not None:
+            self._backend.close_user_client(run.client_)
+            run.client_ = None
+        if not self.living:
+            self._deadman.arm(None)
+
+    def _close(self, run: Run, wish: Wish | None) -> None:
+        if wish is Wish.RELOAD:
+            wish = Wish.HAND_BACK
+        trigger = closing(wish, run.failure is not None)
+        if trigger is None:
+            return
+        change = self._ending(run, trigger)
+        self._committer.put(change)
+
+    def _ending(self, run: Run, trigger: Trigger) -> Change:
+        ref, settings = run.ref, self.settings
+        if trigger is Trigger.END:
+            if run.output is None:
+                return Change(ref.id, ref.run, ENDED_WITHOUT_OUTPUT, trigger, keep=settings.keep_ended)
+            event = b'{"event":"%b","data":{"output":%b}}' % (Event.ENDED.encode(), run.output)
+            return Change(ref.id, ref.run, event, trigger, {"output": run.output}, settings.keep_ended)
+        if trigger is Trigger.FAIL:
+            error = run.failure or ""
+            log.warning("task %s failed: %s", run.id, error.partition("\n")[0])
+            event = codec.event(Event.ERROR, {"error": error.partition("\n")[0]})
+            return Change(ref.id, ref.run, event, trigger, {"error": error}, settings.keep_error)
+        if trigger is Trigger.STOP:
+            return Change(ref.id, ref.run, STOPPED_EVENT, trigger, keep=settings.keep_stopped)
+        # A pre-started task goes with its worker; any other waits for the next one.
+        event = STOPPED_EVENT if run.local else HANDED_BACK
+        return Change(ref.id, ref.run, event, Trigger.RELEASE, local=run.local)
+

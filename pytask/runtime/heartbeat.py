@@ -1,0 +1,106 @@
+"""Renewals, and the deadline that follows when they are not acknowledged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import gevent
+from gevent import Timeout
+
+from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
+from pytask.domain.policy import Lease
+from pytask.domain.ports import Store
+from pytask.runtime.deadman import Deadman
+from pytask.runtime.executor import Executor
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Renews the longest unrenewed runs first, at most 500 a call, so that the calls spread over H."""
+
+    def __init__(
+        self, *, store: Store, lease: Lease, executor: Executor, deadman: Deadman, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._executor = executor
+        self._deadman = deadman
+        self._clock = clock
+        self._ended = False
+        self._warned = 0.0
+        self.on_lost: Callable[[], None] = lambda: None
+        self.address = ""
+
+    def run(self) -> None:
+        """Beat until told to end."""
+        timing = self._lease.timing
+        while not self._ended:
+            try:
+                more = self.beat()
+            except StoreError as error:
+                self._complain(error)
+                gevent.sleep(timing.call_timeout / 3)
+                continue
+            # Between full chunks Redis gets air, so that a hundred thousand runs never hold it for long.
+            gevent.sleep(timing.tick / 100 if more else timing.tick)
+
+    def end(self) -> None:
+        """Let the loop end after what it is doing."""
+        self._ended = True
+
+    def beat(self) -> bool:
+        """Renew one chunk, if any is due; whether more are due at once.  Raises `StoreError`."""
+        timing = self._lease.timing
+        now = self._clock()
+        refs = self._lease.due(now)
+        if not refs and now - self._lease.last_ok < timing.heartbeat - timing.tick:
+            return False
+        sent_at = self._clock()
+        try:
+            # Beside the socket's own limit: name resolution and a slow drip of bytes know none.
+            with Timeout(2 * timing.call_timeout, Unavailable("the renewal took too long")):
+                verdicts = self._store.renew(refs)
+        except Unavailable:
+            self._store.reset()
+            raise
+        away = now - self._lease.last_ok > timing.lease / 4
+        self._lease.acknowledged(refs, sent_at)
+        self._deadman.arm(self._lease.kill_in(self._clock()))
+        if away and self._warned:
+            log.warning("Redis %s answers again", self.address)
+            self._warned = 0.0
+        for ref, verdict in verdicts.items():
+            self._executor.heard(ref, verdict)
+        return bool(self._lease.due(self._clock()))
+
+    def watch(self) -> None:
+        """Look at the deadline until told to end."""
+        while not self._ended:
+            self.check_deadline()
+            gevent.sleep(self._lease.timing.watch)
+
+    def check_deadline(self) -> bool:
+        """Stop all runs once one went unacknowledged for longer than D; whether it just did."""
+        now = self._clock()
+        self._deadman.arm(self._lease.kill_in(now))
+        if not self._lease.lost(now) or not self._executor.hand_back_all():
+            return False
+        log.error(
+            "Redis %s lost for more than %g s: all tasks here are stopped and go on elsewhere, or here when"
+            " it is back",
+            self.address,
+            self._lease.timing.lease,
+        )
+        self.on_lost()
+        return True
+
+    def _complain(self, error: StoreError) -> None:
+        now = self._clock()
+        if isinstance(error, WrongKeyType) or now - self._warned > self._lease.timing.heartbeat:
+            self._warned = now
+            oldest = self._lease.living.oldest()
+            left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
+            fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""
+            log.warning("Redis %s does not acknowledge: %s%s", self.address, error, fate)

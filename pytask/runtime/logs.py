@@ -1,0 +1,56 @@
+"""Log lines that carry the task and the worker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+from pytask.runtime.tree import current_run
+
+CONSOLE = "%(asctime)s %(levelname)-7s [%(worker)s%(task_suffix)s] %(name)s: %(message)s"
+
+
+class TaskContext(logging.Filter):
+    """Gives each record `worker` (its name) and `task` (the id whose greenlet logs, or "-")."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true; adds the fields."""
+        run = current_run()
+        record.worker = self._worker
+        record.task = run.id if run is not None else "-"
+        record.task_suffix = f" {run.id}" if run is not None else ""
+        return True
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, worker, task, message, and the exception if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line."""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "worker": getattr(record, "worker", "-"),
+            "task": getattr(record, "task", "-"),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up(worker: str, level: str = "INFO", style: str = "console") -> logging.Handler:
+    """Log to standard error, as `console` or `json`; what the daemon does."""
+    handler = logging.StreamHandler()
+    handler.addFilter(TaskContext(worker))
+    handler.setFormatter(JsonLines() if style == "json" else logging.Formatter(CONSOLE))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    return handler

@@ -1,0 +1,26 @@
+"""`run_loop`: call something at a steady pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from pytask.runtime.clock import steady
+
+
+def run_loop(fn: Callable[[], Any], interval: float, *, now: Callable[[], float] = steady) -> None:
+    """Call `fn()` every `interval` seconds, from start to start, for ever.
+
+    Rounds never overlap and do not drift; one that takes longer than the interval skips the rounds it
+    ran over instead of bunching them.  An exception of `fn` ends the loop and is raised.
+    """
+    if not interval > 0:
+        raise ValueError(f"run_loop needs an interval above 0 seconds, not {interval!r}")
+    began = now()
+    done = 0
+    while True:
+        fn()
+        done = max(done + 1, int((now() - began) / interval) + 1)
+        gevent.sleep(max(0.0, began + done * interval - now()))

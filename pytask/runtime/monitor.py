@@ -1,0 +1,94 @@
+"""The monitor: a task that hands on the runs of dead workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import gevent
+
+from pytask.domain.errors import BadData, StoreError
+from pytask.domain.policy import Timing, Watch
+from pytask.domain.ports import Store
+from pytask.domain.record import Verdict
+from pytask.domain.task import Task
+
+if TYPE_CHECKING:
+    from pytask.runtime.run import Run
+
+log = logging.getLogger(__name__)
+
+EXPIRE_BATCH = 256
+SCAN_PAUSE = 0.2  # seconds a step of about 200 keys: at most 1000 a second
+
+
+class Monitor(Task):
+    """Requeues every run whose lease it has itself watched unchanged for T.  Run one on every worker.
+
+    Data (all optional): `{"task_timeout": seconds}` instead of T, never below it; `{"slow_sweep": true}`.
+    """
+
+    class Config:
+        NAME = "pytask/monitor"
+
+    def __init__(self, task_data: Any) -> None:
+        run = cast("Run", self._run)
+        data = task_data or {}
+        self.timing: Timing = run.executor.lease.timing
+        timeout = data.get("task_timeout", self.timing.expiry)
+        if not isinstance(timeout, int | float) or timeout < self.timing.expiry:
+            raise BadData(
+                f"task_timeout must be at least {self.timing.expiry:g} s, not {timeout!r}: a worker has"
+                f" {self.timing.kill:g} s to stop its tasks, and before that they would run twice"
+            )
+        self.slow_sweep = bool(data.get("slow_sweep", run.executor.settings.slow_sweep))
+        self._watch = Watch(float(timeout))
+        self._clock: Callable[[], float] = run.executor.now
+        self._call = run.executor.courier.call
+
+    def start(self) -> None:
+        """Sweep every I."""
+        if self.slow_sweep:
+            self.spawn(self._sweep_slowly)
+        while True:
+            try:
+                self.check_tasks()
+            except StoreError as error:
+                self._watch.forget()
+                log.warning("monitor: sweep failed, what was seen is forgotten: %s", error)
+            gevent.sleep(self.timing.sweep)
+
+    def check_tasks(self) -> int:
+        """One sweep; the number of runs handed on.  Raises `StoreError`."""
+        timing = self.timing
+        suspects = self._call(lambda store: store.suspects(2 * timing.heartbeat, timing.heartbeat))
+        dead = self._watch.observe(suspects, self._clock())
+        done = 0
+        for at in range(0, len(dead), EXPIRE_BATCH):
+            chunk = dead[at : at + EXPIRE_BATCH]
+            verdicts = self._call(lambda store, chunk=chunk: store.expire(chunk))  # type: ignore[misc]
+            for expiry, verdict in zip(chunk, verdicts, strict=True):
+                if verdict is Verdict.OK:
+                    done += 1
+                    log.warning("monitor: task %s handed on, run %s is dead", expiry.id, expiry.run)
+        self._call(self._tidy)
+        return done
+
+    def _tidy(self, store: Store) -> None:
+        store.tidy(self.id, 3 * self.timing.expiry)
+        for function in store.parked():
+            store.hint(function)
+
+    def _sweep_slowly(self) -> None:
+        cursor = 0
+        while True:
+            try:
+                cursor, mended = self._call(
+                    lambda store, at=cursor: store.repair(at, self.timing.expiry)  # type: ignore[misc]
+                )
+            except StoreError:
+                cursor, mended = 0, 0
+            if mended:
+                log.warning("monitor: %d hashes said they run, and nobody ran them", mended)
+            gevent.sleep(SCAN_PAUSE if cursor else self.timing.expiry)

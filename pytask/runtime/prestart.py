@@ -1,0 +1,96 @@
+"""Pre-started tasks: they live with this worker, never in the queue."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+
+import attrs
+import gevent
+
+from pytask.domain.errors import StoreError, Unavailable
+from pytask.domain.policy import Lease, Wish
+from pytask.domain.record import RunRef
+from pytask.runtime.committer import Committer
+from pytask.runtime.courier import Courier
+from pytask.runtime.executor import Executor, Ids
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define
+class Spec:
+    """What was asked for, and whether it still has to be started."""
+
+    name: str
+    data: bytes
+    wanted: bool = True
+    task_id: str = ""
+
+
+class Prestart:
+    """Starts them once Redis is there, and again after a loss; not after they ended or were stopped."""
+
+    def __init__(
+        self,
+        *,
+        specs: Sequence[tuple[str, bytes]],
+        courier: Courier,
+        executor: Executor,
+        committer: Committer,
+        lease: Lease,
+        ids: Ids,
+        clock: Callable[[], float],
+    ) -> None:
+        self._specs = [Spec(name, data) for name, data in specs]
+        self._courier = courier
+        self._executor = executor
+        self._committer = committer
+        self._lease = lease
+        self._ids = ids
+        self._clock = clock
+        self._ended = False
+        executor.on_local_over = self._over
+
+    def run(self) -> None:
+        """Keep them started until told to end."""
+        while not self._ended:
+            try:
+                self.ensure()
+            except StoreError as error:
+                log.warning("pre-started tasks wait for Redis: %s", error)
+            gevent.sleep(self._lease.timing.tick)
+
+    def end(self) -> None:
+        """Let the loop end after what it is doing."""
+        self._ended = True
+
+    def ensure(self) -> int:
+        """Start what is wanted and not there; the number started.  Without a lease nothing runs."""
+        count = 0
+        for spec in self._specs:
+            if spec.wanted and not self._ended and self._lease.may_claim(self._clock()):
+                self._start(spec)
+                count += 1
+        return count
+
+    def _start(self, spec: Spec) -> None:
+        task_id = uuid.uuid4().hex
+        ref = RunRef(task_id, self._ids.next_run())
+        sent_at = self._clock()
+        name = self._executor.settings.name
+        try:
+            claim = self._courier.call(lambda store: store.open_local(ref, spec.name, spec.data, name))
+        except Unavailable:
+            # Not known whether it is there: never started here, and released until that is known.
+            self._committer.doubt([ref])
+            raise
+        if claim.won and self._lease.claim_holds(sent_at, self._clock()):
+            spec.wanted, spec.task_id = False, task_id
+            self._executor.launch(claim, sent_at, local=True)
+
+    def _over(self, task_id: str, wish: Wish | None) -> None:
+        for spec in self._specs:
+            if spec.task_id == task_id and wish in (Wish.HAND_BACK, Wish.FORGET, Wish.FENCED):
+                spec.wanted = not self._executor.leaving

@@ -1,0 +1,201 @@
+"""One run of one task in this process."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from gevent import Greenlet, GreenletExit
+from gevent.event import Event as Flag
+
+from pytask.domain.errors import TaskFailed
+from pytask.domain.policy import Wish
+from pytask.domain.record import Claim, RunRef
+from pytask.domain.task import Task, data_class
+from pytask.runtime import codec
+from pytask.runtime.tree import RunGreenlet, StopGreenlet
+
+if TYPE_CHECKING:
+    from pytask.runtime.executor import Executor
+
+log = logging.getLogger(__name__)
+
+ERROR_BYTES = 8192
+
+
+class Run:
+    """`start()`, the greenlets under it, and how it came out.  Slots: there are thousands of these."""
+
+    __slots__ = (
+        "actor", "children", "claim", "client_", "cls", "dead", "executor", "failure", "greenlet", "id",
+        "local", "output", "over", "ref", "returned", "started", "task", "wish",
+    )  # fmt: skip
+
+    def __init__(self, executor: Executor, claim: Claim, cls: type[Task] | None, now: float) -> None:
+        self.executor = executor
+        self.claim = claim
+        self.id = claim.id
+        self.ref = RunRef(claim.id, claim.run)
+        self.cls = cls
+        self.started = now
+        self.local = False
+        self.task: Task | None = None
+        self.greenlet: RunGreenlet | None = None
+        self.children: set[Greenlet] | None = None  # made with the first one
+        self.returned = False  # start() is done
+        self.over = False  # and so is every greenlet under it
+        self.output: bytes | None = None
+        self.failure: str | None = None
+        self.wish: Wish | None = None
+        self.actor: Greenlet | None = None  # made with the first wish
+        self.dead: Flag | None = None
+        self.client_: Any = None
+
+    @property
+    def epoch(self) -> int:
+        """Grows with every run of this id."""
+        return self.claim.epoch
+
+    # -- in the run's own greenlet --------------------------------------------------------------------
+
+    def main(self) -> None:
+        """Build the task, run `start()`, and note how it came out.
+
+        Our own record decides, never gevent's: a killed greenlet counts as successful there.
+        """
+        try:
+            self.task = self._build()
+            value = self.task.start()
+            # A start() that joined its killed loop gets the GreenletExit as a value.
+            if value is not None and not isinstance(value, GreenletExit):
+                self.output = codec.encode(value, "what start() returned")
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
+            self._note(error)
+        self.returned = True
+        if not self.children:
+            self.finished()
+
+    def _build(self) -> Task:
+        if self.claim.oversize:
+            limit = self.executor.settings.max_data
+            raise TaskFailed(f"data has {self.claim.oversize} bytes, over the limit max_data={limit}")
+        if self.cls is None:
+            raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
+        data = codec.decode_data(self.claim.data, data_class(self.cls))
+        task = self.cls.__new__(self.cls)
+        task._run = self  # noqa: SLF001 - before __init__, so that emit() and id work in there
+        if self.cls.__init__ is object.__init__:
+            task.task_data = data
+        else:
+            task.__init__(data)  # type: ignore[misc]
+        return task
+
+    def call_stop(self) -> None:
+        """`Task.stop()`, in a greenlet of its own: it may hang, or raise."""
+        try:
+            if self.task is not None:
+                self.task.stop()
+        except GreenletExit:
+            raise
+        except BaseException:
+            log.exception("task %s: stop() raised; its greenlets are killed all the same", self.id)
+
+    def _note(self, error: BaseException) -> None:
+        if self.failure is not None:
+            return
+        if isinstance(error, GreenletExit):
+            self.failure = "killed: other code killed the greenlet of start()"
+        else:
+            self.failure = describe(error)
+
+    # -- the tree -------------------------------------------------------------------------------------
+
+    def adopt(self, greenlet: Greenlet) -> None:
+        """A greenlet was spawned under this run."""
+        if self.children is None:
+            self.children = set()
+        self.children.add(greenlet)
+        greenlet.rawlink(self._child_ended)
+
+    def _child_ended(self, greenlet: Greenlet) -> None:
+        # Runs in the hub: must not block.
+        children = self.children
+        if children is None:
+            return
+        children.discard(greenlet)
+        error = greenlet.exception
+        if error is not None and self.wish is None:
+            log.warning("task %s: greenlet %s failed: %r", self.id, greenlet.name, error)
+            # While start() runs it is the judge of its greenlets; afterwards nobody else is.
+            if self.returned:
+                self._note(error)
+        if self.returned and not children:
+            self.finished()
+
+    def finished(self) -> None:
+        """Nothing of this run is left; tell the executor, once."""
+        if not self.over:
+            self.over = True
+            self.executor.ended(self)
+
+    def alive(self) -> list[Greenlet]:
+        """The greenlets of this run that may still act."""
+        tree: list[Greenlet] = list(self.children or ())
+        if self.greenlet is not None:
+            tree.append(self.greenlet)
+        return [g for g in tree if not g.ready() and not g.dead]
+
+    def stopper(self) -> StopGreenlet | None:
+        """Begin `stop()`, where the task has one of its own."""
+        if self.task is None or type(self.task).stop is Task.stop:
+            return None
+        greenlet = StopGreenlet(self)
+        greenlet.name = f"stop of task {self.id}"
+        self.adopt(greenlet)
+        greenlet.start()
+        return greenlet
+
+    # -- what the task sees ---------------------------------------------------------------------------
+
+    def emit(self, event: str, data: Any) -> None:
+        """Publish an event of this run; waits only while far too many wait already."""
+        self.executor.emit(self, codec.event(event, data))
+
+    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+        """A greenlet under this run, with the caller's contextvars."""
+        greenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
+        greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
+        greenlet.start()
+        if self.children is None or greenlet not in self.children:
+            # Called from outside the run's own greenlets: the spawn callback could not know.
+            greenlet.pytask_run = self  # type: ignore[attr-defined]
+            self.adopt(greenlet)
+        return greenlet
+
+    def client(self) -> Any:
+        """The run's own Redis client, made on first use."""
+        if self.client_ is None:
+            self.client_ = self.executor.user_client()
+        return self.client_
+
+
+def describe(error: BaseException) -> str:
+    """The `error` field: the text, then the traceback, 8 KiB at the most."""
+    if isinstance(error, TaskFailed):
+        return _cut(str(error), ERROR_BYTES)
+    text = _cut(str(error) if getattr(error, "code", None) else f"{type(error).__name__}: {error}", 2048)
+    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    if frames is None:
+        return text
+    trace = "".join(traceback.format_exception(type(error), error, frames))
+    room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
+    tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
+    return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"
+
+
+def _cut(text: str, limit: int) -> str:
+    raw = text.encode(errors="replace")
+    return raw.decode() if len(raw) <= limit else raw[: limit - 4].decode(errors="ignore") + " ..."

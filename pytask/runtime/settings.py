@@ -1,0 +1,81 @@
+"""The settings of an app.  Each has its meaning, unit and default here, and is validated when built."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import attrs
+
+from pytask.domain.errors import ConfigError
+from pytask.domain.policy import Timing
+
+
+def _positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{field.name} must be a whole number of 1 or more, not {value!r}")
+
+
+def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ConfigError(f"{field.name} is in whole seconds: 0 for at once, None for never, not {value!r}")
+
+
+def _default_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How one app behaves."""
+
+    namespace: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    """In front of every key and channel; "" gives the documented names.  A cluster needs "{tag}:"."""
+
+    name: str = attrs.field(factory=_default_name, validator=attrs.validators.min_len(1))
+    """What people call this worker; host and pid by default."""
+
+    max_tasks: int = attrs.field(default=10_000, validator=_positive)
+    """Tasks that run at once here; a full worker leaves ids in the queue."""
+
+    max_data: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
+    """Bytes of `data` that are read; a larger one is an ERROR of that task."""
+
+    max_pending: int = attrs.field(default=10_000, validator=_positive)
+    """Events that may wait for Redis; beyond it `emit` waits."""
+
+    keep_ended: int | None = attrs.field(default=7 * 86400, validator=_seconds_or_none)
+    """Seconds that the hash of an ENDED task is kept."""
+
+    keep_error: int | None = attrs.field(default=30 * 86400, validator=_seconds_or_none)
+    """Seconds that the hash of a task in ERROR is kept."""
+
+    keep_stopped: int | None = attrs.field(default=None, validator=_seconds_or_none)
+    """Seconds that the hash of a STOPPED task is kept; for ever by default."""
+
+    hard_deadline: bool | None = None
+    """Let the kernel end the process when it could not renew for lease + grace, and end it when a run
+    cannot be stopped.  On in `run()` and in the daemon, off in an app that is embedded by `start()`
+    (None): without it, one run at a time holds only while the event loop turns."""
+
+    block_limit: float | None = 0.5
+    """Seconds a task may hold the event loop before it is named in the log; None does not watch."""
+
+    slow_sweep: bool = False
+    """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""
+
+    timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))
+    """The times of the protocol."""
+
+
+def settings_of(values: dict[str, Any]) -> Settings:
+    """`Settings(**values)`; raises :class:`ConfigError` that lists the names there are."""
+    known = [field.name for field in attrs.fields(Settings)]
+    wrong = sorted(set(values) - set(known))
+    if wrong:
+        raise ConfigError(f"no such setting: {', '.join(wrong)}; there are {', '.join(known)}")
+    try:
+        return Settings(**values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from None

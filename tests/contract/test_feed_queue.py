@@ -1,0 +1,164 @@
+"""Waiting for the queue, and hearing control messages."""
+
+import threading
+import time
+
+import pytest
+
+from pytask.domain.errors import ConfigError, Unavailable
+from pytask.domain.messages import Command
+from pytask.domain.record import Notice
+
+
+@pytest.fixture
+def feed(bench):
+    opened = bench.backend.feed("session")
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def queue(bench):
+    made = bench.backend.queue()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def real_queue(real):
+    made = real.backend.queue()
+    yield made
+    made.close()
+
+
+def heard(feed, number):
+    """The first `number` notices; fails after five seconds."""
+    found = []
+    until = time.monotonic() + 5
+    while len(found) < number and time.monotonic() < until:
+        found += feed.read(0.05)
+    return found
+
+
+def test_control_messages_name_the_task_and_the_command(bench, feed):
+    for task_id, word in (("a", "stop"), ("b-control", "reload"), ("ü:1", "start")):
+        bench.publish(f"task-{task_id}-control", word)
+    feed.ping()
+    assert heard(feed, 4) == [
+        Notice("control", "a", Command.STOP),
+        Notice("control", "b-control", Command.RELOAD),
+        Notice("control", "ü:1", Command.START),
+        Notice("ping"),
+    ]
+
+
+@pytest.mark.parametrize("payload", ["", "STOP", "stop ", '{"event":"stop"}', b"\xff"])
+def test_other_payloads_are_dropped(bench, feed, payload):
+    bench.publish("task-a-control", payload)
+    feed.ping()
+    assert heard(feed, 1) == [Notice("ping")]
+
+
+def test_events_of_tasks_are_not_heard(bench, feed):
+    bench.publish("task-a", "stop")
+    bench.publish("a-control", "stop")
+    bench.running("b")
+    feed.ping()
+    assert heard(feed, 1) == [Notice("ping")]
+
+
+def test_hints_and_parking_are_heard(bench, feed):
+    bench.store.hint("g")
+    bench.push("a", function="h")
+    bench.store.park("a", "h", b'{"event":"parked","data":null}')
+    assert heard(feed, 2) == [Notice("parked", "g"), Notice("parked", "h")]
+
+
+def test_a_feed_hears_only_its_own_pings(bench, feed):
+    other = bench.backend.feed("other")
+    other.open()
+    other.ping()
+    feed.ping()
+    assert heard(feed, 1) == heard(other, 1) == [Notice("ping")]
+    other.close()
+
+
+def test_a_silent_feed_reads_nothing(feed):
+    assert feed.read(0.01) == []
+
+
+def test_a_feed_must_be_open(bench):
+    feed = bench.backend.feed("session")
+    with pytest.raises(Unavailable):
+        feed.read(0)
+    feed.open()
+    feed.open()  # anew, on a connection of its own
+    feed.ping()
+    assert heard(feed, 1) == [Notice("ping")]
+    feed.close()
+    with pytest.raises(Unavailable):
+        feed.read(0)
+    feed.close()
+
+
+def test_many_messages_are_read_in_batches(bench, feed):
+    for number in range(300):
+        bench.publish(f"task-{number}-control", "stop")
+    found = []
+    until = time.monotonic() + 5
+    while len(found) < 300 and time.monotonic() < until:
+        batch = feed.read(0.05)
+        assert len(batch) <= 256
+        found += batch
+    assert [notice.task_id for notice in found] == [str(number) for number in range(300)]
+
+
+def test_waiting_finds_what_is_queued_and_leaves_it(bench, queue):
+    assert not queue.wait(0.02)
+    bench.lpush("a")
+    bench.lpush("b")
+    assert queue.wait(1) in (True, None)  # None: the caller polls
+    assert bench.queue() == ["b", "a"]
+
+
+def test_waiting_ends_when_something_is_pushed(real, real_queue):
+    threading.Timer(0.1, real.lpush, ["a"]).start()
+    began = time.monotonic()
+    assert real_queue.wait(5) is True
+    assert time.monotonic() - began < 2
+    assert real.queue() == ["a"]
+    assert real_queue.wait(5) is True
+
+
+def test_waiting_in_vain(real_queue):
+    began = time.monotonic()
+    assert real_queue.wait(0.1) is False
+    assert 0.09 < time.monotonic() - began < 2
+
+
+def test_waiting_where_the_server_cannot_block(make):
+    bench = make()
+    queue = bench.backend.queue()
+    found = queue.wait(0.2)
+    assert found in (None, False)
+    assert queue.wait(0.2) is found
+    queue.close()
+
+
+def test_the_backend_is_checked_and_described(bench):
+    bench.backend.check()
+    assert bench.backend.describe()
+
+
+def test_task_code_gets_a_client_of_its_own_or_hears_why_not(bench):
+    if not bench.backend.cooperative:
+        with pytest.raises(ConfigError, match="fakeredis"):
+            bench.backend.user_client()
+        bench.backend.close_user_client(None)
+        return
+    client = bench.backend.user_client()
+    decodes = bench.client.connection_pool.connection_kwargs.get("decode_responses", False)
+    client.set("mine", "1")
+    assert client.get("mine") == ("1" if decodes else b"1")
+    bench.backend.close_user_client(client)

@@ -1,0 +1,217 @@
+"""What happens when a real server refuses: nothing, and our own error says so."""
+
+import contextlib
+import time
+
+import pytest
+import redis
+
+from pytask.adapters.backend import RedisBackend
+from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.lifecycle import ENDED, WAIT, Trigger
+from pytask.domain.messages import Command, IdFault
+from pytask.domain.record import Change, Expiry, Verdict
+
+X = b'{"event":"x","data":null}'
+
+
+@pytest.fixture
+def crowd(real):
+    """A bench with two runs, a waiting, an unknown and a finished task, and an id without a hash."""
+    real.first, real.second = real.running("one"), real.running("two")
+    real.store.commit([Change("done", real.running("done").run, b"", Trigger.END)])
+    real.push("strange", function="g")
+    real.lpush("nothing")
+    real.push("waiting")
+    real.events()
+    return real
+
+
+VERBS = {
+    "claim": lambda b: b.claim(b.ref("waiting")),
+    "reject": lambda b: b.store.reject(b"nothing", IdFault.NO_HASH),
+    "park": lambda b: b.store.park("strange", "g", X),
+    "renew": lambda b: b.store.renew([b.first]),
+    "commit": lambda b: b.store.commit([Change("one", b.first.run, X, Trigger.RELEASE)]),
+    "reload": lambda b: b.store.reload(b.first, b.ref("one"), "w", 1000),
+    "open_local": lambda b: b.store.open_local(b.ref("local"), "f", b"null", "w"),
+    "stop": lambda b: b.store.control(Command.STOP, ["one"]),
+    "cancel": lambda b: b.store.control(Command.STOP, ["waiting"]),
+    "start": lambda b: b.store.control(Command.START, ["done"]),
+    "ask_reload": lambda b: b.store.control(Command.RELOAD, ["one"]),
+    "expire": lambda b: b.store.expire([Expiry(id="one", run=b.first.run, seen=b.seen)]),
+    "repair": lambda b: b.store.repair(0, 90),
+}
+TOUCHES = {
+    "runs": set(VERBS) - {"reject"},
+    "leases": {"claim", "renew", "commit", "reload", "open_local", "expire", "repair"},
+    "queue": {"claim", "reject", "park", "cancel", "start", "stop", "expire", "repair"},
+}
+
+
+def attempt(crowd, verb):
+    is_well = crowd.raw.type(crowd.keys.leases) == b"zset"
+    crowd.seen = crowd.leases()["one"] if is_well else 0
+    VERBS[verb](crowd)
+
+
+@pytest.fixture
+def broken(crowd):
+    """Replaces one of our own keys by a string."""
+
+    def put(name):
+        crowd.drop(name)
+        crowd.raw.set(getattr(crowd.keys, name), "x")
+
+    crowd.write("ghost", function="f", state="RUNNING", last_update="1")  # for repair
+    return put
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", ["runs", "leases", "queue"])
+def test_a_key_of_our_own_of_another_type_stops_a_verb_before_it_wrote(crowd, broken, name, verb):
+    broken(name)
+    before = crowd.dump()
+    if verb in TOUCHES[name]:
+        with pytest.raises(WrongKeyType):
+            attempt(crowd, verb)
+    elif (name, verb) == ("queue", "commit"):
+        release = Change("one", crowd.first.run, X, Trigger.RELEASE)
+        end = Change("two", crowd.second.run, X, Trigger.END)
+        assert crowd.store.commit([release]) == [Verdict.BADTYPE]
+        assert crowd.dump() == before
+        assert crowd.store.commit([release, end]) == [Verdict.BADTYPE, Verdict.OK]
+        crowd.assert_registered(crowd.first)
+        crowd.assert_at_rest("two", ENDED)
+        return
+    else:
+        attempt(crowd, verb)
+        return
+    assert crowd.dump() == before
+    assert crowd.events() == []
+
+
+@pytest.fixture
+def settings(crowd):
+    """CONFIG SET, undone afterwards."""
+    changed = {}
+
+    def put(**values):
+        for word, value in values.items():
+            name = word.replace("_", "-")
+            changed.setdefault(name, crowd.raw.config_get(name)[name])
+            crowd.raw.config_set(name, value)
+
+    yield put
+    for name, value in changed.items():
+        crowd.raw.config_set(name, value)
+
+
+ADDS = ["claim", "reject", "park", "reload", "open_local", "stop", "cancel", "start", "ask_reload"]
+
+
+@pytest.mark.parametrize("verb", ADDS)
+def test_a_full_server_refuses_what_adds(crowd, settings, verb):
+    before = crowd.dump()
+    settings(maxmemory_policy="noeviction", maxmemory=1)
+    with pytest.raises(Refused, match=r"OOM|maxmemory"):
+        VERBS[verb](crowd)
+    settings(maxmemory=0)
+    assert crowd.dump() == before
+    assert crowd.events() == []
+
+
+def test_a_full_server_still_renews_settles_and_expires(crowd, settings):
+    third = crowd.running("three")
+    crowd.set_lease("one", 5)
+    settings(maxmemory_policy="noeviction", maxmemory=1)
+    assert crowd.store.renew([crowd.first, crowd.second]) == {}
+    assert crowd.leases()["one"] > 5
+    batch = [
+        Change("one", crowd.first.run, X, Trigger.END, {"output": b"1"}, 60),
+        Change("two", crowd.second.run, X, Trigger.RELEASE),
+    ]
+    assert crowd.store.commit(batch) == [Verdict.OK, Verdict.OK]
+    assert crowd.store.expire([crowd.expiry(third)]) == [Verdict.OK]
+    settings(maxmemory=0)
+    crowd.assert_at_rest("one", ENDED)
+    crowd.assert_at_rest("two", WAIT)
+    crowd.assert_at_rest("three", WAIT)
+    assert crowd.queue()[0] == "three"
+    assert crowd.queue()[-1] == "two"
+
+
+def test_a_lost_registry_is_restored_on_a_full_server(crowd, settings):
+    settings(maxmemory_policy="noeviction", maxmemory=1)
+    crowd.drop("runs")
+    assert crowd.store.renew([crowd.first]) == {}
+    settings(maxmemory=0)
+    crowd.assert_registered(crowd.first)
+
+
+@pytest.fixture
+def replica(crowd):
+    """The server becomes the replica of a primary that is not there."""
+    crowd.raw.execute_command("REPLICAOF", "127.0.0.1", 1)
+    yield
+    crowd.raw.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"repair"}))
+def test_a_replica_changes_nothing(crowd, replica, verb):
+    before = crowd.dump()
+    crowd.seen = crowd.leases()["one"]
+    with pytest.raises(Refused, match=r"READONLY|read only"):
+        VERBS[verb](crowd)
+    assert crowd.dump() == before
+
+
+@pytest.fixture
+def cannot_save(crowd, settings):
+    """The last snapshot failed: a folder stands where its file should go."""
+    folder = crowd.server.folder / "dump.rdb"
+    folder.mkdir()
+    crowd.raw.bgsave()
+    until = time.monotonic() + 5
+    while (info := crowd.raw.info("persistence"))["rdb_bgsave_in_progress"]:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    assert info["rdb_last_bgsave_status"] == "err"
+    settings(save="3600 1000000")
+    yield
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("verb", ["claim", "renew", "commit"])
+def test_a_server_that_cannot_save_changes_nothing(crowd, cannot_save, verb):
+    before = crowd.dump()
+    with pytest.raises(Refused, match="MISCONF"):
+        VERBS[verb](crowd)
+    assert crowd.dump() == before
+
+
+def test_scripts_that_the_server_forgot_are_sent_again(crowd):
+    crowd.raw.script_flush()
+    assert crowd.store.renew([crowd.first, crowd.second]) == {}
+    crowd.raw.script_flush()
+    assert [claim.verdict for claim in crowd.claim(crowd.ref("waiting"))] == [Verdict.OK]
+
+
+def test_a_store_goes_on_after_its_connection_was_cut(crowd):
+    crowd.store.renew([crowd.first])
+    for one in crowd.raw.client_list():
+        if one["name"] == "pytask-store":
+            crowd.raw.client_kill(one["addr"])
+    with contextlib.suppress(Unavailable):  # redis-py may notice before it sends
+        crowd.store.renew([crowd.first])
+    assert crowd.store.renew([crowd.first]) == {}
+
+
+def test_a_server_that_is_not_there():
+    backend = RedisBackend(redis.Redis(host="127.0.0.1", port=1))
+    with pytest.raises(Unavailable):
+        backend.check()
+    with pytest.raises(Unavailable):
+        backend.queue().wait(0.1)
+    with pytest.raises(Unavailable):
+        backend.feed("s").open()

@@ -1,0 +1,398 @@
+"""The numbers of the protocol and what follows from them.  No clock: `now` is an argument."""
+
+import math
+from itertools import pairwise
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytask.domain.errors import ConfigError
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.policy import (
+    Lease,
+    LeaseBook,
+    Timing,
+    Watch,
+    Wish,
+    blamed,
+    closing,
+    crash_pause,
+    judge,
+    outweighs,
+)
+from pytask.domain.record import RunRef, Suspect
+
+T = 90.0
+
+
+def ref(name):
+    return RunRef(name, f"s:{name}")
+
+
+# -- Timing ------------------------------------------------------------------------------------------------
+
+
+def test_the_promised_numbers():
+    timing = Timing()
+    assert (timing.lease, timing.expiry, timing.kill) == (60, 90, 70)
+    assert (timing.tick, timing.watch) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"lease": 0.0}, "positive"),
+        ({"heartbeat": -1.0}, "positive"),
+        ({"sweep": math.nan}, "positive"),
+        ({"shutdown": math.inf}, "positive"),
+        ({"expiry": 70.0}, "expiry"),
+        ({"expiry": 82.0}, "clock error"),
+        ({"grace": 20.0, "embargo": 100.0}, "expiry"),
+        ({"heartbeat": 9.0}, "quarter of the lease"),
+        ({"call_timeout": 5.0}, "quarter of the lease"),
+        ({"claim_gate": 31.0}, "half the lease"),
+        ({"embargo": 74.0}, "embargo"),
+        ({"grace": 1.9}, "at least 2 s"),
+    ],
+)
+def test_times_under_which_runs_could_overlap_are_refused(change, why):
+    with pytest.raises(ConfigError, match=why):
+        Timing(**change)
+
+
+def test_the_limits_themselves():
+    Timing(claim_gate=30.0, embargo=75.0)
+    Timing(grace=2.0)
+    with pytest.raises(ConfigError):
+        Timing(heartbeat=9.0, call_timeout=3.0)  # 15 s are not under a quarter of 60
+    Timing(heartbeat=8.9, call_timeout=3.0)
+
+
+@pytest.mark.parametrize("factor", [0.02, 0.1, 0.5, 1, 3])
+def test_times_may_be_scaled_for_tests(factor):
+    scaled = Timing().scaled(factor)
+    for name, value in attrs.asdict(Timing()).items():
+        assert getattr(scaled, name) == pytest.approx(value * factor)
+
+
+def test_scaled_times_are_held_to_the_same_rules():
+    assert (Timing().scaled(0.1).lease, Timing().scaled(0.1).grace) == (6, 1)
+    with pytest.raises(ConfigError):
+        attrs.evolve(Timing().scaled(0.1), expiry=7.5)
+
+
+@given(
+    lease=st.floats(20, 500),
+    grace=st.floats(2, 100),
+    expiry=st.floats(20, 1000),
+    slow=st.floats(-0.05, 0.05),
+    fast=st.floats(-0.05, 0.05),
+)
+def test_whatever_is_accepted_kills_the_old_run_first(lease, grace, expiry, slow, fast):
+    try:
+        timing = Timing(
+            lease=lease, grace=grace, expiry=expiry, heartbeat=1, call_timeout=1, claim_gate=1, embargo=2000
+        )
+    except ConfigError:
+        return
+    dead_at = timing.kill * (1 + slow)
+    handed_on_at = timing.expiry * (1 - fast)
+    assert dead_at < handed_on_at
+
+
+# -- Wish --------------------------------------------------------------------------------------------------
+
+
+def test_of_two_wishes_the_stronger_wins():
+    order = [Wish.RELOAD, Wish.HAND_BACK, Wish.STOP, Wish.FORGET, Wish.FENCED]
+    for weaker, stronger in pairwise(order):
+        assert outweighs(stronger, weaker)
+        assert not outweighs(weaker, stronger)
+    for wish in Wish:
+        assert outweighs(wish, None)
+        assert not outweighs(wish, wish)
+
+
+@pytest.mark.parametrize(
+    ("wish", "failed", "trigger"),
+    [
+        (None, False, Trigger.END),
+        (None, True, Trigger.FAIL),
+        (Wish.STOP, False, Trigger.STOP),
+        (Wish.STOP, True, Trigger.STOP),
+        (Wish.HAND_BACK, False, Trigger.RELEASE),
+        (Wish.HAND_BACK, True, Trigger.RELEASE),
+        (Wish.FORGET, False, Trigger.RELEASE),
+        (Wish.FENCED, False, None),
+        (Wish.FENCED, True, None),
+        (Wish.RELOAD, False, None),
+    ],
+)
+def test_how_a_dead_run_is_settled(wish, failed, trigger):
+    assert closing(wish, failed) is trigger
+
+
+# -- LeaseBook ---------------------------------------------------------------------------------------------
+
+
+def test_the_book_knows_the_longest_unrenewed_run():
+    book = LeaseBook()
+    assert (book.oldest(), len(book)) == (None, 0)
+    book.add(ref("a"), 1)
+    book.add(ref("b"), 2)
+    assert (book.oldest(), len(book)) == (1, 2)
+    assert "s:a" in book
+    book.renewed([ref("a")], 5)
+    assert book.oldest() == 2
+    book.remove("s:b")
+    assert book.oldest() == 5
+    book.remove("s:b")
+    book.remove("s:a")
+    assert book.oldest() is None
+
+
+def test_a_run_that_ended_is_not_brought_back_by_its_renewal():
+    book = LeaseBook()
+    book.add(ref("a"), 1)
+    book.remove("s:a")
+    book.renewed([ref("a")], 2)
+    assert "s:a" not in book
+    assert book.oldest() is None
+
+
+def test_due_runs_come_oldest_first_and_in_chunks():
+    book = LeaseBook()
+    for at, name in enumerate("abcd"):
+        book.add(ref(name), at)
+    assert book.due(-1) == []
+    assert book.due(1) == [ref("a"), ref("b")]
+    assert book.due(9, limit=3) == [ref(n) for n in "abc"]
+    book.renewed([ref("a"), ref("b")], 10)
+    assert book.due(9) == [ref("c"), ref("d")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("arx"), st.integers(0, 5)), max_size=60))
+def test_the_book_stays_in_order_of_time(moves):
+    book, times = LeaseBook(), {}
+    for now, (move, number) in enumerate(moves):
+        run = ref(str(number))
+        if move == "a" and run.run not in book:
+            book.add(run, now)
+            times[run.run] = now
+        elif move == "r":
+            book.renewed([run], now)
+            times.update({run.run: now} if run.run in times else {})
+        elif move == "x":
+            book.remove(run.run)
+            times.pop(run.run, None)
+    assert book.oldest() == min(times.values(), default=None)
+    assert [run.run for run in book.due(math.inf)] == sorted(times, key=times.get)
+
+
+# -- Lease -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lease():
+    return Lease(Timing())
+
+
+def test_nothing_is_claimed_before_redis_was_heard(lease):
+    assert not lease.may_claim(0)
+    lease.acknowledged([], 100)
+    assert lease.may_claim(100)
+
+
+def test_the_gate_closes_half_a_lease_after_the_last_answer(lease):
+    lease.acknowledged([], 100)
+    assert lease.may_claim(129.9)
+    assert not lease.may_claim(130)
+    lease.acknowledged([], 90)  # an answer that was overtaken changes nothing
+    assert lease.may_claim(129.9)
+
+
+def test_the_embargo_closes_the_gate(lease):
+    lease.acknowledged([], 100)
+    lease.embargo_until = 110
+    assert not lease.may_claim(109.9)
+    assert lease.may_claim(110)
+
+
+def test_a_slow_claim_is_not_used(lease):
+    assert lease.claim_holds(100, 129.9)
+    assert not lease.claim_holds(100, 130)
+
+
+def test_runs_are_lost_after_sixty_seconds_without_an_answer(lease):
+    assert not lease.lost(1e9)
+    lease.living.add(ref("a"), 100)
+    assert not lease.lost(160)
+    assert lease.lost(160.1)
+    lease.acknowledged([ref("a")], 150)
+    assert not lease.lost(210)
+    assert lease.lost(210.1)
+
+
+def test_one_unanswered_run_is_enough(lease):
+    lease.living.add(ref("a"), 100)
+    lease.living.add(ref("b"), 100)
+    lease.acknowledged([ref("b")], 150)
+    assert lease.lost(161)
+
+
+def test_a_run_that_only_waits_to_be_written_down_does_not_count(lease):
+    lease.settling.add(ref("a"), 0)
+    assert not lease.lost(1000)
+    assert lease.kill_in(1000) is None
+
+
+def test_the_kernel_ends_the_process_after_lease_and_grace(lease):
+    assert lease.kill_in(100) is None
+    lease.living.add(ref("a"), 100)
+    assert lease.kill_in(100) == 70
+    assert lease.kill_in(150) == 20
+    assert 0 < lease.kill_in(1000) <= 0.001
+    lease.acknowledged([ref("a")], 150)
+    assert lease.kill_in(150) == 70
+
+
+def test_due_runs_are_living_and_settling_ones(lease):
+    lease.living.add(ref("a"), 100)
+    lease.settling.add(ref("b"), 100)
+    assert lease.due(104.4) == []
+    assert lease.due(104.5) == [ref("a"), ref("b")]
+    lease.acknowledged([ref("a"), ref("b")], 104.5)
+    assert lease.due(105) == []
+
+
+def test_a_chunk_has_at_most_500_runs(lease):
+    for number in range(400):
+        lease.living.add(ref(f"l{number}"), 100)
+        lease.settling.add(ref(f"s{number}"), 100)
+    chunk = lease.due(200)
+    assert len(chunk) == 500
+    assert chunk[399:401] == [ref("l399"), ref("s0")]
+
+
+# -- crashes -----------------------------------------------------------------------------------------------
+
+
+def suspect(name="a", *, session="dead", lease=1000, age=10.0, crashes=0):
+    micros = int(lease * 1e6)
+    epoch = int((lease - age) * 1e3)
+    return Suspect(id=name, run=f"{session}:{name}", lease=micros, epoch=epoch, crashes=crashes)
+
+
+@pytest.mark.parametrize(("crashes", "pause"), [(0, 0), (1, T), (2, 5 * T), (3, 0), (9, 0)])
+def test_the_pause_after_crashes(crashes, pause):
+    assert crash_pause(crashes, T) == pause
+
+
+def test_a_run_alone_on_its_worker_is_blamed():
+    old = suspect(age=1e6)
+    assert blamed(old, [old])
+
+
+def test_few_young_runs_are_blamed_together():
+    young = [suspect(n, age=59) for n in "abc"]
+    old = suspect("old", age=61)
+    assert all(blamed(one, [*young, old]) for one in young)
+    assert not blamed(old, [*young, old])
+
+
+def test_many_young_runs_are_not_blamed():
+    young = [suspect(n, age=1) for n in "abcd"]
+    assert not any(blamed(one, young) for one in young)
+
+
+@pytest.mark.parametrize(
+    ("crashes", "age", "after", "poison"),
+    [(0, 10, 1, False), (2, 10, 3, False), (3, 10, 4, True), (3, 3599, 4, True), (3, 3600, 1, False)],
+)
+def test_the_fourth_crash_is_poison_and_an_hour_forgives(crashes, age, after, poison):
+    one = suspect(crashes=crashes, age=age)
+    expiry = judge(one, [one])
+    assert (expiry.crashes, expiry.poison) == (after, poison)
+    assert (expiry.id, expiry.run, expiry.seen) == (one.id, one.run, one.lease)
+
+
+def test_a_bystander_keeps_its_count():
+    crowd = [suspect(str(n), age=1, crashes=2) for n in range(5)]
+    expiry = judge(crowd[0], crowd)
+    assert (expiry.crashes, expiry.poison) == (2, False)
+
+
+def test_an_age_is_never_negative():
+    assert suspect(age=-50).age == 0
+
+
+# -- Watch -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watch():
+    return Watch(T)
+
+
+def names(expiries):
+    return [expiry.id for expiry in expiries]
+
+
+def test_a_lease_unchanged_for_longer_than_t_is_dead(watch):
+    one = suspect()
+    assert watch.observe([one], 1000) == []
+    assert watch.observe([one], 1000 + T) == []
+    assert names(watch.observe([one], 1000.1 + T)) == ["a"]
+
+
+def test_the_age_of_the_lease_itself_proves_nothing(watch):
+    assert watch.observe([suspect(lease=1)], 1e9) == []
+
+
+def test_a_lease_that_moved_is_watched_anew(watch):
+    watch.observe([suspect(lease=1000)], 0)
+    watch.observe([suspect(lease=1001)], T)
+    assert watch.observe([suspect(lease=1001)], 2 * T) == []
+    assert names(watch.observe([suspect(lease=1001)], 2 * T + 1)) == ["a"]
+
+
+def test_a_lease_that_moved_backwards_moved(watch):
+    watch.observe([suspect(lease=1000)], 0)
+    assert watch.observe([suspect(lease=500)], T + 1) == []
+
+
+def test_another_run_is_watched_anew(watch):
+    watch.observe([suspect(session="dead")], 0)
+    assert watch.observe([suspect(session="next")], T + 1) == []
+
+
+def test_a_lease_that_was_away_is_watched_anew(watch):
+    watch.observe([suspect()], 0)
+    watch.observe([], T / 2)
+    assert len(watch) == 0
+    assert watch.observe([suspect()], T + 1) == []
+
+
+def test_what_was_seen_before_redis_was_away_is_forgotten(watch):
+    watch.observe([suspect()], 0)
+    assert len(watch) == 1
+    watch.forget()
+    assert len(watch) == 0
+    assert watch.observe([suspect()], T + 1) == []
+    assert names(watch.observe([suspect()], 2 * T + 2)) == ["a"]
+
+
+@pytest.mark.parametrize(("crashes", "wait"), [(0, T), (1, 2 * T), (2, 6 * T), (3, T)])
+def test_a_task_that_crashed_before_waits_longer(watch, crashes, wait):
+    one = suspect(crashes=crashes)
+    watch.observe([one], 0)
+    assert watch.observe([one], wait) == []
+    assert names(watch.observe([one], wait + 1)) == ["a"]
+
+
+def test_neighbours_are_those_of_the_same_session(watch):
+    crowd = [suspect(n, session="one", age=100) for n in "ab"] + [suspect("c", session="two", age=100)]
+    watch.observe(crowd, 0)
+    assert [e.crashes for e in watch.observe(crowd, T + 1)] == [0, 0, 1]
