@@ -95,9 +95,7 @@ class PyTask:
             self.tasks = {**self.tasks, name: cls}
         _use_own_resolver()
         with Signals() as signals:
-            self._start(hard=self.settings.hard_deadline is not False)
-            worker = self._worker
-            assert worker is not None
+            worker = self._start(hard=self.settings.hard_deadline is not False)
             worker.on_failed = signals.wake
             signals.wait()
             log.info("signal received: handing %d tasks back", len(worker.executor.living))
@@ -126,7 +124,7 @@ class PyTask:
         """The running worker, for a look inside."""
         return self._worker
 
-    def _start(self, *, hard: bool) -> None:
+    def _start(self, *, hard: bool) -> Worker:
         if self._worker is not None:
             raise ConfigError("this app runs already")
         missing = [name for name in self.prestarted if name not in self.tasks]
@@ -138,6 +136,7 @@ class PyTask:
         worker = Worker(self._backend(), self.settings, self.tasks, self._prestart, hard_deadline=hard)
         worker.start()
         self._worker = worker
+        return worker
 
     def _backend(self) -> Backend:
         if hasattr(self._source, "feed") and hasattr(self._source, "store"):
@@ -157,6 +156,5 @@ class PyTask:
 def _use_own_resolver() -> None:
     # gevent's default resolver shares ten native threads with the tasks: ten blocking calls there would
     # hold up a new connection to Redis, even to 127.0.0.1.
-    if "GEVENT_RESOLVER" not in os.environ and gevent.get_hub()._resolver is None:  # noqa: SLF001
+    if "GEVENT_RESOLVER" not in os.environ and gevent.get_hub()._resolver is None:  # type: ignore[attr-defined]  # noqa: SLF001
         gevent.config.resolver = "ares"
-

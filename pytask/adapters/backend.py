@@ -38,9 +38,7 @@ class RedisBackend:
 
     def queue(self) -> RedisQueue:
         """A waiter; its socket outlasts the blocking call."""
-        client = clients.own_client(
-            self._client, timeout=self._timeout + WAIT_MARGIN, name="pytask-wait"
-        )
+        client = clients.own_client(self._client, timeout=self._timeout + WAIT_MARGIN, name="pytask-wait")
         return RedisQueue(client, self.keys.queue)
 
     def feed(self, session: str) -> RedisFeed:
@@ -59,11 +57,12 @@ class RedisBackend:
         """The address, without a password."""
         pool = getattr(self._client, "connection_pool", None)
         kwargs = getattr(pool, "connection_kwargs", {})
-        if hasattr(pool, "sentinel_manager"):
+        if pool is not None and hasattr(pool, "sentinel_manager"):
             return f"sentinel master {pool.service_name!r}"
         if "path" in kwargs:
             return f"unix:{kwargs['path']}"
-        return f"{kwargs.get('host', type(self._client).__name__)}:{kwargs.get('port', '')}/{kwargs.get('db', 0)}"
+        host = kwargs.get("host", type(self._client).__name__)
+        return f"{host}:{kwargs.get('port', '')}/{kwargs.get('db', 0)}"
 
     def check(self) -> None:
         """One round trip: raises what can be known at start, such as a wrong password."""

@@ -73,4 +73,6 @@ class RedisFeed:
         if channel == self._keys.hint_channel:
             return Notice("parked", message["data"].decode(errors="replace"))
         command = read_command(message["data"])
-        return command and Notice("control", self._keys.task_of_control(channel), command)
+        if command is None:
+            return None
+        return Notice("control", self._keys.task_of_control(channel), command)

@@ -104,7 +104,8 @@ class RedisStore:
         if still:
             names.append(keys.task(raw.decode()))
             channel = keys.events(raw.decode())
-        args: Args = [raw, head, tail, KEEP_REJECTED, still, channel, event(Event.REJECTED, {"reason": reason})]
+        args: Args = [raw, head, tail, KEEP_REJECTED, still, channel]
+        args.append(event(Event.REJECTED, {"reason": reason}))
         return Verdict(self._run("reject", names, args).decode())
 
     def park(self, task_id: str, function: str, event: bytes) -> Verdict:
@@ -276,13 +277,14 @@ class RedisStore:
             "SCAN", cursor, "MATCH", f"{keys.namespace}*", "COUNT", 200, "TYPE", "hash"
         )
         own = f"{keys.namespace}pytask:"
-        ids = [k.decode(errors="replace")[len(keys.namespace) :] for k in found if not k.startswith(own.encode())]
+        names = [key.decode(errors="replace") for key in found]
+        ids = [name[len(keys.namespace) :] for name in names if not name.startswith(own)]
         if not ids:
             return int(after), 0
-        names = [keys.runs, keys.leases, keys.queue, keys.index(destination(Trigger.REPAIR))]
+        fixed = [keys.runs, keys.leases, keys.queue, keys.index(destination(Trigger.REPAIR))]
         args: Args = [life.RUNNING, destination(Trigger.REPAIR), expiry, keys.channel]
         args += [event(Event.REQUEUED, {"reason": "nobody ran it"}), *ids]
-        return int(after), int(self._run("repair", names + [keys.task(i) for i in ids], args))
+        return int(after), int(self._run("repair", fixed + [keys.task(i) for i in ids], args))
 
     def tidy(self, monitor: str, silent: float) -> None:
         """Note a sweep; drop index entries of expired hashes and workers long silent."""

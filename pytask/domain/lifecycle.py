@@ -83,7 +83,7 @@ MACHINE = Machine(
 
 def _read_table(machine: Machine) -> dict[tuple[State, Trigger], State]:
     return {
-        (State[source], Trigger(name)): State[move.dest]
+        (State[source], Trigger(name)): State[str(move.dest)]
         for name, event in machine.events.items()
         for source, moves in event.transitions.items()
         for move in moves

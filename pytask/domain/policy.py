@@ -45,7 +45,7 @@ class Timing:
         """Refuse times under which two runs of a task could overlap."""
         rate = CLOCK_RATE_ERROR
         times = attrs.astuple(self)
-        self._require(all(math.isfinite(t) and t > 0 for t in times), "every time must be a positive number")
+        self._require(all(math.isfinite(t) and t > 0 for t in times), "each must be a positive number")
         self._require(
             self.expiry * (1 - rate) > (self.lease + self.grace) * (1 + rate) + 5 * self.scale,
             f"expiry ({self.expiry:g} s) must outlast lease + grace ({self.lease + self.grace:g} s) with a"
@@ -60,7 +60,9 @@ class Timing:
             self.embargo >= self.lease + self.grace + self.heartbeat,
             "embargo must cover lease + grace + heartbeat",
         )
-        self._require(self.grace >= 2 * self.scale, "grace must be at least 2 s, or nothing can be stopped in it")
+        self._require(
+            self.grace >= 2 * self.scale, "grace must be at least 2 s"
+        )
 
     @staticmethod
     def _require(holds: bool, why: str) -> None:

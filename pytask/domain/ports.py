@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Claim, ClaimRequest, Expiry, Notice, RunRef, Suspect, Verdict, WorkerInfo
+from pytask.domain.record import (
+    Change,
+    Claim,
+    ClaimRequest,
+    Expiry,
+    Notice,
+    RunRef,
+    Suspect,
+    Verdict,
+    WorkerInfo,
+)
 
 
 class Store(Protocol):

@@ -12,11 +12,19 @@ class RunPort(Protocol):
     """What a task sees of its run; the runtime provides it."""
 
     id: str
-    epoch: int
 
-    def emit(self, event: str, data: Any) -> None: ...
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
-    def client(self) -> Any: ...
+    @property
+    def epoch(self) -> int:
+        """Grows with every run."""
+
+    def emit(self, event: str, data: Any) -> None:
+        """Publish an event."""
+
+    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A greenlet of this run."""
+
+    def client(self) -> Any:
+        """A Redis client of this run."""
 
 
 class Task:

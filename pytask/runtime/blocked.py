@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -13,8 +14,13 @@ from gevent import events
 
 log = logging.getLogger(__name__)
 
-OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH120 - compared as text
-GEVENT = os.path.dirname(gevent.__file__)  # noqa: PTH120
+# Frames of these are not the user's.  Compared as text, in a thread that must not do much.
+NOT_THE_USER = (
+    str(Path(__file__).parent),
+    str(Path(gevent.__file__).parent),
+    str(Path(os.__file__).parent),
+    "<frozen",
+)
 
 
 class BlockedWatch:
@@ -47,7 +53,7 @@ class BlockedWatch:
 
     def _heard(self, event: Any) -> None:
         # In the monitor's native thread.
-        if not isinstance(event, events.EventLoopBlocked) or getattr(event, "hub", self._hub) is not self._hub:
+        if not isinstance(event, events.EventLoopBlocked) or event.hub is not self._hub:
             return
         run = getattr(event.greenlet, "pytask_run", None)
         file, line = _where(self._hub.thread_ident)
@@ -63,7 +69,7 @@ class BlockedWatch:
     def _log(self) -> None:
         self._last = None
         while self._found:
-            log.warning("[PT070] %s: call something that yields, or move it to a thread pool", self._found.popleft())
+            log.warning("[PT070] %s: yield in between, or use a thread pool", self._found.popleft())
 
 
 def _where(thread: int) -> tuple[str, int]:
@@ -72,7 +78,7 @@ def _where(thread: int) -> tuple[str, int]:
     first = frame
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith((OWN, GEVENT, "<frozen", os.path.dirname(os.__file__))):  # noqa: PTH120
+        if not name.startswith(NOT_THE_USER) or "site-packages" in name:
             return name, frame.f_lineno
         frame = frame.f_back
     return (first.f_code.co_filename, first.f_lineno) if first is not None else ("?", 0)

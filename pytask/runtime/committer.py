@@ -98,7 +98,7 @@ class Committer:
             verdicts = self._store.commit(self._sent)
         except StoreError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it must not hold up the other changes
             verdicts = self._one_by_one()
         batch, self._sent = self._sent, []
         for change, verdict in zip(batch, verdicts, strict=True):

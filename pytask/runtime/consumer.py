@@ -67,7 +67,7 @@ class Consumer:
         timing = self._lease.timing
         while not self._ended:
             if not self._lease.may_claim(self._clock()):
-                gevent.sleep(timing.tick)
+                gevent.sleep(POLL_FIRST)
                 continue
             if self.free <= 0:
                 self._room.clear()

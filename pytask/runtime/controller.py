@@ -58,8 +58,6 @@ class Controller:
                     self._pass()
                     pause = self._timing.tick
             except StoreError as error:
-                if self._ended:
-                    break
                 self.listening = False
                 self.reconnects += 1
                 log.warning("control messages are not heard, subscribing again: %s", error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gevent.event import AsyncResult
 from gevent.event import Event as Flag
@@ -32,8 +32,7 @@ class Courier:
         result: AsyncResult[Any] = AsyncResult()
         self._calls.append((fn, result))
         self._wake.set()
-        answer: T = result.get()
-        return answer
+        return cast("T", result.get())
 
     def run(self) -> None:
         """Serve calls until told to end."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import gevent
-from gevent import Greenlet, Timeout
+from gevent import Timeout
 from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError
@@ -43,7 +43,8 @@ WISHES = {
 class Ids(Protocol):
     """Makes the run ids of a worker session."""
 
-    def next_run(self) -> str: ...
+    def next_run(self) -> str:
+        """A run id that was never used."""
 
 
 class Executor:
@@ -191,7 +192,6 @@ class Executor:
 
     def _ladder(self, run: Run) -> bool:
         """stop(), then kill the whole tree, three times; whether it is dead within the grace."""
-        assert run.dead is not None
         grace = self._lease.timing.grace
         until = self._clock() + grace
         stopper = run.stopper()
@@ -230,8 +230,8 @@ class Executor:
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
             logging.shutdown()
             os._exit(EXIT_STUCK)
-        assert run.dead is not None
-        run.dead.wait(timeout=self._lease.timing.grace / 2)
+        if run.dead is not None:
+            run.dead.wait(timeout=self._lease.timing.grace / 2)
         return True
 
     def _replace(self, old: Run) -> None:
@@ -317,4 +317,3 @@ class Executor:
         # A pre-started task goes with its worker; any other waits for the next one.
         event = STOPPED_EVENT if run.local else HANDED_BACK
         return Change(ref.id, ref.run, event, Trigger.RELEASE, local=run.local)
-

@@ -30,6 +30,8 @@ class Monitor(Task):
     """
 
     class Config:
+        """The name users were promised."""
+
         NAME = "pytask/monitor"
 
     def __init__(self, task_data: Any) -> None:

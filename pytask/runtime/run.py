@@ -16,7 +16,7 @@ from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
 from pytask.runtime import codec
-from pytask.runtime.tree import RunGreenlet, StopGreenlet
+from pytask.runtime.tree import AnyGreenlet, RunGreenlet, StopGreenlet
 
 if TYPE_CHECKING:
     from pytask.runtime.executor import Executor
@@ -44,13 +44,13 @@ class Run:
         self.local = False
         self.task: Task | None = None
         self.greenlet: RunGreenlet | None = None
-        self.children: set[Greenlet] | None = None  # made with the first one
+        self.children: set[AnyGreenlet] | None = None  # made with the first one
         self.returned = False  # start() is done
         self.over = False  # and so is every greenlet under it
         self.output: bytes | None = None
         self.failure: str | None = None
         self.wish: Wish | None = None
-        self.actor: Greenlet | None = None  # made with the first wish
+        self.actor: AnyGreenlet | None = None  # made with the first wish
         self.dead: Flag | None = None
         self.client_: Any = None
 
@@ -113,14 +113,14 @@ class Run:
 
     # -- the tree -------------------------------------------------------------------------------------
 
-    def adopt(self, greenlet: Greenlet) -> None:
+    def adopt(self, greenlet: AnyGreenlet) -> None:
         """A greenlet was spawned under this run."""
         if self.children is None:
             self.children = set()
         self.children.add(greenlet)
         greenlet.rawlink(self._child_ended)
 
-    def _child_ended(self, greenlet: Greenlet) -> None:
+    def _child_ended(self, greenlet: AnyGreenlet) -> None:
         # Runs in the hub: must not block.
         children = self.children
         if children is None:
@@ -141,9 +141,9 @@ class Run:
             self.over = True
             self.executor.ended(self)
 
-    def alive(self) -> list[Greenlet]:
+    def alive(self) -> list[AnyGreenlet]:
         """The greenlets of this run that may still act."""
-        tree: list[Greenlet] = list(self.children or ())
+        tree: list[AnyGreenlet] = list(self.children or ())
         if self.greenlet is not None:
             tree.append(self.greenlet)
         return [g for g in tree if not g.ready() and not g.dead]
@@ -164,9 +164,9 @@ class Run:
         """Publish an event of this run; waits only while far too many wait already."""
         self.executor.emit(self, codec.event(event, data))
 
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyGreenlet:
         """A greenlet under this run, with the caller's contextvars."""
-        greenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
+        greenlet: AnyGreenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
         greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
         greenlet.start()
         if self.children is None or greenlet not in self.children:

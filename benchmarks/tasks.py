@@ -1,0 +1,26 @@
+"""The tasks that the benchmarks run; a target for `pytask run`."""
+
+import gevent
+
+from pytask import Task
+
+
+class Noop(Task):
+    """Ends at once."""
+
+    class Config:
+        NAME = "noop"
+
+    def start(self):
+        return None
+
+
+class Sleeper(Task):
+    """Runs until it is stopped."""
+
+    class Config:
+        NAME = "sleeper"
+
+    def start(self):
+        while True:
+            gevent.sleep(3600)
