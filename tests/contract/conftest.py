@@ -146,6 +146,9 @@ class MemoryBench(Bench):
     def index(self, state):
         return set(self.state.index[state])
 
+    def set_index(self, state, task_id, at):
+        self.state.index[state][task_id] = at
+
     def rejected(self):
         return [json.loads(note) for note in self.state.rejected]
 
@@ -241,6 +244,9 @@ class RedisBench(Bench):
 
     def index(self, state):
         return {raw.decode() for raw in self.raw.zrange(self.keys.index(state), 0, -1)}
+
+    def set_index(self, state, task_id, at):
+        self.raw.zadd(self.keys.index(state), {task_id: at})
 
     def rejected(self):
         return [json.loads(note) for note in self.raw.lrange(self.keys.rejected, 0, -1)]

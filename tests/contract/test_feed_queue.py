@@ -140,9 +140,9 @@ def test_waiting_in_vain(real_queue):
 def test_waiting_where_the_server_cannot_block(make):
     bench = make()
     queue = bench.backend.queue()
-    found = queue.wait(0.2)
+    found = queue.wait(0.05)
     assert found in (None, False)
-    assert queue.wait(0.2) is found
+    assert queue.wait(0.05) is found
     queue.close()
 
 

@@ -127,6 +127,27 @@ def test_copies_are_coalesced(bench):
     assert bench.queue() == ["b"]
 
 
+@pytest.mark.parametrize(("others", "left"), [(100, 0), (200, 1)])
+def test_copies_far_from_the_tail_are_removed_from_short_lists_only(bench, others, left):
+    bench.push("a")
+    for number in range(others):
+        bench.push(str(number))
+    bench.push("a")
+    assert words(bench.claim(bench.ref("a"))) == [Verdict.OK]
+    assert bench.queue().count("a") == left
+    assert len(bench.queue()) == others + left
+
+
+def test_copies_in_one_batch_rotate_once(bench):
+    bench.push("b")
+    bench.running("a")
+    bench.delete("a")
+    bench.push("a")
+    bench.push("a")
+    assert words(bench.claim(bench.ref("a"), bench.ref("a"))) == [Verdict.ROTATED, Verdict.DUPLICATE]
+    assert bench.queue() == ["a", "b"]
+
+
 def test_copies_in_one_batch_give_one_run(bench):
     bench.push("a")
     bench.push("a")
@@ -815,6 +836,19 @@ def test_tidy_forgets_workers_long_silent(bench):
     assert bench.workers() == {"s1"}
     bench.store.tidy("monitor", -1)
     assert bench.workers() == set()
+
+
+def test_tidy_forgets_index_entries_of_hashes_that_expired(bench):
+    now = bench.now() / 1e6
+    for state in RESTING:
+        bench.set_index(state, "new", now)
+        bench.set_index(state, "older", now - 90)
+        bench.set_index(state, "oldest", now - 150)
+    bench.store.tidy("monitor", 100)
+    # ENDED is kept for 60 s here, ERROR for 120 s, the others for ever.
+    assert bench.index(ENDED) == {"new"}
+    assert bench.index(ERROR) == {"new", "older"}
+    assert bench.index(WAIT) == bench.index(STOPPED) == {"new", "older", "oldest"}
 
 
 def test_the_index_follows_the_state(bench):

@@ -13,7 +13,7 @@ IDS = "abcdef"
 KEEP = (None, 0, 500)
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
 CLOCKS = {"epoch", "last_update", "crash_at"}
-STEPS = 300
+STEPS = 200
 LOOK = 6  # the whole state is compared every so many steps: that is slow
 
 

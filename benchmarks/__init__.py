@@ -1,0 +1,1 @@
+"""Benchmarks: `python dev.py bench`, or `python -m benchmarks`.  Figures are ratios from one run."""

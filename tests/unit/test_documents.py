@@ -1,0 +1,44 @@
+"""What the documents show is what the code says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pytask.domain.lifecycle import diagram
+from pytask.domain.messages import Event
+from pytask.domain.policy import Timing
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_diagram_in_the_architecture_is_printed_from_the_table():
+    assert f"```\n{diagram()}\n```" in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def test_the_architecture_stays_within_120_lines():
+    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 120
+
+
+def test_the_readme_lists_exactly_the_events_of_the_life_cycle():
+    rows = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "README.md").read_text().split("| event |")[1], re.M)
+    assert rows == [str(event) for event in Event]
+
+
+def test_the_times_in_the_readme_are_the_defaults():
+    text = (ROOT / "README.md").read_text()
+    timing = Timing()
+    recovery = timing.expiry + 2 * timing.sweep + timing.heartbeat
+    for seconds in (timing.lease, timing.kill, timing.expiry, recovery):
+        assert f"{seconds:g} s" in text
+
+
+@pytest.mark.parametrize("tool", ["name = \"pytaskd\"", 'pytask = "pytask.cli:main"', 'pytaskd = "pytask.cli:main"'])
+def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
+    assert tool in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_data_in_the_readme_is_json():
+    (data,) = re.findall(r"data '(\{.*?\})'", (ROOT / "README.md").read_text())
+    assert json.loads(data) == {"name": "kitchen"}
