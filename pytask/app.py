@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +26,24 @@ from pytask.runtime.signals import Signals
 from pytask.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
+
+
+_collected: ContextVar[list[PyTask] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def collect_runs() -> Iterator[list[PyTask]]:
+    """Inside, `PyTask.run()` only adds the app to the list this yields, and returns.
+
+    `pytask run FILE` imports the file like this: one that ends in `app.run()` is imported to its end,
+    and the daemon then runs that app with its own flags.
+    """
+    apps: list[PyTask] = []
+    token = _collected.set(apps)
+    try:
+        yield apps
+    finally:
+        _collected.reset(token)
 
 
 class PyTask:
@@ -93,6 +113,10 @@ class PyTask:
         """
         for name, cls in (task_map or {}).items():
             self.tasks = {**self.tasks, name: cls}
+        collected = _collected.get()
+        if collected is not None:
+            collected.append(self)
+            return
         _use_own_resolver()
         with Signals() as signals:
             worker = self._start(hard=self.settings.hard_deadline is not False)

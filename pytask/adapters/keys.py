@@ -55,9 +55,13 @@ class Keys:
         """The indexes of all resting states, in the order the scripts expect."""
         return [self.index(state) for state in RESTING]
 
-    def parking(self, function: str) -> str:
-        """The list of ids that wait for a worker which knows `function`."""
-        return f"{self.namespace}pytask:parked:{function}"
+    def parking(self, function: str) -> bytes:
+        """The list of ids that wait for a worker which knows `function` (surrogates stand for odd bytes)."""
+        return f"{self.namespace}pytask:parked:{function}".encode(errors="surrogateescape")
+
+    def source(self, function: str | None) -> str | bytes:
+        """The queue for None, else the parking list of `function`."""
+        return self.queue if function is None else self.parking(function)
 
     def events(self, task_id: str) -> str:
         """The channel of a task's events."""

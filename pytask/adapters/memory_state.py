@@ -37,7 +37,7 @@ def encoded(value: object) -> bytes:
 def text(fields: Fields, name: str) -> str | None:
     """A field as text; None where it is absent."""
     value = fields.get(name)
-    return None if value is None else value.decode(errors="replace")
+    return None if value is None else value.decode(errors="surrogateescape")
 
 
 def number(fields: Fields, name: str) -> int:
@@ -155,12 +155,13 @@ class MemoryState:
         """The queue, or the parking list of `function`."""
         return self.queue if function is None else self.parking.get(function, [])
 
-    def take(self, raw: bytes) -> bool:
-        """Remove the copy of `raw` nearest to the queue's tail; whether there was one within reach."""
-        first = max(0, len(self.queue) - REACH)
-        for place in range(len(self.queue) - 1, first - 1, -1):
-            if self.queue[place] == raw:
-                del self.queue[place]
+    def take(self, raw: bytes, source: str | None) -> bool:
+        """Remove the copy of `raw` nearest to a list's tail; whether there was one within reach."""
+        ids = self.waiting(source)
+        first = max(0, len(ids) - REACH)
+        for place in range(len(ids) - 1, first - 1, -1):
+            if ids[place] == raw:
+                del ids[place]
                 return True
         return False
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytask.adapters.memory_state import Fields, MemoryState, number, text
-from pytask.adapters.store import KEEP_REJECTED, SHORT_LIST, Retention, event
+from pytask.adapters.store import KEEP_REJECTED, SHORT_LIST, WISHES, Retention, event
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger, destination, next_state, sources
 from pytask.domain.messages import Command, Event, IdFault
@@ -122,8 +122,8 @@ class MemoryStore:
         epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
         return Claim(ref.id, ref.run, verdict, function, None if size else data, epoch, crashes, size)
 
-    def reject(self, raw: bytes, reason: IdFault) -> Verdict:
-        """E15: out of the queue, with a note of it."""
+    def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
+        """E15: out of the list, with a note of it."""
         state = self._state
         task_id = raw.decode(errors="replace")
         value = state.value(task_id)
@@ -132,7 +132,7 @@ class MemoryStore:
             IdFault.WRONG_TYPE: isinstance(value, bytes),
             IdFault.LOCAL: isinstance(value, dict) and "local" in value,
         }
-        if not still.get(reason, True) or not state.take(raw):
+        if not still.get(reason, True) or not state.take(raw, source):
             return Verdict.MOVED
         note = {"id_hex": raw.hex(), "reason": reason, "at": int(state.now())}
         state.rejected.insert(0, json.dumps(note, separators=(",", ":")).encode())
@@ -141,11 +141,11 @@ class MemoryStore:
             state.emit(task_id, event(Event.REJECTED, {"reason": reason}))
         return Verdict.OK
 
-    def park(self, task_id: str, function: str, event: bytes) -> Verdict:
-        """A7: from the queue to the parking list of `function`."""
+    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
+        """A7: from the queue (or another list) to the parking list of `function`."""
         state = self._state
         known = text(state.fields(task_id), "function")
-        if task_id in state.runs or known != function or not state.take(task_id.encode()):
+        if task_id in state.runs or known != function or not state.take(task_id.encode(), source):
             return Verdict.MOVED
         state.rest(task_id, destination(Trigger.PARK))
         state.expires.pop(task_id, None)
@@ -161,7 +161,7 @@ class MemoryStore:
 
     def hint(self, function: str) -> None:
         """Tell workers that know `function` to look at its parking list."""
-        self._state.publish(self._state.keys.hint_channel, function.encode())
+        self._state.publish(self._state.keys.hint_channel, function.encode(errors="surrogateescape"))
 
     # -- runs -----------------------------------------------------------------------------------------
 
@@ -180,9 +180,7 @@ class MemoryStore:
         # Without an entry in the registry the hash is still ours: nobody claimed it since.
         state.register(ref.id, ref.run)
         state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
-        wish = text(fields, "control") or ""
-        # A wish we do not know comes from a newer release: not ours to act on.
-        return Verdict(wish) if wish in Verdict.__members__.values() else None
+        return WISHES.get(fields.get("control", b""))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events, in order; an answer for each."""
@@ -271,9 +269,15 @@ class MemoryStore:
             return Verdict.REQUESTED
         if state.resting(word) not in sources(Trigger.CANCEL):
             return Verdict.STATE
+        parking = state.parking.get(text(fields, "function") or "", [])
+        keep = self._retention.of(Trigger.CANCEL)
         state.rest(task_id, destination(Trigger.CANCEL))
         state.expires.pop(task_id, None)
-        for ids in (state.queue, state.parking.get(text(fields, "function") or "", [])):
+        state.keep(task_id, keep)
+        if keep == 0:
+            state.index[destination(Trigger.CANCEL)].pop(task_id)
+            state.delete(task_id)
+        for ids in (state.queue, parking):
             ids[:] = [raw for raw in ids if raw != task_id.encode()]
         state.emit(task_id, event(Event.STOPPED))
         return Verdict.OK
@@ -345,6 +349,7 @@ class MemoryStore:
         changes: dict[str, Any] = {"crashes": expiry.crashes, "crash_at": state.stamp()}
         if stopped:
             trigger, published = Trigger.EXPIRE_STOPPED, event(Event.STOPPED)
+            keep = self._retention.of(trigger)
         elif expiry.poison:
             trigger, published = Trigger.POISON, event(Event.ERROR, {"error": POISON})
             changes["error"] = POISON
@@ -386,7 +391,8 @@ class MemoryStore:
         state.monitors[monitor] = now
         _drop(state.workers, now - silent)
         _drop(state.monitors, now - silent)
-        for kept, trigger in ((self._retention.ended, Trigger.END), (self._retention.error, Trigger.FAIL)):
+        for trigger in (Trigger.END, Trigger.FAIL, Trigger.STOP):
+            kept = self._retention.of(trigger)
             if kept:
                 _drop(state.index[destination(trigger)], now - kept)
 

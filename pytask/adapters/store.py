@@ -31,6 +31,8 @@ SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this len
 KEEP_REJECTED = 1000
 SUSPECT_CHUNK = 500
 
+WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
+
 Args = list[Any]
 
 
@@ -73,8 +75,7 @@ class RedisStore:
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail, the next one first."""
-        key = self._keys.queue if source is None else self._keys.parking(source)
-        ids: list[bytes] = self._command("LRANGE", key, -limit, -1)
+        ids: list[bytes] = self._command("LRANGE", self._keys.source(source), -limit, -1)
         return ids[::-1]
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
@@ -82,7 +83,7 @@ class RedisStore:
         if not request.refs:
             return []
         keys = self._keys
-        source = keys.queue if request.source is None else keys.parking(request.source)
+        source = keys.source(request.source)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
         args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
         args += [len(request.functions), *request.functions]
@@ -93,13 +94,13 @@ class RedisStore:
         answers = iter(reply)
         return [_read_claim(ref, answers) for ref in request.refs]
 
-    def reject(self, raw: bytes, reason: IdFault) -> Verdict:
-        """E15: out of the queue, with a note in `pytask:rejected`."""
+    def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
+        """E15: out of the list, with a note in `pytask:rejected`."""
         keys = self._keys
         note = json.dumps({"id_hex": raw.hex(), "reason": reason, "at": 0}, separators=(",", ":"))
         head, tail = note[:-2], note[-1:]
         still = {IdFault.NO_HASH: "none", IdFault.WRONG_TYPE: "other", IdFault.LOCAL: "local"}.get(reason, "")
-        names: list[Any] = [keys.queue, keys.rejected]
+        names: list[str | bytes] = [keys.source(source), keys.rejected]
         channel: str | bytes = b""
         if still:
             names.append(keys.task(raw.decode()))
@@ -108,26 +109,26 @@ class RedisStore:
         args.append(event(Event.REJECTED, {"reason": reason}))
         return Verdict(self._run("reject", names, args).decode())
 
-    def park(self, task_id: str, function: str, event: bytes) -> Verdict:
-        """A7: from the queue to the parking list of `function`."""
+    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
+        """A7: from the queue (or another list) to the parking list of `function`."""
         keys = self._keys
-        names = [keys.runs, keys.queue, keys.parking(function), keys.parked]
+        names: list[str | bytes] = [keys.runs, keys.source(source), keys.parking(function), keys.parked]
         names += [*keys.indexes, keys.task(task_id)]
-        args: Args = [task_id, function, destination(Trigger.PARK), keys.events(task_id), event]
+        args: Args = [task_id, _raw(function), destination(Trigger.PARK), keys.events(task_id), event]
         return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
 
     def parked(self) -> list[str]:
         """The functions with a parking list; names of empty ones are forgotten on the way."""
-        names = [name.decode() for name in self._command("SMEMBERS", self._keys.parked)]
+        names = [_name(raw) for raw in self._command("SMEMBERS", self._keys.parked)]
         return [
             name
             for name in names
-            if not self._run("unpark", [self._keys.parked, self._keys.parking(name)], [name])
+            if not self._run("unpark", [self._keys.parked, self._keys.parking(name)], [_raw(name)])
         ]
 
     def hint(self, function: str) -> None:
         """Tell workers that know `function` to look at its parking list."""
-        self._command("PUBLISH", self._keys.hint_channel, function)
+        self._command("PUBLISH", self._keys.hint_channel, _raw(function))
 
     # -- runs -----------------------------------------------------------------------------------------
 
@@ -140,10 +141,11 @@ class RedisStore:
         names = [keys.runs, keys.leases, *(keys.task(ref.id) for ref in refs)]
         reply = self._run("renew", names, args)
         found = {}
-        for place, word in zip(reply[::2], reply[1::2], strict=True):
-            # A wish we do not know comes from a newer release: not ours to act on.
-            if word.decode() in Verdict.__members__.values():
+        for place, word in _pairs(reply):
+            if place > 0:
                 found[refs[place - 1]] = Verdict(word.decode())
+            elif word in WISHES:  # others come from a newer release, or from a client: not ours to act on
+                found[refs[-place - 1]] = WISHES[word]
         return found
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -188,13 +190,14 @@ class RedisStore:
     def _stop(self, ids: Sequence[str]) -> list[bytes]:
         keys = self._keys
         functions = self._pipeline([("HGET", keys.task(i), "function") for i in ids])
+        keep = self._retention.of(Trigger.CANCEL)
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
-        args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING]
+        args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
         args += [len(allowed), *allowed, *ids]
-        names = [keys.runs, keys.queue, *keys.indexes]
+        names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
         for task_id, function in zip(ids, functions, strict=True):
-            name = function.decode(errors="replace") if isinstance(function, bytes) else ""
+            name = _name(function) if isinstance(function, bytes) else ""
             names += (keys.task(task_id), keys.parking(name))
         found: list[bytes] = self._run("stop", names, args)
         return found
@@ -251,6 +254,7 @@ class RedisStore:
         keys = self._keys
         error = "poison: its workers died under it too often"
         keep = self._retention.of(Trigger.POISON)
+        keep_stopped = self._retention.of(Trigger.EXPIRE_STOPPED)
         args: Args = [
             keys.channel,
             event(Event.REQUEUED, {"reason": "lease expired"}),
@@ -263,6 +267,7 @@ class RedisStore:
             destination(Trigger.POISON),
             *RESTING,
             Verdict.STOP,
+            "" if keep_stopped is None else keep_stopped,
         ]
         for e in expiries:
             args += (e.id, e.run, e.seen, e.crashes, int(e.poison))
@@ -289,8 +294,8 @@ class RedisStore:
     def tidy(self, monitor: str, silent: float) -> None:
         """Note a sweep; drop index entries of expired hashes and workers long silent."""
         keys = self._keys
-        kept = {life.ENDED: self._retention.ended, life.ERROR: self._retention.error}
-        dated = {keys.index(state): seconds for state, seconds in kept.items() if seconds}
+        kept = {t: self._retention.of(t) for t in (Trigger.END, Trigger.FAIL, Trigger.STOP)}
+        dated = {keys.index(destination(t)): seconds for t, seconds in kept.items() if seconds}
         names = [keys.workers, keys.worker_info, keys.monitors, *dated]
         self._run("tidy", names, [monitor, silent, *dated.values()])
 
@@ -321,7 +326,7 @@ class RedisStore:
         head = event(name, {"worker": worker, "run": ""})
         return head[: -len('"}}')], '","epoch":', "}}"
 
-    def _run(self, name: str, keys: Sequence[str], args: Args) -> Any:
+    def _run(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
         text, sha = load_script(name)
         try:
             try:
@@ -368,12 +373,11 @@ class RedisStore:
 def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
     verdict = Verdict(next(reply).decode())
     if verdict is Verdict.UNKNOWN:
-        return Claim(ref.id, ref.run, verdict, next(reply).decode(errors="replace"))
+        return Claim(ref.id, ref.run, verdict, _name(next(reply)))
     if verdict not in (Verdict.OK, Verdict.ALREADY):
         return Claim(ref.id, ref.run, verdict)
     epoch, crashes, size, function, data = (next(reply) for _ in range(5))
-    name = function.decode(errors="replace")
-    return Claim(ref.id, ref.run, verdict, name, data, int(epoch or 0), crashes, size)
+    return Claim(ref.id, ref.run, verdict, _name(function), data, int(epoch or 0), crashes, size)
 
 
 def _ending(change: Change) -> tuple[str, str, Any]:
@@ -385,6 +389,15 @@ def _ending(change: Change) -> tuple[str, str, Any]:
     if change.trigger is Trigger.RELEASE:
         return state, "delete" if change.local else "queue", ""
     return state, "done" if change.trigger is Trigger.END else "rest", keep
+
+
+def _name(raw: bytes) -> str:
+    """A function's name; bytes that are not UTF-8 come back as they were by `_raw`."""
+    return raw.decode(errors="surrogateescape")
+
+
+def _raw(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
 
 
 def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:

@@ -65,6 +65,18 @@ class UnsupportedClient(ConfigError):
     code = "PT024"
 
 
+class Namesake(ConfigError):
+    """The other project called pytask is installed too; it has the same import name and script."""
+
+    code = "PT025"
+
+
+class BrokenTarget(PytaskError):
+    """The module given to `pytask run` raised while it was imported; the text ends with its traceback."""
+
+    code = "PT026"
+
+
 class BadData(PytaskError):
     """The task's data is not JSON, not an object, or does not fit `Config.DATA`."""
 

@@ -75,7 +75,7 @@ MACHINE = Machine(
         [Trigger.START, [STOPPED, ENDED, ERROR], WAIT],
         [Trigger.REQUEST, [RUNNING], RUNNING],
         [Trigger.ADOPT, [WAIT, STOPPED, ENDED, ERROR, RUNNING], RUNNING],
-        [Trigger.PARK, [WAIT], WAIT],
+        [Trigger.PARK, [WAIT, STOPPED, ENDED, ERROR], WAIT],
         [Trigger.REPAIR, [RUNNING], WAIT],
     ],
 )

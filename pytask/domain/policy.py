@@ -60,9 +60,7 @@ class Timing:
             self.embargo >= self.lease + self.grace + self.heartbeat,
             "embargo must cover lease + grace + heartbeat",
         )
-        self._require(
-            self.grace >= 2 * self.scale, "grace must be at least 2 s"
-        )
+        self._require(self.grace >= 2 * self.scale, "grace must be at least 2 s")
 
     @staticmethod
     def _require(holds: bool, why: str) -> None:

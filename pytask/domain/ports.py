@@ -32,11 +32,11 @@ class Store(Protocol):
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14 for a batch: an answer for each ref, in order."""
 
-    def reject(self, raw: bytes, reason: IdFault) -> Verdict:
-        """E15: take `raw` out of the queue and keep it in `pytask:rejected`; MOVED if it changed."""
+    def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
+        """E15: take `raw` out of the list and keep it in `pytask:rejected`; MOVED if it changed."""
 
-    def park(self, task_id: str, function: str, event: bytes) -> Verdict:
-        """A7: move an id from the queue to the parking list of `function`."""
+    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
+        """A7: move an id from the queue (or another parking list) to the parking list of `function`."""
 
     def parked(self) -> list[str]:
         """The functions that have ids in their parking list."""

@@ -33,7 +33,7 @@ class Committer:
         self._wake = Flag()
         self._room = Flag()
         self._room.set()
-        self._doubts: dict[RunRef, float] = {}
+        self._doubts: dict[RunRef, tuple[float, Change]] = {}  # until when, and what is repeated
         self._doubts_due = 0.0
         self._ended = False
         self.on_settled: Callable[[], None] = lambda: None
@@ -58,10 +58,19 @@ class Committer:
             self._room.wait()
         self.put(change)
 
-    def doubt(self, refs: list[RunRef]) -> None:
+    def doubt(
+        self,
+        refs: list[RunRef],
+        trigger: Trigger = Trigger.RELEASE,
+        *,
+        keep: int | None = None,
+        local: bool = False,
+    ) -> None:
         """Claims without an answer: keep releasing them, as Redis may yet apply the claim."""
         until = self._clock() + self._lease.timing.claim_gate
-        self._doubts.update((ref, until) for ref in refs)
+        for ref in refs:
+            change = Change(ref.id, ref.run, b"", trigger, keep=keep, local=local)
+            self._doubts[ref] = (until, change)
         self._wake.set()
 
     def run(self) -> None:
@@ -139,8 +148,8 @@ class Committer:
         if not self._doubts or now < self._doubts_due:
             return
         self._doubts_due = now + self._lease.timing.heartbeat
-        for ref, until in list(self._doubts.items()):
+        for ref, (until, change) in list(self._doubts.items()):
             if now > until:
                 del self._doubts[ref]
             else:
-                self._waiting.append(Change(ref.id, ref.run, b"", Trigger.RELEASE))
+                self._waiting.append(change)

@@ -137,7 +137,7 @@ class Consumer:
 
         Raises `StoreError`; what was claimed by then is started, or released until it is known to be.
         """
-        if self._ended or not self._lease.may_claim(self._clock()):
+        if self._ended or self.free <= 0 or not self._lease.may_claim(self._clock()):
             return 0, 0
         raw_ids = self._store.peek(min(self.free, CLAIM_BATCH), source)
         good: dict[str, bytes] = {}
@@ -145,12 +145,13 @@ class Consumer:
         for raw in raw_ids:
             task_id = read_id(raw)
             if isinstance(task_id, IdFault):
-                handled += self._reject(raw, task_id)
+                handled += self._reject(raw, task_id, source)
             else:
                 good[task_id] = raw
         if good:
             sent_at = self._clock()
-            for claim in self._claim(tuple(good), source, sent_at):
+            # What was won first: an error while another id is put aside must not leave it unstarted.
+            for claim in sorted(self._claim(tuple(good), source, sent_at), key=lambda claim: not claim.won):
                 handled += self._take(claim, good[claim.id], sent_at, source)
         return len(raw_ids), handled
 
@@ -187,21 +188,22 @@ class Consumer:
                 self._executor.launch(claim, sent_at)
             return 1
         if claim.verdict in FAULTS:
-            return self._reject(raw, FAULTS[claim.verdict])
-        if claim.verdict is Verdict.UNKNOWN and source is None:
-            return self._park(claim.id, claim.function)
+            return self._reject(raw, FAULTS[claim.verdict], source)
+        if claim.verdict is Verdict.UNKNOWN:
+            return self._park(claim.id, claim.function, source)
         return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED))
 
-    def _reject(self, raw: bytes, fault: IdFault) -> int:
-        verdict = self._store.reject(raw, fault)
+    def _reject(self, raw: bytes, fault: IdFault, source: str | None) -> int:
+        verdict = self._store.reject(raw, fault, source)
         if verdict is Verdict.OK:
             log.warning("rejected from the queue: %s (id %s); see the list pytask:rejected", fault, raw[:80])
         return 1
 
-    def _park(self, task_id: str, function: str) -> int:
+    def _park(self, task_id: str, function: str, source: str | None) -> int:
         near = get_close_matches(function, self._executor.tasks, 3)
-        event = codec.event(Event.PARKED, {"function": function, "near": near})
-        verdict = self._store.park(task_id, function, event)
+        shown = function.encode(errors="surrogateescape").decode(errors="replace")
+        event = codec.event(Event.PARKED, {"function": shown, "near": near})
+        verdict = self._store.park(task_id, function, event, source)
         if verdict is Verdict.OK and function not in self._warned:
             self._warned.add(function)
             meant = f"; did you mean {', '.join(near)}?" if near else ""

@@ -9,7 +9,7 @@ from itertools import groupby
 import gevent
 
 from pytask.domain.errors import StoreError, Unavailable
-from pytask.domain.messages import Command
+from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
@@ -98,7 +98,8 @@ class Controller:
                 self.listening = True
             elif notice.kind == "parked":
                 self._on_hint(notice.task_id)
-        control = [n for n in notices if n.kind == "control" and n.command is not None]
+        # An id that the queue would not take is none here either: `pytask:runs` is a hash, too.
+        control = [n for n in notices if n.kind == "control" and not isinstance(_read(n), IdFault)]
         for command, group in groupby(control, key=lambda notice: notice.command):
             if command is not None:
                 self.apply(command, list(dict.fromkeys(notice.task_id for notice in group)))
@@ -120,3 +121,7 @@ class Controller:
                     log.error("%s for %d tasks could not be written down: %s", command, len(ids), error)
                     return []
                 gevent.sleep(self._timing.call_timeout / 3)
+
+
+def _read(notice: Notice) -> str | IdFault:
+    return read_id(notice.task_id.encode(errors="surrogatepass"))

@@ -192,6 +192,8 @@ class Executor:
 
     def _ladder(self, run: Run) -> bool:
         """stop(), then kill the whole tree, three times; whether it is dead within the grace."""
+        if run.over:
+            return True  # it ended by itself
         grace = self._lease.timing.grace
         until = self._clock() + grace
         stopper = run.stopper()
@@ -245,12 +247,15 @@ class Executor:
             return
         if claim is None:  # lost Redis on the way: one of the two is the live one
             self._settle(old)
-            self._committer.doubt([new])
+            if old.wish is Wish.STOP:
+                self._committer.doubt([new], Trigger.STOP, keep=self.settings.keep_stopped, local=old.local)
+            else:
+                self._committer.doubt([new], local=old.local)
             return
         self._forget(old)
         if old.wish is not Wish.RELOAD:  # stopped, or handed back, meanwhile
             old.ref = new
-            self._close(old, old.wish)
+            self._finish(old)
         else:
             self.launch(claim, sent, local=old.local)
 
@@ -277,6 +282,9 @@ class Executor:
 
     def _settle(self, run: Run) -> None:
         self._forget(run)
+        self._finish(run)
+
+    def _finish(self, run: Run) -> None:
         self._close(run, run.wish)
         if run.local:
             self.on_local_over(run.id, run.wish)

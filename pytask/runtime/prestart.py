@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 import attrs
 import gevent
 
-from pytask.domain.errors import StoreError, Unavailable
+from pytask.domain.errors import StoreError
+from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Lease, Wish
-from pytask.domain.record import RunRef
+from pytask.domain.record import Change, RunRef
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor, Ids
@@ -82,11 +83,15 @@ class Prestart:
         name = self._executor.settings.name
         try:
             claim = self._courier.call(lambda store: store.open_local(ref, spec.name, spec.data, name))
-        except Unavailable:
+        except StoreError:
             # Not known whether it is there: never started here, and released until that is known.
-            self._committer.doubt([ref])
+            self._committer.doubt([ref], local=True)
             raise
-        if claim.won and self._lease.claim_holds(sent_at, self._clock()):
+        if not claim.won:
+            return
+        if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
+            self._committer.put(Change(ref.id, ref.run, b"", Trigger.RELEASE, local=True))
+        else:
             spec.wanted, spec.task_id = False, task_id
             self._executor.launch(claim, sent_at, local=True)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import TaskFailed
+from pytask.domain.errors import PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
@@ -31,7 +31,7 @@ class Run:
 
     __slots__ = (
         "actor", "children", "claim", "client_", "cls", "dead", "executor", "failure", "greenlet", "id",
-        "local", "output", "over", "ref", "returned", "started", "task", "wish",
+        "local", "output", "over", "ref", "returned", "started", "stopping", "task", "wish",
     )  # fmt: skip
 
     def __init__(self, executor: Executor, claim: Claim, cls: type[Task] | None, now: float) -> None:
@@ -52,6 +52,7 @@ class Run:
         self.wish: Wish | None = None
         self.actor: AnyGreenlet | None = None  # made with the first wish
         self.dead: Flag | None = None
+        self.stopping = False  # stop() was called
         self.client_: Any = None
 
     @property
@@ -149,9 +150,10 @@ class Run:
         return [g for g in tree if not g.ready() and not g.dead]
 
     def stopper(self) -> StopGreenlet | None:
-        """Begin `stop()`, where the task has one of its own."""
-        if self.task is None or type(self.task).stop is Task.stop:
+        """Begin `stop()`, once, where the task has one of its own."""
+        if self.stopping or self.task is None or type(self.task).stop is Task.stop:
             return None
+        self.stopping = True
         greenlet = StopGreenlet(self)
         greenlet.name = f"stop of task {self.id}"
         self.adopt(greenlet)
@@ -185,8 +187,10 @@ class Run:
 def describe(error: BaseException) -> str:
     """The `error` field: the text, then the traceback, 8 KiB at the most."""
     if isinstance(error, TaskFailed):
-        return _cut(str(error), ERROR_BYTES)
-    text = _cut(str(error) if getattr(error, "code", None) else f"{type(error).__name__}: {error}", 2048)
+        return _cut(_text(error), ERROR_BYTES)
+    # Only our own errors begin with a code of ours; SystemExit has a `code` too, and so have many others.
+    name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
+    text = _cut(name + _text(error), 2048)
     frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
     if frames is None:
         return text
@@ -194,6 +198,13 @@ def describe(error: BaseException) -> str:
     room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
     tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
     return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__; the run must be settled all the same
+        return "(its __str__ failed)"
 
 
 def _cut(text: str, limit: int) -> str:

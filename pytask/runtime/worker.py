@@ -67,6 +67,8 @@ class Worker:
         if backend.cooperative:
             require_patched()
         self.forked = False
+        self.failed: BaseException | None = None
+        self.on_failed: Callable[[], None] = lambda: None
         self.settings = settings
         self.session = Session()
         self._backend = backend
@@ -161,9 +163,6 @@ class Worker:
         log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, greenlet.exception)
         self.failed = greenlet.exception
         self.on_failed()
-
-    failed: BaseException | None = None
-    on_failed: Callable[[], None] = staticmethod(lambda: None)
 
     # -- stop -----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 --       8.. the hash of each id
 -- ARGV  1 channel prefix  2-4 events: requeued, stopped, poison  5 the error text of poison
 --       6 seconds to keep a poisoned hash ('' for ever, 0 not at all)  7 waiting state  8 stopped state
---       9 error state  10-13 names of the resting states  14 wish to stop
+--       9 error state  10-13 names of the resting states  14 wish to stop  15 seconds to keep a stopped hash
 --       then for each id: id, run, lease value seen, crashes to write, 1 if poison
 -- Returns for each id OK, ALREADY, FENCED or RENEWED.
 --
@@ -18,7 +18,7 @@ local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', t[2])
 local reply = {}
 for i = 1, #KEYS - 7 do
-  local a, hash = 15 + 5 * (i - 1), KEYS[7 + i]
+  local a, hash = 16 + 5 * (i - 1), KEYS[7 + i]
   local id, run = ARGV[a], ARGV[a + 1]
   local held = redis.call('HGET', KEYS[1], id)
   local lease = redis.call('ZSCORE', KEYS[2], id)
@@ -37,7 +37,7 @@ for i = 1, #KEYS - 7 do
     else
       local state, event, keep = ARGV[7], ARGV[2], ''
       if h[2] == ARGV[14] then
-        state, event = ARGV[8], ARGV[3]
+        state, event, keep = ARGV[8], ARGV[3], ARGV[15]
       elseif ARGV[a + 4] == '1' then
         state, event, keep = ARGV[9], ARGV[4], ARGV[6]
         redis.call('HSET', hash, 'error', ARGV[5])

@@ -1,6 +1,6 @@
 -- A7: a function that this worker does not know.  The task stays WAIT, and waits in a list of that function.
 --
--- KEYS  1 runs (hash)  2 queue (list)  3 the parking list  4 names of parked functions (set)
+-- KEYS  1 runs (hash)  2 the list it is in  3 the parking list  4 names of parked functions (set)
 --       5-8 indexes of the resting states (zsets)  9 the hash
 -- ARGV  1 id  2 function  3 waiting state  4 channel  5 the `parked` event  6 channel of the hint
 --       7-10 names of the resting states

@@ -1,6 +1,6 @@
--- E15: take an id that cannot be a task out of the queue, and keep a note of it.
+-- E15: take an id that cannot be a task out of its list, and keep a note of it.
 --
--- KEYS  1 queue (list)  2 rejected (list)  3 (absent for an id that cannot be a key) its hash
+-- KEYS  1 the list it is in  2 rejected (list)  3 (absent for an id that cannot be a key) its hash
 -- ARGV  1 id as it stands in the queue  2-3 the note (JSON), around the time  4 how many notes to keep
 --       5 what must still hold: '' nothing, none (no such key), other (not a hash), local
 --       6 channel ('' for none)  7 the `rejected` event

@@ -2,8 +2,8 @@
 --
 -- KEYS  1 runs (hash)  2 leases (zset)  3.. the hash of each id
 -- ARGV  1 running state, then id, run for each hash
--- Returns a flat array of what is not simply OK: position (from 1), then FENCED, GONE, or the wish
---       that stands in `control`.
+-- Returns a flat array of what is not simply OK: position (from 1), then FENCED or GONE; or the negative
+--       position, then the wish that stands in `control`.
 --
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
@@ -32,7 +32,10 @@ for i = 1, n do
     redis.call('HSET', hash, 'last_update', last_update, 'state', ARGV[1])
     leases[#leases + 1] = now_us
     leases[#leases + 1] = id
-    if h[2] then verdict = h[2] end
+    if h[2] then
+      reply[#reply + 1] = -i
+      reply[#reply + 1] = h[2]
+    end
   end
   if verdict then
     reply[#reply + 1] = i

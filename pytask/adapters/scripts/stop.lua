@@ -4,12 +4,13 @@
 --       then for each id: its hash, the parking list of its function
 -- ARGV  1 channel prefix  2 the `stopped` event  3 the wish  4 running state  5 new state
 --       6 the state a hash without a known state is in  7-10 names of the resting states
---       11 number of allowed source states  12.. their names, then the ids
+--       11 seconds to keep the hash ('' for ever)  12 number of allowed source states  13.. their names,
+--       then the ids
 -- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE.
 local index, allowed = {}, {}
 for i = 1, 4 do index[ARGV[6 + i]] = KEYS[2 + i] end
-local first = 11 + tonumber(ARGV[11])
-for i = 12, first do allowed[ARGV[i]] = true end
+local first, keep = 12 + tonumber(ARGV[12]), ARGV[11]
+for i = 13, first do allowed[ARGV[i]] = true end
 redis.call('LLEN', KEYS[2])
 local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', t[2])
@@ -30,10 +31,14 @@ for i = 1, (#KEYS - 6) / 2 do
     if not allowed[state] then
       reply[i] = 'STATE'
     else
-      redis.call('HSET', hash, 'state', ARGV[5], 'last_update', now)
-      redis.call('PERSIST', hash)
-      redis.pcall('ZREM', index[state], id)
-      redis.pcall('ZADD', index[ARGV[5]], now, id)
+      if keep == '0' then
+        redis.call('DEL', hash)
+      else
+        redis.call('HSET', hash, 'state', ARGV[5], 'last_update', now)
+        if keep == '' then redis.call('PERSIST', hash) else redis.call('EXPIRE', hash, keep) end
+        redis.pcall('ZADD', index[ARGV[5]], now, id)
+      end
+      if state ~= ARGV[5] or keep == '0' then redis.pcall('ZREM', index[state], id) end
       redis.call('LREM', KEYS[2], 0, id)
       redis.pcall('LREM', parking, 0, id)
       redis.call('PUBLISH', ARGV[1] .. id, ARGV[2])

@@ -40,7 +40,7 @@ cancel            -         -         -         -         STOPPED
 start             -         WAIT      WAIT      WAIT      -
 request           RUNNING   -         -         -         -
 adopt             RUNNING   RUNNING   RUNNING   RUNNING   RUNNING
-park              -         -         -         -         WAIT
+park              -         WAIT      WAIT      WAIT      WAIT
 repair            WAIT      -         -         -         -
 """
 

@@ -1,0 +1,41 @@
+"""A small web site whose pages you change while watch_urls.py watches them.
+
+python examples/local_site.py [port]                                     8000 unless told otherwise
+curl -X PUT -d 'Something happened' http://127.0.0.1:8000/news           a new or changed page
+curl -X DELETE http://127.0.0.1:8000/news                                gone: 404
+"""
+
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Site(BaseHTTPRequestHandler):
+    pages = {"/news": b"Nothing happened"}
+
+    def do_GET(self):
+        page = self.pages.get(self.path)
+        self.answer(404 if page is None else 200, page or b"no such page\n")
+
+    def do_PUT(self):
+        self.pages[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, b"kept\n")
+
+    def do_DELETE(self):
+        self.pages.pop(self.path, None)
+        self.answer(200, b"gone\n")
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    server = ThreadingHTTPServer(("127.0.0.1", port), Site)
+    print(f"http://127.0.0.1:{server.server_port}/news", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()

@@ -1,0 +1,175 @@
+"""What `pytask run` does once the process is patched: flags, address, server, monitor, worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+
+from pytask.adapters.client import DEFAULT_URL
+from pytask.adapters.embedded import EmbeddedServer, ServerBusy
+from pytask.app import PyTask
+from pytask.domain.errors import ConfigError, Denied
+from pytask.domain.policy import Timing
+from pytask.domain.ports import Backend
+from pytask.runtime import logs
+from pytask.runtime.monitor import Monitor
+from pytask.target import find_app
+
+log = logging.getLogger(__name__)
+
+DATA_DIR = Path(".pytask")
+VARIABLES = ("PYTASK_REDIS_URL", "REDIS_URL")
+BUSY_SECONDS = 10.0  # how long another process may take to start the server of our folder
+
+
+@attrs.frozen(kw_only=True)
+class Flags:
+    """The command line; None is what was not given."""
+
+    redis: str | None = None
+    embedded: bool = False
+    data_dir: Path | None = None
+    max_tasks: int | None = None
+    monitor: bool = True
+    name: str | None = None
+    namespace: str | None = None
+    log_level: str | None = None
+    log_format: str | None = None
+    time_scale: float | None = None
+
+
+class NamedBackend:
+    """A backend whose address, in every line that names it, says where it came from."""
+
+    def __init__(self, backend: Backend, origin: str) -> None:
+        self._backend = backend
+        self._origin = origin
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def describe(self) -> str:
+        """Such as `127.0.0.1:6379/0 (from $REDIS_URL)`; never a password."""
+        return f"{self._backend.describe()} ({self._origin})"
+
+
+def serve(target: str, flags: Flags) -> None:
+    """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
+    app = find_app(target)
+    app.configure(**_settings(flags))
+    _set_up_logging(app, flags)
+    if flags.monitor:
+        _add_monitor(app)
+    with _ended_by_sigterm(), ExitStack() as servers:
+        source, origin = _source(app, flags, servers)
+        _name_origin(app, source, origin)
+        try:
+            app.run()
+        except Denied as error:
+            _deny(error, app, origin)
+
+
+def _settings(flags: Flags) -> dict[str, Any]:
+    names = ("max_tasks", "name", "namespace")
+    settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
+    if flags.time_scale is not None:
+        settings["timing"] = Timing().scaled(flags.time_scale)
+    return settings
+
+
+def _set_up_logging(app: PyTask, flags: Flags) -> None:
+    root = logging.getLogger()
+    if root.handlers and not (flags.log_level or flags.log_format):
+        return  # the target has set up its own
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    logs.set_up(app.settings.name, flags.log_level or "info", flags.log_format or "console")
+
+
+def _add_monitor(app: PyTask) -> None:
+    if Monitor.Config.NAME not in app.prestarted:
+        app.add_task(Monitor)
+        app.pre_start_task(Monitor.Config.NAME)
+
+
+# -- the address --------------------------------------------------------------------------------------------
+
+
+def _source(app: PyTask, flags: Flags, servers: ExitStack) -> tuple[Any, str]:
+    """What to connect to (None: the app's own choice), and where that came from."""
+    if flags.embedded:
+        folder = (flags.data_dir or DATA_DIR).absolute()
+        return _embedded_url(folder, servers), f"the embedded server of {folder}"
+    if flags.redis:
+        return flags.redis, "from --redis"
+    if app._source != DEFAULT_URL:  # noqa: SLF001 - only here, to see whether the app chose for itself
+        return None, "from the app itself"
+    for name in VARIABLES:
+        if os.environ.get(name):
+            return os.environ[name], f"from ${name}"
+    return DEFAULT_URL, "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
+
+
+def _embedded_url(folder: Path, servers: ExitStack) -> str:
+    server = EmbeddedServer(folder)
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            servers.enter_context(server)
+        except ServerBusy as busy:
+            if busy.url:
+                log.warning(
+                    "%s has a server already, pid %s at %s: using that one, and leaving it running"
+                    " (it ends with the process that started it, or by `kill %s`)",
+                    folder, busy.pid, busy.url, busy.pid,
+                )  # fmt: skip
+                return busy.url
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)  # somebody is starting it at this moment
+        else:
+            log.info(
+                "embedded server at %s, its data in %s; try: redis-cli -p %d", server.url, folder, server.port
+            )
+            return server.url
+
+
+def _name_origin(app: PyTask, source: Any, origin: str) -> None:
+    try:
+        app.configure(source)
+        backend = app._backend()  # noqa: SLF001 - the one that the app would make, with our words around it
+    except ConfigError as error:
+        error.add_note(f"  the address is {origin}")
+        raise
+    app.configure(NamedBackend(backend, origin))
+
+
+def _deny(error: Denied, app: PyTask, origin: str) -> NoReturn:
+    address = app._source.describe()  # noqa: SLF001 - our own NamedBackend
+    error.add_note(
+        f"  asked: {address}. Give the user and password that the server knows, with all of pytask's commands"
+        " allowed: redis://user:password@host:port/0"
+    )
+    raise error
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack also before the worker listens to it, so that no server is left."""
+
+    def end(*_: object) -> NoReturn:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,196 @@
+"""`pytask demo`: a private server, two workers as processes, and a story that shows what pytask does."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import click
+
+from pytask.adapters.embedded import EmbeddedServer
+from pytask.demo_stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
+from pytask.domain.errors import PytaskError
+from pytask.domain.lifecycle import State
+from pytask.domain.messages import Command, Event
+from pytask.domain.policy import Timing
+
+WORKERS = ("worker-a", "worker-b")
+SPARE = "worker-c"
+COUNTERS = ("counter-1", "counter-2", "counter-3")
+FAILED, INTERRUPTED = 1, 130
+
+TICK = "long-running tasks tick"
+FINISH = "a task that finishes leaves its output"
+FAIL = "a task that fails leaves its error"
+RELOAD = "reload makes a running task take up its new data"
+STOP = "stop stops it, start starts it again"
+SURVIVE = "a task whose worker is killed goes on at the other one, where it was"
+HAND_BACK = "workers that are told to end hand their tasks back"
+THINGS = (TICK, FINISH, FAIL, RELOAD, STOP, SURVIVE, HAND_BACK)
+
+INVITATION = """
+To take part, type in another terminal:
+  {cli} PSUBSCRIBE 'task-*'
+  {cli} HMSET mine function demo/counter data '{{"interval": 2}}'
+  {cli} LPUSH new-task mine
+  {cli} HGETALL mine
+  {cli} PUBLISH task-mine-control stop"""
+
+
+def play(seconds: float | None, data_dir: Path | None) -> int:
+    """Run the demo for `seconds`, or until a signal; returns the exit code."""
+    ends_at = None if seconds is None else time.monotonic() + seconds
+    with ExitStack() as stack:
+        folder = data_dir or Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="pytask-demo-", ignore_cleanup_errors=True)
+            )
+        )
+        server = stack.enter_context(EmbeddedServer(folder))
+        stage = stack.enter_context(closing(Stage(server.url, folder, ends_at)))
+        stack.enter_context(stage.noting_signals())
+        demo = Demo(stage)
+        try:
+            demo.story(server.port)
+            stage.tell(
+                f"That is the story. It goes on {'until Ctrl-C' if seconds is None else 'for a while'}."
+            )
+            while True:
+                stage.look()
+        except Over:
+            demo.hand_back()
+        return demo.verdict()
+
+
+class Demo:
+    """The story, and what of it went right."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._right: dict[str, bool] = {}
+
+    def story(self, port: int) -> None:
+        """From the first worker to the task that survives; raises :class:`Over`."""
+        self._stage.tell(f"A private server runs on port {port}. Two workers start, as processes.")
+        for name in WORKERS:
+            self._stage.start_worker(name)
+        self._await_workers(*WORKERS)
+        click.echo(INVITATION.format(cli=f"redis-cli -p {port}"))
+        self._show_tasks()
+        victim, hit = self._kill_a_worker()
+        self._steer()
+        self._show_survival(victim, hit)
+        self._stage.tell(f"{SPARE} takes the place of {victim}, as a supervisor would see to.")
+        self._stage.start_worker(SPARE)
+        self._await_workers(SPARE)
+
+    def _await_workers(self, *names: str) -> None:
+        if not self._stage.wait(lambda: all(map(self._stage.showed_up, names))):
+            raise PytaskError(
+                f"{' and '.join(names)} did not start within {PATIENCE:g} s\n{self._stage.last_words()}"
+            )
+
+    def _show_tasks(self) -> None:
+        stage = self._stage
+        stage.tell("Five tasks go into the queue: three count for ever, one finishes, one fails.")
+        for name in COUNTERS:
+            stage.push(name, "demo/counter", interval=1)
+        stage.push("report", "demo/report")
+        stage.push("broken", "demo/broken")
+        self._check(TICK, lambda: all(len(stage.of(name, "tick")) > 1 for name in COUNTERS))
+        self._check(FINISH, lambda: bool(stage.of("report", Event.ENDED)))
+        self._confirm(FINISH, stage.fields("report", "state", "output") == [State.ENDED, '{"parts":3}'])
+        self._check(FAIL, lambda: bool(stage.of("broken", Event.ERROR)))
+        self._confirm(
+            FAIL, stage.fields("broken", "state", "error") == [State.ERROR, "the printer is on fire"]
+        )
+
+    def _kill_a_worker(self) -> tuple[str, list[str]]:
+        """kill -9 of the worker that has the first counter; its name and its counters."""
+        stage = self._stage
+        victim = stage.owners[COUNTERS[0]]
+        hit = [name for name in COUNTERS if stage.owners[name] == victim]
+        process = stage.workers[victim]
+        pause = Timing().scaled(TIME_SCALE).expiry
+        stage.tell(
+            f"kill -9 {process.pid}: {victim} is dead, and {' and '.join(hit)} with it. The other worker goes on"
+            f" with what it had once that is certain, in about {pause:.0f} s ({Timing().expiry:.0f} s outside this demo)."
+        )
+        process.kill()
+        process.wait()
+        return victim, hit
+
+    def _steer(self) -> None:
+        stage = self._stage
+        stage.tell("Meanwhile, a task is steered while it runs.")
+        stage.push("greeter", "demo/greeter", text="good morning")
+        stage.wait(lambda: self._says("good morning"))
+        stage.change("greeter", text="good evening")
+        stage.control("greeter", Command.RELOAD)
+        self._check(RELOAD, lambda: bool(stage.of("greeter", Event.RELOADED)) and self._says("good evening"))
+        stage.control("greeter", Command.STOP)
+        stage.wait(lambda: bool(stage.of("greeter", Event.STOPPED)))
+        stopped = stage.fields("greeter", "state") == [State.STOPPED]
+        runs = len(stage.of("greeter", Event.RUNNING))
+        stage.control("greeter", Command.START)
+        self._check(STOP, lambda: len(stage.of("greeter", Event.RUNNING)) > runs)
+        self._confirm(STOP, stopped)
+
+    def _says(self, text: str) -> bool:
+        return any(seen.data["text"] == text for seen in self._stage.of("greeter", "says"))
+
+    def _show_survival(self, victim: str, hit: list[str]) -> None:
+        # Of several tasks that died together any may be the culprit: a worker takes them one by one,
+        # with a minute between, so it is the first of them that is waited for.
+        def ticks(name: str) -> list[Seen]:
+            return [seen for seen in self._stage.of(name, "tick") if seen.worker != victim]
+
+        self._check(SURVIVE, lambda: any(len(ticks(name)) > 1 for name in hit))
+        for name in [name for name in hit if ticks(name)][:1]:
+            first = ticks(name)[0]
+            before = [seen.data["count"] for seen in self._stage.of(name, "tick") if seen.worker == victim]
+            # The last count before the kill may have been taken, but not told.
+            self._confirm(SURVIVE, first.data["count"] - before[-1] in (1, 2))
+            self._stage.tell(f"{name} goes on at {first.worker}, from {before[-1]} to {first.data['count']}.")
+
+    def hand_back(self) -> None:
+        """The end: SIGTERM to the workers, which leave nothing RUNNING behind."""
+        stage = self._stage
+        living = [name for name, process in stage.workers.items() if process.poll() is None]
+        stage.tell(f"The end: SIGTERM to {' and '.join(living) or 'nobody'}.")
+        theirs = [name for name in COUNTERS if stage.fields(name, "state") == [State.RUNNING]]
+        clean = stage.end_workers()
+        if SURVIVE in self._right:
+            back = all(stage.fields(name, "state") == [State.WAIT] for name in theirs)
+            self._right[HAND_BACK] = clean and back
+
+    # -- what is right --------------------------------------------------------------------------------
+
+    def _check(self, thing: str, holds: Callable[[], bool]) -> None:
+        self._right[thing] = self._stage.wait(holds)
+
+    def _confirm(self, thing: str, holds: bool) -> None:  # noqa: FBT001 - always a comparison
+        self._right[thing] = self._right[thing] and holds
+
+    def verdict(self) -> int:
+        """Print the check list; 0 if all went right, 130 if Ctrl-C came before the end, else 1."""
+        right, count = self._right, len(THINGS)
+        marks = {True: "right", False: "WRONG", None: "not shown"}
+        click.echo("\n" + "\n".join(f"  {marks[right.get(thing)]:9}  {thing}" for thing in THINGS))
+        wrong = [thing for thing in THINGS if right.get(thing) is False]
+        missing = [thing for thing in THINGS if thing not in right]
+        if wrong:
+            click.echo(self._stage.last_words(), err=True)
+            click.echo(f"demo: {len(wrong)} of {count} things went wrong: {'; '.join(wrong)}")
+        elif missing:
+            why = "it was ended" if self._stage.signal else "it needs about 30 s, as with --for 40"
+            click.echo(
+                f"demo: {len(missing)} of {count} things were not shown yet, {why}: {'; '.join(missing)}"
+            )
+        else:
+            click.echo(f"demo: all {count} things it shows went right")
+            return 0
+        return INTERRUPTED if self._stage.signal and not wrong else FAILED

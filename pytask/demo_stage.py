@@ -1,0 +1,201 @@
+"""What the demo plays on: worker processes, and a client that acts and watches by plain Redis commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from pytask.domain.messages import Event
+
+TIME_SCALE = 0.1  # a dead worker's tasks go on after about 10 s instead of 100
+PATIENCE = 30.0  # seconds until something that did not happen went wrong
+CLOSING = 4.0  # seconds kept for handing everything back before the time is up
+LOG_LINES = 10
+UUID_LENGTH = 32  # of the ids of pre-started tasks; the demo's own are short words
+
+
+class Over(Exception):
+    """A signal came, or the time is up."""
+
+
+@attrs.frozen
+class Seen:
+    """One message of `task-<id>`, and the worker that ran the task at that time."""
+
+    task: str
+    event: str
+    data: Any
+    worker: str
+
+
+class Stage:
+    """One thread, without greenlets.  Signals are only noted, and looked at in `look`."""
+
+    def __init__(self, url: str, folder: Path, ends_at: float | None) -> None:
+        import redis
+
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.owners: dict[str, str] = {}  # task id -> the worker that ran it last
+        self.seen: list[Seen] = []
+        self.signal: int | None = None
+        self._url = url
+        self._folder = folder
+        self._ends_at = ends_at  # on time.monotonic()
+        self._began = time.monotonic()
+        self._redis = redis.Redis.from_url(url, decode_responses=True, encoding_errors="replace")
+        self._events = self._redis.pubsub(ignore_subscribe_messages=True)
+        self._events.psubscribe("task-*")
+
+    # -- acting, as any client would ------------------------------------------------------------------
+
+    def push(self, task_id: str, function: str, **data: object) -> None:
+        """HMSET and LPUSH."""
+        self._redis.hset(task_id, mapping={"function": function, "data": json.dumps(data)})
+        self._redis.lpush("new-task", task_id)
+
+    def change(self, task_id: str, **data: object) -> None:
+        """HSET of new data."""
+        self._redis.hset(task_id, "data", json.dumps(data))
+
+    def control(self, task_id: str, word: str) -> None:
+        """PUBLISH on the task's control channel."""
+        self.tell(f"PUBLISH task-{task_id}-control {word}")
+        self._redis.publish(f"task-{task_id}-control", word)
+
+    def fields(self, task_id: str, *names: str) -> list[str | None]:
+        """HMGET."""
+        values: list[str | None] = self._redis.hmget(task_id, names)
+        return values
+
+    # -- watching -------------------------------------------------------------------------------------
+
+    def wait(self, holds: Callable[[], bool]) -> bool:
+        """Look until it holds; False if it does not in time."""
+        until = time.monotonic() + PATIENCE
+        while not holds():
+            if time.monotonic() > until:
+                return False
+            self.look()
+        return True
+
+    def look(self) -> None:
+        """Show what happens in the next moment; raises :class:`Over`."""
+        if self.signal or (self._ends_at and time.monotonic() > self._ends_at - CLOSING):
+            raise Over
+        self.hear(0.1)
+
+    def hear(self, timeout: float) -> None:
+        """Show what arrives within `timeout` seconds."""
+        message = self._events.get_message(timeout=timeout)
+        while message is not None:
+            self._note(message["channel"].removeprefix("task-"), message["data"])
+            message = self._events.get_message(timeout=0)
+
+    def of(self, task: str, event: str) -> list[Seen]:
+        """What was seen of one task's event, the oldest first."""
+        return [seen for seen in self.seen if (seen.task, seen.event) == (task, event)]
+
+    def _note(self, task: str, payload: str) -> None:
+        try:
+            message = json.loads(payload)
+            event, data = message["event"], message.get("data")
+            if begins := event in (Event.RUNNING, Event.RELOADED):
+                self.owners[task] = data["worker"]
+        except (ValueError, TypeError, KeyError):
+            return  # a control message, or something that somebody else published
+        seen = Seen(task, event, data, self.owners.get(task, "-"))
+        self.seen.append(seen)
+        name = f"monitor {task[:6]}" if len(task) == UUID_LENGTH else task
+        detail = "" if data is None or begins else json.dumps(data)
+        self.line(f"{seen.worker:9} {name:15} {event:9} {detail}")
+
+    # -- telling --------------------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        """One line with the time since the start."""
+        click.echo(f"{time.monotonic() - self._began:5.1f} s  {text}".rstrip())
+
+    def tell(self, text: str) -> None:
+        """A line of the narrator's."""
+        click.echo()
+        self.line(text)
+
+    # -- processes ------------------------------------------------------------------------------------
+
+    def start_worker(self, name: str) -> None:
+        """Start `pytask run` on the demo's tasks."""
+        command = [sys.executable, "-P", "-m", "pytask", "run", "pytask.demo_tasks", "--redis", self._url]
+        command += ["--name", name, "--time-scale", str(TIME_SCALE)]
+        # The same pytask as this one, wherever it is started from.
+        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        with self._log(name).open("wb") as log:
+            # A session of its own: Ctrl-C reaches the demo alone, which then ends the workers.
+            self.workers[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def showed_up(self, name: str) -> bool:
+        """Whether the worker is there: its own monitor is a task like any other."""
+        return name in self.owners.values()
+
+    def end_workers(self) -> bool:
+        """SIGTERM to those that live; whether all that had shown up ended in time, and with 0."""
+        living = {name: process for name, process in self.workers.items() if process.poll() is None}
+        for process in living.values():
+            process.terminate()
+        until = time.monotonic() + CLOSING - 1
+        while time.monotonic() < until and any(process.poll() is None for process in living.values()):
+            self.hear(0.05)
+        self.hear(0.05)
+        return all(process.poll() == 0 for name, process in living.items() if self.showed_up(name))
+
+    def close(self) -> None:
+        """Kill what is left of the workers, and hang up."""
+        for process in self.workers.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self._events.close()
+        self._redis.close()
+
+    def last_words(self) -> str:
+        """The end of each worker's log."""
+        parts = []
+        for name in self.workers:
+            said = self._log(name).read_text(errors="replace").splitlines()
+            parts += [f"The last lines of {name}:", *said[-LOG_LINES:]]
+        return "\n".join(parts)
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    @contextmanager
+    def noting_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the demo at its next look, with everything it started."""
+
+        def note(number: int, _frame: object) -> None:
+            self.signal = number
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,301 @@
+"""Real servers, real worker processes, and evidence that does not go through Redis.
+
+Times are a tenth of the real ones: D=6 s, G=1, K=7, T=9, H=0.5, I=1, C=0.3, F=3.
+"""
+
+import warnings
+
+from gevent import monkey
+
+with warnings.catch_warnings():
+    # When all suites run at once, another one has imported ssl before us; TLS is not used here.
+    warnings.simplefilter("ignore")
+    monkey.patch_all()
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import gevent
+import pytest
+import redis
+
+from tests.integration.evidence import Evidence
+from tests.servers import HOST, start_server
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROGRAM = Path(__file__).with_name("worker_program.py")
+PATIENCE = 20.0  # seconds for what should take well under one, on a busy machine
+
+D, G, K, T, H, SWEEP, F = 6.0, 1.0, 7.0, 9.0, 0.5, 1.0, 3.0
+TAKEOVER = T + 2 * SWEEP + H  # the protocol's bound for a dead worker's tasks
+
+
+def wait_until(predicate, timeout=PATIENCE, why=""):
+    """The first true value of `predicate()`; fails after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (found := predicate()):
+        if time.monotonic() > deadline:
+            reason = why() if callable(why) else why or predicate
+            pytest.fail(f"not within {timeout:g} s: {reason}")
+        gevent.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="module")
+def running_server(request):
+    with start_server(getattr(request.module, "SERVER", "valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server):
+    """A real server, one a module; empty at the start of each test."""
+    with redis.Redis(HOST, running_server.port) as client:
+        client.flushall()
+    return running_server
+
+
+@pytest.fixture
+def workers(tmp_path):
+    """Starts worker processes, and ends those that are left after the test."""
+    crew = Crew(tmp_path)
+    yield crew
+    crew.close()
+    print(crew.logs())  # shown if the test failed
+
+
+@pytest.fixture
+def lab(server, workers):
+    """A server, its workers, a client's view and an ear on all events."""
+    with Lab(server, workers) as made:
+        yield made
+
+
+class WorkerProcess:
+    """One worker as a process of its own; its log is a file."""
+
+    def __init__(self, name, arguments, log):
+        self.name = name
+        self._log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), "--name", name, *arguments],
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def log(self):
+        return self._log.read_text(errors="replace")
+
+    @property
+    def code(self):
+        """The exit code, or None while it lives."""
+        return self.process.poll()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=PATIENCE):
+        """The exit code."""
+        return self.process.wait(timeout)
+
+    def kill(self):
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+
+class Crew:
+    """All workers of a test, and the file they write their evidence to."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._numbers = count(1)
+        self.evidence = Evidence(folder / "evidence")
+        self.evidence.path.touch()
+        self.all = []
+
+    def start(self, url, *arguments, name=None, max_tasks=1000):
+        name = name or f"w{next(self._numbers)}"
+        words = ["--url", url, "--max-tasks", str(max_tasks), "--evidence", str(self.evidence.path)]
+        worker = WorkerProcess(name, [*words, *map(str, arguments)], self._folder / f"{name}.log")
+        self.all.append(worker)
+        return worker
+
+    def close(self):
+        for worker in self.all:
+            if worker.code is None:
+                worker.process.kill()
+        for worker in self.all:
+            worker.wait()
+
+    def logs(self):
+        return "\n".join(f"--- {worker.name} ({worker.code})\n{worker.log}" for worker in self.all)
+
+
+class Ear:
+    """Hears every event, as a person with PSUBSCRIBE would."""
+
+    def __init__(self, client, pattern="task-*"):
+        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.psubscribe(pattern)
+        self.heard = []  # (channel, payload)
+        self._greenlet = gevent.spawn(self._listen)
+
+    def _listen(self):
+        while True:
+            try:
+                message = self._pubsub.get_message(timeout=1.0)
+            except (redis.RedisError, OSError):
+                gevent.sleep(0.05)
+                continue
+            if message is not None:
+                self.heard.append((message["channel"], message["data"]))
+
+    def of(self, task_id):
+        """The events of a task, in their order."""
+        return [json.loads(data) for channel, data in list(self.heard) if channel == f"task-{task_id}"]
+
+    def names(self, task_id):
+        return [event["event"] for event in self.of(task_id)]
+
+    def wait(self, task_id, name, timeout=PATIENCE):
+        """The first event of that name."""
+        return wait_until(
+            lambda: next((e for e in self.of(task_id) if e["event"] == name), None),
+            timeout,
+            lambda: f"event {name} of {task_id}; heard {self.names(task_id)}",
+        )
+
+    def close(self):
+        self._greenlet.kill()
+        self._pubsub.close()
+
+
+class Lab:
+    """What a test does from outside: push, look, steer, and wait."""
+
+    def __init__(self, server, workers):
+        self.server = server
+        self.workers = workers
+        self.redis = self.connect()
+        self.events = Ear(self.connect(socket_timeout=5))
+        self._ids = count(1)
+        wait_until(lambda: self.redis.pubsub_numpat() >= 1)
+
+    def connect(self, **options):
+        return redis.Redis(HOST, self.server.port, decode_responses=True, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self.events.close()
+
+    @property
+    def evidence(self):
+        return self.workers.evidence
+
+    # -- workers --------------------------------------------------------------------------------------
+
+    def worker(self, *arguments, url=None, **options):
+        """A worker that takes tasks and hears control messages."""
+        before = self.listeners()
+        worker = self.workers.start(url or self.server.url, *arguments, **options)
+        wait_until(
+            lambda: worker.code is not None or self.listeners() - before, why=f"{worker.name} listens"
+        )
+        assert worker.code is None, worker.log
+        return worker
+
+    def listeners(self):
+        """The sessions that hear control messages."""
+        return set(self.redis.pubsub_channels("*pytask:ping:*"))
+
+    # -- tasks ----------------------------------------------------------------------------------------
+
+    def new_id(self, stem="t"):
+        return f"{stem}{next(self._ids)}"
+
+    def push(self, function, task_id=None, **data):
+        task_id = task_id or self.new_id(function)
+        self.redis.hset(task_id, mapping={"function": function, "data": json.dumps(data)})
+        self.redis.lpush("new-task", task_id)
+        return task_id
+
+    def push_many(self, number, function, **data):
+        return [self.push(function, **data) for _ in range(number)]
+
+    def started(self, number, function="tick", **data):
+        """That many tasks, all seen to act."""
+        ids = self.push_many(number, function, **data)
+        self.wait_acting(ids)
+        return ids
+
+    def field(self, task_id, name):
+        return self.redis.hget(task_id, name)
+
+    def state(self, task_id):
+        return self.field(task_id, "state")
+
+    def run(self, task_id):
+        return self.field(task_id, "run")
+
+    def states(self, ids):
+        with self.redis.pipeline(transaction=False) as pipe:
+            for task_id in ids:
+                pipe.hget(task_id, "state")
+            return dict(zip(ids, pipe.execute(), strict=True))
+
+    def control(self, task_id, word):
+        return self.redis.publish(f"task-{task_id}-control", word)
+
+    # -- waiting --------------------------------------------------------------------------------------
+
+    def wait_state(self, ids, state, timeout=PATIENCE):
+        ids = [ids] if isinstance(ids, str) else ids
+        wait_until(
+            lambda: set(self.states(ids).values()) == {state},
+            timeout,
+            lambda: f"{state}; there are {self.states(ids)}",
+        )
+
+    def wait_acting(self, ids, since=0, timeout=PATIENCE, pid=None):
+        """Every id has acted since that time (monotonic ns), in `pid` if given."""
+        ids = [ids] if isinstance(ids, str) else ids
+
+        def missing():
+            acted = {a.id for a in self.evidence.acts() if a.at > since and pid in (None, a.pid)}
+            return set(ids) - acted
+
+        wait_until(lambda: not missing(), timeout, lambda: f"acts of {missing()}")
+
+    def wait_new_run(self, task_id, old_run, timeout=PATIENCE):
+        """The run after `old_run`, seen to act."""
+
+        def found():
+            run = self.run(task_id)
+            return run if run and run != old_run and self.evidence.of_run(run) else None
+
+        return wait_until(found, timeout, f"a new run of {task_id}")
+
+
+def stop_politely(worker, timeout=PATIENCE):
+    """SIGTERM; the exit code."""
+    worker.signal(signal.SIGTERM)
+    return worker.wait(timeout)

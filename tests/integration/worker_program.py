@@ -1,0 +1,188 @@
+"""A worker of the integration tests: its tasks write what they do to a file, not to Redis."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse
+import os
+import time
+
+import gevent
+import redis
+
+from pytask import Monitor, PyTask, Task, Timing
+from pytask.runtime import logs
+
+STEP = 0.05  # seconds between two acts
+evidence = -1  # a file descriptor
+
+
+class Acting(Task):
+    """Writes its acts."""
+
+    def act(self, kind="act"):
+        line = f"{time.monotonic_ns()} {self.id} {self._run.ref.run} {os.getpid()} {kind}\n"
+        os.write(evidence, line.encode())
+
+    def seconds(self, default):
+        return (self.task_data or {}).get("for", default)
+
+    def tick(self, seconds):
+        """Acts for that long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.act()
+            gevent.sleep(STEP)
+
+
+class Tick(Acting):
+    """Acts until stopped, or for `for` seconds."""
+
+    class Config:
+        NAME = "tick"
+
+    def start(self):
+        self.emit("started", self.task_data)
+        self.tick(self.seconds(1e9))
+        return {"done": True}
+
+
+class Loop(Acting):
+    """The seed's synopsis: start() spawns a loop and returns."""
+
+    class Config:
+        NAME = "loop"
+
+    def start(self):
+        self.loop = gevent.spawn(self.tick, self.seconds(1e9))
+
+    def stop(self):
+        self.loop.kill()
+
+
+class Shot(Acting):
+    """Acts once and ends."""
+
+    class Config:
+        NAME = "shot"
+
+    def start(self):
+        self.act()
+        return self.id
+
+
+class Fail(Acting):
+    """Fails."""
+
+    class Config:
+        NAME = "fail"
+
+    def start(self):
+        self.act()
+        raise self.Error("as asked")
+
+
+class Bad(Acting):
+    """Its constructor fails."""
+
+    class Config:
+        NAME = "bad"
+
+    def __init__(self, task_data):
+        raise ValueError("no such thing")
+
+    def start(self):
+        self.act("never")
+
+
+class Stubborn(Acting):
+    """Ignores being killed."""
+
+    class Config:
+        NAME = "stubborn"
+
+    def start(self):
+        while True:
+            try:
+                self.act()
+                gevent.sleep(STEP)
+            except BaseException:
+                pass
+
+
+class Hog(Acting):
+    """Holds the event loop for `for` seconds, if no other run of it did so before."""
+
+    class Config:
+        NAME = "hog"
+
+    def start(self):
+        self.act()
+        gevent.sleep(0.2)
+        if self.task_data.get("first") and os.path.exists(self.task_data["first"]):
+            return self.tick(1e9)
+        open(self.task_data["first"], "x").close()
+        until = time.monotonic() + self.seconds(60)
+        while time.monotonic() < until:
+            pause = time.monotonic() + STEP
+            while time.monotonic() < pause:
+                pass
+            self.act("hog")
+        return None
+
+
+TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog]
+
+
+def client_of(url, feed_port):
+    """The URL, or a client whose control messages take another port than all else."""
+    if not feed_port:
+        return url
+    options = redis.connection.parse_url(url)
+
+    class Routed(redis.Connection):
+        def __init__(self, *arguments, **keywords):
+            if keywords.get("client_name") == "pytask-feed":
+                keywords["port"] = feed_port
+            super().__init__(*arguments, **keywords)
+
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=Routed, **options))
+
+
+def main():
+    global evidence
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--max-tasks", type=int, default=1000)
+    parser.add_argument("--evidence", required=True)
+    parser.add_argument("--feed-port", type=int)
+    parser.add_argument("--without", default="", help="a task class that this worker does not know")
+    parser.add_argument("--monitor", action="store_true", help="pre-start one")
+    parser.add_argument("--slow-sweep", action="store_true")
+    parser.add_argument("--prestart", action="append", default=[], help="name of a task")
+    parser.add_argument("--namespace", default="")
+    parser.add_argument("--max-data", type=int, default=1 << 20)
+    options = parser.parse_args()
+    evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    logs.set_up(options.name, "INFO")
+    app = PyTask(
+        client_of(options.url, options.feed_port),
+        name=options.name,
+        max_tasks=options.max_tasks,
+        namespace=options.namespace,
+        max_data=options.max_data,
+        slow_sweep=options.slow_sweep,
+        timing=Timing().scaled(0.1),
+    )
+    app.add_task(Monitor, *(cls for cls in TASKS if cls.Config.NAME != options.without))
+    if options.monitor:
+        app.pre_start_task("pytask/monitor")
+    for name in options.prestart:
+        app.pre_start_task(name)
+    app.run()
+
+
+if __name__ == "__main__":
+    main()
