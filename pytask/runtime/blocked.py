@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ class BlockedWatch:
     writes a line to standard error, and the log gets it from the loop.
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, *, ours: Callable[[Any], bool] = lambda _: True) -> None:
         self._limit = limit
+        self._ours = ours  # whether a run is of this app: several may share the process
         self._found: deque[str] = deque(maxlen=100)
         self._hub = gevent.get_hub()
         self._async = self._hub.loop.async_()
@@ -56,6 +58,8 @@ class BlockedWatch:
         if not isinstance(event, events.EventLoopBlocked) or event.hub is not self._hub:
             return
         run = getattr(event.greenlet, "pytask_run", None)
+        if run is not None and not self._ours(run):
+            return
         file, line = _where(self._hub.thread_ident)
         if self._last == (file, line):
             return  # still the same block

@@ -16,7 +16,7 @@ from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
 from pytask.runtime import codec
-from pytask.runtime.tree import AnyGreenlet, RunGreenlet, StopGreenlet
+from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet
 
 if TYPE_CHECKING:
     from pytask.runtime.executor import Executor
@@ -122,18 +122,23 @@ class Run:
         greenlet.rawlink(self._child_ended)
 
     def _child_ended(self, greenlet: AnyGreenlet) -> None:
-        # Runs in the hub: must not block.
         children = self.children
         if children is None:
             return
         children.discard(greenlet)
+        failed = greenlet.exception is not None and self.wish is None
+        if failed or (self.returned and not children):
+            # This is the hub: nothing may block here, not even a log handler.
+            Service.spawn(self._after_child, greenlet, failed)
+
+    def _after_child(self, greenlet: AnyGreenlet, failed: bool) -> None:
         error = greenlet.exception
-        if error is not None and self.wish is None:
+        if failed and error is not None:
             log.warning("task %s: greenlet %s failed: %r", self.id, greenlet.name, error)
             # While start() runs it is the judge of its greenlets; afterwards nobody else is.
             if self.returned:
                 self._note(error)
-        if self.returned and not children:
+        if self.returned and not self.children:
             self.finished()
 
     def finished(self) -> None:

@@ -114,7 +114,9 @@ class Worker:
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
             lease=lease, ids=ids, clock=clock,
         )  # fmt: skip
-        self.blocked = None if settings.block_limit is None else BlockedWatch(settings.block_limit)
+        self.blocked = None
+        if settings.block_limit is not None:
+            self.blocked = BlockedWatch(settings.block_limit, ours=lambda run: run.executor is self.executor)
 
     def _store(self) -> Any:
         store = self._backend.store()

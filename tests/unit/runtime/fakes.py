@@ -1,0 +1,223 @@
+"""Fakes of the ports and of the clock, and a worker put together from them."""
+
+from collections import defaultdict
+
+import gevent
+
+from pytask.domain.policy import Lease, Timing
+from pytask.domain.record import Claim, Verdict
+from pytask.domain.task import register
+from pytask.runtime.committer import Committer
+from pytask.runtime.consumer import Consumer
+from pytask.runtime.deadman import Deadman
+from pytask.runtime.executor import Executor
+from pytask.runtime.heartbeat import Heartbeat
+from pytask.runtime.settings import Settings
+
+FAST = Timing().scaled(0.001)  # where the ladder waits for greenlets in real time: G is 10 ms
+really_sleep = gevent.sleep
+
+
+class Clock:
+    """A steady clock that only the test moves."""
+
+    def __init__(self, now=1000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def move(self, seconds):
+        self.now += seconds
+
+
+class FakeStore:
+    """Records every call; answers what `say` lined up for the verb, then as if all went well."""
+
+    def __init__(self):
+        self.calls = []
+        self._lined_up = defaultdict(list)
+
+    def say(self, verb, *answers):
+        """An exception is raised, a function is called with the arguments, the rest is returned."""
+        self._lined_up[verb] += answers
+
+    def asked(self, verb):
+        """The arguments of each call of this verb."""
+        return [args for name, args in self.calls if name == verb]
+
+    def __getattr__(self, verb):
+        def call(*args):
+            self.calls.append((verb, tuple(list(a) if isinstance(a, list) else a for a in args)))
+            lined_up = self._lined_up[verb]
+            answer = lined_up.pop(0) if lined_up else GOOD.get(verb, lambda *_: None)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer(*args) if callable(answer) else answer
+
+        return call
+
+
+def won(ref, function="demo", data=b"{}", verdict=Verdict.OK, **more):
+    return Claim(ref.id, ref.run, verdict, function, data, **more)
+
+
+GOOD = {
+    "peek": lambda *_: [],
+    "claim": lambda request: [won(ref) for ref in request.refs],
+    "reject": lambda *_: Verdict.OK,
+    "park": lambda *_: Verdict.OK,
+    "parked": list,
+    "renew": lambda _refs: {},
+    "commit": lambda changes: [Verdict.OK] * len(changes),
+    "reload": lambda _old, new, *_: won(new),
+    "open_local": lambda ref, function, data, _worker: won(ref, function, data),
+    "control": lambda _command, ids: [Verdict.REQUESTED] * len(ids),
+    "suspects": lambda *_: [],
+    "expire": lambda expiries: [Verdict.OK] * len(expiries),
+    "repair": lambda *_: (0, 0),
+    "announce": lambda _info: 0.0,
+}
+
+
+class FakeQueue:
+    """Answers each wait from a list, then None: it cannot block."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.waits = 0
+
+    def wait(self, timeout):
+        self.waits += 1
+        return self.answers.pop(0) if self.answers else None
+
+    def close(self):
+        pass
+
+
+class FakeFeed:
+    """Hands out the batches it was given; counts what else is asked of it."""
+
+    def __init__(self, *batches):
+        self.batches = list(batches)
+        self.opened = self.pings = self.closed = 0
+
+    def open(self):
+        self.opened += 1
+
+    def read(self, timeout):
+        batch = self.batches.pop(0) if self.batches else []
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch
+
+    def ping(self):
+        self.pings += 1
+
+    def close(self):
+        self.closed += 1
+
+
+class FakeBackend:
+    """Only the clients of tasks: everything else is handed to the services directly."""
+
+    def __init__(self):
+        self.opened, self.closed = [], []
+
+    def user_client(self):
+        self.opened.append(object())
+        return self.opened[-1]
+
+    def close_user_client(self, client):
+        self.closed.append(client)
+
+
+class FakeIds:
+    """Run ids of one session, until it is renewed."""
+
+    def __init__(self):
+        self.session, self.count = 1, 0
+
+    def next_run(self):
+        self.count += 1
+        return f"s{self.session}:{self.count}"
+
+    def renew(self):
+        self.session += 1
+
+
+class DirectCourier:
+    """Calls at once, in the caller's greenlet."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def call(self, fn):
+        return fn(self.store)
+
+
+class World:
+    """An executor and its neighbours on one fake store; Redis has just answered."""
+
+    def __init__(self, *classes, timing=FAST, hard=False, **settings):
+        self.clock, self.store, self.backend, self.ids = Clock(), FakeStore(), FakeBackend(), FakeIds()
+        self.timing = timing
+        self.settings = Settings(name="w", timing=timing, **settings)
+        self.lease = Lease(timing)
+        self.lease.acknowledged([], self.clock())
+        self.deadman = Deadman(hard=hard)
+        self.courier = DirectCourier(self.store)
+        self.committer = Committer(
+            store=self.store, lease=self.lease, clock=self.clock, max_pending=self.settings.max_pending
+        )
+        self.executor = Executor(
+            settings=self.settings, lease=self.lease, committer=self.committer, courier=self.courier,
+            deadman=self.deadman, tasks=register({}, *classes), backend=self.backend, ids=self.ids,
+            clock=self.clock,
+        )  # fmt: skip
+
+    def heartbeat(self):
+        service = Heartbeat(
+            store=self.store, lease=self.lease, executor=self.executor, deadman=self.deadman, clock=self.clock
+        )
+        service.on_lost = self.ids.renew
+        return service
+
+    def consumer(self, queue=None):
+        return Consumer(
+            store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
+            lease=self.lease, ids=self.ids, clock=self.clock,
+        )  # fmt: skip
+
+    def launch(self, task_id="a", function="demo", data=b"{}", *, local=False, **claim):
+        """Start a run of a claim that was sent just now; let it begin; return it."""
+        claim = Claim(task_id, self.ids.next_run(), Verdict.OK, function, data, **claim)
+        self.executor.launch(claim, self.clock(), local=local)
+        run = self.executor.living.get(task_id)
+        switch()
+        return run
+
+    def commit(self):
+        """Send all that waits; the changes that ever reached the store, in order."""
+        while self.committer.commit():
+            pass
+        return [change for (batch,) in self.store.asked("commit") for change in batch]
+
+    def ends(self):
+        """The triggers that reached the store, by run."""
+        return [(change.run, change.trigger) for change in self.commit() if change.trigger is not None]
+
+
+def switch(rounds=8):
+    """Let all greenlets that can run do so."""
+    for _ in range(rounds):
+        really_sleep(0)
+
+
+def until(condition):
+    """Let greenlets run until something holds; a ladder of the fast timing takes some 30 ms."""
+    for _ in range(500):
+        if condition():
+            return
+        really_sleep(0.001)
+    raise AssertionError("it did not come to that")

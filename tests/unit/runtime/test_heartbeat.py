@@ -1,0 +1,273 @@
+"""Renewals, the deadline, the kernel's timer."""
+
+import gevent
+import pytest
+
+from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.policy import Timing, Wish
+from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.task import Task
+from tests.unit.runtime.fakes import World, switch, until
+
+D, K, H = 60.0, 70.0, 5.0
+
+
+@pytest.fixture
+def demo(gate):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            gate.wait()
+
+    return Demo
+
+
+@pytest.fixture
+def world(demo):
+    return World(demo, timing=Timing())
+
+
+def renewed(world):
+    return [[ref.id for ref in refs] for (refs,) in world.store.asked("renew")]
+
+
+def test_nothing_is_renewed_before_it_is_due(world):
+    world.launch()
+    assert world.heartbeat().beat() is False
+    assert renewed(world) == []
+
+
+def test_a_run_is_renewed_every_h(world):
+    world.launch()
+    beat = world.heartbeat().beat
+    for _ in range(3):
+        world.clock.move(H)
+        beat()
+    assert renewed(world) == [["a"]] * 3
+
+
+def test_without_runs_redis_is_asked_for_a_sign_of_life_every_h(world):
+    world.clock.move(H)
+    world.heartbeat().beat()
+    assert renewed(world) == [[]]
+    assert world.lease.last_ok == world.clock()
+
+
+def test_the_first_beat_opens_the_claim_gate(world):
+    world.clock.move(1000)
+    assert not world.lease.may_claim(world.clock())
+    world.heartbeat().beat()
+    assert world.lease.may_claim(world.clock())
+
+
+def test_a_chunk_is_500_and_the_rest_is_due_at_once(world):
+    for n in range(501):
+        world.lease.living.add(RunRef(f"t{n}", f"s:{n}"), world.clock())
+    world.clock.move(H)
+    heartbeat = world.heartbeat()
+    assert heartbeat.beat() is True
+    assert heartbeat.beat() is False
+    assert [len(ids) for ids in renewed(world)] == [500, 1]
+
+
+def test_the_end_that_waits_for_redis_is_renewed_too(world):
+    world.committer.put(change := end("z", "s:z"))
+    world.clock.move(H)
+    world.heartbeat().beat()
+    assert renewed(world) == [[change.id]]
+
+
+def end(task_id, run):
+    from pytask.domain.record import Change
+
+    return Change(task_id, run, b"", Trigger.END)
+
+
+def test_the_deadline_counts_from_the_sending_not_from_the_answer(world):
+    run = world.launch()
+    sent = world.clock.now + H
+    world.clock.move(H)
+    world.store.say("renew", lambda _refs: world.clock.move(2.5) or {})  # the answer takes 2.5 s
+    heartbeat = world.heartbeat()
+    heartbeat.beat()
+    assert world.lease.living.oldest() == sent
+    world.clock.now = sent + D
+    assert heartbeat.check_deadline() is False
+    world.clock.now = sent + D + 0.01
+    assert heartbeat.check_deadline() is True
+    assert run.wish is Wish.HAND_BACK
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), Refused("OOM"), WrongKeyType("string")])
+def test_a_renewal_that_fails_does_not_move_the_deadline(world, error):
+    world.launch()
+    before = world.lease.living.oldest(), world.lease.last_ok
+    world.clock.move(H)
+    world.store.say("renew", error)
+    with pytest.raises(type(error)):
+        world.heartbeat().beat()
+    assert (world.lease.living.oldest(), world.lease.last_ok) == before
+
+
+def test_no_answer_throws_the_connection_away(world):
+    world.clock.move(H)
+    world.store.say("renew", Unavailable("gone"))
+    with pytest.raises(Unavailable):
+        world.heartbeat().beat()
+    assert world.store.asked("reset") == [()]
+
+
+def test_a_renewal_that_hangs_is_cut_off(demo):
+    world = World(demo)  # C is 3 ms
+    world.clock.move(world.timing.heartbeat)
+    world.store.say("renew", lambda _refs: gevent.sleep(5))
+    with pytest.raises(Unavailable, match="took too long"):
+        world.heartbeat().beat()
+    assert world.store.asked("reset") == [()]
+
+
+def test_after_d_every_run_is_handed_back_under_a_new_session(demo):
+    world = World(demo)
+    world.launch("a")
+    world.launch("b")
+    session = world.ids.session
+    world.clock.move(world.timing.lease * 1.01)
+    heartbeat = world.heartbeat()
+    assert heartbeat.check_deadline() is True
+    until(lambda: not world.executor.living)
+    assert {trigger for _, trigger in world.ends()} == {Trigger.RELEASE}
+    assert len(world.ends()) == 2
+    assert world.ids.session == session + 1
+    assert heartbeat.check_deadline() is False
+
+
+def test_the_operators_stop_outlives_the_loss(demo, gate):
+    world = World(demo)
+    run = world.launch()
+    run.wish = Wish.STOP
+    world.clock.move(world.timing.lease * 1.01)
+    world.heartbeat().check_deadline()
+    assert run.wish is Wish.STOP
+
+
+def test_one_run_renewed_does_not_hide_one_that_is_not(world):
+    world.launch("a")
+    world.clock.move(50)
+    world.launch("b")
+    world.clock.move(10.01)
+    assert world.heartbeat().check_deadline() is True
+
+
+def test_a_late_claim_counts_from_its_own_sending(world):
+    """Claimed by a call sent at 0 and answered at 20, beside a run that was renewed at 19."""
+    sent = world.clock()
+    world.clock.move(19)
+    world.launch("a")
+    world.clock.move(1)
+    world.executor.launch(Claim("b", "s:b", Verdict.OK, "demo", b"{}"), sent)
+    switch()
+    world.clock.now = sent + D + 0.01
+    assert world.heartbeat().check_deadline() is True
+
+
+@pytest.mark.parametrize(
+    ("verdict", "wish"),
+    [
+        (Verdict.STOP, Wish.STOP),
+        (Verdict.RELOAD, Wish.RELOAD),
+        (Verdict.GONE, Wish.FORGET),
+        (Verdict.FENCED, Wish.FENCED),
+    ],
+)
+def test_what_a_renewal_brings_reaches_the_run(world, verdict, wish):
+    run = world.launch()
+    world.clock.move(H)
+    world.store.say("renew", {run.ref: verdict})
+    world.heartbeat().beat()
+    assert run.wish is wish
+
+
+def test_what_is_meant_for_another_run_of_the_id_is_ignored(world):
+    run = world.launch()
+    world.executor.heard(RunRef("a", "s0:9"), Verdict.FENCED)
+    world.executor.heard(RunRef("unknown", "s0:9"), Verdict.STOP)
+    world.executor.heard(run.ref, Verdict.OK)
+    assert run.wish is None
+
+
+# -- the kernel's timer ------------------------------------------------------------------------------------
+
+
+def test_the_timer_is_armed_before_the_first_run_begins(timer):
+    armed_at_start = []
+
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            armed_at_start.append(list(timer))
+
+    World(Demo, timing=Timing(), hard=True).launch()
+    assert armed_at_start == [[K]]
+
+
+def test_a_claim_that_was_long_under_way_has_less_time(demo, timer):
+    world = World(demo, timing=Timing(), hard=True)
+    world.clock.move(7)
+    world.executor.launch(Claim("a", "s:1", Verdict.OK, "demo"), world.clock() - 7)
+    assert timer == [K - 7]
+
+
+def test_the_timer_is_set_again_to_k_less_the_age(demo, timer):
+    world = World(demo, timing=Timing(), hard=True)
+    world.launch()
+    heartbeat = world.heartbeat()
+    world.clock.move(4)
+    heartbeat.check_deadline()
+    world.clock.move(1)
+    world.store.say("renew", lambda _refs: world.clock.move(2) or {})
+    heartbeat.beat()
+    assert timer == [K, K - 4, K - 2]
+
+
+def test_a_renewal_that_fails_does_not_prolong_the_timer(demo, timer):
+    world = World(demo, timing=Timing(), hard=True)
+    world.launch()
+    world.clock.move(H)
+    world.store.say("renew", Unavailable("gone"))
+    heartbeat = world.heartbeat()
+    with pytest.raises(Unavailable):
+        heartbeat.beat()
+    heartbeat.check_deadline()
+    assert timer == [K, K - H]
+
+
+def test_without_runs_the_timer_is_off(demo, timer, gate):
+    world = World(demo, timing=Timing(), hard=True)
+    world.launch()
+    gate.set()
+    switch()
+    assert timer == [K, 0.0]
+    assert not world.deadman.armed
+    world.heartbeat().check_deadline()
+    assert timer[-1] == 0.0
+
+
+# -- the loop ----------------------------------------------------------------------------------------------
+
+
+def test_after_a_failure_the_loop_tries_again_soon(world, passing, caplog):
+    naps = passing(world.clock)
+    heartbeat = world.heartbeat()
+    world.launch()
+    world.clock.move(40)
+    world.store.say("renew", Unavailable("gone"), lambda _refs: heartbeat.end() or {})
+    heartbeat.run()
+    assert naps[0] == pytest.approx(1.0)
+    assert "does not acknowledge" in caplog.text
+    assert "tasks stop in 20 s" in caplog.text
+    assert "answers again" in caplog.text
