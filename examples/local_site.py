@@ -8,20 +8,20 @@ curl -X DELETE http://127.0.0.1:8000/news                                gone: 4
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+pages = {"/news": b"Nothing happened"}
+
 
 class Site(BaseHTTPRequestHandler):
-    pages = {"/news": b"Nothing happened"}
-
     def do_GET(self):
-        page = self.pages.get(self.path)
+        page = pages.get(self.path)
         self.answer(404 if page is None else 200, page or b"no such page\n")
 
     def do_PUT(self):
-        self.pages[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        pages[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
         self.answer(200, b"kept\n")
 
     def do_DELETE(self):
-        self.pages.pop(self.path, None)
+        pages.pop(self.path, None)
         self.answer(200, b"gone\n")
 
     def answer(self, status, body):

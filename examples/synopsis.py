@@ -8,12 +8,12 @@ redis-cli PUBLISH task-greeting-control stop
 
 from gevent import monkey
 
-monkey.patch_all()  # before other imports, so that their blocking calls let other tasks run
+monkey.patch_all()  # before the other imports, so that their blocking calls let other tasks run
 
-import gevent
-import redis
+import gevent  # noqa: E402
+import redis  # noqa: E402
 
-from pytask import Monitor, PyTask, Task, run_loop
+from pytask import Monitor, PyTask, Task, run_loop  # noqa: E402
 
 # Create pytask and pass it a Redis instance
 task_app = PyTask(redis.StrictRedis())

@@ -74,7 +74,7 @@ def serve(target: str, flags: Flags) -> None:
         try:
             app.run()
         except Denied as error:
-            _deny(error, app, origin)
+            _deny(error, app)
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _name_origin(app: PyTask, source: Any, origin: str) -> None:
     app.configure(NamedBackend(backend, origin))
 
 
-def _deny(error: Denied, app: PyTask, origin: str) -> NoReturn:
+def _deny(error: Denied, app: PyTask) -> NoReturn:
     address = app._source.describe()  # noqa: SLF001 - our own NamedBackend
     error.add_note(
         f"  asked: {address}. Give the user and password that the server knows, with all of pytask's commands"

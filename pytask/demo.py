@@ -109,15 +109,16 @@ class Demo:
         )
 
     def _kill_a_worker(self) -> tuple[str, list[str]]:
-        """kill -9 of the worker that has the first counter; its name and its counters."""
+        """Kill the worker that has the first counter; its name and its counters."""
         stage = self._stage
-        victim = stage.owners[COUNTERS[0]]
-        hit = [name for name in COUNTERS if stage.owners[name] == victim]
+        victim = stage.owners.get(COUNTERS[0], WORKERS[0])
+        hit = [name for name in COUNTERS if stage.owners.get(name) == victim]
         process = stage.workers[victim]
         pause = Timing().scaled(TIME_SCALE).expiry
         stage.tell(
-            f"kill -9 {process.pid}: {victim} is dead, and {' and '.join(hit)} with it. The other worker goes on"
-            f" with what it had once that is certain, in about {pause:.0f} s ({Timing().expiry:.0f} s outside this demo)."
+            f"kill -9 {process.pid}: {victim} is dead, and {' and '.join(hit)} with it. The other worker goes"
+            f" on with what it had when that is certain, in about {pause:.0f} s ({Timing().expiry:.0f} s outside"
+            " this demo)."
         )
         process.kill()
         process.wait()
@@ -151,7 +152,9 @@ class Demo:
         self._check(SURVIVE, lambda: any(len(ticks(name)) > 1 for name in hit))
         for name in [name for name in hit if ticks(name)][:1]:
             first = ticks(name)[0]
-            before = [seen.data["count"] for seen in self._stage.of(name, "tick") if seen.worker == victim]
+            before = [
+                seen.data["count"] for seen in self._stage.of(name, "tick") if seen.worker == victim
+            ] or [0]
             # The last count before the kill may have been taken, but not told.
             self._confirm(SURVIVE, first.data["count"] - before[-1] in (1, 2))
             self._stage.tell(f"{name} goes on at {first.worker}, from {before[-1]} to {first.data['count']}.")
@@ -172,7 +175,7 @@ class Demo:
     def _check(self, thing: str, holds: Callable[[], bool]) -> None:
         self._right[thing] = self._stage.wait(holds)
 
-    def _confirm(self, thing: str, holds: bool) -> None:  # noqa: FBT001 - always a comparison
+    def _confirm(self, thing: str, holds: bool) -> None:
         self._right[thing] = self._right[thing] and holds
 
     def verdict(self) -> int:

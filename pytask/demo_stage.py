@@ -53,7 +53,7 @@ class Stage:
         self._folder = folder
         self._ends_at = ends_at  # on time.monotonic()
         self._began = time.monotonic()
-        self._redis = redis.Redis.from_url(url, decode_responses=True, encoding_errors="replace")
+        self._redis: Any = redis.Redis.from_url(url, decode_responses=True, encoding_errors="replace")
         self._events = self._redis.pubsub(ignore_subscribe_messages=True)
         self._events.psubscribe("task-*")
 
@@ -73,9 +73,9 @@ class Stage:
         self.tell(f"PUBLISH task-{task_id}-control {word}")
         self._redis.publish(f"task-{task_id}-control", word)
 
-    def fields(self, task_id: str, *names: str) -> list[str | None]:
+    def fields(self, task_id: str, *names: str) -> list[Any]:
         """HMGET."""
-        values: list[str | None] = self._redis.hmget(task_id, names)
+        values: list[Any] = self._redis.hmget(task_id, names)
         return values
 
     # -- watching -------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class Counter(Task):
     """Counts for ever.  The count is in Redis, so whichever worker runs it next goes on from there."""
 
     class Config:
+        """Its name on the wire."""
+
         NAME = "demo/counter"
         DATA = Pace
 
@@ -40,6 +42,8 @@ class Greeter(Task):
     """Says what its data says: change the hash and publish `reload` to hear something else."""
 
     class Config:
+        """Its name on the wire."""
+
         NAME = "demo/greeter"
 
     def __init__(self, task_data: dict[str, Any]) -> None:
@@ -54,6 +58,8 @@ class Report(Task):
     """Has an end: three parts, then an output."""
 
     class Config:
+        """Its name on the wire."""
+
         NAME = "demo/report"
 
     def start(self) -> dict[str, int]:
@@ -68,6 +74,8 @@ class Broken(Task):
     """Fails."""
 
     class Config:
+        """Its name on the wire."""
+
         NAME = "demo/broken"
 
     def start(self) -> None:

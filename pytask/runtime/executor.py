@@ -76,13 +76,14 @@ class Executor:
         self._ids = ids
         self._clock = clock
         self._crashed_before: set[Run] = set()
+        self._locals = 0
 
     # -- starting -------------------------------------------------------------------------------------
 
     @property
     def occupied(self) -> int:
-        """Places in use: runs that live, and ends that are not acknowledged."""
-        return len(self.living) + len(self._lease.settling)
+        """Places in use: runs that live, and ends that are not acknowledged; pre-started tasks need none."""
+        return len(self.living) - self._locals + len(self._lease.settling)
 
     def quarantine(self) -> int:
         """How many tasks that crashed before may be taken: one, until it has lived a while."""
@@ -106,6 +107,7 @@ class Executor:
             return
         run = Run(self, claim, self.tasks.get(claim.function), self._clock())
         run.local = local
+        self._locals += local
         if claim.crashes:
             self._crashed_before.add(run)
         self.living[claim.id] = run
@@ -292,6 +294,7 @@ class Executor:
     def _forget(self, run: Run) -> None:
         if self.living.get(run.id) is run:
             del self.living[run.id]
+            self._locals -= run.local
         self._lease.living.remove(run.ref.run)
         if run.client_ is not None:
             self._backend.close_user_client(run.client_)

@@ -195,10 +195,13 @@ class Worker:
                 consumer.kill(block=False)  # inside a wait that takes nothing, on a socket of its own
             if consumer.ready():
                 self.executor.hand_back_all()  # a claim that was in flight may have come in
-                if not self.executor.occupied and not self.committer.pending:
+                if self._idle() and not self.committer.pending:
                     return True
             gevent.sleep(DRAIN_STEP)
-        return not self.executor.occupied
+        return self._idle()
+
+    def _idle(self) -> bool:
+        return not self.executor.living and not self.lease.settling
 
     def _end_services(self, until: float) -> None:
         try:

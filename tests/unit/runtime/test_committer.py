@@ -1,0 +1,217 @@
+"""Group commit: order, repetition, doubt, back-pressure."""
+
+import gevent
+import pytest
+
+from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.policy import Timing
+from pytask.domain.record import Change, RunRef, Verdict
+from tests.unit.runtime.fakes import World, switch
+
+F, H = 30.0, 5.0
+
+
+@pytest.fixture
+def world():
+    return World(timing=Timing(), max_pending=3)
+
+
+@pytest.fixture
+def committer(world):
+    return world.committer
+
+
+def event(n, task_id="a"):
+    return Change(task_id, f"s:{task_id}", b"%d" % n)
+
+
+def end(task_id="a", trigger=Trigger.END):
+    return Change(task_id, f"s:{task_id}", b"", trigger)
+
+
+def batches(world):
+    return [batch for (batch,) in world.store.asked("commit")]
+
+
+def test_nothing_waits_nothing_is_sent(world, committer):
+    assert committer.commit() == 0
+    assert world.store.calls == []
+
+
+def test_what_waits_goes_in_one_call_in_order(world, committer):
+    changes = [event(1), event(2, "b"), event(3), end()]
+    for change in changes:
+        committer.put(change)
+    assert committer.commit() == 4
+    assert batches(world) == [changes]
+    assert committer.pending == 0
+
+
+def test_a_batch_is_256_at_most_and_the_order_runs_on(world, committer):
+    changes = [event(n) for n in range(300)]
+    for change in changes:
+        committer.put(change)
+    assert [committer.commit(), committer.commit(), committer.commit()] == [256, 44, 0]
+    assert [*batches(world)[0], *batches(world)[1]] == changes
+
+
+@pytest.mark.parametrize("error", [Unavailable("?"), Refused("READONLY")])
+def test_without_a_verdict_the_batch_is_repeated_as_it_was(world, committer, error):
+    committer.put(event(1))
+    committer.put(end())
+    world.store.say("commit", error, error)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            committer.commit()
+        committer.put(event(9, "later"))
+    assert committer.commit() == 2
+    assert batches(world) == [[event(1), end()]] * 3
+    committer.commit()
+    assert batches(world)[3] == [event(9, "later")] * 2
+
+
+@pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.ALREADY, Verdict.FENCED, Verdict.GONE])
+def test_an_end_is_renewed_until_there_is_a_verdict(world, committer, verdict):
+    committer.put(end())
+    assert "s:a" in world.lease.settling
+    world.store.say("commit", Unavailable("?"), [verdict])
+    with pytest.raises(Unavailable):
+        committer.commit()
+    assert "s:a" in world.lease.settling
+    committer.commit()
+    assert len(world.lease.settling) == 0
+    assert committer.pending == 0
+
+
+def test_already_counts_as_done(world, committer, caplog):
+    caplog.set_level("INFO")
+    committer.put(end())
+    world.store.say("commit", [Verdict.ALREADY])
+    committer.commit()
+    assert caplog.text == ""
+
+
+def test_an_event_alone_needs_no_renewal(world, committer):
+    committer.put(event(1))
+    assert len(world.lease.settling) == 0
+
+
+def test_one_change_that_cannot_be_sent_does_not_hold_up_the_others(world, committer, caplog):
+    def pick(changes):
+        if any(change.id == "bad" for change in changes):
+            raise TypeError("cannot be encoded")
+        return [Verdict.OK] * len(changes)
+
+    for change in (end("a"), end("bad"), end("c")):
+        committer.put(change)
+    world.store.say("commit", *[pick] * 4)
+    assert committer.commit() == 3
+    assert [len(batch) for batch in batches(world)] == [3, 1, 1, 1]
+    assert len(world.lease.settling) == 0  # the bad one's run is left to the monitor
+    assert "task bad: a change that cannot be sent is dropped" in caplog.text
+
+
+def test_a_queue_of_the_wrong_type_is_tried_again_each_h(world, committer, monkeypatch, caplog):
+    later = []
+    monkeypatch.setattr(gevent, "spawn_later", lambda *args: later.append(args))
+    committer.put(end("a", Trigger.RELEASE))
+    world.store.say("commit", [Verdict.BADTYPE])
+    committer.commit()
+    assert later == [(H, committer.put, end("a", Trigger.RELEASE))]
+    assert "s:a" in world.lease.settling
+    assert "its key is not a list" in caplog.text
+
+
+# -- doubt -------------------------------------------------------------------------------------------------
+
+
+def test_a_doubtful_claim_is_released_again_and_again_until_f(world, committer):
+    committer.doubt([RunRef("a", "s:a")])
+    world.store.say("commit", *[[Verdict.FENCED]] * 20)
+    for _ in range(80):
+        committer.commit()
+        world.clock.move(0.5)
+    assert 6 <= len(batches(world)) <= 7
+    assert {change for batch in batches(world) for change in batch} == {end("a", Trigger.RELEASE)}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.ALREADY])
+def test_until_the_release_was_taken(world, committer, verdict):
+    committer.doubt([RunRef("a", "s:a")])
+    world.store.say("commit", [Verdict.FENCED], [verdict])
+    for _ in range(5):
+        committer.commit()
+        world.clock.move(H)
+    assert len(batches(world)) == 2
+
+
+def test_a_doubtful_pre_started_task_is_not_queued(world, committer):
+    committer.doubt([RunRef("a", "s:a")], local=True)
+    committer.commit()
+    assert [change.local for change in batches(world)[0]] == [True]
+
+
+def test_a_doubtful_claim_is_not_renewed(world, committer):
+    committer.doubt([RunRef("a", "s:a")])
+    committer.commit()
+    assert len(world.lease.settling) == 0
+
+
+# -- back-pressure -----------------------------------------------------------------------------------------
+
+
+def test_emit_waits_while_too_many_wait(world, committer):
+    for n in range(3):
+        committer.emit(event(n))
+    waiting = gevent.spawn(committer.emit, event(3))
+    switch()
+    assert not waiting.ready()
+    world.store.say("commit", Unavailable("?"))
+    with pytest.raises(Unavailable):
+        committer.commit()
+    committer.commit()
+    switch()
+    assert waiting.ready()
+    committer.commit()
+    assert [change for batch in batches(world)[1:] for change in batch] == [event(n) for n in range(4)]
+
+
+def test_an_end_never_waits(world, committer):
+    for n in range(10):
+        committer.put(event(n))
+    assert committer.pending == 10
+
+
+def test_the_end_of_the_worker_lets_go_of_those_that_wait(world, committer):
+    for n in range(3):
+        committer.emit(event(n))
+    waiting = gevent.spawn(committer.emit, event(3))
+    switch()
+    committer.end()
+    switch()
+    assert waiting.ready()
+
+
+# -- the loop ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(Unavailable("away"), "WARNING"), (WrongKeyType("runs"), "ERROR")]
+)
+def test_the_loop_repeats_with_a_growing_pause(world, committer, passing, caplog, error, level):
+    naps = passing(world.clock)
+    committer.put(end())
+    world.store.say("commit", *[error] * 9, lambda _: committer.end() or [Verdict.OK])
+    committer.run()
+    assert naps == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
+    assert {record.levelname for record in caplog.records} == {level}
+    assert "1 changes wait for Redis" in caplog.text
+
+
+def test_who_waits_for_a_place_is_told_of_each_verdict(committer):
+    told = []
+    committer.on_settled = lambda: told.append(committer.pending)
+    committer.put(end())
+    committer.commit()
+    assert told == [0]

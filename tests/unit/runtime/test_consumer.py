@@ -1,0 +1,346 @@
+"""Taking tasks: the claim gate, doubt, and what cannot be a task."""
+
+import pytest
+
+from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import IdFault
+from pytask.domain.policy import Timing
+from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.task import Task
+from tests.unit.runtime.fakes import FakeQueue, World, switch, won
+
+F, H = 30.0, 5.0
+
+
+@pytest.fixture
+def demo(gate):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            gate.wait()
+
+    return Demo
+
+
+@pytest.fixture
+def world(demo):
+    return World(demo, timing=Timing())
+
+
+def answer(*verdicts, function="demo"):
+    return lambda request: [
+        Claim(ref.id, ref.run, verdict, function, b"{}")
+        for ref, verdict in zip(request.refs, verdicts, strict=True)
+    ]
+
+
+def test_what_waits_is_claimed_and_started(world):
+    world.store.say("peek", [b"a", b"b"])
+    assert world.consumer().consume() == (2, 2)
+    assert sorted(world.executor.living) == ["a", "b"]
+    ((request,),) = world.store.asked("claim")
+    assert [ref.id for ref in request.refs] == ["a", "b"]
+    assert len({ref.run for ref in request.refs}) == 2
+    assert (request.functions, request.worker, request.source) == (frozenset({"demo"}), "w", None)
+
+
+def test_an_empty_queue_claims_nothing(world):
+    assert world.consumer().consume() == (0, 0)
+    assert world.store.asked("claim") == []
+
+
+def test_an_id_that_stands_twice_in_the_batch_is_claimed_once(world):
+    world.store.say("peek", [b"a", b"a"])
+    world.consumer().consume()
+    assert [len(request.refs) for (request,) in world.store.asked("claim")] == [1]
+
+
+# -- the gate ----------------------------------------------------------------------------------------------
+
+
+def test_no_claim_when_the_last_renewal_is_older_than_f(world):
+    world.clock.move(F)
+    assert world.consumer().consume() == (0, 0)
+    assert world.store.calls == []
+
+
+def test_no_claim_during_the_embargo(world):
+    world.lease.embargo_until = world.clock() + 1
+    assert world.consumer().consume() == (0, 0)
+    assert world.store.calls == []
+
+
+def test_no_claim_after_the_end(world):
+    consumer = world.consumer()
+    consumer.end()
+    assert consumer.consume() == (0, 0)
+    assert world.store.calls == []
+
+
+def test_a_claim_answered_after_f_is_released_and_not_started(world):
+    def late(request):
+        world.clock.move(F)
+        return [won(ref) for ref in request.refs]
+
+    world.store.say("peek", [b"a"])
+    world.store.say("claim", late)
+    world.consumer().consume()
+    assert world.executor.living == {}
+    assert world.ends() == [("s1:1", Trigger.RELEASE)]
+
+
+def test_a_claim_answered_after_the_end_is_released(world):
+    consumer = world.consumer()
+    world.store.say("peek", [b"a"])
+    world.store.say("claim", lambda request: consumer.end() or [won(ref) for ref in request.refs])
+    consumer.consume()
+    assert world.executor.living == {}
+    assert world.ends() == [("s1:1", Trigger.RELEASE)]
+
+
+# -- no answer ---------------------------------------------------------------------------------------------
+
+
+def test_without_an_answer_the_same_request_is_repeated(world, passing):
+    passing(world.clock)
+    world.store.say("peek", [b"a", b"b"])
+    world.store.say("claim", Unavailable("?"), Unavailable("?"), answer(Verdict.ALREADY, Verdict.ALREADY))
+    assert world.consumer().consume() == (2, 2)
+    requests = [request for (request,) in world.store.asked("claim")]
+    assert requests == [requests[0]] * 3
+    assert world.executor.living["a"].ref == requests[0].refs[0]
+
+
+def test_the_gate_is_asked_again_before_every_repeat(world, passing):
+    passing(world.clock)
+    world.store.say("peek", [b"a"])
+
+    def hang(_request):
+        world.clock.move(F)  # frozen for as long as the gate stays open
+        raise Unavailable("?")
+
+    world.store.say("claim", hang)
+    with pytest.raises(Unavailable):
+        world.consumer().consume()
+    assert len(world.store.asked("claim")) == 1
+    assert world.executor.living == {}
+
+
+def test_repeats_end_when_the_claim_is_older_than_f_though_renewals_go_on(world, passing):
+    passing(world.clock)
+    world.store.say("peek", [b"a"])
+
+    def no_answer(_request):
+        world.clock.move(1)
+        world.lease.acknowledged([], world.clock())
+        raise Unavailable("?")
+
+    world.store.say("claim", *[no_answer] * 100)
+    with pytest.raises(Unavailable):
+        world.consumer().consume()
+    assert 15 < len(world.store.asked("claim")) <= 30
+    assert world.ends() == [("s1:1", Trigger.RELEASE)]
+
+
+@pytest.mark.parametrize("error", [Unavailable("?"), Refused("OOM"), WrongKeyType("new-task")])
+def test_what_may_have_been_claimed_is_doubted(world, error):
+    world.store.say("peek", [b"a", b"b"])
+
+    def fail(_request):
+        world.clock.move(F)
+        raise error
+
+    world.store.say("claim", fail)
+    with pytest.raises(type(error)):
+        world.consumer().consume()
+    assert world.ends() == [("s1:1", Trigger.RELEASE), ("s1:2", Trigger.RELEASE)]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOHASH, Verdict.UNKNOWN])
+def test_an_error_while_one_id_is_put_aside_leaves_no_other_unstarted(world, verdict):
+    world.store.say("peek", [b"bad", b"good"])
+    world.store.say("claim", answer(verdict, Verdict.OK))
+    world.store.say("reject", Unavailable("?"))
+    world.store.say("park", Unavailable("?"))
+    with pytest.raises(Unavailable):
+        world.consumer().consume()
+    assert list(world.executor.living) == ["good"]
+
+
+# -- how many ----------------------------------------------------------------------------------------------
+
+
+def test_a_full_worker_takes_nothing(demo):
+    world = World(demo, timing=Timing(), max_tasks=1)
+    world.launch("a")
+    world.store.say("peek", [b"b"])
+    assert world.consumer().consume() == (0, 0)
+    assert world.store.calls == []
+
+
+def test_a_worker_filled_from_a_parking_list_does_not_look_at_the_queue(demo):
+    """LRANGE of the last 0 ids would be the whole list."""
+    world = World(demo, timing=Timing(), max_tasks=1)
+    world.store.say("peek", [b"parked"])
+    world.consumer()._step()
+    assert world.store.asked("peek") == [(1, "demo")]
+    assert list(world.executor.living) == ["parked"]
+
+
+def test_the_batch_is_never_larger_than_what_is_free(demo):
+    world = World(demo, timing=Timing(), max_tasks=5)
+    world.launch("a")
+    world.lease.settling.add(RunRef("z", "s:z"), world.clock())  # an end without a verdict holds its place
+    world.consumer().consume()
+    assert world.store.asked("peek") == [(3, None)]
+
+
+def test_nor_than_256(world):
+    world.consumer().consume()
+    assert world.store.asked("peek") == [(256, None)]
+
+
+def test_one_crashed_task_at_a_time(demo):
+    world = World(demo, timing=Timing())
+    world.store.say("peek", [b"a"], [b"b"], [b"c"])
+    world.store.say("claim", lambda request: [won(ref, crashes=1) for ref in request.refs])
+    consumer = world.consumer()
+    consumer.consume()
+    consumer.consume()
+    world.clock.move(61)
+    world.lease.acknowledged([], world.clock())
+    consumer.consume()
+    assert [request.quarantine for (request,) in world.store.asked("claim")] == [1, 0, 1]
+
+
+def test_a_crashed_task_that_ended_frees_the_quarantine(world, gate):
+    world.launch("a", crashes=2)
+    assert world.executor.quarantine() == 0
+    gate.set()
+    switch()
+    assert world.executor.quarantine() == 1
+
+
+# -- what cannot be a task ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b"", IdFault.EMPTY),
+        (b"x" * 513, IdFault.LONG),
+        (b"\xff", IdFault.ENCODING),
+        (b"a\nb", IdFault.CONTROL),
+        (b"new-task", IdFault.RESERVED),
+        (b"pytask:runs", IdFault.RESERVED),
+    ],
+)
+def test_a_malformed_id_is_rejected_and_the_rest_is_taken(world, raw, fault):
+    world.store.say("peek", [raw, b"good"])
+    assert world.consumer().consume() == (2, 2)
+    assert [args[:2] for args in world.store.asked("reject")] == [(raw, fault)]
+    assert list(world.executor.living) == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "fault"),
+    [
+        (Verdict.NOHASH, IdFault.NO_HASH),
+        (Verdict.BADTYPE, IdFault.WRONG_TYPE),
+        (Verdict.LOCAL, IdFault.LOCAL),
+    ],
+)
+def test_what_the_claim_finds_wrong_is_rejected(world, verdict, fault):
+    world.store.say("peek", [b"a"])
+    world.store.say("claim", answer(verdict))
+    world.consumer().consume()
+    assert [args[:2] for args in world.store.asked("reject")] == [(b"a", fault)]
+    assert world.executor.living == {}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "handled"), [(Verdict.MOVED, 1), (Verdict.DUPLICATE, 1), (Verdict.ROTATED, 0)]
+)
+def test_what_is_not_for_us_is_left_alone(world, verdict, handled):
+    world.store.say("peek", [b"a"])
+    world.store.say("claim", answer(verdict))
+    assert world.consumer().consume() == (1, handled)
+    assert world.executor.living == {}
+    assert world.ends() == []
+
+
+def test_an_unknown_function_is_parked_with_its_near_misses(world, caplog):
+    world.store.say("peek", [b"a"])
+    world.store.say("claim", answer(Verdict.UNKNOWN, function="dem"))
+    assert world.consumer().consume() == (1, 1)
+    ((task_id, function, event, *_),) = world.store.asked("park")
+    assert (task_id, function) == ("a", "dem")
+    assert event == b'{"event":"parked","data":{"function":"dem","near":["demo"]}}'
+    assert "no task here is named 'dem'; did you mean demo?" in caplog.text
+
+
+def test_an_unknown_function_is_named_in_the_log_once(world, caplog):
+    consumer = world.consumer()
+    for task_id in (b"a", b"b"):
+        world.store.say("peek", [task_id])
+        world.store.say("claim", answer(Verdict.UNKNOWN, function="other"))
+        consumer.consume()
+    assert len(world.store.asked("park")) == 2
+    assert caplog.text.count("no task here is named") == 1
+
+
+# -- the loop ----------------------------------------------------------------------------------------------
+
+
+def test_at_start_the_own_parking_lists_are_looked_at(world):
+    world.consumer(FakeQueue(False))._step()
+    assert world.store.asked("peek") == [(256, "demo"), (256, None)]
+
+
+def test_a_hint_for_a_known_function_looks_there_again(world):
+    consumer = world.consumer(FakeQueue(False, False, False))
+    consumer._step()
+    consumer.hint("demo")
+    consumer.hint("unknown")
+    consumer._step()
+    consumer._step()
+    assert [source for _, source in world.store.asked("peek")] == ["demo", None, "demo", None, None]
+
+
+def test_parking_lists_are_looked_at_each_sweep(world):
+    consumer = world.consumer(FakeQueue(False, False))
+    consumer._step()
+    world.clock.move(11)
+    consumer._step()
+    assert [source for _, source in world.store.asked("peek")] == ["demo", None, "demo", None]
+
+
+def test_where_waiting_cannot_block_the_pause_grows_to_a_second(world, passing):
+    naps = passing(world.clock)
+    consumer = world.consumer()
+    for _ in range(8):
+        consumer._step()
+    assert naps[0] < 0.07
+    assert 0.75 <= naps[-1] <= 1.25
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (WrongKeyType("new-task holds a string"), "Is the queue `new-task` a list?"),
+        (Refused("OOM"), "while Redis refuses writes"),
+        (Unavailable("away"), "cannot take tasks"),
+    ],
+)
+def test_an_error_is_logged_and_the_loop_goes_on_on_a_new_connection(world, passing, caplog, error, says):
+    naps = passing(world.clock)
+    consumer = world.consumer()
+    consumer._hints.clear()
+    world.store.say("peek", error, lambda *_: consumer.end() or [])
+    consumer.run()
+    assert says in caplog.text
+    assert world.store.asked("reset") == [()]
+    assert naps[0] == 1.0

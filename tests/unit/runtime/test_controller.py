@@ -1,0 +1,145 @@
+"""Control messages."""
+
+import pytest
+
+from pytask.domain.errors import Unavailable
+from pytask.domain.messages import Command
+from pytask.domain.policy import Timing, Wish
+from pytask.domain.record import Notice, Verdict
+from pytask.domain.task import Task
+from pytask.runtime.controller import Controller
+from tests.unit.runtime.fakes import FakeFeed, World
+
+D, H = 60.0, 5.0
+STOP, START, RELOAD = Command.STOP, Command.START, Command.RELOAD
+
+
+@pytest.fixture
+def world(gate):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            gate.wait()
+
+    return World(Demo, timing=Timing())
+
+
+@pytest.fixture
+def feed():
+    return FakeFeed()
+
+
+@pytest.fixture
+def hints():
+    return []
+
+
+@pytest.fixture
+def controller(world, feed, hints):
+    return Controller(
+        store=world.store, feed=feed, executor=world.executor, timing=world.timing, clock=world.clock,
+        on_hint=hints.append,
+    )  # fmt: skip
+
+
+def told(task_id, command):
+    return Notice("control", task_id, command)
+
+
+@pytest.mark.parametrize(("command", "wish"), [(STOP, Wish.STOP), (RELOAD, Wish.RELOAD), (START, None)])
+def test_the_wish_is_written_down_and_then_acted_on(world, controller, command, wish):
+    run = world.launch()
+    world.store.say("control", lambda *_: [Verdict.REQUESTED] if run.wish is None else [])
+    controller.handle([told("a", command)])
+    assert world.store.asked("control") == [(command, ["a"])]
+    assert run.wish is wish
+
+
+@pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.STATE, Verdict.NOHASH])
+def test_only_what_is_meant_for_a_living_run_is_acted_on(world, controller, verdict):
+    run = world.launch()
+    world.store.say("control", [verdict])
+    controller.handle([told("a", STOP)])
+    assert run.wish is None
+
+
+def test_a_run_that_lives_elsewhere_is_written_down_all_the_same(world, controller):
+    controller.handle([told("elsewhere", STOP)])
+    assert world.store.asked("control") == [(STOP, ["elsewhere"])]
+
+
+def test_stop_beats_reload_beats_nothing_in_any_order(world, controller):
+    first, second = world.launch("a"), world.launch("b")
+    controller.handle([told("a", RELOAD), told("a", STOP), told("b", STOP), told("b", RELOAD)])
+    assert (first.wish, second.wish) == (Wish.STOP, Wish.STOP)
+
+
+def test_equal_commands_in_a_row_share_a_call_and_duplicates_fall_away(world, controller):
+    controller.handle(
+        [told("a", STOP), told("b", STOP), told("a", STOP), told("a", START), told("a", STOP)]
+    )
+    assert world.store.asked("control") == [(STOP, ["a", "b"]), (START, ["a"]), (STOP, ["a"])]
+
+
+@pytest.mark.parametrize("task_id", ["", "new-task", "pytask:runs", "a\nb", "x" * 513])
+def test_an_id_that_cannot_be_a_task_is_dropped(world, controller, task_id):
+    controller.handle([told(task_id, STOP), told("a", None)])
+    assert world.store.asked("control") == []
+
+
+def test_hints_are_passed_on(controller, hints):
+    controller.handle([Notice("parked", "resize")])
+    assert hints == ["resize"]
+
+
+def test_without_an_answer_the_message_is_written_down_again(world, controller, passing):
+    passing(world.clock)
+    run = world.launch()
+    world.store.say("control", Unavailable("?"), Unavailable("?"))
+    controller.apply(STOP, ["a"])
+    assert world.store.asked("control") == [(STOP, ["a"])] * 3
+    assert run.wish is Wish.STOP
+
+
+def test_after_d_it_is_given_up_and_nothing_is_done(world, controller, passing, caplog):
+    passing(world.clock)
+    run = world.launch()
+    world.store.say("control", *[Unavailable("?")] * 100)
+    controller.apply(STOP, ["a"])
+    assert D <= world.clock() - 1000 < D + 3
+    assert run.wish is None
+    assert "stop for 1 tasks could not be written down" in caplog.text
+
+
+# -- the ping ----------------------------------------------------------------------------------------------
+
+
+def test_a_ping_every_2h(world, controller, feed):
+    for _ in range(41):
+        controller.check_ping()
+        controller.handle([Notice("ping")])
+        world.clock.move(H / 10)
+    assert feed.pings == 3
+    assert controller.listening
+
+
+def test_not_heard_within_h_is_a_dead_subscription(world, controller):
+    controller.check_ping()
+    world.clock.move(H)
+    controller.check_ping()
+    world.clock.move(0.01)
+    with pytest.raises(Unavailable, match="own ping"):
+        controller.check_ping()
+
+
+def test_the_loop_subscribes_again_with_a_growing_pause(world, controller, feed, passing, caplog):
+    naps = passing(world.clock)
+    feed.batches = [Unavailable("cut"), Unavailable("cut"), [Notice("ping"), told("a", STOP)]]
+    world.store.say("control", lambda *_: controller.end() or [Verdict.OK])
+    controller.run()
+    assert (feed.opened, feed.closed, controller.reconnects) == (3, 1, 2)
+    assert naps[:2] == [0.5, 1.0]
+    assert controller.listening
+    assert "subscribing again" in caplog.text
