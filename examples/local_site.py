@@ -1,8 +1,10 @@
 """A small web site whose pages you change while watch_urls.py watches them.
 
-python examples/local_site.py [port]                                     8000 unless told otherwise
-curl -X PUT -d 'Something happened' http://127.0.0.1:8000/news           a new or changed page
-curl -X DELETE http://127.0.0.1:8000/news                                gone: 404
+Start it, then put up, change and remove pages:
+
+    python examples/local_site.py [port]                        # 8000 unless told otherwise
+    curl -X PUT -d 'Something happened' http://127.0.0.1:8000/news
+    curl -X DELETE http://127.0.0.1:8000/news
 """
 
 import sys

@@ -1,9 +1,11 @@
 """The shortest pytask program: it prints its data every ten seconds.
 
-python examples/synopsis.py
-redis-cli HMSET greeting function test-task data '{"text": "hello"}'
-redis-cli LPUSH new-task greeting
-redis-cli PUBLISH task-greeting-control stop
+With a Redis on 127.0.0.1:6379:
+
+    python examples/synopsis.py
+    redis-cli HMSET greeting function test-task data '{"text": "hello"}'
+    redis-cli LPUSH new-task greeting
+    redis-cli PUBLISH task-greeting-control stop
 """
 
 from gevent import monkey

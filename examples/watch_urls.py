@@ -1,11 +1,16 @@
 """Watch web pages: an event when the content of one changes, when it goes down, and when it is up again.
 
-python examples/local_site.py                              a small site to try it on
-pytask run examples/watch_urls.py                          this worker
-redis-cli PSUBSCRIBE 'task-*'                              what it sees
-redis-cli HMSET news function watch-urls data '{"urls": ["http://127.0.0.1:8000/news"], "interval": 2}'
-redis-cli LPUSH new-task news
-curl -X PUT -d 'Something happened' http://127.0.0.1:8000/news
+Each line in a terminal of its own:
+
+    python examples/local_site.py                               # a small site to try it on
+    pytask run examples/watch_urls.py
+    redis-cli PSUBSCRIBE 'task-*'
+
+Then start the task, and change the page:
+
+    redis-cli HMSET news function watch-urls data '{"urls": ["http://127.0.0.1:8000/news"], "interval": 2}'
+    redis-cli LPUSH new-task news
+    curl -X PUT -d 'Something happened' http://127.0.0.1:8000/news
 """
 
 import hashlib

@@ -114,11 +114,11 @@ class Demo:
         victim = stage.owners.get(COUNTERS[0], WORKERS[0])
         hit = [name for name in COUNTERS if stage.owners.get(name) == victim]
         process = stage.workers[victim]
-        pause = Timing().scaled(TIME_SCALE).expiry
+        here, usual = Timing().scaled(TIME_SCALE).expiry, Timing().expiry
         stage.tell(
-            f"kill -9 {process.pid}: {victim} is dead, and {' and '.join(hit)} with it. The other worker goes"
-            f" on with what it had when that is certain, in about {pause:.0f} s ({Timing().expiry:.0f} s outside"
-            " this demo)."
+            f"kill -9 {process.pid}: {victim} is dead, and {' and '.join(hit)} with it. The other worker"
+            " goes on with what it had when that is certain,"
+            f" in about {here:.0f} s ({usual:.0f} s outside this demo)."
         )
         process.kill()
         process.wait()

@@ -53,7 +53,8 @@ class Stage:
         self._folder = folder
         self._ends_at = ends_at  # on time.monotonic()
         self._began = time.monotonic()
-        self._redis: Any = redis.Redis.from_url(url, decode_responses=True, encoding_errors="replace")
+        client: Any = redis.Redis.from_url(url, decode_responses=True, encoding_errors="replace")
+        self._redis = client
         self._events = self._redis.pubsub(ignore_subscribe_messages=True)
         self._events.psubscribe("task-*")
 

@@ -215,17 +215,23 @@ class Lab:
 
     def worker(self, *arguments, url=None, **options):
         """A worker that takes tasks and hears control messages."""
-        before = self.listeners()
+        before, monitors = self.listeners(), self.monitors()
         worker = self.workers.start(url or self.server.url, *arguments, **options)
         wait_until(
             lambda: worker.code is not None or self.listeners() - before, why=f"{worker.name} listens"
         )
         assert worker.code is None, worker.log
+        if "--monitor" in arguments and "--namespace" not in arguments:
+            wait_until(lambda: self.monitors() - monitors, why=f"the monitor of {worker.name} sweeps")
         return worker
 
     def listeners(self):
         """The sessions that hear control messages."""
         return set(self.redis.pubsub_channels("*pytask:ping:*"))
+
+    def monitors(self):
+        """The ids of monitors that have swept."""
+        return set(self.redis.zrange("pytask:monitors", 0, -1))
 
     # -- tasks ----------------------------------------------------------------------------------------
 

@@ -77,9 +77,7 @@ def test_stop_beats_reload_beats_nothing_in_any_order(world, controller):
 
 
 def test_equal_commands_in_a_row_share_a_call_and_duplicates_fall_away(world, controller):
-    controller.handle(
-        [told("a", STOP), told("b", STOP), told("a", STOP), told("a", START), told("a", STOP)]
-    )
+    controller.handle([told("a", STOP), told("b", STOP), told("a", STOP), told("a", START), told("a", STOP)])
     assert world.store.asked("control") == [(STOP, ["a", "b"]), (START, ["a"]), (STOP, ["a"])]
 
 

@@ -6,7 +6,7 @@ import pytest
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Timing, Wish
-from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.record import Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from tests.unit.runtime.fakes import World, switch, until
 
@@ -81,8 +81,6 @@ def test_the_end_that_waits_for_redis_is_renewed_too(world):
 
 
 def end(task_id, run):
-    from pytask.domain.record import Change
-
     return Change(task_id, run, b"", Trigger.END)
 
 
@@ -161,7 +159,9 @@ def test_one_run_renewed_does_not_hide_one_that_is_not(world):
     assert world.heartbeat().check_deadline() is True
 
 
-@pytest.mark.xfail(reason="LeaseBook.add appends a late claim behind newer runs; oldest() misses it", strict=True)
+@pytest.mark.xfail(
+    reason="LeaseBook.add appends a late claim behind newer runs; oldest() misses it", strict=True
+)
 def test_a_late_claim_counts_from_its_own_sending(world):
     """Claimed by a call sent at 0 and answered at 20, beside a run that was renewed at 19."""
     sent = world.clock()

@@ -1,0 +1,100 @@
+"""`pytask` as a user meets it: processes of their own, and what they print."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.servers import find_binary
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+PATIENCE = 30.0  # seconds for what should take well under one, on a busy machine
+
+
+def until(holds, what, seconds=PATIENCE):
+    """The first true value of `holds()`; fails with `what()` or `what` after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what() if callable(what) else what}")
+        time.sleep(0.02)
+    return found
+
+
+def environment(**more):
+    """That of the tests, without what would lead to another Redis or another server program."""
+    hidden = ("PYTASK_", "REDIS_", "GEVENT_", "PYTHONPATH")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    server = str(find_binary("valkey"))
+    return clean | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTASK_REDIS_SERVER": server} | more
+
+
+def pytask(*words):
+    """The command line of `pytask`, without depending on an installed script."""
+    return [sys.executable, "-m", "pytask", *map(str, words)]
+
+
+def done(command, cwd=ROOT, **env):
+    """The command, run to its end: `returncode`, `stdout`, `stderr`."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+class Started:
+    """A running command, in a session of its own; ended with the `with` block."""
+
+    def __init__(self, command, folder, cwd=ROOT, **env):
+        self._file = Path(folder) / f"output-{time.monotonic_ns()}"
+        with self._file.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=environment(**env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.end(signal.SIGTERM, check=False)
+
+    @property
+    def output(self):
+        return self._file.read_text(errors="replace")
+
+    def says(self, text, seconds=PATIENCE):
+        """Wait until it printed `text`."""
+
+        def found():
+            if text not in self.output and self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode}:\n{self.output}")
+            return text in self.output
+
+        until(found, lambda: f"{text!r} in:\n{self.output}", seconds)
+
+    def end(self, number=signal.SIGTERM, *, check=True):
+        """Send the signal and return the exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+            if check:
+                raise
+            return None

@@ -1,0 +1,61 @@
+"""A Redis Cluster: refused without a hash tag, and one node of one is enough to show that a tagged one works."""
+
+import gevent
+import pytest
+import redis
+from redis.cluster import RedisCluster
+
+from pytask import Monitor, PyTask, Task, Timing
+from pytask.domain.errors import UnsupportedClient
+from tests.integration.conftest import wait_until
+from tests.servers import start_server
+
+TAG = "{pt}:"
+
+
+class Waits(Task):
+    class Config:
+        NAME = "waits"
+
+    def start(self):
+        gevent.sleep(self.task_data["seconds"])
+        return self.redis.incr(f"{TAG}count")
+
+
+@pytest.fixture
+def cluster():
+    with start_server("valkey", "--cluster-enabled", "yes", "--save", "") as node:
+        admin = redis.Redis(host=node.host, port=node.port)
+        admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: admin.cluster("INFO")["cluster_state"] == "ok", 30)
+        client = RedisCluster(host=node.host, port=node.port)
+        yield client
+        client.close()
+
+
+def test_a_cluster_needs_a_hash_tag(cluster):
+    with pytest.raises(UnsupportedClient, match="hash-tagged namespace"):
+        PyTask(cluster)
+
+
+def test_tasks_run_and_are_steered_in_one_slot_of_a_cluster(cluster):
+    app = PyTask(cluster, namespace=TAG, timing=Timing().scaled(0.1))
+    app.add_task(Waits, Monitor)
+    app.pre_start_task("pytask/monitor")
+
+    def state(task_id):
+        return cluster.hget(f"{TAG}{task_id}", "state")
+
+    def push(task_id, seconds):
+        cluster.hset(f"{TAG}{task_id}", mapping={"function": "waits", "data": f'{{"seconds": {seconds}}}'})
+        cluster.lpush(f"{TAG}new-task", task_id)
+
+    with app:
+        push("short", 0)
+        push("long", 600)
+        wait_until(lambda: state("short") == b"ENDED" and state("long") == b"RUNNING", 10)
+        wait_until(lambda: app.worker.controller.listening, 10)
+        cluster.publish(f"{TAG}task-long-control", "stop")
+        wait_until(lambda: state("long") == b"STOPPED", 10)
+    assert cluster.hget(f"{TAG}short", "output") == b"1"
+    assert cluster.hlen(f"{TAG}pytask:runs") == 0

@@ -1,0 +1,59 @@
+"""`pytask demo`, the first thing that anybody runs."""
+
+import os
+import re
+import signal
+
+import psutil
+import pytest
+
+from tests.integration.cli_tools import Started, done, pytask, until
+
+SECONDS = 45
+
+
+def family(process):
+    """All processes below one, also those in sessions of their own."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def check_nothing_left(processes, folder):
+    until(lambda: not any(one.is_running() for one in processes), lambda: f"gone: {processes}")
+    assert list(folder.glob("pytask-demo-*")) == []
+
+
+@pytest.mark.slow
+def test_all_that_it_shows_goes_right(tmp_path):
+    with Started(pytask("demo", "--for", SECONDS), tmp_path, tmp_path, TMPDIR=str(tmp_path)) as demo:
+        demo.says("To take part")
+        processes = family(demo.process)
+        demo.says("demo: ", SECONDS + 1)
+        assert demo.process.wait(5) == 0, demo.output
+        assert demo.output.splitlines()[-1] == "demo: all 7 things it shows went right"
+        assert re.search(r"counter-\d goes on at worker-\w, from \d+ to \d+\.", demo.output)
+        assert len(processes) == 3
+        check_nothing_left(processes, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_everything_it_started(tmp_path, number):
+    with Started(pytask("demo"), tmp_path, tmp_path, TMPDIR=str(tmp_path)) as demo:
+        demo.says("kill -9")
+        processes = family(demo.process)
+        assert demo.end(number) == 130, demo.output
+        assert "were not shown yet, it was ended" in demo.output.splitlines()[-1]
+        assert "Traceback" not in demo.output
+        check_nothing_left(processes, tmp_path)
+
+
+def test_too_little_time_is_said(tmp_path):
+    shown = done(pytask("demo", "--for", 1), tmp_path, TMPDIR=str(tmp_path))
+    assert shown.returncode == 1
+    assert shown.stdout.splitlines()[-1].startswith("demo: 7 of 7 things were not shown yet, it needs")
+
+
+def test_a_folder_of_ones_own_is_kept(tmp_path):
+    folder = tmp_path / "kept"
+    done(pytask("demo", "--for", 1, "--data-dir", folder), os.fspath(tmp_path))
+    assert (folder / "server.log").exists()

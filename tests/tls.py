@@ -1,0 +1,70 @@
+"""TLS in front of a server that was built without it: a process that takes TLS and passes plain bytes on.
+
+    python -m tests.tls TARGET_PORT CERTIFICATE KEY     prints its port
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import trustme
+
+ROOT = Path(__file__).parent.parent
+
+
+@contextlib.contextmanager
+def tls_front(target_port: int, folder: Path) -> Iterator[tuple[int, Path]]:
+    """(port, path of the authority's certificate) of a TLS listener for `target_port`."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    leaf = authority.issue_cert("127.0.0.1")
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    for blob in leaf.cert_chain_pems:
+        blob.write_to_path(folder / "certificate.pem", append=True)
+    command = [sys.executable, "-m", "tests.tls", str(target_port)]
+    files = [str(folder / "certificate.pem"), str(folder / "key.pem")]
+    process = subprocess.Popen(command + files, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        yield int(process.stdout.readline()), folder / "authority.pem"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def serve(target_port: int, certificate: str, key: str) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    while True:
+        raw, _ = listener.accept()
+        threading.Thread(target=carry, args=(context, raw, target_port), daemon=True).start()
+
+
+def carry(context: ssl.SSLContext, raw: socket.socket, target_port: int) -> None:
+    with contextlib.suppress(OSError):
+        client = context.wrap_socket(raw, server_side=True)
+        server = socket.create_connection(("127.0.0.1", target_port))
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=copy, args=(source, sink), daemon=True).start()
+
+
+def copy(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,89 @@
+"""Naming the task that holds the event loop; the monitor thread is played by the test."""
+
+import threading
+from types import SimpleNamespace
+
+import gevent
+import pytest
+from gevent import events
+
+from pytask.runtime.blocked import BlockedWatch
+from tests.unit.runtime.fakes import until
+
+
+class FakeHub:
+    def __init__(self, loop):
+        self.loop = loop
+        self.thread_ident = threading.get_ident()
+        self.watched = 0
+
+    def start_periodic_monitoring_thread(self):
+        self.watched += 1
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    hub = FakeHub(gevent.get_hub().loop)
+    monkeypatch.setattr(gevent, "get_hub", lambda: hub)
+    monkeypatch.setattr(gevent.config, "max_blocking_time", 0.1)
+    monkeypatch.setattr(gevent.config, "print_blocking_reports", True)
+    return hub
+
+
+@pytest.fixture
+def watch(hub):
+    watch = BlockedWatch(0.5)
+    watch.start()
+    yield watch
+    watch.stop()
+
+
+def blocked(hub, run=None):
+    greenlet = SimpleNamespace(pytask_run=run)
+    tell(events.EventLoopBlocked(greenlet, 1, [], hub=hub))
+
+
+def tell(event):
+    for heard in list(events.subscribers):
+        heard(event)
+
+
+def a_run():
+    return SimpleNamespace(id="order-7", claim=SimpleNamespace(function="resize"))
+
+
+def test_it_sets_gevent_s_monitor_to_work(watch, hub):
+    assert hub.watched == 1
+    assert gevent.config.max_blocking_time == 0.5
+    assert gevent.config.print_blocking_reports is False
+
+
+def test_the_task_and_the_line_are_named_at_once_and_in_the_log(watch, hub, capfd, caplog):
+    blocked(hub, a_run())
+    text = capfd.readouterr().err
+    assert "pytask: task order-7 (resize) held the event loop for more than 0.5 s at " in text
+    assert "test_blocked.py:" in text
+    until(lambda: "[PT070] task order-7 (resize)" in caplog.text)
+
+
+def test_a_greenlet_of_no_task_is_named_too(watch, hub, capfd):
+    blocked(hub)
+    assert "greenlet namespace(" in capfd.readouterr().err
+
+
+def test_one_block_is_told_once(watch, hub, capfd):
+    for _ in range(3):
+        blocked(hub, a_run())
+    assert capfd.readouterr().err.count("held the event loop") == 1
+
+
+def test_other_hubs_and_other_events_are_not_its_concern(watch, hub, capfd):
+    blocked(object(), a_run())
+    tell(object())
+    assert capfd.readouterr().err == ""
+
+
+def test_stopped_it_hears_nothing(watch, hub, capfd):
+    watch.stop()
+    blocked(hub, a_run())
+    assert capfd.readouterr().err == ""

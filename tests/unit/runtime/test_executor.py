@@ -1,0 +1,499 @@
+"""The table of runs: wishes, the ladder, reload."""
+
+import os
+
+import gevent
+import pytest
+
+from pytask.domain.errors import Unavailable
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.policy import Wish
+from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.task import Task
+from pytask.runtime.executor import EXIT_STUCK
+from tests.unit.runtime.fakes import World, switch, until, won
+
+KILLED = gevent.GreenletExit
+
+
+@pytest.fixture
+def log():
+    return []
+
+
+@pytest.fixture
+def demo(gate, log):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            log.append(self.task_data)
+            gate.wait()
+
+    return Demo
+
+
+@pytest.fixture
+def stubborn(gate):
+    class Stubborn(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            while not gate.is_set():
+                try:
+                    gate.wait()
+                except KILLED:
+                    pass
+
+    return Stubborn
+
+
+@pytest.fixture
+def exits(monkeypatch):
+    codes = []
+
+    def leave(code):
+        codes.append(code)
+        raise KILLED  # ends the greenlet that would have ended the process
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    return codes
+
+
+def gone(world):
+    until(lambda: not world.executor.living)
+
+
+# -- starting ----------------------------------------------------------------------------------------------
+
+
+def test_a_function_nobody_knows_here_is_given_back(demo):
+    world = World(demo)
+    assert world.launch(function="other") is None
+    assert world.ends() == [("s1:1", Trigger.RELEASE)]
+
+
+def test_a_claim_beside_a_dying_older_run_is_handed_back_when_it_had_time(stubborn, monkeypatch):
+    world = World(stubborn)
+    old = world.launch()
+    world.executor.wish(old, Wish.FENCED)
+    later = []
+    monkeypatch.setattr(gevent, "spawn_later", lambda *args: later.append(args))
+    new = RunRef("a", "s1:new")
+    world.executor.launch(Claim("a", new.run, Verdict.OK, "demo", b"{}"), world.clock())
+    switch()
+    assert world.executor.living["a"] is old
+    assert new.run in world.lease.settling  # renewed until it is handed back
+    assert world.ends() == []
+    ((seconds, fn, *args),) = later
+    assert seconds == world.timing.heartbeat
+    fn(*args)
+    assert world.ends() == [(new.run, Trigger.RELEASE)]
+
+
+def test_places_are_taken_by_runs_and_by_ends_without_a_verdict(demo, gate):
+    world = World(demo)
+    world.launch("a")
+    world.launch("b")
+    assert world.executor.occupied == 2
+    gate.set()
+    switch()
+    assert world.executor.living == {}
+    assert world.executor.occupied == 2
+    world.commit()
+    assert world.executor.occupied == 0
+
+
+# -- wishes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wish", "trigger"),
+    [(Wish.STOP, Trigger.STOP), (Wish.HAND_BACK, Trigger.RELEASE), (Wish.FORGET, Trigger.RELEASE)],
+)
+def test_a_dead_run_is_settled_as_was_wished(demo, wish, trigger):
+    world = World(demo)
+    run = world.launch()
+    world.executor.wish(run, wish)
+    gone(world)
+    assert world.ends() == [("s1:1", trigger)]
+    assert world.lease.living.oldest() is None
+
+
+def test_nothing_is_written_for_a_fenced_run(demo):
+    world = World(demo)
+    world.executor.wish(world.launch(), Wish.FENCED)
+    gone(world)
+    assert world.commit() == []
+    assert world.executor.occupied == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "trigger"),
+    [
+        (Wish.RELOAD, Wish.STOP, Trigger.STOP),
+        (Wish.STOP, Wish.RELOAD, Trigger.STOP),
+        (Wish.HAND_BACK, Wish.STOP, Trigger.STOP),
+        (Wish.STOP, Wish.HAND_BACK, Trigger.STOP),
+        (Wish.RELOAD, Wish.HAND_BACK, Trigger.RELEASE),
+        (Wish.HAND_BACK, Wish.RELOAD, Trigger.RELEASE),
+        (Wish.STOP, Wish.FORGET, Trigger.RELEASE),
+    ],
+)
+def test_the_larger_wish_wins_in_either_order(demo, first, second, trigger):
+    world = World(demo)
+    run = world.launch()
+    world.executor.wish(run, first)
+    world.executor.wish(run, second)
+    gone(world)
+    assert world.ends() == [("s1:1", trigger)]
+    assert world.store.asked("reload") == []
+
+
+def test_fenced_outweighs_all(demo):
+    world = World(demo)
+    run = world.launch()
+    world.executor.wish(run, Wish.STOP)
+    world.executor.wish(run, Wish.FENCED)
+    gone(world)
+    assert world.commit() == []
+
+
+def test_a_run_that_ends_by_itself_as_it_is_stopped_is_stopped(demo, gate, log):
+    demo.stop = lambda _: log.append("stop() called")
+    world = World(demo)
+    run = world.launch()
+    gate.set()
+    switch(1)
+    world.executor.wish(run, Wish.STOP)
+    gone(world)
+    assert [trigger for _, trigger in world.ends()] in ([Trigger.STOP], [Trigger.END])
+    world.executor.wish(run, Wish.FORGET)
+    assert len(world.ends()) == 1
+
+
+def test_a_wish_for_an_unknown_id_is_nothing(demo):
+    World(demo).executor.ask("nobody", Wish.STOP)
+
+
+def test_hand_back_all_asks_each_run_once(demo):
+    world = World(demo)
+    world.launch("a")
+    world.launch("b")
+    assert world.executor.hand_back_all() == 2
+    assert world.executor.hand_back_all() == 0
+
+
+# -- the ladder --------------------------------------------------------------------------------------------
+
+
+def test_stop_is_called_once_and_then_the_children_are_killed(gate, log):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            self.spawn(self.loop)
+            gevent.spawn(gevent.spawn, self.loop)
+
+        def loop(self):
+            try:
+                gate.wait()
+            finally:
+                log.append("killed")
+
+        def stop(self):
+            log.append("stop")
+
+    world = World(Demo)
+    world.executor.wish(world.launch(), Wish.STOP)
+    gone(world)
+    assert log == ["stop", "killed", "killed"]
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+
+
+def test_a_stop_that_ends_the_work_needs_no_kill(log):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def __init__(self, _):
+            self.flag = gevent.event.Event()
+
+        def start(self):
+            self.flag.wait()
+            log.append("ended in peace")
+
+        def stop(self):
+            self.flag.set()
+            gevent.sleep(0)
+
+    world = World(Demo)
+    world.executor.wish(world.launch(), Wish.HAND_BACK)
+    gone(world)
+    assert log == ["ended in peace"]
+
+
+def test_a_stop_that_hangs_is_capped_and_killed(demo, gate, caplog):
+    demo.stop = lambda _: gate.wait()
+    world = World(demo)
+    world.executor.wish(world.launch(), Wish.STOP)
+    gone(world)
+    assert "stop() did not return" in caplog.text
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), gevent.Timeout(1)])
+def test_a_stop_that_raises_is_logged(demo, caplog, error):
+    def stop(_):
+        raise error
+
+    demo.stop = stop
+    world = World(demo)
+    world.executor.wish(world.launch(), Wish.STOP)
+    gone(world)
+    assert "task a: stop() raised" in caplog.text
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+
+
+def test_a_run_killed_before_its_first_switch_is_settled(demo, log):
+    world = World(demo)
+    ref = RunRef("a", "s1:0")
+    world.executor.launch(Claim("a", ref.run, Verdict.OK, "demo", b"{}"), world.clock())
+    run = world.executor.living["a"]
+    run.greenlet.kill(block=False)
+    world.executor.wish(run, Wish.HAND_BACK)
+    gone(world)
+    assert log == []
+    assert world.ends() == [(ref.run, Trigger.RELEASE)]
+
+
+def test_a_child_born_during_the_kill_is_killed_too(gate, log):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            try:
+                gate.wait()
+            finally:
+                gevent.spawn(self.last_words)
+
+        def last_words(self):
+            try:
+                gate.wait()
+            finally:
+                log.append("killed")
+
+    world = World(Demo)
+    world.executor.wish(world.launch(), Wish.STOP)
+    gone(world)
+    assert log == ["killed"] or log == []  # killed before or after its first switch
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+
+
+# -- a run that will not die -------------------------------------------------------------------------------
+
+
+def stop_timeouts(world):
+    return [change.event for change in world.commit() if b"stop-timeout" in change.event]
+
+
+def test_stopped_by_the_operator_it_stays_registered_until_it_dies(stubborn, gate, log, caplog):
+    stubborn.stop = lambda _: log.append("stop")
+    world = World(stubborn, hard=False)
+    run = world.launch()
+    world.executor.wish(run, Wish.STOP)
+    until(lambda: stop_timeouts(world))
+    assert "a" in world.executor.living
+    assert run.ref.run in world.lease.living
+    assert world.ends() == []
+    gate.set()
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+    assert log == ["stop"]
+    assert "ignores being killed" in caplog.text
+
+
+def test_the_ladder_is_climbed_again(stubborn, gate):
+    world = World(stubborn)
+    world.executor.wish(world.launch(), Wish.STOP)
+    until(lambda: len(stop_timeouts(world)) >= 2)
+    assert world.ends() == []
+
+
+@pytest.mark.parametrize("wish", [Wish.HAND_BACK, Wish.RELOAD, Wish.FORGET, Wish.FENCED])
+def test_what_must_not_go_on_ends_the_process(stubborn, exits, timer, wish):
+    world = World(stubborn, hard=True)
+    world.executor.wish(world.launch(), wish)
+    until(lambda: exits)
+    assert exits == [EXIT_STUCK] == [70]
+    assert world.commit() == []
+
+
+def test_so_does_a_stop_once_the_lease_is_lost(stubborn, exits, timer):
+    world = World(stubborn, hard=True)
+    world.executor.wish(world.launch(), Wish.STOP)
+    world.clock.move(world.timing.lease * 1.01)
+    until(lambda: exits)
+    assert exits == [70]
+
+
+def test_without_the_hard_deadline_it_is_tried_again(stubborn, exits, gate):
+    world = World(stubborn, hard=False)
+    world.executor.wish(world.launch(), Wish.HAND_BACK)
+    for _ in range(60):
+        gevent.sleep(0.001)
+    assert world.ends() == []
+    gate.set()
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.RELEASE)]
+    assert exits == []
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_at_shutdown_it_is_left_running(stubborn, exits, timer, hard):
+    world = World(stubborn, hard=hard)
+    run = world.launch()
+    world.executor.leaving = True
+    world.executor.hand_back_all()
+    until(lambda: run.actor.ready())
+    assert "a" in world.executor.living
+    assert world.commit() == []
+    assert exits == []
+
+
+# -- reload ------------------------------------------------------------------------------------------------
+
+
+def test_reload_is_a_new_run_with_fresh_data(demo, log):
+    world = World(demo)
+    old = world.launch(data=b'{"n": 1}')
+    world.store.say("reload", lambda _old, new, *_: won(new, data=b'{"n": 2}', epoch=9))
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.executor.living.get("a") not in (None, old))
+    switch()
+    new = world.executor.living["a"]
+    assert log == [{"n": 1}, {"n": 2}]
+    assert (old.ref.run, new.ref.run, new.epoch) == ("s1:1", "s1:2", 9)
+    assert new.task is not old.task
+    assert world.store.asked("reload") == [(old.ref, new.ref, "w", 16 * 1024 * 1024)]
+    assert world.commit() == []
+    assert ("s1:1" in world.lease.living, "s1:2" in world.lease.living) == (False, True)
+
+
+def test_the_old_run_is_dead_before_the_new_one_is_asked_for(demo):
+    world = World(demo)
+    old = world.launch()
+    alive = []
+    world.store.say("reload", lambda _old, new, *_: alive.extend(old.alive()) or won(new))
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.store.asked("reload"))
+    assert alive == []
+
+
+def test_bad_data_at_a_reload_is_an_error(demo):
+    world = World(demo)
+    old = world.launch()
+    world.store.say("reload", lambda _old, new, *_: won(new, data=b"{oops"))
+    world.executor.wish(old, Wish.RELOAD)
+    gone(world)
+    assert world.ends() == [("s1:2", Trigger.FAIL)]
+
+
+def test_a_reloaded_run_of_a_function_unknown_here_is_handed_back(demo):
+    world = World(demo)
+    world.store.say("reload", lambda _old, new, *_: won(new, function="other"))
+    world.executor.wish(world.launch(), Wish.RELOAD)
+    gone(world)
+    assert world.ends() == [("s1:2", Trigger.RELEASE)]
+
+
+@pytest.mark.parametrize(("wish", "trigger"), [(Wish.STOP, Trigger.STOP), (Wish.HAND_BACK, Trigger.RELEASE)])
+@pytest.mark.parametrize("local", [False, True])
+def test_a_wish_that_arrives_during_the_reload_settles_the_new_run(demo, log, wish, trigger, local):
+    world = World(demo)
+    over = []
+    world.executor.on_local_over = lambda *args: over.append(args)
+
+    def meanwhile(_old, new, *_):
+        world.executor.ask("a", wish)
+        return won(new)
+
+    world.store.say("reload", meanwhile)
+    world.executor.wish(world.launch(local=local), Wish.RELOAD)
+    gone(world)
+    assert world.ends() == [("s1:2", trigger)]
+    assert len(log) == 1
+    assert over == ([("a", wish)] if local else [])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ends"), [(Verdict.FENCED, []), (Verdict.GONE, [("s1:1", Trigger.RELEASE)])]
+)
+def test_a_reload_that_is_refused(demo, verdict, ends, log):
+    world = World(demo)
+    world.store.say("reload", lambda _old, new, *_: Claim(new.id, new.run, verdict))
+    world.executor.wish(world.launch(), Wish.RELOAD)
+    gone(world)
+    assert world.ends() == ends
+    assert len(log) == 1
+
+
+def test_without_an_answer_the_same_reload_is_repeated(demo):
+    world = World(demo)
+    old = world.launch()
+    world.store.say("reload", Unavailable("?"), Unavailable("?"))
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.executor.living.get("a") not in (None, old))
+    asked = world.store.asked("reload")
+    assert asked == [asked[0]] * 3
+
+
+def test_a_renewal_during_the_reload_that_finds_the_old_run_fenced_is_ignored(demo):
+    world = World(demo)
+    old = world.launch()
+
+    def meanwhile(old_ref, new, *_):
+        world.executor.heard(old_ref, Verdict.FENCED)
+        return won(new)
+
+    world.store.say("reload", meanwhile)
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.executor.living.get("a") not in (None, old))
+    assert world.executor.living["a"].ref.run == "s1:2"
+
+
+@pytest.mark.parametrize(("wish", "trigger"), [(Wish.HAND_BACK, Trigger.RELEASE), (Wish.STOP, Trigger.STOP)])
+@pytest.mark.parametrize("local", [False, True])
+def test_redis_lost_during_the_reload_ends_both_runs_as_was_wished(demo, log, wish, trigger, local):
+    world = World(demo)
+
+    def lost(*_):
+        world.executor.ask("a", wish)
+        raise Unavailable("?")
+
+    world.store.say("reload", lost)
+    world.executor.wish(world.launch(local=local), Wish.RELOAD)
+    gone(world)
+    assert sorted(world.ends()) == [("s1:1", trigger), ("s1:2", trigger)]
+    assert len(log) == 1
+    if wish is Wish.HAND_BACK:
+        assert {change.local for change in world.commit()} == {local}
+
+
+# -- local tasks -------------------------------------------------------------------------------------------
+
+
+def test_a_released_local_task_is_not_queued(demo):
+    world = World(demo)
+    over = []
+    world.executor.on_local_over = lambda *args: over.append(args)
+    world.executor.wish(world.launch(local=True), Wish.HAND_BACK)
+    gone(world)
+    (change,) = world.commit()
+    assert (change.trigger, change.local) == (Trigger.RELEASE, True)
+    assert over == [("a", Wish.HAND_BACK)]

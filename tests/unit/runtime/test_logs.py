@@ -1,0 +1,70 @@
+"""Lines that carry worker and task."""
+
+import io
+import json
+import logging
+import re
+
+import pytest
+
+from pytask.domain.policy import Timing
+from pytask.domain.task import Task
+from pytask.runtime import logs
+from tests.unit.runtime.fakes import World
+
+log = logging.getLogger("mine")
+
+
+@pytest.fixture
+def lines():
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    out = io.StringIO()
+
+    def read(style):
+        logs.set_up("w1", "info", style).setStream(out)
+        World(Chatty, timing=Timing()).launch("order-7")
+        log.info("outside")
+        return out.getvalue().splitlines()
+
+    yield read
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+class Chatty(Task):
+    class Config:
+        NAME = "demo"
+
+    def start(self):
+        log.info("inside\nit")
+        self.spawn(log.warning, "in a child")
+
+
+def test_console(lines):
+    text = "\n".join(lines("console"))
+    assert re.search(r"INFO    \[w1 order-7\] mine: inside", text)
+    assert re.search(r"WARNING \[w1 order-7\] mine: in a child", text)
+    assert re.search(r"INFO    \[w1\] mine: outside", text)
+
+
+def test_json(lines):
+    records = [json.loads(line) for line in lines("json")]
+    assert [(r["worker"], r["task"], r["level"], r["message"]) for r in records] == [
+        ("w1", "order-7", "info", "inside\nit"),
+        ("w1", "order-7", "warning", "in a child"),
+        ("w1", "-", "info", "outside"),
+    ]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", r["time"]) for r in records)
+    assert {r["logger"] for r in records} == {"mine"}
+
+
+def test_an_exception_is_part_of_its_json_line():
+    try:
+        raise ValueError("broken")
+    except ValueError as error:
+        info = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "%s failed", ("it",), info)
+    line = json.loads(logs.JsonLines().format(record))
+    assert (line["message"], line["worker"], line["task"]) == ("it failed", "-", "-")
+    assert line["exception"].endswith("ValueError: broken")

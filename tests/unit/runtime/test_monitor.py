@@ -1,0 +1,149 @@
+"""The monitor's sweep."""
+
+import gevent
+import pytest
+
+from pytask.domain.errors import BadData, Unavailable
+from pytask.domain.policy import Timing
+from pytask.domain.record import Claim, Suspect, Verdict
+from pytask.runtime.monitor import EXPIRE_BATCH, Monitor
+from pytask.runtime.run import Run
+from tests.unit.runtime.fakes import World
+
+T = 90.0
+
+
+@pytest.fixture
+def world():
+    return World(Monitor, timing=Timing())
+
+
+def monitor_of(world, data=b"{}"):
+    claim = Claim("m", "s:m", Verdict.OK, "pytask/monitor", data)
+    return Run(world.executor, claim, Monitor, world.clock())._build()
+
+
+def suspect(lease=1_000_000, run="dead:1", task_id="a", **more):
+    return Suspect(id=task_id, run=run, lease=lease, **more)
+
+
+def sweeps(world, monitor, *answers, every=10.0):
+    done = []
+    for answer in answers:
+        world.store.say("suspects", answer)
+        done.append(monitor.check_tasks())
+        world.clock.move(every)
+    return done
+
+
+@pytest.mark.parametrize("timeout", [b"60", b"89.9", b"-1", b"0", b'"90"', b"null", b"true", b"[]"])
+def test_a_timeout_below_t_is_refused(world, timeout):
+    with pytest.raises(BadData, match="task_timeout must be at least 90 s"):
+        monitor_of(world, b'{"task_timeout": %b}' % timeout)
+
+
+@pytest.mark.parametrize("data", [None, b"{}", b'{"task_timeout": 90}'])
+def test_t_is_the_default(world, data):
+    assert monitor_of(world, data)._watch.expiry == T
+
+
+def test_it_asks_for_leases_outside_the_healthy_window(world):
+    monitor_of(world).check_tasks()
+    assert world.store.asked("suspects") == [(10.0, 5.0)]
+
+
+def test_a_lease_unchanged_for_t_on_its_own_clock_is_expired(world):
+    done = sweeps(world, monitor_of(world), *[[suspect()]] * 11)
+    assert done == [0] * 10 + [1]  # first seen at 0; at 90 it is not yet longer than T
+    ((expiries,),) = world.store.asked("expire")
+    assert [(e.id, e.run, e.seen, e.crashes, e.poison) for e in expiries] == [
+        ("a", "dead:1", 1_000_000, 1, False)
+    ]
+
+
+def test_an_old_lease_is_not_believed_before_it_was_watched(world):
+    """However old Redis says it is: no two clocks are compared."""
+    assert sweeps(world, monitor_of(world), [suspect(lease=1)]) == [0]
+    assert world.store.asked("expire") == []
+
+
+@pytest.mark.parametrize("other", [suspect(lease=2_000_000), suspect(run="dead:2")])
+def test_a_change_of_lease_or_run_begins_anew(world, other):
+    done = sweeps(world, monitor_of(world), *[[suspect()]] * 9, *[[other]] * 10)
+    assert done == [0] * 19
+
+
+def test_longer_timeouts_are_kept(world):
+    done = sweeps(world, monitor_of(world, b'{"task_timeout": 200}'), *[[suspect()]] * 21)
+    assert done == [0] * 21
+
+
+@pytest.mark.parametrize("verdict", [Verdict.RENEWED, Verdict.ALREADY, Verdict.FENCED])
+def test_what_another_monitor_or_the_owner_did_first_is_not_counted(world, verdict):
+    world.store.say("expire", [verdict])
+    assert sweeps(world, monitor_of(world), *[[suspect()]] * 11)[-1] == 0
+
+
+def test_many_dead_runs_go_in_batches(world):
+    dead = [suspect(task_id=f"t{n}", run=f"dead:{n}") for n in range(EXPIRE_BATCH + 1)]
+    assert sweeps(world, monitor_of(world), dead, dead, every=91)[-1] == EXPIRE_BATCH + 1
+    assert [len(expiries) for (expiries,) in world.store.asked("expire")] == [EXPIRE_BATCH, 1]
+
+
+def test_a_sweep_is_noted_and_hints_are_given(world):
+    world.store.say("parked", ["resize", "mail"])
+    monitor_of(world).check_tasks()
+    assert world.store.asked("tidy") == [("m", 270.0)]
+    assert world.store.asked("hint") == [("resize",), ("mail",)]
+
+
+def rounds(world, monkeypatch, monitor, count):
+    """`start()` for so many sweeps."""
+    naps = []
+
+    def sleep(seconds):
+        naps.append(seconds)
+        world.clock.move(seconds)
+        if len(naps) == count:
+            raise gevent.GreenletExit
+
+    monkeypatch.setattr(gevent, "sleep", sleep)
+    with pytest.raises(gevent.GreenletExit):
+        monitor.start()
+    return naps
+
+
+def test_after_an_error_all_that_was_seen_is_forgotten(world, monkeypatch, caplog):
+    world.store.say("suspects", *[[suspect()]] * 9, Unavailable("away"), *[[suspect()]] * 10)
+    naps = rounds(world, monkeypatch, monitor_of(world), 20)
+    assert world.store.asked("expire") == []
+    assert "what was seen is forgotten" in caplog.text
+    assert naps == [10.0] * 20
+
+
+def test_without_the_error_it_would_have_been_expired(world, monkeypatch):
+    world.store.say("suspects", *[[suspect()]] * 20)
+    rounds(world, monkeypatch, monitor_of(world), 20)
+    assert world.store.asked("expire") != []
+
+
+@pytest.mark.parametrize(("data", "slow"), [(b"{}", False), (b'{"slow_sweep": true}', True)])
+def test_the_slow_sweep_is_asked_for(world, data, slow):
+    assert monitor_of(world, data).slow_sweep is slow
+
+
+def test_the_slow_sweep_walks_the_cursor_and_survives_errors(world, monkeypatch):
+    monitor = monitor_of(world, b'{"slow_sweep": true}')
+    world.store.say("repair", (7, 0), Unavailable("?"), (0, 2))
+    naps = []
+
+    def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise gevent.GreenletExit
+
+    monkeypatch.setattr(gevent, "sleep", sleep)
+    with pytest.raises(gevent.GreenletExit):
+        monitor._sweep_slowly()
+    assert world.store.asked("repair") == [(0, T), (7, T), (0, T)]
+    assert naps == [0.2, T, T]

@@ -1,0 +1,64 @@
+"""The worker's entry, and the missing monitor."""
+
+import pytest
+
+from pytask.domain.errors import Unavailable
+from pytask.domain.policy import Timing
+from pytask.domain.task import Task
+from pytask.runtime.presence import Presence
+from tests.unit.runtime.fakes import World
+
+T = 90.0
+
+
+class Demo(Task):
+    class Config:
+        NAME = "demo"
+
+
+@pytest.fixture
+def world():
+    return World(Demo, timing=Timing())
+
+
+@pytest.fixture
+def presence(world):
+    return Presence(courier=world.courier, executor=world.executor, timing=world.timing, session=lambda: "s1")
+
+
+def test_the_entry(world, presence):
+    presence.show()
+    ((info,),) = world.store.asked("announce")
+    assert (info.session, info.name, info.running, info.functions) == ("s1", "w", 0, ("demo",))
+
+
+def test_no_monitor_ever_is_warned_of_once_after_3t(world, presence, caplog):
+    world.store.say("announce", *[None] * 60)
+    for _ in range(54):
+        presence.show()
+        world.clock.move(5)
+    assert caplog.text == ""
+    for _ in range(6):
+        presence.show()
+        world.clock.move(5)
+    assert caplog.text.count("no monitor has been seen for") == 1
+    assert "app.pre_start_task('pytask/monitor')" in caplog.text
+
+
+def test_a_monitor_long_silent_is_warned_of_again_after_it_was_seen(world, presence, caplog):
+    world.store.say("announce", 3 * T + 1, 3 * T + 6, 1.0, 3 * T + 1)
+    for _ in range(4):
+        presence.show()
+    assert caplog.text.count("no monitor has been seen for 271 s") == 2
+
+
+def test_it_leaves(world, presence):
+    presence.leave()
+    assert world.store.asked("leave") == [("s1",)]
+
+
+def test_the_loop_outlives_an_error(world, presence, passing):
+    naps = passing(world.clock)
+    world.store.say("announce", Unavailable("away"), lambda _: presence.end())
+    presence.run()
+    assert naps == [5.0, 5.0]

@@ -1,0 +1,48 @@
+"""Each setting, and what it says to a wrong value."""
+
+import pytest
+
+from pytask.domain.errors import ConfigError
+from pytask.domain.policy import Timing
+from pytask.runtime.settings import Settings, settings_of
+
+
+def test_the_defaults():
+    settings = Settings()
+    assert (settings.max_tasks, settings.max_data, settings.max_pending) == (10_000, 16 * 2**20, 10_000)
+    assert (settings.keep_ended, settings.keep_error, settings.keep_stopped) == (604_800, 2_592_000, None)
+    assert settings.name
+    assert settings.timing == Timing()
+
+
+@pytest.mark.parametrize("field", ["max_tasks", "max_data", "max_pending"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "5", None, True])
+def test_counts(field, value):
+    with pytest.raises(ConfigError, match=f"{field} must be a whole number of 1 or more, not {value!r}"):
+        settings_of({field: value})
+
+
+@pytest.mark.parametrize("field", ["keep_ended", "keep_error", "keep_stopped"])
+@pytest.mark.parametrize("value", [-1, 1.5, "5", False])
+def test_retentions(field, value):
+    with pytest.raises(ConfigError, match=f"{field} is in whole seconds: 0 for at once, None for never"):
+        settings_of({field: value})
+
+
+@pytest.mark.parametrize("value", [0, 1, None])
+def test_retentions_that_are_fine(value):
+    assert settings_of({"keep_ended": value}).keep_ended == value
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [({"namespace": 5}, "namespace"), ({"name": ""}, "name"), ({"timing": 60}, "timing")],
+)
+def test_types(values, says):
+    with pytest.raises(ConfigError, match=says):
+        settings_of(values)
+
+
+def test_an_unknown_setting_lists_those_there_are():
+    with pytest.raises(ConfigError, match=r"no such setting: maxtasks; there are .*max_tasks"):
+        settings_of({"maxtasks": 5})

@@ -1,0 +1,45 @@
+"""SIGTERM and SIGINT, delivered to this very process."""
+
+import os
+import signal
+
+import pytest
+
+from pytask.runtime.signals import Signals
+from tests.unit.runtime.fakes import until
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_is_noted_and_wakes_the_loop(number):
+    with Signals() as signals:
+        assert not signals._flag.is_set()
+        signal.raise_signal(number)
+        until(signals._flag.is_set)
+        assert signals.received == number
+        assert signals.wait(0)
+
+
+def test_a_second_ends_at_once(monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with Signals():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert codes == [128 + signal.SIGINT]
+
+
+def test_woken_without_a_signal():
+    with Signals() as signals:
+        signals.wake()
+        assert signals.wait(0)
+        assert signals.received is None
+
+
+def test_what_was_there_is_put_back():
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(fd)
+    with Signals():
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+    assert signal.set_wakeup_fd(fd) == fd
