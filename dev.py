@@ -45,8 +45,9 @@ COVERAGE = ["--cov=pytask", "--cov-branch", "--cov-report=term"]
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit code."""
     if not arguments or arguments[0] not in GROUPS:
-        print(__doc__, file=sys.stderr)
-        return 0 if arguments in (["-h"], ["--help"]) else 2
+        asked = arguments in (["-h"], ["--help"])
+        print(__doc__, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     command, rest = arguments[0], arguments[1:]
     os.chdir(ROOT)
     prepare(GROUPS[command])

@@ -1,6 +1,7 @@
 """The table of runs: wishes, the ladder, reload."""
 
 import os
+from contextlib import suppress
 
 import gevent
 import pytest
@@ -42,10 +43,8 @@ def stubborn(gate):
 
         def start(self):
             while not gate.is_set():
-                try:
+                with suppress(KILLED):
                     gate.wait()
-                except KILLED:
-                    pass
 
     return Stubborn
 
@@ -360,7 +359,7 @@ def test_at_shutdown_it_is_left_running(stubborn, exits, timer, hard):
     run = world.launch()
     world.executor.leaving = True
     world.executor.hand_back_all()
-    until(lambda: run.actor.ready())
+    until(run.actor.ready)
     assert "a" in world.executor.living
     assert world.commit() == []
     assert exits == []

@@ -1,5 +1,7 @@
 """`run_loop`."""
 
+from itertools import pairwise
+
 import pytest
 
 from pytask.runtime.loop import run_loop
@@ -47,7 +49,7 @@ def test_late_rounds_are_skipped_not_bunched(passing):
 
 def test_a_round_never_begins_before_the_last_has_ended(passing):
     began = starts(passing, [10, 10, 10])
-    assert all(later - earlier >= 10 for earlier, later in zip(began, began[1:], strict=False))
+    assert all(later - earlier >= 10 for earlier, later in pairwise(began))
 
 
 @pytest.mark.parametrize("interval", [0, -1, float("nan")])
