@@ -65,12 +65,17 @@ class RedisBackend:
         return f"{host}:{kwargs.get('port', '')}/{kwargs.get('db', 0)}"
 
     def check(self) -> None:
-        """One round trip: raises what can be known at start, such as a wrong password."""
+        """Raise what can be known at start: no answer, a wrong password, a server that is too old."""
         store = self.store()
         try:
             store.renew([])
         finally:
             store.close()
+        client = self._own("check")
+        try:
+            clients.check_server(client)
+        finally:
+            clients.disconnect(client)
 
     def _own(self, role: str) -> Any:
         return clients.own_client(self._client, timeout=self._timeout, name=f"pytask-{role}")

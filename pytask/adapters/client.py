@@ -13,6 +13,7 @@ from pytask.domain.errors import (
     StoreError,
     Unavailable,
     UnsupportedClient,
+    UnsupportedServer,
     WrongKeyType,
 )
 
@@ -20,6 +21,7 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 PACKAGES = ("redis", "valkey")
 # A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
+SERVER_FLOOR = (6, 2)
 HASH_TAG = re.compile(r"\{[^}]+\}")
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
 
@@ -70,9 +72,31 @@ def check_client(client: Any, namespace: str) -> None:
         )
 
 
+def check_server(client: Any) -> None:
+    """Raise :class:`UnsupportedServer` for a Redis older than 6.2, where that can be seen."""
+    try:
+        info = client.info("server")
+    except Exception as error:  # noqa: BLE001 - fakeredis has no INFO, and an ACL may forbid it
+        if is_store_error(error):
+            return
+        raise
+    # A cluster answers for each of its nodes.
+    told = [info] if "redis_version" in info else [node for node in info.values() if isinstance(node, dict)]
+    for node in told:
+        text = str(node.get("redis_version", ""))
+        if text and _numbers(text) < SERVER_FLOOR:
+            raise UnsupportedServer(
+                f"this Redis is {text}, and pytask needs 6.2 or newer (BLMOVE, LPOS): upgrade it, or try"
+                " `pytask run --embedded`, which brings its own server"
+            )
+
+
 def _version(package: str) -> tuple[int, ...]:
-    text = getattr(importlib.import_module(package), "__version__", "0")
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+    return _numbers(getattr(importlib.import_module(package), "__version__", "0"))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def is_cluster(client: object) -> bool:
@@ -108,20 +132,26 @@ def own_client(client: Any, *, timeout: float, name: str) -> Any:
     package = package_of(client)
     retry = importlib.import_module(f"{package}.retry")
     backoff = importlib.import_module(f"{package}.backoff")
+    # A unix socket takes no such option, and needs none.
+    keepalive = {} if _is_unix(client) else {"socket_keepalive": True}
     return clone(
         client,
+        **keepalive,
         decode_responses=False,
         encoding="utf-8",
         protocol=2,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        socket_keepalive=True,
         retry=retry.Retry(backoff.NoBackoff(), 0),
         retry_on_timeout=False,
         retry_on_error=[],
         health_check_interval=0,
         client_name=name,
     )
+
+
+def _is_unix(client: Any) -> bool:
+    return "path" in getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
 
 
 def _clone_cluster(client: Any, overrides: dict[str, Any]) -> Any:

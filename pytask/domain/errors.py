@@ -65,6 +65,12 @@ class UnsupportedClient(ConfigError):
     code = "PT024"
 
 
+class UnsupportedServer(ConfigError):
+    """A Redis too old for the commands that pytask uses."""
+
+    code = "PT027"
+
+
 class Namesake(ConfigError):
     """The other project called pytask is installed too; it has the same import name and script."""
 

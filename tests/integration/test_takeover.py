@@ -33,7 +33,7 @@ def assert_moved_once(lab, ids, pids, fault, *, within, reason="lease expired"):
 def test_every_way_to_lose_a_worker_at_once(lab, tmp_path):
     """kill -9, SIGSTOP for longer than K, a hub blocked for longer than K, and a run that ignores SIGTERM."""
     owned = {}
-    killed = lab.worker("--monitor", max_tasks=11)
+    killed = lab.worker("--monitor", max_tasks=10)
     owned[killed] = lab.started(10)
     paused = lab.worker(max_tasks=6)
     owned[paused] = lab.started(3) + lab.started(3, "loop")
@@ -83,7 +83,7 @@ def test_every_way_to_lose_a_worker_at_once(lab, tmp_path):
 
 
 def test_sigterm_hands_everything_to_the_other_at_once(lab):
-    leaving = lab.worker("--monitor", max_tasks=31)
+    leaving = lab.worker("--monitor", max_tasks=30)
     ids = lab.started(15) + lab.started(15, "loop")
     local = set(lab.redis.hkeys("pytask:runs")) - set(ids)
     staying = lab.worker(max_tasks=40)
