@@ -129,14 +129,14 @@ class Run:
         failed = greenlet.exception is not None and self.wish is None
         if failed or (self.returned and not children):
             # This is the hub: nothing may block here, not even a log handler.
-            Service.spawn(self._after_child, greenlet, failed)
+            Service.spawn(self._after_child, greenlet, failed, self.returned)
 
-    def _after_child(self, greenlet: AnyGreenlet, failed: bool) -> None:
+    def _after_child(self, greenlet: AnyGreenlet, failed: bool, returned: bool) -> None:
         error = greenlet.exception
         if failed and error is not None:
             log.warning("task %s: greenlet %s failed: %r", self.id, greenlet.name, error)
             # While start() runs it is the judge of its greenlets; afterwards nobody else is.
-            if self.returned:
+            if returned:
                 self._note(error)
         if self.returned and not self.children:
             self.finished()

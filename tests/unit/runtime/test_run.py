@@ -371,3 +371,18 @@ def test_a_wish_silences_what_the_children_raise(gate):
     world.executor.wish(run, Wish.STOP)
     switch()
     assert outcome(world).trigger is Trigger.STOP
+
+
+def test_nor_when_start_returns_at_once_and_leaves_others(gate):
+    def fail():
+        raise ValueError("handled")
+
+    def start(self):
+        gevent.spawn(gate.wait)
+        gevent.spawn(fail).join()
+
+    world = world_of(start)
+    world.launch()
+    gate.set()
+    switch()
+    assert outcome(world).trigger is Trigger.END
