@@ -20,6 +20,7 @@ from pytask.domain.policy import Timing
 WORKERS = ("worker-a", "worker-b")
 SPARE = "worker-c"
 COUNTERS = ("counter-1", "counter-2", "counter-3")
+OTHERS = ("report", "broken", "greeter")
 FAILED, INTERRUPTED = 1, 130
 
 TICK = "long-running tasks tick"
@@ -75,6 +76,7 @@ class Demo:
     def story(self, port: int) -> None:
         """From the first worker to the task that survives; raises :class:`Over`."""
         self._stage.tell(f"A private server runs on port {port}. Two workers start, as processes.")
+        self._stage.clear(*COUNTERS, *OTHERS)
         for name in WORKERS:
             self._stage.start_worker(name)
         self._await_workers(*WORKERS)

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import click
 
+from pytask.adapters.keys import Keys
 from pytask.domain.messages import Event
 
 TIME_SCALE = 0.1  # a dead worker's tasks go on after about 10 s instead of 100
@@ -59,6 +60,15 @@ class Stage:
         self._events.psubscribe("task-*")
 
     # -- acting, as any client would ------------------------------------------------------------------
+
+    def clear(self, *task_ids: str) -> None:
+        """Remove what an earlier demo left in this folder; only before any worker runs."""
+        keys = Keys()
+        for task_id in task_ids:
+            self._redis.lrem(keys.queue, 0, task_id)
+            self._redis.hdel(keys.runs, task_id)
+            self._redis.zrem(keys.leases, task_id)
+        self._redis.delete(*task_ids)
 
     def push(self, task_id: str, function: str, **data: object) -> None:
         """HMSET and LPUSH."""

@@ -9,6 +9,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from itertools import islice
 
 import attrs
 
@@ -128,7 +129,7 @@ class LeaseBook:
 
     def add(self, ref: RunRef, sent_at: float) -> None:
         """A run was claimed by a call sent at `sent_at`."""
-        self._sent[ref.run] = (ref, sent_at)
+        self._place([ref], sent_at)
 
     def remove(self, run: str) -> None:
         """The run is over; unknown ones are ignored."""
@@ -136,10 +137,22 @@ class LeaseBook:
 
     def renewed(self, refs: Iterable[RunRef], sent_at: float) -> None:
         """These were acknowledged; those that ended meanwhile stay out."""
+        self._place([ref for ref in refs if ref.run in self._sent], sent_at)
+
+    def _place(self, refs: Iterable[RunRef], sent_at: float) -> None:
+        """Keep the order: an answer that came late may be older than what other calls brought meanwhile."""
+        newer: list[str] = []
+        for run, (_, other) in reversed(self._sent.items()):
+            if other <= sent_at:
+                break
+            newer.append(run)
+        later = set(newer)
         for ref in refs:
-            if ref.run in self._sent:
+            if ref.run not in later:
                 self._sent[ref.run] = (ref, sent_at)
                 self._sent.move_to_end(ref.run)
+        for run in reversed(newer):
+            self._sent.move_to_end(run)
 
     def due(self, before: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
         """Up to `limit` runs last renewed at `before` or earlier, the oldest first."""
@@ -214,8 +227,11 @@ def blamed(suspect: Suspect, neighbours: Sequence[Suspect]) -> bool:
     """
     if len(neighbours) == 1:
         return True
-    young = sum(1 for other in neighbours if other.age < CRASH_YOUNG)
-    return suspect.age < CRASH_YOUNG and young <= CRASH_CROWD
+    if suspect.age >= CRASH_YOUNG:
+        return False
+    # No further than it must count: this is asked for each of thousands of neighbours.
+    young = (other for other in neighbours if other.age < CRASH_YOUNG)
+    return sum(1 for _ in islice(young, CRASH_CROWD + 1)) <= CRASH_CROWD
 
 
 def judge(suspect: Suspect, neighbours: Sequence[Suspect]) -> Expiry:
@@ -237,6 +253,7 @@ class Watch:
     def __init__(self, expiry: float) -> None:
         self.expiry = expiry
         self._seen: dict[str, tuple[str, int, float]] = {}
+        self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, those handed on already as well
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -244,20 +261,24 @@ class Watch:
     def forget(self) -> None:
         """Redis was away: what was seen before proves nothing."""
         self._seen.clear()
+        self._crowds.clear()
 
     def observe(self, suspects: Sequence[Suspect], now: float) -> list[Expiry]:
         """One sweep: remember, and name those unchanged for T (more after earlier crashes)."""
-        before = self._seen
-        self._seen = {}
-        by_session: dict[str, list[Suspect]] = {}
+        before, crowds = self._seen, self._crowds
+        self._seen, self._crowds = {}, {}
         for suspect in suspects:
             run, lease, since = before.get(suspect.id, ("", 0, now))
             if (run, lease) != (suspect.run, suspect.lease):
                 since = now
             self._seen[suspect.id] = (suspect.run, suspect.lease, since)
-            by_session.setdefault(suspect.session, []).append(suspect)
+            # Renewals are spread over time, so the dead of one worker are handed on in several sweeps:
+            # the last of them were no fewer when it died.
+            crowd = self._crowds.setdefault(suspect.session, crowds.get(suspect.session, {}))
+            crowd[suspect.id] = suspect
+        neighbours = {session: tuple(crowd.values()) for session, crowd in self._crowds.items()}
         return [
-            judge(suspect, by_session[suspect.session])
+            judge(suspect, neighbours[suspect.session])
             for suspect in suspects
             if now - self._seen[suspect.id][2] > self.expiry + crash_pause(suspect.crashes, self.expiry)
         ]

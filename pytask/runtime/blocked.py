@@ -41,6 +41,7 @@ class BlockedWatch:
 
     def start(self) -> None:
         """Begin to watch this thread's hub."""
+        gevent.config.monitor_thread = True  # or the hub starts no thread
         gevent.config.max_blocking_time = self._limit
         gevent.config.print_blocking_reports = False
         self._async.start(self._log)

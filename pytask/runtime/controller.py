@@ -50,20 +50,22 @@ class Controller:
     def run(self) -> None:
         """Listen until told to end; a broken or deaf connection is thrown away."""
         pause = self._timing.tick
-        while not self._ended:
-            try:
-                self._feed.open()
-                self._next_ping, self._asked = self._clock(), None
-                while not self._ended:
-                    self._pass()
-                    pause = self._timing.tick
-            except StoreError as error:
-                self.listening = False
-                self.reconnects += 1
-                log.warning("control messages are not heard, subscribing again: %s", error)
-                gevent.sleep(pause)
-                pause = min(2 * pause, self._timing.call_timeout)
-        self._feed.close()
+        try:
+            while not self._ended:
+                try:
+                    self._feed.open()
+                    self._next_ping, self._asked = self._clock(), None
+                    while not self._ended:
+                        self._pass()
+                        pause = self._timing.tick
+                except StoreError as error:
+                    self.listening = False
+                    self.reconnects += 1
+                    log.warning("control messages are not heard, subscribing again: %s", error)
+                    gevent.sleep(pause)
+                    pause = min(2 * pause, self._timing.call_timeout)
+        finally:
+            self._feed.close()  # also when killed in a read: nobody else has these sockets
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""

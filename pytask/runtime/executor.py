@@ -11,7 +11,7 @@ import gevent
 from gevent import Timeout
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import StoreError
+from pytask.domain.errors import PytaskError, StoreError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.policy import CRASH_YOUNG, Lease, Wish, closing, outweighs
@@ -75,6 +75,7 @@ class Executor:
         self._backend = backend
         self._ids = ids
         self._clock = clock
+        self._pid = os.getpid()
         self._crashed_before: set[Run] = set()
         self._locals = 0
 
@@ -125,11 +126,18 @@ class Executor:
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
+        self._check_process()
         self._committer.emit(Change(run.ref.id, run.ref.run, event))
 
     def user_client(self) -> Any:
         """A Redis client for a run's own use."""
+        self._check_process()
         return self._backend.user_client()
+
+    def _check_process(self) -> None:
+        # A forked child has the task's code, but its run is the parent's.
+        if os.getpid() != self._pid:
+            raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")
 
     @property
     def courier(self) -> Courier:
@@ -171,8 +179,17 @@ class Executor:
         if run.actor is None and not run.over:
             if wish in (Wish.FENCED, Wish.FORGET):
                 log.warning("task %s: its run here is stopped: %s", run.id, wish.name.lower())
-            run.dead = Flag()
-            run.actor = Service.spawn(self._act, run)
+            self._start_actor(run)
+
+    def fail(self, run: Run) -> None:
+        """A run failed, and greenlets of it live on: they are killed, or it would never become an ERROR."""
+        if run.actor is None and not run.over:
+            run.stopping = True  # stop() is for tasks that are asked to stop
+            self._start_actor(run)
+
+    def _start_actor(self, run: Run) -> None:
+        run.dead = Flag()
+        run.actor = Service.spawn(self._act, run)
 
     def hand_back_all(self) -> int:
         """Every run down the ladder, to go on elsewhere; returns how many were newly asked."""
@@ -227,10 +244,11 @@ class Executor:
         log.error("task %s ignores being killed (%s); its run stays registered", run.id, names)
         if run.wish is Wish.STOP and operator:
             seconds = self._lease.timing.grace
-            self.emit(run, codec.event(Event.STOP_TIMEOUT, {"seconds": seconds}))
+            event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
+            self._committer.put(Change(run.ref.id, run.ref.run, event))
         elif self.leaving:
             return False  # it stays RUNNING; the process ends, and the monitor takes it over
-        elif self._deadman.hard:
+        elif self._deadman.hard and run.wish is not None:
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
             logging.shutdown()
             os._exit(EXIT_STUCK)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent._hub_local import set_hub, set_loop
 
 if TYPE_CHECKING:
     from pytask.runtime.worker import Worker
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 _registered = False
+_left: Any = None
 
 
 def guard(worker: Worker) -> None:
@@ -35,5 +37,23 @@ def _in_child() -> None:
     for worker in list(_workers):
         worker.forked = True
     _workers.clear()
-    # Without its hub no greenlet of the parent is ever switched to in here.
-    gevent.get_hub().destroy(destroy_loop=True)
+    _leave_hub()
+
+
+def _leave_hub() -> None:
+    # Without its loop no greenlet of the parent is ever switched to in here.
+    global _left  # noqa: PLW0603 - kept, as its end would resume it
+    old: Any = gevent.get_hub()
+    current: Any = gevent.getcurrent()
+    if current is old.parent:
+        old.destroy(destroy_loop=True)
+    elif current is not old:
+        # Hub.destroy() lets the hub end, which switches to the main greenlet: that would go on in here
+        # while we, who forked, never returned from fork().
+        _left = old
+        set_loop(None)  # type: ignore[arg-type]
+        set_hub(None)  # type: ignore[arg-type]
+        old.loop.destroy()
+        new: Any = gevent.get_hub()
+        new.parent = old.parent
+        current.parent = new

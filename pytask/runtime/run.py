@@ -78,6 +78,8 @@ class Run:
         self.returned = True
         if not self.children:
             self.finished()
+        elif self.failure is not None:
+            self.executor.fail(self)
 
     def _build(self) -> Task:
         if self.claim.oversize:
@@ -140,6 +142,8 @@ class Run:
                 self._note(error)
         if self.returned and not self.children:
             self.finished()
+        elif self.returned and self.failure is not None:
+            self.executor.fail(self)
 
     def finished(self) -> None:
         """Nothing of this run is left; tell the executor, once."""

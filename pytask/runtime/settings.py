@@ -17,6 +17,11 @@ def _positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{field.name} must be a whole number of 1 or more, not {value!r}")
 
 
+def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+        raise ConfigError(f"{field.name} is in seconds above 0, or None for no watch, not {value!r}")
+
+
 def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         raise ConfigError(f"{field.name} is in whole seconds: 0 for at once, None for never, not {value!r}")
@@ -54,15 +59,17 @@ class Settings:
     keep_stopped: int | None = attrs.field(default=None, validator=_seconds_or_none)
     """Seconds that the hash of a STOPPED task is kept; for ever by default."""
 
-    hard_deadline: bool | None = None
+    hard_deadline: bool | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
+    )
     """Let the kernel end the process when it could not renew for lease + grace, and end it when a run
     cannot be stopped.  On in `run()` and in the daemon, off in an app that is embedded by `start()`
     (None): without it, one run at a time holds only while the event loop turns."""
 
-    block_limit: float | None = 0.5
+    block_limit: float | None = attrs.field(default=0.5, validator=_limit)
     """Seconds a task may hold the event loop before it is named in the log; None does not watch."""
 
-    slow_sweep: bool = False
+    slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""
 
     timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))

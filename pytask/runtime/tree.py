@@ -6,9 +6,11 @@ patched process) threads.  `spawn_raw`, native threads and subprocesses are not 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from gevent import Greenlet, getcurrent
+from gevent import Greenlet, get_hub, getcurrent
 
 if TYPE_CHECKING:
     from pytask.runtime.run import Run
@@ -49,6 +51,23 @@ def current_run() -> Run | None:
 def watch_spawns() -> None:
     """Begin to notice spawned greenlets; once a process, however many apps."""
     Greenlet.add_spawn_callback(_adopt)
+    hub = get_hub()
+    if hub not in _contained:
+        _contained.add(hub)
+        hub.handle_error = _contain_exits(hub.handle_error)  # type: ignore[method-assign]
+
+
+_contained: WeakSet[Any] = WeakSet()
+
+
+def _contain_exits(handle: Callable[..., None]) -> Callable[..., None]:
+    # A SystemExit in any greenlet is raised again in the main one, which would end the worker.  Under a
+    # run it is an error of the task, and noted as such when the greenlet ends.
+    def handle_error(context: Any, kind: Any, value: Any, trace: Any) -> None:
+        if getattr(context, "pytask_run", None) is None or not issubclass(kind, SystemExit):
+            handle(context, kind, value, trace)
+
+    return handle_error
 
 
 def _adopt(greenlet: Any) -> None:

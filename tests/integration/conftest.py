@@ -217,9 +217,7 @@ class Lab:
         """A worker that takes tasks and hears control messages."""
         before, monitors = self.listeners(), self.monitors()
         worker = self.workers.start(url or self.server.url, *arguments, **options)
-        wait_until(
-            lambda: worker.code is not None or self.listeners() - before, why=f"{worker.name} listens"
-        )
+        wait_until(lambda: worker.code is not None or self.listeners() - before, why=f"{worker.name} listens")
         assert worker.code is None, worker.log
         if "--monitor" in arguments and "--namespace" not in arguments:
             wait_until(lambda: self.monitors() - monitors, why=f"the monitor of {worker.name} sweeps")

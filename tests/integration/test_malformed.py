@@ -76,7 +76,9 @@ def test_ids_that_cannot_be_tasks_are_put_aside(lab, raw, witness):
     assert raw.type("pytask:runs") == b"hash"
     assert set(raw.hkeys("pytask:runs")) <= {witness.encode()}
     for task_id in ("never-written", "a-string"):
-        assert lab.events.of(task_id) == [{"event": "rejected", "data": {"reason": expected[task_id.encode()]}}]
+        assert lab.events.of(task_id) == [
+            {"event": "rejected", "data": {"reason": expected[task_id.encode()]}}
+        ]
 
 
 def test_hashes_that_cannot_run_are_errors_of_the_task(lab, raw, witness):
@@ -105,7 +107,9 @@ def test_hashes_that_cannot_run_are_errors_of_the_task(lab, raw, witness):
     assert not lab.evidence.acts("raises")
     # Hashes that look odd and can run.
     raw.hset("no-data", mapping={"function": "shot"})
-    raw.hset("odd-state", mapping={"function": "shot", "state": "BOILING", "last_update": "never", "epoch": "x"})
+    raw.hset(
+        "odd-state", mapping={"function": "shot", "state": "BOILING", "last_update": "never", "epoch": "x"}
+    )
     raw.hset("with-ttl", mapping={"function": "tick"})
     raw.expire("with-ttl", 3600)
     for task_id in ("no-data", "odd-state", "with-ttl"):

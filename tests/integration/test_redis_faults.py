@@ -191,7 +191,9 @@ def test_a_full_redis_stops_nobody(workers, kind):
 
 def test_a_redis_that_refuses_writes(workers):
     """READONLY, MISCONF, paused writes: not acknowledged; shorter than D it disturbs nobody."""
-    with own_lab(workers, "valkey", "--enable-protected-configs", "yes", "--enable-debug-command", "yes") as lab:
+    with own_lab(
+        workers, "valkey", "--enable-protected-configs", "yes", "--enable-debug-command", "yes"
+    ) as lab:
         worker = lab.worker("--monitor", max_tasks=5)
         ids = lab.started(3)
         before, began = runs_of(lab, ids), now()
@@ -262,7 +264,9 @@ def test_the_registry_and_the_leases_vanish_under_load(lab):
     for number in range(12):
         shots += lab.push_many(5, "shot")
         lab.redis.lpush("new-task", *ids[:5])  # a push of what runs must not start it again
-        lab.redis.delete(*(("pytask:runs",), ("pytask:leases",), ("pytask:runs", "pytask:leases"))[number % 3])
+        lab.redis.delete(
+            *(("pytask:runs",), ("pytask:leases",), ("pytask:runs", "pytask:leases"))[number % 3]
+        )
         gevent.sleep(0.15)
     lab.redis.script_flush()
     lab.wait_state(shots, "ENDED", 2 * TAKEOVER + PATIENCE)

@@ -64,7 +64,9 @@ def test_greenlets_killed_in_mid_command_leave_no_wrong_reply(server, slow_maste
 
 def test_the_client_as_shipped_does_mix_them_up(server, slow_master):
     """Or the test above would prove nothing.  When redis-py#4292 is released, this may go."""
-    wrong = kill_in_mid_command(slow_master.master_for(MASTER_NAME, socket_timeout=0.2, retry=NO_RETRY), enough=3)
+    wrong = kill_in_mid_command(
+        slow_master.master_for(MASTER_NAME, socket_timeout=0.2, retry=NO_RETRY), enough=3
+    )
     assert wrong == 3
 
 

@@ -42,7 +42,9 @@ class Terminal:
         """A second terminal that shows what a subscription hears; returns its output so far."""
         shown = self._folder / f"shown{len(self._watching)}"
         with shown.open("wb") as output:
-            process = subprocess.Popen([*self._command, *line.split()], stdin=subprocess.DEVNULL, stdout=output)
+            process = subprocess.Popen(
+                [*self._command, *line.split()], stdin=subprocess.DEVNULL, stdout=output
+            )
         self._watching.append(process)
         wait_until(lambda: "subscribe" in shown.read_text())
         return shown.read_text
@@ -155,7 +157,11 @@ def test_every_control_word_in_every_state(lab):
         *((task, word) for task in waiting[:2] for word in ("start", "reload")),
         *((task, word) for task in (ended, failed, stopped) for word in ("stop", "reload")),
         *((task, "start") for task in running),
-        *((task, word) for task in [*running, *waiting, ended, stopped] for word in ("STOP", "stop ", "", "kill")),
+        *(
+            (task, word)
+            for task in [*running, *waiting, ended, stopped]
+            for word in ("STOP", "stop ", "", "kill")
+        ),
     ]
     before = {task: quiet(lab, task) for task, _ in no_ops}
     queue = lab.redis.lrange("new-task", 0, -1)
@@ -280,7 +286,9 @@ def test_a_namespace_goes_in_front_of_everything(lab):
     ear.close()
     assert {channel for channel, _ in lab.events.heard} == {"task-a-control"}
     other.kill()
-    lab.redis.delete("pytask:workers", "pytask:workers:info", "pytask:leases", "pytask:runs", "pytask:monitors")
+    lab.redis.delete(
+        "pytask:workers", "pytask:workers:info", "pytask:leases", "pytask:runs", "pytask:monitors"
+    )
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
         assert [key for key in lab.redis.keys("*") if not key.startswith("ns:")] == []

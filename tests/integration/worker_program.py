@@ -5,17 +5,23 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse
+import logging
 import os
+import sys
+import threading
 import time
 
 import gevent
 import redis
+from gevent.pool import Pool
 
 from pytask import Monitor, PyTask, Task, Timing
+from pytask.domain.errors import PytaskError
 from pytask.runtime import logs
 
 STEP = 0.05  # seconds between two acts
 evidence = -1  # a file descriptor
+app = None
 
 
 class Acting(Task):
@@ -132,7 +138,81 @@ class Hog(Acting):
         return None
 
 
-TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog]
+class Forker(Acting):
+    """Its child tries to act as the worker, then waits; other tasks of the worker must not run in it."""
+
+    class Config:
+        NAME = "forker"
+
+    def start(self):
+        if os.fork():
+            self.tick(1e9)
+        caught = []
+        for call in (app.start, app.stop, lambda: self.emit("from-child"), lambda: self.redis):
+            try:
+                call()
+            except PytaskError:
+                caught.append("y")
+            except BaseException as error:
+                caught.append(type(error).__name__)
+            else:
+                caught.append("n")
+        self.act("child:" + ",".join(caught))
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            gevent.sleep(STEP)  # hands over to whatever else would run here
+        self.act("child-done")
+        os._exit(0)
+
+
+class Leaver(Acting):
+    """Leaves by `how`: an exception that is more than one of the task's own."""
+
+    class Config:
+        NAME = "leaver"
+
+    def start(self):
+        how = self.task_data["how"]
+        if how == "exit":
+            sys.exit("gone")
+        if how == "interrupt":
+            raise KeyboardInterrupt
+        if how == "timeout":
+            with gevent.Timeout(0.05):
+                gevent.sleep(10)
+        if how == "child-exit":
+            self.spawn(sys.exit, "gone")
+        if how == "grandchild-exit":
+            self.spawn(lambda: gevent.spawn(sys.exit, "gone").join())
+        if how == "thread-exit":
+            threading.Thread(target=sys.exit, args=("gone",)).start()
+        if how == "killed":
+            gevent.getcurrent().kill()
+
+
+class Family(Acting):
+    """start() returns; what it spawned, in all the ways there are, lives on."""
+
+    class Config:
+        NAME = "family"
+
+    def start(self):
+        self.spawn(self.beat, "spawn")
+        gevent.spawn(self.beat, "gevent")
+        gevent.spawn_later(0.01, self.beat, "later")
+        self.pool = Pool(2)
+        self.pool.spawn(self.beat, "pool")
+        threading.Thread(target=self.beat, args=("thread",), daemon=True).start()
+        gevent.spawn(lambda: gevent.spawn(self.beat, "grandchild"))
+        logging.getLogger("family").warning("a line of the task")
+
+    def beat(self, kind):
+        while True:
+            self.act(kind)
+            gevent.sleep(STEP)
+
+
+TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family]
 
 
 def client_of(url, feed_port):
@@ -151,7 +231,7 @@ def client_of(url, feed_port):
 
 
 def main():
-    global evidence
+    global evidence, app
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--name", required=True)

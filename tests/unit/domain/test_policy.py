@@ -396,3 +396,23 @@ def test_neighbours_are_those_of_the_same_session(watch):
     crowd = [suspect(n, session="one", age=100) for n in "ab"] + [suspect("c", session="two", age=100)]
     watch.observe(crowd, 0)
     assert [e.crashes for e in watch.observe(crowd, T + 1)] == [0, 0, 1]
+
+
+@given(st.lists(st.tuples(st.sampled_from("arn"), st.integers(0, 9), st.integers(0, 50)), max_size=60))
+def test_the_lease_book_always_knows_its_oldest(steps):
+    """Whatever the order in which answers come: compared with a plain dictionary."""
+    book, plain = LeaseBook(), {}
+    for what, number, sent_at in steps:
+        ref = RunRef(f"t{number}", f"s:{number}")
+        if what == "r":
+            book.remove(ref.run)
+            plain.pop(ref.run, None)
+        elif what == "a":
+            book.add(ref, sent_at)
+            plain[ref.run] = max(sent_at, plain.get(ref.run, 0))
+        else:
+            book.renewed([ref], sent_at)
+            if ref.run in plain:
+                plain[ref.run] = max(sent_at, plain[ref.run])
+        assert book.oldest() == (min(plain.values()) if plain else None)
+        assert {r.run for r in book.due(25)} == {run for run, at in plain.items() if at <= 25}

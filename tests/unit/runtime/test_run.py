@@ -386,3 +386,43 @@ def test_nor_when_start_returns_at_once_and_leaves_others(gate):
     gate.set()
     switch()
     assert outcome(world).trigger is Trigger.END
+
+
+def test_a_start_that_raises_takes_its_greenlets_with_it(gate):
+    class Raises(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            self.spawn(gate.wait)
+            raise ValueError("first line")
+
+        def stop(self):
+            raise AssertionError("stop() is for tasks that are asked to stop")
+
+    world = World(Raises)
+    run = world.launch()
+    for _ in range(5):
+        switch()
+    assert run.over
+    assert world.executor.living == {}
+    (change,) = list(world.committer._waiting)
+    assert change.trigger is Trigger.FAIL
+    assert change.fields["error"].startswith("ValueError: first line")
+
+
+def test_a_child_that_fails_alone_takes_the_others_with_it(gate):
+    class Two(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            self.spawn(gate.wait)
+            self.spawn(lambda: 1 / 0)
+
+    world = World(Two)
+    world.launch()
+    for _ in range(6):
+        switch()
+    assert world.executor.living == {}
+    assert [change.trigger for change in world.committer._waiting] == [Trigger.FAIL]
