@@ -23,6 +23,7 @@ from pytask.runtime import codec
 from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.settings import Settings, settings_of
 from pytask.runtime.signals import Signals
+from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,7 @@ class PyTask:
                 f"pre_start_task({missing[0]!r}): no such task; add_task was called for: {known}"
             )
         worker = Worker(self._backend(), self.settings, self.tasks, self._prestart, hard_deadline=hard)
+        worker.on_failed = lambda: Service.spawn(self.stop)
         worker.start()
         self._worker = worker
         return worker

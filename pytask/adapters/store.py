@@ -189,7 +189,7 @@ class RedisStore:
 
     def _stop(self, ids: Sequence[str]) -> list[bytes]:
         keys = self._keys
-        functions = self._pipeline([("HGET", keys.task(i), "function") for i in ids])
+        functions = self._pipeline([("HGET", keys.task(i), "function") for i in ids], tolerant=True)
         keep = self._retention.of(Trigger.CANCEL)
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
@@ -241,8 +241,11 @@ class RedisStore:
         keys = self._keys
         ids = [raw.decode() for raw, _ in found]
         runs, *hashes = self._pipeline(
-            [("HMGET", keys.runs, *ids), *(("HMGET", keys.task(i), "epoch", "crashes") for i in ids)]
+            [("HMGET", keys.runs, *ids), *(("HMGET", keys.task(i), "epoch", "crashes") for i in ids)],
+            tolerant=True,  # a task's key may have become something else
         )
+        if isinstance(runs, Exception):
+            raise self._translated(runs)
         return [
             Suspect(id=i, run=run.decode(), lease=lease, epoch=_number(h, 0), crashes=_number(h, 1))
             for i, (_, lease), run, h in zip(ids, found, runs, hashes, strict=True)
@@ -350,7 +353,8 @@ class RedisStore:
             self.reset()
             raise
 
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]], *, tolerant: bool = False) -> list[Any]:
+        """The replies in order; the first that is an error is raised, unless they are wanted as they are."""
         pipe = self._client.pipeline(transaction=False)
         for words in commands:
             pipe.execute_command(*words)
@@ -361,6 +365,9 @@ class RedisStore:
         except BaseException:
             self.reset()
             raise
+        for reply in replies:
+            if isinstance(reply, Exception) and not tolerant:
+                raise self._translated(reply) from reply
         return replies
 
     def _translated(self, error: Exception) -> Exception:

@@ -25,6 +25,7 @@ CRASH_CROWD = 3  # ... and only if the dead worker had no more such runs than th
 RENEW_CHUNK = 500  # runs a renewal call, about 2.5 ms of Redis
 CLAIM_BATCH = 256  # ids a claim
 COMMIT_BATCH = 256  # changes a commit
+COMMIT_BYTES = 4 * 1024 * 1024  # about, of events and outputs in a commit
 
 
 @attrs.frozen(kw_only=True)
@@ -219,7 +220,7 @@ def crash_pause(crashes: int, expiry: float) -> float:
     return {1: expiry, 2: 5 * expiry}.get(crashes, 0.0)
 
 
-def blamed(suspect: Suspect, neighbours: Sequence[Suspect]) -> bool:
+def blamed(suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0) -> bool:
     """Whether the death of its worker is counted against this run.
 
     Only if it was alone there, or young and one of few: with hundreds of tasks in one process a
@@ -227,17 +228,18 @@ def blamed(suspect: Suspect, neighbours: Sequence[Suspect]) -> bool:
     """
     if len(neighbours) == 1:
         return True
-    if suspect.age >= CRASH_YOUNG:
+    limit = CRASH_YOUNG * scale
+    if suspect.age >= limit:
         return False
     # No further than it must count: this is asked for each of thousands of neighbours.
-    young = (other for other in neighbours if other.age < CRASH_YOUNG)
+    young = (other for other in neighbours if other.age < limit)
     return sum(1 for _ in islice(young, CRASH_CROWD + 1)) <= CRASH_CROWD
 
 
-def judge(suspect: Suspect, neighbours: Sequence[Suspect]) -> Expiry:
+def judge(suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0) -> Expiry:
     """The E7 for a dead run: the crash counted by the rule above, and poison beyond the limit."""
-    before = 0 if suspect.age >= CRASH_FORGIVEN else suspect.crashes
-    crashes = before + blamed(suspect, neighbours)
+    before = 0 if suspect.age >= CRASH_FORGIVEN * scale else suspect.crashes
+    crashes = before + blamed(suspect, neighbours, scale)
     return Expiry(
         id=suspect.id, run=suspect.run, seen=suspect.lease, crashes=crashes, poison=crashes > CRASH_LIMIT
     )
@@ -250,8 +252,9 @@ class Watch:
     living run look dead.
     """
 
-    def __init__(self, expiry: float) -> None:
+    def __init__(self, expiry: float, scale: float = 1.0) -> None:
         self.expiry = expiry
+        self.scale = scale
         self._seen: dict[str, tuple[str, int, float]] = {}
         self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, those handed on already as well
 
@@ -278,7 +281,7 @@ class Watch:
             crowd[suspect.id] = suspect
         neighbours = {session: tuple(crowd.values()) for session, crowd in self._crowds.items()}
         return [
-            judge(suspect, neighbours[suspect.session])
+            judge(suspect, neighbours[suspect.session], self.scale)
             for suspect in suspects
             if now - self._seen[suspect.id][2] > self.expiry + crash_pause(suspect.crashes, self.expiry)
         ]

@@ -11,7 +11,7 @@ from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError, WrongKeyType
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import COMMIT_BATCH, Lease
+from pytask.domain.policy import COMMIT_BATCH, COMMIT_BYTES, Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
 
@@ -100,7 +100,7 @@ class Committer:
         """One call: the batch without a verdict again, or the next one.  Returns its size."""
         self._release_doubts()
         if not self._sent:
-            self._sent = [self._waiting.popleft() for _ in range(min(len(self._waiting), COMMIT_BATCH))]
+            self._sent = self._next_batch()
         if not self._sent:
             return 0
         try:
@@ -117,6 +117,16 @@ class Committer:
             self._room.set()
         self.on_settled()
         return len(batch)
+
+    def _next_batch(self) -> list[Change]:
+        batch: list[Change] = []
+        size = 0
+        # Bounded in bytes too: what does not get through within one call's time never will.
+        while self._waiting and len(batch) < COMMIT_BATCH and size < COMMIT_BYTES:
+            change = self._waiting.popleft()
+            size += len(change.event) + sum(map(len, change.fields.values()))
+            batch.append(change)
+        return batch
 
     def _one_by_one(self) -> list[Verdict]:
         # A change that cannot even be sent must not hold up all others for ever.

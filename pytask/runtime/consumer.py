@@ -79,6 +79,11 @@ class Consumer:
                 self._complain(error)
                 self._store.reset()
                 gevent.sleep(timing.call_timeout / 3)
+            except Exception:
+                # Whatever stands in Redis, one hash must not end this worker, and the next, and the next.
+                log.exception("cannot take tasks; tried again")
+                self._store.reset()
+                gevent.sleep(timing.call_timeout / 3)
 
     def end(self) -> None:
         """Take no more.  A wait that blocks is not waited for: its connection is closed by `close`."""
@@ -176,7 +181,7 @@ class Consumer:
                     self._committer.doubt(list(request.refs))
                     raise
                 gevent.sleep(self._lease.timing.tick)
-            except StoreError:
+            except Exception:
                 self._committer.doubt(list(request.refs))
                 raise
 

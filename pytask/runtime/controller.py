@@ -8,7 +8,7 @@ from itertools import groupby
 
 import gevent
 
-from pytask.domain.errors import StoreError, Unavailable
+from pytask.domain.errors import Refused, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.ports import Feed, Store
@@ -64,6 +64,11 @@ class Controller:
                     log.warning("control messages are not heard, subscribing again: %s", error)
                     gevent.sleep(pause)
                     pause = min(2 * pause, self._timing.call_timeout)
+                except Exception:
+                    self.listening = False
+                    self.reconnects += 1
+                    log.exception("control messages are not heard, subscribing again")
+                    gevent.sleep(self._timing.call_timeout)
         finally:
             self._feed.close()  # also when killed in a read: nobody else has these sockets
 
@@ -73,9 +78,12 @@ class Controller:
 
     def _pass(self) -> None:
         began = self._clock()
-        self.check_ping()
         notices = self._feed.read(min(READ, self._timing.heartbeat / 2))
         self.handle(notices)
+        if notices and self._asked is not None:
+            # Whatever is heard shows that the connection lives; our ping may stand behind a long backlog.
+            self._asked = self._clock()
+        self.check_ping()
         if not notices and self._clock() - began < IDLE:
             gevent.sleep(IDLE)
 
@@ -119,7 +127,8 @@ class Controller:
             try:
                 return self._store.control(command, ids)
             except StoreError as error:
-                if self._ended or self._clock() > until:
+                # What Redis refuses (a start, when it is full) must not keep later messages from being heard.
+                if self._ended or self._clock() > until or isinstance(error, Refused):
                     log.error("%s for %d tasks could not be written down: %s", command, len(ids), error)
                     return []
                 gevent.sleep(self._timing.call_timeout / 3)

@@ -7,8 +7,13 @@ The timer is not inherited by fork.
 from __future__ import annotations
 
 import signal
+import time
+from weakref import WeakKeyDictionary
 
 from pytask.domain.errors import ConfigError
+
+# The timer belongs to the process, in which several apps may run: the earliest of their deadlines counts.
+_deadlines: WeakKeyDictionary[Deadman, float] = WeakKeyDictionary()
 
 
 class Deadman:
@@ -25,6 +30,13 @@ class Deadman:
 
     def arm(self, seconds: float | None) -> None:
         """End the process in `seconds`; None disarms."""
-        if self.hard:
-            signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
-            self.armed = seconds is not None
+        if not self.hard:
+            return
+        self.armed = seconds is not None
+        now = time.monotonic()
+        if seconds is not None:
+            _deadlines[self] = now + seconds
+        elif _deadlines.pop(self, None) is None:
+            return  # nothing was armed, and nothing is
+        first = min(_deadlines.values(), default=None)
+        signal.setitimer(signal.ITIMER_REAL, 0.0 if first is None else max(0.001, first - now))

@@ -11,7 +11,7 @@ import gevent
 from gevent import Timeout
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import PytaskError, StoreError
+from pytask.domain.errors import PytaskError, Refused, StoreError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.policy import CRASH_YOUNG, Lease, Wish, closing, outweighs
@@ -88,10 +88,8 @@ class Executor:
 
     def quarantine(self) -> int:
         """How many tasks that crashed before may be taken: one, until it has lived a while."""
-        now = self._clock()
-        self._crashed_before = {
-            run for run in self._crashed_before if not run.over and now - run.started < CRASH_YOUNG
-        }
+        after = self._clock() - CRASH_YOUNG * self._lease.timing.scale
+        self._crashed_before = {run for run in self._crashed_before if not run.over and run.started > after}
         return 0 if self._crashed_before else 1
 
     def launch(self, claim: Claim, sent_at: float, *, local: bool = False) -> None:
@@ -104,7 +102,9 @@ class Executor:
             self._lease.settling.add(ref, sent_at)
             return
         if claim.function and claim.function not in self.tasks:
-            self.give_back(ref)  # it goes to the parking list at the next claim
+            self.give_back(ref, local=local)  # it goes to the parking list at the next claim
+            if local:
+                self.on_local_over(claim.id, Wish.HAND_BACK)
             return
         run = Run(self, claim, self.tasks.get(claim.function), self._clock())
         run.local = local
@@ -118,9 +118,10 @@ class Executor:
         run.greenlet = RunGreenlet(run)
         run.greenlet.start()
 
-    def give_back(self, ref: RunRef) -> None:
+    def give_back(self, ref: RunRef, *, local: bool = False) -> None:
         """Release a claim whose run never began."""
-        self._committer.put(Change(ref.id, ref.run, HANDED_BACK, Trigger.RELEASE))
+        event = STOPPED_EVENT if local else HANDED_BACK
+        self._committer.put(Change(ref.id, ref.run, event, Trigger.RELEASE, local=local))
 
     # -- what runs ask for ----------------------------------------------------------------------------
 
@@ -177,9 +178,9 @@ class Executor:
             return
         run.wish = wish
         if run.actor is None and not run.over:
+            self._start_actor(run)  # before the log, whose handlers may switch: there is one actor only
             if wish in (Wish.FENCED, Wish.FORGET):
                 log.warning("task %s: its run here is stopped: %s", run.id, wish.name.lower())
-            self._start_actor(run)
 
     def fail(self, run: Run) -> None:
         """A run failed, and greenlets of it live on: they are killed, or it would never become an ERROR."""
@@ -202,8 +203,7 @@ class Executor:
 
     def _act(self, run: Run) -> None:
         while not self._ladder(run):
-            if not self._go_on(run):
-                return
+            self._go_on(run)
         if run.wish is Wish.RELOAD:
             self._replace(run)
         else:
@@ -237,7 +237,7 @@ class Executor:
         except Timeout:
             log.debug("task %s: %d greenlets outlived a kill", run.id, len(run.alive()))
 
-    def _go_on(self, run: Run) -> bool:
+    def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
         names = ", ".join(str(g.name) for g in run.alive()[:5])
         operator = run.wish in (Wish.STOP, Wish.RELOAD) and not self._lease.lost(self._clock())
@@ -246,21 +246,23 @@ class Executor:
             seconds = self._lease.timing.grace
             event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
             self._committer.put(Change(run.ref.id, run.ref.run, event))
-        elif self.leaving:
-            return False  # it stays RUNNING; the process ends, and the monitor takes it over
-        elif self._deadman.hard and run.wish is not None:
+        elif self._deadman.hard and run.wish is not None and not self.leaving:
+            # (A worker that leaves first hands the others back; what then still runs ends with the process.)
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
             logging.shutdown()
             os._exit(EXIT_STUCK)
         if run.dead is not None:
             run.dead.wait(timeout=self._lease.timing.grace / 2)
-        return True
 
     def _replace(self, old: Run) -> None:
         """E8: a new instance in place of the dead one, with the data that is in the hash now."""
         new = RunRef(old.id, self._ids.next_run())
-        sent = self._clock()
-        claim = self._ask_replacement(old, new)
+        # The old run is dead and acts no more: no deadline counts for it, but it stays ours until then.
+        self._lease.living.remove(old.ref.run)
+        self._lease.settling.add(old.ref, self._clock())
+        claim, sent = self._ask_replacement(old, new)
+        if claim is not None:
+            self._lease.settling.remove(old.ref.run)
         if claim is not None and not claim.won:
             old.wish = Wish.FORGET if claim.verdict is Verdict.GONE else Wish.FENCED
             self._settle(old)
@@ -276,19 +278,26 @@ class Executor:
         if old.wish is not Wish.RELOAD:  # stopped, or handed back, meanwhile
             old.ref = new
             self._finish(old)
+        elif not self._lease.claim_holds(sent, self._clock()):
+            old.ref, old.wish = new, Wish.HAND_BACK  # the answer came too late to be used
+            self._finish(old)
         else:
             self.launch(claim, sent, local=old.local)
 
-    def _ask_replacement(self, old: Run, new: RunRef) -> Claim | None:
+    def _ask_replacement(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
+        """The answer, and when the first call was sent that can have brought it."""
+        sent = self._clock()
         while True:
             try:
                 return self._courier.call(
                     lambda store: store.reload(old.ref, new, self.settings.name, self.settings.max_data)
-                )
+                ), sent
             except StoreError as error:
                 log.warning("task %s: reload waits for Redis: %s", old.id, error)
                 if old.wish is not Wish.RELOAD:
-                    return None
+                    return None, sent
+                if isinstance(error, Refused):
+                    sent = self._clock()  # a refused call did nothing
                 gevent.sleep(self._lease.timing.call_timeout / 3)
 
     # -- settling -------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def _leave_hub() -> None:
     global _left  # noqa: PLW0603 - kept, as its end would resume it
     old: Any = gevent.get_hub()
     current: Any = gevent.getcurrent()
-    if current is old.parent:
+    if current.parent is None:  # the main greenlet
         old.destroy(destroy_loop=True)
     elif current is not old:
         # Hub.destroy() lets the hub end, which switches to the main greenlet: that would go on in here

@@ -43,6 +43,11 @@ class Heartbeat:
                 self._complain(error)
                 gevent.sleep(timing.call_timeout / 3)
                 continue
+            except Exception:
+                log.exception("the renewal failed: it counts as not acknowledged")
+                self._store.reset()
+                gevent.sleep(timing.call_timeout / 3)
+                continue
             # Between full chunks Redis gets air, so that a hundred thousand runs never hold it for long.
             gevent.sleep(timing.tick / 100 if more else timing.tick)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from typing import Any
 
 from pytask.runtime.tree import current_run
 
@@ -25,6 +26,22 @@ class TaskContext(logging.Filter):
         record.task = run.id if run is not None else "-"
         record.task_suffix = f" {run.id}" if run is not None else ""
         return True
+
+
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+KEPT = {ord("\n"): "\n", ord("\t"): "\t"}
+
+
+class ConsoleLines(logging.Formatter):
+    """One line a record.  Ids and error texts are other people's: what would steer a terminal is escaped."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line, on one line."""
+        return super().formatMessage(record).translate(CONTROL)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The traceback, its line breaks kept."""
+        return super().formatException(ei).translate(CONTROL | KEPT)
 
 
 class JsonLines(logging.Formatter):
@@ -50,7 +67,7 @@ def set_up(worker: str, level: str = "INFO", style: str = "console") -> logging.
     """Log to standard error, as `console` or `json`; what the daemon does."""
     handler = logging.StreamHandler()
     handler.addFilter(TaskContext(worker))
-    handler.setFormatter(JsonLines() if style == "json" else logging.Formatter(CONSOLE))
+    handler.setFormatter(JsonLines() if style == "json" else ConsoleLines(CONSOLE))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())

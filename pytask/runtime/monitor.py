@@ -45,7 +45,7 @@ class Monitor(Task):
                 f" {self.timing.kill:g} s to stop its tasks, and before that they would run twice"
             )
         self.slow_sweep = bool(data.get("slow_sweep", run.executor.settings.slow_sweep))
-        self._watch = Watch(float(timeout))
+        self._watch = Watch(float(timeout), self.timing.scale)
         self._clock: Callable[[], float] = run.executor.now
         self._call = run.executor.courier.call
 
@@ -59,6 +59,9 @@ class Monitor(Task):
             except StoreError as error:
                 self._watch.forget()
                 log.warning("monitor: sweep failed, what was seen is forgotten: %s", error)
+            except Exception:
+                self._watch.forget()
+                log.exception("monitor: sweep failed; the next one comes all the same")
             gevent.sleep(self.timing.sweep)
 
     def check_tasks(self) -> int:
@@ -74,7 +77,10 @@ class Monitor(Task):
                 if verdict is Verdict.OK:
                     done += 1
                     log.warning("monitor: task %s handed on, run %s is dead", expiry.id, expiry.run)
-        self._call(self._tidy)
+        try:
+            self._call(self._tidy)
+        except StoreError as error:
+            log.warning("monitor: could not tidy up: %s", error)
         return done
 
     def _tidy(self, store: Store) -> None:

@@ -39,6 +39,8 @@ class Presence:
                 self.show()
             except StoreError as error:
                 log.debug("could not show up: %s", error)
+            except Exception:
+                log.exception("could not show up")
             gevent.sleep(self._timing.heartbeat)
 
     def end(self) -> None:

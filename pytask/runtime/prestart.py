@@ -61,6 +61,8 @@ class Prestart:
                 self.ensure()
             except StoreError as error:
                 log.warning("pre-started tasks wait for Redis: %s", error)
+            except Exception:
+                log.exception("pre-started tasks could not be started; tried again")
             gevent.sleep(self._lease.timing.tick)
 
     def end(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import PytaskError, TaskFailed
+from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
@@ -72,7 +72,7 @@ class Run:
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.
             if value is not None and not isinstance(value, GreenletExit):
-                self.output = codec.encode(value, "what start() returned")
+                self.output = self._fitting(codec.encode(value, "what start() returned"), "the output")
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
             self._note(error)
         self.returned = True
@@ -173,7 +173,14 @@ class Run:
 
     def emit(self, event: str, data: Any) -> None:
         """Publish an event of this run; waits only while far too many wait already."""
-        self.executor.emit(self, codec.event(event, data))
+        self.executor.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
+
+    def _fitting(self, text: bytes, what: str) -> bytes:
+        # One that Redis never takes would be sent again and again, and hold up the ends of all others.
+        limit = self.executor.settings.max_data
+        if len(text) > limit:
+            raise BadData(f"{what} has {len(text)} bytes, over the limit max_data={limit}")
+        return text
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyGreenlet:
         """A greenlet under this run, with the caller's contextvars."""

@@ -45,7 +45,7 @@ class Settings:
     """Tasks that run at once here; a full worker leaves ids in the queue."""
 
     max_data: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
-    """Bytes of `data` that are read; a larger one is an ERROR of that task."""
+    """Bytes of `data`, of an output, of an event; a larger one is an ERROR of that task."""
 
     max_pending: int = attrs.field(default=10_000, validator=_positive)
     """Events that may wait for Redis; beyond it `emit` waits."""

@@ -162,9 +162,9 @@ class Worker:
 
     def _died(self, greenlet: tree.AnyGreenlet) -> None:
         # A worker without one of its services keeps no promise.  Handing back needs the others.
-        log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, greenlet.exception)
         self.failed = greenlet.exception
         self.on_failed()
+        log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, greenlet.exception)
 
     # -- stop -----------------------------------------------------------------------------------------
 

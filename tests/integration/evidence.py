@@ -5,6 +5,7 @@ the order of the acts; CLOCK_MONOTONIC is one clock for all processes of a machi
 """
 
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class Evidence:
     def longest_gap(self, task_id, since=0):
         """The longest time in seconds between two acts of an id, or since its last one."""
         times = [act.at for act in self.acts(task_id) if act.at > since] + [now()]
-        return max(b - a for a, b in zip(times, times[1:], strict=False)) / SECOND
+        return max(b - a for a, b in pairwise(times)) / SECOND
 
     def overlaps(self):
         """Each act of an older run after the first act of a newer run of the same id; must be empty."""

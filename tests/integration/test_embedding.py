@@ -158,7 +158,7 @@ def test_how_runs_come_out(lab):
         raise LookupError("no such thing")
 
     classes = [
-        task("not-json", lambda self: object()),
+        task("not-json", lambda self: {self}),
         task("loop-fails", loop_fails),
         task("fails", fails),
         task("fails-beside-a-child", fails_beside_a_child),

@@ -23,7 +23,7 @@ def assert_moved_once(lab, ids, pids, fault, *, within, reason="lease expired"):
     lab.wait_acting(ids, since=fault, timeout=within + PATIENCE)
     wait_until(lambda: all(len(lab.evidence.runs(i)) == 2 for i in ids), within + PATIENCE)
     for task_id in ids:
-        first, second = lab.evidence.runs(task_id)
+        _first, second = lab.evidence.runs(task_id)
         began = lab.evidence.of_run(second)[0]
         assert began.pid in pids
         assert (began.at - fault) / SECOND < within, f"{task_id} came back late"

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - patching comes first
 """A worker of the integration tests: its tasks write what they do to a file, not to Redis."""
 
 from gevent import monkey
@@ -10,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import gevent
 import redis
@@ -126,9 +128,10 @@ class Hog(Acting):
     def start(self):
         self.act()
         gevent.sleep(0.2)
-        if self.task_data.get("first") and os.path.exists(self.task_data["first"]):
+        first = Path(self.task_data["first"])
+        if first.exists():
             return self.tick(1e9)
-        open(self.task_data["first"], "x").close()
+        first.touch()
         until = time.monotonic() + self.seconds(60)
         while time.monotonic() < until:
             pause = time.monotonic() + STEP
@@ -231,7 +234,7 @@ def client_of(url, feed_port):
 
 
 def main():
-    global evidence, app
+    global evidence, app  # noqa: PLW0603 - one worker a process
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--name", required=True)
@@ -256,7 +259,7 @@ def main():
         slow_sweep=options.slow_sweep,
         timing=Timing().scaled(0.1),
     )
-    app.add_task(Monitor, *(cls for cls in TASKS if cls.Config.NAME != options.without))
+    app.add_task(Monitor, *(cls for cls in TASKS if options.without != cls.Config.NAME))
     if options.monitor:
         app.pre_start_task("pytask/monitor")
     for name in options.prestart:

@@ -3,6 +3,8 @@
 -- KEYS  1 workers (zset: session by time)  2 what they show (hash)  3 monitors (zset: id by time)
 -- ARGV  1 session  2 JSON
 -- Returns seconds since any monitor swept, or -1.
+-- Begins with a write that needs no memory (see renew.lua).
+redis.call('ZREM', KEYS[1], '')
 local t = redis.call('TIME')
 redis.call('ZADD', KEYS[1], t[1], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])

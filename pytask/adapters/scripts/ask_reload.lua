@@ -3,6 +3,9 @@
 -- KEYS  1 runs (hash)  2.. the hash of each id
 -- ARGV  1 the wish  2 the wish that it must not replace (stop), then the ids
 -- Returns for each id REQUESTED, STATE (it does not run: no-op) or BADTYPE.
+--
+-- Begins with a write that needs no memory (see renew.lua).
+redis.call('HDEL', KEYS[1], '')
 local reply = {}
 for i = 1, #KEYS - 1 do
   local held = redis.call('HGET', KEYS[1], ARGV[2 + i])

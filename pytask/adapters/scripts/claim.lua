@@ -11,6 +11,14 @@
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
+local MOST = 2 ^ 53 - 2
+local function number(text)
+  local n = tonumber(text or 0)
+  -- What a client wrote there may be no number, or none that is exact.
+  if not n or n ~= n or n < 0 or n > MOST then return 0 end
+  return math.floor(n)
+end
+
 local RUNNING, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local places = tonumber(ARGV[5])
 local first = 14 + tonumber(ARGV[14])
@@ -57,11 +65,13 @@ for i = 1, n do
       local h = redis.call('HMGET', hash, 'function', 'state', 'run', 'epoch', 'attempts', 'crashes',
         'local', over and '' or 'data')
       local func, state, owner, epoch = h[1], h[2], h[3], h[4]
-      local crashes = tonumber(h[6] or 0) or 0
+      local crashes = number(h[6])
+      -- No task has so long a name: it is claimed, and fails for want of a function.
+      if func and #func > 512 then func = false end
       if held == run then
-        add('ALREADY', epoch, crashes, over and size or 0, func or '')
+        add('ALREADY', string.format('%.0f', number(epoch)), crashes, over and size or 0, func or '')
         reply[#reply + 1] = h[8]
-      elseif not func and redis.call('EXISTS', hash) == 0 then
+      elseif not h[1] and redis.call('EXISTS', hash) == 0 then
         add('NOHASH')
       elseif h[7] and not held then
         add('LOCAL')
@@ -89,11 +99,11 @@ for i = 1, n do
         add('ROTATED')
       else
         if crashes > 0 then places = places - 1 end
-        local e = tonumber(epoch or 0) or 0
+        local e = number(epoch)
         if e + 1 > now_ms then e = e + 1 else e = now_ms end
         local es = string.format('%.0f', e)
         redis.call('HSET', hash, 'state', RUNNING, 'run', run, 'worker', worker, 'epoch', es,
-          'last_update', last_update, 'attempts', (tonumber(h[5] or 0) or 0) + 1)
+          'last_update', last_update, 'attempts', number(h[5]) + 1)
         redis.call('PERSIST', hash)
         if epoch then redis.call('HDEL', hash, 'control', 'output', 'error') end
         if index[state] then redis.pcall('ZREM', index[state], id) end

@@ -31,6 +31,8 @@ for i = 1, n do
   local id, run, event, state, mode, keep = ids[i], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4],
     ARGV[a + 5]
   local verdict = 'OK'
+  -- The registry lost the run, but the hash is still ours: nobody claimed it since (see renew.lua).
+  if not live[i] and redis.pcall('HGET', hash, 'run') == run then live[i] = run end
   if live[i] ~= run or over[id] then
     verdict = 'FENCED'
     if state ~= '' and redis.pcall('HGET', hash, 'last_run') == run then verdict = 'ALREADY' end

@@ -4,6 +4,12 @@
 -- ARGV  1 id  2 old run  3 new run  4 worker  5 data limit (bytes)  6 channel  7-9 the `reloaded`
 --       event, around run and epoch
 -- Returns verdict (OK, ALREADY, FENCED, GONE), epoch, crashes, size of data over the limit, function, data.
+local function number(text)
+  local n = tonumber(text or 0)
+  if not n or n ~= n or n < 0 or n > 2 ^ 53 - 2 then return 0 end
+  return math.floor(n)
+end
+
 local held = redis.call('HGET', KEYS[1], ARGV[1])
 if held ~= ARGV[2] and held ~= ARGV[3] then return {'FENCED'} end
 redis.call('ZCARD', KEYS[2])
@@ -12,12 +18,13 @@ if type(size) == 'table' then return {'GONE'} end
 local over = size > tonumber(ARGV[5])
 local h = redis.call('HMGET', KEYS[3], 'run', 'function', 'epoch', 'crashes', over and '' or 'data')
 if h[1] ~= held then return {'GONE'} end
-local crashes = tonumber(h[4] or 0) or 0
+local crashes = number(h[4])
+local func = h[2] and #h[2] <= 512 and h[2] or ''
 if held == ARGV[3] then
-  return {'ALREADY', h[3], crashes, over and size or 0, h[2] or '', h[5]}
+  return {'ALREADY', string.format('%.0f', number(h[3])), crashes, over and size or 0, func, h[5]}
 end
 local t = redis.call('TIME')
-local e = (tonumber(h[3] or 0) or 0) + 1
+local e = number(h[3]) + 1
 local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
 if now_ms > e then e = now_ms end
 local es = string.format('%.0f', e)
@@ -28,4 +35,4 @@ redis.call('HDEL', KEYS[3], 'control')
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZADD', KEYS[2], t[1] .. us, ARGV[1])
 redis.call('PUBLISH', ARGV[6], ARGV[7] .. ARGV[3] .. ARGV[8] .. es .. ARGV[9])
-return {'OK', es, crashes, over and size or 0, h[2] or '', h[5]}
+return {'OK', es, crashes, over and size or 0, func, h[5]}

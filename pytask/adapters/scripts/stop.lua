@@ -7,6 +7,9 @@
 --       11 seconds to keep the hash ('' for ever)  12 number of allowed source states  13.. their names,
 --       then the ids
 -- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE.
+--
+-- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
+redis.call('HDEL', KEYS[1], '')
 local index, allowed = {}, {}
 for i = 1, 4 do index[ARGV[6 + i]] = KEYS[2 + i] end
 local first, keep = 12 + tonumber(ARGV[12]), ARGV[11]

@@ -4,6 +4,8 @@
 -- ARGV  1 id of the monitor  2 seconds after which a worker is silent  3.. seconds that hashes are kept,
 --       one for each index
 -- Returns nothing.
+-- Begins with a write that needs no memory (see renew.lua).
+redis.call('ZREM', KEYS[3], '')
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[3], now, ARGV[1])
 local before = now - tonumber(ARGV[2])
