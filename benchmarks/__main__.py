@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def drain(count: int, rounds: int) -> Iterator[tuple[str, str, str]]:
-    """No-op tasks a second by one worker, and by the bare loop; in turns, so that both meet the same noise."""
+    """No-op tasks a second by a worker and by the bare loop, in turns: both meet the same noise."""
     worker, limit = [], []
     for _ in range(rounds):
         with server() as (url, client):

@@ -21,6 +21,7 @@ from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
 from pytask.runtime import codec
 from pytask.runtime.executor import EXIT_STUCK
+from pytask.runtime.patched import require_patched
 from pytask.runtime.settings import Settings, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
@@ -158,14 +159,22 @@ class PyTask:
             raise UnknownTask(
                 f"pre_start_task({missing[0]!r}): no such task; add_task was called for: {known}"
             )
+        if not _is_backend(self._source):
+            require_patched()  # before the adapters import redis, which would then be named as the culprit
         worker = Worker(self._backend(), self.settings, self.tasks, self._prestart, hard_deadline=hard)
-        worker.on_failed = lambda: Service.spawn(self.stop)
+        worker.on_failed = self._stop_later
         worker.start()
         self._worker = worker
         return worker
 
+    def _stop_later(self) -> None:
+        def stop() -> None:
+            self.stop()
+
+        Service.spawn(stop)  # a service of the worker died: this is its own greenlet, or the hub
+
     def _backend(self) -> Backend:
-        if hasattr(self._source, "feed") and hasattr(self._source, "store"):
+        if _is_backend(self._source):
             backend: Backend = self._source
             return backend
         settings = self.settings
@@ -177,6 +186,10 @@ class PyTask:
                 ended=settings.keep_ended, error=settings.keep_error, stopped=settings.keep_stopped
             ),
         )
+
+
+def _is_backend(source: Any) -> bool:
+    return hasattr(source, "feed") and hasattr(source, "store")
 
 
 def _use_own_resolver() -> None:

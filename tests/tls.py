@@ -1,6 +1,6 @@
 """TLS in front of a server that was built without it: a process that takes TLS and passes plain bytes on.
 
-    python -m tests.tls TARGET_PORT CERTIFICATE KEY     prints its port
+python -m tests.tls TARGET_PORT CERTIFICATE KEY     prints its port
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ class EmbeddedServer:
     def stop(self) -> None:
         """End the server and wait for it; do nothing if it does not run."""
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
+        if process is None or os.getpid() != self._owner or process.poll() is not None:
+            return  # a forked child leaves the server to its parent
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
@@ -126,6 +126,7 @@ class EmbeddedServer:
         log = self.folder / "server.log"
         with log.open("ab") as output:
             log_start = output.tell()
+            self._owner = os.getpid()
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

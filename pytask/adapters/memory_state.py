@@ -17,6 +17,8 @@ Fields = dict[str, bytes]
 Listener = Callable[[str, bytes], None]
 
 KEEP_EVENTS = 100_000
+EXACT = 2.0**53 - 2
+LONGEST_NAME = 512  # bytes
 REACH = 1024  # how far from the tail an id is looked for
 
 
@@ -40,12 +42,20 @@ def text(fields: Fields, name: str) -> str | None:
     return None if value is None else value.decode(errors="surrogateescape")
 
 
+def named(fields: Fields) -> str:
+    """The function's name; "" where there is none, or one that no task can have."""
+    raw = fields.get("function", b"")
+    return (text(fields, "function") or "") if len(raw) <= LONGEST_NAME else ""
+
+
 def number(fields: Fields, name: str) -> int:
     """A field as a whole number; 0 where it is absent or something else."""
     try:
-        return int(float(fields.get(name, b"0")))
+        value = float(fields.get(name, b"0"))
     except ValueError:
         return 0
+    # Nothing that Redis's scripts could not count with, either.
+    return int(value) if 0 <= value <= EXACT else 0
 
 
 class MemoryState:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pytask.adapters.memory_state import Fields, MemoryState, number, text
+from pytask.adapters.memory_state import Fields, MemoryState, named, number, text
 from pytask.adapters.store import KEEP_REJECTED, SHORT_LIST, WISHES, Retention, event
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger, destination, next_state, sources
 from pytask.domain.messages import Command, Event, IdFault
+from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
     Change,
     Claim,
@@ -51,7 +52,7 @@ class MemoryStore:
             raw = ref.id.encode()
             verdict = self._verdict(ref, request, raw in window, raw in took, places)
             if verdict is Verdict.OK:
-                places -= number(self._state.fields(ref.id), "crashes") > 0
+                places -= number(self._state.fields(ref.id), "crashes") >= QUARANTINE_FROM
                 self._begin(ref, request.worker)
             if verdict in (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED):
                 took.add(raw)
@@ -91,10 +92,10 @@ class MemoryStore:
             # The registry forgot a run that its hash still names: its owner may live.
             self._state.register(task_id, owner)
             return Verdict.DUPLICATE
-        function = text(fields, "function")
-        if function is not None and function not in functions:
+        function = named(fields)
+        if function and function not in functions:
             return Verdict.UNKNOWN
-        crowded = number(fields, "crashes") > 0 and places <= 0
+        crowded = number(fields, "crashes") >= QUARANTINE_FROM and places <= 0
         return Verdict.ROTATED if crowded else Verdict.OK
 
     def _begin(self, ref: RunRef, worker: str) -> None:
@@ -112,7 +113,7 @@ class MemoryStore:
 
     def _answer(self, ref: RunRef, verdict: Verdict, max_data: int) -> Claim:
         fields = self._state.fields(ref.id)
-        function = text(fields, "function") or ""
+        function = named(fields)
         if verdict is Verdict.UNKNOWN:
             return Claim(ref.id, ref.run, verdict, function)
         if verdict not in (Verdict.OK, Verdict.ALREADY):
@@ -188,7 +189,9 @@ class MemoryStore:
 
     def _commit(self, change: Change) -> Verdict:
         state = self._state
-        if state.runs.get(change.id) != change.run:
+        # The registry may have lost the run: while the hash is ours, nobody claimed it since.
+        ours = text(state.fields(change.id), "run") == change.run
+        if state.runs.get(change.id, change.run if ours else None) != change.run:
             done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
             return Verdict.ALREADY if done else Verdict.FENCED
         verdict = Verdict.OK if change.trigger is None else self._settle(change, change.trigger)
@@ -371,8 +374,12 @@ class MemoryStore:
     def _repair(self, task_id: str, expiry: float) -> bool:
         state = self._state
         fields = state.fields(task_id)
-        if text(fields, "state") != life.RUNNING or task_id in state.runs:
+        if text(fields, "state") != life.RUNNING:
             return False
+        if task_id in state.runs:
+            lost = task_id not in state.leases
+            state.leases.setdefault(task_id, state.micros())
+            return lost
         owner = text(fields, "run")
         if owner is not None:
             state.register(task_id, owner)

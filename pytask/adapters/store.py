@@ -16,6 +16,7 @@ from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
 from pytask.domain.messages import Command, Event, IdFault
+from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
     Change,
     Claim,
@@ -86,7 +87,7 @@ class RedisStore:
         source = keys.source(request.source)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
         args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
-        args += [len(request.functions), *request.functions]
+        args += [QUARANTINE_FROM, len(request.functions), *request.functions]
         for ref in request.refs:
             args += (ref.id, ref.run)
         hashes = [keys.task(ref.id) for ref in request.refs]

@@ -21,6 +21,7 @@ CLOCK_RATE_ERROR = 0.05  # how far two clocks' rates may differ
 CRASH_LIMIT = 3  # one more, and the task is poison
 CRASH_FORGIVEN = 3600.0  # seconds of running after which earlier crashes are forgotten
 CRASH_YOUNG = 60.0  # seconds: only a run younger than this is blamed together with others
+QUARANTINE_FROM = 2  # crashes: such a task is taken one at a time; the first crash may be a bystander's
 CRASH_CROWD = 3  # ... and only if the dead worker had no more such runs than this
 RENEW_CHUNK = 500  # runs a renewal call, about 2.5 ms of Redis
 CLAIM_BATCH = 256  # ids a claim

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,9 @@ NOT_THE_USER = (
     str(Path(os.__file__).parent),
     "<frozen",
 )
+
+
+_watching: set[BlockedWatch] = set()
 
 
 class BlockedWatch:
@@ -46,16 +51,32 @@ class BlockedWatch:
         gevent.config.print_blocking_reports = False
         self._async.start(self._log)
         events.subscribers.append(self._heard)
-        self._hub.start_periodic_monitoring_thread()
+        _watching.add(self)
+        with warnings.catch_warnings():
+            # It could watch the memory as well if psutil were there; that is not what we want of it.
+            warnings.simplefilter("ignore")
+            self._hub.start_periodic_monitoring_thread()
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Stop watching; the last one takes the thread with it."""
         if self._heard in events.subscribers:
             events.subscribers.remove(self._heard)
         self._async.stop()
+        self._async.close()
+        _watching.discard(self)
+        thread = self._hub.periodic_monitoring_thread
+        if thread is not None and not any(other._hub is self._hub for other in _watching):  # noqa: SLF001
+            # Left alone it would report to a standard error that may be closed by then.
+            thread.kill()
+            self._hub.periodic_monitoring_thread = None
+            gevent.config.monitor_thread = False
 
     def _heard(self, event: Any) -> None:
-        # In the monitor's native thread.
+        # In the monitor's native thread, where an exception would end the process.
+        with contextlib.suppress(Exception):
+            self._note(event)
+
+    def _note(self, event: Any) -> None:
         if not isinstance(event, events.EventLoopBlocked) or event.hub is not self._hub:
             return
         run = getattr(event.greenlet, "pytask_run", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -58,6 +59,7 @@ class Consumer:
         self._hints: set[str] = set(executor.tasks)  # at start: look at all our parking lists
         self._looked = clock()
         self._warned: set[str] = set()
+        self._complained = -math.inf
         committer.on_settled = self._room.set
 
     # -- the loop -------------------------------------------------------------------------------------
@@ -219,6 +221,10 @@ class Consumer:
         return 1
 
     def _complain(self, error: StoreError) -> None:
+        now = self._clock()
+        if now - self._complained < self._lease.timing.heartbeat:
+            return  # an outage is told of every H, not at every attempt
+        self._complained = now
         if isinstance(error, WrongKeyType):
             log.error("cannot take tasks: %s. Is the queue `new-task` a list? See `TYPE new-task`", error)
         elif isinstance(error, Refused):

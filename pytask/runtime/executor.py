@@ -14,7 +14,7 @@ from gevent.event import Event as Flag
 from pytask.domain.errors import PytaskError, Refused, StoreError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
-from pytask.domain.policy import CRASH_YOUNG, Lease, Wish, closing, outweighs
+from pytask.domain.policy import CRASH_YOUNG, QUARANTINE_FROM, Lease, Wish, closing, outweighs
 from pytask.domain.ports import Backend
 from pytask.domain.record import Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
@@ -109,7 +109,7 @@ class Executor:
         run = Run(self, claim, self.tasks.get(claim.function), self._clock())
         run.local = local
         self._locals += local
-        if claim.crashes:
+        if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)
         self.living[claim.id] = run
         self._lease.living.add(ref, sent_at)

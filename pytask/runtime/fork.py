@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent._hub_local import set_hub, set_loop
+from gevent.hub import Hub
+from greenlet import greenlet
 
 if TYPE_CHECKING:
     from pytask.runtime.worker import Worker
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 _registered = False
-_left: Any = None
+_undo: list[Callable[[], None]] = []
+_left: list[Any] = []  # hubs of the parent: their end would resume them
+
+EXIT_FORKED = 70  # a forked child whose greenlet ended without ending the process
 
 
 def guard(worker: Worker) -> None:
@@ -31,29 +37,53 @@ def release(worker: Worker) -> None:
     _workers.discard(worker)
 
 
+def on_child(undo: Callable[[], None]) -> None:
+    """Call `undo` in a child that is forked; for what is of the process, such as signal handlers."""
+    _undo.append(undo)
+
+
+def forget(undo: Callable[[], None]) -> None:
+    """Take back `on_child`."""
+    if undo in _undo:
+        _undo.remove(undo)
+
+
 def _in_child() -> None:
     if not _workers:
         return
     for worker in list(_workers):
         worker.forked = True
     _workers.clear()
+    for undo in _undo:
+        undo()
     _leave_hub()
 
 
 def _leave_hub() -> None:
-    # Without its loop no greenlet of the parent is ever switched to in here.
-    global _left  # noqa: PLW0603 - kept, as its end would resume it
-    old: Any = gevent.get_hub()
+    """A hub of the child's own, so that none of the parent's greenlets is ever switched to in here.
+
+    The old one is kept and left alone: to destroy it would let it end, which switches to its parent, the
+    main greenlet, and `run()` with all its clean-up would go on in the child.
+    """
     current: Any = gevent.getcurrent()
-    if current.parent is None:  # the main greenlet
-        old.destroy(destroy_loop=True)
-    elif current is not old:
-        # Hub.destroy() lets the hub end, which switches to the main greenlet: that would go on in here
-        # while we, who forked, never returned from fork().
-        _left = old
-        set_loop(None)  # type: ignore[arg-type]
-        set_hub(None)  # type: ignore[arg-type]
-        old.loop.destroy()
-        new: Any = gevent.get_hub()
-        new.parent = old.parent
-        current.parent = new
+    _left.append(gevent.get_hub())
+    new: Any = Hub(default=False)
+    set_hub(new)
+    set_loop(new.loop)
+    if current.parent is None:
+        return  # the main greenlet forked: it is the program's own, and goes on as one
+    main = current
+    while main.parent is not None:
+        main = main.parent
+    # Where the child has nothing more to do, it ends here instead of unwinding the parent's main stack.
+    end = greenlet(_end_process, main)
+    end.switch(current)
+    new.parent = end
+    current.parent = new
+
+
+def _end_process(back: Any) -> None:
+    try:
+        back.switch()
+    finally:
+        os._exit(EXIT_FORKED)

@@ -16,7 +16,7 @@ from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
 from pytask.runtime import codec
-from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet
+from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, take_in
 
 if TYPE_CHECKING:
     from pytask.runtime.executor import Executor
@@ -189,8 +189,7 @@ class Run:
         greenlet.start()
         if self.children is None or greenlet not in self.children:
             # Called from outside the run's own greenlets: the spawn callback could not know.
-            greenlet.pytask_run = self  # type: ignore[attr-defined]
-            self.adopt(greenlet)
+            take_in(self, greenlet)
         return greenlet
 
     def client(self) -> Any:

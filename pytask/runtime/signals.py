@@ -10,6 +10,8 @@ from typing import Any, Self
 import gevent
 from gevent.event import Event as Flag
 
+from pytask.runtime import fork
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -35,10 +37,12 @@ class Signals:
         self._watcher.start(self._woken)
         for number in SIGNALS:
             self._old[number] = signal.signal(number, self._handle)
+        fork.on_child(self._in_child)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Put back what was there."""
+        fork.forget(self._in_child)
         for number, old in self._old.items():
             signal.signal(number, old)
         signal.set_wakeup_fd(self._old_fd)
@@ -54,6 +58,12 @@ class Signals:
     def wake(self) -> None:
         """End the wait without a signal."""
         self._flag.set()
+
+    def _in_child(self) -> None:
+        # A forked child ends by a signal like any other program.
+        signal.set_wakeup_fd(-1)
+        for number in self._old:
+            signal.signal(number, signal.SIG_DFL)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None:

@@ -7,8 +7,9 @@ patched process) threads.  `spawn_raw`, native threads and subprocesses are not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet, ref
 
 from gevent import Greenlet, get_hub, getcurrent
 
@@ -74,5 +75,42 @@ def _adopt(greenlet: Any) -> None:
     run = getattr(getcurrent(), "pytask_run", None)
     if run is None or isinstance(greenlet, (Service, RunGreenlet)):
         return
+    take_in(run, greenlet)
+
+
+def take_in(run: Run, greenlet: Any) -> None:
+    """Make `greenlet` part of the run's tree, and what its `link()` callbacks do as well."""
     greenlet.pytask_run = run
+    greenlet.link = partial(_link, run, ref(greenlet))
     run.adopt(greenlet)
+
+
+def _link(run: Run, linked: ReferenceType[Any], callback: Any, *how: Any, **named: Any) -> None:
+    greenlet = linked()
+    if greenlet is not None:
+        type(greenlet).link(greenlet, _Within(run, callback), *how, **named)
+
+
+class _Within:
+    """A link callback in a greenlet of the run: gevent calls it in a bare one, which nobody could kill."""
+
+    __slots__ = ("callback", "run")
+
+    def __init__(self, run: Run, callback: Callable[[Any], Any]) -> None:
+        if not callable(callback):
+            raise TypeError(f"Expected callable: {callback!r}")
+        self.run = run
+        self.callback = callback
+
+    def __call__(self, source: Any) -> None:
+        # A run that is being stopped begins nothing new: restarting what was killed is what links are for.
+        if self.run.actor is None and not self.run.over:
+            greenlet: AnyGreenlet = Greenlet(self.callback, source)
+            take_in(self.run, greenlet)
+            greenlet.start()
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.callback == getattr(other, "callback", other))
+
+    def __hash__(self) -> int:
+        return hash(self.callback)

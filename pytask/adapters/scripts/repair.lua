@@ -17,7 +17,15 @@ local mended = 0
 for i = 1, #KEYS - 4 do
   local id, hash = ARGV[5 + i], KEYS[4 + i]
   local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update')
-  if not h.err and h[1] == ARGV[1] and redis.call('HEXISTS', KEYS[1], id) == 0 then
+  if h.err or h[1] ~= ARGV[1] then
+    -- at rest, or no task
+  elseif redis.call('HEXISTS', KEYS[1], id) == 1 then
+    -- A registered run without a lease would never be looked at by a monitor.
+    if not redis.call('ZSCORE', KEYS[2], id) then
+      redis.call('ZADD', KEYS[2], t[1] .. us, id)
+      mended = mended + 1
+    end
+  else
     if h[2] then
       redis.call('HSET', KEYS[1], id, h[2])
       redis.call('ZADD', KEYS[2], t[1] .. us, id)

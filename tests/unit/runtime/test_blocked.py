@@ -16,9 +16,12 @@ class FakeHub:
         self.loop = loop
         self.thread_ident = threading.get_ident()
         self.watched = 0
+        self.killed = []
+        self.periodic_monitoring_thread = None
 
     def start_periodic_monitoring_thread(self):
         self.watched += 1
+        self.periodic_monitoring_thread = SimpleNamespace(kill=lambda: self.killed.append(True))
 
 
 @pytest.fixture
@@ -26,6 +29,7 @@ def hub(monkeypatch):
     hub = FakeHub(gevent.get_hub().loop)
     monkeypatch.setattr(gevent, "get_hub", lambda: hub)
     monkeypatch.setattr(gevent.config, "max_blocking_time", 0.1)
+    monkeypatch.setattr(gevent.config, "monitor_thread", False)
     monkeypatch.setattr(gevent.config, "print_blocking_reports", True)
     return hub
 
@@ -87,3 +91,13 @@ def test_stopped_it_hears_nothing(watch, hub, capfd):
     watch.stop()
     blocked(hub, a_run())
     assert capfd.readouterr().err == ""
+
+
+def test_the_last_watch_takes_the_thread_with_it(hub):
+    first, second = BlockedWatch(0.5), BlockedWatch(0.5)
+    first.start()
+    second.start()
+    first.stop()
+    assert hub.killed == []
+    second.stop()
+    assert (hub.killed, hub.periodic_monitoring_thread) == ([True], None)

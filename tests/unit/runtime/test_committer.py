@@ -215,3 +215,12 @@ def test_who_waits_for_a_place_is_told_of_each_verdict(committer):
     committer.put(end())
     committer.commit()
     assert told == [0]
+
+
+def test_a_batch_is_bounded_in_bytes(world):
+    for number in range(6):
+        world.committer.put(Change(f"t{number}", f"s:{number}", b"x" * (3 * 1024 * 1024)))
+    sizes = []
+    while size := world.committer.commit():
+        sizes.append(size)
+    assert sizes == [2, 2, 2]

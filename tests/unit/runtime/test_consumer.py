@@ -207,7 +207,7 @@ def test_nor_than_256(world):
 def test_one_crashed_task_at_a_time(demo):
     world = World(demo, timing=Timing())
     world.store.say("peek", [b"a"], [b"b"], [b"c"])
-    world.store.say("claim", lambda request: [won(ref, crashes=1) for ref in request.refs])
+    world.store.say("claim", lambda request: [won(ref, crashes=2) for ref in request.refs])
     consumer = world.consumer()
     consumer.consume()
     consumer.consume()

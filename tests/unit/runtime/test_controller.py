@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.domain.errors import Unavailable
+from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Notice, Verdict
@@ -141,3 +141,20 @@ def test_the_loop_subscribes_again_with_a_growing_pause(world, controller, feed,
     assert naps[:2] == [0.5, 1.0]
     assert controller.listening
     assert "subscribing again" in caplog.text
+
+
+def test_a_long_backlog_in_front_of_the_ping_is_no_deafness(world, controller, feed):
+    feed.batches += [[told(f"t{n}", STOP)] for n in range(5)]
+    for _ in range(5):
+        controller._pass()
+        world.clock.move(H * 0.9)
+    assert feed.pings == 1
+    world.clock.move(H)
+    with pytest.raises(Unavailable):
+        controller._pass()
+
+
+def test_what_redis_refuses_is_given_up_at_once_so_that_others_are_heard(world, controller):
+    world.store.say("control", Refused("OOM"))
+    controller.apply(START, ["a"])
+    assert len(world.store.asked("control")) == 1

@@ -357,15 +357,21 @@ def test_without_the_hard_deadline_it_is_tried_again(stubborn, exits, gate):
 
 
 @pytest.mark.parametrize("hard", [True, False])
-def test_at_shutdown_it_is_left_running(stubborn, exits, timer, hard):
+def test_at_shutdown_it_is_left_running(stubborn, exits, timer, caplog, gate, hard):
     world = World(stubborn, hard=hard)
     run = world.launch()
     world.executor.leaving = True
     world.executor.hand_back_all()
-    until(run.actor.ready)
+    for _ in range(20):
+        switch()
+    until(lambda: "ignores being killed" in caplog.text)
     assert "a" in world.executor.living
     assert world.commit() == []
     assert exits == []
+    gate.set()  # it ends after all, while the worker is still there: then it is released like the others
+    until(run.actor.ready)
+    assert [change.trigger for change in world.commit()] == [Trigger.RELEASE]
+    assert world.executor.living == {}
 
 
 # -- reload ------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import os
 
-import gevent
 import pytest
 
 from pytask.runtime import fork
@@ -10,13 +9,6 @@ from pytask.runtime import fork
 
 class FakeWorker:
     forked = False
-
-
-class FakeHub:
-    destroyed = False
-
-    def destroy(self, *, destroy_loop):
-        self.destroyed = destroy_loop
 
 
 @pytest.fixture
@@ -29,13 +21,14 @@ def hooks(monkeypatch):
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    hub = FakeHub()
-    monkeypatch.setattr(gevent, "get_hub", lambda: hub)
-    return hub
+def left(monkeypatch):
+    """How often the hub was left; really leaving it is shown by a real fork."""
+    found = []
+    monkeypatch.setattr(fork, "_leave_hub", lambda: found.append(True))
+    return found
 
 
-def test_in_the_child_every_worker_is_dead_and_the_loop_with_it(hooks, hub):
+def test_in_the_child_every_worker_is_dead_and_its_hub_is_left(hooks, left):
     first, second = FakeWorker(), FakeWorker()
     fork.guard(first)
     fork.guard(second)
@@ -43,13 +36,26 @@ def test_in_the_child_every_worker_is_dead_and_the_loop_with_it(hooks, hub):
     in_child()
     assert first.forked
     assert second.forked
-    assert hub.destroyed
+    assert left == [True]
 
 
-def test_without_a_running_worker_a_fork_is_left_alone(hooks, hub):
+def test_without_a_running_worker_a_fork_is_left_alone(hooks, left):
     worker = FakeWorker()
     fork.guard(worker)
     fork.release(worker)
     hooks[0]()
     assert not worker.forked
-    assert not hub.destroyed
+    assert left == []
+
+
+def test_what_is_of_the_process_is_undone_in_the_child_and_can_be_taken_back(hooks, left):
+    undone = []
+    first, second = (lambda: undone.append(1)), (lambda: undone.append(2))
+    fork.on_child(first)
+    fork.on_child(second)
+    fork.forget(first)
+    worker = FakeWorker()
+    fork.guard(worker)
+    hooks[0]()
+    fork.forget(second)
+    assert undone == [2]

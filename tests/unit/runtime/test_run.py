@@ -426,3 +426,65 @@ def test_a_child_that_fails_alone_takes_the_others_with_it(gate):
         switch()
     assert world.executor.living == {}
     assert [change.trigger for change in world.committer._waiting] == [Trigger.FAIL]
+
+
+def test_what_a_link_starts_is_of_the_run_too(gate):
+    seen = []
+
+    def start(self):
+        child = gevent.spawn(lambda: None)
+        child.link(lambda source: (seen.append(source is child), gevent.spawn(gate.wait)))
+
+    world = world_of(start)
+    run = world.launch()
+    for _ in range(6):
+        switch()
+    assert seen == [True]
+    assert not run.over
+    assert len(run.alive()) == 1
+    gate.set()
+    for _ in range(6):
+        switch()
+    assert run.over
+
+
+def test_a_link_that_restarts_what_is_killed_does_not_outlive_a_stop(gate):
+    rounds = []
+
+    def start(self):
+        def again(_=None):
+            rounds.append(1)
+            gevent.spawn(gate.wait).link(again)
+
+        again()
+
+    world = world_of(start)
+    run = world.launch()
+    switch()
+    world.executor.wish(run, Wish.STOP)
+    until(lambda: run.over)
+    assert rounds == [1]
+    assert [change.trigger for change in world.commit()] == [Trigger.STOP]
+
+
+def test_a_link_can_be_taken_back(gate):
+    seen = []
+
+    def start(self):
+        child = gevent.spawn(lambda: None)
+        child.link(seen.append)
+        child.unlink(seen.append)
+
+    world_of(start).launch()
+    for _ in range(4):
+        switch()
+    assert seen == []
+
+
+def test_an_output_or_event_that_is_too_large_is_an_error_of_the_task():
+    change = result_of(lambda _: "x" * (17 * 1024 * 1024))
+    assert change.trigger is Trigger.FAIL
+    assert "over the limit max_data" in change.fields["error"]
+    change = result_of(lambda self: self.emit("big", "x" * (17 * 1024 * 1024)))
+    assert change.trigger is Trigger.FAIL
+    assert "event 'big'" in change.fields["error"]
