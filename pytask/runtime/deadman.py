@@ -34,9 +34,11 @@ class Deadman:
             return
         self.armed = seconds is not None
         now = time.monotonic()
+        mine = _deadlines.pop(self, None)
+        left = [max(0.001, other - now) for other in _deadlines.values()]
         if seconds is not None:
             _deadlines[self] = now + seconds
-        elif _deadlines.pop(self, None) is None:
+            left.append(seconds)
+        elif mine is None:
             return  # nothing was armed, and nothing is
-        first = min(_deadlines.values(), default=None)
-        signal.setitimer(signal.ITIMER_REAL, 0.0 if first is None else max(0.001, first - now))
+        signal.setitimer(signal.ITIMER_REAL, min(left, default=0.0))

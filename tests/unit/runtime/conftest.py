@@ -1,8 +1,10 @@
+from weakref import WeakKeyDictionary
+
 import gevent
 import gevent.event
 import pytest
 
-from pytask.runtime import tree
+from pytask.runtime import deadman, tree
 from tests.unit.runtime.fakes import really_sleep
 
 
@@ -47,4 +49,5 @@ def timer(monkeypatch):
     """What the kernel's timer was set to."""
     seconds = []
     monkeypatch.setattr("signal.setitimer", lambda _which, value: seconds.append(value))
+    monkeypatch.setattr(deadman, "_deadlines", WeakKeyDictionary())  # other tests' timers are not ours
     return seconds

@@ -8,7 +8,7 @@ import pytest
 from gevent import events
 
 from pytask.runtime.blocked import BlockedWatch
-from tests.unit.runtime.fakes import until
+from tests.unit.runtime.fakes import really_sleep, until
 
 
 class FakeHub:
@@ -26,6 +26,7 @@ class FakeHub:
 
 @pytest.fixture
 def hub(monkeypatch):
+    really_sleep(0)  # the real hub runs by now, and starts no thread of its own in here
     hub = FakeHub(gevent.get_hub().loop)
     monkeypatch.setattr(gevent, "get_hub", lambda: hub)
     monkeypatch.setattr(gevent.config, "max_blocking_time", 0.1)

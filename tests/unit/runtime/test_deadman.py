@@ -34,3 +34,15 @@ def test_a_program_that_handles_sigalrm_is_refused():
         Deadman(hard=False)
     finally:
         signal.signal(signal.SIGALRM, old)
+
+
+def test_of_several_apps_the_earliest_deadline_counts(timer, monkeypatch):
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    first, second = Deadman(hard=True), Deadman(hard=True)
+    first.arm(30)
+    second.arm(None)  # it has no runs: the other's timer stays
+    second.arm(60)
+    second.arm(20)
+    second.arm(None)
+    first.arm(None)
+    assert timer == [30, 30, 20, 30, 0.0]
