@@ -94,7 +94,7 @@ class Consumer:
 
     @property
     def waiting(self) -> bool:
-        """Inside a blocking wait, where this greenlet may be killed: its socket is thrown away."""
+        """Inside a blocking wait, whose connection may be closed to end it."""
         return self._waiting
 
     @property
@@ -222,6 +222,8 @@ class Consumer:
 
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
+        if self._ended:
+            return  # the wait was cut short by our own worker
         if now - self._complained < self._lease.timing.heartbeat:
             return  # an outage is told of every H, not at every attempt
         self._complained = now

@@ -192,7 +192,7 @@ class Worker:
         consumer = self._greenlets["consumer"]
         while self._clock() < until:
             if self.consumer.waiting:
-                consumer.kill(block=False)  # inside a wait that takes nothing, on a socket of its own
+                self.queue.close()  # it wakes up with an error; nothing is lost, since a wait takes nothing
             if consumer.ready():
                 self.executor.hand_back_all()  # a claim that was in flight may have come in
                 if self._idle() and not self.committer.pending:

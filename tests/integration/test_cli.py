@@ -199,7 +199,7 @@ def test_an_address_that_is_none(tmp_path):
     shown = done(
         pytask("run", "tasks.py"), tmp_path, PYTASK_REDIS_URL=f"http://:{SECRET}@x", REDIS_URL="redis://y"
     )
-    check_error(shown, "PT020", 78, "http://:***@x", "from $PYTASK_REDIS_URL")
+    check_error(shown, "PT020", 78, "http://***@x", "from $PYTASK_REDIS_URL")
     assert SECRET not in shown.stderr
 
 

@@ -1,6 +1,5 @@
 """Naming the task that holds the event loop; the monitor thread is played by the test."""
 
-import threading
 from types import SimpleNamespace
 
 import gevent
@@ -12,9 +11,9 @@ from tests.unit.runtime.fakes import really_sleep, until
 
 
 class FakeHub:
-    def __init__(self, loop):
-        self.loop = loop
-        self.thread_ident = threading.get_ident()
+    def __init__(self, real):
+        self.loop = real.loop
+        self.thread_ident = real.thread_ident
         self.watched = 0
         self.killed = []
         self.periodic_monitoring_thread = None
@@ -27,7 +26,7 @@ class FakeHub:
 @pytest.fixture
 def hub(monkeypatch):
     really_sleep(0)  # the real hub runs by now, and starts no thread of its own in here
-    hub = FakeHub(gevent.get_hub().loop)
+    hub = FakeHub(gevent.get_hub())
     monkeypatch.setattr(gevent, "get_hub", lambda: hub)
     monkeypatch.setattr(gevent.config, "max_blocking_time", 0.1)
     monkeypatch.setattr(gevent.config, "monitor_thread", False)
