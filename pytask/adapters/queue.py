@@ -18,6 +18,7 @@ class RedisQueue:
         self._client = client
         self._key = key
         self._blocks = True
+        self._closed = False
 
     def wait(self, timeout: float) -> bool | None:
         """Up to `timeout` seconds: True when an id waits, False when not, None where it cannot block."""
@@ -27,12 +28,14 @@ class RedisQueue:
         try:
             found = self._client.execute_command("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
         except Exception as error:
+            if self._closed:
+                return False  # cut short from outside, which the library meets with errors of all kinds
             ours = clients.translate(error)
             if ours is not error:
-                self.close()
+                clients.disconnect(self._client)
             raise ours from error
         except BaseException:
-            self.close()
+            clients.disconnect(self._client)
             raise
         if found is None and time.monotonic() - began < timeout / 2:
             self._blocks = False  # fakeredis answers at once
@@ -40,5 +43,6 @@ class RedisQueue:
         return found is not None
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Drop the connection for good; a wait in another greenlet ends at once, with False."""
+        self._closed = True
         clients.disconnect(self._client)

@@ -73,3 +73,19 @@ def test_monitors_from_the_queue_several_at_once(client):
                 events.append(message["data"])
         assert sum('"requeued"' in event for event in events) == 1
         watch.close()
+
+
+def test_a_wait_that_is_closed_from_outside_ends_at_once_and_quietly(client):
+    from pytask.adapters.backend import RedisBackend
+
+    for pause in (0, 0.001, 0.01, 0.1):
+        queue = RedisBackend(client.url).queue()
+        waiting = gevent.spawn(queue.wait, 60)
+        gevent.sleep(pause)
+
+        def ended(queue=queue, waiting=waiting):
+            queue.close()  # again and again, as the worker does: the first may come before there is a connection
+            return waiting.ready()
+
+        wait_until(ended, 20)
+        assert waiting.get() is False
