@@ -5,6 +5,7 @@ import pytest
 import redis
 
 from pytask import Monitor, PyTask, Task, Timing
+from pytask.adapters.backend import RedisBackend
 from tests.integration.conftest import wait_until
 from tests.servers import start_server
 
@@ -76,15 +77,13 @@ def test_monitors_from_the_queue_several_at_once(client):
 
 
 def test_a_wait_that_is_closed_from_outside_ends_at_once_and_quietly(client):
-    from pytask.adapters.backend import RedisBackend
-
     for pause in (0, 0.001, 0.01, 0.1):
         queue = RedisBackend(client.url).queue()
         waiting = gevent.spawn(queue.wait, 60)
         gevent.sleep(pause)
 
         def ended(queue=queue, waiting=waiting):
-            queue.close()  # again and again, as the worker does: the first may come before there is a connection
+            queue.close()  # repeated, as by the worker: the first may come before the connection
             return waiting.ready()
 
         wait_until(ended, 20)
