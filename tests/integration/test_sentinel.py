@@ -63,10 +63,12 @@ def test_greenlets_killed_in_mid_command_leave_no_wrong_reply(server, slow_maste
 
 
 def test_the_client_as_shipped_does_mix_them_up(server, slow_master):
-    """Or the test above would prove nothing.  When redis-py#4292 is released, this may go."""
+    """Or the test above would prove nothing."""
     wrong = kill_in_mid_command(
         slow_master.master_for(MASTER_NAME, socket_timeout=0.2, retry=NO_RETRY), enough=3
     )
+    if not wrong:
+        pytest.skip("redis-py has mended its Sentinel connections: clone() may drop its guard")
     assert wrong == 3
 
 
