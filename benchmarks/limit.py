@@ -20,7 +20,7 @@ import redis  # noqa: E402
 from pytask.adapters.keys import Keys  # noqa: E402
 from pytask.adapters.store import load_script  # noqa: E402
 from pytask.domain.lifecycle import ENDED, RESTING, RUNNING  # noqa: E402
-from pytask.domain.policy import CLAIM_BATCH, COMMIT_BATCH  # noqa: E402
+from pytask.domain.policy import CLAIM_BATCH, COMMIT_BATCH, QUARANTINE_FROM  # noqa: E402
 
 EVENT = b'{"event":"ended","data":{"output":null}}'
 HEAD, MIDDLE, TAIL = '{"event":"running","data":{"worker":"w","run":"', '","epoch":', "}}"
@@ -38,7 +38,8 @@ def drain(url: str) -> int:
         settled.append((task_id, run))
 
     while ids := [raw.decode() for raw in client.lrange(keys.queue, -CLAIM_BATCH, -1)]:
-        args: list = [RUNNING, "w", 1 << 24, 128, 1, keys.channel, HEAD, MIDDLE, TAIL, *RESTING, 1, "noop"]
+        args: list = [RUNNING, "w", 1 << 24, 128, 1, keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
+        args += [QUARANTINE_FROM, 1, "noop"]
         runs = []
         for task_id in reversed(ids):
             counter += 1
