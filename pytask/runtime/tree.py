@@ -72,7 +72,7 @@ def _contain_exits(handle: Callable[..., None]) -> Callable[..., None]:
 
 
 def _adopt(greenlet: Any) -> None:
-    run = getattr(getcurrent(), "pytask_run", None)
+    run = current_run()
     if run is None or isinstance(greenlet, (Service, RunGreenlet)):
         return
     take_in(run, greenlet)
