@@ -124,9 +124,9 @@ class PyTask:
             worker = self._start(hard=self.settings.hard_deadline is not False)
             worker.on_failed = signals.wake
             signals.wait()
-            log.info("signal received: handing %d tasks back", len(worker.executor.living))
+            log.info("signal received: handing %d tasks back", len(worker.living))
             clean = self.stop()
-            stuck = bool(worker.executor.living)
+            stuck = bool(worker.living)
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
         if stuck:
@@ -161,7 +161,7 @@ class PyTask:
             )
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
-        worker = Worker(self._backend(), self.settings, self.tasks, self._prestart, hard_deadline=hard)
+        worker = Worker(self._backends(), self.settings, self.tasks, self._prestart, hard_deadline=hard)
         worker.on_failed = self._stop_later
         worker.start()
         self._worker = worker
@@ -172,6 +172,10 @@ class PyTask:
             self.stop()
 
         Service.spawn(stop)  # a service of the worker died: this is its own greenlet, or the hub
+
+    def _backends(self) -> list[Backend]:
+        count = self.settings.partitions
+        return [self._backend()] if count == 1 else list(self._backend().partitions(count))
 
     def _backend(self) -> Backend:
         if _is_backend(self._source):

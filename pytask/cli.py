@@ -75,6 +75,9 @@ def main() -> None:
 @click.option("--name", metavar="TEXT", help="What people call this worker.  [default: host and pid]")
 @click.option("--namespace", metavar="TEXT", help="In front of every key and channel.")
 @click.option(
+    "--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace, for a cluster."
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     help="[default: info]",

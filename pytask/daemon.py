@@ -41,6 +41,7 @@ class Flags:
     monitor: bool = True
     name: str | None = None
     namespace: str | None = None
+    partitions: int | None = None
     log_level: str | None = None
     log_format: str | None = None
     time_scale: float | None = None
@@ -55,6 +56,10 @@ class NamedBackend:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
+
+    def partitions(self, count: int) -> list[NamedBackend]:
+        """Those of the backend, with the origin in their names."""
+        return [NamedBackend(part, self._origin) for part in self._backend.partitions(count)]
 
     def describe(self) -> str:
         """Such as `127.0.0.1:6379/0 (from $REDIS_URL)`; never a password."""
@@ -78,7 +83,7 @@ def serve(target: str, flags: Flags) -> None:
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
-    names = ("max_tasks", "name", "namespace")
+    names = ("max_tasks", "name", "namespace", "partitions")
     settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)

@@ -16,13 +16,13 @@ from pytask.domain.errors import (
     UnsupportedServer,
     WrongKeyType,
 )
+from pytask.domain.partition import hash_tag
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 PACKAGES = ("redis", "valkey")
 # A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
 SERVER_FLOOR = (6, 2)
-HASH_TAG = re.compile(r"\{[^}]+\}")
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
 
 
@@ -71,7 +71,7 @@ def check_client(client: Any, namespace: str) -> None:
             f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
             " interruption (redis-py#2104): install redis>=5"
         )
-    if is_cluster(client) and not HASH_TAG.search(namespace):
+    if is_cluster(client) and not hash_tag(namespace):
         raise UnsupportedClient(
             "a Redis Cluster needs a hash-tagged namespace, such as namespace='{pytask}:': the queue and the"
             " task hashes change in one atomic step, so they must live in one slot"

@@ -131,6 +131,9 @@ class Backend(Protocol):
     def close_user_client(self, client: Any) -> None:
         """Drop the connections of such a client."""
 
+    def partitions(self, count: int) -> Sequence[Backend]:
+        """One backend for each of `count` partitions of the namespace."""
+
     def describe(self) -> str:
         """The address, without a password."""
 

@@ -38,6 +38,10 @@ class Settings:
     namespace: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     """In front of every key and channel; "" gives the documented names.  A cluster needs "{tag}:"."""
 
+    partitions: int = attrs.field(default=1, validator=_positive)
+    """Independent parts of the namespace, each in a slot of its own, so that the load spreads over the
+    nodes of a cluster.  Producers push to `pytask.partition_of(id, partitions)`; see docs/cluster.md."""
+
     name: str = attrs.field(factory=_default_name, validator=attrs.validators.min_len(1))
     """What people call this worker; host and pid by default."""
 
