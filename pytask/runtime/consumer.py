@@ -60,6 +60,7 @@ class Consumer:
         self._looked = clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
+        self._back_until = -math.inf
         committer.on_settled = self._room.set
 
     # -- the loop -------------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ class Consumer:
         """Consume until told to end."""
         timing = self._lease.timing
         while not self._ended:
-            if not self._lease.may_claim(self._clock()):
+            if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
                 gevent.sleep(POLL_FIRST)
                 continue
             if self.free <= 0:
@@ -101,6 +102,10 @@ class Consumer:
     def free(self) -> int:
         """Free places."""
         return self._executor.settings.max_tasks - self._executor.occupied
+
+    def stand_back(self, seconds: float) -> None:
+        """Take nothing for so long, so that others do; 0 ends that."""
+        self._back_until = self._clock() + seconds
 
     def hint(self, function: str) -> None:
         """Something was parked for a function we know."""

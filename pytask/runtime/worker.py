@@ -16,6 +16,7 @@ from pytask.domain.policy import Lease
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.runtime import fork, tree
+from pytask.runtime.balancer import Balancer
 from pytask.runtime.blocked import BlockedWatch
 from pytask.runtime.clock import steady
 from pytask.runtime.committer import Committer
@@ -38,12 +39,13 @@ DRAIN_STEP = 0.02  # seconds between looks while the worker drains
 class Session:
     """The worker's identity: new at start, after a fork, and after every loss of the lease."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix  # a supervisor's: by it the runs of this very process are found
         self.renew()
 
     def renew(self) -> None:
         """A new session; its run ids have never been used."""
-        self.id = uuid.uuid4().hex
+        self.id = self._prefix + uuid.uuid4().hex
         self._counter = itertools.count(1)
 
     def next_run(self) -> str:
@@ -62,6 +64,7 @@ class Worker:
         prestart: Sequence[tuple[str, bytes]] = (),
         *,
         hard_deadline: bool = False,
+        prefix: str = "",
         clock: Callable[[], float] = steady,
     ) -> None:
         if backend.cooperative:
@@ -70,7 +73,7 @@ class Worker:
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None
         self.settings = settings
-        self.session = Session()
+        self.session = Session(prefix)
         self._backend = backend
         self._clock = clock
         self._pid = os.getpid()
@@ -114,6 +117,12 @@ class Worker:
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
             lease=lease, ids=ids, clock=clock,
         )  # fmt: skip
+        self.balancer = None
+        if settings.rebalance is not None:
+            self.balancer = Balancer(
+                rate=settings.rebalance, courier=self.courier, executor=self.executor, consumer=self.consumer,
+                lease=lease, info=self.presence.info, clock=clock,
+            )  # fmt: skip
         self.blocked = None
         if settings.block_limit is not None:
             self.blocked = BlockedWatch(settings.block_limit, ours=lambda run: run.executor is self.executor)
@@ -141,6 +150,8 @@ class Worker:
         self._spawn("presence", self.presence.run)
         self._spawn("prestart", self.prestart.run)
         self._spawn("consumer", self.consumer.run)
+        if self.balancer is not None:
+            self._spawn("balancer", self.balancer.run)
         log.info(
             "worker %s takes tasks from %s: %s",
             self.settings.name, self._backend.describe(), ", ".join(sorted(self.executor.tasks)) or "none",
@@ -180,6 +191,8 @@ class Worker:
         self.executor.leaving = True
         self.prestart.end()
         self.consumer.end()
+        if self.balancer is not None:
+            self.balancer.end()
         self.executor.hand_back_all()
         clean = self._drain(until)
         for task_id in self.executor.living:
