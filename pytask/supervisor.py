@@ -1,4 +1,4 @@
-"""`pytask run TARGET --processes N`: N workers as processes, and a parent that starts, restarts and ends them.
+"""`pytask run TARGET --processes N`: N workers as processes under a parent that keeps them running.
 
 The parent is not patched by gevent, imports neither the target nor Redis, and does nothing but wait.  Each
 child has a line to it (a socket pair).  The parent's end of a line closes with the parent, however that
@@ -109,7 +109,7 @@ class Supervisor:
         self._code = 0
         self._wake: tuple[socket.socket, socket.socket] = socket.socketpair()
         for end in self._wake:
-            end.setblocking(False)
+            end.settimeout(0)
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -191,11 +191,11 @@ class Supervisor:
             ours.close()
             slot.young_deaths += 1
             slot.due = time.monotonic() + max(FIRST_DELAY, restart_delay(slot.young_deaths))
-            log.error("child %d cannot be started: %s; tried again", slot.number, error)  # noqa: TRY400
+            log.error("child %d cannot be started: %s; tried again", slot.number, error)
             return
         finally:
             theirs.close()
-        ours.setblocking(False)
+        ours.settimeout(0)
         slot.line, slot.heard, slot.began = ours, b"", time.monotonic()
         log.info("child %d started, pid %d", slot.number, slot.process.pid)
 
@@ -305,7 +305,7 @@ def _signal_name(number: int) -> str:
 
 
 def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
-    """Run `number` workers until a signal; the exit code.  The embedded server, if asked for, is the parent's."""
+    """Run `number` workers until a signal; the exit code.  An embedded server is the parent's."""
     flags = dict(flags)
     embedded, folder = flags.pop("embedded"), flags.pop("data_dir")
     _set_up_logging(flags)
