@@ -83,8 +83,22 @@ def main() -> None:
     help="[default: info]",
 )
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Worker processes under one supervisor, each with --max-tasks places.  [default: 1]",
+)
+@click.option(
+    "--rebalance",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
+)
+@click.option("--supervised", hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
-def run(target: str, **flags: Any) -> None:
+def run(target: str, processes: int, **flags: Any) -> None:
     """Run the tasks of TARGET until SIGTERM or Ctrl-C.
 
     TARGET is `file.py`, `package.module` or `package.module:app`. Without a PyTask app in it, all Task
@@ -95,6 +109,10 @@ def run(target: str, **flags: Any) -> None:
     if flags["data_dir"] and not flags["embedded"]:
         raise click.UsageError("--data-dir is the folder of the embedded server: add --embedded")
     refuse_namesake()
+    if processes > 1:
+        from pytask.supervisor import supervise
+
+        click.get_current_context().exit(supervise(target, processes, flags))
     patch()
     from pytask.daemon import Flags, serve
 

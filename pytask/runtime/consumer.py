@@ -63,6 +63,7 @@ class Consumer:
         self._looked = clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
+        self._back_until = -math.inf
         committer.on_settled = self._places.wake
         self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
@@ -72,7 +73,7 @@ class Consumer:
         """Consume until told to end."""
         timing = self._lease.timing
         while not self._ended:
-            if not self._lease.may_claim(self._clock()):
+            if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
                 gevent.sleep(POLL_FIRST)
                 continue
             try:
@@ -106,6 +107,10 @@ class Consumer:
     def free(self) -> int:
         """Free places."""
         return self._places.free(self)
+
+    def stand_back(self, seconds: float) -> None:
+        """Take nothing for so long, so that others do; 0 ends that."""
+        self._back_until = self._clock() + seconds
 
     def hint(self, function: str) -> None:
         """Something was parked for a function we know."""
