@@ -340,7 +340,7 @@ class RedisStore:
                     raise
             return self._client.execute_command("EVAL", text, len(keys), *keys, *args)
         except Exception as error:
-            raise self._translated(error) from error
+            raise self._translated(error, (name, text)) from error
         except BaseException:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
@@ -371,8 +371,8 @@ class RedisStore:
                 raise self._translated(reply) from reply
         return replies
 
-    def _translated(self, error: Exception) -> Exception:
-        ours = clients.translate(error)
+    def _translated(self, error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+        ours = clients.translate(error, script)
         if ours is not error:
             self.reset()  # also after READONLY: ask again for the primary
         return ours
