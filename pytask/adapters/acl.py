@@ -49,7 +49,14 @@ def rules(role: str, namespace: str = "") -> list[str]:
     if not all(char.isprintable() and char not in " \"'" for char in namespace):
         raise ConfigError(f"the namespace {namespace!r} cannot stand in an ACL rule: no spaces, no quotes")
     commands = [f"+{name}" for name in dict.fromkeys(COMMANDS[role])]
-    return ["resetkeys", "resetchannels", "-@all", *_keys(role, namespace), *_channels(role, namespace), *commands]
+    return [
+        "resetkeys",
+        "resetchannels",
+        "-@all",
+        *_keys(role, namespace),
+        *_channels(role, namespace),
+        *commands,
+    ]
 
 
 def command(role: str, namespace: str = "") -> str:

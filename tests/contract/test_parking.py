@@ -74,3 +74,12 @@ def test_a_verdict_that_a_client_wrote_into_control_is_no_verdict(bench):
     bench.claim(ref)
     bench.write("a", control="GONE")
     assert bench.store.renew([ref]) == {}
+
+
+def test_a_huge_word_in_control_is_no_wish(bench):
+    bench.push("a")
+    ref = bench.ref("a")
+    bench.claim(ref)
+    bench.write("a", control="x" * 1_000_000)
+    assert bench.store.renew([ref]) == {}
+    bench.assert_registered(ref)
