@@ -31,6 +31,7 @@ from pytask.domain.record import (
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
 SUSPECT_CHUNK = 500
+PARKED_LOOK = 1000  # parking lists that one sweep looks at
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
 
@@ -119,8 +120,11 @@ class RedisStore:
         return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
 
     def parked(self) -> list[str]:
-        """The functions with a parking list; names of empty ones are forgotten on the way."""
-        names = [_name(raw) for raw in self._command("SMEMBERS", self._keys.parked)]
+        """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
+
+        Of more, each call takes others by chance: producers make the names up, and a sweep must end.
+        """
+        names = [_name(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
         return [
             name
             for name in names

@@ -305,7 +305,9 @@ class AclBench(RedisBench):
         )
 
     def close(self):
-        refused = [(entry["reason"], entry["object"]) for entry in self.raw.acl_log()]
+        # Of what the library sends by itself as it connects, it ignores a refusal.
+        log = [(entry["reason"], entry["object"]) for entry in self.raw.acl_log()]
+        refused = [entry for entry in log if not entry[1].startswith("client")]
         super().close()
         assert refused == []
 

