@@ -206,10 +206,14 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
     """
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error)
-    if "NoPermissionError" in names or _says(text, "NOPERM", *SCRIPT_DENIALS):
-        return Denied(f"Redis denies a right: {text}{missing(text, *_place(text, script))}")
-    if names & {"AuthenticationError", "AuthorizationError"} or _says(text, "NOAUTH", "WRONGPASS"):
-        return Denied(f"Redis denies access: {text}")
+    no_right = "NoPermissionError" in names or _says(text, "NOPERM", *SCRIPT_DENIALS)
+    if (
+        no_right
+        or names & {"AuthenticationError", "AuthorizationError"}
+        or _says(text, "NOAUTH", "WRONGPASS")
+    ):
+        fix = missing(text, *_place(text, script)) if no_right else ""
+        return Denied(f"Redis denies {'a right' if no_right else 'access'}: {text}{fix}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if _says(text, *REFUSALS):

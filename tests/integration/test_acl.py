@@ -88,7 +88,8 @@ FORBIDDEN = {
         ("SUBSCRIBE", "{ns}task-t"), ("RPOP", "{ns}new-task"),
     ],
     "watcher": [
-        *NOT_WORKER, *NO_WRITES, ("HGETALL", "{ns}pytask:workers:info"), ("PUBLISH", "{ns}task-t-control", "stop"),
+        *NOT_WORKER, *NO_WRITES, ("HGETALL", "{ns}pytask:workers:info"),
+        ("PUBLISH", "{ns}task-t-control", "stop"),
         ("SUBSCRIBE", "{ns}pytask:hint"), ("PSUBSCRIBE", "*"),
     ],
     "operator": [
