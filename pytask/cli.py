@@ -137,6 +137,19 @@ def demo(seconds: float | None, data_dir: Path | None) -> None:
     click.get_current_context().exit(play(seconds, data_dir))
 
 
+@main.command()
+@click.argument("role", type=click.Choice(["producer", "watcher", "operator", "worker"]))
+@click.option("--namespace", default="", metavar="TEXT", help="In front of every key and channel.")
+def acl(role: str, namespace: str) -> None:
+    """Print the line for redis-cli that makes a user of least privilege for ROLE.
+
+    Put a password of your own in place of PASSWORD. docs/security.md says what each role may do.
+    """
+    from pytask.adapters.acl import command
+
+    click.echo(command(role, namespace))
+
+
 def patch() -> None:
     """Let gevent patch this process, before anything that keeps unpatched functions is imported."""
     # The default resolver shares ten native threads with the tasks; ares has its own sockets.

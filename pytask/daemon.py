@@ -177,7 +177,7 @@ def _deny(error: Denied, app: PyTask) -> NoReturn:
     address = app._source.describe()  # noqa: SLF001 - our own NamedBackend
     error.add_note(
         f"  asked: {address}. Give the user and password that the server knows, with all of pytask's commands"
-        " allowed: redis://user:password@host:port/0"
+        " allowed (`pytask acl worker` prints the rules): redis://user:password@host:port/0"
     )
     raise error
 

@@ -33,6 +33,7 @@ KEEP_REJECTED = 1000
 SUSPECT_CHUNK = 500
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
+PARKED_LOOK = 1000  # parking lists that one sweep looks at
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
 
@@ -121,8 +122,11 @@ class RedisStore:
         return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
 
     def parked(self) -> list[str]:
-        """The functions with a parking list; names of empty ones are forgotten on the way."""
-        names = [_name(raw) for raw in self._command("SMEMBERS", self._keys.parked)]
+        """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
+
+        Of more, each call takes others by chance: producers make the names up, and a sweep must end.
+        """
+        names = [_name(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
         return [
             name
             for name in names
@@ -366,7 +370,7 @@ class RedisStore:
                     raise
             return self._client.execute_command("EVAL", text, len(keys), *keys, *args)
         except Exception as error:
-            raise self._translated(error) from error
+            raise self._translated(error, (name, text)) from error
         except BaseException:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
@@ -397,8 +401,8 @@ class RedisStore:
                 raise self._translated(reply) from reply
         return replies
 
-    def _translated(self, error: Exception) -> Exception:
-        ours = clients.translate(error)
+    def _translated(self, error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+        ours = clients.translate(error, script)
         if ours is not error:
             self.reset()  # also after READONLY: ask again for the primary
         return ours

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1.0  # seconds of one blocking wait
 POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls where waiting cannot block
+NAMED = 256  # unknown functions that are warned of: whoever pushes may make up a new name each time
 FAULTS = {
     Verdict.NOHASH: IdFault.NO_HASH,
     Verdict.BADTYPE: IdFault.WRONG_TYPE,
@@ -254,7 +255,7 @@ class Consumer:
         shown = function.encode(errors="surrogateescape").decode(errors="replace")
         event = codec.event(Event.PARKED, {"function": shown, "near": near})
         verdict = self._store.park(task_id, function, event, source)
-        if verdict is Verdict.OK and function not in self._warned:
+        if verdict is Verdict.OK and function not in self._warned and len(self._warned) < NAMED:
             self._warned.add(function)
             meant = f"; did you mean {', '.join(near)}?" if near else ""
             log.warning(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -122,9 +123,9 @@ def test_it_keeps_no_descriptors(family, monkeypatch):
     monkeypatch.setattr(supervisor, "restart_delay", lambda _: 0.0)
     one = family(number=1, mode="code")
     turns(one, lambda: one.slots[0].young_deaths > 2)
-    before = len(os.listdir("/dev/fd"))
+    before = len(list(Path("/dev/fd").iterdir()))
     turns(one, lambda: one.slots[0].young_deaths > 20)
-    assert len(os.listdir("/dev/fd")) <= before + 1
+    assert len(list(Path("/dev/fd").iterdir())) <= before + 1
 
 
 PARENT = """
