@@ -60,7 +60,7 @@ class Load:
                     raise
 
     def _produce(self, client):
-        """Short tasks at an even rate, each with an id of its own, and now and then what no one should push."""
+        """Short tasks at an even rate, each with an id of its own, and now and then what nobody should."""
         begin = time.monotonic()
         period = 1 / self.options.rate
         count = 0
@@ -98,7 +98,7 @@ class Load:
             self.heard.add(name)
 
     def _control(self, client):
-        """A long task stopped and started again, or reloaded, every few seconds while nothing else happens."""
+        """A long task stopped and started again, or reloaded, every few seconds of quiet."""
         while not self.ending.wait(6 * self.options.scale):
             if self.paused.is_set():
                 continue

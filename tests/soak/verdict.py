@@ -14,7 +14,7 @@ def compare(series, windows, lives):
     found = []
     for (owner, figure), samples in sorted(series.items(), key=str):
         label = f"{lives[owner]} (pid {owner})" if owner in lives else str(owner)
-        exact = figure in EXACT or figure.startswith(("pytask:", "keys of local", "keys of long"))
+        exact = figure in EXACT or figure.startswith(("keys of local", "keys of long"))
         row = flatness(f"{label}: {figure}", samples, windows, 0 if exact else 0.02)
         if row:
             found.append((row, figure in ONLY_SHOWN or small(row, exact)))
