@@ -97,7 +97,9 @@ class Soak:
         if fault.kind in ("recreate", "duplicates"):
             getattr(self.load, fault.kind)()
             return nothing
-        return self.stage.begin(fault)
+        if fault.target or fault.kind == "redis-kill":
+            return self.stage.begin(fault)
+        return self.load.retry(lambda _client: self.stage.begin(fault))  # a connection may be stale
 
     def _expect_takeover(self, fault, pid, since):
         time.sleep(0.2)
@@ -182,14 +184,12 @@ class Soak:
                 self.troubles.append(f"watching: {error!r}")
 
     def facts(self):
-        load, history = self.load, self.history
+        load, history, longs = self.load, self.history, set(self.load.longs)
         unheard = sorted(history.ended - load.heard - {n for n in history.ended if n[0] != "s"})
         unexplained = [n for n in unheard if not any(a <= history.lasts[n].at <= b for a, b in self.away)]
         lost = self.final_lost if self.finished else ([], [])
-        gaps = sorted(
-            last.gap / SECOND for name, last in history.lasts.items() if name in set(load.longs)
-        ) or [0]
-        runs = [last.runs for name, last in history.lasts.items() if name in set(load.longs)] or [0]
+        gaps = sorted(last.gap / SECOND for name, last in history.lasts.items() if name in longs) or [0]
+        runs = [last.runs for name, last in history.lasts.items() if name in longs] or [0]
         times = sorted(seconds for word, _, seconds, _ in load.controls if word != "start") or [0]
         exits = {pid: code for _, pid, code, _ in self.stage.exits}
         return {

@@ -9,6 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 BAR = 0.02
+EXACT = ("fds", "other_greenlets", "connected_clients", "connections")  # may not grow at all
 
 
 class Flatness(NamedTuple):
@@ -36,3 +37,10 @@ def flatness(name, samples, windows, bar=BAR):
     if not all(parts):
         return None
     return Flatness(name, median(parts[0]), median(parts[1]), tuple(map(len, parts)), bar)
+
+
+def family(key):
+    """What a key belongs to."""
+    if key.startswith(("pytask:", "new-task")):
+        return "pytask"
+    return {"L": "long", "s": "short", "m": "malformed"}.get(key[0], "local") if len(key) < 20 else "local"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import redis
 
+from tests.soak.flat import family
+
 SECOND = 1_000_000_000
 KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 SIZES = {"runs": "hlen", "leases": "zcard", "workers": "zcard", "workers:info": "hlen", "monitors": "zcard"}
-EXACT = ("fds", "other_greenlets", "connected_clients", "connections")
 
 
 class Sampler:
@@ -70,10 +71,3 @@ class Sampler:
         add("rejected", client.llen("pytask:rejected"))
         owners = Counter(c["addr"] for c in client.client_list() if c["name"].startswith("pytask-"))
         add("connections", sum(owners.values()))
-
-
-def family(key):
-    """What a key belongs to."""
-    if key.startswith(("pytask:", "new-task")):
-        return "pytask"
-    return {"L": "long", "s": "short", "m": "malformed"}.get(key[0], "local") if len(key) < 20 else "local"

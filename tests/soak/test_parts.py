@@ -1,10 +1,11 @@
 """The parts of the soak that decide, without servers: plan, flatness, streamed evidence, verdict."""
 
+from itertools import pairwise
+
 import pytest
 
-from tests.soak.flat import flatness
+from tests.soak.flat import family, flatness
 from tests.soak.history import SECOND, History, Reader, Takeover
-from tests.soak.sampler import family
 from tests.soak.schedule import KINDS, OVER_T, plan
 from tests.soak.verdict import compare, violations
 
@@ -18,7 +19,7 @@ def test_the_plan_of_an_hour_holds_every_fault_and_leaves_room(seed):
     assert len(faults) >= 25
     assert not made.dropped
     assert {fault.kind for fault in faults} == set(KINDS)
-    for before, after in zip(faults, faults[1:], strict=False):
+    for before, after in pairwise(faults):
         assert before.free_at <= after.at + 1e-6
     for begin, end in made.windows:
         assert not [fault for fault in faults if fault.at < end and fault.free_at > begin - 120]

@@ -3,8 +3,7 @@
 import json
 from statistics import median
 
-from tests.soak.flat import flatness
-from tests.soak.sampler import EXACT
+from tests.soak.flat import EXACT, flatness
 
 ONLY_SHOWN = ("runs", "greenlets", "queue", "rejected", "used_memory_dataset", "objects")
 
