@@ -56,6 +56,8 @@ class Soak:
         self.load.start()
         watcher = threading.Thread(target=self._watch, daemon=True)
         watcher.start()
+        self._sleep_until(20 * self.options.scale)
+        self.load.spread(self.begin + 70 * self.options.scale)
         steps = [(fault.at, self._fault, fault) for fault in self.plan.faults]
         steps += [
             (begin, self._calm, window)

@@ -33,14 +33,14 @@ class Load:
     def start(self):
         for number in range(len(self.longs)):
             self.retry(lambda client, name=self.longs[number]: push(client, name, "long"))
-        for work in (self._produce, self._listen, self._control):
+        for work in (self._listen, self._produce, self._control):
             thread = threading.Thread(target=self._guarded, args=(work,), daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def stop(self):
         self.ending.set()
-        for thread in self._threads:
+        for thread in self._threads[1:]:
             thread.join(30)
 
     def _guarded(self, work):
@@ -75,7 +75,7 @@ class Load:
     def _listen(self, client):
         scale = self.options.scale
         pubsub = None
-        while not self.ending.is_set():
+        while True:  # to the very end: the last short tasks end after the pushing does
             try:
                 if pubsub is None:
                     pubsub = client.pubsub(ignore_subscribe_messages=True)
@@ -84,12 +84,10 @@ class Load:
             except (redis.RedisError, OSError):
                 pubsub.close()
                 pubsub = None
-                self.ending.wait(0.2 * scale)
+                time.sleep(0.2 * scale)
                 continue
             if message and not message["channel"].endswith("-control"):
                 self._hear(message)
-        if pubsub:
-            pubsub.close()
 
     def _hear(self, message):
         self.events += 1
