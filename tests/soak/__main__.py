@@ -118,6 +118,8 @@ class Soak:
 
     def _after(self, fault, pid, since):
         if fault.kind in ("redis-kill", "redis-stop", "pause-write", "pubsub-cut"):
+            # A task acts `end` a moment before its end is committed: that may be the moment of the fault.
+            since -= 2 * SECOND
             self.away.append((since, time.monotonic_ns() + int(15 * SECOND * self.options.scale)))
         if fault.kind == "stop-100":
             time.sleep(1)

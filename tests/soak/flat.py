@@ -9,7 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 BAR = 0.02
-EXACT = ("fds", "other_greenlets", "connected_clients", "connections")  # may not grow at all
+EXACT = ("fds", "other_greenlets", "connections")  # may not grow at all
 
 
 class Flatness(NamedTuple):

@@ -5,7 +5,16 @@ from statistics import median
 
 from tests.soak.flat import EXACT, flatness
 
-ONLY_SHOWN = ("runs", "greenlets", "queue", "rejected", "index of ENDED", "used_memory_dataset", "objects")
+ONLY_SHOWN = (
+    "runs",
+    "greenlets",
+    "queue",
+    "rejected",
+    "index of ENDED",
+    "connected_clients",
+    "used_memory_dataset",
+    "objects",
+)
 
 
 def compare(series, windows, lives):
