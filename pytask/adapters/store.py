@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -189,32 +190,37 @@ class RedisStore:
 
     # -- control --------------------------------------------------------------------------------------
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
-        verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
-        return [Verdict(word.decode()) for word in verbs[command](ids)]
+        if command is Command.RELOAD:
+            words = self._ask_reload(ids)
+        else:
+            dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
+            words = self._stop(dated) if command is Command.STOP else self._start(dated)
+        return [Verdict(word.decode()) for word in words]
 
-    def _stop(self, ids: Sequence[str]) -> list[bytes]:
+    def _stop(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
-        functions = self._pipeline([("HGET", keys.task(i), "function") for i in ids], tolerant=True)
+        functions = self._pipeline([("HGET", keys.task(i), "function") for i, _ in dated], tolerant=True)
         keep = self._retention.of(Trigger.CANCEL)
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
-        args += [len(allowed), *allowed, *ids]
+        args += [len(allowed), *allowed, *chain.from_iterable(dated)]
         names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
-        for task_id, function in zip(ids, functions, strict=True):
+        for (task_id, _), function in zip(dated, functions, strict=True):
             name = _name(function) if isinstance(function, bytes) else ""
             names += (keys.task(task_id), keys.parking(name))
         found: list[bytes] = self._run("stop", names, args)
         return found
 
-    def _start(self, ids: Sequence[str]) -> list[bytes]:
+    def _start(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
         args: Args = [keys.channel, event(Event.QUEUED), life.RUNNING, destination(Trigger.START)]
         allowed = sources(Trigger.START)
-        args += [life.State.read(None), *RESTING, len(allowed), *allowed, *ids]
-        names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i in ids)]
+        args += [life.State.read(None), *RESTING, len(allowed), *allowed]
+        args += chain.from_iterable(dated)
+        names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i, _ in dated)]
         found: list[bytes] = self._run("start", names, args)
         return found
 
