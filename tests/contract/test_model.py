@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 import redis
-from hypothesis import HealthCheck, note, seed, settings
+from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
@@ -26,6 +26,7 @@ FULL = (2000, 50)
 SHORT = (10, 30)
 ASKED = os.environ.get("PYTASK_MODEL", "")
 EXAMPLES, STEPS = FULL if ASKED == "full" else (int(ASKED), FULL[1]) if ASKED else SHORT
+PHASES = (Phase.explicit, Phase.generate) if os.environ.get("PYTASK_MODEL_QUICK") else tuple(Phase)
 SEED = os.environ.get("PYTASK_MODEL_SEED")
 
 IDS = ("a", "b", "c", "d")
@@ -413,6 +414,7 @@ def test_the_twin_and_the_server_tell_one_history(place):
             derandomize=SEED is None,
             database=None,
             print_blob=True,
+            phases=PHASES,
             suppress_health_check=list(HealthCheck),
         ),
     )
