@@ -1,4 +1,4 @@
-"""The script contract, by model: random histories on the in-memory twin and on every real server, side by side.
+"""The script contract, by model: random histories on the twin and on every real server, side by side.
 
 After every step the answers, all that is kept and all that was published must be alike, and the invariants of
 the protocol must hold.  A short, derandomized run is part of the suite; the full one of 2,000 histories of 50
@@ -66,6 +66,9 @@ tasks = st.sampled_from(IDS)
 names = st.sampled_from(FUNCTIONS)
 few = st.lists(tasks, min_size=1, max_size=4)
 recent = st.integers(0, 7)  # one of the last runs, the newest first
+crashed = st.sampled_from((None, "1", "2"))
+faults = st.sampled_from((IdFault.NO_HASH, IdFault.WRONG_TYPE, IdFault.LOCAL, IdFault.CONTROL))
+kept = st.sampled_from((None, 0, 500))
 sources = st.sampled_from((None, None, None, "g"))
 
 
@@ -227,7 +230,7 @@ class Contract(RuleBasedStateMachine):
 
     @rule(
         task_id=tasks,
-        reason=st.sampled_from((IdFault.NO_HASH, IdFault.WRONG_TYPE, IdFault.LOCAL, IdFault.CONTROL)),
+        reason=faults,
         source=sources,
     )
     def reject(self, task_id, reason, source):
@@ -249,7 +252,7 @@ class Contract(RuleBasedStateMachine):
 
     @rule(
         ends=st.lists(
-            st.tuples(recent, st.sampled_from(ENDS), st.sampled_from((None, 0, 500)), st.booleans()),
+            st.tuples(recent, st.sampled_from(ENDS), kept, st.booleans()),
             min_size=1,
             max_size=5,
         )
