@@ -144,7 +144,7 @@ class RedisStore:
             args += (ref.id, ref.run)
         names = [keys.runs, keys.leases, *(keys.task(ref.id) for ref in refs)]
         reply = self._run("renew", names, args)
-        found = {}
+        found: dict[RunRef, Verdict] = {}
         for place, word in _pairs(reply):
             if place > 0:
                 verdict = _verdict(word)
