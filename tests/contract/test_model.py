@@ -23,7 +23,7 @@ from tests.contract.conftest import KEEP, MemoryBench, RedisBench
 from tests.servers import is_available, start_server
 
 FULL = (2000, 50)
-SHORT = (20, 40)
+SHORT = (10, 30)
 ASKED = os.environ.get("PYTASK_MODEL", "")
 EXAMPLES, STEPS = FULL if ASKED == "full" else (int(ASKED), FULL[1]) if ASKED else SHORT
 PHASES = (Phase.explicit, Phase.generate) if os.environ.get("PYTASK_MODEL_QUICK") else tuple(Phase)
