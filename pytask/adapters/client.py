@@ -9,6 +9,7 @@ from typing import Any
 from pytask.domain.errors import (
     ConfigError,
     Denied,
+    FailoverSuspected,
     Refused,
     StoreError,
     Unavailable,
@@ -110,6 +111,11 @@ def is_cluster(client: object) -> bool:
     return any(cls.__name__ in {"RedisCluster", "ValkeyCluster"} for cls in type(client).__mro__)
 
 
+def stands_alone(client: object) -> bool:
+    """Whether no other server takes over where this one fails: no Sentinel, no Cluster."""
+    return not is_cluster(client) and not hasattr(getattr(client, "connection_pool", None), "sentinel_manager")
+
+
 def clone(client: Any, **overrides: Any) -> Any:
     """A client with a pool of its own and the settings of `client`, but for `overrides`."""
     package = package_of(client)
@@ -203,6 +209,8 @@ def translate(error: Exception) -> Exception:
         text, "NOAUTH", "WRONGPASS", "NOPERM"
     ):
         return Denied(f"Redis denies access: {text}")
+    if _says(text, "OTHERSERVER"):
+        return FailoverSuspected(f"no longer the server that was known: {text}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if _says(text, *REFUSALS):

@@ -16,7 +16,7 @@ from pytask.adapters.memory_store import MemoryStore
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import read_command
-from pytask.domain.record import Notice
+from pytask.domain.record import Notice, Risk
 
 FEED_BATCH = 256
 
@@ -119,6 +119,10 @@ class MemoryBackend:
 
     def check(self) -> None:
         """Always well."""
+
+    def risks(self) -> list[Risk]:
+        """None: there is no server."""
+        return []
 
     # -- what a client does ---------------------------------------------------------------------------
 

@@ -156,10 +156,13 @@ class Consumer:
             else:
                 good[task_id] = raw
         if good:
-            sent_at = self._clock()
+            sent_at, generation = self._clock(), self._lease.generation
+            claims = self._claim(tuple(good), source, sent_at)
             # What was won first: an error while another id is put aside must not leave it unstarted.
-            for claim in sorted(self._claim(tuple(good), source, sent_at), key=lambda claim: not claim.won):
-                handled += self._take(claim, good[claim.id], sent_at, source)
+            for claim in sorted(claims, key=lambda claim: not claim.won):
+                # Another server took over meanwhile: it may not know of this claim.
+                stale = generation != self._lease.generation
+                handled += self._take(claim, good[claim.id], sent_at, source, stale=stale)
         return len(raw_ids), handled
 
     def _claim(self, ids: tuple[str, ...], source: str | None, sent_at: float) -> list[Claim]:
@@ -170,6 +173,7 @@ class Consumer:
             functions=frozenset(executor.tasks),
             worker=executor.settings.name,
             source=source,
+            server=self._lease.server,
             quarantine=executor.quarantine(),
             max_data=executor.settings.max_data,
         )
@@ -187,9 +191,11 @@ class Consumer:
                 self._committer.doubt(list(request.refs))
                 raise
 
-    def _take(self, claim: Claim, raw: bytes, sent_at: float, source: str | None) -> int:
+    def _take(
+        self, claim: Claim, raw: bytes, sent_at: float, source: str | None, *, stale: bool = False
+    ) -> int:
         if claim.won:
-            if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
+            if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
                 self._executor.give_back(RunRef(claim.id, claim.run))
             else:
                 self._executor.launch(claim, sent_at)

@@ -83,7 +83,7 @@ class Worker:
     ) -> None:
         backend, settings, clock, ids = self._backend, self.settings, self._clock, self.session
         timing = settings.timing
-        self.lease = lease = Lease(timing)
+        self.lease = lease = Lease(timing, embargo=settings.embargo)
         self.deadman = Deadman(hard=hard)
         self.courier = Courier(store=self._store())
         self.committer = Committer(
@@ -149,6 +149,8 @@ class Worker:
     def _check(self) -> None:
         try:
             self._backend.check()
+            for risk in self._backend.risks():
+                log.warning("[%s] Redis %s: %s. Fix: %s", risk.code, self._backend.describe(), risk.what, risk.fix)
         except Denied:
             raise
         except StoreError as error:
