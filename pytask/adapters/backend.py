@@ -29,7 +29,6 @@ class RedisBackend:
         call_timeout: float = 3.0,
         retention: Retention | None = None,
         durable_acks: int = 0,
-        max_data: int = 0,
     ) -> None:
         self._client = clients.open_client(source)
         clients.check_client(self._client, namespace)
@@ -38,7 +37,6 @@ class RedisBackend:
                 "durable_acks does not work with a cluster client: WAIT must follow the script on one"
                 " connection, and its pipelines take no scripts. Set min-replicas-to-write 1 on every node"
             )
-        self._max_data = max_data
         self._durability = Durability(
             alone=clients.stands_alone(self._client),
             replicas=durable_acks,
@@ -93,11 +91,11 @@ class RedisBackend:
         finally:
             clients.disconnect(client)
 
-    def risks(self) -> list[Risk]:
+    def risks(self, max_data: int) -> list[Risk]:
         """Settings of the server under which the promise is weaker, each with its fix."""
         client = self._own("check")
         try:
-            return server.risks(client, max_data=self._max_data)
+            return server.risks(client, max_data=max_data)
         except Exception as error:
             raise clients.translate(error) from error
         finally:

@@ -113,7 +113,8 @@ def is_cluster(client: object) -> bool:
 
 def stands_alone(client: object) -> bool:
     """Whether no other server takes over where this one fails: no Sentinel, no Cluster."""
-    return not is_cluster(client) and not hasattr(getattr(client, "connection_pool", None), "sentinel_manager")
+    pool = getattr(client, "connection_pool", None)
+    return not is_cluster(client) and not hasattr(pool, "sentinel_manager")
 
 
 def clone(client: Any, **overrides: Any) -> Any:
@@ -201,7 +202,7 @@ def disconnect(client: Any) -> None:
         client.connection_pool.disconnect()
 
 
-def translate(error: Exception) -> Exception:
+def translate(error: Exception) -> Exception:  # noqa: PLR0911 - one a kind of error
     """Our own error for one of the client library's; anything else comes back as it is."""
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error)

@@ -120,7 +120,7 @@ class MemoryBackend:
     def check(self) -> None:
         """Always well."""
 
-    def risks(self) -> list[Risk]:
+    def risks(self, max_data: int) -> list[Risk]:  # noqa: ARG002 - the port's own
         """None: there is no server."""
         return []
 

@@ -207,7 +207,8 @@ class MemoryStore:
             return Verdict.GONE
         fields, held = state.fields(one.id), state.runs.get(one.id)
         owner, epoch = text(fields, "run"), number(fields, "epoch")
-        if epoch > one.epoch or (epoch == one.epoch and owner != one.run) or held not in (None, one.run, owner):
+        newer = epoch > one.epoch or (epoch == one.epoch and owner != one.run)
+        if newer or held not in (None, one.run, owner):
             return Verdict.FENCED
         if owner == one.run:
             state.register(one.id, one.run)

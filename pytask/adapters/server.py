@@ -37,11 +37,11 @@ def risks(client: Any, *, max_data: int = 0) -> list[Risk]:
 def _risks_of(client: Any, max_data: int, *, alone: bool) -> list[Risk]:
     try:
         info = _lines(client.execute_command("INFO", "replication"))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - sorted out there
         return _unseen(error, "PT071", "INFO", "a failover cannot be noticed, nor claims held back after it")
     try:
         settings = {name: _setting(client, name) for name in NAMES}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - sorted out there
         return _unseen(error, "PT070", "CONFIG GET", "the settings of the server cannot be checked")
     has_replicas = info.get("connected_slaves", "0") != "0"
     return [
@@ -85,7 +85,8 @@ def _of_replication(settings: Words, *, replicated: bool) -> Iterator[Risk]:
     if wanted and (lag is None or lag > MAX_LAG or lag == 0):
         yield Risk(
             code="PT074",
-            what=f"a primary that is cut off takes writes for {lag or 'any number of'} s (min-replicas-max-lag)",
+            what="a primary that is cut off goes on taking writes for"
+            f" {lag or 'any number of'} s (min-replicas-max-lag)",
             fix=f"CONFIG SET min-replicas-max-lag {MAX_LAG}",
         )
 
@@ -111,7 +112,7 @@ def _of_connections(settings: Words, max_data: int) -> Iterator[Risk]:
     if idle is not None and 0 < idle < IDLE:
         yield Risk(
             code="PT077",
-            what=f"the server closes connections that are idle for {idle} s (timeout), and ours are for longer",
+            what=f"the server closes connections that are idle for {idle} s (timeout); ours are for longer",
             fix="CONFIG SET timeout 0",
         )
     bulk = _number(settings.get("proto-max-bulk-len"))

@@ -401,7 +401,7 @@ class RedisStore:
         if not durability.replicas:
             return self._run(name, keys, args)
         text, sha = load_script(name)
-        wait = ("WAIT", durability.replicas, max(1, int(durability.wait * 1000)))
+        wait = ("wait", durability.replicas, max(1, int(durability.wait * 1000)))
         reply, count = self._pipeline([("EVALSHA", sha, len(keys), *keys, *args), wait], tolerant=True)
         if isinstance(reply, Exception) and "NoScript" in type(reply).__name__ + str(reply).title():
             reply, count = self._pipeline([("EVAL", text, len(keys), *keys, *args), wait], tolerant=True)

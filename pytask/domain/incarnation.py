@@ -26,7 +26,7 @@ def compare(
     few writes, and connected owners need one renewal to put those back.  `always` True takes each change
     for an unsafe one, False none.
     """
-    unsafe = 0 <= seen.age
+    unsafe = seen.age >= 0
     if known is None:
         recent = unsafe and seen.age < embargo
         return News(pause=embargo if recent and always is not False else 0.0)

@@ -151,8 +151,9 @@ class Backend(Protocol):
     def describe(self) -> str:
         """The address, without a password."""
 
-    def risks(self) -> list[Risk]:
-        """Settings of the server under which the promise is weaker, each with its fix."""
+    def risks(self, max_data: int) -> list[Risk]:
+        """Settings of the server under which the promise is weaker, or `max_data` bytes do not fit;
+        each with its fix."""
 
     def check(self) -> None:
         """Raise at start what can be known at start: denied, wrong version, wrong key types."""

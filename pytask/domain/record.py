@@ -63,7 +63,7 @@ class Claim:
 class Incarnation:
     """Which data, and which server, a renewal reached."""
 
-    id: str = ""  # of the marker `pytask:incarnation`, which is lost with the data; "" where it cannot be kept
+    id: str = ""  # of the marker `pytask:incarnation`, lost with the data; "" where it cannot be kept
     server: str = ""  # its replication id, new whenever another server takes over; "" where it is not told
     age: float = -1.0  # seconds since a change of server that may have lost acknowledged writes; -1: none
 

@@ -149,8 +149,9 @@ class Worker:
     def _check(self) -> None:
         try:
             self._backend.check()
-            for risk in self._backend.risks():
-                log.warning("[%s] Redis %s: %s. Fix: %s", risk.code, self._backend.describe(), risk.what, risk.fix)
+            address = self._backend.describe()
+            for risk in self._backend.risks(self.settings.max_data):
+                log.warning("[%s] Redis %s: %s. Fix: %s", risk.code, address, risk.what, risk.fix)
         except Denied:
             raise
         except StoreError as error:
