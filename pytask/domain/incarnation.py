@@ -26,12 +26,13 @@ def compare(
     few writes, and connected owners need one renewal to put those back.  `always` True takes each change
     for an unsafe one, False none.
     """
-    unsafe = seen.age >= 0
     if known is None:
-        recent = unsafe and seen.age < embargo
+        recent = 0 <= seen.age < embargo
         return News(pause=embargo if recent and always is not False else 0.0)
     failover = bool(known.server and seen.server) and known.server != seen.server
     data_lost = bool(known.id and seen.id) and known.id != seen.id
+    # A server without the marker cannot tell how safe the change was: it went back to before all of it.
+    unsafe = seen.age >= 0 or data_lost
     pause = 0.0
     if failover and always is not False:
         pause = embargo if unsafe or always else reassert

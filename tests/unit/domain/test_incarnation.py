@@ -31,6 +31,8 @@ def news(known, seen, always=None):
         (at(), at("s2", age=500), None, E),  # dated by others long ago, but new to us
         (at(), at("s2"), None, SHORT),
         (at(), at("s2"), True, E),
+        (at(), at("s2", "m2"), None, E),
+        (at(), at(marker="m2"), None, 0),
         (at(), at("s2", age=0), False, 0),
         (at(""), at("s2"), None, 0),
         (at(), at(""), True, 0),
