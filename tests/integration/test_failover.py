@@ -1,4 +1,4 @@
-"""Sentinel with real processes: planned, by death, by a freeze, and failovers that lose acknowledged writes."""
+"""Sentinel with real processes: planned, by death, by a freeze; and failovers that lose writes."""
 
 import contextlib
 import json
