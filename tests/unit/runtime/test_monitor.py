@@ -5,7 +5,7 @@ import pytest
 
 from pytask.domain.errors import BadData, Unavailable
 from pytask.domain.policy import Timing
-from pytask.domain.record import Claim, Suspect, Verdict
+from pytask.domain.record import Claim, Incarnation, Suspect, Verdict
 from pytask.runtime.monitor import EXPIRE_BATCH, Monitor
 from pytask.runtime.run import Run
 from tests.unit.runtime.fakes import World
@@ -147,3 +147,14 @@ def test_the_slow_sweep_walks_the_cursor_and_survives_errors(world, monkeypatch)
         monitor._sweep_slowly()
     assert world.store.asked("repair") == [(0, T), (7, T), (0, T)]
     assert naps == [0.2, T, T]
+
+
+def test_after_a_failover_what_was_seen_before_proves_nothing(world):
+    monitor = monitor_of(world)
+    assert sweeps(world, monitor, *[[suspect()]] * 10) == [0] * 10
+    world.lease.observe(Incarnation(id="m", server="s1"), world.clock())
+    world.lease.observe(Incarnation(id="m", server="s2", age=0.0), world.clock())
+    assert sweeps(world, monitor, *[[suspect()]] * 10) == [0] * 10
+    assert sweeps(world, monitor, [suspect()]) == [1]
+    ((_expiries, server),) = world.store.asked("expire")
+    assert server == "s2"
