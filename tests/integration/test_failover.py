@@ -168,12 +168,12 @@ def test_lost_claims_are_put_back_by_their_owner(deploy):
     fail_over_without_claims(site, ids)
     wait_until(lambda: "10 of 10 runs that it had forgotten were put back" in site.owner.log)
     # The other takes tasks again after the embargo, and none of these is there to be taken.
-    site.push(site.redis, 1, "shot", stem="late")
+    wait_until(lambda: push_quietly(site), why="a push to the new primary")
     site.wait_acting(["late0"], timeout=E + PATIENCE)
     site.wait_acting(ids, since=now())
     site.crew.evidence.check()
     assert all(len(site.crew.evidence.runs(task_id)) == 1 for task_id in ids)
-    assert set(site.redis.hgetall("pytask:runs")) == set(ids)
+    wait_until(lambda: set(site.redis.hkeys("pytask:runs")) == set(ids), why="only these run")
 
 
 def test_an_owner_that_is_cut_off_is_dead_before_its_lost_claims_are_taken(deploy):
