@@ -120,7 +120,7 @@ def clone(client: Any, **overrides: Any) -> Any:
         return _clone_cluster(client, overrides)
     pool = client.connection_pool
     kwargs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith("maint_notifications")}
-    # Those of a cluster's node: shared caches, and READONLY, by which a replica would answer instead of its primary.
+    # Of a cluster's node: shared caches, and READONLY, by which a replica would answer for its primary.
     kwargs = {k: v for k, v in kwargs.items() if k not in OF_THE_CLUSTER}
     kwargs.update(overrides)
     if hasattr(pool, "sentinel_manager"):
