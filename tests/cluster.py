@@ -113,25 +113,16 @@ class Cluster:
 
 def start_cluster(masters=3, replicas=1, *extra_args, appendonly=False):
     """A running cluster that fails over after about a second; a lost shard does not close the others."""
-    words = [
-        "--cluster-enabled",
-        "yes",
-        "--cluster-node-timeout",
-        1000,
-        "--cluster-require-full-coverage",
-        "no",
-    ]
-    words += ["--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0, *extra_args]
-    nodes = []
-    try:
-        for _ in range(masters * (1 + replicas)):
-            nodes.append(start_server("valkey", *words, appendonly=appendonly))
-        cluster = Cluster(nodes, masters)
+    words = ["--cluster-enabled", "yes", "--cluster-node-timeout", 1000]
+    words += ["--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", 0]
+    words += ["--repl-diskless-sync-delay", 0, *extra_args]
+    cluster = Cluster([], masters)
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(cluster)
+        while len(cluster.nodes) < masters * (1 + replicas):
+            cluster.nodes.append(start_server("valkey", *words, appendonly=appendonly))
         cluster.form()
-    except BaseException:
-        for node in nodes:
-            node.close()
-        raise
+        undo.pop_all()
     return cluster
 
 
