@@ -195,6 +195,44 @@ def move_by_keys(cluster, slot, source, target):
         ask(node, "CLUSTER", "SETSLOT", slot, "NODE", cluster.node_id(target))
 
 
+def test_a_node_that_hangs_counts_as_dead(lab):
+    lab.worker()
+    ids = lab.started(24)
+    victim = lab.node_of(0)
+    _hit, others = lab.of_node(ids, victim)
+    began = now()
+    victim.freeze()
+    other = next(node for node in lab.cluster.nodes if node is not victim)
+    wait_until(
+        lambda: any(row.failing for row in lab.cluster.rows(other) if row.port == victim.port), 20, "failed"
+    )
+    wait_until(lambda: len(masters_of(lab, other)) == 3, 20, "the replica is promoted")
+    lab.wait_acting(ids, now())
+    fresh = [lab.push("shot") for _ in range(50)]
+    check_whole(lab, fresh)
+    check_undisturbed(lab, others, began)
+    victim.thaw()
+
+
+def masters_of(lab, node):
+    return [row for row in lab.cluster.rows(node) if row.master and row.slots and not row.failing]
+
+
+def test_a_long_queue_of_one_partition_starves_no_other(lab):
+    names = {}
+    for number in range(400):
+        names.setdefault(partition_of(f"q{number}", P), []).append(f"q{number}")
+    for number in range(2000):
+        if partition_of(f"long{number}", P) == 0:
+            lab.push("tick", f"long{number}", **{"for": 0.05})
+    late = [lab.push("shot", names[partition][0]) for partition in range(1, P)]
+    before = lab.redis.llen(lab.ns(0) + "new-task")
+    lab.worker(max_tasks=2)
+    lab.wait_state(late, "ENDED")
+    left = lab.redis.llen(lab.ns(0) + "new-task")
+    assert left > before / 2, f"they waited until {before - left} of {before} were through"
+
+
 def test_another_worker_takes_over_in_every_partition(lab):
     first = lab.worker()
     ids = lab.started(16)
