@@ -143,9 +143,9 @@ def topology_of(client: Any) -> Topology:
 
 def slot_client(client: Any, namespace: str, topology: Topology, *, timeout: float, name: str) -> SlotClient:
     """The daemon's own client for the slot of a hash-tagged namespace in a cluster."""
-    nodes = [node for node in client.nodes_manager.nodes_cache.values() if node.redis_connection is not None]
     # Any node's client shows the class, the TLS settings and the password of them all.
-    sample = nodes[0].redis_connection if nodes else client.get_redis_connection(client.get_random_node())
+    client_of = getattr(client, f"get_{package_of(client)}_connection")
+    sample = client_of(next(iter(client.nodes_manager.nodes_cache.values())))
 
     def connect(address: Address, limit: float | None) -> Any:
         host, port = address
@@ -190,9 +190,15 @@ def _is_unix(client: Any) -> bool:
 
 
 def _clone_cluster(client: Any, overrides: dict[str, Any]) -> Any:
-    nodes = client.nodes_manager
-    kwargs = dict(nodes.connection_kwargs) | overrides
-    return type(client)(startup_nodes=list(nodes.startup_nodes.values()), **kwargs)
+    manager = client.nodes_manager
+    kwargs = dict(manager.connection_kwargs) | overrides
+    kwargs.pop("db", None)  # a URL brings one, and the constructor refuses it
+    nodes = list(manager.startup_nodes.values())
+    if not getattr(manager, "from_url", False):
+        return type(client)(startup_nodes=nodes, **kwargs)
+    # Its nodes were made by another way, which only a URL leads to.
+    scheme = "rediss" if "SSL" in getattr(kwargs.pop("connection_class", None), "__name__", "") else "redis"
+    return type(client).from_url(f"{scheme}://{nodes[0].host}:{nodes[0].port}", startup_nodes=nodes, **kwargs)
 
 
 _safe_classes: dict[type, type] = {}
