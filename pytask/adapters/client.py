@@ -6,6 +6,7 @@ import importlib
 import re
 from typing import Any
 
+from pytask.adapters.acl import missing
 from pytask.adapters.pinned import Address, SlotClient, Topology
 from pytask.domain.errors import (
     ConfigError,
@@ -26,6 +27,9 @@ BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
 OF_THE_CLUSTER = {"redis_connect_func", "himport_registry", "cache", "event_dispatcher"}
 SERVER_FLOOR = (6, 2)
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
+
+# A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
+SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
 
 
 def package_of(client: object) -> str:
@@ -230,14 +234,21 @@ def disconnect(client: Any) -> None:
         client.connection_pool.disconnect()
 
 
-def translate(error: Exception) -> Exception:
-    """Our own error for one of the client library's; anything else comes back as it is."""
+def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+    """Our own error for one of the client library's; anything else comes back as it is.
+
+    `script` is the name and the text of the script that met it: Redis 6.2 tells a line, and no command.
+    """
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error)
-    if names & {"AuthenticationError", "AuthorizationError", "NoPermissionError"} or _says(
-        text, "NOAUTH", "WRONGPASS", "NOPERM"
+    no_right = "NoPermissionError" in names or _says(text, "NOPERM", *SCRIPT_DENIALS)
+    if (
+        no_right
+        or names & {"AuthenticationError", "AuthorizationError"}
+        or _says(text, "NOAUTH", "WRONGPASS")
     ):
-        return Denied(f"Redis denies access: {text}")
+        fix = missing(text, *_place(text, script)) if no_right else ""
+        return Denied(f"Redis denies {'a right' if no_right else 'access'}: {text}{fix}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if _says(text, *REFUSALS):
@@ -247,6 +258,13 @@ def translate(error: Exception) -> Exception:
     if names & {"RedisError", "ValkeyError"}:
         return Unavailable(text) if _says(text, "LOADING") else Refused(f"Redis refuses: {text}")
     return error
+
+
+def _place(text: str, script: tuple[str, str]) -> tuple[str, str]:
+    name, source = script
+    found = re.search(r"user_script:\s?(\d+)", text)
+    lines = source.splitlines()
+    return (name, lines[int(found[1]) - 1]) if found and 0 < int(found[1]) <= len(lines) else ("", "")
 
 
 def _says(text: str, *words: str) -> bool:

@@ -325,6 +325,17 @@ class MemoryStore:
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
         return found
 
+    def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:  # noqa: ARG002 - the port's own
+        """All runs whose id begins with `prefix`, in one step."""
+        state = self._state
+        found = []
+        for task_id, run in state.runs.items():
+            if run.startswith(prefix):
+                fields = state.fields(task_id)
+                numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
+                found.append(Suspect(id=task_id, run=run, lease=state.leases.get(task_id, 0), **numbers))
+        return 0, found
+
     def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
         """E7 for a batch."""
         return [self._expire(expiry) for expiry in expiries]
@@ -409,11 +420,19 @@ class MemoryStore:
         """Show this worker; the seconds since any monitor swept."""
         state = self._state
         state.workers[info.session] = int(state.now())
+        state.infos[info.session] = info
         return float(int(state.now()) - max(state.monitors.values())) if state.monitors else None
+
+    def crew(self, within: float) -> list[WorkerInfo]:
+        """Who showed up in the last `within` seconds."""
+        state = self._state
+        since = int(state.now()) - within
+        return [state.infos[session] for session, at in state.workers.items() if at >= since]
 
     def leave(self, session: str) -> None:
         """Take this worker off the list."""
         self._state.workers.pop(session, None)
+        self._state.infos.pop(session, None)
 
     def reset(self) -> None:
         """Nothing to drop."""

@@ -31,6 +31,9 @@ from pytask.domain.record import (
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
 SUSPECT_CHUNK = 500
+REGISTRY_STEP = 1000  # entries a step of HSCAN
+CREW_LIMIT = 1000  # workers that are looked at
+PARKED_LOOK = 1000  # parking lists that one sweep looks at
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
 
@@ -119,8 +122,11 @@ class RedisStore:
         return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
 
     def parked(self) -> list[str]:
-        """The functions with a parking list; names of empty ones are forgotten on the way."""
-        names = [_name(raw) for raw in self._command("SMEMBERS", self._keys.parked)]
+        """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
+
+        Of more, each call takes others by chance: producers make the names up, and a sweep must end.
+        """
+        names = [_name(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
         return [
             name
             for name in names
@@ -253,6 +259,21 @@ class RedisStore:
             if run is not None
         ]
 
+    def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
+        """One step of HSCAN through the registry; only what begins with `prefix` is read further."""
+        keys = self._keys
+        after, found = self._command("HSCAN", keys.runs, cursor, "COUNT", REGISTRY_STEP)
+        start = prefix.encode()
+        entries = found.items() if isinstance(found, dict) else _pairs(found)
+        ids = [raw.decode() for raw, run in entries if run.startswith(start)]
+        suspects: list[Suspect] = []
+        for at in range(0, len(ids), SUSPECT_CHUNK):
+            chunk = ids[at : at + SUSPECT_CHUNK]
+            scores = self._pipeline([("ZSCORE", keys.leases, i) for i in chunk])
+            leases = [(i.encode(), int(float(score or 0))) for i, score in zip(chunk, scores, strict=True)]
+            suspects += self._read_suspects(leases)
+        return int(after), [one for one in suspects if one.run.startswith(prefix)]
+
     def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
         """E7 for a batch."""
         keys = self._keys
@@ -312,6 +333,15 @@ class RedisStore:
         since = self._run("announce", names, [info.session, json.dumps(attrs.asdict(info))])
         return None if since < 0 else float(since)
 
+    def crew(self, within: float) -> list[WorkerInfo]:
+        """Who showed up in the last `within` seconds, by Redis TIME."""
+        keys = self._keys
+        since = int(self._command("TIME")[0]) - within
+        sessions = self._command("ZRANGEBYSCORE", keys.workers, since, "+inf", "LIMIT", 0, CREW_LIMIT)
+        shown = self._command("HMGET", keys.worker_info, *sessions) if sessions else []
+        infos = [read_info(text) for text in shown if text is not None]
+        return [info for info in infos if info is not None]
+
     def leave(self, session: str) -> None:
         """Take this worker off the list."""
         keys = self._keys
@@ -340,7 +370,7 @@ class RedisStore:
                     raise
             return self._client.execute_command("EVAL", text, len(keys), *keys, *args)
         except Exception as error:
-            raise self._translated(error) from error
+            raise self._translated(error, (name, text)) from error
         except BaseException:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
@@ -371,8 +401,8 @@ class RedisStore:
                 raise self._translated(reply) from reply
         return replies
 
-    def _translated(self, error: Exception) -> Exception:
-        ours = clients.translate(error)
+    def _translated(self, error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+        ours = clients.translate(error, script)
         if ours is not error:
             self.reset()  # also after READONLY: ask again for the primary
         return ours
@@ -397,6 +427,28 @@ def _ending(change: Change) -> tuple[str, str, Any]:
     if change.trigger is Trigger.RELEASE:
         return state, "delete" if change.local else "queue", ""
     return state, "done" if change.trigger is Trigger.END else "rest", keep
+
+
+def read_info(text: bytes | str) -> WorkerInfo | None:
+    """What a worker of any release showed of itself; None if that is not to be understood."""
+    try:
+        shown = json.loads(text)
+        return WorkerInfo(
+            session=str(shown["session"]),
+            name=str(shown.get("name", "")),
+            host=str(shown.get("host", "")),
+            pid=_whole(shown.get("pid")) or 0,
+            running=_whole(shown.get("running")) or 0,
+            functions=tuple(str(name) for name in shown.get("functions") or ()),
+            tasks=_whole(shown.get("tasks")),
+            max_tasks=_whole(shown.get("max_tasks")),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _name(raw: bytes) -> str:

@@ -94,11 +94,12 @@ class Timing:
 class Wish(IntEnum):
     """Why a run is being stopped; of two, the larger wins."""
 
-    RELOAD = 1  # run again in place, with the data now in the hash
-    HAND_BACK = 2  # the worker leaves, or lost Redis: WAIT, for any worker
-    STOP = 3  # the operator's word: STOPPED
-    FORGET = 4  # the hash is gone: clear the registry, write nothing else
-    FENCED = 5  # a newer run owns the id: write nothing
+    MOVE = 1  # another worker has more room: WAIT, for any worker; nothing depends on it
+    RELOAD = 2  # run again in place, with the data now in the hash
+    HAND_BACK = 3  # the worker leaves, or lost Redis: WAIT, for any worker
+    STOP = 4  # the operator's word: STOPPED
+    FORGET = 5  # the hash is gone: clear the registry, write nothing else
+    FENCED = 6  # a newer run owns the id: write nothing
 
 
 def outweighs(new: Wish, current: Wish | None) -> bool:
@@ -110,7 +111,9 @@ def closing(wish: Wish | None, failed: bool) -> Trigger | None:
     """The trigger that a dead run is settled with; None where nothing may be written, or for RELOAD."""
     if wish is None:
         return Trigger.FAIL if failed else Trigger.END
-    return {Wish.STOP: Trigger.STOP, Wish.HAND_BACK: Trigger.RELEASE, Wish.FORGET: Trigger.RELEASE}.get(wish)
+    if wish is Wish.STOP:
+        return Trigger.STOP
+    return Trigger.RELEASE if wish in (Wish.MOVE, Wish.HAND_BACK, Wish.FORGET) else None
 
 
 class LeaseBook:
@@ -244,6 +247,23 @@ def judge(suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0) -
     return Expiry(
         id=suspect.id, run=suspect.run, seen=suspect.lease, crashes=crashes, poison=crashes > CRASH_LIMIT
     )
+
+
+def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tuple[list[Expiry], int]:
+    """The E7s for the runs of a process that is known to be dead, and how many are left to the monitor.
+
+    Those that crashed before wait for the pause of their crashes, which the monitor counts.
+    """
+    crowds: dict[str, list[Suspect]] = {}
+    for suspect in suspects:
+        crowds.setdefault(suspect.session, []).append(suspect)
+    now: list[Expiry] = []
+    left = 0
+    for crowd in crowds.values():
+        due = [suspect for suspect in crowd if not crash_pause(suspect.crashes, expiry)]
+        now += [judge(suspect, crowd, scale) for suspect in due]
+        left += len(crowd) - len(due)
+    return now, left
 
 
 class Watch:

@@ -62,6 +62,12 @@ class Store(Protocol):
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
         """Runs whose lease lies more than `older` seconds behind Redis TIME or `ahead` before it."""
 
+    def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
+        """One step through the registry: (next cursor or 0, runs whose id begins with `prefix`).
+
+        A run may come twice, as with any SCAN; one without a lease has the lease value 0.
+        """
+
     def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
         """E7 for a batch: OK, ALREADY, FENCED or RENEWED for each."""
 
@@ -73,6 +79,9 @@ class Store(Protocol):
 
     def announce(self, info: WorkerInfo) -> float | None:
         """Show this worker; returns the seconds since any monitor swept, None if none ever did."""
+
+    def crew(self, within: float) -> list[WorkerInfo]:
+        """The workers that showed up in the last `within` seconds; what cannot be read is left out."""
 
     def leave(self, session: str) -> None:
         """Take this worker off the list."""

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1.0  # seconds of one blocking wait
 POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls where waiting cannot block
+NAMED = 256  # unknown functions that are warned of: whoever pushes may make up a new name each time
 FAULTS = {
     Verdict.NOHASH: IdFault.NO_HASH,
     Verdict.BADTYPE: IdFault.WRONG_TYPE,
@@ -63,6 +64,7 @@ class Consumer:
         self._looked = clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
+        self._back_until = -math.inf
         committer.on_settled = self._places.wake
         self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
@@ -72,7 +74,7 @@ class Consumer:
         """Consume until told to end."""
         timing = self._lease.timing
         while not self._ended:
-            if not self._lease.may_claim(self._clock()):
+            if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
                 gevent.sleep(POLL_FIRST)
                 continue
             try:
@@ -106,6 +108,10 @@ class Consumer:
     def free(self) -> int:
         """Free places."""
         return self._places.free(self)
+
+    def stand_back(self, seconds: float) -> None:
+        """Take nothing for so long, so that others do; 0 ends that."""
+        self._back_until = self._clock() + seconds
 
     def hint(self, function: str) -> None:
         """Something was parked for a function we know."""
@@ -249,7 +255,7 @@ class Consumer:
         shown = function.encode(errors="surrogateescape").decode(errors="replace")
         event = codec.event(Event.PARKED, {"function": shown, "near": near})
         verdict = self._store.park(task_id, function, event, source)
-        if verdict is Verdict.OK and function not in self._warned:
+        if verdict is Verdict.OK and function not in self._warned and len(self._warned) < NAMED:
             self._warned.add(function)
             meant = f"; did you mean {', '.join(near)}?" if near else ""
             log.warning(

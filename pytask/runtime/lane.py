@@ -18,6 +18,7 @@ from pytask.domain.errors import PytaskError
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
+from pytask.runtime.balancer import Balancer
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.controller import Controller
@@ -36,12 +37,13 @@ log = logging.getLogger(__name__)
 class Session:
     """A lane's identity: new at start, after a fork, and after every loss of the lease."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix  # a supervisor's: by it the runs of this very process are found
         self.renew()
 
     def renew(self) -> None:
         """A new session; its run ids have never been used."""
-        self.id = uuid.uuid4().hex
+        self.id = self._prefix + uuid.uuid4().hex
         self._counter = itertools.count(1)
 
     def next_run(self) -> str:
@@ -61,11 +63,12 @@ class Lane:
         places: Places,
         *,
         hard: bool,
+        prefix: str,
         clock: Callable[[], float],
     ) -> None:
         self.backend = backend
         self.settings = settings
-        self.session = ids = Session()
+        self.session = ids = Session(prefix)
         self._stores: list[Any] = []
         timing = settings.timing
         self.lease = lease = Lease(timing)
@@ -100,6 +103,13 @@ class Lane:
             lease=lease, ids=ids, clock=clock,
         )  # fmt: skip
 
+        self.balancer = None
+        if settings.rebalance is not None:
+            self.balancer = Balancer(
+                rate=settings.rebalance, courier=self.courier, executor=self.executor, consumer=self.consumer,
+                lease=lease, info=self.presence.info, clock=clock,
+            )  # fmt: skip
+
     def _store(self) -> Any:
         store = self.backend.store()
         self._stores.append(store)
@@ -107,7 +117,7 @@ class Lane:
 
     def services(self) -> list[tuple[str, Callable[[], None]]]:
         """What runs, in the order of the start: renewals before claims, whose gate is shut until then."""
-        return [
+        services = [
             ("courier", self.courier.run),
             ("committer", self.committer.run),
             ("heartbeat", self.heartbeat.run),
@@ -117,6 +127,7 @@ class Lane:
             ("prestart", self.prestart.run),
             ("consumer", self.consumer.run),
         ]
+        return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
 
     # -- stop, in these steps -------------------------------------------------------------------------
 
@@ -125,6 +136,8 @@ class Lane:
         self.executor.leaving = True
         self.prestart.end()
         self.consumer.end()
+        if self.balancer is not None:
+            self.balancer.end()
         self.executor.hand_back_all()
 
     def drained(self, consumer_ended: Callable[[], bool]) -> bool:

@@ -39,6 +39,7 @@ class Worker:
         prestart: Sequence[tuple[str, bytes]] = (),
         *,
         hard_deadline: bool = False,
+        prefix: str = "",
         clock: Callable[[], float] = steady,
     ) -> None:
         if any(backend.cooperative for backend in backends):
@@ -56,7 +57,7 @@ class Worker:
         self.lanes = [
             Lane(
                 backend, settings, tasks, monitors if index else prestart, self.places,
-                hard=hard_deadline, clock=clock,
+                hard=hard_deadline, prefix=prefix, clock=clock,
             )
             for index, backend in enumerate(backends)
         ]  # fmt: skip
