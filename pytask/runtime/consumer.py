@@ -75,6 +75,7 @@ class Consumer:
         timing = self._lease.timing
         while not self._ended:
             if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
+                self._places.release(self)  # whoever cannot claim keeps no place from other lanes
                 gevent.sleep(POLL_FIRST)
                 continue
             try:
