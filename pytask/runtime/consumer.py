@@ -124,6 +124,8 @@ class Consumer:
         seen, handled = self.consume()
         if handled or progress:
             self._pause = POLL_FIRST
+        elif seen and self.free <= 0:
+            pass  # other lanes took the places meanwhile: wait in line, not in time
         elif seen or self._wait() is None:
             # Nothing to be done with what is there, or no way to block: look again a little later.
             gevent.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter

@@ -84,3 +84,18 @@ def test_a_lane_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo,
     one.end()
     loop.join(1)
     assert two.free == 1
+
+
+def test_a_lane_that_came_too_late_stands_in_line_instead_of_sleeping(demo, passing):
+    places, (first, one), (second, two) = lanes_of(demo, 1)
+    naps = passing(first.clock)
+    one._hints.clear()
+
+    def peek(*_):
+        second.store.say("peek", [b"b"])
+        two.consume()
+        return [b"a"]
+
+    first.store.say("peek", peek)
+    one._step()
+    assert naps == []
