@@ -116,6 +116,38 @@ def closing(wish: Wish | None, failed: bool) -> Trigger | None:
     return Trigger.RELEASE if wish in (Wish.MOVE, Wish.HAND_BACK, Wish.FORGET) else None
 
 
+class Starts:
+    """The `start` messages that one subscription heard lately, by task: tells stale stops from fresh ones.
+
+    Every worker hears every message, in one order for all, but each at its own pace.  When a stop is
+    carried out and Redis knows of a start that this worker has not heard yet, that start stands behind the
+    stop in its stream: others are further, and the stop has been obeyed.  Carried out once more, it would
+    undo the start.
+    """
+
+    def __init__(self, slack: float, limit: int = 10_000) -> None:
+        self.slack = slack  # seconds that another worker may take to carry out what it heard
+        self._limit = limit
+        self._heard: OrderedDict[str, float] = OrderedDict()
+        self._since = math.inf
+
+    def listen(self, now: float) -> None:
+        """A new subscription: what was published before is not known."""
+        self._heard.clear()
+        self._since = now
+
+    def heard(self, task_id: str, now: float) -> None:
+        """A start was heard."""
+        self._heard[task_id] = now
+        self._heard.move_to_end(task_id)
+        if len(self._heard) > self._limit:
+            self._since = max(self._since, self._heard.popitem(last=False)[1])
+
+    def unheard(self, task_id: str, now: float) -> float:
+        """Seconds: a start that Redis recorded within them is one that was not heard here so far."""
+        return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)
+
+
 class LeaseBook:
     """The runs of one worker, the longest unrenewed first.
 

@@ -56,8 +56,12 @@ class Store(Protocol):
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """A pre-started task: its hash and its run in one step, never queued."""
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
-        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH."""
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
+        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH.
+
+        `ages` (seconds, one an id, 0 without): a task that was started again within them had that after
+        this stop, or by this very start, whose message every worker hears: a no-op.
+        """
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
         """Runs whose lease lies more than `older` seconds behind Redis TIME or `ahead` before it."""

@@ -695,6 +695,36 @@ def test_start_puts_a_task_at_rest_into_the_queue(bench):
     assert bench.store.control(Command.START, ["a"]) == [Verdict.STATE]
 
 
+def test_a_stop_from_before_the_last_start_does_not_undo_it(bench):
+    bench.store.commit([ended(bench.running("a"), Trigger.STOP)])
+    assert bench.store.control(Command.START, ["a"]) == [Verdict.OK]
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.STATE]
+    assert bench.queue() == ["a"]
+    ref = bench.ref("a")
+    bench.claim(ref)
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.STATE]
+    assert "control" not in bench.hash("a")
+    assert bench.store.control(Command.STOP, ["a"], [0.0]) == [Verdict.REQUESTED]
+    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+
+
+def test_one_start_that_two_workers_carry_out_starts_a_short_task_once(bench):
+    bench.store.commit([ended(bench.running("a"))])
+    assert bench.store.control(Command.START, ["a"], [60.0]) == [Verdict.OK]
+    ref = bench.ref("a")
+    bench.claim(ref)
+    bench.store.commit([ended(ref)])
+    assert bench.store.control(Command.START, ["a"], [60.0]) == [Verdict.STATE]
+    assert bench.store.control(Command.START, ["a"], [0.0]) == [Verdict.OK]
+
+
+@pytest.mark.parametrize("rubbish", ["", "soon", "nan", "inf", "-1", "99999999999"])
+def test_a_time_of_start_that_cannot_be_right_hides_no_stop(bench, rubbish):
+    bench.push("a")
+    bench.write("a", start_at=rubbish)
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.OK]
+
+
 @pytest.mark.parametrize("command", list(Command))
 def test_control_of_what_is_no_task(bench, command):
     bench.set_string("s")
