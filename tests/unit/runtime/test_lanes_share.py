@@ -87,7 +87,7 @@ def test_a_lane_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo,
 
 
 def test_a_lane_that_came_too_late_stands_in_line_instead_of_sleeping(demo, passing):
-    places, (first, one), (second, two) = lanes_of(demo, 1)
+    _places, (first, one), (second, two) = lanes_of(demo, 1)
     naps = passing(first.clock)
     one._hints.clear()
 
