@@ -7,6 +7,7 @@ from typing import Any
 from pytask.adapters import client as clients
 from pytask.adapters import server
 from pytask.adapters.keys import Keys
+from pytask.adapters.pinned import Topology
 from pytask.adapters.pubsub import RedisFeed
 from pytask.adapters.queue import RedisQueue
 from pytask.adapters.store import Durability, RedisStore, Retention
@@ -22,7 +23,7 @@ class RedisBackend:
 
     cooperative = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the one composition root knows
         self,
         source: Any,
         *,
@@ -30,6 +31,7 @@ class RedisBackend:
         call_timeout: float = 3.0,
         retention: Retention | None = None,
         durable_acks: int = 0,
+        topology: Topology | None = None,
     ) -> None:
         self._client = clients.open_client(source)
         clients.check_client(self._client, namespace)
@@ -44,6 +46,9 @@ class RedisBackend:
             replicas=durable_acks,
             wait=min(1.0, call_timeout / 2),
         )
+        self._topology = topology
+        if topology is None and clients.is_cluster(self._client):
+            self._topology = clients.topology_of(self._client)
         self.keys = Keys(namespace)
         self._timeout = call_timeout
         self._retention = retention or Retention()
@@ -54,8 +59,7 @@ class RedisBackend:
 
     def queue(self) -> RedisQueue:
         """A waiter; its socket outlasts the blocking call."""
-        client = clients.own_client(self._client, timeout=self._timeout + WAIT_MARGIN, name="pytask-wait")
-        return RedisQueue(client, self.keys.queue)
+        return RedisQueue(self._own("wait", WAIT_MARGIN), self.keys.queue)
 
     def feed(self, session: str) -> RedisFeed:
         """A listener with a subscription of its own."""
@@ -78,12 +82,15 @@ class RedisBackend:
                 call_timeout=self._timeout,
                 retention=self._retention,
                 durable_acks=self._durability.replicas,
+                topology=self._topology,
             )
             for index in range(count)
         ]
 
     def describe(self) -> str:
         """The address, without a password."""
+        if self._topology is not None:
+            return f"cluster of {self._topology.nodes[0][0]}:{self._topology.nodes[0][1]}, {self._namespace}"
         pool = getattr(self._client, "connection_pool", None)
         kwargs = getattr(pool, "connection_kwargs", {})
         if pool is not None and hasattr(pool, "sentinel_manager"):
@@ -116,5 +123,8 @@ class RedisBackend:
         finally:
             clients.disconnect(client)
 
-    def _own(self, role: str) -> Any:
-        return clients.own_client(self._client, timeout=self._timeout, name=f"pytask-{role}")
+    def _own(self, role: str, margin: float = 0.0) -> Any:
+        timeout, name = self._timeout + margin, f"pytask-{role}"
+        if self._topology is None:
+            return clients.own_client(self._client, timeout=timeout, name=name)
+        return clients.slot_client(self._client, self._namespace, self._topology, timeout=timeout, name=name)

@@ -75,6 +75,7 @@ class Consumer:
         timing = self._lease.timing
         while not self._ended:
             if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
+                self._places.release(self)  # whoever cannot claim keeps no place from other lanes
                 gevent.sleep(POLL_FIRST)
                 continue
             try:
@@ -123,6 +124,8 @@ class Consumer:
         seen, handled = self.consume()
         if handled or progress:
             self._pause = POLL_FIRST
+        elif seen and self.free <= 0:
+            pass  # other lanes took the places meanwhile: wait in line, not in time
         elif seen or self._wait() is None:
             # Nothing to be done with what is there, or no way to block: look again a little later.
             gevent.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter

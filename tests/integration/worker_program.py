@@ -16,6 +16,7 @@ from pathlib import Path
 import gevent
 import redis
 from gevent.pool import Pool
+from redis.cluster import RedisCluster
 from redis.sentinel import Sentinel
 
 from pytask import Monitor, PyTask, Task, Timing
@@ -255,14 +256,17 @@ def main():
     parser.add_argument("--no-embargo", action="store_true")
     parser.add_argument("--on-data-loss", default="stop")
     parser.add_argument("--durable-acks", type=int, default=0)
+    parser.add_argument("--cluster", action="store_true", help="the URL is that of a node")
+    parser.add_argument("--partitions", type=int, default=1)
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     logs.set_up(options.name, "INFO")
     app = PyTask(
-        client_of(options.url, options.feed_port),
+        RedisCluster.from_url(options.url) if options.cluster else client_of(options.url, options.feed_port),
         name=options.name,
         max_tasks=options.max_tasks,
         namespace=options.namespace,
+        partitions=options.partitions,
         max_data=options.max_data,
         slow_sweep=options.slow_sweep,
         embargo=False if options.no_embargo else None,
