@@ -67,6 +67,8 @@ def main(words):
         unprotected=UNPROTECTED_EXPIRY if options.unprotected else 0.0,
     )  # fmt: skip
     folder = options.keep or Path(tempfile.mkdtemp(prefix="pytask-chaos-"))
+    if options.keep and folder.exists() and any(folder.iterdir()):
+        sys.exit(f"--keep {folder}: not an empty folder; evidence of two runs must not mix")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         result = run(world, weights_of(options), folder, gap=options.gap, faults=options.faults)
