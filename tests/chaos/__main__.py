@@ -25,16 +25,22 @@ def parse(words):
     parser.add_argument("--minutes", type=float, default=3.0, help="how long faults are made")
     parser.add_argument("--faults", type=int, help="end after that many")
     parser.add_argument("--gap", type=float, default=1.2, help="mean seconds between two faults")
-    parser.add_argument("--mix", default="", help="weights, as kill=3,stop=1,flushall=0; the others keep theirs")
+    parser.add_argument(
+        "--mix", default="", help="weights, as kill=3,stop=1,flushall=0; the others keep theirs"
+    )
     parser.add_argument("--only", default="", help=f"kinds, of: {', '.join(KINDS)}")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--slots", type=int, default=50, help="places a worker")
     parser.add_argument("--long", type=int, default=300, help="long tasks over the run (30-120 s each)")
     parser.add_argument("--short", type=int, default=2000, help="short tasks over the run")
-    parser.add_argument("--long-step", type=float, default=0.2, help="seconds between two acts of a long task")
+    parser.add_argument(
+        "--long-step", type=float, default=0.2, help="seconds between two acts of a long task"
+    )
     parser.add_argument("--report", type=Path, help="write FILE (HTML) and FILE.txt")
     parser.add_argument("--json", type=Path, help="write the figures, for `sum`")
-    parser.add_argument("--unprotected", action="store_true", help="protections off: exit 0 only if overlap is found")
+    parser.add_argument(
+        "--unprotected", action="store_true", help="protections off: exit 0 only if overlap is found"
+    )
     parser.add_argument("--keep", type=Path, help="keep logs and evidence in this folder")
     return parser.parse_args(words)
 

@@ -103,7 +103,9 @@ class Recorder:
         """Read what is there; the number of entries.  Raises what the client raises."""
         with self._lock:
             reply = self._client.xread({STREAM: self._last}, count=2000)
-            found = (reply.get(STREAM) or [[]])[0] if isinstance(reply, dict) else reply[0][1] if reply else []
+            found = (
+                (reply.get(STREAM) or [[]])[0] if isinstance(reply, dict) else reply[0][1] if reply else []
+            )
             self._take(found)
             if found:
                 self._client.xtrim(STREAM, minid=self._last, approximate=True)

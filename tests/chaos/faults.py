@@ -25,7 +25,9 @@ def half(dice, below, above):
 
 
 def kill(world, worker, dice):
-    with world.fault("kill monitor" if worker.monitors else "kill", worker.name, READY, pid=worker.process.pid):
+    with world.fault(
+        "kill monitor" if worker.monitors else "kill", worker.name, READY, pid=worker.process.pid
+    ):
         worker.signal(signal.SIGKILL)
 
 
@@ -194,7 +196,9 @@ def recreate(world, _, dice):
     with world.fault("del + recreate", "tasks"):
         for task_id in some(world, dice, 3):
             function = "long" if task_id.startswith("long") else "short"
-            world.do("recreate", [task_id, "new-task"], [function, json.dumps({"for": dice.uniform(0.5, 20)})])
+            world.do(
+                "recreate", [task_id, "new-task"], [function, json.dumps({"for": dice.uniform(0.5, 20)})]
+            )
 
 
 def delete(world, _, dice):
@@ -328,7 +332,9 @@ class Zombies(threading.Thread):
         store = RedisStore(redis.Redis("127.0.0.1", self.world.server.port, socket_timeout=2), Keys(""))
         dice = random.Random(self.world.options.seed + 2)
         while not self.world.over.wait(0.25):
-            old = [(i, r) for r, (i, verb, _) in list(self.world.replay.ended.items())[-400:] if verb != "reload"]
+            old = [
+                (i, r) for r, (i, verb, _) in list(self.world.replay.ended.items())[-400:] if verb != "reload"
+            ]
             refs = [RunRef(i, r) for i, r in dice.sample(old, min(6, len(old)))]
             if not refs:
                 continue
@@ -359,12 +365,18 @@ class Steerer(threading.Thread):
     def __init__(self, world):
         super().__init__(daemon=True)
         self.world = world
+        self.done = threading.Event()
+
+    def leave(self):
+        """Send no more, and wait for the effect of what was sent."""
+        self.done.set()
+        self.join(10)
 
     def run(self):
         world = self.world
         dice = random.Random(world.options.seed + 3)
         turn = 0
-        while not world.over.wait(0.5):
+        while not self.done.wait(0.5):
             # After FLUSHALL other ids: a run that Redis forgot may act for H longer, and its id must not be
             # pushed anew in that time.
             task_id = f"steer{turn % STEERED}-{world.replay.verbs['client', 'flush']}"

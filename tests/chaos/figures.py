@@ -94,7 +94,8 @@ def controls(steered, lines, replay, troubled, names):
             quiet = quiet_from(sent - 4 * SECOND, 8, spans) <= sent - 4 * SECOND
         else:
             quiet = any(
-                quiet_from(sent - 4 * SECOND, 8, spans + troubled[name]) <= sent - 4 * SECOND for name in names
+                quiet_from(sent - 4 * SECOND, 8, spans + troubled[name]) <= sent - 4 * SECOND
+                for name in names
             )
         found.append((task_id, word, (at - sent) / SECOND if at else None, quiet))
     return found
@@ -131,4 +132,4 @@ def growth(lines, half):
     return found
 
 
-__all__ = ["CONTROL", "K", "MEDIAN", "RECOVERY"]
+__all__ = ["CONTROL", "MEDIAN", "RECOVERY", "K"]

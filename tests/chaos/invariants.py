@@ -179,7 +179,9 @@ def same(left, right):
 
 def runs_end_once(replay):
     """I6 over all: each accepted start came to an end (what FLUSHALL or DEL took is counted elsewhere)."""
-    return [("I6", f"{task_id} came to no end: {replay.tasks[task_id].view}") for task_id in replay.unfinished()]
+    return [
+        ("I6", f"{task_id} came to no end: {replay.tasks[task_id].view}") for task_id in replay.unfinished()
+    ]
 
 
 # -- over the acts ------------------------------------------------------------------------------------------
@@ -298,7 +300,9 @@ def blamed_bystanders(entries, lines, steps=(), young=6.0, crowd=3):
             age = (last[run] - first[run]) / SECOND
             stepped = any(first[run] <= at <= entry.at for at in steps)
             if age > young + 2 and len(neighbours) > 1 and not stepped:
-                broken.append(("I11", f"{change.id} was blamed at the age of {age:.1f} s, {len(neighbours)} beside it"))
+                broken.append(
+                    ("I11", f"{change.id} was blamed at the age of {age:.1f} s, {len(neighbours)} beside it")
+                )
     return broken
 
 

@@ -112,7 +112,9 @@ def page(result):
         + "</tr>"
         for what, value, bar, good in rows(result)
     )
-    broken = "".join(f"<li>{html.escape(rule)}: {html.escape(words)}</li>" for rule, words in result["violations"])
+    broken = "".join(
+        f"<li>{html.escape(rule)}: {html.escape(words)}</li>" for rule, words in result["violations"]
+    )
     style = "body{font:14px sans-serif}td{padding:2px 12px;border-bottom:1px solid #ddd}.ok{color:#060}.bad{color:#b00}"
     return (
         f"<!doctype html><meta charset=utf-8><title>pytask under chaos</title><style>{style}</style>"

@@ -22,7 +22,9 @@ ZOMBIES = 500
 def run(options, weights, folder, *, gap=1.5, faults=None, say=print):
     """Run one part; the result as plain data (see `judge`)."""
     world = World(options, Path(folder))
-    probe = subprocess.Popen([sys.executable, "-m", "tests.chaos.probe", str(world.folder / "late")], cwd=ROOT)
+    probe = subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.probe", str(world.folder / "late")], cwd=ROOT
+    )
     try:
         return _run(world, weights, gap, faults, say)
     finally:
@@ -46,6 +48,7 @@ def _run(world, weights, gap, faults, say):
     scheduler.run(seconds, faults)
     half = began + (time.monotonic_ns() - began) // 2
     scheduler.wait()
+    steerer.leave()
     world.finish.touch()
     say(f"{len(world.faults)} faults done and healed; waiting for every task to come to its end")
     healed = _heal(world)
@@ -100,6 +103,7 @@ def _ghosts(client):
 def judge(world, zombies, half, healed, rest):
     """Every figure and every violation, as plain data."""
     replay, entries = world.replay, world.recorder.entries
+    (world.folder / "audit").write_text("".join(f"{entry}\n" for entry in entries))
     lines = Evidence(world.evidence).acts()
     late = _lateness(world.folder / "late")
     slack = late["worst"]
@@ -171,7 +175,9 @@ def _recovery(world, lines, entries, lives, troubled, names, slack, broken):
     for one in found:
         allowed = figures.RECOVERY + waits.get(one["run"], 0.0) + slack
         if one["after"] > allowed:
-            broken.append(("recovery", f"{one['id']} {one['run']} took {one['after']:.2f} s, allowed {allowed:.2f} s"))
+            broken.append(
+                ("recovery", f"{one['id']} {one['run']} took {one['after']:.2f} s, allowed {allowed:.2f} s")
+            )
     clean = [one["took"] for one in found if one["clean"] and not waits.get(one["run"])]
     queued = Counter()
     for (task_id, verb), n in world.replay.queued.items():
@@ -180,7 +186,9 @@ def _recovery(world, lines, entries, lives, troubled, names, slack, broken):
     expired = Counter(i for i, verb, _ in world.replay.ended.values() if verb == "expire")
     for task_id, n in queued.items():
         if n > expired[task_id]:
-            broken.append(("requeue", f"{task_id}: {n} requeues by monitors for {expired[task_id]} dead runs"))
+            broken.append(
+                ("requeue", f"{task_id}: {n} requeues by monitors for {expired[task_id]} dead runs")
+            )
     return {
         "runs": len(found), "undisturbed": clean, "worst_after": max((o["after"] for o in found), default=0.0),
         "requeues": sum(queued.values()), "dead_runs": sum(expired.values()),
@@ -203,7 +211,12 @@ def _growth(lines, half, broken):
     for pid, ((fds, greenlets), (fds_after, greenlets_after)) in found.items():
         # Two per cent of some twenty is less than one; a reconnection in flight is one.
         if fds_after > fds * 1.02 + 1 or greenlets_after > greenlets * 1.02 + 1:
-            broken.append(("growth", f"process {pid}: fds {fds} -> {fds_after}, greenlets {greenlets} -> {greenlets_after}"))
+            broken.append(
+                (
+                    "growth",
+                    f"process {pid}: fds {fds} -> {fds_after}, greenlets {greenlets} -> {greenlets_after}",
+                )
+            )
     return {"processes": len(found), "fds": [[a[0], b[0]] for a, b in found.values()],
             "greenlets": [[a[1], b[1]] for a, b in found.values()]}  # fmt: skip
 
@@ -226,4 +239,4 @@ def _pairs(faults):
     return sorted(map(list, pairs))
 
 
-__all__ = ["KINDS", "T", "ZOMBIES", "run"]
+__all__ = ["KINDS", "ZOMBIES", "T", "run"]
