@@ -14,7 +14,7 @@ CONTROL = H + 1.0
 
 
 def disturbances(faults, lives, names):
-    """By what is disturbed ("server", a worker's name): the intervals (ns) in which it may not do its duty."""
+    """By "server" or a worker's name: the intervals (ns) in which it may not do its duty."""
     found = defaultdict(list)
     for fault in faults:
         if fault.target == "tasks":

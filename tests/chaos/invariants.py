@@ -4,6 +4,7 @@ The audit is one total order (Redis made it); the acts are another (the lines of
 """
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 from pytask.domain.lifecycle import RUNNING, TABLE, WAIT, State, Trigger
 from tests.chaos.audit import View
@@ -78,9 +79,9 @@ class Replay:
 
     def _flush(self):
         for task_id, known in list(self.tasks.items()):
-            if known.view.state in ("RUNNING", "WAIT") or (known.pushed and not known.view.state):
-                if not known.local:
-                    self.lost.add(task_id)
+            working = known.view.state in ("RUNNING", "WAIT") or (known.pushed and not known.view.state)
+            if working and not known.local:
+                self.lost.add(task_id)
             known.view, known.epoch, known.tampered, known.pushed = View(), 0, True, False
 
     def _drop(self, names):
@@ -192,7 +193,7 @@ def is_act(line):
 
 
 def overlaps(lines):
-    """I1: acts of an older run after the first act of a newer one of the same id; one run in two processes."""
+    """I1: acts of an older run after the first act of a newer one of its id; one run in two processes."""
     current, over, broken = {}, set(), []
     for line in lines:
         if not is_act(line):
@@ -222,7 +223,7 @@ def two_in_one_process(lines):
     broken = []
     for (pid, task_id), spans in held.items():
         spans.sort()
-        for (_, end, run), (begin, _, later) in zip(spans, spans[1:], strict=False):
+        for (_, end, run), (begin, _, later) in pairwise(spans):
             if begin < end:
                 broken.append(("I7", f"process {pid} held {run} and {later} of {task_id} at once"))
     return broken

@@ -24,8 +24,9 @@ def _sum(name, left, right):
     if name == "overlapping_pairs":
         return sorted(map(list, {tuple(p) for p in left} | {tuple(p) for p in right}))
     if isinstance(left, dict):
-        return {key: _sum(key, left.get(key), right.get(key, type(left.get(key))())) if key in right else left[key]
-                for key in {**left, **right}}  # fmt: skip
+        return {
+            key: _sum(key, left.get(key), right[key]) if key in right else left[key] for key in left | right
+        }
     return left + right if right is not None else left
 
 
@@ -34,7 +35,7 @@ def rows(result):
     recovery, control = result["recovery"], result["control"]
     clean, took = recovery["undisturbed"], control["judged"]
     late = result["lateness"]["worst"]
-    refused = result["zombies_refused"]
+    refused, cpu = result["zombies_refused"], result["worker_cpu"]
     return [
         ("seeds", ", ".join(map(str, result["seed"])), "", None),
         ("faults", sum(result["faults"].values()), "", None),
@@ -55,7 +56,8 @@ def rows(result):
         ("  made by the test from old run ids", _list(result["zombies_made"]), "", None),
         ("latest act after the last acknowledged renewal", f"{result['latest_act']:.3f} s",
          f"{figures.K + 0.25:g} s", result["latest_act"] <= figures.K + 0.25),
-        ("dead runs / requeues by monitors", f"{recovery['dead_runs']} / {recovery['requeues']}", "one each", None),
+        ("dead runs / requeues by monitors", f"{recovery['dead_runs']} / {recovery['requeues']}", "one each",
+         None),
         ("recovery undisturbed: runs", len(clean), "", None),
         ("  median", _seconds(median(clean) if clean else None), f"{figures.MEDIAN:g} s + {late:.2f} s",
          median(clean) <= figures.MEDIAN + late if clean else None),
@@ -71,8 +73,7 @@ def rows(result):
         ("  their greenlets beside the runs", _sums(result["growth"]["greenlets"]), "+2 %", None),
         ("the machine's own lateness: worst", f"{late:.3f} s", "", None),
         ("  sleeps more than 100 ms late", result["lateness"]["over_100_ms"], "", None),
-        ("CPU of the workers", f"{result['worker_cpu']:.0f} s, {result['worker_cpu'] / max(1, result['seconds']):.2f} cores",
-         "", None),
+        ("CPU of the workers", f"{cpu:.0f} s, {cpu / max(1, result['seconds']):.2f} cores", "", None),
         ("seconds to rest after the last fault", result["healed"], "", None),
         ("violations", len(result["violations"]), "0", not result["violations"]),
     ]  # fmt: skip
@@ -115,8 +116,10 @@ def page(result):
     broken = "".join(
         f"<li>{html.escape(rule)}: {html.escape(words)}</li>" for rule, words in result["violations"]
     )
-    style = "body{font:14px sans-serif}td{padding:2px 12px;border-bottom:1px solid #ddd}.ok{color:#060}.bad{color:#b00}"
+    style = "body{font:14px sans-serif}"
+    style += "td{padding:2px 12px;border-bottom:1px solid #ddd}.ok{color:#060}.bad{color:#b00}"
     return (
         f"<!doctype html><meta charset=utf-8><title>pytask under chaos</title><style>{style}</style>"
-        f"<h1>pytask under chaos</h1><table>{cells}</table><h2>Violations</h2><ul>{broken or '<li>none</li>'}</ul>"
+        f"<h1>pytask under chaos</h1><table>{cells}</table>"
+        f"<h2>Violations</h2><ul>{broken or '<li>none</li>'}</ul>"
     )

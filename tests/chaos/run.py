@@ -120,7 +120,8 @@ def judge(world, zombies, half, healed, rest):
     steps = [moment for f in world.faults if f.kind == "clock step" for moment in (f.begin, f.end)]
     broken += invariants.blamed_bystanders(entries, lines, steps)
     broken += [("lost", f"{i}: Redis has {h.get('state')}, the record {replay.tasks[i].view.state}")
-               for i, h in rest["hashes"].items() if h.get("state", "") != replay.tasks[i].view.state]  # fmt: skip
+               for i, h in rest["hashes"].items()
+               if h.get("state", "") != replay.tasks[i].view.state]  # fmt: skip
     broken += [("zombie", words) for words in zombies.accepted]
     if healed is None:
         broken.append(("rest", f"not at rest {HEALING:g} s after the last fault was healed"))
@@ -132,7 +133,7 @@ def judge(world, zombies, half, healed, rest):
         f"{verb} {verdict}": n for (source, verb, verdict), n in sorted(replay.verdicts.items())
         if source == "worker" and verb in invariants.FENCED_VERBS and verdict in ("FENCED", "GONE")
     }  # fmt: skip
-    made = {k: n for k, n in sorted(zombies.answers.items())}
+    made = dict(sorted(zombies.answers.items()))
     latest = invariants.latest_acts(lines)
     return {
         "seed": [world.options.seed],
@@ -151,7 +152,8 @@ def judge(world, zombies, half, healed, rest):
         "overlaps": len([b for b in broken if b[0] == "I1"]),
         "zombies_natural": natural,
         "zombies_made": made,
-        "zombies_refused": sum(natural.values()) + sum(n for k, n in made.items() if k.endswith(("FENCED", "GONE"))),
+        "zombies_refused": sum(natural.values())
+        + sum(n for k, n in made.items() if k.endswith(("FENCED", "GONE"))),
         "zombies_accepted": len(zombies.accepted) + len([b for b in broken if b[0] == "I5"]),
         "latest_act": max(latest.values(), default=0.0),
         "processes": sum(len(spans) for spans in lives.values()),

@@ -1,5 +1,5 @@
 # ruff: noqa: E402 - patching comes first
-"""A worker under chaos: its tasks write what they do to a file, its scripts write what they did to a stream."""
+"""A worker under chaos: its tasks write to a file what they do, its scripts to a stream what they did."""
 
 from gevent import monkey
 
@@ -177,7 +177,7 @@ def count_ourselves(app):
             continue
         living = len(worker.executor.living)
         greenlets = sum(1 for thing in gc.get_objects() if isinstance(thing, greenlet.greenlet) and thing)
-        fds = len(os.listdir("/proc/self/fd"))
+        fds = sum(1 for _ in Path("/proc/self/fd").iterdir())
         write(time.monotonic_ns(), "-", worker.session.id, f"stat:{fds}:{greenlets}:{living}")
 
 

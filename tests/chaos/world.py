@@ -120,10 +120,10 @@ class World:
         self.random = random.Random(options.seed)
         self.clock = ServerClock(folder)
         # kill -9 loses what the server has not handed to the kernel: with `everysec` up to two seconds of
-        # acknowledged writes while an fsync is late, which is another fault (lost writes). `no` writes at once.
+        # acknowledged writes while an fsync is late, which is another fault. `no` hands over at once.
         self.server = start_server(
-            "valkey", "--enable-debug-command", "yes", "--enable-protected-configs", "yes", "--appendfsync", "no",
-            "--auto-aof-rewrite-percentage", "0", appendonly=True,
+            "valkey", "--enable-debug-command", "yes", "--enable-protected-configs", "yes",
+            "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0", appendonly=True,
         )  # fmt: skip
         if self.clock.works:
             self.server.stop()
