@@ -323,6 +323,8 @@ class MemoryStore:
             if run is not None:
                 numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
+            elif "run" not in fields:
+                del state.leases[task_id]  # nobody's: registry and hash are gone
         return found
 
     def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:

@@ -192,7 +192,8 @@ def _recovery(world, lines, entries, lives, troubled, names, slack, broken):
                 ("requeue", f"{task_id}: {n} requeues by monitors for {expired[task_id]} dead runs")
             )
     return {
-        "runs": len(found), "undisturbed": clean, "worst_after": max((o["after"] for o in found), default=0.0),
+        "runs": len(found), "undisturbed": clean,
+        "worst_after": max((o["after"] for o in found), default=0.0),
         "requeues": sum(queued.values()), "dead_runs": sum(expired.values()),
     }  # fmt: skip
 
