@@ -91,10 +91,10 @@ def controls(steered, lines, replay, troubled, names):
             continue
         if owner:
             spans += troubled[owner]
-            quiet = quiet_from(sent - 4 * SECOND, 8, spans) <= sent - 4 * SECOND
+            quiet = quiet_from(sent - SECOND // 2, 3, spans) <= sent - SECOND // 2
         else:
             quiet = any(
-                quiet_from(sent - 4 * SECOND, 8, spans + troubled[name]) <= sent - 4 * SECOND
+                quiet_from(sent - SECOND // 2, 3, spans + troubled[name]) <= sent - SECOND // 2
                 for name in names
             )
         found.append((task_id, word, (at - sent) / SECOND if at else None, quiet))
@@ -113,8 +113,8 @@ def spread(values):
 def growth(lines, half):
     """fds and greenlets beyond those of the runs, in the processes that lived through `half`.
 
-    Returns pid: (before, after): the smallest sums seen in the quarter before and in the last quarter;
-    what rises and falls with a reconnection is not growth.
+    Returns pid: (before, after): the largest values of some 20 s before, the smallest of the last 20 s: what
+    rises and falls with a reconnection is not growth.
     """
     seen = defaultdict(list)
     for line in lines:
@@ -127,7 +127,8 @@ def growth(lines, half):
         after = [s for s in samples if s[0] > half][-20:]
         if len(before) >= 5 and len(after) >= 5:
             found[pid] = tuple(
-                (min(s[1] for s in part), min(s[2] - s[3] for s in part)) for part in (before, after)
+                (which(s[1] for s in part), which(s[2] - s[3] for s in part))
+                for which, part in ((max, before), (min, after))
             )
     return found
 

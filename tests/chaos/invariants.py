@@ -246,14 +246,19 @@ def acts_after_the_end(lines, ended):
 
 
 def latest_acts(lines):
-    """By process: the longest time in seconds from the send time of its last acknowledged call to an act."""
-    acked, worst = {}, {}
+    """By process: the longest time in seconds from the last acknowledged renewal, as it was sent, to an act.
+
+    A claim is such a sign of life too, for the run that it began (an `ack` line that names the run).
+    """
+    acked, claimed, worst = {}, {}, {}
     for line in lines:
-        if line.kind == "ack":
+        if line.kind == "ack" and line.id == "-":
             acked[line.pid] = max(line.at, acked.get(line.pid, 0))
-        elif is_act(line) and line.pid in acked:
-            gap = (line.at - acked[line.pid]) / SECOND
-            worst[line.pid] = max(gap, worst.get(line.pid, 0.0))
+        elif line.kind == "ack":
+            claimed[line.pid, line.run] = line.at
+        elif is_act(line) and (line.pid in acked or (line.pid, line.run) in claimed):
+            sign = max(acked.get(line.pid, 0), claimed.get((line.pid, line.run), 0))
+            worst[line.pid] = max((line.at - sign) / SECOND, worst.get(line.pid, 0.0))
     return worst
 
 

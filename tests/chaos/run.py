@@ -212,8 +212,7 @@ def _control(world, lines, lives, troubled, names, slack, broken):
 def _growth(lines, half, broken):
     found = figures.growth(lines, half)
     for pid, ((fds, greenlets), (fds_after, greenlets_after)) in found.items():
-        # Two per cent of some twenty is less than one; a reconnection in flight is one.
-        if fds_after > fds * 1.02 + 1 or greenlets_after > greenlets * 1.02 + 1:
+        if fds_after > fds * 1.02 or greenlets_after > greenlets * 1.02:
             broken.append(
                 (
                     "growth",

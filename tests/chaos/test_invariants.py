@@ -141,6 +141,12 @@ def test_i10_finds_a_late_act():
     assert [rule for rule, _ in invariants.acts_beyond([ack, act(8.3)], 7.25)] == ["I10"]
 
 
+def test_i10_counts_a_claim_for_its_own_run_alone():
+    ack, claim = act(1, "-", kind="ack", task_id="-"), act(3, R1, kind="ack")
+    assert invariants.acts_beyond([ack, claim, act(10)], 7.25) == []
+    assert len(invariants.acts_beyond([ack, claim, act(10, R2)], 7.25)) == 1
+
+
 def test_i11_finds_a_bystander_that_was_blamed():
     blame = entry("expire", FIRST, View("WAIT", "", "6", "1"), at=60 * SECOND)
     neighbours = [act(20, f"a:{n}", task_id=f"n{n}") for n in range(2, 9)]

@@ -20,6 +20,7 @@ from pytask.domain import policy
 from pytask.runtime import logs, monitor
 from pytask.runtime.clock import steady
 from pytask.runtime.committer import Committer
+from pytask.runtime.executor import Executor
 from tests.chaos.audit import wrap_store
 
 SHORT_STEP = 0.05  # seconds between two acts
@@ -146,7 +147,7 @@ TASKS = [Short, Long, Hog, Regex, Stubborn, Forker]
 
 def record_renewals():
     """Note when each acknowledged renewal was sent, and which runs are over by our own word."""
-    acknowledged, put = policy.Lease.acknowledged, Committer.put
+    acknowledged, put, launch = policy.Lease.acknowledged, Committer.put, Executor.launch
 
     def noting_acknowledged(self, refs, sent_at):
         acknowledged(self, refs, sent_at)
@@ -157,7 +158,13 @@ def record_renewals():
             write(time.monotonic_ns(), change.id, change.run, "over")
         put(self, change)
 
+    def noting_launch(self, claim, sent_at, **options):
+        # For this run alone the claim was an acknowledged sign of life: its lease counts from there.
+        write(time.monotonic_ns() - int((steady() - sent_at) * 1e9), claim.id, claim.run, "ack")
+        launch(self, claim, sent_at, **options)
+
     policy.Lease.acknowledged = noting_acknowledged
+    Executor.launch = noting_launch
     Committer.put = noting_put
 
 
