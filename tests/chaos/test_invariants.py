@@ -158,7 +158,7 @@ def test_i11_finds_a_bystander_that_was_blamed():
 
 def test_growth_is_seen():
     lines = [act(n, "-", kind=f"stat:{20 if n < 30 else 40}:30:5", task_id="-") for n in range(60)]
-    assert figures.growth(lines, 30 * SECOND) == {1: ((20, 25), (40, 25))}
+    assert figures.growth(lines, 29 * SECOND) == {1: ((20, 25), (40, 25))}
 
 
 def test_a_disturbed_recovery_counts_from_the_end_of_the_disturbance():
