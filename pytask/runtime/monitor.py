@@ -67,7 +67,7 @@ class Monitor(Task):
     def check_tasks(self) -> int:
         """One sweep; the number of runs handed on.  Raises `StoreError`."""
         timing = self.timing
-        # Not 2H: the wait for a dead run to become a suspect comes on top of T, and took the median past T + I.
+        # Not 2H: the wait until a dead run is a suspect comes on top of T, and took the median past T + I.
         # One who is only late is a suspect until its next renewal, which costs a look and nothing else.
         older = 1.5 * timing.heartbeat
         suspects = self._call(lambda store: store.suspects(older, timing.heartbeat))
