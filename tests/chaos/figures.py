@@ -39,7 +39,7 @@ def quiet_from(start, length, spans):
     return start
 
 
-def recoveries(lines, replay, lives, troubled, monitors):
+def recoveries(lines, replay, lives, troubled, monitors, waits):
     """For each run that its dead process left behind: (seconds to the requeue, allowed seconds, clean)."""
     pid_of, last = {}, {}
     for line in lines:
@@ -55,7 +55,8 @@ def recoveries(lines, replay, lives, troubled, monitors):
             continue
         name, died, _code = death
         starts = [
-            quiet_from(died, RECOVERY, troubled["server"] + troubled[monitor])
+            # A monitor must itself live through all of it, the pause after earlier crashes included.
+            quiet_from(died, RECOVERY + waits.get(run, 0.0), troubled["server"] + troubled[monitor])
             for monitor in monitors
             if monitor != name or MONITORS == 1
         ]
@@ -86,9 +87,9 @@ def controls(steered, lines, replay, troubled, names):
     found = []
     for task_id, word, sent, at, run, owners in steered:
         spans = list(troubled["server"])
-        owner = owners.get(pid_of.get(run))
-        if word != "start" and owner is None:
-            continue
+        owner, died = owners.get(pid_of.get(run), (None, 0))
+        if word != "start" and (owner is None or (died and died < sent + 3 * SECOND)):
+            continue  # that run was dead: its wish waits for a monitor
         if owner:
             spans += troubled[owner]
             quiet = quiet_from(sent - SECOND // 2, 3, spans) <= sent - SECOND // 2

@@ -173,7 +173,7 @@ def judge(world, zombies, half, healed, rest):
 def _recovery(world, lines, entries, lives, troubled, names, slack, broken):
     monitors = [w.name for w in world.workers if w.monitors]
     waits = figures.pauses(entries)
-    found = figures.recoveries(lines, world.replay, lives, troubled, monitors)
+    found = figures.recoveries(lines, world.replay, lives, troubled, monitors, waits)
     for one in found:
         allowed = figures.RECOVERY + waits.get(one["run"], 0.0) + slack
         if one["after"] > allowed:
@@ -199,7 +199,7 @@ def _recovery(world, lines, entries, lives, troubled, names, slack, broken):
 
 
 def _control(world, lines, lives, troubled, names, slack, broken):
-    owners = {life[0]: name for name, spans in lives.items() for life in spans}
+    owners = {life[0]: (name, life[2]) for name, spans in lives.items() for life in spans}
     steered = [(*c, owners) for c in world.controls]
     found = figures.controls(steered, lines, world.replay, troubled, names)
     judged = [(i, word, took) for i, word, took, quiet in found if quiet]
