@@ -63,7 +63,7 @@ def recoveries(lines, replay, lives, troubled, monitors, waits):
         clear = min(starts) if starts else died
         found.append(
             {
-                "id": task_id, "run": run, "took": (end[2] - died) / SECOND,
+                "id": task_id, "run": run, "died": died, "took": (end[2] - died) / SECOND,
                 "after": max(0.0, (end[2] - clear) / SECOND), "clean": clear == died,
             }
         )  # fmt: skip

@@ -7,6 +7,9 @@ from tests.chaos import figures
 from tests.chaos.run import ZOMBIES
 
 
+DEATHS = 8  # a median over fewer deaths says more about the phases of the monitors than about the protocol
+
+
 def add(parts):
     """Several results as one: counts add up, worst values stay the worst."""
     total = {}
@@ -58,9 +61,9 @@ def rows(result):
          f"{figures.K + 0.25:g} s", result["latest_act"] <= figures.K + 0.25),
         ("dead runs / requeues by monitors", f"{recovery['dead_runs']} / {recovery['requeues']}", "one each",
          None),
-        ("recovery undisturbed: runs", len(clean), "", None),
+        ("recovery undisturbed: deaths / runs", f"{recovery.get('deaths', 0)} / {len(clean)}", "", None),
         ("  median", _seconds(median(clean) if clean else None), f"{figures.MEDIAN:g} s + {late:.2f} s",
-         median(clean) <= figures.MEDIAN + late if clean else None),
+         median(clean) <= figures.MEDIAN + late if recovery.get("deaths", 0) >= DEATHS else None),
         ("  worst", _seconds(max(clean, default=None)), f"{figures.RECOVERY:g} s + {late:.2f} s",
          max(clean) <= figures.RECOVERY + late if clean else None),
         ("recovery, all, after the last disturbance: worst", _seconds(recovery["worst_after"]),
