@@ -6,7 +6,6 @@ from statistics import median
 from tests.chaos import figures
 from tests.chaos.run import ZOMBIES
 
-
 DEATHS = 8  # a median over fewer deaths says more about the phases of the monitors than about the protocol
 
 
