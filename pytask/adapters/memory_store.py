@@ -397,6 +397,8 @@ class MemoryStore:
             if run is not None:
                 numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
+            elif "run" not in fields:
+                del state.leases[task_id]  # nobody's: registry and hash are gone
         return found
 
     def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:  # noqa: ARG002 - the port's own

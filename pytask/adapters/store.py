@@ -284,7 +284,10 @@ class RedisStore:
     # -- the monitor ----------------------------------------------------------------------------------
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
-        """Runs whose lease lies outside the window of healthy ones, by Redis TIME."""
+        """Runs whose lease lies outside the window of healthy ones, by Redis TIME.
+
+        Leases found there that are nobody's (registry and hash are gone) are dropped on the way.
+        """
         seconds, micros = self._command("TIME")
         now = int(seconds) * 1_000_000 + int(micros)
         low, high = now - int(older * 1e6), now + int(ahead * 1e6)
@@ -310,6 +313,9 @@ class RedisStore:
         )
         if isinstance(runs, Exception):
             raise self._translated(runs)
+        nobodys = [i for i, run in zip(ids, runs, strict=True) if run is None]
+        if nobodys:  # else they would be read again at every sweep, for ever
+            self._run("forget", [keys.runs, keys.leases, *(keys.task(i) for i in nobodys)], nobodys)
         return [
             Suspect(id=i, run=run.decode(), lease=lease, epoch=_number(h, 0), crashes=_number(h, 1))
             for i, (_, lease), run, h in zip(ids, found, runs, hashes, strict=True)

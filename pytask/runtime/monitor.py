@@ -74,7 +74,10 @@ class Monitor(Task):
             self._watch.forget()
             self._generation = self._lease.generation
         server = self._lease.server
-        suspects = self._call(lambda store: store.suspects(2 * timing.heartbeat, timing.heartbeat))
+        # Not 2H: the wait until a dead run is a suspect comes on top of T, and took the median past T + I.
+        # One who is only late is a suspect until its next renewal, which costs a look and nothing else.
+        older = 1.5 * timing.heartbeat
+        suspects = self._call(lambda store: store.suspects(older, timing.heartbeat))
         dead = self._watch.observe(suspects, self._clock())
         done = 0
         for at in range(0, len(dead), EXPIRE_BATCH):

@@ -800,6 +800,20 @@ def test_a_registered_run_without_lease_or_hash_is_found_too(bench):
     assert bench.runs() == {}
 
 
+def test_a_lease_of_nobody_is_dropped(bench):
+    """Found by chaos: a worker died, a client deleted its task's hash, and another one `pytask:runs`."""
+    bench.running("gone")
+    named = bench.running("named")
+    bench.set_lease("gone", 7)
+    bench.set_lease("named", 8)
+    bench.delete("gone")
+    bench.drop("runs")
+    assert bench.store.suspects(1, 1) == []
+    assert list(bench.leases()) == ["named"]  # its owner may live: the next renewal registers it again
+    assert bench.store.renew([named]) == {}
+    assert bench.runs() == {"named": named.run}
+
+
 def test_expiry_hands_the_task_on(bench):
     ref = bench.running("a")
     bench.events()

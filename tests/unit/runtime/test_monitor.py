@@ -49,7 +49,7 @@ def test_t_is_the_default(world, data):
 
 def test_it_asks_for_leases_outside_the_healthy_window(world):
     monitor_of(world).check_tasks()
-    assert world.store.asked("suspects") == [(10.0, 5.0)]
+    assert world.store.asked("suspects") == [(7.5, 5.0)]
 
 
 def test_a_lease_unchanged_for_t_on_its_own_clock_is_expired(world):
