@@ -44,6 +44,7 @@ class Consumer:
         lease: Lease,
         ids: Ids,
         clock: Callable[[], float],
+        uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -52,6 +53,7 @@ class Consumer:
         self._lease = lease
         self._ids = ids
         self._clock = clock
+        self._uniform = uniform
         self._room = Flag()
         self._ended = False
         self._waiting = False
@@ -114,7 +116,7 @@ class Consumer:
             self._pause = POLL_FIRST
         elif seen or self._wait() is None:
             # Nothing to be done with what is there, or no way to block: look again a little later.
-            gevent.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+            gevent.sleep(self._pause * self._uniform(0.75, 1.25))
             self._pause = min(2 * self._pause, POLL_LAST)
 
     def _wait(self) -> bool | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,12 +21,12 @@ from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.controller import Controller
 from pytask.runtime.courier import Courier
-from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 from pytask.runtime.heartbeat import Heartbeat
 from pytask.runtime.patched import require_patched
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
+from pytask.runtime.process import Process, fresh_id
 from pytask.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,12 +37,13 @@ DRAIN_STEP = 0.02  # seconds between looks while the worker drains
 class Session:
     """The worker's identity: new at start, after a fork, and after every loss of the lease."""
 
-    def __init__(self) -> None:
+    def __init__(self, fresh_id: Callable[[], str] = fresh_id) -> None:
+        self._fresh_id = fresh_id
         self.renew()
 
     def renew(self) -> None:
         """A new session; its run ids have never been used."""
-        self.id = uuid.uuid4().hex
+        self.id = self._fresh_id()
         self._counter = itertools.count(1)
 
     def next_run(self) -> str:
@@ -63,6 +63,7 @@ class Worker:
         *,
         hard_deadline: bool = False,
         clock: Callable[[], float] = steady,
+        process: Process | None = None,
     ) -> None:
         if backend.cooperative:
             require_patched()
@@ -70,7 +71,8 @@ class Worker:
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None
         self.settings = settings
-        self.session = Session()
+        self._process = process or Process()
+        self.session = Session(self._process.fresh_id)
         self._backend = backend
         self._clock = clock
         self._pid = os.getpid()
@@ -84,7 +86,7 @@ class Worker:
         backend, settings, clock, ids = self._backend, self.settings, self._clock, self.session
         timing = settings.timing
         self.lease = lease = Lease(timing)
-        self.deadman = Deadman(hard=hard)
+        self.deadman = self._process.deadman(hard)
         self.courier = Courier(store=self._store())
         self.committer = Committer(
             store=self._store(), lease=lease, clock=clock, max_pending=settings.max_pending
@@ -92,6 +94,7 @@ class Worker:
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
+            exit_process=self._process.exit,
         )  # fmt: skip
         self.heartbeat = Heartbeat(
             store=self._store(), lease=lease, executor=self.executor, deadman=self.deadman, clock=clock
@@ -101,7 +104,7 @@ class Worker:
         self.queue = backend.queue()
         self.consumer = Consumer(
             store=self._store(), queue=self.queue, executor=self.executor, committer=self.committer,
-            lease=lease, ids=ids, clock=clock,
+            lease=lease, ids=ids, clock=clock, uniform=self._process.uniform,
         )  # fmt: skip
         self.controller = Controller(
             store=self._store(), feed=backend.feed(ids.id), executor=self.executor, timing=timing,
@@ -112,7 +115,7 @@ class Worker:
         )
         self.prestart = Prestart(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
-            lease=lease, ids=ids, clock=clock,
+            lease=lease, ids=ids, clock=clock, fresh_id=self._process.fresh_id,
         )  # fmt: skip
         self.blocked = None
         if settings.block_limit is not None:
