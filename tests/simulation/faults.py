@@ -96,10 +96,14 @@ def monitor(world, random):
 
 def _link(name, low, high):
     def fault(world, random):
-        link = world.links[_place(world, random)]
-        setattr(link, name, getattr(link, name) + 1)
         seconds = random.uniform(low, high)
-        world.after(seconds, lambda: setattr(link, name, max(0, getattr(link, name) - 1)))
+
+        def begin(process):
+            link = world.links[process.place]
+            setattr(link, name, getattr(link, name) + 1)
+            world.after(seconds, lambda: setattr(link, name, max(0, getattr(link, name) - 1)))
+
+        _at_process(world, random, begin)
         return seconds
 
     return fault

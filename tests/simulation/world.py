@@ -195,6 +195,9 @@ class World:
             gevent.sleep(5.0)
             state = self.server.state
             words = {i: state.fields(i).get("state", b"").decode() for i in self.jobs}
+            for task_id in self._monitors():
+                if state.fields(task_id).get("state") == STOPPED.encode():
+                    self.control(task_id, Command.START)
             for task_id, word in words.items():
                 if word == STOPPED:
                     self.control(task_id, Command.START)
@@ -279,12 +282,15 @@ class World:
 
     def toggle_monitor(self, draw, pause):
         """A monitor is stopped, and started a while later as an ordinary task."""
-        known = [i for i, value in self.server.state.values.items()
-                 if i not in self.jobs and value.get("function") == b"pytask/monitor"]  # fmt: skip
+        known = self._monitors()
         if known:
             task_id = draw.choice(known)
             self.control(task_id, Command.STOP)
             self.after(pause, lambda: self.control(task_id, Command.START))
+
+    def _monitors(self):
+        return [i for i, value in self.server.state.values.items()
+                if i not in self.jobs and value.get("function") == b"pytask/monitor"]  # fmt: skip
 
     # -- clients --------------------------------------------------------------------------------------
 
