@@ -187,7 +187,7 @@ def flush(world, random):
 @kind
 def recreate(world, random):
     if world.may_lose("hash"):
-        for task_id in random.sample(sorted(world.jobs), random.randint(1, 4)):
+        for task_id in random.sample(sorted(world.jobs), random.randint(1, 3)):
             world.after(random.uniform(0, 8), lambda task_id=task_id: world.push(task_id, anew=True))
     return 15.0
 
@@ -206,7 +206,7 @@ def duplicates(world, random):
 @kind
 def control_storm(world, random):
     commands = (Command.STOP, Command.START, Command.RELOAD)
-    ids = random.sample(sorted(world.jobs), random.randint(1, 5))
+    ids = random.sample(sorted(world.jobs), random.randint(1, 3))
     for _ in range(random.randint(1, 12)):
         task_id, command = random.choice(ids), random.choice(commands)
         world.after(random.uniform(0, 20), lambda i=task_id, c=command: world.control(i, c))

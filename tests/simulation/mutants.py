@@ -20,6 +20,7 @@ from pytask.domain.record import Change, RunRef
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.executor import HANDED_BACK, Executor
+from pytask.runtime.worker import Session
 from tests.simulation.process import Alarm
 
 
@@ -30,6 +31,8 @@ class Mutant:
     what: str
     patches: tuple
     faults: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    tasks: int | None = None
     stubborn: float | None = None
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
@@ -38,7 +41,7 @@ class Mutant:
 def options(name, base):
     """The world's options in which this mutant is looked for."""
     mutant = MUTANTS[name]
-    return attrs.evolve(base, mutant=name, include=mutant.faults, stubborn=mutant.stubborn,
+    return attrs.evolve(base, mutant=name, include=mutant.faults, exclude=mutant.without, tasks=mutant.tasks, stubborn=mutant.stubborn,
                         stopping=mutant.stopping, timing=mutant.timing)  # fmt: skip
 
 
@@ -84,7 +87,13 @@ def _renew_session(self, refs):
     return answer
 
 
-SESSION = ((MemoryStore, "renew", _renew_session),)
+def _one_session(self):
+    if not hasattr(self, "id"):
+        _new_session(self)
+
+
+_new_session = Session.renew
+SESSION = ((MemoryStore, "renew", _renew_session), (Session, "renew", _one_session))
 
 
 _claim = Consumer._claim
@@ -102,10 +111,8 @@ def _claim_without_retry(self, ids, source, sent_at):
         self._lease = lease
 
 
-NO_RETRY = (
-    (Consumer, "_claim", _claim_without_retry),
-    (Committer, "doubt", lambda self, refs, trigger=Trigger.RELEASE, **_: None),
-)
+NO_DOUBT = (Committer, "doubt", lambda self, refs, trigger=Trigger.RELEASE, **_: None)
+NO_RETRY = ((Consumer, "_claim", _claim_without_retry), NO_DOUBT)
 
 
 # -- deadlines ----------------------------------------------------------------------------------------
@@ -224,7 +231,8 @@ MUTANTS = {
     ),
     "row4": Mutant(what="expiry by Redis TIME", patches=_by_time(90.0), faults=("time_step",)),
     "row6": Mutant(
-        what="renewal of a session, not of runs", patches=SESSION, faults=("deaf", "lost_replies", "cut"),
+        what="renewal of a session, not of runs; a claim is repeated, but not released",
+        patches=(*SESSION, NO_DOUBT), faults=("cut",), tasks=4,
     ),
     "row7": Mutant(
         what="renewal of a session, and a claim that is not repeated",
@@ -237,14 +245,14 @@ MUTANTS = {
     ),
     "row12": Mutant(
         what="deadline counted from the answer, and late answers used", patches=FROM_THE_ACK,
-        faults=("slow", "sigstop"),
+        faults=("slow", "sigstop", "duplicates"), tasks=3,
     ),
     "row13": Mutant(
         what="no dead-man timer on a slow link", patches=NO_DEADMAN, faults=("slow", "sigstop"),
     ),
     "row14": Mutant(
         what="the ancestor's times: T = D = 60 s, by Redis TIME", patches=_by_time(60.0),
-        faults=("cut",), stopping=1.0, timing=_ancestor(),
+        faults=("cut",), without=("time_step",), stopping=1.0, timing=_ancestor(),
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(

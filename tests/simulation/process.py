@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gevent import Greenlet
+from gevent.event import Event as Flag
 
 from pytask.runtime import fork
 from pytask.runtime.deadman import Deadman
@@ -49,6 +50,7 @@ class Process(Life):
         self._alarm = None
         self.worker = None
         self.leaving = False
+        self.started = Flag()
         self.last_ack = 0.0  # world's time at which the last acknowledged renewal was sent
 
     def __repr__(self):
@@ -75,6 +77,7 @@ class Process(Life):
         worker.on_failed = lambda: world.evidence.broken(self, f"a service died: {worker.failed!r}")
         worker.start()
         fork.release(worker)
+        self.started.set()
 
     def _fresh_id(self):
         self._ids += 1
@@ -91,7 +94,8 @@ class Process(Life):
             self.loop.soon(self, lambda: Service.spawn(self._stop))
 
     def _stop(self):
-        clean = self.worker.stop() if self.worker is not None else True
+        self.started.wait()  # as `run()` does, which looks for a signal then
+        clean = self.worker.stop()
         self.world.note(self, "left" if clean else "left, not all handed back")
         self.kill("exit")
         wait_for_ever()

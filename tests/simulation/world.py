@@ -16,6 +16,7 @@ from pytask.domain.lifecycle import ENDED, ERROR, STOPPED
 from pytask.domain.messages import Command
 from pytask.domain.policy import Timing
 from pytask.domain.task import Task
+from pytask.runtime.monitor import Monitor
 from tests.simulation import faults
 from tests.simulation.evidence import Evidence
 from tests.simulation.loop import virtual_time, wait_for_ever
@@ -52,6 +53,7 @@ class Options:
     mutant: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    tasks: int | None = None  # how many; None draws it
     stubborn: float | None = None  # share of such tasks; None draws it
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
@@ -99,7 +101,9 @@ class World:
         self._lost = {"runs": -1e9, "hash": -1e9}
         self._flushed_until = -1.0
         draw = self.stream("jobs")
-        self.jobs = {f"t{number}": self._job(draw) for number in range(TASKS)}
+        # Few tasks leave workers idle, which are in another state than busy ones: nothing of them is renewed.
+        many = options.tasks or draw.choice((TASKS, TASKS, TASKS, 4))
+        self.jobs = {f"t{number}": self._job(draw) for number in range(many)}
 
     def stream(self, name):
         """Chance for one purpose, so that a change in one place leaves the others as they were."""
@@ -180,6 +184,7 @@ class World:
                 else:
                     process.end_hog()
                     process.cont()
+                    self._need_monitor(process)
             else:
                 for name in draw.sample(("deaf", "cut", "slow", "lose_replies", "lose_requests", "mute_feed"), 2):
                     setattr(self.links[place], name, 1)
@@ -187,6 +192,12 @@ class World:
             if not process.dead and self.processes.get(process.place) is not process:
                 process.end_hog()
                 process.cont()
+
+    def _need_monitor(self, process):
+        """The core has one: what was stopped and started may by now be queued behind a deaf worker."""
+        living = process.worker.executor.living.values() if process.worker is not None else ()
+        if process.place == self.places[0] and not any(run.cls is Monitor for run in living):
+            process.kill("it has no monitor")
 
     def _wait_for_all(self):
         until = self.loop.time + PATIENCE
