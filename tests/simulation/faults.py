@@ -41,14 +41,15 @@ def draw(random, *, length, include=(), exclude=()):
 
 
 def _place(world, random):
-    return random.choice(world.places)
+    return world.options.place or random.choice(world.places)
 
 
 def _at_process(world, random, act):
     """Do `act(process)` now, or when a call of a drawn verb is on its way, which is when it hurts most."""
     place = _place(world, random)
-    if random.random() < 0.5:
-        world.aim(place, random.choice(AIMED), act)
+    verbs = world.options.aim or AIMED
+    if random.random() < (0.9 if world.options.aim else 0.5):
+        world.aim(place, random.choice(verbs), act)
     else:
         world.at_place(place, act)
 

@@ -32,6 +32,8 @@ class Mutant:
     patches: tuple
     faults: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    aim: tuple[str, ...] = ()
+    place: str | None = None
     tasks: int | None = None
     stubborn: float | None = None
     stopping: float | None = None
@@ -41,8 +43,8 @@ class Mutant:
 def options(name, base):
     """The world's options in which this mutant is looked for."""
     mutant = MUTANTS[name]
-    return attrs.evolve(base, mutant=name, include=mutant.faults, exclude=mutant.without, tasks=mutant.tasks, stubborn=mutant.stubborn,
-                        stopping=mutant.stopping, timing=mutant.timing)  # fmt: skip
+    return attrs.evolve(base, mutant=name, include=mutant.faults, exclude=mutant.without, tasks=mutant.tasks, aim=mutant.aim, place=mutant.place,
+                        stubborn=mutant.stubborn, stopping=mutant.stopping, timing=mutant.timing)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -232,7 +234,8 @@ MUTANTS = {
     "row4": Mutant(what="expiry by Redis TIME", patches=_by_time(90.0), faults=("time_step",)),
     "row6": Mutant(
         what="renewal of a session, not of runs; a claim is repeated, but not released",
-        patches=(*SESSION, NO_DOUBT), faults=("cut",), tasks=4,
+        patches=(*SESSION, NO_DOUBT), faults=("cut",), aim=("claim",), tasks=4,
+        without=("kill", "sigstop", "hog", "sigterm", "flush", "recreate"),
     ),
     "row7": Mutant(
         what="renewal of a session, and a claim that is not repeated",
@@ -245,7 +248,9 @@ MUTANTS = {
     ),
     "row12": Mutant(
         what="deadline counted from the answer, and late answers used", patches=FROM_THE_ACK,
-        faults=("slow", "sigstop", "duplicates"), tasks=3,
+        # Where a monitor lives, the timer is armed already: it shows on an idle worker without one.
+        faults=("slow", "sigstop", "duplicates"), aim=("claim",), place="w2", tasks=3,
+        without=("hog", "kill", "sigterm", "cut"),
     ),
     "row13": Mutant(
         what="no dead-man timer on a slow link", patches=NO_DEADMAN, faults=("slow", "sigstop"),

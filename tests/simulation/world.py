@@ -53,6 +53,8 @@ class Options:
     mutant: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    place: str | None = None  # where faults of processes and links come; None draws it
+    aim: tuple[str, ...] = ()  # the calls in which faults catch a process; () draws from all
     tasks: int | None = None  # how many; None draws it
     stubborn: float | None = None  # share of such tasks; None draws it
     stopping: float | None = None
