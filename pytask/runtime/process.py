@@ -24,7 +24,7 @@ def fresh_id() -> str:
     return uuid.uuid4().hex
 
 
-def kernel_timer(hard: bool) -> Deadman:  # noqa: FBT001 - one flag, handed through
+def kernel_timer(hard: bool) -> Deadman:
     """The timer that ends the process."""
     return Deadman(hard=hard)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import attrs
 
@@ -35,6 +38,7 @@ def _arguments(argv):
     parser.add_argument("--mode", choices=("safety", "liveness", "mixed"), default="mixed",
                         help="mixed: every fourth seed is one of liveness")  # fmt: skip
     parser.add_argument("--mutant", help="a wrong variant of pytask, which must be caught")
+    parser.add_argument("--like", help="worlds drawn as for this mutant, with pytask as it is")
     parser.add_argument("--json", help="write the summary to this file")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -49,6 +53,8 @@ def _options(args, seed):
     if mode == "mixed":
         mode = "liveness" if seed % 4 == 3 else "safety"
     options = Options(mode=mode)
+    if args.like is not None:
+        return attrs.evolve(mutants.options(args.like, options), mutant=None, timing=options.timing)
     return options if args.mutant is None else mutants.options(args.mutant, options)
 
 
@@ -72,8 +78,6 @@ def _one(args):
 
 
 def _child(args):
-    import gc
-
     gc.disable()  # collected, greenlets of dead processes would be unwound in the middle of a world
     for seed in range(args.start, args.start + args.worlds):
         outcome = _run(args, seed)
@@ -84,8 +88,6 @@ def _child(args):
         if outcome.violations and args.until_caught:
             break
     sys.stdout.flush()
-    import os
-
     os._exit(0)  # without unwinding them either
 
 
@@ -99,6 +101,8 @@ def _spawn(args, start, number):
                "--worlds", str(number), "--mode", args.mode]  # fmt: skip
     if args.mutant:
         command += ["--mutant", args.mutant]
+    if args.like:
+        command += ["--like", args.like]
     if args.until_caught:
         command.append("--until-caught")
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -122,8 +126,7 @@ def _many(args):
     summary = total.summary(time.monotonic() - began)
     _tell(args, summary)
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(summary, file, indent=1)
+        Path(args.json).write_text(json.dumps(summary, indent=1))
     return bool(summary["violations"] or total.broken)
 
 

@@ -74,7 +74,9 @@ class Evidence:
         self._world.note(None, str(trigger), task_id, run)
         self.over.add(run)
         if self.last.get(task_id) not in (None, run):
-            self.violation("zombie-write", f"{trigger} of {run} was taken after {self.last[task_id]} was claimed")
+            self.violation(
+                "zombie-write", f"{trigger} of {run} was taken after {self.last[task_id]} was claimed"
+            )
 
     # -- from the tasks -------------------------------------------------------------------------------
 

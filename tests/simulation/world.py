@@ -188,7 +188,9 @@ class World:
                     process.cont()
                     self._need_monitor(process)
             else:
-                for name in draw.sample(("deaf", "cut", "slow", "lose_replies", "lose_requests", "mute_feed"), 2):
+                for name in draw.sample(
+                    ("deaf", "cut", "slow", "lose_replies", "lose_requests", "mute_feed"), 2
+                ):
                     setattr(self.links[place], name, 1)
         for process in self.everyone:
             if not process.dead and self.processes.get(process.place) is not process:
