@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytask.app import PyTask as PyTask
+    from pytask.domain.partition import namespace_of as namespace_of
+    from pytask.domain.partition import partition_of as partition_of
     from pytask.domain.policy import Timing as Timing
     from pytask.domain.task import Task as Task
     from pytask.runtime.loop import run_loop as run_loop
@@ -18,12 +20,24 @@ if TYPE_CHECKING:
     from pytask.runtime.settings import Settings as Settings
 
 __version__ = "0.1.0"
-__all__ = ["Monitor", "PyTask", "Settings", "Task", "Timing", "errors", "run_loop"]
+__all__ = [
+    "Monitor",
+    "PyTask",
+    "Settings",
+    "Task",
+    "Timing",
+    "errors",
+    "namespace_of",
+    "partition_of",
+    "run_loop",
+]
 
 _HOMES = {
     "PyTask": "pytask.app",
     "Task": "pytask.domain.task",
     "Timing": "pytask.domain.policy",
+    "namespace_of": "pytask.domain.partition",
+    "partition_of": "pytask.domain.partition",
     "Monitor": "pytask.runtime.monitor",
     "Settings": "pytask.runtime.settings",
     "run_loop": "pytask.runtime.loop",

@@ -20,6 +20,7 @@ from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
 from pytask.runtime import codec
+from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.patched import require_patched
 from pytask.runtime.settings import Settings, settings_of
@@ -62,6 +63,7 @@ class PyTask:
         self._source = source
         self._prestart: list[tuple[str, bytes]] = []
         self._worker: Worker | None = None
+        self._companion: Companion | None = None  # of a child of `pytask run --processes N`
         if not isinstance(source, str):
             self._backend()  # a client that cannot work is refused here, not later
 
@@ -123,10 +125,13 @@ class PyTask:
         with Signals() as signals:
             worker = self._start(hard=self.settings.hard_deadline is not False)
             worker.on_failed = signals.wake
+            if self._companion is not None:
+                couriers = [lane.courier for lane in worker.lanes]
+                self._companion.start(couriers, self.settings.timing, worker.executor.now, signals.wake)
             signals.wait()
-            log.info("signal received: handing %d tasks back", len(worker.executor.living))
+            log.info("signal received: handing %d tasks back", len(worker.living))
             clean = self.stop()
-            stuck = bool(worker.executor.living)
+            stuck = bool(worker.living)
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
         if stuck:
@@ -161,7 +166,10 @@ class PyTask:
             )
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
-        worker = Worker(self._backend(), self.settings, self.tasks, self._prestart, hard_deadline=hard)
+        prefix = self._companion.prefix if self._companion is not None else ""
+        worker = Worker(
+            self._backends(), self.settings, self.tasks, self._prestart, hard_deadline=hard, prefix=prefix
+        )
         worker.on_failed = self._stop_later
         worker.start()
         self._worker = worker
@@ -172,6 +180,10 @@ class PyTask:
             self.stop()
 
         Service.spawn(stop)  # a service of the worker died: this is its own greenlet, or the hub
+
+    def _backends(self) -> list[Backend]:
+        count = self.settings.partitions
+        return [self._backend()] if count == 1 else list(self._backend().partitions(count))
 
     def _backend(self) -> Backend:
         if _is_backend(self._source):

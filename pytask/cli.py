@@ -75,13 +75,30 @@ def main() -> None:
 @click.option("--name", metavar="TEXT", help="What people call this worker.  [default: host and pid]")
 @click.option("--namespace", metavar="TEXT", help="In front of every key and channel.")
 @click.option(
+    "--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace, for a cluster."
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     help="[default: info]",
 )
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Worker processes under one supervisor, each with --max-tasks places.  [default: 1]",
+)
+@click.option(
+    "--rebalance",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
+)
+@click.option("--supervised", hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
-def run(target: str, **flags: Any) -> None:
+def run(target: str, processes: int, **flags: Any) -> None:
     """Run the tasks of TARGET until SIGTERM or Ctrl-C.
 
     TARGET is `file.py`, `package.module` or `package.module:app`. Without a PyTask app in it, all Task
@@ -92,6 +109,10 @@ def run(target: str, **flags: Any) -> None:
     if flags["data_dir"] and not flags["embedded"]:
         raise click.UsageError("--data-dir is the folder of the embedded server: add --embedded")
     refuse_namesake()
+    if processes > 1:
+        from pytask.supervisor import supervise
+
+        click.get_current_context().exit(supervise(target, processes, flags))
     patch()
     from pytask.daemon import Flags, serve
 
@@ -114,6 +135,19 @@ def demo(seconds: float | None, data_dir: Path | None) -> None:
     from pytask.demo import play
 
     click.get_current_context().exit(play(seconds, data_dir))
+
+
+@main.command()
+@click.argument("role", type=click.Choice(["producer", "watcher", "operator", "worker"]))
+@click.option("--namespace", default="", metavar="TEXT", help="In front of every key and channel.")
+def acl(role: str, namespace: str) -> None:
+    """Print the line for redis-cli that makes a user of least privilege for ROLE.
+
+    Put a password of your own in place of PASSWORD. docs/security.md says what each role may do.
+    """
+    from pytask.adapters.acl import command
+
+    click.echo(command(role, namespace))
 
 
 def patch() -> None:

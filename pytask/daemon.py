@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,9 @@ from pytask.domain.errors import ConfigError, Denied
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
 from pytask.runtime import logs
+from pytask.runtime.companion import Companion
 from pytask.runtime.monitor import Monitor
+from pytask.runtime.settings import Settings
 from pytask.target import find_app
 
 log = logging.getLogger(__name__)
@@ -41,9 +44,12 @@ class Flags:
     monitor: bool = True
     name: str | None = None
     namespace: str | None = None
+    partitions: int | None = None
     log_level: str | None = None
     log_format: str | None = None
+    rebalance: float | None = None
     time_scale: float | None = None
+    supervised: str | None = None
 
 
 class NamedBackend:
@@ -56,6 +62,10 @@ class NamedBackend:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
+    def partitions(self, count: int) -> list[NamedBackend]:
+        """Those of the backend, with the origin in their names."""
+        return [NamedBackend(part, self._origin) for part in self._backend.partitions(count)]
+
     def describe(self) -> str:
         """Such as `127.0.0.1:6379/0 (from $REDIS_URL)`; never a password."""
         return f"{self._backend.describe()} ({self._origin})"
@@ -65,6 +75,8 @@ def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
     app = find_app(target)
     app.configure(**_settings(flags))
+    if flags.supervised:
+        _supervise(app, flags.supervised)
     _set_up_logging(app, flags)
     if flags.monitor:
         _add_monitor(app)
@@ -78,11 +90,20 @@ def serve(target: str, flags: Flags) -> None:
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
-    names = ("max_tasks", "name", "namespace")
+    names = ("max_tasks", "name", "namespace", "partitions", "rebalance")
     settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)
     return settings
+
+
+def _supervise(app: PyTask, line: str) -> None:
+    companion = Companion.parse(line)
+    app._companion = companion  # noqa: SLF001 - only a supervised daemon has one
+    name = app.settings.name
+    if name == Settings().name:  # host and pid: the pid of the one that stays
+        name = f"{socket.gethostname()}-{os.getppid()}"
+    app.configure(name=f"{name}-{companion.number}")
 
 
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
@@ -156,7 +177,7 @@ def _deny(error: Denied, app: PyTask) -> NoReturn:
     address = app._source.describe()  # noqa: SLF001 - our own NamedBackend
     error.add_note(
         f"  asked: {address}. Give the user and password that the server knows, with all of pytask's commands"
-        " allowed: redis://user:password@host:port/0"
+        " allowed (`pytask acl worker` prints the rules): redis://user:password@host:port/0"
     )
     raise error
 

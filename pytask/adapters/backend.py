@@ -9,6 +9,7 @@ from pytask.adapters.keys import Keys
 from pytask.adapters.pubsub import RedisFeed
 from pytask.adapters.queue import RedisQueue
 from pytask.adapters.store import RedisStore, Retention
+from pytask.domain.partition import namespace_of
 
 WAIT_MARGIN = 1.5  # a blocking wait may last this much longer than asked, before its socket gives up
 
@@ -28,6 +29,7 @@ class RedisBackend:
     ) -> None:
         self._client = clients.open_client(source)
         clients.check_client(self._client, namespace)
+        self._namespace = namespace
         self.keys = Keys(namespace)
         self._timeout = call_timeout
         self._retention = retention or Retention()
@@ -52,6 +54,18 @@ class RedisBackend:
     def close_user_client(self, client: Any) -> None:
         """Drop the connections of a run's client."""
         clients.disconnect(client)
+
+    def partitions(self, count: int) -> list[RedisBackend]:
+        """One for each of `count` partitions of the namespace."""
+        return [
+            RedisBackend(
+                self._client,
+                namespace=namespace_of(self._namespace, index, count),
+                call_timeout=self._timeout,
+                retention=self._retention,
+            )
+            for index in range(count)
+        ]
 
     def describe(self) -> str:
         """The address, without a password."""

@@ -6,6 +6,7 @@ import importlib
 import re
 from typing import Any
 
+from pytask.adapters.acl import missing
 from pytask.domain.errors import (
     ConfigError,
     Denied,
@@ -16,14 +17,17 @@ from pytask.domain.errors import (
     UnsupportedServer,
     WrongKeyType,
 )
+from pytask.domain.partition import hash_tag
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 PACKAGES = ("redis", "valkey")
 # A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
 SERVER_FLOOR = (6, 2)
-HASH_TAG = re.compile(r"\{[^}]+\}")
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
+
+# A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
+SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
 
 
 def package_of(client: object) -> str:
@@ -71,7 +75,7 @@ def check_client(client: Any, namespace: str) -> None:
             f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
             " interruption (redis-py#2104): install redis>=5"
         )
-    if is_cluster(client) and not HASH_TAG.search(namespace):
+    if is_cluster(client) and not hash_tag(namespace):
         raise UnsupportedClient(
             "a Redis Cluster needs a hash-tagged namespace, such as namespace='{pytask}:': the queue and the"
             " task hashes change in one atomic step, so they must live in one slot"
@@ -195,14 +199,21 @@ def disconnect(client: Any) -> None:
         client.connection_pool.disconnect()
 
 
-def translate(error: Exception) -> Exception:
-    """Our own error for one of the client library's; anything else comes back as it is."""
+def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+    """Our own error for one of the client library's; anything else comes back as it is.
+
+    `script` is the name and the text of the script that met it: Redis 6.2 tells a line, and no command.
+    """
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error)
-    if names & {"AuthenticationError", "AuthorizationError", "NoPermissionError"} or _says(
-        text, "NOAUTH", "WRONGPASS", "NOPERM"
+    no_right = "NoPermissionError" in names or _says(text, "NOPERM", *SCRIPT_DENIALS)
+    if (
+        no_right
+        or names & {"AuthenticationError", "AuthorizationError"}
+        or _says(text, "NOAUTH", "WRONGPASS")
     ):
-        return Denied(f"Redis denies access: {text}")
+        fix = missing(text, *_place(text, script)) if no_right else ""
+        return Denied(f"Redis denies {'a right' if no_right else 'access'}: {text}{fix}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if _says(text, *REFUSALS):
@@ -212,6 +223,13 @@ def translate(error: Exception) -> Exception:
     if names & {"RedisError", "ValkeyError"}:
         return Unavailable(text) if _says(text, "LOADING") else Refused(f"Redis refuses: {text}")
     return error
+
+
+def _place(text: str, script: tuple[str, str]) -> tuple[str, str]:
+    name, source = script
+    found = re.search(r"user_script:\s?(\d+)", text)
+    lines = source.splitlines()
+    return (name, lines[int(found[1]) - 1]) if found and 0 < int(found[1]) <= len(lines) else ("", "")
 
 
 def _says(text: str, *words: str) -> bool:

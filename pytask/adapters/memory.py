@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytask.adapters.memory_state import MemoryState, Published, encoded
@@ -112,6 +112,15 @@ class MemoryBackend:
 
     def close_user_client(self, client: Any) -> None:
         """Nothing to drop."""
+
+    def partitions(self, count: int) -> Sequence[MemoryBackend]:
+        """Only one: raises :class:`ConfigError` for more."""
+        if count > 1:
+            raise ConfigError(
+                f"partitions={count}: the in-memory backend has one; partitions spread tasks over the nodes"
+                " of a Redis Cluster, so leave the setting away in tests"
+            )
+        return [self]
 
     def describe(self) -> str:
         """What stands in logs in place of an address."""

@@ -12,6 +12,7 @@ import attrs
 from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import RESTING, State
+from pytask.domain.record import WorkerInfo
 
 Fields = dict[str, bytes]
 Listener = Callable[[str, bytes], None]
@@ -73,6 +74,7 @@ class MemoryState:
         self.leases: dict[str, int] = {}  # microseconds
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
         self.workers: dict[str, float] = {}
+        self.infos: dict[str, WorkerInfo] = {}
         self.monitors: dict[str, float] = {}
         self.events: deque[Published] = deque(maxlen=KEEP_EVENTS)
         self.listeners: list[Listener] = []

@@ -253,19 +253,21 @@ class MemoryStore:
 
     # -- control --------------------------------------------------------------------------------------
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
         verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
         missing = Verdict.STATE if command is Command.RELOAD else Verdict.NOHASH
         found = []
-        for task_id in ids:
+        for task_id, age in zip(ids, ages or [0.0] * len(ids), strict=True):
             value = self._state.value(task_id)
             known = missing if value is None else Verdict.BADTYPE
-            found.append(verbs[command](task_id) if isinstance(value, dict) else known)
+            found.append(verbs[command](task_id, age) if isinstance(value, dict) else known)
         return found
 
-    def _stop(self, task_id: str) -> Verdict:
+    def _stop(self, task_id: str, age: float) -> Verdict:
         state = self._state
+        if self._started_within(task_id, age):
+            return Verdict.STATE
         fields, held = state.fields(task_id), state.runs.get(task_id)
         owner, word = text(fields, "run"), text(fields, "state")
         if held is not None or (word == life.RUNNING and owner):
@@ -287,20 +289,29 @@ class MemoryStore:
         state.emit(task_id, event(Event.STOPPED))
         return Verdict.OK
 
-    def _start(self, task_id: str) -> Verdict:
+    def _start(self, task_id: str, age: float) -> Verdict:
         state = self._state
+        if self._started_within(task_id, age):
+            return Verdict.STATE
         word = text(state.fields(task_id), "state")
         at_rest = task_id not in state.runs and word != life.RUNNING
         if not at_rest or state.resting(word) not in sources(Trigger.START):
             return Verdict.STATE
-        state.rest(task_id, destination(Trigger.START), crashes=0)
+        state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
         state.erase(task_id, "control")
         state.expires.pop(task_id, None)
         state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.QUEUED))
         return Verdict.OK
 
-    def _ask_reload(self, task_id: str) -> Verdict:
+    def _started_within(self, task_id: str, seconds: float) -> bool:
+        try:
+            began = float(text(self._state.fields(task_id), "start_at") or "nan")
+        except ValueError:
+            return False
+        return 0 <= float(self._state.stamp()) - began < seconds
+
+    def _ask_reload(self, task_id: str, _age: float) -> Verdict:
         state = self._state
         fields, held = state.fields(task_id), state.runs.get(task_id)
         if held is None or text(fields, "run") != held:
@@ -326,6 +337,17 @@ class MemoryStore:
                 numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
         return found
+
+    def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:  # noqa: ARG002 - the port's own
+        """All runs whose id begins with `prefix`, in one step."""
+        state = self._state
+        found = []
+        for task_id, run in state.runs.items():
+            if run.startswith(prefix):
+                fields = state.fields(task_id)
+                numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
+                found.append(Suspect(id=task_id, run=run, lease=state.leases.get(task_id, 0), **numbers))
+        return 0, found
 
     def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
         """E7 for a batch."""
@@ -411,11 +433,19 @@ class MemoryStore:
         """Show this worker; the seconds since any monitor swept."""
         state = self._state
         state.workers[info.session] = int(state.now())
+        state.infos[info.session] = info
         return float(int(state.now()) - max(state.monitors.values())) if state.monitors else None
+
+    def crew(self, within: float) -> list[WorkerInfo]:
+        """Who showed up in the last `within` seconds."""
+        state = self._state
+        since = int(state.now()) - within
+        return [state.infos[session] for session, at in state.workers.items() if at >= since]
 
     def leave(self, session: str) -> None:
         """Take this worker off the list."""
         self._state.workers.pop(session, None)
+        self._state.infos.pop(session, None)
 
     def reset(self) -> None:
         """Nothing to drop."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -31,6 +32,9 @@ from pytask.domain.record import (
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
 SUSPECT_CHUNK = 500
+REGISTRY_STEP = 1000  # entries a step of HSCAN
+CREW_LIMIT = 1000  # workers that are looked at
+PARKED_LOOK = 1000  # parking lists that one sweep looks at
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
 
@@ -119,8 +123,11 @@ class RedisStore:
         return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
 
     def parked(self) -> list[str]:
-        """The functions with a parking list; names of empty ones are forgotten on the way."""
-        names = [_name(raw) for raw in self._command("SMEMBERS", self._keys.parked)]
+        """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
+
+        Of more, each call takes others by chance: producers make the names up, and a sweep must end.
+        """
+        names = [_name(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
         return [
             name
             for name in names
@@ -183,32 +190,37 @@ class RedisStore:
 
     # -- control --------------------------------------------------------------------------------------
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
-        verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
-        return [Verdict(word.decode()) for word in verbs[command](ids)]
+        if command is Command.RELOAD:
+            words = self._ask_reload(ids)
+        else:
+            dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
+            words = self._stop(dated) if command is Command.STOP else self._start(dated)
+        return [Verdict(word.decode()) for word in words]
 
-    def _stop(self, ids: Sequence[str]) -> list[bytes]:
+    def _stop(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
-        functions = self._pipeline([("HGET", keys.task(i), "function") for i in ids], tolerant=True)
+        functions = self._pipeline([("HGET", keys.task(i), "function") for i, _ in dated], tolerant=True)
         keep = self._retention.of(Trigger.CANCEL)
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
-        args += [len(allowed), *allowed, *ids]
+        args += [len(allowed), *allowed, *chain.from_iterable(dated)]
         names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
-        for task_id, function in zip(ids, functions, strict=True):
+        for (task_id, _), function in zip(dated, functions, strict=True):
             name = _name(function) if isinstance(function, bytes) else ""
             names += (keys.task(task_id), keys.parking(name))
         found: list[bytes] = self._run("stop", names, args)
         return found
 
-    def _start(self, ids: Sequence[str]) -> list[bytes]:
+    def _start(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
         args: Args = [keys.channel, event(Event.QUEUED), life.RUNNING, destination(Trigger.START)]
         allowed = sources(Trigger.START)
-        args += [life.State.read(None), *RESTING, len(allowed), *allowed, *ids]
-        names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i in ids)]
+        args += [life.State.read(None), *RESTING, len(allowed), *allowed]
+        args += chain.from_iterable(dated)
+        names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i, _ in dated)]
         found: list[bytes] = self._run("start", names, args)
         return found
 
@@ -252,6 +264,21 @@ class RedisStore:
             for i, (_, lease), run, h in zip(ids, found, runs, hashes, strict=True)
             if run is not None
         ]
+
+    def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
+        """One step of HSCAN through the registry; only what begins with `prefix` is read further."""
+        keys = self._keys
+        after, found = self._command("HSCAN", keys.runs, cursor, "COUNT", REGISTRY_STEP)
+        start = prefix.encode()
+        entries = found.items() if isinstance(found, dict) else _pairs(found)
+        ids = [raw.decode() for raw, run in entries if run.startswith(start)]
+        suspects: list[Suspect] = []
+        for at in range(0, len(ids), SUSPECT_CHUNK):
+            chunk = ids[at : at + SUSPECT_CHUNK]
+            scores = self._pipeline([("ZSCORE", keys.leases, i) for i in chunk])
+            leases = [(i.encode(), int(float(score or 0))) for i, score in zip(chunk, scores, strict=True)]
+            suspects += self._read_suspects(leases)
+        return int(after), [one for one in suspects if one.run.startswith(prefix)]
 
     def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
         """E7 for a batch."""
@@ -312,6 +339,15 @@ class RedisStore:
         since = self._run("announce", names, [info.session, json.dumps(attrs.asdict(info))])
         return None if since < 0 else float(since)
 
+    def crew(self, within: float) -> list[WorkerInfo]:
+        """Who showed up in the last `within` seconds, by Redis TIME."""
+        keys = self._keys
+        since = int(self._command("TIME")[0]) - within
+        sessions = self._command("ZRANGEBYSCORE", keys.workers, since, "+inf", "LIMIT", 0, CREW_LIMIT)
+        shown = self._command("HMGET", keys.worker_info, *sessions) if sessions else []
+        infos = [read_info(text) for text in shown if text is not None]
+        return [info for info in infos if info is not None]
+
     def leave(self, session: str) -> None:
         """Take this worker off the list."""
         keys = self._keys
@@ -340,7 +376,7 @@ class RedisStore:
                     raise
             return self._client.execute_command("EVAL", text, len(keys), *keys, *args)
         except Exception as error:
-            raise self._translated(error) from error
+            raise self._translated(error, (name, text)) from error
         except BaseException:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
@@ -371,8 +407,8 @@ class RedisStore:
                 raise self._translated(reply) from reply
         return replies
 
-    def _translated(self, error: Exception) -> Exception:
-        ours = clients.translate(error)
+    def _translated(self, error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+        ours = clients.translate(error, script)
         if ours is not error:
             self.reset()  # also after READONLY: ask again for the primary
         return ours
@@ -397,6 +433,28 @@ def _ending(change: Change) -> tuple[str, str, Any]:
     if change.trigger is Trigger.RELEASE:
         return state, "delete" if change.local else "queue", ""
     return state, "done" if change.trigger is Trigger.END else "rest", keep
+
+
+def read_info(text: bytes | str) -> WorkerInfo | None:
+    """What a worker of any release showed of itself; None if that is not to be understood."""
+    try:
+        shown = json.loads(text)
+        return WorkerInfo(
+            session=str(shown["session"]),
+            name=str(shown.get("name", "")),
+            host=str(shown.get("host", "")),
+            pid=_whole(shown.get("pid")) or 0,
+            running=_whole(shown.get("running")) or 0,
+            functions=tuple(str(name) for name in shown.get("functions") or ()),
+            tasks=_whole(shown.get("tasks")),
+            max_tasks=_whole(shown.get("max_tasks")),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _name(raw: bytes) -> str:

@@ -94,11 +94,12 @@ class Timing:
 class Wish(IntEnum):
     """Why a run is being stopped; of two, the larger wins."""
 
-    RELOAD = 1  # run again in place, with the data now in the hash
-    HAND_BACK = 2  # the worker leaves, or lost Redis: WAIT, for any worker
-    STOP = 3  # the operator's word: STOPPED
-    FORGET = 4  # the hash is gone: clear the registry, write nothing else
-    FENCED = 5  # a newer run owns the id: write nothing
+    MOVE = 1  # another worker has more room: WAIT, for any worker; nothing depends on it
+    RELOAD = 2  # run again in place, with the data now in the hash
+    HAND_BACK = 3  # the worker leaves, or lost Redis: WAIT, for any worker
+    STOP = 4  # the operator's word: STOPPED
+    FORGET = 5  # the hash is gone: clear the registry, write nothing else
+    FENCED = 6  # a newer run owns the id: write nothing
 
 
 def outweighs(new: Wish, current: Wish | None) -> bool:
@@ -110,7 +111,41 @@ def closing(wish: Wish | None, failed: bool) -> Trigger | None:
     """The trigger that a dead run is settled with; None where nothing may be written, or for RELOAD."""
     if wish is None:
         return Trigger.FAIL if failed else Trigger.END
-    return {Wish.STOP: Trigger.STOP, Wish.HAND_BACK: Trigger.RELEASE, Wish.FORGET: Trigger.RELEASE}.get(wish)
+    if wish is Wish.STOP:
+        return Trigger.STOP
+    return Trigger.RELEASE if wish in (Wish.MOVE, Wish.HAND_BACK, Wish.FORGET) else None
+
+
+class Starts:
+    """The `start` messages that one subscription heard lately, by task: tells stale stops from fresh ones.
+
+    Every worker hears every message, in one order for all, but each at its own pace.  When a stop is
+    carried out and Redis knows of a start that this worker has not heard yet, that start stands behind the
+    stop in its stream: others are further, and the stop has been obeyed.  Carried out once more, it would
+    undo the start.
+    """
+
+    def __init__(self, slack: float, limit: int = 10_000) -> None:
+        self.slack = slack  # seconds that another worker may take to carry out what it heard
+        self._limit = limit
+        self._heard: OrderedDict[str, float] = OrderedDict()
+        self._since = math.inf
+
+    def listen(self, now: float) -> None:
+        """A new subscription: what was published before is not known."""
+        self._heard.clear()
+        self._since = now
+
+    def heard(self, task_id: str, now: float) -> None:
+        """A start was heard."""
+        self._heard[task_id] = now
+        self._heard.move_to_end(task_id)
+        if len(self._heard) > self._limit:
+            self._since = max(self._since, self._heard.popitem(last=False)[1])
+
+    def unheard(self, task_id: str, now: float) -> float:
+        """Seconds: a start that Redis recorded within them is one that was not heard here so far."""
+        return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)
 
 
 class LeaseBook:
@@ -248,6 +283,23 @@ def judge(suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0) -
     return Expiry(
         id=suspect.id, run=suspect.run, seen=suspect.lease, crashes=crashes, poison=crashes > CRASH_LIMIT
     )
+
+
+def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tuple[list[Expiry], int]:
+    """The E7s for the runs of a process that is known to be dead, and how many are left to the monitor.
+
+    Those that crashed before wait for the pause of their crashes, which the monitor counts.
+    """
+    crowds: dict[str, list[Suspect]] = {}
+    for suspect in suspects:
+        crowds.setdefault(suspect.session, []).append(suspect)
+    now: list[Expiry] = []
+    left = 0
+    for crowd in crowds.values():
+        due = [suspect for suspect in crowd if not crash_pause(suspect.crashes, expiry)]
+        now += [judge(suspect, crowd, scale) for suspect in due]
+        left += len(crowd) - len(due)
+    return now, left
 
 
 class Watch:

@@ -56,11 +56,21 @@ class Store(Protocol):
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """A pre-started task: its hash and its run in one step, never queued."""
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
-        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH."""
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
+        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH.
+
+        `ages` (seconds, one an id, 0 without): a task that was started again within them had that after
+        this stop, or by this very start, whose message every worker hears: a no-op.
+        """
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
         """Runs whose lease lies more than `older` seconds behind Redis TIME or `ahead` before it."""
+
+    def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
+        """One step through the registry: (next cursor or 0, runs whose id begins with `prefix`).
+
+        A run may come twice, as with any SCAN; one without a lease has the lease value 0.
+        """
 
     def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
         """E7 for a batch: OK, ALREADY, FENCED or RENEWED for each."""
@@ -73,6 +83,9 @@ class Store(Protocol):
 
     def announce(self, info: WorkerInfo) -> float | None:
         """Show this worker; returns the seconds since any monitor swept, None if none ever did."""
+
+    def crew(self, within: float) -> list[WorkerInfo]:
+        """The workers that showed up in the last `within` seconds; what cannot be read is left out."""
 
     def leave(self, session: str) -> None:
         """Take this worker off the list."""
@@ -130,6 +143,9 @@ class Backend(Protocol):
 
     def close_user_client(self, client: Any) -> None:
         """Drop the connections of such a client."""
+
+    def partitions(self, count: int) -> Sequence[Backend]:
+        """One backend for each of `count` partitions of the namespace."""
 
     def describe(self) -> str:
         """The address, without a password."""

@@ -118,7 +118,10 @@ class Suspect:
 
 @attrs.frozen(kw_only=True)
 class WorkerInfo:
-    """What a worker shows of itself.  Information only: nothing is decided by it."""
+    """What a worker shows of itself.  Nothing that must hold is decided by it; rebalancing goes by it.
+
+    Other releases show more or fewer fields.
+    """
 
     session: str
     name: str
@@ -126,6 +129,8 @@ class WorkerInfo:
     pid: int
     running: int
     functions: tuple[str, ...] = ()
+    tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
+    max_tasks: int | None = None  # places for them; None: not shown
 
 
 @attrs.frozen

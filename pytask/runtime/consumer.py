@@ -19,11 +19,13 @@ from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
 from pytask.runtime import codec
 from pytask.runtime.committer import Committer
 from pytask.runtime.executor import Executor, Ids
+from pytask.runtime.places import Places
 
 log = logging.getLogger(__name__)
 
 BLOCK = 1.0  # seconds of one blocking wait
 POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls where waiting cannot block
+NAMED = 256  # unknown functions that are warned of: whoever pushes may make up a new name each time
 FAULTS = {
     Verdict.NOHASH: IdFault.NO_HASH,
     Verdict.BADTYPE: IdFault.WRONG_TYPE,
@@ -45,7 +47,9 @@ class Consumer:
         ids: Ids,
         clock: Callable[[], float],
         uniform: Callable[[float, float], float] = random.uniform,
+        places: Places | None = None,
     ) -> None:
+        self._places = places or Places(executor.settings.max_tasks)
         self._store = store
         self._queue = queue
         self._executor = executor
@@ -62,7 +66,9 @@ class Consumer:
         self._looked = clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
-        committer.on_settled = self._room.set
+        self._back_until = -math.inf
+        committer.on_settled = self._places.wake
+        self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
     # -- the loop -------------------------------------------------------------------------------------
 
@@ -70,22 +76,23 @@ class Consumer:
         """Consume until told to end."""
         timing = self._lease.timing
         while not self._ended:
-            if not self._lease.may_claim(self._clock()):
+            if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
                 gevent.sleep(POLL_FIRST)
                 continue
-            if self.free <= 0:
-                self._room.clear()
-                self._room.wait(timeout=timing.heartbeat)
-                continue
             try:
-                self._step()
+                if self.free > 0:
+                    self._step()
+                elif not self._places.shared or self._has_ids():
+                    self._wait_for_room()
             except StoreError as error:
                 self._complain(error)
+                self._places.release(self)  # a lane that does not get on keeps no place from the others
                 self._store.reset()
                 gevent.sleep(timing.call_timeout / 3)
             except Exception:
                 # Whatever stands in Redis, one hash must not end this worker, and the next, and the next.
                 log.exception("cannot take tasks; tried again")
+                self._places.release(self)
                 self._store.reset()
                 gevent.sleep(timing.call_timeout / 3)
 
@@ -102,7 +109,11 @@ class Consumer:
     @property
     def free(self) -> int:
         """Free places."""
-        return self._executor.settings.max_tasks - self._executor.occupied
+        return self._places.free(self)
+
+    def stand_back(self, seconds: float) -> None:
+        """Take nothing for so long, so that others do; 0 ends that."""
+        self._back_until = self._clock() + seconds
 
     def hint(self, function: str) -> None:
         """Something was parked for a function we know."""
@@ -118,6 +129,21 @@ class Consumer:
             # Nothing to be done with what is there, or no way to block: look again a little later.
             gevent.sleep(self._pause * self._uniform(0.75, 1.25))
             self._pause = min(2 * self._pause, POLL_LAST)
+
+    def _wait_for_room(self) -> None:
+        self._room.clear()
+        if self._places.shared:
+            self._places.line_up(self)
+        if self.free <= 0:
+            self._room.wait(timeout=self._lease.timing.heartbeat)
+
+    def _has_ids(self) -> bool:
+        """Whether this lane of a full worker wants a place at all; waits for ids up to a second."""
+        if self._hints or self._store.peek(1):
+            return True
+        if self._wait() is None:
+            gevent.sleep(POLL_LAST)
+        return False
 
     def _wait(self) -> bool | None:
         self._waiting = True
@@ -158,11 +184,29 @@ class Consumer:
             else:
                 good[task_id] = raw
         if good:
-            sent_at = self._clock()
-            # What was won first: an error while another id is put aside must not leave it unstarted.
-            for claim in sorted(self._claim(tuple(good), source, sent_at), key=lambda claim: not claim.won):
-                handled += self._take(claim, good[claim.id], sent_at, source)
+            handled += self._claim_and_take(good, source)
+        elif self._places.shared:
+            self._places.release(self)
         return len(raw_ids), handled
+
+    def _claim_and_take(self, good: dict[str, bytes], source: str | None) -> int:
+        # Other lanes may have taken places during the peek.
+        ids = tuple(good)[: max(0, self.free)] if self._places.shared else tuple(good)
+        if not ids:
+            return 0
+        handled = 0
+        sent_at = self._clock()
+        self._places.reserve(self, len(ids))
+        try:
+            claims = self._claim(ids, source, sent_at)
+            # What was won first: an error while another id is put aside must not leave it unstarted.
+            for claim in sorted(claims, key=lambda claim: not claim.won):
+                if not claim.won:
+                    self._places.release(self)
+                handled += self._take(claim, good[claim.id], sent_at, source)
+        finally:
+            self._places.release(self)
+        return handled
 
     def _claim(self, ids: tuple[str, ...], source: str | None, sent_at: float) -> list[Claim]:
         """E1 with fresh run ids; on no answer the same request again, while the gate is open."""
@@ -172,7 +216,7 @@ class Consumer:
             functions=frozenset(executor.tasks),
             worker=executor.settings.name,
             source=source,
-            quarantine=executor.quarantine(),
+            quarantine=self._places.quarantine(self),
             max_data=executor.settings.max_data,
         )
         while True:
@@ -213,7 +257,7 @@ class Consumer:
         shown = function.encode(errors="surrogateescape").decode(errors="replace")
         event = codec.event(Event.PARKED, {"function": shown, "near": near})
         verdict = self._store.park(task_id, function, event, source)
-        if verdict is Verdict.OK and function not in self._warned:
+        if verdict is Verdict.OK and function not in self._warned and len(self._warned) < NAMED:
             self._warned.add(function)
             meant = f"; did you mean {', '.join(near)}?" if near else ""
             log.warning(

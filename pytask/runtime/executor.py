@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 import gevent
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
+MOVED = codec.event(Event.REQUEUED, {"reason": "rebalanced"})
 STOPPED_EVENT = codec.event(Event.STOPPED)
 WISHES = {
     Verdict.STOP: Wish.STOP,
@@ -87,7 +89,12 @@ class Executor:
     @property
     def occupied(self) -> int:
         """Places in use: runs that live, and ends that are not acknowledged; pre-started tasks need none."""
-        return len(self.living) - self._locals + len(self._lease.settling)
+        return self.queued + len(self._lease.settling)
+
+    @property
+    def queued(self) -> int:
+        """Living runs that came from the queue, not pre-started."""
+        return len(self.living) - self._locals
 
     def quarantine(self) -> int:
         """How many tasks that crashed before may be taken: one, until it has lived a while."""
@@ -202,6 +209,22 @@ class Executor:
             self.wish(run, Wish.HAND_BACK)
         return len(runs)
 
+    def move(self, number: int, functions: Collection[str]) -> list[str]:
+        """Hand back up to `number` runs of these functions, the youngest first; their ids.
+
+        Pre-started ones stay, and those that crashed before, which are taken one at a time.
+        """
+        fit = (
+            run
+            for run in reversed(self.living.values())
+            if run.wish is None and not run.over and not run.local
+            and run.claim.function in functions and not run.claim.crashes
+        )  # fmt: skip
+        chosen = list(islice(fit, number))
+        for run in chosen:
+            self.wish(run, Wish.MOVE)
+        return [run.id for run in chosen]
+
     # -- the actor of one run -------------------------------------------------------------------------
 
     def _act(self, run: Run) -> None:
@@ -243,13 +266,14 @@ class Executor:
     def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
         names = ", ".join(str(g.name) for g in run.alive()[:5])
+        asked = run.wish is Wish.MOVE  # a run that may as well stay is no reason to end the process
         operator = run.wish in (Wish.STOP, Wish.RELOAD) and not self._lease.lost(self._clock())
         log.error("task %s ignores being killed (%s); its run stays registered", run.id, names)
         if run.wish is Wish.STOP and operator:
             seconds = self._lease.timing.grace
             event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
             self._committer.put(Change(run.ref.id, run.ref.run, event))
-        elif self._deadman.hard and run.wish is not None and not self.leaving:
+        elif self._deadman.hard and run.wish is not None and not asked and not self.leaving:
             # (A worker that leaves first hands the others back; what then still runs ends with the process.)
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
             self._exit(EXIT_STUCK)
@@ -355,5 +379,5 @@ class Executor:
         if trigger is Trigger.STOP:
             return Change(ref.id, ref.run, STOPPED_EVENT, trigger, keep=settings.keep_stopped)
         # A pre-started task goes with its worker; any other waits for the next one.
-        event = STOPPED_EVENT if run.local else HANDED_BACK
+        event = STOPPED_EVENT if run.local else MOVED if run.wish is Wish.MOVE else HANDED_BACK
         return Change(ref.id, ref.run, event, Trigger.RELEASE, local=run.local)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from typing import Any
 
@@ -28,8 +29,21 @@ class TaskContext(logging.Filter):
         return True
 
 
-CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-KEPT = {ord("\n"): "\n", ord("\t"): "\t"}
+# Control characters, the separators that break a line, marks that turn text round, and half characters.
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _escaped(text: str) -> str:
+    def code(found: re.Match[str]) -> str:
+        number = ord(found[0])
+        return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+    return STEERING.sub(code, text)
+
+
+def _indented(text: str) -> str:
+    # The text of an error may hold what looks like a line of the log: these lines begin with a bar.
+    return "\n".join("  | " + _escaped(line.expandtabs()) for line in text.split("\n"))
 
 
 class ConsoleLines(logging.Formatter):
@@ -37,11 +51,23 @@ class ConsoleLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The line, on one line."""
-        return super().formatMessage(record).translate(CONTROL)
+        return _escaped(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback below it; one that another handler formatted is not taken over."""
+        kept, record.exc_text = record.exc_text, None
+        try:
+            return super().format(record)
+        finally:
+            record.exc_text = kept
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """The traceback, its line breaks kept."""
-        return super().formatException(ei).translate(CONTROL | KEPT)
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        """The stack, its line breaks kept."""
+        return _indented(super().formatStack(stack_info))
 
 
 class JsonLines(logging.Formatter):
@@ -60,7 +86,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", json.dumps(line, ensure_ascii=False))
 
 
 def set_up(worker: str, level: str = "INFO", style: str = "console") -> logging.Handler:

@@ -47,16 +47,22 @@ class Presence:
         """Let the loop end after what it is doing."""
         self._ended = True
 
-    def show(self) -> None:
-        """One entry; warns once when no monitor swept for 3T."""
-        info = WorkerInfo(
+    def info(self) -> WorkerInfo:
+        """What there is to show at this moment."""
+        return WorkerInfo(
             session=self._session(),
             name=self._executor.settings.name,
             host=socket.gethostname(),
             pid=os.getpid(),
             running=len(self._executor.living),
             functions=tuple(sorted(self._executor.tasks)),
+            tasks=self._executor.queued,
+            max_tasks=self._executor.settings.max_tasks,
         )
+
+    def show(self) -> None:
+        """One entry; warns once when no monitor swept for 3T."""
+        info = self.info()
         since = self._courier.call(lambda store: store.announce(info))
         now = self._executor.now()
         self._began = now if self._began is None else self._began

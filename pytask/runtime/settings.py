@@ -22,6 +22,12 @@ def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{field.name} is in seconds above 0, or None for no watch, not {value!r}")
 
 
+def _rate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+    if value is not None and not fits:
+        raise ConfigError(f"{field.name} is in moves a second above 0, or None for none, not {value!r}")
+
+
 def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         raise ConfigError(f"{field.name} is in whole seconds: 0 for at once, None for never, not {value!r}")
@@ -37,6 +43,10 @@ class Settings:
 
     namespace: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     """In front of every key and channel; "" gives the documented names.  A cluster needs "{tag}:"."""
+
+    partitions: int = attrs.field(default=1, validator=_positive)
+    """Independent parts of the namespace, each in a slot of its own, so that the load spreads over the
+    nodes of a cluster.  Producers push to `pytask.partition_of(id, partitions)`; see docs/cluster.md."""
 
     name: str = attrs.field(factory=_default_name, validator=attrs.validators.min_len(1))
     """What people call this worker; host and pid by default."""
@@ -68,6 +78,9 @@ class Settings:
 
     block_limit: float | None = attrs.field(default=0.5, validator=_limit)
     """Seconds a task may hold the event loop before it is named in the log; None does not watch."""
+
+    rebalance: float | None = attrs.field(default=None, validator=_rate)
+    """Runs a second, at the most, that go back to the queue while others have more room; None: none do."""
 
     slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""

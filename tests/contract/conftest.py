@@ -8,6 +8,7 @@ import pytest
 import redis
 import valkey
 
+from pytask.adapters.acl import rules
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.keys import Keys
 from pytask.adapters.memory import MemoryBackend
@@ -28,6 +29,8 @@ EVERY = (
     "valkey-resp3-decoded",
     "valkey-py",
     "valkey-namespace",
+    "redis62-acl",
+    "valkey-acl",
 )
 
 
@@ -291,6 +294,24 @@ class RedisBench(Bench):
             client.connection_pool.disconnect()
 
 
+class AclBench(RedisBench):
+    """As the user that docs/security.md recommends for workers; whatever it is refused fails the test."""
+
+    def __init__(self, at, raw, retention):
+        raw.execute_command("ACL", "SETUSER", "pytask-worker", "on", ">secret", *rules("worker", NAMESPACE))
+        raw.acl_log_reset()
+        super().__init__(
+            redis.Redis(**at, username="pytask-worker", password="secret"), raw, retention, NAMESPACE
+        )
+
+    def close(self):
+        # Of what the library sends by itself as it connects, it ignores a refusal.
+        log = [(entry["reason"], entry["object"]) for entry in self.raw.acl_log()]
+        refused = [entry for entry in log if not entry[1].startswith("client")]
+        super().close()
+        assert refused == []
+
+
 def _texts(fields):
     return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
 
@@ -320,7 +341,7 @@ def make_bench(kind, servers, retention=KEEP):
         decoded = kind == "fakeredis-decoded"
         client = fakeredis.FakeRedis(server=server, decode_responses=decoded)
         return RedisBench(client, fakeredis.FakeRedis(server=server), retention)
-    place = servers("redis62" if kind == "redis62" else "valkey")
+    place = servers("redis62" if kind.startswith("redis62") else "valkey")
     at = {"host": place.host, "port": place.port}
     raw = redis.Redis(**at)
     raw.flushall()
@@ -328,6 +349,8 @@ def make_bench(kind, servers, retention=KEEP):
         return RedisBench(redis.Redis(**at, protocol=3, decode_responses=True), raw, retention)
     if kind == "valkey-py":
         return RedisBench(valkey.Valkey(**at), raw, retention)
+    if kind.endswith("-acl"):
+        return AclBench(at, raw, retention)
     namespace = NAMESPACE if kind == "valkey-namespace" else ""
     return RedisBench(redis.Redis(**at), raw, retention, namespace)
 

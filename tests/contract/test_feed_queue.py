@@ -159,6 +159,7 @@ def test_task_code_gets_a_client_of_its_own_or_hears_why_not(bench):
         return
     client = bench.backend.user_client()
     decodes = bench.client.connection_pool.connection_kwargs.get("decode_responses", False)
-    client.set("mine", "1")
-    assert client.get("mine") == ("1" if decodes else b"1")
+    mine = bench.keys.task("mine")
+    client.set(mine, "1")
+    assert client.get(mine) == ("1" if decodes else b"1")
     bench.backend.close_user_client(client)

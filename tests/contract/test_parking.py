@@ -74,3 +74,21 @@ def test_a_verdict_that_a_client_wrote_into_control_is_no_verdict(bench):
     bench.claim(ref)
     bench.write("a", control="GONE")
     assert bench.store.renew([ref]) == {}
+
+
+def test_a_huge_word_in_control_is_no_wish(bench):
+    bench.push("a")
+    ref = bench.ref("a")
+    bench.claim(ref)
+    bench.write("a", control="x" * 1_000_000)
+    assert bench.store.renew([ref]) == {}
+    bench.assert_registered(ref)
+
+
+def test_a_sweep_looks_at_no_more_than_a_thousand_parking_lists(real):
+    with real.raw.pipeline(transaction=False) as pipe:
+        for number in range(10_000):
+            pipe.sadd(real.keys.parked, f"made-up-{number}")
+            pipe.lpush(real.keys.parking(f"made-up-{number}"), "a")
+        pipe.execute()
+    assert len(set(real.store.parked())) == 1000

@@ -718,6 +718,36 @@ def test_start_puts_a_task_at_rest_into_the_queue(bench):
     assert bench.store.control(Command.START, ["a"]) == [Verdict.STATE]
 
 
+def test_a_stop_from_before_the_last_start_does_not_undo_it(bench):
+    bench.store.commit([ended(bench.running("a"), Trigger.STOP)])
+    assert bench.store.control(Command.START, ["a"]) == [Verdict.OK]
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.STATE]
+    assert bench.queue() == ["a"]
+    ref = bench.ref("a")
+    bench.claim(ref)
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.STATE]
+    assert "control" not in bench.hash("a")
+    assert bench.store.control(Command.STOP, ["a"], [0.0]) == [Verdict.REQUESTED]
+    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+
+
+def test_one_start_that_two_workers_carry_out_starts_a_short_task_once(bench):
+    bench.store.commit([ended(bench.running("a"))])
+    assert bench.store.control(Command.START, ["a"], [60.0]) == [Verdict.OK]
+    ref = bench.ref("a")
+    bench.claim(ref)
+    bench.store.commit([ended(ref)])
+    assert bench.store.control(Command.START, ["a"], [60.0]) == [Verdict.STATE]
+    assert bench.store.control(Command.START, ["a"], [0.0]) == [Verdict.OK]
+
+
+@pytest.mark.parametrize("rubbish", ["", "soon", "nan", "inf", "-1", "99999999999"])
+def test_a_time_of_start_that_cannot_be_right_hides_no_stop(bench, rubbish):
+    bench.push("a")
+    bench.write("a", start_at=rubbish)
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.OK]
+
+
 @pytest.mark.parametrize("command", list(Command))
 def test_control_of_what_is_no_task(bench, command):
     bench.set_string("s")
@@ -756,6 +786,41 @@ def test_a_suspect_without_a_hash(bench):
     bench.set_lease("a", 7)
     (one,) = bench.store.suspects(1, 1)
     assert (one.run, one.lease, one.epoch, one.crashes, one.age) == (ref.run, 7, 0, 0, 0.000007)
+
+
+def read_runs_of(bench, prefix):
+    found, cursor = [], 0
+    while True:
+        cursor, some = bench.store.runs_of(prefix, cursor)
+        found += some
+        if not cursor:
+            return {one.id: one for one in found}
+
+
+def test_the_runs_of_a_process_are_found_by_their_prefix(bench):
+    for i in range(600):  # enough for a hash that is scanned in steps
+        session = "dead.s1" if i % 200 == 0 else "deadly.s2"
+        task_id = f"t{i}"
+        bench.push(task_id, crashes="1")
+        assert bench.claim(bench.ref(task_id, session))[0].won
+    found = read_runs_of(bench, "dead.")
+    assert set(found) == {"t0", "t200", "t400"}
+    for task_id, one in found.items():
+        fields = bench.hash(task_id)
+        assert (one.run, one.lease) == (fields["run"], bench.leases()[task_id])
+        assert (one.epoch, one.crashes) == (int(fields["epoch"]), 1)
+    assert read_runs_of(bench, "nobody.") == {}
+
+
+def test_a_registered_run_without_lease_or_hash_is_found_too(bench):
+    ref = bench.running("a")
+    bench.delete("a")
+    bench.drop("leases")
+    found = read_runs_of(bench, "session:")
+    assert [(one.id, one.run, one.lease, one.crashes) for one in found.values()] == [("a", ref.run, 0, 0)]
+    expiry = Expiry(id="a", run=ref.run, seen=0)
+    assert bench.store.expire([expiry]) == ["OK"]
+    assert bench.runs() == {}
 
 
 def test_expiry_hands_the_task_on(bench):
@@ -851,6 +916,37 @@ def test_workers_show_themselves_and_leave(bench):
     assert bench.store.announce(info) in (0, 1)
     bench.store.leave("s1")
     assert bench.workers() == set()
+
+
+def test_the_crew_shows_what_it_said_of_itself(bench):
+    assert bench.store.crew(10) == []
+    info = WorkerInfo(
+        session="s1", name="w", host="h", pid=1, running=3, functions=("f", "g"), tasks=2, max_tasks=7
+    )
+    bench.store.announce(info)
+    assert bench.store.crew(10) == [info]
+    assert bench.store.crew(-5) == []
+    bench.store.leave("s1")
+    assert bench.store.crew(10) == []
+
+
+def test_the_crew_of_other_releases(real):
+    shown = {
+        "old": '{"session":"old","name":"w","host":"h","pid":1,"running":2,"functions":["f"]}',
+        "new": '{"session":"new","running":5,"tasks":4,"max_tasks":9,"colour":"red"}',
+        "odd": '{"session":"odd","running":"many","tasks":-1,"max_tasks":true,"functions":null}',
+        "list": "[]",
+        "torn": '{"session":',
+        "nameless": "{}",
+    }
+    now = real.now() // 1_000_000
+    real.raw.zadd(real.keys.workers, dict.fromkeys([*shown, "entry-gone"], now))
+    real.raw.hset(real.keys.worker_info, mapping=shown)
+    found = {one.session: one for one in real.store.crew(10)}
+    assert set(found) == {"old", "new", "odd"}
+    assert (found["old"].running, found["old"].tasks, found["old"].max_tasks) == (2, None, None)
+    assert (found["new"].tasks, found["new"].max_tasks, found["new"].functions) == (4, 9, ())
+    assert (found["odd"].running, found["odd"].tasks, found["odd"].max_tasks) == (0, None, None)
 
 
 def test_tidy_forgets_workers_long_silent(bench):

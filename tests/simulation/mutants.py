@@ -20,7 +20,7 @@ from pytask.domain.record import Change, RunRef
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.executor import HANDED_BACK, Executor
-from pytask.runtime.worker import Session
+from pytask.runtime.lane import Session
 from tests.simulation.process import Alarm
 
 

@@ -15,7 +15,7 @@ SLOW = (0.1, 1.2)
 TIMED_OUT = object()
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "renew", "commit", "reload", "open_local",
-    "control", "suspects", "expire", "repair", "tidy", "announce", "leave",
+    "control", "suspects", "runs_of", "crew", "expire", "repair", "tidy", "announce", "leave",
 )  # fmt: skip
 
 

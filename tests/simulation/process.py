@@ -71,7 +71,7 @@ class Process(Life):
         tasks = {Monitor.Config.NAME: Monitor, "work": world.task_class(self)}
         prestart = [(Monitor.Config.NAME, b"null")] if self.place in world.monitors else []
         self.worker = worker = Worker(
-            Backend(world, self), settings, tasks, prestart,
+            [Backend(world, self)], settings, tasks, prestart,
             hard_deadline=True, clock=self.clock, process=around,
         )  # fmt: skip
         worker.on_failed = lambda: world.evidence.broken(self, f"a service died: {worker.failed!r}")

@@ -10,7 +10,7 @@ from pytask.adapters.store import Retention
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command
 
-READS = {"peek", "parked", "suspects", "wait", "subscribe", "check", "hint"}
+READS = {"peek", "parked", "suspects", "runs_of", "crew", "wait", "subscribe", "check", "hint"}
 SAVE_EVERY = 1.0  # seconds between snapshots that a failover may fall back to
 KEPT = 31
 

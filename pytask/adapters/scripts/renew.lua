@@ -32,7 +32,8 @@ for i = 1, n do
     redis.call('HSET', hash, 'last_update', last_update, 'state', ARGV[1])
     leases[#leases + 1] = now_us
     leases[#leases + 1] = id
-    if h[2] then
+    -- A client may have written anything there; what is no word of ours is not carried over the wire.
+    if h[2] and #h[2] <= 16 then
       reply[#reply + 1] = -i
       reply[#reply + 1] = h[2]
     end

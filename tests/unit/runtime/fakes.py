@@ -72,7 +72,7 @@ GOOD = {
     "commit": lambda changes: [Verdict.OK] * len(changes),
     "reload": lambda _old, new, *_: won(new),
     "open_local": lambda ref, function, data, _worker: won(ref, function, data),
-    "control": lambda _command, ids: [Verdict.REQUESTED] * len(ids),
+    "control": lambda _command, ids, _ages=(): [Verdict.REQUESTED] * len(ids),
     "suspects": lambda *_: [],
     "expire": lambda expiries: [Verdict.OK] * len(expiries),
     "repair": lambda *_: (0, 0),

@@ -68,3 +68,31 @@ def test_an_exception_is_part_of_its_json_line():
     line = json.loads(logs.JsonLines().format(record))
     assert (line["message"], line["worker"], line["task"]) == ("it failed", "-", "-")
     assert line["exception"].endswith("ValueError: broken")
+
+
+HOSTILE = "id\r\n2026-01-01 INFO forged\x1b[2J\x9b1m\u2028two\u2029\u202edlrow\udc80\x00"
+
+
+@pytest.mark.parametrize("formatter", [logs.ConsoleLines("%(message)s"), logs.JsonLines()])
+def test_hostile_text_makes_no_second_line_and_steers_no_terminal(formatter):
+    line = formatter.format(
+        logging.LogRecord(HOSTILE, logging.ERROR, "f", 1, "task %s failed", (HOSTILE,), None)
+    )
+    assert len(line.splitlines()) == 1
+    assert line.isprintable()
+    assert "forged" in line
+    if isinstance(formatter, logs.JsonLines):
+        assert json.loads(line)["message"] == f"task {HOSTILE} failed"
+
+
+def test_a_traceback_cannot_look_like_lines_of_the_log():
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError as error:
+        info = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", (), info)
+    record.exc_text = "as another handler formatted it\x1b[2J"
+    first, *rest = logs.ConsoleLines("%(message)s").format(record).splitlines()
+    assert first == "failed"
+    assert all(line.startswith("  | ") and line.isprintable() for line in rest)
+    assert record.exc_text == "as another handler formatted it\x1b[2J"

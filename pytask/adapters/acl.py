@@ -1,0 +1,106 @@
+"""Access rules of Redis for each role, as data: what goes behind `ACL SETUSER name`.
+
+Every word is understood by Redis 6.2, so there are no selectors and no `%R~`.  Patterns of keys only
+ever add, so "every task, but none of pytask's own keys" is spelled out letter by letter (see `_tasks`).
+"""
+
+from __future__ import annotations
+
+from pytask.adapters.keys import Keys
+from pytask.domain.errors import ConfigError
+
+ROLES = ("producer", "watcher", "operator", "worker")
+OWN = "pytask:"
+
+# What client libraries send by themselves.  (Redis 7.0 alone knows no `client|setinfo`.)
+CONNECT = ("hello", "ping", "select", "client|setname", "client|setinfo")
+WRITE = ("hset", "hmset", "lpush", "multi", "exec", "discard")
+WATCH = ("hget", "hmget", "hgetall", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
+STEER = ("publish",)
+# Redis asks for the rights of the caller inside of scripts, too.
+SCRIPTS = (
+    "eval", "evalsha", "time", "info", "publish",
+    "del", "exists", "expire", "persist", "type",
+    "hdel", "hexists", "hget", "hlen", "hmget", "hscan", "hset", "hstrlen",
+    "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush",
+    "get", "incr", "set",
+    "sadd", "scard", "smembers", "srandmember", "srem", "sscan",
+    "zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zremrangebyscore", "zrevrange", "zscore",
+)  # fmt: skip
+SERVICES = (
+    "blmove", "scan", "subscribe", "psubscribe", "unsubscribe", "punsubscribe", "wait", "config|get", "role",
+    "cluster|slots", "cluster|nodes", "asking", "command",
+)  # fmt: skip
+COMMANDS = {
+    "producer": CONNECT + WRITE,
+    "watcher": CONNECT + WATCH,
+    "operator": CONNECT + WATCH + STEER,
+    "worker": CONNECT + SCRIPTS + SERVICES,
+}
+
+
+def rules(role: str, namespace: str = "") -> list[str]:
+    """The words for a role under a namespace; they take away what the user had before, but no password.
+
+    Raises :class:`ConfigError` for a role that does not exist, or a namespace that no rule can hold.
+    """
+    if role not in ROLES:
+        raise ConfigError(f"no such role: {role!r}; there are {', '.join(ROLES)}")
+    if not all(char.isprintable() and char not in " \"'" for char in namespace):
+        raise ConfigError(f"the namespace {namespace!r} cannot stand in an ACL rule: no spaces, no quotes")
+    commands = [f"+{name}" for name in dict.fromkeys(COMMANDS[role])]
+    return [
+        "resetkeys",
+        "resetchannels",
+        "-@all",
+        *_keys(role, namespace),
+        *_channels(role, namespace),
+        *commands,
+    ]
+
+
+def command(role: str, namespace: str = "") -> str:
+    """The whole line for `redis-cli`, with PASSWORD where the password goes."""
+    return " ".join(["ACL SETUSER", f"pytask-{role}", "on", ">PASSWORD", *rules(role, namespace)])
+
+
+def _keys(role: str, namespace: str) -> list[str]:
+    if role == "worker":
+        return [f"~{_literal(namespace)}*"]
+    queue = [f"~{_literal(Keys(namespace).queue)}"] if role == "producer" else []
+    return queue + [f"~{pattern}" for pattern in _tasks(_literal(namespace))]
+
+
+def _tasks(start: str) -> list[str]:
+    """Patterns for all names behind `start` but those that begin with `pytask:`.
+
+    A name differs from that word at its first letter, or its second, ..., or ends before it does.
+    """
+    heads = [start + OWN[:at] for at in range(len(OWN))]
+    return heads[1:] + [f"{head}[^{OWN[at]}]*" for at, head in enumerate(heads)]
+
+
+def _channels(role: str, namespace: str) -> list[str]:
+    keys = Keys(namespace)
+    events = f"&{_literal(keys.channel)}*"
+    if role == "producer":
+        return []
+    if role != "worker":
+        return [events]
+    # A subscription to a pattern is only allowed where that very pattern is in the rules.
+    return [events, f"&{keys.control_pattern}", f"&{_literal(namespace)}{OWN}*"]
+
+
+def _literal(text: str) -> str:
+    return "".join("\\" + char if char in "\\*?[]" else char for char in text)
+
+
+def missing(text: str, script: str = "", line: str = "") -> str:
+    """What to grant after a refusal: the server's `text`, and where a script met it."""
+    where = f" (in {script}.lua: {line.strip()})" if line else ""
+    word = next((part for part in text.split("'")[1::2] if part.replace("|", "").isalpha()), "")
+    least = f"; it lacks +{word.lower()}" if word and word != "default" else ""
+    return (
+        f"{where}{least}. Give the user of this worker the rules that `pytask acl worker` prints (with"
+        " --namespace if there is one), and those commands that your tasks send through self.redis"
+    )

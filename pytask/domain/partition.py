@@ -1,0 +1,58 @@
+"""Which partition a task belongs to, and what its keys begin with: what producers and workers agree on."""
+
+from __future__ import annotations
+
+from pytask.domain.errors import ConfigError
+
+CRC16_POLYNOMIAL = 0x1021  # XMODEM, as Redis Cluster uses it for its slots
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        crc = byte << 8
+        for _ in range(8):
+            crc = (crc << 1) ^ (CRC16_POLYNOMIAL if crc & 0x8000 else 0)
+        table.append(crc & 0xFFFF)
+    return tuple(table)
+
+
+_CRC = _crc_table()
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/XMODEM: `crc16(b"123456789") == 0x31C3`."""
+    crc = 0
+    for byte in data:
+        crc = ((crc << 8) & 0xFFFF) ^ _CRC[(crc >> 8) ^ byte]
+    return crc
+
+
+def hash_tag(name: str) -> str:
+    """The part of a key that a cluster hashes: between the first { and the next }; "" if there is none."""
+    _, opened, rest = name.partition("{")
+    tag, closed, _ = rest.partition("}")
+    return tag if opened and closed else ""
+
+
+def partition_of(task_id: str, partitions: int) -> int:
+    """The partition, from 0 to `partitions` - 1, whose queue a task is pushed to: crc16 of its whole id."""
+    return crc16(task_id.encode()) % partitions
+
+
+def namespace_of(namespace: str, partition: int, partitions: int) -> str:
+    """What the keys of a partition begin with: `{pytask}:` gives `{pytask:2}:`, `app:` gives `app:{2}:`.
+
+    One partition has the app's own namespace.
+    """
+    if partitions == 1:
+        return namespace
+    tag = hash_tag(namespace)
+    if not tag:
+        if "{" in namespace:
+            raise ConfigError(
+                f"namespace {namespace!r} has a brace without a hash tag: a cluster would not keep the keys"
+                " of a partition together; write it like '{pytask}:'"
+            )
+        return f"{namespace}{{{partition}}}:"
+    return namespace.replace(f"{{{tag}}}", f"{{{tag}:{partition}}}", 1)

@@ -1,0 +1,348 @@
+"""`pytask run TARGET --processes N`: N workers as processes under a parent that keeps them running.
+
+The parent is not patched by gevent, imports neither the target nor Redis, and does nothing but wait.  Each
+child has a line to it (a socket pair).  The parent's end of a line closes with the parent, however that
+ends, and its child then hands its tasks back and ends too.  When a child is reaped, one of the living
+ones is told to release the runs of the dead: they are found by the prefix that the parent chose for that
+very process, and which begins all its run ids.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import attrs
+
+log = logging.getLogger(__name__)
+
+YOUNG = 10.0  # seconds: a child that died younger is started again a little later each time
+FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds; the first restart comes at once
+STOP_LIMIT = 120.0  # seconds from the order to stop until SIGKILL: longer than the kernel timer of a worker
+ENTRUST_AGAIN = 5.0  # seconds without an answer after which another child is told to release as well
+FORGET_AFTER = 900.0  # seconds after which the monitors have done it for certain
+HOPELESS = (2, 78)  # exit codes of a wrong target, flag or setting: a restart changes nothing
+STUCK = 70
+
+
+def restart_delay(young_deaths: int) -> float:
+    """Seconds until the next start after so many deaths in a row at a young age: 0, 0.5, 1, 2 ... 30."""
+    return 0.0 if young_deaths <= 1 else min(FIRST_DELAY * 2.0 ** min(young_deaths - 2, 10), LAST_DELAY)
+
+
+def arguments(target: str, flags: Mapping[str, Any]) -> list[str]:
+    """The command line of `pytask run` for these flags, those not given left out."""
+    words = ["run"]
+    for name, value in flags.items():
+        option = name.replace("_", "-")
+        if name == "monitor":
+            words += [] if value else ["--no-monitor"]
+        elif value is not None and value is not False:
+            words += [f"--{option}={value}"]
+    return [*words, "--", target]
+
+
+def program() -> list[str]:
+    """How this very command was called: by its script, or as `python -m pytask`."""
+    script = Path(sys.argv[0])
+    called = script.name != "__main__.py" and script.is_file() and script.name.startswith("pytask")
+    return [sys.executable, str(script)] if called else [sys.executable, "-m", "pytask"]
+
+
+@attrs.define(eq=False)
+class Slot:
+    """The place of one child, and the process that is in it."""
+
+    number: int
+    process: subprocess.Popen[bytes] | None = None
+    line: socket.socket | None = None
+    heard: bytes = b""
+    prefix: str = ""
+    began: float = 0.0
+    young_deaths: int = 0
+    due: float = 0.0  # when the next one is started
+
+    def tell(self, text: str) -> bool:
+        """Send a line; False if nobody reads it any more."""
+        try:
+            if self.line is not None:
+                self.line.send(f"{text}\n".encode())
+        except OSError:
+            return False
+        return self.line is not None
+
+
+@attrs.define(eq=False)
+class Burial:
+    """The runs of a dead process, until a child says that they are released."""
+
+    prefix: str
+    name: str
+    since: float
+    told: float = 0.0
+    slot: Slot | None = None
+    asked: subprocess.Popen[bytes] | None = None  # the process, which may be replaced in its slot
+
+
+class Supervisor:
+    """Waits for signals, deaths and words of the children; each `turn` is one look at all of them."""
+
+    def __init__(self, command: Sequence[str], number: int) -> None:
+        self._command = command
+        self.slots = [Slot(i + 1) for i in range(number)]
+        self.burials: dict[str, Burial] = {}
+        self._signals = 0
+        self._stopping: float | None = None
+        self._code = 0
+        self._wake: tuple[socket.socket, socket.socket] = socket.socketpair()
+        for end in self._wake:
+            end.settimeout(0)
+
+    # -- life -----------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Until a signal, and until all children have ended; the exit code."""
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        before = {number: signal.signal(number, self._signalled) for number in handled}
+        old = signal.set_wakeup_fd(self._wake[1].fileno(), warn_on_full_buffer=False)
+        try:
+            while self._stopping is None or any(slot.process for slot in self.slots):
+                self.turn()
+            return self._code
+        finally:
+            signal.set_wakeup_fd(old)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._close()
+
+    def turn(self) -> None:
+        """Start what is due, wait, hear, reap."""
+        now = time.monotonic()
+        if self._stopping is None:
+            for slot in self.slots:
+                if slot.process is None and slot.due <= now:
+                    self._start(slot)
+        elif now - self._stopping > STOP_LIMIT or self._signals > 1:
+            self._kill()
+        self._entrust(now)
+        self._wait(now)
+        self._reap()
+        if self._signals and self._stopping is None:
+            log.info("signal received: %d children hand their tasks back", self._living)
+            self.stop()
+
+    def stop(self, code: int = 0) -> None:
+        """Let all children hand back and end; by the line, so that a service manager may send SIGTERM too."""
+        self._code = self._code or code
+        self._stopping = self._stopping or time.monotonic()
+        for slot in self.slots:
+            slot.tell("stop")
+
+    def _kill(self) -> None:
+        for slot in self.slots:
+            if slot.process is not None and slot.process.poll() is None:
+                log.warning("child %d (pid %d) is killed", slot.number, slot.process.pid)
+                slot.process.kill()
+                self._code = self._code or 1
+
+    def _close(self) -> None:
+        for slot in self.slots:
+            if slot.line is not None:
+                slot.line.close()  # a child that is left ends by that
+        for end in self._wake:
+            end.close()
+
+    @property
+    def _living(self) -> int:
+        return sum(slot.process is not None for slot in self.slots)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self._signals += 1
+
+    # -- children -------------------------------------------------------------------------------------
+
+    def _start(self, slot: Slot) -> None:
+        ours, theirs = socket.socketpair()
+        slot.prefix = f"{secrets.token_hex(6)}."
+        words = [*self._command[:-2], f"--supervised={theirs.fileno()}:{slot.number}:{slot.prefix}"]
+        try:
+            # A process group of its own: Ctrl-C reaches the parent alone, which then tells the children.
+            slot.process = subprocess.Popen(
+                [*words, *self._command[-2:]],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+        except OSError as error:
+            ours.close()
+            slot.young_deaths += 1
+            slot.due = time.monotonic() + max(FIRST_DELAY, restart_delay(slot.young_deaths))
+            log.error("child %d cannot be started: %s; tried again", slot.number, error)
+            return
+        finally:
+            theirs.close()
+        ours.settimeout(0)
+        slot.line, slot.heard, slot.began = ours, b"", time.monotonic()
+        log.info("child %d started, pid %d", slot.number, slot.process.pid)
+
+    def _reap(self) -> None:
+        for slot in self.slots:
+            if slot.process is not None and slot.process.poll() is not None:
+                self._dead(slot, slot.process)
+
+    def _dead(self, slot: Slot, process: subprocess.Popen[bytes]) -> None:
+        now = time.monotonic()
+        code, lived = process.returncode, now - slot.began
+        self._hear(slot)
+        if slot.line is not None:
+            slot.line.close()
+        slot.process, slot.line = None, None
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        if code != 0:
+            name = f"child {slot.number} (pid {process.pid})"
+            self.burials[slot.prefix] = Burial(slot.prefix, name, now)
+        if self._stopping is not None:
+            log.log(logging.WARNING if code else logging.INFO, "child %d %s", slot.number, how)
+            self._code = self._code or (STUCK if code == STUCK else int(code != 0))
+            return
+        if code in HOPELESS and lived < YOUNG:
+            log.error("child %d %s: it would do so again, all children end", slot.number, how)
+            self.burials.pop(slot.prefix, None)
+            self.stop(code)
+            return
+        slot.young_deaths = slot.young_deaths + 1 if lived < YOUNG else 1
+        slot.due = now + restart_delay(slot.young_deaths)
+        log.warning(
+            "child %d (pid %d) %s after %.1f s; started again in %.1f s",
+            slot.number, process.pid, how, lived, slot.due - now,
+        )  # fmt: skip
+
+    # -- the runs of the dead -------------------------------------------------------------------------
+
+    def _entrust(self, now: float) -> None:
+        """Every burial to one living child: two at once would each see half a crowd, and blame wrongly."""
+        for burial in list(self.burials.values()):
+            waits = burial.slot is not None and burial.slot.process is burial.asked is not None
+            if waits and now - burial.told < ENTRUST_AGAIN:
+                continue
+            if now - burial.since > FORGET_AFTER:
+                del self.burials[burial.prefix]
+                continue
+            # The longest living one listens already; the one that did not answer comes last.
+            living = [slot for slot in self.slots if slot.process is not None]
+            for slot in sorted(living, key=lambda slot: (slot is burial.slot, slot.began)):
+                if slot.tell(f"release {burial.prefix}"):
+                    burial.slot, burial.asked, burial.told = slot, slot.process, now
+                    log.info("child %d releases the runs of %s", slot.number, burial.name)
+                    break
+
+    def _hear(self, slot: Slot) -> None:
+        try:
+            fresh = slot.line.recv(65536) if slot.line is not None else b""
+        except OSError:
+            return
+        *lines, slot.heard = (slot.heard + fresh).split(b"\n")
+        for line in lines:
+            words = line.decode(errors="replace").split()
+            if len(words) == 4 and words[0] == "released" and words[1] in self.burials:
+                burial = self.burials.pop(words[1])
+                log.info(
+                    "%s runs of %s are released, %s are left to the monitors, %.1f s after its death",
+                    words[2], burial.name, words[3], time.monotonic() - burial.since,
+                )  # fmt: skip
+
+    # -- waiting --------------------------------------------------------------------------------------
+
+    def _wait(self, now: float) -> None:
+        times = [slot.due for slot in self.slots if slot.process is None and self._stopping is None]
+        times += [burial.told + ENTRUST_AGAIN for burial in self.burials.values() if burial.slot]
+        if self._stopping is not None:
+            times.append(now + 1.0)
+        timeout = max(0.0, min(times) - now) if times else None
+        lines = {slot.line: slot for slot in self.slots if slot.line is not None and not _ended(slot.line)}
+        ready, _, _ = select.select([self._wake[0], *lines], [], [], timeout)
+        for one in ready:
+            if one in lines:
+                self._hear(lines[one])
+        try:
+            self._wake[0].recv(4096)
+        except BlockingIOError:
+            return
+
+
+def _ended(line: socket.socket) -> bool:
+    """A child that closed its end (it is about to end) would make every `select` return at once."""
+    try:
+        return line.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+# -- the command --------------------------------------------------------------------------------------------
+
+
+def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
+    """Run `number` workers until a signal; the exit code.  An embedded server is the parent's."""
+    flags = dict(flags)
+    embedded, folder = flags.pop("embedded"), flags.pop("data_dir")
+    _set_up_logging(flags)
+    with ExitStack() as servers:
+        if embedded:
+            from pytask.adapters.embedded import EmbeddedServer
+
+            server = servers.enter_context(EmbeddedServer(folder or Path(".pytask")))
+            log.info("embedded server at %s, its data in %s", server.url, server.folder)
+            flags["redis"] = server.url
+        log.info("supervisor %d runs %d workers of %s", os.getpid(), number, target)
+        code = Supervisor([*program(), *arguments(target, flags)], number).run()
+        log.info("all children have ended")
+        return code
+
+
+class JsonLines(logging.Formatter):
+    """As the children write them; theirs needs gevent, which has no place here."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line."""
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{when}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "worker": "supervisor",
+            "task": "-",
+            "message": record.getMessage(),
+        }
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _set_up_logging(flags: Mapping[str, Any]) -> None:
+    handler = logging.StreamHandler()
+    console = "%(asctime)s %(levelname)-7s [supervisor] %(name)s: %(message)s"
+    handler.setFormatter(JsonLines() if flags.get("log_format") == "json" else logging.Formatter(console))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel((flags.get("log_level") or "info").upper())
