@@ -35,8 +35,12 @@ def _arguments(argv):
     parser.add_argument("--worlds", type=int, default=100)
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--mode", choices=("safety", "liveness", "mixed"), default="mixed",
-                        help="mixed: every fourth seed is one of liveness")  # fmt: skip
+    parser.add_argument(
+        "--mode",
+        choices=("safety", "liveness", "mixed"),
+        default="mixed",
+        help="mixed: every fourth seed is one of liveness",
+    )
     parser.add_argument("--mutant", help="a wrong variant of pytask, which must be caught")
     parser.add_argument("--like", help="worlds drawn as for this mutant, with pytask as it is")
     parser.add_argument("--json", help="write the summary to this file")
@@ -97,8 +101,18 @@ def _chunks(args):
 
 
 def _spawn(args, start, number):
-    command = [sys.executable, "-m", "tests.simulation", "--child", "--start", str(start),
-               "--worlds", str(number), "--mode", args.mode]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "tests.simulation",
+        "--child",
+        "--start",
+        str(start),
+        "--worlds",
+        str(number),
+        "--mode",
+        args.mode,
+    ]
     if args.mutant:
         command += ["--mutant", args.mutant]
     if args.like:
@@ -117,8 +131,10 @@ def _many(args):
         child, chunk = running.pop(0)
         rows = [json.loads(line) for line in child.stdout]
         if child.wait() or (len(rows) < chunk[1] and not args.until_caught):
-            print(f"worlds {chunk[0]} to {chunk[0] + chunk[1] - 1}: the process ended with {child.returncode}"
-                  f" after {len(rows)} worlds")  # fmt: skip
+            print(
+                f"worlds {chunk[0]} to {chunk[0] + chunk[1] - 1}: the process ended with {child.returncode}"
+                f" after {len(rows)} worlds"
+            )
             total.broken += 1
         total.add(rows)
         if not (args.until_caught and total.violations):
@@ -150,8 +166,10 @@ class Total:
             self.faults.update(row["faults"])
             for first, second, number in row["pairs"]:
                 self.pairs[first, second] += number
-            self.violations += [{"seed": row["seed"], "mode": row["mode"], "rule": rule, "text": text, "at": at}
-                                for rule, text, at in row["violations"]]  # fmt: skip
+            self.violations += [
+                {"seed": row["seed"], "mode": row["mode"], "rule": rule, "text": text, "at": at}
+                for rule, text, at in row["violations"]
+            ]
 
     def summary(self, seconds):
         from tests.simulation.faults import KINDS
@@ -159,13 +177,19 @@ class Total:
         pairs = list(itertools.combinations(sorted(KINDS), 2))
         often = [pair for pair in pairs if self.pairs[pair] >= ENOUGH]
         return {
-            "worlds": self.worlds, "faults": sum(self.faults.values()), "kinds": dict(sorted(self.faults.items())),
-            "runs": self.runs, "acts": self.acts, "late_writes_refused": self.refused,
-            "virtual_seconds": round(self.virtual), "seconds": round(seconds, 1),
-            "pairs": len(pairs), "pairs_often": len(often),
+            "worlds": self.worlds,
+            "faults": sum(self.faults.values()),
+            "kinds": dict(sorted(self.faults.items())),
+            "runs": self.runs,
+            "acts": self.acts,
+            "late_writes_refused": self.refused,
+            "virtual_seconds": round(self.virtual),
+            "seconds": round(seconds, 1),
+            "pairs": len(pairs),
+            "pairs_often": len(often),
             "pairs_seldom": {f"{a}+{b}": self.pairs[a, b] for a, b in pairs if self.pairs[a, b] < ENOUGH},
             "violations": self.violations,
-        }  # fmt: skip
+        }
 
 
 def _tell(args, summary):
@@ -173,19 +197,26 @@ def _tell(args, summary):
     for name, number in summary["kinds"].items():
         print(f"{name:<16}{number:>9}")
     share = 100 * summary["pairs_often"] / summary["pairs"]
-    print(f"\npairs of kinds that overlapped in time {ENOUGH} times or more: {summary['pairs_often']} of"
-          f" {summary['pairs']} ({share:.1f} %)")  # fmt: skip
+    print(
+        f"\npairs of kinds that overlapped in time {ENOUGH} times or more: {summary['pairs_often']} of"
+        f" {summary['pairs']} ({share:.1f} %)"
+    )
     if share > 50:
         for name, number in summary["pairs_seldom"].items():
             print(f"  seldom: {name} {number}")
     for found in summary["violations"][:30]:
         mutant = f" --mutant {args.mutant}" if args.mutant else ""
-        print(f"VIOLATION of {found['rule']} at {found['at']:.3f}: {found['text']}\n  replay: python -m"
-              f" tests.simulation --seed {found['seed']} --mode {found['mode']}{mutant} -v")  # fmt: skip
+        print(
+            f"VIOLATION of {found['rule']} at {found['at']:.3f}: {found['text']}\n  replay: python -m"
+            f" tests.simulation --seed {found['seed']} --mode {found['mode']}{mutant} -v"
+        )
     bad = len({found["seed"] for found in summary["violations"]})
-    print(f"\n{summary['worlds']} worlds, {summary['faults']} faults of {len(summary['kinds'])} kinds,"
-          f" {summary['runs']} runs, {summary['acts']} acts, {summary['late_writes_refused']} late writes refused,"
-          f" {bad} worlds with violations, {summary['seconds']} s")  # fmt: skip
+    print(
+        f"\n{summary['worlds']} worlds, {summary['faults']} faults of {len(summary['kinds'])} kinds,"
+        f" {summary['runs']} runs, {summary['acts']} acts,"
+        f" {summary['late_writes_refused']} late writes refused,"
+        f" {bad} worlds with violations, {summary['seconds']} s"
+    )
 
 
 if __name__ == "__main__":

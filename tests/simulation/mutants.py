@@ -43,8 +43,18 @@ class Mutant:
 def options(name, base):
     """The world's options in which this mutant is looked for."""
     mutant = MUTANTS[name]
-    return attrs.evolve(base, mutant=name, include=mutant.faults, exclude=mutant.without, tasks=mutant.tasks, aim=mutant.aim, place=mutant.place,
-                        stubborn=mutant.stubborn, stopping=mutant.stopping, timing=mutant.timing)  # fmt: skip
+    return attrs.evolve(
+        base,
+        mutant=name,
+        include=mutant.faults,
+        exclude=mutant.without,
+        tasks=mutant.tasks,
+        aim=mutant.aim,
+        place=mutant.place,
+        stubborn=mutant.stubborn,
+        stopping=mutant.stopping,
+        timing=mutant.timing,
+    )
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """gevent's own primitives on the virtual clock, and processes that are frozen and killed on it."""
 
+import contextlib
 import time
 
 import gevent
@@ -73,10 +74,8 @@ def test_killall_and_join(loop):
     def stubborn():
         until = loop.time + 60
         while loop.time < until:
-            try:
+            with contextlib.suppress(gevent.GreenletExit):
                 gevent.sleep(until - loop.time)
-            except gevent.GreenletExit:
-                pass
 
     meek, deaf = gevent.spawn(gevent.sleep, 1000), gevent.spawn(stubborn)
     gevent.sleep(1)

@@ -26,6 +26,7 @@ def simulate(tmp_path, *options, hash_seed="0", timeout=560):
     return done, json.loads(file.read_text()) if file.exists() else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 30, 55])
 def test_a_seed_is_one_world(tmp_path, seed):
     first, _ = simulate(tmp_path, "--seed", seed, hash_seed="1")
@@ -36,11 +37,13 @@ def test_a_seed_is_one_world(tmp_path, seed):
     assert second.stdout.split()[-1] == digest
 
 
+@pytest.mark.slow
 def test_two_seeds_are_two_worlds(tmp_path):
     logs = {simulate(tmp_path, "--seed", seed)[0].stdout.split()[-1] for seed in (1, 2)}
     assert len(logs) == 2
 
 
+@pytest.mark.slow
 def test_a_world_tells_what_happened(tmp_path):
     done, _ = simulate(tmp_path, "--seed", 1, "-v")
     assert done.returncode == 0
@@ -48,6 +51,7 @@ def test_a_world_tells_what_happened(tmp_path):
     assert " healed" in done.stdout
 
 
+@pytest.mark.slow
 def test_five_hundred_worlds_keep_the_promises(tmp_path):
     done, summary = simulate(tmp_path, "--worlds", 500, "--jobs", 2)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -60,6 +64,7 @@ def test_five_hundred_worlds_keep_the_promises(tmp_path):
     assert summary["pairs_often"] >= 0.95 * summary["pairs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_wrong_variant_is_caught(tmp_path, name):
     done, summary = simulate(
@@ -70,6 +75,7 @@ def test_a_wrong_variant_is_caught(tmp_path, name):
     assert f"--mutant {name} -v" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_same_worlds_are_well_without_it(tmp_path, name):
     done, summary = simulate(tmp_path, "--like", name, "--worlds", 6, "--mode", "safety", "--jobs", 2)

@@ -216,10 +216,8 @@ class World:
             for task_id, word in words.items():
                 if word == STOPPED:
                     self.control(task_id, Command.START)
-                elif not word and self.loop.time > pushed:
-                    # Its hash is gone, or was never claimed.
-                    if task_id.encode() not in state.queue:
-                        self.push(task_id)
+                elif not word and self.loop.time > pushed and task_id.encode() not in state.queue:
+                    self.push(task_id)  # its hash is gone, or was never claimed
             if all(words[i] in job.finals for i, job in self.jobs.items()) and not self._registered():
                 return
 
