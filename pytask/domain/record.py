@@ -30,6 +30,15 @@ class Verdict(StrEnum):
     REQUESTED = "REQUESTED"  # control: written down for the owner of the run
     STOP = "stop"  # renew(): the owner is asked to stop this run
     RELOAD = "reload"  # renew(): the owner is asked to reload this run
+    FOREIGN = "?"  # a word of a newer release: known to nobody here, so nothing follows from it
+
+    @classmethod
+    def read(cls, word: str) -> Verdict:
+        """The verdict in a script's reply; a word that this release does not know is FOREIGN."""
+        try:
+            return cls(word)
+        except ValueError:
+            return cls.FOREIGN
 
 
 @attrs.frozen

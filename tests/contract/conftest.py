@@ -112,6 +112,9 @@ class MemoryBench(Bench):
     def drop(self, name):
         getattr(self.state, name).clear()
 
+    def drop_entry(self, name, task_id):
+        getattr(self.state, name).pop(task_id, None)
+
     def set_lease(self, task_id, micros):
         self.state.leases[task_id] = micros
 
@@ -206,6 +209,10 @@ class RedisBench(Bench):
 
     def drop(self, name):
         self.raw.delete(getattr(self.keys, name))
+
+    def drop_entry(self, name, task_id):
+        remove = self.raw.hdel if name == "runs" else self.raw.zrem
+        remove(getattr(self.keys, name), task_id)
 
     def set_lease(self, task_id, micros):
         self.raw.zadd(self.keys.leases, {task_id: micros})

@@ -32,10 +32,12 @@ line = socket.socket(fileno=int(fd))
 mode = sys.argv[-1]
 if mode == "code":
     os._exit(int(os.environ["CODE"]))
-print("up", number, prefix, os.getpid(), flush=True)
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines: two children share the pipe
+say("up", number, prefix, os.getpid())
 while True:
     data = line.recv(100).decode()
-    print("heard", number, repr(data), flush=True)
+    say("heard", number, repr(data))
     if not data or data.startswith("stop"):
         break
     for word in data.split("\\n"):
