@@ -92,6 +92,8 @@ class MemoryStore:
     ) -> Verdict:
         owner = text(fields, "run")
         if held is not None:
+            # Without a lease no monitor would ever look at it, should its owner be dead.
+            self._state.leases.setdefault(task_id, self._state.micros())
             # Made anew under a live run, it waits at the other end until that run has ended.
             return Verdict.DUPLICATE if owner == held else Verdict.ROTATED
         if "local" in fields:

@@ -282,6 +282,10 @@ class Lease:
         """The next chunk to renew: a tick early rather than late."""
         before = now - self.timing.heartbeat + self.timing.tick
         chunk = self.living.due(before)
+        if now - self.last_ok > self.timing.lease:
+            # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
+            # dead runs all the same would keep every monitor from handing them on, for ever.
+            return chunk
         return chunk + self.settling.due(before, RENEW_CHUNK - len(chunk))
 
 

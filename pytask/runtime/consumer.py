@@ -46,6 +46,7 @@ class Consumer:
         lease: Lease,
         ids: Ids,
         clock: Callable[[], float],
+        uniform: Callable[[float, float], float] = random.uniform,
         places: Places | None = None,
     ) -> None:
         self._places = places or Places(executor.settings.max_tasks)
@@ -56,6 +57,7 @@ class Consumer:
         self._lease = lease
         self._ids = ids
         self._clock = clock
+        self._uniform = uniform
         self._room = Flag()
         self._ended = False
         self._waiting = False
@@ -128,7 +130,7 @@ class Consumer:
             pass  # other lanes took the places meanwhile: wait in line, not in time
         elif seen or self._wait() is None:
             # Nothing to be done with what is there, or no way to block: look again a little later.
-            gevent.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+            gevent.sleep(self._pause * self._uniform(0.75, 1.25))
             self._pause = min(2 * self._pause, POLL_LAST)
 
     def _wait_for_room(self) -> None:

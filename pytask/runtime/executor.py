@@ -23,6 +23,7 @@ from pytask.runtime import codec
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
+from pytask.runtime.process import exit_now
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import RunGreenlet, Service
@@ -64,6 +65,7 @@ class Executor:
         backend: Backend,
         ids: Ids,
         clock: Callable[[], float],
+        exit_process: Callable[[int], None] = exit_now,
     ) -> None:
         self.settings = settings
         self.tasks = tasks
@@ -77,6 +79,7 @@ class Executor:
         self._backend = backend
         self._ids = ids
         self._clock = clock
+        self._exit = exit_process
         self._pid = os.getpid()
         self._crashed_before: set[Run] = set()
         self._locals = 0
@@ -294,8 +297,7 @@ class Executor:
         elif self._deadman.hard and run.wish is not None and not asked and not self.leaving:
             # (A worker that leaves first hands the others back; what then still runs ends with the process.)
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
-            logging.shutdown()
-            os._exit(EXIT_STUCK)
+            self._exit(EXIT_STUCK)
         if run.dead is not None:
             run.dead.wait(timeout=self._lease.timing.grace / 2)
 

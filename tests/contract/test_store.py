@@ -192,6 +192,29 @@ def test_a_hash_made_anew_waits_for_the_old_run(bench):
     bench.assert_registered(new)
 
 
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_registered_run_without_a_lease_gets_one_when_its_id_is_pushed(bench, anew):
+    # Its owner may be dead: no monitor would ever look at it, and the id could never be claimed again.
+    old = bench.running("a")
+    bench.drop("leases")
+    if anew:
+        bench.delete("a")
+    bench.push("a")
+    assert words(bench.claim(bench.ref("a"))) == [Verdict.ROTATED if anew else Verdict.DUPLICATE]
+    (suspect,) = bench.store.suspects(-5, 5)
+    assert (suspect.id, suspect.run) == ("a", old.run)
+    assert bench.store.expire([bench.expiry(old)]) == [Verdict.OK]
+    assert words(bench.claim(bench.ref("a"))) == [Verdict.OK]
+
+
+def test_a_copy_leaves_the_lease_as_it_is(bench):
+    bench.running("a")
+    bench.set_lease("a", 5)
+    bench.push("a")
+    bench.claim(bench.ref("a"))
+    assert bench.leases() == {"a": 5}
+
+
 def test_an_id_rotates_to_the_far_end(bench):
     bench.running("a")
     bench.delete("a")

@@ -53,7 +53,7 @@ local last_update = t[1] .. '.' .. string.format('%06d', t[2])
 local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
 
 local reply, took, rotated = {}, {}, {}
-local registry, leases, publish = {}, {}, {}
+local registry, leases, watched, publish = {}, {}, {}, {}
 local function add(...)
   for _, v in ipairs({...}) do reply[#reply + 1] = v end
 end
@@ -87,6 +87,7 @@ for i = 1, n do
         add('LOCAL')
       elseif held and owner == held then
         took[id] = true
+        watched[#watched + 1] = id
         add('DUPLICATE')
       elseif not held and state == RUNNING and owner then
         -- The registry forgot a run that its hash still names: its owner may live.
@@ -99,6 +100,7 @@ for i = 1, n do
       elseif held then
         -- The hash was deleted and made anew under a live run: wait until that run has ended.
         took[id] = true
+        watched[#watched + 1] = id
         rotated[#rotated + 1] = id
         add('ROTATED')
       elseif func and not known[func] then
@@ -135,6 +137,9 @@ if #registry > 0 then
   redis.call('HSET', KEYS[1], unpack(registry))
   redis.call('ZADD', KEYS[2], unpack(leases))
 end
+
+-- A registered run without a lease would never be looked at by a monitor, should its owner be dead.
+for _, id in ipairs(watched) do redis.call('ZADD', KEYS[2], 'NX', now_us, id) end
 
 -- Entries taken without a gap leave in one LTRIM; others one by one; copies where the list is short.
 local gone = 0

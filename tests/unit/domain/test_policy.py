@@ -289,6 +289,7 @@ def test_the_kernel_ends_the_process_after_lease_and_grace(lease):
 
 
 def test_due_runs_are_living_and_settling_ones(lease):
+    lease.acknowledged([], 100)
     lease.living.add(ref("a"), 100)
     lease.settling.add(ref("b"), 100)
     assert lease.due(104.4) == []
@@ -297,7 +298,19 @@ def test_due_runs_are_living_and_settling_ones(lease):
     assert lease.due(105) == []
 
 
+def test_dead_runs_are_not_kept_registered_by_a_worker_that_hears_nothing(lease):
+    # Its requests may arrive all the same, and then no monitor could hand them on.
+    lease.acknowledged([], 100)
+    lease.living.add(ref("a"), 100)
+    lease.settling.add(ref("b"), 100)
+    assert lease.due(160) == [ref("a"), ref("b")]
+    assert lease.due(160.1) == [ref("a")]
+    lease.acknowledged([], 170)
+    assert lease.due(170.5) == [ref("a"), ref("b")]
+
+
 def test_a_chunk_has_at_most_500_runs(lease):
+    lease.acknowledged([], 150)
     for number in range(400):
         lease.living.add(ref(f"l{number}"), 100)
         lease.settling.add(ref(f"s{number}"), 100)
