@@ -63,7 +63,7 @@ def test_it_comes_to_rest(loads):
     gave, took = set(), set()
     for _ in range(10):
         moved = 0
-        for name in crew:
+        for name in list(crew):
             infos = [worker(session, *load) for session, load in crew.items()]
             give = fair_share(worker(name, *crew[name]), infos).give
             moved += give
