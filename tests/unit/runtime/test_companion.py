@@ -9,7 +9,7 @@ from pytask.domain.errors import Unavailable
 from pytask.domain.policy import Timing
 from pytask.domain.record import Suspect, Verdict
 from pytask.runtime.companion import Companion, Release
-from tests.unit.runtime.fakes import World, until
+from tests.unit.runtime.fakes import World, really_sleep, until
 
 SECOND = 1_000_000
 NOW = 1_700_000_000
@@ -26,8 +26,10 @@ def line():
     ours, theirs = socket.socketpair()
     companion = Companion.parse(f"{theirs.detach()}:3:p.")
     yield ours, companion
-    companion._socket.close()
     ours.close()
+    for _ in range(8):
+        really_sleep(0.001)  # the listener, if there is one, reads the end
+    companion._socket.close()
 
 
 def suspect(i, *, age=100, crashes=0, session="p.s1"):
@@ -89,7 +91,7 @@ def test_it_waits_for_redis_and_reports(world, line, passing):
     )
     start(companion, world)
     companion.release("p.")
-    assert ours.recv(100) == b"released p. 1 0\n"
+    assert ours.recv(100) == b"released p. 1 1\n"
 
 
 def test_it_gives_up_when_the_monitors_have_done_it(world, line, passing):
