@@ -108,8 +108,8 @@ class Lane:
         self.balancer = None
         if settings.rebalance is not None:
             self.balancer = Balancer(
-                rate=settings.rebalance, courier=self.courier, executor=self.executor, consumer=self.consumer,
-                lease=lease, info=self.presence.info, clock=clock,
+                rate=settings.rebalance / settings.partitions, courier=self.courier, executor=self.executor,
+                consumer=self.consumer, lease=lease, info=self.presence.info, clock=clock,
             )  # fmt: skip
 
     def _store(self) -> Any:
