@@ -31,6 +31,7 @@ def drain(url: str) -> int:
     client = redis.Redis.from_url(url, protocol=2)
     keys = Keys("")
     claim, commit = (client.script_load(load_script(name)[0]) for name in ("claim", "commit"))
+    server = client.info("replication")["master_replid"]
     settled: list[tuple[str, str]] = []
     counter = 0
 
@@ -39,7 +40,7 @@ def drain(url: str) -> int:
 
     while ids := [raw.decode() for raw in client.lrange(keys.queue, -CLAIM_BATCH, -1)]:
         args: list = [RUNNING, "w", 1 << 24, 128, 1, keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
-        args += [QUARANTINE_FROM, 1, "noop"]
+        args += [QUARANTINE_FROM, server, 1, "noop"]
         runs = []
         for task_id in reversed(ids):
             counter += 1

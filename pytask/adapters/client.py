@@ -11,6 +11,7 @@ from pytask.adapters.pinned import Address, SlotClient, Topology
 from pytask.domain.errors import (
     ConfigError,
     Denied,
+    FailoverSuspected,
     Refused,
     StoreError,
     Unavailable,
@@ -114,6 +115,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 def is_cluster(client: object) -> bool:
     """Whether the client talks to a Redis Cluster."""
     return any(cls.__name__ in {"RedisCluster", "ValkeyCluster"} for cls in type(client).__mro__)
+
+
+def stands_alone(client: object) -> bool:
+    """Whether no other server takes over where this one fails: no Sentinel, no Cluster."""
+    pool = getattr(client, "connection_pool", None)
+    return not is_cluster(client) and not hasattr(pool, "sentinel_manager")
 
 
 def clone(client: Any, **overrides: Any) -> Any:
@@ -234,7 +241,7 @@ def disconnect(client: Any) -> None:
         client.connection_pool.disconnect()
 
 
-def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:  # noqa: PLR0911 - one a kind of error
     """Our own error for one of the client library's; anything else comes back as it is.
 
     `script` is the name and the text of the script that met it: Redis 6.2 tells a line, and no command.
@@ -249,6 +256,8 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
     ):
         fix = missing(text, *_place(text, script)) if no_right else ""
         return Denied(f"Redis denies {'a right' if no_right else 'access'}: {text}{fix}")
+    if _says(text, "OTHERSERVER"):
+        return FailoverSuspected(f"no longer the server that was known: {text}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if _says(text, *REFUSALS):

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from pytask.adapters.memory_state import Fields, MemoryState, named, number, text
-from pytask.adapters.store import KEEP_REJECTED, SHORT_LIST, WISHES, Retention, event
+from pytask.adapters.store import KEEP_REJECTED, RESTORED, SHORT_LIST, WISHES, Retention, event
 from pytask.domain import lifecycle as life
+from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import Trigger, destination, next_state, sources
 from pytask.domain.messages import Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
+    Adoption,
     Change,
     Claim,
     ClaimRequest,
     Expiry,
+    Incarnation,
     RunRef,
     Suspect,
     Verdict,
@@ -30,6 +34,7 @@ class MemoryStore:
     """The verbs that move tasks, as the Lua scripts do them."""
 
     def __init__(self, state: MemoryState, retention: Retention) -> None:
+        self.incarnation: Incarnation | None = None
         self._state = state
         self._retention = retention
 
@@ -41,6 +46,9 @@ class MemoryStore:
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
+        if not request.refs:
+            return []
+        self._require(request.server)
         source = self._state.waiting(request.source)
         reach = 2 * len(request.refs) + 16
         window = set(source[-reach:])
@@ -168,8 +176,63 @@ class MemoryStore:
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
         """E2: only what is not OK is in the answer."""
+        self.incarnation = self._look()
         found = {ref: self._renew(ref) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
+
+    def _look(self) -> Incarnation:
+        """The marker of the data, made where it is missing."""
+        state = self._state
+        marker = state.incarnation
+        if not marker:
+            marker.update(id=uuid.uuid4().hex, server=state.server, since=0, safe=state.safe)
+        elif marker["server"] != state.server:
+            since = 0 if marker["safe"] else state.micros()
+            marker.update(server=state.server, since=since)
+        marker["safe"] = state.safe
+        age = max(0, state.micros() - marker["since"]) / 1e6 if marker["since"] else -1.0
+        return Incarnation(id=marker["id"], server=state.server, age=age)
+
+    def _require(self, server: str) -> None:
+        if server and server != self._state.server:
+            raise FailoverSuspected(f"no longer the server that was known: it is {self._state.server}")
+
+    def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
+        """E12: an answer for each, in order."""
+        return [self._adopt(one, worker) for one in adoptions]
+
+    def _adopt(self, one: Adoption, worker: str) -> Verdict:
+        state = self._state
+        if not isinstance(state.value(one.id), dict):
+            return Verdict.GONE
+        fields, held = state.fields(one.id), state.runs.get(one.id)
+        owner, epoch = text(fields, "run"), number(fields, "epoch")
+        newer = epoch > one.epoch or (epoch == one.epoch and owner != one.run)
+        if newer or held not in (None, one.run, owner):
+            return Verdict.FENCED
+        if owner == one.run:
+            state.register(one.id, one.run)
+            state.write(one.id, state=life.RUNNING, last_update=state.stamp())
+        else:
+            # The epoch of our claim, not the next one.
+            state.run(one.id, one.run, worker, attempts=number(fields, "attempts") + 1)
+            state.write(one.id, epoch=one.epoch)
+            state.erase(one.id, "control", "output", "error")
+        state.expires.pop(one.id, None)
+        state.take(one.id.encode(), None)
+        self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
+        return Verdict.OK
+
+    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
+        """A task whose hash was lost with the data, made and queued anew."""
+        state = self._state
+        if state.value(task_id) is not None or task_id in state.runs:
+            return Verdict.STATE
+        state.write(task_id, function=function, **({} if data is None else {"data": data}))
+        state.rest(task_id, destination(Trigger.RELEASE))
+        state.queue.insert(0, task_id.encode())
+        state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
+        return Verdict.OK
 
     def _renew(self, ref: RunRef) -> Verdict | None:
         state = self._state
@@ -347,8 +410,9 @@ class MemoryStore:
                 found.append(Suspect(id=task_id, run=run, lease=state.leases.get(task_id, 0), **numbers))
         return 0, found
 
-    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
+    def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
         """E7 for a batch."""
+        self._require(server)
         return [self._expire(expiry) for expiry in expiries]
 
     def _expire(self, expiry: Expiry) -> Verdict:

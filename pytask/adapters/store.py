@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,14 +17,17 @@ import attrs
 from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
+from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
 from pytask.domain.messages import Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
+    Adoption,
     Change,
     Claim,
     ClaimRequest,
     Expiry,
+    Incarnation,
     RunRef,
     Suspect,
     Verdict,
@@ -38,6 +42,7 @@ SUSPECT_CHUNK = 500
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
+RESTORED = "restored after a loss of data"
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
 
@@ -59,6 +64,15 @@ class Retention:
         )
 
 
+@attrs.frozen(kw_only=True)
+class Durability:
+    """What the deployment does for a write, and what is asked of it."""
+
+    alone: bool = True  # no Sentinel and no Cluster puts another server in this one's place
+    replicas: int = 0  # that must have a claim or a renewal before it counts
+    wait: float = 1.0  # seconds to wait for them
+
+
 @cache
 def load_script(name: str) -> tuple[str, str]:
     """The text of a script and its SHA-1."""
@@ -74,10 +88,18 @@ def event(name: str, data: Any = None) -> str:
 class RedisStore:
     """One connection to Redis and the verbs that move tasks.  Used by one greenlet at a time."""
 
-    def __init__(self, client: Any, keys: Keys, retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        keys: Keys,
+        retention: Retention | None = None,
+        durability: Durability | None = None,
+    ) -> None:
+        self.incarnation: Incarnation | None = None
         self._client = client
         self._keys = keys
         self._retention = retention or Retention()
+        self._durability = durability or Durability()
 
     # -- the queue ------------------------------------------------------------------------------------
 
@@ -94,11 +116,12 @@ class RedisStore:
         source = keys.source(request.source)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
         args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
-        args += [QUARANTINE_FROM, len(request.functions), *request.functions]
+        args += [QUARANTINE_FROM, request.server, len(request.functions), *request.functions]
         for ref in request.refs:
             args += (ref.id, ref.run)
         hashes = [keys.task(ref.id) for ref in request.refs]
-        reply = self._run("claim", [keys.runs, keys.leases, source, *keys.indexes, *hashes], args)
+        names = [keys.runs, keys.leases, source, *keys.indexes, *hashes]
+        reply = self._run_durably("claim", names, args)
         answers = iter(reply)
         return [_read_claim(ref, answers) for ref in request.refs]
 
@@ -146,13 +169,17 @@ class RedisStore:
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
         """E2: only what is not OK is in the answer."""
         keys = self._keys
-        args: Args = [life.RUNNING]
+        args: Args = [life.RUNNING, uuid.uuid4().hex, "1" if self._durability.alone else ""]
         for ref in refs:
             args += (ref.id, ref.run)
-        names = [keys.runs, keys.leases, *(keys.task(ref.id) for ref in refs)]
-        reply = self._run("renew", names, args)
+        names = [keys.runs, keys.leases, keys.incarnation, *(keys.task(ref.id) for ref in refs)]
+        reply = self._run_durably("renew", names, args)
+        marker, server, age = reply[:3]
+        self.incarnation = Incarnation(
+            id=marker.decode(), server=server.decode(), age=-1.0 if age < 0 else age / 1e6
+        )
         found: dict[RunRef, Verdict] = {}
-        for place, word in _pairs(reply):
+        for place, word in _pairs(reply[3:]):
             if place > 0:
                 verdict = _verdict(word)
                 if verdict is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
@@ -160,6 +187,25 @@ class RedisStore:
             elif word in WISHES:  # others come from a newer release, or from a client: not ours to act on
                 found[refs[-place - 1]] = WISHES[word]
         return found
+
+    def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
+        """E12: an answer for each, in order."""
+        keys = self._keys
+        args: Args = [life.RUNNING, worker, keys.channel, *self._run_event(Event.RUNNING, worker), *RESTING]
+        for one in adoptions:
+            args += (one.id, one.run, one.epoch)
+        hashes = [keys.task(one.id) for one in adoptions]
+        names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
+        return [_verdict(word) for word in self._run_durably("adopt", names, args)]
+
+    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
+        """A task whose hash was lost with the data, made and queued anew."""
+        keys, state = self._keys, destination(Trigger.RELEASE)
+        args: Args = [task_id, _raw(function), state, keys.events(task_id)]
+        args.append(event(Event.REQUEUED, {"reason": RESTORED}))
+        args += [] if data is None else [data]
+        names = [keys.runs, keys.queue, keys.index(state), keys.task(task_id)]
+        return _verdict(self._run("restore", names, args))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events, in order; an answer for each."""
@@ -285,7 +331,7 @@ class RedisStore:
             suspects += self._read_suspects(leases)
         return int(after), [one for one in suspects if one.run.startswith(prefix)]
 
-    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
+    def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
         """E7 for a batch."""
         keys = self._keys
         error = "poison: its workers died under it too often"
@@ -304,6 +350,7 @@ class RedisStore:
             *RESTING,
             Verdict.STOP,
             "" if keep_stopped is None else keep_stopped,
+            server,
         ]
         for e in expiries:
             args += (e.id, e.run, e.seen, e.crashes, int(e.poison))
@@ -385,6 +432,29 @@ class RedisStore:
         except BaseException:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
+
+    def _run_durably(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
+        """Like `_run`; with `durable_acks`, raises `Unavailable` unless enough replicas have it too.
+
+        Redis waits for what the very connection wrote last, so both commands travel in one pipeline.
+        """
+        durability = self._durability
+        if not durability.replicas:
+            return self._run(name, keys, args)
+        text, sha = load_script(name)
+        wait = ("wait", durability.replicas, max(1, int(durability.wait * 1000)))
+        reply, count = self._pipeline([("EVALSHA", sha, len(keys), *keys, *args), wait], tolerant=True)
+        if isinstance(reply, Exception) and "NoScript" in type(reply).__name__ + str(reply).title():
+            reply, count = self._pipeline([("EVAL", text, len(keys), *keys, *args), wait], tolerant=True)
+        for answer in (reply, count):
+            if isinstance(answer, Exception):
+                raise self._translated(answer) from answer
+        if count < durability.replicas:
+            raise Unavailable(
+                f"only {count} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
+                " (durable_acks): see `INFO replication` on the primary"
+            )
+        return reply
 
     def _command(self, *words: Any) -> Any:
         try:

@@ -196,7 +196,7 @@ class Consumer:
         if not ids:
             return 0
         handled = 0
-        sent_at = self._clock()
+        sent_at, generation = self._clock(), self._lease.generation
         self._places.reserve(self, len(ids))
         try:
             claims = self._claim(ids, source, sent_at)
@@ -204,7 +204,9 @@ class Consumer:
             for claim in sorted(claims, key=lambda claim: not claim.won):
                 if not claim.won:
                     self._places.release(self)
-                handled += self._take(claim, good[claim.id], sent_at, source)
+                # Another server took over meanwhile: it may not know of this claim.
+                stale = generation != self._lease.generation
+                handled += self._take(claim, good[claim.id], sent_at, source, stale=stale)
         finally:
             self._places.release(self)
         return handled
@@ -217,6 +219,7 @@ class Consumer:
             functions=frozenset(executor.tasks),
             worker=executor.settings.name,
             source=source,
+            server=self._lease.server,
             quarantine=self._places.quarantine(self),
             max_data=executor.settings.max_data,
         )
@@ -234,9 +237,11 @@ class Consumer:
                 self._committer.doubt(list(request.refs))
                 raise
 
-    def _take(self, claim: Claim, raw: bytes, sent_at: float, source: str | None) -> int:
+    def _take(
+        self, claim: Claim, raw: bytes, sent_at: float, source: str | None, *, stale: bool = False
+    ) -> int:
         if claim.won:
-            if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
+            if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
                 self._executor.give_back(RunRef(claim.id, claim.run))
             else:
                 self._executor.launch(claim, sent_at)

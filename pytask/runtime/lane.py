@@ -71,7 +71,7 @@ class Lane:
         self.session = ids = Session(prefix)
         self._stores: list[Any] = []
         timing = settings.timing
-        self.lease = lease = Lease(timing)
+        self.lease = lease = Lease(timing, embargo=settings.embargo)
         self.deadman = Deadman(hard=hard)
         self.courier = Courier(store=self._store())
         self.committer = Committer(

@@ -104,6 +104,8 @@ class Worker:
         backend = self.lanes[0].backend
         try:
             backend.check()
+            for risk in backend.risks(self.settings.max_data):
+                log.warning("[%s] Redis %s: %s. Fix: %s", risk.code, backend.describe(), risk.what, risk.fix)
         except Denied:
             raise
         except StoreError as error:

@@ -5,13 +5,21 @@
 -- ARGV  1 running state  2 worker  3 data limit (bytes)  4 "short list" length  5 places for tasks
 --       that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
 --       10-13 names of the resting states  14 crashes from which a task needs such a place
---       15 number of functions  16.. their names
+--       15 the server the caller knows of ('' not checked)  16 number of functions  17.. their names
 --       then id, run for each hash
+-- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns a flat array, for each id: verdict; after OK and ALREADY also epoch, crashes,
 --       size of data if it is over the limit (else 0), function, data.
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
+-- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
+if ARGV[15] ~= '' then
+  local info = redis.pcall('INFO', 'replication')
+  local server = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
+  if server and server ~= ARGV[15] then return redis.error_reply('OTHERSERVER it is ' .. server) end
+end
+
 local MOST = 2 ^ 53 - 2
 local function number(text)
   local n = tonumber(text or 0)
@@ -22,11 +30,11 @@ end
 
 local RUNNING, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local places = tonumber(ARGV[5])
-local first = 15 + tonumber(ARGV[15])
+local first = 16 + tonumber(ARGV[16])
 local many = tonumber(ARGV[14])
 local n = #KEYS - 7
 local known = {}
-for i = 16, first do known[ARGV[i]] = true end
+for i = 17, first do known[ARGV[i]] = true end
 local index = {}
 for i = 1, 4 do index[ARGV[9 + i]] = KEYS[3 + i] end
 local ids, runs = {}, {}
