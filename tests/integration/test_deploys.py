@@ -224,7 +224,7 @@ def test_a_worker_that_joins_takes_its_share_and_keeps_it(lab, daemons):
     ids = lab.started(200)
     daemons.start("--name=b", f"--rebalance={rate}", step=0.1).says("takes tasks from")
     joined = now()
-    # At the tenth of real times: looks each H = 0.5 s, and steps of a second.
+    # At the tenth of real times: looks each H = 0.5 s, and steps of a quarter of a second.
     wait_until(lambda: min(shares(lab, ids).get(n, 0) for n in "ab") >= 90, timeout=60)
     took = (now() - joined) / SECOND
     gevent.sleep(3)  # what was under way
@@ -234,10 +234,10 @@ def test_a_worker_that_joins_takes_its_share_and_keeps_it(lab, daemons):
     found = changes(lab.evidence.acts(), joined)
     assert 90 <= len(found) <= 110
     times = sorted(act.at for _, act in found)
-    # Any second holds one step, or the end of one and the beginning of the next.
+    # Any second holds four steps and a bit, and they may come a little closer at the taker.
     most = max(sum(at <= other < at + SECOND for other in times) for at in times)
     print(f"half of 200 in {took:.1f} s, {len(found)} moves, at most {most} in a second; {shares(lab, ids)}")
-    assert most <= 2 * rate
+    assert most <= 1.5 * rate
     lab.evidence.check()
     figures("a move", [gap for gap, _ in found])
 

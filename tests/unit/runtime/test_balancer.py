@@ -101,7 +101,7 @@ def test_where_nobody_takes_it_claims_again_and_waits_longer(world, balancer):
     beats = []
     for _ in range(7):
         world.store.say("crew", [idle()])
-        world.store.say("peek", *[[b"demo%d" % i for i in range(60)]] * 9)
+        world.store.say("peek", *[[b"demo%d" % i for i in range(60)]] * 60)
         began = world.clock()
         balancer.look()
         world.store._lined_up["peek"].clear()
