@@ -74,6 +74,8 @@ class Beside:
                 report = self._config.hook.pytest_report_from_serializable(
                     config=self._config, data=json.loads(line)
                 )
+                if isinstance(report.longrepr, list):
+                    report.longrepr = tuple(report.longrepr)  # of a skip: JSON knows no tuples
                 self.reports.setdefault(report.nodeid, []).append(report)
 
     def lost(self, item):
