@@ -15,7 +15,7 @@ from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
-from pytask.domain.messages import Command, Event, IdFault
+from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
     Change,
@@ -34,8 +34,17 @@ SUSPECT_CHUNK = 500
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
+LONGEST_NAME = 512  # bytes of a function's name
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
+
+# What must hold as an id is rejected, in the words of reject.lua.
+STILL = {
+    IdFault.NO_HASH: "none",
+    IdFault.WRONG_TYPE: "other",
+    IdFault.LOCAL: "local",
+    IdFault.LONG: "long",
+}
 
 Args = list[Any]
 
@@ -78,9 +87,9 @@ class RedisStore:
     # -- the queue ------------------------------------------------------------------------------------
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail, the next one first."""
-        ids: list[bytes] = self._command("LRANGE", self._keys.source(source), -limit, -1)
-        return ids[::-1]
+        """The `limit` ids at the tail, the next one first; too long ones are cut to 513 bytes."""
+        ids: list[bytes] = self._run("peek", [self._keys.source(source)], [limit, MAX_ID_BYTES])
+        return ids
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
@@ -101,12 +110,13 @@ class RedisStore:
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
         """E15: out of the list, with a note in `pytask:rejected`."""
         keys = self._keys
-        note = json.dumps({"id_hex": raw.hex(), "reason": reason, "at": 0}, separators=(",", ":"))
+        id_hex = raw[: MAX_ID_BYTES + 1].hex()
+        note = json.dumps({"id_hex": id_hex, "reason": reason, "at": 0}, separators=(",", ":"))
         head, tail = note[:-2], note[-1:]
-        still = {IdFault.NO_HASH: "none", IdFault.WRONG_TYPE: "other", IdFault.LOCAL: "local"}.get(reason, "")
+        still = STILL.get(reason, "")
         names: list[str | bytes] = [keys.source(source), keys.rejected]
         channel: str | bytes = b""
-        if still:
+        if still and reason is not IdFault.LONG:
             names.append(keys.task(raw.decode()))
             channel = keys.events(raw.decode())
         args: Args = [raw, head, tail, KEEP_REJECTED, still, channel]
@@ -196,7 +206,7 @@ class RedisStore:
 
     def _stop(self, ids: Sequence[str]) -> list[bytes]:
         keys = self._keys
-        functions = self._pipeline([("HGET", keys.task(i), "function") for i in ids], tolerant=True)
+        functions = self._run("functions", [keys.task(i) for i in ids], [LONGEST_NAME])
         keep = self._retention.of(Trigger.CANCEL)
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
@@ -204,8 +214,7 @@ class RedisStore:
         args += [len(allowed), *allowed, *ids]
         names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
         for task_id, function in zip(ids, functions, strict=True):
-            name = _name(function) if isinstance(function, bytes) else ""
-            names += (keys.task(task_id), keys.parking(name))
+            names += (keys.task(task_id), keys.parking(_name(function)))
         found: list[bytes] = self._run("stop", names, args)
         return found
 
@@ -247,16 +256,12 @@ class RedisStore:
     def _read_suspects(self, found: list[tuple[bytes, int]]) -> list[Suspect]:
         keys = self._keys
         ids = [raw.decode() for raw, _ in found]
-        runs, *hashes = self._pipeline(
-            [("HMGET", keys.runs, *ids), *(("HMGET", keys.task(i), "epoch", "crashes") for i in ids)],
-            tolerant=True,  # a task's key may have become something else
-        )
-        if isinstance(runs, Exception):
-            raise self._translated(runs)
+        reply = self._run("suspects", [keys.runs, *(keys.task(i) for i in ids)], ids)
+        told = zip(ids, found, reply[::3], reply[1::3], reply[2::3], strict=True)
         return [
-            Suspect(id=i, run=run.decode(), lease=lease, epoch=_number(h, 0), crashes=_number(h, 1))
-            for i, (_, lease), run, h in zip(ids, found, runs, hashes, strict=True)
-            if run is not None
+            Suspect(id=i, run=run.decode(errors="replace"), lease=lease, epoch=int(e), crashes=int(crashes))
+            for i, (_, lease), run, e, crashes in told
+            if run
         ]
 
     def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
@@ -384,8 +389,8 @@ class RedisStore:
             self.reset()
             raise
 
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]], *, tolerant: bool = False) -> list[Any]:
-        """The replies in order; the first that is an error is raised, unless they are wanted as they are."""
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies in order; the first that is an error is raised."""
         pipe = self._client.pipeline(transaction=False)
         for words in commands:
             pipe.execute_command(*words)
@@ -397,7 +402,7 @@ class RedisStore:
             self.reset()
             raise
         for reply in replies:
-            if isinstance(reply, Exception) and not tolerant:
+            if isinstance(reply, Exception):
                 raise self._translated(reply) from reply
         return replies
 
@@ -462,11 +467,3 @@ def _raw(name: str) -> bytes:
 
 def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _number(values: Any, place: int) -> int:
-    # A hash that is not one answers with an error in its place of the pipeline.
-    try:
-        return int(values[place] or 0)
-    except (TypeError, ValueError):
-        return 0

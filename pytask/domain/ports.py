@@ -27,13 +27,19 @@ class Store(Protocol):
     """State in one place, moved through verbs.  One instance is one connection, used by one greenlet."""
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail of the queue (or of a parking list), the next one first."""
+        """The `limit` ids at the tail of the queue (or of a parking list), the next one first.
+
+        One that is too long to be a task is cut to 513 bytes.
+        """
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14 for a batch: an answer for each ref, in order."""
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
-        """E15: take `raw` out of the list and keep it in `pytask:rejected`; MOVED if it changed."""
+        """E15: take `raw` out of the list and keep it in `pytask:rejected`; MOVED if it changed.
+
+        An id that is too LONG is known by its beginning.
+        """
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
         """A7: move an id from the queue (or another parking list) to the parking list of `function`."""
