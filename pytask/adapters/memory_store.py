@@ -36,8 +36,13 @@ class MemoryStore:
     # -- the queue ------------------------------------------------------------------------------------
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail, the next one first; too long ones are cut to 513 bytes."""
-        return [raw[: MAX_ID_BYTES + 1] for raw in self._state.waiting(source)[: -limit - 1 : -1]]
+        """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
+        found: list[bytes] = []
+        for raw in self._state.waiting(source)[: -limit - 1 : -1]:
+            found.append(raw[: MAX_ID_BYTES + 1])
+            if len(raw) > MAX_ID_BYTES:
+                break
+        return found
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""

@@ -87,7 +87,7 @@ class RedisStore:
     # -- the queue ------------------------------------------------------------------------------------
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail, the next one first; too long ones are cut to 513 bytes."""
+        """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
         ids: list[bytes] = self._run("peek", [self._keys.source(source)], [limit, MAX_ID_BYTES])
         return ids
 

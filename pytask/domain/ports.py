@@ -29,7 +29,7 @@ class Store(Protocol):
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail of the queue (or of a parking list), the next one first.
 
-        One that is too long to be a task is cut to 513 bytes.
+        They end with the first that is too long to be a task, cut to 513 bytes.
         """
 
     def claim(self, request: ClaimRequest) -> list[Claim]:

@@ -1,4 +1,5 @@
-"""What a producer who means harm may push, as strategies; large things are drawn as recipes, not byte by byte."""
+# ruff: noqa: E501 - tables of odd things
+"""What a producer who means harm may push, as strategies; large things are drawn as recipes."""
 
 import attrs
 from hypothesis import strategies as st

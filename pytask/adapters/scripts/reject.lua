@@ -25,7 +25,7 @@ elseif kind ~= '' then
   if kind == 'other' and (type_of == 'hash' or type_of == 'none') then return 'MOVED' end
   if kind == 'local' and redis.call('HEXISTS', KEYS[3], 'local') == 0 then return 'MOVED' end
 end
-if not redis.call('LPOS', KEYS[1], id, 'RANK', -1, 'MAXLEN', 1024) then return 'MOVED' end
+if kind ~= 'long' and not redis.call('LPOS', KEYS[1], id, 'RANK', -1, 'MAXLEN', 1024) then return 'MOVED' end
 redis.call('LPUSH', KEYS[2], ARGV[2] .. redis.call('TIME')[1] .. ARGV[3])
 redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1)
 if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[7]) end
