@@ -4,7 +4,7 @@
 import attrs
 from hypothesis import strategies as st
 
-COPIES = 8  # of a push that is small, each under an id of its own
+COPIES = 16  # of a push that is small, each under an id of its own
 LARGE = 10_000  # bytes of data from which a push comes alone
 OWN = (b"pytask:", b"new-task")
 
@@ -30,11 +30,17 @@ sizes = st.sampled_from([10, 1_000, 100_000])
 texts = st.text(max_size=30) | st.sampled_from(ODD_TEXT)
 
 
+def weighted(*pairs):
+    """One of the strategies, each as often as its weight says."""
+    return st.sampled_from([one for weight, one in pairs for _ in range(weight)]).flatmap(lambda one: one)
+
+
 def raw(text):
     return text.encode(errors="surrogatepass")
 
 
-ids = st.one_of(
+plain_ids = st.builds(lambda number, text: raw(f"job{number}-{text}"), st.integers(0, 10**6), texts)
+odd_ids = st.one_of(
     st.binary(max_size=40),
     st.builds(
         lambda unit, times: (unit * times)[:2_000], st.binary(min_size=1, max_size=8), st.integers(1, 2_000)
@@ -46,13 +52,14 @@ ids = st.one_of(
     ),
     texts.map(lambda text: raw(text + "-control")),
 )
+ids = weighted((4, plain_ids), (1, odd_ids))
 
-functions = st.one_of(
-    st.sampled_from([b"shot", b"fail", b"bad"]),
-    st.sampled_from([b"shot", b"fail", b"bad"]),
-    st.binary(max_size=600),
-    texts.map(raw),
-    sizes.map(lambda size: b"f" * size),
+functions = weighted(
+    (6, st.sampled_from([b"shot", b"fail", b"bad"])),
+    (1, st.binary(max_size=600)),
+    (1, texts.map(raw)),
+    (1, sizes.map(lambda size: b"f" * size)),
+    (1, st.none()),
 )
 
 data = st.one_of(
@@ -139,10 +146,10 @@ pushes = st.builds(
     kind=kinds,
     fields=st.builds(
         _merged,
-        st.one_of(functions, functions, functions, functions, st.none()),
-        st.one_of(data, data, data, data, st.none()),
-        st.one_of(st.just({}), fields),
-        st.one_of(*[st.just({})] * 9, seldom),
+        functions,
+        weighted((9, data), (1, st.none())),
+        weighted((2, st.just({})), (1, fields)),
+        weighted((15, st.just({})), (1, seldom)),
     ),
-    payload=st.one_of(*[st.none()] * 4, payloads),
+    payload=weighted((4, st.none()), (1, payloads)),
 )
