@@ -25,7 +25,7 @@ TIMES = float(os.environ.get("PYTASK_HOSTILE", "1"))
 HUGE_MB = int(os.environ.get("PYTASK_HUGE_MB", "64"))
 MB = 1 << 20
 GROWTH = 8 * MB  # of a worker, over all that is pushed after the warm-up
-WARM_UP, PUSHES = 3_000, 20_000
+WARM_UP, PUSHES = 4_000, 16_000
 LONG = 60.0  # seconds for one batch, or one huge value, on a machine that does other things too
 PHASES = [Phase.explicit, Phase.generate] + [Phase.shrink] * (TIMES > 1)
 
@@ -206,10 +206,10 @@ def test_long_ids_are_seen_by_their_beginning(arena):
     arena.start()
     size = 4 * MB
     with arena.peak_below(8 * size):  # BLMOVE brings one at a time
-        arena.redis.lpush("new-task", *(b"%02d" % number + b"x" * size for number in range(60)))
+        arena.redis.lpush("new-task", *(b"%02d" % number + b"x" * size for number in range(20)))
         arena.good()
         arena.drained()
     notes = [json.loads(note) for note in arena.redis.lrange("pytask:rejected", 0, -1)]
     assert {note["reason"] for note in notes} == {"id over 512 bytes"}
-    assert {bytes.fromhex(note["id_hex"])[:3] for note in notes} == {b"%02dx" % n for n in range(60)}
+    assert {bytes.fromhex(note["id_hex"])[:3] for note in notes} == {b"%02dx" % n for n in range(20)}
     assert sum(map(len, arena.redis.lrange("pytask:rejected", 0, -1))) < 100_000
