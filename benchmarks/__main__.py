@@ -1,6 +1,7 @@
 """Measure what the project promises, side by side in one run, and print a table.
 
     python -m benchmarks [--tasks 20000] [--running 10000] [--rounds 3]
+    python -m benchmarks cluster [the same]
 
 Each measurement has a fresh server; a worker is `pytask run` with default settings, events and leases on.
 """
@@ -190,4 +191,10 @@ def cpu(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["cluster"]:
+        from benchmarks import cluster
+
+        sys.argv.pop(1)
+        cluster.main()
+    else:
+        main()

@@ -33,6 +33,7 @@ def drain(url: str) -> int:
     keys = Keys("")
     scripts = ("peek", "claim", "commit")
     peek, claim, commit = (client.script_load(load_script(name)[0]) for name in scripts)
+    server = client.info("replication")["master_replid"]
     settled: list[tuple[str, str]] = []
     counter = 0
 
@@ -42,7 +43,7 @@ def drain(url: str) -> int:
     look = ("EVALSHA", peek, 1, keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
     while ids := [raw.decode() for raw in client.execute_command(*look)]:
         args: list = [RUNNING, "w", 1 << 24, 128, 1, keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
-        args += [QUARANTINE_FROM, 1, "noop"]
+        args += [QUARANTINE_FROM, server, 1, "noop"]
         runs = []
         for task_id in ids:
             counter += 1

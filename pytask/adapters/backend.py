@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from pytask.adapters import client as clients
+from pytask.adapters import server
 from pytask.adapters.keys import Keys
+from pytask.adapters.pinned import Topology
 from pytask.adapters.pubsub import RedisFeed
 from pytask.adapters.queue import RedisQueue
-from pytask.adapters.store import RedisStore, Retention
+from pytask.adapters.store import Durability, RedisStore, Retention
+from pytask.domain.errors import UnsupportedClient
 from pytask.domain.partition import namespace_of
+from pytask.domain.record import Risk
 
 WAIT_MARGIN = 1.5  # a blocking wait may last this much longer than asked, before its socket gives up
 
@@ -19,29 +23,43 @@ class RedisBackend:
 
     cooperative = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the one composition root knows
         self,
         source: Any,
         *,
         namespace: str = "",
         call_timeout: float = 3.0,
         retention: Retention | None = None,
+        durable_acks: int = 0,
+        topology: Topology | None = None,
     ) -> None:
         self._client = clients.open_client(source)
         clients.check_client(self._client, namespace)
         self._namespace = namespace
+        if durable_acks and clients.is_cluster(self._client):
+            raise UnsupportedClient(
+                "durable_acks does not work with a cluster client: WAIT must follow the script on one"
+                " connection, and its pipelines take no scripts. Set min-replicas-to-write 1 on every node"
+            )
+        self._durability = Durability(
+            alone=clients.stands_alone(self._client),
+            replicas=durable_acks,
+            wait=min(1.0, call_timeout / 2),
+        )
+        self._topology = topology
+        if topology is None and clients.is_cluster(self._client):
+            self._topology = clients.topology_of(self._client)
         self.keys = Keys(namespace)
         self._timeout = call_timeout
         self._retention = retention or Retention()
 
     def store(self) -> RedisStore:
         """A store on a connection of its own."""
-        return RedisStore(self._own("store"), self.keys, self._retention)
+        return RedisStore(self._own("store"), self.keys, self._retention, self._durability)
 
     def queue(self) -> RedisQueue:
         """A waiter; its socket outlasts the blocking call."""
-        client = clients.own_client(self._client, timeout=self._timeout + WAIT_MARGIN, name="pytask-wait")
-        return RedisQueue(client, self.keys.queue)
+        return RedisQueue(self._own("wait", WAIT_MARGIN), self.keys.queue)
 
     def feed(self, session: str) -> RedisFeed:
         """A listener with a subscription of its own."""
@@ -63,12 +81,16 @@ class RedisBackend:
                 namespace=namespace_of(self._namespace, index, count),
                 call_timeout=self._timeout,
                 retention=self._retention,
+                durable_acks=self._durability.replicas,
+                topology=self._topology,
             )
             for index in range(count)
         ]
 
     def describe(self) -> str:
         """The address, without a password."""
+        if self._topology is not None:
+            return f"cluster of {self._topology.nodes[0][0]}:{self._topology.nodes[0][1]}, {self._namespace}"
         pool = getattr(self._client, "connection_pool", None)
         kwargs = getattr(pool, "connection_kwargs", {})
         if pool is not None and hasattr(pool, "sentinel_manager"):
@@ -91,5 +113,18 @@ class RedisBackend:
         finally:
             clients.disconnect(client)
 
-    def _own(self, role: str) -> Any:
-        return clients.own_client(self._client, timeout=self._timeout, name=f"pytask-{role}")
+    def risks(self, max_data: int) -> list[Risk]:
+        """Settings of the server under which the promise is weaker, each with its fix."""
+        client = self._own("check")
+        try:
+            return server.risks(client, max_data=max_data)
+        except Exception as error:
+            raise clients.translate(error) from error
+        finally:
+            clients.disconnect(client)
+
+    def _own(self, role: str, margin: float = 0.0) -> Any:
+        timeout, name = self._timeout + margin, f"pytask-{role}"
+        if self._topology is None:
+            return clients.own_client(self._client, timeout=timeout, name=name)
+        return clients.slot_client(self._client, self._namespace, self._topology, timeout=timeout, name=name)

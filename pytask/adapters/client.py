@@ -7,9 +7,11 @@ import re
 from typing import Any
 
 from pytask.adapters.acl import missing
+from pytask.adapters.pinned import Address, SlotClient, Topology
 from pytask.domain.errors import (
     ConfigError,
     Denied,
+    FailoverSuspected,
     Refused,
     StoreError,
     Unavailable,
@@ -17,12 +19,13 @@ from pytask.domain.errors import (
     UnsupportedServer,
     WrongKeyType,
 )
-from pytask.domain.partition import hash_tag
+from pytask.domain.partition import SLOTS, crc16, hash_tag
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 PACKAGES = ("redis", "valkey")
 # A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
+OF_THE_CLUSTER = {"redis_connect_func", "himport_registry", "cache", "event_dispatcher"}
 SERVER_FLOOR = (6, 2)
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
 
@@ -114,6 +117,12 @@ def is_cluster(client: object) -> bool:
     return any(cls.__name__ in {"RedisCluster", "ValkeyCluster"} for cls in type(client).__mro__)
 
 
+def stands_alone(client: object) -> bool:
+    """Whether no other server takes over where this one fails: no Sentinel, no Cluster."""
+    pool = getattr(client, "connection_pool", None)
+    return not is_cluster(client) and not hasattr(pool, "sentinel_manager")
+
+
 def clone(client: Any, **overrides: Any) -> Any:
     """A client with a pool of its own and the settings of `client`, but for `overrides`."""
     package = package_of(client)
@@ -122,6 +131,8 @@ def clone(client: Any, **overrides: Any) -> Any:
         return _clone_cluster(client, overrides)
     pool = client.connection_pool
     kwargs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith("maint_notifications")}
+    # Of a cluster's node: shared caches, and READONLY, by which a replica would answer for its primary.
+    kwargs = {k: v for k, v in kwargs.items() if k not in OF_THE_CLUSTER}
     kwargs.update(overrides)
     if hasattr(pool, "sentinel_manager"):
         kwargs.pop("connection_pool", None)
@@ -133,7 +144,31 @@ def clone(client: Any, **overrides: Any) -> Any:
     return plain(connection_pool=own)
 
 
-def own_client(client: Any, *, timeout: float, name: str) -> Any:
+def topology_of(client: Any) -> Topology:
+    """The nodes that a cluster client knows."""
+    manager = client.nodes_manager
+    known = [*manager.startup_nodes.values(), *manager.nodes_cache.values()]
+    remap = getattr(manager, "remap_host_port", lambda host, port: (host, port))
+    return Topology(list(dict.fromkeys((node.host, int(node.port)) for node in known)), remap)
+
+
+def slot_client(client: Any, namespace: str, topology: Topology, *, timeout: float, name: str) -> SlotClient:
+    """The daemon's own client for the slot of a hash-tagged namespace in a cluster."""
+    # Any node's client shows the class, the TLS settings and the password of them all.
+    client_of = getattr(client, f"get_{package_of(client)}_connection")
+    sample = client_of(next(iter(client.nodes_manager.nodes_cache.values())))
+
+    def connect(address: Address, limit: float | None) -> Any:
+        host, port = address
+        return own_client(
+            sample, timeout=timeout if limit is None else limit, name=name, host=host, port=port
+        )
+
+    slot = crc16(hash_tag(namespace).encode()) % SLOTS
+    return SlotClient(slot, topology, connect, timeout)
+
+
+def own_client(client: Any, *, timeout: float, name: str, **address: Any) -> Any:
     """A clone for the daemon itself: bytes, hard time limits, no retries of the library's own.
 
     A retry inside the library would repeat a claim without our knowing; RESP2 keeps the guard against
@@ -157,6 +192,7 @@ def own_client(client: Any, *, timeout: float, name: str) -> Any:
         retry_on_error=[],
         health_check_interval=0,
         client_name=name,
+        **address,
     )
 
 
@@ -165,11 +201,15 @@ def _is_unix(client: Any) -> bool:
 
 
 def _clone_cluster(client: Any, overrides: dict[str, Any]) -> Any:
-    nodes = client.nodes_manager
-    kwargs = dict(nodes.connection_kwargs)
-    allowed = {"decode_responses", "protocol", "socket_timeout", "socket_connect_timeout", "client_name"}
-    kwargs.update({k: v for k, v in overrides.items() if k in allowed})
-    return type(client)(startup_nodes=list(nodes.startup_nodes.values()), **kwargs)
+    manager = client.nodes_manager
+    kwargs = dict(manager.connection_kwargs) | overrides
+    kwargs.pop("db", None)  # a URL brings one, and the constructor refuses it
+    nodes = list(manager.startup_nodes.values())
+    if not getattr(manager, "from_url", False):
+        return type(client)(startup_nodes=nodes, **kwargs)
+    # Its nodes were made by another way, which only a URL leads to.
+    scheme = "rediss" if "SSL" in getattr(kwargs.pop("connection_class", None), "__name__", "") else "redis"
+    return type(client).from_url(f"{scheme}://{nodes[0].host}:{nodes[0].port}", startup_nodes=nodes, **kwargs)
 
 
 _safe_classes: dict[type, type] = {}
@@ -193,13 +233,15 @@ def _safe_class(base: type) -> type:
 
 def disconnect(client: Any) -> None:
     """Drop the connections of a clone."""
-    if is_cluster(client):
+    if isinstance(client, SlotClient):
+        client.disconnect()
+    elif is_cluster(client):
         client.disconnect_connection_pools()
     else:
         client.connection_pool.disconnect()
 
 
-def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:
+def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:  # noqa: PLR0911 - one a kind of error
     """Our own error for one of the client library's; anything else comes back as it is.
 
     `script` is the name and the text of the script that met it: Redis 6.2 tells a line, and no command.
@@ -214,6 +256,8 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
     ):
         fix = missing(text, *_place(text, script)) if no_right else ""
         return Denied(f"Redis denies {'a right' if no_right else 'access'}: {text}{fix}")
+    if _says(text, "OTHERSERVER"):
+        return FailoverSuspected(f"no longer the server that was known: {text}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if _says(text, *REFUSALS):

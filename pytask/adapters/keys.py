@@ -16,6 +16,7 @@ class Keys:
     queue: str = attrs.field(init=False)
     runs: str = attrs.field(init=False)
     leases: str = attrs.field(init=False)
+    incarnation: str = attrs.field(init=False)
     workers: str = attrs.field(init=False)
     worker_info: str = attrs.field(init=False)
     monitors: str = attrs.field(init=False)
@@ -31,6 +32,7 @@ class Keys:
             "queue": f"{self.namespace}new-task",
             "runs": f"{own}runs",
             "leases": f"{own}leases",
+            "incarnation": f"{own}incarnation",
             "workers": f"{own}workers",
             "worker_info": f"{own}workers:info",
             "monitors": f"{own}monitors",

@@ -16,7 +16,7 @@ from pytask.adapters.memory_store import MemoryStore
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import read_command
-from pytask.domain.record import Notice
+from pytask.domain.record import Notice, Risk
 
 FEED_BATCH = 256
 
@@ -128,6 +128,10 @@ class MemoryBackend:
 
     def check(self) -> None:
         """Always well."""
+
+    def risks(self, max_data: int) -> list[Risk]:  # noqa: ARG002 - the port's own
+        """None: there is no server."""
+        return []
 
     # -- what a client does ---------------------------------------------------------------------------
 

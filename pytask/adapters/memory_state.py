@@ -78,6 +78,9 @@ class MemoryState:
         self.rejected: list[bytes] = []
         self.runs: dict[str, str] = {}
         self.leases: dict[str, int] = {}  # microseconds
+        self.server = "memory"  # stands for the replication id; another one is a failover
+        self.safe = True  # whether that one has all that this one acknowledged
+        self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
         self.workers: dict[str, float] = {}
         self.infos: dict[str, WorkerInfo] = {}

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from pytask.adapters.memory_state import REACH, Fields, MemoryState, named, number, plausible, text
-from pytask.adapters.store import KEEP_REJECTED, SHORT_LIST, WISHES, Retention, event
+from pytask.adapters.store import KEEP_REJECTED, RESTORED, SHORT_LIST, WISHES, Retention, event
 from pytask.domain import lifecycle as life
+from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import Trigger, destination, next_state, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
+    Adoption,
     Change,
     Claim,
     ClaimRequest,
     Expiry,
+    Incarnation,
     RunRef,
     Suspect,
     Verdict,
@@ -30,6 +34,7 @@ class MemoryStore:
     """The verbs that move tasks, as the Lua scripts do them."""
 
     def __init__(self, state: MemoryState, retention: Retention) -> None:
+        self.incarnation: Incarnation | None = None
         self._state = state
         self._retention = retention
 
@@ -46,6 +51,9 @@ class MemoryStore:
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
+        if not request.refs:
+            return []
+        self._require(request.server)
         source = self._state.waiting(request.source)
         reach = 2 * len(request.refs) + 16
         window = set(source[-reach:])
@@ -103,6 +111,8 @@ class MemoryStore:
     ) -> Verdict:
         owner = text(fields, "run")
         if held is not None:
+            # Without a lease no monitor would ever look at it, should its owner be dead.
+            self._state.leases.setdefault(task_id, self._state.micros())
             # Made anew under a live run, it waits at the other end until that run has ended.
             return Verdict.DUPLICATE if owner == held else Verdict.ROTATED
         if "local" in fields:
@@ -189,8 +199,63 @@ class MemoryStore:
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
         """E2: only what is not OK is in the answer."""
+        self.incarnation = self._look()
         found = {ref: self._renew(ref) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
+
+    def _look(self) -> Incarnation:
+        """The marker of the data, made where it is missing."""
+        state = self._state
+        marker = state.incarnation
+        if not marker:
+            marker.update(id=uuid.uuid4().hex, server=state.server, since=0, safe=state.safe)
+        elif marker["server"] != state.server:
+            since = 0 if marker["safe"] else state.micros()
+            marker.update(server=state.server, since=since)
+        marker["safe"] = state.safe
+        age = max(0, state.micros() - marker["since"]) / 1e6 if marker["since"] else -1.0
+        return Incarnation(id=marker["id"], server=state.server, age=age)
+
+    def _require(self, server: str) -> None:
+        if server and server != self._state.server:
+            raise FailoverSuspected(f"no longer the server that was known: it is {self._state.server}")
+
+    def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
+        """E12: an answer for each, in order."""
+        return [self._adopt(one, worker) for one in adoptions]
+
+    def _adopt(self, one: Adoption, worker: str) -> Verdict:
+        state = self._state
+        if not isinstance(state.value(one.id), dict):
+            return Verdict.GONE
+        fields, held = state.fields(one.id), state.runs.get(one.id)
+        owner, epoch = text(fields, "run"), number(fields, "epoch")
+        newer = epoch > one.epoch or (epoch == one.epoch and owner != one.run)
+        if newer or held not in (None, one.run, owner):
+            return Verdict.FENCED
+        if owner == one.run:
+            state.register(one.id, one.run)
+            state.write(one.id, state=life.RUNNING, last_update=state.stamp())
+        else:
+            # The epoch of our claim, not the next one.
+            state.run(one.id, one.run, worker, attempts=number(fields, "attempts") + 1)
+            state.write(one.id, epoch=one.epoch)
+            state.erase(one.id, "control", "output", "error")
+        state.expires.pop(one.id, None)
+        state.take(one.id.encode(), None)
+        self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
+        return Verdict.OK
+
+    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
+        """A task whose hash was lost with the data, made and queued anew."""
+        state = self._state
+        if state.value(task_id) is not None or task_id in state.runs:
+            return Verdict.STATE
+        state.write(task_id, function=function, **({} if data is None else {"data": data}))
+        state.rest(task_id, destination(Trigger.RELEASE))
+        state.queue.insert(0, task_id.encode())
+        state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
+        return Verdict.OK
 
     def _renew(self, ref: RunRef) -> Verdict | None:
         state = self._state
@@ -272,19 +337,21 @@ class MemoryStore:
 
     # -- control --------------------------------------------------------------------------------------
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
         verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
         missing = Verdict.STATE if command is Command.RELOAD else Verdict.NOHASH
         found = []
-        for task_id in ids:
+        for task_id, age in zip(ids, ages or [0.0] * len(ids), strict=True):
             value = self._state.value(task_id)
             known = missing if value is None else Verdict.BADTYPE
-            found.append(verbs[command](task_id) if isinstance(value, dict) else known)
+            found.append(verbs[command](task_id, age) if isinstance(value, dict) else known)
         return found
 
-    def _stop(self, task_id: str) -> Verdict:
+    def _stop(self, task_id: str, age: float) -> Verdict:
         state = self._state
+        if self._started_within(task_id, age):
+            return Verdict.STATE
         fields, held = state.fields(task_id), state.runs.get(task_id)
         owner, word = text(fields, "run"), text(fields, "state")
         if held is not None or (word == life.RUNNING and owner):
@@ -306,20 +373,29 @@ class MemoryStore:
         state.emit(task_id, event(Event.STOPPED))
         return Verdict.OK
 
-    def _start(self, task_id: str) -> Verdict:
+    def _start(self, task_id: str, age: float) -> Verdict:
         state = self._state
+        if self._started_within(task_id, age):
+            return Verdict.STATE
         word = text(state.fields(task_id), "state")
         at_rest = task_id not in state.runs and word != life.RUNNING
         if not at_rest or state.resting(word) not in sources(Trigger.START):
             return Verdict.STATE
-        state.rest(task_id, destination(Trigger.START), crashes=0)
+        state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
         state.erase(task_id, "control")
         state.expires.pop(task_id, None)
         state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.QUEUED))
         return Verdict.OK
 
-    def _ask_reload(self, task_id: str) -> Verdict:
+    def _started_within(self, task_id: str, seconds: float) -> bool:
+        try:
+            began = float(text(self._state.fields(task_id), "start_at") or "nan")
+        except ValueError:
+            return False
+        return 0 <= float(self._state.stamp()) - began < seconds
+
+    def _ask_reload(self, task_id: str, _age: float) -> Verdict:
         state = self._state
         fields, held = state.fields(task_id), state.runs.get(task_id)
         if held is None or text(fields, "run") != held:
@@ -344,6 +420,8 @@ class MemoryStore:
             if run is not None:
                 numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
+            elif "run" not in fields:
+                del state.leases[task_id]  # nobody's: registry and hash are gone
         return found
 
     def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:  # noqa: ARG002 - the port's own
@@ -357,8 +435,9 @@ class MemoryStore:
                 found.append(Suspect(id=task_id, run=run, lease=state.leases.get(task_id, 0), **numbers))
         return 0, found
 
-    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
+    def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
         """E7 for a batch."""
+        self._require(server)
         return [self._expire(expiry) for expiry in expiries]
 
     def _expire(self, expiry: Expiry) -> Verdict:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -14,19 +17,24 @@ import attrs
 from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
+from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
+    Adoption,
     Change,
     Claim,
     ClaimRequest,
     Expiry,
+    Incarnation,
     RunRef,
     Suspect,
     Verdict,
     WorkerInfo,
 )
+
+log = logging.getLogger(__name__)
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
@@ -35,6 +43,7 @@ REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 LONGEST_NAME = 512  # bytes of a function's name
+RESTORED = "restored after a loss of data"
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
 
@@ -64,6 +73,15 @@ class Retention:
         )
 
 
+@attrs.frozen(kw_only=True)
+class Durability:
+    """What the deployment does for a write, and what is asked of it."""
+
+    alone: bool = True  # no Sentinel and no Cluster puts another server in this one's place
+    replicas: int = 0  # that must have a claim or a renewal before it counts
+    wait: float = 1.0  # seconds to wait for them
+
+
 @cache
 def load_script(name: str) -> tuple[str, str]:
     """The text of a script and its SHA-1."""
@@ -79,10 +97,18 @@ def event(name: str, data: Any = None) -> str:
 class RedisStore:
     """One connection to Redis and the verbs that move tasks.  Used by one greenlet at a time."""
 
-    def __init__(self, client: Any, keys: Keys, retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        keys: Keys,
+        retention: Retention | None = None,
+        durability: Durability | None = None,
+    ) -> None:
+        self.incarnation: Incarnation | None = None
         self._client = client
         self._keys = keys
         self._retention = retention or Retention()
+        self._durability = durability or Durability()
 
     # -- the queue ------------------------------------------------------------------------------------
 
@@ -99,11 +125,12 @@ class RedisStore:
         source = keys.source(request.source)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
         args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
-        args += [QUARANTINE_FROM, len(request.functions), *request.functions]
+        args += [QUARANTINE_FROM, request.server, len(request.functions), *request.functions]
         for ref in request.refs:
             args += (ref.id, ref.run)
         hashes = [keys.task(ref.id) for ref in request.refs]
-        reply = self._run("claim", [keys.runs, keys.leases, source, *keys.indexes, *hashes], args)
+        names = [keys.runs, keys.leases, source, *keys.indexes, *hashes]
+        reply = self._run_durably("claim", names, args)
         answers = iter(reply)
         return [_read_claim(ref, answers) for ref in request.refs]
 
@@ -121,7 +148,7 @@ class RedisStore:
             channel = keys.events(raw.decode())
         args: Args = [raw, head, tail, KEEP_REJECTED, still, channel]
         args.append(event(Event.REJECTED, {"reason": reason}))
-        return Verdict(self._run("reject", names, args).decode())
+        return _verdict(self._run("reject", names, args))
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
         """A7: from the queue (or another list) to the parking list of `function`."""
@@ -129,7 +156,7 @@ class RedisStore:
         names: list[str | bytes] = [keys.runs, keys.source(source), keys.parking(function), keys.parked]
         names += [*keys.indexes, keys.task(task_id)]
         args: Args = [task_id, _raw(function), destination(Trigger.PARK), keys.events(task_id), event]
-        return Verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]).decode())
+        return _verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]))
 
     def parked(self) -> list[str]:
         """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
@@ -152,18 +179,43 @@ class RedisStore:
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
         """E2: only what is not OK is in the answer."""
         keys = self._keys
-        args: Args = [life.RUNNING]
+        args: Args = [life.RUNNING, uuid.uuid4().hex, "1" if self._durability.alone else ""]
         for ref in refs:
             args += (ref.id, ref.run)
-        names = [keys.runs, keys.leases, *(keys.task(ref.id) for ref in refs)]
-        reply = self._run("renew", names, args)
-        found = {}
-        for place, word in _pairs(reply):
+        names = [keys.runs, keys.leases, keys.incarnation, *(keys.task(ref.id) for ref in refs)]
+        reply = self._run_durably("renew", names, args)
+        marker, server, age = reply[:3]
+        self.incarnation = Incarnation(
+            id=marker.decode(), server=server.decode(), age=-1.0 if age < 0 else age / 1e6
+        )
+        found: dict[RunRef, Verdict] = {}
+        for place, word in _pairs(reply[3:]):
             if place > 0:
-                found[refs[place - 1]] = Verdict(word.decode())
+                verdict = _verdict(word)
+                if verdict is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
+                    found[refs[place - 1]] = verdict
             elif word in WISHES:  # others come from a newer release, or from a client: not ours to act on
                 found[refs[-place - 1]] = WISHES[word]
         return found
+
+    def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
+        """E12: an answer for each, in order."""
+        keys = self._keys
+        args: Args = [life.RUNNING, worker, keys.channel, *self._run_event(Event.RUNNING, worker), *RESTING]
+        for one in adoptions:
+            args += (one.id, one.run, one.epoch)
+        hashes = [keys.task(one.id) for one in adoptions]
+        names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
+        return [_verdict(word) for word in self._run_durably("adopt", names, args)]
+
+    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
+        """A task whose hash was lost with the data, made and queued anew."""
+        keys, state = self._keys, destination(Trigger.RELEASE)
+        args: Args = [task_id, _raw(function), state, keys.events(task_id)]
+        args.append(event(Event.REQUEUED, {"reason": RESTORED}))
+        args += [] if data is None else [data]
+        names = [keys.runs, keys.queue, keys.index(state), keys.task(task_id)]
+        return _verdict(self._run("restore", names, args))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events, in order; an answer for each."""
@@ -178,7 +230,7 @@ class RedisStore:
                 args += (name, value)
         hashes = [keys.task(change.id) for change in changes]
         reply = self._run("commit", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
-        return [Verdict(word.decode()) for word in reply]
+        return [_verdict(word) for word in reply]
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: `new` takes the place of `old`."""
@@ -199,31 +251,36 @@ class RedisStore:
 
     # -- control --------------------------------------------------------------------------------------
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
-        verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
-        return [Verdict(word.decode()) for word in verbs[command](ids)]
+        if command is Command.RELOAD:
+            words = self._ask_reload(ids)
+        else:
+            dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
+            words = self._stop(dated) if command is Command.STOP else self._start(dated)
+        return [_verdict(word) for word in words]
 
-    def _stop(self, ids: Sequence[str]) -> list[bytes]:
+    def _stop(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
-        functions = self._run("functions", [keys.task(i) for i in ids], [LONGEST_NAME])
+        functions = self._run("functions", [keys.task(i) for i, _ in dated], [LONGEST_NAME])
         keep = self._retention.of(Trigger.CANCEL)
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
-        args += [len(allowed), *allowed, *ids]
+        args += [len(allowed), *allowed, *chain.from_iterable(dated)]
         names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
-        for task_id, function in zip(ids, functions, strict=True):
+        for (task_id, _), function in zip(dated, functions, strict=True):
             names += (keys.task(task_id), keys.parking(_name(function)))
         found: list[bytes] = self._run("stop", names, args)
         return found
 
-    def _start(self, ids: Sequence[str]) -> list[bytes]:
+    def _start(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
         args: Args = [keys.channel, event(Event.QUEUED), life.RUNNING, destination(Trigger.START)]
         allowed = sources(Trigger.START)
-        args += [life.State.read(None), *RESTING, len(allowed), *allowed, *ids]
-        names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i in ids)]
+        args += [life.State.read(None), *RESTING, len(allowed), *allowed]
+        args += chain.from_iterable(dated)
+        names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i, _ in dated)]
         found: list[bytes] = self._run("start", names, args)
         return found
 
@@ -236,7 +293,10 @@ class RedisStore:
     # -- the monitor ----------------------------------------------------------------------------------
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
-        """Runs whose lease lies outside the window of healthy ones, by Redis TIME."""
+        """Runs whose lease lies outside the window of healthy ones, by Redis TIME.
+
+        Leases found there that are nobody's (registry and hash are gone) are dropped on the way.
+        """
         seconds, micros = self._command("TIME")
         now = int(seconds) * 1_000_000 + int(micros)
         low, high = now - int(older * 1e6), now + int(ahead * 1e6)
@@ -257,6 +317,9 @@ class RedisStore:
         keys = self._keys
         ids = [raw.decode() for raw, _ in found]
         reply = self._run("suspects", [keys.runs, *(keys.task(i) for i in ids)], ids)
+        nobodys = [i for i, run in zip(ids, reply[::3], strict=True) if not run]
+        if nobodys:  # else they would be read again at every sweep, for ever
+            self._run("forget", [keys.runs, keys.leases, *(keys.task(i) for i in nobodys)], nobodys)
         told = zip(ids, found, reply[::3], reply[1::3], reply[2::3], strict=True)
         return [
             Suspect(id=i, run=run.decode(errors="replace"), lease=lease, epoch=int(e), crashes=int(crashes))
@@ -279,7 +342,7 @@ class RedisStore:
             suspects += self._read_suspects(leases)
         return int(after), [one for one in suspects if one.run.startswith(prefix)]
 
-    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
+    def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
         """E7 for a batch."""
         keys = self._keys
         error = "poison: its workers died under it too often"
@@ -298,12 +361,13 @@ class RedisStore:
             *RESTING,
             Verdict.STOP,
             "" if keep_stopped is None else keep_stopped,
+            server,
         ]
         for e in expiries:
             args += (e.id, e.run, e.seen, e.crashes, int(e.poison))
         hashes = [keys.task(e.id) for e in expiries]
         reply = self._run("expire", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
-        return [Verdict(word.decode()) for word in reply]
+        return [_verdict(word) for word in reply]
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
         """E16, one step of SCAN: (next cursor, hashes mended)."""
@@ -380,6 +444,29 @@ class RedisStore:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
 
+    def _run_durably(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
+        """Like `_run`; with `durable_acks`, raises `Unavailable` unless enough replicas have it too.
+
+        Redis waits for what the very connection wrote last, so both commands travel in one pipeline.
+        """
+        durability = self._durability
+        if not durability.replicas:
+            return self._run(name, keys, args)
+        text, sha = load_script(name)
+        wait = ("wait", durability.replicas, max(1, int(durability.wait * 1000)))
+        reply, count = self._pipeline([("EVALSHA", sha, len(keys), *keys, *args), wait], tolerant=True)
+        if isinstance(reply, Exception) and "NoScript" in type(reply).__name__ + str(reply).title():
+            reply, count = self._pipeline([("EVAL", text, len(keys), *keys, *args), wait], tolerant=True)
+        for answer in (reply, count):
+            if isinstance(answer, Exception):
+                raise self._translated(answer) from answer
+        if count < durability.replicas:
+            raise Unavailable(
+                f"only {count} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
+                " (durable_acks): see `INFO replication` on the primary"
+            )
+        return reply
+
     def _command(self, *words: Any) -> Any:
         try:
             return self._client.execute_command(*words)
@@ -389,8 +476,8 @@ class RedisStore:
             self.reset()
             raise
 
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The replies in order; the first that is an error is raised."""
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]], *, tolerant: bool = False) -> list[Any]:
+        """The replies in order; the first that is an error is raised, unless they are wanted as they are."""
         pipe = self._client.pipeline(transaction=False)
         for words in commands:
             pipe.execute_command(*words)
@@ -402,7 +489,7 @@ class RedisStore:
             self.reset()
             raise
         for reply in replies:
-            if isinstance(reply, Exception):
+            if isinstance(reply, Exception) and not tolerant:
                 raise self._translated(reply) from reply
         return replies
 
@@ -413,8 +500,17 @@ class RedisStore:
         return ours
 
 
+@cache
+def _verdict(word: bytes) -> Verdict:
+    """The verdict of a reply.  The cache makes a word of a newer release be told once."""
+    verdict = Verdict.read(word.decode(errors="replace"))
+    if verdict is Verdict.FOREIGN:
+        log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])
+    return verdict
+
+
 def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
-    verdict = Verdict(next(reply).decode())
+    verdict = _verdict(next(reply))
     if verdict is Verdict.UNKNOWN:
         return Claim(ref.id, ref.run, verdict, _name(next(reply)))
     if verdict not in (Verdict.OK, Verdict.ALREADY):

@@ -52,8 +52,12 @@ def fair_share(mine: WorkerInfo, others: Iterable[WorkerInfo]) -> Share:
 
 
 def batch(rate: float) -> tuple[int, float]:
-    """(runs, seconds) of one step at `rate` moves a second: a step a second, or one run in longer ones."""
-    return (int(rate), 1.0) if rate >= 1 else (1, 1.0 / rate)
+    """(runs, seconds) of one step at `rate` moves a second.
+
+    Steps of a quarter of a second, or of one run: steps that touch put hardly more into any one second.
+    """
+    size = max(1, int(rate / 4))
+    return size, size / rate
 
 
 def _shared(info: WorkerInfo) -> frozenset[str]:

@@ -117,6 +117,12 @@ class Refused(StoreError):
     code = "PT052"
 
 
+class FailoverSuspected(Refused):
+    """Another server answers than the one the worker knows of: nothing was done.  The next renewal looks."""
+
+    code = "PT055"
+
+
 class Denied(StoreError):
     """NOAUTH, WRONGPASS or NOPERM: the address or the rights are wrong."""
 

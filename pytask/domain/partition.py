@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytask.domain.errors import ConfigError
 
+SLOTS = 16384
 CRC16_POLYNOMIAL = 0x1021  # XMODEM, as Redis Cluster uses it for its slots
 
 

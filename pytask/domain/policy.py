@@ -14,8 +14,9 @@ from itertools import islice
 import attrs
 
 from pytask.domain.errors import ConfigError
+from pytask.domain.incarnation import News, compare, merged
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.record import Expiry, RunRef, Suspect
+from pytask.domain.record import Expiry, Incarnation, RunRef, Suspect
 
 CLOCK_RATE_ERROR = 0.05  # how far two clocks' rates may differ
 CRASH_LIMIT = 3  # one more, and the task is poison
@@ -86,6 +87,11 @@ class Timing:
         return self.heartbeat / 10
 
     @property
+    def reassert(self) -> float:
+        """No claims for this long after any change of server: each owner renews once meanwhile."""
+        return 2 * self.heartbeat
+
+    @property
     def watch(self) -> float:
         """How often the deadline is looked at."""
         return self.lease / 240
@@ -114,6 +120,38 @@ def closing(wish: Wish | None, failed: bool) -> Trigger | None:
     if wish is Wish.STOP:
         return Trigger.STOP
     return Trigger.RELEASE if wish in (Wish.MOVE, Wish.HAND_BACK, Wish.FORGET) else None
+
+
+class Starts:
+    """The `start` messages that one subscription heard lately, by task: tells stale stops from fresh ones.
+
+    Every worker hears every message, in one order for all, but each at its own pace.  When a stop is
+    carried out and Redis knows of a start that this worker has not heard yet, that start stands behind the
+    stop in its stream: others are further, and the stop has been obeyed.  Carried out once more, it would
+    undo the start.
+    """
+
+    def __init__(self, slack: float, limit: int = 10_000) -> None:
+        self.slack = slack  # seconds that another worker may take to carry out what it heard
+        self._limit = limit
+        self._heard: OrderedDict[str, float] = OrderedDict()
+        self._since = math.inf
+
+    def listen(self, now: float) -> None:
+        """A new subscription: what was published before is not known."""
+        self._heard.clear()
+        self._since = now
+
+    def heard(self, task_id: str, now: float) -> None:
+        """A start was heard."""
+        self._heard[task_id] = now
+        self._heard.move_to_end(task_id)
+        if len(self._heard) > self._limit:
+            self._since = max(self._since, self._heard.popitem(last=False)[1])
+
+    def unheard(self, task_id: str, now: float) -> float:
+        """Seconds: a start that Redis recorded within them is one that was not heard here so far."""
+        return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)
 
 
 class LeaseBook:
@@ -184,12 +222,43 @@ class Lease:
     settling: LeaseBook = attrs.Factory(LeaseBook)  # dead runs whose end is not acknowledged yet
     last_ok: float = -math.inf  # send time of the last acknowledged call, with or without runs
     embargo_until: float = -math.inf  # no claims before this, after a suspected failover
+    embargo: bool | None = None  # True after every change of server, False never, None after unsafe ones
+    known: Incarnation | None = None  # as the last renewal saw it
+    generation: int = 0  # grows when the server or the data changed: what was seen before proves nothing
+    lost_at: float = -math.inf  # when the data was last found to be another
 
     def acknowledged(self, refs: Sequence[RunRef], sent_at: float) -> None:
         """A renewal of `refs` (or of nothing: a sign of life from Redis) was answered."""
         self.last_ok = max(self.last_ok, sent_at)
         self.living.renewed(refs, sent_at)
         self.settling.renewed(refs, sent_at)
+
+    @property
+    def server(self) -> str:
+        """The server this worker knows of; no other may take its claims.  "" where servers are not told."""
+        return "" if self.known is None else self.known.server
+
+    def observe(self, seen: Incarnation, now: float) -> News:
+        """What a renewal saw of the server and its data; claims wait where that asks for it."""
+        timing = self.timing
+        news = compare(
+            self.known, seen, embargo=timing.embargo, reassert=timing.reassert, always=self.embargo
+        )
+        self.known = merged(self.known, seen)
+        self.generation += news.failover or news.data_lost
+        if news.pause:
+            self.embargo_until = max(self.embargo_until, now + news.pause)
+        if news.data_lost:
+            self.lost_at = now
+        return news
+
+    def may_adopt(self, now: float) -> bool:
+        """E12 is for the time in which nobody claims: afterwards what Redis says stands."""
+        return now < self.embargo_until
+
+    def lost_with_data(self, started: float, now: float) -> bool:
+        """Whether a run that began at `started`, and is found gone now, went with all the data."""
+        return started < self.lost_at and now - self.lost_at <= self.timing.claim_gate
 
     def may_claim(self, now: float) -> bool:
         """The claim gate F: a worker that Redis cannot hear must not take tasks."""
@@ -213,6 +282,10 @@ class Lease:
         """The next chunk to renew: a tick early rather than late."""
         before = now - self.timing.heartbeat + self.timing.tick
         chunk = self.living.due(before)
+        if now - self.last_ok > self.timing.lease:
+            # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
+            # dead runs all the same would keep every monitor from handing them on, for ever.
+            return chunk
         return chunk + self.settling.due(before, RENEW_CHUNK - len(chunk))
 
 

@@ -11,11 +11,14 @@ from typing import Any, Protocol
 
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
+    Adoption,
     Change,
     Claim,
     ClaimRequest,
     Expiry,
+    Incarnation,
     Notice,
+    Risk,
     RunRef,
     Suspect,
     Verdict,
@@ -25,6 +28,8 @@ from pytask.domain.record import (
 
 class Store(Protocol):
     """State in one place, moved through verbs.  One instance is one connection, used by one greenlet."""
+
+    incarnation: Incarnation | None  # what the last renew() reached; None before the first
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail of the queue (or of a parking list), the next one first.
@@ -51,7 +56,16 @@ class Store(Protocol):
         """Tell workers that know `function` to look at its parking list."""
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """E2 for a chunk: only what is not OK is in the answer (FENCED, GONE, STOP, RELOAD)."""
+        """E2 for a chunk: only what is not OK is in the answer (FENCED, GONE, STOP, RELOAD).
+
+        Keeps the marker of the data, and notes in `incarnation` what it reached; also without refs.
+        """
+
+    def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
+        """E12 for a batch: OK (it is registered again), FENCED (a newer run is there) or GONE for each."""
+
+    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
+        """A task whose hash was lost with the data, made and queued anew: OK, or STATE (it is there)."""
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events for a batch: OK, ALREADY, FENCED or GONE for each, in order."""
@@ -62,8 +76,12 @@ class Store(Protocol):
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """A pre-started task: its hash and its run in one step, never queued."""
 
-    def control(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
-        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH."""
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
+        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH.
+
+        `ages` (seconds, one an id, 0 without): a task that was started again within them had that after
+        this stop, or by this very start, whose message every worker hears: a no-op.
+        """
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
         """Runs whose lease lies more than `older` seconds behind Redis TIME or `ahead` before it."""
@@ -74,8 +92,11 @@ class Store(Protocol):
         A run may come twice, as with any SCAN; one without a lease has the lease value 0.
         """
 
-    def expire(self, expiries: Sequence[Expiry]) -> list[Verdict]:
-        """E7 for a batch: OK, ALREADY, FENCED or RENEWED for each."""
+    def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
+        """E7 for a batch: OK, ALREADY, FENCED or RENEWED for each.
+
+        Raises `FailoverSuspected`, with nothing done, where another server answers ("" does not check).
+        """
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
         """E16, one step of the slow sweep: (next cursor or 0, hashes mended)."""
@@ -151,6 +172,10 @@ class Backend(Protocol):
 
     def describe(self) -> str:
         """The address, without a password."""
+
+    def risks(self, max_data: int) -> list[Risk]:
+        """Settings of the server under which the promise is weaker, or `max_data` bytes do not fit;
+        each with its fix."""
 
     def check(self) -> None:
         """Raise at start what can be known at start: denied, wrong version, wrong key types."""

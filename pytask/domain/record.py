@@ -30,6 +30,15 @@ class Verdict(StrEnum):
     REQUESTED = "REQUESTED"  # control: written down for the owner of the run
     STOP = "stop"  # renew(): the owner is asked to stop this run
     RELOAD = "reload"  # renew(): the owner is asked to reload this run
+    FOREIGN = "?"  # a word of a newer release: known to nobody here, so nothing follows from it
+
+    @classmethod
+    def read(cls, word: str) -> Verdict:
+        """The verdict in a script's reply; a word that this release does not know is FOREIGN."""
+        try:
+            return cls(word)
+        except ValueError:
+            return cls.FOREIGN
 
 
 @attrs.frozen
@@ -60,6 +69,33 @@ class Claim:
 
 
 @attrs.frozen(kw_only=True)
+class Incarnation:
+    """Which data, and which server, a renewal reached."""
+
+    id: str = ""  # of the marker `pytask:incarnation`, lost with the data; "" where it cannot be kept
+    server: str = ""  # its replication id, new whenever another server takes over; "" where it is not told
+    age: float = -1.0  # seconds since a change of server that may have lost acknowledged writes; -1: none
+
+
+@attrs.frozen
+class Adoption:
+    """E12: a living run of ours that Redis forgot, with what proves that it is newer than what is there."""
+
+    id: str
+    run: str
+    epoch: int
+
+
+@attrs.frozen(kw_only=True)
+class Risk:
+    """A setting of the server with which the promise cannot be kept in full."""
+
+    code: str  # stable, PT...
+    what: str
+    fix: str  # what to do; a command where one does it
+
+
+@attrs.frozen(kw_only=True)
 class ClaimRequest:
     """One batch: ids as peeked at the tail of `source` (oldest last), each with a fresh run id."""
 
@@ -67,6 +103,7 @@ class ClaimRequest:
     functions: frozenset[str]
     worker: str
     source: str | None = None  # None is the queue, else the parking list of that function
+    server: str = ""  # the one the caller knows of: no other may answer; "" does not check
     quarantine: int = 1  # how many tasks that crashed before may be taken
     max_data: int = 16 * 1024 * 1024  # bytes
 

@@ -17,7 +17,7 @@ from pytask.runtime.executor import Executor
 
 log = logging.getLogger(__name__)
 
-LOOK = 0.25  # seconds between looks at whether it was taken
+LOOK = 0.05  # seconds between looks at whether it was taken
 LONGEST = 64  # heartbeats between two tries, where nobody takes
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Callable, Sequence
 
 import gevent
+from gevent import socket
 
 from pytask.domain.errors import StoreError
 from pytask.domain.policy import Timing, bury

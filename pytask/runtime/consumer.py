@@ -46,6 +46,7 @@ class Consumer:
         lease: Lease,
         ids: Ids,
         clock: Callable[[], float],
+        uniform: Callable[[float, float], float] = random.uniform,
         places: Places | None = None,
     ) -> None:
         self._places = places or Places(executor.settings.max_tasks)
@@ -56,6 +57,7 @@ class Consumer:
         self._lease = lease
         self._ids = ids
         self._clock = clock
+        self._uniform = uniform
         self._room = Flag()
         self._ended = False
         self._waiting = False
@@ -75,6 +77,7 @@ class Consumer:
         timing = self._lease.timing
         while not self._ended:
             if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
+                self._places.release(self)  # whoever cannot claim keeps no place from other lanes
                 gevent.sleep(POLL_FIRST)
                 continue
             try:
@@ -123,9 +126,11 @@ class Consumer:
         seen, handled = self.consume()
         if handled or progress:
             self._pause = POLL_FIRST
+        elif seen and self.free <= 0:
+            pass  # other lanes took the places meanwhile: wait in line, not in time
         elif seen or self._wait() is None:
             # Nothing to be done with what is there, or no way to block: look again a little later.
-            gevent.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+            gevent.sleep(self._pause * self._uniform(0.75, 1.25))
             self._pause = min(2 * self._pause, POLL_LAST)
 
     def _wait_for_room(self) -> None:
@@ -193,7 +198,7 @@ class Consumer:
         if not ids:
             return 0
         handled = 0
-        sent_at = self._clock()
+        sent_at, generation = self._clock(), self._lease.generation
         self._places.reserve(self, len(ids))
         try:
             claims = self._claim(ids, source, sent_at)
@@ -201,7 +206,9 @@ class Consumer:
             for claim in sorted(claims, key=lambda claim: not claim.won):
                 if not claim.won:
                     self._places.release(self)
-                handled += self._take(claim, good[claim.id], sent_at, source)
+                # Another server took over meanwhile: it may not know of this claim.
+                stale = generation != self._lease.generation
+                handled += self._take(claim, good[claim.id], sent_at, source, stale=stale)
         finally:
             self._places.release(self)
         return handled
@@ -214,6 +221,7 @@ class Consumer:
             functions=frozenset(executor.tasks),
             worker=executor.settings.name,
             source=source,
+            server=self._lease.server,
             quarantine=self._places.quarantine(self),
             max_data=executor.settings.max_data,
         )
@@ -231,9 +239,11 @@ class Consumer:
                 self._committer.doubt(list(request.refs))
                 raise
 
-    def _take(self, claim: Claim, raw: bytes, sent_at: float, source: str | None) -> int:
+    def _take(
+        self, claim: Claim, raw: bytes, sent_at: float, source: str | None, *, stale: bool = False
+    ) -> int:
         if claim.won:
-            if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
+            if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
                 self._executor.give_back(RunRef(claim.id, claim.run))
             else:
                 self._executor.launch(claim, sent_at)

@@ -10,7 +10,7 @@ import gevent
 
 from pytask.domain.errors import Refused, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
-from pytask.domain.policy import Timing, Wish
+from pytask.domain.policy import Starts, Timing, Wish
 from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
 from pytask.runtime.executor import Executor
@@ -42,6 +42,7 @@ class Controller:
         self._timing = timing
         self._on_hint = on_hint
         self._ended = False
+        self._starts = Starts(timing.heartbeat)
         self._asked: float | None = None  # when the ping that we wait for was sent
         self._next_ping = 0.0
         self.listening = False
@@ -54,6 +55,7 @@ class Controller:
             while not self._ended:
                 try:
                     self._feed.open()
+                    self._starts.listen(self._clock())
                     self._next_ping, self._asked = self._clock(), None
                     while not self._ended:
                         self._pass()
@@ -116,16 +118,30 @@ class Controller:
 
     def apply(self, command: Command, ids: Sequence[str]) -> None:
         """The intent first, so that it outlives this worker; then the runs that live here."""
-        for task_id, verdict in zip(ids, self._write_down(command, ids), strict=False):
+        heard = self._clock()
+        # Before the call: what it waits for Redis is added to the age of each.
+        ages = [self._age(command, task_id, heard) for task_id in ids]
+        for task_id, verdict in zip(ids, self._write_down(command, ids, ages, heard), strict=False):
             wish = WISHES.get(command)
             if verdict is Verdict.REQUESTED and wish is not None:
                 self._executor.ask(task_id, wish)
+            elif command is Command.START:
+                self._starts.heard(task_id, self._clock())  # carried out now, however long that took
 
-    def _write_down(self, command: Command, ids: Sequence[str]) -> list[Verdict]:
-        until = self._clock() + self._timing.lease
+    def _age(self, command: Command, task_id: str, now: float) -> float:
+        if command is Command.START:
+            self._starts.heard(task_id, now)
+            return self._timing.tick  # so near to each other, the starts of two workers are one message
+        return self._starts.unheard(task_id, now)
+
+    def _write_down(
+        self, command: Command, ids: Sequence[str], ages: Sequence[float], heard: float
+    ) -> list[Verdict]:
+        until = heard + self._timing.lease
         while True:
             try:
-                return self._store.control(command, ids)
+                waited = self._clock() - heard
+                return self._store.control(command, ids, [age + waited for age in ages])
             except StoreError as error:
                 # What Redis refuses (a start, when it is full) must not keep later messages from being heard.
                 if self._ended or self._clock() > until or isinstance(error, Refused):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
@@ -17,12 +17,13 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.policy import CRASH_YOUNG, QUARANTINE_FROM, Lease, Wish, closing, outweighs
 from pytask.domain.ports import Backend
-from pytask.domain.record import Change, Claim, RunRef, Verdict
+from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.runtime import codec
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
+from pytask.runtime.process import exit_now
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import RunGreenlet, Service
@@ -64,6 +65,7 @@ class Executor:
         backend: Backend,
         ids: Ids,
         clock: Callable[[], float],
+        exit_process: Callable[[int], None] = exit_now,
     ) -> None:
         self.settings = settings
         self.tasks = tasks
@@ -77,6 +79,7 @@ class Executor:
         self._backend = backend
         self._ids = ids
         self._clock = clock
+        self._exit = exit_process
         self._pid = os.getpid()
         self._crashed_before: set[Run] = set()
         self._locals = 0
@@ -171,7 +174,28 @@ class Executor:
             return
         if run.over and wish in (Wish.FENCED, Wish.FORGET):
             return  # it is being settled, or replaced; that verdict decides
+        if wish is Wish.FORGET and self._restorable(run):
+            run.restore = True
         self.wish(run, wish)
+
+    def adoptions(self, refs: Iterable[RunRef]) -> dict[RunRef, Adoption]:
+        """What proves to a Redis that forgot them that these runs live here; without those that do not."""
+        found = {}
+        for ref in refs:
+            run = self.living.get(ref.id)
+            if run is not None and run.ref == ref and not run.over:
+                found[ref] = Adoption(ref.id, ref.run, run.epoch)
+        return found
+
+    def _restorable(self, run: Run) -> bool:
+        return (
+            self.settings.on_data_loss == "restore"
+            and not run.local  # its worker makes a new one
+            and run.wish is not Wish.STOP
+            and bool(run.claim.function)
+            and not run.claim.oversize
+            and self._lease.lost_with_data(run.started, self._clock())
+        )
 
     def ask(self, task_id: str, wish: Wish) -> None:
         """A wish for whatever run of the id lives here."""
@@ -273,8 +297,7 @@ class Executor:
         elif self._deadman.hard and run.wish is not None and not asked and not self.leaving:
             # (A worker that leaves first hands the others back; what then still runs ends with the process.)
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
-            logging.shutdown()
-            os._exit(EXIT_STUCK)
+            self._exit(EXIT_STUCK)
         if run.dead is not None:
             run.dead.wait(timeout=self._lease.timing.grace / 2)
 
@@ -338,9 +361,29 @@ class Executor:
         self._finish(run)
 
     def _finish(self, run: Run) -> None:
-        self._close(run, run.wish)
+        if run.restore:
+            self._lease.settling.add(run.ref, self._clock())  # the worker does not leave before it is done
+            Service.spawn(self._restore, run)
+        else:
+            self._close(run, run.wish)
         if run.local:
             self.on_local_over(run.id, run.wish)
+
+    def _restore(self, run: Run) -> None:
+        """Queue a dead run's task again, from what it was claimed with."""
+        claim = run.claim
+        while True:
+            try:
+                verdict = self._courier.call(
+                    lambda store: store.restore(claim.id, claim.function, claim.data)
+                )
+                break
+            except StoreError as error:
+                log.warning("task %s: waits to be restored: %s", run.id, error)
+                gevent.sleep(self._lease.timing.call_timeout / 3)
+        if verdict is Verdict.OK:
+            log.warning("task %s: was lost with the data of Redis; it is queued again", run.id)
+        self._close(run, run.wish)
 
     def _forget(self, run: Run) -> None:
         if self.living.get(run.id) is run:

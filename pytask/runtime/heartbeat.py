@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import gevent
 from gevent import Timeout
@@ -11,6 +11,7 @@ from gevent import Timeout
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
+from pytask.domain.record import Adoption, RunRef, Verdict
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 
@@ -71,7 +72,12 @@ class Heartbeat:
             self._store.reset()
             raise
         away = now - self._lease.last_ok > timing.lease / 4
-        self._lease.acknowledged(refs, sent_at)
+        self._observe()
+        doubted = self._doubted(verdicts)
+        # What Redis may only have forgotten is not acknowledged before it is put back.
+        self._lease.acknowledged([ref for ref in refs if ref not in doubted], sent_at)
+        if doubted:
+            self._adopt(doubted, verdicts)
         self._deadman.arm(self._lease.kill_in(self._clock()))
         if away and self._warned:
             log.warning("Redis %s answers again", self.address)
@@ -79,6 +85,53 @@ class Heartbeat:
         for ref, verdict in verdicts.items():
             self._executor.heard(ref, verdict)
         return bool(self._lease.due(self._clock()))
+
+    def _observe(self) -> None:
+        seen = self._store.incarnation
+        if seen is None:
+            return
+        news = self._lease.observe(seen, self._clock())
+        if news.failover:
+            log.warning(
+                "Redis %s: another server answers (a failover, or a restart). No task is taken for %g s, in"
+                " which runs that it does not know of are put back", self.address, news.pause,
+            )  # fmt: skip
+        elif news.pause:
+            log.warning(
+                "Redis %s changed its server a short time ago, which may have lost writes: no task is taken"
+                " for %g s", self.address, news.pause,
+            )  # fmt: skip
+        if news.data_lost:
+            log.error(
+                "Redis %s has other data than before (its marker pytask:incarnation is new): tasks that are"
+                " gone there stop; see the setting on_data_loss", self.address,
+            )  # fmt: skip
+
+    def _doubted(self, verdicts: Mapping[RunRef, Verdict]) -> dict[RunRef, Adoption]:
+        """Living runs that Redis does not know, soon after another server took over."""
+        if not self._lease.may_adopt(self._clock()):
+            return {}
+        lost = [ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)]
+        return self._executor.adoptions(lost)
+
+    def _adopt(self, doubted: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Verdict]) -> None:
+        """E12 for these; what is put back has no verdict any more.  Raises `StoreError`."""
+        timing = self._lease.timing
+        sent_at = self._clock()
+        try:
+            with Timeout(2 * timing.call_timeout, Unavailable("putting runs back took too long")):
+                answers = self._store.adopt(list(doubted.values()), self._executor.settings.name)
+        except Unavailable:
+            self._store.reset()
+            raise
+        self._lease.acknowledged(list(doubted), sent_at)
+        for ref, answer in zip(doubted, answers, strict=True):
+            if answer is Verdict.OK:
+                del verdicts[ref]
+        log.warning(
+            "Redis %s: %d of %d runs that it had forgotten were put back",
+            self.address, answers.count(Verdict.OK), len(answers),
+        )  # fmt: skip
 
     def watch(self) -> None:
         """Look at the deadline until told to end."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,12 +22,12 @@ from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.controller import Controller
 from pytask.runtime.courier import Courier
-from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 from pytask.runtime.heartbeat import Heartbeat
 from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
+from pytask.runtime.process import Process, fresh_id
 from pytask.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,13 +36,14 @@ log = logging.getLogger(__name__)
 class Session:
     """A lane's identity: new at start, after a fork, and after every loss of the lease."""
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", fresh_id: Callable[[], str] = fresh_id) -> None:
+        self._fresh_id = fresh_id
         self._prefix = prefix  # a supervisor's: by it the runs of this very process are found
         self.renew()
 
     def renew(self) -> None:
         """A new session; its run ids have never been used."""
-        self.id = self._prefix + uuid.uuid4().hex
+        self.id = self._prefix + self._fresh_id()
         self._counter = itertools.count(1)
 
     def next_run(self) -> str:
@@ -65,14 +65,15 @@ class Lane:
         hard: bool,
         prefix: str,
         clock: Callable[[], float],
+        process: Process,
     ) -> None:
         self.backend = backend
         self.settings = settings
-        self.session = ids = Session(prefix)
+        self.session = ids = Session(prefix, process.fresh_id)
         self._stores: list[Any] = []
         timing = settings.timing
-        self.lease = lease = Lease(timing)
-        self.deadman = Deadman(hard=hard)
+        self.lease = lease = Lease(timing, embargo=settings.embargo)
+        self.deadman = process.deadman(hard)
         self.courier = Courier(store=self._store())
         self.committer = Committer(
             store=self._store(), lease=lease, clock=clock, max_pending=settings.max_pending
@@ -80,6 +81,7 @@ class Lane:
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
+            exit_process=process.exit,
         )  # fmt: skip
         self.heartbeat = Heartbeat(
             store=self._store(), lease=lease, executor=self.executor, deadman=self.deadman, clock=clock
@@ -89,7 +91,7 @@ class Lane:
         self.queue = backend.queue()
         self.consumer = Consumer(
             store=self._store(), queue=self.queue, executor=self.executor, committer=self.committer,
-            lease=lease, ids=ids, clock=clock, places=places,
+            lease=lease, ids=ids, clock=clock, places=places, uniform=process.uniform,
         )  # fmt: skip
         self.controller = Controller(
             store=self._store(), feed=backend.feed(ids.id), executor=self.executor, timing=timing,
@@ -100,14 +102,14 @@ class Lane:
         )
         self.prestart = Prestart(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
-            lease=lease, ids=ids, clock=clock,
+            lease=lease, ids=ids, clock=clock, fresh_id=process.fresh_id,
         )  # fmt: skip
 
         self.balancer = None
         if settings.rebalance is not None:
             self.balancer = Balancer(
-                rate=settings.rebalance, courier=self.courier, executor=self.executor, consumer=self.consumer,
-                lease=lease, info=self.presence.info, clock=clock,
+                rate=settings.rebalance / settings.partitions, courier=self.courier, executor=self.executor,
+                consumer=self.consumer, lease=lease, info=self.presence.info, clock=clock,
             )  # fmt: skip
 
     def _store(self) -> Any:

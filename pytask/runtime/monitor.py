@@ -48,6 +48,8 @@ class Monitor(Task):
         self._watch = Watch(float(timeout), self.timing.scale)
         self._clock: Callable[[], float] = run.executor.now
         self._call = run.executor.courier.call
+        self._lease = run.executor.lease
+        self._generation = self._lease.generation
 
     def start(self) -> None:
         """Sweep every I."""
@@ -67,12 +69,20 @@ class Monitor(Task):
     def check_tasks(self) -> int:
         """One sweep; the number of runs handed on.  Raises `StoreError`."""
         timing = self.timing
-        suspects = self._call(lambda store: store.suspects(2 * timing.heartbeat, timing.heartbeat))
+        if self._generation != self._lease.generation:
+            # Another server, or other data: the lease values of before say nothing about these.
+            self._watch.forget()
+            self._generation = self._lease.generation
+        server = self._lease.server
+        # Not 2H: the wait until a dead run is a suspect comes on top of T, and took the median past T + I.
+        # One who is only late is a suspect until its next renewal, which costs a look and nothing else.
+        older = 1.5 * timing.heartbeat
+        suspects = self._call(lambda store: store.suspects(older, timing.heartbeat))
         dead = self._watch.observe(suspects, self._clock())
         done = 0
         for at in range(0, len(dead), EXPIRE_BATCH):
             chunk = dead[at : at + EXPIRE_BATCH]
-            verdicts = self._call(lambda store, chunk=chunk: store.expire(chunk))  # type: ignore[misc]
+            verdicts = self._call(lambda store, chunk=chunk: store.expire(chunk, server))  # type: ignore[misc]
             for expiry, verdict in zip(chunk, verdicts, strict=True):
                 if verdict is Verdict.OK:
                     done += 1

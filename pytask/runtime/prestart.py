@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -16,6 +15,7 @@ from pytask.domain.record import Change, RunRef
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor, Ids
+from pytask.runtime.process import fresh_id
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Prestart:
         lease: Lease,
         ids: Ids,
         clock: Callable[[], float],
+        fresh_id: Callable[[], str] = fresh_id,
     ) -> None:
         self._specs = [Spec(name, data) for name, data in specs]
         self._courier = courier
@@ -51,6 +52,7 @@ class Prestart:
         self._lease = lease
         self._ids = ids
         self._clock = clock
+        self._fresh_id = fresh_id
         self._ended = False
         executor.on_local_over = self._over
 
@@ -79,7 +81,7 @@ class Prestart:
         return count
 
     def _start(self, spec: Spec) -> None:
-        task_id = uuid.uuid4().hex
+        task_id = self._fresh_id()
         ref = RunRef(task_id, self._ids.next_run())
         sent_at = self._clock()
         name = self._executor.settings.name

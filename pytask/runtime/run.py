@@ -33,7 +33,7 @@ class Run:
 
     __slots__ = (
         "actor", "children", "claim", "client_", "cls", "dead", "executor", "failure", "greenlet", "id",
-        "local", "output", "over", "ref", "returned", "started", "stopping", "task", "wish",
+        "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task", "wish",
     )  # fmt: skip
 
     def __init__(self, executor: Executor, claim: Claim, cls: type[Task] | None, now: float) -> None:
@@ -44,6 +44,7 @@ class Run:
         self.cls = cls
         self.started = now
         self.local = False
+        self.restore = False  # its hash was lost with all data: it is made anew when this run is dead
         self.task: Task | None = None
         self.greenlet: RunGreenlet | None = None
         self.children: set[AnyGreenlet] | None = None  # made with the first one

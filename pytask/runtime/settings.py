@@ -17,6 +17,11 @@ def _positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{field.name} must be a whole number of 1 or more, not {value!r}")
 
 
+def _count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{field.name} must be a whole number of 0 or more, not {value!r}")
+
+
 def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
         raise ConfigError(f"{field.name} is in seconds above 0, or None for no watch, not {value!r}")
@@ -84,6 +89,20 @@ class Settings:
 
     slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""
+
+    embargo: bool | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
+    )
+    """Take no task for 80 s (`Timing.embargo`) after another server took over, while owners put back the
+    runs it does not know of: None where acknowledged writes may be lost, True always, False never."""
+
+    on_data_loss: str = attrs.field(default="stop", validator=attrs.validators.in_(("stop", "restore")))
+    """What becomes of running tasks when Redis comes back without any data: "stop" stops them, "restore"
+    stops them and then queues them again, with the data they were claimed with."""
+
+    durable_acks: int = attrs.field(default=0, validator=_count)
+    """Replicas that must have a claim or a renewal before it counts; with fewer, tasks stop as if Redis
+    were lost."""
 
     timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))
     """The times of the protocol."""

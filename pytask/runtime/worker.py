@@ -20,6 +20,7 @@ from pytask.runtime.lane import Lane
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.patched import require_patched
 from pytask.runtime.places import Places
+from pytask.runtime.process import Process
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 
@@ -41,6 +42,7 @@ class Worker:
         hard_deadline: bool = False,
         prefix: str = "",
         clock: Callable[[], float] = steady,
+        process: Process | None = None,
     ) -> None:
         if any(backend.cooperative for backend in backends):
             require_patched()
@@ -57,7 +59,7 @@ class Worker:
         self.lanes = [
             Lane(
                 backend, settings, tasks, monitors if index else prestart, self.places,
-                hard=hard_deadline, prefix=prefix, clock=clock,
+                hard=hard_deadline, prefix=prefix, clock=clock, process=process or Process(),
             )
             for index, backend in enumerate(backends)
         ]  # fmt: skip
@@ -104,6 +106,8 @@ class Worker:
         backend = self.lanes[0].backend
         try:
             backend.check()
+            for risk in backend.risks(self.settings.max_data):
+                log.warning("[%s] Redis %s: %s. Fix: %s", risk.code, backend.describe(), risk.what, risk.fix)
         except Denied:
             raise
         except StoreError as error:

@@ -93,6 +93,7 @@ class MemoryBench(Bench):
         self.store = self.backend.store()
         self.state = self.backend.state
         self._read = 0
+        self.store.renew([])  # the marker of the data, which the first renewal makes
 
     def write(self, task_id, **fields):
         self.state.write(task_id, **fields)
@@ -111,6 +112,19 @@ class MemoryBench(Bench):
 
     def drop(self, name):
         getattr(self.state, name).clear()
+
+    def drop_entry(self, name, task_id):
+        getattr(self.state, name).pop(task_id, None)
+
+    def marker(self):
+        return {name: str(value) for name, value in self.state.incarnation.items()}
+
+    def fail_over(self, *, safe):
+        """Another server goes on with this data; safe: it has all that was acknowledged."""
+        self.state.safe = safe
+        self.store.renew([])
+        self.state.server += "'"
+        return True
 
     def set_lease(self, task_id, micros):
         self.state.leases[task_id] = micros
@@ -184,6 +198,7 @@ class RedisBench(Bench):
         self.client, self.raw, self.keys = client, raw, Keys(namespace)
         self.backend = RedisBackend(client, namespace=namespace, retention=retention)
         self.store = self.backend.store()
+        self.store.renew([])  # the marker of the data, which the first renewal makes
         self._watch = raw.pubsub(ignore_subscribe_messages=True)
         self._watch.psubscribe(f"{namespace}task-*")
         self._marks = count()
@@ -206,6 +221,23 @@ class RedisBench(Bench):
 
     def drop(self, name):
         self.raw.delete(getattr(self.keys, name))
+
+    def drop_entry(self, name, task_id):
+        remove = self.raw.hdel if name == "runs" else self.raw.zrem
+        remove(getattr(self.keys, name), task_id)
+
+    def marker(self):
+        return _texts(self.raw.hgetall(self.keys.incarnation))
+
+    def fail_over(self, *, safe):
+        """The server gets a new replication id, as one that is promoted does; False where it has none."""
+        if not self.marker()["server"]:
+            return False
+        self.raw.config_set("appendonly", "yes" if safe else "no")
+        self.store.renew([])
+        self.raw.execute_command("REPLICAOF", "127.0.0.1", "1")
+        self.raw.execute_command("REPLICAOF", "NO", "ONE")
+        return True
 
     def set_lease(self, task_id, micros):
         self.raw.zadd(self.keys.leases, {task_id: micros})

@@ -6,7 +6,7 @@ import pytest
 
 from pytask.domain.lifecycle import RESTING, RUNNING, WAIT, State, Trigger, destination, sources
 from pytask.domain.messages import Command
-from pytask.domain.record import Change, Expiry, RunRef, Verdict
+from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict
 
 OLD = 1000  # microseconds: a lease nobody renewed for decades
 
@@ -69,6 +69,16 @@ def repair(bench, ref):
     return Verdict.OK if mended else Verdict.STATE
 
 
+def adopt(bench, ref):
+    """E12 of a run that was claimed after what Redis remembers."""
+    epoch = int(bench.hash(ref.id)["epoch"]) + 1
+    newer = bench.ref(ref.id)
+    (verdict,) = bench.store.adopt([Adoption(ref.id, newer.run, epoch)], "w")
+    assert bench.hash(ref.id)["epoch"] == str(epoch)
+    assert bench.runs()[ref.id] == newer.run
+    return verdict
+
+
 VERBS = {
     Trigger.CLAIM: claim,
     Trigger.RENEW: renew,
@@ -84,6 +94,7 @@ VERBS = {
     Trigger.START: control(Command.START),
     Trigger.REQUEST: control(Command.RELOAD),
     Trigger.REPAIR: repair,
+    Trigger.ADOPT: adopt,
 }
 PAIRS = [(state, trigger) for trigger in VERBS for state in State]
 

@@ -10,7 +10,7 @@ from pytask.adapters.backend import RedisBackend
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import ENDED, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Expiry, Verdict
+from pytask.domain.record import Adoption, Change, Expiry, Verdict
 
 X = b'{"event":"x","data":null}'
 
@@ -41,11 +41,13 @@ VERBS = {
     "ask_reload": lambda b: b.store.control(Command.RELOAD, ["one"]),
     "expire": lambda b: b.store.expire([Expiry(id="one", run=b.first.run, seen=b.seen)]),
     "repair": lambda b: b.store.repair(0, 90),
+    "adopt": lambda b: b.store.adopt([Adoption("one", "s:later", 10**15)], "w"),
+    "restore": lambda b: b.store.restore("lost", "f", b"1"),
 }
 TOUCHES = {
     "runs": set(VERBS) - {"reject"},
-    "leases": {"claim", "renew", "commit", "reload", "open_local", "expire", "repair"},
-    "queue": {"claim", "reject", "park", "cancel", "start", "stop", "expire", "repair"},
+    "leases": {"claim", "renew", "commit", "reload", "open_local", "expire", "repair", "adopt"},
+    "queue": {"claim", "reject", "park", "cancel", "start", "stop", "expire", "repair", "adopt", "restore"},
 }
 
 
@@ -107,7 +109,7 @@ def settings(crowd):
         crowd.raw.config_set(name, value)
 
 
-ADDS = ["claim", "reject", "park", "reload", "open_local", "start"]
+ADDS = ["claim", "reject", "park", "reload", "open_local", "start", "restore"]
 
 
 @pytest.mark.parametrize("verb", ADDS)

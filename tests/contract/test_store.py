@@ -192,6 +192,29 @@ def test_a_hash_made_anew_waits_for_the_old_run(bench):
     bench.assert_registered(new)
 
 
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_registered_run_without_a_lease_gets_one_when_its_id_is_pushed(bench, anew):
+    # Its owner may be dead: no monitor would ever look at it, and the id could never be claimed again.
+    old = bench.running("a")
+    bench.drop("leases")
+    if anew:
+        bench.delete("a")
+    bench.push("a")
+    assert words(bench.claim(bench.ref("a"))) == [Verdict.ROTATED if anew else Verdict.DUPLICATE]
+    (suspect,) = bench.store.suspects(-5, 5)
+    assert (suspect.id, suspect.run) == ("a", old.run)
+    assert bench.store.expire([bench.expiry(old)]) == [Verdict.OK]
+    assert words(bench.claim(bench.ref("a"))) == [Verdict.OK]
+
+
+def test_a_copy_leaves_the_lease_as_it_is(bench):
+    bench.running("a")
+    bench.set_lease("a", 5)
+    bench.push("a")
+    bench.claim(bench.ref("a"))
+    assert bench.leases() == {"a": 5}
+
+
 def test_an_id_rotates_to_the_far_end(bench):
     bench.running("a")
     bench.delete("a")
@@ -695,6 +718,36 @@ def test_start_puts_a_task_at_rest_into_the_queue(bench):
     assert bench.store.control(Command.START, ["a"]) == [Verdict.STATE]
 
 
+def test_a_stop_from_before_the_last_start_does_not_undo_it(bench):
+    bench.store.commit([ended(bench.running("a"), Trigger.STOP)])
+    assert bench.store.control(Command.START, ["a"]) == [Verdict.OK]
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.STATE]
+    assert bench.queue() == ["a"]
+    ref = bench.ref("a")
+    bench.claim(ref)
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.STATE]
+    assert "control" not in bench.hash("a")
+    assert bench.store.control(Command.STOP, ["a"], [0.0]) == [Verdict.REQUESTED]
+    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+
+
+def test_one_start_that_two_workers_carry_out_starts_a_short_task_once(bench):
+    bench.store.commit([ended(bench.running("a"))])
+    assert bench.store.control(Command.START, ["a"], [60.0]) == [Verdict.OK]
+    ref = bench.ref("a")
+    bench.claim(ref)
+    bench.store.commit([ended(ref)])
+    assert bench.store.control(Command.START, ["a"], [60.0]) == [Verdict.STATE]
+    assert bench.store.control(Command.START, ["a"], [0.0]) == [Verdict.OK]
+
+
+@pytest.mark.parametrize("rubbish", ["", "soon", "nan", "inf", "-1", "99999999999"])
+def test_a_time_of_start_that_cannot_be_right_hides_no_stop(bench, rubbish):
+    bench.push("a")
+    bench.write("a", start_at=rubbish)
+    assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.OK]
+
+
 @pytest.mark.parametrize("command", list(Command))
 def test_control_of_what_is_no_task(bench, command):
     bench.set_string("s")
@@ -768,6 +821,20 @@ def test_a_registered_run_without_lease_or_hash_is_found_too(bench):
     expiry = Expiry(id="a", run=ref.run, seen=0)
     assert bench.store.expire([expiry]) == ["OK"]
     assert bench.runs() == {}
+
+
+def test_a_lease_of_nobody_is_dropped(bench):
+    """Found by chaos: a worker died, a client deleted its task's hash, and another one `pytask:runs`."""
+    bench.running("gone")
+    named = bench.running("named")
+    bench.set_lease("gone", 7)
+    bench.set_lease("named", 8)
+    bench.delete("gone")
+    bench.drop("runs")
+    assert bench.store.suspects(1, 1) == []
+    assert list(bench.leases()) == ["named"]  # its owner may live: the next renewal registers it again
+    assert bench.store.renew([named]) == {}
+    assert bench.runs() == {"named": named.run}
 
 
 def test_expiry_hands_the_task_on(bench):

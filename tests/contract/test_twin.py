@@ -12,7 +12,7 @@ from tests.contract.conftest import MemoryBench
 IDS = "abcdef"
 KEEP = (None, 0, 500)
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
-CLOCKS = {"epoch", "last_update", "crash_at"}
+CLOCKS = {"epoch", "last_update", "crash_at", "start_at"}
 STEPS = 200
 LOOK = 6  # the whole state is compared every so many steps: that is slow
 

@@ -3,7 +3,8 @@
 import gevent
 import pytest
 import redis
-from redis.cluster import RedisCluster
+from redis.cluster import LoadBalancingStrategy, RedisCluster
+from valkey.cluster import ValkeyCluster
 
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain.errors import UnsupportedClient
@@ -22,13 +23,33 @@ class Waits(Task):
         return self.redis.incr(f"{TAG}count")
 
 
-@pytest.fixture
-def cluster():
-    with start_server("valkey", "--cluster-enabled", "yes", "--save", "") as node:
-        admin = redis.Redis(host=node.host, port=node.port)
+CLIENTS = {
+    "redis": lambda node: RedisCluster(host=node.host, port=node.port, password=node.password),
+    "redis, by its URL, RESP3, text": lambda node: RedisCluster.from_url(
+        node.url, protocol=3, decode_responses=True
+    ),
+    "redis, reading from replicas": lambda node: RedisCluster(
+        host=node.host,
+        port=node.port,
+        password=node.password,
+        load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
+        socket_timeout=1,
+    ),
+    "valkey": lambda node: ValkeyCluster(host=node.host, port=node.port, password=node.password),
+}
+
+
+def text(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@pytest.fixture(params=["redis"])
+def cluster(request):
+    with start_server("valkey", "--cluster-enabled", "yes", password="s3cret") as node:
+        admin = redis.Redis(host=node.host, port=node.port, password=node.password)
         admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: admin.cluster("INFO")["cluster_state"] == "ok", 30)
-        client = RedisCluster(host=node.host, port=node.port)
+        client = CLIENTS[request.param](node)
         yield client
         client.close()
 
@@ -38,13 +59,14 @@ def test_a_cluster_needs_a_hash_tag(cluster):
         PyTask(cluster)
 
 
+@pytest.mark.parametrize("cluster", CLIENTS, indirect=True)
 def test_tasks_run_and_are_steered_in_one_slot_of_a_cluster(cluster):
     app = PyTask(cluster, namespace=TAG, timing=Timing().scaled(0.1))
     app.add_task(Waits, Monitor)
     app.pre_start_task("pytask/monitor")
 
     def state(task_id):
-        return cluster.hget(f"{TAG}{task_id}", "state")
+        return text(cluster.hget(f"{TAG}{task_id}", "state"))
 
     def push(task_id, seconds):
         cluster.hset(f"{TAG}{task_id}", mapping={"function": "waits", "data": f'{{"seconds": {seconds}}}'})
@@ -53,9 +75,9 @@ def test_tasks_run_and_are_steered_in_one_slot_of_a_cluster(cluster):
     with app:
         push("short", 0)
         push("long", 600)
-        wait_until(lambda: state("short") == b"ENDED" and state("long") == b"RUNNING", 10)
+        wait_until(lambda: state("short") == "ENDED" and state("long") == "RUNNING", 10)
         wait_until(lambda: app.worker.controller.listening, 10)
-        cluster.publish(f"{TAG}task-long-control", "stop")
-        wait_until(lambda: state("long") == b"STOPPED", 10)
-    assert cluster.hget(f"{TAG}short", "output") == b"1"
+        cluster.execute_command("PUBLISH", f"{TAG}task-long-control", "stop", target_nodes=cluster.RANDOM)
+        wait_until(lambda: state("long") == "STOPPED", 10)
+    assert text(cluster.hget(f"{TAG}short", "output")) == "1"
     assert cluster.hlen(f"{TAG}pytask:runs") == 0

@@ -287,7 +287,12 @@ def test_a_namespace_goes_in_front_of_everything(lab):
     assert {channel for channel, _ in lab.events.heard} == {"task-a-control"}
     other.kill()
     lab.redis.delete(
-        "pytask:workers", "pytask:workers:info", "pytask:leases", "pytask:runs", "pytask:monitors"
+        "pytask:workers",
+        "pytask:workers:info",
+        "pytask:leases",
+        "pytask:runs",
+        "pytask:monitors",
+        "pytask:incarnation",
     )
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:

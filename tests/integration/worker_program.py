@@ -18,10 +18,13 @@ import gevent
 import greenlet
 import redis
 from gevent.pool import Pool
+from redis.cluster import RedisCluster
+from redis.sentinel import Sentinel
 
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain.errors import PytaskError
 from pytask.runtime import logs
+from tests.servers import HOST, MASTER_NAME
 
 STEP = 0.05  # seconds between two acts
 evidence = -1  # a file descriptor
@@ -233,6 +236,9 @@ TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Cen
 
 def client_of(url, feed_port):
     """The URL, or a client whose control messages take another port than all else."""
+    if url.startswith("sentinel://"):
+        ports = url.removeprefix("sentinel://").split(",")
+        return Sentinel([(HOST, int(port)) for port in ports], socket_timeout=0.3).master_for(MASTER_NAME)
     if not feed_port:
         return url
     options = redis.connection.parse_url(url)
@@ -260,16 +266,25 @@ def main():
     parser.add_argument("--prestart", action="append", default=[], help="name of a task")
     parser.add_argument("--namespace", default="")
     parser.add_argument("--max-data", type=int, default=1 << 20)
+    parser.add_argument("--no-embargo", action="store_true")
+    parser.add_argument("--on-data-loss", default="stop")
+    parser.add_argument("--durable-acks", type=int, default=0)
+    parser.add_argument("--cluster", action="store_true", help="the URL is that of a node")
+    parser.add_argument("--partitions", type=int, default=1)
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     logs.set_up(options.name, "INFO")
     app = PyTask(
-        client_of(options.url, options.feed_port),
+        RedisCluster.from_url(options.url) if options.cluster else client_of(options.url, options.feed_port),
         name=options.name,
         max_tasks=options.max_tasks,
         namespace=options.namespace,
+        partitions=options.partitions,
         max_data=options.max_data,
         slow_sweep=options.slow_sweep,
+        embargo=False if options.no_embargo else None,
+        on_data_loss=options.on_data_loss,
+        durable_acks=options.durable_acks,
         timing=Timing().scaled(0.1),
     )
     app.add_task(Monitor, *(cls for cls in TASKS if options.without != cls.Config.NAME))

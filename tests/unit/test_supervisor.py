@@ -32,10 +32,10 @@ line = socket.socket(fileno=int(fd))
 mode = sys.argv[-1]
 if mode == "code":
     os._exit(int(os.environ["CODE"]))
-print("up", number, prefix, os.getpid(), flush=True)
+os.write(1, f"up {number} {prefix} {os.getpid()}\\n".encode())
 while True:
     data = line.recv(100).decode()
-    print("heard", number, repr(data), flush=True)
+    os.write(1, f"heard {number} {data!r}\\n".encode())  # in one piece, beside the others
     if not data or data.startswith("stop"):
         break
     for word in data.split("\\n"):
@@ -62,6 +62,10 @@ def family(capfd, caplog):
             if slot.process is not None:
                 slot.process.wait(10)
         one._close()
+
+
+def descriptors():
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 def turns(one, holds, seconds=20):
@@ -123,9 +127,9 @@ def test_it_keeps_no_descriptors(family, monkeypatch):
     monkeypatch.setattr(supervisor, "restart_delay", lambda _: 0.0)
     one = family(number=1, mode="code")
     turns(one, lambda: one.slots[0].young_deaths > 2)
-    before = len(list(Path("/dev/fd").iterdir()))
+    before = descriptors()
     turns(one, lambda: one.slots[0].young_deaths > 20)
-    assert len(list(Path("/dev/fd").iterdir())) <= before + 1
+    assert descriptors() <= before + 1
 
 
 PARENT = """

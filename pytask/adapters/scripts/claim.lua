@@ -2,11 +2,12 @@
 --
 -- KEYS  1 runs (hash)  2 leases (zset)  3 source (list)  4-7 indexes of the resting states (zsets)
 --       8.. the hash of each id
--- ARGV  1 running state  2 worker  3 data limit (bytes, of one id and of the batch)  4 "short list" length  5 places for tasks
---       that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
+-- ARGV  1 running state  2 worker  3 data limit (bytes, of one id and of the batch)  4 "short list"
+--       length  5 places for tasks that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
 --       10-13 names of the resting states  14 crashes from which a task needs such a place
---       15 number of functions  16.. their names
+--       15 the server the caller knows of ('' not checked)  16 number of functions  17.. their names
 --       then id, run for each hash
+-- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns a flat array, for each id: verdict; after OK and ALREADY also epoch, crashes,
 --       size of data if it is over the limit (else 0), function, data.
 --
@@ -15,6 +16,13 @@
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
+-- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
+if ARGV[15] ~= '' then
+  local info = redis.pcall('INFO', 'replication')
+  local server = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
+  if server and server ~= ARGV[15] then return redis.error_reply('OTHERSERVER it is ' .. server) end
+end
+
 local MOST = 2 ^ 53 - 2
 local function number(text)
   local n = tonumber(text or 0)
@@ -25,11 +33,11 @@ end
 
 local RUNNING, worker, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local places = tonumber(ARGV[5])
-local first = 15 + tonumber(ARGV[15])
+local first = 16 + tonumber(ARGV[16])
 local many = tonumber(ARGV[14])
 local n = #KEYS - 7
 local known = {}
-for i = 16, first do known[ARGV[i]] = true end
+for i = 17, first do known[ARGV[i]] = true end
 local index = {}
 for i = 1, 4 do index[ARGV[9 + i]] = KEYS[3 + i] end
 local ids, runs = {}, {}
@@ -50,7 +58,7 @@ local last_update = t[1] .. '.' .. string.format('%06d', t[2])
 local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
 
 local reply, took, rotated = {}, {}, {}
-local registry, leases, publish = {}, {}, {}
+local registry, leases, watched, publish = {}, {}, {}, {}
 local read, full = 0, false
 local function add(...)
   for _, v in ipairs({...}) do reply[#reply + 1] = v end
@@ -90,6 +98,7 @@ for i = 1, n do
         add('LOCAL')
       elseif held and owner == held then
         took[id] = true
+        watched[#watched + 1] = id
         add('DUPLICATE')
       elseif not held and state == RUNNING and plausible(owner) then
         -- The registry forgot a run that its hash still names: its owner may live.
@@ -102,6 +111,7 @@ for i = 1, n do
       elseif held then
         -- The hash was deleted and made anew under a live run: wait until that run has ended.
         took[id] = true
+        watched[#watched + 1] = id
         rotated[#rotated + 1] = id
         add('ROTATED')
       elseif func and not known[func] then
@@ -139,6 +149,9 @@ if #registry > 0 then
   redis.call('HSET', KEYS[1], unpack(registry))
   redis.call('ZADD', KEYS[2], unpack(leases))
 end
+
+-- A registered run without a lease would never be looked at by a monitor, should its owner be dead.
+for _, id in ipairs(watched) do redis.call('ZADD', KEYS[2], 'NX', now_us, id) end
 
 -- Entries taken without a gap leave in one LTRIM; others one by one; copies where the list is short.
 local gone = 0

@@ -5,11 +5,19 @@
 -- ARGV  1 channel prefix  2-4 events: requeued, stopped, poison  5 the error text of poison
 --       6 seconds to keep a poisoned hash ('' for ever, 0 not at all)  7 waiting state  8 stopped state
 --       9 error state  10-13 names of the resting states  14 wish to stop  15 seconds to keep a stopped hash
+--       16 the server the caller knows of ('' not checked)
 --       then for each id: id, run, lease value seen, crashes to write, 1 if poison
+-- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns for each id OK, ALREADY, FENCED or RENEWED.
 --
 -- The lease value is compared inside the script: an owner that renewed between the caller's reading
 -- and now keeps its run.
+-- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
+if ARGV[16] ~= '' then
+  local info = redis.pcall('INFO', 'replication')
+  local server = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
+  if server and server ~= ARGV[16] then return redis.error_reply('OTHERSERVER it is ' .. server) end
+end
 redis.call('ZREM', KEYS[2], '')
 redis.call('LLEN', KEYS[3])
 local index = {}
@@ -18,7 +26,7 @@ local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', t[2])
 local reply = {}
 for i = 1, #KEYS - 7 do
-  local a, hash = 16 + 5 * (i - 1), KEYS[7 + i]
+  local a, hash = 17 + 5 * (i - 1), KEYS[7 + i]
   local id, run = ARGV[a], ARGV[a + 1]
   local held = redis.call('HGET', KEYS[1], id)
   local lease = redis.call('ZSCORE', KEYS[2], id)

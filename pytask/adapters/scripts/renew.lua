@@ -1,25 +1,60 @@
--- E2: renew a chunk of runs.
+-- E2: renew a chunk of runs (or none: a sign of life), and keep the marker of the data.
 --
--- KEYS  1 runs (hash)  2 leases (zset)  3.. the hash of each id
--- ARGV  1 running state, then id, run for each hash
--- Returns a flat array of what is not simply OK: position (from 1), then FENCED or GONE; or the negative
---       position, then the wish that stands in `control`.
+-- KEYS  1 runs (hash)  2 leases (zset)  3 incarnation (hash)  4.. the hash of each id
+-- ARGV  1 running state  2 id for a new marker  3 '1' where no other server takes over from this one,
+--       then id, run for each hash
+-- Returns a flat array: the marker's id ('' for none), this server's replication id ('' not told),
+--       microseconds since a change of server that may have lost writes (-1 none); then what is not
+--       simply OK: position (from 1), then FENCED or GONE; or the negative position, then the wish that
+--       stands in `control`.
+--
+-- The marker: `id`, lost with the data; `server`, as last seen; `safe`, whether acknowledged writes
+-- outlive it (replicas must acknowledge, or it is alone and has an AOF); `since`, when it last changed
+-- unsafely, by the clock of Redis.
 --
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
 -- late heartbeat would otherwise make a ghost of two fields out of a deleted task.
 redis.call('ZREM', KEYS[2], '')
-local n = #KEYS - 2
-if n == 0 then return {} end
-local ids = {}
-for i = 1, n do ids[i] = ARGV[2 * i] end
-local live = redis.call('HMGET', KEYS[1], unpack(ids))
 local t = redis.call('TIME')
 local now_us = t[1] .. string.format('%06d', t[2])
 local last_update = t[1] .. '.' .. string.format('%06d', t[2])
-local reply, leases = {}, {}
+
+local info, server, safe = redis.pcall('INFO', 'replication'), '', '0'
+if type(info) == 'string' then
+  server = string.match(info, 'master_replid:(%w+)') or ''
+  -- This line is there only where min-replicas is in force.
+  local good = string.match(info, 'min_slaves_good_slaves:(%d+)')
+  if good then
+    if tonumber(good) > 0 then safe = '1' end
+  elseif ARGV[3] == '1' and string.find(info, 'connected_slaves:0', 1, true) then
+    local kept = redis.pcall('INFO', 'persistence')
+    if type(kept) == 'string' and string.find(kept, 'aof_enabled:1', 1, true) then safe = '1' end
+  end
+end
+local m = redis.pcall('HMGET', KEYS[3], 'id', 'server', 'safe', 'since')
+local marker, since = '', '0'
+if not m.err then
+  marker, since = m[1] or ARGV[2], m[1] and m[4] or '0'
+  if not m[1] then
+    redis.call('HSET', KEYS[3], 'id', marker, 'server', server, 'safe', safe, 'since', since)
+  elseif server ~= '' and m[2] ~= server then
+    since = (m[2] == '' or m[3] == '1') and '0' or now_us
+    redis.call('HSET', KEYS[3], 'server', server, 'safe', safe, 'since', since)
+  elseif server ~= '' and m[3] ~= safe then
+    redis.call('HSET', KEYS[3], 'safe', safe)
+  end
+end
+local changed = tonumber(since) or 0
+local reply, leases = {marker, server, changed > 0 and math.max(0, tonumber(now_us) - changed) or -1}, {}
+
+local n = #KEYS - 3
+if n == 0 then return reply end
+local ids = {}
+for i = 1, n do ids[i] = ARGV[2 + 2 * i] end
+local live = redis.call('HMGET', KEYS[1], unpack(ids))
 for i = 1, n do
-  local id, run, hash, held = ids[i], ARGV[2 * i + 1], KEYS[2 + i], live[i]
+  local id, run, hash, held = ids[i], ARGV[2 * i + 3], KEYS[3 + i], live[i]
   local h = redis.pcall('HMGET', hash, 'run', 'control')
   local verdict = nil
   if held and held ~= run then

@@ -3,7 +3,8 @@
 -- KEYS  1 runs (hash)  2 queue (list)  3-6 indexes of the resting states (zsets)  7.. the hash of each id
 -- ARGV  1 channel prefix  2 the `queued` event  3 running state  4 new state
 --       5 the state a hash without a known state is in  6-9 names of the resting states
---       10 number of allowed source states  11.. their names, then the ids
+--       10 number of allowed source states  11.. their names, then for each id: id, seconds within which
+--       an earlier start counts as this one
 -- Returns for each id OK (queued), STATE (no-op), NOHASH or BADTYPE.
 local index, allowed = {}, {}
 for i = 1, 4 do index[ARGV[5 + i]] = KEYS[2 + i] end
@@ -14,19 +15,21 @@ local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', t[2])
 local reply = {}
 for i = 1, #KEYS - 6 do
-  local id, hash = ARGV[first + i], KEYS[6 + i]
+  local id, hash, age = ARGV[first + 2 * i - 1], KEYS[6 + i], tonumber(ARGV[first + 2 * i])
   local held = redis.call('HGET', KEYS[1], id)
-  local h = redis.pcall('HMGET', hash, 'state', 'run')
+  local h = redis.pcall('HMGET', hash, 'state', 'run', 'start_at')
   if h.err then
     reply[i] = 'BADTYPE'
   elseif redis.call('EXISTS', hash) == 0 then
     reply[i] = 'NOHASH'
   else
     local state = index[h[1]] and h[1] or ARGV[5]
-    if held or h[1] == ARGV[3] or not allowed[state] then
+    -- Every worker hears every message: one that comes late must not start a short task twice.
+    local since = tonumber(now) - (tonumber(h[3] or '') or -1)
+    if held or h[1] == ARGV[3] or not allowed[state] or (since >= 0 and since < age) then
       reply[i] = 'STATE'
     else
-      redis.call('HSET', hash, 'state', ARGV[4], 'last_update', now, 'crashes', 0)
+      redis.call('HSET', hash, 'state', ARGV[4], 'last_update', now, 'crashes', 0, 'start_at', now)
       redis.call('HDEL', hash, 'control')
       redis.call('PERSIST', hash)
       redis.pcall('ZREM', index[state], id)

@@ -5,7 +5,7 @@
 -- ARGV  1 channel prefix  2 the `stopped` event  3 the wish  4 running state  5 new state
 --       6 the state a hash without a known state is in  7-10 names of the resting states
 --       11 seconds to keep the hash ('' for ever)  12 number of allowed source states  13.. their names,
---       then the ids
+--       then for each id: id, seconds within which a start is known to be newer than this stop
 -- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE.
 --
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
@@ -19,13 +19,18 @@ local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', t[2])
 local reply = {}
 for i = 1, (#KEYS - 6) / 2 do
-  local id, hash, parking = ARGV[first + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i]
+  local id, hash, parking = ARGV[first + 2 * i - 1], KEYS[5 + 2 * i], KEYS[6 + 2 * i]
+  local age = tonumber(ARGV[first + 2 * i])
   local held = redis.call('HGET', KEYS[1], id)
-  local h = redis.pcall('HMGET', hash, 'state', 'run')
+  local h = redis.pcall('HMGET', hash, 'state', 'run', 'start_at')
+  -- Not after a step of the server's clock, which may put the start into the future.
+  local since = not h.err and tonumber(now) - (tonumber(h[3] or '') or -1)
   if h.err then
     reply[i] = 'BADTYPE'
   elseif redis.call('EXISTS', hash) == 0 then
     reply[i] = 'NOHASH'
+  elseif since >= 0 and since < age then
+    reply[i] = 'STATE'
   elseif held or (h[1] == ARGV[4] and h[2]) then
     if not held or h[2] == held then redis.call('HSET', hash, 'control', ARGV[3]) end
     reply[i] = 'REQUESTED'

@@ -50,10 +50,13 @@ def test_what_is_not_shown_is_as_with_us():
     assert fair_share(worker("a", 200), [old]).give == 100
 
 
-@pytest.mark.parametrize(("rate", "step"), [(10, (10, 1.0)), (1, (1, 1.0)), (0.5, (1, 2.0)), (2.5, (2, 1.0))])
+@pytest.mark.parametrize(
+    ("rate", "step"), [(50, (12, 0.24)), (8, (2, 0.25)), (1, (1, 1.0)), (0.5, (1, 2.0)), (2.5, (1, 0.4))]
+)
 def test_steps_keep_the_rate(rate, step):
     assert batch(rate) == step
-    assert step[0] / step[1] <= rate
+    assert step[0] / step[1] == rate
+    assert step[0] <= max(1, rate / 4)
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 1000)), min_size=2, max_size=6))

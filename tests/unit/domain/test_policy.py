@@ -13,6 +13,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import (
     Lease,
     LeaseBook,
+    Starts,
     Timing,
     Watch,
     Wish,
@@ -137,6 +138,35 @@ def test_how_a_dead_run_is_settled(wish, failed, trigger):
 # -- LeaseBook ---------------------------------------------------------------------------------------------
 
 
+def test_a_start_that_was_not_heard_yet_is_younger_than_the_subscription():
+    starts = Starts(slack=5.0)
+    assert starts.unheard("a", 100.0) == 0.0  # nothing is known before the first subscription
+    starts.listen(100.0)
+    assert starts.unheard("a", 103.0) == 0.0
+    assert starts.unheard("a", 160.0) == 55.0
+
+
+def test_a_start_that_was_heard_is_no_reason_to_ignore_the_stop_behind_it():
+    starts = Starts(slack=5.0)
+    starts.listen(0.0)
+    starts.heard("a", 100.0)
+    assert starts.unheard("a", 101.0) == 0.0
+    assert starts.unheard("a", 130.0) == 25.0
+    assert starts.unheard("b", 101.0) == 96.0
+    starts.listen(200.0)
+    assert starts.unheard("a", 203.0) == 0.0
+
+
+def test_what_was_heard_is_remembered_for_so_many_tasks_and_never_wrongly():
+    starts = Starts(slack=0.0, limit=2)
+    starts.listen(0.0)
+    for at, task_id in enumerate("abc"):
+        starts.heard(task_id, 10.0 + at)
+    # "a" was dropped: whatever was heard by then may have been its start.
+    assert starts.unheard("a", 20.0) == 10.0
+    assert starts.unheard("z", 20.0) == 10.0
+
+
 def test_the_book_knows_the_longest_unrenewed_run():
     book = LeaseBook()
     assert (book.oldest(), len(book)) == (None, 0)
@@ -259,6 +289,7 @@ def test_the_kernel_ends_the_process_after_lease_and_grace(lease):
 
 
 def test_due_runs_are_living_and_settling_ones(lease):
+    lease.acknowledged([], 100)
     lease.living.add(ref("a"), 100)
     lease.settling.add(ref("b"), 100)
     assert lease.due(104.4) == []
@@ -267,7 +298,19 @@ def test_due_runs_are_living_and_settling_ones(lease):
     assert lease.due(105) == []
 
 
+def test_dead_runs_are_not_kept_registered_by_a_worker_that_hears_nothing(lease):
+    # Its requests may arrive all the same, and then no monitor could hand them on.
+    lease.acknowledged([], 100)
+    lease.living.add(ref("a"), 100)
+    lease.settling.add(ref("b"), 100)
+    assert lease.due(160) == [ref("a"), ref("b")]
+    assert lease.due(160.1) == [ref("a")]
+    lease.acknowledged([], 170)
+    assert lease.due(170.5) == [ref("a"), ref("b")]
+
+
 def test_a_chunk_has_at_most_500_runs(lease):
+    lease.acknowledged([], 150)
     for number in range(400):
         lease.living.add(ref(f"l{number}"), 100)
         lease.settling.add(ref(f"s{number}"), 100)

@@ -36,6 +36,7 @@ class FakeStore:
 
     def __init__(self):
         self.calls = []
+        self.incarnation = None
         self._lined_up = defaultdict(list)
 
     def say(self, verb, *answers):
@@ -72,9 +73,13 @@ GOOD = {
     "commit": lambda changes: [Verdict.OK] * len(changes),
     "reload": lambda _old, new, *_: won(new),
     "open_local": lambda ref, function, data, _worker: won(ref, function, data),
-    "control": lambda _command, ids: [Verdict.REQUESTED] * len(ids),
+    "control": lambda _command, ids, _ages=(): [Verdict.REQUESTED] * len(ids),
     "suspects": lambda *_: [],
-    "expire": lambda expiries: [Verdict.OK] * len(expiries),
+    "runs_of": lambda *_: (0, []),
+    "crew": lambda *_: [],
+    "adopt": lambda adoptions, _worker: [Verdict.OK] * len(adoptions),
+    "restore": lambda *_: Verdict.OK,
+    "expire": lambda expiries, _server="": [Verdict.OK] * len(expiries),
     "repair": lambda *_: (0, 0),
     "announce": lambda _info: 0.0,
 }

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.errors import FailoverSuspected, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import IdFault
 from pytask.domain.policy import Timing
-from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.record import Claim, Incarnation, RunRef, Verdict
 from pytask.domain.task import Task
 from tests.unit.runtime.fakes import FakeQueue, World, switch, won
 
@@ -345,3 +345,36 @@ def test_an_error_is_logged_and_the_loop_goes_on_on_a_new_connection(world, pass
     assert says in caplog.text
     assert world.store.asked("reset") == [()]
     assert naps[0] == 1.0
+
+
+# -- failovers ---------------------------------------------------------------------------------------------
+
+
+def test_a_claim_names_the_server_that_is_known(world):
+    world.lease.observe(Incarnation(id="m", server="s1"), world.clock())
+    world.store.say("peek", [b"a"])
+    world.consumer().consume()
+    ((request,),) = world.store.asked("claim")
+    assert request.server == "s1"
+
+
+def test_a_claim_in_flight_across_a_failover_is_given_back(world):
+    world.lease.observe(Incarnation(id="m", server="s1"), world.clock())
+
+    def claimed(request):
+        world.lease.observe(Incarnation(id="m", server="s2"), world.clock())
+        return [won(ref) for ref in request.refs]
+
+    world.store.say("peek", [b"a"])
+    world.store.say("claim", claimed)
+    world.consumer().consume()
+    assert not world.executor.living
+    assert [trigger for _, trigger in world.ends()] == [Trigger.RELEASE]
+
+
+def test_a_claim_that_another_server_refused_is_not_repeated(world):
+    world.store.say("peek", [b"a"])
+    world.store.say("claim", FailoverSuspected("other"))
+    with pytest.raises(FailoverSuspected):
+        world.consumer().consume()
+    assert len(world.store.asked("claim")) == 1

@@ -44,6 +44,10 @@ def controller(world, feed, hints):
     )  # fmt: skip
 
 
+def asked(world):
+    return [call[:2] for call in world.store.asked("control")]
+
+
 def told(task_id, command):
     return Notice("control", task_id, command)
 
@@ -53,7 +57,7 @@ def test_the_wish_is_written_down_and_then_acted_on(world, controller, command, 
     run = world.launch()
     world.store.say("control", lambda *_: [Verdict.REQUESTED] if run.wish is None else [])
     controller.handle([told("a", command)])
-    assert world.store.asked("control") == [(command, ["a"])]
+    assert asked(world) == [(command, ["a"])]
     assert run.wish is wish
 
 
@@ -67,7 +71,7 @@ def test_only_what_is_meant_for_a_living_run_is_acted_on(world, controller, verd
 
 def test_a_run_that_lives_elsewhere_is_written_down_all_the_same(world, controller):
     controller.handle([told("elsewhere", STOP)])
-    assert world.store.asked("control") == [(STOP, ["elsewhere"])]
+    assert asked(world) == [(STOP, ["elsewhere"])]
 
 
 def test_stop_beats_reload_beats_nothing_in_any_order(world, controller):
@@ -78,7 +82,7 @@ def test_stop_beats_reload_beats_nothing_in_any_order(world, controller):
 
 def test_equal_commands_in_a_row_share_a_call_and_duplicates_fall_away(world, controller):
     controller.handle([told("a", STOP), told("b", STOP), told("a", STOP), told("a", START), told("a", STOP)])
-    assert world.store.asked("control") == [(STOP, ["a", "b"]), (START, ["a"]), (STOP, ["a"])]
+    assert asked(world) == [(STOP, ["a", "b"]), (START, ["a"]), (STOP, ["a"])]
 
 
 @pytest.mark.parametrize("task_id", ["", "new-task", "pytask:runs", "a\nb", "x" * 513])
@@ -97,7 +101,7 @@ def test_without_an_answer_the_message_is_written_down_again(world, controller, 
     run = world.launch()
     world.store.say("control", Unavailable("?"), Unavailable("?"))
     controller.apply(STOP, ["a"])
-    assert world.store.asked("control") == [(STOP, ["a"])] * 3
+    assert asked(world) == [(STOP, ["a"])] * 3
     assert run.wish is Wish.STOP
 
 
@@ -158,3 +162,13 @@ def test_what_redis_refuses_is_given_up_at_once_so_that_others_are_heard(world, 
     world.store.say("control", Refused("OOM"))
     controller.apply(START, ["a"])
     assert len(world.store.asked("control")) == 1
+
+
+def test_a_stop_that_others_obeyed_before_the_last_start_is_known_to_be_old(world, controller):
+    controller._starts.listen(world.clock())
+    world.clock.move(60.0)
+    controller.handle([told("a", STOP), told("b", START), told("b", STOP)])
+    ages = {(command, *ids): ages for command, ids, ages in world.store.asked("control")}
+    assert ages[STOP, "a"] == [60.0 - H]  # a start within them was not heard here, so it is behind this stop
+    assert ages[START, "b"] == [world.timing.tick]
+    assert ages[STOP, "b"] == [0.0]  # here the start was heard first

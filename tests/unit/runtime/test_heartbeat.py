@@ -6,7 +6,7 @@ import pytest
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Timing, Wish
-from pytask.domain.record import Change, Claim, RunRef, Verdict
+from pytask.domain.record import Adoption, Change, Claim, Incarnation, RunRef, Verdict
 from pytask.domain.task import Task
 from tests.unit.runtime.fakes import World, switch, until
 
@@ -269,3 +269,114 @@ def test_after_a_failure_the_loop_tries_again_soon(world, passing, caplog):
     assert "does not acknowledge" in caplog.text
     assert "tasks stop in 20 s" in caplog.text
     assert "answers again" in caplog.text
+
+
+# -- failovers ---------------------------------------------------------------------------------------------
+
+
+def seen(world, server="s1", marker="m1", age=-1.0):
+    world.store.incarnation = Incarnation(id=marker, server=server, age=age)
+
+
+def failed_over(world):
+    """A first renewal, then one that another server answers."""
+    seen(world)
+    world.clock.move(H)
+    heartbeat = world.heartbeat()
+    heartbeat.beat()
+    seen(world, "s2", age=0.5)
+    world.clock.move(H)
+    return heartbeat
+
+
+def test_another_server_stops_the_claims(world, caplog):
+    failed_over(world).beat()
+    assert not world.lease.may_claim(world.clock())
+    assert world.lease.generation == 1
+    assert "another server answers" in caplog.text
+    assert "for 80 s" in caplog.text
+
+
+@pytest.mark.parametrize("verdict", [Verdict.GONE, Verdict.FENCED])
+def test_a_run_that_the_new_server_forgot_is_put_back(world, verdict):
+    run = world.launch(epoch=7)
+    heartbeat = failed_over(world)
+    world.store.say("renew", {run.ref: verdict})
+    heartbeat.beat()
+    assert world.store.asked("adopt") == [([Adoption("a", run.ref.run, 7)], "w")]
+    assert run.wish is None
+    assert world.lease.living.oldest() == world.clock()
+
+
+def test_what_cannot_be_put_back_stops(world):
+    run = world.launch()
+    heartbeat = failed_over(world)
+    world.store.say("renew", {run.ref: Verdict.FENCED})
+    world.store.say("adopt", [Verdict.FENCED])
+    heartbeat.beat()
+    assert run.wish is Wish.FENCED
+
+
+def test_a_run_whose_putting_back_failed_is_not_acknowledged_and_tried_again(world):
+    run = world.launch()
+    heartbeat = failed_over(world)
+    before = world.lease.living.oldest()
+    world.store.say("renew", {run.ref: Verdict.GONE}, {run.ref: Verdict.GONE})
+    world.store.say("adopt", Unavailable("gone"))
+    with pytest.raises(Unavailable):
+        heartbeat.beat()
+    assert world.lease.living.oldest() == before
+    assert run.wish is None
+    heartbeat.beat()
+    assert len(world.store.asked("adopt")) == 2
+    assert world.lease.living.oldest() == world.clock()
+
+
+def test_without_a_failover_nothing_is_put_back(world):
+    run = world.launch()
+    seen(world)
+    world.clock.move(H)
+    world.store.say("renew", {run.ref: Verdict.FENCED})
+    world.heartbeat().beat()
+    assert world.store.asked("adopt") == []
+    assert run.wish is Wish.FENCED
+
+
+def test_a_run_that_is_over_is_not_put_back(world, gate):
+    run = world.launch()
+    gate.set()
+    until(lambda: run.over)
+    heartbeat = failed_over(world)
+    world.store.say("renew", {run.ref: Verdict.GONE})
+    heartbeat.beat()
+    assert world.store.asked("adopt") == []
+
+
+@pytest.mark.parametrize(("setting", "restored"), [("restore", [("a", "demo", b"{}")]), ("stop", [])])
+def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, setting, restored):
+    world = World(demo, on_data_loss=setting)
+    run = world.launch()
+    local = world.launch("b", local=True)
+    seen(world)
+    heartbeat = world.heartbeat()
+    world.clock.move(world.timing.heartbeat)
+    heartbeat.beat()
+    seen(world, marker="m2")
+    world.clock.move(world.timing.heartbeat)
+    world.store.say("renew", {run.ref: Verdict.GONE, local.ref: Verdict.GONE})
+    heartbeat.beat()
+    until(lambda: not world.executor.living)
+    until(lambda: len(world.ends()) >= 2)
+    assert world.store.asked("restore") == restored
+    assert len(world.lease.settling) == 0
+
+
+def test_a_hash_that_alone_is_gone_is_not_restored(demo):
+    world = World(demo, on_data_loss="restore")
+    run = world.launch()
+    seen(world)
+    world.clock.move(world.timing.heartbeat)
+    world.store.say("renew", {run.ref: Verdict.GONE})
+    world.heartbeat().beat()
+    until(world.ends)
+    assert world.store.asked("restore") == []

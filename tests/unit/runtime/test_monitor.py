@@ -5,7 +5,7 @@ import pytest
 
 from pytask.domain.errors import BadData, Unavailable
 from pytask.domain.policy import Timing
-from pytask.domain.record import Claim, Suspect, Verdict
+from pytask.domain.record import Claim, Incarnation, Suspect, Verdict
 from pytask.runtime.monitor import EXPIRE_BATCH, Monitor
 from pytask.runtime.run import Run
 from tests.unit.runtime.fakes import World
@@ -49,13 +49,13 @@ def test_t_is_the_default(world, data):
 
 def test_it_asks_for_leases_outside_the_healthy_window(world):
     monitor_of(world).check_tasks()
-    assert world.store.asked("suspects") == [(10.0, 5.0)]
+    assert world.store.asked("suspects") == [(7.5, 5.0)]
 
 
 def test_a_lease_unchanged_for_t_on_its_own_clock_is_expired(world):
     done = sweeps(world, monitor_of(world), *[[suspect()]] * 11)
     assert done == [0] * 10 + [1]  # first seen at 0; at 90 it is not yet longer than T
-    ((expiries,),) = world.store.asked("expire")
+    ((expiries, _server),) = world.store.asked("expire")
     assert [(e.id, e.run, e.seen, e.crashes, e.poison) for e in expiries] == [
         ("a", "dead:1", 1_000_000, 1, False)
     ]
@@ -87,7 +87,7 @@ def test_what_another_monitor_or_the_owner_did_first_is_not_counted(world, verdi
 def test_many_dead_runs_go_in_batches(world):
     dead = [suspect(task_id=f"t{n}", run=f"dead:{n}") for n in range(EXPIRE_BATCH + 1)]
     assert sweeps(world, monitor_of(world), dead, dead, every=91)[-1] == EXPIRE_BATCH + 1
-    assert [len(expiries) for (expiries,) in world.store.asked("expire")] == [EXPIRE_BATCH, 1]
+    assert [len(expiries) for expiries, _server in world.store.asked("expire")] == [EXPIRE_BATCH, 1]
 
 
 def test_a_sweep_is_noted_and_hints_are_given(world):
@@ -147,3 +147,14 @@ def test_the_slow_sweep_walks_the_cursor_and_survives_errors(world, monkeypatch)
         monitor._sweep_slowly()
     assert world.store.asked("repair") == [(0, T), (7, T), (0, T)]
     assert naps == [0.2, T, T]
+
+
+def test_after_a_failover_what_was_seen_before_proves_nothing(world):
+    monitor = monitor_of(world)
+    assert sweeps(world, monitor, *[[suspect()]] * 10) == [0] * 10
+    world.lease.observe(Incarnation(id="m", server="s1"), world.clock())
+    world.lease.observe(Incarnation(id="m", server="s2", age=0.0), world.clock())
+    assert sweeps(world, monitor, *[[suspect()]] * 10) == [0] * 10
+    assert sweeps(world, monitor, [suspect()]) == [1]
+    ((_expiries, server),) = world.store.asked("expire")
+    assert server == "s2"

@@ -30,6 +30,7 @@ def test_the_entry(world, presence):
     presence.show()
     ((info,),) = world.store.asked("announce")
     assert (info.session, info.name, info.running, info.functions) == ("s1", "w", 0, ("demo",))
+    assert (info.tasks, info.max_tasks) == (0, 10_000)
 
 
 def test_no_monitor_ever_is_warned_of_once_after_3t(world, presence, caplog):

@@ -1,0 +1,39 @@
+"""What a worker takes from the process around it, so that a simulation can bring its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import uuid
+from collections.abc import Callable
+
+import attrs
+
+from pytask.runtime.deadman import Deadman
+
+
+def exit_now(code: int) -> None:
+    """End the process without unwinding anything; the log is flushed."""
+    logging.shutdown()
+    os._exit(code)
+
+
+def fresh_id() -> str:
+    """An id that nobody else makes."""
+    return uuid.uuid4().hex
+
+
+def kernel_timer(hard: bool) -> Deadman:
+    """The timer that ends the process."""
+    return Deadman(hard=hard)
+
+
+@attrs.frozen(kw_only=True)
+class Process:
+    """Chance, names, and the two ways in which a process ends itself."""
+
+    exit: Callable[[int], None] = exit_now
+    fresh_id: Callable[[], str] = fresh_id
+    uniform: Callable[[float, float], float] = random.uniform
+    deadman: Callable[[bool], Deadman] = kernel_timer

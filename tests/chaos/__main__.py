@@ -1,0 +1,108 @@
+"""Chaos on real processes: `python -m tests.chaos --seed 7 --minutes 3 --report out.html`.
+
+`python -m tests.chaos sum a.json b.json ...` adds up the figures of several parts.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos import report
+from tests.chaos.faults import KINDS
+from tests.chaos.run import run
+from tests.chaos.world import Options
+
+UNPROTECTED_EXPIRY = 2.5  # seconds instead of T: a lease of 6 s outlives it
+BLIND = "blackhole=3,stop=1"
+
+
+def parse(words):
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=3.0, help="how long faults are made")
+    parser.add_argument("--faults", type=int, help="end after that many")
+    parser.add_argument("--gap", type=float, default=1.2, help="mean seconds between two faults")
+    parser.add_argument(
+        "--mix", default="", help="weights, as kill=3,stop=1,flushall=0; the others keep theirs"
+    )
+    parser.add_argument("--only", default="", help=f"kinds, of: {', '.join(KINDS)}")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--slots", type=int, default=50, help="places a worker")
+    parser.add_argument("--long", type=int, default=300, help="long tasks over the run (30-120 s each)")
+    parser.add_argument("--short", type=int, default=2000, help="short tasks over the run")
+    parser.add_argument(
+        "--long-step", type=float, default=0.2, help="seconds between two acts of a long task"
+    )
+    parser.add_argument(
+        "--block", choices=["server", "sentinel"], default="server",
+        help="one server with all kinds, or failovers under Sentinel (not there yet: needs adopt + embargo)",
+    )  # fmt: skip
+    parser.add_argument("--report", type=Path, help="write FILE (HTML) and FILE.txt")
+    parser.add_argument("--json", type=Path, help="write the figures, for `sum`")
+    parser.add_argument(
+        "--unprotected", action="store_true", help="protections off: exit 0 only if overlap is found"
+    )
+    parser.add_argument("--keep", type=Path, help="keep logs and evidence in this folder")
+    return parser.parse_args(words)
+
+
+def weights_of(options):
+    weights = {name: kind.weight for name, kind in KINDS.items()}
+    if options.only:
+        chosen = options.only.split(",")
+        unknown = set(chosen) - set(KINDS)
+        if unknown:
+            sys.exit(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+        weights = {name: weights[name] for name in chosen}
+    mix = options.mix or (BLIND if options.unprotected and not options.only else "")
+    given = dict(pair.split("=") for pair in mix.split(",") if pair)
+    if set(given) - set(KINDS):
+        sys.exit(f"no such kind: {', '.join(sorted(set(given) - set(KINDS)))}; there are {', '.join(KINDS)}")
+    if options.unprotected and not options.only:
+        weights = {}
+    weights |= {name: float(weight) for name, weight in given.items()}
+    return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def main(words):
+    if words[:1] == ["sum"]:
+        return conclude(report.add([json.loads(Path(name).read_text()) for name in words[1:]]), None, None)
+    options = parse(words)
+    if options.block == "sentinel":
+        sys.exit("--block sentinel: not there yet; it needs adopt + embargo (E12) in the workers")
+    world = Options(
+        seed=options.seed, minutes=options.minutes, workers=options.workers, slots=options.slots,
+        long=options.long, short=options.short, long_step=options.long_step,
+        unprotected=UNPROTECTED_EXPIRY if options.unprotected else 0.0,
+    )  # fmt: skip
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="pytask-chaos-"))
+    if options.keep and folder.exists() and any(folder.iterdir()):
+        sys.exit(f"--keep {folder}: not an empty folder; evidence of two runs must not mix")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        result = run(world, weights_of(options), folder, gap=options.gap, faults=options.faults)
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    if options.unprotected:
+        print(report.text(result | {"violations": [b for b in result["violations"] if b[0] == "I1"]}))
+        print(f"protections off: {result['overlaps']} acts of overlapping runs were seen")
+        return 0 if result["overlaps"] else 1
+    return conclude(result, options.report, options.json)
+
+
+def conclude(result, page, figures):
+    print(report.text(result))
+    if page:
+        page.write_text(report.page(result))
+        page.with_name(page.name + ".txt").write_text(report.text(result) + "\n")
+    if figures:
+        figures.write_text(json.dumps(result))
+    return 0 if report.fine(result) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

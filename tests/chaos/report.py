@@ -1,0 +1,127 @@
+"""The figures as text and as a page, and the sum of several parts."""
+
+import html
+from statistics import median
+
+from tests.chaos import figures
+from tests.chaos.run import ZOMBIES
+
+DEATHS = 8  # a median over fewer deaths says more about the phases of the monitors than about the protocol
+
+
+def add(parts):
+    """Several results as one: counts add up, worst values stay the worst."""
+    total = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = _sum(name, total.get(name), value)
+    return total
+
+
+def _sum(name, left, right):
+    if left is None:
+        return right
+    if name in ("latest_act", "worst", "worst_after", "healed"):
+        return max(left, right if right is not None else 0.0)
+    if name == "overlapping_pairs":
+        return sorted(map(list, {tuple(p) for p in left} | {tuple(p) for p in right}))
+    if isinstance(left, dict):
+        return {
+            key: _sum(key, left.get(key), right[key]) if key in right else left[key] for key in left | right
+        }
+    return left + right if right is not None else left
+
+
+def rows(result):
+    """(what, value, bar, fine or None) for each figure."""
+    recovery, control = result["recovery"], result["control"]
+    clean, took = recovery["undisturbed"], control["judged"]
+    late = result["lateness"]["worst"]
+    refused, cpu = result["zombies_refused"], result["worker_cpu"]
+    return [
+        ("seeds", ", ".join(map(str, result["seed"])), "", None),
+        ("faults", sum(result["faults"].values()), "", None),
+        *((f"  {kind}", n, "", None) for kind, n in sorted(result["faults"].items())),
+        ("pairs of kinds at work at once", len(result["overlapping_pairs"]), "", None),
+        ("seconds", f"{result['seconds']:.0f}", "", None),
+        ("tasks / runs / acts", f"{result['tasks']} / {result['runs']} / {result['acts']}", "", None),
+        ("moves in the audit (renewals counted)", result["moves"], "", None),
+        ("runs ended by", _list(result["endings"]), "", None),
+        ("states at rest", _list(result["states"]), "", None),
+        ("worker processes, by exit code", _list(result["exits"]), "", None),
+        ("tasks lost", result["lost"], "0", result["lost"] == 0),
+        ("  taken by FLUSHALL / DEL of the test", f"{result['flushed']} / {result['deleted']}", "", None),
+        ("acts of overlapping runs", result["overlaps"], "0", result["overlaps"] == 0),
+        ("zombie writes accepted", result["zombies_accepted"], "0", result["zombies_accepted"] == 0),
+        ("zombie writes refused", refused, f"> {ZOMBIES} in all", True if refused > ZOMBIES else None),
+        ("  of workers that came back", _list(result["zombies_natural"]), "", None),
+        ("  made by the test from old run ids", _list(result["zombies_made"]), "", None),
+        ("latest act after the last acknowledged renewal", f"{result['latest_act']:.3f} s",
+         f"{figures.K + 0.25:g} s", result["latest_act"] <= figures.K + 0.25),
+        ("dead runs / requeues by monitors", f"{recovery['dead_runs']} / {recovery['requeues']}", "one each",
+         None),
+        ("recovery undisturbed: deaths / runs", f"{recovery.get('deaths', 0)} / {len(clean)}", "", None),
+        ("  median", _seconds(median(clean) if clean else None), f"{figures.MEDIAN:g} s + {late:.2f} s",
+         median(clean) <= figures.MEDIAN + late if recovery.get("deaths", 0) >= DEATHS else None),
+        ("  worst", _seconds(max(clean, default=None)), f"{figures.RECOVERY:g} s + {late:.2f} s",
+         max(clean) <= figures.RECOVERY + late if clean else None),
+        ("recovery, all, after the last disturbance: worst", _seconds(recovery["worst_after"]),
+         f"{figures.RECOVERY:g} s + pause after crashes", None),
+        ("control messages sent / judged", f"{control['sent']} / {len(took)}", "", None),
+        ("  median", _seconds(median(took) if took else None), "", None),
+        ("  worst", _seconds(max(took, default=None)), f"{figures.CONTROL:g} s + {late:.2f} s", None),
+        ("processes that lived through the second half", result["growth"]["processes"], "", None),
+        ("  their fds (before, after)", _sums(result["growth"]["fds"]), "+2 %", None),
+        ("  their greenlets beside the runs", _sums(result["growth"]["greenlets"]), "+2 %", None),
+        ("the machine's own lateness: worst", f"{late:.3f} s", "", None),
+        ("  sleeps more than 100 ms late", result["lateness"]["over_100_ms"], "", None),
+        ("CPU of the workers", f"{cpu:.0f} s, {cpu / max(1, result['seconds']):.2f} cores", "", None),
+        ("seconds to rest after the last fault", result["healed"], "", None),
+        ("violations", len(result["violations"]), "0", not result["violations"]),
+    ]  # fmt: skip
+
+
+def _seconds(value):
+    return "none" if value is None else f"{value:.2f} s"
+
+
+def _list(counts):
+    return ", ".join(f"{k}: {n}" for k, n in sorted(counts.items())) or "none"
+
+
+def _sums(pairs):
+    return f"{sum(a for a, _ in pairs)} -> {sum(b for _, b in pairs)}"
+
+
+def fine(result):
+    """Whether every bar holds; a run in which no zombie was refused proves nothing and is not fine."""
+    return result["zombies_refused"] > 0 and all(row[3] is not False for row in rows(result))
+
+
+def text(result):
+    lines = [
+        f"{what:<52} {value!s:<46} {bar:<24}{'' if good is None else 'ok' if good else 'FAILED'}".rstrip()
+        for what, value, bar, good in rows(result)
+    ]
+    shown = [f"{rule}: {words}" for rule, words in result["violations"][:40]]
+    return "\n".join([*lines, *shown])
+
+
+def page(result):
+    """One self-contained HTML page."""
+    cells = "".join(
+        f"<tr class={'none' if good is None else 'ok' if good else 'bad'}>"
+        + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in (what, value, bar))
+        + "</tr>"
+        for what, value, bar, good in rows(result)
+    )
+    broken = "".join(
+        f"<li>{html.escape(rule)}: {html.escape(words)}</li>" for rule, words in result["violations"]
+    )
+    style = "body{font:14px sans-serif}"
+    style += "td{padding:2px 12px;border-bottom:1px solid #ddd}.ok{color:#060}.bad{color:#b00}"
+    return (
+        f"<!doctype html><meta charset=utf-8><title>pytask under chaos</title><style>{style}</style>"
+        f"<h1>pytask under chaos</h1><table>{cells}</table>"
+        f"<h2>Violations</h2><ul>{broken or '<li>none</li>'}</ul>"
+    )

@@ -1,0 +1,227 @@
+# ruff: noqa: E402 - patching comes first
+"""A worker under chaos: its tasks write to a file what they do, its scripts to a stream what they did."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse
+import gc
+import os
+import re
+import time
+from pathlib import Path
+
+import gevent
+import greenlet
+
+from pytask import Monitor, PyTask, Task, Timing
+from pytask.domain import policy
+from pytask.runtime import logs, monitor
+from pytask.runtime.clock import steady
+from pytask.runtime.committer import Committer
+from pytask.runtime.executor import Executor
+from tests.chaos.audit import wrap_store
+
+SHORT_STEP = 0.05  # seconds between two acts
+evidence = -1  # a file descriptor
+long_step = 0.2
+finish = Path()
+
+
+def write(at, name, run, kind):
+    os.write(evidence, f"{at} {name} {run} {os.getpid()} {kind}\n".encode())
+
+
+class Acting(Task):
+    """Writes its acts."""
+
+    def act(self, kind="act"):
+        write(time.monotonic_ns(), self.id, self._run.ref.run, kind)
+
+    def tick(self, seconds, step):
+        """Acts for that long, or until the run of the whole test is over."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not finish.exists():
+            self.act()
+            gevent.sleep(step)
+
+    def first(self):
+        """Whether no run of this id came here before."""
+        mark = Path(f"{finish}-{self.id}")
+        if mark.exists():
+            return False
+        mark.touch()
+        return True
+
+
+class Short(Acting):
+    class Config:
+        NAME = "short"
+
+    def start(self):
+        self.tick(self.task_data["for"], SHORT_STEP)
+        return {"run": self._run.ref.run}
+
+
+class Long(Acting):
+    """start() returns; the greenlet it spawned goes on."""
+
+    class Config:
+        NAME = "long"
+
+    def start(self):
+        self.loop = gevent.spawn(self.tick, self.task_data["for"], long_step)
+
+    def stop(self):
+        self.loop.kill()
+
+
+class Hog(Acting):
+    """Holds the event loop, the first time it runs."""
+
+    class Config:
+        NAME = "hog"
+
+    def start(self):
+        self.act()
+        gevent.sleep(0.2)
+        until = time.monotonic() + (self.task_data["for"] if self.first() else 0)
+        while time.monotonic() < until:
+            pause = time.monotonic() + SHORT_STEP
+            while time.monotonic() < pause:
+                pass
+            self.act()
+
+
+class Regex(Acting):
+    """C code that keeps the interpreter's lock, the first time it runs."""
+
+    class Config:
+        NAME = "regex"
+
+    def start(self):
+        self.act()
+        gevent.sleep(0.2)
+        if self.first():
+            re.match("(a+)+$", "a" * 40 + "b")
+        self.act()
+
+
+class Stubborn(Acting):
+    """Ignores being killed, the first time it runs."""
+
+    class Config:
+        NAME = "stubborn"
+
+    def start(self):
+        until = time.monotonic() + (self.task_data["for"] if self.first() else 0)
+        while time.monotonic() < until:
+            try:
+                self.act()
+                gevent.sleep(SHORT_STEP)
+            except BaseException:
+                pass
+
+
+class Forker(Acting):
+    """Its child waits in gevent's loop, where no other task may go on."""
+
+    class Config:
+        NAME = "forker"
+
+    def start(self):
+        self.act()
+        child = os.fork()
+        if not child:
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                gevent.sleep(SHORT_STEP)
+            os._exit(0)
+        self.tick(1.5, SHORT_STEP)
+        os.waitpid(child, 0)
+
+
+TASKS = [Short, Long, Hog, Regex, Stubborn, Forker]
+
+
+def record_renewals():
+    """Note when each acknowledged renewal was sent, and which runs are over by our own word."""
+    acknowledged, put, launch = policy.Lease.acknowledged, Committer.put, Executor.launch
+
+    def noting_acknowledged(self, refs, sent_at):
+        acknowledged(self, refs, sent_at)
+        write(time.monotonic_ns() - int((steady() - sent_at) * 1e9), "-", len(refs), "ack")
+
+    def noting_put(self, change):
+        if change.trigger is not None:
+            write(time.monotonic_ns(), change.id, change.run, "over")
+        put(self, change)
+
+    def noting_launch(self, claim, sent_at, **options):
+        # For this run alone the claim was an acknowledged sign of life: its lease counts from there.
+        write(time.monotonic_ns() - int((steady() - sent_at) * 1e9), claim.id, claim.run, "ack")
+        launch(self, claim, sent_at, **options)
+
+    policy.Lease.acknowledged = noting_acknowledged
+    Executor.launch = noting_launch
+    Committer.put = noting_put
+
+
+def take_protections_off(expiry):
+    """What the promise rests on, switched off: the deadline in the process, and a T that outlasts it."""
+    policy.Lease.lost = lambda self, now: False
+    watch = monitor.Watch
+    monitor.Watch = lambda _expiry, scale: watch(expiry, scale)
+
+
+def count_ourselves(app):
+    """File descriptors, greenlets and runs of this process, every second."""
+    while True:
+        gevent.sleep(1.0)
+        worker = app.worker
+        if worker is None:
+            continue
+        living = len(worker.executor.living)
+        greenlets = sum(1 for thing in gc.get_objects() if isinstance(thing, greenlet.greenlet) and thing)
+        fds = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        write(time.monotonic_ns(), "-", worker.session.id, f"stat:{fds}:{greenlets}:{living}")
+
+
+def main():
+    global evidence, finish, long_step  # noqa: PLW0603 - one worker a process
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--evidence", required=True)
+    parser.add_argument("--finish", type=Path, required=True)
+    parser.add_argument("--long-step", type=float, required=True)
+    parser.add_argument("--monitor", action="store_true")
+    parser.add_argument("--unprotected", type=float, default=0.0, help="seconds instead of T")
+    options = parser.parse_args()
+    evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    finish, long_step = options.finish, options.long_step
+    logs.set_up(options.name, "INFO")
+    wrap_store("worker")
+    record_renewals()
+    if options.unprotected:
+        take_protections_off(options.unprotected)
+    app = PyTask(
+        options.url,
+        name=options.name,
+        max_tasks=options.slots,
+        # A lost registry or lease index together with a dead worker is found by the slow sweep alone.
+        slow_sweep=True,
+        hard_deadline=not options.unprotected,
+        timing=Timing().scaled(0.1),
+    )
+    app.add_task(Monitor, *TASKS)
+    if options.monitor:
+        app.pre_start_task("pytask/monitor")
+    gevent.spawn(count_ourselves, app)
+    app.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""A real server, workers behind a proxy each, clients that push; whatever dies is started again."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+import redis
+
+from tests.chaos.audit import Recorder, wrapped
+from tests.chaos.clockstep import ServerClock
+from tests.chaos.invariants import Replay
+from tests.proxy import Proxy
+from tests.servers import HOST, start_server
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+D, G, K, T, H, SWEEP, E = 6.0, 1.0, 7.0, 9.0, 0.5, 1.0, 8.0
+MONITORS = 3  # pre-started on that many of the workers
+STEERED = 4  # long tasks that only measured control messages touch
+
+# What the test writes, as a client would; the shim puts it into the same total order.
+SCRIPTS = {
+    "push": "redis.call('HSET', KEYS[1], 'function', ARGV[1], 'data', ARGV[2])"
+    " redis.call('LPUSH', KEYS[2], KEYS[1]) note(KEYS[1]) return 1",
+    "again": "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end"
+    " for i = 1, tonumber(ARGV[1]) do redis.call('LPUSH', KEYS[2], KEYS[1]) end note(KEYS[1]) return 1",
+    "recreate": "if redis.call('HEXISTS', KEYS[1], 'function') == 0 then return 0 end"
+    " redis.call('DEL', KEYS[1]) redis.call('HSET', KEYS[1], 'function', ARGV[1], 'data', ARGV[2])"
+    " redis.call('LPUSH', KEYS[2], KEYS[1]) note(KEYS[1]) return 1",
+    "delete": "note(KEYS[1]) return redis.call('DEL', KEYS[1])",
+    "drop": "for i = 1, #KEYS do redis.call('DEL', KEYS[i]) note(KEYS[i]) end return 1",
+}
+
+
+@attrs.define(kw_only=True)
+class Options:
+    seed: int = 1
+    minutes: float = 3.0
+    workers: int = 4
+    slots: int = 50
+    long: int = 300
+    short: int = 2000
+    long_step: float = 0.2
+    unprotected: float = 0.0
+
+
+@attrs.define
+class Fault:
+    """One fault, as it was done; times are CLOCK_MONOTONIC in ns."""
+
+    kind: str
+    target: str  # "server", "tasks", or a worker's name
+    begin: int
+    end: int = 0
+    tail: float = 0.0  # seconds after the end during which its traces may still hinder others
+    note: str = ""
+    pid: int = 0
+
+
+class Worker:
+    """One place for a worker process, behind a proxy of its own."""
+
+    def __init__(self, world, number):
+        self.name = f"w{number}"
+        self.world = world
+        self.proxy = Proxy(world.server.port)
+        self.monitors = number < MONITORS
+        self.process = None
+        self.lives = []  # (pid, begin ns, end ns or 0, exit code or None)
+        self.lock = threading.Lock()  # one process fault at a time
+        self.wire = threading.Lock()  # one network fault at a time
+
+    def start(self):
+        options = self.world.options
+        words = ["--url", self.proxy.url, "--name", self.name, "--slots", options.slots]
+        words += ["--evidence", self.world.evidence, "--finish", self.world.finish]
+        words += ["--long-step", options.long_step, "--unprotected", options.unprotected]
+        words += ["--monitor"] if self.monitors else []
+        with (self.world.folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.worker_program", *map(str, words)],
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.lives.append([self.process.pid, time.monotonic_ns(), 0, None])
+
+    def reap(self):
+        """Note its end; whether it is dead."""
+        code = self.process.poll()
+        if code is not None and not self.lives[-1][2]:
+            self.lives[-1][2:] = [time.monotonic_ns(), code]
+        return code is not None
+
+    def signal(self, number):
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+
+class World:
+    """Everything that runs, and the record of it."""
+
+    def __init__(self, options, folder):
+        self.options = options
+        self.folder = folder
+        self.evidence = folder / "evidence"
+        self.evidence.touch()
+        self.finish = folder / "finish"
+        self.random = random.Random(options.seed)
+        self.clock = ServerClock(folder)
+        # kill -9 loses what the server has not handed to the kernel: with `everysec` up to two seconds of
+        # acknowledged writes while an fsync is late, which is another fault. `no` hands over at once.
+        self.server = start_server(
+            "valkey", "--enable-debug-command", "yes", "--enable-protected-configs", "yes",
+            "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0", appendonly=True,
+        )  # fmt: skip
+        if self.clock.works:
+            self.server.stop()
+            self.server._command = [*self.clock.prefix, *self.server._command]
+            self.server.start()
+        self.faults = []
+        self.controls = []  # (id, word, sent ns, effective ns or 0, judged)
+        self.errors = deque(maxlen=50)
+        self.over = threading.Event()
+        self.served = threading.Lock()  # one fault of the server at a time
+        self.replay = Replay()
+        self.recorder = Recorder(self.connect, self.replay.feed)
+        self.client = self.connect(socket_timeout=2)
+        self.lock = threading.RLock()  # around `client`
+        self.pushed = 0
+        self.workers = [Worker(self, n) for n in range(options.workers)]
+        self._threads = []
+        self._cpu = {}
+
+    def connect(self, **options):
+        return redis.Redis(HOST, self.server.port, decode_responses=True, **options)
+
+    # -- clients --------------------------------------------------------------------------------------
+
+    def do(self, verb, keys, args=()):
+        """One of SCRIPTS, as a client; None where the server did not answer or refused."""
+        try:
+            with self.lock:
+                return self.client.eval(wrapped(SCRIPTS[verb], verb, "client"), len(keys), *keys, *args)
+        except (redis.RedisError, OSError) as error:
+            self.errors.append(f"{verb}: {error}")
+            return None
+
+    def push(self, task_id, function, **data):
+        self.pushed += 1
+        return self.do("push", [task_id, "new-task"], [function, json.dumps(data)])
+
+    def publish(self, task_id, word):
+        try:
+            with self.lock:
+                return self.client.publish(f"task-{task_id}-control", word)
+        except (redis.RedisError, OSError) as error:
+            self.errors.append(f"publish: {error}")
+            return None
+
+    def ids(self, state, prefixes=("long", "short")):
+        """Ids in that state now, as far as the record was read."""
+        known = list(self.replay.tasks.items())
+        return [i for i, k in known if k.view.state == state and not k.local and i.startswith(prefixes)]
+
+    # -- threads --------------------------------------------------------------------------------------
+
+    def start(self):
+        for worker in self.workers:
+            worker.start()
+        for loop in (self._record, self._supervise):
+            self.spawn(loop)
+
+    def spawn(self, run, *arguments):
+        thread = threading.Thread(target=run, args=arguments, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def _record(self):
+        while not self.over.is_set():
+            try:
+                if not self.recorder.drain():
+                    time.sleep(0.05)
+            except (redis.RedisError, OSError):
+                time.sleep(0.1)
+
+    def _supervise(self):
+        while not self.over.is_set():
+            for worker in self.workers:
+                if worker.reap():
+                    worker.start()
+                self._measure(worker.process.pid)
+            time.sleep(0.1)
+
+    def _measure(self, pid):
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            self._cpu[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def cpu_seconds(self):
+        """CPU time of all worker processes, dead and living, as last seen."""
+        return sum(self._cpu.values())
+
+    def feed(self, seconds):
+        """Push long and short tasks over that many seconds, so that there are always some of both."""
+        options = self.options
+        dice = random.Random(options.seed + 1)
+        began, longs, shorts = time.monotonic(), 0, 0
+        room = min(80, options.workers * options.slots * 2 // 5)  # places for long tasks at one time
+        while (passed := time.monotonic() - began) < seconds and not self.over.is_set():
+            working = len(self.ids("RUNNING", ("long",))) + len(self.ids("", ("long",)))
+            due = min(options.long, int(options.long * passed / seconds) + room)
+            for _ in range(min(10, due - longs, room - working)):
+                longs += self.push(f"long{longs}", "long", **{"for": dice.uniform(30, 120)}) is not None
+            for _ in range(min(20, int(options.short * passed / seconds) + 1 - shorts)):
+                shorts += self.push(f"short{shorts}", "short", **{"for": dice.uniform(0.05, 1.0)}) is not None
+            time.sleep(0.1)
+
+    # -- the end --------------------------------------------------------------------------------------
+
+    def drained(self):
+        """Whether every task that Redis kept came to an end."""
+        return not self.replay.unfinished()
+
+    def leave(self):
+        """SIGTERM to all workers; they hand back their monitors and go."""
+        self.over.set()
+        for thread in self._threads:
+            thread.join(15)
+        for worker in self.workers:
+            worker.signal(signal.SIGTERM)
+        for worker in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(20)
+            worker.reap()
+        while self.recorder.drain():
+            pass
+
+    def close(self):
+        self.over.set()
+        for worker in self.workers:
+            if worker.process is not None and worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()
+            worker.proxy.close()
+        self.server.close()
+
+    @contextmanager
+    def fault(self, kind, target, tail=0.0, note="", pid=0):
+        made = Fault(kind, target, time.monotonic_ns(), 0, tail, note, pid)
+        self.faults.append(made)
+        try:
+            yield made
+        finally:
+            made.end = time.monotonic_ns()

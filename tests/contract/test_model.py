@@ -1,0 +1,423 @@
+"""The script contract, by model: random histories on the twin and on every real server, side by side.
+
+After every step the answers, all that is kept and all that was published must be alike, and the invariants of
+the protocol must hold.  A short, derandomized run is part of the suite; the full one of 2,000 histories of 50
+steps on each server is `PYTASK_MODEL=full python dev.py test tests/contract/test_model.py`.  PYTASK_MODEL=N
+stands for N histories, PYTASK_MODEL_SEED=S draws others.  A failure prints its history as a program.
+"""
+
+import os
+from itertools import count
+
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from pytask.domain.lifecycle import RESTING, Trigger
+from pytask.domain.messages import Command, IdFault
+from pytask.domain.record import Change, Expiry, RunRef, Verdict, WorkerInfo
+from tests.contract.conftest import KEEP, MemoryBench, RedisBench
+from tests.servers import is_available, start_server
+
+FULL = (2000, 50)
+SHORT = (10, 30)
+ASKED = os.environ.get("PYTASK_MODEL", "")
+EXAMPLES, STEPS = FULL if ASKED == "full" else (int(ASKED), FULL[1]) if ASKED else SHORT
+PHASES = (Phase.explicit, Phase.generate) if os.environ.get("PYTASK_MODEL_QUICK") else tuple(Phase)
+SEED = os.environ.get("PYTASK_MODEL_SEED")
+
+IDS = ("a", "b", "c", "d")
+FUNCTIONS = ("f", "g")
+CLOCKS = {"epoch", "last_update", "crash_at", "start_at"}  # each server's own TIME: compared as set or not
+ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
+RUBBISH = (
+    "",
+    "RUNNING",
+    "WAIT",
+    "ENDED",
+    "PAUSED",
+    "stop",
+    "reload",
+    "hop",
+    "-1",
+    "1e400",
+    "nan",
+    "9" * 20,
+    "x",
+)
+FIELDS = (
+    "state",
+    "run",
+    "control",
+    "epoch",
+    "crashes",
+    "attempts",
+    "last_run",
+    "local",
+    "last_update",
+    "function",
+)
+X = b'{"event":"x","data":null}'
+
+tasks = st.sampled_from(IDS)
+names = st.sampled_from(FUNCTIONS)
+few = st.lists(tasks, min_size=1, max_size=4)
+recent = st.integers(0, 7)  # one of the last runs, the newest first
+crashed = st.sampled_from((None, "1", "2"))
+faults = st.sampled_from((IdFault.NO_HASH, IdFault.WRONG_TYPE, IdFault.LOCAL, IdFault.CONTROL))
+kept = st.sampled_from((None, 0, 500))
+sources = st.sampled_from((None, None, None, "g"))
+
+
+def picture(bench):
+    """All that is kept, times as present or absent."""
+    hashes = {}
+    for task_id in IDS:
+        fields = bench.hash(task_id)
+        plain = {n: ("set" if n in CLOCKS else v) for n, v in fields.items()}
+        hashes[task_id] = (bench.is_string(task_id), plain, bench.ttl(task_id) is not None)
+    notes = [(entry["id_hex"], entry["reason"]) for entry in bench.rejected()]
+    return {
+        "hashes": hashes,
+        "queue": bench.queue(),
+        "parking": {name: bench.parking(name) for name in FUNCTIONS},
+        "rejected": notes,
+        "runs": bench.runs(),
+        "leases": sorted(bench.leases()),
+        "indexes": {state: sorted(bench.index(state)) for state in RESTING},
+        "workers": sorted(bench.workers()),
+    }
+
+
+def heard(bench):
+    """Events since the last look, without the epoch."""
+
+    def plain(data):
+        return {k: v for k, v in data.items() if k != "epoch"} if isinstance(data, dict) else data
+
+    return [(task_id, name, plain(data)) for task_id, name, data in bench.events()]
+
+
+class Contract(RuleBasedStateMachine):
+    """One history.  `spoiled` are ids whose keys a client wrote over, for which less is promised."""
+
+    server = None
+
+    def __init__(self):
+        super().__init__()
+        self.server.raw.flushall()
+        self.server.events()
+        self.benches = (MemoryBench(KEEP), self.server)
+        self.numbers = count(1)
+        self.known = [RunRef("a", "nobody:0")]
+        self.spoiled = set()
+        self.epochs = [{}, {}]
+
+    def both(self, act):
+        """The answer, which must be alike."""
+        ours, theirs = (act(bench) for bench in self.benches)
+        assert ours == theirs, f"twin: {ours}\nserver: {theirs}"
+        note(f"# {theirs}")
+        return theirs
+
+    def ref(self, task_id, worker=0):
+        self.known.insert(0, RunRef(task_id, f"session-{worker}:{next(self.numbers)}"))
+        return self.known[0]
+
+    def old(self, back):
+        return self.known[min(back, len(self.known) - 1)]
+
+    # -- clients --------------------------------------------------------------------------------------
+
+    @initialize(first=few)
+    def begin(self, first):
+        for task_id in first:
+            self.push(task_id, "f", "1", None)
+
+    @rule(
+        task_id=tasks,
+        function=names,
+        data=st.sampled_from(("1", "{", "x" * 20)),
+        crashes=st.sampled_from((None, "1", "2")),
+    )
+    def push(self, task_id, function, data, crashes):
+        more = {} if crashes is None else {"crashes": crashes}
+
+        def act(bench):
+            if bench.is_string(task_id):
+                bench.delete(task_id)
+            bench.push(task_id, function, data, **more)
+
+        self.both(act)
+
+    @rule(task_id=tasks, copies=st.integers(1, 3))
+    def push_copies(self, task_id, copies):
+        self.both(lambda bench: [bench.lpush(task_id) for _ in range(copies)])
+
+    @rule(task_id=tasks, again=st.booleans())
+    def delete(self, task_id, again):
+        self.both(lambda bench: bench.delete(task_id))
+        if again:
+            self.push(task_id, "f", "1", None)
+
+    @rule(task_id=tasks, name=st.sampled_from(FIELDS), value=st.sampled_from(RUBBISH))
+    def write_rubbish(self, task_id, name, value):
+        self.spoiled.add(task_id)
+        self.both(lambda bench: None if bench.is_string(task_id) else bench.write(task_id, **{name: value}))
+
+    @rule(task_id=tasks, name=st.sampled_from(FIELDS))
+    def erase_field(self, task_id, name):
+        self.spoiled.add(task_id)
+        self.both(lambda bench: None if bench.is_string(task_id) else bench.erase(task_id, name))
+
+    @rule(task_id=tasks)
+    def make_another_type(self, task_id):
+        self.spoiled.add(task_id)
+
+        def act(bench):
+            bench.delete(task_id)
+            bench.set_string(task_id)
+
+        self.both(act)
+
+    @rule(name=st.sampled_from(("runs", "leases")), task_id=st.none() | tasks)
+    def drop_registry(self, name, task_id):
+        self.spoiled.update(IDS if task_id is None else {task_id})
+        self.both(lambda bench: bench.drop(name) if task_id is None else bench.drop_entry(name, task_id))
+
+    @rule(task_id=tasks)
+    def let_expire(self, task_id):
+        self.both(lambda bench: bench.set_ttl(task_id, 500) if bench.exists(task_id) else None)
+
+    # -- workers --------------------------------------------------------------------------------------
+
+    @rule(
+        worker=st.integers(0, 2),
+        limit=st.integers(1, 5),
+        functions=st.sampled_from((("f",), ("f", "g"))),
+        source=sources,
+        quarantine=st.integers(0, 2),
+    )
+    def peek_and_claim(self, worker, limit, functions, source, quarantine):
+        raw_ids = self.both(lambda bench: bench.store.peek(limit, source))
+        ids = list(dict.fromkeys(raw.decode() for raw in raw_ids))
+        if ids:
+            self.claim([self.ref(i, worker) for i in ids], functions, source, quarantine)
+
+    @rule(ids=few, back=recent, quarantine=st.integers(0, 2))
+    def claim_late(self, ids, back, quarantine):
+        """Ids that moved meanwhile, copies within one batch, and a repeat of an old claim."""
+        self.claim([*map(self.ref, ids), self.old(back)], ("f", "g"), None, quarantine)
+
+    def claim(self, refs, functions, source, quarantine):
+        options = {"functions": functions, "source": source, "quarantine": quarantine, "max_data": 10}
+
+        def act(bench):
+            found = bench.claim(*refs, **options)
+            return [(c.id, c.run, c.verdict, c.function, c.data, c.crashes, c.oversize) for c in found]
+
+        before = self.benches[1].queue()
+        answers = self.both(act)
+        if source is None and len(before) <= 128:
+            self.assert_taken_whole({a[0] for a in answers if a[2] in (Verdict.OK, Verdict.DUPLICATE)})
+
+    def assert_taken_whole(self, ids):
+        """I9: no copy of a claimed id stays in a short queue."""
+        assert not ids & set(self.benches[1].queue())
+
+    @rule(
+        task_id=tasks,
+        reason=faults,
+        source=sources,
+    )
+    def reject(self, task_id, reason, source):
+        self.both(lambda bench: bench.store.reject(task_id.encode(), reason, source))
+
+    @rule(task_id=tasks, function=names, source=sources)
+    def park(self, task_id, function, source):
+        if not self.benches[0].is_string(task_id):
+            self.both(lambda bench: bench.store.park(task_id, function, X, source))
+
+    @rule()
+    def parked(self):
+        self.both(lambda bench: sorted(bench.store.parked()))
+
+    @rule(backs=st.lists(recent, max_size=5, unique=True))
+    def renew(self, backs):
+        refs = list(dict.fromkeys(map(self.old, backs)))
+        self.both(lambda bench: bench.store.renew(refs))
+
+    @rule(
+        ends=st.lists(
+            st.tuples(recent, st.sampled_from(ENDS), kept, st.booleans()),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def commit(self, ends):
+        """Ends and events of living runs and of zombies, the same one twice in a batch, too."""
+        changes = []
+        for back, trigger, keep, local in ends:
+            ref = self.old(back)
+            fields = {"output": b"1"} if trigger is Trigger.END else {}
+            changes.append(Change(ref.id, ref.run, X, trigger, fields, keep, local))
+        owners = self.benches[1].runs()
+        hashes = {c.id: self.benches[1].hash(c.id).get("run") for c in changes}
+        verdicts = self.both(lambda bench: bench.store.commit(changes))
+        for change, verdict in zip(changes, verdicts, strict=True):
+            if verdict is Verdict.OK:  # I5: an accepted write is of the run that was there
+                assert owners.get(change.id, hashes[change.id]) == change.run
+
+    @rule(back=recent, repeat=st.booleans())
+    def commit_again(self, back, repeat):
+        self.commit([(back, Trigger.END, 500, False)] * (1 + repeat))
+
+    @rule(back=recent, new=st.none() | recent)
+    def reload(self, back, new):
+        old = self.old(back)
+        run = self.ref(old.id) if new is None else RunRef(old.id, self.old(new).run)
+
+        def act(bench):
+            found = bench.store.reload(old, run, "w", 10)
+            return found.verdict, found.function, found.data, found.crashes, found.oversize
+
+        self.both(act)
+
+    @rule(task_id=tasks, again=st.none() | recent)
+    def open_local(self, task_id, again):
+        """Its id is a fresh uuid in life: a hash is there only when the call is repeated."""
+        ref = self.ref(task_id) if again is None else self.old(again)
+        fresh = not self.benches[0].exists(ref.id) or self.benches[0].runs().get(ref.id) == ref.run
+        if fresh and not self.benches[0].is_string(ref.id):
+            self.both(lambda bench: bench.store.open_local(ref, "f", b"1", "w").verdict)
+
+    @rule(session=st.sampled_from("st"), leaves=st.booleans())
+    def show_up(self, session, leaves):
+        info = WorkerInfo(session=session, name="w", host="h", pid=1, running=0)
+
+        def act(bench):
+            return bench.store.leave(session) if leaves else bench.store.announce(info) is None
+
+        self.both(act)
+
+    # -- control and the monitor ----------------------------------------------------------------------
+
+    @rule(command=st.sampled_from(Command), ids=few)
+    def control(self, command, ids):
+        self.both(lambda bench: bench.store.control(command, ids))
+
+    @rule()
+    def suspects(self):
+        def act(bench):
+            return sorted((s.id, s.run, s.crashes) for s in bench.store.suspects(-1000, 0))
+
+        self.both(act)
+
+    @rule(
+        backs=st.lists(recent, min_size=1, max_size=3),
+        stale=st.booleans(),
+        crashes=st.integers(0, 4),
+        poison=st.booleans(),
+    )
+    def expire(self, backs, stale, crashes, poison):
+        """The worker of these runs crashed: silent, or renewed since the monitor looked."""
+
+        def act(bench):
+            leases = bench.leases()
+            found = [
+                Expiry(id=r.id, run=r.run, seen=leases.get(r.id, 5) - stale, crashes=crashes, poison=poison)
+                for r in map(self.old, backs)
+            ]
+            return bench.store.expire(found)
+
+        self.both(act)
+
+    @rule(expiry=st.sampled_from((-10, 1000)))
+    def repair(self, expiry):
+        self.both(lambda bench: sum_of_steps(bench, expiry))
+
+    @rule()
+    def tidy(self):
+        self.both(lambda bench: bench.store.tidy("m", 100))
+
+    # -- what must hold -------------------------------------------------------------------------------
+
+    @invariant()
+    def alike(self):
+        ours, theirs = map(picture, self.benches)
+        for part in ours:
+            assert ours[part] == theirs[part], f"{part}\ntwin:   {ours[part]}\nserver: {theirs[part]}"
+        assert heard(self.benches[0]) == heard(self.benches[1])
+
+    @invariant()
+    def running_is_one_thing(self):
+        """I3 and I7, for ids that no client wrote over."""
+        for bench in self.benches:
+            runs, leases = bench.runs(), bench.leases()
+            assert len(set(runs.values())) == len(runs) or self.spoiled
+            for task_id in set(IDS) - self.spoiled:
+                assert (task_id in runs) == (task_id in leases), task_id
+                fields = bench.hash(task_id)
+                if "run" in fields:
+                    assert fields["state"] == "RUNNING", task_id
+                    assert fields["run"] == runs.get(task_id), task_id
+                assert ("run" in fields) == (fields.get("state") == "RUNNING"), task_id
+
+    @invariant()
+    def epochs_grow(self):
+        """I4, for ids that no client wrote over."""
+        for bench, epochs in zip(self.benches, self.epochs, strict=True):
+            for task_id in set(IDS) - self.spoiled:
+                fields = bench.hash(task_id)
+                if "run" not in fields:
+                    continue
+                run, epoch = epochs.get(task_id, (None, -1))
+                now = int(fields["epoch"])
+                assert now == epoch if fields["run"] == run else now >= epoch, task_id
+                epochs[task_id] = fields["run"], now
+
+
+def sum_of_steps(bench, expiry):
+    cursor, mended = bench.store.repair(0, expiry)
+    while cursor:
+        cursor, more = bench.store.repair(cursor, expiry)
+        mended += more
+    return mended
+
+
+@pytest.fixture(scope="module", params=["redis62", "redis", "valkey", "cluster"])
+def place(request):
+    kind = "valkey" if request.param == "cluster" else request.param
+    if not is_available(kind):
+        pytest.skip(f"no {kind} server for this platform")
+    clustered = request.param == "cluster"
+    with start_server(kind, *(["--cluster-enabled", "yes"] if clustered else [])) as server:
+        raw = redis.Redis(host=server.host, port=server.port)
+        if clustered:
+            raw.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            while raw.cluster("INFO")["cluster_state"] != "ok":
+                assert server.alive
+        client = redis.Redis(host=server.host, port=server.port)
+        bench = RedisBench(client, raw, KEEP, "{pt}:" if clustered else "")
+        yield bench
+        bench.close()
+
+
+def test_the_twin_and_the_server_tell_one_history(place):
+    machine = type("Contract", (Contract,), {"server": place})
+    run_machine(
+        seed(int(SEED))(machine) if SEED else machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=SEED is None,
+            database=None,
+            print_blob=True,
+            phases=PHASES,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,299 @@
+"""Sentinel with real processes: planned, by death, by a freeze; and failovers that lose writes."""
+
+import contextlib
+import json
+
+import gevent
+import pytest
+import redis
+from redis.sentinel import Sentinel
+
+from pytask.adapters.backend import RedisBackend
+from pytask.adapters.server import risks
+from tests.integration.conftest import PATIENCE, D, G, H, wait_until
+from tests.integration.evidence import now
+from tests.servers import HOST, MASTER_NAME, Trio, start_server
+
+pytestmark = pytest.mark.slow
+
+E = 8.0
+WITHOUT_CLAIMS = 15.0  # seconds, beside E where acknowledged writes may be lost
+
+
+class Deployment:
+    """A trio, and a client's view of it."""
+
+    def __init__(self, trio, crew):
+        self.trio, self.crew = trio, crew
+        self.sentinel = Sentinel([(HOST, s.port) for s in trio.sentinels], socket_timeout=1)
+        self.redis = self.sentinel.master_for(MASTER_NAME, decode_responses=True)
+        self.direct = [redis.Redis(HOST, s.port, decode_responses=True) for s in trio.servers]
+        wait_until(self._complete, why="sentinels know each other and both replicas")
+
+    def _complete(self):
+        for one in self.trio.sentinels:
+            with redis.Redis(HOST, one.port, decode_responses=True) as client:
+                state = client.sentinel_master(MASTER_NAME)
+            if (state["num-slaves"], state["num-other-sentinels"]) != (2, 2):
+                return False
+        return all(client.info("replication")["master_link_status"] == "up" for client in self.direct[1:])
+
+    def primary_port(self):
+        with contextlib.suppress(redis.RedisError):
+            return self.sentinel.discover_master(MASTER_NAME)[1]
+        return None
+
+    def wait_failover(self):
+        wait_until(lambda: self.primary_port() not in (None, self.trio.primary.port), 60, "a new primary")
+
+    def worker(self, *words, url=None, **options):
+        worker = self.crew.start(url or self.trio.url, *words, **options)
+        at = self.direct[0]
+        wait_until(lambda: worker.code is not None or worker.name in str(at.hgetall("pytask:workers:info")))
+        assert worker.code is None, worker.log
+        return worker
+
+    def push(self, client, number, function="tick", stem="t"):
+        ids = [f"{stem}{n}" for n in range(number)]
+        for task_id in ids:
+            client.hset(task_id, mapping={"function": function, "data": json.dumps({})})
+            client.lpush("new-task", task_id)
+        return ids
+
+    def wait_acting(self, ids, since=0, timeout=PATIENCE):
+        def missing():
+            return set(ids) - {act.id for act in self.crew.evidence.acts() if act.at > since}
+
+        wait_until(lambda: not missing(), timeout, lambda: f"acts of {missing()}")
+
+    def cut_replicas(self):
+        """The replicas get no more of what the primary acknowledges."""
+        primary = self.direct[0]
+        primary.execute_command("WAIT", 2, 5000)
+        primary.execute_command("ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
+        primary.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        wait_until(lambda: primary.info("replication")["connected_slaves"] == 0, why="no replica left")
+
+    def close(self):
+        for client in (self.redis, *self.direct):
+            client.close()
+            client.connection_pool.disconnect()
+        for one in self.sentinel.sentinels:
+            one.close()
+            one.connection_pool.disconnect()
+
+
+@pytest.fixture
+def deploy(workers):
+    with contextlib.ExitStack() as stack:
+
+        def start(*settings):
+            made = Deployment(stack.enter_context(Trio(*settings)), workers)
+            stack.callback(made.close)
+            return made
+
+        yield start
+
+
+def planned(site):
+    with redis.Redis(HOST, site.trio.sentinels[0].port) as sentinel:
+        sentinel.execute_command("SENTINEL", "FAILOVER", MASTER_NAME)
+
+
+def death(site):
+    site.trio.primary.kill()
+
+
+def freeze(site):
+    site.trio.primary.freeze()
+
+
+@pytest.mark.parametrize("fault", [planned, death, freeze])
+@pytest.mark.parametrize("replicas", [0, 1], ids=["unsafe", "min-replicas"])
+def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
+    site = deploy("--min-replicas-to-write", replicas, "--min-replicas-max-lag", 10)
+    crew = site.crew
+    for _ in range(2):
+        site.worker("--monitor", max_tasks=100)
+    ids = site.push(site.redis, 30)
+    site.wait_acting(ids)
+    gevent.sleep(2 * H)  # the marker is replicated, and says how safe the primary is
+    began = now()
+    fault(site)
+    site.wait_failover()
+    wait_until(lambda: push_quietly(site), why="a push to the new primary")
+    site.wait_acting(["late0"], timeout=WITHOUT_CLAIMS + (0 if replicas else E))
+    site.wait_acting(ids, since=now(), timeout=E + PATIENCE)
+    if fault is freeze:
+        site.trio.primary.thaw()  # it believes to be the primary, until the sentinels tell it
+        awake = now()
+        gevent.sleep(2)
+        site.wait_acting(ids, since=awake)
+    crew.evidence.check()
+    assert all(len(crew.evidence.runs(task_id)) == 1 for task_id in ids), "a run was interrupted"
+    assert max(crew.evidence.longest_gap(task_id, began) for task_id in ids) < G
+    assert "another server answers" in crew.logs()
+
+
+def push_quietly(site):
+    with contextlib.suppress(redis.RedisError):
+        return site.push(site.redis, 1, "shot", stem="late")
+    return None
+
+
+def lose_claims(site, *words, cut_off):
+    """Claims that only the old primary knows; it freezes, and a replica without them takes over.
+
+    `cut_off`: the owner knows the old primary only.  Returns the ids, whether claimed or not.
+    """
+    store = RedisBackend(site.redis).store()
+    store.renew([])  # the marker, as it stands in any deployment that is in use
+    store.close()
+    ids = site.push(site.redis, 10)
+    site.cut_replicas()
+    site.owner = site.crew.start(site.trio.primary.url if cut_off else site.trio.url, *words, name="owner")
+    return ids
+
+
+def fail_over_without_claims(site, ids, *words):
+    site.wait_acting(ids)
+    site.worker(*words, name="other")
+    site.trio.primary.freeze()
+    site.wait_failover()
+
+
+def test_lost_claims_are_put_back_by_their_owner(deploy):
+    site = deploy()
+    ids = lose_claims(site, cut_off=False)
+    fail_over_without_claims(site, ids)
+    wait_until(lambda: "10 of 10 runs that it had forgotten were put back" in site.owner.log)
+    # The other takes tasks again after the embargo, and none of these is there to be taken.
+    wait_until(lambda: push_quietly(site), why="a push to the new primary")
+    site.wait_acting(["late0"], timeout=E + PATIENCE)
+    site.wait_acting(ids, since=now())
+    site.crew.evidence.check()
+    assert all(len(site.crew.evidence.runs(task_id)) == 1 for task_id in ids)
+    wait_until(lambda: set(site.redis.hkeys("pytask:runs")) == set(ids), why="only these run")
+
+
+def test_an_owner_that_is_cut_off_is_dead_before_its_lost_claims_are_taken(deploy):
+    site = deploy()
+    ids = lose_claims(site, cut_off=True)
+    fail_over_without_claims(site, ids)
+    wait_until(lambda: all(len(site.crew.evidence.runs(i)) == 2 for i in ids), D + E + PATIENCE)
+    site.wait_acting(ids, since=now())
+    site.crew.evidence.check()
+
+
+def test_without_the_embargo_both_act(deploy):
+    """Or the two tests above would prove nothing."""
+    site = deploy()
+    ids = lose_claims(site, "--no-embargo", cut_off=True)
+    fail_over_without_claims(site, ids, "--no-embargo")
+    wait_until(lambda: all(len(site.crew.evidence.runs(i)) == 2 for i in ids), E + PATIENCE)
+    wait_until(site.crew.evidence.overlaps, D, "acts of both runs")
+
+
+def test_with_min_replicas_there_are_no_claims_to_lose(deploy):
+    site = deploy("--min-replicas-to-write", 1, "--min-replicas-max-lag", 10)
+    ids = lose_claims(site, cut_off=True)
+    wait_until(lambda: "NOREPLICAS" in site.owner.log, why="the primary refuses")
+    site.trio.primary.freeze()
+    site.wait_failover()
+    site.crew.start(site.trio.url, name="other")
+    site.wait_acting(ids, timeout=WITHOUT_CLAIMS + E)
+    site.crew.evidence.check()
+    assert {act.pid for act in site.crew.evidence.acts()} == {site.crew.all[1].pid}
+
+
+# -- one server --------------------------------------------------------------------------------------------
+
+
+def test_after_flushall_tasks_come_back_where_that_is_wanted(lab):
+    lab.worker("--on-data-loss", "restore", max_tasks=20)
+    ids = lab.started(10, "tick", colour="red")
+    before = {task_id: lab.run(task_id) for task_id in ids}
+    lab.redis.flushall()
+    for task_id in ids:
+        run = lab.wait_new_run(task_id, before[task_id], timeout=H + G + PATIENCE)
+        assert run != before[task_id]
+        assert json.loads(lab.field(task_id, "data")) == {"colour": "red"}
+    lab.evidence.check()
+
+
+def test_a_deleted_hash_alone_is_not_restored(lab):
+    worker = lab.worker("--on-data-loss", "restore")
+    (task_id,) = lab.started(1)
+    lab.redis.delete(task_id)
+    wait_until(lambda: f"task {task_id}: its run here is stopped: forget" in worker.log)
+    wait_until(lambda: not lab.redis.hexists("pytask:runs", task_id))
+    assert not lab.redis.exists(task_id)
+
+
+def test_durable_acks_take_nothing_while_no_replica_has_it(workers):
+    with start_server("valkey") as primary, redis.Redis(HOST, primary.port) as client:
+        worker = workers.start(primary.url, "--durable-acks", 1)
+        client.hset("t", mapping={"function": "tick", "data": "{}"})
+        client.lpush("new-task", "t")
+        wait_until(lambda: "only 0 of 1 replicas acknowledged" in worker.log)
+        gevent.sleep(4 * H)
+        assert workers.evidence.acts() == []
+        assert client.hlen("pytask:runs") == 0
+        with start_server("valkey", "--replicaof", f"{HOST} {primary.port}", "--repl-diskless-sync-delay", 0):
+            wait_until(workers.evidence.acts, why="the task runs once a replica has the claim")
+
+
+RISKS = {
+    "PT073": lambda c: None,  # a replica is enough
+    "PT074": lambda c: c.config_set("min-replicas-max-lag", 60) and c.config_set("min-replicas-to-write", 1),
+    "PT075": lambda c: c.config_set("maxmemory-policy", "allkeys-lru"),
+    "PT076": lambda c: c.config_set("appendonly", "no"),
+    "PT077": lambda c: c.config_set("timeout", 5),
+    "PT078": lambda c: c.config_set("proto-max-bulk-len", 1 << 20),
+}
+
+
+@pytest.fixture(scope="module")
+def pair():
+    with start_server("valkey", appendonly=True) as primary:
+        of = ("--replicaof", f"{HOST} {primary.port}", "--repl-diskless-sync-delay", 0)
+        with start_server("valkey", *of, appendonly=True) as replica:
+            with redis.Redis(HOST, primary.port) as client:
+                wait_until(lambda: client.info("replication")["connected_slaves"] == 1)
+            yield primary, replica
+
+
+@pytest.mark.parametrize("code", RISKS)
+def test_each_risky_setting_is_named_and_its_fix_silences_it(pair, code):
+    with redis.Redis(HOST, pair[0].port) as client:
+        client.config_set("min-replicas-to-write", 0 if code == "PT073" else 1)
+        assert [risk.code for risk in risks(client, max_data=1 << 21)] == (
+            ["PT073"] if code == "PT073" else []
+        )
+        RISKS[code](client)
+        (risk,) = risks(client, max_data=1 << 21)
+        assert risk.code == code
+        client.execute_command(*risk.fix.split())
+        assert risks(client, max_data=1 << 21) == []
+
+
+def test_a_replica_is_named(pair):
+    with redis.Redis(HOST, pair[1].port) as client:
+        (risk,) = [risk for risk in risks(client) if risk.code == "PT072"]
+    assert f"{HOST}:{pair[0].port}" in risk.fix
+
+
+@pytest.mark.parametrize(("command", "code"), [("config|get", "PT070"), ("info", "PT071")])
+def test_what_may_not_be_looked_at_is_said_and_its_fix_silences_it(pair, command, code):
+    with redis.Redis(HOST, pair[0].port) as admin:
+        admin.config_set("min-replicas-to-write", 1)
+        admin.execute_command(
+            "ACL", "SETUSER", "limited", "on", ">p", "~*", "+@all", "-config", f"-{command}"
+        )
+        if code == "PT071":
+            admin.execute_command("ACL", "SETUSER", "limited", "+config|get")
+        with redis.Redis(HOST, pair[0].port, username="limited", password="p") as client:
+            (risk,) = risks(client)
+            assert risk.code == code
+            admin.execute_command(*risk.fix.replace("<user>", "limited").split())
+            assert risks(client) == []

@@ -1,0 +1,132 @@
+"""What happened in a world, and whether the promises held.  It does not go through the store."""
+
+from __future__ import annotations
+
+import attrs
+
+from pytask.domain.record import Verdict
+
+ACKNOWLEDGED = (Verdict.OK,)
+
+
+@attrs.define(eq=False)
+class Living:
+    """One run of one task while its code may act."""
+
+    task_id: str
+    run: str
+    process: object
+    sent_at: float  # the last acknowledged renewal of its process when it began, or its beginning
+    acts: int = 0
+
+
+class Evidence:
+    """Collects acts, claims and verdicts; `violations` is empty in a world that kept the promises."""
+
+    def __init__(self, world):
+        self._world = world
+        self.violations = []
+        self.order = {}  # run -> its number among all claims
+        self.last = {}  # id -> the run claimed last
+        self.epochs = {}
+        self.newest = {}  # id -> the number of the newest run that acted
+        self.over = set()  # runs whose end the store took
+        self.living = {}  # (process, id) -> Living
+        self.refused = 0  # late writes that the store refused
+        self.acts = 0
+
+    def violation(self, rule, text):
+        if len(self.violations) < 20:
+            self._world.note(None, "VIOLATION", rule, text)
+            self.violations.append((rule, text, self._world.loop.time))
+
+    def broken(self, process, text):
+        """I11, and whatever else never should happen."""
+        self.violation("crash", f"{process}: {text}")
+
+    # -- from the store -------------------------------------------------------------------------------
+
+    def claimed(self, task_id, run, epoch):
+        if run in self.order:
+            self.violation("run id used twice", run)
+        self.order[run] = len(self.order)
+        self.last[task_id] = run
+        self._world.note(None, "run", task_id, run)
+        if epoch <= self.epochs.get(task_id, 0) and not self._world.epochs_may_fall:
+            self.violation("epoch", f"{task_id}: {epoch} after {self.epochs[task_id]}")
+        self.epochs[task_id] = epoch
+
+    def applied(self, call, outcome):
+        if call.verb == "commit":
+            for change, verdict in zip(call.args[0], outcome, strict=True):
+                if change.trigger is None:
+                    continue
+                if verdict is Verdict.FENCED:
+                    self.refused += 1
+                elif verdict in ACKNOWLEDGED:
+                    self._ended(change.id, change.run, change.trigger)
+        elif call.verb == "expire":
+            for expiry, verdict in zip(call.args[0], outcome, strict=True):
+                if verdict is Verdict.OK:
+                    self._world.note(call.process, "expired", expiry.id, expiry.run)
+
+    def _ended(self, task_id, run, trigger):
+        self._world.note(None, str(trigger), task_id, run)
+        self.over.add(run)
+        if self.last.get(task_id) not in (None, run):
+            self.violation(
+                "zombie-write", f"{trigger} of {run} was taken after {self.last[task_id]} was claimed"
+            )
+
+    # -- from the tasks -------------------------------------------------------------------------------
+
+    def begin(self, task_id, run, process):
+        key = process.name, task_id
+        if key in self.living:
+            self.violation("two at once", f"{process} runs {task_id} twice")
+        living = Living(task_id, run, process, self._world.loop.time)
+        self.living[key] = living
+        self.act(living)
+        return living
+
+    def finish(self, living):
+        key = living.process.name, living.task_id
+        if self.living.get(key) is living:
+            del self.living[key]
+
+    def act(self, living):
+        """A side effect, somewhere that no fence protects."""
+        world = self._world
+        self.acts += 1
+        living.acts += 1
+        number, now = self.order[living.run], world.loop.time
+        newest = self.newest.get(living.task_id, -1)
+        if number < newest:
+            self.violation("overlap", f"{living.run} of {living.task_id} acts after a newer run did")
+        elif number > newest:
+            self.newest[living.task_id] = number
+            world.note(living.process, "acts", living.task_id, living.run)
+        if living.run in self.over:
+            self.violation("act after the end", f"{living.run} of {living.task_id}")
+        silent = now - max(living.process.last_ack, living.sent_at)
+        if silent > world.longest_silence:
+            self.violation("act after K", f"{living.run} of {living.task_id}: {silent:.1f} s")
+
+    # -- at rest --------------------------------------------------------------------------------------
+
+    def at_rest(self, state, jobs):
+        """I3, I6, I9 at the end of a world."""
+        for task_id, job in jobs.items():
+            word = state.fields(task_id).get("state", b"").decode()
+            if word not in job.finals:
+                where = "queued" if task_id.encode() in state.queue else state.runs.get(task_id, "nowhere")
+                self.violation("lost or stuck", f"{task_id} is {word or 'gone'}, {where}")
+            if task_id in state.runs or task_id in state.leases:
+                self.violation("registry", f"{task_id} is still registered")
+            if state.fields(task_id).get("run"):
+                self.violation("registry", f"the hash of {task_id} still names a run")
+        if len(set(state.queue)) != len(state.queue):
+            self.violation("queue", "an id is queued twice at rest")
+        for task_id, run in state.runs.items():
+            if state.fields(task_id).get("run", b"").decode() != run:
+                self.violation("registry", f"{task_id}: the registry says {run}, its hash does not")

@@ -1,0 +1,285 @@
+"""Wrong variants of pytask, which the simulation must catch; each undoes one rule of the protocol.
+
+A mutant patches the domain, the twin or the runtime for as long as its worlds run.  The faults that its rule
+is there for are drawn more often in these worlds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from unittest.mock import patch
+
+import attrs
+import gevent
+
+from pytask.adapters.memory_state import MemoryState, number, text
+from pytask.adapters.memory_store import MemoryStore
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.policy import Lease, Timing, Watch, judge
+from pytask.domain.record import Change, RunRef
+from pytask.runtime.committer import Committer
+from pytask.runtime.consumer import Consumer
+from pytask.runtime.executor import HANDED_BACK, Executor
+from pytask.runtime.lane import Session
+from tests.simulation.process import Alarm
+
+
+@attrs.frozen(kw_only=True)
+class Mutant:
+    """What is wrong, and the worlds in which it shows."""
+
+    what: str
+    patches: tuple
+    faults: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    aim: tuple[str, ...] = ()
+    place: str | None = None
+    tasks: int | None = None
+    stubborn: float | None = None
+    stopping: float | None = None
+    timing: Timing = attrs.Factory(Timing)
+
+
+def options(name, base):
+    """The world's options in which this mutant is looked for."""
+    mutant = MUTANTS[name]
+    return attrs.evolve(
+        base,
+        mutant=name,
+        include=mutant.faults,
+        exclude=mutant.without,
+        tasks=mutant.tasks,
+        aim=mutant.aim,
+        place=mutant.place,
+        stubborn=mutant.stubborn,
+        stopping=mutant.stopping,
+        timing=mutant.timing,
+    )
+
+
+@contextlib.contextmanager
+def applied(name):
+    """Run with a mutant in place; None is pytask as it is."""
+    with contextlib.ExitStack() as stack:
+        for target, attribute, value in MUTANTS[name].patches if name is not None else ():
+            stack.enter_context(patch.object(target, attribute, value))
+        yield
+
+
+def _clock():
+    return gevent.get_hub().loop.life.clock()
+
+
+# -- the monitor compares clocks ----------------------------------------------------------------------
+
+_suspects = MemoryStore.suspects
+
+
+def _by_time(expiry):
+    def suspects(self, older, ahead, limit=100_000):
+        return _suspects(self, expiry, 1e12, limit)
+
+    def observe(self, found, now):
+        return [judge(suspect, (suspect,), self.scale) for suspect in found]
+
+    return (MemoryStore, "suspects", suspects), (Watch, "observe", observe)
+
+
+# -- a lease for the session --------------------------------------------------------------------------
+
+_renew = MemoryStore.renew
+
+
+def _renew_session(self, refs):
+    answer = _renew(self, refs)
+    sessions = {ref.run.rpartition(":")[0] for ref in refs}
+    for task_id, run in self._state.runs.items():
+        if run.rpartition(":")[0] in sessions:
+            self._state.leases[task_id] = self._state.micros()
+    return answer
+
+
+def _one_session(self):
+    if not hasattr(self, "id"):
+        _new_session(self)
+
+
+_new_session = Session.renew
+SESSION = ((MemoryStore, "renew", _renew_session), (Session, "renew", _one_session))
+
+
+_claim = Consumer._claim
+
+
+def _claim_without_retry(self, ids, source, sent_at):
+    class Once(Lease):
+        def claim_holds(self, sent_at, now):
+            return False
+
+    lease, self._lease = self._lease, Once(self._lease.timing)
+    try:
+        return _claim(self, ids, source, sent_at)
+    finally:
+        self._lease = lease
+
+
+NO_DOUBT = (Committer, "doubt", lambda self, refs, trigger=Trigger.RELEASE, **_: None)
+NO_RETRY = ((Consumer, "_claim", _claim_without_retry), NO_DOUBT)
+
+
+# -- deadlines ----------------------------------------------------------------------------------------
+
+
+def _no_alarm(self, seconds):
+    self.armed = seconds is not None
+
+
+def _soft(self, process):
+    self.hard = False
+    self.armed = True
+    self._process = process
+
+
+NO_DEADMAN = ((Alarm, "arm", _no_alarm),)
+_acknowledged = Lease.acknowledged
+_launch = Executor.launch
+
+
+def _acknowledged_now(self, refs, sent_at):
+    _acknowledged(self, refs, _clock())
+
+
+def _launch_now(self, claim, sent_at, *, local=False):
+    _launch(self, claim, _clock(), local=local)
+
+
+FROM_THE_ACK = (
+    (Lease, "acknowledged", _acknowledged_now),
+    (Executor, "launch", _launch_now),
+    (Lease, "claim_holds", lambda self, sent_at, now: True),
+)
+
+
+def _ancestor():
+    timing = Timing()
+    object.__setattr__(timing, "expiry", timing.lease)
+    return timing
+
+
+# -- fences in the hash -------------------------------------------------------------------------------
+
+_verdict = MemoryStore._verdict
+
+
+def _verdict_by_hash(self, ref, request, waits, taken, places):
+    fields = self._state.fields(ref.id)
+    if fields and text(fields, "run") is None:
+        self._state.unregister(ref.id)
+    return _verdict(self, ref, request, waits, taken, places)
+
+
+HASH_FENCE = ((MemoryStore, "_verdict", _verdict_by_hash),)
+_run = MemoryState.run
+_commit = MemoryStore._commit
+_renew_one = MemoryStore._renew
+_fences = {}
+
+
+def _run_numbered(self, task_id, run, worker, **changes):
+    epoch = _run(self, task_id, run, worker, **changes)
+    _fences[task_id, run] = worker, epoch
+    return epoch
+
+
+def _same(self, ref):
+    """The run that the hash names, where this one has the same worker and epoch."""
+    current = text(self._state.fields(ref.id), "run")
+    mine = _fences.get((ref.id, ref.run))
+    return current if current and mine and _fences.get((ref.id, current)) == mine else ref.run
+
+
+def _commit_numbered(self, change):
+    return _commit(self, attrs.evolve(change, run=_same(self, change)))
+
+
+def _renew_numbered(self, ref):
+    return _renew_one(self, RunRef(ref.id, _same(self, ref)))
+
+
+NUMBERED = (
+    *HASH_FENCE,
+    (MemoryState, "next_epoch", lambda self, task_id: number(self.fields(task_id), "epoch") + 1),
+    (MemoryState, "run", _run_numbered),
+    (MemoryStore, "_commit", _commit_numbered),
+    (MemoryStore, "_renew", _renew_numbered),
+)
+
+
+def _launch_beside(self, claim, sent_at, *, local=False):
+    older = self.living.pop(claim.id, None)
+    _launch(self, claim, sent_at, local=local)
+    if older is not None:
+        self.living.setdefault(claim.id, older)
+
+
+# -- the order at the end -----------------------------------------------------------------------------
+
+_hand_back_all = Executor.hand_back_all
+
+
+def _requeue_first(self):
+    if self.leaving:
+        for run in self.living.values():
+            if run.wish is None:
+                self._committer.put(Change(run.ref.id, run.ref.run, HANDED_BACK, Trigger.RELEASE))
+    return _hand_back_all(self)
+
+
+MUTANTS = {
+    "row3": Mutant(
+        what="TIME lease, session scope, no dead-man timer, non-idempotent claim, fence in the hash",
+        patches=(*_by_time(90.0), *SESSION, *NO_RETRY, *NO_DEADMAN, *HASH_FENCE),
+        faults=("time_step", "lost_replies", "sigstop", "recreate"),
+    ),
+    "row4": Mutant(what="expiry by Redis TIME", patches=_by_time(90.0), faults=("time_step",)),
+    "row6": Mutant(
+        what="renewal of a session, not of runs; a claim is repeated, but not released",
+        patches=(*SESSION, NO_DOUBT), faults=("cut",), aim=("claim",), tasks=4,
+        without=("kill", "sigstop", "hog", "sigterm", "flush", "recreate"),
+    ),
+    "row7": Mutant(
+        what="renewal of a session, and a claim that is not repeated",
+        patches=(*SESSION, *NO_RETRY), faults=("lost_replies", "deaf"),
+    ),
+    "row9": Mutant(what="no dead-man timer", patches=NO_DEADMAN, faults=("sigstop", "hog")),
+    "row10": Mutant(
+        what="no dead-man timer, stubborn tasks", patches=(*NO_DEADMAN, (Alarm, "__init__", _soft)),
+        faults=("cut",), stubborn=0.5,
+    ),
+    "row12": Mutant(
+        what="deadline counted from the answer, and late answers used", patches=FROM_THE_ACK,
+        # Where a monitor lives, the timer is armed already: it shows on an idle worker without one.
+        faults=("slow", "sigstop", "duplicates"), aim=("claim",), place="w2", tasks=3,
+        without=("hog", "kill", "sigterm", "cut"),
+    ),
+    "row13": Mutant(
+        what="no dead-man timer on a slow link", patches=NO_DEADMAN, faults=("slow", "sigstop"),
+    ),
+    "row14": Mutant(
+        what="the ancestor's times: T = D = 60 s, by Redis TIME", patches=_by_time(60.0),
+        faults=("cut",), without=("time_step",), stopping=1.0, timing=_ancestor(),
+    ),
+    "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
+    "row23": Mutant(
+        what="fence of worker and epoch in the hash",
+        patches=(*NUMBERED, (Executor, "launch", _launch_beside)), faults=("recreate",),
+    ),
+    "row24": Mutant(
+        what="fence of worker and epoch in the hash, and a local mutex", patches=NUMBERED,
+        faults=("recreate",),
+    ),
+    "row25": Mutant(
+        what="requeue before stop at SIGTERM", patches=((Executor, "hand_back_all", _requeue_first),),
+        faults=("sigterm",), stopping=0.5,
+    ),
+}  # fmt: skip

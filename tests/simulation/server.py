@@ -1,0 +1,173 @@
+"""The simulated Redis: the in-memory twin behind states in which a server can be."""
+
+from __future__ import annotations
+
+import copy
+
+from pytask.adapters.memory_state import MemoryState
+from pytask.adapters.memory_store import MemoryStore
+from pytask.adapters.store import Retention
+from pytask.domain.errors import Refused, Unavailable
+from pytask.domain.messages import Command
+
+READS = {"peek", "parked", "suspects", "runs_of", "crew", "wait", "subscribe", "check", "hint"}
+SAVE_EVERY = 1.0  # seconds between snapshots that a failover may fall back to
+KEPT = 31
+
+
+class State(MemoryState):
+    """The twin's data, which tells the evidence of each new run and each event."""
+
+    def __init__(self, now, evidence):
+        super().__init__(now)
+        self._evidence = evidence
+
+    def run(self, task_id, run, worker, **changes):
+        epoch = super().run(task_id, run, worker, **changes)
+        self._evidence.claimed(task_id, run, epoch)
+        return epoch
+
+    def emit(self, task_id, payload):
+        """Nobody watches the events here."""
+
+
+class Server:
+    """Requests arrive here, and are applied at once, later, or not at all."""
+
+    def __init__(self, world):
+        self.world = world
+        self.clock_step = 0.0
+        self.state = State(self.now, world.evidence)
+        self.store = MemoryStore(self.state, Retention())
+        self.down = 0
+        self.frozen = 0
+        self.read_only = 0
+        self.full = 0
+        self.feeds = []
+        self._backlog = []
+        self._waiting = []
+
+    def now(self):
+        """Redis TIME."""
+        return 1_800_000_000.0 + self.world.loop.time + self.clock_step
+
+    # -- requests -------------------------------------------------------------------------------------
+
+    def arrive(self, call):
+        if self.down:
+            self._answer(call, Unavailable("connection refused"))
+        elif self.frozen:
+            self._backlog.append(call)
+        else:
+            self._serve(call)
+
+    def _serve(self, call):
+        verb = call.verb
+        if verb == "wait":
+            if self.state.queue:
+                self._answer(call, True)
+            else:
+                self._waiting.append(call)
+                self.world.loop.later(None, call.args[0], self._waited, call)
+            return
+        if verb in ("subscribe", "check"):
+            self._answer(call, None)
+            return
+        try:
+            self._refuse(verb, call.args)
+            outcome = getattr(self.store, verb)(*call.args)
+            self.world.evidence.applied(call, outcome)
+        except (Refused, Unavailable) as error:
+            outcome = error
+        except Exception as error:
+            self.world.evidence.broken(call.process, f"{verb} failed in the store: {error!r}")
+            outcome = error
+        self._wake()
+        self._answer(call, outcome)
+
+    def _refuse(self, verb, args):
+        if verb in READS:
+            return
+        if self.read_only:
+            raise Refused("MISCONF writes are refused")
+        begins_free = ("renew", "commit", "expire", "reload", "leave")
+        if self.full and verb not in begins_free and not (verb == "control" and args[0] is Command.STOP):
+            raise Refused("OOM command not allowed")
+
+    def _waited(self, call):
+        if call in self._waiting:
+            self._waiting.remove(call)
+            self._answer(call, False)
+
+    def _wake(self):
+        if self.state.queue and self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                self._answer(call, True)
+
+    def _answer(self, call, outcome):
+        if not call.process.dead and not call.link.reply_lost():
+            self.world.loop.later(call.process, call.link.delay(), call.deliver, outcome)
+
+    def pinged(self, channel):
+        if not self.down and not self.frozen:
+            self.state.publish(channel, b"ping")
+
+    # -- clients --------------------------------------------------------------------------------------
+
+    def client(self, fn):
+        """What a client does, repeated until the server takes it."""
+        if self.down or self.frozen or self.read_only or self.full:
+            self.world.loop.later(None, 1.0, self.client, fn)
+            return
+        fn(self.state)
+        self._wake()
+
+    # -- faults ---------------------------------------------------------------------------------------
+
+    def go_down(self):
+        self.down += 1
+        self._drop_connections()
+
+    def come_up(self):
+        self.down -= 1
+
+    def _drop_connections(self):
+        for feed in self.feeds:
+            feed.broken = True
+            self.world.loop.later(feed.process, 0.001, feed._flag.set)
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            self._answer(call, Unavailable("connection reset"))
+
+    def freeze(self):
+        self.frozen += 1
+
+    def thaw(self):
+        self.frozen -= 1
+        if not self.frozen:
+            backlog, self._backlog = self._backlog, []
+            for call in backlog:
+                self.arrive(call)
+
+    def snapshot(self):
+        """The data as a replica may have it."""
+        state = self.state
+        names = ("values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers",
+                 "monitors")  # fmt: skip
+        return {name: copy.deepcopy(getattr(state, name)) for name in names}
+
+    def fall_back(self, snapshot):
+        """A failover to a replica that had no more than this."""
+        for name, value in snapshot.items():
+            setattr(self.state, name, copy.deepcopy(value))
+        self._drop_connections()
+
+    def flush(self):
+        """FLUSHALL."""
+        self.fall_back(Server(self.world).snapshot())
+
+    def heal(self):
+        self.read_only = self.full = self.down = 0
+        while self.frozen:
+            self.thaw()

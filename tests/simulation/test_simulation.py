@@ -1,0 +1,83 @@
+"""Worlds replay, keep the promises, and break them with each wrong variant of pytask."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS
+
+# What a rule's absence must show as, at least once; a plain crash would be no proof.
+PROMISES = {"overlap", "zombie-write", "lost or stuck", "act after K", "act after the end", "two at once"}
+
+
+def simulate(tmp_path, *options, hash_seed="0", timeout=560):
+    file = tmp_path / "summary.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--json", str(file), *map(str, options)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+    )
+    return done, json.loads(file.read_text()) if file.exists() else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [3, 30, 55])
+def test_a_seed_is_one_world(tmp_path, seed):
+    first, _ = simulate(tmp_path, "--seed", seed, hash_seed="1")
+    second, _ = simulate(tmp_path, "--seed", seed, hash_seed="2")
+    assert first.returncode == second.returncode == 0, first.stdout + first.stderr
+    digest = first.stdout.split()[-1]
+    assert len(digest) == 64
+    assert second.stdout.split()[-1] == digest
+
+
+@pytest.mark.slow
+def test_two_seeds_are_two_worlds(tmp_path):
+    logs = {simulate(tmp_path, "--seed", seed)[0].stdout.split()[-1] for seed in (1, 2)}
+    assert len(logs) == 2
+
+
+@pytest.mark.slow
+def test_a_world_tells_what_happened(tmp_path):
+    done, _ = simulate(tmp_path, "--seed", 1, "-v")
+    assert done.returncode == 0
+    assert "FAULT" in done.stdout
+    assert " healed" in done.stdout
+
+
+@pytest.mark.slow
+def test_five_hundred_worlds_keep_the_promises(tmp_path):
+    done, summary = simulate(tmp_path, "--worlds", 500, "--jobs", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary["violations"] == []
+    assert summary["worlds"] == 500
+    assert summary["faults"] > 15_000
+    assert len(summary["kinds"]) >= 16
+    assert summary["runs"] > 10_000
+    assert summary["late_writes_refused"] > 500
+    assert summary["pairs_often"] >= 0.95 * summary["pairs"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_wrong_variant_is_caught(tmp_path, name):
+    done, summary = simulate(
+        tmp_path, "--mutant", name, "--worlds", 200, "--mode", "safety", "--until-caught", "--jobs", 2
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert {found["rule"] for found in summary["violations"]} & PROMISES
+    assert f"--mutant {name} -v" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_same_worlds_are_well_without_it(tmp_path, name):
+    done, summary = simulate(tmp_path, "--like", name, "--worlds", 6, "--mode", "safety", "--jobs", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary["worlds"] == 6
