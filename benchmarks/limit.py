@@ -20,6 +20,7 @@ import redis  # noqa: E402
 from pytask.adapters.keys import Keys  # noqa: E402
 from pytask.adapters.store import load_script  # noqa: E402
 from pytask.domain.lifecycle import ENDED, RESTING, RUNNING  # noqa: E402
+from pytask.domain.messages import MAX_ID_BYTES  # noqa: E402
 from pytask.domain.policy import CLAIM_BATCH, COMMIT_BATCH, QUARANTINE_FROM  # noqa: E402
 
 EVENT = b'{"event":"ended","data":{"output":null}}'
@@ -30,7 +31,8 @@ def drain(url: str) -> int:
     """Run everything in the queue; returns how many."""
     client = redis.Redis.from_url(url, protocol=2)
     keys = Keys("")
-    claim, commit = (client.script_load(load_script(name)[0]) for name in ("claim", "commit"))
+    scripts = ("peek", "claim", "commit")
+    peek, claim, commit = (client.script_load(load_script(name)[0]) for name in scripts)
     server = client.info("replication")["master_replid"]
     settled: list[tuple[str, str]] = []
     counter = 0
@@ -38,11 +40,12 @@ def drain(url: str) -> int:
     def task(task_id: str, run: str) -> None:
         settled.append((task_id, run))
 
-    while ids := [raw.decode() for raw in client.lrange(keys.queue, -CLAIM_BATCH, -1)]:
+    look = ("EVALSHA", peek, 1, keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
+    while ids := [raw.decode() for raw in client.execute_command(*look)]:
         args: list = [RUNNING, "w", 1 << 24, 128, 1, keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
         args += [QUARANTINE_FROM, server, 1, "noop"]
         runs = []
-        for task_id in reversed(ids):
+        for task_id in ids:
             counter += 1
             runs.append((task_id, f"{'0' * 32}:{counter}"))
             args += runs[-1]

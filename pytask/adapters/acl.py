@@ -22,7 +22,7 @@ SCRIPTS = (
     "eval", "evalsha", "time", "info", "publish",
     "del", "exists", "expire", "persist", "type",
     "hdel", "hexists", "hget", "hlen", "hmget", "hscan", "hset", "hstrlen",
-    "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush",
+    "lindex", "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush",
     "get", "incr", "set",
     "sadd", "scard", "smembers", "srandmember", "srem", "sscan",
     "zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zremrangebyscore", "zrevrange", "zscore",

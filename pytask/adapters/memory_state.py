@@ -20,6 +20,7 @@ Listener = Callable[[str, bytes], None]
 KEEP_EVENTS = 100_000
 EXACT = 2.0**53 - 2
 LONGEST_NAME = 512  # bytes
+LONGEST_RUN = 128
 REACH = 1024  # how far from the tail an id is looked for
 
 
@@ -47,6 +48,11 @@ def named(fields: Fields) -> str:
     """The function's name; "" where there is none, or one that no task can have."""
     raw = fields.get("function", b"")
     return (text(fields, "function") or "") if len(raw) <= LONGEST_NAME else ""
+
+
+def plausible(run: str) -> bool:
+    """Whether `run` looks like a run id: what a client wrote there gets into the registry only then."""
+    return 0 < len(run) <= LONGEST_RUN and all("!" <= char <= "~" for char in run)
 
 
 def number(fields: Fields, name: str) -> int:

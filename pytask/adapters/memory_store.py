@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from pytask.adapters.memory_state import Fields, MemoryState, named, number, text
+from pytask.adapters.memory_state import REACH, Fields, MemoryState, named, number, plausible, text
 from pytask.adapters.store import KEEP_REJECTED, RESTORED, SHORT_LIST, WISHES, Retention, event
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import Trigger, destination, next_state, sources
-from pytask.domain.messages import Command, Event, IdFault
+from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
     Adoption,
@@ -41,8 +41,13 @@ class MemoryStore:
     # -- the queue ------------------------------------------------------------------------------------
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail, the next one first."""
-        return self._state.waiting(source)[: -limit - 1 : -1]
+        """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
+        found: list[bytes] = []
+        for raw in self._state.waiting(source)[: -limit - 1 : -1]:
+            found.append(raw[: MAX_ID_BYTES + 1])
+            if len(raw) > MAX_ID_BYTES:
+                break
+        return found
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
@@ -56,9 +61,17 @@ class MemoryStore:
         took: set[bytes] = set()
         rotated: list[bytes] = []
         answers: list[Claim] = []
+        read, full = 0, False
         for ref in request.refs:
             raw = ref.id.encode()
-            verdict = self._verdict(ref, request, raw in window, raw in took, places)
+            size = self._size(ref, request.max_data)
+            ours = self._state.runs.get(ref.id) == ref.run
+            if size is not None and raw in window and raw not in took and not ours:
+                # The data of a batch is one reply: what does not fit waits for the next.
+                full = full or (read > 0 and read + size > request.max_data)
+            verdict = self._verdict(ref, request, raw in window and not full, raw in took, places)
+            if verdict in (Verdict.OK, Verdict.ALREADY):
+                read += size or 0
             if verdict is Verdict.OK:
                 places -= number(self._state.fields(ref.id), "crashes") >= QUARANTINE_FROM
                 self._begin(ref, request.worker)
@@ -72,6 +85,12 @@ class MemoryStore:
             left = [raw for raw in left if raw not in took]
         source[:] = [*reversed(rotated), *left]
         return answers
+
+    def _size(self, ref: RunRef, limit: int) -> int | None:
+        """Bytes of data that a claim would read; None where that does not count."""
+        value = self._state.value(ref.id)
+        size = len(value.get("data", b"")) if isinstance(value, dict) else 0
+        return None if isinstance(value, bytes) or size > limit else size
 
     def _verdict(self, ref: RunRef, request: ClaimRequest, waits: bool, taken: bool, places: int) -> Verdict:
         value, held = self._state.value(ref.id), self._state.runs.get(ref.id)
@@ -98,7 +117,7 @@ class MemoryStore:
             return Verdict.DUPLICATE if owner == held else Verdict.ROTATED
         if "local" in fields:
             return Verdict.LOCAL
-        if owner and text(fields, "state") == life.RUNNING:
+        if owner is not None and plausible(owner) and text(fields, "state") == life.RUNNING:
             # The registry forgot a run that its hash still names: its owner may live.
             self._state.register(task_id, owner)
             return Verdict.DUPLICATE
@@ -137,6 +156,8 @@ class MemoryStore:
         """E15: out of the list, with a note of it."""
         state = self._state
         task_id = raw.decode(errors="replace")
+        if reason is IdFault.LONG:
+            raw = next((one for one in state.waiting(source)[: -REACH - 1 : -1] if one.startswith(raw)), raw)
         value = state.value(task_id)
         still = {
             IdFault.NO_HASH: value is None,
@@ -145,7 +166,7 @@ class MemoryStore:
         }
         if not still.get(reason, True) or not state.take(raw, source):
             return Verdict.MOVED
-        note = {"id_hex": raw.hex(), "reason": reason, "at": int(state.now())}
+        note = {"id_hex": raw[: MAX_ID_BYTES + 1].hex(), "reason": reason, "at": int(state.now())}
         state.rejected.insert(0, json.dumps(note, separators=(",", ":")).encode())
         del state.rejected[KEEP_REJECTED:]
         if reason in still:
@@ -471,7 +492,7 @@ class MemoryStore:
             state.leases.setdefault(task_id, state.micros())
             return lost
         owner = text(fields, "run")
-        if owner is not None:
+        if owner is not None and plausible(owner):
             state.register(task_id, owner)
             return True
         if int(state.now()) - number(fields, "last_update") <= expiry:

@@ -11,6 +11,7 @@ from pytask.domain.messages import read_command
 from pytask.domain.record import Notice
 
 BATCH = 256
+RUBBISH = 4096  # messages of one read, with those that are none of ours
 
 
 class RedisFeed:
@@ -38,14 +39,16 @@ class RedisFeed:
         if self._pubsub is None:
             raise Unavailable("not subscribed")
         notices: list[Notice] = []
+        left = RUBBISH
         try:
             message = self._pubsub.get_message(timeout=timeout)
             while message is not None:
                 notice = self._notice(message)
                 if notice is not None:
                     notices.append(notice)
-                if len(notices) == BATCH:
-                    break
+                left -= 1
+                if len(notices) == BATCH or not left:
+                    break  # who publishes rubbish without end must not keep us in here
                 message = self._pubsub.get_message(timeout=0)
         except Exception as error:
             raise clients.translate(error) from error

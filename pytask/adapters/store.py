@@ -19,7 +19,7 @@ from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
-from pytask.domain.messages import Command, Event, IdFault
+from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
     Adoption,
@@ -42,9 +42,18 @@ SUSPECT_CHUNK = 500
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
+LONGEST_NAME = 512  # bytes of a function's name
 RESTORED = "restored after a loss of data"
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
+
+# What must hold as an id is rejected, in the words of reject.lua.
+STILL = {
+    IdFault.NO_HASH: "none",
+    IdFault.WRONG_TYPE: "other",
+    IdFault.LOCAL: "local",
+    IdFault.LONG: "long",
+}
 
 Args = list[Any]
 
@@ -104,9 +113,9 @@ class RedisStore:
     # -- the queue ------------------------------------------------------------------------------------
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail, the next one first."""
-        ids: list[bytes] = self._command("LRANGE", self._keys.source(source), -limit, -1)
-        return ids[::-1]
+        """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
+        ids: list[bytes] = self._run("peek", [self._keys.source(source)], [limit, MAX_ID_BYTES])
+        return ids
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
@@ -128,12 +137,13 @@ class RedisStore:
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
         """E15: out of the list, with a note in `pytask:rejected`."""
         keys = self._keys
-        note = json.dumps({"id_hex": raw.hex(), "reason": reason, "at": 0}, separators=(",", ":"))
+        id_hex = raw[: MAX_ID_BYTES + 1].hex()
+        note = json.dumps({"id_hex": id_hex, "reason": reason, "at": 0}, separators=(",", ":"))
         head, tail = note[:-2], note[-1:]
-        still = {IdFault.NO_HASH: "none", IdFault.WRONG_TYPE: "other", IdFault.LOCAL: "local"}.get(reason, "")
+        still = STILL.get(reason, "")
         names: list[str | bytes] = [keys.source(source), keys.rejected]
         channel: str | bytes = b""
-        if still:
+        if still and reason is not IdFault.LONG:
             names.append(keys.task(raw.decode()))
             channel = keys.events(raw.decode())
         args: Args = [raw, head, tail, KEEP_REJECTED, still, channel]
@@ -252,7 +262,7 @@ class RedisStore:
 
     def _stop(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
         keys = self._keys
-        functions = self._pipeline([("HGET", keys.task(i), "function") for i, _ in dated], tolerant=True)
+        functions = self._run("functions", [keys.task(i) for i, _ in dated], [LONGEST_NAME])
         keep = self._retention.of(Trigger.CANCEL)
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
@@ -260,8 +270,7 @@ class RedisStore:
         args += [len(allowed), *allowed, *chain.from_iterable(dated)]
         names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
         for (task_id, _), function in zip(dated, functions, strict=True):
-            name = _name(function) if isinstance(function, bytes) else ""
-            names += (keys.task(task_id), keys.parking(name))
+            names += (keys.task(task_id), keys.parking(_name(function)))
         found: list[bytes] = self._run("stop", names, args)
         return found
 
@@ -307,19 +316,15 @@ class RedisStore:
     def _read_suspects(self, found: list[tuple[bytes, int]]) -> list[Suspect]:
         keys = self._keys
         ids = [raw.decode() for raw, _ in found]
-        runs, *hashes = self._pipeline(
-            [("HMGET", keys.runs, *ids), *(("HMGET", keys.task(i), "epoch", "crashes") for i in ids)],
-            tolerant=True,  # a task's key may have become something else
-        )
-        if isinstance(runs, Exception):
-            raise self._translated(runs)
-        nobodys = [i for i, run in zip(ids, runs, strict=True) if run is None]
+        reply = self._run("suspects", [keys.runs, *(keys.task(i) for i in ids)], ids)
+        nobodys = [i for i, run in zip(ids, reply[::3], strict=True) if not run]
         if nobodys:  # else they would be read again at every sweep, for ever
             self._run("forget", [keys.runs, keys.leases, *(keys.task(i) for i in nobodys)], nobodys)
+        told = zip(ids, found, reply[::3], reply[1::3], reply[2::3], strict=True)
         return [
-            Suspect(id=i, run=run.decode(), lease=lease, epoch=_number(h, 0), crashes=_number(h, 1))
-            for i, (_, lease), run, h in zip(ids, found, runs, hashes, strict=True)
-            if run is not None
+            Suspect(id=i, run=run.decode(errors="replace"), lease=lease, epoch=int(e), crashes=int(crashes))
+            for i, (_, lease), run, e, crashes in told
+            if run
         ]
 
     def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
@@ -558,11 +563,3 @@ def _raw(name: str) -> bytes:
 
 def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _number(values: Any, place: int) -> int:
-    # A hash that is not one answers with an error in its place of the pipeline.
-    try:
-        return int(values[place] or 0)
-    except (TypeError, ValueError):
-        return 0

@@ -32,13 +32,19 @@ class Store(Protocol):
     incarnation: Incarnation | None  # what the last renew() reached; None before the first
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail of the queue (or of a parking list), the next one first."""
+        """The `limit` ids at the tail of the queue (or of a parking list), the next one first.
+
+        They end with the first that is too long to be a task, cut to 513 bytes.
+        """
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14 for a batch: an answer for each ref, in order."""
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
-        """E15: take `raw` out of the list and keep it in `pytask:rejected`; MOVED if it changed."""
+        """E15: take `raw` out of the list and keep it in `pytask:rejected`; MOVED if it changed.
+
+        An id that is too LONG is known by its beginning.
+        """
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
         """A7: move an id from the queue (or another parking list) to the parking list of `function`."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ERROR_BYTES = 8192
+LARGE = 4096  # bytes of data that are not kept beside what was read from them
 
 
 class Run:
@@ -89,6 +91,8 @@ class Run:
         if self.cls is None:
             raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
         data = codec.decode_data(self.claim.data, data_class(self.cls))
+        if self.claim.data is not None and len(self.claim.data) > LARGE:
+            self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
         task = self.cls.__new__(self.cls)
         task._run = self  # noqa: SLF001 - before __init__, so that emit() and id work in there
         if self.cls.__init__ is object.__init__:
@@ -150,6 +154,7 @@ class Run:
         """Nothing of this run is left; tell the executor, once."""
         if not self.over:
             self.over = True
+            self.task = None  # they refer to each other: its data would wait for the garbage collector
             self.executor.ended(self)
 
     def alive(self) -> list[AnyGreenlet]:

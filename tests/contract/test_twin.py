@@ -45,7 +45,7 @@ class Teller:
         return name, [act(bench) for bench in self.benches]
 
     def do_push(self):
-        fields = {"function": self.random.choice("ffg"), "data": self.random.choice(["1", "x" * 20])}
+        fields = {"function": self.random.choice("ffg"), "data": self.random.choice(["1", "y" * 7, "x" * 20])}
         if self.random.random() < 0.2:
             fields["crashes"] = self.random.choice(["1", "soon"])
         if self.random.random() < 0.2:

@@ -10,6 +10,8 @@ import time
 import pytest
 import redis
 
+from pytask.adapters.acl import ROLES
+from pytask.cli import main
 from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, pytask, until
 from tests.servers import free_port, start_server
 
@@ -177,6 +179,41 @@ def test_an_unpatched_program_is_told_what_came_first(store, tmp_path):
     assert "redis was imported before" in last
     assert "from gevent import monkey; monkey.patch_all()" in last
     assert "pytask run FILE" in last
+
+
+# -- access rules ----------------------------------------------------------------------------------
+
+
+def test_the_roles_of_the_command_are_those_of_the_rules():
+    assert tuple(main.commands["acl"].params[0].type.choices) == ROLES
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("namespace", ["", "app:"])
+def test_acl_prints_a_line_that_a_server_takes(store, client, role, namespace):
+    shown = done(pytask("acl", role, *(["--namespace", namespace] if namespace else [])))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    (line,) = shown.stdout.splitlines()
+    assert line.startswith(f"ACL SETUSER pytask-{role} on >PASSWORD ")
+    client.execute_command(*line.replace("PASSWORD", SECRET).split())
+    user = f"redis://pytask-{role}:{SECRET}@{store.host}:{store.port}/0"
+    with redis.Redis.from_url(user, decode_responses=True) as restricted:
+        assert restricted.ping()
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            restricted.flushall()
+        if role == "producer":
+            assert restricted.hset(f"{namespace}t", "function", "f") == 1
+            assert restricted.lpush(f"{namespace}new-task", "t") == 1
+
+
+def test_a_role_that_does_not_exist_is_a_usage_error():
+    shown = done(pytask("acl", "king"))
+    assert (shown.returncode, shown.stdout) == (2, "")
+    for word in ("'king'", *ROLES):
+        assert word in shown.stderr
+    spaced = done(pytask("acl", "worker", "--namespace", "two words"))
+    assert (spaced.returncode, spaced.stdout) == (78, "")
+    assert "no spaces" in spaced.stderr
 
 
 # -- the address -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 import gevent
+import greenlet
 import redis
 from gevent.pool import Pool
 from redis.cluster import RedisCluster
@@ -218,7 +220,18 @@ class Family(Acting):
             gevent.sleep(STEP)
 
 
-TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family]
+class Census(Acting):
+    """Counts the greenlets of its process that are not dead."""
+
+    class Config:
+        NAME = "census"
+
+    def start(self):
+        gc.collect()
+        return sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
+
+
+TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
 
 
 def client_of(url, feed_port):

@@ -2,14 +2,17 @@
 --
 -- KEYS  1 runs (hash)  2 leases (zset)  3 source (list)  4-7 indexes of the resting states (zsets)
 --       8.. the hash of each id
--- ARGV  1 running state  2 worker  3 data limit (bytes)  4 "short list" length  5 places for tasks
---       that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
+-- ARGV  1 running state  2 worker  3 data limit (bytes, of one id and of the batch)  4 "short list"
+--       length  5 places for tasks that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
 --       10-13 names of the resting states  14 crashes from which a task needs such a place
 --       15 the server the caller knows of ('' not checked)  16 number of functions  17.. their names
 --       then id, run for each hash
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns a flat array, for each id: verdict; after OK and ALREADY also epoch, crashes,
 --       size of data if it is over the limit (else 0), function, data.
+--
+-- The data of a batch is one reply that a worker holds in memory: where the next id's would take it over
+-- the limit, that id and those after it are MOVED and stay where they are.  The first always fits.
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
@@ -38,6 +41,8 @@ for i = 17, first do known[ARGV[i]] = true end
 local index = {}
 for i = 1, 4 do index[ARGV[9 + i]] = KEYS[3 + i] end
 local ids, runs = {}, {}
+-- A registry entry is read by monitors: what a client wrote as `run` gets there only if it looks like one.
+local function plausible(run) return run and #run > 0 and #run <= 128 and not run:find('[^!-~]') end
 for i = 1, n do
   ids[i], runs[i] = ARGV[first + 2 * i - 1], ARGV[first + 2 * i]
 end
@@ -54,6 +59,7 @@ local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
 
 local reply, took, rotated = {}, {}, {}
 local registry, leases, watched, publish = {}, {}, {}, {}
+local read, full = 0, false
 local function add(...)
   for _, v in ipairs({...}) do reply[#reply + 1] = v end
 end
@@ -64,21 +70,26 @@ for i = 1, n do
   if took[id] then
     -- Another copy of it stood in this very batch.
     add('DUPLICATE')
-  elseif held ~= run and not waiting[id] then
+  elseif held ~= run and (full or not waiting[id]) then
     add('MOVED')
   else
     local size = redis.pcall('HSTRLEN', hash, 'data')
     if type(size) == 'table' then
       add('BADTYPE')
+    elseif held ~= run and read > 0 and size <= limit and read + size > limit then
+      full = true
+      add('MOVED')
     else
       local over = size > limit
       local h = redis.call('HMGET', hash, 'function', 'state', 'run', 'epoch', 'attempts', 'crashes',
         'local', over and '' or 'data')
       local func, state, owner, epoch = h[1], h[2], h[3], h[4]
+      local part = over and 0 or size
       local crashes = number(h[6])
       -- No task has so long a name, or none: it is claimed, and fails for want of a function.
       if func and (#func == 0 or #func > 512) then func = false end
       if held == run then
+        read = read + part
         add('ALREADY', string.format('%.0f', number(epoch)), crashes, over and size or 0, func or '')
         reply[#reply + 1] = h[8]
       elseif not h[1] and redis.call('EXISTS', hash) == 0 then
@@ -89,7 +100,7 @@ for i = 1, n do
         took[id] = true
         watched[#watched + 1] = id
         add('DUPLICATE')
-      elseif not held and state == RUNNING and owner then
+      elseif not held and state == RUNNING and plausible(owner) then
         -- The registry forgot a run that its hash still names: its owner may live.
         registry[#registry + 1] = id
         registry[#registry + 1] = owner
@@ -126,6 +137,7 @@ for i = 1, n do
         publish[#publish + 1] = ARGV[6] .. id
         publish[#publish + 1] = ARGV[7] .. run .. ARGV[8] .. es .. ARGV[9]
         took[id] = true
+        read = read + part
         add('OK', es, crashes, over and size or 0, func or '')
         reply[#reply + 1] = h[8]
       end

@@ -14,6 +14,8 @@ local t = redis.call('TIME')
 local us = string.format('%06d', t[2])
 local now = t[1] .. '.' .. us
 local mended = 0
+-- A registry entry is read by monitors (see claim.lua).
+local function plausible(run) return run and #run > 0 and #run <= 128 and not run:find('[^!-~]') end
 for i = 1, #KEYS - 4 do
   local id, hash = ARGV[5 + i], KEYS[4 + i]
   local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update')
@@ -26,7 +28,7 @@ for i = 1, #KEYS - 4 do
       mended = mended + 1
     end
   else
-    if h[2] then
+    if plausible(h[2]) then
       redis.call('HSET', KEYS[1], id, h[2])
       redis.call('ZADD', KEYS[2], t[1] .. us, id)
       mended = mended + 1
