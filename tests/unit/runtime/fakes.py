@@ -80,6 +80,7 @@ GOOD = {
     "expire": lambda expiries, _server="": [Verdict.OK] * len(expiries),
     "repair": lambda *_: (0, 0),
     "announce": lambda _info: 0.0,
+    "crew": lambda _within: [],
 }
 
 
