@@ -10,8 +10,11 @@ from redis.sentinel import Sentinel
 
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.server import risks
+from tests.cluster import start_cluster
+from tests.integration.cluster_lab import ClusterLab
 from tests.integration.conftest import PATIENCE, D, G, H, wait_until
-from tests.integration.evidence import now
+from tests.integration.evidence import SECOND, now
+from tests.integration.test_cluster_faults import move_by_keys
 from tests.servers import HOST, MASTER_NAME, Trio, start_server
 
 pytestmark = pytest.mark.slow
@@ -123,6 +126,8 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
     site.wait_failover()
     wait_until(lambda: push_quietly(site), why="a push to the new primary")
     site.wait_acting(["late0"], timeout=WITHOUT_CLAIMS + (0 if replicas else E))
+    without = (crew.evidence.acts("late0")[0].at - began) / SECOND
+    print(f"without claims for {without:.1f} s after {fault.__name__}")
     site.wait_acting(ids, since=now(), timeout=E + PATIENCE)
     if fault is freeze:
         site.trio.primary.thaw()  # it believes to be the primary, until the sentinels tell it
@@ -136,9 +141,15 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
 
 
 def push_quietly(site):
+    """To the new primary itself: a connection of before may still lead to the old one, which takes it."""
+    new = next((one for one in site.direct if port_of(one) == site.primary_port()), None)
     with contextlib.suppress(redis.RedisError):
-        return site.push(site.redis, 1, "shot", stem="late")
+        return new and new.info("replication")["role"] == "master" and site.push(new, 1, "shot", stem="late")
     return None
+
+
+def port_of(client):
+    return client.connection_pool.connection_kwargs["port"]
 
 
 def lose_claims(site, *words, cut_off):
@@ -243,6 +254,75 @@ def test_durable_acks_take_nothing_while_no_replica_has_it(workers):
             wait_until(workers.evidence.acts, why="the task runs once a replica has the claim")
 
 
+def test_durable_acks_stop_tasks_when_the_replica_is_lost_later(workers):
+    with replicated() as (primary, replica), redis.Redis(HOST, primary.port) as client:
+        worker = workers.start(primary.url, "--durable-acks", 1)
+        push(client, "a", "b", "c")
+        wait_until(lambda: acted(workers, "a", "b", "c"))
+        replica.freeze()
+        cut = now()
+        push(client, "late")
+        wait_until(lambda: "does not acknowledge: [PT051] only 0 of 1 replicas" in worker.log)
+        wait_until(lambda: "all tasks here are stopped" in worker.log, D + G + PATIENCE)
+        gevent.sleep(2 * H + G)
+        assert workers.evidence.acts("late") == []
+        last = max(act.at for act in workers.evidence.acts())
+        assert last < cut + (D + G) * SECOND
+        replica.thaw()
+        wait_until(lambda: acted(workers, "a", "b", "c", "late", since=last), why="all go on")
+        workers.evidence.check()
+        assert worker.code is None
+
+
+def push(client, *ids, space=""):
+    for task_id in ids:
+        client.hset(space + task_id, mapping={"function": "tick", "data": "{}"})
+        client.lpush(f"{space}new-task", task_id)
+
+
+def acted(workers, *ids, since=0):
+    return set(ids) <= {act.id for act in workers.evidence.acts() if act.at > since}
+
+
+@contextlib.contextmanager
+def replicated(**options):
+    """A primary and a replica that follows it."""
+    with start_server("valkey", **options) as primary:
+        of = ("--replicaof", f"{HOST} {primary.port}", "--repl-diskless-sync-delay", 0)
+        with start_server("valkey", *of, **options) as replica, redis.Redis(HOST, primary.port) as client:
+            wait_until(lambda: client.info("replication").get("slave0", {}).get("state") == "online")
+            yield primary, replica
+
+
+def test_durable_acks_on_a_cluster(workers):
+    with start_cluster(masters=2, replicas=1) as cluster:
+        lab = ClusterLab(cluster, workers, partitions=1)
+        worker = lab.worker("--durable-acks", 1)
+        ids = lab.started(5)
+        source = lab.node_of(0)
+        (replica,) = cluster.replicas_of(source)
+        replica.freeze()
+        wait_until(lambda: "only 0 of 1 replicas" in worker.log, why="the heartbeat is not acknowledged")
+        late = lab.push("tick")
+        gevent.sleep(2 * H)
+        assert workers.evidence.acts(late) == []
+        replica.thaw()
+        lab.wait_acting([late])
+        # At the slot's new node, too, it is the replicas of that node that count.
+        target = next(node for node in cluster.nodes if cluster.replicas_of(node) and node is not source)
+        move_by_keys(cluster, lab.slot(0), source, target)
+        lab.wait_acting([lab.push("tick")])
+        lab.wait_acting([*ids, late], since=now())
+        (replica,) = cluster.replicas_of(target)
+        told = worker.log.count("only 0 of 1 replicas")
+        replica.freeze()
+        wait_until(lambda: worker.log.count("only 0 of 1 replicas") > told, why="nor is it there")
+        replica.thaw()
+        lab.wait_acting(ids, since=now())
+        workers.evidence.check()
+        assert all(len(workers.evidence.runs(task_id)) == 1 for task_id in ids)
+
+
 RISKS = {
     "PT073": lambda c: None,  # a replica is enough
     "PT074": lambda c: c.config_set("min-replicas-max-lag", 60) and c.config_set("min-replicas-to-write", 1),
@@ -255,12 +335,8 @@ RISKS = {
 
 @pytest.fixture(scope="module")
 def pair():
-    with start_server("valkey", appendonly=True) as primary:
-        of = ("--replicaof", f"{HOST} {primary.port}", "--repl-diskless-sync-delay", 0)
-        with start_server("valkey", *of, appendonly=True) as replica:
-            with redis.Redis(HOST, primary.port) as client:
-                wait_until(lambda: client.info("replication")["connected_slaves"] == 1)
-            yield primary, replica
+    with replicated(appendonly=True) as servers:
+        yield servers
 
 
 @pytest.mark.parametrize("code", RISKS)
