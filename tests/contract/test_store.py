@@ -965,6 +965,12 @@ def test_the_crew_of_other_releases(real):
     assert (found["odd"].running, found["odd"].tasks, found["odd"].max_tasks) == (0, None, None)
 
 
+def test_a_sweep_in_the_future_is_one_of_now(real):
+    """After a step of the clock, or of a release that writes fractions of a second."""
+    real.raw.zadd(real.keys.monitors, {"m": real.now() / 1e6 + 60.5})
+    assert real.store.announce(WorkerInfo(session="s1", name="w", host="h", pid=1, running=2)) == 0
+
+
 def test_tidy_forgets_workers_long_silent(bench):
     bench.store.announce(WorkerInfo(session="s1", name="w", host="h", pid=1, running=2))
     bench.store.tidy("monitor", 100)
