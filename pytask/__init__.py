@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pytask.domain.version import __version__
+
 if TYPE_CHECKING:
     from pytask.app import PyTask as PyTask
     from pytask.domain.partition import namespace_of as namespace_of
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
     from pytask.runtime.monitor import Monitor as Monitor
     from pytask.runtime.settings import Settings as Settings
 
-__version__ = "0.1.0"
 __all__ = [
     "Monitor",
     "PyTask",
     "Settings",
     "Task",
     "Timing",
+    "__version__",
     "errors",
     "namespace_of",
     "partition_of",

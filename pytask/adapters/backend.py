@@ -11,7 +11,6 @@ from pytask.adapters.pinned import Topology
 from pytask.adapters.pubsub import RedisFeed
 from pytask.adapters.queue import RedisQueue
 from pytask.adapters.store import Durability, RedisStore, Retention
-from pytask.domain.errors import UnsupportedClient
 from pytask.domain.partition import namespace_of
 from pytask.domain.record import Risk
 
@@ -36,11 +35,6 @@ class RedisBackend:
         self._client = clients.open_client(source)
         clients.check_client(self._client, namespace)
         self._namespace = namespace
-        if durable_acks and clients.is_cluster(self._client):
-            raise UnsupportedClient(
-                "durable_acks does not work with a cluster client: WAIT must follow the script on one"
-                " connection, and its pipelines take no scripts. Set min-replicas-to-write 1 on every node"
-            )
         self._durability = Durability(
             alone=clients.stands_alone(self._client),
             replicas=durable_acks,

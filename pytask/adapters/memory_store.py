@@ -521,7 +521,7 @@ class MemoryStore:
         state = self._state
         state.workers[info.session] = int(state.now())
         state.infos[info.session] = info
-        return float(int(state.now()) - max(state.monitors.values())) if state.monitors else None
+        return max(0.0, float(int(state.now()) - max(state.monitors.values()))) if state.monitors else None
 
     def crew(self, within: float) -> list[WorkerInfo]:
         """Who showed up in the last `within` seconds."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 Address = tuple[str, int]
+Command = tuple[Any, ...]
 
 REDIRECTS = 5  # a slot that moves on while it is followed
 PROBE_SHARE = 3  # nodes that hang, asked before a search for the slot's node has used up its time
@@ -91,7 +92,9 @@ class SlotClient:
         asking: Address | None = None
         for _ in range(REDIRECTS):
             try:
-                return self._node().execute_command(*words) if asking is None else self._ask(asking, words)
+                if asking is None:
+                    return self._node().execute_command(*words)
+                return _unless_error(self._ask(asking, [words])[0])
             except Exception as error:
                 moved, target = _redirected(error)
                 if target is None:
@@ -107,24 +110,29 @@ class SlotClient:
         """Commands that are sent together; never a transaction."""
         return Pipeline(self)
 
-    def send_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """The replies, errors among them; what was redirected is sent again, one by one."""
-        pipe = self._node().pipeline(transaction=False)
-        for words in commands:
-            pipe.execute_command(*words)
-        replies = list(pipe.execute(raise_on_error=False))
+    def send_all(self, commands: list[Command]) -> list[Any]:
+        """The replies, errors among them; what was redirected is sent again, with a WAIT that follows it."""
+        replies = _together(self._node(), commands)
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception) and _redirected(reply)[1] is not None:
-                replies[place] = self._again(commands[place])
+                end = place + 1
+                while end < len(commands) and _is_wait(commands[end]):
+                    end += 1
+                replies[place:end] = self._again(commands[place:end], replies[place:end])
         return replies
 
-    def _again(self, words: tuple[Any, ...]) -> Any:
-        try:
-            return self.execute_command(*words)
-        except Exception as error:
-            if not _is_reply(error):
-                raise
-            return error
+    def _again(self, commands: list[Command], replies: list[Any]) -> list[Any]:
+        """The first of `commands` was redirected: they are sent on one connection to where it is served."""
+        for _ in range(REDIRECTS):
+            error = replies[0]
+            moved, target = _redirected(error) if isinstance(error, Exception) else (False, None)
+            if target is None:
+                break
+            address = self._topology.address(*target, self._address)
+            if moved:
+                self._go_to(address)
+            replies = _together(self._client, commands) if moved else self._ask(address, commands)
+        return replies
 
     def pubsub(self, **options: Any) -> Any:
         """A subscription at the slot's node; every node of a cluster hears what is published."""
@@ -151,18 +159,12 @@ class SlotClient:
         self._address = address
         self._client = self._connect(address, None)
 
-    def _ask(self, address: Address, words: tuple[Any, ...]) -> Any:
+    def _ask(self, address: Address, commands: list[Command]) -> list[Any]:
         client = self._connect(address, None)
         try:
-            pipe = client.pipeline(transaction=False)
-            pipe.execute_command("ASKING")
-            pipe.execute_command(*words)
-            reply = pipe.execute(raise_on_error=False)[1]
+            return _together(client, [("ASKING",), *commands])[1:]
         finally:
             client.connection_pool.disconnect()
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
 
 
 class Pipeline:
@@ -170,7 +172,7 @@ class Pipeline:
 
     def __init__(self, client: SlotClient) -> None:
         self._client = client
-        self._commands: list[tuple[Any, ...]] = []
+        self._commands: list[Command] = []
 
     def execute_command(self, *words: Any) -> None:
         """One more."""
@@ -181,8 +183,22 @@ class Pipeline:
         return self._client.send_all(self._commands)
 
 
-def _is_reply(error: Exception) -> bool:
-    return any(cls.__name__ == "ResponseError" for cls in type(error).__mro__)
+def _together(client: Any, commands: list[Command]) -> list[Any]:
+    pipe = client.pipeline(transaction=False)
+    for words in commands:
+        pipe.execute_command(*words)
+    return list(pipe.execute(raise_on_error=False))
+
+
+def _unless_error(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _is_wait(words: Command) -> bool:
+    # It answers for what its own connection wrote, so elsewhere it would count replicas that have nothing.
+    return str(words[0]).lower() == "wait"
 
 
 def _redirected(error: Exception) -> tuple[bool, tuple[str, int] | None]:

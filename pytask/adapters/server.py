@@ -78,7 +78,7 @@ def _of_replication(settings: Words, *, replicated: bool) -> Iterator[Risk]:
         yield Risk(
             code="PT073",
             what="a failover can lose acknowledged writes (min-replicas-to-write is 0): after each one no"
-            " task is taken for 80 s, and a primary that is cut off goes on taking claims",
+            " task is taken for the whole embargo, and a primary that is cut off goes on taking claims",
             fix="CONFIG SET min-replicas-to-write 1",
         )
     lag = _number(settings.get("min-replicas-max-lag"))

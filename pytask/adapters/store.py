@@ -543,6 +543,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             functions=tuple(str(name) for name in shown.get("functions") or ()),
             tasks=_whole(shown.get("tasks")),
             max_tasks=_whole(shown.get("max_tasks")),
+            version=_version(shown.get("version")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -550,6 +551,10 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _version(value: Any) -> str:
+    return value[:40] if isinstance(value, str) else ""
 
 
 def _name(raw: bytes) -> str:

@@ -168,6 +168,7 @@ class WorkerInfo:
     functions: tuple[str, ...] = ()
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
     max_tasks: int | None = None  # places for them; None: not shown
+    version: str = ""  # of pytask; "": not shown
 
 
 @attrs.frozen

@@ -935,8 +935,9 @@ def test_workers_show_themselves_and_leave(bench):
 def test_the_crew_shows_what_it_said_of_itself(bench):
     assert bench.store.crew(10) == []
     info = WorkerInfo(
-        session="s1", name="w", host="h", pid=1, running=3, functions=("f", "g"), tasks=2, max_tasks=7
-    )
+        session="s1", name="w", host="h", pid=1, running=3, functions=("f", "g"), tasks=2, max_tasks=7,
+        version="1.2.3",
+    )  # fmt: skip
     bench.store.announce(info)
     assert bench.store.crew(10) == [info]
     assert bench.store.crew(-5) == []
@@ -947,8 +948,8 @@ def test_the_crew_shows_what_it_said_of_itself(bench):
 def test_the_crew_of_other_releases(real):
     shown = {
         "old": '{"session":"old","name":"w","host":"h","pid":1,"running":2,"functions":["f"]}',
-        "new": '{"session":"new","running":5,"tasks":4,"max_tasks":9,"colour":"red"}',
-        "odd": '{"session":"odd","running":"many","tasks":-1,"max_tasks":true,"functions":null}',
+        "new": '{"session":"new","running":5,"tasks":4,"max_tasks":9,"version":"9.0","colour":"red"}',
+        "odd": '{"session":"odd","running":"many","tasks":-1,"max_tasks":true,"functions":0,"version":[1]}',
         "list": "[]",
         "torn": '{"session":',
         "nameless": "{}",
@@ -960,7 +961,14 @@ def test_the_crew_of_other_releases(real):
     assert set(found) == {"old", "new", "odd"}
     assert (found["old"].running, found["old"].tasks, found["old"].max_tasks) == (2, None, None)
     assert (found["new"].tasks, found["new"].max_tasks, found["new"].functions) == (4, 9, ())
+    assert [found[name].version for name in ("old", "new", "odd")] == ["", "9.0", ""]
     assert (found["odd"].running, found["odd"].tasks, found["odd"].max_tasks) == (0, None, None)
+
+
+def test_a_sweep_in_the_future_is_one_of_now(real):
+    """After a step of the clock, or of a release that writes fractions of a second."""
+    real.raw.zadd(real.keys.monitors, {"m": real.now() / 1e6 + 60.5})
+    assert real.store.announce(WorkerInfo(session="s1", name="w", host="h", pid=1, running=2)) == 0
 
 
 def test_tidy_forgets_workers_long_silent(bench):

@@ -194,7 +194,7 @@ class Lab:
         self.server = server
         self.workers = workers
         self.redis = self.connect()
-        self.events = Ear(self.connect(socket_timeout=5))
+        self.events = Ear(self.connect(socket_timeout=5, encoding_errors="replace"))
         self._ids = count(1)
         wait_until(lambda: self.redis.pubsub_numpat() >= 1)
 

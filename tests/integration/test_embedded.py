@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from pytask.adapters import embedded
+from pytask.adapters.backend import RedisBackend
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy, find_server
 from pytask.domain.errors import ServerFailed, ServerNotFound
+from pytask.runtime.settings import Settings
 from tests.servers import find_binary
 
 
@@ -45,6 +47,11 @@ def test_data_survives_a_restart(tmp_path):
         ask(server, "SET k kept")
     with EmbeddedServer(folder) as server:
         assert ask(server, "GET k") == b"$4\r\nkept\r\n"
+
+
+def test_its_settings_are_no_risk(tmp_path):
+    with EmbeddedServer(tmp_path) as server:
+        assert RedisBackend(server.url).risks(Settings().max_data) == []
 
 
 def test_is_restarted_by_the_same_object_on_its_fixed_port(tmp_path):
@@ -87,6 +94,7 @@ def test_a_folder_in_use_is_refused_and_the_holder_named(tmp_path):
 LAUNCHER_DIES = """
 import os, signal, sys
 from pathlib import Path
+from pytask.adapters.backend import RedisBackend
 from pytask.adapters.embedded import EmbeddedServer
 EmbeddedServer(Path(sys.argv[1])).start()
 os.kill(os.getpid(), signal.SIGKILL)

@@ -10,8 +10,11 @@ from redis.sentinel import Sentinel
 
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.server import risks
+from tests.cluster import start_cluster
+from tests.integration.cluster_lab import ClusterLab
 from tests.integration.conftest import PATIENCE, D, G, H, wait_until
-from tests.integration.evidence import now
+from tests.integration.evidence import SECOND, now
+from tests.integration.test_cluster_faults import move_by_keys
 from tests.servers import HOST, MASTER_NAME, Trio, start_server
 
 pytestmark = pytest.mark.slow
@@ -42,6 +45,12 @@ class Deployment:
         with contextlib.suppress(redis.RedisError):
             return self.sentinel.discover_master(MASTER_NAME)[1]
         return None
+
+    def new_primary(self):
+        """A client for it alone: `redis` may still hold a connection to the old one, which takes writes."""
+        port = self.primary_port()
+        ports = [server.port for server in self.trio.replicas]
+        return self.direct[1 + ports.index(port)] if port in ports else None
 
     def wait_failover(self):
         wait_until(lambda: self.primary_port() not in (None, self.trio.primary.port), 60, "a new primary")
@@ -121,8 +130,11 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
     began = now()
     fault(site)
     site.wait_failover()
+    switched = now() if fault is planned else began  # until then the old one serves
     wait_until(lambda: push_quietly(site), why="a push to the new primary")
     site.wait_acting(["late0"], timeout=WITHOUT_CLAIMS + (0 if replicas else E))
+    without = (crew.evidence.acts("late0")[0].at - switched) / SECOND
+    print(f"without claims for {without:.1f} s after {fault.__name__}")
     site.wait_acting(ids, since=now(), timeout=E + PATIENCE)
     if fault is freeze:
         site.trio.primary.thaw()  # it believes to be the primary, until the sentinels tell it
@@ -137,7 +149,8 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
 
 def push_quietly(site):
     with contextlib.suppress(redis.RedisError):
-        return site.push(site.redis, 1, "shot", stem="late")
+        new = site.new_primary()
+        return new and new.info("replication")["role"] == "master" and site.push(new, 1, "shot", stem="late")
     return None
 
 
@@ -173,7 +186,7 @@ def test_lost_claims_are_put_back_by_their_owner(deploy):
     site.wait_acting(ids, since=now())
     site.crew.evidence.check()
     assert all(len(site.crew.evidence.runs(task_id)) == 1 for task_id in ids)
-    wait_until(lambda: set(site.redis.hkeys("pytask:runs")) == set(ids), why="only these run")
+    wait_until(lambda: set(site.new_primary().hkeys("pytask:runs")) == set(ids), why="only these run")
 
 
 def test_an_owner_that_is_cut_off_is_dead_before_its_lost_claims_are_taken(deploy):
@@ -243,6 +256,75 @@ def test_durable_acks_take_nothing_while_no_replica_has_it(workers):
             wait_until(workers.evidence.acts, why="the task runs once a replica has the claim")
 
 
+def test_durable_acks_stop_tasks_when_the_replica_is_lost_later(workers):
+    with replicated() as (primary, replica), redis.Redis(HOST, primary.port) as client:
+        worker = workers.start(primary.url, "--durable-acks", 1)
+        push(client, "a", "b", "c")
+        wait_until(lambda: acted(workers, "a", "b", "c"))
+        replica.freeze()
+        cut = now()
+        push(client, "late")
+        wait_until(lambda: "does not acknowledge: [PT051] only 0 of 1 replicas" in worker.log)
+        wait_until(lambda: "all tasks here are stopped" in worker.log, D + G + PATIENCE)
+        gevent.sleep(2 * H + G)
+        assert workers.evidence.acts("late") == []
+        last = max(act.at for act in workers.evidence.acts())
+        assert last < cut + (D + G) * SECOND
+        replica.thaw()
+        wait_until(lambda: acted(workers, "a", "b", "c", "late", since=last), why="all go on")
+        workers.evidence.check()
+        assert worker.code is None
+
+
+def push(client, *ids, space=""):
+    for task_id in ids:
+        client.hset(space + task_id, mapping={"function": "tick", "data": "{}"})
+        client.lpush(f"{space}new-task", task_id)
+
+
+def acted(workers, *ids, since=0):
+    return set(ids) <= {act.id for act in workers.evidence.acts() if act.at > since}
+
+
+@contextlib.contextmanager
+def replicated(**options):
+    """A primary and a replica that follows it."""
+    with start_server("valkey", **options) as primary:
+        of = ("--replicaof", f"{HOST} {primary.port}", "--repl-diskless-sync-delay", 0)
+        with start_server("valkey", *of, **options) as replica, redis.Redis(HOST, primary.port) as client:
+            wait_until(lambda: client.info("replication").get("slave0", {}).get("state") == "online")
+            yield primary, replica
+
+
+def test_durable_acks_on_a_cluster(workers):
+    with start_cluster(masters=2, replicas=1) as cluster:
+        lab = ClusterLab(cluster, workers, partitions=1)
+        worker = lab.worker("--durable-acks", 1)
+        ids = lab.started(5)
+        source = lab.node_of(0)
+        (replica,) = cluster.replicas_of(source)
+        replica.freeze()
+        wait_until(lambda: "only 0 of 1 replicas" in worker.log, why="the heartbeat is not acknowledged")
+        late = lab.push("tick")
+        gevent.sleep(2 * H)
+        assert workers.evidence.acts(late) == []
+        replica.thaw()
+        lab.wait_acting([late])
+        # At the slot's new node, too, it is the replicas of that node that count.
+        target = next(node for node in cluster.nodes if cluster.replicas_of(node) and node is not source)
+        move_by_keys(cluster, lab.slot(0), source, target)
+        lab.wait_acting([lab.push("tick")])
+        lab.wait_acting([*ids, late], since=now())
+        (replica,) = cluster.replicas_of(target)
+        told = worker.log.count("only 0 of 1 replicas")
+        replica.freeze()
+        wait_until(lambda: worker.log.count("only 0 of 1 replicas") > told, why="nor is it there")
+        replica.thaw()
+        lab.wait_acting(ids, since=now())
+        workers.evidence.check()
+        assert all(len(workers.evidence.runs(task_id)) == 1 for task_id in ids)
+
+
 RISKS = {
     "PT073": lambda c: None,  # a replica is enough
     "PT074": lambda c: c.config_set("min-replicas-max-lag", 60) and c.config_set("min-replicas-to-write", 1),
@@ -255,12 +337,8 @@ RISKS = {
 
 @pytest.fixture(scope="module")
 def pair():
-    with start_server("valkey", appendonly=True) as primary:
-        of = ("--replicaof", f"{HOST} {primary.port}", "--repl-diskless-sync-delay", 0)
-        with start_server("valkey", *of, appendonly=True) as replica:
-            with redis.Redis(HOST, primary.port) as client:
-                wait_until(lambda: client.info("replication")["connected_slaves"] == 1)
-            yield primary, replica
+    with replicated(appendonly=True) as servers:
+        yield servers
 
 
 @pytest.mark.parametrize("code", RISKS)

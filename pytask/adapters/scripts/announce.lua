@@ -10,4 +10,5 @@ redis.call('ZADD', KEYS[1], t[1], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 local last = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 if not last[2] then return -1 end
-return math.floor(t[1] - tonumber(last[2]))
+-- A clock may have stepped back: a sweep in the future is one of now, and not none.
+return math.max(0, math.floor(t[1] - tonumber(last[2])))

@@ -40,6 +40,8 @@ class FakeNode:
             raise ConnectionError(f"{self.address} refuses")
         if words == ("CLUSTER", "SLOTS"):
             return self.world.slots()
+        if words[0] in self.world.keyless:
+            return f"{words[0]} at {self.address[0]}"
         if "ASKING" not in self.world.sent and (target := self.world.told.get(self.address)):
             raise target
         return f"{words[0]} at {self.address[0]}"
@@ -73,6 +75,7 @@ class World:
     def __init__(self, owner=A, nodes=(A, B, C)):
         self.owner, self.nodes = owner, list(nodes)
         self.calls, self.open, self.dead, self.told, self.sent = [], [], set(), {}, set()
+        self.keyless = set()
         self.topology = Topology(list(nodes), lambda host, port: (host, port))
         self.client = SlotClient(SLOT, self.topology, self.connect, 3.0)
 
@@ -202,3 +205,19 @@ def test_other_errors_of_a_pipeline_stay_in_their_places():
     pipe = world.client.pipeline()
     pipe.execute_command("HGET", "x")
     assert pipe.execute() == [wrong]
+
+
+@pytest.mark.parametrize("target", [MovedError(*B), AskError(*B)])
+def test_a_wait_goes_where_the_command_before_it_went(target):
+    """It answers for its own connection: at the old node it would count replicas that have nothing."""
+    world = World()
+    world.client.execute_command("GET", "x")
+    world.told[A] = target
+    world.keyless = {"WAIT", "TIME"}
+    pipe = world.client.pipeline()
+    for word in ("EVALSHA", "WAIT", "TIME"):
+        pipe.execute_command(word, "x")
+    assert pipe.execute() == ["EVALSHA at 10.0.0.2", "WAIT at 10.0.0.2", "TIME at 10.0.0.1"]
+    waits = [call for call in world.calls if call[1] == "WAIT"]
+    assert [call[0] for call in waits] == [A, B]
+    assert world.calls[-2][1] == "EVALSHA"  # on one connection, one after the other

@@ -371,6 +371,25 @@ def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, se
     assert len(world.lease.settling) == 0
 
 
+def test_a_restore_is_tried_again_until_redis_takes_it(demo, caplog):
+    world = World(demo, on_data_loss="restore")
+    world.store.say("restore", Unavailable("away"), Refused("full"), Verdict.OK)
+    run = world.launch()
+    seen(world)
+    heartbeat = world.heartbeat()
+    world.clock.move(world.timing.heartbeat)
+    heartbeat.beat()
+    seen(world, marker="m2")
+    world.clock.move(world.timing.heartbeat)
+    world.store.say("renew", {run.ref: Verdict.GONE})
+    heartbeat.beat()
+    until(lambda: "is queued again" in caplog.text)
+    until(world.ends)
+    assert world.store.asked("restore") == [("a", "demo", b"{}")] * 3
+    assert caplog.text.count("waits to be restored") == 2
+    assert len(world.lease.settling) == 0
+
+
 def test_a_hash_that_alone_is_gone_is_not_restored(demo):
     world = World(demo, on_data_loss="restore")
     run = world.launch()

@@ -4,7 +4,10 @@ import pytest
 
 from pytask.domain.errors import Unavailable
 from pytask.domain.policy import Timing
+from pytask.domain.record import WorkerInfo
 from pytask.domain.task import Task
+from pytask.domain.version import __version__
+from pytask.runtime import presence as module
 from pytask.runtime.presence import Presence
 from tests.unit.runtime.fakes import World
 
@@ -31,6 +34,7 @@ def test_the_entry(world, presence):
     ((info,),) = world.store.asked("announce")
     assert (info.session, info.name, info.running, info.functions) == ("s1", "w", 0, ("demo",))
     assert (info.tasks, info.max_tasks) == (0, 10_000)
+    assert info.version == __version__
 
 
 def test_no_monitor_ever_is_warned_of_once_after_3t(world, presence, caplog):
@@ -63,3 +67,17 @@ def test_the_loop_outlives_an_error(world, presence, passing):
     world.store.say("announce", Unavailable("away"), lambda _: presence.end())
     presence.run()
     assert naps == [5.0, 5.0]
+
+
+def of(version, name="other"):
+    return WorkerInfo(session=name, name=name, host="h", pid=1, running=0, version=version)
+
+
+def test_another_first_number_is_warned_of_once(world, presence, caplog):
+    module._warn_of.cache_clear()
+    world.store.say("crew", *[[of(__version__), of(""), of("odd"), of("7.1.0", "newer")]] * 3)
+    for _ in range(2 * module.LOOK_EVERY + 1):
+        presence.show()
+    assert len(world.store.asked("crew")) == 3
+    (line,) = [r.getMessage() for r in caplog.records if "first numbers differ" in r.getMessage()]
+    assert "worker 'newer' on 'h' runs pytask '7.1.0'" in line
