@@ -114,9 +114,12 @@ class MemoryState:
         self.values[key] = (value or {}) | {name: encoded(new) for name, new in changes.items()}
 
     def erase(self, key: str, *names: str) -> None:
-        """Drop fields."""
+        """Drop fields; a hash without any is no key, in Redis neither."""
+        fields = self.fields(key)
         for name in names:
-            self.fields(key).pop(name, None)
+            fields.pop(name, None)
+        if not fields and isinstance(self.value(key), dict):
+            self.delete(key)
 
     def delete(self, key: str) -> None:
         """Drop the key, as DEL does."""
