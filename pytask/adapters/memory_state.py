@@ -120,9 +120,12 @@ class MemoryState:
         self.values[key] = (value or {}) | {name: encoded(new) for name, new in changes.items()}
 
     def erase(self, key: str, *names: str) -> None:
-        """Drop fields."""
+        """Drop fields; a hash without any is no key, in Redis neither."""
+        fields = self.fields(key)
         for name in names:
-            self.fields(key).pop(name, None)
+            fields.pop(name, None)
+        if not fields and isinstance(self.value(key), dict):
+            self.delete(key)
 
     def delete(self, key: str) -> None:
         """Drop the key, as DEL does."""
@@ -155,16 +158,18 @@ class MemoryState:
         state = State.read(word)
         return state if state in RESTING else State.read(None)
 
+    def leave(self, task_id: str) -> None:
+        """Out of the index of the state it rests in, before it leaves that."""
+        self.index[self.resting(text(self.fields(task_id), "state"))].pop(task_id, None)
+
     def rest(self, task_id: str, state: State, **changes: object) -> None:
         """The task comes to `state`, in its hash and in the index."""
-        self.index[self.resting(text(self.fields(task_id), "state"))].pop(task_id, None)
         self.write(task_id, state=state, last_update=self.stamp(), **changes)
         self.index[state][task_id] = self.now()
 
     def run(self, task_id: str, run: str, worker: str, **changes: object) -> int:
         """The task gets a run of the given id; returns its epoch."""
         epoch = self.next_epoch(task_id)
-        self.index[self.resting(text(self.fields(task_id), "state"))].pop(task_id, None)
         changes |= {"run": run, "worker": worker, "epoch": epoch, "last_update": self.stamp()}
         self.write(task_id, state=life.RUNNING, **changes)
         self.register(task_id, run)

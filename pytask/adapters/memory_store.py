@@ -131,6 +131,7 @@ class MemoryStore:
         state = self._state
         fields = state.fields(ref.id)
         next_state(state.resting(text(fields, "state")), Trigger.CLAIM)
+        state.leave(ref.id)
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
@@ -179,6 +180,7 @@ class MemoryStore:
         known = text(state.fields(task_id), "function")
         if task_id in state.runs or known != function or not state.take(task_id.encode(), source):
             return Verdict.MOVED
+        state.leave(task_id)
         state.rest(task_id, destination(Trigger.PARK))
         state.expires.pop(task_id, None)
         state.parking.setdefault(function, []).insert(0, task_id.encode())
@@ -233,6 +235,7 @@ class MemoryStore:
         newer = epoch > one.epoch or (epoch == one.epoch and owner != one.run)
         if newer or held not in (None, one.run, owner):
             return Verdict.FENCED
+        state.leave(one.id)
         if owner == one.run:
             state.register(one.id, one.run)
             state.write(one.id, state=life.RUNNING, last_update=state.stamp())
@@ -362,6 +365,7 @@ class MemoryStore:
             return Verdict.STATE
         parking = state.parking.get(text(fields, "function") or "", [])
         keep = self._retention.of(Trigger.CANCEL)
+        state.leave(task_id)
         state.rest(task_id, destination(Trigger.CANCEL))
         state.expires.pop(task_id, None)
         state.keep(task_id, keep)
@@ -381,6 +385,7 @@ class MemoryStore:
         at_rest = task_id not in state.runs and word != life.RUNNING
         if not at_rest or state.resting(word) not in sources(Trigger.START):
             return Verdict.STATE
+        state.leave(task_id)
         state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
         state.erase(task_id, "control")
         state.expires.pop(task_id, None)

@@ -248,6 +248,10 @@ class Consumer:
             else:
                 self._executor.launch(claim, sent_at)
             return 1
+        if claim.verdict is Verdict.FOREIGN:
+            # Not known to be ours, so never started; released, as a newer script may have made it ours.
+            self._committer.doubt([RunRef(claim.id, claim.run)])
+            return 0
         if claim.verdict in FAULTS:
             return self._reject(raw, FAULTS[claim.verdict], source)
         if claim.verdict is Verdict.UNKNOWN:

@@ -311,6 +311,8 @@ class Executor:
         if claim is not None:
             self._lease.settling.remove(old.ref.run)
         if claim is not None and not claim.won:
+            if claim.verdict is Verdict.FOREIGN:  # a newer script may have made it ours
+                self._committer.doubt([new], local=old.local)
             old.wish = Wish.FORGET if claim.verdict is Verdict.GONE else Wish.FENCED
             self._settle(old)
             return

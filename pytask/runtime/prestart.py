@@ -11,7 +11,7 @@ import gevent
 from pytask.domain.errors import StoreError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Lease, Wish
-from pytask.domain.record import Change, RunRef
+from pytask.domain.record import Change, RunRef, Verdict
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor, Ids
@@ -92,6 +92,8 @@ class Prestart:
             self._committer.doubt([ref], local=True)
             raise
         if not claim.won:
+            if claim.verdict is Verdict.FOREIGN:  # a newer script may have made it ours
+                self._committer.doubt([ref], local=True)
             return
         if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
             self._committer.put(Change(ref.id, ref.run, b"", Trigger.RELEASE, local=True))

@@ -56,6 +56,15 @@ def test_a_claim_with_an_unknown_verdict_is_not_won():
     assert not store([b"LATER"]).claim(REQUEST)[0].won
 
 
+def test_what_follows_an_unknown_verdict_in_a_claim_is_not_guessed_at():
+    refs = (REF, RunRef("b", "s:2"), RunRef("c", "s:3"))
+    request = ClaimRequest(refs=refs, functions=frozenset("f"), worker="w")
+    reply = [b"MOVED", b"LATER", b"OK", b"8", 0, 0, b"f", b"1", b"OK", b"9", 0, 0, b"f", b"1"]
+    claims = store(reply).claim(request)
+    assert [(claim.id, claim.run) for claim in claims] == [(ref.id, ref.run) for ref in refs]
+    assert [claim.verdict for claim in claims] == [Verdict.MOVED, Verdict.FOREIGN, Verdict.FOREIGN]
+
+
 def test_a_renewal_with_an_unknown_verdict_lets_the_run_go_on():
     assert store([b"m", b"", -1, 1, b"LATER"]).renew([REF]) == {}
     assert store([b"m", b"", -1, -1, b"pause"]).renew([REF]) == {}

@@ -3,7 +3,8 @@
 -- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4-7 indexes of the resting states (zsets)
 --       8.. the hash of each id
 -- ARGV  1 running state  2 worker  3 channel prefix  4-6 the `running` event, around run and epoch
---       7-10 names of the resting states, then id, run, epoch for each hash
+--       7-10 names of the resting states (any other word counts as the first), then id, run, epoch for
+--       each hash
 -- Returns for each id OK, FENCED (a run is there that is not older) or GONE (no such hash).
 --
 -- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
@@ -44,7 +45,7 @@ for i = 1, #KEYS - 7 do
       redis.call('PERSIST', hash)
       redis.call('HSET', KEYS[1], id, run)
       redis.call('ZADD', KEYS[2], t[1] .. us, id)
-      if index[h[3]] then redis.pcall('ZREM', index[h[3]], id) end
+      redis.pcall('ZREM', index[h[3]] or KEYS[4], id)
       -- Further up in a long queue it is dropped when it is met: by then it runs.
       if redis.call('LPOS', KEYS[3], id, 'RANK', -1, 'MAXLEN', REACH) then
         redis.call('LREM', KEYS[3], -1, id)

@@ -4,7 +4,8 @@
 --       8.. the hash of each id
 -- ARGV  1 running state  2 worker  3 data limit (bytes, of one id and of the batch)  4 "short list"
 --       length  5 places for tasks that crashed before  6 channel prefix  7-9 the `running` event, around run and epoch
---       10-13 names of the resting states  14 crashes from which a task needs such a place
+--       10-13 names of the resting states (any other word counts as the first)
+--       14 crashes from which a task needs such a place
 --       15 the server the caller knows of ('' not checked)  16 number of functions  17.. their names
 --       then id, run for each hash
 -- Refuses with OTHERSERVER, before any write, where another server answers.
@@ -129,7 +130,7 @@ for i = 1, n do
           'last_update', last_update, 'attempts', number(h[5]) + 1)
         redis.call('PERSIST', hash)
         if epoch then redis.call('HDEL', hash, 'control', 'output', 'error') end
-        if index[state] then redis.pcall('ZREM', index[state], id) end
+        redis.pcall('ZREM', index[state] or KEYS[4], id)
         registry[#registry + 1] = id
         registry[#registry + 1] = run
         leases[#leases + 1] = now_us

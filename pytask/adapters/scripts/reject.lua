@@ -23,7 +23,9 @@ elseif kind ~= '' then
   if type(type_of) == 'table' then type_of = type_of.ok end
   if kind == 'none' and type_of ~= 'none' then return 'MOVED' end
   if kind == 'other' and (type_of == 'hash' or type_of == 'none') then return 'MOVED' end
-  if kind == 'local' and redis.call('HEXISTS', KEYS[3], 'local') == 0 then return 'MOVED' end
+  if kind == 'local' and (type_of ~= 'hash' or redis.call('HEXISTS', KEYS[3], 'local') == 0) then
+    return 'MOVED'
+  end
 end
 if kind ~= 'long' and not redis.call('LPOS', KEYS[1], id, 'RANK', -1, 'MAXLEN', 1024) then return 'MOVED' end
 redis.call('LPUSH', KEYS[2], ARGV[2] .. redis.call('TIME')[1] .. ARGV[3])

@@ -160,6 +160,14 @@ def test_what_may_have_been_claimed_is_doubted(world, error):
     assert world.ends() == [("s1:1", Trigger.RELEASE), ("s1:2", Trigger.RELEASE)]
 
 
+def test_a_claim_with_a_verdict_of_a_newer_release_is_doubted_and_not_started(world):
+    world.store.say("peek", [b"a", b"b"])
+    world.store.say("claim", answer(Verdict.FOREIGN, Verdict.OK))
+    assert world.consumer().consume() == (2, 1)
+    assert list(world.executor.living) == ["b"]
+    assert world.ends() == [("s1:1", Trigger.RELEASE)]
+
+
 @pytest.mark.parametrize("verdict", [Verdict.NOHASH, Verdict.UNKNOWN])
 def test_an_error_while_one_id_is_put_aside_leaves_no_other_unstarted(world, verdict):
     world.store.say("peek", [b"bad", b"good"])

@@ -412,6 +412,15 @@ def test_bad_data_at_a_reload_is_an_error(demo):
     assert world.ends() == [("s1:2", Trigger.FAIL)]
 
 
+def test_a_reload_with_a_verdict_of_a_newer_release_is_not_started_and_released(demo, log):
+    world = World(demo)
+    world.store.say("reload", lambda _old, new, *_: won(new, verdict=Verdict.FOREIGN))
+    world.executor.wish(world.launch(), Wish.RELOAD)
+    gone(world)
+    assert world.ends() == [("s1:2", Trigger.RELEASE)]
+    assert len(log) == 1
+
+
 def test_a_reloaded_run_of_a_function_unknown_here_is_handed_back(demo):
     world = World(demo)
     world.store.say("reload", lambda _old, new, *_: won(new, function="other"))

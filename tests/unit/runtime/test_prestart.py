@@ -132,7 +132,17 @@ def test_what_is_not_won_is_not_started(world, prestart):
     world.store.say("open_local", lambda ref, *_: won(ref, verdict=Verdict.FENCED))
     prestart.ensure()
     assert world.executor.living == {}
+    assert world.commit() == []
     assert prestart.ensure() == 1
+
+
+def test_a_verdict_of_a_newer_release_is_released_as_local(world, prestart):
+    world.store.say("open_local", lambda ref, *_: won(ref, verdict=Verdict.FOREIGN))
+    prestart.ensure()
+    assert world.executor.living == {}
+    assert [(change.run, change.trigger, change.local) for change in world.commit()] == [
+        ("s1:1", Trigger.RELEASE, True)
+    ]
 
 
 def test_the_loop_waits_for_redis(world, prestart, passing, caplog):
