@@ -210,13 +210,16 @@ class MemoryStore:
         state = self._state
         marker = state.incarnation
         if not marker:
-            marker.update(id=uuid.uuid4().hex, server=state.server, since=0, safe=state.safe)
+            marker.update(id=uuid.uuid4().hex, server=state.server, since=0, changed=0, safe=state.safe)
         elif marker["server"] != state.server:
             since = 0 if marker["safe"] else state.micros()
-            marker.update(server=state.server, since=since)
+            marker.update(server=state.server, since=since, changed=state.micros())
         marker["safe"] = state.safe
-        age = max(0, state.micros() - marker["since"]) / 1e6 if marker["since"] else -1.0
-        return Incarnation(id=marker["id"], server=state.server, age=age)
+        age, changed = (
+            max(0, state.micros() - marker[name]) / 1e6 if marker[name] else -1.0
+            for name in ("since", "changed")
+        )
+        return Incarnation(id=marker["id"], server=state.server, age=age, changed=changed)
 
     def _require(self, server: str) -> None:
         if server and server != self._state.server:

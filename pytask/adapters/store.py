@@ -189,12 +189,12 @@ class RedisStore:
             args += (ref.id, ref.run)
         names = [keys.runs, keys.leases, keys.incarnation, *(keys.task(ref.id) for ref in refs)]
         reply = self._run_durably("renew", names, args)
-        marker, server, age = reply[:3]
+        marker, server, age, changed = reply[:4]
         self.incarnation = Incarnation(
-            id=marker.decode(), server=server.decode(), age=-1.0 if age < 0 else age / 1e6
+            id=marker.decode(), server=server.decode(), age=_seconds(age), changed=_seconds(changed)
         )
         found: dict[RunRef, Verdict] = {}
-        for place, word in _pairs(reply[3:]):
+        for place, word in _pairs(reply[4:]):
             if place > 0:
                 verdict = _verdict(word)
                 if verdict is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
@@ -552,6 +552,10 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _seconds(micros: int) -> float:
+    return -1.0 if micros < 0 else micros / 1e6
 
 
 def _whole(value: Any) -> int | None:

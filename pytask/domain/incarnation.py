@@ -27,8 +27,7 @@ def compare(
     for an unsafe one, False none.
     """
     if known is None:
-        recent = 0 <= seen.age < embargo
-        return News(pause=embargo if recent and always is not False else 0.0)
+        return News(pause=0.0 if always is False else _pause_of_newcomer(seen, embargo, reassert, always))
     failover = bool(known.server and seen.server) and known.server != seen.server
     data_lost = bool(known.id and seen.id) and known.id != seen.id
     # A server without the marker cannot tell how safe the change was: it went back to before all of it.
@@ -37,6 +36,13 @@ def compare(
     if failover and always is not False:
         pause = embargo if unsafe or always else reassert
     return News(failover=failover, data_lost=data_lost, pause=pause)
+
+
+def _pause_of_newcomer(seen: Incarnation, embargo: float, reassert: float, always: bool | None) -> float:
+    """A worker that starts soon after a change: the owners of forgotten runs need their time all the same."""
+    if 0 <= (seen.changed if always else seen.age) < embargo:
+        return embargo
+    return reassert if 0 <= seen.changed < reassert else 0.0
 
 
 def merged(known: Incarnation | None, seen: Incarnation) -> Incarnation:

@@ -75,6 +75,7 @@ class Incarnation:
     id: str = ""  # of the marker `pytask:incarnation`, lost with the data; "" where it cannot be kept
     server: str = ""  # its replication id, new whenever another server takes over; "" where it is not told
     age: float = -1.0  # seconds since a change of server that may have lost acknowledged writes; -1: none
+    changed: float = -1.0  # seconds since the last change of server of any kind; -1: none
 
 
 @attrs.frozen

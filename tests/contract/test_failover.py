@@ -35,7 +35,7 @@ def test_the_marker_stays_what_it_is(bench):
     before = bench.store.incarnation
     assert before.id == bench.marker()["id"]
     assert before.server == bench.marker()["server"]
-    assert before.age == -1
+    assert (before.age, before.changed) == (-1, -1)
     bench.store.renew([])
     bench.store.renew([bench.running("a")])
     assert bench.store.incarnation == before
@@ -58,6 +58,7 @@ def test_a_change_after_which_writes_may_be_lost_is_dated(bench):
     assert after.id == before.id
     assert after.server not in ("", before.server)
     assert 0 <= after.age < 60
+    assert 0 <= after.changed < 60
     bench.store.renew([])  # and is not dated anew
     assert bench.store.incarnation.age >= after.age
 
@@ -68,6 +69,7 @@ def test_a_change_after_which_nothing_is_lost_is_not(bench):
     bench.store.renew([])
     assert bench.store.incarnation.server not in ("", before.server)
     assert bench.store.incarnation.age == -1
+    assert 0 <= bench.store.incarnation.changed < 60  # a worker that starts now waits for the owners
 
 
 def test_a_marker_of_another_type_is_left_alone(real):

@@ -4,13 +4,14 @@
 -- ARGV  1 running state  2 id for a new marker  3 '1' where no other server takes over from this one,
 --       then id, run for each hash
 -- Returns a flat array: the marker's id ('' for none), this server's replication id ('' not told),
---       microseconds since a change of server that may have lost writes (-1 none); then what is not
+--       microseconds since a change of server that may have lost writes (-1 none), and since the last
+--       change of any kind (-1 none); then what is not
 --       simply OK: position (from 1), then FENCED or GONE; or the negative position, then the wish that
 --       stands in `control`.
 --
 -- The marker: `id`, lost with the data; `server`, as last seen; `safe`, whether acknowledged writes
 -- outlive it (replicas must acknowledge, or it is alone and has an AOF); `since`, when it last changed
--- unsafely, by the clock of Redis.
+-- unsafely, and `changed`, when at all, by the clock of Redis.
 --
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
@@ -32,21 +33,25 @@ if type(info) == 'string' then
     if type(kept) == 'string' and string.find(kept, 'aof_enabled:1', 1, true) then safe = '1' end
   end
 end
-local m = redis.pcall('HMGET', KEYS[3], 'id', 'server', 'safe', 'since')
-local marker, since = '', '0'
+local m = redis.pcall('HMGET', KEYS[3], 'id', 'server', 'safe', 'since', 'changed')
+local marker, since, moved = '', '0', '0'
 if not m.err then
-  marker, since = m[1] or ARGV[2], m[1] and m[4] or '0'
+  marker, since, moved = m[1] or ARGV[2], m[1] and m[4] or '0', m[1] and m[5] or '0'
   if not m[1] then
     redis.call('HSET', KEYS[3], 'id', marker, 'server', server, 'safe', safe, 'since', since)
   elseif server ~= '' and m[2] ~= server then
     since = (m[2] == '' or m[3] == '1') and '0' or now_us
-    redis.call('HSET', KEYS[3], 'server', server, 'safe', safe, 'since', since)
+    if m[2] ~= '' then moved = now_us end
+    redis.call('HSET', KEYS[3], 'server', server, 'safe', safe, 'since', since, 'changed', moved)
   elseif server ~= '' and m[3] ~= safe then
     redis.call('HSET', KEYS[3], 'safe', safe)
   end
 end
-local changed = tonumber(since) or 0
-local reply, leases = {marker, server, changed > 0 and math.max(0, tonumber(now_us) - changed) or -1}, {}
+local function age(at)
+  local then_us = tonumber(at) or 0
+  return then_us > 0 and math.max(0, tonumber(now_us) - then_us) or -1
+end
+local reply, leases = {marker, server, age(since), age(moved)}, {}
 
 local n = #KEYS - 3
 if n == 0 then return reply end

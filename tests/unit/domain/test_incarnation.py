@@ -9,8 +9,8 @@ from pytask.domain.record import Incarnation
 E, SHORT = 80.0, 10.0
 
 
-def at(server="s1", marker="m1", age=-1.0):
-    return Incarnation(id=marker, server=server, age=age)
+def at(server="s1", marker="m1", age=-1.0, changed=-1.0):
+    return Incarnation(id=marker, server=server, age=age, changed=changed)
 
 
 def news(known, seen, always=None):
@@ -25,6 +25,13 @@ def news(known, seen, always=None):
         (None, at(age=79.9), None, E),
         (None, at(age=80), None, 0),
         (None, at(age=0), False, 0),
+        (None, at(changed=9.9), None, SHORT),  # a worker that starts soon after a safe change
+        (None, at(changed=10), None, 0),
+        (None, at(changed=79.9), True, E),
+        (None, at(changed=80), True, 0),
+        (None, at(changed=0), False, 0),
+        (None, at(age=20, changed=5), None, E),
+        (at(), at(changed=5), None, 0),
         (at(), at(), None, 0),
         (at(), at(age=5), None, 0),
         (at(), at("s2", age=0), None, E),
