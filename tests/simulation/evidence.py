@@ -33,6 +33,7 @@ class Evidence:
         self.over = set()  # runs whose end the store took
         self.living = {}  # (process, id) -> Living
         self.refused = 0  # late writes that the store refused
+        self.adopted = 0  # runs that were put back after a failover
         self.acts = 0
 
     def violation(self, rule, text):
@@ -56,8 +57,24 @@ class Evidence:
             self.violation("epoch", f"{task_id}: {epoch} after {self.epochs[task_id]}")
         self.epochs[task_id] = epoch
 
+    def rolled_back(self, last):
+        """A failover lost claims: an end of the run before them is no late one to that server (I5).
+
+        Nothing else is excused: no run may act after a newer one did, whoever forgot what.
+        """
+        for task_id, run in self.last.items():
+            if last.get(task_id) != run:
+                self._world.note(None, "forgotten by Redis", task_id, run)
+        self.last = dict(last)
+
     def applied(self, call, outcome):
-        if call.verb == "commit":
+        if call.verb == "adopt":
+            for adoption, verdict in zip(call.args[0], outcome, strict=True):
+                if verdict is Verdict.OK:
+                    self.adopted += 1
+                    self.last[adoption.id] = adoption.run
+                    self._world.note(call.process, "put back", adoption.id, adoption.run)
+        elif call.verb == "commit":
             for change, verdict in zip(call.args[0], outcome, strict=True):
                 if change.trigger is None:
                     continue

@@ -100,6 +100,7 @@ class World:
         self.everyone = []
         self.healed = False
         self.intervals = []
+        self.snapshots = {}  # how long before a failover -> the data of then
         self._lost = {"runs": -1e9, "hash": -1e9}
         self._flushed_until = -1.0
         draw = self.stream("jobs")
@@ -159,6 +160,7 @@ class World:
         plan = faults.draw(self.stream("plan"), length=LENGTH,
                            include=self.options.include, exclude=self.options.exclude)  # fmt: skip
         for fault in plan:
+            faults.prepare(self, fault, random.Random(fault.seed))
             self.after(fault.at, lambda fault=fault: self._begin(fault))
 
     def _begin(self, fault):
@@ -325,6 +327,22 @@ class World:
             state.publish(f"task-{task_id}-control", command.encode())
 
         self.server.client(client)
+
+    def save(self, lag):
+        """What a replica has, for a failover that comes; not before the marker was there (see the docs)."""
+        if self.server.state.incarnation:
+            self.snapshots[lag] = self.server.snapshot()
+
+    def fail_over(self, snapshot, away):
+        """No server for `away` seconds, then another one."""
+        self.server.go_down()
+
+        def taken_over():
+            self.server.fail_over(snapshot)
+            if self.server.down:
+                self.server.come_up()
+
+        self.after(away, taken_over)
 
     def flush(self):
         def client(_):
