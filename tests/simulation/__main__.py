@@ -42,6 +42,7 @@ def _arguments(argv):
         help="mixed: every fourth seed is one of liveness",
     )
     parser.add_argument("--mutant", help="a wrong variant of pytask, which must be caught")
+    parser.add_argument("--often", help="kinds of fault, a,b,..., that each world draws, and more often")
     parser.add_argument("--like", help="worlds drawn as for this mutant, with pytask as it is")
     parser.add_argument("--json", help="write the summary to this file")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation")
@@ -56,7 +57,7 @@ def _options(args, seed):
     mode = args.mode
     if mode == "mixed":
         mode = "liveness" if seed % 4 == 3 else "safety"
-    options = Options(mode=mode)
+    options = Options(mode=mode, include=tuple(args.often.split(",")) if args.often else ())
     if args.like is not None:
         return attrs.evolve(mutants.options(args.like, options), mutant=None, timing=options.timing)
     return options if args.mutant is None else mutants.options(args.mutant, options)
@@ -117,6 +118,8 @@ def _spawn(args, start, number):
         command += ["--mutant", args.mutant]
     if args.like:
         command += ["--like", args.like]
+    if args.often:
+        command += ["--often", args.often]
     if args.until_caught:
         command.append("--until-caught")
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -79,7 +79,7 @@ class Evidence:
                 if change.trigger is None:
                     continue
                 if verdict is Verdict.FENCED:
-                    self.refused += 1
+                    self.refused += change.run in self.order  # not of a claim that never arrived
                 elif verdict in ACKNOWLEDGED:
                     self._ended(change.id, change.run, change.trigger)
         elif call.verb == "expire":

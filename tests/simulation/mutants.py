@@ -14,6 +14,7 @@ import gevent
 
 from pytask.adapters.memory_state import MemoryState, number, text
 from pytask.adapters.memory_store import MemoryStore
+from pytask.domain.incarnation import News
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Lease, Timing, Watch, judge
 from pytask.domain.record import Change, RunRef
@@ -166,6 +167,26 @@ def _ancestor():
     return timing
 
 
+# -- failover -----------------------------------------------------------------------------------------
+
+
+def _nothing_new(self, seen, now):
+    self.known = seen
+    return News()
+
+
+NO_EMBARGO = (
+    (Lease, "observe", _nothing_new),
+    (Lease, "server", property(lambda self: "")),
+)
+
+
+def _short_embargo():
+    timing = Timing()
+    object.__setattr__(timing, "embargo", 12.0)
+    return timing
+
+
 # -- fences in the hash -------------------------------------------------------------------------------
 
 _verdict = MemoryStore._verdict
@@ -268,6 +289,13 @@ MUTANTS = {
     "row14": Mutant(
         what="the ancestor's times: T = D = 60 s, by Redis TIME", patches=_by_time(60.0),
         faults=("cut",), without=("time_step",), stopping=1.0, timing=_ancestor(),
+    ),
+    "row16": Mutant(
+        what="no embargo after a failover, and nothing put back", patches=NO_EMBARGO, faults=("failover",),
+    ),
+    "row17": Mutant(
+        what="an embargo of 12 s, which an owner that is cut off outlasts", patches=(),
+        faults=("failover", "cut"), timing=_short_embargo(),
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(
