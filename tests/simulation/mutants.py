@@ -36,6 +36,7 @@ class Mutant:
     aim: tuple[str, ...] = ()
     place: str | None = None
     tasks: int | None = None
+    longest: float = 600.0
     stubborn: float | None = None
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
@@ -50,6 +51,7 @@ def options(name, base):
         include=mutant.faults,
         exclude=mutant.without,
         tasks=mutant.tasks,
+        longest=mutant.longest,
         aim=mutant.aim,
         place=mutant.place,
         stubborn=mutant.stubborn,
@@ -279,9 +281,11 @@ MUTANTS = {
     ),
     "row12": Mutant(
         what="deadline counted from the answer, and late answers used", patches=FROM_THE_ACK,
-        # Where a monitor lives, the timer is armed already: it shows on an idle worker without one.
-        faults=("slow", "sigstop", "duplicates"), aim=("claim",), place="w2", tasks=3,
-        without=("hog", "kill", "sigterm", "cut"),
+        # Where a monitor lives, the timer is armed already: it shows on an idle worker without one, which
+        # is stopped in a claim.  Short tasks, pushed again and again, make claims of idle workers.
+        faults=("sigstop", "duplicates"), aim=("claim",), place="w2", tasks=6, longest=25.0,
+        without=("hog", "kill", "sigterm", "cut", "down", "frozen", "read_only", "full", "flush", "failover",
+                 "switch", "deaf", "lost_requests", "lost_replies"),
     ),
     "row13": Mutant(
         what="no dead-man timer on a slow link", patches=NO_DEADMAN, faults=("slow", "sigstop"),

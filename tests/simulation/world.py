@@ -56,6 +56,7 @@ class Options:
     place: str | None = None  # where faults of processes and links come; None draws it
     aim: tuple[str, ...] = ()  # the calls in which faults catch a process; () draws from all
     tasks: int | None = None  # how many; None draws it
+    longest: float = 600.0  # seconds that a task takes
     stubborn: float | None = None  # share of such tasks; None draws it
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
@@ -118,7 +119,7 @@ class World:
         stopping = world.choice((0, 0, 0.5)) if self.options.stopping is None else self.options.stopping
         poison = world.random() < 0.05
         return Job(
-            seconds=min(600.0, 20.0 * 30.0 ** draw.random()),
+            seconds=min(self.options.longest, 20.0 * 30.0 ** draw.random()),
             stubborn=draw.random() < stubborn,
             stopping=draw.uniform(0.1, 10.0) if draw.random() < stopping else 0.0,
             poison=draw.random() < 0.1 and poison,
