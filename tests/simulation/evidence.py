@@ -68,24 +68,26 @@ class Evidence:
         self.last = dict(last)
 
     def applied(self, call, outcome):
-        if call.verb == "adopt":
-            for adoption, verdict in zip(call.args[0], outcome, strict=True):
-                if verdict is Verdict.OK:
-                    self.adopted += 1
-                    self.last[adoption.id] = adoption.run
-                    self._world.note(call.process, "put back", adoption.id, adoption.run)
-        elif call.verb == "commit":
-            for change, verdict in zip(call.args[0], outcome, strict=True):
-                if change.trigger is None:
-                    continue
-                if verdict is Verdict.FENCED:
-                    self.refused += change.run in self.order  # not of a claim that never arrived
-                elif verdict in ACKNOWLEDGED:
-                    self._ended(change.id, change.run, change.trigger)
-        elif call.verb == "expire":
-            for expiry, verdict in zip(call.args[0], outcome, strict=True):
-                if verdict is Verdict.OK:
-                    self._world.note(call.process, "expired", expiry.id, expiry.run)
+        tell = {"adopt": self._adopted, "commit": self._committed, "expire": self._expired}.get(call.verb)
+        if tell is not None:
+            for asked, verdict in zip(call.args[0], outcome, strict=True):
+                tell(call.process, asked, verdict)
+
+    def _adopted(self, process, adoption, verdict):
+        if verdict is Verdict.OK:
+            self.adopted += 1
+            self.last[adoption.id] = adoption.run
+            self._world.note(process, "put back", adoption.id, adoption.run)
+
+    def _committed(self, _, change, verdict):
+        if change.trigger is not None and verdict is Verdict.FENCED:
+            self.refused += change.run in self.order  # not of a claim that never arrived
+        elif change.trigger is not None and verdict in ACKNOWLEDGED:
+            self._ended(change.id, change.run, change.trigger)
+
+    def _expired(self, process, expiry, verdict):
+        if verdict is Verdict.OK:
+            self._world.note(process, "expired", expiry.id, expiry.run)
 
     def _ended(self, task_id, run, trigger):
         self._world.note(None, str(trigger), task_id, run)

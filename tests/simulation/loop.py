@@ -224,7 +224,7 @@ class Loop:
 
     # -- running --------------------------------------------------------------------------------------
 
-    def run(self, nowait=False, once=False):
+    def run(self, nowait=False, once=False):  # noqa: C901 - the inner loop: a call less is felt
         ready, heap = self.ready, self.heap
         turns = 0
         while not self.ended:

@@ -74,6 +74,7 @@ class Outcome:
     runs: int
     acts: int
     refused: int
+    adopted: int
     virtual: float
     seconds: float
     digest: str
@@ -461,6 +462,7 @@ def run_world(seed, options=None, tell=None):
         seed=seed, mode=options.mode, violations=world.evidence.violations,
         faults=Counter(name for _, _, name in world.intervals), pairs=_pairs(world.intervals),
         runs=len(world.evidence.order), acts=world.evidence.acts, refused=world.evidence.refused,
+        adopted=world.evidence.adopted,
         virtual=loop.time, seconds=time.perf_counter() - began, digest=world.digest.hexdigest(),
     )  # fmt: skip
 
