@@ -78,7 +78,8 @@ class Consumer:
         while not self._ended:
             if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
                 self._places.release(self)  # whoever cannot claim keeps no place from other lanes
-                gevent.sleep(POLL_FIRST)
+                gevent.sleep(self._pause)
+                self._pause = min(2 * self._pause, max(POLL_FIRST, timing.tick))
                 continue
             try:
                 if self.free > 0:
@@ -193,6 +194,8 @@ class Consumer:
         return len(raw_ids), handled
 
     def _claim_and_take(self, good: dict[str, bytes], source: str | None) -> int:
+        if not self._lease.may_claim(self._clock()):
+            return 0  # the gate was asked before the peek, and another server may have taken over meanwhile
         # Other lanes may have taken places during the peek.
         ids = tuple(good)[: max(0, self.free)] if self._places.shared else tuple(good)
         if not ids:

@@ -25,6 +25,8 @@ def main(argv=None):
         return _one(args)
     if args.child:
         return _child(args)
+    if args.sum:
+        return _sum(args)
     return _many(args)
 
 
@@ -42,8 +44,10 @@ def _arguments(argv):
         help="mixed: every fourth seed is one of liveness",
     )
     parser.add_argument("--mutant", help="a wrong variant of pytask, which must be caught")
+    parser.add_argument("--often", help="kinds of fault, a,b,..., that each world draws, and more often")
     parser.add_argument("--like", help="worlds drawn as for this mutant, with pytask as it is")
     parser.add_argument("--json", help="write the summary to this file")
+    parser.add_argument("--sum", nargs="+", metavar="FILE", help="add up summaries that --json wrote")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -56,7 +60,7 @@ def _options(args, seed):
     mode = args.mode
     if mode == "mixed":
         mode = "liveness" if seed % 4 == 3 else "safety"
-    options = Options(mode=mode)
+    options = Options(mode=mode, include=tuple(args.often.split(",")) if args.often else ())
     if args.like is not None:
         return attrs.evolve(mutants.options(args.like, options), mutant=None, timing=options.timing)
     return options if args.mutant is None else mutants.options(args.mutant, options)
@@ -117,6 +121,8 @@ def _spawn(args, start, number):
         command += ["--mutant", args.mutant]
     if args.like:
         command += ["--like", args.like]
+    if args.often:
+        command += ["--often", args.often]
     if args.until_caught:
         command.append("--until-caught")
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -139,7 +145,19 @@ def _many(args):
         total.add(rows)
         if not (args.until_caught and total.violations):
             running += [(_spawn(args, *chunk), chunk) for chunk in itertools.islice(chunks, 1)]
-    summary = total.summary(time.monotonic() - began)
+    return _conclude(args, total, time.monotonic() - began)
+
+
+def _sum(args):
+    parts = [json.loads(Path(file).read_text()) for file in args.sum]
+    total = Total()
+    for part in parts:
+        total.add_summary(part)
+    return _conclude(args, total, sum(part["seconds"] for part in parts))
+
+
+def _conclude(args, total, seconds):
+    summary = total.summary(seconds)
     _tell(args, summary)
     if args.json:
         Path(args.json).write_text(json.dumps(summary, indent=1))
@@ -150,7 +168,7 @@ class Total:
     """The sum of many worlds."""
 
     def __init__(self):
-        self.worlds = self.runs = self.acts = self.refused = self.broken = 0
+        self.worlds = self.runs = self.acts = self.refused = self.adopted = self.broken = 0
         self.virtual = 0.0
         self.faults = Counter()
         self.pairs = Counter()
@@ -162,6 +180,7 @@ class Total:
             self.runs += row["runs"]
             self.acts += row["acts"]
             self.refused += row["refused"]
+            self.adopted += row["adopted"]
             self.virtual += row["virtual"]
             self.faults.update(row["faults"])
             for first, second, number in row["pairs"]:
@@ -170,6 +189,17 @@ class Total:
                 {"seed": row["seed"], "mode": row["mode"], "rule": rule, "text": text, "at": at}
                 for rule, text, at in row["violations"]
             ]
+
+    def add_summary(self, part):
+        self.worlds += part["worlds"]
+        self.runs += part["runs"]
+        self.acts += part["acts"]
+        self.refused += part["late_writes_refused"]
+        self.adopted += part["runs_put_back"]
+        self.virtual += part["virtual_seconds"]
+        self.faults.update(part["kinds"])
+        self.pairs.update({tuple(pair.split("+")): number for pair, number in part["overlaps"].items()})
+        self.violations += part["violations"]
 
     def summary(self, seconds):
         from tests.simulation.faults import KINDS
@@ -183,8 +213,10 @@ class Total:
             "runs": self.runs,
             "acts": self.acts,
             "late_writes_refused": self.refused,
+            "runs_put_back": self.adopted,
             "virtual_seconds": round(self.virtual),
             "seconds": round(seconds, 1),
+            "overlaps": {f"{a}+{b}": number for (a, b), number in sorted(self.pairs.items())},
             "pairs": len(pairs),
             "pairs_often": len(often),
             "pairs_seldom": {f"{a}+{b}": self.pairs[a, b] for a, b in pairs if self.pairs[a, b] < ENOUGH},
@@ -214,7 +246,7 @@ def _tell(args, summary):
     print(
         f"\n{summary['worlds']} worlds, {summary['faults']} faults of {len(summary['kinds'])} kinds,"
         f" {summary['runs']} runs, {summary['acts']} acts,"
-        f" {summary['late_writes_refused']} late writes refused,"
+        f" {summary['late_writes_refused']} late writes refused, {summary['runs_put_back']} runs put back,"
         f" {bad} worlds with violations, {summary['seconds']} s"
     )
 

@@ -33,6 +33,7 @@ class Evidence:
         self.over = set()  # runs whose end the store took
         self.living = {}  # (process, id) -> Living
         self.refused = 0  # late writes that the store refused
+        self.adopted = 0  # runs that were put back after a failover
         self.acts = 0
 
     def violation(self, rule, text):
@@ -56,19 +57,37 @@ class Evidence:
             self.violation("epoch", f"{task_id}: {epoch} after {self.epochs[task_id]}")
         self.epochs[task_id] = epoch
 
+    def rolled_back(self, last):
+        """A failover lost claims: an end of the run before them is no late one to that server (I5).
+
+        Nothing else is excused: no run may act after a newer one did, whoever forgot what.
+        """
+        for task_id, run in self.last.items():
+            if last.get(task_id) != run:
+                self._world.note(None, "forgotten by Redis", task_id, run)
+        self.last = dict(last)
+
     def applied(self, call, outcome):
-        if call.verb == "commit":
-            for change, verdict in zip(call.args[0], outcome, strict=True):
-                if change.trigger is None:
-                    continue
-                if verdict is Verdict.FENCED:
-                    self.refused += 1
-                elif verdict in ACKNOWLEDGED:
-                    self._ended(change.id, change.run, change.trigger)
-        elif call.verb == "expire":
-            for expiry, verdict in zip(call.args[0], outcome, strict=True):
-                if verdict is Verdict.OK:
-                    self._world.note(call.process, "expired", expiry.id, expiry.run)
+        tell = {"adopt": self._adopted, "commit": self._committed, "expire": self._expired}.get(call.verb)
+        if tell is not None:
+            for asked, verdict in zip(call.args[0], outcome, strict=True):
+                tell(call.process, asked, verdict)
+
+    def _adopted(self, process, adoption, verdict):
+        if verdict is Verdict.OK:
+            self.adopted += 1
+            self.last[adoption.id] = adoption.run
+            self._world.note(process, "put back", adoption.id, adoption.run)
+
+    def _committed(self, _, change, verdict):
+        if change.trigger is not None and verdict is Verdict.FENCED:
+            self.refused += change.run in self.order  # not of a claim that never arrived
+        elif change.trigger is not None and verdict in ACKNOWLEDGED:
+            self._ended(change.id, change.run, change.trigger)
+
+    def _expired(self, process, expiry, verdict):
+        if verdict is Verdict.OK:
+            self._world.note(process, "expired", expiry.id, expiry.run)
 
     def _ended(self, task_id, run, trigger):
         self._world.note(None, str(trigger), task_id, run)

@@ -160,6 +160,34 @@ def time_step(world, random):
     return 90.0
 
 
+@kind
+def failover(world, random):
+    """Another server takes over, without what was acknowledged in the last 1 to 30 s; see `prepare`."""
+    snapshot = world.snapshots.pop(_lag(random), None)
+    away = random.choice((0.0, random.uniform(0.5, 15)))
+    if snapshot is not None:
+        world.fail_over(snapshot, away)
+    return away + world.timing.embargo
+
+
+def _lag(random):
+    return random.uniform(1, 30)
+
+
+def prepare(world, fault, random):
+    """Before a failover: keep what the replica will have."""
+    if fault.kind == "failover":
+        lag = _lag(random)
+        world.after(max(0.0, fault.at - lag), lambda: world.save(lag))
+
+
+@kind
+def switch(world, random):
+    """A planned failover, which loses nothing."""
+    world.fail_over(world.server.snapshot(), 0.0)
+    return world.timing.embargo
+
+
 # -- data ---------------------------------------------------------------------------------------------
 
 

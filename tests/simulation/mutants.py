@@ -14,6 +14,7 @@ import gevent
 
 from pytask.adapters.memory_state import MemoryState, number, text
 from pytask.adapters.memory_store import MemoryStore
+from pytask.domain.incarnation import News
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Lease, Timing, Watch, judge
 from pytask.domain.record import Change, RunRef
@@ -35,6 +36,7 @@ class Mutant:
     aim: tuple[str, ...] = ()
     place: str | None = None
     tasks: int | None = None
+    longest: float = 600.0
     stubborn: float | None = None
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
@@ -49,6 +51,7 @@ def options(name, base):
         include=mutant.faults,
         exclude=mutant.without,
         tasks=mutant.tasks,
+        longest=mutant.longest,
         aim=mutant.aim,
         place=mutant.place,
         stubborn=mutant.stubborn,
@@ -166,6 +169,26 @@ def _ancestor():
     return timing
 
 
+# -- failover -----------------------------------------------------------------------------------------
+
+
+def _nothing_new(self, seen, now):
+    self.known = seen
+    return News()
+
+
+NO_EMBARGO = (
+    (Lease, "observe", _nothing_new),
+    (Lease, "server", property(lambda self: "")),
+)
+
+
+def _short_embargo():
+    timing = Timing()
+    object.__setattr__(timing, "embargo", 12.0)
+    return timing
+
+
 # -- fences in the hash -------------------------------------------------------------------------------
 
 _verdict = MemoryStore._verdict
@@ -258,9 +281,11 @@ MUTANTS = {
     ),
     "row12": Mutant(
         what="deadline counted from the answer, and late answers used", patches=FROM_THE_ACK,
-        # Where a monitor lives, the timer is armed already: it shows on an idle worker without one.
-        faults=("slow", "sigstop", "duplicates"), aim=("claim",), place="w2", tasks=3,
-        without=("hog", "kill", "sigterm", "cut"),
+        # Where a monitor lives, the timer is armed already: it shows on an idle worker without one, which
+        # is stopped in a claim.  Short tasks, pushed again and again, make claims of idle workers.
+        faults=("sigstop", "duplicates"), aim=("claim",), place="w2", tasks=6, longest=25.0,
+        without=("hog", "kill", "sigterm", "cut", "down", "frozen", "read_only", "full", "flush", "failover",
+                 "switch", "deaf", "lost_requests", "lost_replies"),
     ),
     "row13": Mutant(
         what="no dead-man timer on a slow link", patches=NO_DEADMAN, faults=("slow", "sigstop"),
@@ -268,6 +293,13 @@ MUTANTS = {
     "row14": Mutant(
         what="the ancestor's times: T = D = 60 s, by Redis TIME", patches=_by_time(60.0),
         faults=("cut",), without=("time_step",), stopping=1.0, timing=_ancestor(),
+    ),
+    "row16": Mutant(
+        what="no embargo after a failover, and nothing put back", patches=NO_EMBARGO, faults=("failover",),
+    ),
+    "row17": Mutant(
+        what="an embargo of 12 s, which an owner that is cut off outlasts", patches=(),
+        faults=("failover", "cut"), timing=_short_embargo(),
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(

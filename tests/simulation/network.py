@@ -15,7 +15,8 @@ SLOW = (0.1, 1.2)
 TIMED_OUT = object()
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "renew", "commit", "reload", "open_local",
-    "control", "suspects", "runs_of", "crew", "expire", "repair", "tidy", "announce", "leave",
+    "control", "suspects", "runs_of", "crew", "expire", "repair", "tidy", "announce", "leave", "adopt",
+    "restore",
 )  # fmt: skip
 
 
@@ -93,13 +94,19 @@ class Connection:
             raise Unavailable(f"{verb}: no answer")
         if isinstance(outcome, BaseException):
             raise outcome
-        if verb == "renew":
+        if verb in ("renew", "adopt"):
             self.process.last_ack = max(self.process.last_ack, call.sent_at)
         return outcome
 
 
 class Store(Connection):
     """The port, each verb a call."""
+
+    incarnation = None
+
+    def renew(self, refs):
+        self.incarnation, verdicts = self.call("renew", refs)
+        return verdicts
 
     def reset(self):
         pass
@@ -116,7 +123,8 @@ def _verb(name):
 
 
 for _name in VERBS:
-    setattr(Store, _name, _verb(_name))
+    if _name not in vars(Store):
+        setattr(Store, _name, _verb(_name))
 
 
 class Queue(Connection):
@@ -204,8 +212,14 @@ class Backend:
     def close_user_client(self, client):
         pass
 
+    def partitions(self, count):
+        return [self] * count
+
     def describe(self):
         return "simulated"
+
+    def risks(self, max_data):
+        return Connection(self._world, self._process).call("risks", max_data)
 
     def check(self):
         Connection(self._world, self._process).call("check")

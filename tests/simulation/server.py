@@ -11,8 +11,10 @@ from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command
 
 READS = {"peek", "parked", "suspects", "runs_of", "crew", "wait", "subscribe", "check", "hint"}
-SAVE_EVERY = 1.0  # seconds between snapshots that a failover may fall back to
-KEPT = 31
+DATA = (
+    "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
+    "monitors", "incarnation",
+)  # fmt: skip
 
 
 class State(MemoryState):
@@ -21,10 +23,13 @@ class State(MemoryState):
     def __init__(self, now, evidence):
         super().__init__(now)
         self._evidence = evidence
+        self.safe = False  # a failover may fall back to older data
+        self.adopting = False
 
     def run(self, task_id, run, worker, **changes):
         epoch = super().run(task_id, run, worker, **changes)
-        self._evidence.claimed(task_id, run, epoch)
+        if not self.adopting:
+            self._evidence.claimed(task_id, run, epoch)
         return epoch
 
     def emit(self, task_id, payload):
@@ -44,6 +49,7 @@ class Server:
         self.read_only = 0
         self.full = 0
         self.feeds = []
+        self.failovers = 0
         self._backlog = []
         self._waiting = []
 
@@ -70,12 +76,12 @@ class Server:
                 self._waiting.append(call)
                 self.world.loop.later(None, call.args[0], self._waited, call)
             return
-        if verb in ("subscribe", "check"):
-            self._answer(call, None)
+        if verb in ("subscribe", "check", "risks"):
+            self._answer(call, [])
             return
         try:
             self._refuse(verb, call.args)
-            outcome = getattr(self.store, verb)(*call.args)
+            outcome = self._apply(verb, call.args)
             self.world.evidence.applied(call, outcome)
         except (Refused, Unavailable) as error:
             outcome = error
@@ -85,12 +91,20 @@ class Server:
         self._wake()
         self._answer(call, outcome)
 
+    def _apply(self, verb, args):
+        self.state.adopting = verb == "adopt"
+        try:
+            outcome = getattr(self.store, verb)(*args)
+        finally:
+            self.state.adopting = False
+        return (self.store.incarnation, outcome) if verb == "renew" else outcome
+
     def _refuse(self, verb, args):
         if verb in READS:
             return
         if self.read_only:
             raise Refused("MISCONF writes are refused")
-        begins_free = ("renew", "commit", "expire", "reload", "leave")
+        begins_free = ("renew", "commit", "expire", "reload", "leave", "adopt")
         if self.full and verb not in begins_free and not (verb == "control" and args[0] is Command.STOP):
             raise Refused("OOM command not allowed")
 
@@ -151,21 +165,28 @@ class Server:
                 self.arrive(call)
 
     def snapshot(self):
-        """The data as a replica may have it."""
-        state = self.state
-        names = ("values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers",
-                 "monitors")  # fmt: skip
-        return {name: copy.deepcopy(getattr(state, name)) for name in names}
+        """The data as a replica may have it, and which run of each task was the last one in it."""
+        data = {name: copy.deepcopy(getattr(self.state, name)) for name in DATA}
+        return data, dict(self.world.evidence.last)
 
-    def fall_back(self, snapshot):
-        """A failover to a replica that had no more than this."""
-        for name, value in snapshot.items():
+    def fail_over(self, snapshot):
+        """Another server takes over, which had no more than this."""
+        data, last = snapshot
+        self._replace(data)
+        self.world.evidence.rolled_back(last)
+        self.failovers += 1
+        self.state.server = f"server {self.failovers}"
+        self._wake()
+
+    def _replace(self, data):
+        for name, value in data.items():
             setattr(self.state, name, copy.deepcopy(value))
         self._drop_connections()
 
     def flush(self):
         """FLUSHALL."""
-        self.fall_back(Server(self.world).snapshot())
+        empty = State(self.now, None)
+        self._replace({name: getattr(empty, name) for name in DATA})
 
     def heal(self):
         self.read_only = self.full = self.down = 0

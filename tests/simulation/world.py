@@ -56,6 +56,7 @@ class Options:
     place: str | None = None  # where faults of processes and links come; None draws it
     aim: tuple[str, ...] = ()  # the calls in which faults catch a process; () draws from all
     tasks: int | None = None  # how many; None draws it
+    longest: float = 600.0  # seconds that a task takes
     stubborn: float | None = None  # share of such tasks; None draws it
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
@@ -73,6 +74,7 @@ class Outcome:
     runs: int
     acts: int
     refused: int
+    adopted: int
     virtual: float
     seconds: float
     digest: str
@@ -100,6 +102,7 @@ class World:
         self.everyone = []
         self.healed = False
         self.intervals = []
+        self.snapshots = {}  # how long before a failover -> the data of then
         self._lost = {"runs": -1e9, "hash": -1e9}
         self._flushed_until = -1.0
         draw = self.stream("jobs")
@@ -117,7 +120,7 @@ class World:
         stopping = world.choice((0, 0, 0.5)) if self.options.stopping is None else self.options.stopping
         poison = world.random() < 0.05
         return Job(
-            seconds=min(600.0, 20.0 * 30.0 ** draw.random()),
+            seconds=min(self.options.longest, 20.0 * 30.0 ** draw.random()),
             stubborn=draw.random() < stubborn,
             stopping=draw.uniform(0.1, 10.0) if draw.random() < stopping else 0.0,
             poison=draw.random() < 0.1 and poison,
@@ -159,6 +162,7 @@ class World:
         plan = faults.draw(self.stream("plan"), length=LENGTH,
                            include=self.options.include, exclude=self.options.exclude)  # fmt: skip
         for fault in plan:
+            faults.prepare(self, fault, random.Random(fault.seed))
             self.after(fault.at, lambda fault=fault: self._begin(fault))
 
     def _begin(self, fault):
@@ -326,6 +330,22 @@ class World:
 
         self.server.client(client)
 
+    def save(self, lag):
+        """What a replica has, for a failover that comes; not before the marker was there (see the docs)."""
+        if self.server.state.incarnation:
+            self.snapshots[lag] = self.server.snapshot()
+
+    def fail_over(self, snapshot, away):
+        """No server for `away` seconds, then another one."""
+        self.server.go_down()
+
+        def taken_over():
+            self.server.fail_over(snapshot)
+            if self.server.down:
+                self.server.come_up()
+
+        self.after(away, taken_over)
+
     def flush(self):
         def client(_):
             self.note(None, "FLUSHALL")
@@ -442,6 +462,7 @@ def run_world(seed, options=None, tell=None):
         seed=seed, mode=options.mode, violations=world.evidence.violations,
         faults=Counter(name for _, _, name in world.intervals), pairs=_pairs(world.intervals),
         runs=len(world.evidence.order), acts=world.evidence.acts, refused=world.evidence.refused,
+        adopted=world.evidence.adopted,
         virtual=loop.time, seconds=time.perf_counter() - began, digest=world.digest.hexdigest(),
     )  # fmt: skip
 

@@ -73,6 +73,18 @@ def test_no_claim_during_the_embargo(world):
     assert world.store.calls == []
 
 
+def test_no_claim_when_another_server_took_over_during_the_peek(world):
+    world.lease.observe(Incarnation(id="i", server="first"), world.clock())
+
+    def peek(*_):
+        world.lease.observe(Incarnation(id="i", server="second", age=0.0), world.clock())
+        return [b"a"]
+
+    world.store.say("peek", peek)
+    assert world.consumer().consume() == (1, 0)
+    assert world.store.asked("claim") == []
+
+
 def test_no_claim_after_the_end(world):
     consumer = world.consumer()
     consumer.end()
