@@ -136,6 +136,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
     recovery = _recovery(world, lines, entries, lives, troubled, names, slack, broken)
     control = _control(world, lines, lives, troubled, names, slack, broken)
     grown = _growth(lines, half, broken)
+    grown |= _server_growth([s for s in world.samples if s[0] <= fed_until], half, broken)
     failovers = {}
     if world.options.block == "sentinel":
         failovers = sentinel.judge(world, lines, slack, fed_until, broken)
@@ -234,6 +235,14 @@ def _growth(lines, half, broken):
             )
     return {"processes": len(found), "fds": [[a[0], b[0]] for a, b in found.values()],
             "greenlets": [[a[1], b[1]] for a, b in found.values()]}  # fmt: skip
+
+
+def _server_growth(samples, half, broken):
+    found = figures.server_growth(samples, half)
+    for what, (before, after) in (found or {}).items():
+        if after > before * 1.02:
+            broken.append(("growth", f"{what} of Redis: {before} -> {after}"))
+    return {what: [pair] for what, pair in (found or {"connections": [0, 0], "keys": [0, 0]}).items()}
 
 
 def _lateness(path):

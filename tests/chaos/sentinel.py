@@ -5,9 +5,10 @@ So the history that must be legal is the one that survived; what only the old pr
 """
 
 import random
+import signal
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import pairwise
 
 import redis
@@ -21,6 +22,7 @@ from tests.servers import HOST, MASTER_NAME, Trio
 WITHOUT_CLAIMS = 15.0 + E  # seconds at most from a failover to the next claim
 SETTLED = 15.0  # seconds after which no failover takes an entry back: replicas are cut off for less
 PAGE = 2000
+BATCH = 30  # tasks whose claims are lost
 READ = (
     "local info = redis.call('INFO', 'replication')"
     " return {string.match(info, 'master_replid:(%w+)'), string.match(info, 'role:(%w+)'),"
@@ -215,9 +217,14 @@ def lose(world, primary, dice):
         worker.lock.acquire()
         pin(worker, primary.url)
         time.sleep(4)  # it takes tasks
-    ask(primary.port, "WAIT", 2, 1000, timeout=3)
-    ask(primary.port, "ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
-    ask(primary.port, "CLIENT", "KILL", "TYPE", "replica")
+    with still(world.workers):
+        # All servers know that these wait; that they were claimed, only the old primary will know.
+        for number in range(BATCH):
+            name = f"long-lost{len(world.failovers)}-{number}"
+            world.push(name, "long", **{"for": dice.uniform(10, 30)})
+        ask(primary.port, "WAIT", 2, 1000, timeout=3)
+        ask(primary.port, "ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
+        ask(primary.port, "CLIENT", "KILL", "TYPE", "replica")
     world.over.wait(dice.uniform(1.5, 4))
     primary.freeze()
     frozen = time.monotonic()
@@ -238,10 +245,23 @@ def lose(world, primary, dice):
     return heal
 
 
+@contextmanager
+def still(workers):
+    """The workers do nothing meanwhile."""
+    processes = [worker.process for worker in workers]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+
+
 def pin(worker, url):
     """A worker of that place which knows this server only ('' for: asks the sentinels)."""
     worker.pinned = url
-    worker.signal(9)
+    worker.signal(signal.SIGKILL)
 
 
 FAILOVERS = {"planned": (planned, 2), "death": (death, 2), "freeze": (freeze, 1), "lose": (lose, 2)}
@@ -298,7 +318,7 @@ def judge(world, lines, late, fed_until, broken):
     """The figures of the failovers; adds to `broken`."""
     if world.stuck:
         broken.append(("failover", f"the trio did not come to rest: {world.stuck}"))
-    claims = [line.at for line in lines if line.kind == "ack" and line.id != "-"]
+    claims = [line.at for line in lines if line.kind == "ack" and line.id.startswith(("long", "short"))]
     gaps, kinds = [], {}
     for index, (name, begin, _promoted, _end, _lost) in enumerate(world.failovers):
         kinds[name] = kinds.get(name, 0) + 1

@@ -132,6 +132,7 @@ class World:
         self.replay = Replay()
         self.recorder = self._record_with()
         self.acknowledged = set()  # ids whose push was answered
+        self.samples = []  # (at ns, connections, keys of pytask) every second
         self.stuck = ""  # why there can be no more faults
         self.client = self.connect(socket_timeout=2)
         self.lock = threading.RLock()  # around `client`
@@ -211,7 +212,7 @@ class World:
     def start(self):
         for worker in self.workers:
             worker.start()
-        for loop in (self._record, self._supervise):
+        for loop in (self._record, self._supervise, self._count):
             self.spawn(loop)
 
     def spawn(self, run, *arguments):
@@ -235,6 +236,15 @@ class World:
                     worker.start()
                 self._measure(worker.process.pid)
             time.sleep(0.1)
+
+    def _count(self):
+        client = self.connect(socket_timeout=2)
+        while not self.over.wait(1.0):
+            with suppress(redis.RedisError, OSError):
+                keys = sum(1 for _ in client.scan_iter("pytask:*", count=1000))
+                connections = client.info("clients")["connected_clients"]
+                self.samples.append((time.monotonic_ns(), connections, keys))
+        client.close()
 
     def _measure(self, pid):
         with suppress(OSError):
