@@ -318,7 +318,10 @@ def judge(world, lines, late, fed_until, broken):
     """The figures of the failovers; adds to `broken`."""
     if world.stuck:
         broken.append(("failover", f"the trio did not come to rest: {world.stuck}"))
-    claims = [line.at for line in lines if line.kind == "ack" and line.id.startswith(("long", "short"))]
+    # A reload launches a run too, without a claim: the audit tells which were claimed.
+    claimed = {c.after.registered for e in [*world.recorder.entries, *world.recorder.lost]
+               if e.verb == "claim" for c in e.changes}  # fmt: skip
+    claims = [line.at for line in lines if line.kind == "ack" and line.run in claimed]
     gaps, kinds = [], {}
     for index, (name, begin, _promoted, _end, _lost) in enumerate(world.failovers):
         kinds[name] = kinds.get(name, 0) + 1
@@ -332,10 +335,12 @@ def judge(world, lines, late, fed_until, broken):
             broken.append(("claims", f"{name}: {longest:.2f} s without a claim"))
     lost = world.recorder.lost
     begun = {c.after.registered for e in lost for c in e.changes if e.verb == "claim" and c.after.registered}
-    pushed = {i for e in lost if e.verb == "push" for i in e.notes}
-    vanished = {i for i in pushed if i not in world.replay.tasks}
-    unknown = {i for i in world.acknowledged if i not in world.replay.tasks} - vanished
-    broken += [("lost", f"{i}: its push was acknowledged, and no server ever told of it") for i in unknown]
+    vanished = {i: at for i, at in world.acknowledged.items() if i not in world.replay.tasks}
+    broken += [
+        ("lost", f"{i}: its push was acknowledged, there was no failover, and no server tells of it")
+        for i, at in vanished.items()
+        if not any(begin - SECOND <= at <= end for _name, begin, _promoted, end, _lost in world.failovers)
+    ]
     adopted = {c.after.registered for e in world.recorder.entries if e.verb == "adopt" for c in e.changes}
     acting = {line.run for line in lines if is_act(line)}
     return {

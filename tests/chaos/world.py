@@ -131,7 +131,7 @@ class World:
         self.served = threading.Lock()  # one fault of the server at a time
         self.replay = Replay()
         self.recorder = self._record_with()
-        self.acknowledged = set()  # ids whose push was answered
+        self.acknowledged = {}  # id: when its push was answered (ns)
         self.samples = []  # (at ns, connections, keys of pytask) every second
         self.stuck = ""  # why there can be no more faults
         self.client = self.connect(socket_timeout=2)
@@ -191,7 +191,7 @@ class World:
         self.pushed += 1
         done = self.do("push", [task_id, "new-task"], [function, json.dumps(data)])
         if done is not None:
-            self.acknowledged.add(task_id)
+            self.acknowledged[task_id] = time.monotonic_ns()
         return done
 
     def publish(self, task_id, word):
