@@ -488,17 +488,20 @@ class MemoryStore:
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:  # noqa: ARG002 - the port's own
         """E16: all hashes in one step, so the cursor is always 0."""
-        return 0, sum(self._repair(task_id, expiry) for task_id in list(self._state.values))
+        state = self._state
+        unleased = set(state.runs) - set(state.leases) if len(state.runs) > len(state.leases) else set()
+        hashes = [task_id for task_id, value in state.values.items() if isinstance(value, dict)]
+        return 0, sum(self._repair(task_id, expiry) for task_id in dict.fromkeys([*hashes, *unleased]))
 
     def _repair(self, task_id: str, expiry: float) -> bool:
         state = self._state
         fields = state.fields(task_id)
-        if text(fields, "state") != life.RUNNING:
-            return False
         if task_id in state.runs:
             lost = task_id not in state.leases
             state.leases.setdefault(task_id, state.micros())
             return lost
+        if text(fields, "state") != life.RUNNING:
+            return False
         owner = text(fields, "run")
         if owner is not None and plausible(owner):
             state.register(task_id, owner)

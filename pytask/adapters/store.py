@@ -377,18 +377,36 @@ class RedisStore:
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
         """E16, one step of SCAN: (next cursor, hashes mended)."""
         keys = self._keys
+        # No SCAN meets a run whose hash is gone.
+        unleased = [] if cursor else self._unleased()
         after, found = self._command(
             "SCAN", cursor, "MATCH", f"{keys.namespace}*", "COUNT", 200, "TYPE", "hash"
         )
         own = f"{keys.namespace}pytask:"
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(keys.namespace) :] for name in names if not name.startswith(own)]
+        ids += [i for i in unleased if i not in ids]
         if not ids:
             return int(after), 0
         fixed = [keys.runs, keys.leases, keys.queue, keys.index(destination(Trigger.REPAIR))]
         args: Args = [life.RUNNING, destination(Trigger.REPAIR), expiry, keys.channel]
         args += [event(Event.REQUEUED, {"reason": "nobody ran it"}), *ids]
         return int(after), int(self._run("repair", fixed + [keys.task(i) for i in ids], args))
+
+    def _unleased(self) -> list[str]:
+        """Ids in the registry without a lease, if there are any such."""
+        keys = self._keys
+        runs, leases = self._pipeline([("HLEN", keys.runs), ("ZCARD", keys.leases)])
+        cursor = 0
+        found: set[str] = set()
+        while runs > leases:
+            cursor, step = self._command("HSCAN", keys.runs, cursor, "COUNT", REGISTRY_STEP)
+            ids = list(step) if isinstance(step, dict) else list(step[::2])
+            scores = self._pipeline([("ZSCORE", keys.leases, i) for i in ids]) if ids else []
+            found.update(i.decode() for i, score in zip(ids, scores, strict=True) if score is None)
+            if not int(cursor):
+                break
+        return sorted(found)
 
     def tidy(self, monitor: str, silent: float) -> None:
         """Note a sweep; drop index entries of expired hashes and workers long silent."""

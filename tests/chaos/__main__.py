@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.chaos import report
 from tests.chaos.faults import KINDS
 from tests.chaos.run import run
+from tests.chaos.sentinel import FAILOVERS
 from tests.chaos.world import Options
 
 UNPROTECTED_EXPIRY = 2.5  # seconds instead of T: a lease of 6 s outlives it
@@ -38,8 +39,11 @@ def parse(words):
     )
     parser.add_argument(
         "--block", choices=["server", "sentinel"], default="server",
-        help="one server with all kinds, or failovers under Sentinel (not there yet: needs adopt + embargo)",
+        help="one server with all kinds, or failovers under Sentinel",
     )  # fmt: skip
+    parser.add_argument(
+        "--min-replicas", type=int, default=1, choices=[0, 1], help="min-replicas-to-write, under Sentinel"
+    )
     parser.add_argument("--report", type=Path, help="write FILE (HTML) and FILE.txt")
     parser.add_argument("--json", type=Path, help="write the figures, for `sum`")
     parser.add_argument(
@@ -49,19 +53,33 @@ def parse(words):
     return parser.parse_args(words)
 
 
+def kinds_of(options):
+    if options.block == "server":
+        return {name: kind.weight for name, kind in KINDS.items()}
+    if options.unprotected:
+        return {"lose": 1.0, "storm": 1.0}
+    return {name: weight for name, (_, weight) in FAILOVERS.items()} | {
+        "kill": 1,
+        "storm": 2,
+        "duplicates": 2,
+    }
+
+
 def weights_of(options):
-    weights = {name: kind.weight for name, kind in KINDS.items()}
+    weights = kinds_of(options)
+    known = [*KINDS, *(FAILOVERS if options.block == "sentinel" else ())]
     if options.only:
         chosen = options.only.split(",")
-        unknown = set(chosen) - set(KINDS)
+        unknown = set(chosen) - set(known)
         if unknown:
-            sys.exit(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
-        weights = {name: weights[name] for name in chosen}
-    mix = options.mix or (BLIND if options.unprotected and not options.only else "")
+            sys.exit(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        weights = {name: weights.get(name, 1.0) for name in chosen}
+    blind = options.unprotected and options.block == "server" and not options.only
+    mix = options.mix or (BLIND if blind else "")
     given = dict(pair.split("=") for pair in mix.split(",") if pair)
-    if set(given) - set(KINDS):
-        sys.exit(f"no such kind: {', '.join(sorted(set(given) - set(KINDS)))}; there are {', '.join(KINDS)}")
-    if options.unprotected and not options.only:
+    if set(given) - set(known):
+        sys.exit(f"no such kind: {', '.join(sorted(set(given) - set(known)))}; there are {', '.join(known)}")
+    if blind:
         weights = {}
     weights |= {name: float(weight) for name, weight in given.items()}
     return {name: weight for name, weight in weights.items() if weight > 0}
@@ -71,12 +89,11 @@ def main(words):
     if words[:1] == ["sum"]:
         return conclude(report.add([json.loads(Path(name).read_text()) for name in words[1:]]), None, None)
     options = parse(words)
-    if options.block == "sentinel":
-        sys.exit("--block sentinel: not there yet; it needs adopt + embargo (E12) in the workers")
     world = Options(
         seed=options.seed, minutes=options.minutes, workers=options.workers, slots=options.slots,
         long=options.long, short=options.short, long_step=options.long_step,
-        unprotected=UNPROTECTED_EXPIRY if options.unprotected else 0.0,
+        unprotected=UNPROTECTED_EXPIRY if options.unprotected else 0.0, block=options.block,
+        no_embargo=options.unprotected and options.block == "sentinel", min_replicas=options.min_replicas,
     )  # fmt: skip
     folder = options.keep or Path(tempfile.mkdtemp(prefix="pytask-chaos-"))
     if options.keep and folder.exists() and any(folder.iterdir()):

@@ -329,11 +329,13 @@ class Zombies(threading.Thread):
         from tests.chaos.audit import wrap_store
 
         wrap_store("test")
-        store = RedisStore(redis.Redis("127.0.0.1", self.world.server.port, socket_timeout=2), Keys(""))
+        store = RedisStore(self.world.raw_client(), Keys(""))
         dice = random.Random(self.world.options.seed + 2)
         while not self.world.over.wait(0.25):
             old = [
-                (i, r) for r, (i, verb, _) in list(self.world.replay.ended.items())[-400:] if verb != "reload"
+                (i, r)
+                for r, (i, verb, at) in list(self.world.replay.ended.items())[-400:]
+                if verb != "reload" and self.world.settled(at)
             ]
             refs = [RunRef(i, r) for i, r in dice.sample(old, min(6, len(old)))]
             if not refs:

@@ -111,6 +111,22 @@ def spread(values):
     return (len(values), median(values), max(values)) if values else (0, 0.0, 0.0)
 
 
+def server_growth(samples, half):
+    """Connections and keys of pytask: (before, after) of each, as in `growth`, or None without samples.
+
+    `samples` are (at ns, connections, keys).  In the last seconds there may be fewer workers than before,
+    never more: so the smallest count then is compared with the largest before.
+    """
+    before = [s for s in samples if s[0] <= half][-20:]
+    after = [s for s in samples if s[0] > half][-20:]
+    if len(before) < 5 or len(after) < 5:
+        return None
+    return {
+        "connections": [max(s[1] for s in before), min(s[1] for s in after)],
+        "keys": [max(s[2] for s in before), min(s[2] for s in after)],
+    }
+
+
 def growth(lines, half):
     """fds and greenlets beyond those of the runs, in the processes that lived through `half`.
 

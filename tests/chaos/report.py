@@ -5,6 +5,7 @@ from statistics import median
 
 from tests.chaos import figures
 from tests.chaos.run import ZOMBIES
+from tests.chaos.sentinel import WITHOUT_CLAIMS
 
 DEATHS = 8  # a median over fewer deaths says more about the phases of the monitors than about the protocol
 
@@ -73,11 +74,31 @@ def rows(result):
         ("processes that lived through the second half", result["growth"]["processes"], "", None),
         ("  their fds (before, after)", _sums(result["growth"]["fds"]), "+2 %", None),
         ("  their greenlets beside the runs", _sums(result["growth"]["greenlets"]), "+2 %", None),
+        ("  Redis: connections, keys of pytask",
+         f"{_sums(result['growth'].get('connections', []))}, {_sums(result['growth'].get('keys', []))}",
+         "+2 %", None),
+        *_failovers(result.get("failovers") or {}, late),
         ("the machine's own lateness: worst", f"{late:.3f} s", "", None),
         ("  sleeps more than 100 ms late", result["lateness"]["over_100_ms"], "", None),
         ("CPU of the workers", f"{cpu:.0f} s, {cpu / max(1, result['seconds']):.2f} cores", "", None),
         ("seconds to rest after the last fault", result["healed"], "", None),
         ("violations", len(result["violations"]), "0", not result["violations"]),
+    ]  # fmt: skip
+
+
+def _failovers(found, late):
+    if not found:
+        return []
+    gaps = found["gaps"]
+    return [
+        ("failovers", _list(found["kinds"]), "", None),
+        ("  seconds without claims: median", _seconds(median(gaps) if gaps else None), "", None),
+        ("  worst", _seconds(max(gaps, default=None)), f"{WITHOUT_CLAIMS:g} s + {late:.2f} s",
+         max(gaps) <= WITHOUT_CLAIMS + late if gaps else None),
+        ("  entries of the audit that Redis lost", found["entries_lost"], "", None),
+        ("  claims lost / of runs that acted / put back",
+         f"{found['claims_lost']} / {found['claims_lost_that_acted']} / {found['put_back']}", "", None),
+        ("  pushes lost by Redis", found["pushes_lost"], "", None),
     ]  # fmt: skip
 
 

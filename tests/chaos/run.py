@@ -9,8 +9,9 @@ from pathlib import Path
 
 import redis
 
-from tests.chaos import figures, invariants
+from tests.chaos import figures, invariants, sentinel
 from tests.chaos.faults import KINDS, Scheduler, Steerer, Zombies
+from tests.chaos.sentinel import SentinelWorld
 from tests.chaos.world import ROOT, K, T, World
 from tests.integration.evidence import Evidence
 
@@ -21,7 +22,7 @@ ZOMBIES = 500
 
 def run(options, weights, folder, *, gap=1.5, faults=None, say=print):
     """Run one part; the result as plain data (see `judge`)."""
-    world = World(options, Path(folder))
+    world = (SentinelWorld if options.block == "sentinel" else World)(options, Path(folder))
     probe = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.probe", str(world.folder / "late")], cwd=ROOT
     )
@@ -44,8 +45,15 @@ def _run(world, weights, gap, faults, say):
     zombies.start()
     steerer.start()
     began = time.monotonic_ns()
-    scheduler = Scheduler(world, weights, gap)
+    chain = None
+    if world.options.block == "sentinel":
+        chain = sentinel.Failovers(world, weights, seconds)
+        chain.start()
+    scheduler = Scheduler(world, {name: weight for name, weight in weights.items() if name in KINDS}, gap)
     scheduler.run(seconds, faults)
+    fed_until = time.monotonic_ns()
+    if chain is not None:
+        chain.join(150)
     half = began + (time.monotonic_ns() - began) // 2
     scheduler.wait()
     steerer.leave()
@@ -54,7 +62,7 @@ def _run(world, weights, gap, faults, say):
     healed = _heal(world)
     world.leave()
     rest = _rest(world)
-    return judge(world, zombies, half, healed, rest)
+    return judge(world, zombies, half, healed, rest, fed_until)
 
 
 def _heal(world):
@@ -100,7 +108,7 @@ def _ghosts(client):
             yield key
 
 
-def judge(world, zombies, half, healed, rest):
+def judge(world, zombies, half, healed, rest, fed_until):
     """Every figure and every violation, as plain data."""
     replay, entries = world.replay, world.recorder.entries
     (world.folder / "audit").write_text("".join(f"{entry}\n" for entry in entries))
@@ -128,6 +136,10 @@ def judge(world, zombies, half, healed, rest):
     recovery = _recovery(world, lines, entries, lives, troubled, names, slack, broken)
     control = _control(world, lines, lives, troubled, names, slack, broken)
     grown = _growth(lines, half, broken)
+    grown |= _server_growth([s for s in world.samples if s[0] <= fed_until], half, broken)
+    failovers = {}
+    if world.options.block == "sentinel":
+        failovers = sentinel.judge(world, lines, slack, fed_until, broken)
     acts = [line for line in lines if invariants.is_act(line)]
     natural = {
         f"{verb} {verdict}": n for (source, verb, verdict), n in sorted(replay.verdicts.items())
@@ -161,6 +173,7 @@ def judge(world, zombies, half, healed, rest):
         "recovery": recovery,
         "control": control,
         "growth": grown,
+        "failovers": failovers,
         "lateness": late,
         "healed": healed,
         "worker_cpu": world.cpu_seconds(),
@@ -222,6 +235,14 @@ def _growth(lines, half, broken):
             )
     return {"processes": len(found), "fds": [[a[0], b[0]] for a, b in found.values()],
             "greenlets": [[a[1], b[1]] for a, b in found.values()]}  # fmt: skip
+
+
+def _server_growth(samples, half, broken):
+    found = figures.server_growth(samples, half)
+    for what, (before, after) in (found or {}).items():
+        if after > before * 1.02:
+            broken.append(("growth", f"{what} of Redis: {before} -> {after}"))
+    return {what: [pair] for what, pair in (found or {"connections": [0, 0], "keys": [0, 0]}).items()}
 
 
 def _lateness(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import gevent
 import greenlet
+from redis.sentinel import Sentinel
 
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain import policy
@@ -22,6 +23,7 @@ from pytask.runtime.clock import steady
 from pytask.runtime.committer import Committer
 from pytask.runtime.executor import Executor
 from tests.chaos.audit import wrap_store
+from tests.servers import HOST, MASTER_NAME
 
 SHORT_STEP = 0.05  # seconds between two acts
 evidence = -1  # a file descriptor
@@ -185,7 +187,15 @@ def count_ourselves(app):
         living = len(worker.executor.living)
         greenlets = sum(1 for thing in gc.get_objects() if isinstance(thing, greenlet.greenlet) and thing)
         fds = sum(1 for _ in Path("/proc/self/fd").iterdir())
-        write(time.monotonic_ns(), "-", worker.session.id, f"stat:{fds}:{greenlets}:{living}")
+        write(time.monotonic_ns(), "-", worker.lanes[0].session.id, f"stat:{fds}:{greenlets}:{living}")
+
+
+def client_of(url):
+    """The URL, or a client that asks the sentinels behind these ports."""
+    if not url.startswith("sentinel://"):
+        return url
+    ports = url.removeprefix("sentinel://").split(",")
+    return Sentinel([(HOST, int(port)) for port in ports], socket_timeout=0.3).master_for(MASTER_NAME)
 
 
 def main():
@@ -198,6 +208,7 @@ def main():
     parser.add_argument("--finish", type=Path, required=True)
     parser.add_argument("--long-step", type=float, required=True)
     parser.add_argument("--monitor", action="store_true")
+    parser.add_argument("--no-embargo", action="store_true")
     parser.add_argument("--unprotected", type=float, default=0.0, help="seconds instead of T")
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -205,15 +216,16 @@ def main():
     logs.set_up(options.name, "INFO")
     wrap_store("worker")
     record_renewals()
-    if options.unprotected:
+    if options.unprotected and not options.no_embargo:
         take_protections_off(options.unprotected)
     app = PyTask(
-        options.url,
+        client_of(options.url),
         name=options.name,
         max_tasks=options.slots,
         # A lost registry or lease index together with a dead worker is found by the slow sweep alone.
         slow_sweep=True,
-        hard_deadline=not options.unprotected,
+        hard_deadline=options.no_embargo or not options.unprotected,
+        embargo=False if options.no_embargo else None,
         timing=Timing().scaled(0.1),
     )
     app.add_task(Monitor, *TASKS)

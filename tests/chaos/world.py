@@ -50,6 +50,9 @@ class Options:
     short: int = 2000
     long_step: float = 0.2
     unprotected: float = 0.0
+    min_replicas: int = 1  # of the block under Sentinel
+    no_embargo: bool = False
+    block: str = "server"
 
 
 @attrs.define
@@ -71,7 +74,8 @@ class Worker:
     def __init__(self, world, number):
         self.name = f"w{number}"
         self.world = world
-        self.proxy = Proxy(world.server.port)
+        self.proxy = world.proxy()
+        self.pinned = ""  # URL of the one server that it knows, in the block under Sentinel
         self.monitors = number < MONITORS
         self.process = None
         self.lives = []  # (pid, begin ns, end ns or 0, exit code or None)
@@ -80,10 +84,11 @@ class Worker:
 
     def start(self):
         options = self.world.options
-        words = ["--url", self.proxy.url, "--name", self.name, "--slots", options.slots]
+        words = ["--url", self.world.url_of(self), "--name", self.name, "--slots", options.slots]
         words += ["--evidence", self.world.evidence, "--finish", self.world.finish]
         words += ["--long-step", options.long_step, "--unprotected", options.unprotected]
-        words += ["--monitor"] if self.monitors else []
+        words += ["--no-embargo"] if options.no_embargo else []
+        words += ["--monitor"] if self.monitors and not self.pinned else []
         with (self.world.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.worker_program", *map(str, words)],
@@ -118,7 +123,27 @@ class World:
         self.evidence.touch()
         self.finish = folder / "finish"
         self.random = random.Random(options.seed)
-        self.clock = ServerClock(folder)
+        self._serve()
+        self.faults = []
+        self.controls = []  # (id, word, sent ns, effective ns or 0, judged)
+        self.errors = deque(maxlen=50)
+        self.over = threading.Event()
+        self.served = threading.Lock()  # one fault of the server at a time
+        self.replay = Replay()
+        self.recorder = self._record_with()
+        self.acknowledged = {}  # id: when its push was answered (ns)
+        self.samples = []  # (at ns, connections, keys of pytask) every second
+        self.stuck = ""  # why there can be no more faults
+        self.client = self.connect(socket_timeout=2)
+        self.lock = threading.RLock()  # around `client`
+        self.pushed = 0
+        self.workers = [Worker(self, n) for n in range(options.workers)]
+        self._threads = []
+        self._cpu = {}
+
+    def _serve(self):
+        """Start what the workers connect to."""
+        self.clock = ServerClock(self.folder)
         # kill -9 loses what the server has not handed to the kernel: with `everysec` up to two seconds of
         # acknowledged writes while an fsync is late, which is another fault. `no` hands over at once.
         self.server = start_server(
@@ -129,19 +154,24 @@ class World:
             self.server.stop()
             self.server._command = [*self.clock.prefix, *self.server._command]
             self.server.start()
-        self.faults = []
-        self.controls = []  # (id, word, sent ns, effective ns or 0, judged)
-        self.errors = deque(maxlen=50)
-        self.over = threading.Event()
-        self.served = threading.Lock()  # one fault of the server at a time
-        self.replay = Replay()
-        self.recorder = Recorder(self.connect, self.replay.feed)
-        self.client = self.connect(socket_timeout=2)
-        self.lock = threading.RLock()  # around `client`
-        self.pushed = 0
-        self.workers = [Worker(self, n) for n in range(options.workers)]
-        self._threads = []
-        self._cpu = {}
+
+    def _record_with(self):
+        return Recorder(self.connect, self.replay.feed)
+
+    def proxy(self):
+        """What stands between one worker and the server, for the faults of the network."""
+        return Proxy(self.server.port)
+
+    def url_of(self, worker):
+        return worker.proxy.url
+
+    def raw_client(self):
+        """For a store: replies as bytes."""
+        return redis.Redis(HOST, self.server.port, socket_timeout=2)
+
+    def settled(self, _at):
+        """Whether what was recorded at that time (ns) can no longer be lost."""
+        return True
 
     def connect(self, **options):
         return redis.Redis(HOST, self.server.port, decode_responses=True, **options)
@@ -159,7 +189,10 @@ class World:
 
     def push(self, task_id, function, **data):
         self.pushed += 1
-        return self.do("push", [task_id, "new-task"], [function, json.dumps(data)])
+        done = self.do("push", [task_id, "new-task"], [function, json.dumps(data)])
+        if done is not None:
+            self.acknowledged[task_id] = time.monotonic_ns()
+        return done
 
     def publish(self, task_id, word):
         try:
@@ -179,7 +212,7 @@ class World:
     def start(self):
         for worker in self.workers:
             worker.start()
-        for loop in (self._record, self._supervise):
+        for loop in (self._record, self._supervise, self._count):
             self.spawn(loop)
 
     def spawn(self, run, *arguments):
@@ -203,6 +236,15 @@ class World:
                     worker.start()
                 self._measure(worker.process.pid)
             time.sleep(0.1)
+
+    def _count(self):
+        client = self.connect(socket_timeout=2)
+        while not self.over.wait(1.0):
+            with suppress(redis.RedisError, OSError):
+                keys = sum(1 for _ in client.scan_iter("pytask:*", count=1000))
+                connections = client.info("clients")["connected_clients"]
+                self.samples.append((time.monotonic_ns(), connections, keys))
+        client.close()
 
     def _measure(self, pid):
         with suppress(OSError):
@@ -254,7 +296,8 @@ class World:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.kill()
                 worker.process.wait()
-            worker.proxy.close()
+            if worker.proxy is not None:
+                worker.proxy.close()
         self.server.close()
 
     @contextmanager

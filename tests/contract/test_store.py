@@ -1039,3 +1039,19 @@ def test_a_registered_run_without_a_lease_gets_one_in_the_slow_sweep(bench):
     bench.drop("leases")
     assert bench.store.repair(0, 90)[1] == 1
     bench.assert_registered(ref)
+
+
+def test_a_registered_run_without_a_lease_or_a_hash_is_cleared_away(bench):
+    """Its worker is dead, a client deleted the hash, and the leases were lost: no monitor would see it."""
+    refs = [bench.running(task_id) for task_id in ("gone", "anew", "stays")]
+    bench.delete("gone")
+    bench.delete("anew")
+    bench.push("anew")
+    bench.drop("leases")
+    assert bench.store.repair(0, 90)[1] == 3
+    assert set(bench.leases()) == {ref.id for ref in refs}
+    found = [Expiry(id=r.id, run=r.run, seen=bench.leases()[r.id], crashes=0, poison=False) for r in refs]
+    assert bench.store.expire(found[:2]) == [Verdict.OK, Verdict.OK]
+    assert set(bench.runs()) == set(bench.leases()) == {"stays"}
+    assert bench.hash("gone") == {}
+    assert bench.store.repair(0, 90)[1] == 0

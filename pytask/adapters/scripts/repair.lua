@@ -1,4 +1,4 @@
--- E16: hashes that say they run although the registry has no run of them.
+-- E16: hashes that say they run although the registry has no run of them, and runs without a lease.
 --
 -- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4 index of the waiting state (zset)
 --       5.. the hash of each id
@@ -7,7 +7,8 @@
 -- Returns how many were mended.
 --
 -- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
--- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.
+-- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.  A run
+-- that the registry has is given a lease whatever became of its hash: the monitor clears it away.
 redis.call('LLEN', KEYS[3])
 redis.call('ZCARD', KEYS[2])
 local t = redis.call('TIME')
@@ -19,14 +20,14 @@ local function plausible(run) return run and #run > 0 and #run <= 128 and not ru
 for i = 1, #KEYS - 4 do
   local id, hash = ARGV[5 + i], KEYS[4 + i]
   local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update')
-  if h.err or h[1] ~= ARGV[1] then
-    -- at rest, or no task
-  elseif redis.call('HEXISTS', KEYS[1], id) == 1 then
+  if redis.call('HEXISTS', KEYS[1], id) == 1 then
     -- A registered run without a lease would never be looked at by a monitor.
     if not redis.call('ZSCORE', KEYS[2], id) then
       redis.call('ZADD', KEYS[2], t[1] .. us, id)
       mended = mended + 1
     end
+  elseif h.err or h[1] ~= ARGV[1] then
+    -- at rest, or no task
   else
     if plausible(h[2]) then
       redis.call('HSET', KEYS[1], id, h[2])
