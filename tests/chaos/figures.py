@@ -31,6 +31,21 @@ def disturbances(faults, lives, names):
     return found
 
 
+def sweep_lateness(lines):
+    """Seconds by which T counted in sweeps is longer than T: sweeps come every I and what one takes.
+
+    At a tenth of the real times, on a busy machine, that is a part of a recovery that cannot be left out.
+    """
+    last, periods = {}, []
+    for line in lines:
+        if line.kind == "sweep":
+            before = last.get((line.pid, line.run))
+            last[line.pid, line.run] = line.at
+            if before:
+                periods.append((line.at - before) / SECOND)
+    return (T / SWEEP) * max(0.0, median(periods) - SWEEP) if periods else 0.0
+
+
 def quiet_from(start, length, spans):
     """The first moment at or after `start` from which none of the spans disturbs for `length` seconds."""
     for begin, end in sorted(spans):

@@ -189,7 +189,7 @@ def runs_end_once(replay):
 
 
 def is_act(line):
-    return line.kind not in ("ack", "over") and not line.kind.startswith("stat:")
+    return line.kind not in ("ack", "over", "sweep") and not line.kind.startswith("stat:")
 
 
 def overlaps(lines):

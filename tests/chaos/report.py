@@ -22,7 +22,7 @@ def add(parts):
 def _sum(name, left, right):
     if left is None:
         return right
-    if name in ("latest_act", "worst", "worst_after", "healed"):
+    if name in ("latest_act", "worst", "worst_after", "healed", "sweep_late"):
         return max(left, right if right is not None else 0.0)
     if name == "overlapping_pairs":
         return sorted(map(list, {tuple(p) for p in left} | {tuple(p) for p in right}))
@@ -37,7 +37,7 @@ def rows(result):
     """(what, value, bar, fine or None) for each figure."""
     recovery, control = result["recovery"], result["control"]
     clean, took = recovery["undisturbed"], control["judged"]
-    late = result["lateness"]["worst"]
+    late, swept = result["lateness"]["worst"], recovery.get("sweep_late", 0.0)
     refused, cpu = result["zombies_refused"], result["worker_cpu"]
     return [
         ("seeds", ", ".join(map(str, result["seed"])), "", None),
@@ -62,10 +62,11 @@ def rows(result):
         ("dead runs / requeues by monitors", f"{recovery['dead_runs']} / {recovery['requeues']}", "one each",
          None),
         ("recovery undisturbed: deaths / runs", f"{recovery.get('deaths', 0)} / {len(clean)}", "", None),
-        ("  median", _seconds(median(clean) if clean else None), f"{figures.MEDIAN:g} s + {late:.2f} s",
-         median(clean) <= figures.MEDIAN + late if recovery.get("deaths", 0) >= DEATHS else None),
+        ("  median", _seconds(median(clean) if clean else None), f"{figures.MEDIAN:g} s + {late + swept:.2f} s",
+         median(clean) <= figures.MEDIAN + late + swept if recovery.get("deaths", 0) >= DEATHS else None),
         ("  worst", _seconds(max(clean, default=None)), f"{figures.RECOVERY:g} s + {late:.2f} s",
          max(clean) <= figures.RECOVERY + late if clean else None),
+        ("  T in sweeps is longer than T by", f"{swept:.2f} s", "", None),
         ("recovery, all, after the last disturbance: worst", _seconds(recovery["worst_after"]),
          f"{figures.RECOVERY:g} s + pause after crashes", None),
         ("control messages sent / judged", f"{control['sent']} / {len(took)}", "", None),

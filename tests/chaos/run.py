@@ -207,6 +207,7 @@ def _recovery(world, lines, entries, lives, troubled, names, slack, broken):
     return {
         "runs": len(found), "undisturbed": clean,
         "deaths": len({one["died"] for one in found if one["clean"]}),
+        "sweep_late": figures.sweep_lateness(lines),
         "worst_after": max((o["after"] for o in found), default=0.0),
         "requeues": sum(queued.values()), "dead_runs": sum(expired.values()),
     }  # fmt: skip

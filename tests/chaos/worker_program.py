@@ -148,7 +148,8 @@ TASKS = [Short, Long, Hog, Regex, Stubborn, Forker]
 
 
 def record_renewals():
-    """Note when each acknowledged renewal was sent, and which runs are over by our own word."""
+    """Note when each acknowledged renewal was sent, each sweep, and which runs are over by our own word."""
+    sweep = monitor.Monitor.check_tasks
     acknowledged, put, launch = policy.Lease.acknowledged, Committer.put, Executor.launch
 
     def noting_acknowledged(self, refs, sent_at):
@@ -165,6 +166,11 @@ def record_renewals():
         write(time.monotonic_ns() - int((steady() - sent_at) * 1e9), claim.id, claim.run, "ack")
         launch(self, claim, sent_at, **options)
 
+    def noting_sweep(self):
+        write(time.monotonic_ns(), "-", self.id, "sweep")
+        return sweep(self)
+
+    monitor.Monitor.check_tasks = noting_sweep
     policy.Lease.acknowledged = noting_acknowledged
     Executor.launch = noting_launch
     Committer.put = noting_put
