@@ -42,6 +42,7 @@ SUSPECT_CHUNK = 500
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
+EXACT = 2.0**53 - 2  # a number that a client wrote counts up to here
 RESTORED = "restored after a loss of data"
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
@@ -568,6 +569,7 @@ def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
 def _number(values: Any, place: int) -> int:
     # A hash that is not one answers with an error in its place of the pipeline.
     try:
-        return int(values[place] or 0)
+        value = float(values[place] or 0)
     except (TypeError, ValueError):
         return 0
+    return int(value) if 0 <= value <= EXACT else 0  # as the scripts count
