@@ -3,7 +3,8 @@
 After every step the answers, all that is kept and all that was published must be alike, and the invariants of
 the protocol must hold.  A short, derandomized run is part of the suite; the full one of 2,000 histories of 50
 steps on each server is `PYTASK_MODEL=full python dev.py test tests/contract/test_model.py`.  PYTASK_MODEL=N
-stands for N histories, PYTASK_MODEL_SEED=S draws others.  A failure prints its history as a program.
+stands for N histories, PYTASK_MODEL_SEED=S draws others.  A failure prints its history as a program, as it
+was found; with PYTASK_MODEL_SHRINK=1 it is made as short as can be first, which takes minutes.
 """
 
 import os
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
+from pytask.adapters.memory_state import number
+from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import RESTING, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Expiry, RunRef, Verdict, WorkerInfo
+from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
 from tests.contract.conftest import KEEP, MemoryBench, RedisBench
 from tests.servers import is_available, start_server
 
@@ -26,7 +29,8 @@ FULL = (2000, 50)
 SHORT = (20, 40)
 ASKED = os.environ.get("PYTASK_MODEL", "")
 EXAMPLES, STEPS = FULL if ASKED == "full" else (int(ASKED), FULL[1]) if ASKED else SHORT
-PHASES = (Phase.explicit, Phase.generate) if os.environ.get("PYTASK_MODEL_QUICK") else tuple(Phase)
+SHRINK = bool(os.environ.get("PYTASK_MODEL_SHRINK"))
+PHASES = tuple(Phase) if SHRINK else (Phase.explicit, Phase.generate)  # shrinking takes minutes
 SEED = os.environ.get("PYTASK_MODEL_SEED")
 
 IDS = ("a", "b", "c", "d")
@@ -58,6 +62,7 @@ FIELDS = (
     "last_run",
     "local",
     "last_update",
+    "start_at",
     "function",
 )
 X = b'{"event":"x","data":null}'
@@ -66,9 +71,9 @@ tasks = st.sampled_from(IDS)
 names = st.sampled_from(FUNCTIONS)
 few = st.lists(tasks, min_size=1, max_size=4)
 recent = st.integers(0, 7)  # one of the last runs, the newest first
-crashed = st.sampled_from((None, "1", "2"))
 faults = st.sampled_from((IdFault.NO_HASH, IdFault.WRONG_TYPE, IdFault.LOCAL, IdFault.CONTROL))
 kept = st.sampled_from((None, 0, 500))
+servers = st.sampled_from(("", "own", "own", "other"))  # which one a claim or an expiry is meant for
 sources = st.sampled_from((None, None, None, "g"))
 
 
@@ -89,6 +94,7 @@ def picture(bench):
         "leases": sorted(bench.leases()),
         "indexes": {state: sorted(bench.index(state)) for state in RESTING},
         "workers": sorted(bench.workers()),
+        "marker": sorted(bench.marker()),
     }
 
 
@@ -109,6 +115,7 @@ class Contract(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.server.raw.flushall()
+        self.server.store.renew([])
         self.server.events()
         self.benches = (MemoryBench(KEEP), self.server)
         self.numbers = count(1)
@@ -200,23 +207,24 @@ class Contract(RuleBasedStateMachine):
         functions=st.sampled_from((("f",), ("f", "g"))),
         source=sources,
         quarantine=st.integers(0, 2),
+        server=servers,
     )
-    def peek_and_claim(self, worker, limit, functions, source, quarantine):
+    def peek_and_claim(self, worker, limit, functions, source, quarantine, server):
         raw_ids = self.both(lambda bench: bench.store.peek(limit, source))
         ids = list(dict.fromkeys(raw.decode() for raw in raw_ids))
         if ids:
-            self.claim([self.ref(i, worker) for i in ids], functions, source, quarantine)
+            self.claim([self.ref(i, worker) for i in ids], functions, source, quarantine, server)
 
     @rule(ids=few, back=recent, quarantine=st.integers(0, 2))
     def claim_late(self, ids, back, quarantine):
         """Ids that moved meanwhile, copies within one batch, and a repeat of an old claim."""
         self.claim([*map(self.ref, ids), self.old(back)], ("f", "g"), None, quarantine)
 
-    def claim(self, refs, functions, source, quarantine):
+    def claim(self, refs, functions, source, quarantine, server=""):
         options = {"functions": functions, "source": source, "quarantine": quarantine, "max_data": 10}
 
         def act(bench):
-            found = bench.claim(*refs, **options)
+            found = of_server(bench, server, lambda word: bench.claim(*refs, **options, server=word))
             return [(c.id, c.run, c.verdict, c.function, c.data, c.crashes, c.oversize) for c in found]
 
         before = self.benches[1].queue()
@@ -250,7 +258,47 @@ class Contract(RuleBasedStateMachine):
     @rule(backs=st.lists(recent, max_size=5, unique=True))
     def renew(self, backs):
         refs = list(dict.fromkeys(map(self.old, backs)))
+        before = [bench.marker().get("id") for bench in self.benches]
         self.both(lambda bench: bench.store.renew(refs))
+        for bench, marker in zip(self.benches, before, strict=True):
+            found = bench.store.incarnation
+            assert found.id == bench.marker()["id"]
+            assert marker in (None, found.id)
+            assert found.server
+            assert found.age == -1
+
+    @rule()
+    def lose_the_marker(self):
+        self.both(lambda bench: bench.drop("incarnation"))
+
+    @rule(backs=st.lists(recent, min_size=1, max_size=3), later=st.sampled_from((-1, 0, 1, 5000)))
+    def adopt(self, backs, later):
+        """Runs that their owner still has, newer or older than what Redis tells of the id."""
+        refs = list(map(self.old, backs))
+
+        def act(bench):
+            known = [number({"epoch": bench.hash(r.id).get("epoch", "0").encode()}, "epoch") for r in refs]
+            found = [Adoption(r.id, r.run, max(0, e + later)) for r, e in zip(refs, known, strict=True)]
+            return bench.store.adopt(found, "w")
+
+        self.both(act)
+
+    @rule(task_id=tasks, function=names, data=st.sampled_from((None, b"1")))
+    def restore(self, task_id, function, data):
+        self.both(lambda bench: bench.store.restore(task_id, function, data))
+
+    @rule(worker=st.integers(0, 2))
+    def runs_of(self, worker):
+        def act(bench):
+            cursor, found = bench.store.runs_of(f"session-{worker}:")
+            while cursor:
+                cursor, more = bench.store.runs_of(f"session-{worker}:", cursor)
+                found += more
+            leases = bench.leases()
+            assert all(one.lease == leases.get(one.id, 0) for one in found)
+            return sorted((one.id, one.run, one.crashes) for one in found)
+
+        self.both(act)
 
     @rule(
         ends=st.lists(
@@ -280,7 +328,8 @@ class Contract(RuleBasedStateMachine):
     @rule(back=recent, new=st.none() | recent)
     def reload(self, back, new):
         old = self.old(back)
-        run = self.ref(old.id) if new is None else RunRef(old.id, self.old(new).run)
+        repeated = None if new is None else self.old(new)
+        run = repeated if repeated and repeated.id == old.id else self.ref(old.id)
 
         def act(bench):
             found = bench.store.reload(old, run, "w", 10)
@@ -305,11 +354,17 @@ class Contract(RuleBasedStateMachine):
 
         self.both(act)
 
+    @rule(within=st.sampled_from((-10, 1000)))
+    def crew(self, within):
+        self.both(lambda bench: sorted(bench.store.crew(within), key=lambda info: info.session))
+
     # -- control and the monitor ----------------------------------------------------------------------
 
-    @rule(command=st.sampled_from(Command), ids=few)
-    def control(self, command, ids):
-        self.both(lambda bench: bench.store.control(command, ids))
+    @rule(command=st.sampled_from(Command), ids=few, age=st.sampled_from((None, 0.0, 1000.0)))
+    def control(self, command, ids, age):
+        """`age`: seconds within which a start is known to be newer than this message."""
+        ages = () if age is None else [age] * len(ids)
+        self.both(lambda bench: bench.store.control(command, ids, ages))
 
     @rule()
     def suspects(self):
@@ -323,8 +378,9 @@ class Contract(RuleBasedStateMachine):
         stale=st.booleans(),
         crashes=st.integers(0, 4),
         poison=st.booleans(),
+        server=servers,
     )
-    def expire(self, backs, stale, crashes, poison):
+    def expire(self, backs, stale, crashes, poison, server):
         """The worker of these runs crashed: silent, or renewed since the monitor looked."""
 
         def act(bench):
@@ -333,7 +389,7 @@ class Contract(RuleBasedStateMachine):
                 Expiry(id=r.id, run=r.run, seen=leases.get(r.id, 5) - stale, crashes=crashes, poison=poison)
                 for r in map(self.old, backs)
             ]
-            return bench.store.expire(found)
+            return of_server(bench, server, lambda word: bench.store.expire(found, word))
 
         self.both(act)
 
@@ -374,12 +430,24 @@ class Contract(RuleBasedStateMachine):
         for bench, epochs in zip(self.benches, self.epochs, strict=True):
             for task_id in set(IDS) - self.spoiled:
                 fields = bench.hash(task_id)
+                if "epoch" not in fields:
+                    epochs.pop(task_id, None)  # deleted, and with it what counted its runs
                 if "run" not in fields:
                     continue
                 run, epoch = epochs.get(task_id, (None, -1))
                 now = int(fields["epoch"])
                 assert now == epoch if fields["run"] == run else now >= epoch, task_id
                 epochs[task_id] = fields["run"], now
+
+
+def of_server(bench, server, act):
+    """The answer to a request for the server that is there; refused where it is for another."""
+    own = bench.marker().get("server", "")
+    if server != "other":
+        return act(own if server == "own" else "")
+    with pytest.raises(FailoverSuspected):
+        act("0" * 40)
+    return []
 
 
 def sum_of_steps(bench, expiry):

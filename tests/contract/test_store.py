@@ -8,7 +8,7 @@ import pytest
 from pytask.adapters.store import Retention
 from pytask.domain.lifecycle import ENDED, ERROR, RESTING, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Expiry, RunRef, Verdict, WorkerInfo
+from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
 
 X = b'{"event":"x","data":null}'
 STRANGER = "stranger:1"
@@ -1055,3 +1055,45 @@ def test_a_registered_run_without_a_lease_or_a_hash_is_cleared_away(bench):
     assert set(bench.runs()) == set(bench.leases()) == {"stays"}
     assert bench.hash("gone") == {}
     assert bench.store.repair(0, 90)[1] == 0
+
+
+@pytest.mark.parametrize("word", [None, "what", "RUNNING"])
+@pytest.mark.parametrize("verb", ["claim", "adopt"])
+def test_a_task_without_a_known_state_leaves_the_index_of_waiting_ones(bench, verb, word):
+    bench.push("a", **({} if word is None else {"state": word}))
+    bench.set_index(WAIT, "a", 1)
+    ref = bench.ref("a")
+    if verb == "claim":
+        assert bench.claim(ref)[0].verdict is Verdict.OK
+    else:
+        assert bench.store.adopt([Adoption("a", ref.run, 10**15)], "w") == [Verdict.OK]
+    bench.assert_registered(ref)
+
+
+def test_a_key_of_another_type_is_not_rejected_as_a_local_task(bench):
+    bench.lpush("a")
+    bench.set_string("a")
+    assert bench.store.reject(b"a", IdFault.LOCAL) is Verdict.MOVED
+    assert bench.queue() == ["a"]
+
+
+def test_a_hash_without_fields_is_no_key(bench):
+    bench.push("a", function="f", data="1")
+    bench.erase("a", "function", "data")
+    assert not bench.exists("a")
+    assert bench.claim(bench.ref("a"))[0].verdict is Verdict.NOHASH
+
+
+@pytest.mark.parametrize("odd", ["9" * 20, "-1", "inf", "nan", "many"])
+def test_a_monitor_counts_spoiled_numbers_as_the_scripts_do(bench, odd):
+    ref = bench.running("a")
+    bench.write("a", crashes=odd, epoch=odd)
+    (suspect,) = bench.store.suspects(-1000, 0)
+    assert (suspect.run, suspect.crashes, suspect.epoch) == (ref.run, 0, 0)
+
+
+@pytest.mark.parametrize("odd", ["9" * 20, "-1", "1e400", "nan", "yesterday"])
+def test_a_spoiled_time_does_not_keep_a_task_from_repair(bench, odd):
+    bench.write("a", function="f", state="RUNNING", last_update=odd)
+    assert bench.store.repair(0, 90)[1] == 1
+    assert bench.queue() == ["a"]

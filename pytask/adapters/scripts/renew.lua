@@ -38,7 +38,7 @@ local marker, since, moved = '', '0', '0'
 if not m.err then
   marker, since, moved = m[1] or ARGV[2], m[1] and m[4] or '0', m[1] and m[5] or '0'
   if not m[1] then
-    redis.call('HSET', KEYS[3], 'id', marker, 'server', server, 'safe', safe, 'since', since)
+    redis.call('HSET', KEYS[3], 'id', marker, 'server', server, 'safe', safe, 'since', since, 'changed', '0')
   elseif server ~= '' and m[2] ~= server then
     since = (m[2] == '' or m[3] == '1') and '0' or now_us
     if m[2] ~= '' then moved = now_us end

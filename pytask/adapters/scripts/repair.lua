@@ -9,6 +9,13 @@
 -- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
 -- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.  A run
 -- that the registry has is given a lease whatever became of its hash: the monitor clears it away.
+local function since(text)
+  -- What a client wrote there may be no time, or one that never comes.
+  local n = tonumber(text or 0)
+  if not n or n ~= n or n < 0 or n > 2 ^ 53 - 2 then return 0 end
+  return n
+end
+
 redis.call('LLEN', KEYS[3])
 redis.call('ZCARD', KEYS[2])
 local t = redis.call('TIME')
@@ -33,7 +40,7 @@ for i = 1, #KEYS - 4 do
       redis.call('HSET', KEYS[1], id, h[2])
       redis.call('ZADD', KEYS[2], t[1] .. us, id)
       mended = mended + 1
-    elseif t[1] - (tonumber(h[3] or 0) or 0) > tonumber(ARGV[3]) then
+    elseif t[1] - since(h[3]) > tonumber(ARGV[3]) then
       redis.call('HSET', hash, 'state', ARGV[2], 'last_update', now)
       redis.pcall('ZADD', KEYS[4], now, id)
       redis.call('LPUSH', KEYS[3], id)
