@@ -177,6 +177,7 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         ours, theirs = socket.socketpair()
+        os.set_blocking(theirs.fileno(), True)  # where this very process is patched, it is not
         slot.prefix = f"{secrets.token_hex(6)}."
         words = [*self._command[:-2], f"--supervised={theirs.fileno()}:{slot.number}:{slot.prefix}"]
         try:

@@ -165,6 +165,10 @@ def flush_all(world, _, dice):
 def drop_keys(world, _, dice):
     names = ["pytask:runs", "pytask:leases", "pytask:workers", "pytask:index:ENDED", "pytask:monitors"]
     chosen = dice.sample(names, dice.randint(1, 3))
+    if lately(world.remade):
+        chosen = [name for name in chosen if name != "pytask:runs"] or ["pytask:workers"]
+    if "pytask:runs" in chosen:
+        world.unregistered = time.monotonic()
     # A dead worker's runs without registry or lease are found by the slow sweep, which comes every T.
     with world.fault("del keys", "server", T + 3, " ".join(chosen)):
         world.do("drop", chosen)
@@ -192,7 +196,15 @@ def bad_task(function, kind, hinders):
     return push
 
 
+def lately(moment):
+    """Registry and hash lost together are not covered: then nothing in Redis knows of the run."""
+    return time.monotonic() - moment < T + K
+
+
 def recreate(world, _, dice):
+    if lately(world.unregistered):
+        return
+    world.remade = time.monotonic()
     with world.fault("del + recreate", "tasks"):
         for task_id in some(world, dice, 3):
             function = "long" if task_id.startswith("long") else "short"
@@ -202,6 +214,9 @@ def recreate(world, _, dice):
 
 
 def delete(world, _, dice):
+    if lately(world.unregistered):
+        return
+    world.remade = time.monotonic()
     with world.fault("del task", "tasks"):
         for task_id in some(world, dice, 1):
             world.do("delete", [task_id])

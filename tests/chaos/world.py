@@ -1,6 +1,7 @@
 """A real server, workers behind a proxy each, clients that push; whatever dies is started again."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -127,6 +128,7 @@ class World:
         self.faults = []
         self.controls = []  # (id, word, sent ns, effective ns or 0, judged)
         self.errors = deque(maxlen=50)
+        self.unregistered = self.remade = -math.inf  # when the registry, or a hash, was last dropped
         self.over = threading.Event()
         self.served = threading.Lock()  # one fault of the server at a time
         self.replay = Replay()
