@@ -10,9 +10,10 @@ from pytask.adapters.backend import RedisBackend
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import ENDED, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Adoption, Change, Expiry, Verdict
+from pytask.domain.record import Adoption, Change, Expiry, Verdict, WorkerInfo
 
 X = b'{"event":"x","data":null}'
+INFO = WorkerInfo(session="s", name="w", host="h", pid=1, running=0)
 
 
 @pytest.fixture
@@ -23,6 +24,11 @@ def crowd(real):
     real.push("strange", function="g")
     real.lpush("nothing")
     real.push("waiting")
+    real.push("odd", function="h")
+    real.store.park("odd", "h", X)
+    real.raw.delete(real.keys.parking("h"))  # its name is there without its list, for unpark
+    real.write("ghost", function="f", state="RUNNING", last_update="1")  # for repair
+    real.set_lease("nobody", 5)  # for forget
     real.events()
     return real
 
@@ -41,12 +47,16 @@ VERBS = {
     "ask_reload": lambda b: b.store.control(Command.RELOAD, ["one"]),
     "expire": lambda b: b.store.expire([Expiry(id="one", run=b.first.run, seen=b.seen)]),
     "repair": lambda b: b.store.repair(0, 90),
+    "forget": lambda b: b.store.suspects(-1000, 0),
+    "unpark": lambda b: b.store.parked(),
+    "tidy": lambda b: b.store.tidy("m", 90),
+    "announce": lambda b: b.store.announce(INFO),
     "adopt": lambda b: b.store.adopt([Adoption("one", "s:later", 10**15)], "w"),
     "restore": lambda b: b.store.restore("lost", "f", b"1"),
 }
 TOUCHES = {
-    "runs": set(VERBS) - {"reject"},
-    "leases": {"claim", "renew", "commit", "reload", "open_local", "expire", "repair", "adopt"},
+    "runs": set(VERBS) - {"reject", "unpark", "tidy", "announce"},
+    "leases": {"claim", "renew", "commit", "reload", "open_local", "expire", "repair", "adopt", "forget"},
     "queue": {"claim", "reject", "park", "cancel", "start", "stop", "expire", "repair", "adopt", "restore"},
 }
 
@@ -65,7 +75,6 @@ def broken(crowd):
         crowd.drop(name)
         crowd.raw.set(getattr(crowd.keys, name), "x")
 
-    crowd.write("ghost", function="f", state="RUNNING", last_update="1")  # for repair
     return put
 
 
@@ -109,18 +118,21 @@ def settings(crowd):
         crowd.raw.config_set(name, value)
 
 
-ADDS = ["claim", "reject", "park", "reload", "open_local", "start", "restore"]
+ADDS = {"claim", "reject", "park", "reload", "open_local", "start", "restore", "repair"}
 
 
-@pytest.mark.parametrize("verb", ADDS)
-def test_a_full_server_refuses_what_adds(crowd, settings, verb):
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_full_server_refuses_what_adds_and_nothing_else(crowd, settings, verb):
     before = crowd.dump()
     settings(maxmemory_policy="noeviction", maxmemory=1)
-    with pytest.raises(Refused, match=r"OOM|maxmemory"):
-        VERBS[verb](crowd)
+    if verb in ADDS:
+        with pytest.raises(Refused, match=r"OOM|maxmemory"):
+            attempt(crowd, verb)
+    else:
+        attempt(crowd, verb)
     settings(maxmemory=0)
-    assert crowd.dump() == before
-    assert crowd.events() == []
+    assert (crowd.dump() == before) is (verb in ADDS)
+    assert crowd.events() == [] or verb not in ADDS
 
 
 def test_a_full_server_still_renews_settles_and_expires(crowd, settings):
@@ -169,13 +181,79 @@ def replica(crowd):
     crowd.raw.execute_command("REPLICAOF", "NO", "ONE")
 
 
-@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"repair"}))
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_replica_changes_nothing(crowd, replica, verb):
     before = crowd.dump()
-    crowd.seen = crowd.leases()["one"]
     with pytest.raises(Refused, match=r"READONLY|read only"):
-        VERBS[verb](crowd)
+        attempt(crowd, verb)
     assert crowd.dump() == before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_primary_without_the_replicas_it_needs_changes_nothing(crowd, settings, verb):
+    before = crowd.dump()
+    settings(min_replicas_to_write=1)
+    with pytest.raises(Refused, match="NOREPLICAS"):
+        attempt(crowd, verb)
+    assert crowd.dump() == before
+
+
+# For each verb the task it is about.
+SUBJECTS = {
+    "claim": "waiting", "reject": "nothing", "park": "strange", "renew": "one", "commit": "one", "reload": "one",
+    "stop": "one", "cancel": "waiting", "start": "done", "ask_reload": "one", "expire": "one", "adopt": "one",
+    "open_local": "local", "restore": "lost", "repair": "ghost", "forget": "nobody",
+}  # fmt: skip
+
+
+def others(crowd, dump, subject):
+    """What is kept of all other tasks: their hashes, and their entries in what is common."""
+    lists = {key: value for key, value in dump.items() if key in (b"new-task", b"pytask:runs")}
+    found = {key: value for key, value in dump.items() if not key.startswith((b"pytask:", b"new-task"))}
+    found.pop(subject.encode(), None)
+    for key, (_, values, _) in lists.items():
+        found[key] = [entry for entry in values if subject.encode() not in (entry, entry[0])]
+    return found
+
+
+@pytest.mark.parametrize("fault", ["other type", "no hash"])
+@pytest.mark.parametrize("verb", SUBJECTS)
+def test_a_task_whose_hash_is_no_longer_one_is_not_written(crowd, verb, fault):
+    subject = SUBJECTS[verb]
+    crowd.delete(subject)
+    if fault == "other type":
+        crowd.set_string(subject)
+    before, crowd.seen = crowd.dump(), crowd.leases()["one"]
+    makes = verb in ("open_local", "restore") and fault == "no hash"
+    try:
+        VERBS[verb](crowd)
+    except WrongKeyType:
+        assert crowd.dump() == before
+        assert crowd.events() == []
+    after = crowd.dump()
+    assert others(crowd, after, subject) == others(crowd, before, subject) or verb == "repair"
+    if not makes:  # neither a ghost of some fields nor another value
+        assert after.get(subject.encode()) == before.get(subject.encode())
+
+
+SHARED = ("workers", "worker_info", "monitors", "rejected", "parked", "incarnation")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", [*SHARED, "index"])
+def test_a_verb_that_meets_another_type_elsewhere_wrote_nothing_or_all(crowd, verb, name):
+    keys = [*crowd.keys.indexes] if name == "index" else [getattr(crowd.keys, name)]
+    crowd.raw.delete(*keys)
+    for key in keys:
+        crowd.raw.set(key, "x")
+    before = crowd.dump()
+    try:
+        attempt(crowd, verb)
+    except WrongKeyType:
+        assert crowd.dump() == before
+        assert crowd.events() == []
+    else:
+        assert all(crowd.raw.get(key) == b"x" for key in keys)
 
 
 @pytest.fixture

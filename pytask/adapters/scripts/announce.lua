@@ -4,6 +4,9 @@
 -- ARGV  1 session  2 JSON
 -- Returns seconds since any monitor swept, or -1.
 -- Begins with a write that needs no memory (see renew.lua).
+-- A key of another type is met before anything is written.
+redis.call('HLEN', KEYS[2])
+redis.call('ZCARD', KEYS[3])
 redis.call('ZREM', KEYS[1], '')
 local t = redis.call('TIME')
 redis.call('ZADD', KEYS[1], t[1], ARGV[1])

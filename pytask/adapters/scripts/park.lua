@@ -5,6 +5,9 @@
 -- ARGV  1 id  2 function  3 waiting state  4 channel  5 the `parked` event  6 channel of the hint
 --       7-10 names of the resting states
 -- Returns OK or MOVED.
+-- A key of another type is met before anything is written.
+redis.call('LLEN', KEYS[3])
+redis.call('SCARD', KEYS[4])
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 'MOVED' end
 local h = redis.call('HMGET', KEYS[9], 'function', 'state')
 if h[1] ~= ARGV[2] then return 'MOVED' end

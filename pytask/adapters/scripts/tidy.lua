@@ -5,6 +5,10 @@
 --       one for each index
 -- Returns nothing.
 -- Begins with a write that needs no memory (see renew.lua).
+-- A key of another type is met before anything is written.
+redis.call('ZCARD', KEYS[1])
+redis.call('HLEN', KEYS[2])
+for i = 3, #KEYS do redis.call('ZCARD', KEYS[i]) end
 redis.call('ZREM', KEYS[3], '')
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[3], now, ARGV[1])
