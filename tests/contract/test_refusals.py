@@ -200,7 +200,8 @@ def test_a_primary_without_the_replicas_it_needs_changes_nothing(crowd, settings
 
 # For each verb the task it is about.
 SUBJECTS = {
-    "claim": "waiting", "reject": "nothing", "park": "strange", "renew": "one", "commit": "one", "reload": "one",
+    "claim": "waiting", "reject": "nothing", "park": "strange", "renew": "one", "commit": "one",
+    "reload": "one",
     "stop": "one", "cancel": "waiting", "start": "done", "ask_reload": "one", "expire": "one", "adopt": "one",
     "open_local": "local", "restore": "lost", "repair": "ghost", "forget": "nobody",
 }  # fmt: skip
