@@ -105,6 +105,7 @@ class RedisStore:
         durability: Durability | None = None,
     ) -> None:
         self.incarnation: Incarnation | None = None
+        self.ahead: list[bytes] | None = None
         self._client = client
         self._keys = keys
         self._retention = retention or Retention()
@@ -119,25 +120,22 @@ class RedisStore:
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
+        self.ahead = None
         if not request.refs:
             return []
         keys = self._keys
-        source = keys.source(request.source)
+        functions = tuple(request.functions)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
         args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
-        args += [QUARANTINE_FROM, request.server, len(request.functions), *request.functions]
-        for ref in request.refs:
-            args += (ref.id, ref.run)
+        args += [QUARANTINE_FROM, request.server, len(keys.namespace.encode()), request.look, MAX_ID_BYTES]
+        args += [len(functions), *functions]
+        args += [ref.run for ref in request.refs]
         hashes = [keys.task(ref.id) for ref in request.refs]
-        names = [keys.runs, keys.leases, source, *keys.indexes, *hashes]
-        reply = self._run_durably("claim", names, args)
-        answers = iter(reply)
-        found: list[Claim] = []
-        for ref in request.refs:
-            # How much stands behind a word of a newer release is not known: no later answer can be read.
-            lost = bool(found) and found[-1].verdict is Verdict.FOREIGN
-            found.append(Claim(ref.id, ref.run, Verdict.FOREIGN) if lost else _read_claim(ref, answers))
-        return found
+        names = [keys.runs, keys.leases, keys.source(request.source), *keys.indexes, *hashes]
+        words, told = self._run_durably("claim", names, args)
+        claims, ahead = _read_claims(request.refs, functions, words.split(), told)
+        self.ahead = ahead if request.look else None
+        return claims
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
         """E15: out of the list, with a note in `pytask:rejected`."""
@@ -227,15 +225,21 @@ class RedisStore:
         if not changes:
             return []
         keys = self._keys
-        args: Args = [keys.channel, *RESTING]
+        kinds: dict[tuple[Any, ...], int] = {}
+        told: Args = []
         for change in changes:
-            args += (change.id, change.run, change.event, *_ending(change))
-            args.append(len(change.fields))
-            for name, value in change.fields.items():
-                args += (name, value)
+            kind = (change.event, *_ending(change))
+            if change.fields:
+                kind += (len(change.fields), *chain.from_iterable(change.fields.items()))
+            else:
+                kind += (0,)
+            told += (change.run, kinds.setdefault(kind, len(kinds) + 1))
+        args: Args = [keys.channel, *RESTING, len(keys.namespace.encode()), len(kinds)]
+        args += chain.from_iterable(kinds)
         hashes = [keys.task(change.id) for change in changes]
-        reply = self._run("commit", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
-        return [_verdict(word) for word in reply]
+        names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
+        words: bytes = self._run("commit", names, args + told)
+        return [_verdict(word) for word in words.split()]
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: `new` takes the place of `old`."""
@@ -542,15 +546,62 @@ def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
     return Claim(ref.id, ref.run, verdict, _name(function), data, int(epoch or 0), crashes, size)
 
 
+def _read_claims(
+    refs: Sequence[RunRef], functions: Sequence[str], words: list[bytes], told: bytes
+) -> tuple[list[Claim], list[bytes] | None]:
+    """The claims in the answer of claim.lua, and the ids behind them (None where that is not known)."""
+    found: list[Claim] = []
+    at = start = 0
+    for ref in refs:
+        verdict = _verdict(words[at])
+        if verdict is Verdict.FOREIGN:
+            break
+        if verdict is Verdict.OK or verdict is Verdict.ALREADY:
+            _, epoch, crashes, size, place, length = words[at : at + 6]
+            at += 6
+            known, function = int(place), ""
+            if known > 0:
+                function = functions[known - 1]
+            elif known < 0:
+                function = _name(told[start : start - known])
+                start -= known
+            data, count = None, int(length)
+            if count >= 0:
+                data = told[start : start + count]
+                start += count
+            found.append(Claim(ref.id, ref.run, verdict, function, data, int(epoch), int(crashes), int(size)))
+        elif verdict is Verdict.UNKNOWN:
+            end = start + int(words[at + 1])
+            found.append(Claim(ref.id, ref.run, verdict, _name(told[start:end])))
+            at, start = at + 2, end
+        else:
+            found.append(Claim(ref.id, ref.run, verdict))
+            at += 1
+    # How much stands behind a word of a newer release is not known: no later answer can be read.
+    lost = [Claim(ref.id, ref.run, Verdict.FOREIGN) for ref in refs[len(found) :]]
+    if lost:
+        return found + lost, None
+    ahead: list[bytes] = []
+    for length in words[at:]:
+        end = start + int(length)
+        ahead.append(told[start:end])
+        start = end
+    return found, ahead
+
+
 def _ending(change: Change) -> tuple[str, str, Any]:
     """(new state, mode, seconds to keep) of a change, as commit.lua takes them."""
-    if change.trigger is None:
+    return _ending_of(change.trigger, change.keep, change.local)
+
+
+@cache
+def _ending_of(trigger: Trigger | None, kept: int | None, local: bool) -> tuple[str, str, Any]:  # noqa: FBT001 - cached
+    if trigger is None:
         return "", "", ""
-    state = destination(change.trigger)
-    keep = "" if change.keep is None else change.keep
-    if change.trigger is Trigger.RELEASE:
-        return state, "delete" if change.local else "queue", ""
-    return state, "done" if change.trigger is Trigger.END else "rest", keep
+    state = destination(trigger)
+    if trigger is Trigger.RELEASE:
+        return state, "delete" if local else "queue", ""
+    return state, "done" if trigger is Trigger.END else "rest", "" if kept is None else kept
 
 
 def read_info(text: bytes | str) -> WorkerInfo | None:

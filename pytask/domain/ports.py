@@ -30,6 +30,7 @@ class Store(Protocol):
     """State in one place, moved through verbs.  One instance is one connection, used by one greenlet."""
 
     incarnation: Incarnation | None  # what the last renew() reached; None before the first
+    ahead: list[bytes] | None  # what the last claim() saw behind its batch, as peek() would; None: not looked
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail of the queue (or of a parking list), the next one first.
