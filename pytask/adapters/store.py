@@ -228,11 +228,8 @@ class RedisStore:
         kinds: dict[tuple[Any, ...], int] = {}
         told: Args = []
         for change in changes:
-            kind = (change.event, *_ending(change))
-            if change.fields:
-                kind += (len(change.fields), *chain.from_iterable(change.fields.items()))
-            else:
-                kind += (0,)
+            fields = chain.from_iterable(change.fields.items()) if change.fields else ()
+            kind = (change.event, *_ending(change), len(change.fields), *fields)
             told += (change.run, kinds.setdefault(kind, len(kinds) + 1))
         args: Args = [keys.channel, *RESTING, len(keys.namespace.encode()), len(kinds)]
         args += chain.from_iterable(kinds)
@@ -595,7 +592,7 @@ def _ending(change: Change) -> tuple[str, str, Any]:
 
 
 @cache
-def _ending_of(trigger: Trigger | None, kept: int | None, local: bool) -> tuple[str, str, Any]:  # noqa: FBT001 - cached
+def _ending_of(trigger: Trigger | None, kept: int | None, local: bool) -> tuple[str, str, Any]:
     if trigger is None:
         return "", "", ""
     state = destination(trigger)

@@ -124,9 +124,9 @@ class Store(Protocol):
 class Queue(Protocol):
     """Waiting for the queue without taking from it."""
 
-    def wait(self, timeout: float) -> bool | None:
-        """Block up to `timeout` seconds: True when an id waits, False when not, None where this
-        server cannot block (the caller polls)."""
+    def wait(self, timeout: float) -> list[bytes] | None:
+        """Block up to `timeout` seconds: the next id, as peek() shows it; [] when none came, None where
+        this server cannot block (the caller polls)."""
 
     def close(self) -> None:
         """Drop the connection."""
