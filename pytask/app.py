@@ -23,6 +23,7 @@ from pytask.runtime import codec
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.patched import require_patched
+from pytask.runtime.process import calm_collector
 from pytask.runtime.settings import Settings, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
@@ -124,6 +125,7 @@ class PyTask:
         _use_own_resolver()
         with Signals() as signals:
             worker = self._start(hard=self.settings.hard_deadline is not False)
+            calm_collector()
             worker.on_failed = signals.wake
             if self._companion is not None:
                 couriers = [lane.courier for lane in worker.lanes]

@@ -211,7 +211,6 @@ class Consumer:
         ids = tuple(good)[: max(0, self.free)] if self._places.shared else tuple(good)
         if not ids:
             return 0
-        handled = 0
         sent_at, generation = self._clock(), self._lease.generation
         self._places.reserve(self, len(ids))
         try:
@@ -219,12 +218,16 @@ class Consumer:
             if source is None:
                 self._ahead = self._store.ahead
             # What was won first: an error while another id is put aside must not leave it unstarted.
-            for claim in sorted(claims, key=lambda claim: not claim.won):
-                if not claim.won:
-                    self._places.release(self)
+            won = [claim for claim in claims if claim.won]
+            for claim in won:
                 # Another server took over meanwhile: it may not know of this claim.
-                stale = generation != self._lease.generation
-                handled += self._take(claim, good[claim.id], sent_at, source, stale=stale)
+                self._begin(claim, sent_at, stale=generation != self._lease.generation)
+            handled = len(won)
+            if handled < len(claims):
+                self._places.release(self)
+                handled += sum(
+                    self._put_aside(claim, good[claim.id], source) for claim in claims if not claim.won
+                )
         finally:
             self._places.release(self)
         return handled
@@ -256,15 +259,13 @@ class Consumer:
                 self._committer.doubt(list(request.refs))
                 raise
 
-    def _take(
-        self, claim: Claim, raw: bytes, sent_at: float, source: str | None, *, stale: bool = False
-    ) -> int:
-        if claim.won:
-            if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
-                self._executor.give_back(RunRef(claim.id, claim.run))
-            else:
-                self._executor.launch(claim, sent_at)
-            return 1
+    def _begin(self, claim: Claim, sent_at: float, *, stale: bool) -> None:
+        if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
+            self._executor.give_back(RunRef(claim.id, claim.run))
+        else:
+            self._executor.launch(claim, sent_at)
+
+    def _put_aside(self, claim: Claim, raw: bytes, source: str | None) -> int:
         if claim.verdict is Verdict.FOREIGN:
             # Not known to be ours, so never started; released, as a newer script may have made it ours.
             self._committer.doubt([RunRef(claim.id, claim.run)])
