@@ -94,6 +94,13 @@ def event(name: str, data: Any = None) -> str:
     return json.dumps({"event": name, "data": data}, separators=(",", ":"))
 
 
+@cache
+def _run_event(name: Event, worker: str) -> tuple[str, str, str]:
+    """An event with a gap for the run and one for the epoch, which only Redis knows."""
+    head = event(name, {"worker": worker, "run": ""})
+    return head[: -len('"}}')], '","epoch":', "}}"
+
+
 class RedisStore:
     """One connection to Redis and the verbs that move tasks.  Used by one greenlet at a time."""
 
@@ -126,7 +133,7 @@ class RedisStore:
         keys = self._keys
         functions = tuple(request.functions)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
-        args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
+        args += [keys.channel, *_run_event(Event.RUNNING, request.worker), *RESTING]
         args += [QUARANTINE_FROM, request.server, len(keys.namespace.encode()), request.look, MAX_ID_BYTES]
         args += [len(functions), *functions]
         args += [ref.run for ref in request.refs]
@@ -204,7 +211,7 @@ class RedisStore:
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
         """E12: an answer for each, in order."""
         keys = self._keys
-        args: Args = [life.RUNNING, worker, keys.channel, *self._run_event(Event.RUNNING, worker), *RESTING]
+        args: Args = [life.RUNNING, worker, keys.channel, *_run_event(Event.RUNNING, worker), *RESTING]
         for one in adoptions:
             args += (one.id, one.run, one.epoch)
         hashes = [keys.task(one.id) for one in adoptions]
@@ -242,7 +249,7 @@ class RedisStore:
         """E8: `new` takes the place of `old`."""
         keys = self._keys
         args: Args = [old.id, old.run, new.run, worker, max_data, keys.events(old.id)]
-        args += self._run_event(Event.RELOADED, worker)
+        args += _run_event(Event.RELOADED, worker)
         reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
         return _read_claim(new, iter(reply))
 
@@ -251,7 +258,7 @@ class RedisStore:
         keys = self._keys
         session = ref.run.rpartition(":")[0]
         args: Args = [ref.id, ref.run, function, data, worker, session, life.RUNNING, keys.events(ref.id)]
-        args += self._run_event(Event.RUNNING, worker)
+        args += _run_event(Event.RUNNING, worker)
         reply = self._run("open_local", [keys.runs, keys.leases, keys.task(ref.id)], args)
         return _read_claim(ref, iter(reply))
 
@@ -447,11 +454,6 @@ class RedisStore:
     close = reset
 
     # -- the wire -------------------------------------------------------------------------------------
-
-    def _run_event(self, name: Event, worker: str) -> tuple[str, str, str]:
-        """An event with a gap for the run and one for the epoch, which only Redis knows."""
-        head = event(name, {"worker": worker, "run": ""})
-        return head[: -len('"}}')], '","epoch":', "}}"
 
     def _run(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
         text, sha = load_script(name)

@@ -59,8 +59,8 @@ call('ZCARD', KEYS[2])
 -- The tail, the next id first.  Those of the batch were seen to be short; of those behind them a producer
 -- may have made any number any length: few at a time, and nothing behind one that cannot be a task.
 local window, waiting, reach = {}, {}, n + math.max(look, n + 16)
-local at, step = 0, n
-while at < reach do
+local at, step, ended = 0, n, false
+while at < reach and not ended do
   local part = call('LRANGE', KEYS[3], -at - step, -at - 1)
   local long = false
   for i = #part, 1, -1 do
@@ -69,7 +69,8 @@ while at < reach do
     window[at], waiting[id] = id, true
     long = long or #id > longest
   end
-  if long or #part < step then break end
+  if long then break end
+  ended = #part < step
   step = math.min(32, reach - at)
 end
 local t = call('TIME')
@@ -205,7 +206,7 @@ for i = gone + 1, at do
     words[#words + 1] = #bytes[#bytes]
   end
 end
-local left = call('LLEN', KEYS[3])
+local left = ended and 0 or call('LLEN', KEYS[3])
 if left > 0 and left <= tonumber(ARGV[4]) then
   for id in pairs(took) do call('LREM', KEYS[3], 0, id) end
 end
