@@ -13,8 +13,8 @@ from typing import Any, Self
 import attrs
 import gevent
 
+from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.backend import RedisBackend
-from pytask.adapters.client import DEFAULT_URL
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.ports import Backend

@@ -7,16 +7,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
 
-from pytask.adapters.client import DEFAULT_URL
+from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy
 from pytask.app import PyTask
+from pytask.console.settings import Value
 from pytask.domain.errors import ConfigError, Denied
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
@@ -29,7 +30,6 @@ from pytask.target import find_app
 log = logging.getLogger(__name__)
 
 DATA_DIR = Path(".pytask")
-VARIABLES = ("PYTASK_REDIS_URL", "REDIS_URL")
 BUSY_SECONDS = 10.0  # how long another process may take to start the server of our folder
 
 
@@ -50,6 +50,8 @@ class Flags:
     rebalance: float | None = None
     time_scale: float | None = None
     supervised: str | None = None
+    run_dir: str | None = None
+    ambient: Mapping[str, Value] = attrs.Factory(dict)  # what file and environment set, for the app
 
 
 class NamedBackend:
@@ -74,7 +76,7 @@ class NamedBackend:
 def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
     app = find_app(target)
-    app.configure(**_settings(flags))
+    _configure(app, flags)
     if flags.supervised:
         _supervise(app, flags.supervised)
     _set_up_logging(app, flags)
@@ -95,6 +97,21 @@ def _settings(flags: Flags) -> dict[str, Any]:
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)
     return settings
+
+
+def _configure(app: PyTask, flags: Flags) -> None:
+    """File and environment, where neither a flag nor the app itself says otherwise; then the flags."""
+    fresh = attrs.asdict(Settings(), recurse=False)
+    own = attrs.asdict(app.settings, recurse=False)
+    free = {name for name in fresh if own[name] == fresh[name] and getattr(flags, name, None) is None}
+    ambient = {name: value for name, value in flags.ambient.items() if name in free}
+    try:
+        app.configure(**{name: value.value for name, value in ambient.items()})
+    except ConfigError as error:
+        for name, value in ambient.items():
+            error.add_note(f"  {name} = {value.shown} ({value.origin})")
+        raise
+    app.configure(**_settings(flags))
 
 
 def _supervise(app: PyTask, line: str) -> None:
@@ -133,9 +150,9 @@ def _source(app: PyTask, flags: Flags, servers: ExitStack) -> tuple[Any, str]:
         return flags.redis, "from --redis"
     if app._source != DEFAULT_URL:  # noqa: SLF001 - only here, to see whether the app chose for itself
         return None, "from the app itself"
-    for name in VARIABLES:
-        if os.environ.get(name):
-            return os.environ[name], f"from ${name}"
+    if "redis_url" in flags.ambient:
+        chosen = flags.ambient["redis_url"]
+        return chosen.value, chosen.origin
     return DEFAULT_URL, "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
 
 
