@@ -42,6 +42,8 @@ VERBS: dict[str, dict[str, str]] = {
         "show": "Show one task.",
     },
     "Operate": {
+        "health": "Whether the workers of this machine live, or are ready, without asking Redis.",
+        "unit": "Print a systemd unit that runs TARGET.",
         "acl": "Print the line for redis-cli that makes a user of least privilege for ROLE.",
     },
     "Learn": {

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,9 @@ import attrs
 from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy
 from pytask.app import PyTask
+from pytask.console.program import program
 from pytask.console.settings import Value
+from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError, Denied
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
@@ -75,6 +78,7 @@ class NamedBackend:
 
 def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
+    had_terminal = os.isatty(0)
     app = find_app(target)
     _configure(app, flags)
     if flags.supervised:
@@ -85,10 +89,34 @@ def serve(target: str, flags: Flags) -> None:
     with _ended_by_sigterm(), ExitStack() as servers:
         source, origin = _source(app, flags, servers)
         _name_origin(app, source, origin)
+        if not flags.supervised:
+            app._run_path = _run_path(flags)  # noqa: SLF001 - only a daemon has one
         try:
             app.run()
         except Denied as error:
             _deny(error, app)
+    if app.ended_by == signal.SIGHUP:
+        _start_anew(had_terminal)
+
+
+def _run_path(flags: Flags) -> Path | None:
+    try:
+        return own_socket(flags.run_dir)
+    except ConfigError as error:
+        if flags.run_dir:
+            raise
+        log.warning("`pytask health` will not find this worker: %s", error)
+        return None
+
+
+def _start_anew(had_terminal: bool) -> None:
+    """Become the same command again, under the same process id: new code, new settings."""
+    if had_terminal and not os.isatty(0):
+        return  # that signal was the terminal going away, and this program goes with it
+    log.info("started anew by SIGHUP")
+    logging.shutdown()
+    command = [*program(), *sys.argv[1:]]
+    os.execv(command[0], command)  # noqa: S606 - our own command line, without a shell
 
 
 def _settings(flags: Flags) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import redis
 
 from pytask.adapters.acl import ROLES
 from pytask.cli import main
-from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, pytask, until
+from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, pytask, until, write
 from tests.servers import free_port, start_server
 
 SECRET = "sesame-7391"
@@ -29,11 +29,6 @@ def client(store):
     with redis.Redis.from_url(store.url, decode_responses=True) as made:
         made.flushall()
         yield made
-
-
-def write(path, text):
-    path.write_text(textwrap.dedent(text))
-    return path
 
 
 TASKS = """
