@@ -20,7 +20,7 @@ FORMS = ("table", "wide", "json", "jsonl", "id")
 # Control characters, what breaks a line, marks that turn text round, half characters: ids and errors are
 # other people's text, and must not steer a terminal.
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-STYLES = {"RUNNING": "green", "ERROR": "red", "WAIT": "yellow", "STOPPED": "magenta", "ENDED": "cyan"}
+STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the order of their declaration
 
 
 class Column(NamedTuple):
@@ -81,11 +81,14 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
         from rich.table import Table
         from rich.text import Text
 
+        from pytask.domain.lifecycle import State
+
+        styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
         drawn = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
             drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
         for row in cells:
-            drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+            drawn.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
         console().print(drawn)
         return
     lines = [[column.title.upper() for column in columns], *cells]
