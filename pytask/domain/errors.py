@@ -135,6 +135,30 @@ class WrongKeyType(StoreError):
     code = "PT054"
 
 
+class TaskExists(PytaskError):
+    """Another task has this id; starting the same one twice, with equal data, is no error."""
+
+    code = "PT084"
+
+
+class TaskRuns(PytaskError):
+    """It runs: what was asked for needs a task at rest."""
+
+    code = "PT085"
+
+
+class Unheard(PytaskError):
+    """The wish is written down, but no worker listens that could carry it out."""
+
+    code = "PT086"
+
+
+class BadCursor(ConfigError):
+    """A cursor that no `list()` gave."""
+
+    code = "PT087"
+
+
 class ServerNotFound(PytaskError):
     """No redis-server or valkey-server to start."""
 
@@ -145,3 +169,21 @@ class ServerFailed(PytaskError):
     """The embedded server did not come up, or its folder is in use."""
 
     code = "PT061"
+
+
+class NoSuchTask(PytaskError):
+    """No task has this id, or an id that begins like it."""
+
+    code = "PT080"
+
+
+class AmbiguousId(PytaskError):
+    """Several ids begin like the one given, or there are too many tasks to know."""
+
+    code = "PT081"
+
+
+class TimedOut(PytaskError):
+    """What was waited for did not come in time."""
+
+    code = "PT082"
