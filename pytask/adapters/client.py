@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from pytask.adapters.acl import missing
+from pytask.adapters.address import hide_password
 from pytask.adapters.pinned import Address, SlotClient, Topology
 from pytask.domain.errors import (
     ConfigError,
@@ -21,7 +22,6 @@ from pytask.domain.errors import (
 )
 from pytask.domain.partition import SLOTS, crc16, hash_tag
 
-DEFAULT_URL = "redis://127.0.0.1:6379/0"
 PACKAGES = ("redis", "valkey")
 # A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
@@ -61,12 +61,6 @@ def open_client(source: Any) -> Any:
             " redis://user:password@host:6379/0, rediss://... or unix:///path/to/socket; write special"
             " characters of a password as %2F (/), %40 (@), %3A (:)"
         ) from None
-
-
-def hide_password(url: str) -> str:
-    """`url` without its password: nothing between the scheme and the last @, nor a `password=`."""
-    hidden = re.sub(r"://.*@", "://***@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", hidden)
 
 
 def check_client(client: Any, namespace: str) -> None:

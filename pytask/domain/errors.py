@@ -77,6 +77,12 @@ class Namesake(ConfigError):
     code = "PT025"
 
 
+class BadConfigFile(ConfigError):
+    """A configuration file that cannot be read, or that sets something that is no setting."""
+
+    code = "PT028"
+
+
 class BrokenTarget(PytaskError):
     """The module given to `pytask run` raised while it was imported; the text ends with its traceback."""
 
@@ -187,3 +193,9 @@ class TimedOut(PytaskError):
     """What was waited for did not come in time."""
 
     code = "PT082"
+
+
+class Unhealthy(PytaskError):
+    """A worker, or what it needs, is not as it should be."""
+
+    code = "PT083"

@@ -1,0 +1,150 @@
+"""What verbs print: rows as a table, as lines, as JSON.  Only data goes to standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from pytask.domain.errors import ConfigError
+
+VERSION = 1
+"""Of the JSON: it grows when a field changes its meaning or goes; new fields may come at any time."""
+
+FORMS = ("table", "wide", "json", "jsonl", "id")
+# Control characters, what breaks a line, marks that turn text round, half characters: ids and errors are
+# other people's text, and must not steer a terminal.
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+STYLES = {"RUNNING": "green", "ERROR": "red", "WAIT": "yellow", "STOPPED": "magenta", "ENDED": "cyan"}
+
+
+class Column(NamedTuple):
+    """A column of a table: the field of the row, its head, and whether only `wide` shows it."""
+
+    field: str
+    title: str
+    wide: bool = False
+
+
+class Printer:
+    """Prints rows in the form that was asked for."""
+
+    def __init__(self, form: str = "table") -> None:
+        if form not in FORMS:
+            raise ConfigError(f"there is no output form {form!r}; there are {', '.join(FORMS)}")
+        self.form = form
+
+    def rows(
+        self,
+        kind: str,
+        rows: Iterable[Mapping[str, Any]],
+        columns: Sequence[Column],
+        *,
+        key: str = "id",
+        **envelope: Any,
+    ) -> None:
+        """A list of `kind` (plural); `key` is the field that `-o id` prints."""
+        listed = list(rows)
+        if self.form == "json":
+            click.echo(_json({"version": VERSION, "kind": kind, "items": listed, **envelope}))
+        elif self.form == "jsonl":
+            for row in listed:
+                click.echo(_json({"version": VERSION, "kind": kind.removesuffix("s"), **row}))
+        elif self.form == "id":
+            for row in listed:
+                click.echo(printable(row[key]))
+        else:
+            shown = [column for column in columns if self.form == "wide" or not column.wide]
+            table(listed, shown)
+
+    def record(
+        self, kind: str, row: Mapping[str, Any], lines: Sequence[tuple[str, Any]], key: str = "id"
+    ) -> None:
+        """One thing: its fields in JSON, or `lines` of (label, value) for people."""
+        if self.form in ("json", "jsonl"):
+            click.echo(_json({"version": VERSION, "kind": kind, **row}))
+        elif self.form == "id":
+            click.echo(printable(row[key]))
+        else:
+            pairs(lines)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    """On a terminal a table with colours, else columns of plain text, nothing cut off."""
+    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
+    if fancy():
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
+        for row in cells:
+            drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        console().print(drawn)
+        return
+    lines = [[column.title.upper() for column in columns], *cells]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def pairs(lines: Sequence[tuple[str, Any]]) -> None:
+    """Labels and values below each other; what is None is left out."""
+    shown = [(label, value) for label, value in lines if value is not None]
+    width = max((len(label) for label, _ in shown), default=0)
+    for label, value in shown:
+        first, *more = str(value).split("\n") if isinstance(value, str) else [str(value)]
+        click.echo(f"{label:<{width}}  {printable(first)}".rstrip())
+        for line in more:
+            click.echo(f"{'':<{width}}  {printable(line)}".rstrip())
+
+
+def fancy() -> bool:
+    """Whether standard output is a terminal that takes colours and boxes."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def console() -> Any:
+    """A console of rich on standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def printable(value: Any) -> str:
+    """One value as text that steers no terminal."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(printable(one) for one in value) or "-"
+    return STEERING.sub(_code, str(value))
+
+
+def _code(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", text)
+
+
+def ago(seconds: float | None) -> str | None:
+    """A time span in two figures: 5s, 12m, 3h20m, 4d2h; None stays None."""
+    if seconds is None:
+        return None
+    left = max(0, int(seconds))
+    for size, unit, small, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if left >= size:
+            rest = left % size // small
+            return f"{left // size}{unit}{rest}{smaller}" if rest else f"{left // size}{unit}"
+    return f"{left}s"
