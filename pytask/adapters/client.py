@@ -146,7 +146,15 @@ def topology_of(client: Any) -> Topology:
     return Topology(list(dict.fromkeys((node.host, int(node.port)) for node in known)), remap)
 
 
-def slot_client(client: Any, namespace: str, topology: Topology, *, timeout: float, name: str) -> SlotClient:
+def slot_client(  # noqa: PLR0913 - as own_client, and where
+    client: Any,
+    namespace: str,
+    topology: Topology,
+    *,
+    timeout: float,
+    name: str,
+    connect_timeout: float | None = None,
+) -> SlotClient:
     """The daemon's own client for the slot of a hash-tagged namespace in a cluster."""
     # Any node's client shows the class, the TLS settings and the password of them all.
     client_of = getattr(client, f"get_{package_of(client)}_connection")
@@ -154,15 +162,19 @@ def slot_client(client: Any, namespace: str, topology: Topology, *, timeout: flo
 
     def connect(address: Address, limit: float | None) -> Any:
         host, port = address
+        longest = timeout if limit is None else limit
+        connecting = longest if connect_timeout is None else min(longest, connect_timeout)
         return own_client(
-            sample, timeout=timeout if limit is None else limit, name=name, host=host, port=port
+            sample, timeout=longest, name=name, connect_timeout=connecting, host=host, port=port
         )
 
     slot = crc16(hash_tag(namespace).encode()) % SLOTS
     return SlotClient(slot, topology, connect, timeout)
 
 
-def own_client(client: Any, *, timeout: float, name: str, **address: Any) -> Any:
+def own_client(
+    client: Any, *, timeout: float, name: str, connect_timeout: float | None = None, **address: Any
+) -> Any:
     """A clone for the daemon itself: bytes, hard time limits, no retries of the library's own.
 
     A retry inside the library would repeat a claim without our knowing; RESP2 keeps the guard against
@@ -180,7 +192,7 @@ def own_client(client: Any, *, timeout: float, name: str, **address: Any) -> Any
         encoding="utf-8",
         protocol=2,
         socket_timeout=timeout,
-        socket_connect_timeout=timeout,
+        socket_connect_timeout=timeout if connect_timeout is None else connect_timeout,
         retry=retry.Retry(backoff.NoBackoff(), 0),
         retry_on_timeout=False,
         retry_on_error=[],

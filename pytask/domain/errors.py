@@ -141,6 +141,30 @@ class WrongKeyType(StoreError):
     code = "PT054"
 
 
+class TaskExists(PytaskError):
+    """Another task has this id; starting the same one twice, with equal data, is no error."""
+
+    code = "PT084"
+
+
+class TaskRuns(PytaskError):
+    """It runs: what was asked for needs a task at rest."""
+
+    code = "PT085"
+
+
+class Unheard(PytaskError):
+    """The wish is written down, but no worker listens that could carry it out."""
+
+    code = "PT086"
+
+
+class BadCursor(ConfigError):
+    """A cursor that no `list()` gave."""
+
+    code = "PT087"
+
+
 class ServerNotFound(PytaskError):
     """No redis-server or valkey-server to start."""
 
