@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import click
@@ -16,6 +17,7 @@ from pytask.domain.errors import ConfigError
 VERSION = 1
 """Of the JSON: it grows when a field changes its meaning or goes; new fields may come at any time."""
 
+STREAM = 500  # rows of a stream that are laid out together
 FORMS = ("table", "wide", "json", "jsonl", "id")
 # Control characters, what breaks a line, marks that turn text round, half characters: ids and errors are
 # other people's text, and must not steer a terminal.
@@ -62,6 +64,13 @@ class Printer:
             shown = [column for column in columns if self.form == "wide" or not column.wide]
             table(listed, shown)
 
+    def stream(self, kind: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+        """Rows as they come, however many there are; JSON comes as lines."""
+        one = Printer("jsonl") if self.form == "json" else self
+        several = iter(rows)
+        while batch := list(islice(several, STREAM)):
+            one.rows(kind, batch, columns)
+
     def record(
         self, kind: str, row: Mapping[str, Any], lines: Sequence[tuple[str, Any]], key: str = "id"
     ) -> None:
@@ -76,25 +85,31 @@ class Printer:
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
     """On a terminal a table with colours, else columns of plain text, nothing cut off."""
-    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
     if fancy():
-        from rich.table import Table
-        from rich.text import Text
-
-        from pytask.domain.lifecycle import State
-
-        styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
-        drawn = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
-        for row in cells:
-            drawn.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
-        console().print(drawn)
+        console().print(drawn_table(rows, columns))
         return
+    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
     lines = [[column.title.upper() for column in columns], *cells]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def drawn_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
+    """A table of rich, states in their colours."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from pytask.domain.lifecycle import State
+
+    styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        cells = [printable(row.get(column.field)) for column in columns]
+        drawn.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in cells))
+    return drawn
 
 
 def pairs(lines: Sequence[tuple[str, Any]]) -> None:
@@ -139,15 +154,3 @@ def _code(found: re.Match[str]) -> str:
 def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", text)
-
-
-def ago(seconds: float | None) -> str | None:
-    """A time span in two figures: 5s, 12m, 3h20m, 4d2h; None stays None."""
-    if seconds is None:
-        return None
-    left = max(0, int(seconds))
-    for size, unit, small, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if left >= size:
-            rest = left % size // small
-            return f"{left // size}{unit}{rest}{smaller}" if rest else f"{left // size}{unit}"
-    return f"{left}s"

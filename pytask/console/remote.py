@@ -163,7 +163,7 @@ class Remote:
                 " is; finished tasks are deleted after a while (settings keep_ended, keep_error)"
             )
         raise NoSuchTask(
-            f"there is no task {beginning!r}, and there are too many keys to look for one that begins so: give"
+            f"there is no task {beginning!r}, and too many keys to look for one that begins so: give"
             " the whole id"
         )
 
