@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pytask.adapters import client as clients
+from pytask.adapters.address import DEFAULT_URL
 from pytask.client import follow, look, pages, produce, steer
 from pytask.client.blocking import HEAR_MOST, heard, is_reply, translated
 from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, Places, places_of
@@ -226,7 +227,7 @@ class Client:
 
     def __init__(  # noqa: PLR0913 - what there is to choose
         self,
-        source: Any = clients.DEFAULT_URL,
+        source: Any = DEFAULT_URL,
         *,
         namespace: str = "",
         partitions: int = 1,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from pytask.adapters.client import DEFAULT_URL
+from pytask.adapters.address import DEFAULT_URL
 from pytask.client import follow, look, pages, produce, steer
 from pytask.client.blocking import Shell
 from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, places_of
