@@ -49,7 +49,7 @@ def command(
     The states have indexes, so that a page costs the same for ten tasks and for ten million. Names and
     workers have none: a page reads ten tasks a row at the most, and says where to go on.
     """
-    wanted = [state.upper() for state in states] or None
+    wanted = [_state(word) for word in states] or None
     if remote.explains(_commands(remote, wanted, limit or SCREEN)):
         return
     filters: dict[str, Any] = {"state": wanted, "function": name, "worker": worker}
@@ -61,6 +61,18 @@ def command(
         repeat(lambda: _page(remote, printer, filters, limit or SCREEN, None), 2.0)
     else:
         _page(remote, printer, filters, limit or SCREEN, cursor)
+
+
+def _state(word: str) -> str:
+    from difflib import get_close_matches
+
+    from pytask.domain.lifecycle import State
+
+    if word.upper() in State.__members__:
+        return word.upper()
+    near = get_close_matches(word.upper(), State.__members__, n=1, cutoff=0.5)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise click.BadParameter(f"there is no state {word!r}{meant}; there are {', '.join(State)}")
 
 
 def _page(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int, cursor: str | None) -> None:

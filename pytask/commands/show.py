@@ -32,7 +32,8 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
 def _fields(task: TaskInfo) -> dict[str, Any]:
     from pytask.console.tasks import task_row
 
-    return task_row(task) | {
+    row = {name: value for name, value in task_row(task).items() if name[0] != "_"}
+    return row | {
         "data": _decoded(task.raw_data),
         "output": _decoded(task.raw_output),
         "error": task.error or None,

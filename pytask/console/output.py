@@ -26,7 +26,10 @@ STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the 
 
 
 class Column(NamedTuple):
-    """A column of a table: the field of the row, its head, and whether only `wide` shows it."""
+    """A column of a table: the field of the row, its head, and whether only `wide` shows it.
+
+    A field that begins with _ is for people, and not in the JSON.
+    """
 
     field: str
     title: str
@@ -52,11 +55,12 @@ class Printer:
     ) -> None:
         """A list of `kind` (plural); `key` is the field that `-o id` prints."""
         listed = list(rows)
+        plain = [{name: value for name, value in row.items() if name[0] != "_"} for row in listed]
         if self.form == "json":
-            click.echo(_json({"version": VERSION, "kind": kind, "items": listed, **envelope}))
+            click.echo(_json({"version": VERSION, "kind": kind, "items": plain, **envelope}))
         elif self.form == "jsonl":
-            for row in listed:
-                click.echo(_json({"version": VERSION, "kind": kind.removesuffix("s"), **row}))
+            for item in plain:
+                click.echo(_json({"version": VERSION, "kind": kind.removesuffix("s"), **item}))
         elif self.form == "id":
             for row in listed:
                 click.echo(printable(row[key]))
@@ -117,10 +121,10 @@ def pairs(lines: Sequence[tuple[str, Any]]) -> None:
     shown = [(label, value) for label, value in lines if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
     for label, value in shown:
-        first, *more = str(value).split("\n") if isinstance(value, str) else [str(value)]
+        first, *more = str(value).rstrip("\n").split("\n")
         click.echo(f"{label:<{width}}  {printable(first)}".rstrip())
         for line in more:
-            click.echo(f"{'':<{width}}  {printable(line)}".rstrip())
+            click.echo(f"{'':<{width}}  {printable(line) if line else ''}".rstrip())
 
 
 def fancy() -> bool:
