@@ -48,6 +48,8 @@ def _findings(remote: Remote) -> list[Finding]:
     from pytask.console.survey import survey
 
     found = list(checkup.of_this_machine(remote.client, remote.namespace))
+    if any(one.code == "PT024" for one in found):
+        return found  # with such a client nothing more can be trusted
     found += checkup.of_the_server(remote.client)
     odd = list(checkup.of_the_keys(remote))
     if odd:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import shlex
 import signal
 import subprocess
@@ -148,6 +149,7 @@ def test_what_there_is_and_why(fleet, cli):
     assert (status["workers"], status["parked"], status["rejected"]) == (1, {"sleper": 1}, 1)
     assert "parked    1 for sleper" in cli("status").stdout
 
+    until(lambda: cli.json("workers")["items"][0]["running"] == 3, "it shows itself again")
     (worker,) = cli.json("workers")["items"]
     assert (worker["name"], worker["pid"], worker["running"], worker["alive"]) == (
         "w1",
@@ -292,8 +294,7 @@ def test_a_real_redis_cli_takes_what_explain_prints(store, client, cli, words, n
         answer = subprocess.run(
             [str(redis_cli()), "-p", str(store.port), *rest], capture_output=True, text=True, check=True
         )
-        assert "ERR" not in answer.stdout
-        assert "WRONGTYPE" not in answer.stdout
+        assert not answer.stdout.startswith(("ERR", "WRONGTYPE", "(error)"))
         if rest[0] == "HGETALL":
             assert answer.stdout.splitlines() == ["function", "f", "data", "{}"]
 
@@ -340,9 +341,9 @@ def test_a_replica_names_its_primary(store, cli):
 def test_a_clock_that_is_off(client, cli, monkeypatch):
     real = time.time
     monkeypatch.setattr(survey.time, "time", lambda: real() - 300)
-    assert "5m ahead of the one of this machine" in codes(cli)["PT090"]["what"]
+    assert re.search(r"is (4m5\ds|5m\S*) ahead of the one of this", codes(cli)["PT090"]["what"])
     monkeypatch.setattr(survey.time, "time", lambda: real() + 300)
-    assert "5m behind" in codes(cli)["PT090"]["what"]
+    assert re.search(r"is (4m5\ds|5m\S*) behind", codes(cli)["PT090"]["what"])
     monkeypatch.setattr(survey.time, "time", real)
     assert codes(cli) == {}
 
@@ -389,10 +390,10 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(store, clie
         until(lambda: codes(cli) == {}, lambda: codes(cli))
 
 
-def test_a_worker_of_another_release(client, cli):
-    RedisStore(
-        redis.Redis(**client.connection_pool.connection_kwargs | {"decode_responses": False}), Keys()
-    ).announce(WorkerInfo(session="s", name="newer", host="h", pid=7, running=0, version="9.1"))
+def test_a_worker_of_another_release(store, client, cli):
+    newer = WorkerInfo(session="s", name="newer", host="h", pid=7, running=0, version="9.1")
+    with redis.Redis.from_url(store.url) as plain:
+        RedisStore(plain, Keys()).announce(newer)
     found = codes(cli)
     assert set(found) == {"PT093", "PT094"}
     assert "newer run pytask 9.1" in found["PT094"]["what"]
