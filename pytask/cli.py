@@ -39,9 +39,16 @@ VERBS: dict[str, dict[str, str]] = {
         "demo": "Show what pytask does, on a private server.",
     },
     "Look": {
-        "show": "Show one task.",
+        "ls": "List tasks: running, waiting, failed, stopped, ended; of each the newest first.",
+        "show": "Show one task: its state, its data, and how it came out.",
+        "why": "Say why a task is where it is: what happened to it, and what it waits for.",
+        "status": "Show how many tasks there are, who runs them, and how Redis is.",
+        "top": "Watch the fleet: what runs where, and how fast.",
+        "workers": "List the workers that are there, and those that fell silent.",
+        "functions": "List the task names that workers know, and those that tasks wait for.",
     },
     "Operate": {
+        "doctor": "Look for what is wrong, or will be, and say how to mend it.",
         "health": "Whether the workers of this machine live, or are ready, without asking Redis.",
         "unit": "Print a systemd unit that runs TARGET.",
         "acl": "Print the line for redis-cli that makes a user of least privilege for ROLE.",

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from pytask.domain.errors import StoreError
+
 FORMS = ("table", "wide", "json", "jsonl", "id")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,7 +33,12 @@ def _addressed(function: Function, more: tuple[str, ...]) -> Function:
         from pytask.console.remote import Remote
 
         names = ("redis", "namespace", "partitions", "config", *more)
-        return function(*args, remote=Remote(**{name: kwargs.pop(name) for name in names}), **kwargs)
+        remote = Remote(**{name: kwargs.pop(name) for name in names})
+        try:
+            return function(*args, remote=remote, **kwargs)
+        except StoreError as error:
+            remote.place(error)
+            raise
 
     options = (
         click.option("--redis", metavar="URL", help="Address of Redis; see `pytask config`."),

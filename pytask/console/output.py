@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import click
@@ -16,15 +17,19 @@ from pytask.domain.errors import ConfigError
 VERSION = 1
 """Of the JSON: it grows when a field changes its meaning or goes; new fields may come at any time."""
 
+STREAM = 500  # rows of a stream that are laid out together
 FORMS = ("table", "wide", "json", "jsonl", "id")
 # Control characters, what breaks a line, marks that turn text round, half characters: ids and errors are
 # other people's text, and must not steer a terminal.
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-STYLES = {"RUNNING": "green", "ERROR": "red", "WAIT": "yellow", "STOPPED": "magenta", "ENDED": "cyan"}
+STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the order of their declaration
 
 
 class Column(NamedTuple):
-    """A column of a table: the field of the row, its head, and whether only `wide` shows it."""
+    """A column of a table: the field of the row, its head, and whether only `wide` shows it.
+
+    A field that begins with _ is for people, and not in the JSON.
+    """
 
     field: str
     title: str
@@ -50,17 +55,25 @@ class Printer:
     ) -> None:
         """A list of `kind` (plural); `key` is the field that `-o id` prints."""
         listed = list(rows)
+        plain = [{name: value for name, value in row.items() if name[0] != "_"} for row in listed]
         if self.form == "json":
-            click.echo(_json({"version": VERSION, "kind": kind, "items": listed, **envelope}))
+            click.echo(_json({"version": VERSION, "kind": kind, "items": plain, **envelope}))
         elif self.form == "jsonl":
-            for row in listed:
-                click.echo(_json({"version": VERSION, "kind": kind.removesuffix("s"), **row}))
+            for item in plain:
+                click.echo(_json({"version": VERSION, "kind": kind.removesuffix("s"), **item}))
         elif self.form == "id":
             for row in listed:
                 click.echo(printable(row[key]))
         else:
             shown = [column for column in columns if self.form == "wide" or not column.wide]
             table(listed, shown)
+
+    def stream(self, kind: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+        """Rows as they come, however many there are; JSON comes as lines."""
+        one = Printer("jsonl") if self.form == "json" else self
+        several = iter(rows)
+        while batch := list(islice(several, STREAM)):
+            one.rows(kind, batch, columns)
 
     def record(
         self, kind: str, row: Mapping[str, Any], lines: Sequence[tuple[str, Any]], key: str = "id"
@@ -76,22 +89,31 @@ class Printer:
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
     """On a terminal a table with colours, else columns of plain text, nothing cut off."""
-    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
     if fancy():
-        from rich.table import Table
-        from rich.text import Text
-
-        drawn = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
-        for row in cells:
-            drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-        console().print(drawn)
+        console().print(drawn_table(rows, columns))
         return
+    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
     lines = [[column.title.upper() for column in columns], *cells]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def drawn_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
+    """A table of rich, states in their colours."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from pytask.domain.lifecycle import State
+
+    styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        cells = [printable(row.get(column.field)) for column in columns]
+        drawn.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in cells))
+    return drawn
 
 
 def pairs(lines: Sequence[tuple[str, Any]]) -> None:
@@ -99,10 +121,10 @@ def pairs(lines: Sequence[tuple[str, Any]]) -> None:
     shown = [(label, value) for label, value in lines if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
     for label, value in shown:
-        first, *more = str(value).split("\n") if isinstance(value, str) else [str(value)]
+        first, *more = str(value).rstrip("\n").split("\n")
         click.echo(f"{label:<{width}}  {printable(first)}".rstrip())
         for line in more:
-            click.echo(f"{'':<{width}}  {printable(line)}".rstrip())
+            click.echo(f"{'':<{width}}  {printable(line) if line else ''}".rstrip())
 
 
 def fancy() -> bool:
@@ -136,15 +158,3 @@ def _code(found: re.Match[str]) -> str:
 def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", text)
-
-
-def ago(seconds: float | None) -> str | None:
-    """A time span in two figures: 5s, 12m, 3h20m, 4d2h; None stays None."""
-    if seconds is None:
-        return None
-    left = max(0, int(seconds))
-    for size, unit, small, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if left >= size:
-            rest = left % size // small
-            return f"{left // size}{unit}{rest}{smaller}" if rest else f"{left // size}{unit}"
-    return f"{left}s"

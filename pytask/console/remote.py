@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pytask.console.settings import Ambient, Value
 from pytask.domain.errors import AmbiguousId, BadConfigFile, NoSuchTask, StoreError
 
-LOOK_STEP = 5000  # keys a step of SCAN
-LOOK_STEPS = 20  # steps that the search for an id may take
+if TYPE_CHECKING:
+    from pytask.client import Client
+
 SHOWN = 5  # ids that an ambiguous beginning lists
 Words = Sequence[str | int | float]
 
@@ -33,6 +34,7 @@ class Remote:
         self._config = config
         self._ambient: Ambient | None = None
         self._client: Any = None
+        self._tasks: Client | None = None
         self.explain = explain
 
     # -- settings -------------------------------------------------------------------------------------
@@ -93,6 +95,20 @@ class Remote:
                 raise
         return self._client
 
+    @property
+    def tasks(self) -> Client:
+        """The client of the library, with the settings of this call."""
+        if self._tasks is None:
+            from pytask.client import Client
+
+            self._tasks = Client(
+                self.client,
+                namespace=self.namespace,
+                partitions=self.partitions,
+                timeout=float(self.setting("timeout").value),
+            )
+        return self._tasks
+
     def ask(self, *words: Any) -> Any:
         """One command; errors are ours, and say which address it was and where that came from."""
         return self.ask_all([words])[0]
@@ -108,18 +124,12 @@ class Remote:
             return list(pipe.execute())
         except Exception as error:
             ours = clients.translate(error)
-            if ours is error:
-                raise
-            raise self.placed(ours) from error
+            raise ours from error
 
-    def placed(self, error: Exception) -> Exception:
-        """The error with a line that says which Redis was asked, and where that address came from."""
+    def place(self, error: StoreError) -> None:
+        """Let the error say which Redis was asked, and where that address came from."""
         url = self.setting("redis_url")
-        if isinstance(error, StoreError) and not getattr(error, "__notes__", None):
-            error.add_note(
-                f"  asked: {url.shown} ({url.origin}); --redis URL or $PYTASK_REDIS_URL name another"
-            )
-        return error
+        error.add_note(f"  asked: {url.shown} ({url.origin}); --redis URL or $PYTASK_REDIS_URL name another")
 
     # -- explanations ---------------------------------------------------------------------------------
 
@@ -138,10 +148,9 @@ class Remote:
         The search is bounded.  Where it could not see all ids, a verb that is going to `act` takes whole
         ids only: another task might begin like that.
         """
-        spaces = self.spaces
-        if any(self.ask_all([("EXISTS", space + beginning) for space in spaces])):
+        if self.ask("EXISTS", self.space_of(beginning) + beginning):
             return beginning
-        found, complete = self._look(beginning)
+        found, complete = self.tasks.find(beginning, limit=SHOWN)
         if len(found) == 1 and (complete or not act):
             if not complete:
                 click.echo(f"pytask: {found[0]} is the first task found that begins so", err=True)
@@ -154,27 +163,9 @@ class Remote:
                 " is; finished tasks are deleted after a while (settings keep_ended, keep_error)"
             )
         raise NoSuchTask(
-            f"there is no task {beginning!r}; among the first {LOOK_STEP * LOOK_STEPS} keys none begins so:"
-            " with so many tasks, give the whole id"
+            f"there is no task {beginning!r}, and too many keys to look for one that begins so: give"
+            " the whole id"
         )
-
-    def _look(self, beginning: str) -> tuple[list[str], bool]:
-        """Up to a few ids that begin so, and whether all keys were looked at."""
-        found: dict[str, None] = {}
-        steps = LOOK_STEPS
-        for space in self.spaces:
-            cursor = 0
-            while steps > 0:
-                steps -= 1
-                pattern = _literal(space + beginning) + "*"
-                cursor, keys = self.ask("SCAN", cursor, "MATCH", pattern, "COUNT", LOOK_STEP, "TYPE", "hash")
-                ids = (key.decode(errors="replace").removeprefix(space) for key in keys)
-                found.update(dict.fromkeys(i for i in ids if not i.startswith("pytask:")))
-                if len(found) > 1 or not int(cursor):
-                    break
-            if int(cursor) or len(found) > 1:
-                return sorted(found)[:SHOWN], False
-        return sorted(found)[:SHOWN], True
 
 
 def _several(beginning: str, found: Sequence[str], *, complete: bool) -> str:
@@ -184,7 +175,3 @@ def _several(beginning: str, found: Sequence[str], *, complete: bool) -> str:
             " give the whole id"
         )
     return f"several ids begin with {beginning!r}, such as {', '.join(found)}: give more of the one you mean"
-
-
-def _literal(text: str) -> str:
-    return "".join("\\" + char if char in "\\*?[]" else char for char in text)
