@@ -249,7 +249,6 @@ class Client:
             partitions,
             max_data=max_data,
             keep_stopped=keep_stopped,
-            clustered=self._shell.clustered,
         )
         self._shell.bind(self._places)
 

@@ -21,6 +21,7 @@ from pytask.client.wire import Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadCursor, ConfigError
 from pytask.domain.lifecycle import State
+from pytask.domain.messages import IdFault, read_id
 
 MOST = 10_000  # tasks of a page
 STEP = 500  # ids of one step
@@ -85,7 +86,7 @@ class Index:
             self.place, ("ZREVRANGEBYSCORE", key, top, "-inf", "WITHSCORES", "LIMIT", 0, most)
         )
         pairs = [(_text(raw), _text(score)) for raw, score in zip(found[::2], found[1::2], strict=True)]
-        fresh = [(i, s) for i, s in pairs if last is None or s != top or i.encode() < last.encode()][:limit]
+        fresh = [(i, s) for i, s in pairs if last is None or s != top or _raw(i) < _raw(last)][:limit]
         entries: Entries = []
         before, shown = top, ties
         for task_id, score in fresh:
@@ -112,7 +113,7 @@ class Queue:
         ids = [_text(raw) for raw in reversed(found)]
         # What pytask put back is in the index of this state, and was shown there.
         index = self.keys.index(self.state)
-        scores = yield from ask_all([(self.place, ("ZSCORE", index, task_id)) for task_id in ids])
+        scores = yield from ask_all([(self.place, ("ZSCORE", index, _raw(task_id))) for task_id in ids])
         entries = [
             (task_id, [offset + at, task_id])
             for at, (task_id, score) in enumerate(zip(ids, scores, strict=True), 1)
@@ -125,7 +126,7 @@ class Queue:
         there = yield from ask(self.place, ("LINDEX", key, -offset))
         if there is not None and _text(there) == last:
             return offset
-        found = yield from ask(self.place, ("LPOS", key, last, "RANK", -1, "MAXLEN", offset + 1000))
+        found = yield from ask(self.place, ("LPOS", key, _raw(last), "RANK", -1, "MAXLEN", offset + 1000))
         if found is None:
             return 0  # taken, and so is all that stood before it
         return int((yield from ask(self.place, ("LLEN", key)))) - int(found)
@@ -182,13 +183,13 @@ def _sources(places: Places, states: Sequence[State]) -> list[Source]:
 def _rows(source: Source, places: Places, ids: Sequence[str]) -> Op[list[TaskInfo | None]]:
     """What the hashes tell; None for those that are gone, or have moved on."""
     keys = places.keys[source.place]
-    commands = [(source.place, ("HMGET", keys.task(task_id), *LIST_FIELDS)) for task_id in ids]
+    commands = [(source.place, ("HMGET", _raw(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
     replies = yield from ask_all(commands, tolerant=True)
     return [_row(source, task_id, reply) for task_id, reply in zip(ids, replies, strict=True)]
 
 
 def _row(source: Source, task_id: str, reply: Any) -> TaskInfo | None:
-    if not isinstance(reply, list) or not any(reply):
+    if not isinstance(reply, list) or not any(reply) or isinstance(read_id(_raw(task_id)), IdFault):
         return None
     fields = {name: value for name, value in zip(LIST_FIELDS, reply, strict=True) if value is not None}
     task = read_task(task_id, fields)
@@ -205,6 +206,10 @@ def _fits(task: TaskInfo, function: str | None, worker: str | None) -> bool:
 
 def _text(raw: Any) -> str:
     return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else str(raw)
+
+
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def _write_cursor(states: Sequence[State], at: int, part: Part) -> str:

@@ -22,7 +22,6 @@ class Places:
     keys: tuple[Keys, ...]  # of each partition
     retention: Retention
     max_data: int = MAX_DATA
-    clustered: bool = False  # a node counts its own subscribers only
 
     def of(self, task_id: str) -> int:
         """The partition of a task.  Raises `BadData` for what can be no id."""
@@ -49,7 +48,6 @@ def places_of(
     *,
     max_data: int = MAX_DATA,
     keep_stopped: int | None = None,
-    clustered: bool = False,
 ) -> Places:
     """The places of a namespace; raises `ConfigError`."""
     if type(partitions) is not int or partitions < 1:
@@ -58,5 +56,4 @@ def places_of(
         keys=tuple(Keys(namespace_of(namespace, index, partitions)) for index in range(partitions)),
         retention=Retention(stopped=keep_stopped),
         max_data=max_data,
-        clustered=clustered,
     )

@@ -143,7 +143,7 @@ class Outcome:
     done: bool  # the task is where it was asked to go
     state: State | None  # as far as known: None without `wait` where a worker has to act first
     requested: bool = False  # the wish is written down, and its worker was told
-    heard: int | None = None  # subscribers that were told; 0: none listens, None: not known, or none had to
+    heard: int | None = None  # workers that listen; None where none had to be told
 
     def __bool__(self) -> bool:
         return self.done

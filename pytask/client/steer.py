@@ -58,13 +58,20 @@ def _steer_chunk(places: Places, place: int, command: Command, ids: list[str]) -
         yield from ask_all([(place, ("PUBLISH", keys.control(i), STARTED)) for i in ids])
     verdicts = yield from by_store(place, keys, places.retention, lambda store: store.control(command, ids))
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
-    told = yield from ask_all([(place, ("PUBLISH", keys.control(i), command)) for i in asked])
-    heard = dict(zip(asked, told, strict=True))
+    heard = (yield from _tell(places, place, command, asked)) if asked else None
     states = yield from _states_of(places, place, ids, verdicts)
     return [
-        _outcome(command, i, verdict, states.get(i), None if places.clustered else heard.get(i))
-        for i, verdict in zip(ids, verdicts, strict=True)
+        _outcome(command, i, verdict, states.get(i), heard) for i, verdict in zip(ids, verdicts, strict=True)
     ]
+
+
+def _tell(places: Places, place: int, command: Command, ids: list[str]) -> Op[int]:
+    """Wake the workers up; how many of them listen, whoever else does."""
+    keys = places.keys[place]
+    words: list[tuple[int, tuple[Any, ...]]] = [(place, ("PUBLISH", keys.control(i), command)) for i in ids]
+    # A worker's subscription has the channel of hints, too.
+    replies = yield from ask_all([*words, (place, ("PUBSUB", "NUMSUB", keys.hint_channel))])
+    return int(replies[-1][1])
 
 
 def _states_of(places: Places, place: int, ids: list[str], verdicts: Sequence[Verdict]) -> Op[dict[str, Any]]:
