@@ -20,6 +20,7 @@ from conformance.program import Failed, Program
 from conformance.stage import SPACES, Stage, clean_environment
 from conformance.transcript import WITHIN, Player, all_transcripts
 from pytask.domain.errors import PytaskError
+from pytask.domain.version import PROTOCOL
 
 FAILED, CANNOT, NO_SERVER = 1, 2, 69
 
@@ -134,7 +135,7 @@ def report(transcripts, results, seconds):
     for name, transcript in failures:
         print(f"\n--- {name}: {results[name][transcript]}")
     passed = sum(len(result) for result in results.values()) - len(failures)
-    print(f"\n{passed} passed, {len(failures)} failed, in {seconds:.1f} s")
+    print(f"\n{passed} passed, {len(failures)} failed, in {seconds:.1f} s; wire protocol {PROTOCOL}")
 
 
 if __name__ == "__main__":
