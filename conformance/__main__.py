@@ -16,7 +16,7 @@ import uuid
 import redis
 
 from conformance import clients
-from conformance.program import Failed, Program
+from conformance.program import Failed, Program, Unsupported
 from conformance.stage import SPACES, Stage, clean_environment
 from conformance.transcript import WITHIN, Player, all_transcripts
 from pytask.domain.errors import PytaskError
@@ -108,11 +108,13 @@ def play_space(stage, name, client, space, transcripts, within):
 
 
 def play(player, transcript):
-    """What went wrong."""
+    """What went wrong; None where the client does not offer what the transcript needs."""
     try:
         player.play(transcript, uuid.uuid4().hex[:6])
     except Failed as why:
         return f"transcripts/{transcript.name}.jsonl, {why}"
+    except Unsupported:
+        return None
     return ""
 
 
@@ -129,13 +131,21 @@ def report(transcripts, results, seconds):
     names = list(results)
     print("  ".join([" " * width, *names]).rstrip())
     for one in transcripts:
-        marks = [("FAILED" if results[name][one.name] else "ok").ljust(len(name)) for name in names]
+        marks = [mark(results[name][one.name]).ljust(len(name)) for name in names]
         print("  ".join([one.name.ljust(width), *marks]).rstrip())
     failures = [(name, one.name) for name in names for one in transcripts if results[name][one.name]]
     for name, transcript in failures:
         print(f"\n--- {name}: {results[name][transcript]}")
-    passed = sum(len(result) for result in results.values()) - len(failures)
-    print(f"\n{passed} passed, {len(failures)} failed, in {seconds:.1f} s; wire protocol {PROTOCOL}")
+    played = [why for result in results.values() for why in result.values() if why is not None]
+    missing = sum(len(result) for result in results.values()) - len(played)
+    print(
+        f"\n{len(played) - len(failures)} passed, {len(failures)} failed, {missing} not offered, in {seconds:.1f} s; wire protocol {PROTOCOL}"
+    )
+
+
+def mark(why):
+    """How a transcript went, in a word."""
+    return "not offered" if why is None else "FAILED" if why else "ok"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,10 @@ class Failed(Exception):
     """What the client did, or what did not come of it."""
 
 
+class Unsupported(Exception):
+    """The client does not offer this, and says so."""
+
+
 class Program:
     """One run of the client: requests and answers in turn, events in between."""
 
@@ -49,6 +53,8 @@ class Program:
         if not self._answers:
             raise Failed(f"the client ended at `{verb}` with {self._process.wait()}")
         kind, *answer = self._answers.popleft()
+        if kind == "unsupported":
+            raise Unsupported
         if kind == "error":
             raise Failed(f"`{verb}`: {' '.join(answer)}")
         return answer
@@ -81,7 +87,7 @@ class Program:
 
     def _take(self, line):
         kind, *words = line.split("\t")
-        if kind in ("ok", "error"):
+        if kind in ("ok", "error", "unsupported"):
             self._answers.append([kind, *map(unescaped, words)])
         elif kind == "gap" and not words:
             self.gaps += 1

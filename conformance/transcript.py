@@ -15,6 +15,7 @@ from pytask.domain.partition import namespace_of, partition_of
 
 FOLDER = Path(__file__).with_name("transcripts")
 WITHIN = 10.0  # seconds for what is seen after a few milliseconds, on a busy machine
+SHOWN = 600  # characters of what went wrong
 LONG = "0123456789" * 10_000
 
 
@@ -62,7 +63,8 @@ class Player:
                 try:
                     scene.do(step)
                 except Failed as why:
-                    raise Failed(f"line {number}, {json.dumps(step, ensure_ascii=False)}:\n{why}") from None
+                    shown = json.dumps(step, ensure_ascii=False)
+                    raise Failed(f"line {number}, {cut(shown)}:\n{cut(str(why))}") from None
             self._program.ask("unwatch")
             others |= wire.others(self._stage.redis)
             lines = ear.up_to_now(self._stage.redis)
@@ -123,12 +125,14 @@ class Scene:
             if (given := self._program.ask("where", task_id)) != [self._of(task_id)]:
                 raise Failed(f"the keys of {task_id} begin with {self._of(task_id)!r}, not {given}")
 
-    def _do_event(self, name, of, data=None):
-        """The next event of that task."""
+    def _do_event(self, name, of, data=None, maybe=False):
+        """The next event of that task; `maybe`: some clients bring it about, others do not."""
         at = self._read[of]
         if not self._program.wait(lambda: len(self._events(of)) > at, self._within):
             raise Failed(f"the client did not tell of an event of {of}; it told {self._names(of)}")
         event = self._events(of)[at]
+        if maybe and event["event"] != name:
+            return
         self._read[of] += 1
         if event["event"] != name or not fits(data, event["data"]):
             raise Failed(
@@ -193,7 +197,7 @@ class Scene:
     def _do_cut(self, _of):
         """The connections with the client's subscriptions are cut."""
         for one in self._redis.client_list(_type="pubsub"):
-            if not one["name"].startswith(("pytask", wire.NAME)):
+            if not wire.is_ours(one["name"]):
                 self._redis.client_kill_filter(_id=one["id"])
 
     # -- reading --------------------------------------------------------------------------------------
@@ -222,6 +226,11 @@ class Scene:
         if isinstance(value, dict):
             return {key: self._filled(item) for key, item in value.items()}
         return value
+
+
+def cut(text):
+    """`text`, not too long for people."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def fits(want, given, *, field=False):
