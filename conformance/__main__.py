@@ -138,9 +138,8 @@ def report(transcripts, results, seconds):
         print(f"\n--- {name}: {results[name][transcript]}")
     played = [why for result in results.values() for why in result.values() if why is not None]
     missing = sum(len(result) for result in results.values()) - len(played)
-    print(
-        f"\n{len(played) - len(failures)} passed, {len(failures)} failed, {missing} not offered, in {seconds:.1f} s; wire protocol {PROTOCOL}"
-    )
+    counted = f"{len(played) - len(failures)} passed, {len(failures)} failed, {missing} not offered"
+    print(f"\n{counted}, in {seconds:.1f} s; wire protocol {PROTOCOL}")
 
 
 def mark(why):

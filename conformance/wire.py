@@ -89,7 +89,7 @@ def others(client):
 
 
 def is_ours(name):
-    """Whether a connection of that name is a worker's, or the kit's own; pytask's client is under test, too."""
+    """Whether a connection of that name is a worker's, or the kit's own; pytask's client is under test."""
     return name == NAME or (name.startswith("pytask") and name != "pytask-client")
 
 
