@@ -174,7 +174,8 @@ class WorkerInfo:
 
 @attrs.frozen
 class Notice:
-    """One message of a feed: "control" (of a task), "ping" (our own), or "parked" (a hint)."""
+    """One message of a feed: "control" (of a task), "started" (by its sender), "ping" (our own), or
+    "parked" (a hint)."""
 
     kind: str
     task_id: str = ""  # of a control message; the function's name in a hint
