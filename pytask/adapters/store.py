@@ -280,11 +280,17 @@ class RedisStore:
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
-        args += [len(allowed), *allowed, *chain.from_iterable(dated)]
-        names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
-        for (task_id, _), function in zip(dated, functions, strict=True):
-            names += (keys.task(task_id), keys.parking(_name(function)))
-        found: list[bytes] = self._run("stop", names, args)
+        args += [len(allowed), *allowed]
+        fixed: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
+        pairs = [
+            (keys.task(task_id), keys.parking(_name(function)))
+            for (task_id, _), function in zip(dated, functions, strict=True)
+        ]
+        found: list[bytes] = []
+        while len(found) < len(dated):  # a call does what it can in a few milliseconds
+            left = len(found)
+            names = fixed + list(chain.from_iterable(pairs[left:]))
+            found += self._run("stop", names, args + list(chain.from_iterable(dated[left:])))
         return found
 
     def _start(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
