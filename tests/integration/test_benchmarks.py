@@ -6,7 +6,7 @@ from pathlib import Path
 
 import redis
 
-from benchmarks.__main__ import fill
+from benchmarks.place import fill
 from tests.servers import start_server
 
 ROOT = Path(__file__).parents[2]
