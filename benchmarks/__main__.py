@@ -10,13 +10,13 @@ each into an environment of its own under --cache.
 from __future__ import annotations
 
 import argparse
+import os
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import attrs
-
-from benchmarks import versus
+from benchmarks import enqueueing, growth, profile, report, versus
 from benchmarks.place import cpu, fill, push, rss, server, wait, worker_process
 from benchmarks.results import Results, show
 
@@ -44,27 +44,118 @@ def parser() -> argparse.ArgumentParser:
         prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    made.add_argument("--quick", action="store_true", help="a fifth of the tasks, one round")
+    made.add_argument("--quick", action="store_true", help="a fifth of the tasks, one round; kept apart")
+    made.add_argument("--share", type=float, help="of the usual number of tasks  [default: 1, or 0.2]")
     made.add_argument("--rounds", type=int, help="of the drains  [default: 3]")
     made.add_argument("--peers", default="", metavar="NAMES", help="only these, with commas between")
     made.add_argument("--cache", type=Path, default=CACHE, help=f"environments, results  [default: {CACHE}]")
     return made
 
 
+def times(options: argparse.Namespace, usual: int = 3) -> int:
+    """Rounds."""
+    return options.rounds or (1 if options.quick else usual)
+
+
+def share(options: argparse.Namespace) -> float:
+    """How many of the usual tasks."""
+    return options.share or (0.2 if options.quick else 1.0)
+
+
 def drain(options: argparse.Namespace, results: Results) -> None:
     """pytask, the limit loop and the peers in turns."""
     peers = versus.chosen(options.peers)
-    share = 0.2 if options.quick else 1.0
-    known = results.found.get("drain", {}).get("pools", {})
-    pools = versus.best_pools(peers, options.cache, share / 3, known)
-    found = versus.rounds(peers, options.cache, pools, options.rounds or (1 if options.quick else 3), share)
-    seen = {name: [attrs.astuple(outcome) for outcome in each] for name, each in found.items()}
+    part = share(options)
+    pools = versus.best_pools(peers, options.cache, part / 2, pools_known(results))
+    found = versus.rounds(peers, options.cache, pools, times(options), part)
     versions = {peer.name: peer.version(options.cache) for peer in peers}
     rows = list(versus.judged(found))
-    results.keep("drain", {"rows": rows, "seen": seen, "pools": pools, "versions": versions})
+    results.keep("drain", {"rows": rows, "seen": found, "pools": pools, "versions": versions})
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {"drain": drain}
+def pools_known(results: Results) -> dict[str, int]:
+    """The best concurrency of each peer that was measured."""
+    return results.found.get("drain", {}).get("pools", {})
+
+
+def processes(options: argparse.Namespace, results: Results) -> None:
+    """Several worker processes on one queue."""
+    found = growth.processes(times(options), int(30_000 * share(options)))
+    results.keep("processes", {"rows": list(growth.shared(found, os.cpu_count() or 1)), "seen": found})
+
+
+def enqueue(options: argparse.Namespace, results: Results) -> None:
+    """Calls, and the call for many."""
+    peers = versus.chosen(options.peers)
+    for peer in peers:
+        peer.prepare(options.cache)
+    part = share(options)
+    one = enqueueing.calls(peers, options.cache, times(options), int(enqueueing.CALLS * part))
+    many = enqueueing.bulk(peers, options.cache, times(options), int(enqueueing.MANY * part))
+    rows = list(enqueueing.enqueued(one, many))
+    results.keep("enqueue", {"rows": rows, "calls": one, "bulk": many})
+
+
+def latency(options: argparse.Namespace, results: Results) -> None:
+    """From the call to the start of the task, pytask and the quickest peers in turns."""
+    peers = [peer for peer in versus.chosen(options.peers) if peer.name in enqueueing.QUICKEST]
+    pools = pools_known(results)
+    seen: dict[str, list[tuple[float, float]]] = {}
+
+    def turn(name: str, lags: list[float]) -> None:
+        seen.setdefault(name, []).append((enqueueing.at(lags, 0.5), enqueueing.at(lags, 0.99)))
+        print(f"  {name:<24} p50 {seen[name][-1][0]:.2f} ms, p99 {seen[name][-1][1]:.2f} ms", flush=True)
+
+    seconds = enqueueing.SECONDS * share(options)
+    for _ in range(times(options)):
+        turn(enqueueing.OURS, enqueueing.own_latency(0, seconds))
+        turn(enqueueing.LOADED, enqueueing.own_latency(10_000, seconds))
+        for peer in peers:
+            peer.prepare(options.cache)
+            turn(peer.name, enqueueing.peer_latency(peer, options.cache, pools.get(peer.name, 100), seconds))
+    middle = {name: tuple(map(statistics.median, zip(*each, strict=True))) for name, each in seen.items()}
+    results.keep("latency", {"rows": list(enqueueing.started(middle)), "seen": seen})
+
+
+def grow(options: argparse.Namespace, results: Results) -> None:
+    """How cost grows."""
+    found = growth.curves(share(options))
+    results.keep("growth", {"rows": list(growth.grown(found)), "curves": found})
+
+
+def profiled(options: argparse.Namespace, results: Results) -> None:
+    """Where a task's time goes."""
+    rows = profile.profile(int(40_000 * share(options)), options.cache)
+    results.keep("profile", {"rows": rows})
+
+
+def scale(name: str) -> Callable[[argparse.Namespace, Results], None]:
+    """A part of benchmarks/scale.py."""
+
+    def part(options: argparse.Namespace, results: Results) -> None:
+        from benchmarks import scale as module
+
+        results.keep(name, {"rows": list(module.PARTS[name]())})
+
+    return part
+
+
+def write(options: argparse.Namespace, results: Results) -> None:
+    """benchmarks/RESULTS.md and its plot; the short form writes into the cache."""
+    report.write(results, options.cache if options.quick else Path(__file__).parent)
+
+
+SCALE = ("many", "control", "sweep", "emits", "idle", "io")
+PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
+    "drain": drain,
+    "processes": processes,
+    "enqueue": enqueue,
+    "latency": latency,
+    **{name: scale(name) for name in SCALE},
+    "growth": grow,
+    "profile": profiled,
+    "report": write,
+}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 All tasks are enqueued first; then the worker starts and each task marks that it ran (peers/mark.py), in the
 process in which it runs.  The rate is that of the marks, from the first to the last: the start of the worker
-is not in it, and neither are the few milliseconds in which the last tasks are put away.  The limit loop, which
+is not in it, nor are the few milliseconds in which the last tasks are put away.  The limit loop, which
 runs no task code, tells its own time, from its first command to its last.
 """
 
@@ -15,24 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import attrs
 
 from benchmarks.peers import HERE, Peer
 from benchmarks.peers.mark import EVERY, RECORD
 from benchmarks.place import ROOT, TASKS, fill, server
 
 PATIENCE = 30.0  # seconds without a mark, after which a worker has failed
-
-
-@attrs.frozen(kw_only=True)
-class Outcome:
-    """Tasks a second in the drain, and calls a second of the producer (0: was filled in bulk)."""
-
-    rate: float
-    calls: float = 0.0
 
 
 class Marks:
@@ -47,7 +37,7 @@ class Marks:
         data = self.path.read_bytes()
         return list(RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]))
 
-    def wait(self, count: float, process: subprocess.Popen, *, counts: bool = True) -> None:
+    def wait(self, count: float, workers: Sequence[subprocess.Popen], *, counts: bool = True) -> None:
         """Until the numbers add up to `count`, or so many records are there."""
         size, since = -1, time.monotonic()
         while True:
@@ -56,20 +46,22 @@ class Marks:
                 found = self.records()
                 if (sum(number for _, number in found) if counts else len(found)) >= count:
                     return
-            if process.poll() is not None or time.monotonic() - since > PATIENCE:
-                raise RuntimeError(f"{process.args}: {len(self.records())} marks, exit {process.returncode}")
+            codes = [worker.poll() for worker in workers]
+            if codes != [None] * len(codes) or time.monotonic() - since > PATIENCE:
+                raise RuntimeError(f"{workers[0].args}: {len(self.records())} marks, exit codes {codes}")
             time.sleep(0.02)
 
     def rate(self) -> float:
-        """Tasks a second, from the first to the last record."""
+        """Tasks a second, from the first to the last record; 0 where there is one only."""
         found = sorted(self.records())
-        return (sum(number for _, number in found) - found[0][1]) / (found[-1][0] - found[0][0])
+        took = found[-1][0] - found[0][0]
+        return (sum(number for _, number in found) - found[0][1]) / took if took else 0.0
 
 
 @contextlib.contextmanager
 def running(
     command: list[str], env: dict[str, str], cwd: Path, processes: int = 1
-) -> Iterator[tuple[Marks, subprocess.Popen]]:
+) -> Iterator[tuple[Marks, list[subprocess.Popen]]]:
     """`processes` times the worker; they end with the block.  Their output is shown if the block fails."""
     with tempfile.TemporaryDirectory(prefix="pytask-bench-") as folder:
         marks = Marks(folder)
@@ -89,7 +81,7 @@ def running(
                             start_new_session=True,
                         )
                     )
-            yield marks, started[0]
+            yield marks, started
         except BaseException:
             print(log.read_text(errors="replace")[-3000:], file=sys.stderr, flush=True)
             raise
@@ -107,22 +99,23 @@ def end(process: subprocess.Popen) -> None:
             process.wait(3)
 
 
-def pytask_command(url: str) -> list[str]:
+def pytask_command(url: str, *options: str) -> list[str]:
     """`pytask run` with its default settings."""
-    return [sys.executable, "-m", "pytask", "run", TASKS, "--redis", url, "--log-level", "warning"]
+    words = ["run", TASKS, "--redis", url, "--log-level", "warning", *options]
+    return [sys.executable, "-m", "pytask", *words]
 
 
-def drain_pytask(count: int, processes: int = 1) -> Outcome:
-    """By one worker, or several."""
+def drain_pytask(count: int, processes: int = 1) -> float:
+    """Tasks a second of one worker, or of several."""
     with server() as (url, client):
         fill(client, "noop", count)
-        with running(pytask_command(url), dict(os.environ), ROOT, processes) as (marks, process):
-            marks.wait(count - EVERY * processes, process)
-            return Outcome(rate=marks.rate())
+        with running(pytask_command(url), dict(os.environ), ROOT, processes) as (marks, workers):
+            marks.wait(count - EVERY * processes, workers)
+            return marks.rate()
 
 
-def drain_limit(count: int) -> Outcome:
-    """By the bare loop."""
+def drain_limit(count: int) -> float:
+    """Tasks a second of the bare loop."""
     with server() as (url, client):
         fill(client, "noop", count)
         command = [sys.executable, "-m", "benchmarks.limit", url]
@@ -130,24 +123,22 @@ def drain_limit(count: int) -> Outcome:
         done, seconds = said.split()[:2]
         if int(done) != count:
             raise RuntimeError(f"the limit loop ran {done} of {count} tasks")
-        return Outcome(rate=count / float(seconds))
+        return count / float(seconds)
 
 
-def drain_peer(peer: Peer, cache: Path, pool: int, count: int) -> Outcome:
-    """By one worker process of a peer at this concurrency."""
+def drain_peer(peer: Peer, cache: Path, pool: int, count: int) -> float:
+    """Tasks a second of one worker process of a peer at this concurrency."""
     with server() as (url, _):
         env = peer.environment(cache, url, pool)
-        seconds = float(produce(peer, cache, env, "fill", count))
-        with running(peer.working(cache, url, pool), env, HERE) as (marks, process):
-            marks.wait(count - EVERY, process)
-            return Outcome(rate=marks.rate(), calls=0.0 if peer.node else count / seconds)
+        produce(peer.producing(cache, "fill", count), env)
+        with running(peer.working(cache, url, pool), env, HERE) as (marks, workers):
+            marks.wait(count - EVERY, workers)
+            return marks.rate()
 
 
-def produce(peer: Peer, cache: Path, env: dict[str, str], *words: object) -> str:
-    """Run a peer's producer; what it said last."""
-    said = subprocess.run(
-        peer.producing(cache, *words), env=env, cwd=HERE, capture_output=True, text=True, check=False
-    )
+def produce(command: list[str], env: dict[str, str]) -> str:
+    """Run a producer; what it said last."""
+    said = subprocess.run(command, env=env, cwd=HERE, capture_output=True, text=True, check=False)
     if said.returncode:
-        raise RuntimeError(f"{peer.name}: {said.stderr[-2000:]}")
+        raise RuntimeError(f"{command}: {said.stderr[-2000:]}")
     return said.stdout.strip().rpartition("\n")[2]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.contest import Outcome, drain_limit, drain_peer, drain_pytask
+from benchmarks.contest import drain_limit, drain_peer, drain_pytask
 from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Row
 
@@ -15,7 +15,7 @@ OURS, LIMIT = "pytask", "the limit loop"
 COUNT = 40_000  # for pytask and the limit loop
 WARM = 15_000  # Node compiles as it runs: at the least so many tasks
 
-Found = dict[str, list[Outcome]]
+Found = dict[str, list[float]]
 
 
 def chosen(names: str) -> list[Peer]:
@@ -33,7 +33,7 @@ def best_pools(peers: Sequence[Peer], cache: Path, share: float, known: dict[str
             continue
         rates = {}
         for pool in peer.pools if len(peer.pools) > 1 else ():
-            rates[pool] = attempt(peer.name, drain_peer, peer, cache, pool, amount(peer, share)).rate
+            rates[pool] = attempt(peer.name, drain_peer, peer, cache, pool, amount(peer, share))
             say(f"{peer.name} at {pool}", rates[pool])
         found[peer.name] = max(rates, key=rates.get) if rates else peer.pools[0]
     return found
@@ -43,10 +43,9 @@ def rounds(peers: Sequence[Peer], cache: Path, pools: dict[str, int], times: int
     """`times` rounds, everyone once in each."""
     found: Found = {}
 
-    def turn(name: str, drain: Callable[..., Outcome], *words: object) -> None:
-        outcome = attempt(name, drain, *words)
-        found.setdefault(name, []).append(outcome)
-        say(name, outcome.rate)
+    def turn(name: str, drain: Callable[..., float], *words: object) -> None:
+        found.setdefault(name, []).append(attempt(name, drain, *words))
+        say(name, found[name][-1])
 
     for _ in range(times):
         turn(OURS, drain_pytask, int(COUNT * share))
@@ -61,13 +60,13 @@ def amount(peer: Peer, share: float) -> int:
     return max(int(peer.count * share), WARM if peer.node else 0)
 
 
-def attempt(name: str, drain: Callable[..., Outcome], *words: object) -> Outcome:
+def attempt(name: str, measure: Callable[..., float], *words: object) -> float:
     """A peer that fails is reported as such, and costs the others nothing."""
     try:
-        return drain(*words)
+        return measure(*words)
     except RuntimeError as error:
         print(f"  {name}: FAILED: {error}", file=sys.stderr, flush=True)
-        return Outcome(rate=0.0)
+        return 0.0
 
 
 def say(name: str, rate: float) -> None:
@@ -76,13 +75,13 @@ def say(name: str, rate: float) -> None:
 
 def rate(found: Found, name: str) -> float:
     """The median of its rounds."""
-    return statistics.median(outcome.rate for outcome in found[name])
+    return statistics.median(found[name])
 
 
 def ratio(found: Found, name: str) -> float:
     """How many times as fast as `name` pytask was: the median over the rounds."""
     pairs = zip(found[OURS], found[name], strict=True)
-    return statistics.median(ours.rate / other.rate for ours, other in pairs if other.rate)
+    return statistics.median(ours / other for ours, other in pairs if other)
 
 
 def judged(found: Found) -> Iterator[Row]:

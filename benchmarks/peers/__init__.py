@@ -21,7 +21,7 @@ POOLS = (10, 100, 500)
 class Peer:
     """A task queue: its packages, its program, its worker's command line.
 
-    `worker` may hold `{pool}`, the concurrency, and `{url}`; a program reads $BENCH_CONCURRENCY, $BENCH_REDIS.
+    `worker` may hold `{pool}`, the concurrency, and `{url}`; programs read the same from the environment.
     `count` tasks take roughly two seconds.
     """
 
