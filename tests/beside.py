@@ -18,11 +18,16 @@ import pytest
 
 STREAMS = {
     "tests/simulation": 1,  # a core of its own
-    "tests/chaos": 2,
+    # the others wait more than they work
     "tests/integration/test_cluster.py": 2,
     "tests/integration/test_cluster_faults.py": 2,
     "tests/integration/test_deploys.py": 2,
     "tests/integration/test_failover.py": 2,
+    "tests/chaos": 3,
+    "tests/integration/test_hostile.py": 3,
+    "tests/integration/test_newer_release.py": 3,
+    "tests/integration/test_redis_faults.py": 3,
+    "tests/integration/test_takeover.py": 3,
 }
 CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a child's orders and reports
 

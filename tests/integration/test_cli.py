@@ -5,7 +5,6 @@ import re
 import signal
 import sys
 import textwrap
-import time
 
 import pytest
 import redis
@@ -62,7 +61,7 @@ def test_help_and_version():
     assert re.fullmatch(r"pytask, version \S+\n", done(pytask("--version")).stdout)
 
 
-def test_help_is_quick_and_loads_nothing_heavy():
+def test_help_loads_nothing_heavy():
     script = """
         import sys
         from pytask.cli import main
@@ -71,14 +70,6 @@ def test_help_is_quick_and_loads_nothing_heavy():
     """
     shown = done([sys.executable, "-c", textwrap.dedent(script)])
     assert shown.stdout.splitlines()[-1] == "[]", shown
-
-    def seconds():
-        began = time.monotonic()
-        done(pytask("run", "--help"))
-        return time.monotonic() - began
-
-    # The limit is 0.15 s; the best of five, doubled, for machines that are busy with other tests.
-    assert min(seconds() for _ in range(5)) < 0.3
 
 
 def test_importing_pytask_loads_neither_gevent_nor_redis():
