@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -113,8 +112,7 @@ def latency(options: argparse.Namespace, results: Results) -> None:
         for peer in peers:
             peer.prepare(options.cache)
             turn(peer.name, enqueueing.peer_latency(peer, options.cache, pools.get(peer.name, 100), seconds))
-    middle = {name: tuple(map(statistics.median, zip(*each, strict=True))) for name, each in seen.items()}
-    results.keep("latency", {"rows": list(enqueueing.started(middle)), "seen": seen})
+    results.keep("latency", {"rows": list(enqueueing.started(seen)), "seen": seen})
 
 
 def grow(options: argparse.Namespace, results: Results) -> None:

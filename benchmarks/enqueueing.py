@@ -14,10 +14,11 @@ from benchmarks.contest import HERE, Marks, produce, pytask_command, running
 from benchmarks.peers import Peer
 from benchmarks.place import ROOT, fill, server, wait
 from benchmarks.results import Row
-from benchmarks.versus import OURS, Found, attempt
+from benchmarks.versus import OURS, Found, attempt, say
 
 LOADED = f"{OURS}, 10,000 running"
 QUICKEST = {"BullMQ", "taskiq-redis (stream)", "taskiq-redis (list)", "SAQ", "arq"}
+REFERENCE = {"taskiq-redis (stream)", "taskiq-redis (list)"}
 CALLS, MANY = 5_000, 100_000
 RATE, SECONDS = 100, 10
 SETTLE = 1.0  # seconds: a worker that has just run its first task makes its last preparations
@@ -149,10 +150,15 @@ def at(seen: Sequence[float], share: float) -> float:
     return seen[min(len(seen) - 1, int(len(seen) * share))] * 1000
 
 
-def started(quantiles: dict[str, tuple[float, float]]) -> Iterator[Row]:
-    """The rows; `quantiles` are medians over the rounds, p50 and p99 by name."""
-    for name, (middle, high) in quantiles.items():
+def started(seen: dict[str, list[tuple[float, float]]]) -> Iterator[Row]:
+    """The rows: medians of the rounds; `seen` has p50 and p99 of each round, by name."""
+    for name, rounds in seen.items():
+        middle, high = (statistics.median(each) for each in zip(*rounds, strict=True))
         own, loaded = name == OURS, name == LOADED
         label = "enqueue to start at 100/s" + ("" if own else f": {name}")
         yield Row(f"{label}, p50, ms", f"{middle:.2f}", "<= 0.9" if own else "")
         yield Row(f"{label}, p99, ms", f"{high:.2f}", "<= 2" if own else "<= 5" if loaded else "")
+        if name in REFERENCE:
+            pairs = list(zip(seen[OURS], rounds, strict=True))
+            ratios = [statistics.median(a[i] / b[i] for a, b in pairs) for i in (0, 1)]
+            yield Row("  pytask's p50 and p99 as a share of those", f"{ratios[0]:.2f} and {ratios[1]:.2f}")
