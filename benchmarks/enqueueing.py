@@ -14,7 +14,7 @@ from benchmarks.contest import HERE, Marks, produce, pytask_command, running
 from benchmarks.peers import Peer
 from benchmarks.place import ROOT, fill, server, wait
 from benchmarks.results import Row
-from benchmarks.versus import OURS, Found, attempt, say
+from benchmarks.versus import OURS, Found, attempt
 
 LOADED = f"{OURS}, 10,000 running"
 QUICKEST = {"BullMQ", "taskiq-redis (stream)", "taskiq-redis (list)", "SAQ", "arq"}
