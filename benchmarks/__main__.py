@@ -2,6 +2,7 @@
 
     python -m benchmarks                    all parts, then benchmarks/RESULTS.md
     python -m benchmarks PART... [options]  some of them; `report` writes RESULTS.md from what is known
+    python -m benchmarks cluster [options]  one worker on a real cluster
 
 A worker is `pytask run` with default settings, events and leases on.  Peers are installed at the first run,
 each into an environment of its own under --cache.

@@ -116,14 +116,19 @@ def drain_pytask(count: int, processes: int = 1) -> float:
 
 def drain_limit(count: int) -> float:
     """Tasks a second of the bare loop."""
+    return count / limit_loop(count)[0]
+
+
+def limit_loop(count: int) -> tuple[float, float]:
+    """The bare loop's seconds, by the clock and of its own CPU."""
     with server() as (url, client):
         fill(client, "noop", count)
         command = [sys.executable, "-m", "benchmarks.limit", url]
         said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        done, seconds = said.split()[:2]
+        done, seconds, cpu = said.split()[:3]
         if int(done) != count:
             raise RuntimeError(f"the limit loop ran {done} of {count} tasks")
-        return count / float(seconds)
+        return float(seconds), float(cpu)
 
 
 def drain_peer(peer: Peer, cache: Path, pool: int, count: int) -> float:

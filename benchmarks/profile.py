@@ -17,7 +17,7 @@ from pathlib import Path
 
 import redis
 
-from benchmarks.contest import pytask_command, running
+from benchmarks.contest import limit_loop, pytask_command, running
 from benchmarks.growth import push_ids, spent, write_hashes
 from benchmarks.place import ROOT, server, wait
 from benchmarks.results import Row
@@ -132,7 +132,10 @@ def python_rows(count: int, spy: Path) -> list[Row]:
         watch.wait(30)
         leaves = by_module(stacks.read_text())
     total = sum(leaves.values())
-    rows = [Row("Python, CPU, us a task", f"{whole:.1f}")]
+    rows = [
+        Row("Python, CPU, us a task", f"{whole:.1f}"),
+        Row("  (the limit loop)", f"{limit_loop(count)[1] / count * 1e6:.1f}"),
+    ]
     return rows + [
         Row(f"  {name}", f"{samples / total * whole:.1f}")
         for name, samples in leaves.most_common(16)
