@@ -6,6 +6,7 @@ change, so that a hundred thousand of them cost a few hundred steps a round.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
@@ -16,6 +17,10 @@ RENEW_CHUNK = 500  # runs a renewal call, about 2.5 ms of Redis
 # A chunk that is fuller than this stays as it is.  If it were filled up from the next one, a run that ends
 # would break up all chunks behind its own, and each would have to be packed anew.
 ENOUGH = 0.8
+
+
+# Seconds: runs that were claimed so near to each other count as claimed with the first of them.
+NEAR = 0.01
 
 
 class Chunk(list[RunRef]):
@@ -58,6 +63,7 @@ class LeaseBook:
     def __init__(self) -> None:
         self._where: dict[str, _Sheaf] = {}
         self._sheaves: OrderedDict[_Sheaf, None] = OrderedDict()  # the oldest first, none of them empty
+        self._last = _Sheaf(-math.inf)  # where the last run was put
 
     def __len__(self) -> int:
         return len(self._where)
@@ -67,7 +73,16 @@ class LeaseBook:
 
     def add(self, ref: RunRef, sent_at: float) -> None:
         """A run was claimed by a call sent at `sent_at`."""
-        self._place([ref], sent_at)
+        if ref.run in self._where:
+            self._place([ref], sent_at)
+            return
+        sheaf = self._last
+        if not (sheaf.refs and 0 <= sent_at - sheaf.sent_at < NEAR and len(sheaf.refs) < RENEW_CHUNK):
+            self._last = sheaf = _Sheaf(sent_at)
+            self._insert(sheaf)
+        sheaf.refs[ref.run] = ref
+        sheaf.chunk = None
+        self._where[ref.run] = sheaf
 
     def remove(self, run: str) -> None:
         """The run is over; unknown ones are ignored."""
@@ -91,20 +106,14 @@ class LeaseBook:
 
     def _place(self, refs: Iterable[RunRef], sent_at: float) -> None:
         """An answer that came late may be older than what other calls brought meanwhile: that stands."""
-        sheaf: _Sheaf | None = next(reversed(self._sheaves), None)
-        if sheaf is not None and sheaf.sent_at != sent_at:
-            sheaf = None
-        for ref in refs:
-            before = self._where.get(ref.run)
-            if before is not None and before.sent_at >= sent_at:
-                continue
+        later = [ref for ref in refs if self._where[ref.run].sent_at < sent_at]
+        for ref in later:
             self.remove(ref.run)
-            if sheaf is None or len(sheaf.refs) >= RENEW_CHUNK:
-                sheaf = _Sheaf(sent_at)
-                self._insert(sheaf)
-            sheaf.refs[ref.run] = ref
-            sheaf.chunk = None
-            self._where[ref.run] = sheaf
+        for at in range(0, len(later), RENEW_CHUNK):
+            sheaf = _Sheaf(sent_at)
+            sheaf.refs = {ref.run: ref for ref in later[at : at + RENEW_CHUNK]}
+            self._where.update(dict.fromkeys(sheaf.refs, sheaf))
+            self._insert(sheaf)
 
     def _insert(self, sheaf: _Sheaf) -> None:
         newer: list[_Sheaf] = []

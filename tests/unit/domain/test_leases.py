@@ -11,7 +11,7 @@ def refs(count, first=0):
 def filled(count, *, batch=256):
     book = LeaseBook()
     for number, ref in enumerate(refs(count)):
-        book.add(ref, number // batch / 1000)
+        book.add(ref, number // batch / 10)
     return book
 
 
@@ -66,6 +66,15 @@ def test_chunks_that_shrank_are_joined():
         if number % 10:
             book.remove(f"s:{number}")
     assert [len(chunk) for chunk in rounds(book)] == [200]
+
+
+def test_runs_claimed_one_by_one_but_soon_after_each_other_count_from_the_first():
+    book = LeaseBook()
+    for number, ref in enumerate(refs(100)):
+        book.add(ref, 5 + number / 10_000)
+    assert (book.oldest(), len(book.due(5))) == (5, 100)
+    book.add(RunRef("x", "s:x"), 5.02)
+    assert len(book.due(5.01)) == 100
 
 
 def test_an_answer_that_came_late_sets_no_chunk_back():
