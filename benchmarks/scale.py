@@ -183,7 +183,7 @@ def emits(rate: int = 10_000, seconds: int = 10) -> Iterator[Row]:
 def frozen(rate: int, seconds: int = 10) -> Iterator[Row]:
     """Redis holds all writes for a while: what becomes of the memory, and of the task's code."""
     for policy in ("wait", "drop"):
-        with server() as (url, client), worker(url, env={"EMIT_OVERFLOW": policy}) as pid:
+        with server() as (url, client), worker(url, env={"WHEN_FULL": policy}) as pid:
             settled(client, 1)
             with counted(client, "task-emit") as events:
                 push(client, "emit", "emitter", json.dumps({"rate": rate, "seconds": seconds}))

@@ -1,10 +1,11 @@
 """The tasks that the measurements at scale run; a target for `pytask run`."""
 
+import os
 import time
 
 import gevent
 
-from pytask import Monitor, Task
+from pytask import Monitor, PyTask, Task
 
 
 class Sleeper(Task):
@@ -89,3 +90,7 @@ class Sweeps(Monitor):
         before = time.perf_counter()
         self.check_tasks()
         return time.perf_counter() - before
+
+
+app = PyTask(when_full=os.environ.get("WHEN_FULL", "wait"))
+app.add_task(Sleeper, Io, Stall, Emitter, Sweeps)

@@ -587,6 +587,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             tasks=_whole(shown.get("tasks")),
             max_tasks=_whole(shown.get("max_tasks")),
             version=_version(shown.get("version")),
+            dropped=_whole(shown.get("dropped")) or 0,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
