@@ -94,6 +94,13 @@ def event(name: str, data: Any = None) -> str:
     return json.dumps({"event": name, "data": data}, separators=(",", ":"))
 
 
+@cache
+def _run_event(name: Event, worker: str) -> tuple[str, str, str]:
+    """An event with a gap for the run and one for the epoch, which only Redis knows."""
+    head = event(name, {"worker": worker, "run": ""})
+    return head[: -len('"}}')], '","epoch":', "}}"
+
+
 class RedisStore:
     """One connection to Redis and the verbs that move tasks.  Used by one greenlet at a time."""
 
@@ -105,6 +112,7 @@ class RedisStore:
         durability: Durability | None = None,
     ) -> None:
         self.incarnation: Incarnation | None = None
+        self.ahead: list[bytes] | None = None
         self._client = client
         self._keys = keys
         self._retention = retention or Retention()
@@ -119,25 +127,22 @@ class RedisStore:
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
+        self.ahead = None
         if not request.refs:
             return []
         keys = self._keys
-        source = keys.source(request.source)
+        functions = tuple(request.functions)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
-        args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
-        args += [QUARANTINE_FROM, request.server, len(request.functions), *request.functions]
-        for ref in request.refs:
-            args += (ref.id, ref.run)
+        args += [keys.channel, *_run_event(Event.RUNNING, request.worker), *RESTING]
+        args += [QUARANTINE_FROM, request.server, len(keys.namespace.encode()), request.look, MAX_ID_BYTES]
+        args += [len(functions), *functions]
+        args += [ref.run for ref in request.refs]
         hashes = [keys.task(ref.id) for ref in request.refs]
-        names = [keys.runs, keys.leases, source, *keys.indexes, *hashes]
-        reply = self._run_durably("claim", names, args)
-        answers = iter(reply)
-        found: list[Claim] = []
-        for ref in request.refs:
-            # How much stands behind a word of a newer release is not known: no later answer can be read.
-            lost = bool(found) and found[-1].verdict is Verdict.FOREIGN
-            found.append(Claim(ref.id, ref.run, Verdict.FOREIGN) if lost else _read_claim(ref, answers))
-        return found
+        names = [keys.runs, keys.leases, keys.source(request.source), *keys.indexes, *hashes]
+        words, told = self._run_durably("claim", names, args)
+        claims, ahead = _read_claims(request.refs, functions, words.split(), told)
+        self.ahead = ahead if request.look else None
+        return claims
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
         """E15: out of the list, with a note in `pytask:rejected`."""
@@ -206,7 +211,7 @@ class RedisStore:
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
         """E12: an answer for each, in order."""
         keys = self._keys
-        args: Args = [life.RUNNING, worker, keys.channel, *self._run_event(Event.RUNNING, worker), *RESTING]
+        args: Args = [life.RUNNING, worker, keys.channel, *_run_event(Event.RUNNING, worker), *RESTING]
         for one in adoptions:
             args += (one.id, one.run, one.epoch)
         hashes = [keys.task(one.id) for one in adoptions]
@@ -227,21 +232,24 @@ class RedisStore:
         if not changes:
             return []
         keys = self._keys
-        args: Args = [keys.channel, *RESTING]
+        kinds: dict[tuple[Any, ...], int] = {}
+        told: Args = []
         for change in changes:
-            args += (change.id, change.run, change.event, *_ending(change))
-            args.append(len(change.fields))
-            for name, value in change.fields.items():
-                args += (name, value)
+            fields = chain.from_iterable(change.fields.items()) if change.fields else ()
+            kind = (change.event, *_ending(change), len(change.fields), *fields)
+            told += (change.run, kinds.setdefault(kind, len(kinds) + 1))
+        args: Args = [keys.channel, *RESTING, len(keys.namespace.encode()), len(kinds)]
+        args += chain.from_iterable(kinds)
         hashes = [keys.task(change.id) for change in changes]
-        reply = self._run("commit", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
-        return [_verdict(word) for word in reply]
+        names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
+        words: bytes = self._run("commit", names, args + told)
+        return [_verdict(word) for word in words.split()]
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: `new` takes the place of `old`."""
         keys = self._keys
         args: Args = [old.id, old.run, new.run, worker, max_data, keys.events(old.id)]
-        args += self._run_event(Event.RELOADED, worker)
+        args += _run_event(Event.RELOADED, worker)
         reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
         return _read_claim(new, iter(reply))
 
@@ -250,7 +258,7 @@ class RedisStore:
         keys = self._keys
         session = ref.run.rpartition(":")[0]
         args: Args = [ref.id, ref.run, function, data, worker, session, life.RUNNING, keys.events(ref.id)]
-        args += self._run_event(Event.RUNNING, worker)
+        args += _run_event(Event.RUNNING, worker)
         reply = self._run("open_local", [keys.runs, keys.leases, keys.task(ref.id)], args)
         return _read_claim(ref, iter(reply))
 
@@ -272,11 +280,17 @@ class RedisStore:
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
-        args += [len(allowed), *allowed, *chain.from_iterable(dated)]
-        names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
-        for (task_id, _), function in zip(dated, functions, strict=True):
-            names += (keys.task(task_id), keys.parking(_name(function)))
-        found: list[bytes] = self._run("stop", names, args)
+        args += [len(allowed), *allowed]
+        fixed: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
+        pairs = [
+            (keys.task(task_id), keys.parking(_name(function)))
+            for (task_id, _), function in zip(dated, functions, strict=True)
+        ]
+        found: list[bytes] = []
+        while len(found) < len(dated):  # a call does what it can in a few milliseconds
+            left = len(found)
+            names = fixed + list(chain.from_iterable(pairs[left:]))
+            found += self._run("stop", names, args + list(chain.from_iterable(dated[left:])))
         return found
 
     def _start(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
@@ -447,11 +461,6 @@ class RedisStore:
 
     # -- the wire -------------------------------------------------------------------------------------
 
-    def _run_event(self, name: Event, worker: str) -> tuple[str, str, str]:
-        """An event with a gap for the run and one for the epoch, which only Redis knows."""
-        head = event(name, {"worker": worker, "run": ""})
-        return head[: -len('"}}')], '","epoch":', "}}"
-
     def _run(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
         text, sha = load_script(name)
         try:
@@ -542,15 +551,62 @@ def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
     return Claim(ref.id, ref.run, verdict, _name(function), data, int(epoch or 0), crashes, size)
 
 
+def _read_claims(
+    refs: Sequence[RunRef], functions: Sequence[str], words: list[bytes], told: bytes
+) -> tuple[list[Claim], list[bytes] | None]:
+    """The claims in the answer of claim.lua, and the ids behind them (None where that is not known)."""
+    found: list[Claim] = []
+    at = start = 0
+    for ref in refs:
+        verdict = _verdict(words[at])
+        if verdict is Verdict.FOREIGN:
+            break
+        if verdict is Verdict.OK or verdict is Verdict.ALREADY:
+            _, epoch, crashes, size, place, length = words[at : at + 6]
+            at += 6
+            known, function = int(place), ""
+            if known > 0:
+                function = functions[known - 1]
+            elif known < 0:
+                function = _name(told[start : start - known])
+                start -= known
+            data, count = None, int(length)
+            if count >= 0:
+                data = told[start : start + count]
+                start += count
+            found.append(Claim(ref.id, ref.run, verdict, function, data, int(epoch), int(crashes), int(size)))
+        elif verdict is Verdict.UNKNOWN:
+            end = start + int(words[at + 1])
+            found.append(Claim(ref.id, ref.run, verdict, _name(told[start:end])))
+            at, start = at + 2, end
+        else:
+            found.append(Claim(ref.id, ref.run, verdict))
+            at += 1
+    # How much stands behind a word of a newer release is not known: no later answer can be read.
+    lost = [Claim(ref.id, ref.run, Verdict.FOREIGN) for ref in refs[len(found) :]]
+    if lost:
+        return found + lost, None
+    ahead: list[bytes] = []
+    for length in words[at:]:
+        end = start + int(length)
+        ahead.append(told[start:end])
+        start = end
+    return found, ahead
+
+
 def _ending(change: Change) -> tuple[str, str, Any]:
     """(new state, mode, seconds to keep) of a change, as commit.lua takes them."""
-    if change.trigger is None:
+    return _ending_of(change.trigger, change.keep, change.local)
+
+
+@cache
+def _ending_of(trigger: Trigger | None, kept: int | None, local: bool) -> tuple[str, str, Any]:
+    if trigger is None:
         return "", "", ""
-    state = destination(change.trigger)
-    keep = "" if change.keep is None else change.keep
-    if change.trigger is Trigger.RELEASE:
-        return state, "delete" if change.local else "queue", ""
-    return state, "done" if change.trigger is Trigger.END else "rest", keep
+    state = destination(trigger)
+    if trigger is Trigger.RELEASE:
+        return state, "delete" if local else "queue", ""
+    return state, "done" if trigger is Trigger.END else "rest", "" if kept is None else kept
 
 
 def read_info(text: bytes | str) -> WorkerInfo | None:

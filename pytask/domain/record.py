@@ -107,6 +107,7 @@ class ClaimRequest:
     server: str = ""  # the one the caller knows of: no other may answer; "" does not check
     quarantine: int = 1  # how many tasks that crashed before may be taken
     max_data: int = 16 * 1024 * 1024  # bytes
+    look: int = 0  # how many ids behind the batch are wanted, in `Store.ahead`
 
 
 @attrs.frozen

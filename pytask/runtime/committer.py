@@ -43,11 +43,11 @@ class Committer:
         """Changes without a verdict."""
         return len(self._waiting) + len(self._sent)
 
-    def put(self, change: Change) -> None:
-        """Hand in an end (or an event); never blocks, so that it can be called from the hub."""
+    def put(self, change: Change, ref: RunRef | None = None) -> None:
+        """Hand in an end (or an event) of a run; never blocks, so that it can be called from the hub."""
         if change.trigger is not None:
             # Until it is acknowledged the run stays ours, and is renewed.
-            self._lease.settling.add(RunRef(change.id, change.run), self._clock())
+            self._lease.settling.add(ref or RunRef(change.id, change.run), self._clock())
         self._waiting.append(change)
         self._wake.set()
 
@@ -124,7 +124,7 @@ class Committer:
         # Bounded in bytes too: what does not get through within one call's time never will.
         while self._waiting and len(batch) < COMMIT_BATCH and size < COMMIT_BYTES:
             change = self._waiting.popleft()
-            size += len(change.event) + sum(map(len, change.fields.values()))
+            size += len(change.event) + (sum(map(len, change.fields.values())) if change.fields else 0)
             batch.append(change)
         return batch
 
@@ -142,13 +142,16 @@ class Committer:
         return verdicts
 
     def _settled(self, change: Change, verdict: Verdict) -> None:
-        ref = RunRef(change.id, change.run)
         if verdict is Verdict.BADTYPE:
             log.error("task %s cannot go back to the queue: its key is not a list", change.id)
             gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
             return
         self._lease.settling.remove(change.run)
-        if verdict in (Verdict.OK, Verdict.ALREADY):
+        taken = verdict is Verdict.OK or verdict is Verdict.ALREADY
+        if taken and not self._doubts:
+            return
+        ref = RunRef(change.id, change.run)
+        if taken:
             self._doubts.pop(ref, None)
         elif ref not in self._doubts:
             log.info("task %s: the end of run %s was not taken: %s", change.id, change.run, verdict)

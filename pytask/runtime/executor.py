@@ -116,7 +116,7 @@ class Executor:
             if local:
                 self.on_local_over(claim.id, Wish.HAND_BACK)
             return
-        run = Run(self, claim, self.tasks.get(claim.function), self._clock())
+        run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
         run.local = local
         self._locals += local
         if claim.crashes >= QUARANTINE_FROM:
@@ -125,8 +125,8 @@ class Executor:
         self._lease.living.add(ref, sent_at)
         if not self._deadman.armed:
             self._deadman.arm(self._lease.kill_in(self._clock()))
-        run.greenlet = RunGreenlet(run)
-        run.greenlet.start()
+        run.greenlet = greenlet = RunGreenlet(run)
+        greenlet.start()
 
     def give_back(self, ref: RunRef, *, local: bool = False) -> None:
         """Release a claim whose run never began."""
@@ -404,8 +404,7 @@ class Executor:
         trigger = closing(wish, run.failure is not None)
         if trigger is None:
             return
-        change = self._ending(run, trigger)
-        self._committer.put(change)
+        self._committer.put(self._ending(run, trigger), run.ref)
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings

@@ -36,7 +36,7 @@ class FakeStore:
 
     def __init__(self):
         self.calls = []
-        self.incarnation = None
+        self.incarnation = self.ahead = None
         self._lined_up = defaultdict(list)
 
     def say(self, verb, *answers):
