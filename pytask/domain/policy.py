@@ -15,16 +15,17 @@ import attrs
 
 from pytask.domain.errors import ConfigError
 from pytask.domain.incarnation import News, compare, merged
+from pytask.domain.leases import RENEW_CHUNK, LeaseBook
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Expiry, Incarnation, RunRef, Suspect
 
 CLOCK_RATE_ERROR = 0.05  # how far two clocks' rates may differ
+MOMENT = 0.001  # seconds after T at which a monitor looks again
 CRASH_LIMIT = 3  # one more, and the task is poison
 CRASH_FORGIVEN = 3600.0  # seconds of running after which earlier crashes are forgotten
 CRASH_YOUNG = 60.0  # seconds: only a run younger than this is blamed together with others
 QUARANTINE_FROM = 2  # crashes: such a task is taken one at a time; the first crash may be a bystander's
 CRASH_CROWD = 3  # ... and only if the dead worker had no more such runs than this
-RENEW_CHUNK = 500  # runs a renewal call, about 2.5 ms of Redis
 CLAIM_BATCH = 256  # ids a claim
 COMMIT_BATCH = 256  # changes a commit
 COMMIT_BYTES = 4 * 1024 * 1024  # about, of events and outputs in a commit
@@ -154,65 +155,6 @@ class Starts:
         return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)
 
 
-class LeaseBook:
-    """The runs of one worker, the longest unrenewed first.
-
-    Times are those at which a call was *sent*: Redis applied it at that time or later, so a deadline
-    counted from it is never too late.
-    """
-
-    def __init__(self) -> None:
-        self._sent: OrderedDict[str, tuple[RunRef, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._sent)
-
-    def __contains__(self, run: str) -> bool:
-        return run in self._sent
-
-    def add(self, ref: RunRef, sent_at: float) -> None:
-        """A run was claimed by a call sent at `sent_at`."""
-        self._place([ref], sent_at)
-
-    def remove(self, run: str) -> None:
-        """The run is over; unknown ones are ignored."""
-        self._sent.pop(run, None)
-
-    def renewed(self, refs: Iterable[RunRef], sent_at: float) -> None:
-        """These were acknowledged; those that ended meanwhile stay out."""
-        self._place([ref for ref in refs if ref.run in self._sent], sent_at)
-
-    def _place(self, refs: Iterable[RunRef], sent_at: float) -> None:
-        """Keep the order: an answer that came late may be older than what other calls brought meanwhile."""
-        newer: list[str] = []
-        for run, (_, other) in reversed(self._sent.items()):
-            if other <= sent_at:
-                break
-            newer.append(run)
-        later = set(newer)
-        for ref in refs:
-            if ref.run not in later:
-                self._sent[ref.run] = (ref, sent_at)
-                self._sent.move_to_end(ref.run)
-        for run in reversed(newer):
-            self._sent.move_to_end(run)
-
-    def due(self, before: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
-        """Up to `limit` runs last renewed at `before` or earlier, the oldest first."""
-        found: list[RunRef] = []
-        for ref, sent_at in self._sent.values():
-            if sent_at > before or len(found) == limit:
-                break
-            found.append(ref)
-        return found
-
-    def oldest(self) -> float | None:
-        """When the longest unrenewed run was last renewed; None without runs."""
-        for _, sent_at in self._sent.values():
-            return sent_at
-        return None
-
-
 @attrs.define
 class Lease:
     """What a worker may do, given when its last renewals were sent."""
@@ -231,7 +173,8 @@ class Lease:
         """A renewal of `refs` (or of nothing: a sign of life from Redis) was answered."""
         self.last_ok = max(self.last_ok, sent_at)
         self.living.renewed(refs, sent_at)
-        self.settling.renewed(refs, sent_at)
+        if self.settling:
+            self.settling.renewed(refs, sent_at)
 
     @property
     def server(self) -> str:
@@ -282,11 +225,11 @@ class Lease:
         """The next chunk to renew: a tick early rather than late."""
         before = now - self.timing.heartbeat + self.timing.tick
         chunk = self.living.due(before)
-        if now - self.last_ok > self.timing.lease:
+        if not self.settling or now - self.last_ok > self.timing.lease:
             # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
             # dead runs all the same would keep every monitor from handing them on, for ever.
             return chunk
-        return chunk + self.settling.due(before, RENEW_CHUNK - len(chunk))
+        return [*chunk, *self.settling.due(before, RENEW_CHUNK - len(chunk))]
 
 
 def crash_pause(crashes: int, expiry: float) -> float:
@@ -350,6 +293,7 @@ class Watch:
         self.expiry = expiry
         self.scale = scale
         self._seen: dict[str, tuple[str, int, float]] = {}
+        self._due = math.inf
         self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, those handed on already as well
 
     def __len__(self) -> int:
@@ -359,6 +303,15 @@ class Watch:
         """Redis was away: what was seen before proves nothing."""
         self._seen.clear()
         self._crowds.clear()
+        self._due = math.inf
+
+    def wait(self, now: float, sweep: float) -> float:
+        """Seconds until the next sweep: I, or less where a run will have been watched for T before that.
+
+        T is a multiple of I: by a hair's breadth it would not be over at the ninth sweep, and a whole I
+        would come on top.  Those first seen in one sweep are due at one time, so a death costs one more.
+        """
+        return min(sweep, max(self._due - now + MOMENT, sweep / 20))
 
     def observe(self, suspects: Sequence[Suspect], now: float) -> list[Expiry]:
         """One sweep: remember, and name those unchanged for T (more after earlier crashes)."""
@@ -374,8 +327,12 @@ class Watch:
             crowd = self._crowds.setdefault(suspect.session, crowds.get(suspect.session, {}))
             crowd[suspect.id] = suspect
         neighbours = {session: tuple(crowd.values()) for session, crowd in self._crowds.items()}
-        return [
-            judge(suspect, neighbours[suspect.session], self.scale)
-            for suspect in suspects
-            if now - self._seen[suspect.id][2] > self.expiry + crash_pause(suspect.crashes, self.expiry)
-        ]
+        dead: list[Expiry] = []
+        self._due = math.inf
+        for suspect in suspects:
+            due = self._seen[suspect.id][2] + self.expiry + crash_pause(suspect.crashes, self.expiry)
+            if now > due:
+                dead.append(judge(suspect, neighbours[suspect.session], self.scale))
+            else:
+                self._due = min(self._due, due)
+        return dead

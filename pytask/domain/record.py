@@ -171,6 +171,7 @@ class WorkerInfo:
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
     max_tasks: int | None = None  # places for them; None: not shown
     version: str = ""  # of pytask; "": not shown
+    dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
 
 
 @attrs.frozen
