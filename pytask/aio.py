@@ -344,9 +344,14 @@ class Client:
 
     # -- following ------------------------------------------------------------------------------------
 
-    async def watch(self, id: str | None = None) -> AsyncIterator[Event | Gap]:  # noqa: A002
+    async def watch(
+        self,
+        id: str | None = None,  # noqa: A002
+        *,
+        seconds: float | None = None,
+    ) -> AsyncIterator[Event | Gap]:
         """As `pytask.Client.watch`: `async for event in await client.watch():`."""
-        steps = self._shell.steps(follow.watch(self._places, id), [])
+        steps = self._shell.steps(follow.watch(self._places, id, seconds), [])
         await anext(steps)
         return steps
 
