@@ -65,5 +65,5 @@ def _name_near_misses(remote: Remote, name: str) -> None:
     known = [one.name for one in remote.tasks.functions() if one.workers]
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = f"; did you mean {near[0]!r}?" if near else "."
         click.echo(f"pytask: no worker that is here knows {name!r}{meant} It waits until one does.", err=True)
