@@ -17,12 +17,17 @@ for _, id in ipairs(order) do
   end
 end
 local words = {}
-if fine and type(result) == 'table' then
-  for _, word in ipairs(result) do
-    if word == 'FENCED' or word == 'GONE' or word == 'RENEWED' or word == 'ALREADY' or word == 'OK' then
-      words[#words + 1] = word
-    end
+local function take(word)
+  if word == 'FENCED' or word == 'GONE' or word == 'RENEWED' or word == 'ALREADY' or word == 'OK' then
+    words[#words + 1] = word
   end
+end
+if fine and type(result) == 'string' then
+  for word in string.gmatch(result, '%S+') do take(word) end
+elseif fine and type(result) == 'table' and VERB == 'claim' then
+  for word in string.gmatch(result[1] or '', '%S+') do take(word) end
+elseif fine and type(result) == 'table' then
+  for _, word in ipairs(result) do take(word) end
 end
 local refused = false
 for _, word in ipairs(words) do refused = refused or word ~= 'OK' end
