@@ -13,6 +13,7 @@ from pytask.domain.version import __version__
 
 if TYPE_CHECKING:
     from pytask.app import PyTask as PyTask
+    from pytask.client import Client as Client
     from pytask.domain.partition import namespace_of as namespace_of
     from pytask.domain.partition import partition_of as partition_of
     from pytask.domain.policy import Timing as Timing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytask.runtime.settings import Settings as Settings
 
 __all__ = [
+    "Client",
     "Monitor",
     "PyTask",
     "Settings",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Client": "pytask.client",
     "PyTask": "pytask.app",
     "Task": "pytask.domain.task",
     "Timing": "pytask.domain.policy",

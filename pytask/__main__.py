@@ -1,5 +1,17 @@
-"""`python -m pytask`: the same as the command `pytask`."""
+"""`pytask`, also as `python -m pytask`."""
 
-from pytask.cli import main
+from __future__ import annotations
 
-main(prog_name="pytask")
+from pytask.console.interrupt import guard_imports
+
+
+def main() -> None:
+    """Run the command."""
+    guard_imports()
+    from pytask.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

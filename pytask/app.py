@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import attrs
 import gevent
 
+from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.backend import RedisBackend
-from pytask.adapters.client import DEFAULT_URL
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
 from pytask.runtime import codec
+from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
+from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector
 from pytask.runtime.settings import Settings, settings_of
@@ -65,6 +69,8 @@ class PyTask:
         self._prestart: list[tuple[str, bytes]] = []
         self._worker: Worker | None = None
         self._companion: Companion | None = None  # of a child of `pytask run --processes N`
+        self._run_path: Path | None = None  # of the socket that `pytask health` asks: the daemon's
+        self.ended_by: int | None = None  # the signal that ended run(), if one did
         if not isinstance(source, str):
             self._backend()  # a client that cannot work is refused here, not later
 
@@ -123,16 +129,23 @@ class PyTask:
             collected.append(self)
             return
         _use_own_resolver()
-        with Signals() as signals:
+        with Signals(hangup=self._run_path is not None) as signals:
             worker = self._start(hard=self.settings.hard_deadline is not False)
             calm_collector()
             worker.on_failed = signals.wake
+            signals.on_quiet = worker.be_quiet
             if self._companion is not None:
                 couriers = [lane.courier for lane in worker.lanes]
-                self._companion.start(couriers, self.settings.timing, worker.executor.now, signals.wake)
+                self._companion.start(
+                    couriers, self.settings.timing, worker.now, signals.wake, worker.be_quiet
+                )
+            attendant = self._attend(worker)
             signals.wait()
             log.info("signal received: handing %d tasks back", len(worker.living))
+            self.ended_by = signals.received
+            attendant.leave(reload=signals.received == signal.SIGHUP)
             clean = self.stop()
+            attendant.end()
             stuck = bool(worker.living)
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
@@ -176,6 +189,12 @@ class PyTask:
         worker.start()
         self._worker = worker
         return worker
+
+    def _attend(self, worker: Worker) -> Attendant:
+        tell = None if self._companion is None else self._companion.tell
+        attendant = Attendant(worker, notifier=Notifier(), path=self._run_path, tell=tell)
+        attendant.start()
+        return attendant
 
     def _stop_later(self) -> None:
         def stop() -> None:

@@ -1,176 +1,121 @@
-"""The command `pytask`.
+"""The command `pytask`: the table of its verbs, and the border where errors become exit codes.
 
-`--help` must answer at once, so this module imports click, the standard library and our errors; what is
-heavy is imported by the command that needs it, and only after gevent has patched the process.
+`--help` must answer at once, so this module imports click, the standard library and our errors.  Each verb
+is a small module of `pytask.commands`, imported when it is called; what is heavy is imported by that.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 import click
 
 import pytask
-from pytask.domain.errors import (
-    BadTarget,
-    ConfigError,
-    Denied,
-    Namesake,
-    PytaskError,
-    ServerNotFound,
-    Unavailable,
-)
+from pytask.console.interrupt import INTERRUPTED, unwind_from_here
+from pytask.domain import errors
 
-FAILED, USAGE, UNREACHABLE, BAD_CONFIG, INTERRUPTED = 1, 2, 69, 78, 130
+FAILED, USAGE, UNHEALTHY, NO_TASK, UNREACHABLE, BAD_CONFIG, TIMED_OUT = 1, 2, 3, 4, 69, 78, 124
 
 # The first class that fits decides.
-EXIT_CODES: tuple[tuple[type[PytaskError], int], ...] = (
-    (BadTarget, USAGE),
-    (ConfigError, BAD_CONFIG),
-    (Denied, BAD_CONFIG),
-    (ServerNotFound, BAD_CONFIG),
-    (Unavailable, UNREACHABLE),
-    (PytaskError, FAILED),
+EXIT_CODES: tuple[tuple[type[errors.PytaskError], int], ...] = (
+    (errors.BadTarget, USAGE),
+    (errors.AmbiguousId, USAGE),
+    (errors.ConfigError, BAD_CONFIG),
+    (errors.Denied, BAD_CONFIG),
+    (errors.ServerNotFound, BAD_CONFIG),
+    (errors.NoSuchTask, NO_TASK),
+    (errors.Unhealthy, UNHEALTHY),
+    (errors.TimedOut, TIMED_OUT),
+    (errors.Unavailable, UNREACHABLE),
+    (errors.PytaskError, FAILED),
 )
 
+# Each verb is the module of that name in `pytask.commands`, and its `command`.  The words here are those of
+# `pytask --help`, which imports none of them; a test holds them against the modules.
+VERBS: dict[str, dict[str, str]] = {
+    "Run tasks": {
+        "run": "Run the tasks of TARGET until SIGTERM or Ctrl-C.",
+        "demo": "Show what pytask does, on a private server.",
+    },
+    "Look": {
+        "ls": "List tasks: running, waiting, failed, stopped, ended; of each the newest first.",
+        "show": "Show one task: its state, its data, and how it came out.",
+        "why": "Say why a task is where it is: what happened to it, and what it waits for.",
+        "status": "Show how many tasks there are, who runs them, and how Redis is.",
+        "top": "Watch the fleet: what runs where, and how fast.",
+        "workers": "List the workers that are there, and those that fell silent.",
+        "functions": "List the task names that workers know, and those that tasks wait for.",
+    },
+    "Operate": {
+        "doctor": "Look for what is wrong, or will be, and say how to mend it.",
+        "health": "Whether the workers of this machine live, or are ready, without asking Redis.",
+        "unit": "Print a systemd unit that runs TARGET.",
+        "acl": "Print the line for redis-cli that makes a user of least privilege for ROLE.",
+    },
+    "Learn": {
+        "explain": "Explain an error code: what happened, why, and what to do.",
+        "config": "Show every setting, and where its value came from.",
+        "completion": "Print the completion script of a shell.",
+    },
+}
 
-class ErrorBorder(click.Group):
-    """Turns our errors into text on standard error and an exit code; others keep their traceback."""
+
+class Verbs(click.Group):
+    """Imports a verb when it is called; turns our errors into text on standard error and an exit code."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All verbs, as the help lists them."""
+        return [name for section in VERBS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The verb's command; None if there is none of that name."""
+        if name not in self.list_commands(ctx):
+            return None
+        found: click.Command = import_module(f"pytask.commands.{name}").command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with a suggestion for a verb that does not exist."""
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no such command: {name!r}.{meant}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs by what they are for, without importing them."""
+        for title, section in VERBS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(section.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the verb; our errors keep their text and lose their traceback, others keep both."""
         try:
+            unwind_from_here()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
-        except PytaskError as error:
+        except errors.PytaskError as error:
             click.echo("\n".join([f"pytask: {error}", *getattr(error, "__notes__", ())]), err=True)
-            ctx.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+            ctx.exit(exit_code(error))
 
 
-@click.group(cls=ErrorBorder, context_settings={"help_option_names": ["-h", "--help"]})
+def exit_code(error: errors.PytaskError) -> int:
+    """The exit code that stands for an error."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(getattr(pytask, "__version__", "?"), prog_name="pytask")
 def main() -> None:
-    """Long-running tasks on greenlets, their state kept in Redis."""
+    """Long-running tasks on greenlets, their state kept in Redis.
 
-
-@main.command()
-@click.argument("target")
-@click.option(
-    "--redis",
-    metavar="URL",
-    help="Address of Redis: redis://, rediss:// or unix://. Else $PYTASK_REDIS_URL, $REDIS_URL, then"
-    " redis://127.0.0.1:6379/0.",
-)
-@click.option("--embedded", is_flag=True, help="Start a private Redis server, and stop it afterwards.")
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder in which the embedded server keeps its data.  [default: .pytask]",
-)
-@click.option("--max-tasks", type=click.IntRange(min=1), metavar="N", help="Tasks that run here at once.")
-@click.option("--monitor/--no-monitor", default=True, help="Hand on the tasks of dead workers, or do not.")
-@click.option("--name", metavar="TEXT", help="What people call this worker.  [default: host and pid]")
-@click.option("--namespace", metavar="TEXT", help="In front of every key and channel.")
-@click.option(
-    "--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace, for a cluster."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    help="[default: info]",
-)
-@click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=1,
-    metavar="N",
-    help="Worker processes under one supervisor, each with --max-tasks places.  [default: 1]",
-)
-@click.option(
-    "--rebalance",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="RATE",
-    help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
-)
-@click.option("--supervised", hidden=True)
-@click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
-def run(target: str, processes: int, **flags: Any) -> None:
-    """Run the tasks of TARGET until SIGTERM or Ctrl-C.
-
-    TARGET is `file.py`, `package.module` or `package.module:app`. Without a PyTask app in it, all Task
-    classes that it defines are run.
+    Exit codes: 0 ok, 1 the operation failed, 2 usage, 3 unhealthy, 4 no such task, 69 Redis unreachable,
+    78 bad configuration, 124 timed out, 130 Ctrl-C. Of an error, `pytask explain CODE` tells more.
     """
-    if flags["redis"] and flags["embedded"]:
-        raise click.UsageError("--redis and --embedded exclude each other: which server is it to be?")
-    if flags["data_dir"] and not flags["embedded"]:
-        raise click.UsageError("--data-dir is the folder of the embedded server: add --embedded")
-    refuse_namesake()
-    if processes > 1:
-        from pytask.supervisor import supervise
-
-        click.get_current_context().exit(supervise(target, processes, flags))
-    patch()
-    from pytask.daemon import Flags, serve
-
-    serve(target, Flags(**flags))
-
-
-@main.command()
-@click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so long.")
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the data in this folder instead of a temporary one.",
-)
-def demo(seconds: float | None, data_dir: Path | None) -> None:
-    """Show what pytask does: a private server, two workers, one of them killed. Takes half a minute.
-
-    Ends with Ctrl-C, or after --for SECONDS; exit code 0 if all that it shows went right.
-    """
-    refuse_namesake()
-    from pytask.demo import play
-
-    click.get_current_context().exit(play(seconds, data_dir))
-
-
-@main.command()
-@click.argument("role", type=click.Choice(["producer", "watcher", "operator", "worker"]))
-@click.option("--namespace", default="", metavar="TEXT", help="In front of every key and channel.")
-def acl(role: str, namespace: str) -> None:
-    """Print the line for redis-cli that makes a user of least privilege for ROLE.
-
-    Put a password of your own in place of PASSWORD. docs/security.md says what each role may do.
-    """
-    from pytask.adapters.acl import command
-
-    click.echo(command(role, namespace))
-
-
-def patch() -> None:
-    """Let gevent patch this process, before anything that keeps unpatched functions is imported."""
-    # The default resolver shares ten native threads with the tasks; ares has its own sockets.
-    os.environ.setdefault("GEVENT_RESOLVER", "ares")
-    # The tree is gevent's own record of who spawned whom, with a stack each: we keep our own, smaller one.
-    os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
-    from gevent import monkey
-
-    monkey.patch_all()
-
-
-def refuse_namesake() -> None:
-    """Raise :class:`Namesake` if PyPI's `pytask`, another project, is installed beside ours."""
-    from importlib import metadata
-
-    try:
-        version = metadata.version("pytask")
-    except metadata.PackageNotFoundError:
-        return
-    raise Namesake(
-        f"two projects share the import name `pytask` here: ours, PyPI's `pytaskd`, and the workflow tool"
-        f" `pytask` {version}. Each overwrites files of the other. Give them an environment each, or run:"
-        " pip uninstall -y pytask pytaskd && pip install pytaskd"
-    )

@@ -6,17 +6,21 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
 
-from pytask.adapters.client import DEFAULT_URL
+from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy
 from pytask.app import PyTask
+from pytask.console.program import program
+from pytask.console.settings import Value
+from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError, Denied
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
@@ -29,7 +33,6 @@ from pytask.target import find_app
 log = logging.getLogger(__name__)
 
 DATA_DIR = Path(".pytask")
-VARIABLES = ("PYTASK_REDIS_URL", "REDIS_URL")
 BUSY_SECONDS = 10.0  # how long another process may take to start the server of our folder
 
 
@@ -50,6 +53,8 @@ class Flags:
     rebalance: float | None = None
     time_scale: float | None = None
     supervised: str | None = None
+    run_dir: str | None = None
+    ambient: Mapping[str, Value] = attrs.Factory(dict)  # what file and environment set, for the app
 
 
 class NamedBackend:
@@ -73,8 +78,9 @@ class NamedBackend:
 
 def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
+    had_terminal = os.isatty(0)
     app = find_app(target)
-    app.configure(**_settings(flags))
+    _configure(app, flags)
     if flags.supervised:
         _supervise(app, flags.supervised)
     _set_up_logging(app, flags)
@@ -83,10 +89,34 @@ def serve(target: str, flags: Flags) -> None:
     with _ended_by_sigterm(), ExitStack() as servers:
         source, origin = _source(app, flags, servers)
         _name_origin(app, source, origin)
+        if not flags.supervised:
+            app._run_path = _run_path(flags)  # noqa: SLF001 - only a daemon has one
         try:
             app.run()
         except Denied as error:
             _deny(error, app)
+    if app.ended_by == signal.SIGHUP:
+        _start_anew(had_terminal)
+
+
+def _run_path(flags: Flags) -> Path | None:
+    try:
+        return own_socket(flags.run_dir)
+    except ConfigError as error:
+        if flags.run_dir:
+            raise
+        log.warning("`pytask health` will not find this worker: %s", error)
+        return None
+
+
+def _start_anew(had_terminal: bool) -> None:
+    """Become the same command again, under the same process id: new code, new settings."""
+    if had_terminal and not os.isatty(0):
+        return  # that signal was the terminal going away, and this program goes with it
+    log.info("started anew by SIGHUP")
+    logging.shutdown()
+    command = [*program(), *sys.argv[1:]]
+    os.execv(command[0], command)  # noqa: S606 - our own command line, without a shell
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
@@ -95,6 +125,21 @@ def _settings(flags: Flags) -> dict[str, Any]:
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)
     return settings
+
+
+def _configure(app: PyTask, flags: Flags) -> None:
+    """File and environment, where neither a flag nor the app itself says otherwise; then the flags."""
+    fresh = attrs.asdict(Settings(), recurse=False)
+    own = attrs.asdict(app.settings, recurse=False)
+    free = {name for name in fresh if own[name] == fresh[name] and getattr(flags, name, None) is None}
+    ambient = {name: value for name, value in flags.ambient.items() if name in free}
+    try:
+        app.configure(**{name: value.value for name, value in ambient.items()})
+    except ConfigError as error:
+        for name, value in ambient.items():
+            error.add_note(f"  {name} = {value.shown} ({value.origin})")
+        raise
+    app.configure(**_settings(flags))
 
 
 def _supervise(app: PyTask, line: str) -> None:
@@ -133,9 +178,9 @@ def _source(app: PyTask, flags: Flags, servers: ExitStack) -> tuple[Any, str]:
         return flags.redis, "from --redis"
     if app._source != DEFAULT_URL:  # noqa: SLF001 - only here, to see whether the app chose for itself
         return None, "from the app itself"
-    for name in VARIABLES:
-        if os.environ.get(name):
-            return os.environ[name], f"from ${name}"
+    if "redis_url" in flags.ambient:
+        chosen = flags.ambient["redis_url"]
+        return chosen.value, chosen.origin
     return DEFAULT_URL, "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
 
 

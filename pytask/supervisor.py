@@ -17,7 +17,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -26,6 +25,12 @@ from types import FrameType
 from typing import Any
 
 import attrs
+
+from pytask.console.program import program
+from pytask.console.sockets import own_socket
+from pytask.domain.errors import ConfigError
+from pytask.reception import Reception
+from pytask.runtime.notify import Notifier, take_from
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ ENTRUST_AGAIN = 5.0  # seconds without an answer after which another child is to
 FORGET_AFTER = 900.0  # seconds after which the monitors have done it for certain
 HOPELESS = (2, 78)  # exit codes of a wrong target, flag or setting: a restart changes nothing
 STUCK = 70
+POLITE = (signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1)  # passed on to the children
 
 
 def restart_delay(young_deaths: int) -> float:
@@ -55,13 +61,6 @@ def arguments(target: str, flags: Mapping[str, Any]) -> list[str]:
     return [*words, "--", target]
 
 
-def program() -> list[str]:
-    """How this very command was called: by its script, or as `python -m pytask`."""
-    script = Path(sys.argv[0])
-    called = script.name != "__main__.py" and script.is_file() and script.name.startswith("pytask")
-    return [sys.executable, str(script)] if called else [sys.executable, "-m", "pytask"]
-
-
 @attrs.define(eq=False)
 class Slot:
     """The place of one child, and the process that is in it."""
@@ -74,6 +73,13 @@ class Slot:
     began: float = 0.0
     young_deaths: int = 0
     due: float = 0.0  # when the next one is started
+    said: dict[str, Any] | None = None  # how it is, as it told last
+    said_at: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """It takes tasks and listens."""
+        return self.said is not None and bool(self.said.get("ready"))
 
     def tell(self, text: str) -> bool:
         """Send a line; False if nobody reads it any more."""
@@ -100,13 +106,22 @@ class Burial:
 class Supervisor:
     """Waits for signals, deaths and words of the children; each `turn` is one look at all of them."""
 
-    def __init__(self, command: Sequence[str], number: int) -> None:
+    def __init__(self, command: Sequence[str], number: int, reception: Reception | None = None) -> None:
         self._command = command
+        self._reception = reception or Reception(None, Notifier({}))
+        self._hangup = False
+        self._quiet = False
+        self._polite: list[int] = []  # signals to pass on
+        self._rolling: list[Slot] = []  # still to be replaced, the first is at it
+        self._rolled: subprocess.Popen[bytes] | None = None  # the process that the first one had
         self.slots = [Slot(i + 1) for i in range(number)]
         self.burials: dict[str, Burial] = {}
         self._signals = 0
+        self._environ = dict(os.environ)
+        take_from(self._environ)
         self._stopping: float | None = None
         self._code = 0
+        self._had_terminal = os.isatty(0)
         self._wake: tuple[socket.socket, socket.socket] = socket.socketpair()
         for end in self._wake:
             end.settimeout(0)
@@ -115,7 +130,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until a signal, and until all children have ended; the exit code."""
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, *POLITE)
         before = {number: signal.signal(number, self._signalled) for number in handled}
         old = signal.set_wakeup_fd(self._wake[1].fileno(), warn_on_full_buffer=False)
         try:
@@ -138,6 +153,9 @@ class Supervisor:
         elif now - self._stopping > STOP_LIMIT or self._signals > 1:
             self._kill()
         self._entrust(now)
+        self._oblige()
+        self._roll()
+        self._reception.turn(self._children(now))
         self._wait(now)
         self._reap()
         if self._signals and self._stopping is None:
@@ -148,6 +166,8 @@ class Supervisor:
         """Let all children hand back and end; by the line, so that a service manager may send SIGTERM too."""
         self._code = self._code or code
         self._stopping = self._stopping or time.monotonic()
+        self._rolling.clear()
+        self._reception.leave()
         for slot in self.slots:
             slot.tell("stop")
 
@@ -164,14 +184,62 @@ class Supervisor:
                 slot.line.close()  # a child that is left ends by that
         for end in self._wake:
             end.close()
+        self._reception.close()
 
     @property
     def _living(self) -> int:
         return sum(slot.process is not None for slot in self.slots)
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGCHLD:
+        if number in POLITE:
+            self._polite.append(number)
+        elif number == signal.SIGHUP:
+            self._hangup = True
+        elif number != signal.SIGCHLD:
             self._signals += 1
+
+    def _children(self, now: float) -> list[tuple[dict[str, Any] | None, float]]:
+        return [(slot.said, now - slot.said_at) for slot in self.slots]
+
+    # -- wishes ---------------------------------------------------------------------------------------
+
+    def _oblige(self) -> None:
+        """Pass on what signals ask for: quiet and resume as words, which also reach one that just starts."""
+        while self._polite:
+            number = self._polite.pop(0)
+            if number == signal.SIGUSR1:
+                for slot in self.slots:
+                    # One that has not spoken has no handler so far, and would end by it.
+                    if slot.process is not None and slot.said is not None:
+                        slot.process.send_signal(number)
+                continue
+            self._quiet = number == signal.SIGTSTP
+            log.info("signal received: the children %s", "are quiet" if self._quiet else "take tasks again")
+            for slot in self.slots:
+                slot.tell("quiet" if self._quiet else "resume")
+
+    def _roll(self) -> None:
+        """SIGHUP: one child after the other is replaced, the next when its successor takes tasks."""
+        if self._hangup and self._stopping is None and not self._rolling:
+            self._hangup = False
+            if not os.isatty(0) and self._had_terminal:
+                self.stop()  # that signal was the terminal going away
+                return
+            log.info("signal received: the children are replaced, one after the other")
+            self._rolling = list(self.slots)
+            self._reception.reload(done=False)
+            self._begin_to_replace()
+        while self._rolling and self._rolling[0].process is not self._rolled and self._rolling[0].ready:
+            del self._rolling[0]
+            self._begin_to_replace()
+
+    def _begin_to_replace(self) -> None:
+        if not self._rolling:
+            log.info("all children are replaced")
+            self._reception.reload(done=True)
+            return
+        self._rolled = self._rolling[0].process
+        self._rolling[0].tell("stop")
 
     # -- children -------------------------------------------------------------------------------------
 
@@ -187,6 +255,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 process_group=0,
+                env=self._environ,
             )
         except OSError as error:
             ours.close()
@@ -198,6 +267,9 @@ class Supervisor:
             theirs.close()
         ours.settimeout(0)
         slot.line, slot.heard, slot.began = ours, b"", time.monotonic()
+        slot.said, slot.said_at = None, slot.began
+        if self._quiet:
+            slot.tell("quiet")
         log.info("child %d started, pid %d", slot.number, slot.process.pid)
 
     def _reap(self) -> None:
@@ -211,7 +283,7 @@ class Supervisor:
         self._hear(slot)
         if slot.line is not None:
             slot.line.close()
-        slot.process, slot.line = None, None
+        slot.process, slot.line, slot.said = None, None, None
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         if code != 0:
             name = f"child {slot.number} (pid {process.pid})"
@@ -220,7 +292,16 @@ class Supervisor:
             log.log(logging.WARNING if code else logging.INFO, "child %d %s", slot.number, how)
             self._code = self._code or (STUCK if code == STUCK else int(code != 0))
             return
-        if code in HOPELESS and lived < YOUNG:
+        if code in HOPELESS and lived < YOUNG and self._rolling:
+            log.error(
+                "child %d %s: the new code or its settings cannot run. The children that are left go on with"
+                " the old; it is tried again in %g s, and by the next SIGHUP", slot.number, how, LAST_DELAY,
+            )  # fmt: skip
+            self._rolling.clear()
+            self._reception.reload(done=True)
+            slot.due = now + LAST_DELAY
+            return
+        if code in HOPELESS and lived < YOUNG and not any(other.ready for other in self.slots):
             log.error("child %d %s: it would do so again, all children end", slot.number, how)
             self.burials.pop(slot.prefix, None)
             self.stop(code)
@@ -258,6 +339,9 @@ class Supervisor:
             return
         *lines, slot.heard = (slot.heard + fresh).split(b"\n")
         for line in lines:
+            if line.startswith(b"pulse "):
+                slot.said, slot.said_at = _read(line[6:]), time.monotonic()
+                continue
             words = line.decode(errors="replace").split()
             if len(words) == 4 and words[0] == "released" and words[1] in self.burials:
                 burial = self.burials.pop(words[1])
@@ -273,9 +357,15 @@ class Supervisor:
         times += [burial.told + ENTRUST_AGAIN for burial in self.burials.values() if burial.slot]
         if self._stopping is not None:
             times.append(now + 1.0)
+        if self._reception.pause is not None:
+            times.append(now + self._reception.pause)
         timeout = max(0.0, min(times) - now) if times else None
         lines = {slot.line: slot for slot in self.slots if slot.line is not None and not _ended(slot.line)}
-        ready, _, _ = select.select([self._wake[0], *lines], [], [], timeout)
+        asked = self._reception.listener
+        listener = [] if asked is None else [asked]
+        ready, _, _ = select.select([self._wake[0], *lines, *listener], [], [], timeout)
+        if asked in ready:
+            self._reception.answer(self._children(time.monotonic()))
         for one in ready:
             if one in lines:
                 self._hear(lines[one])
@@ -295,6 +385,14 @@ def _ended(line: socket.socket) -> bool:
         return True
 
 
+def _read(text: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -308,7 +406,7 @@ def _signal_name(number: int) -> str:
 def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
     """Run `number` workers until a signal; the exit code.  An embedded server is the parent's."""
     flags = dict(flags)
-    embedded, folder = flags.pop("embedded"), flags.pop("data_dir")
+    embedded, folder, run_dir = (flags.pop(name, None) for name in ("embedded", "data_dir", "run_dir"))
     _set_up_logging(flags)
     with ExitStack() as servers:
         if embedded:
@@ -318,9 +416,20 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
             log.info("embedded server at %s, its data in %s", server.url, server.folder)
             flags["redis"] = server.url
         log.info("supervisor %d runs %d workers of %s", os.getpid(), number, target)
-        code = Supervisor([*program(), *arguments(target, flags)], number).run()
+        reception = Reception(_run_path(run_dir), Notifier())
+        code = Supervisor([*program(), *arguments(target, flags)], number, reception).run()
         log.info("all children have ended")
         return code
+
+
+def _run_path(run_dir: str | None) -> Path | None:
+    try:
+        return own_socket(run_dir)
+    except ConfigError as error:
+        if run_dir:
+            raise
+        log.warning("`pytask health` will not find this supervisor: %s", error)
+        return None
 
 
 class JsonLines(logging.Formatter):

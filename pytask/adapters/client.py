@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 from pytask.adapters.acl import missing
+from pytask.adapters.address import hide_password
 from pytask.adapters.pinned import Address, SlotClient, Topology
+from pytask.adapters.wire import Packer
 from pytask.domain.errors import (
     ConfigError,
     Denied,
@@ -21,7 +23,6 @@ from pytask.domain.errors import (
 )
 from pytask.domain.partition import SLOTS, crc16, hash_tag
 
-DEFAULT_URL = "redis://127.0.0.1:6379/0"
 PACKAGES = ("redis", "valkey")
 # A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
@@ -61,12 +62,6 @@ def open_client(source: Any) -> Any:
             " redis://user:password@host:6379/0, rediss://... or unix:///path/to/socket; write special"
             " characters of a password as %2F (/), %40 (@), %3A (:)"
         ) from None
-
-
-def hide_password(url: str) -> str:
-    """`url` without its password: nothing between the scheme and the last @, nor a `password=`."""
-    hidden = re.sub(r"://.*@", "://***@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", hidden)
 
 
 def check_client(client: Any, namespace: str) -> None:
@@ -152,7 +147,15 @@ def topology_of(client: Any) -> Topology:
     return Topology(list(dict.fromkeys((node.host, int(node.port)) for node in known)), remap)
 
 
-def slot_client(client: Any, namespace: str, topology: Topology, *, timeout: float, name: str) -> SlotClient:
+def slot_client(  # noqa: PLR0913 - as own_client, and where
+    client: Any,
+    namespace: str,
+    topology: Topology,
+    *,
+    timeout: float,
+    name: str,
+    connect_timeout: float | None = None,
+) -> SlotClient:
     """The daemon's own client for the slot of a hash-tagged namespace in a cluster."""
     # Any node's client shows the class, the TLS settings and the password of them all.
     client_of = getattr(client, f"get_{package_of(client)}_connection")
@@ -160,15 +163,19 @@ def slot_client(client: Any, namespace: str, topology: Topology, *, timeout: flo
 
     def connect(address: Address, limit: float | None) -> Any:
         host, port = address
+        longest = timeout if limit is None else limit
+        connecting = longest if connect_timeout is None else min(longest, connect_timeout)
         return own_client(
-            sample, timeout=timeout if limit is None else limit, name=name, host=host, port=port
+            sample, timeout=longest, name=name, connect_timeout=connecting, host=host, port=port
         )
 
     slot = crc16(hash_tag(namespace).encode()) % SLOTS
-    return SlotClient(slot, topology, connect, timeout)
+    return SlotClient(slot, topology, connect, timeout, packs=_may_pack(sample))
 
 
-def own_client(client: Any, *, timeout: float, name: str, **address: Any) -> Any:
+def own_client(
+    client: Any, *, timeout: float, name: str, connect_timeout: float | None = None, **address: Any
+) -> Any:
     """A clone for the daemon itself: bytes, hard time limits, no retries of the library's own.
 
     A retry inside the library would repeat a claim without our knowing; RESP2 keeps the guard against
@@ -182,11 +189,12 @@ def own_client(client: Any, *, timeout: float, name: str, **address: Any) -> Any
     return clone(
         client,
         **keepalive,
+        **({"command_packer": Packer()} if _may_pack(client) else {}),
         decode_responses=False,
         encoding="utf-8",
         protocol=2,
         socket_timeout=timeout,
-        socket_connect_timeout=timeout,
+        socket_connect_timeout=timeout if connect_timeout is None else connect_timeout,
         retry=retry.Retry(backoff.NoBackoff(), 0),
         retry_on_timeout=False,
         retry_on_error=[],
@@ -194,6 +202,20 @@ def own_client(client: Any, *, timeout: float, name: str, **address: Any) -> Any
         client_name=name,
         **address,
     )
+
+
+def packs(client: Any) -> bool:
+    """Whether a daemon's own client sends what was packed before (`wire.Packed`)."""
+    if isinstance(client, SlotClient):
+        return client.packs
+    pool = getattr(client, "connection_pool", None)
+    return isinstance(getattr(pool, "connection_kwargs", {}).get("command_packer"), Packer)
+
+
+def _may_pack(client: Any) -> bool:
+    # A connection of the library's own packs what it sends; a fake one, or a user's, may do otherwise.
+    cls = getattr(getattr(client, "connection_pool", None), "connection_class", type(None))
+    return cls.__module__.partition(".")[0] in PACKAGES
 
 
 def _is_unix(client: Any) -> bool:

@@ -69,6 +69,19 @@ class Keys:
         """The channel of a task's events."""
         return self.channel + task_id
 
+    def control(self, task_id: str) -> str:
+        """The channel on which a task is told to stop, start or reload."""
+        return f"{self.channel}{task_id}-control"
+
+    @property
+    def event_pattern(self) -> str:
+        """The pattern that hears the events of all tasks, and their control messages, too."""
+        return f"{_literal(self.channel)}*"
+
+    def matching(self, beginning: str) -> str:
+        """The pattern of the keys of tasks whose id begins so."""
+        return f"{_literal(self.namespace + beginning)}*"
+
     def ping_channel(self, session: str) -> str:
         """The channel on which a worker hears itself."""
         return f"{self.namespace}pytask:ping:{session}"
@@ -76,9 +89,12 @@ class Keys:
     @property
     def control_pattern(self) -> str:
         """The pattern that hears the control messages of all tasks."""
-        escaped = "".join("\\" + c if c in "\\*?[]" else c for c in self.channel)
-        return f"{escaped}*-control"
+        return f"{_literal(self.channel)}*-control"
 
     def task_of_control(self, channel: str) -> str:
         """The task id in the name of a control channel."""
         return channel[len(self.channel) : -len("-control")]
+
+
+def _literal(text: str) -> str:
+    return "".join("\\" + c if c in "\\*?[]" else c for c in text)

@@ -15,7 +15,7 @@ from pytask.adapters.memory_state import MemoryState, Published, encoded
 from pytask.adapters.memory_store import MemoryStore
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, Unavailable
-from pytask.domain.messages import MAX_ID_BYTES, read_command
+from pytask.domain.messages import MAX_ID_BYTES, STARTED, read_command
 from pytask.domain.record import Notice, Risk
 
 FEED_BATCH = 256
@@ -73,8 +73,9 @@ class MemoryFeed:
         elif channel == keys.hint_channel:
             notice = Notice("parked", payload.decode(errors="replace"))
         elif channel.startswith(keys.channel) and channel.endswith("-control"):
-            command = read_command(payload)
-            notice = Notice("control", keys.task_of_control(channel), command) if command else None
+            command, task_id = read_command(payload), keys.task_of_control(channel)
+            notice = Notice("control", task_id, command) if command else None
+            notice = Notice("started", task_id) if payload == STARTED else notice
         if notice is not None and self._inbox is not None:
             self._inbox.append(notice)
 

@@ -7,7 +7,7 @@ from typing import Any
 from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
 from pytask.domain.errors import Unavailable
-from pytask.domain.messages import read_command
+from pytask.domain.messages import STARTED, read_command
 from pytask.domain.record import Notice
 
 BATCH = 256
@@ -75,6 +75,8 @@ class RedisFeed:
             return Notice("ping")
         if channel == self._keys.hint_channel:
             return Notice("parked", message["data"].decode(errors="replace"))
+        if message["data"] == STARTED:
+            return Notice("started", self._keys.task_of_control(channel))
         command = read_command(message["data"])
         if command is None:
             return None

@@ -16,8 +16,10 @@ import attrs
 
 from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
+from pytask.adapters.wire import Packed
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import Unavailable
+from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
@@ -117,6 +119,7 @@ class RedisStore:
         self._keys = keys
         self._retention = retention or Retention()
         self._durability = durability or Durability()
+        self._packs = clients.packs(client)
 
     # -- the queue ------------------------------------------------------------------------------------
 
@@ -190,10 +193,10 @@ class RedisStore:
         """E2: only what is not OK is in the answer."""
         keys = self._keys
         args: Args = [life.RUNNING, uuid.uuid4().hex, "1" if self._durability.alone else ""]
-        for ref in refs:
-            args += (ref.id, ref.run)
-        names = [keys.runs, keys.leases, keys.incarnation, *(keys.task(ref.id) for ref in refs)]
-        reply = self._run_durably("renew", names, args)
+        hashes, runs = self._renewed(refs)
+        count = 3 + len(refs)
+        names = [keys.runs, keys.leases, keys.incarnation, *hashes]
+        reply = self._run_durably("renew", names, [*args, len(keys.namespace.encode()), *runs], count)
         marker, server, age, changed = reply[:4]
         self.incarnation = Incarnation(
             id=marker.decode(), server=server.decode(), age=_seconds(age), changed=_seconds(changed)
@@ -206,6 +209,18 @@ class RedisStore:
                     found[refs[place - 1]] = verdict
             elif word in WISHES:  # others come from a newer release, or from a client: not ours to act on
                 found[refs[-place - 1]] = WISHES[word]
+        return found
+
+    def _renewed(self, refs: Sequence[RunRef]) -> tuple[Args, Args]:
+        """Keys and arguments of a renewal, packed once for runs that are renewed together again and again."""
+        kept = refs.kept if isinstance(refs, Chunk) else None
+        if isinstance(kept, tuple):
+            return kept
+        hashes: Args = [self._keys.task(ref.id) for ref in refs]
+        runs: Args = [ref.run for ref in refs]
+        if not isinstance(refs, Chunk) or not self._packs:
+            return hashes, runs
+        refs.kept = found = ([Packed(hashes)], [Packed(runs)])
         return found
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
@@ -280,11 +295,17 @@ class RedisStore:
         args: Args = [keys.channel, event(Event.STOPPED), Verdict.STOP, life.RUNNING]
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
-        args += [len(allowed), *allowed, *chain.from_iterable(dated)]
-        names: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
-        for (task_id, _), function in zip(dated, functions, strict=True):
-            names += (keys.task(task_id), keys.parking(_name(function)))
-        found: list[bytes] = self._run("stop", names, args)
+        args += [len(allowed), *allowed]
+        fixed: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
+        pairs = [
+            (keys.task(task_id), keys.parking(_name(function)))
+            for (task_id, _), function in zip(dated, functions, strict=True)
+        ]
+        found: list[bytes] = []
+        while len(found) < len(dated):  # a call does what it can in a few milliseconds
+            left = len(found)
+            names = fixed + list(chain.from_iterable(pairs[left:]))
+            found += self._run("stop", names, args + list(chain.from_iterable(dated[left:])))
         return found
 
     def _start(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
@@ -455,40 +476,45 @@ class RedisStore:
 
     # -- the wire -------------------------------------------------------------------------------------
 
-    def _run(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
+    def _run(self, name: str, keys: Sequence[str | bytes], args: Args, count: int | None = None) -> Any:
+        """The reply of a script; `count` is the number of keys where some of them are packed together."""
         text, sha = load_script(name)
+        count = len(keys) if count is None else count
         try:
             try:
-                return self._client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+                return self._client.execute_command("EVALSHA", sha, count, *keys, *args)
             except Exception as error:
                 if "NOSCRIPT" not in str(error) and type(error).__name__ != "NoScriptError":
                     raise
-            return self._client.execute_command("EVAL", text, len(keys), *keys, *args)
+            return self._client.execute_command("EVAL", text, count, *keys, *args)
         except Exception as error:
             raise self._translated(error, (name, text)) from error
         except BaseException:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
 
-    def _run_durably(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
+    def _run_durably(
+        self, name: str, keys: Sequence[str | bytes], args: Args, count: int | None = None
+    ) -> Any:
         """Like `_run`; with `durable_acks`, raises `Unavailable` unless enough replicas have it too.
 
         Redis waits for what the very connection wrote last, so both commands travel in one pipeline.
         """
         durability = self._durability
         if not durability.replicas:
-            return self._run(name, keys, args)
+            return self._run(name, keys, args, count)
         text, sha = load_script(name)
+        count = len(keys) if count is None else count
         wait = ("wait", durability.replicas, max(1, int(durability.wait * 1000)))
-        reply, count = self._pipeline([("EVALSHA", sha, len(keys), *keys, *args), wait], tolerant=True)
+        reply, acks = self._pipeline([("EVALSHA", sha, count, *keys, *args), wait], tolerant=True)
         if isinstance(reply, Exception) and "NoScript" in type(reply).__name__ + str(reply).title():
-            reply, count = self._pipeline([("EVAL", text, len(keys), *keys, *args), wait], tolerant=True)
-        for answer in (reply, count):
+            reply, acks = self._pipeline([("EVAL", text, count, *keys, *args), wait], tolerant=True)
+        for answer in (reply, acks):
             if isinstance(answer, Exception):
                 raise self._translated(answer) from answer
-        if count < durability.replicas:
+        if acks < durability.replicas:
             raise Unavailable(
-                f"only {count} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
+                f"only {acks} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
                 " (durable_acks): see `INFO replication` on the primary"
             )
         return reply
@@ -617,6 +643,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             tasks=_whole(shown.get("tasks")),
             max_tasks=_whole(shown.get("max_tasks")),
             version=_version(shown.get("version")),
+            dropped=_whole(shown.get("dropped")) or 0,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -77,6 +77,12 @@ class Namesake(ConfigError):
     code = "PT025"
 
 
+class BadConfigFile(ConfigError):
+    """A configuration file that cannot be read, or that sets something that is no setting."""
+
+    code = "PT028"
+
+
 class BrokenTarget(PytaskError):
     """The module given to `pytask run` raised while it was imported; the text ends with its traceback."""
 
@@ -135,6 +141,30 @@ class WrongKeyType(StoreError):
     code = "PT054"
 
 
+class TaskExists(PytaskError):
+    """Another task has this id; starting the same one twice, with equal data, is no error."""
+
+    code = "PT084"
+
+
+class TaskRuns(PytaskError):
+    """It runs: what was asked for needs a task at rest."""
+
+    code = "PT085"
+
+
+class Unheard(PytaskError):
+    """The wish is written down, but no worker listens that could carry it out."""
+
+    code = "PT086"
+
+
+class BadCursor(ConfigError):
+    """A cursor that no `list()` gave."""
+
+    code = "PT087"
+
+
 class ServerNotFound(PytaskError):
     """No redis-server or valkey-server to start."""
 
@@ -145,3 +175,27 @@ class ServerFailed(PytaskError):
     """The embedded server did not come up, or its folder is in use."""
 
     code = "PT061"
+
+
+class NoSuchTask(PytaskError):
+    """No task has this id, or an id that begins like it."""
+
+    code = "PT080"
+
+
+class AmbiguousId(PytaskError):
+    """Several ids begin like the one given, or there are too many tasks to know."""
+
+    code = "PT081"
+
+
+class TimedOut(PytaskError):
+    """What was waited for did not come in time."""
+
+    code = "PT082"
+
+
+class Unhealthy(PytaskError):
+    """A worker, or what it needs, is not as it should be."""
+
+    code = "PT083"

@@ -15,6 +15,10 @@ class Command(StrEnum):
     RELOAD = "reload"
 
 
+STARTED = b"started"
+"""On the control channel: the sender carries out a start by itself, so that none of the hearers has to.
+They need to know of it, or a stop that is older than the start would be taken for a newer one."""
+
 COMMANDS: dict[bytes, Command] = {command.encode(): command for command in Command}
 
 
@@ -75,3 +79,8 @@ def _is_control(char: str) -> bool:
 def read_command(payload: object) -> Command | None:
     """The command in a pub/sub payload; None for anything but the three exact words."""
     return COMMANDS.get(payload) if isinstance(payload, bytes) else None
+
+
+def is_control(payload: bytes) -> bool:
+    """Whether a payload is one of the words of the control channels."""
+    return payload in COMMANDS or payload == STARTED

@@ -171,11 +171,13 @@ class WorkerInfo:
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
     max_tasks: int | None = None  # places for them; None: not shown
     version: str = ""  # of pytask; "": not shown
+    dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
 
 
 @attrs.frozen
 class Notice:
-    """One message of a feed: "control" (of a task), "ping" (our own), or "parked" (a hint)."""
+    """One message of a feed: "control" (of a task), "started" (by its sender), "ping" (our own), or
+    "parked" (a hint)."""
 
     kind: str
     task_id: str = ""  # of a control message; the function's name in a hint

@@ -95,7 +95,7 @@ class BlockedWatch:
     def _log(self) -> None:
         self._last = None
         while self._found:
-            log.warning("[PT070] %s: yield in between, or use a thread pool", self._found.popleft())
+            log.warning("[PT041] %s: yield in between, or use a thread pool", self._found.popleft())
 
 
 def _where(thread: int) -> tuple[str, int]:

@@ -84,12 +84,14 @@ class Companion:
         timing: Timing,
         clock: Callable[[], float],
         on_stop: Callable[[], None],
+        on_quiet: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """Listen from now on: one courier for each store, and what ends the worker in good order."""
+        """Listen from now on: one courier for each store, and what the words of the supervisor do."""
         self._couriers = couriers
         self._timing = timing
         self._clock = clock
         self._on_stop = on_stop
+        self._on_quiet = on_quiet
         Service.spawn(self._listen)
 
     def _listen(self) -> None:
@@ -111,6 +113,8 @@ class Companion:
         word, _, prefix = line.partition(" ")
         if word == "stop":
             self._on_stop()
+        elif word in ("quiet", "resume"):
+            self._on_quiet(word == "quiet")
         elif word == "release" and prefix:
             Service.spawn(self.release, prefix)
 
@@ -130,7 +134,11 @@ class Companion:
                 log.warning("the runs of a dead worker process wait for Redis: %s", error)
             gevent.sleep(self._timing.tick)
         handed_on, left = sum(one.handed_on for one in releases), sum(one.left for one in releases)
+        self.tell(f"released {prefix} {handed_on} {left}")
+
+    def tell(self, text: str) -> None:
+        """One line to the supervisor, if it still listens."""
         try:
-            self._socket.sendall(f"released {prefix} {handed_on} {left}\n".encode())
+            self._socket.sendall(f"{text}\n".encode())
         except OSError:
-            log.debug("the supervisor did not hear that %d runs are released", handed_on)
+            log.debug("the supervisor did not hear: %s", text)

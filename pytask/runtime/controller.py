@@ -111,10 +111,15 @@ class Controller:
             elif notice.kind == "parked":
                 self._on_hint(notice.task_id)
         # An id that the queue would not take is none here either: `pytask:runs` is a hash, too.
-        control = [n for n in notices if n.kind == "control" and not isinstance(_read(n), IdFault)]
+        steering = ("control", "started")
+        control = [n for n in notices if n.kind in steering and not isinstance(_read(n), IdFault)]
         for command, group in groupby(control, key=lambda notice: notice.command):
+            ids = list(dict.fromkeys(notice.task_id for notice in group))
             if command is not None:
-                self.apply(command, list(dict.fromkeys(notice.task_id for notice in group)))
+                self.apply(command, ids)
+            else:  # started by a client: in its place among the others, stale stops stand before it
+                for task_id in ids:
+                    self._starts.heard(task_id, self._clock())
 
     def apply(self, command: Command, ids: Sequence[str]) -> None:
         """The intent first, so that it outlives this worker; then the runs that live here."""

@@ -151,6 +151,11 @@ class Executor:
             raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")
 
     @property
+    def dropped(self) -> int:
+        """Events of tasks that were dropped, as Redis did not take them fast enough."""
+        return self._committer.dropped
+
+    @property
     def courier(self) -> Courier:
         """For the Monitor: calls to the store that survive the caller's being killed."""
         return self._courier

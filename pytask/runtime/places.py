@@ -15,6 +15,7 @@ class Places:
     """
 
     def __init__(self, limit: int) -> None:
+        self.closed = False  # no lane may take anything, until it is opened again
         self._limit = limit
         self._occupied: list[Callable[[], int]] = []
         self._crashed: list[Callable[[], bool]] = []
@@ -38,6 +39,8 @@ class Places:
 
     def free(self, lane: Any) -> int:
         """Places that this lane may take now."""
+        if self.closed:
+            return 0
         left = self._limit - sum(occupied() for occupied in self._occupied)
         if not self.shared:
             return left
@@ -69,6 +72,11 @@ class Places:
         """Places were freed: let all lanes look."""
         for wake in self._wakers:
             wake()
+
+    def close(self, closed: bool) -> None:
+        """Take no more tasks, or take tasks again."""
+        self.closed = closed
+        self.wake()
 
     def quarantine(self, lane: Any) -> int:
         """How many tasks that crashed before this lane's claim may take: one at a time in this process."""

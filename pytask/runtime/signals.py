@@ -1,9 +1,15 @@
-"""SIGTERM and SIGINT: the handler only notes the signal and wakes the loop; a second one ends now."""
+"""What signals mean to a worker.  The handlers only note them and wake the loop, but for two cases.
+
+SIGTERM, SIGINT: end; a second one ends now.  SIGHUP, where the daemon wants it: end, to be started anew.
+SIGTSTP, SIGCONT: take no more tasks, take tasks again.  SIGUSR1: print what every greenlet does; that is
+done in the handler itself, so that it also works while a task holds the loop.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
@@ -11,15 +17,21 @@ import gevent
 from gevent.event import Event as Flag
 
 from pytask.runtime import fork
+from pytask.runtime.greenlets import report, write
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Taken over only where the program has no handler of its own.
+POLITE = (signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1)
 
 
 class Signals:
-    """Waits for the first signal.  A handler that raised would hit whichever task happens to run."""
+    """Waits for the first that ends.  A handler that raised would hit whichever task happens to run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hangup: bool = False) -> None:
         self.received: int | None = None
+        self.on_quiet: Callable[[bool], None] = lambda _: None
+        self._quiet: bool | None = None  # asked for, and not passed on yet
+        self._ending = (*SIGNALS, signal.SIGHUP) if hangup else SIGNALS
         self._flag = Flag()
         self._old: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
@@ -35,8 +47,11 @@ class Signals:
         self._old_fd = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         self._watcher = gevent.get_hub().loop.io(self._pipe[0], 1)
         self._watcher.start(self._woken)
-        for number in SIGNALS:
+        for number in self._ending:
             self._old[number] = signal.signal(number, self._handle)
+        for number in POLITE:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                self._old[number] = signal.signal(number, self._oblige)
         fork.on_child(self._in_child)
         return self
 
@@ -66,9 +81,17 @@ class Signals:
             signal.signal(number, signal.SIG_DFL)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is not None:
+        if number == signal.SIGHUP and self.received is not None:
+            return  # it ends already
+        if self.received not in (None, signal.SIGHUP):
             os._exit(128 + number)
         self.received = number
+
+    def _oblige(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGUSR1:
+            write(report())
+        else:
+            self._quiet = number == signal.SIGTSTP
 
     def _woken(self) -> None:
         if self._pipe is not None:
@@ -76,5 +99,8 @@ class Signals:
                 os.read(self._pipe[0], 4096)
             except BlockingIOError:
                 return
+        if self._quiet is not None:
+            quiet, self._quiet = self._quiet, None
+            self.on_quiet(quiet)
         if self.received is not None:
             self._flag.set()

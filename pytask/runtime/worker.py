@@ -83,6 +83,16 @@ class Worker:
         """The runs of all lanes."""
         return [run for lane in self.lanes for run in lane.executor.living.values()]
 
+    def now(self) -> float:
+        """The worker's own steady clock."""
+        return self._clock()
+
+    def be_quiet(self, quiet: bool) -> None:
+        """Take no more tasks, or take tasks again; those that run are let be."""
+        if quiet is not self.places.closed:
+            log.warning("%s", "takes no more tasks, until SIGCONT" if quiet else "takes tasks again")
+        self.places.close(quiet)
+
     # -- start ----------------------------------------------------------------------------------------
 
     def start(self) -> None:

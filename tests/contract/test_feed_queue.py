@@ -53,6 +53,16 @@ def test_control_messages_name_the_task_and_the_command(bench, feed):
     ]
 
 
+def test_a_start_that_its_sender_carries_out_is_told_in_its_place(bench, feed):
+    for word in ("stop", "started", "stop"):
+        bench.publish("task-a-control", word)
+    assert heard(feed, 3) == [
+        Notice("control", "a", Command.STOP),
+        Notice("started", "a"),
+        Notice("control", "a", Command.STOP),
+    ]
+
+
 @pytest.mark.parametrize("payload", ["", "STOP", "stop ", '{"event":"stop"}', b"\xff"])
 def test_other_payloads_are_dropped(bench, feed, payload):
     bench.publish("task-a-control", payload)

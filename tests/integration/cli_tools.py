@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def done(command, cwd=ROOT, **env):
         timeout=PATIENCE,
         check=False,
     )
+
+
+def write(path, text):
+    """A file with that text, without its indentation."""
+    path.write_text(textwrap.dedent(text))
+    return path
 
 
 class Started:

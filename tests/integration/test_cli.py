@@ -11,7 +11,7 @@ import redis
 
 from pytask.adapters.acl import ROLES
 from pytask.cli import main
-from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, pytask, until
+from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, pytask, until, write
 from tests.servers import free_port, start_server
 
 SECRET = "sesame-7391"
@@ -28,11 +28,6 @@ def client(store):
     with redis.Redis.from_url(store.url, decode_responses=True) as made:
         made.flushall()
         yield made
-
-
-def write(path, text):
-    path.write_text(textwrap.dedent(text))
-    return path
 
 
 TASKS = """
@@ -176,7 +171,7 @@ def test_an_unpatched_program_is_told_what_came_first(store, tmp_path):
 
 
 def test_the_roles_of_the_command_are_those_of_the_rules():
-    assert tuple(main.commands["acl"].params[0].type.choices) == ROLES
+    assert tuple(main.get_command(None, "acl").params[0].type.choices) == ROLES
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_the_times_in_the_readme_are_the_defaults():
 
 
 @pytest.mark.parametrize(
-    "tool", ['name = "pytaskd"', 'pytask = "pytask.cli:main"', 'pytaskd = "pytask.cli:main"']
+    "tool", ['name = "pytaskd"', 'pytask = "pytask.__main__:main"', 'pytaskd = "pytask.__main__:main"']
 )
 def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
     assert tool in (ROOT / "pyproject.toml").read_text()
@@ -46,3 +47,8 @@ def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
 def test_the_data_in_the_readme_is_json():
     (data,) = re.findall(r"data '(\{.*?\})'", (ROOT / "README.md").read_text())
     assert json.loads(data) == {"name": "kitchen"}
+
+
+def test_the_page_of_the_command_line_is_made_from_the_program():
+    made = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))["manual"]()
+    assert (ROOT / "docs" / "cli.md").read_text() == made, "run: python docs/make_cli.py > docs/cli.md"

@@ -6,19 +6,24 @@
 --       6 the state a hash without a known state is in  7-10 names of the resting states
 --       11 seconds to keep the hash ('' for ever)  12 number of allowed source states  13.. their names,
 --       then for each id: id, seconds within which a start is known to be newer than this stop
--- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE.
+-- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE; for the
+--       first ids only, where taking them out of long lists was work enough for one call.
 --
+-- A waiting id may stand anywhere in its list, so each costs a walk through all of it: 20 ms of a million.
+-- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
 redis.call('HDEL', KEYS[1], '')
+local WORK = 250000 -- list entries; the first id is always done
 local index, allowed = {}, {}
 for i = 1, 4 do index[ARGV[6 + i]] = KEYS[2 + i] end
 local first, keep = 12 + tonumber(ARGV[12]), ARGV[11]
 for i = 13, first do allowed[ARGV[i]] = true end
-redis.call('LLEN', KEYS[2])
+local queued, walked = redis.call('LLEN', KEYS[2]), 0
 local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', t[2])
 local reply = {}
 for i = 1, (#KEYS - 6) / 2 do
+  if walked > WORK then break end
   local id, hash, parking = ARGV[first + 2 * i - 1], KEYS[5 + 2 * i], KEYS[6 + 2 * i]
   local age = tonumber(ARGV[first + 2 * i])
   local held = redis.call('HGET', KEYS[1], id)
@@ -48,7 +53,12 @@ for i = 1, (#KEYS - 6) / 2 do
       end
       if state ~= ARGV[5] or keep == '0' then redis.pcall('ZREM', index[state], id) end
       redis.call('LREM', KEYS[2], 0, id)
-      redis.pcall('LREM', parking, 0, id)
+      local parked = redis.pcall('LLEN', parking)
+      if type(parked) == 'number' then
+        redis.call('LREM', parking, 0, id)
+        walked = walked + parked
+      end
+      walked = walked + queued
       redis.call('PUBLISH', ARGV[1] .. id, ARGV[2])
       reply[i] = 'OK'
     end

@@ -172,3 +172,11 @@ def test_a_stop_that_others_obeyed_before_the_last_start_is_known_to_be_old(worl
     assert ages[STOP, "a"] == [60.0 - H]  # a start within them was not heard here, so it is behind this stop
     assert ages[START, "b"] == [world.timing.tick]
     assert ages[STOP, "b"] == [0.0]  # here the start was heard first
+
+
+def test_a_start_that_its_sender_carries_out_is_noted_in_its_place_and_not_done_again(world, controller):
+    controller._starts.listen(world.clock())
+    world.clock.move(60.0)
+    controller.handle([told("a", STOP), Notice("started", "a"), told("a", STOP)])
+    ages = [(command, ages) for command, ids, ages in world.store.asked("control")]
+    assert ages == [(STOP, [60.0 - H]), (STOP, [0.0])]

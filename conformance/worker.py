@@ -1,0 +1,123 @@
+# ruff: noqa: E402 - patching comes first
+"""The worker that the transcripts talk to: `python -m conformance.worker --url redis://...`."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse
+
+import gevent
+
+from pytask import Monitor, PyTask, Task, Timing
+from pytask.runtime import logs
+
+SCALE = 0.1  # of the real times: renewals every half second, one second until `stop-timeout`
+
+
+class Echo(Task):
+    """Ends at once; its output is its data."""
+
+    class Config:
+        NAME = "conformance/echo"
+
+    def start(self):
+        return self.task_data
+
+
+class Wait(Task):
+    """Says `ready` with its data, then waits until it is stopped."""
+
+    class Config:
+        NAME = "conformance/wait"
+
+    def start(self):
+        self.emit("ready", self.task_data)
+        while True:
+            gevent.sleep(3600)
+
+
+class Emit(Task):
+    """Emits each of `events`, a list of [name, data]."""
+
+    class Config:
+        NAME = "conformance/emit"
+
+    def start(self):
+        for name, data in self.task_data["events"]:
+            self.emit(name, data)
+        return len(self.task_data["events"])
+
+
+class Fail(Task):
+    """Fails with the text in `text`, and no traceback."""
+
+    class Config:
+        NAME = "conformance/fail"
+
+    def start(self):
+        raise self.Error(self.task_data["text"])
+
+
+class Crash(Task):
+    """Fails with an exception: the error has several lines."""
+
+    class Config:
+        NAME = "conformance/crash"
+
+    def start(self):
+        return 1 / 0
+
+
+class Stubborn(Task):
+    """Says `ready`, and then ignores being stopped until a `conformance/release` names it."""
+
+    class Config:
+        NAME = "conformance/stubborn"
+
+    def start(self):
+        self.emit("ready")
+        while self.id not in released:
+            try:
+                gevent.sleep(0.05)
+            except gevent.GreenletExit:
+                continue
+
+
+class Release(Task):
+    """Lets a stubborn task of this worker go."""
+
+    class Config:
+        NAME = "conformance/release"
+
+    def start(self):
+        released.add(self.task_data["id"])
+
+
+released = set()
+TASKS = [Echo, Wait, Emit, Fail, Crash, Stubborn, Release]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--name", default="conformance")
+    parser.add_argument("--namespace", default="")
+    parser.add_argument("--partitions", type=int, default=1)
+    options = parser.parse_args()
+    logs.set_up(options.name, "INFO")
+    app = PyTask(
+        options.url,
+        name=options.name,
+        namespace=options.namespace,
+        partitions=options.partitions,
+        embargo=False,
+        timing=Timing().scaled(SCALE),
+    )
+    app.add_task(Monitor, *TASKS)
+    app.pre_start_task("pytask/monitor")
+    app.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Starting, steering and watching tasks from any program.  Imports no gevent, patched or not.
+
+One implementation: the operations (`produce`, `steer`, `look`, `pages`, `follow`) are generators that
+yield what to send and get the replies.  Two shells drive them: `blocking` here, and `pytask.aio`.
+"""
+
+from __future__ import annotations
+
+from pytask.client.calls import Client
+from pytask.client.produce import New
+from pytask.client.records import (
+    Count,
+    Event,
+    FunctionInfo,
+    Gap,
+    Outcome,
+    Page,
+    TaskInfo,
+    Worker,
+)
+
+__all__ = ["Client", "Count", "Event", "FunctionInfo", "Gap", "New", "Outcome", "Page", "TaskInfo", "Worker"]

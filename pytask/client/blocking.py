@@ -1,0 +1,213 @@
+"""The blocking shell: drives the operations over a redis-py compatible client."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+from pytask.adapters import client as clients
+from pytask.client.places import Places
+from pytask.client.wire import Give, Hear, Hush, Listen, Now, Op, Pause, Ping, Send, Words
+from pytask.domain.errors import Unavailable
+
+T = TypeVar("T")
+HEAR_MOST = 1000  # messages of one read
+
+
+class Subscription:
+    """A subscription on a connection of its own, once the server has confirmed all of it."""
+
+    def __init__(self, client: Any, step: Listen, timeout: float) -> None:
+        self._client = client
+        self._early: list[tuple[bytes, bytes]] = []
+        self._pubsub = client.pubsub()
+        try:
+            if step.channels:
+                self._pubsub.subscribe(*step.channels)
+            if step.patterns:
+                self._pubsub.psubscribe(*step.patterns)
+            self._confirm(len(step.channels) + len(step.patterns), timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    def _confirm(self, left: int, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        while left > 0:
+            message = self._pubsub.get_message(timeout=max(0.0, until - time.monotonic()))
+            if message is None:
+                if time.monotonic() >= until:
+                    raise Unavailable(f"the subscription was not confirmed within {timeout:g} s")
+            elif message["type"] in ("subscribe", "psubscribe"):
+                left -= 1
+            else:
+                self._early += heard(message)
+
+    def hear(self, timeout: float) -> list[tuple[bytes, bytes]]:
+        """What arrived within `timeout` seconds."""
+        found, self._early = self._early, []
+        message = self._pubsub.get_message(timeout=0 if found else timeout)
+        while message is not None:
+            found += heard(message)
+            if len(found) >= HEAR_MOST:
+                break
+            message = self._pubsub.get_message(timeout=0)
+        return found
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self._pubsub.ping()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._pubsub.close()
+        clients.disconnect(self._client)
+
+
+def heard(message: Any) -> list[tuple[bytes, bytes]]:
+    """A message of a subscription as (channel, payload); a pong as empty bytes, others not at all."""
+    if message["type"] == "pong":
+        return [(b"", b"")]
+    if message["type"] not in ("message", "pmessage"):
+        return []
+    return [(_raw(message["channel"]), _raw(message["data"]))]
+
+
+def _raw(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+class Shell:
+    """Does what operations ask for."""
+
+    def __init__(
+        self, source: Any, namespace: str, places: int, timeout: float, connect_timeout: float
+    ) -> None:
+        self._source = clients.open_client(source)
+        clients.check_client(self._source, namespace)
+        self._timeout = timeout
+        self._connect_timeout = min(timeout, connect_timeout)
+        self.clustered = clients.is_cluster(self._source)
+        self._spaces: list[str] = []
+        self._topology = clients.topology_of(self._source) if self.clustered else None
+        self._locks = [threading.Lock() for _ in range(places)]
+        self._clients: dict[int, Any] = {}
+
+    def bind(self, places: Places) -> None:
+        """Learn what the keys of each partition begin with."""
+        self._spaces = [keys.namespace for keys in places.keys]
+
+    def run(self, op: Op[T]) -> T:
+        """The result of an operation."""
+        steps = self.steps(op)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+
+    def steps(self, op: Op[T]) -> Generator[Any, None, T]:
+        """The values that an operation gives; returns its result."""
+        opened: list[Subscription] = []
+        try:
+            step = next(op)
+            while True:
+                if isinstance(step, Give):
+                    yield step.value
+                    step = op.send(None)
+                    continue
+                try:
+                    answer = self._do(step, opened)
+                except Exception as error:  # noqa: BLE001 - sorted out there
+                    step = op.throw(translated(error))
+                else:
+                    step = op.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            op.close()
+            for subscription in opened:
+                subscription.close()
+
+    def close(self) -> None:
+        """Drop all connections; they are made anew when they are needed."""
+        for client in list(self._clients.values()):
+            clients.disconnect(client)
+
+    def _do(self, step: Any, opened: list[Subscription]) -> Any:  # noqa: PLR0911 - one a kind of step
+        match step:
+            case Send(commands):
+                return self._send(list(commands))
+            case Hear(handle, timeout):
+                return handle.hear(timeout)
+            case Listen(place):
+                opened.append(Subscription(self._own(place), step, self._timeout))
+                return opened[-1]
+            case Ping(handle):
+                return handle.ping()
+            case Hush(handle):
+                opened.remove(handle)
+                return handle.close()
+            case Pause(seconds):
+                return time.sleep(seconds)
+            case Now():
+                return time.monotonic()
+        raise TypeError(f"no such step: {step!r}")
+
+    def _send(self, commands: list[tuple[int, Words]]) -> list[Any]:
+        if not self.clustered:
+            return self._together(self._client_of(0), [words for _, words in commands])
+        replies: list[Any] = [None] * len(commands)
+        for place in dict.fromkeys(place for place, _ in commands):
+            mine = [at for at, (other, _) in enumerate(commands) if other == place]
+            with self._locks[place]:
+                client = self._client_of(place)
+                try:
+                    found = self._together(client, [commands[at][1] for at in mine])
+                except Exception:
+                    clients.disconnect(client)  # the slot may have gone to another node
+                    raise
+            for at, reply in zip(mine, found, strict=True):
+                replies[at] = reply
+        return replies
+
+    def _together(self, client: Any, commands: list[Words]) -> list[Any]:
+        if len(commands) == 1:
+            try:
+                return [client.execute_command(*commands[0])]
+            except Exception as error:
+                if is_reply(error):
+                    return [error]
+                raise
+        pipe = client.pipeline(transaction=False)
+        for words in commands:
+            pipe.execute_command(*words)
+        return list(pipe.execute(raise_on_error=False))
+
+    def _client_of(self, place: int) -> Any:
+        if place not in self._clients:
+            self._clients.setdefault(place, self._own(place))
+        return self._clients[place]
+
+    def _own(self, place: int) -> Any:
+        limits = {"timeout": self._timeout, "connect_timeout": self._connect_timeout, "name": "pytask-client"}
+        if self._topology is None:
+            return clients.own_client(self._source, **limits)  # type: ignore[arg-type]
+        return clients.slot_client(self._source, self._spaces[place], self._topology, **limits)  # type: ignore[arg-type]
+
+
+def is_reply(error: Exception) -> bool:
+    """Whether the server answered, if only to refuse: the connection is as it was."""
+    return any(cls.__name__ == "ResponseError" for cls in type(error).__mro__)
+
+
+def translated(error: Exception) -> Exception:
+    """Our own error, caused by the library's."""
+    ours = clients.translate(error)
+    if ours is not error:
+        ours.__cause__ = error
+    return ours

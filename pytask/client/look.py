@@ -1,0 +1,147 @@
+"""Looking at tasks and workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pytask.client.places import Places
+from pytask.client.records import Count, FunctionInfo, TaskInfo, Worker, read_task
+from pytask.client.wire import Op, ask, ask_all
+from pytask.domain import lifecycle as life
+from pytask.domain.errors import NoSuchTask, WrongKeyType
+from pytask.domain.lifecycle import State
+
+WORKERS_MOST = 1000
+PARKED_MOST = 1000
+
+
+def pairs(reply: Any) -> dict[bytes, bytes]:
+    """HGETALL's reply, in either form."""
+    return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def read_one(places: Places, task_id: str) -> Op[TaskInfo | None]:
+    """A task, None where there is none."""
+    place = places.of(task_id)
+    try:
+        reply = yield from ask(place, ("HGETALL", places.keys[place].task(task_id)))
+    except WrongKeyType:
+        return None
+    fields = {name.decode(errors="replace"): value for name, value in pairs(reply).items()}
+    return read_task(task_id, fields) if fields else None
+
+
+def get(places: Places, task_id: str) -> Op[TaskInfo]:
+    """A task; raises `NoSuchTask`."""
+    task = yield from read_one(places, task_id)
+    if task is None:
+        raise NoSuchTask(
+            f"there is no task {task_id!r}: hashes of finished tasks are deleted after a while (settings"
+            " keep_ended, keep_error, keep_stopped)"
+        )
+    return task
+
+
+def count(places: Places) -> Op[Count]:
+    """By state, in one round trip (and one more where tasks are parked)."""
+    commands: list[tuple[int, tuple[Any, ...]]] = []
+    for place, keys in enumerate(places.keys):
+        commands += [(place, ("LLEN", keys.queue)), (place, ("ZCARD", keys.leases))]
+        commands += [(place, ("ZCARD", keys.index(state))) for state in life.RESTING]
+        commands += [(place, ("LLEN", keys.rejected)), (place, ("SRANDMEMBER", keys.parked, PARKED_MOST))]
+    replies = iter((yield from ask_all(commands)))
+    states = dict.fromkeys(State, 0)
+    queued = rejected = 0
+    names: list[tuple[int, bytes]] = []
+    for place in range(len(places.keys)):
+        queued += next(replies)
+        states[life.RUNNING] += next(replies)
+        for state in life.RESTING:
+            states[state] += next(replies)
+        rejected += next(replies)
+        names += [(place, name) for name in next(replies)]
+    parked = yield from parked_by_function(places, names)
+    # What pytask put back is in an index and in a list, what was pushed is in the list only.
+    states[life.WAIT] = queued + sum(parked.values())
+    return Count(states=states, queued=queued, parked=parked, rejected=rejected)
+
+
+def parked_by_function(places: Places, names: list[tuple[int, bytes]]) -> Op[dict[str, int]]:
+    """The lengths of parking lists; empty ones are left out."""
+    texts = [(place, name.decode(errors="surrogateescape")) for place, name in names]
+    sizes = yield from ask_all([(place, ("LLEN", places.keys[place].parking(name))) for place, name in texts])
+    found: dict[str, int] = {}
+    for (_, name), size in zip(texts, sizes, strict=True):
+        if size:
+            found[name] = found.get(name, 0) + size
+    return found
+
+
+def workers(places: Places) -> Op[list[Worker]]:
+    """Those that showed themselves lately, the freshest first; 1000 of a partition at the most."""
+    found: list[Worker] = []
+    for place, keys in enumerate(places.keys):
+        (seconds, _), shown = yield from ask_all(
+            [
+                (place, ("TIME",)),
+                (place, ("ZREVRANGE", keys.workers, 0, WORKERS_MOST - 1, "WITHSCORES")),
+            ]
+        )
+        at = dict(zip(shown[::2], shown[1::2], strict=True))
+        infos = (yield from ask(place, ("HMGET", keys.worker_info, *at))) if at else []
+        for (session, seen), text in zip(at.items(), infos, strict=True):
+            found.append(_read_worker(session, float(seen), int(seconds), text, place))
+    return found
+
+
+def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, place: int) -> Worker:
+    shown = _object(text)
+    known = {"session", "name", "host", "pid", "version", "running", "tasks", "max_tasks", "functions"}
+    functions = shown.get("functions")
+    return Worker(
+        session=session.decode(errors="replace"),
+        name=_text(shown.get("name")),
+        host=_text(shown.get("host")),
+        version=_text(shown.get("version")),
+        pid=_whole(shown.get("pid")) or 0,
+        running=_whole(shown.get("running")) or 0,
+        tasks=_whole(shown.get("tasks")),
+        max_tasks=_whole(shown.get("max_tasks")),
+        functions=tuple(str(name) for name in functions) if isinstance(functions, list) else (),
+        seen=seen,
+        silent=max(0.0, now - seen),
+        partition=place,
+        more={name: value for name, value in shown.items() if name not in known},
+    )
+
+
+def _object(text: bytes | None) -> Mapping[str, Any]:
+    try:
+        shown = json.loads(text or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return shown if isinstance(shown, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def functions(places: Places) -> Op[list[FunctionInfo]]:
+    """The task names that living workers know, or that tasks wait for; by name."""
+    crew = yield from workers(places)
+    sessions: dict[str, set[str]] = {}
+    for worker in crew:
+        if worker.alive:
+            for name in worker.functions:
+                # A worker has a session in each partition, and is one all the same.
+                sessions.setdefault(name, set()).add(f"{worker.host}/{worker.pid}/{worker.name}")
+    parked = (yield from count(places)).parked
+    names = sorted({*sessions, *parked})
+    return [FunctionInfo(name=n, workers=len(sessions.get(n, ())), parked=parked.get(n, 0)) for n in names]

@@ -1,0 +1,59 @@
+"""Where tasks are: the partitions of a namespace, and the options that the operations go by."""
+
+from __future__ import annotations
+
+import attrs
+
+from pytask.adapters.keys import Keys
+from pytask.adapters.store import Retention
+from pytask.domain.errors import BadData, ConfigError
+from pytask.domain.messages import IdFault, read_id
+from pytask.domain.partition import namespace_of, partition_of
+
+TIMEOUT = 3.0  # seconds of one call
+CONNECT_TIMEOUT = 0.8  # so that a wrong address answers in less than one
+MAX_DATA = 16 * 1024 * 1024  # bytes, as the workers' own default
+
+
+@attrs.frozen(kw_only=True)
+class Places:
+    """What all operations of one client know."""
+
+    keys: tuple[Keys, ...]  # of each partition
+    retention: Retention
+    max_data: int = MAX_DATA
+
+    def of(self, task_id: str) -> int:
+        """The partition of a task.  Raises `BadData` for what can be no id."""
+        try:
+            raw = task_id.encode()
+        except (UnicodeEncodeError, AttributeError):
+            raise BadData(f"a task id is text, not {task_id!r}") from None
+        fault = read_id(raw)
+        if isinstance(fault, IdFault):
+            raise BadData(f"{task_id[:80]!r} cannot be a task id: {fault}")
+        return partition_of(task_id, len(self.keys)) if len(self.keys) > 1 else 0
+
+    def group(self, ids: list[str]) -> dict[int, list[str]]:
+        """The ids by partition, in their order."""
+        found: dict[int, list[str]] = {}
+        for task_id in ids:
+            found.setdefault(self.of(task_id), []).append(task_id)
+        return found
+
+
+def places_of(
+    namespace: str,
+    partitions: int,
+    *,
+    max_data: int = MAX_DATA,
+    keep_stopped: int | None = None,
+) -> Places:
+    """The places of a namespace; raises `ConfigError`."""
+    if type(partitions) is not int or partitions < 1:
+        raise ConfigError(f"partitions must be a whole number of 1 or more, not {partitions!r}")
+    return Places(
+        keys=tuple(Keys(namespace_of(namespace, index, partitions)) for index in range(partitions)),
+        retention=Retention(stopped=keep_stopped),
+        max_data=max_data,
+    )

@@ -1,0 +1,171 @@
+"""Putting tasks into the queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+
+from pytask import codec
+from pytask.client.places import Places
+from pytask.client.wire import Op, Script, ask, ask_all
+from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
+from pytask.domain.record import Verdict
+from pytask.domain.task import Task, data_class, task_name
+
+CHUNK = 500  # tasks of one script: it holds the server for 2 ms
+ROUND = 8  # scripts of one round trip
+ID_BYTES = 12
+LONGEST_NAME = 512  # bytes
+
+Function = str | type[Task]
+
+
+@attrs.frozen
+class New:
+    """One task for `start_many`: a task's name or class, its data, and an id if it is to have that one."""
+
+    function: Function
+    data: Any = None
+    id: str | None = None
+
+
+def new_ids(count: int) -> list[str]:
+    """Fresh ids: 96 random bits each, as 24 characters of hex."""
+    text, width = os.urandom(ID_BYTES * count).hex(), 2 * ID_BYTES
+    return [text[at : at + width] for at in range(0, len(text), width)]
+
+
+def name_of(function: Function) -> str:
+    """The name on the wire of a task's name or class."""
+    name = function if isinstance(function, str) else task_name(function)
+    if not 0 < len(name.encode(errors="surrogateescape")) <= LONGEST_NAME:
+        raise BadData(f"a function's name has 1 to {LONGEST_NAME} bytes, not {name[:60]!r}")
+    return name
+
+
+def payload(function: Function, data: Any, limit: int) -> bytes:
+    """The data as JSON, b"" for None; raises `BadData` with the path to what does not fit `Config.DATA`."""
+    into = None if isinstance(function, str) else data_class(function)
+    if data is None and into is None:
+        return b""
+    raw = b"" if data is None else codec.encode(data, "data")
+    if into is not None:
+        codec.decode_data(raw, into)
+    elif not raw.startswith(b"{") and raw != b"null":
+        codec.decode_data(raw, None)  # raises: it is no object
+    if len(raw) > limit:
+        raise BadData(
+            f"data has {len(raw):,} bytes, and at most {limit:,} are taken (max_data here and in the workers'"
+            " settings): keep what is large elsewhere, and pass its address"
+        )
+    return raw
+
+
+def start(places: Places, function: Function, data: Any, task_id: str | None) -> Op[str]:
+    """One task, in one round trip; its id."""
+    name, raw = name_of(function), payload(function, data, places.max_data)
+    chosen = new_ids(1)[0] if task_id is None else task_id
+    place = places.of(chosen)
+    try:
+        odd = yield from ask(place, _script(places, place, name, [chosen], [raw], check=task_id is not None))
+    except Denied:
+        if task_id is not None:
+            raise
+        # A producer's user may have no right to scripts; a fresh id needs no look before.
+        odd = yield from _plainly(places, place, name, chosen, raw)
+    if odd:
+        _raise_taken(chosen, odd[1])
+    return chosen
+
+
+def _plainly(places: Places, place: int, name: str, task_id: str, raw: bytes) -> Op[list[Any]]:
+    keys = places.keys[place]
+    fields: list[Any] = ["function", name, *(["data", raw] if raw else [])]
+    yield from ask_all(
+        [(place, ("HSET", keys.task(task_id), *fields)), (place, ("LPUSH", keys.queue, task_id))]
+    )
+    return []
+
+
+def _script(  # noqa: PLR0913 - what the script takes
+    places: Places, place: int, name: str, ids: Sequence[str], raws: Sequence[bytes], *, check: bool
+) -> Script:
+    keys = places.keys[place]
+    space = keys.namespace
+    hashes = [space + task_id for task_id in ids] if space else ids
+    return Script("enqueue", [keys.queue, *hashes], [len(space.encode()), name, "1" if check else "", *raws])
+
+
+def _raise_taken(task_id: str, verdict: bytes) -> None:
+    if verdict.decode() != Verdict.ALREADY:
+        raise TaskExists(
+            f"{task_id!r} is another task, or a key of something else: choose another id, or use"
+            " start_again(id, data) if that task is to run again"
+        )
+
+
+def start_many(places: Places, tasks: Iterable[Any]) -> Op[list[str]]:
+    """Many tasks, a few thousand in each round trip; their ids in order.
+
+    All are checked before the first is sent.  Raises `TaskExists` after all others were queued.
+    """
+    batches, ids = _batches(places, tasks)
+    taken: list[tuple[str, bytes]] = []
+    for at in range(0, len(batches), ROUND):
+        part = batches[at : at + ROUND]
+        scripts = [(b.place, _script(places, b.place, b.name, b.ids, b.raws, check=b.check)) for b in part]
+        for batch, odd in zip(part, (yield from ask_all(scripts)), strict=True):
+            taken += ((batch.ids[place - 1], word) for place, word in zip(odd[::2], odd[1::2], strict=True))
+    for task_id, verdict in taken:
+        _raise_taken(task_id, verdict)
+    return ids
+
+
+@attrs.define
+class _Batch:
+    place: int
+    name: str
+    check: bool
+    ids: list[str] = attrs.Factory(list)
+    raws: list[bytes] = attrs.Factory(list)
+
+
+def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[_Batch], list[str]]:
+    """Chunks of one partition and function each, and all ids in order."""
+    items = [
+        one if isinstance(one, New) else New(*((one,) if isinstance(one, str | type) else one))
+        for one in tasks
+    ]
+    fresh = iter(new_ids(len(items)))
+    several = len(places.keys) > 1
+    names: dict[Function, str] = {}
+    open_ones: dict[tuple[int, str, bool], _Batch] = {}
+    batches: list[_Batch] = []
+    ids: list[str] = []
+    for item in items:
+        function, check = item.function, item.id is not None
+        task_id = item.id if item.id is not None else next(fresh)
+        place = places.of(task_id) if check or several else 0
+        name = names.get(function) or names.setdefault(function, name_of(function))
+        batch = open_ones.get((place, name, check))
+        if batch is None or len(batch.ids) == CHUNK:
+            batch = open_ones[place, name, check] = _Batch(place, name, check)
+            batches.append(batch)
+        batch.ids.append(task_id)
+        batch.raws.append(payload(function, item.data, places.max_data))
+        ids.append(task_id)
+    return batches, ids
+
+
+def update_data(places: Places, task_id: str, data: Any, function: Function | None) -> Op[None]:
+    """New data in the hash; `function` is checked against, where a class is given."""
+    place = places.of(task_id)
+    raw = payload(function or "?", data, places.max_data)
+    verdict = yield from ask(place, Script("update", [places.keys[place].task(task_id)], [raw]))
+    if verdict == b"NOHASH":
+        raise NoSuchTask(f"there is no task {task_id!r}: its data cannot be changed")
+    if verdict != b"OK":
+        raise WrongKeyType(f"the key {task_id!r} is no hash, so it is no task")

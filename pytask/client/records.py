@@ -1,0 +1,206 @@
+"""What a client returns.  Fields that other releases add are in `more`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from pytask.domain import lifecycle as life
+from pytask.domain.lifecycle import State
+
+
+@attrs.frozen(kw_only=True)
+class TaskInfo:
+    """A task as its hash tells it."""
+
+    id: str
+    state: State
+    function: str = ""
+    worker: str = ""  # the name of the worker that has, or last had it
+    run: str = ""  # of the live run; "" while it rests
+    last_run: str = ""
+    epoch: int = 0  # grows with every run
+    attempts: int = 0  # runs so far
+    crashes: int = 0  # workers that died under it
+    last_update: float = 0.0  # seconds since 1970, of the server
+    control: str = ""  # a wish that the worker has not carried out yet: stop or reload
+    local: bool = False  # started with its worker, by pre_start_task
+    raw_data: bytes | None = None  # JSON; None where there is none, or where it was not asked for
+    raw_output: bytes | None = None  # JSON
+    error: str = ""  # the first line is the text, the rest the traceback
+    more: Mapping[str, str] = attrs.Factory(dict)
+
+    @property
+    def data(self) -> Any:
+        """The data, decoded; raises ValueError where it is not JSON."""
+        return None if self.raw_data is None else msgspec.json.decode(self.raw_data)
+
+    @property
+    def output(self) -> Any:
+        """What `start()` returned, decoded."""
+        return None if self.raw_output is None else msgspec.json.decode(self.raw_output)
+
+    @property
+    def reason(self) -> str:
+        """The text of the error, without the traceback."""
+        return self.error.partition("\n")[0]
+
+    @property
+    def session(self) -> str:
+        """The worker session that owns the run; "" while it rests."""
+        return self.run.rpartition(":")[0]
+
+    @property
+    def finished(self) -> bool:
+        """At rest, and not waiting to run."""
+        return self.state in FINISHED
+
+
+FINISHED = tuple(state for state in life.RESTING if state is not life.WAIT)
+
+LIST_FIELDS = (
+    "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
+    "control", "local",
+)  # fmt: skip
+_KNOWN = {*LIST_FIELDS, "data", "output", "error"}
+
+
+def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
+    """The record of a hash; what it cannot mean counts as absent."""
+    return TaskInfo(
+        id=task_id,
+        state=State.read(_text(fields, "state")),
+        last_update=_float(fields, "last_update"),
+        local="local" in fields,
+        raw_data=fields.get("data"),
+        raw_output=fields.get("output"),
+        more={name: _text(fields, name) for name in fields if name not in _KNOWN},
+        function=_text(fields, "function"),
+        worker=_text(fields, "worker"),
+        run=_text(fields, "run"),
+        last_run=_text(fields, "last_run"),
+        control=_text(fields, "control"),
+        error=_text(fields, "error"),
+        epoch=int(_float(fields, "epoch")),
+        attempts=int(_float(fields, "attempts")),
+        crashes=int(_float(fields, "crashes")),
+    )
+
+
+def _text(fields: Mapping[str, bytes], name: str) -> str:
+    return fields.get(name, b"").decode(errors="replace")
+
+
+def _float(fields: Mapping[str, bytes], name: str) -> float:
+    try:
+        value = float(fields.get(name, b"0"))
+    except ValueError:
+        return 0.0
+    return value if 0 <= value < 2**53 else 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """Some tasks, and where to go on: `list(cursor=page.cursor, ...)`; None at the end."""
+
+    tasks: tuple[TaskInfo, ...]
+    cursor: str | None = None
+    looked: int = 0  # hashes that were read for it
+
+    def __iter__(self) -> Any:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+
+@attrs.frozen(kw_only=True)
+class Count:
+    """How many tasks there are, by state.  Parked ones wait for a worker that knows their function."""
+
+    states: Mapping[State, int]
+    queued: int = 0  # in the queue
+    parked: Mapping[str, int] = attrs.Factory(dict)  # by function
+    rejected: int = 0  # notes of pushed ids that could not be tasks, 1000 at the most
+
+    def __getitem__(self, state: str) -> int:
+        return self.states[State(state)]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.states.values())
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of a stop, a start or a reload."""
+
+    id: str
+    done: bool  # the task is where it was asked to go
+    state: State | None  # as far as known: None without `wait` where a worker has to act first
+    requested: bool = False  # the wish is written down, and its worker was told
+    heard: int | None = None  # workers that listen; None where none had to be told
+
+    def __bool__(self) -> bool:
+        return self.done
+
+
+@attrs.frozen(kw_only=True)
+class Worker:
+    """A worker as it shows itself, every few seconds."""
+
+    session: str
+    name: str = ""
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    running: int = 0  # its runs, pre-started ones among them
+    tasks: int | None = None  # of those, the ones from the queue; None: not shown
+    max_tasks: int | None = None  # places for them
+    functions: tuple[str, ...] = ()
+    seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
+    silent: float = 0.0  # seconds since then
+    partition: int = 0
+    more: Mapping[str, Any] = attrs.Factory(dict)
+
+    @property
+    def alive(self) -> bool:
+        """It showed itself within the last 15 seconds, three times its period."""
+        return self.silent <= SILENT
+
+
+SILENT = 15.0
+
+
+@attrs.frozen(kw_only=True)
+class FunctionInfo:
+    """A task name: who runs it, and who waits for it."""
+
+    name: str
+    workers: int  # that know it, and are alive
+    parked: int = 0  # tasks that wait because no worker knew it
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One event of a task: of its life (see `pytask.domain.messages.Event`) or its own, by `emit`."""
+
+    id: str
+    name: str
+    data: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class Gap:
+    """The connection was lost: events may have been missed from `since` until now.
+
+    `task` is the task as it is now, when one task is watched; None if it is gone.
+    """
+
+    seconds: float  # for how long nothing could be heard, at the most
+    reason: str
+    task: TaskInfo | None = None

@@ -1,0 +1,18 @@
+"""`pytask acl`: access rules for Redis."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("role", type=click.Choice(["producer", "watcher", "operator", "worker"]))
+@click.option("--namespace", default="", metavar="TEXT", help="In front of every key and channel.")
+def command(role: str, namespace: str) -> None:
+    """Print the line for redis-cli that makes a user of least privilege for ROLE.
+
+    Put a password of your own in place of PASSWORD. docs/security.md says what each role may do.
+    """
+    from pytask.adapters.acl import command as line
+
+    click.echo(line(role, namespace))

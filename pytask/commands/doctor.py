@@ -1,0 +1,57 @@
+"""`pytask doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.console import options
+
+if TYPE_CHECKING:
+    from pytask.console.checkup import Finding
+    from pytask.console.output import Printer
+    from pytask.console.remote import Remote
+
+
+@click.command()
+@options.settings_of
+@options.form
+def command(remote: Remote, printer: Printer) -> None:
+    """Look for what is wrong, or will be, and say how to mend it.
+
+    The packages here, the settings of the server, clocks, keys, dead runs, parked tasks, monitors, releases.
+    Exit code 0 if all is well, 3 if something is to be mended. It changes nothing.
+    """
+    found = _findings(remote)
+    rows = [{"code": one.code, "serious": one.serious, "what": one.what, "fix": one.fix} for one in found]
+    if printer.form in ("table", "wide"):
+        from pytask.console.output import printable
+
+        for row in rows:
+            click.echo(f"{row['code']}  {printable(row['what'])}\n       Fix: {printable(row['fix'])}")
+        if not rows:
+            click.echo(f"all is well: {remote.setting('redis_url').shown}")
+    else:
+        printer.rows("findings", rows, (), key="code")
+    for sentence in remote.strays():
+        click.echo(f"pytask: {sentence}", err=True)
+    serious = sum(one.serious for one in found)
+    if serious:
+        from pytask.domain.errors import Unhealthy
+
+        raise Unhealthy(f"{serious} to be mended; `pytask explain CODE` tells more of each")
+
+
+def _findings(remote: Remote) -> list[Finding]:
+    from pytask.console import checkup
+    from pytask.console.survey import survey
+
+    found = list(checkup.of_this_machine(remote.client, remote.namespace))
+    if any(one.code == "PT024" for one in found):
+        return found  # with such a client nothing more can be trusted
+    found += checkup.of_the_server(remote.client)
+    odd = list(checkup.of_the_keys(remote))
+    if odd:
+        return found + odd  # what these keys hold cannot be counted
+    return found + list(checkup.of_the_fleet(remote, survey(remote)))

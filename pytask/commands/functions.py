@@ -1,0 +1,55 @@
+"""`pytask functions`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.console import options
+
+if TYPE_CHECKING:
+    from pytask.console.output import Printer
+    from pytask.console.remote import Remote
+
+
+@click.command()
+@options.remote
+@options.form
+def command(remote: Remote, printer: Printer) -> None:
+    """List the task names that workers know, and those that tasks wait for.
+
+    Tasks of a name that no worker knows are parked: they wait, and start as soon as a worker knows it.
+    """
+    if remote.explains(
+        words
+        for space in remote.spaces
+        for words in (
+            ("HVALS", f"{space}pytask:workers:info"),
+            ("SMEMBERS", f"{space}pytask:parked"),
+            ("LLEN", f"{space}pytask:parked:<function>"),
+        )
+    ):
+        return
+    from difflib import get_close_matches
+
+    from pytask.console.output import Column
+
+    found = remote.tasks.functions()
+    known = [one.name for one in found if one.workers]
+    rows = [
+        {
+            "name": one.name,
+            "workers": one.workers,
+            "parked": one.parked,
+            "near": [] if one.workers else get_close_matches(one.name, known, n=3, cutoff=0.6),
+        }
+        for one in found
+    ]
+    columns = [
+        Column("name", "name"),
+        Column("workers", "workers"),
+        Column("parked", "parked"),
+        Column("near", "did you mean"),
+    ]
+    printer.rows("functions", rows, columns, key="name")

@@ -1,0 +1,68 @@
+"""`pytask health`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.console import options
+
+if TYPE_CHECKING:
+    from pytask.console.output import Printer
+    from pytask.console.remote import Remote
+
+
+@click.command()
+@click.option("--live", "kind", flag_value="live", help="Only whether their loops turn.")
+@click.option(
+    "--ready", "kind", flag_value="ready", default=True, help="Whether they take tasks and listen, too."
+)
+@click.option("--pid", type=int, metavar="PID", help="Only this one.  [default: all of this user]")
+@click.option("--run-dir", type=click.Path(file_okay=False), metavar="DIR", help="Folder of their sockets.")
+@click.option("--timeout", type=float, default=5.0, help="Seconds to wait for an answer.", show_default=True)
+@options.settings_of
+@options.form
+def command(
+    kind: str, pid: int | None, run_dir: str | None, timeout: float, remote: Remote, printer: Printer
+) -> None:
+    """Whether the workers of this machine live, or are ready, without asking Redis.
+
+    Each worker answers on a unix socket from its event loop: one whose loop does not turn does not answer.
+    Exit code 0 if all do, 3 if one does not or there is none. For the probes of Kubernetes and for scripts.
+    """
+    from pytask.console import sockets
+    from pytask.console.output import Column
+    from pytask.domain.errors import Unhealthy
+
+    place = run_dir or remote.setting("run_dir").value or None
+    found = [path for path in sockets.workers(place) if pid is None or path.stem == str(pid)]
+    if not found:
+        who = f"no worker with pid {pid}" if pid else "no worker"
+        raise Unhealthy(
+            f"{who} of this user runs here (looked for in {sockets.folder(place)}). Start one with"
+            " `pytask run`; one that was started with --run-dir DIR is found with --run-dir DIR"
+        )
+    rows = [_row(path, sockets.ask(path, timeout)) for path in found]
+    columns = [
+        Column("pid", "pid"),
+        Column("name", "name"),
+        Column("live", "live"),
+        Column("ready", "ready"),
+        Column("running", "tasks"),
+        Column("why", "why"),
+    ]
+    printer.rows("workers", rows, columns, key="pid")
+    bad = [str(row["pid"]) for row in rows if not row[kind]]
+    if bad:
+        raise Unhealthy(
+            f"not {kind}: {', '.join(bad)} (of {len(rows)}); `kill -USR1 PID` prints what it does"
+        )
+
+
+def _row(path: Path, answer: dict[str, Any] | None) -> dict[str, Any]:
+    if answer is None:
+        why = [f"its loop does not turn: it did not answer at {path}"]
+        return {"pid": int(path.stem), "name": "", "live": False, "ready": False, "running": None, "why": why}
+    return answer

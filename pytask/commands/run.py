@@ -1,0 +1,130 @@
+"""`pytask run`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.console.namesake import refuse_namesake
+
+if TYPE_CHECKING:
+    from pytask.console.settings import Ambient
+
+FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_format", "run_dir")
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--redis",
+    metavar="URL",
+    help="Address of Redis: redis://, rediss:// or unix://. Else $PYTASK_REDIS_URL, $REDIS_URL, pytask.toml,"
+    " then redis://127.0.0.1:6379/0.",
+)
+@click.option(
+    "--embedded", is_flag=True, default=None, help="Start a private Redis server, and stop it afterwards."
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder in which the embedded server keeps its data.  [default: .pytask]",
+)
+@click.option("--max-tasks", type=click.IntRange(min=1), metavar="N", help="Tasks that run here at once.")
+@click.option(
+    "--monitor/--no-monitor",
+    default=None,
+    help="Hand on the tasks of dead workers, or do not.  [default: do]",
+)
+@click.option("--name", metavar="TEXT", help="What people call this worker.  [default: host and pid]")
+@click.option("--namespace", metavar="TEXT", help="In front of every key and channel.")
+@click.option(
+    "--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace, for a cluster."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    help="[default: info]",
+)
+@click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes under one supervisor, each with --max-tasks places.  [default: 1]",
+)
+@click.option(
+    "--rebalance",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
+)
+@click.option("--config", metavar="FILE", help="File of settings.  [default: pytask.toml, if there]")
+@click.option(
+    "--run-dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Folder of the socket that `pytask health` asks.  [default: the user's own]",
+)
+@click.option("--supervised", hidden=True)
+@click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
+def command(target: str, config: str | None, **flags: Any) -> None:
+    """Run the tasks of TARGET until SIGTERM or Ctrl-C.
+
+    TARGET is `file.py`, `package.module` or `package.module:app`. Without a PyTask app in it, all Task
+    classes that it defines are run.
+
+    \b
+    SIGTERM, SIGINT  hand all tasks back and end; a second one ends now
+    SIGHUP           start anew in place: new code, new settings; tasks are handed back for that time
+    SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
+    SIGUSR1          print what every greenlet does, with its task
+    """  # noqa: D301 - a mark for click: what follows is not to be wrapped
+    if flags["redis"] and flags["embedded"]:
+        raise click.UsageError("--redis and --embedded exclude each other: which server is it to be?")
+    if flags["data_dir"] and not flags["embedded"]:
+        raise click.UsageError("--data-dir is the folder of the embedded server: add --embedded")
+    refuse_namesake()
+    from pytask.console.settings import Ambient
+
+    ambient = Ambient(config)
+    processes = _settle(ambient, flags)
+    if processes > 1:
+        from pytask.supervisor import supervise
+
+        ambient.check()
+        given = {"config": config} if config else {}
+        click.get_current_context().exit(supervise(target, processes, flags | given))
+    _patch()
+    from pytask.daemon import Flags, serve
+
+    ambient.check()
+    of_the_app = {name: value for name, value in ambient.given().items() if name not in FOR_RUN}
+    serve(target, Flags(**flags, ambient=of_the_app))
+
+
+def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:
+    """Put what file and environment say about the daemon into `flags`; the number of processes."""
+    # Of a supervised child the parent has started the server, and the siblings.
+    settled = {"processes"} if flags["supervised"] else set()
+    settled |= {"embedded", "data_dir"} if flags["supervised"] or flags["redis"] else set()
+    for name in FOR_RUN:
+        value = ambient.get(name, flags[name])
+        flags[name] = value.value if value.given and name not in settled else None
+    flags["data_dir"] = Path(flags["data_dir"]) if flags["data_dir"] else None
+    flags["embedded"] = bool(flags["embedded"])
+    flags["monitor"] = flags["monitor"] is not False
+    return int(flags.pop("processes") or 1)
+
+
+def _patch() -> None:
+    """Let gevent patch this process, before anything that keeps unpatched functions is imported."""
+    # The default resolver shares ten native threads with the tasks; ares has its own sockets.
+    os.environ.setdefault("GEVENT_RESOLVER", "ares")
+    # The tree is gevent's own record of who spawned whom, with a stack each: we keep our own, smaller one.
+    os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
+    from gevent import monkey
+
+    monkey.patch_all()

@@ -1,0 +1,108 @@
+"""`pytask top`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.console import options
+
+if TYPE_CHECKING:
+    from pytask.console.remote import Remote
+    from pytask.console.survey import Survey
+
+ROWS = 15
+
+
+@click.command()
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.2),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Pause between pictures.",
+)
+@click.option("--once", is_flag=True, help="One picture, and end; what is done where nobody watches.")
+@options.remote
+def command(every: float, once: bool, remote: Remote) -> None:
+    """Watch the fleet: what runs where, and how fast.
+
+    Ends with Ctrl-C. Costs Redis a few commands a picture, however many tasks there are.
+    """
+    from pytask.commands.status import commands
+
+    if remote.explains(commands(remote)):
+        return
+    from pytask.console.output import console, fancy
+    from pytask.console.survey import survey
+
+    if once or not fancy():
+        _print(survey(remote), None)
+        return
+    from rich.live import Live
+
+    before = survey(remote)
+    drawn = console()
+    with Live(_picture(before, None), console=drawn, screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(every)
+            now = survey(remote)
+            live.update(_picture(now, _rates(before, now, every)), refresh=True)
+            before = now
+
+
+def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
+    """Changes a second of the counts; a state that only loses expired hashes shows what came on top."""
+    return {
+        str(state): (number - before.count.states[state]) / seconds
+        for state, number in now.count.states.items()
+    }
+
+
+def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
+    from pytask.console.times import ago
+
+    states = []
+    for state, number in found.count.states.items():
+        rate = rates[str(state)] if rates else 0.0
+        states.append(f"{state} {number}" + (f" ({rate:+.0f}/s)" if abs(rate) >= 1 else ""))
+    places = sum(worker.max_tasks or 0 for worker in found.alive)
+    monitor = "no monitor" if found.monitor is None else f"monitor {ago(found.monitor)} ago"
+    memory = found.server.get("used_memory_human", "?")
+    return [
+        "  ".join(states),
+        f"{len(found.alive)} workers, {places} places, {monitor},"
+        f" Redis {found.seconds * 1000:.1f} ms, {memory} used"
+        + (f", parked: {sum(found.count.parked.values())}" if found.count.parked else ""),
+    ]
+
+
+def _rows(found: Survey) -> list[dict[str, Any]]:
+    from pytask.console.tasks import worker_row
+
+    busiest = sorted(found.workers, key=lambda worker: (not worker.alive, -worker.running))
+    return [worker_row(worker) for worker in busiest[:ROWS]]
+
+
+def _picture(found: Survey, rates: dict[str, float] | None) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    from pytask.console.output import drawn_table
+    from pytask.console.tasks import WORKERS
+
+    columns = [column for column in WORKERS if not column.wide]
+    heads = [Text(line, style="bold") for line in _heads(found, rates)]
+    return Group(*heads, Text(), drawn_table(_rows(found), columns))
+
+
+def _print(found: Survey, rates: dict[str, float] | None) -> None:
+    from pytask.console.output import table
+    from pytask.console.tasks import WORKERS
+
+    for line in _heads(found, rates):
+        click.echo(line)
+    table(_rows(found), [column for column in WORKERS if not column.wide])

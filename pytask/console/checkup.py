@@ -1,0 +1,188 @@
+"""What may be wrong with a deployment: one check a fault, each with its code and its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import attrs
+
+from pytask.adapters import client as clients
+from pytask.adapters import server
+from pytask.adapters.keys import Keys
+from pytask.console.namesake import refuse_namesake
+from pytask.console.remote import Remote
+from pytask.console.survey import Survey
+from pytask.console.times import ago
+from pytask.domain.errors import PytaskError
+from pytask.domain.policy import Timing
+from pytask.domain.version import __version__, may_share
+
+CLOCK = 2.0  # seconds that two clocks may differ
+NOTES = ("PT070", "PT071", "PT095")  # worth knowing, and nothing to be mended at once
+MAX_DATA = 16 * 1024 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One fault."""
+
+    code: str
+    what: str
+    fix: str
+
+    @property
+    def serious(self) -> bool:
+        """Whether it makes the deployment unhealthy."""
+        return self.code not in NOTES
+
+
+def of_this_machine(client: Any, namespace: str) -> Iterator[Finding]:
+    """The packages that are installed here."""
+    for check in (refuse_namesake, lambda: clients.check_client(client, namespace)):
+        try:
+            check()
+        except PytaskError as error:
+            what, _, fix = str(error).partition("] ")[2].rpartition(": ")
+            yield Finding(code=error.code, what=what, fix=fix)
+
+
+def of_the_server(client: Any) -> Iterator[Finding]:
+    """Its version and settings."""
+    try:
+        clients.check_server(client)
+    except PytaskError as error:
+        yield Finding(code=error.code, what=str(error).partition("] ")[2], fix="upgrade the server")
+    for risk in server.risks(client, max_data=MAX_DATA):
+        yield Finding(code=risk.code, what=risk.what, fix=risk.fix)
+
+
+def of_the_keys(remote: Remote) -> Iterator[Finding]:
+    """Pytask's own keys hold what they should."""
+    for space in remote.spaces:
+        keys = Keys(space)
+        wanted = {
+            keys.queue: "list",
+            keys.runs: "hash",
+            keys.leases: "zset",
+            keys.workers: "zset",
+            keys.worker_info: "hash",
+            keys.monitors: "zset",
+            keys.rejected: "list",
+            keys.parked: "set",
+            **dict.fromkeys(keys.indexes, "zset"),
+        }
+        for (name, kind), reply in zip(
+            wanted.items(), remote.ask_all([("TYPE", name) for name in wanted]), strict=True
+        ):
+            found = reply.decode() if isinstance(reply, bytes) else str(reply)
+            if found not in ("none", kind):
+                yield Finding(
+                    code="PT054",
+                    what=f"{name} is a {found}, and pytask needs a {kind} there: another program has it",
+                    fix=f"redis-cli RENAME {name} {name}.other    (or give pytask a namespace)",
+                )
+
+
+def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
+    """Clocks, dead runs, parked tasks, monitors, releases."""
+    yield from _clock(found)
+    yield from _orphans(remote)
+    yield from _parked(found)
+    yield from _monitor(found)
+    yield from _idle(found)
+    yield from _releases(found)
+    yield from _rejected(remote, found)
+
+
+def _clock(found: Survey) -> Iterator[Finding]:
+    if abs(found.clock) > CLOCK:
+        word = "ahead of" if found.clock > 0 else "behind"
+        yield Finding(
+            code="PT090",
+            what=f"the clock of Redis is {ago(abs(found.clock))} {word} the one of this machine",
+            fix="sudo timedatectl set-ntp true    (on both)",
+        )
+
+
+def _orphans(remote: Remote) -> Iterator[Finding]:
+    timing = Timing()
+    limit = timing.expiry + 2 * timing.sweep + timing.heartbeat
+    number = 0
+    for space in remote.spaces:
+        (seconds, _) = remote.ask("TIME")
+        before = int((int(seconds) - limit) * 1e6)
+        number += int(remote.ask("ZCOUNT", Keys(space).leases, "-inf", before))
+    if number:
+        yield Finding(
+            code="PT091",
+            what=f"{number} tasks say they run, and were not renewed for over {ago(limit)}: their workers are"
+            " gone, and no monitor hands them on",
+            fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
+        )
+
+
+def _parked(found: Survey) -> Iterator[Finding]:
+    known = sorted({name for worker in found.alive for name in worker.functions})
+    for name, number in sorted(found.count.parked.items()):
+        if name in known:
+            continue  # it takes them at this moment
+        near = get_close_matches(name, known, n=2, cutoff=0.6)
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        yield Finding(
+            code="PT092",
+            what=f"{number} tasks wait for a function that no worker knows: {name}{meant}",
+            fix=f"start a worker that has a class with NAME = {name!r}, or correct `function` in the hashes",
+        )
+
+
+def _monitor(found: Survey) -> Iterator[Finding]:
+    limit = 3 * Timing().expiry
+    if (found.monitor is None or found.monitor > limit) and (found.alive or found.count.total):
+        since = "ever" if found.monitor is None else f"for {ago(found.monitor)}"
+        yield Finding(
+            code="PT093",
+            what=f"no monitor has swept {since}: the tasks of a worker that dies now stay where they are",
+            fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
+        )
+
+
+def _idle(found: Survey) -> Iterator[Finding]:
+    if found.count.queued and not found.alive:
+        yield Finding(
+            code="PT096",
+            what=f"{found.count.queued} tasks wait, and no worker is there",
+            fix="pytask run TARGET    (with this address and namespace)",
+        )
+
+
+def _releases(found: Survey) -> Iterator[Finding]:
+    versions: dict[str, list[str]] = {}
+    for worker in found.alive:
+        versions.setdefault(worker.version, []).append(worker.name)
+    odd = {version: names for version, names in versions.items() if not may_share(__version__, version)}
+    for version, names in sorted(odd.items()):
+        yield Finding(
+            code="PT094",
+            what=f"{', '.join(names[:5])} run pytask {version}, and this is {__version__}: they may not"
+            " understand each other",
+            fix="upgrade the older ones: pip install --upgrade pytaskd",
+        )
+
+
+def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
+    if not found.count.rejected:
+        return
+    import json
+
+    last: Mapping[str, Any] = {}
+    for space in remote.spaces:
+        raw = remote.ask("LINDEX", Keys(space).rejected, 0)
+        last = json.loads(raw) if raw else last
+    reason, name = last.get("reason", "?"), bytes.fromhex(last.get("id_hex", "")).decode(errors="replace")
+    yield Finding(
+        code="PT095",
+        what=f"{found.count.rejected} pushed ids could not be tasks; the last was {name[:60]!r}: {reason}",
+        fix="write the hash before the push; then redis-cli DEL pytask:rejected",
+    )

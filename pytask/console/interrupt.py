@@ -1,0 +1,25 @@
+"""Ctrl-C: while the command is still being imported there is nothing to unwind, and nobody to catch it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+INTERRUPTED = 130
+
+
+def leave_at_once(*_: object) -> None:
+    """End with the exit code of Ctrl-C, and no traceback."""
+    os._exit(INTERRUPTED)
+
+
+def guard_imports() -> None:
+    """Until :func:`unwind_from_here`, Ctrl-C ends the process at once."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, leave_at_once)
+
+
+def unwind_from_here() -> None:
+    """From here on Ctrl-C is a KeyboardInterrupt, and what was begun is undone."""
+    if signal.getsignal(signal.SIGINT) is leave_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

