@@ -16,7 +16,12 @@ for _, id in ipairs(order) do
     lines[#lines + 1] = table.concat({id, ours, a[2], a[6]}, '\31')
   end
 end
-local words = {}
+local words, plain = {}, nil
+if fine and type(result) == 'string' then
+  local split = {}
+  for word in string.gmatch(result, '%S+') do split[#split + 1] = word end
+  result, plain = split, result
+end
 if fine and type(result) == 'table' then
   for _, word in ipairs(result) do
     if word == 'FENCED' or word == 'GONE' or word == 'RENEWED' or word == 'ALREADY' or word == 'OK' then
@@ -31,4 +36,4 @@ if #lines > 0 or refused or #queued > 0 or #notes > 0 then
     'r', table.concat(words, ' '), 'q', table.concat(queued, '\30'), 'n', table.concat(notes, ' '))
 end
 if not fine then return error(result, 0) end
-return result
+return plain or result
