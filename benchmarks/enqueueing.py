@@ -14,12 +14,12 @@ from benchmarks.contest import HERE, Marks, produce, pytask_command, running
 from benchmarks.peers import Peer
 from benchmarks.place import ROOT, fill, server, wait
 from benchmarks.results import Row
-from benchmarks.versus import OURS, Found, attempt
+from benchmarks.versus import OURS, Found, attempt, say
 
 LOADED = f"{OURS}, 10,000 running"
 QUICKEST = {"BullMQ", "taskiq-redis (stream)", "taskiq-redis (list)", "SAQ", "arq"}
 REFERENCE = {"taskiq-redis (stream)", "taskiq-redis (list)"}
-CALLS, MANY = 5_000, 100_000
+CALLS, MANY = 2_000, 100_000
 RATE, SECONDS = 100, 10
 SETTLE = 1.0  # seconds: a worker that has just run its first task makes its last preparations
 
@@ -47,6 +47,8 @@ def calls(peers: Sequence[Peer], cache: Path, rounds: int, count: int = CALLS) -
             found.setdefault(peer.name, []).append(
                 attempt(peer.name, peer_calls, peer, cache, "calls", count)
             )
+    for name, rates in found.items():
+        say(name, statistics.median(rates))
     return found
 
 
