@@ -39,8 +39,10 @@ def best_pools(peers: Sequence[Peer], cache: Path, share: float, known: dict[str
     return found
 
 
-def rounds(peers: Sequence[Peer], cache: Path, pools: dict[str, int], times: int, share: float) -> Found:
-    """`times` rounds, everyone once in each."""
+def rounds(
+    peers: Sequence[Peer], cache: Path, pools: dict[str, int], times: int, share: float
+) -> Iterator[Found]:
+    """`times` rounds, everyone once in each; what is known after each of them."""
     found: Found = {}
 
     def turn(name: str, drain: Callable[..., float], *words: object) -> None:
@@ -52,7 +54,7 @@ def rounds(peers: Sequence[Peer], cache: Path, pools: dict[str, int], times: int
         turn(LIMIT, drain_limit, int(COUNT * share))
         for peer in peers:
             turn(peer.name, drain_peer, peer, cache, pools[peer.name], amount(peer, share))
-    return found
+        yield found
 
 
 def amount(peer: Peer, share: float) -> int:
