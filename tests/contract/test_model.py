@@ -167,6 +167,8 @@ class Contract(RuleBasedStateMachine):
     @rule(task_id=tasks, again=st.booleans())
     def delete(self, task_id, again):
         self.both(lambda bench: bench.delete(task_id))
+        for epochs in self.epochs:
+            epochs.pop(task_id, None)  # what counted its runs is gone
         if again:
             self.push(task_id, "f", "1", None)
 

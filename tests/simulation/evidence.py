@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import attrs
 
 from pytask.domain.record import Verdict
@@ -27,6 +29,8 @@ class Evidence:
         self._world = world
         self.violations = []
         self.order = {}  # run -> its number among all claims
+        self._numbers = count()
+        self._forgotten = set()  # runs that a failover lost
         self.last = {}  # id -> the run claimed last
         self.epochs = {}
         self.newest = {}  # id -> the number of the newest run that acted
@@ -48,9 +52,11 @@ class Evidence:
     # -- from the store -------------------------------------------------------------------------------
 
     def claimed(self, task_id, run, epoch):
-        if run in self.order:
+        # A request without an answer is repeated with the same run id, and a failover may lie between.
+        if run in self.order and run not in self._forgotten:
             self.violation("run id used twice", run)
-        self.order[run] = len(self.order)
+        self._forgotten.discard(run)
+        self.order[run] = next(self._numbers)
         self.last[task_id] = run
         self._world.note(None, "run", task_id, run)
         if epoch <= self.epochs.get(task_id, 0) and not self._world.epochs_may_fall:
@@ -65,6 +71,7 @@ class Evidence:
         for task_id, run in self.last.items():
             if last.get(task_id) != run:
                 self._world.note(None, "forgotten by Redis", task_id, run)
+                self._forgotten.add(run)
         self.last = dict(last)
 
     def applied(self, call, outcome):
