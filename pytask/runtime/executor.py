@@ -414,7 +414,7 @@ class Executor:
         trigger = closing(wish, run.failure is not None)
         if trigger is None:
             return
-        self._committer.put(self._ending(run, trigger), run.ref)
+        self._committer.put(self._ending(run, trigger))
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings
