@@ -277,7 +277,11 @@ class Executor:
             # stop() is of the run's tree: a run is not dead before its stop() has ended too.
             stopper.join(timeout=grace / 2)
             if not stopper.ready():
-                log.warning("task %s: stop() did not return in %.1f s", run.id, grace / 2)
+                log.warning(
+                    "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed",
+                    run.id,
+                    grace / 2,
+                )
         for share in (3, 2, 1):
             self._kill(run, max(0.01, (until - self._clock()) / share))
             if not run.alive():
@@ -299,7 +303,7 @@ class Executor:
         names = ", ".join(str(g.name) for g in run.alive()[:5])
         asked = run.wish is Wish.MOVE  # a run that may as well stay is no reason to end the process
         operator = run.wish in (Wish.STOP, Wish.RELOAD) and not self._lease.lost(self._clock())
-        log.error("task %s ignores being killed (%s); its run stays registered", run.id, names)
+        log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
         if run.wish is Wish.STOP and operator:
             seconds = self._lease.timing.grace
             event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
