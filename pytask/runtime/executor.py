@@ -72,6 +72,7 @@ class Executor:
         self.tasks = tasks
         self.living: dict[str, Run] = {}
         self.leaving = False
+        self.monitors: set[str] = set()  # ids of the monitors that run here
         self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
         self._lease = lease
         self._committer = committer
