@@ -1,193 +1,160 @@
-"""Measure what the project promises, side by side in one run, and print a table.
+"""Measure what the project promises, side by side with its peers, and print a table.
 
-    python -m benchmarks [--tasks 20000] [--running 10000] [--rounds 3]
-    python -m benchmarks cluster [the same]
+    python -m benchmarks                    all parts, then benchmarks/RESULTS.md
+    python -m benchmarks PART... [options]  some of them; `report` writes RESULTS.md from what is known
+    python -m benchmarks cluster [options]  one worker on a real cluster
 
-Each measurement has a fresh server; a worker is `pytask run` with default settings, events and leases on.
+A worker is `pytask run` with default settings, events and leases on.  Peers are installed at the first run,
+each into an environment of its own under --cache.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import statistics
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import redis
+from benchmarks import enqueueing, growth, profile, report, versus
+from benchmarks.place import cpu, fill, push, rss, server, wait, worker_process
+from benchmarks.results import Results, show
 
-from tests.servers import start_server
+__all__ = ["cpu", "fill", "push", "rss", "server", "wait", "worker_process"]
 
-ROOT = Path(__file__).parent.parent
-TASKS = "benchmarks/tasks.py"
-
-
-def main() -> None:
-    """Run all and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=20_000)
-    parser.add_argument("--running", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    rows = [*drain(options.tasks, options.rounds), *running(options.running), *latency()]
-    width = max(len(name) for name, *_ in rows)
-    print(f"\n{'measure':<{width}}  {'seen':>12}  bar")
-    for name, seen, bar in rows:
-        print(f"{name:<{width}}  {seen:>12}  {bar}")
+CACHE = Path.home() / ".cache" / "pytask-bench"
 
 
-# -- drain --------------------------------------------------------------------------------------------
+def main(arguments: list[str]) -> None:
+    """Run the parts asked for."""
+    options = parser().parse_args(arguments)
+    if unknown := set(options.parts) - PARTS.keys():
+        parser().error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    results = Results(options.cache / ("quick.json" if options.quick else "results.json"))
+    for part in options.parts or PARTS:
+        print(f"-- {part}", flush=True)
+        PARTS[part](options, results)
+        if rows := results.rows(part):
+            show(rows)
 
 
-def drain(count: int, rounds: int) -> Iterator[tuple[str, str, str]]:
-    """No-op tasks a second by a worker and by the bare loop, in turns: both meet the same noise."""
-    worker, limit = [], []
-    for _ in range(rounds):
-        with server() as (url, client):
-            fill(client, "noop", count)
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "benchmarks.limit", url], cwd=ROOT, check=True)
-            print(f"limit: whole process {time.perf_counter() - began:.2f} s")
-            limit.append(drained(client, count))
-        with server() as (url, client):
-            fill(client, "noop", count)
-            with worker_process(url):
-                wait(lambda: client.zcard("pytask:index:ENDED") == count)
-            worker.append(drained(client, count))
-    best, bare = statistics.median(worker), statistics.median(limit)
-    yield f"drain of {count} no-op tasks, a second", f"{best:,.0f}", ">= 8,000, or 0.25 of the bare loop"
-    yield "the bare loop with the same commands, a second", f"{bare:,.0f}", ""
-    yield "ratio", f"{best / bare:.2f}", ">= 0.25"
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    made.add_argument("--quick", action="store_true", help="a fifth of the tasks, one round; kept apart")
+    made.add_argument("--share", type=float, help="of the usual number of tasks  [default: 1, or 0.2]")
+    made.add_argument("--rounds", type=int, help="of the drains  [default: 3]")
+    made.add_argument("--peers", default="", metavar="NAMES", help="only these, with commas between")
+    made.add_argument("--cache", type=Path, default=CACHE, help=f"environments, results  [default: {CACHE}]")
+    return made
 
 
-def drained(client: redis.Redis, count: int) -> float:
-    """Tasks a second by Redis's own clock: from the first claim to the last end."""
-    first = min(int(client.hget(f"job-{i}", "epoch")) for i in range(300)) / 1000
-    last = client.zrange("pytask:index:ENDED", -1, -1, withscores=True)[0][1]
-    rate = count / (last - first)
-    print(f"  {rate:,.0f} tasks/s")
-    return rate
+def times(options: argparse.Namespace, usual: int = 3) -> int:
+    """Rounds."""
+    return options.rounds or (1 if options.quick else usual)
 
 
-# -- many at once -------------------------------------------------------------------------------------
+def share(options: argparse.Namespace) -> float:
+    """How many of the usual tasks."""
+    return options.share or (0.2 if options.quick else 1.0)
 
 
-def running(count: int) -> Iterator[tuple[str, str, str]]:
-    """Tasks that run at once in one worker: start, memory, rest."""
-    with server() as (url, client), worker_process(url) as pid:
-        wait(lambda: client.zcard("pytask:leases") == 1)  # its monitor: all set up
-        time.sleep(1)
-        before = rss(pid)
-        fill(client, "sleeper", count)
-        wait(lambda: client.llen("new-task") == 0 and client.zcard("pytask:leases") == count + 1)
-        epochs = sorted(int(client.hget(f"job-{i}", "epoch")) for i in range(count))
-        began = epochs[0] / 1000
-        yield f"{count} tasks started, seconds", f"{epochs[-1] / 1000 - began:.2f}", "< 5"
-        time.sleep(12)  # two rounds of renewals
-        ticks, start = cpu(pid), time.perf_counter()
-        time.sleep(15)
-        share = (cpu(pid) - ticks) / (time.perf_counter() - start)
-        yield "resident memory a task, kB", f"{(rss(pid) - before) / count / 1000:.1f}", "< 25"
-        yield "a core at rest, %", f"{share * 100:.1f}", "< 5"
+def drain(options: argparse.Namespace, results: Results) -> None:
+    """pytask, the limit loop and the peers in turns."""
+    peers = versus.chosen(options.peers)
+    part = share(options)
+    pools = versus.best_pools(peers, options.cache, part / 2, pools_known(results))
+    found = versus.rounds(peers, options.cache, pools, times(options), part)
+    versions = {peer.name: peer.version(options.cache) for peer in peers}
+    rows = list(versus.judged(found))
+    results.keep("drain", {"rows": rows, "seen": found, "pools": pools, "versions": versions})
 
 
-# -- latency ------------------------------------------------------------------------------------------
+def pools_known(results: Results) -> dict[str, int]:
+    """The best concurrency of each peer that was measured."""
+    return results.found.get("drain", {}).get("pools", {})
 
 
-def latency(rate: int = 100, seconds: int = 10) -> Iterator[tuple[str, str, str]]:
-    """Enqueue to start: from just before the push to the arrival of the `running` event."""
-    with server() as (url, client), worker_process(url):
-        wait(lambda: client.zcard("pytask:leases") == 1)
-        pushed: dict[str, float] = {}
-        seen: list[float] = []
-        pubsub = client.pubsub(ignore_subscribe_messages=True)
-        pubsub.psubscribe("task-job-*")
-        pubsub.get_message(timeout=1)
-
-        def listen() -> None:
-            while len(seen) < rate * seconds:
-                message = pubsub.get_message(timeout=5)
-                if message is None:
-                    return
-                if b'"running"' in message["data"]:
-                    seen.append(time.perf_counter() - pushed[message["channel"].decode()])
-
-        listener = threading.Thread(target=listen)
-        listener.start()
-        begin = time.perf_counter()
-        for i in range(rate * seconds):
-            time.sleep(max(0.0, begin + i / rate - time.perf_counter()))
-            pushed[f"task-job-{i}"] = time.perf_counter()
-            push(client, f"job-{i}", "noop")
-        listener.join()
-        cuts = statistics.quantiles(seen, n=100)
-        yield f"enqueue to start at {rate}/s, p50, ms", f"{cuts[49] * 1000:.2f}", "< 2"
-        yield f"enqueue to start at {rate}/s, p99, ms", f"{cuts[98] * 1000:.2f}", ""
-        yield "starts seen", f"{len(seen)}", f"{rate * seconds}"
+def processes(options: argparse.Namespace, results: Results) -> None:
+    """Several worker processes on one queue."""
+    found = growth.processes(times(options), int(30_000 * share(options)))
+    results.keep("processes", {"rows": list(growth.shared(found, os.cpu_count() or 1)), "seen": found})
 
 
-# -- what they share ----------------------------------------------------------------------------------
+def enqueue(options: argparse.Namespace, results: Results) -> None:
+    """Calls, and the call for many."""
+    peers = versus.chosen(options.peers)
+    for peer in peers:
+        peer.prepare(options.cache)
+    part = share(options)
+    one = enqueueing.calls(peers, options.cache, times(options), int(enqueueing.CALLS * part))
+    many = enqueueing.bulk(peers, options.cache, times(options), int(enqueueing.MANY * part))
+    rows = list(enqueueing.enqueued(one, many))
+    results.keep("enqueue", {"rows": rows, "calls": one, "bulk": many})
 
 
-@contextlib.contextmanager
-def server() -> Iterator[tuple[str, redis.Redis]]:
-    """A fresh server and a client."""
-    with start_server("valkey", "--save", "") as running_server:
-        yield running_server.url, redis.Redis.from_url(running_server.url)
+def latency(options: argparse.Namespace, results: Results) -> None:
+    """From the call to the start of the task, pytask and the quickest peers in turns."""
+    peers = [peer for peer in versus.chosen(options.peers) if peer.name in enqueueing.QUICKEST]
+    pools = pools_known(results)
+    seen: dict[str, list[tuple[float, float]]] = {}
+
+    def turn(name: str, lags: list[float]) -> None:
+        seen.setdefault(name, []).append((enqueueing.at(lags, 0.5), enqueueing.at(lags, 0.99)))
+        print(f"  {name:<24} p50 {seen[name][-1][0]:.2f} ms, p99 {seen[name][-1][1]:.2f} ms", flush=True)
+
+    seconds = enqueueing.SECONDS * share(options)
+    for _ in range(times(options)):
+        turn(enqueueing.OURS, enqueueing.own_latency(0, seconds))
+        turn(enqueueing.LOADED, enqueueing.own_latency(10_000, seconds))
+        for peer in peers:
+            peer.prepare(options.cache)
+            turn(peer.name, enqueueing.peer_latency(peer, options.cache, pools.get(peer.name, 100), seconds))
+    results.keep("latency", {"rows": list(enqueueing.started(seen)), "seen": seen})
 
 
-@contextlib.contextmanager
-def worker_process(url: str) -> Iterator[int]:
-    """`pytask run` with defaults; its pid."""
-    command = [sys.executable, "-m", "pytask", "run", TASKS, "--redis", url, "--log-level", "warning"]
-    process = subprocess.Popen(command, cwd=ROOT)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
+def grow(options: argparse.Namespace, results: Results) -> None:
+    """How cost grows."""
+    found = growth.curves(share(options))
+    results.keep("growth", {"rows": list(growth.grown(found)), "curves": found})
 
 
-def push(client: redis.Redis, task_id: str, function: str) -> None:
-    pipe = client.pipeline(transaction=False)
-    pipe.hset(task_id, mapping={"function": function, "data": '{"n": 1}'})
-    pipe.lpush("new-task", task_id)
-    pipe.execute()
+def profiled(options: argparse.Namespace, results: Results) -> None:
+    """Where a task's time goes."""
+    rows = profile.profile(int(40_000 * share(options)), options.cache)
+    results.keep("profile", {"rows": rows})
 
 
-def fill(client: redis.Redis, function: str, count: int) -> None:
-    """Push `count` tasks, the queue only when all hashes are there."""
-    for at in range(0, count, 1000):
-        pipe = client.pipeline(transaction=False)
-        for i in range(at, min(at + 1000, count)):
-            pipe.hset(f"job-{i}", mapping={"function": function, "data": '{"n": 1}'})
-        pipe.execute()
-    for at in range(0, count, 1000):
-        client.lpush("new-task", *(f"job-{i}" for i in range(at, min(at + 1000, count))))
+def scale(name: str) -> Callable[[argparse.Namespace, Results], None]:
+    """A part of benchmarks/scale.py."""
+
+    def part(options: argparse.Namespace, results: Results) -> None:
+        from benchmarks import scale as module
+
+        results.keep(name, {"rows": list(module.PARTS[name]())})
+
+    return part
 
 
-def wait(holds, timeout: float = 120) -> None:
-    until = time.monotonic() + timeout
-    while not holds():
-        if time.monotonic() > until:
-            raise SystemExit("benchmark: waited too long")
-        time.sleep(0.05)
+def write(options: argparse.Namespace, results: Results) -> None:
+    """benchmarks/RESULTS.md and its plot; the short form writes into the cache."""
+    report.write(results, options.cache if options.quick else Path(__file__).parent)
 
 
-def rss(pid: int) -> int:
-    """Resident memory, bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def cpu(pid: int) -> float:
-    """CPU seconds used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+SCALE = ("many", "control", "sweep", "emits", "idle", "io")
+PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
+    "drain": drain,
+    "processes": processes,
+    "enqueue": enqueue,
+    "latency": latency,
+    **{name: scale(name) for name in SCALE},
+    "growth": grow,
+    "profile": profiled,
+    "report": write,
+}
 
 
 if __name__ == "__main__":
@@ -197,4 +164,4 @@ if __name__ == "__main__":
         sys.argv.pop(1)
         cluster.main()
     else:
-        main()
+        main(sys.argv[1:])

@@ -20,7 +20,7 @@ from pathlib import Path
 import attrs
 from redis.cluster import RedisCluster
 
-from benchmarks.__main__ import cpu, rss, wait
+from benchmarks.place import cpu, rss, wait
 from pytask import namespace_of, partition_of
 from tests.cluster import Cluster, start_cluster
 

@@ -40,23 +40,29 @@ def drain(url: str) -> int:
     def task(task_id: str, run: str) -> None:
         settled.append((task_id, run))
 
-    look = ("EVALSHA", peek, 1, keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
-    while ids := [raw.decode() for raw in client.execute_command(*look)]:
+    ids = client.execute_command("EVALSHA", peek, 1, keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
+    while ids:
         args: list = [RUNNING, "w", 1 << 24, 128, 1, keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
-        args += [QUARANTINE_FROM, server, 1, "noop"]
+        args += [QUARANTINE_FROM, server, 0, CLAIM_BATCH, MAX_ID_BYTES, 1, "noop"]
         runs = []
         for task_id in ids:
             counter += 1
             runs.append((task_id, f"{'0' * 32}:{counter}"))
-            args += runs[-1]
+        args += [run for _, run in runs]
         names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *(task_id for task_id, _ in runs)]
-        client.execute_command("EVALSHA", claim, len(names), *names, *args)
+        words, told = client.execute_command("EVALSHA", claim, len(names), *names, *args)
+        ahead = words.split()[6 * len(ids) :]  # six words a task
+        at = len(told) - sum(map(int, ahead))
+        ids = []
+        for length in map(int, ahead):
+            ids.append(told[at : at + length])
+            at += length
         gevent.joinall([gevent.spawn(task, *run) for run in runs])
         while settled:
             batch, settled[:] = settled[:COMMIT_BATCH], settled[COMMIT_BATCH:]
-            args = [keys.channel, *RESTING]
-            for task_id, run in batch:
-                args += (task_id, run, EVENT, ENDED, "done", 604800, 0)
+            args = [keys.channel, *RESTING, 0, 1, EVENT, ENDED, "done", 604800, 0]
+            for _, run in batch:
+                args += (run, 1)
             names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *(task_id for task_id, _ in batch)]
             client.execute_command("EVALSHA", commit, len(names), *names, *args)
     return counter

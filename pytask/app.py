@@ -27,6 +27,7 @@ from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
+from pytask.runtime.process import calm_collector
 from pytask.runtime.settings import Settings, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
@@ -130,6 +131,7 @@ class PyTask:
         _use_own_resolver()
         with Signals(hangup=self._run_path is not None) as signals:
             worker = self._start(hard=self.settings.hard_deadline is not False)
+            calm_collector()
             worker.on_failed = signals.wake
             signals.on_quiet = worker.be_quiet
             if self._companion is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from pytask.adapters.acl import missing
 from pytask.adapters.address import hide_password
 from pytask.adapters.pinned import Address, SlotClient, Topology
+from pytask.adapters.wire import Packer
 from pytask.domain.errors import (
     ConfigError,
     Denied,
@@ -169,7 +170,7 @@ def slot_client(  # noqa: PLR0913 - as own_client, and where
         )
 
     slot = crc16(hash_tag(namespace).encode()) % SLOTS
-    return SlotClient(slot, topology, connect, timeout)
+    return SlotClient(slot, topology, connect, timeout, packs=_may_pack(sample))
 
 
 def own_client(
@@ -188,6 +189,7 @@ def own_client(
     return clone(
         client,
         **keepalive,
+        **({"command_packer": Packer()} if _may_pack(client) else {}),
         decode_responses=False,
         encoding="utf-8",
         protocol=2,
@@ -200,6 +202,20 @@ def own_client(
         client_name=name,
         **address,
     )
+
+
+def packs(client: Any) -> bool:
+    """Whether a daemon's own client sends what was packed before (`wire.Packed`)."""
+    if isinstance(client, SlotClient):
+        return client.packs
+    pool = getattr(client, "connection_pool", None)
+    return isinstance(getattr(pool, "connection_kwargs", {}).get("command_packer"), Packer)
+
+
+def _may_pack(client: Any) -> bool:
+    # A connection of the library's own packs what it sends; a fake one, or a user's, may do otherwise.
+    cls = getattr(getattr(client, "connection_pool", None), "connection_class", type(None))
+    return cls.__module__.partition(".")[0] in PACKAGES
 
 
 def _is_unix(client: Any) -> bool:

@@ -15,7 +15,7 @@ from pytask.adapters.memory_state import MemoryState, Published, encoded
 from pytask.adapters.memory_store import MemoryStore
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, Unavailable
-from pytask.domain.messages import STARTED, read_command
+from pytask.domain.messages import MAX_ID_BYTES, STARTED, read_command
 from pytask.domain.record import Notice, Risk
 
 FEED_BATCH = 256
@@ -27,9 +27,9 @@ class MemoryQueue:
     def __init__(self, state: MemoryState) -> None:
         self._state = state
 
-    def wait(self, timeout: float) -> bool | None:  # noqa: ARG002 - the port's own
-        """True when an id waits, else None at once, whatever the timeout (seconds)."""
-        return True if self._state.queue else None
+    def wait(self, timeout: float) -> list[bytes] | None:  # noqa: ARG002 - the port's own
+        """The next id, else None at once, whatever the timeout (seconds)."""
+        return [self._state.queue[-1][: MAX_ID_BYTES + 1]] if self._state.queue else None
 
     def close(self) -> None:
         """Nothing to drop."""

@@ -35,6 +35,7 @@ class MemoryStore:
 
     def __init__(self, state: MemoryState, retention: Retention) -> None:
         self.incarnation: Incarnation | None = None
+        self.ahead: list[bytes] | None = None
         self._state = state
         self._retention = retention
 
@@ -42,21 +43,17 @@ class MemoryStore:
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
-        found: list[bytes] = []
-        for raw in self._state.waiting(source)[: -limit - 1 : -1]:
-            found.append(raw[: MAX_ID_BYTES + 1])
-            if len(raw) > MAX_ID_BYTES:
-                break
-        return found
+        return _upto_long(self._state.waiting(source)[: -limit - 1 : -1])
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
+        self.ahead = None
         if not request.refs:
             return []
         self._require(request.server)
         source = self._state.waiting(request.source)
-        reach = 2 * len(request.refs) + 16
-        window = set(source[-reach:])
+        reach = _reach(source, len(request.refs), request.look)
+        window = set(source[-reach:]) if reach else set()
         places = request.quarantine
         took: set[bytes] = set()
         rotated: list[bytes] = []
@@ -80,7 +77,10 @@ class MemoryStore:
             if verdict is Verdict.ROTATED:
                 rotated.append(raw)
             answers.append(self._answer(ref, verdict, request.max_data))
-        left = source[:-reach] + [raw for raw in source[-reach:] if raw not in took]
+        near = [raw for raw in source[len(source) - reach :] if raw not in took]
+        if request.look:
+            self.ahead = _upto_long(near[: -request.look - 1 : -1])
+        left = source[: len(source) - reach] + near
         if len(left) <= SHORT_LIST:
             left = [raw for raw in left if raw not in took]
         source[:] = [*reversed(rotated), *left]
@@ -554,3 +554,25 @@ class MemoryStore:
 def _drop(times: dict[str, float], until: float) -> None:
     for name in [name for name, at in times.items() if at <= until]:
         del times[name]
+
+
+def _upto_long(ids: Sequence[bytes]) -> list[bytes]:
+    """Ids up to the first that is too long, which is cut."""
+    found: list[bytes] = []
+    for raw in ids:
+        found.append(raw[: MAX_ID_BYTES + 1])
+        if len(raw) > MAX_ID_BYTES:
+            break
+    return found
+
+
+def _reach(source: Sequence[bytes], count: int, look: int) -> int:
+    """How far from the tail a claim of `count` ids reads: in steps, and none behind one that is too long."""
+    reach, want, step = 0, count + max(look, count + 16), count
+    while reach < min(want, len(source)):
+        part = source[max(0, len(source) - reach - step) : len(source) - reach]
+        reach += len(part)
+        if any(len(raw) > MAX_ID_BYTES for raw in part):
+            break
+        step = min(32, want - reach)
+    return reach

@@ -78,8 +78,10 @@ class SlotClient:
     """
 
     def __init__(
-        self, slot: int, topology: Topology, connect: Callable[[Address, float | None], Any], timeout: float
-    ) -> None:
+        self, slot: int, topology: Topology, connect: Callable[[Address, float | None], Any], timeout: float,
+        *, packs: bool = False,
+    ) -> None:  # fmt: skip
+        self.packs = packs  # whether its connections send what was packed before
         self._slot = slot
         self._topology = topology
         self._connect = connect

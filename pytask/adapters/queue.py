@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from pytask.adapters import client as clients
+from pytask.domain.messages import MAX_ID_BYTES
 
 
 class RedisQueue:
@@ -20,8 +21,8 @@ class RedisQueue:
         self._blocks = True
         self._closed = False
 
-    def wait(self, timeout: float) -> bool | None:
-        """Up to `timeout` seconds: True when an id waits, False when not, None where it cannot block."""
+    def wait(self, timeout: float) -> list[bytes] | None:
+        """Up to `timeout` seconds: the next id (as `peek` shows it), [] in vain; None where none blocks."""
         if not self._blocks:
             return None
         began = time.monotonic()
@@ -29,7 +30,7 @@ class RedisQueue:
             found = self._client.execute_command("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
         except Exception as error:
             if self._closed:
-                return False  # cut short from outside, which the library meets with errors of all kinds
+                return []  # cut short from outside, which the library meets with errors of all kinds
             ours = clients.translate(error)
             if ours is not error:
                 clients.disconnect(self._client)
@@ -40,9 +41,9 @@ class RedisQueue:
         if found is None and time.monotonic() - began < timeout / 2:
             self._blocks = False  # fakeredis answers at once
             return None
-        return found is not None
+        return [] if found is None else [found[: MAX_ID_BYTES + 1]]
 
     def close(self) -> None:
-        """Drop the connection for good; a wait in another greenlet ends at once, with False."""
+        """Drop the connection for good; a wait in another greenlet ends at once, with []."""
         self._closed = True
         clients.disconnect(self._client)

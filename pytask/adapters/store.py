@@ -16,8 +16,10 @@ import attrs
 
 from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
+from pytask.adapters.wire import Packed
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import Unavailable
+from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
@@ -94,6 +96,13 @@ def event(name: str, data: Any = None) -> str:
     return json.dumps({"event": name, "data": data}, separators=(",", ":"))
 
 
+@cache
+def _run_event(name: Event, worker: str) -> tuple[str, str, str]:
+    """An event with a gap for the run and one for the epoch, which only Redis knows."""
+    head = event(name, {"worker": worker, "run": ""})
+    return head[: -len('"}}')], '","epoch":', "}}"
+
+
 class RedisStore:
     """One connection to Redis and the verbs that move tasks.  Used by one greenlet at a time."""
 
@@ -105,10 +114,12 @@ class RedisStore:
         durability: Durability | None = None,
     ) -> None:
         self.incarnation: Incarnation | None = None
+        self.ahead: list[bytes] | None = None
         self._client = client
         self._keys = keys
         self._retention = retention or Retention()
         self._durability = durability or Durability()
+        self._packs = clients.packs(client)
 
     # -- the queue ------------------------------------------------------------------------------------
 
@@ -119,25 +130,22 @@ class RedisStore:
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
+        self.ahead = None
         if not request.refs:
             return []
         keys = self._keys
-        source = keys.source(request.source)
+        functions = tuple(request.functions)
         args: Args = [life.RUNNING, request.worker, request.max_data, SHORT_LIST, request.quarantine]
-        args += [keys.channel, *self._run_event(Event.RUNNING, request.worker), *RESTING]
-        args += [QUARANTINE_FROM, request.server, len(request.functions), *request.functions]
-        for ref in request.refs:
-            args += (ref.id, ref.run)
+        args += [keys.channel, *_run_event(Event.RUNNING, request.worker), *RESTING]
+        args += [QUARANTINE_FROM, request.server, len(keys.namespace.encode()), request.look, MAX_ID_BYTES]
+        args += [len(functions), *functions]
+        args += [ref.run for ref in request.refs]
         hashes = [keys.task(ref.id) for ref in request.refs]
-        names = [keys.runs, keys.leases, source, *keys.indexes, *hashes]
-        reply = self._run_durably("claim", names, args)
-        answers = iter(reply)
-        found: list[Claim] = []
-        for ref in request.refs:
-            # How much stands behind a word of a newer release is not known: no later answer can be read.
-            lost = bool(found) and found[-1].verdict is Verdict.FOREIGN
-            found.append(Claim(ref.id, ref.run, Verdict.FOREIGN) if lost else _read_claim(ref, answers))
-        return found
+        names = [keys.runs, keys.leases, keys.source(request.source), *keys.indexes, *hashes]
+        words, told = self._run_durably("claim", names, args)
+        claims, ahead = _read_claims(request.refs, functions, words.split(), told)
+        self.ahead = ahead if request.look else None
+        return claims
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
         """E15: out of the list, with a note in `pytask:rejected`."""
@@ -185,10 +193,10 @@ class RedisStore:
         """E2: only what is not OK is in the answer."""
         keys = self._keys
         args: Args = [life.RUNNING, uuid.uuid4().hex, "1" if self._durability.alone else ""]
-        for ref in refs:
-            args += (ref.id, ref.run)
-        names = [keys.runs, keys.leases, keys.incarnation, *(keys.task(ref.id) for ref in refs)]
-        reply = self._run_durably("renew", names, args)
+        hashes, runs = self._renewed(refs)
+        count = 3 + len(refs)
+        names = [keys.runs, keys.leases, keys.incarnation, *hashes]
+        reply = self._run_durably("renew", names, [*args, len(keys.namespace.encode()), *runs], count)
         marker, server, age, changed = reply[:4]
         self.incarnation = Incarnation(
             id=marker.decode(), server=server.decode(), age=_seconds(age), changed=_seconds(changed)
@@ -203,10 +211,22 @@ class RedisStore:
                 found[refs[-place - 1]] = WISHES[word]
         return found
 
+    def _renewed(self, refs: Sequence[RunRef]) -> tuple[Args, Args]:
+        """Keys and arguments of a renewal, packed once for runs that are renewed together again and again."""
+        kept = refs.kept if isinstance(refs, Chunk) else None
+        if isinstance(kept, tuple):
+            return kept
+        hashes: Args = [self._keys.task(ref.id) for ref in refs]
+        runs: Args = [ref.run for ref in refs]
+        if not isinstance(refs, Chunk) or not self._packs:
+            return hashes, runs
+        refs.kept = found = ([Packed(hashes)], [Packed(runs)])
+        return found
+
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
         """E12: an answer for each, in order."""
         keys = self._keys
-        args: Args = [life.RUNNING, worker, keys.channel, *self._run_event(Event.RUNNING, worker), *RESTING]
+        args: Args = [life.RUNNING, worker, keys.channel, *_run_event(Event.RUNNING, worker), *RESTING]
         for one in adoptions:
             args += (one.id, one.run, one.epoch)
         hashes = [keys.task(one.id) for one in adoptions]
@@ -227,21 +247,24 @@ class RedisStore:
         if not changes:
             return []
         keys = self._keys
-        args: Args = [keys.channel, *RESTING]
+        kinds: dict[tuple[Any, ...], int] = {}
+        told: Args = []
         for change in changes:
-            args += (change.id, change.run, change.event, *_ending(change))
-            args.append(len(change.fields))
-            for name, value in change.fields.items():
-                args += (name, value)
+            fields = chain.from_iterable(change.fields.items()) if change.fields else ()
+            kind = (change.event, *_ending(change), len(change.fields), *fields)
+            told += (change.run, kinds.setdefault(kind, len(kinds) + 1))
+        args: Args = [keys.channel, *RESTING, len(keys.namespace.encode()), len(kinds)]
+        args += chain.from_iterable(kinds)
         hashes = [keys.task(change.id) for change in changes]
-        reply = self._run("commit", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
-        return [_verdict(word) for word in reply]
+        names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
+        words: bytes = self._run("commit", names, args + told)
+        return [_verdict(word) for word in words.split()]
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: `new` takes the place of `old`."""
         keys = self._keys
         args: Args = [old.id, old.run, new.run, worker, max_data, keys.events(old.id)]
-        args += self._run_event(Event.RELOADED, worker)
+        args += _run_event(Event.RELOADED, worker)
         reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
         return _read_claim(new, iter(reply))
 
@@ -250,7 +273,7 @@ class RedisStore:
         keys = self._keys
         session = ref.run.rpartition(":")[0]
         args: Args = [ref.id, ref.run, function, data, worker, session, life.RUNNING, keys.events(ref.id)]
-        args += self._run_event(Event.RUNNING, worker)
+        args += _run_event(Event.RUNNING, worker)
         reply = self._run("open_local", [keys.runs, keys.leases, keys.task(ref.id)], args)
         return _read_claim(ref, iter(reply))
 
@@ -453,45 +476,45 @@ class RedisStore:
 
     # -- the wire -------------------------------------------------------------------------------------
 
-    def _run_event(self, name: Event, worker: str) -> tuple[str, str, str]:
-        """An event with a gap for the run and one for the epoch, which only Redis knows."""
-        head = event(name, {"worker": worker, "run": ""})
-        return head[: -len('"}}')], '","epoch":', "}}"
-
-    def _run(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
+    def _run(self, name: str, keys: Sequence[str | bytes], args: Args, count: int | None = None) -> Any:
+        """The reply of a script; `count` is the number of keys where some of them are packed together."""
         text, sha = load_script(name)
+        count = len(keys) if count is None else count
         try:
             try:
-                return self._client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+                return self._client.execute_command("EVALSHA", sha, count, *keys, *args)
             except Exception as error:
                 if "NOSCRIPT" not in str(error) and type(error).__name__ != "NoScriptError":
                     raise
-            return self._client.execute_command("EVAL", text, len(keys), *keys, *args)
+            return self._client.execute_command("EVAL", text, count, *keys, *args)
         except Exception as error:
             raise self._translated(error, (name, text)) from error
         except BaseException:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
 
-    def _run_durably(self, name: str, keys: Sequence[str | bytes], args: Args) -> Any:
+    def _run_durably(
+        self, name: str, keys: Sequence[str | bytes], args: Args, count: int | None = None
+    ) -> Any:
         """Like `_run`; with `durable_acks`, raises `Unavailable` unless enough replicas have it too.
 
         Redis waits for what the very connection wrote last, so both commands travel in one pipeline.
         """
         durability = self._durability
         if not durability.replicas:
-            return self._run(name, keys, args)
+            return self._run(name, keys, args, count)
         text, sha = load_script(name)
+        count = len(keys) if count is None else count
         wait = ("wait", durability.replicas, max(1, int(durability.wait * 1000)))
-        reply, count = self._pipeline([("EVALSHA", sha, len(keys), *keys, *args), wait], tolerant=True)
+        reply, acks = self._pipeline([("EVALSHA", sha, count, *keys, *args), wait], tolerant=True)
         if isinstance(reply, Exception) and "NoScript" in type(reply).__name__ + str(reply).title():
-            reply, count = self._pipeline([("EVAL", text, len(keys), *keys, *args), wait], tolerant=True)
-        for answer in (reply, count):
+            reply, acks = self._pipeline([("EVAL", text, count, *keys, *args), wait], tolerant=True)
+        for answer in (reply, acks):
             if isinstance(answer, Exception):
                 raise self._translated(answer) from answer
-        if count < durability.replicas:
+        if acks < durability.replicas:
             raise Unavailable(
-                f"only {count} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
+                f"only {acks} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
                 " (durable_acks): see `INFO replication` on the primary"
             )
         return reply
@@ -548,15 +571,62 @@ def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
     return Claim(ref.id, ref.run, verdict, _name(function), data, int(epoch or 0), crashes, size)
 
 
+def _read_claims(
+    refs: Sequence[RunRef], functions: Sequence[str], words: list[bytes], told: bytes
+) -> tuple[list[Claim], list[bytes] | None]:
+    """The claims in the answer of claim.lua, and the ids behind them (None where that is not known)."""
+    found: list[Claim] = []
+    at = start = 0
+    for ref in refs:
+        verdict = _verdict(words[at])
+        if verdict is Verdict.FOREIGN:
+            break
+        if verdict is Verdict.OK or verdict is Verdict.ALREADY:
+            _, epoch, crashes, size, place, length = words[at : at + 6]
+            at += 6
+            known, function = int(place), ""
+            if known > 0:
+                function = functions[known - 1]
+            elif known < 0:
+                function = _name(told[start : start - known])
+                start -= known
+            data, count = None, int(length)
+            if count >= 0:
+                data = told[start : start + count]
+                start += count
+            found.append(Claim(ref.id, ref.run, verdict, function, data, int(epoch), int(crashes), int(size)))
+        elif verdict is Verdict.UNKNOWN:
+            end = start + int(words[at + 1])
+            found.append(Claim(ref.id, ref.run, verdict, _name(told[start:end])))
+            at, start = at + 2, end
+        else:
+            found.append(Claim(ref.id, ref.run, verdict))
+            at += 1
+    # How much stands behind a word of a newer release is not known: no later answer can be read.
+    lost = [Claim(ref.id, ref.run, Verdict.FOREIGN) for ref in refs[len(found) :]]
+    if lost:
+        return found + lost, None
+    ahead: list[bytes] = []
+    for length in words[at:]:
+        end = start + int(length)
+        ahead.append(told[start:end])
+        start = end
+    return found, ahead
+
+
 def _ending(change: Change) -> tuple[str, str, Any]:
     """(new state, mode, seconds to keep) of a change, as commit.lua takes them."""
-    if change.trigger is None:
+    return _ending_of(change.trigger, change.keep, change.local)
+
+
+@cache
+def _ending_of(trigger: Trigger | None, kept: int | None, local: bool) -> tuple[str, str, Any]:
+    if trigger is None:
         return "", "", ""
-    state = destination(change.trigger)
-    keep = "" if change.keep is None else change.keep
-    if change.trigger is Trigger.RELEASE:
-        return state, "delete" if change.local else "queue", ""
-    return state, "done" if change.trigger is Trigger.END else "rest", keep
+    state = destination(trigger)
+    if trigger is Trigger.RELEASE:
+        return state, "delete" if local else "queue", ""
+    return state, "done" if trigger is Trigger.END else "rest", "" if kept is None else kept
 
 
 def read_info(text: bytes | str) -> WorkerInfo | None:
@@ -573,6 +643,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             tasks=_whole(shown.get("tasks")),
             max_tasks=_whole(shown.get("max_tasks")),
             version=_version(shown.get("version")),
+            dropped=_whole(shown.get("dropped")) or 0,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -10,13 +10,13 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
     \b
     bash:  pytask completion bash > ~/.local/share/bash-completion/completions/pytask
     zsh:   pytask completion zsh > ~/.zfunc/_pytask    (with ~/.zfunc in fpath)
     fish:  pytask completion fish > ~/.config/fish/completions/pytask.fish
-    """
+    """  # noqa: D301 - a mark for click: what follows is not to be wrapped
     from click.shell_completion import get_completion_class
 
     root = click.get_current_context().find_root()

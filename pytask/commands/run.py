@@ -71,7 +71,7 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
 @click.option("--supervised", hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 def command(target: str, config: str | None, **flags: Any) -> None:
-    r"""Run the tasks of TARGET until SIGTERM or Ctrl-C.
+    """Run the tasks of TARGET until SIGTERM or Ctrl-C.
 
     TARGET is `file.py`, `package.module` or `package.module:app`. Without a PyTask app in it, all Task
     classes that it defines are run.
@@ -81,7 +81,7 @@ def command(target: str, config: str | None, **flags: Any) -> None:
     SIGHUP           start anew in place: new code, new settings; tasks are handed back for that time
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
     SIGUSR1          print what every greenlet does, with its task
-    """
+    """  # noqa: D301 - a mark for click: what follows is not to be wrapped
     if flags["redis"] and flags["embedded"]:
         raise click.UsageError("--redis and --embedded exclude each other: which server is it to be?")
     if flags["data_dir"] and not flags["embedded"]:

@@ -15,6 +15,7 @@ import attrs
 
 from pytask.domain.errors import ConfigError
 from pytask.domain.incarnation import News, compare, merged
+from pytask.domain.leases import RENEW_CHUNK, LeaseBook
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Expiry, Incarnation, RunRef, Suspect
 
@@ -24,7 +25,6 @@ CRASH_FORGIVEN = 3600.0  # seconds of running after which earlier crashes are fo
 CRASH_YOUNG = 60.0  # seconds: only a run younger than this is blamed together with others
 QUARANTINE_FROM = 2  # crashes: such a task is taken one at a time; the first crash may be a bystander's
 CRASH_CROWD = 3  # ... and only if the dead worker had no more such runs than this
-RENEW_CHUNK = 500  # runs a renewal call, about 2.5 ms of Redis
 CLAIM_BATCH = 256  # ids a claim
 COMMIT_BATCH = 256  # changes a commit
 COMMIT_BYTES = 4 * 1024 * 1024  # about, of events and outputs in a commit
@@ -154,65 +154,6 @@ class Starts:
         return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)
 
 
-class LeaseBook:
-    """The runs of one worker, the longest unrenewed first.
-
-    Times are those at which a call was *sent*: Redis applied it at that time or later, so a deadline
-    counted from it is never too late.
-    """
-
-    def __init__(self) -> None:
-        self._sent: OrderedDict[str, tuple[RunRef, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._sent)
-
-    def __contains__(self, run: str) -> bool:
-        return run in self._sent
-
-    def add(self, ref: RunRef, sent_at: float) -> None:
-        """A run was claimed by a call sent at `sent_at`."""
-        self._place([ref], sent_at)
-
-    def remove(self, run: str) -> None:
-        """The run is over; unknown ones are ignored."""
-        self._sent.pop(run, None)
-
-    def renewed(self, refs: Iterable[RunRef], sent_at: float) -> None:
-        """These were acknowledged; those that ended meanwhile stay out."""
-        self._place([ref for ref in refs if ref.run in self._sent], sent_at)
-
-    def _place(self, refs: Iterable[RunRef], sent_at: float) -> None:
-        """Keep the order: an answer that came late may be older than what other calls brought meanwhile."""
-        newer: list[str] = []
-        for run, (_, other) in reversed(self._sent.items()):
-            if other <= sent_at:
-                break
-            newer.append(run)
-        later = set(newer)
-        for ref in refs:
-            if ref.run not in later:
-                self._sent[ref.run] = (ref, sent_at)
-                self._sent.move_to_end(ref.run)
-        for run in reversed(newer):
-            self._sent.move_to_end(run)
-
-    def due(self, before: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
-        """Up to `limit` runs last renewed at `before` or earlier, the oldest first."""
-        found: list[RunRef] = []
-        for ref, sent_at in self._sent.values():
-            if sent_at > before or len(found) == limit:
-                break
-            found.append(ref)
-        return found
-
-    def oldest(self) -> float | None:
-        """When the longest unrenewed run was last renewed; None without runs."""
-        for _, sent_at in self._sent.values():
-            return sent_at
-        return None
-
-
 @attrs.define
 class Lease:
     """What a worker may do, given when its last renewals were sent."""
@@ -231,7 +172,8 @@ class Lease:
         """A renewal of `refs` (or of nothing: a sign of life from Redis) was answered."""
         self.last_ok = max(self.last_ok, sent_at)
         self.living.renewed(refs, sent_at)
-        self.settling.renewed(refs, sent_at)
+        if self.settling:
+            self.settling.renewed(refs, sent_at)
 
     @property
     def server(self) -> str:
@@ -282,11 +224,11 @@ class Lease:
         """The next chunk to renew: a tick early rather than late."""
         before = now - self.timing.heartbeat + self.timing.tick
         chunk = self.living.due(before)
-        if now - self.last_ok > self.timing.lease:
+        if not self.settling or now - self.last_ok > self.timing.lease:
             # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
             # dead runs all the same would keep every monitor from handing them on, for ever.
             return chunk
-        return chunk + self.settling.due(before, RENEW_CHUNK - len(chunk))
+        return [*chunk, *self.settling.due(before, RENEW_CHUNK - len(chunk))]
 
 
 def crash_pause(crashes: int, expiry: float) -> float:

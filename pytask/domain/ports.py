@@ -30,6 +30,7 @@ class Store(Protocol):
     """State in one place, moved through verbs.  One instance is one connection, used by one greenlet."""
 
     incarnation: Incarnation | None  # what the last renew() reached; None before the first
+    ahead: list[bytes] | None  # what the last claim() saw behind its batch, as peek() would; None: not looked
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail of the queue (or of a parking list), the next one first.
@@ -123,9 +124,9 @@ class Store(Protocol):
 class Queue(Protocol):
     """Waiting for the queue without taking from it."""
 
-    def wait(self, timeout: float) -> bool | None:
-        """Block up to `timeout` seconds: True when an id waits, False when not, None where this
-        server cannot block (the caller polls)."""
+    def wait(self, timeout: float) -> list[bytes] | None:
+        """Block up to `timeout` seconds: the next id, as peek() shows it; [] when none came, None where
+        this server cannot block (the caller polls)."""
 
     def close(self) -> None:
         """Drop the connection."""

@@ -107,6 +107,7 @@ class ClaimRequest:
     server: str = ""  # the one the caller knows of: no other may answer; "" does not check
     quarantine: int = 1  # how many tasks that crashed before may be taken
     max_data: int = 16 * 1024 * 1024  # bytes
+    look: int = 0  # how many ids behind the batch are wanted, in `Store.ahead`
 
 
 @attrs.frozen
@@ -170,6 +171,7 @@ class WorkerInfo:
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
     max_tasks: int | None = None  # places for them; None: not shown
     version: str = ""  # of pytask; "": not shown
+    dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+import math
 from collections.abc import Callable
 
 import gevent
@@ -14,6 +14,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import COMMIT_BATCH, COMMIT_BYTES, Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
+from pytask.runtime.backlog import Backlog
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,15 @@ class Committer:
     """Sends events and ends in order.  An end is repeated until a verdict comes: the run id arbitrates."""
 
     def __init__(
-        self, *, store: Store, lease: Lease, clock: Callable[[], float], max_pending: int = 10_000
+        self, *, store: Store, lease: Lease, clock: Callable[[], float], backlog: Backlog, drops: bool = False
     ) -> None:
         self._store = store
         self._lease = lease
         self._clock = clock
-        self._limit = max_pending
-        self._waiting: deque[Change] = deque()
+        self._waiting = backlog
+        self._drops = drops  # of the oldest events, where there is no room; else emit() waits
+        self.dropped = 0  # events, since the start
+        self._told = (0, -math.inf)  # how many of them were told of, and when
         self._sent: list[Change] = []  # without a verdict so far: repeated as it was
         self._wake = Flag()
         self._room = Flag()
@@ -43,17 +46,20 @@ class Committer:
         """Changes without a verdict."""
         return len(self._waiting) + len(self._sent)
 
-    def put(self, change: Change) -> None:
-        """Hand in an end (or an event); never blocks, so that it can be called from the hub."""
+    def put(self, change: Change, ref: RunRef | None = None) -> None:
+        """Hand in an end (or an event) of a run; never blocks, so that it can be called from the hub."""
         if change.trigger is not None:
             # Until it is acknowledged the run stays ours, and is renewed.
-            self._lease.settling.add(RunRef(change.id, change.run), self._clock())
+            self._lease.settling.add(ref or RunRef(change.id, change.run), self._clock())
         self._waiting.append(change)
         self._wake.set()
 
     def emit(self, change: Change) -> None:
-        """Hand in an event; waits while too many are waiting (Redis is slow, or away)."""
-        while len(self._waiting) >= self._limit and not self._ended:
+        """Hand in an event.  While too many wait (Redis is slow, or away) waits too, or drops the oldest."""
+        while self._waiting.full and not self._ended:
+            if self._drops:
+                self.dropped += self._waiting.shed()
+                break
             self._room.clear()
             self._room.wait()
         self.put(change)
@@ -80,6 +86,7 @@ class Committer:
         while not self._ended:
             self._wake.wait(timing.heartbeat if self._doubts else None)
             self._wake.clear()
+            self._tell_dropped()
             try:
                 while self.commit():
                     pause = 0.0
@@ -113,10 +120,20 @@ class Committer:
         for change, verdict in zip(batch, verdicts, strict=True):
             if change.trigger is not None:
                 self._settled(change, verdict)
-        if len(self._waiting) < self._limit:
+        if not self._waiting.full:
             self._room.set()
         self.on_settled()
         return len(batch)
+
+    def _tell_dropped(self) -> None:
+        told, at = self._told
+        now = self._clock()
+        if self.dropped > told and now - at > self._lease.timing.lease:
+            self._told = (self.dropped, now)
+            log.warning(
+                "%d events of tasks were dropped, the oldest first: Redis does not take them as fast as they"
+                " are emitted (see the settings max_pending and when_full)", self.dropped - told,
+            )  # fmt: skip
 
     def _next_batch(self) -> list[Change]:
         batch: list[Change] = []
@@ -124,7 +141,7 @@ class Committer:
         # Bounded in bytes too: what does not get through within one call's time never will.
         while self._waiting and len(batch) < COMMIT_BATCH and size < COMMIT_BYTES:
             change = self._waiting.popleft()
-            size += len(change.event) + sum(map(len, change.fields.values()))
+            size += len(change.event) + (sum(map(len, change.fields.values())) if change.fields else 0)
             batch.append(change)
         return batch
 
@@ -142,13 +159,16 @@ class Committer:
         return verdicts
 
     def _settled(self, change: Change, verdict: Verdict) -> None:
-        ref = RunRef(change.id, change.run)
         if verdict is Verdict.BADTYPE:
             log.error("task %s cannot go back to the queue: its key is not a list", change.id)
             gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
             return
         self._lease.settling.remove(change.run)
-        if verdict in (Verdict.OK, Verdict.ALREADY):
+        taken = verdict is Verdict.OK or verdict is Verdict.ALREADY
+        if taken and not self._doubts:
+            return
+        ref = RunRef(change.id, change.run)
+        if taken:
             self._doubts.pop(ref, None)
         elif ref not in self._doubts:
             log.info("task %s: the end of run %s was not taken: %s", change.id, change.run, verdict)

@@ -59,6 +59,7 @@ class Consumer:
         self._clock = clock
         self._uniform = uniform
         self._room = Flag()
+        self._ahead: list[bytes] | None = None  # ids seen at the tail on the way; None: not looked
         self._ended = False
         self._waiting = False
         self._pause = POLL_FIRST
@@ -149,12 +150,14 @@ class Consumer:
             gevent.sleep(POLL_LAST)
         return False
 
-    def _wait(self) -> bool | None:
+    def _wait(self) -> list[bytes] | None:
         self._waiting = True
         try:
-            return self._queue.wait(BLOCK)
+            found = self._queue.wait(BLOCK)
         finally:
             self._waiting = False
+        self._ahead = found or None
+        return found
 
     def _parked(self) -> int:
         now = self._clock()
@@ -176,9 +179,10 @@ class Consumer:
 
         Raises `StoreError`; what was claimed by then is started, or released until it is known to be.
         """
-        if self._ended or self.free <= 0 or not self._lease.may_claim(self._clock()):
+        free = self.free
+        if self._ended or free <= 0 or not self._lease.may_claim(self._clock()):
             return 0, 0
-        raw_ids = self._store.peek(min(self.free, CLAIM_BATCH), source)
+        raw_ids = self._next_ids(min(free, CLAIM_BATCH), source)
         good: dict[str, bytes] = {}
         handled = 0
         for raw in raw_ids:
@@ -193,6 +197,13 @@ class Consumer:
             self._places.release(self)
         return len(raw_ids), handled
 
+    def _next_ids(self, limit: int, source: str | None) -> list[bytes]:
+        """What the last claim, or the wait, saw at the tail; else a look there, which costs a call."""
+        ahead = None
+        if source is None:
+            ahead, self._ahead = self._ahead, None
+        return self._store.peek(limit, source) if ahead is None else ahead[:limit]
+
     def _claim_and_take(self, good: dict[str, bytes], source: str | None) -> int:
         if not self._lease.may_claim(self._clock()):
             return 0  # the gate was asked before the peek, and another server may have taken over meanwhile
@@ -200,18 +211,23 @@ class Consumer:
         ids = tuple(good)[: max(0, self.free)] if self._places.shared else tuple(good)
         if not ids:
             return 0
-        handled = 0
         sent_at, generation = self._clock(), self._lease.generation
         self._places.reserve(self, len(ids))
         try:
             claims = self._claim(ids, source, sent_at)
+            if source is None:
+                self._ahead = self._store.ahead
             # What was won first: an error while another id is put aside must not leave it unstarted.
-            for claim in sorted(claims, key=lambda claim: not claim.won):
-                if not claim.won:
-                    self._places.release(self)
+            won = [claim for claim in claims if claim.won]
+            for claim in won:
                 # Another server took over meanwhile: it may not know of this claim.
-                stale = generation != self._lease.generation
-                handled += self._take(claim, good[claim.id], sent_at, source, stale=stale)
+                self._begin(claim, sent_at, stale=generation != self._lease.generation)
+            handled = len(won)
+            if handled < len(claims):
+                self._places.release(self)
+                handled += sum(
+                    self._put_aside(claim, good[claim.id], source) for claim in claims if not claim.won
+                )
         finally:
             self._places.release(self)
         return handled
@@ -227,6 +243,7 @@ class Consumer:
             server=self._lease.server,
             quarantine=self._places.quarantine(self),
             max_data=executor.settings.max_data,
+            look=max(0, min(self.free - len(ids), CLAIM_BATCH)) if source is None else 0,
         )
         while True:
             try:
@@ -242,15 +259,13 @@ class Consumer:
                 self._committer.doubt(list(request.refs))
                 raise
 
-    def _take(
-        self, claim: Claim, raw: bytes, sent_at: float, source: str | None, *, stale: bool = False
-    ) -> int:
-        if claim.won:
-            if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
-                self._executor.give_back(RunRef(claim.id, claim.run))
-            else:
-                self._executor.launch(claim, sent_at)
-            return 1
+    def _begin(self, claim: Claim, sent_at: float, *, stale: bool) -> None:
+        if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
+            self._executor.give_back(RunRef(claim.id, claim.run))
+        else:
+            self._executor.launch(claim, sent_at)
+
+    def _put_aside(self, claim: Claim, raw: bytes, source: str | None) -> int:
         if claim.verdict is Verdict.FOREIGN:
             # Not known to be ours, so never started; released, as a newer script may have made it ours.
             self._committer.doubt([RunRef(claim.id, claim.run)])

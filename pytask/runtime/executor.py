@@ -116,7 +116,7 @@ class Executor:
             if local:
                 self.on_local_over(claim.id, Wish.HAND_BACK)
             return
-        run = Run(self, claim, self.tasks.get(claim.function), self._clock())
+        run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
         run.local = local
         self._locals += local
         if claim.crashes >= QUARANTINE_FROM:
@@ -125,8 +125,8 @@ class Executor:
         self._lease.living.add(ref, sent_at)
         if not self._deadman.armed:
             self._deadman.arm(self._lease.kill_in(self._clock()))
-        run.greenlet = RunGreenlet(run)
-        run.greenlet.start()
+        run.greenlet = greenlet = RunGreenlet(run)
+        greenlet.start()
 
     def give_back(self, ref: RunRef, *, local: bool = False) -> None:
         """Release a claim whose run never began."""
@@ -149,6 +149,11 @@ class Executor:
         # A forked child has the task's code, but its run is the parent's.
         if os.getpid() != self._pid:
             raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")
+
+    @property
+    def dropped(self) -> int:
+        """Events of tasks that were dropped, as Redis did not take them fast enough."""
+        return self._committer.dropped
 
     @property
     def courier(self) -> Courier:
@@ -404,8 +409,7 @@ class Executor:
         trigger = closing(wish, run.failure is not None)
         if trigger is None:
             return
-        change = self._ending(run, trigger)
-        self._committer.put(change)
+        self._committer.put(self._ending(run, trigger), run.ref)
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings

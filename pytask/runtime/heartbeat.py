@@ -50,7 +50,7 @@ class Heartbeat:
                 gevent.sleep(timing.call_timeout / 3)
                 continue
             # Between full chunks Redis gets air, so that a hundred thousand runs never hold it for long.
-            gevent.sleep(timing.tick / 100 if more else timing.tick)
+            gevent.sleep(timing.tick / 500 if more else timing.tick)
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
@@ -75,7 +75,7 @@ class Heartbeat:
         self._observe()
         doubted = self._doubted(verdicts)
         # What Redis may only have forgotten is not acknowledged before it is put back.
-        self._lease.acknowledged([ref for ref in refs if ref not in doubted], sent_at)
+        self._lease.acknowledged([ref for ref in refs if ref not in doubted] if doubted else refs, sent_at)
         if doubted:
             self._adopt(doubted, verdicts)
         self._deadman.arm(self._lease.kill_in(self._clock()))

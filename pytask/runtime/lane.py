@@ -17,6 +17,7 @@ from pytask.domain.errors import PytaskError
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
+from pytask.runtime.backlog import Backlog
 from pytask.runtime.balancer import Balancer
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
@@ -76,8 +77,9 @@ class Lane:
         self.deadman = process.deadman(hard)
         self.courier = Courier(store=self._store())
         self.committer = Committer(
-            store=self._store(), lease=lease, clock=clock, max_pending=settings.max_pending
-        )
+            store=self._store(), lease=lease, clock=clock, drops=settings.when_full == "drop",
+            backlog=Backlog(max_events=settings.max_pending, max_bytes=settings.max_pending_bytes),
+        )  # fmt: skip
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,

@@ -64,6 +64,7 @@ class Presence:
             tasks=self._executor.queued,
             max_tasks=self._executor.settings.max_tasks,
             version=__version__,
+            dropped=self._executor.dropped,
         )
 
     def show(self) -> None:

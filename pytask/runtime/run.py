@@ -36,11 +36,13 @@ class Run:
         "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task", "wish",
     )  # fmt: skip
 
-    def __init__(self, executor: Executor, claim: Claim, cls: type[Task] | None, now: float) -> None:
+    def __init__(
+        self, executor: Executor, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float
+    ) -> None:
         self.executor = executor
         self.claim = claim
         self.id = claim.id
-        self.ref = RunRef(claim.id, claim.run)
+        self.ref = ref
         self.cls = cls
         self.started = now
         self.local = False

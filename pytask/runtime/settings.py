@@ -63,7 +63,15 @@ class Settings:
     """Bytes of `data`, of an output, of an event; a larger one is an ERROR of that task."""
 
     max_pending: int = attrs.field(default=10_000, validator=_positive)
-    """Events that may wait for Redis; beyond it `emit` waits."""
+    """Events that may wait for Redis, when it is slow or away; see `when_full`."""
+
+    max_pending_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
+    """Bytes of events that may wait for Redis; see `when_full`."""
+
+    when_full: str = attrs.field(default="wait", validator=attrs.validators.in_(("wait", "drop")))
+    """What `emit` does when so many wait: "wait" for room, so that no event is lost, or "drop" the oldest,
+    so that a task never waits for Redis; those dropped are counted, in the log and in `pytask:workers`.
+    Events of pytask's own (started, ended, ...) are never dropped."""
 
     keep_ended: int | None = attrs.field(default=7 * 86400, validator=_seconds_or_none)
     """Seconds that the hash of an ENDED task is kept."""

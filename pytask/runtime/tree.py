@@ -29,19 +29,25 @@ class Service(Base):
 class RunGreenlet(Base):
     """The greenlet that a run's `start()` lives in."""
 
+    spawning_stack_limit = 0  # always that of the consumer: tells nothing, and is kept as long as the run
+
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self.pytask_run = run
+        self.pytask_run: Run | None = run
 
     def _run(self) -> None:
-        self.pytask_run.main()
+        if self.pytask_run is not None:
+            self.pytask_run.main()
+        # They refer to each other: both would wait for the garbage collector.
+        self.pytask_run = None
 
 
 class StopGreenlet(RunGreenlet):
     """The greenlet of a task's `stop()`: it dies with the run it stops."""
 
     def _run(self) -> None:
-        self.pytask_run.call_stop()
+        if self.pytask_run is not None:
+            self.pytask_run.call_stop()
 
 
 def current_run() -> Run | None:
@@ -72,10 +78,11 @@ def _contain_exits(handle: Callable[..., None]) -> Callable[..., None]:
 
 
 def _adopt(greenlet: Any) -> None:
-    run = current_run()
-    if run is None or isinstance(greenlet, (Service, RunGreenlet)):
+    if isinstance(greenlet, (RunGreenlet, Service)):
         return
-    take_in(run, greenlet)
+    run = current_run()
+    if run is not None:
+        take_in(run, greenlet)
 
 
 def take_in(run: Run, greenlet: Any) -> None:

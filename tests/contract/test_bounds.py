@@ -85,6 +85,51 @@ def test_of_an_id_that_is_too_long_the_beginning_is_seen_and_noted(bench):
     assert [bytes.fromhex(note["id_hex"]) for note in notes] == [b"x" * 513, b"y" * 513, b"x" * 513]
 
 
+def test_a_claim_tells_the_ids_behind_its_batch(bench):
+    for task_id in "abcdef":
+        bench.push(task_id)
+    assert words(bench.claim(bench.ref("a"))) == [OK]
+    assert bench.store.ahead is None  # not asked for
+    assert words(bench.claim(bench.ref("b"), bench.ref("d"), look=2)) == [OK, OK]
+    assert bench.store.ahead == [b"c", b"e"]  # what was taken is not among them
+    assert words(bench.claim(bench.ref("b"), bench.ref("nowhere"), look=9)) == [MOVED, MOVED]
+    assert bench.store.ahead == [b"c", b"e", b"f"]
+    assert words(bench.claim(*map(bench.ref, "cef"), look=9)) == [OK, OK, OK]
+    assert bench.store.ahead == []
+
+
+def test_as_many_ids_behind_a_batch_as_are_wanted(bench):
+    ids = [f"t{number}" for number in range(400)]
+    for task_id in ids:
+        bench.push(task_id)
+    bench.claim(bench.ref(ids[0]), look=256)
+    assert bench.store.ahead == [task_id.encode() for task_id in ids[1:257]]
+
+
+def test_the_ids_behind_a_batch_end_with_one_that_is_too_long(bench):
+    bench.push("a")
+    bench.push("b\nb")
+    for raw in (b"x" * 100_000, b"y" * 513):
+        bench.lpush(raw)
+    bench.push("c")
+    bench.claim(bench.ref("a"), look=9)
+    assert bench.store.ahead == [b"b\nb", b"x" * 513]
+
+
+def test_what_a_client_wrote_cannot_shift_the_answers(bench):
+    """They travel in one piece, told apart by their lengths."""
+    names = {"a": "f", "b": "OK 1 0 0 1 1", "c": "", "d": "g\n9"}
+    for task_id, function in names.items():
+        bench.push(task_id, function=function, data=f"{task_id} OK 7")
+    bench.push("e", function=b"\xff\x00")
+    bench.lpush("OK 1")
+    claims = bench.claim(*map(bench.ref, "abcde"), functions=("g\n9", "f"), look=9)
+    assert words(claims) == [OK, Verdict.UNKNOWN, OK, OK, Verdict.UNKNOWN]
+    assert [claim.function for claim in claims] == ["f", "OK 1 0 0 1 1", "", "g\n9", "\udcff\0"]
+    assert [claim.data for claim in claims] == [b"a OK 7", None, b"c OK 7", b"d OK 7", None]
+    assert bench.store.ahead == [b"b", b"e", b"OK 1"]
+
+
 def test_the_longest_id_is_peeked_as_it_is(bench):
     bench.push("x" * 512)
     assert bench.store.peek(1) == [b"x" * 512]

@@ -1,12 +1,18 @@
-"""The bare loop that we are measured against must do the same work, or the ratio means nothing."""
+"""The benchmarks must go on to run; and the bare loop must do the same work, or its ratio means nothing."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import redis
 
-from benchmarks.__main__ import fill
+from benchmarks import growth, profile
+from benchmarks.peers import PEERS, Peer
+from benchmarks.peers.mark import EVERY, RECORD
+from benchmarks.place import fill
+from benchmarks.results import Row
 from tests.servers import start_server
 
 ROOT = Path(__file__).parents[2]
@@ -21,3 +27,59 @@ def test_the_bare_loop_runs_every_task_to_its_end():
         assert client.hget("job-699", "state") == "ENDED"
         assert client.llen("new-task") == client.hlen("pytask:runs") == client.zcard("pytask:leases") == 0
         client.close()
+
+
+def test_the_one_command_measures_and_reports(tmp_path):
+    words = ["drain", "enqueue", "report", "--quick", "--share", "0.01", "--peers", "none"]
+    command = [sys.executable, "-m", "benchmarks", *words, "--cache", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    found = json.loads((tmp_path / "quick.json").read_text())
+    assert all(rate > 0 for rates in found["drain"]["seen"].values() for rate in rates)
+    assert found["enqueue"]["calls"]["pytask"][0] > 0
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| pytask |" in text
+    assert "the limit loop" in text
+    assert (tmp_path / "results.svg").read_text().startswith("<svg")
+
+
+def test_costs_are_taken_apart():
+    point = growth.drained(300)
+    assert point.worker > 0
+    assert point.server > 0
+    rows = {row.measure.strip(): row.seen for row in profile.profile(300, None)}
+    assert {"claim.lua", "commit.lua"} <= rows.keys()
+
+
+def test_marks_are_counted_alike_in_python_and_by_the_reader(tmp_path):
+    """The first task writes 1, each fiftieth after it 50."""
+    code = f"import mark\nfor _ in range({2 * EVERY + 1}): mark.mark()\nmark.mark(1.0)"
+    path = tmp_path / "marks"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "benchmarks/peers",
+        env={"BENCH_MARKS": str(path)},
+        check=True,
+    )
+    numbers = [number for _, number in RECORD.iter_unpack(path.read_bytes())]
+    assert numbers[:3] == [1, EVERY, EVERY]
+    assert numbers[3] > 1e9
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_every_peer_has_its_program(peer: Peer):
+    assert (ROOT / "benchmarks/peers" / peer.program).exists()
+    assert peer.packages
+    assert peer.pools
+
+
+@pytest.mark.parametrize(
+    ("seen", "bar", "verdict"),
+    [
+        ("18,700", ">= 100,000", "missed"),
+        ("0.9", "<= 0.9", "met"),
+        ("1.02", ">= 1.0", "met"),
+        ("12", "", ""),
+    ],
+)
+def test_a_verdict_is_the_comparison_with_the_bar(seen, bar, verdict):
+    assert Row("x", seen, bar).verdict == verdict

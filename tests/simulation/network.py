@@ -102,7 +102,12 @@ class Connection:
 class Store(Connection):
     """The port, each verb a call."""
 
-    incarnation = None
+    incarnation = ahead = None
+
+    def claim(self, request):
+        self.ahead = None
+        self.ahead, claims = self.call("claim", request)
+        return claims
 
     def renew(self, refs):
         self.incarnation, verdicts = self.call("renew", refs)

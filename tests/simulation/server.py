@@ -71,7 +71,7 @@ class Server:
         verb = call.verb
         if verb == "wait":
             if self.state.queue:
-                self._answer(call, True)
+                self._answer(call, self.state.queue[-1:])
             else:
                 self._waiting.append(call)
                 self.world.loop.later(None, call.args[0], self._waited, call)
@@ -97,7 +97,8 @@ class Server:
             outcome = getattr(self.store, verb)(*args)
         finally:
             self.state.adopting = False
-        return (self.store.incarnation, outcome) if verb == "renew" else outcome
+        noted = {"renew": self.store.incarnation, "claim": self.store.ahead}
+        return (noted[verb], outcome) if verb in noted else outcome
 
     def _refuse(self, verb, args):
         if verb in READS:
@@ -111,13 +112,13 @@ class Server:
     def _waited(self, call):
         if call in self._waiting:
             self._waiting.remove(call)
-            self._answer(call, False)
+            self._answer(call, [])
 
     def _wake(self):
         if self.state.queue and self._waiting:
             waiting, self._waiting = self._waiting, []
             for call in waiting:
-                self._answer(call, True)
+                self._answer(call, self.state.queue[-1:])
 
     def _answer(self, call, outcome):
         if not call.process.dead and not call.link.reply_lost():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,8 @@ def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
 def test_the_data_in_the_readme_is_json():
     (data,) = re.findall(r"data '(\{.*?\})'", (ROOT / "README.md").read_text())
     assert json.loads(data) == {"name": "kitchen"}
+
+
+def test_the_page_of_the_command_line_is_made_from_the_program():
+    made = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))["manual"]()
+    assert (ROOT / "docs" / "cli.md").read_text() == made, "run: python docs/make_cli.py > docs/cli.md"

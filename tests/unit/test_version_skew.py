@@ -35,12 +35,12 @@ def store(reply):
 
 REQUEST = ClaimRequest(refs=(REF,), functions=frozenset("f"), worker="w")
 CALLS = {
-    "claim": (lambda s: s.claim(REQUEST)[0].verdict, [b"LATER"]),
+    "claim": (lambda s: s.claim(REQUEST)[0].verdict, [b"LATER", b""]),
     "reload": (lambda s: s.reload(REF, REF, "w", 9).verdict, [b"LATER", b"1", b"more"]),
     "open_local": (lambda s: s.open_local(REF, "f", b"1", "w").verdict, [b"LATER"]),
     "reject": (lambda s: s.reject(b"a", IdFault.CONTROL), b"LATER"),
     "park": (lambda s: s.park("a", "f", b""), b"LATER"),
-    "commit": (lambda s: s.commit([Change("a", "s:1", b"", Trigger.END)])[0], [b"LATER"]),
+    "commit": (lambda s: s.commit([Change("a", "s:1", b"", Trigger.END)])[0], b"LATER"),
     "expire": (lambda s: s.expire([Expiry(id="a", run="s:1", seen=1)])[0], [b"LATER"]),
     "stop": (lambda s: s.control(Command.STOP, ["a"])[0], [b"LATER"]),
 }
@@ -53,14 +53,16 @@ def test_an_unknown_verdict_is_foreign_and_never_won(verb):
 
 
 def test_a_claim_with_an_unknown_verdict_is_not_won():
-    assert not store([b"LATER"]).claim(REQUEST)[0].won
+    assert not store([b"LATER", b""]).claim(REQUEST)[0].won
 
 
 def test_what_follows_an_unknown_verdict_in_a_claim_is_not_guessed_at():
     refs = (REF, RunRef("b", "s:2"), RunRef("c", "s:3"))
     request = ClaimRequest(refs=refs, functions=frozenset("f"), worker="w")
-    reply = [b"MOVED", b"LATER", b"OK", b"8", 0, 0, b"f", b"1", b"OK", b"9", 0, 0, b"f", b"1"]
-    claims = store(reply).claim(request)
+    reply = [b"MOVED LATER OK 8 0 0 1 1 OK 9 0 0 1 1", b"11"]
+    newer = store(reply)
+    claims = newer.claim(request)
+    assert newer.ahead is None
     assert [(claim.id, claim.run) for claim in claims] == [(ref.id, ref.run) for ref in refs]
     assert [claim.verdict for claim in claims] == [Verdict.MOVED, Verdict.FOREIGN, Verdict.FOREIGN]
 

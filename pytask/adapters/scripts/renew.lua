@@ -2,7 +2,7 @@
 --
 -- KEYS  1 runs (hash)  2 leases (zset)  3 incarnation (hash)  4.. the hash of each id
 -- ARGV  1 running state  2 id for a new marker  3 '1' where no other server takes over from this one,
---       then id, run for each hash
+--       4 length of what stands in front of an id in the key of its hash  5.. the run for each hash
 -- Returns a flat array: the marker's id ('' for none), this server's replication id ('' not told),
 --       microseconds since a change of server that may have lost writes (-1 none), and since the last
 --       change of any kind (-1 none); then what is not
@@ -55,12 +55,15 @@ local reply, leases = {marker, server, age(since), age(moved)}, {}
 
 local n = #KEYS - 3
 if n == 0 then return reply end
-local ids = {}
-for i = 1, n do ids[i] = ARGV[2 + 2 * i] end
-local live = redis.call('HMGET', KEYS[1], unpack(ids))
+local call, pcall, prefix = redis.call, redis.pcall, tonumber(ARGV[4])
+local ids = {unpack(KEYS, 4)}
+if prefix > 0 then
+  for i = 1, n do ids[i] = string.sub(ids[i], prefix + 1) end
+end
+local live = call('HMGET', KEYS[1], unpack(ids))
 for i = 1, n do
-  local id, run, hash, held = ids[i], ARGV[2 * i + 3], KEYS[3 + i], live[i]
-  local h = redis.pcall('HMGET', hash, 'run', 'control')
+  local id, run, hash, held = ids[i], ARGV[4 + i], KEYS[3 + i], live[i]
+  local h = pcall('HMGET', hash, 'run', 'control')
   local verdict = nil
   if held and held ~= run then
     verdict = 'FENCED'
@@ -68,8 +71,8 @@ for i = 1, n do
     verdict = 'GONE'
   else
     -- No entry in the registry, but the hash is ours: nobody claimed it since, so put it back.
-    if not held then redis.call('HSET', KEYS[1], id, run) end
-    redis.call('HSET', hash, 'last_update', last_update, 'state', ARGV[1])
+    if not held then call('HSET', KEYS[1], id, run) end
+    call('HSET', hash, 'last_update', last_update, 'state', ARGV[1])
     leases[#leases + 1] = now_us
     leases[#leases + 1] = id
     -- A client may have written anything there; what is no word of ours is not carried over the wire.

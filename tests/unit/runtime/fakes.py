@@ -7,6 +7,7 @@ import gevent
 from pytask.domain.policy import Lease, Timing
 from pytask.domain.record import Claim, Verdict
 from pytask.domain.task import register
+from pytask.runtime.backlog import Backlog
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.deadman import Deadman
@@ -36,7 +37,7 @@ class FakeStore:
 
     def __init__(self):
         self.calls = []
-        self.incarnation = None
+        self.incarnation = self.ahead = None
         self._lined_up = defaultdict(list)
 
     def say(self, verb, *answers):
@@ -173,8 +174,11 @@ class World:
         self.deadman = Deadman(hard=hard)
         self.courier = DirectCourier(self.store)
         self.committer = Committer(
-            store=self.store, lease=self.lease, clock=self.clock, max_pending=self.settings.max_pending
-        )
+            store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
+            backlog=Backlog(
+                max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
+            ),
+        )  # fmt: skip
         self.executor = Executor(
             settings=self.settings, lease=self.lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=register({}, *classes), backend=self.backend, ids=self.ids,

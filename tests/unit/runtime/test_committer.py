@@ -183,6 +183,84 @@ def test_an_end_never_waits(world, committer):
     assert committer.pending == 10
 
 
+def test_emit_asks_nothing_of_redis_and_does_not_switch(world, committer):
+    ran = gevent.spawn(lambda: None)
+    for n in range(3):
+        committer.emit(event(n))
+    assert not ran.started or not ran.ready()  # nobody else ran meanwhile
+    assert world.store.calls == []
+
+
+@pytest.fixture
+def dropping():
+    return World(timing=Timing(), max_pending=16, max_pending_bytes=1000, when_full="drop")
+
+
+def refused(world):
+    world.store.say("commit", Unavailable("?"))
+    with pytest.raises(Unavailable):
+        world.committer.commit()
+
+
+def test_of_too_many_the_oldest_are_dropped_and_counted(dropping):
+    committer = dropping.committer
+    for n in range(1000):
+        committer.emit(event(n))
+        assert committer.pending <= 16
+    kept = committer.pending
+    assert kept + committer.dropped == 1000
+    committer.commit()
+    assert batches(dropping) == [[event(n) for n in range(1000 - kept, 1000)]]
+
+
+def test_they_are_bounded_in_bytes_as_well(dropping):
+    committer = dropping.committer
+    for n in range(50):
+        committer.emit(Change("a", "s:a", b"%03d" % n * 100))
+    assert committer.pending <= 4
+    assert committer.pending + committer.dropped == 50
+
+
+def test_one_that_is_larger_than_all_room_is_sent_all_the_same(dropping):
+    dropping.committer.emit(large := Change("a", "s:a", b"x" * 5000))
+    dropping.committer.commit()
+    assert batches(dropping) == [[large]]
+
+
+def test_ends_are_never_dropped_and_keep_their_places(dropping):
+    committer, ends = dropping.committer, [end(f"t{n}") for n in range(100)]
+    for n, change in enumerate(ends):
+        for _ in range(5):
+            committer.emit(event(n))
+        committer.put(change)
+    while committer.commit():
+        pass
+    sent = [change for batch in batches(dropping) for change in batch]
+    assert [change for change in sent if change.trigger] == ends
+    assert sent[-6:] == [event(99)] * 5 + [ends[99]]
+
+
+def test_what_is_on_its_way_is_not_dropped(dropping):
+    dropping.committer.emit(event(0))
+    refused(dropping)
+    for n in range(1, 100):
+        dropping.committer.emit(event(n))
+    dropping.committer.commit()
+    assert batches(dropping) == [[event(0)]] * 2
+
+
+def test_dropped_events_are_told_of_once_in_a_while(dropping, passing, caplog):
+    passing(dropping.clock)
+    committer = dropping.committer
+    for n in range(100):
+        committer.emit(event(n))
+    answer = [Unavailable("?")] * 30
+    dropping.store.say("commit", *answer, lambda changes: committer.end() or [Verdict.OK] * len(changes))
+    committer.run()
+    told = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
+    assert [text.startswith(f"{committer.dropped} events of tasks were dropped") for text in told] == [True]
+
+
 def test_the_end_of_the_worker_lets_go_of_those_that_wait(world, committer):
     for n in range(3):
         committer.emit(event(n))

@@ -224,6 +224,54 @@ def test_nor_than_256(world):
     assert world.store.asked("peek") == [(256, None)]
 
 
+def test_what_a_claim_saw_behind_its_batch_needs_no_look(world):
+    consumer = world.consumer(FakeQueue([]))
+    world.store.say("peek", [b"a"])
+    world.store.ahead = [b"b", b"c"]
+    assert consumer.consume() == (1, 1)
+    world.store.ahead = []  # nothing is behind those two: no look either
+    assert consumer.consume() == (2, 2)
+    assert consumer.consume() == (0, 0)
+    assert len(world.store.asked("peek")) == 1
+    assert [request.look for (request,) in world.store.asked("claim")] == [256, 256]
+    assert consumer.consume() == (0, 0)
+    assert len(world.store.asked("peek")) == 2  # what was seen is used once
+
+
+def test_a_claim_looks_no_further_than_there_are_places(demo):
+    world = World(demo, timing=Timing(), max_tasks=3)
+    world.store.say("peek", [b"a"])
+    world.store.ahead = [b"b", b"c", b"d"]
+    consumer = world.consumer()
+    consumer.consume()
+    consumer.consume()
+    assert [request.look for (request,) in world.store.asked("claim")] == [2, 0]
+    assert sorted(world.executor.living) == ["a", "b", "c"]
+
+
+def test_the_id_that_ended_a_wait_is_claimed_without_a_look(world):
+    consumer = world.consumer(FakeQueue([], [b"a"], []))
+    consumer._step()
+    looks = len(world.store.asked("peek"))
+    consumer._step()  # it waits, and finds
+    looks += 1
+    consumer._step()
+    assert len(world.store.asked("peek")) == looks
+    assert list(world.executor.living) == ["a"]
+
+
+def test_a_claim_without_an_answer_leaves_nothing_to_go_by(world, passing):
+    passing(world.clock)
+    world.store.say("peek", [b"a"])
+    world.store.ahead = [b"b"]
+    world.store.say("claim", Refused("OOM"))
+    consumer = world.consumer()
+    with pytest.raises(Refused):
+        consumer.consume()
+    consumer.consume()
+    assert len(world.store.asked("peek")) == 2
+
+
 def test_one_crashed_task_at_a_time(demo):
     world = World(demo, timing=Timing())
     world.store.say("peek", [b"a"], [b"b"], [b"c"])
@@ -317,12 +365,12 @@ def test_an_unknown_function_is_named_in_the_log_once(world, caplog):
 
 
 def test_at_start_the_own_parking_lists_are_looked_at(world):
-    world.consumer(FakeQueue(False))._step()
+    world.consumer(FakeQueue([]))._step()
     assert world.store.asked("peek") == [(256, "demo"), (256, None)]
 
 
 def test_a_hint_for_a_known_function_looks_there_again(world):
-    consumer = world.consumer(FakeQueue(False, False, False))
+    consumer = world.consumer(FakeQueue([], [], []))
     consumer._step()
     consumer.hint("demo")
     consumer.hint("unknown")
@@ -332,7 +380,7 @@ def test_a_hint_for_a_known_function_looks_there_again(world):
 
 
 def test_parking_lists_are_looked_at_each_sweep(world):
-    consumer = world.consumer(FakeQueue(False, False))
+    consumer = world.consumer(FakeQueue([], []))
     consumer._step()
     world.clock.move(11)
     consumer._step()

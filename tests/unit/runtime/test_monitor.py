@@ -5,7 +5,7 @@ import pytest
 
 from pytask.domain.errors import BadData, Unavailable
 from pytask.domain.policy import Timing
-from pytask.domain.record import Claim, Incarnation, Suspect, Verdict
+from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
 from pytask.runtime.monitor import EXPIRE_BATCH, Monitor
 from pytask.runtime.run import Run
 from tests.unit.runtime.fakes import World
@@ -20,7 +20,7 @@ def world():
 
 def monitor_of(world, data=b"{}"):
     claim = Claim("m", "s:m", Verdict.OK, "pytask/monitor", data)
-    return Run(world.executor, claim, Monitor, world.clock())._build()
+    return Run(world.executor, claim, RunRef(claim.id, claim.run), Monitor, world.clock())._build()
 
 
 def suspect(lease=1_000_000, run="dead:1", task_id="a", **more):

@@ -15,7 +15,7 @@ def test_the_defaults():
     assert settings.timing == Timing()
 
 
-@pytest.mark.parametrize("field", ["max_tasks", "max_data", "max_pending", "partitions"])
+@pytest.mark.parametrize("field", ["max_tasks", "max_data", "max_pending", "max_pending_bytes", "partitions"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "5", None, True])
 def test_counts(field, value):
     with pytest.raises(ConfigError, match=f"{field} must be a whole number of 1 or more, not {value!r}"):
@@ -36,7 +36,12 @@ def test_retentions_that_are_fine(value):
 
 @pytest.mark.parametrize(
     ("values", "says"),
-    [({"namespace": 5}, "namespace"), ({"name": ""}, "name"), ({"timing": 60}, "timing")],
+    [
+        ({"namespace": 5}, "namespace"),
+        ({"name": ""}, "name"),
+        ({"timing": 60}, "timing"),
+        ({"when_full": "block"}, "when_full"),
+    ],
 )
 def test_types(values, says):
     with pytest.raises(ConfigError, match=says):

