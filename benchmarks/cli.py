@@ -1,4 +1,4 @@
-"""How quickly the command line answers on a server with a million tasks.  `python -m benchmarks.cli [tasks]`."""
+"""How quickly the command line answers about a million tasks: `python -m benchmarks.cli [tasks]`."""
 
 import os
 import statistics

@@ -20,6 +20,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Expiry, Incarnation, RunRef, Suspect
 
 CLOCK_RATE_ERROR = 0.05  # how far two clocks' rates may differ
+MOMENT = 0.001  # seconds after T at which a monitor looks again
 CRASH_LIMIT = 3  # one more, and the task is poison
 CRASH_FORGIVEN = 3600.0  # seconds of running after which earlier crashes are forgotten
 CRASH_YOUNG = 60.0  # seconds: only a run younger than this is blamed together with others
@@ -292,6 +293,7 @@ class Watch:
         self.expiry = expiry
         self.scale = scale
         self._seen: dict[str, tuple[str, int, float]] = {}
+        self._due = math.inf
         self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, those handed on already as well
 
     def __len__(self) -> int:
@@ -301,6 +303,15 @@ class Watch:
         """Redis was away: what was seen before proves nothing."""
         self._seen.clear()
         self._crowds.clear()
+        self._due = math.inf
+
+    def wait(self, now: float, sweep: float) -> float:
+        """Seconds until the next sweep: I, or less where a run will have been watched for T before that.
+
+        T is a multiple of I: by a hair's breadth it would not be over at the ninth sweep, and a whole I
+        would come on top.  Those first seen in one sweep are due at one time, so a death costs one more.
+        """
+        return min(sweep, max(self._due - now + MOMENT, sweep / 20))
 
     def observe(self, suspects: Sequence[Suspect], now: float) -> list[Expiry]:
         """One sweep: remember, and name those unchanged for T (more after earlier crashes)."""
@@ -316,8 +327,12 @@ class Watch:
             crowd = self._crowds.setdefault(suspect.session, crowds.get(suspect.session, {}))
             crowd[suspect.id] = suspect
         neighbours = {session: tuple(crowd.values()) for session, crowd in self._crowds.items()}
-        return [
-            judge(suspect, neighbours[suspect.session], self.scale)
-            for suspect in suspects
-            if now - self._seen[suspect.id][2] > self.expiry + crash_pause(suspect.crashes, self.expiry)
-        ]
+        dead: list[Expiry] = []
+        self._due = math.inf
+        for suspect in suspects:
+            due = self._seen[suspect.id][2] + self.expiry + crash_pause(suspect.crashes, self.expiry)
+            if now > due:
+                dead.append(judge(suspect, neighbours[suspect.session], self.scale))
+            else:
+                self._due = min(self._due, due)
+        return dead

@@ -52,7 +52,7 @@ class Monitor(Task):
         self._generation = self._lease.generation
 
     def start(self) -> None:
-        """Sweep every I."""
+        """Sweep every I, and when the oldest suspect has been watched for T."""
         if self.slow_sweep:
             self.spawn(self._sweep_slowly)
         while True:
@@ -64,7 +64,7 @@ class Monitor(Task):
             except Exception:
                 self._watch.forget()
                 log.exception("monitor: sweep failed; the next one comes all the same")
-            gevent.sleep(self.timing.sweep)
+            gevent.sleep(self._watch.wait(self._clock(), self.timing.sweep))
 
     def check_tasks(self) -> int:
         """One sweep; the number of runs handed on.  Raises `StoreError`."""
@@ -76,7 +76,7 @@ class Monitor(Task):
         server = self._lease.server
         # Not 2H: the wait until a dead run is a suspect comes on top of T, and took the median past T + I.
         # One who is only late is a suspect until its next renewal, which costs a look and nothing else.
-        older = 1.5 * timing.heartbeat
+        older = 1.2 * timing.heartbeat
         suspects = self._call(lambda store: store.suspects(older, timing.heartbeat))
         dead = self._watch.observe(suspects, self._clock())
         done = 0

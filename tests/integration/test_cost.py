@@ -112,7 +112,7 @@ def test_what_a_drained_task_costs(drained):
         assert each * COUNT <= calls[name] <= (each + IDLE) * COUNT, (name, calls[name])
     for name in ("zrem", "zadd", "lrange", "lindex", "lrem", "exists", "del", "rpush", "get"):
         assert calls.get(name, 0) <= (0.2 if name == "lindex" else IDLE) * COUNT, (name, calls)
-    # Claims come in full batches; only one look at the queue was needed, since each claim brings the next ids.
+    # Claims come in full batches, and one look at the queue was enough: each claim brings the next ids.
     assert calls["ltrim"] == COUNT / BATCH
     assert calls["lindex"] <= 2 * BATCH
     # A task's key, run and kind, twice; its run id is 38 to 41 bytes, its id 9.

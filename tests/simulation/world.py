@@ -217,6 +217,9 @@ class World:
             for task_id in self._monitors():
                 if state.fields(task_id).get("state") == STOPPED.encode():
                     self.control(task_id, Command.START)
+                    # Stopped a moment before the healing: whoever claims it now may be one who hears nothing.
+                    if self.options.mode == "liveness" and (core := self.processes.get(self.places[0])):
+                        self._need_monitor(core)
             for task_id, word in words.items():
                 if word == STOPPED:
                     self.control(task_id, Command.START)

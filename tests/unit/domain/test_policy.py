@@ -383,6 +383,24 @@ def names(expiries):
     return [expiry.id for expiry in expiries]
 
 
+def test_the_next_sweep_comes_after_i_or_when_t_is_over(watch):
+    assert watch.wait(1000, 10) == 10
+    watch.observe([suspect()], 1000)
+    assert watch.wait(1000, 10) == 10
+    assert watch.wait(1000 + T - 4, 10) == pytest.approx(4, abs=0.01)
+    assert names(watch.observe([suspect()], 1000 + T - 4 + watch.wait(1000 + T - 4, 10))) == ["a"]
+
+
+def test_a_sweep_is_never_due_at_once_and_what_was_forgotten_is_not_due(watch):
+    watch.observe([suspect()], 1000)
+    assert watch.wait(1000 + 2 * T, 10) == 0.5
+    watch.observe([suspect()], 1000 + 2 * T)  # handed on: whatever came of it, the next sweep sees
+    assert watch.wait(1000 + 2 * T, 10) == 10
+    watch.observe([suspect("b")], 2000)
+    watch.forget()
+    assert watch.wait(2000 + T, 10) == 10
+
+
 def test_a_lease_unchanged_for_longer_than_t_is_dead(watch):
     one = suspect()
     assert watch.observe([one], 1000) == []
