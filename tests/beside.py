@@ -21,11 +21,13 @@ STREAMS = {
     # the others wait more than they work
     "tests/integration/test_cluster.py": 2,
     "tests/integration/test_cluster_faults.py": 2,
+    "tests/integration/test_conformance.py": 2,
     "tests/integration/test_deploys.py": 2,
     "tests/integration/test_failover.py": 2,
     "tests/chaos": 3,
     "tests/integration/test_hostile.py": 3,
     "tests/integration/test_newer_release.py": 3,
+    "tests/integration/test_recipes.py": 3,
     "tests/integration/test_redis_faults.py": 3,
     "tests/integration/test_takeover.py": 3,
 }
