@@ -156,7 +156,7 @@ class Consumer:
             found = self._queue.wait(BLOCK)
         finally:
             self._waiting = False
-        self._ahead = found or None
+        self._ahead = found  # nothing there is as good an answer as an id
         return found
 
     def _parked(self) -> int:

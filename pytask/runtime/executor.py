@@ -30,6 +30,7 @@ from pytask.runtime.tree import RunGreenlet, Service
 
 log = logging.getLogger(__name__)
 
+ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
@@ -71,6 +72,7 @@ class Executor:
         self.tasks = tasks
         self.living: dict[str, Run] = {}
         self.leaving = False
+        self.monitors: set[str] = set()  # ids of the monitors that run here
         self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
         self._lease = lease
         self._committer = committer
@@ -231,8 +233,12 @@ class Executor:
     def hand_back_all(self) -> int:
         """Every run down the ladder, to go on elsewhere; returns how many were newly asked."""
         runs = [run for run in self.living.values() if outweighs(Wish.HAND_BACK, run.wish)]
-        for run in runs:
+        for number, run in enumerate(runs, 1):
             self.wish(run, Wish.HAND_BACK)
+            if number % ASKED_AT_ONCE == 0:
+                # A hundred thousand ladders begun at once would need a greenlet each, and run out of time
+                # before the first of them had its turn.
+                gevent.sleep(0)
         return len(runs)
 
     def move(self, number: int, functions: Collection[str]) -> list[str]:
@@ -413,7 +419,7 @@ class Executor:
         trigger = closing(wish, run.failure is not None)
         if trigger is None:
             return
-        self._committer.put(self._ending(run, trigger), run.ref)
+        self._committer.put(self._ending(run, trigger))
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings
