@@ -52,11 +52,12 @@ def write(results: Results, folder: Path) -> None:
     found = results.found
     parts = [HEAD.format(setting=setting())]
     if "drain" in found:
-        parts += ["## Drain: no-op tasks, one worker process", METHOD, drain_table(found["drain"])]
+        parts += ["## Drain: no-op tasks, one worker process", METHOD, results.circumstances("drain")]
+        parts.append(drain_table(found["drain"]))
         parts.append(table(results.rows("drain")))
     for part, title in NAMES.items():
         if rows := results.rows(part):
-            parts += [f"## {title}\n", table(rows)]
+            parts += [f"## {title}\n", results.circumstances(part), table(rows)]
         if part == "enqueue" and part in found:
             parts.append(rates_table(found[part]))
     missed = [row for part in found for row in results.rows(part) if row.verdict == "missed"]
@@ -97,7 +98,7 @@ def drain_table(found: dict) -> str:
         factor = f"{ratio(seen, name):.2f} x" if name != OURS and rate(seen, name) else ""
         pool = found["pools"].get(name, "default" if name == OURS else "")
         own, theirs = cost(seen, name)
-        spent = f"{own:.0f}, {theirs:.0f}" if theirs else f"{own:.0f}"
+        spent = ", ".join(f"{each:.0f}" for each in (own, theirs) if each)
         cells = (
             name,
             found["versions"].get(name, ""),
