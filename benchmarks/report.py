@@ -62,6 +62,8 @@ def write(results: Results, folder: Path) -> None:
             parts.append(rates_table(found[part]))
     missed = [row for part in found for row in results.rows(part) if row.verdict == "missed"]
     parts += ["## Bars missed\n", table(missed) if missed else "None.\n"]
+    if unknown := [title for part, title in NAMES.items() if not results.rows(part)]:
+        parts.append(f"Not measured this time: {', '.join(unknown)}.\n")
     (folder / "RESULTS.md").write_text("\n".join(parts))
     (folder / "results.svg").write_text(picture(found))
     print(f"{folder / 'RESULTS.md'}")
@@ -126,6 +128,7 @@ def table(rows: list[Row]) -> str:
     lines = ["| measure | seen | bar | |", "| --- | --- | --- | --- |"]
     for row in rows:
         measure = f"… {row.measure.strip()}" if row.measure.startswith(" ") else row.measure
+        measure = measure.replace("|", "\\|")
         verdict = "**missed**" if row.verdict == "missed" else row.verdict
         lines.append(
             f"| {measure} | {row.seen} | {row.bar} | {verdict} |".replace("<", "&lt;").replace(">", "&gt;")
