@@ -44,6 +44,8 @@ SUSPECT_CHUNK = 500
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
+LONGEST_MEASURE = 1e12  # seconds: anything above was made up
+TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
 LONGEST_NAME = 512  # bytes of a function's name
 RESTORED = "restored after a loss of data"
 
@@ -443,7 +445,9 @@ class RedisStore:
         kept = {t: self._retention.of(t) for t in (Trigger.END, Trigger.FAIL, Trigger.STOP)}
         dated = {keys.index(destination(t)): seconds for t, seconds in kept.items() if seconds}
         names = [keys.workers, keys.worker_info, keys.monitors, *dated]
-        self._run("tidy", names, [monitor, silent, *dated.values()])
+        for _ in range(TIDY_MOST):
+            if not self._run("tidy", names, [monitor, silent, *dated.values()]):
+                return
 
     # -- workers --------------------------------------------------------------------------------------
 
@@ -643,6 +647,10 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             tasks=_whole(shown.get("tasks")),
             max_tasks=_whole(shown.get("max_tasks")),
             version=_version(shown.get("version")),
+            started=_measure(shown.get("started")),
+            lag=_measure(shown.get("lag")),
+            round_trip=_measure(shown.get("round_trip")),
+            monitor=shown.get("monitor") is True,
             dropped=_whole(shown.get("dropped")) or 0,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -655,6 +663,11 @@ def _seconds(micros: int) -> float:
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _measure(value: Any) -> float | None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
+    return float(value) if fits else None
 
 
 def _version(value: Any) -> str:

@@ -162,6 +162,10 @@ class Worker:
     tasks: int | None = None  # of those, the ones from the queue; None: not shown
     max_tasks: int | None = None  # places for them
     functions: tuple[str, ...] = ()
+    started: float | None = None  # seconds since 1970, by its own clock; None: not shown
+    lag: float | None = None  # seconds by which its event loop was late, the last time
+    round_trip: float | None = None  # seconds that Redis took to answer it, the last time
+    monitor: bool = False  # a monitor runs there
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0

@@ -94,7 +94,7 @@ class Timing:
 
     @property
     def watch(self) -> float:
-        """How often the deadline is looked at."""
+        """How often the deadline is looked at, when it is near."""
         return self.lease / 240
 
 
@@ -215,6 +215,12 @@ class Lease:
         """Some run went unacknowledged for longer than D: stop them all."""
         oldest = self.living.oldest()
         return oldest is not None and now - oldest > self.timing.lease
+
+    def nap(self, now: float) -> float:
+        """Seconds until the deadline is looked at again: often when it is near, else a quarter as often."""
+        oldest = self.living.oldest()
+        left = math.inf if oldest is None else self.timing.lease - (now - oldest)
+        return min(max(self.timing.watch, left / 2), 4 * self.timing.watch)
 
     def kill_in(self, now: float) -> float | None:
         """Seconds until the kernel must end the process; None while no run lives."""

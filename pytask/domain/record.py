@@ -159,7 +159,10 @@ class Suspect:
 class WorkerInfo:
     """What a worker shows of itself.  Nothing that must hold is decided by it; rebalancing goes by it.
 
-    Other releases show more or fewer fields.
+    Kept in each partition as JSON with these names, in field `session` of the hash `pytask:workers:info`;
+    its score in the zset `pytask:workers` is the time of Redis at which it was shown, in seconds.  A worker
+    shows itself every heartbeat; it is gone when it leaves, and silent when its score grows old: readers
+    decide by that age.  Other releases show more or fewer fields.
     """
 
     session: str
@@ -171,6 +174,10 @@ class WorkerInfo:
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
     max_tasks: int | None = None  # places for them; None: not shown
     version: str = ""  # of pytask; "": not shown
+    started: float | None = None  # seconds since 1970, by the worker's own clock, which is compared to none
+    lag: float | None = None  # seconds by which its event loop woke it too late, the last time
+    round_trip: float | None = None  # seconds that Redis took to answer, the last time
+    monitor: bool = False  # whether a monitor runs there
     dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
 
 

@@ -49,10 +49,18 @@ class Monitor(Task):
         self._clock: Callable[[], float] = run.executor.now
         self._call = run.executor.courier.call
         self._lease = run.executor.lease
+        self._here = run.executor.monitors  # which the worker shows
         self._generation = self._lease.generation
 
     def start(self) -> None:
         """Sweep every I, and when the oldest suspect has been watched for T."""
+        self._here.add(self.id)
+        try:
+            self._sweep_on()
+        finally:
+            self._here.discard(self.id)
+
+    def _sweep_on(self) -> None:
         if self.slow_sweep:
             self.spawn(self._sweep_slowly)
         while True:

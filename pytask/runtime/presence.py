@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -12,6 +13,7 @@ import gevent
 
 from pytask.domain.errors import StoreError
 from pytask.domain.policy import Timing
+from pytask.domain.ports import Store
 from pytask.domain.record import WorkerInfo
 from pytask.domain.version import __version__, may_share
 from pytask.runtime.courier import Courier
@@ -26,7 +28,13 @@ class Presence:
     """An entry in `pytask:workers` every H.  Information only."""
 
     def __init__(
-        self, *, courier: Courier, executor: Executor, timing: Timing, session: Callable[[], str]
+        self,
+        *,
+        courier: Courier,
+        executor: Executor,
+        timing: Timing,
+        session: Callable[[], str],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._courier = courier
         self._executor = executor
@@ -36,6 +44,9 @@ class Presence:
         self._began: float | None = None
         self._warned = False
         self._shows = 0
+        self._started = wall()
+        self._lag: float | None = None
+        self._round_trip: float | None = None
 
     def run(self) -> None:
         """Show up until told to end."""
@@ -46,7 +57,13 @@ class Presence:
                 log.debug("could not show up: %s", error)
             except Exception:
                 log.exception("could not show up")
-            gevent.sleep(self._timing.heartbeat)
+            self._nap()
+
+    def _nap(self) -> None:
+        # How late the loop comes back to one who sleeps is how late it comes to everybody.
+        before = self._executor.now()
+        gevent.sleep(self._timing.heartbeat)
+        self._lag = max(0.0, self._executor.now() - before - self._timing.heartbeat)
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
@@ -65,16 +82,27 @@ class Presence:
             max_tasks=self._executor.settings.max_tasks,
             version=__version__,
             dropped=self._executor.dropped,
+            started=round(self._started, 3),
+            lag=None if self._lag is None else round(self._lag, 6),
+            round_trip=None if self._round_trip is None else round(self._round_trip, 6),
+            monitor=bool(self._executor.monitors),
         )
 
     def show(self) -> None:
         """One entry; warns once when no monitor swept for 3T, or when a release does not fit ours."""
         info = self.info()
-        since = self._courier.call(lambda store: store.announce(info))
+        since = self._courier.call(lambda store: self._announce(store, info))
         self._watch_monitors(since)
         if self._shows % LOOK_EVERY == 0:
             self.look()
         self._shows += 1
+
+    def _announce(self, store: Store, info: WorkerInfo) -> float | None:
+        # In the courier's greenlet: what waits there before us is no time of Redis.
+        before = self._executor.now()
+        since = store.announce(info)
+        self._round_trip = self._executor.now() - before
+        return since
 
     def look(self) -> None:
         """Warn, once for each, of workers of a release that is not made to share a Redis with ours."""
@@ -92,8 +120,8 @@ class Presence:
         elif not self._warned:
             self._warned = True
             log.warning(
-                "no monitor has been seen for %.0f s: tasks of a dead worker are not handed on. Start one:"
-                " app.add_task(Monitor); app.pre_start_task('pytask/monitor')",
+                "[PT093] no monitor has been seen for %.0f s: tasks of a dead worker are not handed on. Start"
+                " one: app.add_task(Monitor); app.pre_start_task('pytask/monitor')",
                 silent,
             )
 
@@ -106,7 +134,7 @@ class Presence:
 @cache  # a worker looks again and again, and so does each of its lanes
 def _warn_of(version: str, name: str, host: str) -> None:
     log.warning(
-        "worker %r on %r runs pytask %r, and this one %s: releases whose first numbers differ may not"
+        "[PT094] worker %r on %r runs pytask %r, and this one %s: releases whose first numbers differ may not"
         " understand each other's tasks. Let one release take over from the other soon, or give them"
         " namespaces of their own",
         name[:80], host[:80], version, __version__,

@@ -130,7 +130,8 @@ def judge(world, zombies, half, healed, rest, fed_until):
     broken += [("lost", f"{i}: Redis has {h.get('state')}, the record {replay.tasks[i].view.state}")
                for i, h in rest["hashes"].items()
                if h.get("state", "") != replay.tasks[i].view.state]  # fmt: skip
-    broken += [("zombie", words) for words in zombies.accepted]
+    zombie, current = _accepted(world, zombies, entries)
+    broken += [("zombie", "{} of {} {}".format(*write)) for write in zombie]
     if healed is None:
         broken.append(("rest", f"not at rest {HEALING:g} s after the last fault was healed"))
     recovery = _recovery(world, lines, entries, lives, troubled, names, slack, broken)
@@ -140,6 +141,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
     failovers = {}
     if world.options.block == "sentinel":
         failovers = sentinel.judge(world, lines, slack, fed_until, broken)
+        failovers["writes_of_runs_made_current_again"] = len(current)
     acts = [line for line in lines if invariants.is_act(line)]
     natural = {
         f"{verb} {verdict}": n for (source, verb, verdict), n in sorted(replay.verdicts.items())
@@ -166,7 +168,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
         "zombies_made": made,
         "zombies_refused": sum(natural.values())
         + sum(n for k, n in made.items() if k.endswith(("FENCED", "GONE"))),
-        "zombies_accepted": len(zombies.accepted) + len([b for b in broken if b[0] == "I5"]),
+        "zombies_accepted": len(zombie) + len([b for b in broken if b[0] == "I5"]),
         "latest_act": max(latest.values(), default=0.0),
         "processes": sum(len(spans) for spans in lives.values()),
         "exits": dict(Counter(str(life[3]) for spans in lives.values() for life in spans)),
@@ -181,6 +183,14 @@ def judge(world, zombies, half, healed, rest, fed_until):
         "errors": list(world.errors)[-10:],
         "fault_log": [[f.kind, f.target, f.begin, f.end, f.note] for f in world.faults],
     }  # fmt: skip
+
+
+def _accepted(world, zombies, entries):
+    """The accepted writes of the test's zombies, and those of them that were none: see the rule."""
+    if world.options.block != "sentinel":
+        return zombies.accepted, []
+    current = invariants.made_current_again([*entries, *world.recorder.lost], zombies.accepted)
+    return [write for write in zombies.accepted if write not in current], current
 
 
 def _recovery(world, lines, entries, lives, troubled, names, slack, broken):

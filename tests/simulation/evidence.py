@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import attrs
 
 from pytask.domain.record import Verdict
@@ -29,8 +27,6 @@ class Evidence:
         self._world = world
         self.violations = []
         self.order = {}  # run -> its number among all claims
-        self._numbers = count()
-        self._forgotten = set()  # runs that a failover lost
         self.last = {}  # id -> the run claimed last
         self.epochs = {}
         self.newest = {}  # id -> the number of the newest run that acted
@@ -38,6 +34,7 @@ class Evidence:
         self.living = {}  # (process, id) -> Living
         self.refused = 0  # late writes that the store refused
         self.adopted = 0  # runs that were put back after a failover
+        self.forgotten = set()  # runs that a failover took back
         self.acts = 0
 
     def violation(self, rule, text):
@@ -52,11 +49,12 @@ class Evidence:
     # -- from the store -------------------------------------------------------------------------------
 
     def claimed(self, task_id, run, epoch):
-        # A request without an answer is repeated with the same run id, and a failover may lie between.
-        if run in self.order and run not in self._forgotten:
+        # A reload whose answer was lost is sent again, as it was; on a server that forgot the first one it
+        # begins the run anew.  That is one run as long as it has not acted.
+        acted = self.newest.get(task_id) == self.order.get(run, -1)
+        if run in self.order and (acted or run not in self.forgotten):
             self.violation("run id used twice", run)
-        self._forgotten.discard(run)
-        self.order[run] = next(self._numbers)
+        self.order[run] = len(self.order)
         self.last[task_id] = run
         self._world.note(None, "run", task_id, run)
         if epoch <= self.epochs.get(task_id, 0) and not self._world.epochs_may_fall:
@@ -71,7 +69,7 @@ class Evidence:
         for task_id, run in self.last.items():
             if last.get(task_id) != run:
                 self._world.note(None, "forgotten by Redis", task_id, run)
-                self._forgotten.add(run)
+                self.forgotten.add(run)
         self.last = dict(last)
 
     def applied(self, call, outcome):

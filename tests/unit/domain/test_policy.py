@@ -288,6 +288,14 @@ def test_the_kernel_ends_the_process_after_lease_and_grace(lease):
     assert lease.kill_in(150) == 70
 
 
+def test_the_deadline_is_looked_at_more_often_when_it_is_near(lease):
+    assert lease.nap(100) == 1
+    lease.living.add(ref("a"), 100)
+    assert [lease.nap(100 + age) for age in (0, 50, 58, 58.5, 59, 59.9, 60, 200)] == [
+        1, 1, 1, 0.75, 0.5, 0.25, 0.25, 0.25,
+    ]  # fmt: skip
+
+
 def test_due_runs_are_living_and_settling_ones(lease):
     lease.acknowledged([], 100)
     lease.living.add(ref("a"), 100)

@@ -37,6 +37,26 @@ def test_the_entry(world, presence):
     assert info.version == __version__
 
 
+def test_the_entry_tells_how_the_worker_fares(world):
+    presence = Presence(
+        courier=world.courier, executor=world.executor, timing=world.timing, session=str, wall=lambda: 1700.5
+    )
+    first = presence.info()
+    assert (first.started, first.lag, first.round_trip, first.monitor) == (1700.5, None, None, False)
+    world.store.say("announce", lambda _: world.clock.move(0.25))
+    world.executor.monitors.add("m")
+    presence.show()
+    later = presence.info()
+    assert (later.round_trip, later.monitor) == (0.25, True)
+
+
+def test_the_loop_is_late(world, presence, monkeypatch):
+    monkeypatch.setattr(module.gevent, "sleep", lambda s: world.clock.move(s + 0.5))
+    world.store.say("announce", 0.0, lambda _: presence.end())
+    presence.run()
+    assert presence.info().lag == pytest.approx(0.5)
+
+
 def test_no_monitor_ever_is_warned_of_once_after_3t(world, presence, caplog):
     world.store.say("announce", *[None] * 60)
     for _ in range(54):
