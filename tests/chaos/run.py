@@ -12,7 +12,7 @@ import redis
 from tests.chaos import figures, invariants, sentinel
 from tests.chaos.faults import KINDS, Scheduler, Steerer, Zombies
 from tests.chaos.sentinel import SentinelWorld
-from tests.chaos.world import ROOT, K, T, World
+from tests.chaos.world import ROOT, H, K, T, World
 from tests.integration.evidence import Evidence
 
 SECOND = invariants.SECOND
@@ -74,10 +74,24 @@ def _heal(world):
             # A dead worker's monitor is still registered until another one has cleared it away.
             locals_ = world.client.hlen("pytask:runs") - len(left)
             monitors = sum(worker.monitors for worker in world.workers)
-            if world.drained() and not left and locals_ == monitors and not world.client.llen("new-task"):
+            waiting = world.client.llen("new-task")
+            if (
+                world.drained()
+                and not left
+                and locals_ == monitors
+                and not waiting
+                and _renewed(world.client)
+            ):
                 return time.monotonic() - began
         time.sleep(0.2)
     return None
+
+
+def _renewed(client):
+    """Whether all who are registered are alive: a dead worker's monitor counts until it is handed on."""
+    seconds, micros = client.time()
+    leases = [score for _, score in client.zrange("pytask:leases", 0, -1, withscores=True)]
+    return all(abs(seconds * 1e6 + micros - score) < 4 * H * 1e6 for score in leases)
 
 
 def _is_local(world, task_id):

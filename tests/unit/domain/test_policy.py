@@ -391,6 +391,18 @@ def names(expiries):
     return [expiry.id for expiry in expiries]
 
 
+def test_who_is_left_of_a_crowd_that_died_before_the_first_look_is_not_blamed(watch):
+    """The monitor before this one handed on the others."""
+    old = suspect("old", age=100)
+    for fresh in (True, False):
+        if not fresh:
+            watch.forget()
+            watch.observe([], 1000)
+        watch.observe([old], 1010)
+        (expiry,) = watch.observe([old], 1011 + T)
+        assert expiry.crashes == (0 if fresh else 1)
+
+
 def test_the_next_sweep_comes_after_i_or_when_t_is_over(watch):
     assert watch.wait(1000, 10) == 10
     watch.observe([suspect()], 1000)
@@ -463,6 +475,7 @@ def test_a_task_that_crashed_before_waits_longer(watch, crashes, wait):
 
 def test_neighbours_are_those_of_the_same_session(watch):
     crowd = [suspect(n, session="one", age=100) for n in "ab"] + [suspect("c", session="two", age=100)]
+    watch.observe([], -10)
     watch.observe(crowd, 0)
     assert [e.crashes for e in watch.observe(crowd, T + 1)] == [0, 0, 1]
 
