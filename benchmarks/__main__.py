@@ -67,10 +67,10 @@ def drain(options: argparse.Namespace, results: Results) -> None:
     peers = versus.chosen(options.peers)
     part = share(options)
     pools = versus.best_pools(peers, options.cache, part / 2, pools_known(results))
-    found = versus.rounds(peers, options.cache, pools, times(options), part)
     versions = {peer.name: peer.version(options.cache) for peer in peers}
-    rows = list(versus.judged(found))
-    results.keep("drain", {"rows": rows, "seen": found, "pools": pools, "versions": versions})
+    for found in versus.rounds(peers, options.cache, pools, times(options), part):
+        rows = list(versus.judged(found))
+        results.keep("drain", {"rows": rows, "seen": found, "pools": pools, "versions": versions})
 
 
 def pools_known(results: Results) -> dict[str, int]:
@@ -113,7 +113,7 @@ def latency(options: argparse.Namespace, results: Results) -> None:
         for peer in peers:
             peer.prepare(options.cache)
             turn(peer.name, enqueueing.peer_latency(peer, options.cache, pools.get(peer.name, 100), seconds))
-    results.keep("latency", {"rows": list(enqueueing.started(seen)), "seen": seen})
+        results.keep("latency", {"rows": list(enqueueing.started(seen)), "seen": seen})
 
 
 def grow(options: argparse.Namespace, results: Results) -> None:

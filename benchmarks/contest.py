@@ -17,6 +17,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import redis
 
 from benchmarks.peers import HERE, Peer
 from benchmarks.peers.mark import EVERY, RECORD
@@ -105,18 +108,51 @@ def pytask_command(url: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "pytask", *words]
 
 
-def drain_pytask(count: int, processes: int = 1) -> float:
-    """Tasks a second of one worker, or of several."""
+class Drained(NamedTuple):
+    """Tasks a second, and the CPU time of worker and server for a task, microseconds."""
+
+    rate: float
+    worker: float = 0.0
+    server: float = 0.0
+
+
+def watched(client: redis.Redis, marks: Marks, workers: Sequence[subprocess.Popen], count: int) -> Drained:
+    """Wait until `count` tasks ran."""
+
+    def look() -> tuple[float, float, float]:
+        info = client.info("cpu")
+        done = sum(number for _, number in marks.records())
+        return done, session_cpu([each.pid for each in workers]), info["used_cpu_user"] + info["used_cpu_sys"]
+
+    marks.wait(1, workers)
+    before = look()
+    marks.wait(count - EVERY * len(workers), workers)
+    done, own, theirs = (b - a for a, b in zip(before, look(), strict=True))
+    return Drained(marks.rate(), *(cpu / done * 1e6 if done else 0.0 for cpu in (own, theirs)))
+
+
+def session_cpu(leaders: Sequence[int]) -> float:
+    """CPU seconds of the processes of these sessions, and of their children that have ended."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended just now
+            fields = path.read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) if int(fields[3]) in leaders else 0
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def drain_pytask(count: int, processes: int = 1) -> Drained:
+    """By one worker, or several."""
     with server() as (url, client):
         fill(client, "noop", count)
         with running(pytask_command(url), dict(os.environ), ROOT, processes) as (marks, workers):
-            marks.wait(count - EVERY * processes, workers)
-            return marks.rate()
+            return watched(client, marks, workers, count)
 
 
-def drain_limit(count: int) -> float:
-    """Tasks a second of the bare loop."""
-    return count / limit_loop(count)[0]
+def drain_limit(count: int) -> Drained:
+    """By the bare loop; the server's part is not taken apart."""
+    seconds, cpu = limit_loop(count)
+    return Drained(count / seconds, cpu / count * 1e6)
 
 
 def limit_loop(count: int) -> tuple[float, float]:
@@ -131,14 +167,13 @@ def limit_loop(count: int) -> tuple[float, float]:
         return float(seconds), float(cpu)
 
 
-def drain_peer(peer: Peer, cache: Path, pool: int, count: int) -> float:
-    """Tasks a second of one worker process of a peer at this concurrency."""
-    with server() as (url, _):
+def drain_peer(peer: Peer, cache: Path, pool: int, count: int) -> Drained:
+    """By one worker process of a peer at this concurrency."""
+    with server() as (url, client):
         env = peer.environment(cache, url, pool)
         produce(peer.producing(cache, "fill", count), env)
         with running(peer.working(cache, url, pool), env, HERE) as (marks, workers):
-            marks.wait(count - EVERY, workers)
-            return marks.rate()
+            return watched(client, marks, workers, count)
 
 
 def produce(command: list[str], env: dict[str, str]) -> str:

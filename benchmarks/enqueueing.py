@@ -14,12 +14,13 @@ from benchmarks.contest import HERE, Marks, produce, pytask_command, running
 from benchmarks.peers import Peer
 from benchmarks.place import ROOT, fill, server, wait
 from benchmarks.results import Row
-from benchmarks.versus import OURS, Found, attempt
+from benchmarks.versus import OURS, say
 
 LOADED = f"{OURS}, 10,000 running"
 QUICKEST = {"BullMQ", "taskiq-redis (stream)", "taskiq-redis (list)", "SAQ", "arq"}
+Rates = dict[str, list[float]]  # tasks a second in each round, by name
 REFERENCE = {"taskiq-redis (stream)", "taskiq-redis (list)"}
-CALLS, MANY = 5_000, 100_000
+CALLS, MANY = 2_000, 100_000
 RATE, SECONDS = 100, 10
 SETTLE = 1.0  # seconds: a worker that has just run its first task makes its last preparations
 
@@ -38,27 +39,25 @@ print(time.perf_counter() - began)
 # -- how many a second --------------------------------------------------------------------------------
 
 
-def calls(peers: Sequence[Peer], cache: Path, rounds: int, count: int = CALLS) -> Found:
+def calls(peers: Sequence[Peer], cache: Path, rounds: int, count: int = CALLS) -> Rates:
     """Tasks a second, enqueued by one call after the other, no worker about."""
-    found: Found = {}
+    found: Rates = {}
     for _ in range(rounds):
-        found.setdefault(OURS, []).append(attempt(OURS, own_calls, count))
+        found.setdefault(OURS, []).append(own_calls(count))
         for peer in peers:
-            found.setdefault(peer.name, []).append(
-                attempt(peer.name, peer_calls, peer, cache, "calls", count)
-            )
+            found.setdefault(peer.name, []).append(peer_calls(peer, cache, "calls", count))
+    for name, rates in found.items():
+        say(name, statistics.median(rates))
     return found
 
 
-def bulk(peers: Sequence[Peer], cache: Path, rounds: int, count: int = MANY) -> Found:
+def bulk(peers: Sequence[Peer], cache: Path, rounds: int, count: int = MANY) -> Rates:
     """Tasks a second, enqueued by the call for many; peers that have such a call: BullMQ and bee-queue."""
-    found: Found = {}
+    found: Rates = {}
     for _ in range(rounds):
-        found.setdefault(OURS, []).append(attempt(OURS, own_bulk, count))
+        found.setdefault(OURS, []).append(own_bulk(count))
         for peer in (each for each in peers if each.node):
-            found.setdefault(peer.name, []).append(
-                attempt(peer.name, peer_calls, peer, cache, "fill", count // 2)
-            )
+            found.setdefault(peer.name, []).append(peer_calls(peer, cache, "fill", count // 2))
     return found
 
 
@@ -90,7 +89,7 @@ def peer_calls(peer: Peer, cache: Path, mode: str, count: int) -> float:
         return count / float(said)
 
 
-def enqueued(one: Found, many: Found) -> Iterator[Row]:
+def enqueued(one: Rates, many: Rates) -> Iterator[Row]:
     """The rows of these."""
     yield Row("enqueue by `start_many`, tasks/s", f"{statistics.median(many[OURS]):,.0f}", ">= 100,000")
     yield Row("enqueue one a call, tasks/s", f"{statistics.median(one[OURS]):,.0f}")

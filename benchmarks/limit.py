@@ -1,7 +1,8 @@
 """The limit: a bare gevent loop that sends exactly the Redis commands that a pytask worker sends.
 
-The same scripts with the same keys and arguments in the same batches, and a greenlet spawned for each
-task; no domain, no services, no settings.  What a worker reaches is reported as a share of this.
+The same scripts with the same keys and arguments in the same batches, claims on one connection and ends
+on another so that Redis and Python work at once, and a greenlet spawned for each task; no domain, no
+services, no settings.  What a worker reaches is reported as a share of this.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time  # noqa: E402
 
 import gevent  # noqa: E402
 import redis  # noqa: E402
+from gevent.event import Event  # noqa: E402
 
 from pytask.adapters.keys import Keys  # noqa: E402
 from pytask.adapters.store import load_script  # noqa: E402
@@ -27,45 +29,73 @@ EVENT = b'{"event":"ended","data":{"output":null}}'
 HEAD, MIDDLE, TAIL = '{"event":"running","data":{"worker":"w","run":"', '","epoch":', "}}"
 
 
+class Loop:
+    """Claim, spawn, commit."""
+
+    def __init__(self, url: str) -> None:
+        self.claims, self.ends = (redis.Redis.from_url(url, protocol=2) for _ in range(2))
+        scripts = ("peek", "claim", "commit")
+        self.peek, self.claim, self.commit = (self.claims.script_load(load_script(s)[0]) for s in scripts)
+        self.server = self.claims.info("replication")["master_replid"]
+        self.keys = Keys("")
+        self.fixed = [self.keys.runs, self.keys.leases, self.keys.queue, *self.keys.indexes]
+        self.ended: list[tuple[str, str]] = []
+        self.wake = Event()
+        self.started = self.committed = 0
+
+    def drain(self) -> int:
+        """Run everything in the queue; returns how many."""
+        committer = gevent.spawn(self.commit_all)
+        look = ("EVALSHA", self.peek, 1, self.keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
+        ids = self.claims.execute_command(*look)
+        while ids:
+            ids = self.claim_batch([raw.decode() for raw in ids])
+        while self.committed < self.started:
+            gevent.sleep(0.001)
+        committer.kill()
+        return self.committed
+
+    def claim_batch(self, ids: list[str]) -> list[bytes]:
+        """Claim these and start a greenlet for each; the ids behind them."""
+        args: list = [RUNNING, "w", 1 << 24, 128, 1, self.keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
+        args += [QUARANTINE_FROM, self.server, 0, CLAIM_BATCH, MAX_ID_BYTES, 1, "noop"]
+        runs = [f"{'0' * 32}:{self.started + number}" for number in range(len(ids))]
+        names = [*self.fixed, *ids]
+        words, told = self.claims.execute_command("EVALSHA", self.claim, len(names), *names, *args, *runs)
+        self.started += len(ids)
+        for task in zip(ids, runs, strict=True):
+            gevent.spawn(self.task, *task)
+        behind = [int(length) for length in words.split()[6 * len(ids) :]]  # six words a task
+        at = len(told) - sum(behind)
+        found = []
+        for length in behind:
+            found.append(told[at : at + length])
+            at += length
+        return found
+
+    def task(self, task_id: str, run: str) -> None:
+        """What a no-op task comes to."""
+        self.ended.append((task_id, run))
+        self.wake.set()
+
+    def commit_all(self) -> None:
+        """Send the ends that wait, again and again."""
+        while True:
+            self.wake.wait()
+            self.wake.clear()
+            while self.ended:
+                batch, self.ended[:] = self.ended[:COMMIT_BATCH], self.ended[COMMIT_BATCH:]
+                args: list = [self.keys.channel, *RESTING, 0, 1, EVENT, ENDED, "done", 604800, 0]
+                for _, run in batch:
+                    args += (run, 1)
+                names = [*self.fixed, *(task_id for task_id, _ in batch)]
+                self.ends.execute_command("EVALSHA", self.commit, len(names), *names, *args)
+                self.committed += len(batch)
+
+
 def drain(url: str) -> int:
     """Run everything in the queue; returns how many."""
-    client = redis.Redis.from_url(url, protocol=2)
-    keys = Keys("")
-    scripts = ("peek", "claim", "commit")
-    peek, claim, commit = (client.script_load(load_script(name)[0]) for name in scripts)
-    server = client.info("replication")["master_replid"]
-    settled: list[tuple[str, str]] = []
-    counter = 0
-
-    def task(task_id: str, run: str) -> None:
-        settled.append((task_id, run))
-
-    ids = client.execute_command("EVALSHA", peek, 1, keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
-    while ids:
-        args: list = [RUNNING, "w", 1 << 24, 128, 1, keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
-        args += [QUARANTINE_FROM, server, 0, CLAIM_BATCH, MAX_ID_BYTES, 1, "noop"]
-        runs = []
-        for task_id in ids:
-            counter += 1
-            runs.append((task_id, f"{'0' * 32}:{counter}"))
-        args += [run for _, run in runs]
-        names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *(task_id for task_id, _ in runs)]
-        words, told = client.execute_command("EVALSHA", claim, len(names), *names, *args)
-        ahead = words.split()[6 * len(ids) :]  # six words a task
-        at = len(told) - sum(map(int, ahead))
-        ids = []
-        for length in map(int, ahead):
-            ids.append(told[at : at + length])
-            at += length
-        gevent.joinall([gevent.spawn(task, *run) for run in runs])
-        while settled:
-            batch, settled[:] = settled[:COMMIT_BATCH], settled[COMMIT_BATCH:]
-            args = [keys.channel, *RESTING, 0, 1, EVENT, ENDED, "done", 604800, 0]
-            for _, run in batch:
-                args += (run, 1)
-            names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *(task_id for task_id, _ in batch)]
-            client.execute_command("EVALSHA", commit, len(names), *names, *args)
-    return counter
+    return Loop(url).drain()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import plot
 from benchmarks.growth import Point
 from benchmarks.results import Results, Row
-from benchmarks.versus import LIMIT, OURS, rate, ratio
+from benchmarks.versus import LIMIT, OURS, cost, rate, ratio
 from pytask import __version__
 
 HEAD = """# Results of the benchmarks
@@ -29,7 +29,8 @@ All tasks are enqueued first, then one worker process drains them. Each no-op ma
 process in which it ran (`peers/mark.py`, the same for all); the rate is that from the first mark to the last,
 so the start of a worker is not in it. The limit loop, which runs no task code, tells its own time. Everyone
 has default settings (results are kept where that is the default), but for the concurrency: the best of 10,
-100 and 500; pytask's is its default. The ratio is the median of the ratios in each round.
+100 and 500; pytask's is its default. The ratio is the median of the ratios in each round. CPU time (of all
+processes of a worker, and of the server) suffers less from what else the machine does than a rate.
 """
 NAMES = {
     "processes": "Several worker processes",
@@ -51,15 +52,18 @@ def write(results: Results, folder: Path) -> None:
     found = results.found
     parts = [HEAD.format(setting=setting())]
     if "drain" in found:
-        parts += ["## Drain: no-op tasks, one worker process", METHOD, drain_table(found["drain"])]
+        parts += ["## Drain: no-op tasks, one worker process", METHOD, results.circumstances("drain")]
+        parts.append(drain_table(found["drain"]))
         parts.append(table(results.rows("drain")))
     for part, title in NAMES.items():
         if rows := results.rows(part):
-            parts += [f"## {title}\n", table(rows)]
+            parts += [f"## {title}\n", results.circumstances(part), table(rows)]
         if part == "enqueue" and part in found:
             parts.append(rates_table(found[part]))
     missed = [row for part in found for row in results.rows(part) if row.verdict == "missed"]
     parts += ["## Bars missed\n", table(missed) if missed else "None.\n"]
+    if unknown := [title for part, title in NAMES.items() if not results.rows(part)]:
+        parts.append(f"Not measured this time: {', '.join(unknown)}.\n")
     (folder / "RESULTS.md").write_text("\n".join(parts))
     (folder / "results.svg").write_text(picture(found))
     print(f"{folder / 'RESULTS.md'}")
@@ -88,14 +92,24 @@ def drain_table(found: dict) -> str:
     """Everyone's rate and ratio."""
     seen = found["seen"]
     lines = [
-        "| queue | version | concurrency | tasks/s, median | rounds | pytask is |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| queue | version | concurrency | tasks/s | rounds | pytask is | worker, Redis: CPU us a task |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in sorted(seen, key=lambda name: -rate(seen, name)):
-        rounds = ", ".join(f"{each:,.0f}" for each in seen[name])
+        rounds = ", ".join(f"{each[0]:,.0f}" for each in seen[name])
         factor = f"{ratio(seen, name):.2f} x" if name != OURS and rate(seen, name) else ""
         pool = found["pools"].get(name, "default" if name == OURS else "")
-        cells = (name, found["versions"].get(name, ""), pool, f"{rate(seen, name):,.0f}", rounds, factor)
+        own, theirs = cost(seen, name)
+        spent = ", ".join(f"{each:.0f}" for each in (own, theirs) if each)
+        cells = (
+            name,
+            found["versions"].get(name, ""),
+            pool,
+            f"{rate(seen, name):,.0f}",
+            rounds,
+            factor,
+            spent,
+        )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*lines, ""])
 
@@ -114,6 +128,7 @@ def table(rows: list[Row]) -> str:
     lines = ["| measure | seen | bar | |", "| --- | --- | --- | --- |"]
     for row in rows:
         measure = f"… {row.measure.strip()}" if row.measure.startswith(" ") else row.measure
+        measure = measure.replace("|", "\\|")
         verdict = "**missed**" if row.verdict == "missed" else row.verdict
         lines.append(
             f"| {measure} | {row.seen} | {row.bar} | {verdict} |".replace("<", "&lt;").replace(">", "&gt;")

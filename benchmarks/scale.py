@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -54,6 +55,14 @@ def many(count: int = 100_000, rounds: int = 4) -> Iterator[Row]:
         found = ask(client, "stall", {"seconds": rounds * ROUND})
         yield "event loop, longest stall, ms", f"{found['worst'] * 1000:.1f}", "<= 5"
         yield "event loop, p99.9 of stalls, ms", f"{found['p999'] * 1000:.1f}", ""
+        began = time.perf_counter()
+        os.kill(pid, signal.SIGTERM)
+        wait(lambda: client.zcard("pytask:leases") == 0, step=0.1)
+        yield (
+            f"SIGTERM with {count:,} running: all handed back, s",
+            f"{time.perf_counter() - began:.1f}",
+            "<= 25",
+        )
 
 
 # -- control ------------------------------------------------------------------------------------------
@@ -119,11 +128,11 @@ def sweep(count: int = 1_000_000, dead: int = 10_000, sweeps: int = 50) -> Itera
             client.zadd("pytask:leases", {f"run-{i}": 1 for i in range(dead)})
             client.set("the-dead", 1)
             found = finished(client, "sweeps", 60)
-            queued = client.llen("new-task")
+            queued = client.llen("new-task") + client.zcard("pytask:leases") - (count - dead)
         quiet = statistics.median(found["quiet"]) * 1000
         yield f"monitor's sweep, {count:,} running, none dead, ms", f"{quiet:.2f}", "<= 2"
         yield f"monitor's sweep, {dead:,} dead requeued, s", f"{found['dead']:.2f}", "<= 1"
-        yield "... of which back in the queue", f"{queued:,}", f"{dead:,}"
+        yield "... back in the queue, or taken again", f"{queued:,}", f"{dead:,}"
 
 
 def running(client: redis.Redis, count: int, dead: int) -> None:

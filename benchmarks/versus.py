@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.contest import drain_limit, drain_peer, drain_pytask
+from benchmarks.contest import Drained, drain_limit, drain_peer, drain_pytask
 from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Row
 
@@ -15,7 +15,7 @@ OURS, LIMIT = "pytask", "the limit loop"
 COUNT = 40_000  # for pytask and the limit loop
 WARM = 15_000  # Node compiles as it runs: at the least so many tasks
 
-Found = dict[str, list[float]]
+Found = dict[str, list[Drained]]
 
 
 def chosen(names: str) -> list[Peer]:
@@ -33,26 +33,28 @@ def best_pools(peers: Sequence[Peer], cache: Path, share: float, known: dict[str
             continue
         rates = {}
         for pool in peer.pools if len(peer.pools) > 1 else ():
-            rates[pool] = attempt(peer.name, drain_peer, peer, cache, pool, amount(peer, share))
+            rates[pool] = attempt(peer.name, drain_peer, peer, cache, pool, amount(peer, share)).rate
             say(f"{peer.name} at {pool}", rates[pool])
         found[peer.name] = max(rates, key=rates.get) if rates else peer.pools[0]
     return found
 
 
-def rounds(peers: Sequence[Peer], cache: Path, pools: dict[str, int], times: int, share: float) -> Found:
-    """`times` rounds, everyone once in each."""
+def rounds(
+    peers: Sequence[Peer], cache: Path, pools: dict[str, int], times: int, share: float
+) -> Iterator[Found]:
+    """`times` rounds, everyone once in each; what is known after each of them."""
     found: Found = {}
 
-    def turn(name: str, drain: Callable[..., float], *words: object) -> None:
+    def turn(name: str, drain: Callable[..., Drained], *words: object) -> None:
         found.setdefault(name, []).append(attempt(name, drain, *words))
-        say(name, found[name][-1])
+        say(name, found[name][-1].rate)
 
     for _ in range(times):
         turn(OURS, drain_pytask, int(COUNT * share))
         turn(LIMIT, drain_limit, int(COUNT * share))
         for peer in peers:
             turn(peer.name, drain_peer, peer, cache, pools[peer.name], amount(peer, share))
-    return found
+        yield found
 
 
 def amount(peer: Peer, share: float) -> int:
@@ -60,13 +62,13 @@ def amount(peer: Peer, share: float) -> int:
     return max(int(peer.count * share), WARM if peer.node else 0)
 
 
-def attempt(name: str, measure: Callable[..., float], *words: object) -> float:
+def attempt(name: str, drain: Callable[..., Drained], *words: object) -> Drained:
     """A peer that fails is reported as such, and costs the others nothing."""
     try:
-        return measure(*words)
+        return drain(*words)
     except RuntimeError as error:
         print(f"  {name}: FAILED: {error}", file=sys.stderr, flush=True)
-        return 0.0
+        return Drained(0.0)
 
 
 def say(name: str, rate: float) -> None:
@@ -75,13 +77,18 @@ def say(name: str, rate: float) -> None:
 
 def rate(found: Found, name: str) -> float:
     """The median of its rounds."""
-    return statistics.median(found[name])
+    return statistics.median(each[0] for each in found[name])
+
+
+def cost(found: Found, name: str) -> tuple[float, float]:
+    """CPU time of worker and server for a task, microseconds: the medians."""
+    return tuple(statistics.median(each[i] for each in found[name]) for i in (1, 2))
 
 
 def ratio(found: Found, name: str) -> float:
     """How many times as fast as `name` pytask was: the median over the rounds."""
-    pairs = zip(found[OURS], found[name], strict=True)
-    return statistics.median(ours / other for ours, other in pairs if other)
+    pairs = zip(found[OURS], found[name], strict=False)
+    return statistics.median(ours[0] / other[0] for ours, other in pairs if other[0])
 
 
 def judged(found: Found) -> Iterator[Row]:

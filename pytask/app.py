@@ -130,8 +130,8 @@ class PyTask:
             return
         _use_own_resolver()
         with Signals(hangup=self._run_path is not None) as signals:
+            calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
-            calm_collector()
             worker.on_failed = signals.wake
             signals.on_quiet = worker.be_quiet
             if self._companion is not None:

@@ -36,7 +36,8 @@ def decode_data(raw: bytes | None, into: type | None) -> Any:
         try:
             value = _decoder.decode(raw)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise BadData(f"data is not JSON: {error}; it begins with {raw[:60]!r}") from None
+            where = "" if "byte" in str(error) else f" (byte {len(raw)}, its end)"
+            raise BadData(f"data is not JSON: {error}{where}; it begins with {raw[:60]!r}") from None
     if value is not None and not isinstance(value, dict):
         raise BadData(f'data must be a JSON object such as {{"url": "..."}}, not {_kind(value)}')
     if into is None:

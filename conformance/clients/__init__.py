@@ -109,7 +109,12 @@ def install(folder):
         raise Missing(f"npm could not fetch ioredis: {done.stderr.strip()[-300:]}")
 
 
-KNOWN = {"python": python, "sh": sh, "node": node, "ioredis": ioredis}
+def own(*, may_install):
+    """pytask's own client, for asyncio."""
+    return Client([sys.executable, str(HERE / "own.py")], {"PYTHONPATH": str(HERE.parent.parent)})
+
+
+KNOWN = {"own": own, "python": python, "sh": sh, "node": node, "ioredis": ioredis}
 
 
 def choose(names, commands, *, may_install):

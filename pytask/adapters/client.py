@@ -28,6 +28,15 @@ PACKAGES = ("redis", "valkey")
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
 OF_THE_CLUSTER = {"redis_connect_func", "himport_registry", "cache", "event_dispatcher"}
 SERVER_FLOOR = (6, 2)
+OF_CLASSES = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY"}
+REMEDIES = {
+    "OOM": "Raise maxmemory of the server, or delete finished tasks",
+    "READONLY": "This is a replica: connect to its primary (`pytask doctor` names it), or through Sentinel",
+    "MISCONF": "The server cannot save its data: free its disk, and see its log",
+    "NOREPLICAS": "Too few replicas are connected for min-replicas-to-write: bring them back",
+    "BUSY": "A script holds the server: SCRIPT KILL ends it, if it has written nothing",
+    "CLUSTERDOWN": "A part of the cluster has no node: see CLUSTER INFO",
+}
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
 
 # A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
@@ -282,13 +291,24 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         return FailoverSuspected(f"no longer the server that was known: {text}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
-    if _says(text, *REFUSALS):
-        return Refused(f"Redis refuses: {text}")
+    refusal = _refusal(names, text)
+    if refusal:
+        return Refused(refusal)
     if names & {"ConnectionError", "TimeoutError", "OSError"}:
         return Unavailable(f"no answer from Redis: {text or type(error).__name__}")
     if names & {"RedisError", "ValkeyError"}:
         return Unavailable(text) if _says(text, "LOADING") else Refused(f"Redis refuses: {text}")
     return error
+
+
+def _refusal(names: set[str], text: str) -> str:
+    """What the server refuses, with its word in front, which the libraries take away, and the remedy."""
+    word = next((word for name, word in OF_CLASSES.items() if name in names), "")
+    word = word or next((word for word in REFUSALS if _says(text, word)), "")
+    if not word:
+        return ""
+    remedy = f". {REMEDIES[word]}" if word in REMEDIES else ""
+    return f"Redis refuses: {text if _says(text, word) else f'{word} {text}'}{remedy}"
 
 
 def _place(text: str, script: tuple[str, str]) -> tuple[str, str]:

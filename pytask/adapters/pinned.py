@@ -41,13 +41,14 @@ class Topology:
                 continue
             finally:
                 client.connection_pool.disconnect()
-            owner = self._learn(ranges, slot, address)
+            owner = self.learn(ranges, slot, address)
             if owner is not None:
                 return owner
             failure = ConnectionError(f"CLUSTERDOWN no node serves slot {slot}")
         raise failure
 
-    def _learn(self, ranges: Any, slot: int, asked: Address) -> Address | None:
+    def learn(self, ranges: Any, slot: int, asked: Address) -> Address | None:
+        """Take in an answer of CLUSTER SLOTS; the owner of the slot, None if there is none."""
         owner = None
         found: list[Address] = []
         for first, last, *nodes in ranges:
@@ -98,7 +99,7 @@ class SlotClient:
                     return self._node().execute_command(*words)
                 return _unless_error(self._ask(asking, [words])[0])
             except Exception as error:
-                moved, target = _redirected(error)
+                moved, target = redirected(error)
                 if target is None:
                     raise
                 address = self._topology.address(*target, self._address)
@@ -116,7 +117,7 @@ class SlotClient:
         """The replies, errors among them; what was redirected is sent again, with a WAIT that follows it."""
         replies = _together(self._node(), commands)
         for place, reply in enumerate(replies):
-            if isinstance(reply, Exception) and _redirected(reply)[1] is not None:
+            if isinstance(reply, Exception) and redirected(reply)[1] is not None:
                 end = place + 1
                 while end < len(commands) and _is_wait(commands[end]):
                     end += 1
@@ -127,7 +128,7 @@ class SlotClient:
         """The first of `commands` was redirected: they are sent on one connection to where it is served."""
         for _ in range(REDIRECTS):
             error = replies[0]
-            moved, target = _redirected(error) if isinstance(error, Exception) else (False, None)
+            moved, target = redirected(error) if isinstance(error, Exception) else (False, None)
             if target is None:
                 break
             address = self._topology.address(*target, self._address)
@@ -203,7 +204,7 @@ def _is_wait(words: Command) -> bool:
     return str(words[0]).lower() == "wait"
 
 
-def _redirected(error: Exception) -> tuple[bool, tuple[str, int] | None]:
+def redirected(error: Exception) -> tuple[bool, tuple[str, int] | None]:
     """Whether for good (MOVED), and the host and port; (False, None) for what is no redirection."""
     names = [cls.__name__ for cls in type(error).__mro__]
     if "AskError" not in names:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from typing import Any
 
 from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
 from pytask.domain.errors import Unavailable
-from pytask.domain.messages import STARTED, read_command
+from pytask.domain.messages import STARTED, Command, read_command
 from pytask.domain.record import Notice
 
+log = logging.getLogger(__name__)
+
 BATCH = 256
+WORD = 20  # bytes of what may be meant as a control word
 RUBBISH = 4096  # messages of one read, with those that are none of ours
 
 
@@ -79,5 +84,15 @@ class RedisFeed:
             return Notice("started", self._keys.task_of_control(channel))
         command = read_command(message["data"])
         if command is None:
+            _warn_of_word(bytes(message["data"][:WORD]), channel)
             return None
         return Notice("control", self._keys.task_of_control(channel), command)
+
+
+@lru_cache(maxsize=256)  # every worker hears the word, and a script may repeat it for each task
+def _warn_of_word(word: bytes, channel: str) -> None:
+    if len(word) < WORD and word.isalpha():  # else an event of a task whose id ends like that
+        log.warning(
+            "[PT043] %r on %r is no control word, and nothing is done: say %s",
+            word.decode(), channel[:80], ", ".join(Command),
+        )  # fmt: skip

@@ -47,6 +47,7 @@ REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 LONGEST_MEASURE = 1e12  # seconds: anything above was made up
+TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
 LONGEST_NAME = 512  # bytes of a function's name
 NOBODY = "nobody ran it"
 PRESTARTED = "pre-started"
@@ -474,7 +475,9 @@ class RedisStore:
         kept = {t: self._retention.of(t) for t in (Trigger.END, Trigger.FAIL, Trigger.STOP)}
         dated = {keys.index(destination(t)): seconds for t, seconds in kept.items() if seconds}
         names = [keys.workers, keys.worker_info, keys.monitors, *dated]
-        self._run("tidy", names, [monitor, silent, *dated.values()])
+        for _ in range(TIDY_MOST):
+            if not self._run("tidy", names, [monitor, silent, *dated.values()]):
+                return
 
     # -- workers --------------------------------------------------------------------------------------
 

@@ -180,12 +180,18 @@ class Client:
 
     # -- following ------------------------------------------------------------------------------------
 
-    def watch(self, id: str | None = None) -> Iterator[Event | Gap]:  # noqa: A002
-        """The events of a task, or of all, for ever: those published after this call returned.
+    def watch(
+        self,
+        id: str | None = None,  # noqa: A002
+        *,
+        seconds: float | None = None,
+    ) -> Iterator[Event | Gap]:
+        """The events of a task, or of all, that are published after this call returned.
 
-        Outlives lost connections: then it gives a `Gap`, since events may have been missed.
+        For ever, or for so many `seconds`.  Outlives lost connections: then it gives a `Gap`, since events
+        may have been missed.
         """
-        steps = self._shell.steps(follow.watch(self._places, id))
+        steps = self._shell.steps(follow.watch(self._places, id, seconds))
         next(steps)
         return steps
 

@@ -205,9 +205,9 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
 # -- events -------------------------------------------------------------------------------------------------
 
 
-def watch(places: Places, task_id: str | None) -> Op[None]:
-    """Gives None once it listens, then events of a task, or of all, for ever; a `Gap` whenever some may have
-    been missed."""
+def watch(places: Places, task_id: str | None, seconds: float | None) -> Op[None]:
+    """Gives None once it listens, then events of a task, or of all, for so many seconds (None: for ever); a
+    `Gap` whenever some may have been missed."""
     if task_id is None:
         starts = tuple(keys.channel for keys in places.keys)
         ear = Ear(0, (), tuple(keys.event_pattern for keys in places.keys))
@@ -217,16 +217,19 @@ def watch(places: Places, task_id: str | None) -> Op[None]:
         ear = Ear(place, (places.keys[place].events(task_id),), ())
     yield from ear.open()  # what is wrong from the beginning is raised
     yield Give(None)  # subscribed: nothing is missed from here on
-    while True:
+    began = now = yield Now()
+    while seconds is None or now < began + seconds:
+        left = READ if seconds is None else min(READ, began + seconds - now)
         try:
-            heard = yield from ear.hear(READ)
+            heard = yield from ear.hear(left)
         except Unavailable as error:
             yield from _reopen(ear, places, task_id, str(error))
-            continue
+            heard = []
         for channel, payload in heard:
             event = _event_of(channel, payload, starts)
             if event is not None:
                 yield Give(event)
+        now = yield Now()
 
 
 def _event_of(channel: str, payload: bytes, starts: tuple[str, ...]) -> Event | None:

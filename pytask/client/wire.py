@@ -178,7 +178,8 @@ def by_store(place: int, keys: Keys, retention: Retention, verb: Callable[[Redis
     """Carry out a verb of the worker's own store, so that there is one text of it for both.
 
     The verb is run again with each reply that it needed, from its beginning: what it sends must follow from
-    its arguments and the replies alone.  Ours send one or two commands.
+    its arguments and the replies alone.  Ours send one or two commands,
+    and more only where many are stopped that wait in a very long queue.
     """
     replies: list[Any] = []
     while True:

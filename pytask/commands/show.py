@@ -26,10 +26,11 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
     if remote.explains([("HGETALL", remote.space_of(task_id) + task_id)]):
         return
     task = remote.tasks.get(remote.find(task_id))
-    printer.record("task", _fields(task), _lines(task))
+    printer.record("task", fields(task), lines(task))
 
 
-def _fields(task: TaskInfo) -> dict[str, Any]:
+def fields(task: TaskInfo) -> dict[str, Any]:
+    """What the JSON has."""
     from pytask.console.tasks import task_row
 
     row = {name: value for name, value in task_row(task).items() if name[0] != "_"}
@@ -43,7 +44,8 @@ def _fields(task: TaskInfo) -> dict[str, Any]:
     }
 
 
-def _lines(task: TaskInfo) -> list[tuple[str, Any]]:
+def lines(task: TaskInfo) -> list[tuple[str, Any]]:
+    """What people read."""
     from pytask.console.times import at, since
 
     updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None

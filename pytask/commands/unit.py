@@ -12,6 +12,7 @@ UNIT = """\
 #   sudo systemctl daemon-reload && sudo systemctl enable --now {name}
 #   sudo systemctl reload {name}      new code: tasks are handed back, and taken again
 #   sudo systemctl kill -s USR1 {name}   what every greenlet does, in the journal
+#   sudo pytask health --run-dir /run/{name}   whether it lives and takes tasks, without asking Redis
 [Unit]
 Description=pytask worker of {target}
 After=network-online.target

@@ -54,7 +54,6 @@ def task_row(task: TaskInfo) -> dict[str, Any]:
 
 def worker_row(worker: Worker) -> dict[str, Any]:
     """A worker for a list; a release that shows more has it in `more`."""
-    more = worker.more
     places = "" if worker.max_tasks is None else f"/{worker.max_tasks}"
     seen = ago(worker.silent)
     return {
@@ -68,18 +67,23 @@ def worker_row(worker: Worker) -> dict[str, Any]:
         "alive": worker.alive,
         "_silent": seen if worker.alive else f"silent for {seen}",
         "silent": worker.silent,
-        "started": _number(more.get("started")),
-        "lag": _number(more.get("lag")),
-        "round_trip": _number(more.get("round_trip")),
-        "_up": since(_number(more.get("started"))),
-        "_lag": _millis(more.get("lag")),
-        "_round_trip": _millis(more.get("round_trip")),
-        "monitor": more.get("monitor"),
+        "started": _number(_told(worker, "started")),
+        "lag": _number(_told(worker, "lag")),
+        "round_trip": _number(_told(worker, "round_trip")),
+        "_up": since(_number(_told(worker, "started"))),
+        "_lag": _millis(_told(worker, "lag")),
+        "_round_trip": _millis(_told(worker, "round_trip")),
+        "monitor": _told(worker, "monitor"),
         "functions": list(worker.functions),
         "session": worker.session,
         "partition": worker.partition,
-        "more": dict(more),
+        "more": dict(worker.more),
     }
+
+
+def _told(worker: Worker, name: str) -> Any:
+    """What workers of some releases show, and others do not."""
+    return getattr(worker, name, worker.more.get(name))
 
 
 def _number(value: Any) -> float | None:

@@ -94,7 +94,7 @@ class Timing:
 
     @property
     def watch(self) -> float:
-        """How often the deadline is looked at."""
+        """How often the deadline is looked at, when it is near."""
         return self.lease / 240
 
 
@@ -216,6 +216,12 @@ class Lease:
         oldest = self.living.oldest()
         return oldest is not None and now - oldest > self.timing.lease
 
+    def nap(self, now: float) -> float:
+        """Seconds until the deadline is looked at again: often when it is near, else a quarter as often."""
+        oldest = self.living.oldest()
+        left = math.inf if oldest is None else self.timing.lease - (now - oldest)
+        return min(max(self.timing.watch, left / 2), 4 * self.timing.watch)
+
     def kill_in(self, now: float) -> float | None:
         """Seconds until the kernel must end the process; None while no run lives."""
         oldest = self.living.oldest()
@@ -240,13 +246,16 @@ def crash_pause(crashes: int, expiry: float) -> float:
     return {1: expiry, 2: 5 * expiry}.get(crashes, 0.0)
 
 
-def blamed(suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0) -> bool:
+def blamed(
+    suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0, *, whole: bool = True
+) -> bool:
     """Whether the death of its worker is counted against this run.
 
     Only if it was alone there, or young and one of few: with hundreds of tasks in one process a
-    poison task would otherwise take its neighbours to ERROR with it.
+    poison task would otherwise take its neighbours to ERROR with it.  `whole` says that all neighbours
+    are known: who is left of a crowd that another monitor handed on was not alone.
     """
-    if len(neighbours) == 1:
+    if whole and len(neighbours) == 1:
         return True
     limit = CRASH_YOUNG * scale
     if suspect.age >= limit:
@@ -256,10 +265,12 @@ def blamed(suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0) 
     return sum(1 for _ in islice(young, CRASH_CROWD + 1)) <= CRASH_CROWD
 
 
-def judge(suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0) -> Expiry:
+def judge(
+    suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0, *, whole: bool = True
+) -> Expiry:
     """The E7 for a dead run: the crash counted by the rule above, and poison beyond the limit."""
     before = 0 if suspect.age >= CRASH_FORGIVEN * scale else suspect.crashes
-    crashes = before + blamed(suspect, neighbours, scale)
+    crashes = before + blamed(suspect, neighbours, scale, whole=whole)
     return Expiry(
         id=suspect.id, run=suspect.run, seen=suspect.lease, crashes=crashes, poison=crashes > CRASH_LIMIT
     )
@@ -295,6 +306,7 @@ class Watch:
         self._seen: dict[str, tuple[str, int, float]] = {}
         self._due = math.inf
         self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, those handed on already as well
+        self._found: set[str] | None = None  # sessions that had died before the first look
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -303,6 +315,7 @@ class Watch:
         """Redis was away: what was seen before proves nothing."""
         self._seen.clear()
         self._crowds.clear()
+        self._found = None
         self._due = math.inf
 
     def wait(self, now: float, sweep: float) -> float:
@@ -326,13 +339,16 @@ class Watch:
             # the last of them were no fewer when it died.
             crowd = self._crowds.setdefault(suspect.session, crowds.get(suspect.session, {}))
             crowd[suspect.id] = suspect
+        # Of those who were dead at the first look, others may have handed on a part before.
+        self._found = set(self._crowds) if self._found is None else self._found & set(self._crowds)
         neighbours = {session: tuple(crowd.values()) for session, crowd in self._crowds.items()}
         dead: list[Expiry] = []
         self._due = math.inf
         for suspect in suspects:
             due = self._seen[suspect.id][2] + self.expiry + crash_pause(suspect.crashes, self.expiry)
             if now > due:
-                dead.append(judge(suspect, neighbours[suspect.session], self.scale))
+                whole = suspect.session not in self._found
+                dead.append(judge(suspect, neighbours[suspect.session], self.scale, whole=whole))
             else:
                 self._due = min(self._due, due)
         return dead

@@ -46,11 +46,11 @@ class Committer:
         """Changes without a verdict."""
         return len(self._waiting) + len(self._sent)
 
-    def put(self, change: Change, ref: RunRef | None = None) -> None:
-        """Hand in an end (or an event) of a run; never blocks, so that it can be called from the hub."""
+    def put(self, change: Change) -> None:
+        """Hand in an end (or an event); never blocks, so that it can be called from the hub."""
         if change.trigger is not None:
             # Until it is acknowledged the run stays ours, and is renewed.
-            self._lease.settling.add(ref or RunRef(change.id, change.run), self._clock())
+            self._lease.settling.add(RunRef(change.id, change.run), self._clock())
         self._waiting.append(change)
         self._wake.set()
 

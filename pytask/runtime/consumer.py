@@ -156,7 +156,7 @@ class Consumer:
             found = self._queue.wait(BLOCK)
         finally:
             self._waiting = False
-        self._ahead = found or None
+        self._ahead = found  # nothing there is as good an answer as an id
         return found
 
     def _parked(self) -> int:
@@ -279,7 +279,9 @@ class Consumer:
     def _reject(self, raw: bytes, fault: IdFault, source: str | None) -> int:
         verdict = self._store.reject(raw, fault, source)
         if verdict is Verdict.OK:
-            log.warning("rejected from the queue: %s (id %s); see the list pytask:rejected", fault, raw[:80])
+            log.warning(
+                "[PT095] rejected from the queue: %s (id %s); see the list pytask:rejected", fault, raw[:80]
+            )
         return 1
 
     def _park(self, task_id: str, function: str, source: str | None) -> int:
@@ -291,7 +293,7 @@ class Consumer:
             self._warned.add(function)
             meant = f"; did you mean {', '.join(near)}?" if near else ""
             log.warning(
-                "no task here is named %r%s Task %s (and others of it) waits for a worker that has it",
+                "[PT092] no task here is named %r%s Task %s (and others of it) waits for a worker with it",
                 function, meant, task_id,
             )  # fmt: skip
         return 1

@@ -30,6 +30,7 @@ from pytask.runtime.tree import RunGreenlet, Service
 
 log = logging.getLogger(__name__)
 
+ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
@@ -232,8 +233,12 @@ class Executor:
     def hand_back_all(self) -> int:
         """Every run down the ladder, to go on elsewhere; returns how many were newly asked."""
         runs = [run for run in self.living.values() if outweighs(Wish.HAND_BACK, run.wish)]
-        for run in runs:
+        for number, run in enumerate(runs, 1):
             self.wish(run, Wish.HAND_BACK)
+            if number % ASKED_AT_ONCE == 0:
+                # A hundred thousand ladders begun at once would need a greenlet each, and run out of time
+                # before the first of them had its turn.
+                gevent.sleep(0)
         return len(runs)
 
     def move(self, number: int, functions: Collection[str]) -> list[str]:
@@ -273,7 +278,11 @@ class Executor:
             # stop() is of the run's tree: a run is not dead before its stop() has ended too.
             stopper.join(timeout=grace / 2)
             if not stopper.ready():
-                log.warning("task %s: stop() did not return in %.1f s", run.id, grace / 2)
+                log.warning(
+                    "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed",
+                    run.id,
+                    grace / 2,
+                )
         for share in (3, 2, 1):
             self._kill(run, max(0.01, (until - self._clock()) / share))
             if not run.alive():
@@ -295,7 +304,7 @@ class Executor:
         names = ", ".join(str(g.name) for g in run.alive()[:5])
         asked = run.wish is Wish.MOVE  # a run that may as well stay is no reason to end the process
         operator = run.wish in (Wish.STOP, Wish.RELOAD) and not self._lease.lost(self._clock())
-        log.error("task %s ignores being killed (%s); its run stays registered", run.id, names)
+        log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
         if run.wish is Wish.STOP and operator:
             seconds = self._lease.timing.grace
             event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
@@ -410,7 +419,7 @@ class Executor:
         trigger = closing(wish, run.failure is not None)
         if trigger is None:
             return
-        self._committer.put(self._ending(run, trigger), run.ref)
+        self._committer.put(self._ending(run, trigger))
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings

@@ -137,7 +137,7 @@ class Heartbeat:
         """Look at the deadline until told to end."""
         while not self._ended:
             self.check_deadline()
-            gevent.sleep(self._lease.timing.watch)
+            gevent.sleep(self._lease.nap(self._clock()))
 
     def check_deadline(self) -> bool:
         """Stop all runs once one went unacknowledged for longer than D; whether it just did."""

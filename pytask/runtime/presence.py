@@ -120,8 +120,8 @@ class Presence:
         elif not self._warned:
             self._warned = True
             log.warning(
-                "no monitor has been seen for %.0f s: tasks of a dead worker are not handed on. Start one:"
-                " app.add_task(Monitor); app.pre_start_task('pytask/monitor')",
+                "[PT093] no monitor has been seen for %.0f s: tasks of a dead worker are not handed on. Start"
+                " one: app.add_task(Monitor); app.pre_start_task('pytask/monitor')",
                 silent,
             )
 
@@ -134,7 +134,7 @@ class Presence:
 @cache  # a worker looks again and again, and so does each of its lanes
 def _warn_of(version: str, name: str, host: str) -> None:
     log.warning(
-        "worker %r on %r runs pytask %r, and this one %s: releases whose first numbers differ may not"
+        "[PT094] worker %r on %r runs pytask %r, and this one %s: releases whose first numbers differ may not"
         " understand each other's tasks. Let one release take over from the other soon, or give them"
         " namespaces of their own",
         name[:80], host[:80], version, __version__,

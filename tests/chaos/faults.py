@@ -373,7 +373,7 @@ class Zombies(threading.Thread):
             key = f"{verb} {verdict}"
             self.answers[key] = self.answers.get(key, 0) + 1
             if verdict == "OK":
-                self.accepted.append(f"{verb} of {ref.id} {ref.run}")
+                self.accepted.append((verb, ref.id, ref.run))
 
 
 class Steerer(threading.Thread):

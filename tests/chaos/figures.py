@@ -43,7 +43,7 @@ def sweep_lateness(lines):
             last[line.pid, line.run] = line.at
             if before:
                 periods.append((line.at - before) / SECOND)
-    return (T / SWEEP) * max(0.0, median(periods) - SWEEP) if periods else 0.0
+    return max(0.0, median(periods) - SWEEP) if periods else 0.0
 
 
 def quiet_from(start, length, spans):

@@ -178,6 +178,27 @@ def same(left, right):
     return left[:6] == right[:6] and bool(left.lease) == bool(right.lease)
 
 
+def made_current_again(entries, accepted):
+    """Of the accepted (verb, id, run) of superseded runs, those that the surviving history shows as current.
+
+    A failover that forgets the end of a run makes that run the current one again: to the new primary its
+    next write is no late one.  Each such write is an entry of the test's own, and tells whose turn it was.
+    """
+    ours = defaultdict(set)
+    for entry in entries:
+        if entry.source == "test":
+            for change in entry.changes:
+                view = change.before or change.after
+                ours[entry.verb, change.id].add(view.registered or view.run)
+    # An event changes nothing: it passed while the run was current, so its end came later, from the test too.
+    ends = {(task_id, run) for (verb, task_id), runs in ours.items() if verb == "commit" for run in runs}
+    return [
+        (verb, task_id, run)
+        for verb, task_id, run in accepted
+        if run in ours["commit" if verb == "event" else verb, task_id] or (task_id, run) in ends
+    ]
+
+
 def runs_end_once(replay):
     """I6 over all: each accepted start came to an end (what FLUSHALL or DEL took is counted elsewhere)."""
     return [

@@ -101,6 +101,8 @@ def _failovers(found, late):
         ("  claims lost / of runs that acted / put back",
          f"{found['claims_lost']} / {found['claims_lost_that_acted']} / {found['put_back']}", "", None),
         ("  pushes lost by Redis", found["pushes_lost"], "", None),
+        ("  late writes of runs that Redis had made current again",
+         found.get("writes_of_runs_made_current_again", 0), "", None),
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import redis
 from tests.chaos import figures, invariants, sentinel
 from tests.chaos.faults import KINDS, Scheduler, Steerer, Zombies
 from tests.chaos.sentinel import SentinelWorld
-from tests.chaos.world import ROOT, K, T, World
+from tests.chaos.world import ROOT, H, K, T, World
 from tests.integration.evidence import Evidence
 
 SECOND = invariants.SECOND
@@ -74,10 +74,24 @@ def _heal(world):
             # A dead worker's monitor is still registered until another one has cleared it away.
             locals_ = world.client.hlen("pytask:runs") - len(left)
             monitors = sum(worker.monitors for worker in world.workers)
-            if world.drained() and not left and locals_ == monitors and not world.client.llen("new-task"):
+            waiting = world.client.llen("new-task")
+            if (
+                world.drained()
+                and not left
+                and locals_ == monitors
+                and not waiting
+                and _renewed(world.client)
+            ):
                 return time.monotonic() - began
         time.sleep(0.2)
     return None
+
+
+def _renewed(client):
+    """Whether all who are registered are alive: a dead worker's monitor counts until it is handed on."""
+    seconds, micros = client.time()
+    leases = [score for _, score in client.zrange("pytask:leases", 0, -1, withscores=True)]
+    return all(abs(seconds * 1e6 + micros - score) < 4 * H * 1e6 for score in leases)
 
 
 def _is_local(world, task_id):
@@ -130,7 +144,8 @@ def judge(world, zombies, half, healed, rest, fed_until):
     broken += [("lost", f"{i}: Redis has {h.get('state')}, the record {replay.tasks[i].view.state}")
                for i, h in rest["hashes"].items()
                if h.get("state", "") != replay.tasks[i].view.state]  # fmt: skip
-    broken += [("zombie", words) for words in zombies.accepted]
+    zombie, current = _accepted(world, zombies, entries)
+    broken += [("zombie", "{} of {} {}".format(*write)) for write in zombie]
     if healed is None:
         broken.append(("rest", f"not at rest {HEALING:g} s after the last fault was healed"))
     recovery = _recovery(world, lines, entries, lives, troubled, names, slack, broken)
@@ -140,6 +155,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
     failovers = {}
     if world.options.block == "sentinel":
         failovers = sentinel.judge(world, lines, slack, fed_until, broken)
+        failovers["writes_of_runs_made_current_again"] = len(current)
     acts = [line for line in lines if invariants.is_act(line)]
     natural = {
         f"{verb} {verdict}": n for (source, verb, verdict), n in sorted(replay.verdicts.items())
@@ -166,7 +182,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
         "zombies_made": made,
         "zombies_refused": sum(natural.values())
         + sum(n for k, n in made.items() if k.endswith(("FENCED", "GONE"))),
-        "zombies_accepted": len(zombies.accepted) + len([b for b in broken if b[0] == "I5"]),
+        "zombies_accepted": len(zombie) + len([b for b in broken if b[0] == "I5"]),
         "latest_act": max(latest.values(), default=0.0),
         "processes": sum(len(spans) for spans in lives.values()),
         "exits": dict(Counter(str(life[3]) for spans in lives.values() for life in spans)),
@@ -181,6 +197,14 @@ def judge(world, zombies, half, healed, rest, fed_until):
         "errors": list(world.errors)[-10:],
         "fault_log": [[f.kind, f.target, f.begin, f.end, f.note] for f in world.faults],
     }  # fmt: skip
+
+
+def _accepted(world, zombies, entries):
+    """The accepted writes of the test's zombies, and those of them that were none: see the rule."""
+    if world.options.block != "sentinel":
+        return zombies.accepted, []
+    current = invariants.made_current_again([*entries, *world.recorder.lost], zombies.accepted)
+    return [write for write in zombies.accepted if write not in current], current
 
 
 def _recovery(world, lines, entries, lives, troubled, names, slack, broken):

@@ -17,8 +17,15 @@ for _, id in ipairs(order) do
   end
 end
 local words = {}
-if fine and type(result) == 'table' then
-  for _, word in ipairs(result) do
+local told = VERB == 'claim' and fine and result[1] or result
+if fine and type(told) == 'string' then
+  -- Verdicts in one string, with other words between them.
+  local split = {}
+  for word in string.gmatch(told, '%S+') do split[#split + 1] = word end
+  told = split
+end
+if fine and type(told) == 'table' then
+  for _, word in ipairs(told) do
     if word == 'FENCED' or word == 'GONE' or word == 'RENEWED' or word == 'ALREADY' or word == 'OK' then
       words[#words + 1] = word
     end

@@ -69,6 +69,14 @@ def test_i4_finds_an_epoch_that_does_not_grow():
     ]
 
 
+def test_a_run_that_a_failover_made_current_again_may_write():
+    writes = [("commit", "t", R1), ("renew", "t", R1), ("commit", "u", R1), ("event", "t", R2)]
+    renewal = Entry(SECOND, "test", "renew", (Change("t", True, None, View(run=R1, registered=R1)),), (), ())
+    mine = [renewal, entry("commit", FIRST, ENDED, source="test")]
+    assert invariants.made_current_again(mine, writes) == writes[:2]
+    assert invariants.made_current_again([entry("commit", FIRST, ENDED)], writes) == []
+
+
 @pytest.mark.parametrize("verb", ["renew", "commit", "expire", "reload"])
 def test_i5_finds_a_write_of_a_run_that_is_not_the_current_one(verb):
     after = {"renew": FIRST._replace(control="x"), "commit": ENDED, "expire": View("WAIT", "", "6")}.get(

@@ -156,10 +156,10 @@ def record_renewals():
         acknowledged(self, refs, sent_at)
         write(time.monotonic_ns() - int((steady() - sent_at) * 1e9), "-", len(refs), "ack")
 
-    def noting_put(self, change):
+    def noting_put(self, change, *more):
         if change.trigger is not None:
             write(time.monotonic_ns(), change.id, change.run, "over")
-        put(self, change)
+        put(self, change, *more)
 
     def noting_launch(self, claim, sent_at, **options):
         # For this run alone the claim was an acknowledged sign of life: its lease counts from there.

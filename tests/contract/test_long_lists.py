@@ -66,3 +66,24 @@ def test_a_long_parking_list_counts_as_well():
         assert set(store.control(Command.STOP, [f"job-{number}" for number in range(10)])) == {Verdict.OK}
         assert max(counting.walked) <= 2 * WALK
         assert client.llen(keys.parking("f")) == LENGTH - 10
+
+
+@pytest.mark.parametrize("kind", ["redis62", "valkey"])
+def test_a_long_index_is_tidied_in_short_calls(kind):
+    key = Keys().index("ENDED")
+    with start_server(kind) as server, redis.Redis(port=server.port) as client:
+        for at in range(0, 23_000, 1000):
+            client.zadd(key, {f"job-{number}": 1_000_000 + number / 8 for number in range(at, at + 1000)})
+        now = client.time()[0]
+        client.zadd(key, {"fresh": now})
+        left = []
+
+        class Watching:
+            def execute_command(self, *words):
+                reply = client.execute_command(*words)
+                left.append(client.zcard(key))
+                return reply
+
+        RedisStore(Watching(), Keys()).tidy("monitor", 270.0)
+        assert left == [18_001, 13_001, 8_001, 3_001, 1]
+        assert client.zrange(key, 0, -1) == [b"fresh"]

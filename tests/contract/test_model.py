@@ -173,6 +173,8 @@ class Contract(RuleBasedStateMachine):
     @rule(task_id=tasks, again=st.booleans())
     def delete(self, task_id, again):
         self.both(lambda bench: bench.delete(task_id))
+        for epochs in self.epochs:
+            epochs.pop(task_id, None)  # what counted its runs is gone
         if again:
             self.push(task_id, "f", "1", None)
 
@@ -438,12 +440,13 @@ class Contract(RuleBasedStateMachine):
                 fields = bench.hash(task_id)
                 if "epoch" not in fields:
                     epochs.pop(task_id, None)  # deleted, and with it what counted its runs
-                if "run" not in fields:
                     continue
                 run, epoch = epochs.get(task_id, (None, -1))
-                now = int(fields["epoch"])
-                assert now == epoch if fields["run"] == run else now >= epoch, task_id
-                epochs[task_id] = fields["run"], now
+                now, current = int(fields["epoch"]), fields.get("run")
+                # Only while a run goes on is its epoch one number: `adopt` here puts back what ended, too,
+                # under an epoch that no worker would claim for it.
+                assert now == epoch if current and current == run else now >= epoch, task_id
+                epochs[task_id] = current, now
 
 
 def of_server(bench, server, act):

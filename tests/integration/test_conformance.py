@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -146,6 +147,10 @@ def run_with(name, runs):
     return next(process for names, process in runs.items() if name in names)
 
 
+def names_of(name, runs):
+    return next(names for names in runs if name in names)
+
+
 def outcome(process):
     """The exit code and what it printed."""
     if not hasattr(process, "shown"):
@@ -161,7 +166,9 @@ def test_the_client_passes_every_transcript(name, runs):
     code, shown = outcome(run_with(name, runs))
     assert code == 0, shown
     assert "FAILED" not in shown
-    assert "not offered" not in shown.replace(" 0 not offered", "")
+    assert [line.split()[0] for line in shown.splitlines() if re.match("[0-9]+-.* not offered", line)] == (
+        ["14-delete-while-running", "24-deleted-and-made-anew"] if "own" in names_of(name, runs) else []
+    )
     assert shown.count(" ok") >= len(list((ROOT / "conformance" / "transcripts").glob("*.jsonl")))
 
 

@@ -34,6 +34,7 @@ class Evidence:
         self.living = {}  # (process, id) -> Living
         self.refused = 0  # late writes that the store refused
         self.adopted = 0  # runs that were put back after a failover
+        self.forgotten = set()  # runs that a failover took back
         self.acts = 0
 
     def violation(self, rule, text):
@@ -48,7 +49,10 @@ class Evidence:
     # -- from the store -------------------------------------------------------------------------------
 
     def claimed(self, task_id, run, epoch):
-        if run in self.order:
+        # A reload whose answer was lost is sent again, as it was; on a server that forgot the first one it
+        # begins the run anew.  That is one run as long as it has not acted.
+        acted = self.newest.get(task_id) == self.order.get(run, -1)
+        if run in self.order and (acted or run not in self.forgotten):
             self.violation("run id used twice", run)
         self.order[run] = len(self.order)
         self.last[task_id] = run
@@ -65,6 +69,7 @@ class Evidence:
         for task_id, run in self.last.items():
             if last.get(task_id) != run:
                 self._world.note(None, "forgotten by Redis", task_id, run)
+                self.forgotten.add(run)
         self.last = dict(last)
 
     def applied(self, call, outcome):

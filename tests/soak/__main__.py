@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 
+from pytask.domain.policy import crash_pause
 from tests.soak.history import SECOND, History, Reader, Takeover
 from tests.soak.load import Load
 from tests.soak.sampler import Sampler
@@ -108,13 +109,25 @@ class Soak:
         with self.lock:
             self.reader.catch_up()
             ids = [name for name in self.history.living_in(pid) if name[0] in "Ls" and len(name) < 20]
-            takeover = Takeover(
-                f"{fault.kind} {fault.target} at {since / SECOND - self.begin:.0f} s", since, ids
-            )
+            label = f"{fault.kind} {fault.target} at {since / SECOND - self.begin:.0f} s"
+            takeover = Takeover(label, since, ids, self._pauses(ids))
             self.history.watch(takeover, pid, ids)
             for name in self.load.resting:
                 self.history.dismiss(name)
             self.takeovers.append(takeover)
+
+    def _pauses(self, ids):
+        """id -> seconds that it waits longer than others, by the crashes counted against it so far."""
+
+        def read(client):
+            pipe = client.pipeline(transaction=False)
+            for name in ids:
+                pipe.hget(name, "crashes")
+            return pipe.execute()
+
+        expiry = 90 * self.options.scale
+        crashes = zip(ids, self.load.retry(read), strict=True)
+        return {name: crash_pause(int(count), expiry) for name, count in crashes if count}
 
     def _after(self, fault, pid, since):
         if fault.kind in ("redis-kill", "redis-stop", "pause-write", "pubsub-cut"):
@@ -230,7 +243,7 @@ class Soak:
             "faults_done": len(self.faults),
             "faults": [fault | {"exits": exits.get(fault["pid"], "")} for fault in self.faults],
             "takeovers": [
-                (one.label, sorted(one.missing) if self.finished else [], one.seconds)
+                (one.label, sorted(one.missing) if self.finished else [], one.seconds, one.beyond)
                 for one in self.takeovers
             ],
         }

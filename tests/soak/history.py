@@ -54,6 +54,8 @@ class History:
         if waiting and pid != waiting[0]:
             waiting[1].back(name, at)
             del self._waits[name]
+        elif waiting and kind == "end":
+            self.dismiss(name)  # its process was only cut off: the task came to its end there
 
     def _next(self, last, at, name, run, pid, line):
         if run != last.run:
@@ -81,7 +83,7 @@ class History:
             self._waits[name] = (pid, takeover)
 
     def dismiss(self, name):
-        """An operator stopped it: it is not waited for."""
+        """It ended, or an operator stopped it: it is not waited for."""
         waiting = self._waits.pop(name, None)
         if waiting:
             waiting[1].missing.discard(name)
@@ -91,18 +93,25 @@ ENDS = ("end", "stop")
 
 
 class Takeover:
-    """How long the ids of a process that died (or fell silent) at `since` took to act again."""
+    """How long the ids of a process that died (or fell silent) at `since` took to act again.
 
-    def __init__(self, label, since, ids):
+    `pauses`: id -> seconds that a monitor waits longer for it, since earlier crashes were counted.
+    """
+
+    def __init__(self, label, since, ids, pauses=None):
         self.label = label
         self.since = since  # monotonic nanoseconds
         self.missing = set(ids)
+        self.pauses = pauses or {}
         self.seconds = []
+        self.beyond = []  # the same without the pause
 
     def back(self, name, at):
         if name in self.missing:
             self.missing.discard(name)
-            self.seconds.append((at - self.since) / SECOND)
+            seconds = (at - self.since) / SECOND
+            self.seconds.append(seconds)
+            self.beyond.append(seconds - self.pauses.get(name, 0.0))
 
 
 class Reader:

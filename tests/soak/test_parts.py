@@ -82,6 +82,32 @@ def test_a_takeover_ends_with_the_first_act_elsewhere():
     assert takeover.missing == {"b"}
 
 
+def test_the_pause_after_a_counted_crash_is_no_delay():
+    takeover = Takeover("kill", 0, ["a", "b"], {"a": 90.0})
+    takeover.back("a", 190 * SECOND)
+    takeover.back("b", 100 * SECOND)
+    assert takeover.seconds == [190.0, 100.0]
+    assert takeover.beyond == [100.0, 100.0]
+
+
+def test_a_short_task_that_ended_where_it_was_need_not_come_back():
+    history = fed("1 s1 r1 1 begin", "1 s2 r2 1 begin")
+    takeover = Takeover("blackhole", 0, ["s1", "s2"])
+    history.watch(takeover, 1, ["s1", "s2"])
+    history.feed("2 s1 r1 1 end")
+    assert takeover.missing == {"s2"}
+    assert takeover.seconds == []
+
+
+@pytest.mark.parametrize(("beyond", "late"), [(116.0, False), (116.1, True)])
+def test_a_task_is_late_by_what_is_beyond_its_pause(beyond, late):
+    facts = dict.fromkeys(
+        ("overlaps", "lost_short", "lost_long", "unexpected_exits", "troubles", "rest", "unheard"), ()
+    )
+    facts |= {"takeovers": [("kill", [], [beyond + 90], [beyond])], "acts": 1, "finished": False}
+    assert bool(violations(facts, [], 116)) is late
+
+
 def test_a_reader_waits_for_whole_lines(tmp_path):
     path = tmp_path / "evidence"
     path.touch()
@@ -105,6 +131,6 @@ def test_what_grows_is_a_violation_and_so_is_a_soak_without_evidence():
     facts = dict.fromkeys(
         ("overlaps", "lost_short", "lost_long", "unexpected_exits", "troubles", "rest", "unheard"), ()
     )
-    facts |= {"takeovers": [("kill", ["L1"], [117.0])], "acts": 0, "finished": True}
+    facts |= {"takeovers": [("kill", ["L1"], [117.0], [117.0])], "acts": 0, "finished": True}
     found = violations(facts, compare(series, WINDOWS, {5: "w1"}), 116)
     assert [line.partition(":")[0] for line in found] == ["not flat", "kill", "kill", "no evidence"]

@@ -15,7 +15,7 @@ from pytask.domain.lifecycle import RESTING, TABLE, State
 from pytask.domain.messages import COMMANDS, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
 from pytask.domain.policy import CRASH_LIMIT, Timing
-from pytask.domain.record import Verdict
+from pytask.domain.record import Verdict, WorkerInfo
 from pytask.domain.version import PROTOCOL
 from pytask.runtime.run import ERROR_BYTES
 from pytask.runtime.settings import Settings
@@ -61,6 +61,11 @@ def test_every_key_and_channel_has_its_row():
     assert fixed == named
     (index,) = (row for row in rows("Names") if "index" in row[0])
     assert set(words(index[2])) == {str(state) for state in RESTING}
+
+
+def test_what_a_worker_shows():
+    (shown,) = re.findall(r"^A worker shows (.*?), and maybe more", TEXT, re.MULTILINE | re.DOTALL)
+    assert set(words(shown)) <= set(attrs.fields_dict(WorkerInfo))
 
 
 def test_what_becomes_of_a_pushed_id():

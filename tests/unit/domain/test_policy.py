@@ -288,6 +288,14 @@ def test_the_kernel_ends_the_process_after_lease_and_grace(lease):
     assert lease.kill_in(150) == 70
 
 
+def test_the_deadline_is_looked_at_more_often_when_it_is_near(lease):
+    assert lease.nap(100) == 1
+    lease.living.add(ref("a"), 100)
+    assert [lease.nap(100 + age) for age in (0, 50, 58, 58.5, 59, 59.9, 60, 200)] == [
+        1, 1, 1, 0.75, 0.5, 0.25, 0.25, 0.25,
+    ]  # fmt: skip
+
+
 def test_due_runs_are_living_and_settling_ones(lease):
     lease.acknowledged([], 100)
     lease.living.add(ref("a"), 100)
@@ -383,6 +391,18 @@ def names(expiries):
     return [expiry.id for expiry in expiries]
 
 
+def test_who_is_left_of_a_crowd_that_died_before_the_first_look_is_not_blamed(watch):
+    """The monitor before this one handed on the others."""
+    old = suspect("old", age=100)
+    for fresh in (True, False):
+        if not fresh:
+            watch.forget()
+            watch.observe([], 1000)
+        watch.observe([old], 1010)
+        (expiry,) = watch.observe([old], 1011 + T)
+        assert expiry.crashes == (0 if fresh else 1)
+
+
 def test_the_next_sweep_comes_after_i_or_when_t_is_over(watch):
     assert watch.wait(1000, 10) == 10
     watch.observe([suspect()], 1000)
@@ -455,6 +475,7 @@ def test_a_task_that_crashed_before_waits_longer(watch, crashes, wait):
 
 def test_neighbours_are_those_of_the_same_session(watch):
     crowd = [suspect(n, session="one", age=100) for n in "ab"] + [suspect("c", session="two", age=100)]
+    watch.observe([], -10)
     watch.observe(crowd, 0)
     assert [e.crashes for e in watch.observe(crowd, T + 1)] == [0, 0, 1]
 

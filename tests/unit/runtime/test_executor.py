@@ -11,7 +11,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
-from pytask.runtime.executor import EXIT_STUCK
+from pytask.runtime.executor import ASKED_AT_ONCE, EXIT_STUCK
 from tests.unit.runtime.fakes import World, switch, until, won
 
 KILLED = gevent.GreenletExit
@@ -176,6 +176,18 @@ def test_a_run_that_ends_by_itself_as_it_is_stopped_is_stopped(demo, gate, log):
 
 def test_a_wish_for_an_unknown_id_is_nothing(demo):
     World(demo).executor.ask("nobody", Wish.STOP)
+
+
+def test_of_many_runs_only_some_are_stopped_at_a_time(demo):
+    world = World(demo)
+    runs = [world.launch(f"t{number}") for number in range(5 * ASKED_AT_ONCE)]
+    asking = gevent.spawn(world.executor.hand_back_all)
+    busy = []
+    while world.executor.living:
+        gevent.sleep(0)
+        busy.append(sum(run.actor is not None and not run.actor.ready() for run in runs))
+    assert max(busy) <= 3 * ASKED_AT_ONCE
+    assert asking.get() == len(runs)
 
 
 def test_hand_back_all_asks_each_run_once(demo):

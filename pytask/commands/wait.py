@@ -1,0 +1,54 @@
+"""`pytask wait`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.console import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytask.console.output import Printer
+    from pytask.console.remote import Remote
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@click.option(
+    "--for", "states", multiple=True, metavar="STATE", help="May be repeated.  [default: any end of it]"
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
+    help="Then end with 124.",
+)  # fmt: skip
+@options.remote
+@options.form
+def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remote, printer: Printer) -> None:
+    """Wait until a task is in a state, and print it.
+
+    Exit code 0 when it got there, 124 when it did not in time, and 1 when it ended in ERROR and nothing
+    else was asked for.
+    """
+    from pytask.console.choice import state_named
+
+    wanted = [state_named(word) for word in states] or None
+    space = remote.space_of(task_id)
+    if remote.explains([["SUBSCRIBE", f"{space}task-{task_id}"], ["HGET", space + task_id, "state"]]):
+        return
+    show_end(remote, printer, remote.find(task_id), wanted, timeout)
+
+
+def show_end(
+    remote: Remote, printer: Printer, task_id: str, wanted: Sequence[str] | None, timeout: float
+) -> None:
+    """Wait, print the task, and end with 1 if it failed where nothing else was asked for."""
+    from pytask.commands.show import fields, lines
+    from pytask.domain import lifecycle as life
+
+    task = remote.tasks.wait(task_id, wanted, timeout)
+    printer.record("task", fields(task), lines(task))
+    if wanted is None and task.state is life.ERROR:
+        click.get_current_context().exit(1)

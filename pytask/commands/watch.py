@@ -1,0 +1,69 @@
+"""`pytask watch`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.console import options
+
+if TYPE_CHECKING:
+    from pytask.client import Event, Gap
+    from pytask.console.output import Printer
+    from pytask.console.remote import Remote
+
+
+@click.command()
+@click.argument("task_id", metavar="[ID]", required=False)
+@click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many events.")
+@options.remote
+@options.form
+def command(
+    task_id: str | None, seconds: float | None, count: int | None, remote: Remote, printer: Printer
+) -> None:
+    """Print the events of a task, or of all, as they come, until Ctrl-C.
+
+    Lost connections are made again; a line says when events may have been missed.
+    """
+    import sys
+
+    if task_id is None:
+        heard = [["PSUBSCRIBE", f"{space}task-*"] for space in remote.spaces]
+    else:
+        heard = [["SUBSCRIBE", f"{remote.space_of(task_id)}task-{task_id}"]]
+    if remote.explains(heard):
+        return
+    whole = None if task_id is None else remote.find(task_id)
+    left = count
+    for event in remote.tasks.watch(whole, seconds=seconds):
+        show(printer, event)
+        sys.stdout.flush()
+        left = None if left is None else left - 1
+        if left == 0:
+            return
+
+
+def show(printer: Printer, event: Event | Gap) -> None:
+    """One line; what was missed is told on standard error, too."""
+    import json
+    import time
+
+    from pytask.client import Gap
+    from pytask.console.output import Printer, printable
+
+    lines = Printer("jsonl") if printer.form == "json" else printer
+    now = time.time()
+    if isinstance(event, Gap):
+        click.echo(f"pytask: events may have been missed for {event.seconds:.1f} s: {event.reason}", err=True)
+        if lines.form == "jsonl":
+            lines.rows("gaps", [{"at": now, "seconds": event.seconds}], ())
+    elif lines.form == "jsonl":
+        lines.rows("events", [{"at": now, "id": event.id, "event": event.name, "data": event.data}], ())
+    elif lines.form == "id":
+        click.echo(printable(event.id))
+    else:
+        clock = time.strftime("%H:%M:%S", time.localtime(now))
+        data = "" if event.data is None else printable(json.dumps(event.data, ensure_ascii=False))
+        click.echo(f"{clock}  {printable(event.id)}  {printable(event.name)}  {data}".rstrip())

@@ -1,0 +1,292 @@
+"""The most likely mistakes: each is made, told under its code, and mended by the printed fix.
+
+What the doctor finds is in test_console, the target of `pytask run` in test_cli, files of settings in
+tests/unit/cli.
+"""
+
+import json
+import re
+import shlex
+import sys
+
+import pytest
+import redis
+
+from tests.integration.cli_tools import Started, done, pytask, until, write
+from tests.servers import free_port, start_server
+
+TASKS = """
+    import attrs
+    import gevent
+    from pytask import Task
+
+    @attrs.define
+    class Address:
+        street: str
+        number: int
+
+    class Sleeper(Task):
+        class Config:
+            NAME = "sleeper"
+        def start(self):
+            gevent.sleep(1000)
+
+    class Letter(Task):
+        class Config:
+            NAME = "letter"
+            DATA = Address
+        def start(self):
+            return self.task_data.number
+
+    class Thumb(Task):
+        class Config:
+            NAME = "twiddle-thumbs"
+        def start(self):
+            return "done"
+
+    class Stubborn(Task):
+        class Config:
+            NAME = "stubborn"
+        def start(self):
+            gevent.sleep(1000)
+        def stop(self):
+            gevent.sleep(1000)
+"""
+
+
+@pytest.fixture(scope="module")
+def store():
+    with start_server("valkey", appendonly=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(store):
+    with redis.Redis.from_url(store.url, decode_responses=True) as made:
+        made.flushall()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def daemon(store, client, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mistakes")
+    write(folder / "tasks.py", TASKS)
+    command = pytask("run", "tasks.py", "--redis", store.url, "--time-scale", "0.2", "--name", "w1")
+    with Started(command, folder, folder) as started:
+        until(lambda: client.pubsub_numpat() >= 1, lambda: started.output)
+        yield started
+
+
+def push(client, task_id, function, data="{}"):
+    client.hset(task_id, mapping={"function": function, "data": data})
+    client.lpush("new-task", task_id)
+
+
+def state(client, task_id, wanted):
+    until(lambda: client.hget(task_id, "state") == wanted, lambda: client.hgetall(task_id))
+
+
+def printed(text, start="redis-cli "):
+    """The first command that a text prints, as words."""
+    return shlex.split(re.search(re.escape(start) + r"(.*)", text)[1].split("    ")[0])
+
+
+def explained(code):
+    return done(pytask("explain", code)).stdout
+
+
+# -- data and tasks ----------------------------------------------------------------------------------------
+
+
+def test_data_that_is_no_json_points_at_the_byte(daemon, client):
+    push(client, "torn", "sleeper", '{"name": "kit')
+    state(client, "torn", "ERROR")
+    error = client.hget("torn", "error")
+    assert "[PT030]" in error
+    assert re.search(r"byte \d+", error), error
+    (fix, _) = explained("PT030").split("Fix: ")[1].split("then: ")
+    write_data, start = printed(fix), printed(explained("PT030").split("then: ")[1])
+    client.execute_command(*[word.replace("ID", "torn") for word in write_data])
+    client.execute_command(*[word.replace("ID", "torn") for word in start])
+    state(client, "torn", "RUNNING")
+
+
+def test_data_that_does_not_fit_names_the_path_and_the_type(daemon, client):
+    push(client, "post", "letter", '{"street": "Elm", "number": "twelve"}')
+    state(client, "post", "ERROR")
+    error = client.hget("post", "error")
+    assert "[PT030]" in error
+    assert "$.number" in error
+    assert "int" in error
+    client.hset("post", "data", '{"street": "Elm", "number": 12}')
+    client.publish("task-post-control", "start")
+    state(client, "post", "ENDED")
+    assert client.hget("post", "output") == "12"
+
+
+def test_an_unknown_function_is_kept_and_the_near_one_named(daemon, client):
+    push(client, "idle", "twidle-thumbs")
+    daemon.says("[PT092] no task here is named 'twidle-thumbs'; did you mean twiddle-thumbs?")
+    assert client.hget("idle", "state") == "WAIT"
+    client.hset("idle", "function", "twiddle-thumbs")  # the fix: correct the field, and start it
+    client.lpush("new-task", "idle")
+    state(client, "idle", "ENDED")
+
+
+def test_an_id_pushed_without_a_hash(daemon, client):
+    client.lpush("new-task", "early")
+    daemon.says("[PT095] rejected from the queue: no-hash (id b'early')")
+    fix = explained("PT095").split("Fix: ")[1]
+    assert fix.index("HSET ID function NAME data '{}'") < fix.index("LPUSH new-task ID")
+    client.execute_command("HSET", "early", "function", "twiddle-thumbs", "data", "{}")
+    client.execute_command("LPUSH", "new-task", "early")
+    state(client, "early", "ENDED")
+
+
+def test_an_unknown_control_word(daemon, client):
+    push(client, "steered", "sleeper")
+    state(client, "steered", "RUNNING")
+    client.publish("task-steered-control", "halt")
+    daemon.says("[PT043] 'halt' on 'task-steered-control' is no control word, and nothing is done: say stop,")
+    fix = re.search(r"Fix: (PUBLISH task-ID-control stop)", explained("PT043"))[1]
+    client.execute_command(*fix.replace("ID", "steered").split())
+    state(client, "steered", "STOPPED")
+
+
+def test_a_stop_that_hangs_is_named(daemon, client):
+    push(client, "mule", "stubborn")
+    state(client, "mule", "RUNNING")
+    client.publish("task-mule-control", "stop")
+    daemon.says("[PT042] task mule: stop() did not return in 1.0 s; its greenlets are killed")
+    state(client, "mule", "STOPPED")
+
+
+# -- classes -----------------------------------------------------------------------------------------------
+
+BAD = {
+    "instance": ("app.add_task(One())", "app.add_task(One)", "pass the class itself, add_task(One)"),
+    "nameless": ("app.add_task(Two)", "Two.Config.NAME = 'two'; app.add_task(Two)", "NAME = 'a-name'"),
+    "twice": ("app.add_task(One, Three)", "Three.Config.NAME = 'three'; app.add_task(One, Three)", "'one'"),
+    "no task": ("app.add_task(dict)", "app.add_task(One)", "derive it from pytask.Task"),
+}
+CLASSES = """
+    from pytask import PyTask, Task
+    class One(Task):
+        class Config:
+            NAME = "one"
+        def start(self):
+            return 1
+    class Two(Task):
+        class Config:
+            pass
+        def start(self):
+            return 2
+    class Three(Task):
+        class Config:
+            NAME = "one"
+        def start(self):
+            return 3
+    app = PyTask()
+"""
+
+
+@pytest.mark.parametrize("which", BAD)
+def test_a_task_class_that_cannot_be_one(store, client, tmp_path, which):
+    mistake, mended, says = BAD[which]
+    command = pytask("run", "tasks.py", "--redis", store.url, "--namespace", f"{which}:")
+    write(tmp_path / "tasks.py", CLASSES + f"    {mistake}\n")
+    shown = done(command, tmp_path)
+    assert shown.returncode == 78
+    assert "[PT021]" in shown.stderr
+    assert says in shown.stderr
+    assert "tasks.py, line 19" in shown.stderr
+    write(tmp_path / "tasks.py", CLASSES + f"    {mended}\n")
+    with Started(command, tmp_path, tmp_path) as daemon:
+        daemon.says("takes tasks from")
+        assert daemon.end() == 0
+
+
+def test_a_process_that_is_not_patched(store, client, tmp_path):
+    program = f"""
+        import redis
+        from pytask import PyTask, Task
+        class One(Task):
+            class Config:
+                NAME = "patched"
+            def start(self):
+                return 1
+        app = PyTask("{store.url}", namespace="patched:")
+        app.add_task(One)
+        app.run()
+    """
+    path = write(tmp_path / "plain.py", program)
+    shown = done([sys.executable, path])
+    assert shown.returncode == 1
+    assert "[PT010]" in shown.stderr
+    fix = re.search(r"Put `(.*?)` on the first line", shown.stderr)[1]
+    path.write_text(f"{fix}\n{path.read_text()}")
+    with Started([sys.executable, path], tmp_path) as mended:
+        client.hset("patched:t", mapping={"function": "patched", "data": "{}"})
+        client.lpush("patched:new-task", "t")
+        until(lambda: client.hget("patched:t", "state") == "ENDED", lambda: mended.output)
+
+
+# -- the server --------------------------------------------------------------------------------------------
+
+
+def new(url, *words):
+    return done(pytask("new", "f", "--redis", url, *words), PYTASK_TIMEOUT="5")
+
+
+def check(shown, exit_code, code, *words):
+    assert shown.returncode == exit_code, shown.stderr
+    assert f"[{code}]" in shown.stderr
+    for word in words:
+        assert word in shown.stderr, shown.stderr
+
+
+def test_an_address_where_nothing_listens(store, client):
+    port = free_port()
+    shown = new(f"redis://127.0.0.1:{port}/0")
+    check(shown, 69, "PT051", f"redis://127.0.0.1:{port}/0 (from --redis)", "--redis URL")
+    assert new(store.url).returncode == 0
+
+
+def test_a_missing_password():
+    with start_server("valkey", password="right-73") as server:
+        plain = f"redis://{server.host}:{server.port}/0"
+        check(new(plain), 78, "PT053", "(from --redis)")
+        form = re.search(r"redis://user:password@host:port/0", explained("PT053"))[0]
+        right = form.replace("user:password", ":right-73").replace(
+            "host:port", f"{server.host}:{server.port}"
+        )
+        assert new(right).returncode == 0
+
+
+def test_a_read_only_replica(store, client):
+    with start_server("valkey", "--replicaof", f"{store.host} {store.port}") as replica:
+        check(new(replica.url), 1, "PT052", "READONLY")
+        found = json.loads(done(pytask("doctor", "-o", "json", "--redis", replica.url)).stdout)["items"]
+        (fix,) = [one["fix"] for one in found if one["code"] == "PT072"]
+        primary = re.search(r"connect to its primary (\S+:\d+)", fix)[1]
+        assert new(f"redis://{primary}/0").returncode == 0
+
+
+def test_a_full_server():
+    with start_server("valkey") as server, redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        check(new(server.url), 1, "PT052", "OOM")
+        assert "OOM: raise maxmemory" in explained("PT052")
+        client.config_set("maxmemory", "100mb")
+        assert new(server.url).returncode == 0
+
+
+def test_the_queue_is_no_list():
+    with start_server("valkey") as server, redis.Redis.from_url(server.url) as client:
+        client.set("new-task", "mine")
+        check(new(server.url), 1, "PT054")
+        rename = re.search(r"redis-cli (RENAME new-task other)", explained("PT054"))[1]
+        client.execute_command(*rename.split())
+        assert new(server.url).returncode == 0
+        assert client.get("other") == b"mine"

@@ -1,0 +1,369 @@
+"""The recipes: their programs are run, their files are read and compared with what they speak of."""
+
+import ast
+import configparser
+import http.client
+import json
+import re
+import shlex
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import redis
+import yaml
+
+from pytask.domain.policy import Timing
+from tests.integration.cli_tools import ROOT, Started, done, pytask, until
+from tests.servers import HOST, free_port, start_server
+
+pytestmark = pytest.mark.slow
+
+FOLDER = ROOT / "docs" / "recipes"
+PAGES = sorted(path.stem for path in FOLDER.glob("*.md"))
+MARGIN = 10  # seconds between the worker's own time to leave and the manager's
+
+
+def blocks(page, language="[a-z]+"):
+    text = (FOLDER / f"{page}.md").read_text()
+    return [found[1] for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+
+
+def files(page, folder):
+    """The blocks that begin with a file's name, as files."""
+    found = {}
+    for text in blocks(page):
+        name = re.match(r"# ([\w/.-]+)(,| |\n)", text)
+        if name and "before" not in text.splitlines()[0]:
+            path = folder / name[1].rpartition("/")[2]
+            path.write_text(text)
+            found[path.name] = path
+    return found
+
+
+@pytest.fixture(scope="module")
+def server():
+    with start_server("valkey") as running:
+        yield running
+
+
+@pytest.fixture
+def store(server):
+    with redis.Redis(HOST, server.port, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@contextmanager
+def worker(target, server, folder, *flags):
+    """`pytask run` of a recipe's file, in its folder, once it takes tasks; nothing may go wrong in it."""
+    command = pytask("run", target, "--redis", server.url, "--run-dir", folder / "run", *flags)
+    with Started(command, folder, cwd=folder) as running:
+        health = pytask("health", "--ready", "--run-dir", folder / "run")
+        until(lambda: done(health).returncode == 0, lambda: running.output)
+        yield running
+        assert running.end(signal.SIGTERM) == 0, running.output
+        assert "Traceback" not in running.output
+
+
+class Web:
+    """A web application under its own server."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def ask(self, method, path, data=None):
+        line = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        line.request(method, path, json.dumps(data), {"Content-Type": "application/json"})
+        answer = line.getresponse()
+        found = answer.status, json.loads(answer.read())
+        line.close()
+        return found
+
+    def up(self):
+        try:
+            return self.ask("GET", "/tasks/nobody")[0] == 404
+        except OSError:
+            return False
+
+    @contextmanager
+    def events(self, task_id):
+        """The lines of the stream of events."""
+        line = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        line.request("GET", f"/tasks/{task_id}/events")
+        answer = line.getresponse()
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        yield (one.decode().rstrip("\n") for one in answer)
+        line.close()
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "data"),
+    [
+        ("flask", ["-m", "flask", "--app", "web", "run", "--port"], {"from": 3, "pause": 0.1}),
+        ("fastapi", ["-m", "uvicorn", "web:app", "--port"], {"start": 3, "pause": 0.1}),
+    ],
+)
+def test_a_web_application(page, command, data, server, store, tmp_path):
+    files(page, tmp_path)
+    web = Web(free_port())
+    served = [sys.executable, *command, str(web.port)]
+    with (
+        worker("tasks.py", server, tmp_path),
+        Started(
+            served, tmp_path, cwd=tmp_path, REDIS_URL=server.url, PYTHONPATH=f"{ROOT}:{tmp_path}"
+        ) as running,
+    ):
+        until(web.up, lambda: running.output)
+        slow = data | {next(iter(data)): 1000}
+        assert web.ask("POST", "/tasks/countdown?id=slow", slow) == (201, {"id": "slow"})
+        assert web.ask("POST", "/tasks/countdown?id=slow", slow) == (201, {"id": "slow"})
+        assert web.ask("POST", "/tasks/countdown?id=slow", data)[0] == 409
+        with web.events("slow") as lines:
+            seen = read_until(lines, lambda line: line.startswith("data: 99"))
+            assert seen[0] == "event: state"
+            assert {"event: left"} <= set(seen)
+            assert web.ask("POST", "/tasks/slow/stop") == (200, {"id": "slow", "state": "STOPPED"})
+            assert "event: stopped" in read_until(lines, lambda line: line == "event: stopped")
+
+        status, made = web.ask("POST", "/tasks/countdown", data)
+        assert status == 201
+        shown = until(lambda: ended(web, made["id"]), "the countdown ends")
+        assert shown == {"id": made["id"], "state": "ENDED", "output": "lift-off", "error": ""}
+        assert web.ask("POST", "/tasks/nobody/stop")[0] == 404
+        # Who left is forgotten: no subscription is left for a browser that has closed its page.
+        if page == "fastapi":
+            until(lambda: not watchers(store), lambda: f"{watchers(store)}\n{running.output}")
+        assert "Traceback" not in running.output
+
+
+def ended(web, task_id):
+    shown = web.ask("GET", f"/tasks/{task_id}")[1]
+    return shown if shown["state"] == "ENDED" else None
+
+
+def watchers(store):
+    return [one["addr"] for one in store.client_list(_type="pubsub") if one["name"] == "pytask-client"]
+
+
+def read_until(lines, holds):
+    seen = []
+    for line in lines:
+        seen.append(line)
+        if holds(line):
+            return seen
+    raise AssertionError(f"the stream ended: {seen}")
+
+
+def test_from_celery(server, store, tmp_path):
+    made = files("from-celery", tmp_path)
+    with worker("after.py", server, tmp_path):
+        shown = done([sys.executable, made["producer.py"], server.url])
+        assert (shown.returncode, shown.stdout) == (0, "{'seen': 19}\nSTOPPED\n"), shown.stderr
+
+
+def test_a_retry_is_a_loop(server, store, tmp_path):
+    made = files("from-celery", tmp_path)
+    text = made["after.py"].read_text()
+    wrong = text.replace('return len(self.task_data["url"])  # yours', 'raise OSError("no route")')
+    assert wrong != text
+    made["after.py"].write_text(wrong)
+    with worker("after.py", server, tmp_path):
+        store.hset("f", mapping={"function": "follow", "data": '{"url": "u", "backoff": 0.01}'})
+        store.lpush("new-task", "f")
+        until(lambda: store.hget("f", "state") == "ERROR", lambda: store.hgetall("f"))
+        assert store.hget("f", "error") == "u: no route"
+
+
+def test_from_rq(server, store, tmp_path):
+    made = files("from-rq", tmp_path)
+    states = iter(["new", "busy"])
+
+    class Export(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"state": next(states, "ready")}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_words):
+            pass
+
+    with HTTPServer((HOST, 0), Export) as served, worker("after.py", server, tmp_path):
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        url = f"http://{HOST}:{served.server_port}/export/1"
+        shown = done([sys.executable, made["producer.py"], server.url, url])
+        served.shutdown()
+        assert (shown.returncode, shown.stdout) == (0, f"{url}\n"), shown.stderr
+        assert next(states, "read") == "read"
+
+
+def test_from_loops(server, store, tmp_path):
+    made = files("from-loops", tmp_path)
+    (before,) = (text for text in blocks("from-loops", "ini") if "supervisord.conf" in text)
+    conf = tmp_path / "supervisord.conf"
+    conf.write_text(before.replace(" 60\n", " 0.1\n").replace(" 300\n", " 0.1\n"))
+    move = [sys.executable, made["move.py"], conf, server.url]
+    with worker("feeds.py", server, tmp_path):
+        assert len(done(move).stdout.splitlines()) == 2
+        runs = {name: until(lambda n=name: store.hget(n, "run"), name) for name in ("feed-news", "feed-blog")}
+        ear = store.pubsub(ignore_subscribe_messages=True)
+        ear.psubscribe("task-*")
+        heard = set()
+
+        def all_heard():
+            message = ear.get_message(timeout=0.5)
+            heard.update([message["channel"]] if message and '"round":' in message["data"] else [])
+            return heard >= {"task-feed-news", "task-feed-blog"}
+
+        until(all_heard, lambda: heard)
+        ear.close()
+        # A second run changes what is different, and only that.
+        conf.write_text(
+            conf.read_text().replace("https://example.com/blog 0.1", "https://example.com/new 0.2")
+        )
+        shown = done(move)
+        assert shown.stdout.splitlines()[1] == "feed-blog {'url': 'https://example.com/new', 'pause': 0.2}", (
+            shown
+        )
+        assert store.hget("feed-blog", "run") != runs["feed-blog"]
+        assert store.hget("feed-news", "run") == runs["feed-news"]
+
+
+@pytest.mark.parametrize("page", ["docker", "systemd"])
+def test_the_tasks_of_a_deployment(page, server, store, tmp_path):
+    files(page, tmp_path)
+    with worker("tasks.py", server, tmp_path):
+        name = {"docker": "tick", "systemd": "watch"}[page]
+        store.hset("one", mapping={"function": name, "data": '{"pause": 0.05}'})
+        ear = store.pubsub(ignore_subscribe_messages=True)
+        ear.subscribe("task-one")
+        store.lpush("new-task", "one")
+        own = {"docker": "tick", "systemd": "seen"}[page]
+        until(lambda: own in str((ear.get_message(timeout=0.5) or {}).get("data")), own)
+        ear.close()
+
+
+def test_the_image(tmp_path):
+    lines = files("docker", tmp_path)["Dockerfile"].read_text().splitlines()
+    command = next(line for line in lines if line.startswith("CMD "))
+    assert json.loads(command.removeprefix("CMD "))[:2] == ["pytask", "run"]  # a list: SIGTERM reaches it
+    check = next(line for line in lines if line.startswith("HEALTHCHECK "))
+    understood(json.loads(check.partition("CMD ")[2]))
+
+
+def test_the_compose_file(tmp_path):
+    services = yaml.safe_load(files("docker", tmp_path)["compose.yaml"].read_text())["services"]
+    assert seconds(services["worker"]["stop_grace_period"]) >= Timing().shutdown + MARGIN
+    settings = dict(zip(services["redis"]["command"][1::2], services["redis"]["command"][2::2], strict=True))
+    assert settings == {"--appendonly": "yes", "--maxmemory-policy": "noeviction"}
+    assert "ports" not in services["redis"]
+    with start_server("redis", *services["redis"]["command"][1:]) as running:
+        assert running.alive
+
+
+def test_the_deployment(server, store, tmp_path):
+    text = files("kubernetes", tmp_path)["worker.yaml"].read_text()
+    deployment, budget = yaml.safe_load_all(text)
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert spec["terminationGracePeriodSeconds"] >= Timing().shutdown + MARGIN
+    assert deployment["spec"]["selector"] == budget["spec"]["selector"]
+    assert deployment["spec"]["template"]["metadata"]["labels"] == budget["spec"]["selector"]["matchLabels"]
+    live, ready, startup = (container[f"{name}Probe"] for name in ("liveness", "readiness", "startup"))
+    # A probe waits longer than its command; the kernel would end a worker that hangs for much longer.
+    for probe in (live, ready, startup):
+        assert probe["timeoutSeconds"] > 5
+        assert probe["periodSeconds"] > 0
+    assert live["periodSeconds"] * live["failureThreshold"] < Timing().kill
+    # The commands themselves, with another folder and another address.
+    files("docker", tmp_path)
+    here = {"/run/pytask": str(tmp_path / "run")}
+    command = [here.get(word, word) for word in container["command"]]
+    assert command[0] == "pytask"
+    with Started(pytask(*command[1:]), tmp_path, cwd=tmp_path, PYTASK_REDIS_URL=server.url) as running:
+        probes = [[here.get(word, word) for word in probe["exec"]["command"]][1:] for probe in (ready, live)]
+        until(lambda: done(pytask(*probes[0])).returncode == 0, lambda: running.output)
+        assert done(pytask(*probes[1])).returncode == 0
+        # Redis is away: not ready, and live all the same.
+        server.freeze()
+        try:
+            until(lambda: done(pytask(*probes[0])).returncode == 3, "not ready without Redis", 60)
+            assert done(pytask(*probes[1])).returncode == 0
+        finally:
+            server.thaw()
+        until(lambda: done(pytask(*probes[0])).returncode == 0, "ready again", 60)
+        # Its loop does not turn: not live.
+        running.process.send_signal(signal.SIGSTOP)
+        try:
+            assert done(pytask(*probes[1], "--timeout", "0.5")).returncode == 3
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+        assert running.end(signal.SIGTERM) == 0
+
+
+def test_the_unit_is_what_the_command_prints(tmp_path):
+    shown = unit(files("systemd", tmp_path)["feeds.service"].read_text())
+    words = [
+        "tasks.py",
+        "--name",
+        "feeds",
+        "--user",
+        "feeds",
+        "--folder",
+        "/srv/feeds",
+        "--",
+        "--processes",
+        "4",
+    ]
+    printed = unit(done(pytask("unit", *words), cwd=tmp_path).stdout)
+    assert float(shown["Service"]["TimeoutStopSec"]) >= Timing().shutdown + MARGIN
+    assert shown["Service"]["ExecStart"].split()[1:] == ["run", "tasks.py", "--processes", "4"]
+    own = {"ExecStart", "EnvironmentFile", "Environment", "Description"}
+    for section in ("Unit", "Service", "Install"):
+        expected = {key: value for key, value in printed[section].items() if key not in own}
+        assert {key: value for key, value in shown[section].items() if key not in own} == expected
+
+
+def unit(text):
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str
+    parser.read_string(text)
+    return parser
+
+
+def seconds(text):
+    return float(re.fullmatch(r"([0-9]+)s", text)[1])
+
+
+def understood(words):
+    """A command line of `pytask` whose verb and flags there are."""
+    assert words[0] == "pytask"
+    helped = done(pytask(words[1], "--help"))
+    assert helped.returncode == 0
+    for flag in (word for word in words[2:] if word.startswith("--")):
+        assert flag in helped.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_link_of_a_page_is_there(page):
+    text = (FOLDER / f"{page}.md").read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (FOLDER / target).exists(), target
+    for block in blocks(page, "python"):
+        ast.parse(block)
+    for line in re.findall(
+        r"^(?:ExecStart=\S*/)?(pytask [a-z].*?)(?: *&| +#.*)?$", "\n".join(blocks(page)), re.MULTILINE
+    ):
+        understood(shlex.split(line))
+    for quoted in re.findall(r"`(pytask [a-z][^`]*)`", text):
+        understood(shlex.split(quoted))
+
+
+def test_the_index_has_every_page():
+    named = re.findall(r"\]\(([a-z-]+)\.md\)", (FOLDER / "README.md").read_text())
+    assert sorted(named) == [page for page in PAGES if page != "README"]

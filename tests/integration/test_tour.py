@@ -1,0 +1,96 @@
+"""docs/tour.md, command by command, with the outputs that it shows."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli_tools import ROOT, Started, environment, pytask, until, write
+
+TOUR = (ROOT / "docs" / "tour.md").read_text("utf-8")
+pytestmark = pytest.mark.slow
+BLOCKS = re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", TOUR, re.MULTILINE | re.DOTALL)
+
+
+def commands(block):
+    """(command, the lines it is to print) of a console block."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        yield command, shown.rstrip("\n")
+
+
+def fits(shown, said):
+    """Whether the output is what is shown, where a line `…` stands for any lines, and a … for anything."""
+    shown, said = (re.sub(r" +", " ", text).strip() for text in (shown, said))  # columns vary in width
+    pattern = ""
+    for line in shown.split("\n"):
+        start = r"\n" if pattern else ""
+        literal = start + re.escape(line).replace("…", r"[^\n]*?")
+        pattern += f"(?:{start}(?s:.*?))?" if line == "…" else literal
+    return re.fullmatch(pattern, said) is not None
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A person's second terminal: `pytask` is on the path, and variables last."""
+    program = write(tmp_path / "bin.sh", f'#!/bin/sh\nexec {sys.executable} -m pytask "$@"\n')
+    (tmp_path / "bin").mkdir()
+    program = Path(shutil.move(program, tmp_path / "bin" / "pytask"))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    env = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTASK_TIMEOUT="5")
+    env["XDG_RUNTIME_DIR"] = str(tmp_path)
+
+    def run(command):
+        done = subprocess.run(
+            ["sh", "-c", f"{command}"],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    run.env = env
+    return run
+
+
+def test_the_tour_runs_command_by_command(shell, tmp_path):
+    worker, code, count = None, 0, 0
+    try:
+        for kind, name, body in BLOCKS:
+            if kind == "python":
+                (tmp_path / name).write_text(body)
+            elif name == "background":
+                ((command, _),) = commands(body)
+                words = command.removeprefix("pytask ").split()
+                worker = Started(pytask(*words), tmp_path, tmp_path, XDG_RUNTIME_DIR=str(tmp_path))
+                worker.says("takes tasks from")
+                url = re.search(r"embedded server at (redis://\S+?),", worker.output)[1]
+                until(lambda: shell("pytask health --ready")[0] == 0, "the worker is ready")
+            else:
+                for command, shown in commands(body):
+                    count += 1
+                    if command.startswith("export "):
+                        shell.env["PYTASK_REDIS_URL"] = url
+                        continue
+                    if command == "echo $?":
+                        assert shown == str(code)
+                        continue
+                    if command.startswith(("pytask functions", "pytask why", "pytask status")):
+                        # A worker shows itself, and parks what it does not know, a moment later.
+                        until(lambda c=command, s=shown: fits(s, shell(c)[1]), lambda c=command: shell(c))
+                    code, said = shell(command)
+                    assert fits(shown, said), f"$ {command}\n{said}\n--- and the tour shows:\n{shown}"
+                    assert code == (4 if "nothing" in command else 0), (command, said)
+        assert count >= 20
+        assert worker.end() == 0
+    finally:
+        if worker is not None:
+            worker.__exit__()
