@@ -324,9 +324,10 @@ def blamed_bystanders(entries, lines, steps=(), young=6.0, crowd=3):
             neighbours = [
                 r for r in session_of[run.rpartition(":")[0]] if last[r] >= last[run] - SECOND and r != run
             ]
-            age = (last[run] - first[run]) / SECOND
+            # As the rule counts: up to the last renewal.  It may have acted for D longer, unheard.
+            age = (number(change.before.lease) / 1e3 - number(change.before.epoch)) / 1e3
             stepped = any(first[run] <= at <= entry.at for at in steps)
-            if age > young + 2 and len(neighbours) > 1 and not stepped:
+            if age >= young and len(neighbours) > 1 and not stepped:
                 broken.append(
                     ("I11", f"{change.id} was blamed at the age of {age:.1f} s, {len(neighbours)} beside it")
                 )

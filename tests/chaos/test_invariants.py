@@ -156,10 +156,14 @@ def test_i10_counts_a_claim_for_its_own_run_alone():
 
 
 def test_i11_finds_a_bystander_that_was_blamed():
-    blame = entry("expire", FIRST, View("WAIT", "", "6", "1"), at=60 * SECOND)
+    old = FIRST._replace(epoch="1000", lease="20000000")
+    young = FIRST._replace(epoch="15000", lease="20000000")
+    blame = entry("expire", old, View("WAIT", "", "6", "1"), at=60 * SECOND)
     neighbours = [act(20, f"a:{n}", task_id=f"n{n}") for n in range(2, 9)]
     lines = [act(1), *neighbours, act(20)]
     assert [rule for rule, _ in invariants.blamed_bystanders([blame], lines)] == ["I11"]
+    unheard = entry("expire", young, View("WAIT", "", "6", "1"), at=60 * SECOND)
+    assert invariants.blamed_bystanders([unheard], lines) == []  # young when it was last renewed
     assert invariants.blamed_bystanders([blame], [act(1), act(20)]) == []  # it was alone
     assert invariants.blamed_bystanders([blame], lines, steps=[10 * SECOND]) == []  # Redis's clock stepped
 
