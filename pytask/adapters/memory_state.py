@@ -176,10 +176,10 @@ class MemoryState:
         self.register(task_id, run)
         return epoch
 
-    def note(self, key: str, line: str, kept: int) -> None:
-        """One line more in a task's history."""
-        if kept:
-            old = self.fields(key).get("history", b"")
+    def note(self, key: str, line: str, kept: int, *, plain: bool = False) -> None:
+        """One line more in a task's history; a plain move begins none."""
+        old = self.fields(key).get("history", b"")
+        if kept and (not plain or "history" in self.fields(key)):
             self.write(key, history=added(old, self.micros() // 1000, line, kept))
 
     # -- lists ----------------------------------------------------------------------------------------

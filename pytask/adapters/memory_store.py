@@ -52,9 +52,11 @@ class MemoryStore:
         self._state = state
         self._retention = retention
 
-    def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
+    def _note(
+        self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "", *, plain: bool = False
+    ) -> None:
         line = history.tail(source, destination(trigger), trigger, who, why)
-        self._state.note(task_id, line, self._retention.history)
+        self._state.note(task_id, line, self._retention.history, plain=plain)
 
     # -- the queue ------------------------------------------------------------------------------------
 
@@ -153,7 +155,7 @@ class MemoryStore:
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
-        self._note(ref.id, before, Trigger.CLAIM, worker)
+        self._note(ref.id, before, Trigger.CLAIM, worker, plain=True)
         state.expires.pop(ref.id, None)
         self._announce_run(Event.RUNNING, ref, worker, epoch)
 
@@ -326,7 +328,8 @@ class MemoryStore:
             state.delete(change.id)
             return Verdict.OK
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
-        state.note(change.id, ending_line(change, self.who), self._retention.history)
+        plain = trigger is Trigger.END
+        state.note(change.id, ending_line(change, self.who), self._retention.history, plain=plain)
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
             state.erase(change.id, "crashes", "crash_at")

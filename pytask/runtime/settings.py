@@ -83,7 +83,10 @@ class Settings:
     """Seconds that the hash of a STOPPED task is kept; for ever by default."""
 
     history: int = attrs.field(default=16, validator=_count)
-    """Moves that a task's hash remembers, in its field `history`; 0 writes none."""
+    """Moves that a task's hash remembers, in its field `history`; 0 writes none.
+
+    A task that was only claimed and ended has none: its other fields say that.
+    """
 
     hard_deadline: bool | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))

@@ -162,7 +162,7 @@ for i = 1, n do
         local es = e + 1 > now_ms and whole(e + 1) or epoch_now
         call('HSET', hash, 'state', RUNNING, 'run', run, 'worker', worker, 'epoch', es,
           'last_update', last_update, 'attempts', h[5] and number(h[5]) + 1 or '1',
-          noted(h[9], t, (index[state] and state or ARGV[10]) .. ARGV[#ARGV - 1]))
+          noted(h[9], t, (index[state] and state or ARGV[10]) .. ARGV[#ARGV - 1], true))
         call('PERSIST', hash)
         if epoch then call('HDEL', hash, 'control', 'output', 'error') end
         local left = index[state] or KEYS[4]

@@ -55,11 +55,12 @@ for i = 1, n do
     elseif mode == 'delete' or keep == '0' then
       call('DEL', hash)
     else
+      local plain = mode == 'done'
       if kind[5] > kind[6] then
-        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], t, kind[7]))
+        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], t, kind[7], plain))
       else
         local more = {unpack(ARGV, kind[5], kind[6])}
-        more[#more + 1], more[#more + 2] = noted(h[2], t, kind[7])
+        more[#more + 1], more[#more + 2] = noted(h[2], t, kind[7], plain)
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(more))
       end
       if mode == 'done' then

@@ -8,8 +8,10 @@ local function escaped(text, most)
   return (text:sub(1, most):gsub('[^!-$&-~]', function(c) return string.format('%%%02X', c:byte()) end))
 end
 -- The field and its new value for an HSET that moves a task; nothing where no history is kept.
-local function noted(old, t, line)
-  if KEPT == 0 then return end
+-- A `plain` move begins none: the claim and the end of a task to which nothing else happened stand in its other
+-- fields, and a field of this length would turn each small hash into a large one.
+local function noted(old, t, line, plain)
+  if KEPT == 0 or plain and not old then return end
   if not old or #old > 8192 then old = '' end
   local text = old .. string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000)) .. ' ' .. line .. '\n'
   local _, lines = text:gsub('\n', '')
