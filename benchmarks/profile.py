@@ -49,6 +49,7 @@ def redis_rows(count: int) -> list[Row]:
         whole = spent(client, [workers[0].pid])[1] - before
         client.config_set("slowlog-log-slower-than", -1)
         rows = [Row("Redis, CPU, us a task (slow log on)", f"{whole / count * 1e6:.1f}")]
+        rows.append(Row("  us a task by the clock, which other work on the machine inflates:", ""))
         rows += [
             Row(f"  {name}", f"{us / count:.2f}")
             for name, us in calls(client).most_common()

@@ -52,15 +52,18 @@ def write(results: Results, folder: Path) -> None:
     found = results.found
     parts = [HEAD.format(setting=setting())]
     if "drain" in found:
-        parts += ["## Drain: no-op tasks, one worker process", METHOD, drain_table(found["drain"])]
+        parts += ["## Drain: no-op tasks, one worker process", METHOD, results.circumstances("drain")]
+        parts.append(drain_table(found["drain"]))
         parts.append(table(results.rows("drain")))
     for part, title in NAMES.items():
         if rows := results.rows(part):
-            parts += [f"## {title}\n", table(rows)]
+            parts += [f"## {title}\n", results.circumstances(part), table(rows)]
         if part == "enqueue" and part in found:
             parts.append(rates_table(found[part]))
     missed = [row for part in found for row in results.rows(part) if row.verdict == "missed"]
     parts += ["## Bars missed\n", table(missed) if missed else "None.\n"]
+    if unknown := [title for part, title in NAMES.items() if not results.rows(part)]:
+        parts.append(f"Not measured this time: {', '.join(unknown)}.\n")
     (folder / "RESULTS.md").write_text("\n".join(parts))
     (folder / "results.svg").write_text(picture(found))
     print(f"{folder / 'RESULTS.md'}")
@@ -97,7 +100,7 @@ def drain_table(found: dict) -> str:
         factor = f"{ratio(seen, name):.2f} x" if name != OURS and rate(seen, name) else ""
         pool = found["pools"].get(name, "default" if name == OURS else "")
         own, theirs = cost(seen, name)
-        spent = f"{own:.0f}, {theirs:.0f}" if theirs else f"{own:.0f}"
+        spent = ", ".join(f"{each:.0f}" for each in (own, theirs) if each)
         cells = (
             name,
             found["versions"].get(name, ""),
@@ -125,6 +128,7 @@ def table(rows: list[Row]) -> str:
     lines = ["| measure | seen | bar | |", "| --- | --- | --- | --- |"]
     for row in rows:
         measure = f"… {row.measure.strip()}" if row.measure.startswith(" ") else row.measure
+        measure = measure.replace("|", "\\|")
         verdict = "**missed**" if row.verdict == "missed" else row.verdict
         lines.append(
             f"| {measure} | {row.seen} | {row.bar} | {verdict} |".replace("<", "&lt;").replace(">", "&gt;")

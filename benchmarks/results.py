@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,10 +37,18 @@ class Results:
         self.found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
     def keep(self, part: str, value: Any) -> None:
-        """Write at once: the next part may fail."""
-        self.found[part] = value
+        """Write at once: the next part may fail.  The load of the machine goes with it."""
+        self.found[part] = value | {"load": os.getloadavg()[0], "at": f"{dt.datetime.now(dt.UTC):%H:%M}"}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self.found, indent=1))
+
+    def circumstances(self, part: str) -> str:
+        """When a part was measured and what else the machine did; a `note` in the file says it better."""
+        found = self.found.get(part, {})
+        if "load" in found:
+            busy = f"load of the machine, own processes included: {found['load']:.0f}"
+            return f"Measured until {found['at']} UTC; {busy}.\n"
+        return f"{found['note']}\n" if "note" in found else ""
 
     def rows(self, part: str) -> list[Row]:
         """The rows of a part."""

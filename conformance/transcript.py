@@ -206,10 +206,19 @@ class Scene:
         return namespace_of(self._namespace, partition_of(task_id, self._partitions), self._partitions)
 
     def _events(self, task_id):
-        """The events of a task; one that came twice in a row, as after a lost reply, counts once."""
-        found = []
+        """The events of a task, but for those that come again: after a lost reply, or with a second reload.
+
+        A wish to reload may be found in the hash and be heard as well, and is then carried out twice.
+        """
+        found, again = [], False
         for other, event in self._program.events[self._first :]:
-            if other == task_id and found[-1:] != [event]:
+            if other != task_id or found[-1:] == [event]:
+                continue
+            names = [one["event"] for one in found[-2:]]
+            again = (event["event"] == "reloaded" and names == ["reloaded", "ready"]) or (
+                again and event["event"] == "ready"
+            )
+            if not again:
                 found.append(event)
         return found
 

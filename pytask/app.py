@@ -219,7 +219,10 @@ class PyTask:
             call_timeout=settings.timing.call_timeout,
             durable_acks=settings.durable_acks,
             retention=Retention(
-                ended=settings.keep_ended, error=settings.keep_error, stopped=settings.keep_stopped
+                ended=settings.keep_ended,
+                error=settings.keep_error,
+                stopped=settings.keep_stopped,
+                history=settings.history,
             ),
         )
 

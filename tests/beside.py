@@ -19,6 +19,7 @@ import pytest
 STREAMS = {
     "tests/simulation": 1,  # a core of its own
     # the others wait more than they work
+    "tests/integration/test_client_cluster.py": 2,
     "tests/integration/test_cluster.py": 2,
     "tests/integration/test_cluster_faults.py": 2,
     "tests/integration/test_conformance.py": 2,
@@ -30,6 +31,7 @@ STREAMS = {
     "tests/integration/test_recipes.py": 3,
     "tests/integration/test_redis_faults.py": 3,
     "tests/integration/test_takeover.py": 3,
+    "tests/contract/test_client.py": 4,  # unpatched: an asyncio loop beside threads is no matter of gevent's
 }
 CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a child's orders and reports
 

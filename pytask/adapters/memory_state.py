@@ -11,6 +11,7 @@ import attrs
 
 from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
+from pytask.domain.history import added
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.record import WorkerInfo
 
@@ -174,6 +175,12 @@ class MemoryState:
         self.write(task_id, state=life.RUNNING, **changes)
         self.register(task_id, run)
         return epoch
+
+    def note(self, key: str, line: str, kept: int) -> None:
+        """One line more in a task's history."""
+        if kept:
+            old = self.fields(key).get("history", b"")
+            self.write(key, history=added(old, self.micros() // 1000, line, kept))
 
     # -- lists ----------------------------------------------------------------------------------------
 

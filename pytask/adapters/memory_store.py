@@ -8,10 +8,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytask.adapters.memory_state import REACH, Fields, MemoryState, named, number, plausible, text
-from pytask.adapters.store import KEEP_REJECTED, RESTORED, SHORT_LIST, WISHES, Retention, event
+from pytask.adapters.store import (
+    KEEP_REJECTED,
+    NOBODY,
+    PRESTARTED,
+    RESTORED,
+    SHORT_LIST,
+    WISHES,
+    Retention,
+    ending_line,
+    event,
+    parked_why,
+)
+from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import FailoverSuspected
-from pytask.domain.lifecycle import Trigger, destination, next_state, sources
+from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
@@ -36,8 +48,13 @@ class MemoryStore:
     def __init__(self, state: MemoryState, retention: Retention) -> None:
         self.incarnation: Incarnation | None = None
         self.ahead: list[bytes] | None = None
+        self.who = ""
         self._state = state
         self._retention = retention
+
+    def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
+        line = history.tail(source, destination(trigger), trigger, who, why)
+        self._state.note(task_id, line, self._retention.history)
 
     # -- the queue ------------------------------------------------------------------------------------
 
@@ -130,11 +147,13 @@ class MemoryStore:
     def _begin(self, ref: RunRef, worker: str) -> None:
         state = self._state
         fields = state.fields(ref.id)
-        next_state(state.resting(text(fields, "state")), Trigger.CLAIM)
+        before = state.resting(text(fields, "state"))
+        next_state(before, Trigger.CLAIM)
         state.leave(ref.id)
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
+        self._note(ref.id, before, Trigger.CLAIM, worker)
         state.expires.pop(ref.id, None)
         self._announce_run(Event.RUNNING, ref, worker, epoch)
 
@@ -180,8 +199,10 @@ class MemoryStore:
         known = text(state.fields(task_id), "function")
         if task_id in state.runs or known != function or not state.take(task_id.encode(), source):
             return Verdict.MOVED
+        before = state.resting(text(state.fields(task_id), "state"))
         state.leave(task_id)
         state.rest(task_id, destination(Trigger.PARK))
+        self._note(task_id, before, Trigger.PARK, self.who, parked_why(function, event))
         state.expires.pop(task_id, None)
         state.parking.setdefault(function, []).insert(0, task_id.encode())
         state.emit(task_id, event)
@@ -238,6 +259,8 @@ class MemoryStore:
         newer = epoch > one.epoch or (epoch == one.epoch and owner != one.run)
         if newer or held not in (None, one.run, owner):
             return Verdict.FENCED
+        word = text(fields, "state")
+        before = life.RUNNING if word == life.RUNNING else state.resting(word)
         state.leave(one.id)
         if owner == one.run:
             state.register(one.id, one.run)
@@ -247,6 +270,7 @@ class MemoryStore:
             state.run(one.id, one.run, worker, attempts=number(fields, "attempts") + 1)
             state.write(one.id, epoch=one.epoch)
             state.erase(one.id, "control", "output", "error")
+        self._note(one.id, before, Trigger.ADOPT, worker)
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
@@ -259,6 +283,7 @@ class MemoryStore:
             return Verdict.STATE
         state.write(task_id, function=function, **({} if data is None else {"data": data}))
         state.rest(task_id, destination(Trigger.RELEASE))
+        self._note(task_id, life.RUNNING, Trigger.RELEASE, self.who, RESTORED)
         state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
@@ -301,6 +326,7 @@ class MemoryStore:
             state.delete(change.id)
             return Verdict.OK
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
+        state.note(change.id, ending_line(change, self.who), self._retention.history)
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
             state.erase(change.id, "crashes", "crash_at")
@@ -322,6 +348,7 @@ class MemoryStore:
             return self._answer(new, Verdict.ALREADY, max_data)
         next_state(life.RUNNING, Trigger.RELOAD)
         epoch = state.run(new.id, new.run, worker, last_run=old.run)
+        self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
         state.erase(new.id, "control")
         self._announce_run(Event.RELOADED, new, worker, epoch)
         return self._answer(new, Verdict.OK, max_data)
@@ -338,6 +365,8 @@ class MemoryStore:
         session = ref.run.rpartition(":")[0]
         state.write(ref.id, function=function, data=data, local=session)
         epoch = state.run(ref.id, ref.run, worker, attempts=1)
+        state.erase(ref.id, "history")
+        self._note(ref.id, RESTING[0], Trigger.CLAIM, worker, PRESTARTED)
         self._announce_run(Event.RUNNING, ref, worker, epoch)
         return Claim(ref.id, ref.run, Verdict.OK, function, data, epoch)
 
@@ -361,8 +390,9 @@ class MemoryStore:
         fields, held = state.fields(task_id), state.runs.get(task_id)
         owner, word = text(fields, "run"), text(fields, "state")
         if held is not None or (word == life.RUNNING and owner):
-            if held in (None, owner):
+            if held in (None, owner) and text(fields, "control") != Verdict.STOP:
                 state.write(task_id, control=Verdict.STOP)
+                self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.STOP)
             return Verdict.REQUESTED
         if state.resting(word) not in sources(Trigger.CANCEL):
             return Verdict.STATE
@@ -370,6 +400,7 @@ class MemoryStore:
         keep = self._retention.of(Trigger.CANCEL)
         state.leave(task_id)
         state.rest(task_id, destination(Trigger.CANCEL))
+        self._note(task_id, state.resting(word), Trigger.CANCEL, self.who)
         state.expires.pop(task_id, None)
         state.keep(task_id, keep)
         if keep == 0:
@@ -390,6 +421,7 @@ class MemoryStore:
             return Verdict.STATE
         state.leave(task_id)
         state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
+        self._note(task_id, state.resting(word), Trigger.START, self.who)
         state.erase(task_id, "control")
         state.expires.pop(task_id, None)
         state.queue.insert(0, task_id.encode())
@@ -408,8 +440,9 @@ class MemoryStore:
         fields, held = state.fields(task_id), state.runs.get(task_id)
         if held is None or text(fields, "run") != held:
             return Verdict.STATE
-        if text(fields, "control") != Verdict.STOP:
+        if text(fields, "control") not in (Verdict.STOP, Verdict.RELOAD):
             state.write(task_id, control=Verdict.RELOAD)
+            self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.RELOAD)
         return Verdict.REQUESTED
 
     # -- the monitor ----------------------------------------------------------------------------------
@@ -455,16 +488,17 @@ class MemoryStore:
             return Verdict.ALREADY if text(fields, "last_run") == expiry.run else Verdict.FENCED
         if state.leases.get(expiry.id, expiry.seen) != expiry.seen:
             return Verdict.RENEWED
+        lease = state.leases.get(expiry.id)
         state.unregister(expiry.id)
         # A hash that was deleted or made anew has nothing to hand on.
         if text(fields, "run") == expiry.run:
             if "local" in fields:
                 state.delete(expiry.id)
             else:
-                self._hand_on(expiry, text(fields, "control") == Verdict.STOP)
+                self._hand_on(expiry, text(fields, "control") == Verdict.STOP, lease)
         return Verdict.OK
 
-    def _hand_on(self, expiry: Expiry, stopped: bool) -> None:
+    def _hand_on(self, expiry: Expiry, stopped: bool, lease: int | None) -> None:
         state = self._state
         keep = None
         trigger, published = Trigger.EXPIRE, event(Event.REQUEUED, {"reason": "lease expired"})
@@ -480,6 +514,9 @@ class MemoryStore:
             state.delete(expiry.id)
         else:
             state.rest(expiry.id, next_state(life.RUNNING, trigger), last_run=expiry.run, **changes)
+            silent = None if lease is None else (state.micros() - lease) / 1e6
+            why = history.expired_because(text(state.fields(expiry.id), "worker"), silent)
+            self._note(expiry.id, life.RUNNING, trigger, self.who, why)
             state.erase(expiry.id, "run", "control")
             state.keep(expiry.id, keep)
         if trigger is Trigger.EXPIRE:
@@ -509,8 +546,9 @@ class MemoryStore:
         if int(state.now()) - number(fields, "last_update") <= expiry:
             return False
         state.rest(task_id, next_state(life.RUNNING, Trigger.REPAIR))
+        self._note(task_id, life.RUNNING, Trigger.REPAIR, self.who, NOBODY)
         state.queue.insert(0, task_id.encode())
-        state.emit(task_id, event(Event.REQUEUED, {"reason": "nobody ran it"}))
+        state.emit(task_id, event(Event.REQUEUED, {"reason": NOBODY}))
         return True
 
     def tidy(self, monitor: str, silent: float) -> None:

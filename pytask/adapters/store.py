@@ -7,7 +7,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import chain
 from typing import Any
@@ -17,6 +17,7 @@ import attrs
 from pytask.adapters import client as clients
 from pytask.adapters.keys import Keys
 from pytask.adapters.wire import Packed
+from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import Unavailable
 from pytask.domain.leases import Chunk
@@ -41,12 +42,15 @@ log = logging.getLogger(__name__)
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
 SUSPECT_CHUNK = 500
+HISTORY_LINE = "--- history.lua\n"  # stands in a script where that text goes
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 LONGEST_MEASURE = 1e12  # seconds: anything above was made up
 TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
 LONGEST_NAME = 512  # bytes of a function's name
+NOBODY = "nobody ran it"
+PRESTARTED = "pre-started"
 RESTORED = "restored after a loss of data"
 
 WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
@@ -69,6 +73,7 @@ class Retention:
     ended: int | None = 7 * 86400
     error: int | None = 30 * 86400
     stopped: int | None = None
+    history: int = 16  # lines of a task's history; 0 for none
 
     def of(self, trigger: Trigger) -> int | None:
         """The time for the state that `trigger` leads to."""
@@ -89,7 +94,10 @@ class Durability:
 @cache
 def load_script(name: str) -> tuple[str, str]:
     """The text of a script and its SHA-1."""
-    text = (files("pytask.adapters") / "scripts" / f"{name}.lua").read_text("utf-8")
+    folder = files("pytask.adapters") / "scripts"
+    text = (folder / f"{name}.lua").read_text("utf-8")
+    if HISTORY_LINE in text:
+        text = text.replace(HISTORY_LINE, (folder / "history.lua").read_text("utf-8"))
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -117,6 +125,7 @@ class RedisStore:
     ) -> None:
         self.incarnation: Incarnation | None = None
         self.ahead: list[bytes] | None = None
+        self.who = ""  # the name under which what this store does stands in the history of tasks
         self._client = client
         self._keys = keys
         self._retention = retention or Retention()
@@ -142,6 +151,7 @@ class RedisStore:
         args += [QUARANTINE_FROM, request.server, len(keys.namespace.encode()), request.look, MAX_ID_BYTES]
         args += [len(functions), *functions]
         args += [ref.run for ref in request.refs]
+        args += [_end_of_line(Trigger.CLAIM, request.worker), self._retention.history]
         hashes = [keys.task(ref.id) for ref in request.refs]
         names = [keys.runs, keys.leases, keys.source(request.source), *keys.indexes, *hashes]
         words, told = self._run_durably("claim", names, args)
@@ -171,7 +181,9 @@ class RedisStore:
         names: list[str | bytes] = [keys.runs, keys.source(source), keys.parking(function), keys.parked]
         names += [*keys.indexes, keys.task(task_id)]
         args: Args = [task_id, _raw(function), destination(Trigger.PARK), keys.events(task_id), event]
-        return _verdict(self._run("park", names, [*args, keys.hint_channel, *RESTING]))
+        line = _end_of_line(Trigger.PARK, self.who, parked_why(function, event))
+        args += [keys.hint_channel, *RESTING, line, self._retention.history]
+        return _verdict(self._run("park", names, args))
 
     def parked(self) -> list[str]:
         """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
@@ -231,6 +243,7 @@ class RedisStore:
         args: Args = [life.RUNNING, worker, keys.channel, *_run_event(Event.RUNNING, worker), *RESTING]
         for one in adoptions:
             args += (one.id, one.run, one.epoch)
+        args.append(self._retention.history)
         hashes = [keys.task(one.id) for one in adoptions]
         names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
         return [_verdict(word) for word in self._run_durably("adopt", names, args)]
@@ -240,7 +253,9 @@ class RedisStore:
         keys, state = self._keys, destination(Trigger.RELEASE)
         args: Args = [task_id, _raw(function), state, keys.events(task_id)]
         args.append(event(Event.REQUEUED, {"reason": RESTORED}))
+        args.append(_line(Trigger.RELEASE, self.who, RESTORED))
         args += [] if data is None else [data]
+        args.append(self._retention.history)
         names = [keys.runs, keys.queue, keys.index(state), keys.task(task_id)]
         return _verdict(self._run("restore", names, args))
 
@@ -253,13 +268,14 @@ class RedisStore:
         told: Args = []
         for change in changes:
             fields = chain.from_iterable(change.fields.items()) if change.fields else ()
-            kind = (change.event, *_ending(change), len(change.fields), *fields)
+            line = ending_line(change, self.who)
+            kind = (change.event, *_ending(change), line, len(change.fields), *fields)
             told += (change.run, kinds.setdefault(kind, len(kinds) + 1))
         args: Args = [keys.channel, *RESTING, len(keys.namespace.encode()), len(kinds)]
         args += chain.from_iterable(kinds)
         hashes = [keys.task(change.id) for change in changes]
         names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
-        words: bytes = self._run("commit", names, args + told)
+        words: bytes = self._run("commit", names, [*args, *told, self._retention.history])
         return [_verdict(word) for word in words.split()]
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
@@ -267,6 +283,7 @@ class RedisStore:
         keys = self._keys
         args: Args = [old.id, old.run, new.run, worker, max_data, keys.events(old.id)]
         args += _run_event(Event.RELOADED, worker)
+        args += [_line(Trigger.RELOAD, worker), self._retention.history]
         reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
         return _read_claim(new, iter(reply))
 
@@ -276,6 +293,10 @@ class RedisStore:
         session = ref.run.rpartition(":")[0]
         args: Args = [ref.id, ref.run, function, data, worker, session, life.RUNNING, keys.events(ref.id)]
         args += _run_event(Event.RUNNING, worker)
+        args += [
+            f"{life.RESTING[0]}{_end_of_line(Trigger.CLAIM, worker, PRESTARTED)}",
+            self._retention.history,
+        ]
         reply = self._run("open_local", [keys.runs, keys.leases, keys.task(ref.id)], args)
         return _read_claim(ref, iter(reply))
 
@@ -298,6 +319,7 @@ class RedisStore:
         args += [destination(Trigger.CANCEL), life.State.read(None), *RESTING, "" if keep is None else keep]
         allowed = sources(Trigger.CANCEL)
         args += [len(allowed), *allowed]
+        last = [_line(Trigger.REQUEST, self.who, Verdict.STOP), _end_of_line(Trigger.CANCEL, self.who)]
         fixed: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
         pairs = [
             (keys.task(task_id), keys.parking(_name(function)))
@@ -307,7 +329,9 @@ class RedisStore:
         while len(found) < len(dated):  # a call does what it can in a few milliseconds
             left = len(found)
             names = fixed + list(chain.from_iterable(pairs[left:]))
-            found += self._run("stop", names, args + list(chain.from_iterable(dated[left:])))
+            found += self._run(
+                "stop", names, [*args, *chain.from_iterable(dated[left:]), *last, self._retention.history]
+            )
         return found
 
     def _start(self, dated: Sequence[tuple[str, float]]) -> list[bytes]:
@@ -315,7 +339,7 @@ class RedisStore:
         args: Args = [keys.channel, event(Event.QUEUED), life.RUNNING, destination(Trigger.START)]
         allowed = sources(Trigger.START)
         args += [life.State.read(None), *RESTING, len(allowed), *allowed]
-        args += chain.from_iterable(dated)
+        args += [*chain.from_iterable(dated), _end_of_line(Trigger.START, self.who), self._retention.history]
         names = [keys.runs, keys.queue, *keys.indexes, *(keys.task(i) for i, _ in dated)]
         found: list[bytes] = self._run("start", names, args)
         return found
@@ -323,7 +347,9 @@ class RedisStore:
     def _ask_reload(self, ids: Sequence[str]) -> list[bytes]:
         keys = self._keys
         names = [keys.runs, *(keys.task(i) for i in ids)]
-        found: list[bytes] = self._run("ask_reload", names, [Verdict.RELOAD, Verdict.STOP, *ids])
+        line = _line(Trigger.REQUEST, self.who, Verdict.RELOAD)
+        args: Args = [Verdict.RELOAD, Verdict.STOP, line, *ids, self._retention.history]
+        found: list[bytes] = self._run("ask_reload", names, args)
         return found
 
     # -- the monitor ----------------------------------------------------------------------------------
@@ -398,9 +424,12 @@ class RedisStore:
             Verdict.STOP,
             "" if keep_stopped is None else keep_stopped,
             server,
+            # Without the reason, which only the script knows; what it says begins in the place of "-".
+            *(_line(t, self.who)[:-1] for t in (Trigger.EXPIRE, Trigger.EXPIRE_STOPPED, Trigger.POISON)),
         ]
         for e in expiries:
             args += (e.id, e.run, e.seen, e.crashes, int(e.poison))
+        args.append(self._retention.history)
         hashes = [keys.task(e.id) for e in expiries]
         reply = self._run("expire", [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes], args)
         return [_verdict(word) for word in reply]
@@ -421,7 +450,8 @@ class RedisStore:
             return int(after), 0
         fixed = [keys.runs, keys.leases, keys.queue, keys.index(destination(Trigger.REPAIR))]
         args: Args = [life.RUNNING, destination(Trigger.REPAIR), expiry, keys.channel]
-        args += [event(Event.REQUEUED, {"reason": "nobody ran it"}), *ids]
+        args += [event(Event.REQUEUED, {"reason": NOBODY}), _line(Trigger.REPAIR, self.who, NOBODY), *ids]
+        args.append(self._retention.history)
         return int(after), int(self._run("repair", fixed + [keys.task(i) for i in ids], args))
 
     def _unleased(self) -> list[str]:
@@ -631,6 +661,52 @@ def _ending_of(trigger: Trigger | None, kept: int | None, local: bool) -> tuple[
     if trigger is Trigger.RELEASE:
         return state, "delete" if local else "queue", ""
     return state, "done" if trigger is Trigger.END else "rest", "" if kept is None else kept
+
+
+def _end_of_line(trigger: Trigger, who: str, why: str = "") -> str:
+    """A line of the history behind the state that the task was in, which only the script knows."""
+    return history.tail("", destination(trigger), trigger, who, why)
+
+
+def _line(trigger: Trigger, who: str, why: str = "") -> str:
+    """A line of the history of a task that runs."""
+    return history.tail(life.RUNNING, destination(trigger), trigger, who, why)
+
+
+@lru_cache(maxsize=1024)
+def _ending_line(trigger: Trigger, who: str, why: str) -> str:
+    return _line(trigger, who, why)
+
+
+def ending_line(change: Change, who: str) -> str:
+    """The line of the history for the end of a run; "" for an event, which moves nothing."""
+    if change.trigger is None:
+        return ""
+    why = ""
+    if change.trigger is Trigger.FAIL:
+        error = change.fields.get("error", "")
+        text = error if isinstance(error, str) else error.decode(errors="surrogateescape")
+        why = text[: history.WHY_BYTES].partition("\n")[0]
+    elif change.trigger is Trigger.RELEASE and change.event:
+        why = _reason(change.event)
+    return _ending_line(change.trigger, who, why)
+
+
+@lru_cache(maxsize=64)
+def _reason(published: bytes) -> str:
+    try:
+        return str(json.loads(published)["data"]["reason"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def parked_why(function: str, published: bytes) -> str:
+    """Why a task is parked, with the near misses that the event of it names."""
+    try:
+        near = [str(name) for name in json.loads(published)["data"]["near"]]
+    except (ValueError, TypeError, KeyError):
+        near = []
+    return history.parked_because(function, near)
 
 
 def read_info(text: bytes | str) -> WorkerInfo | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import threading
 import time
 from collections.abc import Generator
@@ -13,6 +15,7 @@ from pytask.client.wire import Give, Hear, Hush, Listen, Now, Op, Pause, Ping, S
 from pytask.domain.errors import Unavailable
 
 T = TypeVar("T")
+WARM = 0.5  # seconds for which a connection counts as good without a look
 HEAR_MOST = 1000  # messages of one read
 
 
@@ -79,6 +82,62 @@ def _raw(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
+class Direct:
+    """Single commands on connections of the pool, without what the library's client does about each.
+
+    The pool looks at a connection before it hands it out, which costs as much as a quick command: those that
+    were used just now are kept aside, and used again without a look.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._pool = client.connection_pool
+        self._warm: list[tuple[Any, float, int]] = []
+        needs = inspect.signature(self._pool.get_connection).parameters.get("command_name")
+        self._words = ("_",) if needs is not None and needs.default is needs.empty else ()
+
+    def execute(self, words: Words) -> Any:
+        """The reply; an error of the server is one."""
+        connection = self._take()
+        try:
+            connection.send_command(*words)
+            reply = connection.read_response()
+        except Exception as error:
+            if not is_reply(error):
+                self._drop(connection)
+                raise
+            if "READONLY" in str(error):  # no primary any more: the next call is to ask who is
+                self._drop(connection)
+                return error
+            reply = error
+        except BaseException:
+            self._drop(connection)
+            raise
+        self._warm.append((connection, time.monotonic(), os.getpid()))
+        return reply
+
+    def close(self) -> None:
+        """Let go of what is kept aside."""
+        while self._warm:
+            self._pool.release(self._warm.pop()[0])
+
+    def _take(self) -> Any:
+        try:
+            connection, used, pid = self._warm.pop()
+        except IndexError:
+            return self._pool.get_connection(*self._words)
+        if pid != os.getpid():
+            return self._pool.get_connection(*self._words)  # of the parent: it is not ours to use or to close
+        if time.monotonic() - used > WARM:
+            self._pool.release(connection)
+            return self._pool.get_connection(*self._words)
+        return connection
+
+    def _drop(self, connection: Any) -> None:
+        connection.disconnect()
+        self._pool.release(connection)
+
+
 class Shell:
     """Does what operations ask for."""
 
@@ -94,6 +153,7 @@ class Shell:
         self._topology = clients.topology_of(self._source) if self.clustered else None
         self._locks = [threading.Lock() for _ in range(places)]
         self._clients: dict[int, Any] = {}
+        self._direct: Direct | None = None
 
     def bind(self, places: Places) -> None:
         """Learn what the keys of each partition begin with."""
@@ -135,6 +195,8 @@ class Shell:
 
     def close(self) -> None:
         """Drop all connections; they are made anew when they are needed."""
+        if self._direct is not None:
+            self._direct.close()
         for client in list(self._clients.values()):
             clients.disconnect(client)
 
@@ -160,6 +222,8 @@ class Shell:
 
     def _send(self, commands: list[tuple[int, Words]]) -> list[Any]:
         if not self.clustered:
+            if len(commands) == 1:
+                return [self._direct_of(0).execute(commands[0][1])]
             return self._together(self._client_of(0), [words for _, words in commands])
         replies: list[Any] = [None] * len(commands)
         for place in dict.fromkeys(place for place, _ in commands):
@@ -192,6 +256,11 @@ class Shell:
         if place not in self._clients:
             self._clients.setdefault(place, self._own(place))
         return self._clients[place]
+
+    def _direct_of(self, place: int) -> Direct:
+        if self._direct is None:
+            self._direct = Direct(self._client_of(place))
+        return self._direct
 
     def _own(self, place: int) -> Any:
         limits = {"timeout": self._timeout, "connect_timeout": self._connect_timeout, "name": "pytask-client"}

@@ -29,6 +29,7 @@ from pytask.domain.record import (
 class Store(Protocol):
     """State in one place, moved through verbs.  One instance is one connection, used by one greenlet."""
 
+    who: str  # stands in the history of tasks for what this store does
     incarnation: Incarnation | None  # what the last renew() reached; None before the first
     ahead: list[bytes] | None  # what the last claim() saw behind its batch, as peek() would; None: not looked
 

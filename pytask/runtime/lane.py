@@ -116,6 +116,7 @@ class Lane:
 
     def _store(self) -> Any:
         store = self.backend.store()
+        store.who = self.settings.name
         self._stores.append(store)
         return store
 

@@ -82,6 +82,9 @@ class Settings:
     keep_stopped: int | None = attrs.field(default=None, validator=_seconds_or_none)
     """Seconds that the hash of a STOPPED task is kept; for ever by default."""
 
+    history: int = attrs.field(default=16, validator=_count)
+    """Moves that a task's hash remembers, in its field `history`; 0 writes none."""
+
     hard_deadline: bool | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
     )

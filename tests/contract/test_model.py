@@ -35,7 +35,13 @@ SEED = os.environ.get("PYTASK_MODEL_SEED")
 
 IDS = ("a", "b", "c", "d")
 FUNCTIONS = ("f", "g")
-CLOCKS = {"epoch", "last_update", "crash_at", "start_at"}  # each server's own TIME: compared as set or not
+CLOCKS = {
+    "epoch",
+    "last_update",
+    "crash_at",
+    "start_at",
+    "history",
+}  # each server's own TIME: compared as set or not
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
 RUBBISH = (
     "",

@@ -252,7 +252,8 @@ def test_watching(cli, fleet, tmp_path):
 
 
 def test_watching_for_a_time(cli):
-    shown = cli("watch", "--for", "0.2")
+    ended = json.loads(cli("new", "echo", "--wait", "30", "-o", "json").stdout)["id"]
+    shown = cli("watch", ended, "--for", "0.2")
     assert (shown.exit_code, shown.stdout) == (0, "")
 
 

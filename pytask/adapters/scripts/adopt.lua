@@ -4,11 +4,12 @@
 --       8.. the hash of each id
 -- ARGV  1 running state  2 worker  3 channel prefix  4-6 the `running` event, around run and epoch
 --       7-10 names of the resting states (any other word counts as the first), then id, run, epoch for
---       each hash
+--       each hash; last: lines of history kept (see history.lua)
 -- Returns for each id OK, FENCED (a run is there that is not older) or GONE (no such hash).
 --
 -- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
 -- over when ours was claimed.  Begins with a write that needs no memory (see renew.lua).
+--- history.lua
 local REACH, MOST = 1024, 2 ^ 53 - 2
 local function number(text)
   local n = tonumber(text or 0)
@@ -27,7 +28,7 @@ for i = 1, #KEYS - 7 do
   local a, hash = 8 + 3 * i, KEYS[7 + i]
   local id, run, epoch = ARGV[a], ARGV[a + 1], tonumber(ARGV[a + 2])
   local held = redis.call('HGET', KEYS[1], id)
-  local h = redis.pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts')
+  local h = redis.pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history')
   if h.err or redis.call('EXISTS', hash) == 0 then
     reply[i] = 'GONE'
   else
@@ -35,12 +36,15 @@ for i = 1, #KEYS - 7 do
     if there > epoch or (there == epoch and h[1] ~= run) or (held and held ~= run and held ~= h[1]) then
       reply[i] = 'FENCED'
     else
+      local from = (index[h[3]] or h[3] == ARGV[1]) and h[3] or ARGV[7]
+      local line = from .. ' ' .. ARGV[1] .. ' adopt ' .. escaped(ARGV[2], 64) .. ' -'
       if h[1] ~= run then
         redis.call('HSET', hash, 'state', ARGV[1], 'run', run, 'worker', ARGV[2], 'epoch', ARGV[a + 2],
-          'last_update', t[1] .. '.' .. us, 'attempts', string.format('%.0f', number(h[4]) + 1))
+          'last_update', t[1] .. '.' .. us, 'attempts', string.format('%.0f', number(h[4]) + 1),
+          noted(h[5], t, line))
         redis.call('HDEL', hash, 'control', 'output', 'error')
       else
-        redis.call('HSET', hash, 'state', ARGV[1], 'last_update', t[1] .. '.' .. us)
+        redis.call('HSET', hash, 'state', ARGV[1], 'last_update', t[1] .. '.' .. us, noted(h[5], t, line))
       end
       redis.call('PERSIST', hash)
       redis.call('HSET', KEYS[1], id, run)

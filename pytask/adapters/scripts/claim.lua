@@ -9,7 +9,8 @@
 --       15 the server the caller knows of ('' not checked)  16 bytes of the namespace, in front of each hash's id
 --       17 how many ids behind the batch to tell  18 bytes of the longest id that can be a task
 --       19 number of functions  20.. their names
---       then the run for each hash
+--       then the run for each hash; then the end of the line for the history, and how many lines are kept
+--       (see history.lua)
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns two strings: words, and bytes of which the words tell the lengths, in order.  The words, for each
 --       id: verdict; after UNKNOWN the length of the function; after OK and ALREADY: epoch, crashes, size of
@@ -23,6 +24,7 @@
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
+--- history.lua
 local call, pcall = redis.call, redis.pcall
 if ARGV[15] ~= '' then
   local info = pcall('INFO', 'replication')
@@ -116,7 +118,7 @@ for i = 1, n do
     else
       local over = size > limit
       local h = call('HMGET', hash, 'function', 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
-        over and '' or 'data')
+        over and '' or 'data', KEPT > 0 and 'history' or '')
       local func, state, owner, epoch = h[1], h[2], h[3], h[4]
       local part = over and 0 or size
       local crashes = number(h[6])
@@ -159,7 +161,8 @@ for i = 1, n do
         local e = number(epoch)
         local es = e + 1 > now_ms and whole(e + 1) or epoch_now
         call('HSET', hash, 'state', RUNNING, 'run', run, 'worker', worker, 'epoch', es,
-          'last_update', last_update, 'attempts', h[5] and number(h[5]) + 1 or '1')
+          'last_update', last_update, 'attempts', h[5] and number(h[5]) + 1 or '1',
+          noted(h[9], t, (index[state] and state or ARGV[10]) .. ARGV[#ARGV - 1]))
         call('PERSIST', hash)
         if epoch then call('HDEL', hash, 'control', 'output', 'error') end
         local left = index[state] or KEYS[4]

@@ -5,8 +5,8 @@
 -- ARGV  1 channel prefix  2-5 names of the resting states  6 bytes of the namespace, in front of each hash's id
 --       7 number of kinds of change, then for each kind: event ('' for none), new state ('' for an event
 --       only), mode: done | rest | queue | delete, seconds to keep the hash ('' for ever, 0 not at all),
---       number of fields, then field, value for each;
---       then for each change: run, its kind (from 1)
+--       the line for the history, number of fields, then field, value for each;
+--       then for each change: run, its kind (from 1); last: lines of history kept (see history.lua)
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
 --       list; nothing done).
 --
@@ -14,6 +14,7 @@
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and made anew: only the registry is cleared, or we would write a ghost.
+--- history.lua
 local call, pcall = redis.call, redis.pcall
 call('ZREM', KEYS[2], '')
 local index = {}
@@ -21,8 +22,8 @@ for i = 1, 4 do index[ARGV[1 + i]] = KEYS[3 + i] end
 local n = #KEYS - 7
 local kinds, p = {}, 8
 for k = 1, tonumber(ARGV[7]) do
-  local last = p + 4 + 2 * tonumber(ARGV[p + 4])
-  kinds[tostring(k)] = {ARGV[p], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3], p + 5, last}
+  local last = p + 5 + 2 * tonumber(ARGV[p + 5])
+  kinds[tostring(k)] = {ARGV[p], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3], p + 6, last, ARGV[p + 4]}
   p = last + 1
 end
 local ids, from = {}, tonumber(ARGV[6]) + 1
@@ -39,7 +40,8 @@ for i = 1, n do
   p = p + 2
   local verdict, held = 'OK', live[i]
   -- What the hash names: asked for an end, and where the registry forgot the run.
-  local owner = (state ~= '' or not held) and pcall('HGET', hash, 'run')
+  local h = (state ~= '' or not held) and pcall('HMGET', hash, 'run', KEPT > 0 and 'history' or '')
+  local owner = h and not h.err and h[1]
   -- The registry lost the run, but the hash is still ours: nobody claimed it since (see renew.lua).
   if not held and owner == run then held = run end
   if held ~= run or over[id] then
@@ -54,9 +56,11 @@ for i = 1, n do
       call('DEL', hash)
     else
       if kind[5] > kind[6] then
-        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run)
+        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], t, kind[7]))
       else
-        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(ARGV, kind[5], kind[6]))
+        local more = {unpack(ARGV, kind[5], kind[6])}
+        more[#more + 1], more[#more + 2] = noted(h[2], t, kind[7])
+        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(more))
       end
       if mode == 'done' then
         call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at')

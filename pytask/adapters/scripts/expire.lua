@@ -5,14 +5,16 @@
 -- ARGV  1 channel prefix  2-4 events: requeued, stopped, poison  5 the error text of poison
 --       6 seconds to keep a poisoned hash ('' for ever, 0 not at all)  7 waiting state  8 stopped state
 --       9 error state  10-13 names of the resting states  14 wish to stop  15 seconds to keep a stopped hash
---       16 the server the caller knows of ('' not checked)
---       then for each id: id, run, lease value seen, crashes to write, 1 if poison
+--       16 the server the caller knows of ('' not checked)  17-19 lines for the history without their
+--       reason, for waiting, stopped, error
+--       then for each id: id, run, lease value seen, crashes to write, 1 if poison; last: lines of history kept (see history.lua)
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns for each id OK, ALREADY, FENCED or RENEWED.
 --
 -- The lease value is compared inside the script: an owner that renewed between the caller's reading
 -- and now keeps its run.
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
+--- history.lua
 if ARGV[16] ~= '' then
   local info = redis.pcall('INFO', 'replication')
   local server = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
@@ -26,11 +28,11 @@ local t = redis.call('TIME')
 local now = t[1] .. '.' .. string.format('%06d', t[2])
 local reply = {}
 for i = 1, #KEYS - 7 do
-  local a, hash = 17 + 5 * (i - 1), KEYS[7 + i]
+  local a, hash = 20 + 5 * (i - 1), KEYS[7 + i]
   local id, run = ARGV[a], ARGV[a + 1]
   local held = redis.call('HGET', KEYS[1], id)
   local lease = redis.call('ZSCORE', KEYS[2], id)
-  local h = redis.pcall('HMGET', hash, 'run', 'control', 'local', 'last_run')
+  local h = redis.pcall('HMGET', hash, 'run', 'control', 'local', 'last_run', 'worker', 'history')
   if h.err then h = {} end
   if held ~= run then
     reply[i] = h[4] == run and 'ALREADY' or 'FENCED'
@@ -43,18 +45,20 @@ for i = 1, #KEYS - 7 do
     elseif h[3] then
       redis.call('DEL', hash)
     else
-      local state, event, keep = ARGV[7], ARGV[2], ''
+      local state, event, keep, line = ARGV[7], ARGV[2], '', ARGV[17]
       if h[2] == ARGV[14] then
-        state, event, keep = ARGV[8], ARGV[3], ARGV[15]
+        state, event, keep, line = ARGV[8], ARGV[3], ARGV[15], ARGV[18]
       elseif ARGV[a + 4] == '1' then
-        state, event, keep = ARGV[9], ARGV[4], ARGV[6]
+        state, event, keep, line = ARGV[9], ARGV[4], ARGV[6], ARGV[19]
         redis.call('HSET', hash, 'error', ARGV[5])
       end
       if keep == '0' then
         redis.call('DEL', hash)
       else
+        local silent = math.max(0, math.floor(tonumber(now) - (tonumber(lease) or 0) / 1e6))
+        local why = 'lease of ' .. (h[5] or '?'):sub(1, 64) .. ' silent for ' .. (lease and silent or '?') .. ' s'
         redis.call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, 'crashes',
-          ARGV[a + 3], 'crash_at', now)
+          ARGV[a + 3], 'crash_at', now, noted(h[6], t, line .. escaped(why, 200)))
         redis.call('HDEL', hash, 'run', 'control')
         if keep ~= '' then redis.call('EXPIRE', hash, keep) end
         redis.pcall('ZADD', index[state], now, id)

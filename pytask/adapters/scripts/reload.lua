@@ -2,8 +2,9 @@
 --
 -- KEYS  1 runs (hash)  2 leases (zset)  3 the task's hash
 -- ARGV  1 id  2 old run  3 new run  4 worker  5 data limit (bytes)  6 channel  7-9 the `reloaded`
---       event, around run and epoch
+--       event, around run and epoch  10 the line for the history  11 lines of history kept (see history.lua)
 -- Returns verdict (OK, ALREADY, FENCED, GONE), epoch, crashes, size of data over the limit, function, data.
+--- history.lua
 local function number(text)
   local n = tonumber(text or 0)
   if not n or n ~= n or n < 0 or n > 2 ^ 53 - 2 then return 0 end
@@ -16,7 +17,7 @@ redis.call('ZCARD', KEYS[2])
 local size = redis.pcall('HSTRLEN', KEYS[3], 'data')
 if type(size) == 'table' then return {'GONE'} end
 local over = size > tonumber(ARGV[5])
-local h = redis.call('HMGET', KEYS[3], 'run', 'function', 'epoch', 'crashes', over and '' or 'data')
+local h = redis.call('HMGET', KEYS[3], 'run', 'function', 'epoch', 'crashes', over and '' or 'data', 'history')
 if h[1] ~= held then return {'GONE'} end
 local crashes = number(h[4])
 local func = h[2] and #h[2] <= 512 and h[2] or ''
@@ -30,7 +31,7 @@ if now_ms > e then e = now_ms end
 local es = string.format('%.0f', e)
 local us = string.format('%06d', t[2])
 redis.call('HSET', KEYS[3], 'run', ARGV[3], 'worker', ARGV[4], 'epoch', es, 'last_run', ARGV[2],
-  'last_update', t[1] .. '.' .. us)
+  'last_update', t[1] .. '.' .. us, noted(h[6], t, ARGV[10]))
 redis.call('HDEL', KEYS[3], 'control')
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZADD', KEYS[2], t[1] .. us, ARGV[1])

@@ -3,12 +3,13 @@
 -- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4 index of the waiting state (zset)
 --       5.. the hash of each id
 -- ARGV  1 running state  2 waiting state  3 seconds after which an update is old  4 channel prefix
---       5 the `requeued` event, then the ids
+--       5 the `requeued` event  6 the line for the history, then the ids; last: lines of history kept
 -- Returns how many were mended.
 --
 -- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
 -- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.  A run
 -- that the registry has is given a lease whatever became of its hash: the monitor clears it away.
+--- history.lua
 local function since(text)
   -- What a client wrote there may be no time, or one that never comes.
   local n = tonumber(text or 0)
@@ -25,8 +26,8 @@ local mended = 0
 -- A registry entry is read by monitors (see claim.lua).
 local function plausible(run) return run and #run > 0 and #run <= 128 and not run:find('[^!-~]') end
 for i = 1, #KEYS - 4 do
-  local id, hash = ARGV[5 + i], KEYS[4 + i]
-  local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update')
+  local id, hash = ARGV[6 + i], KEYS[4 + i]
+  local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update', 'history')
   if redis.call('HEXISTS', KEYS[1], id) == 1 then
     -- A registered run without a lease would never be looked at by a monitor.
     if not redis.call('ZSCORE', KEYS[2], id) then
@@ -41,7 +42,7 @@ for i = 1, #KEYS - 4 do
       redis.call('ZADD', KEYS[2], t[1] .. us, id)
       mended = mended + 1
     elseif t[1] - since(h[3]) > tonumber(ARGV[3]) then
-      redis.call('HSET', hash, 'state', ARGV[2], 'last_update', now)
+      redis.call('HSET', hash, 'state', ARGV[2], 'last_update', now, noted(h[4], t, ARGV[6]))
       redis.pcall('ZADD', KEYS[4], now, id)
       redis.call('LPUSH', KEYS[3], id)
       redis.call('PUBLISH', ARGV[4] .. id, ARGV[5])

@@ -4,8 +4,10 @@
 -- ARGV  1 channel prefix  2 the `queued` event  3 running state  4 new state
 --       5 the state a hash without a known state is in  6-9 names of the resting states
 --       10 number of allowed source states  11.. their names, then for each id: id, seconds within which
---       an earlier start counts as this one
+--       an earlier start counts as this one; then the end of the line for the history, and how many
+--       lines are kept (see history.lua)
 -- Returns for each id OK (queued), STATE (no-op), NOHASH or BADTYPE.
+--- history.lua
 local index, allowed = {}, {}
 for i = 1, 4 do index[ARGV[5 + i]] = KEYS[2 + i] end
 local first = 10 + tonumber(ARGV[10])
@@ -17,7 +19,7 @@ local reply = {}
 for i = 1, #KEYS - 6 do
   local id, hash, age = ARGV[first + 2 * i - 1], KEYS[6 + i], tonumber(ARGV[first + 2 * i])
   local held = redis.call('HGET', KEYS[1], id)
-  local h = redis.pcall('HMGET', hash, 'state', 'run', 'start_at')
+  local h = redis.pcall('HMGET', hash, 'state', 'run', 'start_at', 'history')
   if h.err then
     reply[i] = 'BADTYPE'
   elseif redis.call('EXISTS', hash) == 0 then
@@ -29,7 +31,8 @@ for i = 1, #KEYS - 6 do
     if held or h[1] == ARGV[3] or not allowed[state] or (since >= 0 and since < age) then
       reply[i] = 'STATE'
     else
-      redis.call('HSET', hash, 'state', ARGV[4], 'last_update', now, 'crashes', 0, 'start_at', now)
+      redis.call('HSET', hash, 'state', ARGV[4], 'last_update', now, 'crashes', 0, 'start_at', now,
+        noted(h[4], t, state .. ARGV[#ARGV - 1]))
       redis.call('HDEL', hash, 'control')
       redis.call('PERSIST', hash)
       redis.pcall('ZREM', index[state], id)

@@ -5,13 +5,16 @@
 -- ARGV  1 channel prefix  2 the `stopped` event  3 the wish  4 running state  5 new state
 --       6 the state a hash without a known state is in  7-10 names of the resting states
 --       11 seconds to keep the hash ('' for ever)  12 number of allowed source states  13.. their names,
---       then for each id: id, seconds within which a start is known to be newer than this stop
+--       then for each id: id, seconds within which a start is known to be newer than this stop;
+--       then two lines for the history, of a wish, and of a stop without the state it was in; last: how
+--       many lines are kept (see history.lua)
 -- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE; for the
 --       first ids only, where taking them out of long lists was work enough for one call.
 --
 -- A waiting id may stand anywhere in its list, so each costs a walk through all of it: 20 ms of a million.
 -- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
+--- history.lua
 redis.call('HDEL', KEYS[1], '')
 local WORK = 250000 -- list entries; the first id is always done
 local index, allowed = {}, {}
@@ -27,7 +30,7 @@ for i = 1, (#KEYS - 6) / 2 do
   local id, hash, parking = ARGV[first + 2 * i - 1], KEYS[5 + 2 * i], KEYS[6 + 2 * i]
   local age = tonumber(ARGV[first + 2 * i])
   local held = redis.call('HGET', KEYS[1], id)
-  local h = redis.pcall('HMGET', hash, 'state', 'run', 'start_at')
+  local h = redis.pcall('HMGET', hash, 'state', 'run', 'start_at', 'control', 'history')
   -- Not after a step of the server's clock, which may put the start into the future.
   local since = not h.err and tonumber(now) - (tonumber(h[3] or '') or -1)
   if h.err then
@@ -37,7 +40,9 @@ for i = 1, (#KEYS - 6) / 2 do
   elseif since >= 0 and since < age then
     reply[i] = 'STATE'
   elseif held or (h[1] == ARGV[4] and h[2]) then
-    if not held or h[2] == held then redis.call('HSET', hash, 'control', ARGV[3]) end
+    if (not held or h[2] == held) and h[4] ~= ARGV[3] then
+      redis.call('HSET', hash, 'control', ARGV[3], noted(h[5], t, ARGV[#ARGV - 2]))
+    end
     reply[i] = 'REQUESTED'
   else
     local state = index[h[1]] and h[1] or ARGV[6]
@@ -47,7 +52,8 @@ for i = 1, (#KEYS - 6) / 2 do
       if keep == '0' then
         redis.call('DEL', hash)
       else
-        redis.call('HSET', hash, 'state', ARGV[5], 'last_update', now)
+        redis.call('HSET', hash, 'state', ARGV[5], 'last_update', now,
+          noted(h[5], t, state .. ARGV[#ARGV - 1]))
         if keep == '' then redis.call('PERSIST', hash) else redis.call('EXPIRE', hash, keep) end
         redis.pcall('ZADD', index[ARGV[5]], now, id)
       end

@@ -1,0 +1,157 @@
+"""What became of a task: the lines that its hash keeps of its last moves.
+
+One line a move, the newest last: `<ms> <from> <to> <trigger> <who> <why>`.  `ms` is Redis's time since 1970;
+`who` and `why` are other people's texts, so every byte but the visible ones of ASCII, and `%`, is `%XX`, and
+nothing is `-`.  The scripts write the same in the step of the move itself (adapters/scripts/history.lua).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+import attrs
+
+from pytask.domain.lifecycle import State, Trigger
+
+MOST_BYTES = 4096  # of all lines of a task
+MOST_READ = 2 * MOST_BYTES  # more was written by somebody else, and is dropped
+WHO_BYTES = 64
+WHY_BYTES = 200
+
+
+@attrs.frozen(kw_only=True)
+class Transition:
+    """One move of a task, as it was noted."""
+
+    at: float  # seconds since 1970, by the clock of Redis
+    source: str  # the states, as words: a newer release may know more of them
+    target: str
+    trigger: str
+    who: str = ""  # the worker (or client) that moved it, where it is known
+    why: str = ""
+
+
+def escaped(text: str, most: int) -> str:
+    """`text` as one word, cut to `most` bytes before."""
+    raw = text.encode(errors="surrogateescape")[:most]
+    return "".join(chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}" for b in raw) or "-"
+
+
+def tail(source: str, target: str, trigger: str, who: str = "", why: str = "") -> str:
+    """A line without its time, which only Redis knows."""
+    return f"{source} {target} {trigger} {escaped(who, WHO_BYTES)} {escaped(why, WHY_BYTES)}"
+
+
+def added(old: bytes, ms: int, line: str, kept: int) -> bytes:
+    """The history with one line more, at most `kept` of them, and 4 KiB (the last one always stays)."""
+    lines = (b"" if len(old) > MOST_READ else old) + f"{ms} {line}\n".encode()
+    while lines.count(b"\n") > kept or (lines.count(b"\n") > 1 and len(lines) > MOST_BYTES):
+        lines = lines.partition(b"\n")[2]
+    return lines
+
+
+def read(text: str) -> tuple[Transition, ...]:
+    """The moves, the newest last; lines that are none (a client may write there) are left out."""
+    if len(text) > MOST_READ:
+        return ()
+    found = (_read_line(line) for line in text.split("\n"))
+    return tuple(one for one in found if one is not None)
+
+
+def _read_line(line: str) -> Transition | None:
+    words = line.split(" ")
+    if len(words) != len(attrs.fields(Transition)) or not (words[0].isascii() and words[0].isdigit()):
+        return None
+    if len(words[0]) > len("9999999999999"):
+        return None
+    who, why = (_unescaped(word) for word in words[4:])
+    source, target, trigger = words[1:4]
+    return Transition(
+        at=int(words[0]) / 1000, source=source, target=target, trigger=trigger, who=who, why=why
+    )
+
+
+def _unescaped(word: str) -> str:
+    text = "" if word == "-" else unquote(word, errors="replace")
+    # Nothing that steers a terminal gets out of here.
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def parked_because(function: str, near: Sequence[str] = ()) -> str:
+    """Why a task is parked."""
+    meant = f" (did you mean {', '.join(near)}?)" if near else ""
+    return f"no such task on the worker: `{function[:80]}`{meant}"
+
+
+def expired_because(worker: str | None, seconds: float | None) -> str:
+    """Why a run was handed on, as expire.lua says it; `seconds` is None where it had no lease."""
+    name = (
+        "?"
+        if worker is None
+        else worker.encode(errors="surrogateescape")[:WHO_BYTES].decode(errors="replace")
+    )
+    return f"lease of {name} silent for {'?' if seconds is None else max(0, int(seconds))} s"
+
+
+@attrs.frozen(kw_only=True)
+class Facts:
+    """What is known of a task beside its history; what is not known is None."""
+
+    id: str
+    state: State | None  # None: there is no such task
+    function: str = ""
+    error: str = ""
+    control: str = ""  # a wish that was not carried out yet
+    worker: str = ""
+    crashes: int = 0
+    place: int | None = None  # in the queue, 1 is next
+    silent: float | None = None  # seconds since the lease was renewed, by the clock of Redis
+    expiry: float = 90.0  # seconds of silence after which a run is handed on
+    heartbeat: float = 5.0
+
+
+def why(facts: Facts, moves: Sequence[Transition] = ()) -> str:
+    """Why a task is in the state it is in, in a sentence or two."""
+    if facts.state is None:
+        return (
+            f"there is no task {facts.id!r}: it was never made, was removed, or its hash expired"
+            " a while after its end"
+        )
+    last = next((move for move in reversed(moves) if move.target == facts.state), None)
+    if facts.state is State.RUNNING:
+        return _why_running(facts)
+    if facts.state is State.WAIT:
+        return _why_waiting(facts, last)
+    by = f" by {last.who}" if last is not None and last.who else ""
+    said = (facts.error.partition("\n")[0] or (last.why if last is not None else ""))[:WHY_BYTES]
+    ends = {
+        State.ENDED: "its start() returned and all its greenlets are done",
+        State.ERROR: f"it failed{by}: {said or 'no text was kept'}",
+        State.STOPPED: f"it was stopped{by}" + (f": {said}" if said else ""),
+    }
+    return f"{facts.state}: {ends[facts.state]}"
+
+
+def _why_running(facts: Facts) -> str:
+    told = f"{facts.state}: it runs on {facts.worker or 'a worker'}"
+    if facts.silent is not None and facts.silent > 2 * facts.heartbeat:
+        left = facts.expiry - facts.silent
+        soon = f"in about {left:.0f} s" if left > 0 else "at any moment, if a monitor runs"
+        told += f", which has been silent for {facts.silent:.0f} s; a monitor hands it on {soon}"
+    if facts.control:
+        told += f"; asked to {facts.control}, which has not been carried out yet"
+    return told
+
+
+def _why_waiting(facts: Facts, last: Transition | None) -> str:
+    told = f"{facts.state}: it waits for a worker"
+    if last is not None and last.trigger == Trigger.PARK:
+        told = f"{facts.state}: it is parked until a worker knows its function: {last.why}"
+    elif last is not None:
+        told += f", put back by {last.who or 'somebody'}" + (f": {last.why}" if last.why else "")
+    if facts.place is not None:
+        told += f"; number {facts.place} in the queue"
+    if facts.crashes:
+        told += f"; workers died under it ({facts.crashes}), so a worker takes one such task at a time"
+    return told
