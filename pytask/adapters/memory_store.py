@@ -52,10 +52,9 @@ class MemoryStore:
         self._state = state
         self._retention = retention
 
-    def _note(
-        self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "", *, plain: bool = False
-    ) -> None:
+    def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
         line = history.tail(source, destination(trigger), trigger, who, why)
+        plain = trigger is Trigger.CLAIM and not why
         self._state.note(task_id, line, self._retention.history, plain=plain)
 
     # -- the queue ------------------------------------------------------------------------------------
@@ -155,7 +154,7 @@ class MemoryStore:
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
-        self._note(ref.id, before, Trigger.CLAIM, worker, plain=True)
+        self._note(ref.id, before, Trigger.CLAIM, worker)
         state.expires.pop(ref.id, None)
         self._announce_run(Event.RUNNING, ref, worker, epoch)
 
