@@ -184,6 +184,8 @@ def picture(bench):
     hashes = {}
     for task_id in IDS:
         fields = {name: value for name, value in bench.hash(task_id).items() if name not in CLOCKS}
+        if "history" in fields:
+            fields["history"] = [line.partition(" ")[2] for line in fields["history"].splitlines()]
         hashes[task_id] = (bench.is_string(task_id), fields, bench.ttl(task_id) is not None)
     lists = (bench.queue(), bench.parking("g"), bench.parking("f"), [n["id_hex"] for n in bench.rejected()])
     # Entries of hashes that a client deleted or wrote over may stay; those of the states there are must be.
