@@ -26,6 +26,8 @@ from pytask.domain.messages import MAX_ID_BYTES  # noqa: E402
 from pytask.domain.policy import CLAIM_BATCH, COMMIT_BATCH, QUARANTINE_FROM  # noqa: E402
 
 EVENT = b'{"event":"ended","data":{"output":null}}'
+LINE = "RUNNING ENDED end w -"  # of the history, kept by tasks to which more happened than this
+HISTORY = (" RUNNING claim w -", 16)
 HEAD, MIDDLE, TAIL = '{"event":"running","data":{"worker":"w","run":"', '","epoch":', "}}"
 
 
@@ -61,7 +63,9 @@ class Loop:
         args += [QUARANTINE_FROM, self.server, 0, CLAIM_BATCH, MAX_ID_BYTES, 1, "noop"]
         runs = [f"{'0' * 32}:{self.started + number}" for number in range(len(ids))]
         names = [*self.fixed, *ids]
-        words, told = self.claims.execute_command("EVALSHA", self.claim, len(names), *names, *args, *runs)
+        words, told = self.claims.execute_command(
+            "EVALSHA", self.claim, len(names), *names, *args, *runs, *HISTORY
+        )
         self.started += len(ids)
         for task in zip(ids, runs, strict=True):
             gevent.spawn(self.task, *task)
@@ -85,11 +89,11 @@ class Loop:
             self.wake.clear()
             while self.ended:
                 batch, self.ended[:] = self.ended[:COMMIT_BATCH], self.ended[COMMIT_BATCH:]
-                args: list = [self.keys.channel, *RESTING, 0, 1, EVENT, ENDED, "done", 604800, 0]
+                args: list = [self.keys.channel, *RESTING, 0, 1, EVENT, ENDED, "done", 604800, LINE, 0]
                 for _, run in batch:
                     args += (run, 1)
                 names = [*self.fixed, *(task_id for task_id, _ in batch)]
-                self.ends.execute_command("EVALSHA", self.commit, len(names), *names, *args)
+                self.ends.execute_command("EVALSHA", self.commit, len(names), *names, *args, HISTORY[1])
                 self.committed += len(batch)
 
 

@@ -13,7 +13,7 @@ class Noop(Task):
         NAME = "noop"
 
     def start(self):
-        mark(self.task_data.get("sent", 0))
+        mark((self.task_data or {}).get("sent", 0))
 
 
 class Sleeper(Task):

@@ -31,7 +31,9 @@ STREAMS = {
     "tests/integration/test_recipes.py": 3,
     "tests/integration/test_redis_faults.py": 3,
     "tests/integration/test_takeover.py": 3,
-    "tests/contract/test_client.py": 4,  # unpatched: an asyncio loop beside threads is no matter of gevent's
+    "tests/integration/test_tour.py": 3,
+    # unpatched: an asyncio loop beside threads is no matter of gevent's
+    "tests/contract": 4,
 }
 CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a child's orders and reports
 

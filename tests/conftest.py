@@ -1,7 +1,12 @@
 """Some files run in processes beside this one."""
 
+import signal
+
 from tests import beside
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background of a shell, which children inherit: none of them would know Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(beside.plugin(), "beside")
