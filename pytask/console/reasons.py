@@ -11,11 +11,13 @@ from pytask.adapters.keys import Keys
 from pytask.client.records import TaskInfo, Worker
 from pytask.console.remote import Remote
 from pytask.console.survey import together
-from pytask.console.times import ago
+from pytask.console.times import ago, at
+from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.policy import Timing
 
 LOOK = 100_000  # places of the queue that are looked through
+MOVES = 5  # of the history that are told
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +72,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
 def reasons(task: TaskInfo, facts: Facts) -> list[str]:
     """One sentence each, the most important first."""
     tell = {life.RUNNING: _running, life.WAIT: _waiting, life.ERROR: _failed}.get(task.state, _resting)
-    return [*tell(task, facts), *_asides(task)]
+    return [*tell(task, facts), *_asides(task), *_moves(task)]
 
 
 def _since(task: TaskInfo, facts: Facts) -> str:
@@ -158,3 +160,12 @@ def _asides(task: TaskInfo) -> Iterator[str]:
         )
     if task.attempts > 1:
         yield f"it was begun {task.attempts} times"
+
+
+def _moves(task: TaskInfo) -> Iterator[str]:
+    """The last moves that its hash tells of, the newest last."""
+    for move in history.read(task.more.get("history", ""))[-MOVES:]:
+        who = f" by {move.who}" if move.who else ""
+        yield f"{at(move.at)} {move.source} -> {move.target}, {move.trigger}{who}" + (
+            f": {move.why}" if move.why else ""
+        )
