@@ -46,6 +46,20 @@ def client(site):
 
 
 @pytest.fixture
+def client_at():
+    """Makes clients, and closes them: left to the collector, their sockets would complain in another test."""
+    made = []
+
+    def make(*args, **options):
+        made.append(pytask.Client(*args, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
 def proxy(site):
     with Proxy(site[0].port) as made:
         yield made
@@ -119,10 +133,10 @@ def test_one_client_serves_many_threads(client):
     assert found == [True] * 100
 
 
-def test_watching_outlives_a_cut_and_tells_of_the_gap(client, proxy):
+def test_watching_outlives_a_cut_and_tells_of_the_gap(client, proxy, client_at):
     task_id = client.start("tick")
     client.wait(task_id, "RUNNING", PATIENCE)
-    events = pytask.Client(proxy.url).watch(task_id)
+    events = client_at(proxy.url).watch(task_id)
     proxy.refuse()
     proxy.cut()
     client.stop(task_id, wait=PATIENCE)  # nobody hears that over there
@@ -138,11 +152,11 @@ def test_watching_outlives_a_cut_and_tells_of_the_gap(client, proxy):
     client.stop(task_id, wait=PATIENCE)
 
 
-def test_a_deaf_connection_is_noticed(client, proxy, monkeypatch):
+def test_a_deaf_connection_is_noticed(client, proxy, monkeypatch, client_at):
     """Half-open: the socket stands, and nothing comes."""
     monkeypatch.setattr("pytask.client.follow.PING_EVERY", 0.5)
     monkeypatch.setattr("pytask.client.follow.DEAF", 0.5)
-    events = pytask.Client(proxy.url, timeout=1.0).watch()
+    events = client_at(proxy.url, timeout=1.0).watch()
     proxy.blackhole()
     threading.Timer(3.0, proxy.pass_).start()
     assert isinstance(next(events), Gap)
@@ -151,10 +165,10 @@ def test_a_deaf_connection_is_noticed(client, proxy, monkeypatch):
     events.close()
 
 
-def test_waiting_outlives_a_cut(client, proxy):
+def test_waiting_outlives_a_cut(client, proxy, client_at):
     task_id = client.start("tick")
     client.wait(task_id, "RUNNING", PATIENCE)
-    through = pytask.Client(proxy.url)
+    through = client_at(proxy.url)
 
     def meanwhile():
         time.sleep(0.2)
@@ -169,8 +183,8 @@ def test_waiting_outlives_a_cut(client, proxy):
     beside.join()
 
 
-def test_a_call_with_a_lost_answer_says_so_and_may_be_repeated(client, proxy):
-    through = pytask.Client(proxy.url, timeout=1.0)
+def test_a_call_with_a_lost_answer_says_so_and_may_be_repeated(client, proxy, client_at):
+    through = client_at(proxy.url, timeout=1.0)
     assert through.count() is not None
     proxy.cut_after_request()
     with pytest.raises(errors.Unavailable, match="PT051"):
@@ -179,22 +193,22 @@ def test_a_call_with_a_lost_answer_says_so_and_may_be_repeated(client, proxy):
     assert client.wait("just-once", timeout=PATIENCE).attempts == 1
 
 
-def test_what_cannot_be_reached_answers_within_a_second():
+def test_what_cannot_be_reached_answers_within_a_second(client_at):
     for url in (f"redis://{HOST}:1", "redis://localhost:1", "unix:///nowhere/at.all"):
         began = time.monotonic()
         with pytest.raises(errors.Unavailable):
-            pytask.Client(url).count()
+            client_at(url).count()
         with pytest.raises(errors.Unavailable):
             asyncio.run(pytask.aio.Client(url).count())
         assert time.monotonic() - began < 1.0
 
 
-def test_a_host_that_never_answers_is_given_up_soon(proxy):
+def test_a_host_that_never_answers_is_given_up_soon(proxy, client_at):
     """Connected, and silent: the time of a call holds."""
     proxy.blackhole()
     began = time.monotonic()
     with pytest.raises(errors.Unavailable):
-        pytask.Client(proxy.url, timeout=0.5).count()
+        client_at(proxy.url, timeout=0.5).count()
     assert time.monotonic() - began < PATIENCE
 
 
