@@ -68,6 +68,20 @@ class Bench:
     def expiry(self, ref, **options):
         return Expiry(id=ref.id, run=ref.run, seen=self.leases()[ref.id], **options)
 
+    def kept(self, ids, functions):
+        """All that is kept, in plain types."""
+        return {
+            "hashes": {i: (self.is_string(i), self.hash(i), self.ttl(i)) for i in ids},
+            "queue": self.queue(),
+            "parking": {name: self.parking(name) for name in functions},
+            "rejected": self.rejected(),
+            "runs": self.runs(),
+            "leases": self.leases(),
+            "indexes": {state: self.index(state) for state in RESTING},
+            "workers": self.workers(),
+            "marker": self.marker(),
+        }
+
     def assert_registered(self, ref):
         """RUNNING <=> an entry in runs <=> hash.run equals it <=> a lease."""
         fields = self.hash(ref.id)
@@ -262,6 +276,35 @@ class RedisBench(Bench):
     def exists(self, task_id):
         return bool(self.raw.exists(self.keys.task(task_id)))
 
+    def kept(self, ids, functions):
+        """The same in one round trip; of a key of another type only that it is one."""
+        keys, lists = self.keys, (self.keys.queue, *map(self.keys.parking, functions), self.keys.rejected)
+        sets = (*map(keys.index, RESTING), keys.workers)
+        pipe = self.raw.pipeline(transaction=False)
+        for key in map(keys.task, ids):
+            pipe.type(key).hgetall(key).ttl(key)
+        for key in lists:
+            pipe.lrange(key, 0, -1)
+        for key in sets:
+            pipe.zrange(key, 0, -1)
+        pipe.zrange(keys.leases, 0, -1, withscores=True).hgetall(keys.runs).hgetall(keys.incarnation)
+        found = iter(pipe.execute(raise_on_error=False))
+        hashes = {i: _hash_of(next(found), next(found), next(found)) for i in ids}
+        queue, *parking, rejected = ([raw.decode(errors="replace") for raw in next(found)] for _ in lists)
+        *indexes, workers = ({raw.decode() for raw in next(found)} for _ in sets)
+        leases, runs, marker = found
+        return {
+            "hashes": hashes,
+            "queue": queue,
+            "parking": dict(zip(functions, parking, strict=True)),
+            "rejected": [json.loads(note) for note in rejected],
+            "runs": _texts(runs),
+            "leases": {raw.decode(): int(score) for raw, score in leases},
+            "indexes": dict(zip(RESTING, indexes, strict=True)),
+            "workers": workers,
+            "marker": _texts(marker),
+        }
+
     def queue(self):
         return [raw.decode(errors="replace") for raw in self.raw.lrange(self.keys.queue, 0, -1)]
 
@@ -342,6 +385,10 @@ class AclBench(RedisBench):
         refused = [entry for entry in log if not entry[1].startswith("client")]
         super().close()
         assert refused == []
+
+
+def _hash_of(kind, fields, ttl):
+    return kind == b"string", {} if kind == b"string" else _texts(fields), None if ttl < 0 else ttl
 
 
 def _texts(fields):

@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from pytask.adapters.memory_state import number
 from pytask.domain.errors import FailoverSuspected
-from pytask.domain.lifecycle import RESTING, Trigger
+from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
 from tests.contract.conftest import KEEP, MemoryBench, RedisBench
@@ -83,25 +83,15 @@ servers = st.sampled_from(("", "own", "own", "other"))  # which one a claim or a
 sources = st.sampled_from((None, None, None, "g"))
 
 
-def picture(bench):
-    """All that is kept, times as present or absent."""
+def picture(kept):
+    """What must be alike on both: times as present or absent."""
     hashes = {}
-    for task_id in IDS:
-        fields = bench.hash(task_id)
+    for task_id, (is_string, fields, ttl) in kept["hashes"].items():
         plain = {n: ("set" if n in CLOCKS else v) for n, v in fields.items()}
-        hashes[task_id] = (bench.is_string(task_id), plain, bench.ttl(task_id) is not None)
-    notes = [(entry["id_hex"], entry["reason"]) for entry in bench.rejected()]
-    return {
-        "hashes": hashes,
-        "queue": bench.queue(),
-        "parking": {name: bench.parking(name) for name in FUNCTIONS},
-        "rejected": notes,
-        "runs": bench.runs(),
-        "leases": sorted(bench.leases()),
-        "indexes": {state: sorted(bench.index(state)) for state in RESTING},
-        "workers": sorted(bench.workers()),
-        "marker": sorted(bench.marker()),
-    }
+        hashes[task_id] = (is_string, plain, ttl is not None)
+    notes = [(entry["id_hex"], entry["reason"]) for entry in kept["rejected"]]
+    names = ("leases", "workers", "marker")
+    return kept | {"hashes": hashes, "rejected": notes} | {name: sorted(kept[name]) for name in names}
 
 
 def heard(bench):
@@ -412,41 +402,44 @@ class Contract(RuleBasedStateMachine):
     # -- what must hold -------------------------------------------------------------------------------
 
     @invariant()
-    def alike(self):
-        ours, theirs = map(picture, self.benches)
+    def all_that_must_hold(self):
+        """One look at each side for all of it: looking costs more than the steps do."""
+        kept = [bench.kept(IDS, FUNCTIONS) for bench in self.benches]
+        self.assert_alike(*map(picture, kept))
+        for one, epochs in zip(kept, self.epochs, strict=True):
+            fields = {task_id: fields for task_id, (_, fields, _) in one["hashes"].items()}
+            self.assert_running_is_one_thing(one["runs"], one["leases"], fields)
+            self.assert_epochs_grow(epochs, fields)
+
+    def assert_alike(self, ours, theirs):
         for part in ours:
             assert ours[part] == theirs[part], f"{part}\ntwin:   {ours[part]}\nserver: {theirs[part]}"
         assert heard(self.benches[0]) == heard(self.benches[1])
 
-    @invariant()
-    def running_is_one_thing(self):
+    def assert_running_is_one_thing(self, runs, leases, hashes):
         """I3 and I7, for ids that no client wrote over."""
-        for bench in self.benches:
-            runs, leases = bench.runs(), bench.leases()
-            assert len(set(runs.values())) == len(runs) or self.spoiled
-            for task_id in set(IDS) - self.spoiled:
-                assert (task_id in runs) == (task_id in leases), task_id
-                fields = bench.hash(task_id)
-                if "run" in fields:
-                    assert fields["state"] == "RUNNING", task_id
-                    assert fields["run"] == runs.get(task_id), task_id
-                assert ("run" in fields) == (fields.get("state") == "RUNNING"), task_id
+        assert len(set(runs.values())) == len(runs) or self.spoiled
+        for task_id in set(IDS) - self.spoiled:
+            assert (task_id in runs) == (task_id in leases), task_id
+            fields = hashes[task_id]
+            if "run" in fields:
+                assert fields["state"] == "RUNNING", task_id
+                assert fields["run"] == runs.get(task_id), task_id
+            assert ("run" in fields) == (fields.get("state") == "RUNNING"), task_id
 
-    @invariant()
-    def epochs_grow(self):
+    def assert_epochs_grow(self, epochs, hashes):
         """I4, for ids that no client wrote over."""
-        for bench, epochs in zip(self.benches, self.epochs, strict=True):
-            for task_id in set(IDS) - self.spoiled:
-                fields = bench.hash(task_id)
-                if "epoch" not in fields:
-                    epochs.pop(task_id, None)  # deleted, and with it what counted its runs
-                    continue
-                run, epoch = epochs.get(task_id, (None, -1))
-                now, current = int(fields["epoch"]), fields.get("run")
-                # Only while a run goes on is its epoch one number: `adopt` here puts back what ended, too,
-                # under an epoch that no worker would claim for it.
-                assert now == epoch if current and current == run else now >= epoch, task_id
-                epochs[task_id] = current, now
+        for task_id in set(IDS) - self.spoiled:
+            fields = hashes[task_id]
+            if "epoch" not in fields:
+                epochs.pop(task_id, None)  # deleted, and with it what counted its runs
+                continue
+            run, epoch = epochs.get(task_id, (None, -1))
+            now, current = int(fields["epoch"]), fields.get("run")
+            # Only while a run goes on is its epoch one number: `adopt` here puts back what ended, too,
+            # under an epoch that no worker would claim for it.
+            assert now == epoch if current and current == run else now >= epoch, task_id
+            epochs[task_id] = current, now
 
 
 def of_server(bench, server, act):
