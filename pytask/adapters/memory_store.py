@@ -224,7 +224,8 @@ class MemoryStore:
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
         """E2: only what is not OK is in the answer."""
         self.incarnation = self._look()
-        found = {ref: self._renew(ref) for ref in refs}
+        held = {ref.id: self._state.runs.get(ref.id) for ref in refs}  # looked up once, before any is put back
+        found = {ref: self._renew(ref, held[ref.id]) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
 
     def _look(self) -> Incarnation:
@@ -289,10 +290,10 @@ class MemoryStore:
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
-    def _renew(self, ref: RunRef) -> Verdict | None:
+    def _renew(self, ref: RunRef, held: str | None) -> Verdict | None:
         state = self._state
         fields = state.fields(ref.id)
-        if state.runs.get(ref.id, ref.run) != ref.run:
+        if held not in (None, ref.run):
             return Verdict.FENCED
         if text(fields, "run") != ref.run:
             return Verdict.GONE

@@ -1097,3 +1097,11 @@ def test_a_spoiled_time_does_not_keep_a_task_from_repair(bench, odd):
     bench.write("a", function="f", state="RUNNING", last_update=odd)
     assert bench.store.repair(0, 90)[1] == 1
     assert bench.queue() == ["a"]
+
+
+def test_two_runs_of_one_id_in_a_renewal_are_judged_by_one_look_at_the_registry(bench):
+    """A worker that gives up an old run may still hold it beside the new one: the answer has no order."""
+    old, new = bench.ref("t"), bench.running("t")
+    bench.drop("runs")
+    assert bench.store.renew([new, old]) == {old: Verdict.GONE}
+    assert bench.store.renew([new, old]) == {old: Verdict.FENCED}
