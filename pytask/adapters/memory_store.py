@@ -224,7 +224,8 @@ class MemoryStore:
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
         """E2: only what is not OK is in the answer."""
         self.incarnation = self._look()
-        held = {ref.id: self._state.runs.get(ref.id) for ref in refs}  # looked up once, before any is put back
+        # All are looked up before any is put back, as in the script.
+        held = {ref.id: self._state.runs.get(ref.id) for ref in refs}
         found = {ref: self._renew(ref, held[ref.id]) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
 
