@@ -225,8 +225,8 @@ def _commit_numbered(self, change):
     return _commit(self, attrs.evolve(change, run=_same(self, change)))
 
 
-def _renew_numbered(self, ref):
-    return _renew_one(self, RunRef(ref.id, _same(self, ref)))
+def _renew_numbered(self, ref, held):
+    return _renew_one(self, RunRef(ref.id, _same(self, ref)), held)
 
 
 NUMBERED = (
