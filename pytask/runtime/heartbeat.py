@@ -145,8 +145,8 @@ class Heartbeat:
         if not self._lease.lost(now) or not self._executor.hand_back_all():
             return False
         log.error(
-            "[PT051] Redis %s lost for more than %g s: all tasks here are stopped and go on elsewhere, or here"
-            " when it is back",
+            "[PT051] Redis %s lost for more than %g s: all tasks here are stopped and go on elsewhere,"
+            " or here when it is back",
             self.address,
             self._lease.timing.lease,
         )
