@@ -85,7 +85,7 @@ def check_client(client: Any, namespace: str) -> None:
     if package == "redis" and BROKEN_FROM <= version < BROKEN_BEFORE:
         raise UnsupportedClient(
             f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
-            " interruption (redis-py#2104): install redis>=5"
+            " interruption (redis-py#2104): pip install 'redis>=5'"
         )
     if is_cluster(client) and not hash_tag(namespace):
         raise UnsupportedClient(

@@ -359,7 +359,7 @@ def test_the_other_project_of_our_name(client, cli, monkeypatch, tmp_path):
 
 def test_a_client_library_that_mixes_up_replies(client, cli, monkeypatch):
     monkeypatch.setattr(redis, "__version__", "4.5.1")
-    assert codes(cli)["PT024"]["fix"] == "install redis>=5"
+    assert codes(cli)["PT024"]["fix"] == "pip install 'redis>=5'"
     monkeypatch.setattr(redis, "__version__", "5.0.0")
     assert codes(cli) == {}
 
