@@ -9,14 +9,25 @@ from __future__ import annotations
 from pytask.adapters.keys import Keys
 from pytask.domain.errors import ConfigError
 
-ROLES = ("producer", "watcher", "operator", "worker")
+ROLES = ("producer", "watcher", "publisher", "operator", "worker")
 OWN = "pytask:"
 
 # What client libraries send by themselves.  (Redis 7.0 alone knows no `client|setinfo`.)
 CONNECT = ("hello", "ping", "select", "client|setname", "client|setinfo")
+CLUSTER = ("cluster|slots", "cluster|nodes", "asking", "command")
 WRITE = ("hset", "hmset", "lpush", "multi", "exec", "discard")
-WATCH = ("hget", "hmget", "hgetall", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
-STEER = ("publish",)
+LISTEN = ("subscribe", "psubscribe", "unsubscribe", "punsubscribe")
+# All that `pytask.Client` and the command line read.
+LOOK = (
+    "hget", "hmget", "hgetall", "exists", "type", "scan", "time", "info", "pubsub|numsub",
+    "llen", "lindex", "lrange", "lpos", "srandmember",
+    "zcard", "zcount", "zscore", "zscan", "zrevrange", "zrevrangebyscore",
+)  # fmt: skip
+# And what their scripts write, besides.
+STEER = (
+    "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "expire", "persist",
+    "lpush", "lrem", "zadd", "zrem",
+)  # fmt: skip
 # Redis asks for the rights of the caller inside of scripts, too.
 SCRIPTS = (
     "eval", "evalsha", "time", "info", "publish",
@@ -29,12 +40,13 @@ SCRIPTS = (
 )  # fmt: skip
 SERVICES = (
     "blmove", "scan", "subscribe", "psubscribe", "unsubscribe", "punsubscribe", "wait", "config|get", "role",
-    "cluster|slots", "cluster|nodes", "asking", "command",
+    *CLUSTER,
 )  # fmt: skip
 COMMANDS = {
-    "producer": CONNECT + WRITE,
-    "watcher": CONNECT + WATCH,
-    "operator": CONNECT + WATCH + STEER,
+    "producer": CONNECT + CLUSTER + WRITE,
+    "watcher": CONNECT + CLUSTER + LISTEN + LOOK,
+    "publisher": CONNECT + LISTEN + ("hget", "hmget", "hgetall", "publish"),
+    "operator": CONNECT + CLUSTER + LISTEN + LOOK + STEER,
     "worker": CONNECT + SCRIPTS + SERVICES,
 }
 
@@ -65,7 +77,7 @@ def command(role: str, namespace: str = "") -> str:
 
 
 def _keys(role: str, namespace: str) -> list[str]:
-    if role == "worker":
+    if role not in ("producer", "publisher"):
         return [f"~{_literal(namespace)}*"]
     queue = [f"~{_literal(Keys(namespace).queue)}"] if role == "producer" else []
     return queue + [f"~{pattern}" for pattern in _tasks(_literal(namespace))]
@@ -101,6 +113,7 @@ def missing(text: str, script: str = "", line: str = "") -> str:
     word = next((part for part in text.split("'")[1::2] if part.replace("|", "").isalpha()), "")
     least = f"; it lacks +{word.lower()}" if word and word != "default" else ""
     return (
-        f"{where}{least}. Give the user of this worker the rules that `pytask acl worker` prints (with"
-        " --namespace if there is one), and those commands that your tasks send through self.redis"
+        f"{where}{least}. Give the user the rules of its role: those that `pytask acl worker` prints (with"
+        " --namespace if there is one), and those commands that your tasks send through self.redis; for a"
+        " client `pytask acl operator`, or watcher to look only"
     )

@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.argument("role", type=click.Choice(["producer", "watcher", "operator", "worker"]))
+@click.argument("role", type=click.Choice(["producer", "watcher", "publisher", "operator", "worker"]))
 @click.option("--namespace", default="", metavar="TEXT", help="In front of every key and channel.")
 def command(role: str, namespace: str) -> None:
     """Print the line for redis-cli that makes a user of least privilege for ROLE.
