@@ -163,6 +163,8 @@ def test_what_there_is_and_why(fleet, cli):
     top = cli("top").stdout.splitlines()
     assert top[0].startswith("RUNNING 3  ENDED 1  ERROR 1")
     assert top[3].split()[0] == "w1"
+    picture = cli.json("top")
+    assert (picture["tasks"]["RUNNING"], [item["name"] for item in picture["items"]]) == (3, ["w1"])
 
     found = {item["code"]: item for item in json.loads(cli("doctor", "-o", "json").stdout)["items"]}
     assert set(found) == {"PT092", "PT095"}
