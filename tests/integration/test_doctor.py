@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -147,36 +148,73 @@ def test_a_clock_that_is_off(store, client, clock):
     assert diagnosis(store.url, **clock.env) == {}
 
 
-def test_the_other_project_of_our_name(store, client, tmp_path):
-    place = tmp_path / "env"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
-    python = place / "bin" / "python"
-    (packages,) = place.glob("lib/python*/site-packages")
-    ours = [str(ROOT), *(path for path in sys.path if "site-packages" in path)]
-    (packages / "here.pth").write_text("\n".join(ours))
-    assert diagnosis(store.url, python, PYTHONPATH="") == {}
-    wheel = write_wheel(tmp_path, "pytask", "0.5.8")
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "install", "--no-index", "--no-deps", wheel], check=True)
-    found = diagnosis(store.url, python, PYTHONPATH="")
-    assert set(found) == {"PT025"}
-    assert "`pytask` 0.5.8" in found["PT025"]["what"]
-    (fix,) = re.findall(r"pip (uninstall -y pytask) pytaskd && pip install pytaskd", found["PT025"]["fix"])
-    subprocess.run([*pip, *fix.split()], check=True)  # ours stays: it is the one under test
-    assert diagnosis(store.url, python, PYTHONPATH="") == {}
+@pytest.fixture
+def place(tmp_path):
+    """An environment with our dependencies, and a folder of wheels that its pip takes for the index."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    dependencies = tmp_path / "dependencies"
+    dependencies.mkdir()
+    for path in Path(pytest.__file__).parents[1].iterdir():
+        if "pytaskd" not in path.name:
+            (dependencies / path.name).symlink_to(path)
+    (packages,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(str(dependencies))
+    files = {str(path.relative_to(ROOT)): path.read_bytes() for path in (ROOT / "pytask").rglob("*.*")}
+    ours = {name: data for name, data in files.items() if "__pycache__" not in name}
+    scripts = re.search(r"\[project.scripts\]\n(.*?)\n\n", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[
+        1
+    ]
+    write_wheel(tmp_path / "wheels", "pytaskd", "0.1.0", ours, scripts.replace('"', ""))
+    theirs = {"pytask/__init__.py": b"def cli(): print('theirs')", "pytask/__main__.py": b"import pytask"}
+    write_wheel(tmp_path / "wheels", "pytask", "0.6.0", theirs, "pytask=pytask:cli")
+    return tmp_path
 
 
-def write_wheel(folder, name, version):
-    """What an index gives for a package: one metadata file, and no code that could run."""
-    import zipfile
-
+def write_wheel(folder, name, version, files, scripts):
+    folder.mkdir(exist_ok=True)
     info = f"{name}-{version}.dist-info"
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", f"{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
-    return path
+    files = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{scripts}\n",
+    }
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, data in files.items():
+            wheel.writestr(path, data)
+        wheel.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"]))
+
+
+def pip(place, words):
+    command = [sys.executable, "-m", "pip", "--python", place / "env" / "bin" / "python"]
+    settings = {
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_FIND_LINKS": str(place / "wheels"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    shown = done([*command, *shlex.split(words)], place, **settings)
+    assert shown.returncode == 0, shown.stderr
+
+
+@pytest.mark.parametrize("last", ["pytask", "pytaskd"])
+def test_the_other_project_of_our_name(store, client, place, last):
+    """Both write the same files: the last that comes has the name `pytask`. Ours has a second one."""
+    first = {"pytask", "pytaskd"} - {last}
+    pip(place, f"install -q {first.pop()}")
+    pip(place, f"install -q {last}")
+    script = place / "env" / "bin" / "pytaskd"
+    shown = done([script, "doctor", "--redis", store.url], place, PYTHONPATH="", PYTASK_TIMEOUT="8")
+    assert shown.returncode == (3 if last == "pytaskd" else 78)
+    said = shown.stdout if last == "pytaskd" else shown.stderr
+    assert "PT025" in said
+    assert "`pytask` 0.6.0" in said
+    assert "Traceback" not in shown.stderr
+    fix = re.search(r"pip (uninstall .*? pytaskd) && pip (install pytaskd)", said)
+    pip(place, fix[1])
+    pip(place, fix[2])
+    shown = done([script, "doctor", "--redis", store.url], place, PYTHONPATH="", PYTASK_TIMEOUT="8")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("all is well")
 
 
 def test_a_client_library_that_is_too_old(store, client, tmp_path):
