@@ -1,4 +1,4 @@
-"""What the script `pytaskd` calls: it also works where the other `pytask` has overwritten ours, and says so."""
+"""What the script `pytaskd` calls: where the other `pytask` has overwritten ours, it says so."""
 
 from __future__ import annotations
 
