@@ -1,6 +1,7 @@
 """`pytask doctor`: each fault is planted for real, named with its code, and gone once its fix is applied.
 
-Each call is a process of its own. Settings that only warn, and faults of the keys, are in test_console.
+Where the fault is one of the machine, the doctor is a process of its own; elsewhere it is called in here,
+which is quicker. Settings that only warn, and faults of the keys, are in test_console.
 """
 
 import json
@@ -15,7 +16,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from click.testing import CliRunner
 
+from pytask.cli import main
+from pytask.console.codes import explanations
 from tests.chaos.clockstep import ServerClock
 from tests.integration.cli_tools import ROOT, Started, done, pytask, until, write
 from tests.servers import start_server
@@ -69,18 +73,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def diagnosis(url, program=None, **env):
-    """{code: finding}; the exit code and the closing line must fit, and every code must be explained."""
-    words = pytask("doctor", "-o", "json", "--redis", url)
-    shown = done([program or words[0], *words[1:]], PYTASK_TIMEOUT="8", **env)
+def diagnosis(url, **env):
+    """{code: finding}; the exit code and the closing line must fit.  With `env` in a process of its own."""
+    words = ["doctor", "-o", "json", "--redis", url]
+    if env:
+        shown = done(pytask(*words), PYTASK_TIMEOUT="8", **env)
+        code = shown.returncode
+    else:
+        shown = CliRunner().invoke(main, words, env={"PYTASK_TIMEOUT": "8"})
+        code = shown.exit_code
     found = {item["code"]: item for item in json.loads(shown.stdout)["items"]}
     serious = [item for item in found.values() if item["serious"]]
-    assert shown.returncode == (3 if serious else 0), shown
-    assert shown.stderr == (
-        f"pytask: [PT083] {len(serious)} to be mended; `pytask explain CODE` tells more of each\n"
-        if serious
-        else ""
-    )
+    assert code == (3 if serious else 0), shown
+    said = f"pytask: [PT083] {len(serious)} to be mended; `pytask explain CODE` tells more of each\n"
+    assert shown.stderr == (said if serious else "")
     assert all(item["what"] and item["fix"] for item in found.values())
     return found
 
@@ -196,25 +202,31 @@ def pip(place, words):
     assert shown.returncode == 0, shown.stderr
 
 
-@pytest.mark.parametrize("last", ["pytask", "pytaskd"])
-def test_the_other_project_of_our_name(store, client, place, last):
+def test_the_other_project_of_our_name(store, client, place):
     """Both write the same files: the last that comes has the name `pytask`. Ours has a second one."""
-    first = {"pytask", "pytaskd"} - {last}
-    pip(place, f"install -q {first.pop()}")
-    pip(place, f"install -q {last}")
     script = place / "env" / "bin" / "pytaskd"
-    shown = done([script, "doctor", "--redis", store.url], place, PYTHONPATH="", PYTASK_TIMEOUT="8")
-    assert shown.returncode == (3 if last == "pytaskd" else 78)
-    said = shown.stdout if last == "pytaskd" else shown.stderr
-    assert "PT025" in said
-    assert "`pytask` 0.6.0" in said
-    assert "Traceback" not in shown.stderr
-    fix = re.search(r"pip (uninstall .*? pytaskd) && pip (install pytaskd)", said)
+
+    def doctor():
+        return done([script, "doctor", "--redis", store.url], place, PYTHONPATH="", PYTASK_TIMEOUT="8")
+
+    pip(place, "install -q pytask")
+    pip(place, "install -q pytaskd")
+    found = doctor()
+    assert (found.returncode, "Traceback" in found.stderr) == (3, False)
+    assert found.stdout.startswith("PT025  ")
+    assert "`pytask` 0.6.0" in found.stdout
+    pip(place, "install -q --force-reinstall pytask")
+    refused = doctor()
+    assert (refused.returncode, refused.stdout) == (78, "")
+    assert refused.stderr.startswith("pytask: [PT025] ")
+    assert "`pytask` 0.6.0" in refused.stderr
+    fix = re.search(r"pip (uninstall .*? pytaskd) && pip (install pytaskd)", refused.stderr)
+    assert fix[0] in found.stdout
     pip(place, fix[1])
     pip(place, fix[2])
-    shown = done([script, "doctor", "--redis", store.url], place, PYTHONPATH="", PYTASK_TIMEOUT="8")
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout.startswith("all is well")
+    mended = doctor()
+    assert (mended.returncode, mended.stderr) == (0, "")
+    assert mended.stdout.startswith("all is well")
 
 
 def test_a_client_library_that_is_too_old(store, client, tmp_path):
@@ -282,7 +294,7 @@ def test_parked_tasks(store, client, folder):
             assert diagnosis(store.url) == {}
 
 
-def test_runs_of_a_dead_worker(clock, folder):
+def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
     """Ten minutes pass, by the clocks of the server and of the doctor, after a worker was killed."""
     clock.set(0)
     with start_server("valkey", appendonly=True) as server:
@@ -292,15 +304,38 @@ def test_runs_of_a_dead_worker(clock, folder):
         with redis.Redis.from_url(server.url, decode_responses=True) as client:
             with worker(server, folder, "--no-monitor") as dies:
                 push(client, "orphan", "sleeper")
+                push(client, "unwanted", "sleeper")
                 state(client, "orphan", "RUNNING")
+                state(client, "unwanted", "RUNNING")
                 dies.end(signal.SIGKILL)
-            run = client.hget("orphan", "run")
+            runs = {task_id: client.hget(task_id, "run") for task_id in ("orphan", "unwanted")}
             assert "PT091" not in diagnosis(server.url, **clock.env)
+            unheard(client, server.url)
             clock.set(600)
             found = diagnosis(server.url, **clock.env)
             assert set(found) == {"PT091", "PT093"}
-            assert "1 tasks say they run, and were not renewed" in found["PT091"]["what"]
+            assert "2 tasks say they run, and were not renewed" in found["PT091"]["what"]
             with worker(server, folder, *target_of(found["PT091"]["fix"]), "--time-scale", "0.05"):
-                until(lambda: client.hget("orphan", "run") not in (None, run), "it is handed on")
+                until(lambda: client.hget("orphan", "run") not in (None, runs["orphan"]), "it is handed on")
                 state(client, "orphan", "RUNNING")
+                # "Whoever takes the task over obeys it": it is stopped without having run again.
+                state(client, "unwanted", "STOPPED")
+                assert client.hget("unwanted", "last_run") == runs["unwanted"]
                 until(lambda: diagnosis(server.url, **clock.env) == {}, "all is well")
+
+
+def unheard(client, url):
+    """A stop of a task whose worker is gone: it is told, and looked into as the text says."""
+    until(lambda: not client.pubsub_numsub("pytask:hint")[0][1], "the server has seen that it left")
+    words = ["stop", "unwanted", "--wait", "0.5"]
+    shown = CliRunner().invoke(main, [*words, "--redis", url], env={"PYTASK_TIMEOUT": "8"})
+    assert shown.exit_code == 1
+    assert "[PT086]" in shown.stderr
+    assert "not heard" in shown.stdout
+    assert client.hget("unwanted", "state") == "RUNNING"
+    (word,) = re.findall(r"See `pytask (\w+)`", shown.stderr)
+    text = " ".join(explanations()["PT086"].split())
+    assert f"`pytask {word}` shows who is there" in text
+    assert "whoever takes the task over obeys it" in text
+    shown = CliRunner().invoke(main, [word, "--redis", url], env={"PYTASK_TIMEOUT": "8"})
+    assert shown.exit_code == 0

@@ -4,7 +4,6 @@ Those of data, classes and addresses are in test_mistakes, those of a deployment
 """
 
 import re
-import signal
 import threading
 from contextlib import contextmanager
 
@@ -176,30 +175,6 @@ def test_the_countdown_while_redis_is_lost(store, client, folder):
         state(client, "t", "RUNNING")
 
 
-def test_a_control_that_nobody_heard(store, client, folder):
-    with daemon(store, client, folder, "--time-scale", "0.05") as worker:
-        push(client, "t", "sleeper")
-        state(client, "t", "RUNNING")
-        run = client.hget("t", "run")
-        worker.end(signal.SIGKILL)
-    until(lambda: not client.pubsub_numsub("pytask:hint")[0][1], "it has left")
-    shown = done(pytask("stop", "t", "--wait", "0.5", "--redis", store.url), PYTASK_TIMEOUT="5")
-    assert shown.returncode == 1
-    assert "[PT086]" in shown.stderr
-    assert "not heard" in shown.stdout
-    assert client.hget("t", "state") == "RUNNING"
-    # As the text says: look who is there, and whoever takes the task over obeys the wish.
-    (words,) = re.findall(r"See `pytask (\w+)`", shown.stderr)
-    assert f"`pytask {words}` shows who is there" in explained("PT086")
-    assert "whoever takes the task over obeys it" in " ".join(explained("PT086").split())
-    assert done(pytask(words, "--redis", store.url), PYTASK_TIMEOUT="5").returncode == 0
-    with daemon(store, client, folder, "--time-scale", "0.05") as worker:
-        state(client, "t", "STOPPED")
-        assert client.hget("t", "last_run") == run
-        assert done(pytask("start", "t", "--wait", "20", "--redis", store.url)).returncode == 0
-        assert done(pytask("stop", "t", "--wait", "20", "--redis", store.url)).returncode == 0
-
-
 # -- tasks that do not behave ------------------------------------------------------------------------------
 
 FIXES = {
@@ -216,9 +191,9 @@ FIXES = {
 def test_a_task_that_holds_the_loop_and_both_ways_out(store, client, folder):
     source = folder / "tasks.py"
     lines = source.read_text().splitlines()
-    with daemon(store, client, folder, PYTASK_BLOCK_LIMIT="0.8") as worker:
-        push(client, "greedy", "hog", '{"seconds": 2}')
-        worker.says("[PT041] task greedy (hog) held the event loop for more than 0.8 s at ")
+    with daemon(store, client, folder, PYTASK_BLOCK_LIMIT="0.6") as worker:
+        push(client, "greedy", "hog", '{"seconds": 1.5}')
+        worker.says("[PT041] task greedy (hog) held the event loop for more than 0.6 s at ")
         log = next(line for line in worker.output.splitlines() if "[PT041]" in line)
         state(client, "greedy", "ENDED")
     number = int(re.search(rf"{re.escape(str(source))}:(\d+): ", log)[1])
@@ -228,7 +203,7 @@ def test_a_task_that_holds_the_loop_and_both_ways_out(store, client, folder):
         indent = re.match(" *", lines[number - 1])[0]
         mended = [*lines[: number - 1], indent + fix(log, lines[number - 1].strip()), *lines[number:]]
         source.write_text("\n".join(mended))
-        with daemon(store, client, folder, PYTASK_BLOCK_LIMIT="0.8") as worker:
+        with daemon(store, client, folder, PYTASK_BLOCK_LIMIT="0.6") as worker:
             push(client, name, "hog", '{"seconds": 1000}')
             state(client, name, "RUNNING")
             push(client, f"beside-{name}", "thumb")
@@ -266,9 +241,7 @@ TWO = f"{APP}    other = PyTask()\n    other.add_task(Sleeper)\n"
 SINGLE = r"did you mean '(.+?)'\?"
 TARGETS = {
     "file": ("", "taks.py", SINGLE, "{0}"),
-    "module": ("", "taks", SINGLE, "{0}"),
     "app": (APP, "tasks:my_ap", SINGLE, "tasks:{0}"),
-    "app of a file": (APP, "tasks.py:myapp", SINGLE, "tasks.py:{0}"),
     "class": ("", "tasks:Thumb", r"leave `(:Thumb)` away", "tasks"),
     "two apps": (TWO, "tasks.py", r"say (tasks.py:\w+) or tasks.py:other", "{0}"),
 }

@@ -11,7 +11,7 @@ from pytask.console.codes import explanations
 ROOT = Path(__file__).parents[2]
 MADE = runpy.run_path(str(ROOT / "docs" / "make_errors.py"))
 # A file may meet a code under the name of its class, or count it beside others.
-NAMES = {"PT027": "UnsupportedServer", "PT040": "as asked"}
+NAMES = {"PT027": "UnsupportedServer", "PT040": "as asked", "PT086": "unheard("}
 
 
 def test_the_page_is_made_from_the_program():
