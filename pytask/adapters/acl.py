@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pytask.adapters.keys import Keys
 from pytask.domain.errors import ConfigError
+from pytask.domain.partition import namespace_of
 
 ROLES = ("producer", "watcher", "publisher", "operator", "worker")
 OWN = "pytask:"
@@ -51,7 +52,7 @@ COMMANDS = {
 }
 
 
-def rules(role: str, namespace: str = "") -> list[str]:
+def rules(role: str, namespace: str = "", partitions: int = 1) -> list[str]:
     """The words for a role under a namespace; they take away what the user had before, but no password.
 
     Raises :class:`ConfigError` for a role that does not exist, or a namespace that no rule can hold.
@@ -60,20 +61,21 @@ def rules(role: str, namespace: str = "") -> list[str]:
         raise ConfigError(f"no such role: {role!r}; there are {', '.join(ROLES)}")
     if not all(char.isprintable() and char not in " \"'" for char in namespace):
         raise ConfigError(f"the namespace {namespace!r} cannot stand in an ACL rule: no spaces, no quotes")
-    commands = [f"+{name}" for name in dict.fromkeys(COMMANDS[role])]
+    spaces = [namespace_of(namespace, index, partitions) for index in range(partitions)]
     return [
         "resetkeys",
         "resetchannels",
         "-@all",
-        *_keys(role, namespace),
-        *_channels(role, namespace),
-        *commands,
+        *(word for space in spaces for word in _keys(role, space)),
+        *(word for space in spaces for word in _channels(role, space)),
+        *(f"+{name}" for name in dict.fromkeys(COMMANDS[role])),
     ]
 
 
-def command(role: str, namespace: str = "") -> str:
+def command(role: str, namespace: str = "", partitions: int = 1) -> str:
     """The whole line for `redis-cli`, with PASSWORD where the password goes."""
-    return " ".join(["ACL SETUSER", f"pytask-{role}", "on", ">PASSWORD", *rules(role, namespace)])
+    words = rules(role, namespace, partitions)
+    return " ".join(["ACL SETUSER", f"pytask-{role}", "on", ">PASSWORD", *words])
 
 
 def _keys(role: str, namespace: str) -> list[str]:
@@ -114,6 +116,6 @@ def missing(text: str, script: str = "", line: str = "") -> str:
     least = f"; it lacks +{word.lower()}" if word and word != "default" else ""
     return (
         f"{where}{least}. Give the user the rules of its role: those that `pytask acl worker` prints (with"
-        " --namespace if there is one), and those commands that your tasks send through self.redis; for a"
-        " client `pytask acl operator`, or watcher to look only"
+        " --namespace and --partitions, if there are any), and those commands that your tasks send through"
+        " self.redis; for a client `pytask acl operator`, or watcher to look only"
     )

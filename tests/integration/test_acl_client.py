@@ -13,9 +13,10 @@ from click.testing import CliRunner
 import pytask
 import pytask.aio
 from pytask import errors
-from pytask.adapters.acl import ROLES, command
+from pytask.adapters.acl import ROLES, command, rules
 from pytask.cli import main
 from pytask.client import New
+from pytask.domain.partition import namespace_of
 from tests.integration.cli_tools import ROOT
 from tests.integration.conftest import PATIENCE, Crew, wait_until
 from tests.servers import HOST, is_available, start_server
@@ -113,6 +114,28 @@ MAY = {
     "operator": LOOKING | STEERING | PRODUCING,
     "producer": PRODUCING,
 }
+
+
+def test_partitions_have_keys_of_their_own(place):
+    """The rules of a producer keep it from the books of each partition, and let it push to all."""
+    admin, space = place.admin, "parts:"
+    for role in ("producer", "operator"):
+        words = rules(role, space, partitions=3)
+        admin.execute_command("ACL", "SETUSER", f"{role}-of-parts", "on", f">{SECRET}", *words)
+    login = f"of-parts:{SECRET}@{HOST}:{place.port}/0"
+    options = {"namespace": space, "partitions": 3}
+    with pytask.Client(f"redis://producer-{login}", **options) as producer:
+        ids = [producer.start("nobody-knows") for _ in range(12)]
+    with pytask.Client(f"redis://operator-{login}", **options) as operator:
+        assert operator.count().queued == 12
+        assert {task.id for task in operator.list().tasks} == set(ids)
+        assert all(outcome.done for outcome in operator.stop_many(ids))
+        assert all(operator.remove(task_id) for task_id in ids)
+    with redis.Redis.from_url(f"redis://producer-{login}") as producer:
+        for index in range(3):
+            for own in ("pytask:runs", "pytask:leases"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    producer.hset(f"{namespace_of(space, index, 3)}{own}", "a", "b")
 
 
 def test_every_verb_of_the_client_is_here():
