@@ -375,8 +375,7 @@ def test_a_key_of_another_type_and_its_fix(client, cli):
     assert client.get("new-task.other") == "mine"
 
 
-def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(store, client, cli, tmp_path):
-    write(tmp_path / "tasks.py", TASKS)
+def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli):
     old = (client.time()[0] - 3600) * 1_000_000
     client.hset("lost", mapping={"function": "sleeper", "data": "{}", "state": "RUNNING", "run": "gone:1"})
     client.hset("pytask:runs", "lost", "gone:1")
@@ -386,10 +385,6 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(store, clie
     assert "is silent" in cli("why", "lost").stdout
     assert "no monitor is there to hand it on" in cli("why", "lost").stdout
     assert "no worker is there" in cli("why", "new").stdout
-    command = pytask("run", "tasks.py", "--redis", store.url, "--time-scale", "0.05")
-    with Started(command, tmp_path, tmp_path) as daemon:
-        until(lambda: client.hget("lost", "run") not in (None, "gone:1"), lambda: daemon.output)
-        until(lambda: codes(cli) == {}, lambda: codes(cli))
 
 
 def test_a_worker_of_another_release(store, client, cli):

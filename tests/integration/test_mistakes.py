@@ -11,7 +11,10 @@ import sys
 
 import pytest
 import redis
+from click.testing import CliRunner
 
+from pytask.cli import main
+from pytask.console.codes import explanations
 from tests.integration.cli_tools import Started, done, pytask, until, write
 from tests.servers import free_port, start_server
 
@@ -84,7 +87,7 @@ def printed(text, start="redis-cli "):
 
 
 def explained(code):
-    return done(pytask("explain", code)).stdout
+    return f"{code}  {explanations()[code]}\n"  # as `pytask explain` prints it
 
 
 # -- data and tasks ----------------------------------------------------------------------------------------
@@ -219,11 +222,11 @@ def test_a_process_that_is_not_patched(store, client, tmp_path):
 
 
 def new(url, *words):
-    return done(pytask("new", "f", "--redis", url, *words), PYTASK_TIMEOUT="5")
+    return CliRunner().invoke(main, ["new", "f", "--redis", url, *words], env={"PYTASK_TIMEOUT": "5"})
 
 
 def check(shown, exit_code, code, *words):
-    assert shown.returncode == exit_code, shown.stderr
+    assert shown.exit_code == exit_code, shown.stderr
     assert f"[{code}]" in shown.stderr
     for word in words:
         assert word in shown.stderr, shown.stderr
@@ -233,7 +236,7 @@ def test_an_address_where_nothing_listens(store, client):
     port = free_port()
     shown = new(f"redis://127.0.0.1:{port}/0")
     check(shown, 69, "PT051", f"redis://127.0.0.1:{port}/0 (from --redis)", "--redis URL")
-    assert new(store.url).returncode == 0
+    assert new(store.url).exit_code == 0
 
 
 def test_a_missing_password():
@@ -244,16 +247,17 @@ def test_a_missing_password():
         right = form.replace("user:password", ":right-73").replace(
             "host:port", f"{server.host}:{server.port}"
         )
-        assert new(right).returncode == 0
+        assert new(right).exit_code == 0
 
 
 def test_a_read_only_replica(store, client):
     with start_server("valkey", "--replicaof", f"{store.host} {store.port}") as replica:
         check(new(replica.url), 1, "PT052", "READONLY")
-        found = json.loads(done(pytask("doctor", "-o", "json", "--redis", replica.url)).stdout)["items"]
+        shown = CliRunner().invoke(main, ["doctor", "-o", "json", "--redis", replica.url])
+        found = json.loads(shown.stdout)["items"]
         (fix,) = [one["fix"] for one in found if one["code"] == "PT072"]
         primary = re.search(r"connect to its primary (\S+:\d+)", fix)[1]
-        assert new(f"redis://{primary}/0").returncode == 0
+        assert new(f"redis://{primary}/0").exit_code == 0
 
 
 def test_a_full_server():
@@ -263,7 +267,7 @@ def test_a_full_server():
         check(new(server.url), 1, "PT052", "OOM")
         assert "OOM: raise maxmemory" in explained("PT052")
         client.config_set("maxmemory", "100mb")
-        assert new(server.url).returncode == 0
+        assert new(server.url).exit_code == 0
 
 
 def test_the_queue_is_no_list():
@@ -272,5 +276,5 @@ def test_the_queue_is_no_list():
         check(new(server.url), 1, "PT054")
         rename = re.search(r"redis-cli (RENAME new-task other)", explained("PT054"))[1]
         client.execute_command(*rename.split())
-        assert new(server.url).returncode == 0
+        assert new(server.url).exit_code == 0
         assert client.get("other") == b"mine"

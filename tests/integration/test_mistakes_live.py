@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 import redis
 
+from pytask.console.codes import explanations
 from tests.integration.cli_tools import Started, done, pytask, until, write
 from tests.servers import start_server
 
@@ -92,7 +93,7 @@ def state(client, task_id, wanted):
 
 
 def explained(code):
-    return done(pytask("explain", code)).stdout
+    return explanations()[code]
 
 
 # -- Redis comes and goes ----------------------------------------------------------------------------------
