@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from pytask.adapters.address import DEFAULT_URL
 from pytask.client import follow, look, pages, produce, steer
 from pytask.client.awaiting import Shell
-from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, places_of
+from pytask.client.face import Face
 from pytask.client.produce import Function
 from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
@@ -20,39 +19,14 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client:
+class Client(Face[Shell]):
     """Starts, steers and watches tasks, for asyncio.  Each call is the one of `pytask.Client`.
 
     `source` is a URL or an asyncio client (`redis.asyncio`, Sentinel and Cluster too), whose settings are
     taken over on connections of our own.
     """
 
-    def __init__(  # noqa: PLR0913 - what there is to choose
-        self,
-        source: Any = DEFAULT_URL,
-        *,
-        namespace: str = "",
-        partitions: int = 1,
-        timeout: float = TIMEOUT,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        max_data: int = MAX_DATA,
-        keep_stopped: int | None = None,
-    ) -> None:
-        """Connects at the first call.
-
-        `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
-        seconds that the hash of a task is kept that `stop` ends before it ran (None for ever), as in the
-        workers' settings.
-        """
-        places_of(namespace, partitions)
-        self._shell = Shell(source, namespace, timeout, connect_timeout)
-        self._places = places_of(
-            namespace,
-            partitions,
-            max_data=max_data,
-            keep_stopped=keep_stopped,
-        )
-        self._shell.bind(self._places)
+    _make_shell = Shell
 
     # -- starting -------------------------------------------------------------------------------------
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from pytask.adapters.address import DEFAULT_URL
 from pytask.client import follow, look, pages, produce, steer
 from pytask.client.blocking import Shell
-from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, places_of
+from pytask.client.face import Face
 from pytask.client.produce import Function
 from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
@@ -20,7 +19,7 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client:
+class Client(Face[Shell]):
     """Starts, steers and watches tasks.  Needs no gevent; may be shared by threads and by greenlets.
 
     `source` is a URL or any redis-py compatible client (Sentinel and Cluster too), whose settings are
@@ -29,32 +28,7 @@ class Client:
     repeating it is harmless (for `start`, where it was given an `id`).
     """
 
-    def __init__(  # noqa: PLR0913 - what there is to choose
-        self,
-        source: Any = DEFAULT_URL,
-        *,
-        namespace: str = "",
-        partitions: int = 1,
-        timeout: float = TIMEOUT,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        max_data: int = MAX_DATA,
-        keep_stopped: int | None = None,
-    ) -> None:
-        """Connects at the first call.
-
-        `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
-        seconds that the hash of a task is kept that `stop` ends before it ran (None for ever), as in the
-        workers' settings.
-        """
-        places_of(namespace, partitions)
-        self._shell = Shell(source, namespace, partitions, timeout, connect_timeout)
-        self._places = places_of(
-            namespace,
-            partitions,
-            max_data=max_data,
-            keep_stopped=keep_stopped,
-        )
-        self._shell.bind(self._places)
+    _make_shell = Shell
 
     # -- starting -------------------------------------------------------------------------------------
 

@@ -194,7 +194,6 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
     """The states that are meant, the final ones for None.  Raises `BadData`."""
     if for_state is None:
         return FINISHED
-    """The states that are meant, FINISHED for None.  Raises `BadData`."""
     words = (for_state,) if isinstance(for_state, str) else tuple(for_state)
     try:
         return tuple(State(word) for word in words)

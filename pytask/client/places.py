@@ -19,6 +19,7 @@ MAX_DATA = 16 * 1024 * 1024  # bytes, as the workers' own default
 class Places:
     """What all operations of one client know."""
 
+    namespace: str  # as the client was given it
     keys: tuple[Keys, ...]  # of each partition
     retention: Retention
     max_data: int = MAX_DATA
@@ -53,6 +54,7 @@ def places_of(
     if type(partitions) is not int or partitions < 1:
         raise ConfigError(f"partitions must be a whole number of 1 or more, not {partitions!r}")
     return Places(
+        namespace=namespace,
         keys=tuple(Keys(namespace_of(namespace, index, partitions)) for index in range(partitions)),
         retention=Retention(stopped=keep_stopped),
         max_data=max_data,
