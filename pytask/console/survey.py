@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from pytask.adapters import reading
 from pytask.adapters.keys import Keys
 from pytask.client.records import Count, Worker
 from pytask.console.remote import Remote
@@ -89,10 +90,5 @@ def _info(remote: Remote) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for part in parts:
-        if isinstance(part, Mapping):
-            found.update({str(name): str(value) for name, value in part.items()})
-        else:
-            text = part.decode(errors="replace") if isinstance(part, bytes) else str(part)
-            pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-            found.update((name, value) for name, _, value in pairs)
+        found.update(reading.info(part))
     return found
