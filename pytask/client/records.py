@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import State
 
@@ -47,6 +48,14 @@ class TaskInfo:
     def reason(self) -> str:
         """The text of the error, without the traceback."""
         return self.error.partition("\n")[0]
+
+    @property
+    def history(self) -> tuple[history.Transition, ...]:
+        """Its last moves, the newest last: when, from, to, by which trigger, by whom, why.
+
+        The claim and the end of a run to which nothing else happened are not among them.
+        """
+        return history.read(self.more.get("history", ""))
 
     @property
     def session(self) -> str:

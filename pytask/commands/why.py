@@ -33,10 +33,10 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
         ]
     ):
         return
-    from pytask.console.reasons import facts_of, reasons
+    from pytask.console.facts import reasons_of
 
     task = remote.tasks.get(remote.find(task_id))
-    lines = reasons(task, facts_of(remote, task))
+    lines = reasons_of(remote, task)
     printer.record(
         "reasons",
         {"id": task.id, "state": str(task.state), "reasons": lines},

@@ -14,9 +14,9 @@ from pytask.adapters.keys import Keys
 from pytask.console.namesake import refuse_namesake
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
-from pytask.console.times import ago
 from pytask.domain.errors import PytaskError
 from pytask.domain.policy import Timing
+from pytask.domain.times import ago
 from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ
