@@ -26,12 +26,16 @@ class Face(Generic[S]):
         connect_timeout: float = CONNECT_TIMEOUT,
         max_data: int = MAX_DATA,
         keep_stopped: int | None = None,
+        name: str | None = None,
     ) -> None:
         """Connects at the first call.
 
         `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
         seconds that the hash of a task is kept that `stop` ends before it ran (None for ever), as in the
-        workers' settings.
+        workers' settings.  `name` stands in the history of the tasks that this client stops, starts or
+        reloads (64 bytes of it); without one it is `user@host`.
         """
-        self._places = places_of(namespace, partitions, max_data=max_data, keep_stopped=keep_stopped)
+        self._places = places_of(
+            namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name
+        )
         self._shell = self._make_shell(source, self._places, timeout, connect_timeout)

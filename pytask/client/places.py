@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
+
 import attrs
 
 from pytask.adapters.keys import Keys
@@ -22,7 +25,13 @@ class Places:
     namespace: str  # as the client was given it
     keys: tuple[Keys, ...]  # of each partition
     retention: Retention
+    name: str = ""  # of the client, in the history of tasks; "" for the one of its user
     max_data: int = MAX_DATA
+
+    @property
+    def who(self) -> str:
+        """Who asks, as the history of tasks tells it."""
+        return self.name or own_name()
 
     def of(self, task_id: str) -> int:
         """The partition of a task.  Raises `BadData` for what can be no id."""
@@ -49,8 +58,11 @@ def places_of(
     *,
     max_data: int = MAX_DATA,
     keep_stopped: int | None = None,
+    name: str | None = None,
 ) -> Places:
     """The places of a namespace; raises `ConfigError`."""
+    if not isinstance(name, str | None):
+        raise ConfigError(f"a client's name is text, not {name!r}")
     if type(partitions) is not int or partitions < 1:
         raise ConfigError(f"partitions must be a whole number of 1 or more, not {partitions!r}")
     return Places(
@@ -58,4 +70,21 @@ def places_of(
         keys=tuple(Keys(namespace_of(namespace, index, partitions)) for index in range(partitions)),
         retention=Retention(stopped=keep_stopped),
         max_data=max_data,
+        name=name or "",
     )
+
+
+def own_name() -> str:
+    """`user@host` of this process; `host:pid` where its user has no name, as in many containers."""
+    host = os.uname().nodename
+    try:
+        return f"{_user_name(os.getuid())}@{host}"
+    except KeyError:
+        return f"{host}:{os.getpid()}"
+
+
+@cache
+def _user_name(uid: int) -> str:
+    import pwd
+
+    return pwd.getpwuid(uid).pw_name

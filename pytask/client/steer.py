@@ -56,7 +56,7 @@ def _steer_chunk(places: Places, place: int, command: Command, ids: list[str]) -
     if command is Command.START:
         # Before the script: whoever hears a stop after this knows that it is newer than our start.
         yield from ask_all([(place, ("PUBLISH", keys.control(i), STARTED)) for i in ids])
-    verdicts = yield from by_store(place, keys, places.retention, lambda store: store.control(command, ids))
+    verdicts = yield from by_store(places, place, lambda store: store.control(command, ids))
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
     heard = (yield from _tell(places, place, command, asked)) if asked else None
     states = yield from _states_of(places, place, ids, verdicts)

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import attrs
 
 from pytask.adapters import client as clients
-from pytask.adapters.keys import Keys
-from pytask.adapters.store import RedisStore, Retention, load_script
+from pytask.adapters.store import RedisStore, load_script
+from pytask.client.places import Places
 
 T = TypeVar("T")
 Words = tuple[Any, ...]
@@ -174,8 +174,10 @@ class _Replay:
         """Nothing to drop."""
 
 
-def by_store(place: int, keys: Keys, retention: Retention, verb: Callable[[RedisStore], T]) -> Op[T]:
+def by_store(places: Places, place: int, verb: Callable[[RedisStore], T]) -> Op[T]:
     """Carry out a verb of the worker's own store, so that there is one text of it for both.
+
+    In the history of the tasks that it moves stands the client's name.
 
     The verb is run again with each reply that it needed, from its beginning: what it sends must follow from
     its arguments and the replies alone.  Ours send one or two commands,
@@ -183,8 +185,10 @@ def by_store(place: int, keys: Keys, retention: Retention, verb: Callable[[Redis
     """
     replies: list[Any] = []
     while True:
+        store = RedisStore(_Replay(replies), places.keys[place], places.retention)
+        store.who = places.who
         try:
-            return verb(RedisStore(_Replay(replies), keys, retention))
+            return verb(store)
         except _Needed as needed:
             command = (place, needed.words)
         replies += yield Send([command])

@@ -106,6 +106,7 @@ class Remote:
                 namespace=self.namespace,
                 partitions=self.partitions,
                 timeout=float(self.setting("timeout").value),
+                name=str(self.setting("who").value),
             )
         return self._tasks
 

@@ -1,7 +1,9 @@
 """One suite for both faces of the client, against every kind of server; a store plays the worker."""
 
 import asyncio
+import getpass
 import json
+import os
 import threading
 import time
 from itertools import count
@@ -18,6 +20,7 @@ import pytask
 import pytask.aio
 from pytask import Task, errors, partition_of
 from pytask.client import Event, New
+from pytask.client.places import own_name
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.record import Change, Verdict, WorkerInfo
@@ -448,6 +451,39 @@ def test_a_key_of_another_type_is_no_task(both, verb):
     both.bench.set_string("s")
     with pytest.raises(errors.WrongKeyType):
         getattr(both.client, verb)("s")
+
+
+def test_the_history_says_who_asked(both):
+    named = both.connect(name="ops: 100 % älter")
+    task_id = named.start("f")
+    both.client.stop(task_id)
+    named.start_again(task_id)
+    ref = both.bench.ref(task_id)
+    both.bench.claim(ref)
+    named.reload_many([task_id])
+    both.client.stop(task_id)
+    unnamed = f"{getpass.getuser()}@{os.uname().nodename}"[:64]
+    assert [(move.trigger, move.who, move.why) for move in both.client.get(task_id).history] == [
+        ("cancel", unnamed, ""),
+        ("start", "ops: 100 % älter", ""),
+        ("claim", "w", ""),
+        ("request", "ops: 100 % älter", "reload"),
+        ("request", unnamed, "stop"),
+    ]
+
+
+def test_a_user_without_a_name_is_told_by_its_process(monkeypatch):
+    def nobody(_uid):
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("os.getuid", lambda: 987_654)
+    assert own_name() == f"{os.uname().nodename}:{os.getpid()}"
+
+
+def test_a_name_that_is_no_text_is_refused(real):
+    with pytest.raises(errors.ConfigError, match="a client's name is text, not 5"):
+        real.connect(name=5)
 
 
 def test_many_at_once(both):

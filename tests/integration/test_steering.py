@@ -1,5 +1,6 @@
 """The verbs that start, steer, wait and watch: a real server and a real worker."""
 
+import getpass
 import json
 import os
 import shlex
@@ -169,6 +170,25 @@ def test_stop_start_and_reload(cli, client):
     assert cli("stop", made, "--wait", "30").exit_code == 0
     assert cli("rm", made).stdout.splitlines()[1].split() == [made, "deleted"]
     assert not client.exists(made)
+
+
+def test_the_history_says_who_asked(cli, client, monkeypatch):
+    made = cli.started("sleeper")
+    assert cli("stop", made, "--wait", "30").exit_code == 0
+    monkeypatch.setenv("PYTASK_WHO", "night shift")
+    assert cli("start", made, "--wait", "30").exit_code == 0
+    user = f"{getpass.getuser()}@{os.uname().nodename}"[:64]
+    told = [
+        (move["trigger"], move["who"])
+        for move in json.loads(cli("show", made, "-o", "json").stdout)["history"]
+    ]
+    assert told == [("request", user), ("stop", "w1"), ("start", "night shift"), ("claim", "w1")]
+    for verb in ("show", "why"):
+        shown = cli(verb, made).stdout
+        assert f"RUNNING -> RUNNING, request by {user}: stop" in shown
+        assert "STOPPED -> WAIT, start by night shift" in shown
+    assert "%20" not in cli("show", made).stdout
+    assert cli("stop", made, "--wait", "30").exit_code == 0
 
 
 def test_what_does_not_exist_is_4_and_the_others_are_done(cli):
