@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pytask.client import follow, look, pages, produce, steer
 from pytask.client.awaiting import Shell
 from pytask.client.face import Face
-from pytask.client.produce import Function
+from pytask.client.late import Late
 from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
+
+if TYPE_CHECKING:
+    from pytask.client import follow, look, pages, produce, steer
+    from pytask.client.produce import Function
+else:
+    follow, look, pages, produce, steer = map(Late, ("follow", "look", "pages", "produce", "steer"))
 
 Ids = list[str]
 Outcomes = list[Outcome]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+LONGEST_MEASURE = 1e12  # seconds: anything above was made up
+
 
 def text(raw: Any) -> str:
     """A name or an id; what is not UTF-8 comes back as it was by :func:`raw_of`."""
@@ -25,6 +27,12 @@ def shown(raw: Any) -> str:
 def whole(value: Any) -> int | None:
     """A whole number of 0 or more out of JSON; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def measure(value: Any) -> float | None:
+    """A number of seconds out of JSON; None for anything else."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
+    return float(value) if fits else None
 
 
 def pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:

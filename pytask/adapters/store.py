@@ -47,7 +47,6 @@ HISTORY_LINE = "--- history.lua\n"  # stands in a script where that text goes
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
-LONGEST_MEASURE = 1e12  # seconds: anything above was made up
 TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
 LONGEST_NAME = 512  # bytes of a function's name
 NOBODY = "nobody ran it"
@@ -730,9 +729,9 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             tasks=reading.whole(shown.get("tasks")),
             max_tasks=reading.whole(shown.get("max_tasks")),
             version=_version(shown.get("version")),
-            started=_measure(shown.get("started")),
-            lag=_measure(shown.get("lag")),
-            round_trip=_measure(shown.get("round_trip")),
+            started=reading.measure(shown.get("started")),
+            lag=reading.measure(shown.get("lag")),
+            round_trip=reading.measure(shown.get("round_trip")),
             monitor=shown.get("monitor") is True,
             dropped=reading.whole(shown.get("dropped")) or 0,
         )
@@ -742,11 +741,6 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
 
 def _seconds(micros: int) -> float:
     return -1.0 if micros < 0 else micros / 1e6
-
-
-def _measure(value: Any) -> float | None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
-    return float(value) if fits else None
 
 
 def _version(value: Any) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 
 from pytask.adapters import reading
-from pytask.adapters.store import read_info
 from pytask.client.places import Places
 from pytask.client.records import Count, FunctionInfo, TaskInfo, Worker, read_task
 from pytask.client.wire import Op, ask, ask_all
@@ -98,7 +97,6 @@ def workers(places: Places) -> Op[list[Worker]]:
 
 def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, place: int) -> Worker:
     shown = _object(text)
-    info = read_info(text or b"")
     known = {field.name for field in attrs.fields(Worker)}
     functions = shown.get("functions")
     return Worker(
@@ -111,10 +109,10 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
         tasks=reading.whole(shown.get("tasks")),
         max_tasks=reading.whole(shown.get("max_tasks")),
         functions=tuple(str(name) for name in functions) if isinstance(functions, list) else (),
-        started=info.started if info else None,
-        lag=info.lag if info else None,
-        round_trip=info.round_trip if info else None,
-        monitor=bool(info and info.monitor),
+        started=reading.measure(shown.get("started")),
+        lag=reading.measure(shown.get("lag")),
+        round_trip=reading.measure(shown.get("round_trip")),
+        monitor=shown.get("monitor") is True,
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,

@@ -15,9 +15,8 @@ import attrs
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.reading import pairs, raw_of, text
-from pytask.client.follow import states_of
 from pytask.client.places import Places
-from pytask.client.records import LIST_FIELDS, Page, TaskInfo, read_task
+from pytask.client.records import LIST_FIELDS, Page, TaskInfo, read_task, states_of
 from pytask.client.wire import Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadCursor, ConfigError

@@ -8,7 +8,6 @@ from functools import cache
 import attrs
 
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import Retention
 from pytask.domain.errors import BadData, ConfigError
 from pytask.domain.messages import IdFault, read_id
 from pytask.domain.partition import namespace_of, partition_of
@@ -24,7 +23,7 @@ class Places:
 
     namespace: str  # as the client was given it
     keys: tuple[Keys, ...]  # of each partition
-    retention: Retention
+    keep_stopped: int | None = None  # seconds that the hash of a task is kept that `stop` ends before it ran
     name: str = ""  # of the client, in the history of tasks; "" for the one of its user
     max_data: int = MAX_DATA
 
@@ -68,7 +67,7 @@ def places_of(
     return Places(
         namespace=namespace,
         keys=tuple(Keys(namespace_of(namespace, index, partitions)) for index in range(partitions)),
-        retention=Retention(stopped=keep_stopped),
+        keep_stopped=keep_stopped,
         max_data=max_data,
         name=name or "",
     )

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 
 from pytask.domain import history
 from pytask.domain import lifecycle as life
+from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import State
+
+if TYPE_CHECKING:
+    from pytask.domain.task import Task
+
+
+@attrs.frozen
+class New:
+    """One task for `start_many`: a task's name or class, its data, and an id if it is to have that one."""
+
+    function: str | type[Task]
+    data: Any = None
+    id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -37,12 +49,12 @@ class TaskInfo:
     @property
     def data(self) -> Any:
         """The data, decoded; raises ValueError where it is not JSON."""
-        return None if self.raw_data is None else msgspec.json.decode(self.raw_data)
+        return _decoded(self.raw_data)
 
     @property
     def output(self) -> Any:
         """What `start()` returned, decoded."""
-        return None if self.raw_output is None else msgspec.json.decode(self.raw_output)
+        return _decoded(self.raw_output)
 
     @property
     def reason(self) -> str:
@@ -69,6 +81,18 @@ class TaskInfo:
 
 
 FINISHED = tuple(state for state in life.RESTING if state is not life.WAIT)
+
+
+def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
+    """The states that are meant, the final ones for None.  Raises `BadData`."""
+    if for_state is None:
+        return FINISHED
+    words = (for_state,) if isinstance(for_state, str) else tuple(for_state)
+    try:
+        return tuple(State(word) for word in words)
+    except ValueError:
+        raise BadData(f"no such state: {', '.join(map(repr, words))}; there are {', '.join(State)}") from None
+
 
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
@@ -97,6 +121,12 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         attempts=int(_float(fields, "attempts")),
         crashes=int(_float(fields, "crashes")),
     )
+
+
+def _decoded(raw: bytes | None) -> Any:
+    import msgspec  # lists show no data
+
+    return None if raw is None else msgspec.json.decode(raw)
 
 
 def _text(fields: Mapping[str, bytes], name: str) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 from pytask.client import follow, produce
 from pytask.client.look import read_one
+from pytask.client.own import by_store
 from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo
-from pytask.client.wire import Op, Script, ask, ask_all, by_store
+from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import NoSuchTask, TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination

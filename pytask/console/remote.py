@@ -81,7 +81,9 @@ class Remote:
         """A client that waits for each answer as long as the setting `timeout` says, and tries once."""
         if self._client is None:
             from pytask.adapters import client as clients
+            from pytask.console.light import import_redis
 
+            import_redis()
             url = self.setting("redis_url")
             timeout = float(self.setting("timeout").value)
             try:

@@ -67,6 +67,24 @@ def test_help_loads_nothing_heavy():
     assert shown.stdout.splitlines()[-1] == "[]", shown
 
 
+def test_a_verb_that_looks_loads_what_it_needs(store, client):
+    script = f"""
+        import sys
+        from pytask.cli import main
+        for verb in ("status", "ls"):
+            main([verb, "--redis", {store.url!r}], standalone_mode=False)
+        heavy = ("gevent", "msgspec", "rich", "redis.asyncio.client", "opentelemetry",
+                 "pytask.adapters.store", "pytask.client.steer", "pytask.client.produce")
+        print([name for name in heavy if name in sys.modules])
+        from redis.asyncio import Redis
+        import redis
+        print(Redis is redis.asyncio.client.Redis, redis.asyncio.Redis is Redis)
+    """
+    shown = done([sys.executable, "-c", textwrap.dedent(script)], PYTASK_TIMEOUT="5")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[-2:] == ["[]", "True True"]
+
+
 def test_importing_pytask_loads_neither_gevent_nor_redis():
     script = "import sys, pytask; print({'gevent', 'redis'} & set(sys.modules))"
     assert done([sys.executable, "-c", script]).stdout == "set()\n"
