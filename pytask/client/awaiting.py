@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import importlib
 import inspect
-import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
 from pytask.adapters import client as clients
+from pytask.adapters.address import plain
 from pytask.adapters.pinned import REDIRECTS, Address, Topology, redirected
 from pytask.client.places import Places
 from pytask.client.shell import HEAR_MOST, Doer, heard, is_reply, translated
@@ -27,9 +27,9 @@ def open_client(source: Any) -> Any:
     """`source` itself if it is an asyncio client, or a new client for a URL."""
     if isinstance(source, str):
         redis = importlib.import_module("redis.asyncio")
-        url = re.sub(r"^valkey(s?)://", r"redis\1://", source)
+        url, clustered = plain(source)
         try:
-            return redis.Redis.from_url(url)
+            return (redis.RedisCluster if clustered else redis.Redis).from_url(url)
         except ValueError:
             return clients.open_client(source)  # raises, without the password
     clients.package_of(source)

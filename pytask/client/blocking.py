@@ -130,7 +130,8 @@ class Shell(Doer):
 
     def __init__(self, source: Any, places: Places, timeout: float, connect_timeout: float) -> None:
         self._spaces = [keys.namespace for keys in places.keys]
-        self._source = clients.open_client(source)
+        limits = {"socket_timeout": timeout, "socket_connect_timeout": min(timeout, connect_timeout)}
+        self._source = clients.open_client(source, **limits)
         clients.check_client(self._source, places.namespace)
         self._timeout = timeout
         self._connect_timeout = min(timeout, connect_timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from pytask.adapters.address import DEFAULT_URL
 from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, Places, places_of
@@ -39,3 +39,10 @@ class Face(Generic[S]):
             namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name
         )
         self._shell = self._make_shell(source, self._places, timeout, connect_timeout)
+
+    @classmethod
+    def over(cls, shell: S, places: Places) -> Self:
+        """A client whose shell others use, too."""
+        made = cls.__new__(cls)
+        made._places, made._shell = places, shell  # noqa: SLF001 - our own
+        return made

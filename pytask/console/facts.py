@@ -31,7 +31,8 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
             ("LLEN", keys.queue),
             ("LPOS", keys.parking(task.function), task.id, "MAXLEN", LOOK),
             ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"),
-        ]
+        ],
+        at=remote.partition_of(task.id),
     )
     now = int(seconds) + int(micros) / 1e6
     last = (swept[0][1] if isinstance(swept[0], tuple | list) else swept[1]) if swept else None

@@ -36,11 +36,13 @@ class Survey:
 
 def survey(remote: Remote) -> Survey:
     """Ask for all of it."""
-    commands: list[tuple[Any, ...]] = [("TIME",)]
-    commands += [("ZREVRANGE", Keys(space).monitors, 0, 0, "WITHSCORES") for space in remote.spaces]
-    remote.ask("TIME")  # connects, which is not to count
+    sweeps = [
+        (at, ("ZREVRANGE", Keys(space).monitors, 0, 0, "WITHSCORES"))
+        for at, space in enumerate(remote.spaces)
+    ]
+    swept = remote.ask_each(sweeps)  # connects, too, which is not to count
     began = time.time()
-    (seconds, micros), *swept = remote.ask_all(commands)
+    seconds, micros = remote.ask("TIME")
     took = time.time() - began
     now = int(seconds) + int(micros) / 1e6
     return Survey(
