@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Renews the longest unrenewed runs first, at most 500 a call, so that the calls spread over H."""
+    """Renews the longest unrenewed runs first, at most 1000 at once, so that the calls spread over H."""
 
     def __init__(
         self, *, store: Store, lease: Lease, executor: Executor, deadman: Deadman, clock: Callable[[], float]
