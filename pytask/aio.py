@@ -13,10 +13,12 @@ from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
-    from pytask.client import follow, look, pages, produce, steer
+    from pytask.client import follow, look, pages, produce, requeue, steer
     from pytask.client.produce import Function
+    from pytask.domain.policy import Timing
 else:
-    follow, look, pages, produce, steer = map(Late, ("follow", "look", "pages", "produce", "steer"))
+    OPERATIONS = ("follow", "look", "pages", "produce", "requeue", "steer")
+    follow, look, pages, produce, requeue, steer = map(Late, OPERATIONS)
 
 Ids = list[str]
 Outcomes = list[Outcome]
@@ -63,7 +65,20 @@ class Client(Face[Shell]):
         """As `pytask.Client.start_again`."""
         return await self._steer(Command.START, id, wait, data)
 
-    requeue = start_again
+    async def requeue(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        timing: Timing | None = None,
+    ) -> Outcome:
+        """As `pytask.Client.requeue`."""
+        return await self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
+
+    async def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
+        """As `pytask.Client.requeue_many`."""
+        return await self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
 
     async def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """As `pytask.Client.reload`."""

@@ -13,10 +13,12 @@ from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
-    from pytask.client import follow, look, pages, produce, steer
+    from pytask.client import follow, look, pages, produce, requeue, steer
     from pytask.client.produce import Function
+    from pytask.domain.policy import Timing
 else:
-    follow, look, pages, produce, steer = map(Late, ("follow", "look", "pages", "produce", "steer"))
+    OPERATIONS = ("follow", "look", "pages", "produce", "requeue", "steer")
+    follow, look, pages, produce, requeue, steer = map(Late, OPERATIONS)
 
 Ids = list[str]
 Outcomes = list[Outcome]
@@ -85,7 +87,24 @@ class Client(Face[Shell]):
         """
         return self._steer(Command.START, id, wait, data)
 
-    requeue = start_again
+    def requeue(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        timing: Timing | None = None,
+    ) -> Outcome:
+        """Queue a task again: as `start_again`, and also one whose worker died while no monitor lives.
+
+        Its lease is watched for T = 90 s first, as a monitor does, so this call takes as long.  Raises
+        `TaskRuns` where it was renewed within T.  `timing` is that of the workers, where it is their own.
+        """
+        return self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
+
+    def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
+        """As `requeue`, all in one watch; an outcome for each, whose `refused` says why it was left alone."""
+        return self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
 
     def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Let a running task begin anew with the data that is in its hash, or with `data`.

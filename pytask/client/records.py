@@ -183,6 +183,7 @@ class Outcome:
     state: State | None  # as far as known: None without `wait` where a worker has to act first
     requested: bool = False  # the wish is written down, and its worker was told
     heard: int | None = None  # workers that listen; None where none had to be told
+    refused: str = ""  # why nothing was done, where that is not plain from the state
 
     def __bool__(self) -> bool:
         return self.done

@@ -27,12 +27,12 @@ def steer(places: Places, command: Command, task_id: str, wait: float, data: Any
         yield from produce.update_data(places, task_id, data, None)
     if not wait:
         (outcome,) = yield from steer_many(places, command, [task_id])
-        return _existing(outcome)
+        return existing(outcome)
     place = places.of(task_id)
     ear = yield from follow.open_ear(places, place, task_id)
     before = yield from read_one(places, task_id)
     (outcome,) = yield from steer_many(places, command, [task_id])
-    _existing(outcome)
+    existing(outcome)
     if command is not Command.START and not outcome.requested:
         return outcome
     task = yield from ear.until(_goal(command, before), wait)
@@ -105,7 +105,8 @@ def _outcome(
     return Outcome(id=task_id, done=False, state=None)
 
 
-def _existing(outcome: Outcome) -> Outcome:
+def existing(outcome: Outcome) -> Outcome:
+    """The outcome, where there is such a task.  Raises `NoSuchTask`."""
     if outcome.state is None:
         raise NoSuchTask(
             f"there is no task {outcome.id!r}: hashes of finished tasks are deleted after a while (settings"

@@ -92,14 +92,15 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
         yield f"it runs on {where}, its lease renewed {ago(facts.renewed)} ago"
     else:
         yield f"its worker {where} is silent: the lease was renewed {ago(facts.renewed)} ago"
-        yield from _hand_on(facts, timing)
+        yield from _hand_on(task.id, facts, timing)
     if task.control:
         yield f"it was asked to {task.control}, and has not done so yet: its stop() may take long, or hang"
 
 
-def _hand_on(facts: Facts, timing: Timing) -> Iterator[str]:
+def _hand_on(task_id: str, facts: Facts, timing: Timing) -> Iterator[str]:
     if facts.monitor is None or facts.monitor > 3 * timing.expiry:
         yield "no monitor is there to hand it on: start a worker without --no-monitor"
+        yield f"or put it back now: pytask requeue {task_id}"
     else:
         left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
         yield f"a monitor hands it on {f'in about {ago(left)}' if left else 'with its next sweep'}"

@@ -497,6 +497,77 @@ def test_many_at_once(both):
     assert sorted(both.bench.queue()) == sorted(ids)
 
 
+# T = 0.45 s and 4.5 s
+QUICK, SLOW = pytask.Timing().scaled(0.005), pytask.Timing().scaled(0.05)
+
+
+def silent_run(both, task_id, seconds=3600, **fields):
+    """A run whose worker renewed it last so long ago, as the clock of Redis tells."""
+    ref = both.bench.running(task_id, **fields)
+    both.bench.set_lease(task_id, both.bench.now() - int(seconds * 1e6))
+    return ref
+
+
+def test_requeue_takes_a_dead_run_after_it_was_watched(both):
+    ref = silent_run(both, "dead")
+    silent_run(both, "ahead", -3600)  # somebody set the clock of Redis back
+    both.client.start("f", id="waits")
+    began = time.monotonic()
+    outcomes = both.client.requeue_many(["dead", "ahead", "waits", "none", "dead"], timing=QUICK)
+    assert time.monotonic() - began >= QUICK.expiry
+    assert [(one.id, one.done, one.state, one.refused) for one in outcomes] == [
+        ("dead", True, life.WAIT, ""),
+        ("ahead", True, life.WAIT, ""),
+        ("waits", True, life.WAIT, ""),
+        ("none", False, None, ""),
+        ("dead", True, life.WAIT, ""),
+    ]
+    assert sorted(both.bench.queue()) == ["ahead", "dead", "waits"]
+    both.bench.store.commit([Change("dead", ref.run, b"", Trigger.END, {}, 60)])  # it was not dead after all
+    assert both.client.get("dead").state is life.WAIT
+    (move,) = both.client.get("dead").history
+    assert (move.trigger, move.who) == ("expire", f"{getpass.getuser()}@{os.uname().nodename}"[:64])
+    assert both.client.get("dead").crashes == 0
+
+
+def test_requeue_leaves_a_living_run_alone(real):
+    living = real.bench.running("living")
+    began = time.monotonic()
+    with pytest.raises(errors.TaskRuns, match=r"PT085.*renewed 0 s ago.*after 90 s of silence"):
+        real.client.requeue("living")
+    assert time.monotonic() - began < 60  # nothing was watched
+    real.bench.assert_registered(living)
+    late = silent_run(real, "late")
+    renewal = threading.Timer(0.5, real.bench.store.renew, [[late]])
+    renewal.start()
+    with pytest.raises(errors.TaskRuns, match="renewed while it was watched"):
+        real.client.requeue("late", timing=SLOW)
+    renewal.join()
+    real.bench.assert_registered(late)
+    assert real.bench.queue() == []
+
+
+def test_requeue_of_a_dead_run_that_was_to_stop_queues_it(real):
+    silent_run(real, "a")
+    real.client.stop("a")
+    assert real.client.requeue("a", timing=QUICK).state is life.WAIT
+    assert [move.trigger for move in real.client.get("a").history][1:] == ["expire_stopped", "start"]
+    assert real.bench.queue() == ["a"]
+
+
+def test_requeue_of_what_rests_and_of_what_says_that_it_runs(real):
+    real.end(real.bench.running("ended"))
+    assert real.client.requeue("ended").state is life.WAIT
+    with pytest.raises(errors.NoSuchTask):
+        real.client.requeue("none")
+    real.bench.write("odd", function="f", state="RUNNING")
+    (odd,) = real.client.requeue_many(["odd"], timing=QUICK)
+    assert not odd.done
+    assert "no worker has a run of it" in odd.refused
+    with pytest.raises(errors.TaskRuns, match="no worker has a run of it"):
+        real.client.requeue("odd")
+
+
 def test_remove(both):
     task_id = both.client.start("f")
     assert both.client.remove(task_id) is True

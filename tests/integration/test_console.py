@@ -383,6 +383,7 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(store, clie
     assert set(codes(cli)) == {"PT091", "PT093", "PT096"}
     assert "is silent" in cli("why", "lost").stdout
     assert "no monitor is there to hand it on" in cli("why", "lost").stdout
+    assert "or put it back now: pytask requeue lost" in cli("why", "lost").stdout
     assert "no worker is there" in cli("why", "new").stdout
     command = pytask("run", "tasks.py", "--redis", store.url, "--time-scale", "0.05")
     with Started(command, tmp_path, tmp_path) as daemon:

@@ -191,6 +191,33 @@ def test_the_history_says_who_asked(cli, client, monkeypatch):
     assert cli("stop", made, "--wait", "30").exit_code == 0
 
 
+def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, monkeypatch):
+    write(tmp_path / "tasks.py", TASKS)
+    scale = ("--time-scale", "0.04")  # T = 3.6 s
+    with start_server("valkey") as store, redis.Redis.from_url(store.url, decode_responses=True) as client:
+        monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
+        run = pytask("run", "tasks.py", "--no-monitor", "--redis", store.url, "--name")
+        with Started([*run, "dies", *scale], tmp_path, tmp_path) as dying:
+            ids = [cli.started("sleeper", f"n={n}") for n in range(2)]
+            alive = cli("requeue", *ids, *scale)
+            assert (alive.exit_code, alive.stderr.count("PT085")) == (1, 1), alive.stderr
+            assert "runs: its lease was renewed 0 s ago" in alive.stderr
+            assert [line.split()[1:] for line in alive.stdout.splitlines()[1:]] == 2 * [["runs", "RUNNING"]]
+            dying.process.kill()
+            dying.process.wait()
+        with Started([*run, "lives", *scale], tmp_path, tmp_path) as living:
+            until(lambda: client.zcard("pytask:workers") == 2, lambda: living.output)
+            last = max(score for _, score in client.zrange("pytask:leases", 0, -1, withscores=True)) / 1e6
+            until(lambda: client.time()[0] > last + 3.6, "T has passed by the clock of Redis, too")
+            done = cli("requeue", *ids, *scale, "-o", "json")
+            assert done.exit_code == 0, done.stderr
+            assert "2 of them run; whose lease is silent is watched for 3.6 s" in done.stderr
+            assert all(row["done"] for row in rows(done).values())
+            until(lambda: {client.hget(i, "worker") for i in ids} == {"lives"}, lambda: living.output)
+            assert "RUNNING -> WAIT, expire by " in cli("show", ids[0]).stdout
+            assert client.lrange("new-task", 0, -1) == []
+
+
 def test_what_does_not_exist_is_4_and_the_others_are_done(cli):
     made = cli.started("sleeper")
     for verb in ("stop", "start", "reload", "requeue", "rm", "wait"):
