@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def command(choice: Choice, yes: bool, time_scale: float | None, remote: Remote, printer: Printer) -> None:
     """Put tasks that failed, or that a dead worker left, back into the queue.
 
-    As `start`, but `--all` and `--name` mean those in ERROR. Their crashes are forgotten. To put back one that
-    runs is for when no monitor lives: its lease is watched for 90 s, as a monitor does, and if it is renewed,
-    the task is left alone.
+    As `start`, but `--all` and `--name` mean those in ERROR. Their crashes are forgotten. To put back a task
+    that runs is for when no monitor lives: its lease is watched for 90 s, as a monitor does, and if it is
+    renewed, the task is left alone.
     """
     from pytask.console.steering import carry_out, told
     from pytask.domain import lifecycle as life
