@@ -17,19 +17,6 @@ from tests.servers import free_port, start_server
 SECRET = "sesame-7391"
 
 
-@pytest.fixture(scope="module")
-def store():
-    with start_server("valkey") as server:
-        yield server
-
-
-@pytest.fixture
-def client(store):
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
-        made.flushall()
-        yield made
-
-
 TASKS = """
     from pytask import PyTask, Task
 

@@ -154,16 +154,11 @@ def url_of(cluster, kind=""):
 
 
 @pytest.fixture(params=["redis+cluster://", "redis://"])
-def cli(request, cluster, monkeypatch, tmp_path):
+def cli(request, cluster, no_settings, monkeypatch):
     """The command line, told that it is a cluster, or finding out."""
-    for name in list(os.environ):
-        if name.startswith(("PYTASK_", "REDIS_")):
-            monkeypatch.delenv(name)
     monkeypatch.setenv("PYTASK_REDIS_URL", url_of(cluster, "+cluster" if "cluster" in request.param else ""))
     monkeypatch.setenv("PYTASK_NAMESPACE", NAMESPACE)
     monkeypatch.setenv("PYTASK_PARTITIONS", str(PARTITIONS))
-    monkeypatch.setenv("PYTASK_TIMEOUT", "5")
-    monkeypatch.chdir(tmp_path)
 
     def call(*words):
         shown = CliRunner().invoke(main, [*words, "-o", "json"])

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import redis
 from click.testing import CliRunner
 
 from pytask.cli import main
@@ -42,19 +41,6 @@ TASKS = """
             while time.monotonic() < until:
                 pass
 """
-
-
-@pytest.fixture(scope="module")
-def store():
-    with start_server("valkey") as server:
-        yield server
-
-
-@pytest.fixture
-def client(store):
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
-        made.flushall()
-        yield made
 
 
 @pytest.fixture
