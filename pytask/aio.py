@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytask.client.awaiting import Shell
 from pytask.client.face import Face
-from pytask.client.late import Late
+from pytask.client.late import follow, look, pages, produce, requeue, steer
 from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
-    from pytask.client import follow, look, pages, produce, requeue, steer
     from pytask.client.produce import Function
     from pytask.domain.policy import Timing
-else:
-    OPERATIONS = ("follow", "look", "pages", "produce", "requeue", "steer")
-    follow, look, pages, produce, requeue, steer = map(Late, OPERATIONS)
 
 Ids = list[str]
 Outcomes = list[Outcome]

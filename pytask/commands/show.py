@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
-@options.remote
-@options.form
+@options.one_task
 def command(task_id: str, remote: Remote, printer: Printer) -> None:
     """Show one task: its state, its data, and how it came out.
 

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
-@options.remote
-@options.form
+@options.one_task
 def command(task_id: str, remote: Remote, printer: Printer) -> None:
     """Say why a task is where it is: what happened to it, and what it waits for.
 
