@@ -43,7 +43,7 @@ VERBS: dict[str, dict[str, str]] = {
         "stop": "Stop tasks, whether they wait or run.",
         "start": "Start tasks again that were stopped, have ended, or failed.",
         "reload": "Let running tasks begin anew, with the data that is in their hash.",
-        "requeue": "Put tasks that failed back into the queue.",
+        "requeue": "Put tasks that failed, or that a dead worker left, back into the queue.",
         "wait": "Wait until a task is in a state, and print it.",
         "rm": "Delete tasks that do not run, with all that is known of them.",
     },

@@ -22,7 +22,7 @@ from pytask.console.interrupt import INTERRUPTED
 from pytask.console.program import program
 from pytask.console.settings import Value
 from pytask.console.sockets import own_socket
-from pytask.domain.errors import ConfigError, Denied
+from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
 from pytask.runtime import logs
@@ -213,7 +213,7 @@ def _name_origin(app: PyTask, source: Any, origin: str) -> None:
     try:
         app.configure(source)
         backend = app._backend()  # noqa: SLF001 - the one that the app would make, with our words around it
-    except ConfigError as error:
+    except (ConfigError, StoreError) as error:
         error.add_note(f"  the address is {origin}")
         raise
     app.configure(NamedBackend(backend, origin))

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from pytask.adapters import client as clients
+from pytask.adapters import reading
 from pytask.adapters.keys import Keys
 from pytask.adapters.wire import Packed
 from pytask.domain import history
@@ -47,7 +48,6 @@ HISTORY_LINE = "--- history.lua\n"  # stands in a script where that text goes
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
-LONGEST_MEASURE = 1e12  # seconds: anything above was made up
 TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
 LONGEST_NAME = 512  # bytes of a function's name
 NOBODY = "nobody ran it"
@@ -181,7 +181,13 @@ class RedisStore:
         keys = self._keys
         names: list[str | bytes] = [keys.runs, keys.source(source), keys.parking(function), keys.parked]
         names += [*keys.indexes, keys.task(task_id)]
-        args: Args = [task_id, _raw(function), destination(Trigger.PARK), keys.events(task_id), event]
+        args: Args = [
+            task_id,
+            reading.raw_of(function),
+            destination(Trigger.PARK),
+            keys.events(task_id),
+            event,
+        ]
         line = _end_of_line(Trigger.PARK, self.who, parked_why(function, event))
         args += [keys.hint_channel, *RESTING, line, self._retention.history]
         return _verdict(self._run("park", names, args))
@@ -191,16 +197,16 @@ class RedisStore:
 
         Of more, each call takes others by chance: producers make the names up, and a sweep must end.
         """
-        names = [_name(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
+        names = [reading.text(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
         return [
             name
             for name in names
-            if not self._run("unpark", [self._keys.parked, self._keys.parking(name)], [_raw(name)])
+            if not self._run("unpark", [self._keys.parked, self._keys.parking(name)], [reading.raw_of(name)])
         ]
 
     def hint(self, function: str) -> None:
         """Tell workers that know `function` to look at its parking list."""
-        self._command("PUBLISH", self._keys.hint_channel, _raw(function))
+        self._command("PUBLISH", self._keys.hint_channel, reading.raw_of(function))
 
     # -- runs -----------------------------------------------------------------------------------------
 
@@ -231,7 +237,7 @@ class RedisStore:
         self, refs: Sequence[RunRef], before: int, words: Sequence[Any], found: dict[RunRef, Verdict]
     ) -> None:
         """What one call of a renewal says of its runs; the first of them stands at `before` + 1."""
-        for place, word in _pairs(words):
+        for place, word in reading.pairs(words):
             if place > 0:
                 verdict = _verdict(word)
                 if verdict is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
@@ -270,7 +276,7 @@ class RedisStore:
     def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
         """A task whose hash was lost with the data, made and queued anew."""
         keys, state = self._keys, destination(Trigger.RELEASE)
-        args: Args = [task_id, _raw(function), state, keys.events(task_id)]
+        args: Args = [task_id, reading.raw_of(function), state, keys.events(task_id)]
         args.append(event(Event.REQUEUED, {"reason": RESTORED}))
         args.append(_line(Trigger.RELEASE, self.who, RESTORED))
         args += [] if data is None else [data]
@@ -341,7 +347,7 @@ class RedisStore:
         last = [_line(Trigger.REQUEST, self.who, Verdict.STOP), _end_of_line(Trigger.CANCEL, self.who)]
         fixed: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
         pairs = [
-            (keys.task(task_id), keys.parking(_name(function)))
+            (keys.task(task_id), keys.parking(reading.text(function)))
             for (task_id, _), function in zip(dated, functions, strict=True)
         ]
         found: list[bytes] = []
@@ -388,7 +394,7 @@ class RedisStore:
                 ("ZRANGEBYSCORE", leases, f"({high}", "+inf", "WITHSCORES", "LIMIT", 0, limit),
             ]
         )
-        found = [(raw, int(float(score))) for raw, score in _pairs(behind + before)]
+        found = [(raw, int(float(score))) for raw, score in reading.pairs(behind + before)]
         suspects: list[Suspect] = []
         for at in range(0, len(found), SUSPECT_CHUNK):
             suspects += self._read_suspects(found[at : at + SUSPECT_CHUNK])
@@ -413,7 +419,7 @@ class RedisStore:
         keys = self._keys
         after, found = self._command("HSCAN", keys.runs, cursor, "COUNT", REGISTRY_STEP)
         start = prefix.encode()
-        entries = found.items() if isinstance(found, dict) else _pairs(found)
+        entries = found.items() if isinstance(found, dict) else reading.pairs(found)
         ids = [raw.decode() for raw, run in entries if run.startswith(start)]
         suspects: list[Suspect] = []
         for at in range(0, len(ids), SUSPECT_CHUNK):
@@ -627,11 +633,11 @@ def _verdict(word: bytes) -> Verdict:
 def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
     verdict = _verdict(next(reply))
     if verdict is Verdict.UNKNOWN:
-        return Claim(ref.id, ref.run, verdict, _name(next(reply)))
+        return Claim(ref.id, ref.run, verdict, reading.text(next(reply)))
     if verdict not in (Verdict.OK, Verdict.ALREADY):
         return Claim(ref.id, ref.run, verdict)
     epoch, crashes, size, function, data = (next(reply) for _ in range(5))
-    return Claim(ref.id, ref.run, verdict, _name(function), data, int(epoch or 0), crashes, size)
+    return Claim(ref.id, ref.run, verdict, reading.text(function), data, int(epoch or 0), crashes, size)
 
 
 def _read_claims(
@@ -651,7 +657,7 @@ def _read_claims(
             if known > 0:
                 function = functions[known - 1]
             elif known < 0:
-                function = _name(told[start : start - known])
+                function = reading.text(told[start : start - known])
                 start -= known
             data, count = None, int(length)
             if count >= 0:
@@ -660,7 +666,7 @@ def _read_claims(
             found.append(Claim(ref.id, ref.run, verdict, function, data, int(epoch), int(crashes), int(size)))
         elif verdict is Verdict.UNKNOWN:
             end = start + int(words[at + 1])
-            found.append(Claim(ref.id, ref.run, verdict, _name(told[start:end])))
+            found.append(Claim(ref.id, ref.run, verdict, reading.text(told[start:end])))
             at, start = at + 2, end
         else:
             found.append(Claim(ref.id, ref.run, verdict))
@@ -746,17 +752,17 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             session=str(shown["session"]),
             name=str(shown.get("name", "")),
             host=str(shown.get("host", "")),
-            pid=_whole(shown.get("pid")) or 0,
-            running=_whole(shown.get("running")) or 0,
+            pid=reading.whole(shown.get("pid")) or 0,
+            running=reading.whole(shown.get("running")) or 0,
             functions=tuple(str(name) for name in shown.get("functions") or ()),
-            tasks=_whole(shown.get("tasks")),
-            max_tasks=_whole(shown.get("max_tasks")),
+            tasks=reading.whole(shown.get("tasks")),
+            max_tasks=reading.whole(shown.get("max_tasks")),
             version=_version(shown.get("version")),
-            started=_measure(shown.get("started")),
-            lag=_measure(shown.get("lag")),
-            round_trip=_measure(shown.get("round_trip")),
+            started=reading.measure(shown.get("started")),
+            lag=reading.measure(shown.get("lag")),
+            round_trip=reading.measure(shown.get("round_trip")),
             monitor=shown.get("monitor") is True,
-            dropped=_whole(shown.get("dropped")) or 0,
+            dropped=reading.whole(shown.get("dropped")) or 0,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -766,27 +772,5 @@ def _seconds(micros: int) -> float:
     return -1.0 if micros < 0 else micros / 1e6
 
 
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _measure(value: Any) -> float | None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
-    return float(value) if fits else None
-
-
 def _version(value: Any) -> str:
     return value[:40] if isinstance(value, str) else ""
-
-
-def _name(raw: bytes) -> str:
-    """A function's name; bytes that are not UTF-8 come back as they were by `_raw`."""
-    return raw.decode(errors="surrogateescape")
-
-
-def _raw(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
-
-
-def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(flat[::2], flat[1::2], strict=True)

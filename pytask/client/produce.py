@@ -10,6 +10,7 @@ import attrs
 
 from pytask import codec
 from pytask.client.places import Places
+from pytask.client.records import New
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
 from pytask.domain.record import Verdict
@@ -21,15 +22,6 @@ ID_BYTES = 12
 LONGEST_NAME = 512  # bytes
 
 Function = str | type[Task]
-
-
-@attrs.frozen
-class New:
-    """One task for `start_many`: a task's name or class, its data, and an id if it is to have that one."""
-
-    function: Function
-    data: Any = None
-    id: str | None = None
 
 
 def new_ids(count: int) -> list[str]:

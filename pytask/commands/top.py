@@ -71,7 +71,7 @@ def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
 
 
 def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
-    from pytask.console.times import ago
+    from pytask.domain.times import ago
 
     states = []
     for state, number in found.count.states.items():

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import pytask
 import pytask.aio
-from pytask import errors
+from pytask import Timing, errors
 from pytask.adapters.acl import ROLES, command, rules
 from pytask.cli import main
 from pytask.client import New
@@ -77,7 +77,9 @@ def running(place):
     with pytask.Client(url(place, "operator"), namespace="app:") as operator:
         task_id = operator.start("tick")
         operator.wait(task_id, "RUNNING", PATIENCE)
+        place.admin.hset("app:resting", mapping={"function": "none-has-it", "state": "STOPPED"})
         yield task_id
+        operator.remove("resting")
         operator.stop(task_id, wait=PATIENCE)
         operator.remove(task_id)
 
@@ -98,7 +100,8 @@ STEERING = {
     "reload_many": lambda c, i: c.reload_many([i]),
     "stop": lambda c, i: c.stop(i, wait=PATIENCE),
     "start_again": lambda c, i: c.start_again(i, {"for": 997}, wait=PATIENCE),
-    "requeue": lambda c, i: c.requeue(i),
+    "requeue": lambda c, i: c.requeue("resting"),
+    "requeue_many": lambda c, i: c.requeue_many(["resting"]),
     "stop_many": lambda c, i: c.stop_many([i]),
     "start_again_many": lambda c, i: c.start_again_many([i]),
     "remove": lambda c, i: c.remove("none"),
@@ -156,6 +159,17 @@ def test_each_role_may_do_what_it_is_for_and_nothing_else(client, place, running
     if "start" in MAY[role]:
         length = "app:new-task"
         wait_until(lambda: place.admin.llen(length) == 0, why="what was produced is taken")
+
+
+def test_an_operator_puts_back_what_a_dead_worker_left(place):
+    timing = Timing().scaled(0.01)
+    old = (place.admin.time()[0] - 3600) * 1_000_000
+    place.admin.hset("app:dead", mapping={"function": "shot", "state": "RUNNING", "run": "gone:1"})
+    place.admin.hset("app:pytask:runs", "dead", "gone:1")
+    place.admin.zadd("app:pytask:leases", {"dead": old})
+    with pytask.Client(url(place, "operator"), namespace="app:") as operator:
+        operator.requeue("dead", timing=timing)
+        assert operator.wait("dead", timeout=PATIENCE).state == "ENDED"
 
 
 def test_the_asyncio_client_as_operator(place, running):

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import RedisStore
-from pytask.cli import main
 from pytask.console import survey
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.record import WorkerInfo
 from tests.integration.cli_tools import Started, done, environment, pytask, until, write
 from tests.servers import free_port, start_server
+
+APPENDONLY = True
 
 TASKS = """
     import gevent
@@ -48,41 +48,6 @@ TASKS = """
         def start(self):
             return {"sum": sum(self.task_data["of"])}
 """
-
-
-@pytest.fixture(scope="module")
-def store():
-    with start_server("valkey", appendonly=True) as server:
-        yield server
-
-
-@pytest.fixture
-def client(store):
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
-        made.flushall()
-        yield made
-
-
-@pytest.fixture
-def cli(store, monkeypatch, tmp_path):
-    """`cli(*words)` against the server; `cli.json(*words)` is the answer decoded."""
-    for name in list(os.environ):
-        if name.startswith(("PYTASK_", "REDIS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
-    monkeypatch.setenv("PYTASK_TIMEOUT", "5")  # the machine may be busy with other tests
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        return CliRunner().invoke(main, [str(word) for word in words])
-
-    def decoded(*words):
-        shown = call(*words, "-o", "json")
-        assert shown.exit_code == 0, shown.stderr
-        return json.loads(shown.stdout)
-
-    call.json = decoded
-    return call
 
 
 def push(client, function, *ids, data="{}"):
@@ -384,6 +349,7 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     assert set(codes(cli)) == {"PT091", "PT093", "PT096"}
     assert "is silent" in cli("why", "lost").stdout
     assert "no monitor is there to hand it on" in cli("why", "lost").stdout
+    assert "or put it back now: pytask requeue lost" in cli("why", "lost").stdout
     assert "no worker is there" in cli("why", "new").stdout
 
 
