@@ -52,3 +52,13 @@ def test_the_data_in_the_readme_is_json():
 def test_the_page_of_the_command_line_is_made_from_the_program():
     made = runpy.run_path(str(ROOT / "docs" / "make_cli.py"))["manual"]()
     assert (ROOT / "docs" / "cli.md").read_text() == made, "run: python docs/make_cli.py > docs/cli.md"
+
+
+def test_patching_is_written_as_it_works_everywhere():
+    """`import gevent; gevent.monkey.patch_all()` raises AttributeError in a fresh interpreter."""
+    folders = ("docs", "examples", "pytask", "conformance", "benchmarks")
+    files = [
+        path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in (".md", ".py", ".txt")
+    ]
+    for path in [ROOT / "README.md", *files]:
+        assert "gevent.monkey.patch_all" not in path.read_text("utf-8"), path
