@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.integration.cli_tools import Started, pytask, until, write
+from tests.integration.cli_tools import ECHO, Started, pytask, until, write
 from tests.servers import free_port, start_server
 
-TASKS = """
+TASKS = (
+    """
     import gevent
     from pytask import Task
 
@@ -42,13 +43,9 @@ TASKS = """
             NAME = "broken"
         def start(self):
             raise self.Error("as asked")
-
-    class Echo(Task):
-        class Config:
-            NAME = "echo"
-        def start(self):
-            return self.task_data
 """
+    + ECHO
+)
 
 
 @pytest.fixture(scope="module")
