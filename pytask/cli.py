@@ -111,6 +111,9 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+        except click.Abort as abort:  # at a question: Ctrl-C, or no more input
+            click.echo(err=True)
+            ctx.exit(FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED)
         except errors.PytaskError as error:
             click.echo("\n".join([f"pytask: {error}", *getattr(error, "__notes__", ())]), err=True)
             ctx.exit(exit_code(error))

@@ -48,6 +48,11 @@ REMEDIES = {
 }
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
 
+LOADING = (
+    "Redis was started, and still reads its data from disk (LOADING). Nothing is lost: wait until `redis-cli"
+    " INFO persistence` says loading:0, and do it again; a worker waits by itself"
+)
+
 # A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
 SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
 
@@ -106,7 +111,7 @@ def check_client(client: Any, namespace: str) -> None:
     if package == "redis" and BROKEN_FROM <= version < BROKEN_BEFORE:
         raise UnsupportedClient(
             f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
-            " interruption (redis-py#2104): install redis>=5"
+            " interruption (redis-py#2104): pip install 'redis>=5'"
         )
     if is_cluster(client) and not hash_tag(namespace):
         raise UnsupportedClient(
@@ -332,13 +337,15 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         return FailoverSuspected(f"no longer the server that was known: {text}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
+    if "BusyLoadingError" in names or _says(text, "LOADING"):
+        return Unavailable(LOADING)
     refusal = _refusal(names, text)
     if refusal:
         return Refused(refusal)
     if names & {"ConnectionError", "TimeoutError", "OSError"}:
         return Unavailable(f"no answer from Redis: {text or type(error).__name__}")
     if names & {"RedisError", "ValkeyError"}:
-        return Unavailable(text) if _says(text, "LOADING") else Refused(f"Redis refuses: {text}")
+        return Refused(f"Redis refuses: {text}")
     return error
 
 

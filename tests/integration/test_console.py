@@ -122,6 +122,8 @@ def test_what_there_is_and_why(fleet, cli):
     top = cli("top").stdout.splitlines()
     assert top[0].startswith("RUNNING 3  ENDED 1  ERROR 1")
     assert top[3].split()[0] == "w1"
+    picture = cli.json("top")
+    assert (picture["tasks"]["RUNNING"], [item["name"] for item in picture["items"]]) == (3, ["w1"])
 
     found = {item["code"]: item for item in json.loads(cli("doctor", "-o", "json").stdout)["items"]}
     assert set(found) == {"PT092", "PT095"}
@@ -318,7 +320,7 @@ def test_the_other_project_of_our_name(client, cli, monkeypatch, tmp_path):
 
 def test_a_client_library_that_mixes_up_replies(client, cli, monkeypatch):
     monkeypatch.setattr(redis, "__version__", "4.5.1")
-    assert codes(cli)["PT024"]["fix"] == "install redis>=5"
+    assert codes(cli)["PT024"]["fix"] == "pip install 'redis>=5'"
     monkeypatch.setattr(redis, "__version__", "5.0.0")
     assert codes(cli) == {}
 

@@ -324,7 +324,7 @@ def test_a_chunk_has_at_most_1000_runs(lease):
         lease.settling.add(ref(f"s{number}"), 100)
     chunk = lease.due(200)
     assert len(chunk) == 1000
-    assert chunk[399:401] == [ref("l399"), ref("s0")]
+    assert chunk[799:801] == [ref("l799"), ref("s0")]
 
 
 # -- crashes -----------------------------------------------------------------------------------------------
