@@ -2,8 +2,8 @@
 
 An operation is a generator.  It never touches a socket or a clock: it yields one of the records below and is
 sent the answer, so that one text serves a blocking program and an asyncio one.  What it opened, its shell
-closes when it is over, however it ends.  The records are NamedTuples, as every command of the command line makes
-their classes anew, and these are made in an eighth of the time.
+closes when it is over, however it ends.  The records are NamedTuples, since each command of the command line
+makes their classes anew, and these are made in an eighth of the time.
 """
 
 from __future__ import annotations
