@@ -547,6 +547,19 @@ def test_requeue_leaves_a_living_run_alone(real):
     assert real.bench.queue() == []
 
 
+def test_requeue_waits_as_long_as_the_workers_own_times_ask_for(real):
+    patient = WorkerInfo(session="session", name="w", host="h", pid=1, running=1, expiry=1.5)
+    real.bench.store.announce(patient)
+    silent_run(real, "a")
+    began = time.monotonic()
+    assert real.client.requeue("a", timing=QUICK).done
+    assert time.monotonic() - began >= 1.5
+    silent_run(real, "b", seconds=50)
+    real.bench.store.announce(attrs.evolve(patient, expiry=1000.0))
+    with pytest.raises(errors.TaskRuns, match=r"renewed 5. s ago. Only after 1000 s"):
+        real.client.requeue("b", timing=QUICK)
+
+
 def test_requeue_of_a_dead_run_that_was_to_stop_queues_it(real):
     silent_run(real, "a")
     real.client.stop("a")
