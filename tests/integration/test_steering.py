@@ -1,8 +1,6 @@
 """The verbs that start, steer, wait and watch: a real server and a real worker."""
 
-import getpass
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from pytask.client.places import own_name
 from tests.integration.cli_tools import ECHO, Started, pytask, until, write
 from tests.servers import free_port, start_server
 
@@ -162,7 +161,7 @@ def test_the_history_says_who_asked(cli, client, monkeypatch):
     assert cli("stop", made, "--wait", "30").exit_code == 0
     monkeypatch.setenv("PYTASK_WHO", "night shift")
     assert cli("start", made, "--wait", "30").exit_code == 0
-    user = f"{getpass.getuser()}@{os.uname().nodename}"[:64]
+    user = own_name()[:64]
     told = [
         (move["trigger"], move["who"])
         for move in json.loads(cli("show", made, "-o", "json").stdout)["history"]
