@@ -761,6 +761,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             started=reading.measure(shown.get("started")),
             lag=reading.measure(shown.get("lag")),
             round_trip=reading.measure(shown.get("round_trip")),
+            expiry=reading.measure(shown.get("expiry")),
             monitor=shown.get("monitor") is True,
             dropped=reading.whole(shown.get("dropped")) or 0,
         )

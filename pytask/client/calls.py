@@ -93,8 +93,8 @@ class Client(Face[Shell]):
     ) -> Outcome:
         """Queue a task again: as `start_again`, and also one whose worker died while no monitor lives.
 
-        Its lease is watched for T = 90 s first, as a monitor does, so this call takes as long.  Raises
-        `TaskRuns` where it was renewed within T.  `timing` is that of the workers, where it is their own.
+        Its lease is watched for T = 90 s first, as a monitor does, so this call takes as long; longer where
+        the dead worker's own times asked for it.  Raises `TaskRuns` where it was renewed within T.
         """
         return self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
 

@@ -12,7 +12,7 @@ from functools import partial
 import attrs
 
 from pytask.adapters import reading
-from pytask.adapters.store import RedisStore
+from pytask.adapters.store import RedisStore, read_info
 from pytask.client import follow, produce
 from pytask.client.own import by_store
 from pytask.client.places import Places
@@ -57,6 +57,7 @@ def requeue_many(places: Places, ids: Sequence[str], timing: Timing | None) -> O
     timing = timing or Timing()
     servers = yield from _servers(places)
     held = yield from _held(places, ids)
+    timing = yield from _patience(places, held, timing)
     refused = yield from _renewed_lately(places, held, timing)
     watched = {i: one for i, one in held.items() if i not in refused}
     if watched:
@@ -109,6 +110,17 @@ def _held(places: Places, ids: Iterable[str]) -> Op[dict[str, Held]]:
                 if run is not None:
                     found[task_id] = Held(reading.shown(run), int(float(lease or 0)))
     return found
+
+
+def _patience(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[Timing]:
+    """With the T of the workers that have the runs, where theirs is longer: they may act for longer, too."""
+    longest = timing.expiry
+    for place, group in places.group(list(held)).items():
+        sessions = list(dict.fromkeys(held[i].run.rpartition(":")[0] for i in group))
+        shown = yield from ask(place, ("HMGET", places.keys[place].worker_info, *sessions))
+        infos = (read_info(text) for text in shown if text is not None)
+        longest = max(longest, *(info.expiry or 0.0 for info in infos if info is not None), 0.0)
+    return attrs.evolve(timing, expiry=longest)
 
 
 def _renewed_lately(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:

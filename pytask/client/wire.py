@@ -2,15 +2,14 @@
 
 An operation is a generator.  It never touches a socket or a clock: it yields one of the records below and is
 sent the answer, so that one text serves a blocking program and an asyncio one.  What it opened, its shell
-closes when it is over, however it ends.
+closes when it is over, however it ends.  The records are NamedTuples, since each command of the command line
+makes their classes anew, and these are made in an eighth of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any, TypeVar
-
-import attrs
+from typing import Any, NamedTuple, TypeVar
 
 from pytask.adapters import client as clients
 
@@ -20,8 +19,7 @@ Op = Generator[Any, Any, T]
 """Yields the records of this module; returns a T."""
 
 
-@attrs.frozen
-class Send:
+class Send(NamedTuple):
     """Commands, each for a partition, in one round trip where one server has them all.
 
     The answer is a list of replies in their order; those that are errors are exceptions.
@@ -30,8 +28,7 @@ class Send:
     commands: Sequence[tuple[int, Words]]
 
 
-@attrs.frozen
-class Listen:
+class Listen(NamedTuple):
     """Subscribe at the server of a partition.  The answer is a handle, for `Hear` and `Hush`."""
 
     place: int
@@ -39,8 +36,7 @@ class Listen:
     patterns: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class Hear:
+class Hear(NamedTuple):
     """What arrived within `timeout` seconds: [(channel, payload), ...], empty when nothing did.
 
     A pair of empty bytes is the answer to a ping.
@@ -50,41 +46,35 @@ class Hear:
     timeout: float
 
 
-@attrs.frozen
-class Ping:
+class Ping(NamedTuple):
     """Ask the server, over the subscription, whether it is there."""
 
     handle: Any
 
 
-@attrs.frozen
-class Hush:
+class Hush(NamedTuple):
     """End a subscription."""
 
     handle: Any
 
 
-@attrs.frozen
-class Pause:
+class Pause(NamedTuple):
     """Sleep for so many seconds."""
 
     seconds: float
 
 
-@attrs.frozen
-class Now:
+class Now(NamedTuple):
     """The answer is a monotonic time in seconds."""
 
 
-@attrs.frozen
-class Give:
+class Give(NamedTuple):
     """Hand a value to whoever iterates."""
 
     value: Any
 
 
-@attrs.frozen
-class Script:
+class Script(NamedTuple):
     """One of our scripts, as a command."""
 
     name: str

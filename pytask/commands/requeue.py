@@ -40,8 +40,8 @@ def command(choice: Choice, yes: bool, time_scale: float | None, remote: Remote,
     running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
     if running:
         click.echo(
-            f"pytask: {len(running)} of them run; whose lease is silent is watched for {timing.expiry:g} s,"
-            " as a monitor does",
+            f"pytask: {len(running)} of them run; whose lease is silent is watched for {timing.expiry:g} s"
+            " first, as a monitor does",
             err=True,
         )
         found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytask.client.blocking import Shell
     from pytask.client.places import Places
 
+CONNECTING = 0.5  # seconds, unless the setting `timeout` says otherwise
 SHOWN = 5  # ids that an ambiguous beginning lists
 Words = Sequence[str | int | float]
 
@@ -106,17 +107,26 @@ class Remote:
         from pytask.adapters.address import of_cluster, plain
         from pytask.domain.partition import hash_tag
 
-        timeout = float(self.setting("timeout").value)
-        limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        timeout, connecting = self.timeouts
+        limits = {"socket_timeout": timeout, "socket_connect_timeout": connecting}
         opened = clients.open_client(url, **limits)
         if clients.is_cluster(opened):
             return opened
-        own = clients.own_client(opened, timeout=timeout, name="pytask-cli")
+        own = clients.own_client(opened, timeout=timeout, connect_timeout=connecting, name="pytask-cli")
         # Elsewhere the keys could not live in a cluster, and nothing is asked.
         if hash_tag(self.namespace) and clients.in_cluster(own):
             clients.disconnect(own)
             return clients.open_client(of_cluster(plain(url)[0]), **limits)
         return own
+
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        """Seconds for an answer, and for a connection: with both a wrong address is told in under a second.
+
+        A lost packet of a connection is sent again after a second: more than half of one helps nobody.
+        """
+        timeout = self.setting("timeout")
+        return float(timeout.value), float(timeout.value) if timeout.given else CONNECTING
 
     @property
     def places(self) -> Places:
@@ -131,8 +141,7 @@ class Remote:
         if self._shell is None:
             from pytask.client.blocking import Shell
 
-            timeout = float(self.setting("timeout").value)
-            self._shell = Shell(self.client, self.places, timeout, timeout)
+            self._shell = Shell(self.client, self.places, *self.timeouts)
         return self._shell
 
     @property

@@ -51,7 +51,7 @@ OWN: dict[str, Known] = {
     ),
     "namespace": Known("", str, "In front of every key and channel"),
     "partitions": Known(1, int, "Parts of the namespace, for a cluster"),
-    "timeout": Known(0.8, float, "Seconds that the command line waits for one answer of Redis"),
+    "timeout": Known(0.6, float, "Seconds that the command line waits for one answer of Redis"),
     "who": Known("", str, "Name in the history of tasks for who asked; by default user@host"),
     "output": Known("table", str, "Form of what is read: table, wide, json, jsonl or id"),
     "embedded": Known(False, bool, "`run`: start a private Redis server"),

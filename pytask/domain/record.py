@@ -178,6 +178,7 @@ class WorkerInfo:
     lag: float | None = None  # seconds by which its event loop woke it too late, the last time
     round_trip: float | None = None  # seconds that Redis took to answer, the last time
     monitor: bool = False  # whether a monitor runs there
+    expiry: float | None = None  # T: seconds of silence after which its runs may be taken; None: not shown
     dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
 
 

@@ -86,6 +86,7 @@ class Presence:
             lag=None if self._lag is None else round(self._lag, 6),
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),
             monitor=bool(self._executor.monitors),
+            expiry=self._timing.expiry,
         )
 
     def show(self) -> None:

@@ -1,7 +1,6 @@
 """One suite for both faces of the client, against every kind of server; a store plays the worker."""
 
 import asyncio
-import getpass
 import json
 import os
 import threading
@@ -462,7 +461,7 @@ def test_the_history_says_who_asked(both):
     both.bench.claim(ref)
     named.reload_many([task_id])
     both.client.stop(task_id)
-    unnamed = f"{getpass.getuser()}@{os.uname().nodename}"[:64]
+    unnamed = own_name()[:64]
     assert [(move.trigger, move.who, move.why) for move in both.client.get(task_id).history] == [
         ("cancel", unnamed, ""),
         ("start", "ops: 100 % älter", ""),
@@ -526,7 +525,7 @@ def test_requeue_takes_a_dead_run_after_it_was_watched(both):
     both.bench.store.commit([Change("dead", ref.run, b"", Trigger.END, {}, 60)])  # it was not dead after all
     assert both.client.get("dead").state is life.WAIT
     (move,) = both.client.get("dead").history
-    assert (move.trigger, move.who) == ("expire", f"{getpass.getuser()}@{os.uname().nodename}"[:64])
+    assert (move.trigger, move.who) == ("expire", own_name()[:64])
     assert both.client.get("dead").crashes == 0
 
 
@@ -545,6 +544,19 @@ def test_requeue_leaves_a_living_run_alone(real):
     renewal.join()
     real.bench.assert_registered(late)
     assert real.bench.queue() == []
+
+
+def test_requeue_waits_as_long_as_the_workers_own_times_ask_for(real):
+    patient = WorkerInfo(session="session", name="w", host="h", pid=1, running=1, expiry=1.5)
+    real.bench.store.announce(patient)
+    silent_run(real, "a")
+    began = time.monotonic()
+    assert real.client.requeue("a", timing=QUICK).done
+    assert time.monotonic() - began >= 1.5
+    silent_run(real, "b", seconds=50)
+    real.bench.store.announce(attrs.evolve(patient, expiry=1000.0))
+    with pytest.raises(errors.TaskRuns, match=r"renewed 5. s ago. Only after 1000 s"):
+        real.client.requeue("b", timing=QUICK)
 
 
 def test_requeue_of_a_dead_run_that_was_to_stop_queues_it(real):

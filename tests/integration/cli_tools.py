@@ -12,6 +12,23 @@ from tests.servers import find_binary
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
+SLEEPER = """
+    import gevent
+    from pytask import Task
+
+    class Sleeper(Task):
+        class Config:
+            NAME = "sleeper"
+        def start(self):
+            gevent.sleep(1000)
+"""
+ECHO = """
+    class Echo(Task):
+        class Config:
+            NAME = "echo"
+        def start(self):
+            return self.task_data
+"""
 PATIENCE = 30.0  # seconds for what should take well under one, on a busy machine
 
 

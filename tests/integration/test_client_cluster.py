@@ -19,7 +19,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.partition import SLOTS, crc16, hash_tag, namespace_of, partition_of
 from tests.cluster import start_cluster
 from tests.contract.test_client import Awaited
-from tests.integration.cli_tools import Started, until, write
+from tests.integration.cli_tools import ECHO, SLEEPER, Started, until, write
 from tests.integration.cli_tools import pytask as command
 from tests.integration.conftest import PATIENCE, wait_until
 from tests.servers import HOST, free_port
@@ -120,29 +120,12 @@ def test_a_partition_that_goes_to_another_node_is_followed(cluster, client):
 
 # -- the command line ---------------------------------------------------------------------------------------
 
-TASKS = """
-    import gevent
-    from pytask import Task
-
-    class Sleeper(Task):
-        class Config:
-            NAME = "sleeper"
-        def start(self):
-            gevent.sleep(1000)
-
-    class Echo(Task):
-        class Config:
-            NAME = "echo"
-        def start(self):
-            return self.task_data
-"""
-
 
 @pytest.fixture(scope="module")
 def worker(cluster, tmp_path_factory):
     """`pytask run` on the cluster, by its URL alone."""
     folder = tmp_path_factory.mktemp("worker")
-    write(folder / "tasks.py", TASKS)
+    write(folder / "tasks.py", SLEEPER + ECHO)
     words = ["--redis", url_of(cluster, "+cluster"), "--namespace", NAMESPACE, "--partitions", PARTITIONS]
     with Started(command("run", "tasks.py", *words, "--name", "w1"), folder, folder) as daemon:
         yield daemon

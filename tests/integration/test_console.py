@@ -21,21 +21,14 @@ from pytask.adapters.store import RedisStore
 from pytask.console import survey
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.record import WorkerInfo
-from tests.integration.cli_tools import Started, done, environment, pytask, until, write
+from tests.integration.cli_tools import SLEEPER, Started, done, environment, pytask, until, write
 from tests.servers import free_port, start_server
 
 APPENDONLY = True
 
-TASKS = """
-    import gevent
-    from pytask import Task
-
-    class Sleeper(Task):
-        class Config:
-            NAME = "sleeper"
-        def start(self):
-            gevent.sleep(1000)
-
+TASKS = (
+    SLEEPER
+    + """
     class Broken(Task):
         class Config:
             NAME = "broken"
@@ -48,6 +41,7 @@ TASKS = """
         def start(self):
             return {"sum": sum(self.task_data["of"])}
 """
+)
 
 
 def push(client, function, *ids, data="{}"):

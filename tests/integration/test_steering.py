@@ -1,8 +1,6 @@
 """The verbs that start, steer, wait and watch: a real server and a real worker."""
 
-import getpass
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -13,10 +11,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.integration.cli_tools import Started, pytask, until, write
+from pytask.client.places import own_name
+from tests.integration.cli_tools import ECHO, Started, pytask, until, write
 from tests.servers import free_port, start_server
 
-TASKS = """
+TASKS = (
+    """
     import gevent
     from pytask import Task
 
@@ -42,13 +42,9 @@ TASKS = """
             NAME = "broken"
         def start(self):
             raise self.Error("as asked")
-
-    class Echo(Task):
-        class Config:
-            NAME = "echo"
-        def start(self):
-            return self.task_data
 """
+    + ECHO
+)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +161,7 @@ def test_the_history_says_who_asked(cli, client, monkeypatch):
     assert cli("stop", made, "--wait", "30").exit_code == 0
     monkeypatch.setenv("PYTASK_WHO", "night shift")
     assert cli("start", made, "--wait", "30").exit_code == 0
-    user = f"{getpass.getuser()}@{os.uname().nodename}"[:64]
+    user = own_name()[:64]
     told = [
         (move["trigger"], move["who"])
         for move in json.loads(cli("show", made, "-o", "json").stdout)["history"]
