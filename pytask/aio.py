@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from pytask.adapters.address import DEFAULT_URL
-from pytask.client import follow, look, pages, produce, steer
+from pytask.client import follow, logs, look, pages, produce, steer
 from pytask.client.awaiting import Shell
 from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, places_of
 from pytask.client.produce import Function
-from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
 
 Ids = list[str]
@@ -165,6 +165,18 @@ class Client:
     ) -> TaskInfo:
         """As `pytask.Client.wait`."""
         return await self._shell.run(follow.wait(self._places, id, for_state, timeout))
+
+    async def logs(
+        self,
+        id: str,  # noqa: A002
+        *,
+        limit: int | None = 100,
+        follow: bool = False,
+    ) -> AsyncIterator[LogLine]:
+        """As `pytask.Client.logs`: `async for line in await client.logs(id):`."""
+        steps = self._shell.steps(logs.read(self._places, id, limit, follow), [])
+        await anext(steps)
+        return steps
 
     # -- life -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ OWN = "pytask:"
 # What client libraries send by themselves.  (Redis 7.0 alone knows no `client|setinfo`.)
 CONNECT = ("hello", "ping", "select", "client|setname", "client|setinfo")
 WRITE = ("hset", "hmset", "lpush", "multi", "exec", "discard")
-WATCH = ("hget", "hmget", "hgetall", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
+WATCH = ("hget", "hmget", "hgetall", "lrange", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
 STEER = ("publish",)
 # Redis asks for the rights of the caller inside of scripts, too.
 SCRIPTS = (
@@ -68,7 +68,8 @@ def _keys(role: str, namespace: str) -> list[str]:
     if role == "worker":
         return [f"~{_literal(namespace)}*"]
     queue = [f"~{_literal(Keys(namespace).queue)}"] if role == "producer" else []
-    return queue + [f"~{pattern}" for pattern in _tasks(_literal(namespace))]
+    logs = [] if role == "producer" else [f"~{_literal(Keys(namespace).log(''))}*"]
+    return queue + logs + [f"~{pattern}" for pattern in _tasks(_literal(namespace))]
 
 
 def _tasks(start: str) -> list[str]:

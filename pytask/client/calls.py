@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from pytask.adapters.address import DEFAULT_URL
-from pytask.client import follow, look, pages, produce, steer
+from pytask.client import follow, logs, look, pages, produce, steer
 from pytask.client.blocking import Shell
 from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, places_of
 from pytask.client.produce import Function
-from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
 
 Ids = list[str]
@@ -207,6 +207,23 @@ class Client:
         connections.
         """
         return self._shell.run(follow.wait(self._places, id, for_state, timeout))
+
+    def logs(
+        self,
+        id: str,  # noqa: A002
+        *,
+        limit: int | None = 100,
+        follow: bool = False,
+    ) -> Iterator[LogLine]:
+        """The newest `limit` lines that a task logged, the oldest first; None for all that are kept.
+
+        With `follow` also those that come, until the task has ended, failed, was stopped, or is gone; that
+        outlives lost connections, and `line.missed` tells how many lines were not kept long enough.  There
+        are none where the worker's setting `task_logs` is 0, as it is by default.  Raises `NoSuchTask`.
+        """
+        steps = self._shell.steps(logs.read(self._places, id, limit, follow))
+        next(steps)
+        return steps
 
     # -- life -----------------------------------------------------------------------------------------
 

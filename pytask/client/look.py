@@ -118,6 +118,7 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
         lag=info.lag if info else None,
         round_trip=info.round_trip if info else None,
         monitor=bool(info and info.monitor),
+        task_logs=info.task_logs if info else None,
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,
