@@ -5,18 +5,8 @@ import time
 
 import gevent
 
+from benchmarks.tasks import Sleeper
 from pytask import Monitor, PyTask, Task
-
-
-class Sleeper(Task):
-    """Runs until it is stopped."""
-
-    class Config:
-        NAME = "sleeper"
-
-    def start(self):
-        while True:
-            gevent.sleep(3600)
 
 
 class Io(Task):

@@ -25,6 +25,7 @@ grows when a field changes its meaning or goes. An ID may be the beginning of on
 | 3 | unhealthy |
 | 4 | no such task |
 | 69 | Redis unreachable |
+| 70 | `run`: a task could not be stopped, and its process was ended |
 | 78 | bad configuration |
 | 124 | timed out |
 | 130 | Ctrl-C |

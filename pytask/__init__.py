@@ -36,6 +36,9 @@ __all__ = [
     "run_loop",
 ]
 
+DISTRIBUTION = "pytaskd"
+"""By this `pytaskd` knows that this file is ours: PyPI's `pytask` overwrites it (see entry.py)."""
+
 _HOMES = {
     "Client": "pytask.client",
     "PyTask": "pytask.app",

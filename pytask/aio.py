@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pytask.adapters.address import DEFAULT_URL
-from pytask.client import follow, logs, look, pages, produce, steer
 from pytask.client.awaiting import Shell
-from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, places_of
-from pytask.client.produce import Function
+from pytask.client.face import Face
+from pytask.client.late import follow, logs, look, pages, produce, requeue, steer
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
+
+if TYPE_CHECKING:
+    from pytask.client.produce import Function
+    from pytask.domain.policy import Timing
 
 Ids = list[str]
 Outcomes = list[Outcome]
@@ -20,39 +22,14 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client:
+class Client(Face[Shell]):
     """Starts, steers and watches tasks, for asyncio.  Each call is the one of `pytask.Client`.
 
     `source` is a URL or an asyncio client (`redis.asyncio`, Sentinel and Cluster too), whose settings are
     taken over on connections of our own.
     """
 
-    def __init__(  # noqa: PLR0913 - what there is to choose
-        self,
-        source: Any = DEFAULT_URL,
-        *,
-        namespace: str = "",
-        partitions: int = 1,
-        timeout: float = TIMEOUT,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        max_data: int = MAX_DATA,
-        keep_stopped: int | None = None,
-    ) -> None:
-        """Connects at the first call.
-
-        `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
-        seconds that the hash of a task is kept that `stop` ends before it ran (None for ever), as in the
-        workers' settings.
-        """
-        places_of(namespace, partitions)
-        self._shell = Shell(source, namespace, timeout, connect_timeout)
-        self._places = places_of(
-            namespace,
-            partitions,
-            max_data=max_data,
-            keep_stopped=keep_stopped,
-        )
-        self._shell.bind(self._places)
+    _make_shell = Shell
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -84,7 +61,20 @@ class Client:
         """As `pytask.Client.start_again`."""
         return await self._steer(Command.START, id, wait, data)
 
-    requeue = start_again
+    async def requeue(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        timing: Timing | None = None,
+    ) -> Outcome:
+        """As `pytask.Client.requeue`."""
+        return await self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
+
+    async def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
+        """As `pytask.Client.requeue_many`."""
+        return await self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
 
     async def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """As `pytask.Client.reload`."""

@@ -15,13 +15,13 @@ from typing import Any, Self
 import attrs
 import gevent
 
+from pytask import codec
 from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
-from pytask.runtime import codec
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK

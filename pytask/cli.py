@@ -43,7 +43,7 @@ VERBS: dict[str, dict[str, str]] = {
         "stop": "Stop tasks, whether they wait or run.",
         "start": "Start tasks again that were stopped, have ended, or failed.",
         "reload": "Let running tasks begin anew, with the data that is in their hash.",
-        "requeue": "Put tasks that failed back into the queue.",
+        "requeue": "Put tasks that failed, or that a dead worker left, back into the queue.",
         "wait": "Wait until a task is in a state, and print it.",
         "rm": "Delete tasks that do not run, with all that is known of them.",
     },
@@ -112,6 +112,9 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+        except click.Abort as abort:  # at a question: Ctrl-C, or no more input
+            click.echo(err=True)
+            ctx.exit(FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED)
         except errors.PytaskError as error:
             click.echo("\n".join([f"pytask: {error}", *getattr(error, "__notes__", ())]), err=True)
             ctx.exit(exit_code(error))

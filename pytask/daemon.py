@@ -18,10 +18,11 @@ import attrs
 from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy
 from pytask.app import PyTask
+from pytask.console.interrupt import INTERRUPTED
 from pytask.console.program import program
 from pytask.console.settings import Value
 from pytask.console.sockets import own_socket
-from pytask.domain.errors import ConfigError, Denied
+from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
 from pytask.runtime import logs
@@ -80,14 +81,14 @@ class NamedBackend:
 def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
     had_terminal = os.isatty(0)
-    app = find_app(target)
-    _configure(app, flags)
-    if flags.supervised:
-        _supervise(app, flags.supervised)
-    _set_up_logging(app, flags)
-    if flags.monitor:
-        _add_monitor(app)
-    with _ended_by_sigterm(), ExitStack() as servers:
+    with _ended_by_signals(), ExitStack() as servers:
+        app = find_app(target)
+        _configure(app, flags)
+        if flags.supervised:
+            _supervise(app, flags.supervised)
+        _set_up_logging(app, flags)
+        if flags.monitor:
+            _add_monitor(app)
         source, origin = _source(app, flags, servers)
         _name_origin(app, source, origin)
         if not flags.supervised:
@@ -213,7 +214,7 @@ def _name_origin(app: PyTask, source: Any, origin: str) -> None:
     try:
         app.configure(source)
         backend = app._backend()  # noqa: SLF001 - the one that the app would make, with our words around it
-    except ConfigError as error:
+    except (ConfigError, StoreError) as error:
         error.add_note(f"  the address is {origin}")
         raise
     app.configure(NamedBackend(backend, origin))
@@ -229,14 +230,19 @@ def _deny(error: Denied, app: PyTask) -> NoReturn:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind the stack also before the worker listens to it, so that no server is left."""
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C unwind the stack also before the worker listens to them: no server is left.
 
-    def end(*_: object) -> NoReturn:
-        raise SystemExit(0)
+    A KeyboardInterrupt that meets the hub would be printed by it; SystemExit is not.
+    """
+    codes = {signal.SIGTERM: 0, signal.SIGINT: INTERRUPTED}
 
-    before = signal.signal(signal.SIGTERM, end)
+    def end(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(codes[signal.Signals(number)])
+
+    before = {number: signal.signal(number, end) for number in codes}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -91,84 +91,25 @@ class Peer:
 TASKIQ = ("taskiq", "worker", "taskiq_noop:broker", "--workers", "1", "--max-async-tasks", "{pool}")
 TASKIQ_QUIET = (*TASKIQ, "--log-level", "WARNING")
 
-PEERS = (
-    Peer(
-        name="BullMQ",
-        program="bullmq_noop.js",
-        packages=("bullmq", "ioredis"),
-        worker=("bullmq_noop.js", "work"),
-        count=40_000,
-    ),
-    Peer(
-        name="bee-queue",
-        program="bee_noop.js",
-        packages=("bee-queue",),
-        worker=("bee_noop.js", "work"),
-        count=40_000,
-    ),
-    Peer(
-        name="taskiq-redis (stream)",
-        program="taskiq_noop.py",
-        packages=("taskiq", "taskiq-redis"),
-        worker=TASKIQ_QUIET,
-        count=6_000,
-    ),
-    Peer(
-        name="taskiq-redis (list)",
-        program="taskiq_noop.py",
-        packages=("taskiq", "taskiq-redis"),
-        worker=TASKIQ_QUIET,
-        count=6_000,
-        env=(("BENCH_BROKER", "ListQueueBroker"),),
-    ),
-    Peer(
-        name="Huey (greenlet)",
-        program="huey_noop.py",
-        packages=("huey", "redis", "gevent"),
-        worker=("huey_consumer", "huey_noop.huey", "-k", "greenlet", "-w", "{pool}", "-q"),
-        count=6_000,
-    ),
-    Peer(
-        name="Dramatiq (gevent)",
-        program="dramatiq_noop.py",
-        packages=("dramatiq[redis,gevent]",),
-        worker=("dramatiq-gevent", "dramatiq_noop", "-p", "1", "-t", "{pool}"),
-        count=5_000,
-    ),
-    Peer(
-        name="SAQ",
-        program="saq_noop.py",
-        packages=("saq[redis,hiredis]", "typing_extensions"),
-        worker=("saq", "saq_noop.settings", "--quiet"),
-        count=4_000,
-    ),
-    Peer(
-        name="arq",
-        program="arq_noop.py",
-        packages=("arq",),
-        worker=("arq", "arq_noop.WorkerSettings"),
-        count=3_000,
-    ),
-    Peer(
-        name="streaQ",
-        program="streaq_noop.py",
-        packages=("streaq",),
-        worker=("streaq", "run", "streaq_noop:worker"),
-        count=3_000,
-    ),
-    Peer(
-        name="Celery (gevent)",
-        program="celery_noop.py",
-        packages=("celery[redis,gevent]",),
-        worker=("celery", "-A", "celery_noop", "worker", "-P", "gevent", "-c", "{pool}", "-l", "warning"),
-        count=2_000,
-    ),
-    Peer(
-        name="RQ",
-        program="rq_noop.py",
-        packages=("rq",),
-        worker=("rq", "worker", "--url", "{url}", "--quiet"),
-        count=400,
-        pools=(1,),
-    ),
+CELERY = ("celery", "-A", "celery_noop", "worker", "-P", "gevent", "-c", "{pool}", "-l", "warning")
+HUEY = ("huey_consumer", "huey_noop.huey", "-k", "greenlet", "-w", "{pool}", "-q")
+DRAMATIQ = ("dramatiq-gevent", "dramatiq_noop", "-p", "1", "-t", "{pool}")
+SAQ = ("saq", "saq_noop.settings", "--quiet")
+BY_LIST = {"env": (("BENCH_BROKER", "ListQueueBroker"),)}
+
+PEERS = tuple(
+    Peer(name=name, program=program, packages=packages, worker=worker, count=count, **more)
+    for name, program, packages, worker, count, more in (
+        ("BullMQ", "bullmq_noop.js", ("bullmq", "ioredis"), ("bullmq_noop.js", "work"), 40_000, {}),
+        ("bee-queue", "bee_noop.js", ("bee-queue",), ("bee_noop.js", "work"), 40_000, {}),
+        ("taskiq-redis (stream)", "taskiq_noop.py", ("taskiq", "taskiq-redis"), TASKIQ_QUIET, 6_000, {}),
+        ("taskiq-redis (list)", "taskiq_noop.py", ("taskiq", "taskiq-redis"), TASKIQ_QUIET, 6_000, BY_LIST),
+        ("Huey (greenlet)", "huey_noop.py", ("huey", "redis", "gevent"), HUEY, 6_000, {}),
+        ("Dramatiq (gevent)", "dramatiq_noop.py", ("dramatiq[redis,gevent]",), DRAMATIQ, 5_000, {}),
+        ("SAQ", "saq_noop.py", ("saq[redis,hiredis]", "typing_extensions"), SAQ, 4_000, {}),
+        ("arq", "arq_noop.py", ("arq",), ("arq", "arq_noop.WorkerSettings"), 3_000, {}),
+        ("streaQ", "streaq_noop.py", ("streaq",), ("streaq", "run", "streaq_noop:worker"), 3_000, {}),
+        ("Celery (gevent)", "celery_noop.py", ("celery[redis,gevent]",), CELERY, 2_000, {}),
+        ("RQ", "rq_noop.py", ("rq",), ("rq", "worker", "--url", "{url}", "--quiet"), 400, {"pools": (1,)}),
+    )
 )

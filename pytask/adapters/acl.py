@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from pytask.adapters.keys import Keys
 from pytask.domain.errors import ConfigError
+from pytask.domain.partition import namespace_of
 
-ROLES = ("producer", "watcher", "operator", "worker")
+ROLES = ("producer", "watcher", "publisher", "operator", "worker")
 OWN = "pytask:"
 
 # What client libraries send by themselves.  (Redis 7.0 alone knows no `client|setinfo`.)
 CONNECT = ("hello", "ping", "select", "client|setname", "client|setinfo")
+CLUSTER = ("cluster|slots", "cluster|nodes", "asking", "command")
 WRITE = ("hset", "hmset", "lpush", "multi", "exec", "discard")
-WATCH = ("hget", "hmget", "hgetall", "lrange", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
-STEER = ("publish",)
+LISTEN = ("subscribe", "psubscribe", "unsubscribe", "punsubscribe")
+# All that `pytask.Client` and the command line read.
+LOOK = (
+    "hget", "hmget", "hgetall", "exists", "type", "scan", "time", "info", "pubsub|numsub",
+    "llen", "lindex", "lrange", "lpos", "srandmember",
+    "zcard", "zcount", "zscore", "zscan", "zrevrange", "zrevrangebyscore",
+)  # fmt: skip
+# And what their scripts write, besides.
+STEER = (
+    "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "expire", "persist",
+    "lpush", "lrem", "zadd", "zrem",
+)  # fmt: skip
 # Redis asks for the rights of the caller inside of scripts, too.
 SCRIPTS = (
     "eval", "evalsha", "time", "info", "publish",
@@ -29,17 +41,18 @@ SCRIPTS = (
 )  # fmt: skip
 SERVICES = (
     "blmove", "scan", "subscribe", "psubscribe", "unsubscribe", "punsubscribe", "wait", "config|get", "role",
-    "cluster|slots", "cluster|nodes", "asking", "command",
+    *CLUSTER,
 )  # fmt: skip
 COMMANDS = {
-    "producer": CONNECT + WRITE,
-    "watcher": CONNECT + WATCH,
-    "operator": CONNECT + WATCH + STEER,
+    "producer": CONNECT + CLUSTER + WRITE,
+    "watcher": CONNECT + CLUSTER + LISTEN + LOOK,
+    "publisher": CONNECT + LISTEN + ("hget", "hmget", "hgetall", "publish"),
+    "operator": CONNECT + CLUSTER + LISTEN + LOOK + STEER,
     "worker": CONNECT + SCRIPTS + SERVICES,
 }
 
 
-def rules(role: str, namespace: str = "") -> list[str]:
+def rules(role: str, namespace: str = "", partitions: int = 1) -> list[str]:
     """The words for a role under a namespace; they take away what the user had before, but no password.
 
     Raises :class:`ConfigError` for a role that does not exist, or a namespace that no rule can hold.
@@ -48,28 +61,28 @@ def rules(role: str, namespace: str = "") -> list[str]:
         raise ConfigError(f"no such role: {role!r}; there are {', '.join(ROLES)}")
     if not all(char.isprintable() and char not in " \"'" for char in namespace):
         raise ConfigError(f"the namespace {namespace!r} cannot stand in an ACL rule: no spaces, no quotes")
-    commands = [f"+{name}" for name in dict.fromkeys(COMMANDS[role])]
+    spaces = [namespace_of(namespace, index, partitions) for index in range(partitions)]
     return [
         "resetkeys",
         "resetchannels",
         "-@all",
-        *_keys(role, namespace),
-        *_channels(role, namespace),
-        *commands,
+        *(word for space in spaces for word in _keys(role, space)),
+        *(word for space in spaces for word in _channels(role, space)),
+        *(f"+{name}" for name in dict.fromkeys(COMMANDS[role])),
     ]
 
 
-def command(role: str, namespace: str = "") -> str:
+def command(role: str, namespace: str = "", partitions: int = 1) -> str:
     """The whole line for `redis-cli`, with PASSWORD where the password goes."""
-    return " ".join(["ACL SETUSER", f"pytask-{role}", "on", ">PASSWORD", *rules(role, namespace)])
+    words = rules(role, namespace, partitions)
+    return " ".join(["ACL SETUSER", f"pytask-{role}", "on", ">PASSWORD", *words])
 
 
 def _keys(role: str, namespace: str) -> list[str]:
-    if role == "worker":
+    if role not in ("producer", "publisher"):
         return [f"~{_literal(namespace)}*"]
     queue = [f"~{_literal(Keys(namespace).queue)}"] if role == "producer" else []
-    logs = [] if role == "producer" else [f"~{_literal(Keys(namespace).log(''))}*"]
-    return queue + logs + [f"~{pattern}" for pattern in _tasks(_literal(namespace))]
+    return queue + [f"~{pattern}" for pattern in _tasks(_literal(namespace))]
 
 
 def _tasks(start: str) -> list[str]:
@@ -102,6 +115,7 @@ def missing(text: str, script: str = "", line: str = "") -> str:
     word = next((part for part in text.split("'")[1::2] if part.replace("|", "").isalpha()), "")
     least = f"; it lacks +{word.lower()}" if word and word != "default" else ""
     return (
-        f"{where}{least}. Give the user of this worker the rules that `pytask acl worker` prints (with"
-        " --namespace if there is one), and those commands that your tasks send through self.redis"
+        f"{where}{least}. Give the user the rules of its role: those that `pytask acl worker` prints (with"
+        " --namespace and --partitions, if there are any), and those commands that your tasks send through"
+        " self.redis; for a client `pytask acl operator`, or watcher to look only"
     )

@@ -6,8 +6,9 @@ import importlib
 import re
 from typing import Any
 
+from pytask.adapters import reading
 from pytask.adapters.acl import missing
-from pytask.adapters.address import hide_password
+from pytask.adapters.address import hide_password, plain
 from pytask.adapters.pinned import Address, SlotClient, Topology
 from pytask.adapters.wire import Packer
 from pytask.domain.errors import (
@@ -28,16 +29,29 @@ PACKAGES = ("redis", "valkey")
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
 OF_THE_CLUSTER = {"redis_connect_func", "himport_registry", "cache", "event_dispatcher"}
 SERVER_FLOOR = (6, 2)
-OF_CLASSES = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY"}
+OF_CLASSES = {
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "MovedError": "MOVED",  # before its base class
+    "AskError": "ASK",
+    "TryAgainError": "TRYAGAIN",
+    "ClusterDownError": "CLUSTERDOWN",
+}
 REMEDIES = {
     "OOM": "Raise maxmemory of the server, or delete finished tasks",
     "READONLY": "This is a replica: connect to its primary (`pytask doctor` names it), or through Sentinel",
     "MISCONF": "The server cannot save its data: free its disk, and see its log",
     "NOREPLICAS": "Too few replicas are connected for min-replicas-to-write: bring them back",
     "BUSY": "A script holds the server: SCRIPT KILL ends it, if it has written nothing",
+    "MOVED": "This is a node of a cluster: say redis+cluster://, and a hash-tagged namespace like {pytask}:",
     "CLUSTERDOWN": "A part of the cluster has no node: see CLUSTER INFO",
 }
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
+
+LOADING = (
+    "Redis was started, and still reads its data from disk (LOADING). Nothing is lost: wait until `redis-cli"
+    " INFO persistence` says loading:0, and do it again; a worker waits by itself"
+)
 
 # A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
 SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
@@ -55,22 +69,39 @@ def package_of(client: object) -> str:
     )
 
 
-def open_client(source: Any) -> Any:
-    """`source` itself if it is a client, or a new client for a URL."""
+def open_client(source: Any, **of_cluster: Any) -> Any:
+    """`source` itself if it is a client, or a new client for a URL.
+
+    That of a cluster connects at once, with the options that are given for it.  Raises `ConfigError`, and
+    `Unavailable` or `Denied` where no node of the cluster lets us in.
+    """
     if not isinstance(source, str):
         package_of(source)
         return source
     redis = importlib.import_module("redis")
-    url = re.sub(r"^valkey(s?)://", r"redis\1://", source)
+    url, clustered = plain(source)
     try:
-        return redis.Redis.from_url(url)
+        return redis.RedisCluster.from_url(url, **of_cluster) if clustered else redis.Redis.from_url(url)
     except ValueError:
         # What the library says would repeat parts of the URL, maybe of the password.
         raise ConfigError(
             f"cannot use the Redis URL {hide_password(source)!r}: it must be like"
-            " redis://user:password@host:6379/0, rediss://... or unix:///path/to/socket; write special"
-            " characters of a password as %2F (/), %40 (@), %3A (:)"
+            " redis://user:password@host:6379/0, rediss://... or unix:///path/to/socket, of a cluster"
+            " redis+cluster://host:6379; write special characters of a password as %2F (/), %40 (@), %3A (:)"
         ) from None
+    except Exception as error:
+        raise _no_cluster(error) if clustered else error from error
+
+
+def _no_cluster(error: Exception) -> Exception:
+    """What kept the library from the nodes of a cluster."""
+    if "not enabled" in str(error):
+        return ConfigError("this Redis is no cluster: write its address with redis://, without +cluster")
+    for one in (error.__cause__, error):
+        ours = translate(one) if isinstance(one, Exception) else None
+        if isinstance(ours, StoreError):
+            return ours
+    return Unavailable(f"no answer from the cluster: {error}")
 
 
 def check_client(client: Any, namespace: str) -> None:
@@ -80,7 +111,7 @@ def check_client(client: Any, namespace: str) -> None:
     if package == "redis" and BROKEN_FROM <= version < BROKEN_BEFORE:
         raise UnsupportedClient(
             f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
-            " interruption (redis-py#2104): install redis>=5"
+            " interruption (redis-py#2104): pip install 'redis>=5'"
         )
     if is_cluster(client) and not hash_tag(namespace):
         raise UnsupportedClient(
@@ -119,6 +150,21 @@ def _numbers(version: str) -> tuple[int, ...]:
 def is_cluster(client: object) -> bool:
     """Whether the client talks to a Redis Cluster."""
     return any(cls.__name__ in {"RedisCluster", "ValkeyCluster"} for cls in type(client).__mro__)
+
+
+def in_cluster(client: Any) -> bool:
+    """Whether the server behind a plain client is a node of a cluster; False where it does not say.
+
+    Raises `Unavailable`.
+    """
+    try:
+        told = reading.info(client.execute_command("INFO", "cluster"))
+    except Exception as error:
+        ours = translate(error)
+        if isinstance(ours, Unavailable) or not isinstance(ours, StoreError):
+            raise ours from error
+        return False
+    return told.get("cluster_enabled") == "1"
 
 
 def stands_alone(client: object) -> bool:
@@ -291,13 +337,15 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         return FailoverSuspected(f"no longer the server that was known: {text}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
+    if "BusyLoadingError" in names or _says(text, "LOADING"):
+        return Unavailable(LOADING)
     refusal = _refusal(names, text)
     if refusal:
         return Refused(refusal)
     if names & {"ConnectionError", "TimeoutError", "OSError"}:
         return Unavailable(f"no answer from Redis: {text or type(error).__name__}")
     if names & {"RedisError", "ValkeyError"}:
-        return Unavailable(text) if _says(text, "LOADING") else Refused(f"Redis refuses: {text}")
+        return Refused(f"Redis refuses: {text}")
     return error
 
 

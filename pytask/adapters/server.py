@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytask.adapters import client as clients
+from pytask.adapters import reading
 from pytask.domain.errors import Refused, StoreError
 from pytask.domain.record import Risk
 
@@ -36,7 +36,7 @@ def risks(client: Any, *, max_data: int = 0) -> list[Risk]:
 
 def _risks_of(client: Any, max_data: int, *, alone: bool) -> list[Risk]:
     try:
-        info = _lines(client.execute_command("INFO", "replication"))
+        info = reading.info(client.execute_command("INFO", "replication"))
     except Exception as error:  # noqa: BLE001 - sorted out there
         return _unseen(error, "PT071", "INFO", "a failover cannot be noticed, nor claims held back after it")
     try:
@@ -127,18 +127,7 @@ def _of_connections(settings: Words, max_data: int) -> Iterator[Risk]:
 def _setting(client: Any, name: str) -> str:
     reply = client.execute_command("CONFIG GET", name)
     values = reply.values() if isinstance(reply, Mapping) else reply[1::2]
-    return "".join(_text(value) for value in values)
-
-
-def _lines(info: Any) -> dict[str, str]:
-    # The library may have taken it apart already.
-    if isinstance(info, Mapping):
-        return {_text(name): _text(value) for name, value in info.items()}
-    return dict(re.findall(r"^(\w+):(.*?)\r?$", _text(info), re.MULTILINE))
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return "".join(reading.shown(value) for value in values)
 
 
 def _number(text: str | None) -> int | None:

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from pytask.adapters import client as clients
+from pytask.adapters import reading
 from pytask.adapters.keys import Keys
 from pytask.adapters.wire import Packed
 from pytask.domain import history
@@ -42,12 +43,12 @@ log = logging.getLogger(__name__)
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
+RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: nobody else's command waits for longer
 SUSPECT_CHUNK = 500
 HISTORY_LINE = "--- history.lua\n"  # stands in a script where that text goes
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
-LONGEST_MEASURE = 1e12  # seconds: anything above was made up
 TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
 LONGEST_NAME = 512  # bytes of a function's name
 NOBODY = "nobody ran it"
@@ -155,7 +156,7 @@ class RedisStore:
         args += [_end_of_line(Trigger.CLAIM, request.worker), self._retention.history]
         hashes = [keys.task(ref.id) for ref in request.refs]
         names = [keys.runs, keys.leases, keys.source(request.source), *keys.indexes, *hashes]
-        words, told = self._run_durably("claim", names, args)
+        words, told = self._run_durably("claim", [(len(names), names, args)])[0]
         claims, ahead = _read_claims(request.refs, functions, words.split(), told)
         self.ahead = ahead if request.look else None
         return claims
@@ -181,7 +182,13 @@ class RedisStore:
         keys = self._keys
         names: list[str | bytes] = [keys.runs, keys.source(source), keys.parking(function), keys.parked]
         names += [*keys.indexes, keys.task(task_id)]
-        args: Args = [task_id, _raw(function), destination(Trigger.PARK), keys.events(task_id), event]
+        args: Args = [
+            task_id,
+            reading.raw_of(function),
+            destination(Trigger.PARK),
+            keys.events(task_id),
+            event,
+        ]
         line = _end_of_line(Trigger.PARK, self.who, parked_why(function, event))
         args += [keys.hint_channel, *RESTING, line, self._retention.history]
         return _verdict(self._run("park", names, args))
@@ -191,52 +198,70 @@ class RedisStore:
 
         Of more, each call takes others by chance: producers make the names up, and a sweep must end.
         """
-        names = [_name(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
+        names = [reading.text(raw) for raw in self._command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)]
         return [
             name
             for name in names
-            if not self._run("unpark", [self._keys.parked, self._keys.parking(name)], [_raw(name)])
+            if not self._run("unpark", [self._keys.parked, self._keys.parking(name)], [reading.raw_of(name)])
         ]
 
     def hint(self, function: str) -> None:
         """Tell workers that know `function` to look at its parking list."""
-        self._command("PUBLISH", self._keys.hint_channel, _raw(function))
+        self._command("PUBLISH", self._keys.hint_channel, reading.raw_of(function))
 
     # -- runs -----------------------------------------------------------------------------------------
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """E2: only what is not OK is in the answer."""
+        """E2, in calls of 250 that are sent together: only what is not OK is in the answer."""
         keys = self._keys
         args: Args = [life.RUNNING, uuid.uuid4().hex, "1" if self._durability.alone else ""]
-        hashes, runs = self._renewed(refs)
-        count = 3 + len(refs)
-        names = [keys.runs, keys.leases, keys.incarnation, *hashes]
-        reply = self._run_durably("renew", names, [*args, len(keys.namespace.encode()), *runs], count)
+        args.append(len(keys.namespace.encode()))
+        names = [keys.runs, keys.leases, keys.incarnation]
+        replies = self._run_durably(
+            "renew",
+            [
+                (len(names) + count, [*names, *hashes], [*args, *runs])
+                for count, hashes, runs in self._renewed(refs)
+            ],
+        )
+        found: dict[RunRef, Verdict] = {}
+        for call, reply in enumerate(replies):
+            self._heard(refs, call * RENEW_CALL - 1, reply[4:], found)
+        # The last word: where the server changed in the middle, it is the new one's.
         marker, server, age, changed = reply[:4]
         self.incarnation = Incarnation(
             id=marker.decode(), server=server.decode(), age=_seconds(age), changed=_seconds(changed)
         )
-        found: dict[RunRef, Verdict] = {}
-        for place, word in _pairs(reply[4:]):
+        return found
+
+    def _heard(
+        self, refs: Sequence[RunRef], before: int, words: Sequence[Any], found: dict[RunRef, Verdict]
+    ) -> None:
+        """What one call of a renewal says of its runs; the first of them stands at `before` + 1."""
+        for place, word in reading.pairs(words):
             if place > 0:
                 verdict = _verdict(word)
                 if verdict is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
-                    found[refs[place - 1]] = verdict
+                    found[refs[before + place]] = verdict
             elif word in WISHES:  # others come from a newer release, or from a client: not ours to act on
-                found[refs[-place - 1]] = WISHES[word]
-        return found
+                found[refs[before - place]] = WISHES[word]
 
-    def _renewed(self, refs: Sequence[RunRef]) -> tuple[Args, Args]:
-        """Keys and arguments of a renewal, packed once for runs that are renewed together again and again."""
+    def _renewed(self, refs: Sequence[RunRef]) -> list[tuple[int, Args, Args]]:
+        """(runs, their keys, their arguments) of each call of a renewal, one call even without runs.
+
+        Packed once for runs that are renewed together again and again.
+        """
         kept = refs.kept if isinstance(refs, Chunk) else None
-        if isinstance(kept, tuple):
+        if isinstance(kept, list):
             return kept
-        hashes: Args = [self._keys.task(ref.id) for ref in refs]
-        runs: Args = [ref.run for ref in refs]
-        if not isinstance(refs, Chunk) or not self._packs:
-            return hashes, runs
-        refs.kept = found = ([Packed(hashes)], [Packed(runs)])
-        return found
+        calls = [self._call(refs[at : at + RENEW_CALL]) for at in range(0, len(refs) or 1, RENEW_CALL)]
+        if isinstance(refs, Chunk) and self._packs:
+            calls = [(count, [Packed(hashes)], [Packed(runs)]) for count, hashes, runs in calls]
+            refs.kept = calls
+        return calls
+
+    def _call(self, refs: Sequence[RunRef]) -> tuple[int, Args, Args]:
+        return len(refs), [self._keys.task(ref.id) for ref in refs], [ref.run for ref in refs]
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
         """E12: an answer for each, in order."""
@@ -247,12 +272,12 @@ class RedisStore:
         args.append(self._retention.history)
         hashes = [keys.task(one.id) for one in adoptions]
         names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
-        return [_verdict(word) for word in self._run_durably("adopt", names, args)]
+        return [_verdict(word) for word in self._run_durably("adopt", [(len(names), names, args)])[0]]
 
     def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
         """A task whose hash was lost with the data, made and queued anew."""
         keys, state = self._keys, destination(Trigger.RELEASE)
-        args: Args = [task_id, _raw(function), state, keys.events(task_id)]
+        args: Args = [task_id, reading.raw_of(function), state, keys.events(task_id)]
         args.append(event(Event.REQUEUED, {"reason": RESTORED}))
         args.append(_line(Trigger.RELEASE, self.who, RESTORED))
         args += [] if data is None else [data]
@@ -335,7 +360,7 @@ class RedisStore:
         last = [_line(Trigger.REQUEST, self.who, Verdict.STOP), _end_of_line(Trigger.CANCEL, self.who)]
         fixed: list[str | bytes] = [keys.runs, keys.queue, *keys.indexes]
         pairs = [
-            (keys.task(task_id), keys.parking(_name(function)))
+            (keys.task(task_id), keys.parking(reading.text(function)))
             for (task_id, _), function in zip(dated, functions, strict=True)
         ]
         found: list[bytes] = []
@@ -382,7 +407,7 @@ class RedisStore:
                 ("ZRANGEBYSCORE", leases, f"({high}", "+inf", "WITHSCORES", "LIMIT", 0, limit),
             ]
         )
-        found = [(raw, int(float(score))) for raw, score in _pairs(behind + before)]
+        found = [(raw, int(float(score))) for raw, score in reading.pairs(behind + before)]
         suspects: list[Suspect] = []
         for at in range(0, len(found), SUSPECT_CHUNK):
             suspects += self._read_suspects(found[at : at + SUSPECT_CHUNK])
@@ -407,7 +432,7 @@ class RedisStore:
         keys = self._keys
         after, found = self._command("HSCAN", keys.runs, cursor, "COUNT", REGISTRY_STEP)
         start = prefix.encode()
-        entries = found.items() if isinstance(found, dict) else _pairs(found)
+        entries = found.items() if isinstance(found, dict) else reading.pairs(found)
         ids = [raw.decode() for raw, run in entries if run.startswith(start)]
         suspects: list[Suspect] = []
         for at in range(0, len(ids), SUSPECT_CHUNK):
@@ -531,7 +556,7 @@ class RedisStore:
             try:
                 return self._client.execute_command("EVALSHA", sha, count, *keys, *args)
             except Exception as error:
-                if "NOSCRIPT" not in str(error) and type(error).__name__ != "NoScriptError":
+                if not _no_script(error):
                     raise
             return self._client.execute_command("EVAL", text, count, *keys, *args)
         except Exception as error:
@@ -540,31 +565,34 @@ class RedisStore:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
 
-    def _run_durably(
-        self, name: str, keys: Sequence[str | bytes], args: Args, count: int | None = None
-    ) -> Any:
-        """Like `_run`; with `durable_acks`, raises `Unavailable` unless enough replicas have it too.
+    def _run_durably(self, name: str, calls: Sequence[tuple[int, Args, Args]]) -> list[Any]:
+        """The replies of some calls of a script, (number of keys, keys, arguments), that are sent together.
 
-        Redis waits for what the very connection wrote last, so both commands travel in one pipeline.
+        With `durable_acks`, raises `Unavailable` unless enough replicas have them too.  Redis waits for
+        what the very connection wrote last, so that command travels in the same pipeline.  A call may be
+        repeated: for scripts only that can be.
         """
         durability = self._durability
-        if not durability.replicas:
-            return self._run(name, keys, args, count)
+        if not durability.replicas and len(calls) == 1:
+            count, keys, args = calls[0]
+            return [self._run(name, keys, args, count)]
         text, sha = load_script(name)
-        count = len(keys) if count is None else count
-        wait = ("wait", durability.replicas, max(1, int(durability.wait * 1000)))
-        reply, acks = self._pipeline([("EVALSHA", sha, count, *keys, *args), wait], tolerant=True)
-        if isinstance(reply, Exception) and "NoScript" in type(reply).__name__ + str(reply).title():
-            reply, acks = self._pipeline([("EVAL", text, count, *keys, *args), wait], tolerant=True)
-        for answer in (reply, acks):
-            if isinstance(answer, Exception):
-                raise self._translated(answer) from answer
-        if acks < durability.replicas:
+        wait = [("wait", durability.replicas, max(1, int(durability.wait * 1000)))]
+        wait = wait if durability.replicas else []
+        sent = [("EVALSHA", sha, count, *keys, *args) for count, keys, args in calls]
+        replies = self._pipeline([*sent, *wait], tolerant=True)
+        if any(_no_script(reply) for reply in replies):
+            sent = [("EVAL", text, count, *keys, *args) for count, keys, args in calls]
+            replies = self._pipeline([*sent, *wait], tolerant=True)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._translated(reply, (name, text)) from reply
+        if wait and (acks := replies.pop()) < durability.replicas:
             raise Unavailable(
                 f"only {acks} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
                 " (durable_acks): see `INFO replication` on the primary"
             )
-        return reply
+        return replies
 
     def _command(self, *words: Any) -> Any:
         try:
@@ -599,6 +627,13 @@ class RedisStore:
         return ours
 
 
+def _no_script(reply: object) -> bool:
+    """Whether the server does not have the script: redis-py takes the word off its errors, others do not."""
+    return isinstance(reply, Exception) and (
+        type(reply).__name__ == "NoScriptError" or "NOSCRIPT" in str(reply).upper()
+    )
+
+
 @cache
 def _verdict(word: bytes) -> Verdict:
     """The verdict of a reply.  The cache makes a word of a newer release be told once."""
@@ -611,11 +646,11 @@ def _verdict(word: bytes) -> Verdict:
 def _read_claim(ref: RunRef, reply: Iterator[Any]) -> Claim:
     verdict = _verdict(next(reply))
     if verdict is Verdict.UNKNOWN:
-        return Claim(ref.id, ref.run, verdict, _name(next(reply)))
+        return Claim(ref.id, ref.run, verdict, reading.text(next(reply)))
     if verdict not in (Verdict.OK, Verdict.ALREADY):
         return Claim(ref.id, ref.run, verdict)
     epoch, crashes, size, function, data = (next(reply) for _ in range(5))
-    return Claim(ref.id, ref.run, verdict, _name(function), data, int(epoch or 0), crashes, size)
+    return Claim(ref.id, ref.run, verdict, reading.text(function), data, int(epoch or 0), crashes, size)
 
 
 def _read_claims(
@@ -635,7 +670,7 @@ def _read_claims(
             if known > 0:
                 function = functions[known - 1]
             elif known < 0:
-                function = _name(told[start : start - known])
+                function = reading.text(told[start : start - known])
                 start -= known
             data, count = None, int(length)
             if count >= 0:
@@ -644,7 +679,7 @@ def _read_claims(
             found.append(Claim(ref.id, ref.run, verdict, function, data, int(epoch), int(crashes), int(size)))
         elif verdict is Verdict.UNKNOWN:
             end = start + int(words[at + 1])
-            found.append(Claim(ref.id, ref.run, verdict, _name(told[start:end])))
+            found.append(Claim(ref.id, ref.run, verdict, reading.text(told[start:end])))
             at, start = at + 2, end
         else:
             found.append(Claim(ref.id, ref.run, verdict))
@@ -730,18 +765,18 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             session=str(shown["session"]),
             name=str(shown.get("name", "")),
             host=str(shown.get("host", "")),
-            pid=_whole(shown.get("pid")) or 0,
-            running=_whole(shown.get("running")) or 0,
+            pid=reading.whole(shown.get("pid")) or 0,
+            running=reading.whole(shown.get("running")) or 0,
             functions=tuple(str(name) for name in shown.get("functions") or ()),
-            tasks=_whole(shown.get("tasks")),
-            max_tasks=_whole(shown.get("max_tasks")),
+            tasks=reading.whole(shown.get("tasks")),
+            max_tasks=reading.whole(shown.get("max_tasks")),
             version=_version(shown.get("version")),
-            started=_measure(shown.get("started")),
-            lag=_measure(shown.get("lag")),
-            round_trip=_measure(shown.get("round_trip")),
+            started=reading.measure(shown.get("started")),
+            lag=reading.measure(shown.get("lag")),
+            round_trip=reading.measure(shown.get("round_trip")),
             monitor=shown.get("monitor") is True,
-            dropped=_whole(shown.get("dropped")) or 0,
-            task_logs=_whole(shown.get("task_logs")),
+            dropped=reading.whole(shown.get("dropped")) or 0,
+            task_logs=reading.whole(shown.get("task_logs")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -751,27 +786,5 @@ def _seconds(micros: int) -> float:
     return -1.0 if micros < 0 else micros / 1e6
 
 
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _measure(value: Any) -> float | None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
-    return float(value) if fits else None
-
-
 def _version(value: Any) -> str:
     return value[:40] if isinstance(value, str) else ""
-
-
-def _name(raw: bytes) -> str:
-    """A function's name; bytes that are not UTF-8 come back as they were by `_raw`."""
-    return raw.decode(errors="surrogateescape")
-
-
-def _raw(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
-
-
-def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(flat[::2], flat[1::2], strict=True)

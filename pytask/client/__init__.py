@@ -7,13 +7,13 @@ yield what to send and get the replies.  Two shells drive them: `blocking` here,
 from __future__ import annotations
 
 from pytask.client.calls import Client
-from pytask.client.produce import New
 from pytask.client.records import (
     Count,
     Event,
     FunctionInfo,
     Gap,
     LogLine,
+    New,
     Outcome,
     Page,
     Progress,

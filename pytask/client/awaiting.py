@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import re
+import inspect
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
 from pytask.adapters import client as clients
+from pytask.adapters.address import plain
 from pytask.adapters.pinned import REDIRECTS, Address, Topology, redirected
-from pytask.client.blocking import HEAR_MOST, heard, is_reply, translated
 from pytask.client.places import Places
-from pytask.client.wire import Give, Hear, Hush, Listen, Now, Op, Pause, Ping, Send, Words
+from pytask.client.shell import HEAR_MOST, Doer, heard, is_reply, translated
+from pytask.client.wire import Give, Listen, Op, Words
 from pytask.domain.errors import Unavailable, UnsupportedClient
 from pytask.domain.partition import SLOTS, crc16, hash_tag
 
@@ -26,9 +27,9 @@ def open_client(source: Any) -> Any:
     """`source` itself if it is an asyncio client, or a new client for a URL."""
     if isinstance(source, str):
         redis = importlib.import_module("redis.asyncio")
-        url = re.sub(r"^valkey(s?)://", r"redis\1://", source)
+        url, clustered = plain(source)
         try:
-            return redis.Redis.from_url(url)
+            return (redis.RedisCluster if clustered else redis.Redis).from_url(url)
         except ValueError:
             return clients.open_client(source)  # raises, without the password
     clients.package_of(source)
@@ -222,23 +223,20 @@ async def together(client: Any, commands: list[Words]) -> list[Any]:
     return list(await pipe.execute(raise_on_error=False))
 
 
-class Shell:
+class Shell(Doer):
     """Does what operations ask for."""
 
-    def __init__(self, source: Any, namespace: str, timeout: float, connect_timeout: float) -> None:
+    def __init__(self, source: Any, places: Places, timeout: float, connect_timeout: float) -> None:
         self._source = open_client(source)
-        clients.check_client(self._source, namespace)
+        clients.check_client(self._source, places.namespace)
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._client: Any = None
-        self._topology = clients.topology_of(self._source) if clients.is_cluster(self._source) else None
         self._slots: list[Slot] = []
-
-    def bind(self, places: Places) -> None:
-        """Learn what the keys of each partition begin with."""
-        if self._topology is not None:
+        if clients.is_cluster(self._source):
+            topology = clients.topology_of(self._source)
             slots = [crc16(hash_tag(keys.namespace).encode()) % SLOTS for keys in places.keys]
-            self._slots = [Slot(slot, self._topology, self._own) for slot in slots]
+            self._slots = [Slot(slot, topology, self._own) for slot in slots]
 
     async def run(self, op: Op[T]) -> T:
         """The result of an operation."""
@@ -258,7 +256,9 @@ class Shell:
                     step = op.send(None)
                     continue
                 try:
-                    answer = await self._do(step, opened)
+                    answer = self.do(step, opened)
+                    if inspect.isawaitable(answer):
+                        answer = await answer
                 except Exception as error:  # noqa: BLE001 - sorted out there
                     step = op.throw(translated(error))
                 else:
@@ -278,28 +278,19 @@ class Shell:
         for slot in self._slots:
             await slot.disconnect()
 
-    async def _do(self, step: Any, opened: list[Subscription]) -> Any:  # noqa: PLR0911 - one a kind of step
-        match step:
-            case Send(commands):
-                return await self._send(list(commands))
-            case Hear(handle, timeout):
-                return await handle.hear(timeout)
-            case Listen(place):
-                opened.append(Subscription(await self._listener(place)))
-                await opened[-1].open(step, self._timeout)
-                return opened[-1]
-            case Ping(handle):
-                return await handle.ping()
-            case Hush(handle):
-                opened.remove(handle)
-                return await handle.close()
-            case Pause(seconds):
-                return await asyncio.sleep(seconds)
-            case Now():
-                return time.monotonic()
-        raise TypeError(f"no such step: {step!r}")
+    async def listen(self, step: Listen, opened: list[Any]) -> Subscription:
+        """A subscription at the server of the step's partition."""
+        subscription = Subscription(await self._listener(step.place))
+        opened.append(subscription)
+        await subscription.open(step, self._timeout)
+        return subscription
 
-    async def _send(self, commands: list[tuple[int, Words]]) -> list[Any]:
+    async def pause(self, seconds: float) -> None:
+        """Sleep."""
+        await asyncio.sleep(seconds)
+
+    async def send(self, commands: list[tuple[int, Words]]) -> list[Any]:
+        """The replies, in order."""
         if not self._slots:
             if self._client is None:
                 self._client = self._own()

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from pytask.adapters import client as clients
 from pytask.client.places import Places
-from pytask.client.wire import Give, Hear, Hush, Listen, Now, Op, Pause, Ping, Send, Words
+from pytask.client.shell import HEAR_MOST, Doer, heard, is_reply, translated
+from pytask.client.wire import Give, Listen, Op, Words
 from pytask.domain.errors import Unavailable
 
 T = TypeVar("T")
 WARM = 0.5  # seconds for which a connection counts as good without a look
-HEAR_MOST = 1000  # messages of one read
 
 
 class Subscription:
@@ -67,19 +67,6 @@ class Subscription:
         """Drop the connection."""
         self._pubsub.close()
         clients.disconnect(self._client)
-
-
-def heard(message: Any) -> list[tuple[bytes, bytes]]:
-    """A message of a subscription as (channel, payload); a pong as empty bytes, others not at all."""
-    if message["type"] == "pong":
-        return [(b"", b"")]
-    if message["type"] not in ("message", "pmessage"):
-        return []
-    return [(_raw(message["channel"]), _raw(message["data"]))]
-
-
-def _raw(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 class Direct:
@@ -138,26 +125,21 @@ class Direct:
         self._pool.release(connection)
 
 
-class Shell:
+class Shell(Doer):
     """Does what operations ask for."""
 
-    def __init__(
-        self, source: Any, namespace: str, places: int, timeout: float, connect_timeout: float
-    ) -> None:
-        self._source = clients.open_client(source)
-        clients.check_client(self._source, namespace)
+    def __init__(self, source: Any, places: Places, timeout: float, connect_timeout: float) -> None:
+        self._spaces = [keys.namespace for keys in places.keys]
+        limits = {"socket_timeout": timeout, "socket_connect_timeout": min(timeout, connect_timeout)}
+        self._source = clients.open_client(source, **limits)
+        clients.check_client(self._source, places.namespace)
         self._timeout = timeout
         self._connect_timeout = min(timeout, connect_timeout)
         self.clustered = clients.is_cluster(self._source)
-        self._spaces: list[str] = []
         self._topology = clients.topology_of(self._source) if self.clustered else None
-        self._locks = [threading.Lock() for _ in range(places)]
+        self._locks = [threading.Lock() for _ in self._spaces]
         self._clients: dict[int, Any] = {}
         self._direct: Direct | None = None
-
-    def bind(self, places: Places) -> None:
-        """Learn what the keys of each partition begin with."""
-        self._spaces = [keys.namespace for keys in places.keys]
 
     def run(self, op: Op[T]) -> T:
         """The result of an operation."""
@@ -180,7 +162,7 @@ class Shell:
                     step = op.send(None)
                     continue
                 try:
-                    answer = self._do(step, opened)
+                    answer = self.do(step, opened)
                 except Exception as error:  # noqa: BLE001 - sorted out there
                     step = op.throw(translated(error))
                 else:
@@ -200,27 +182,18 @@ class Shell:
         for client in list(self._clients.values()):
             clients.disconnect(client)
 
-    def _do(self, step: Any, opened: list[Subscription]) -> Any:  # noqa: PLR0911 - one a kind of step
-        match step:
-            case Send(commands):
-                return self._send(list(commands))
-            case Hear(handle, timeout):
-                return handle.hear(timeout)
-            case Listen(place):
-                opened.append(Subscription(self._own(place), step, self._timeout))
-                return opened[-1]
-            case Ping(handle):
-                return handle.ping()
-            case Hush(handle):
-                opened.remove(handle)
-                return handle.close()
-            case Pause(seconds):
-                return time.sleep(seconds)
-            case Now():
-                return time.monotonic()
-        raise TypeError(f"no such step: {step!r}")
+    def listen(self, step: Listen, opened: list[Any]) -> Subscription:
+        """A subscription at the server of the step's partition."""
+        subscription = Subscription(self._own(step.place), step, self._timeout)
+        opened.append(subscription)
+        return subscription
 
-    def _send(self, commands: list[tuple[int, Words]]) -> list[Any]:
+    def pause(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+    def send(self, commands: list[tuple[int, Words]]) -> list[Any]:
+        """The replies, in order."""
         if not self.clustered:
             if len(commands) == 1:
                 return [self._direct_of(0).execute(commands[0][1])]
@@ -267,16 +240,3 @@ class Shell:
         if self._topology is None:
             return clients.own_client(self._source, **limits)  # type: ignore[arg-type]
         return clients.slot_client(self._source, self._spaces[place], self._topology, **limits)  # type: ignore[arg-type]
-
-
-def is_reply(error: Exception) -> bool:
-    """Whether the server answered, if only to refuse: the connection is as it was."""
-    return any(cls.__name__ == "ResponseError" for cls in type(error).__mro__)
-
-
-def translated(error: Exception) -> Exception:
-    """Our own error, caused by the library's."""
-    ours = clients.translate(error)
-    if ours is not error:
-        ours.__cause__ = error
-    return ours

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pytask.adapters.address import DEFAULT_URL
-from pytask.client import follow, logs, look, pages, produce, steer
 from pytask.client.blocking import Shell
-from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, places_of
-from pytask.client.produce import Function
+from pytask.client.face import Face
+from pytask.client.late import follow, logs, look, pages, produce, requeue, steer
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
+
+if TYPE_CHECKING:
+    from pytask.client.produce import Function
+    from pytask.domain.policy import Timing
 
 Ids = list[str]
 Outcomes = list[Outcome]
@@ -20,7 +22,7 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client:
+class Client(Face[Shell]):
     """Starts, steers and watches tasks.  Needs no gevent; may be shared by threads and by greenlets.
 
     `source` is a URL or any redis-py compatible client (Sentinel and Cluster too), whose settings are
@@ -29,32 +31,7 @@ class Client:
     repeating it is harmless (for `start`, where it was given an `id`).
     """
 
-    def __init__(  # noqa: PLR0913 - what there is to choose
-        self,
-        source: Any = DEFAULT_URL,
-        *,
-        namespace: str = "",
-        partitions: int = 1,
-        timeout: float = TIMEOUT,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        max_data: int = MAX_DATA,
-        keep_stopped: int | None = None,
-    ) -> None:
-        """Connects at the first call.
-
-        `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
-        seconds that the hash of a task is kept that `stop` ends before it ran (None for ever), as in the
-        workers' settings.
-        """
-        places_of(namespace, partitions)
-        self._shell = Shell(source, namespace, partitions, timeout, connect_timeout)
-        self._places = places_of(
-            namespace,
-            partitions,
-            max_data=max_data,
-            keep_stopped=keep_stopped,
-        )
-        self._shell.bind(self._places)
+    _make_shell = Shell
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -106,7 +83,24 @@ class Client:
         """
         return self._steer(Command.START, id, wait, data)
 
-    requeue = start_again
+    def requeue(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        timing: Timing | None = None,
+    ) -> Outcome:
+        """Queue a task again: as `start_again`, and also one whose worker died while no monitor lives.
+
+        Its lease is watched for T = 90 s first, as a monitor does, so this call takes as long.  Raises
+        `TaskRuns` where it was renewed within T.  `timing` is that of the workers, where it is their own.
+        """
+        return self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
+
+    def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
+        """As `requeue`, all in one watch; an outcome for each, whose `refused` says why it was left alone."""
+        return self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
 
     def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Let a running task begin anew with the data that is in its hash, or with `data`.

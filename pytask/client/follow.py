@@ -6,7 +6,7 @@ hash again, after it subscribed and whenever it lost the connection; whoever wat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -14,11 +14,11 @@ import msgspec
 
 from pytask.client.look import get, read_one
 from pytask.client.places import Places
-from pytask.client.records import FINISHED, Event, Gap, TaskInfo
+from pytask.client.records import Event, Gap, TaskInfo, states_of
 from pytask.client.wire import Give, Hear, Hush, Now, Op, Pause, Ping, ask, listen
 from pytask.domain import lifecycle as life
 from pytask.domain import messages
-from pytask.domain.errors import BadData, StoreError, TimedOut, Unavailable
+from pytask.domain.errors import StoreError, TimedOut, Unavailable
 from pytask.domain.lifecycle import State
 
 READ = 1.0  # seconds of one read
@@ -188,18 +188,6 @@ def wait(places: Places, task_id: str, for_state: Any, timeout: float) -> Op[Tas
         is_now = "gone" if now is None else now.state
         raise TimedOut(f"{task_id!r} was not {' or '.join(wanted)} within {timeout:g} s: it is {is_now}")
     return found
-
-
-def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
-    """The states that are meant, the final ones for None.  Raises `BadData`."""
-    if for_state is None:
-        return FINISHED
-    """The states that are meant, FINISHED for None.  Raises `BadData`."""
-    words = (for_state,) if isinstance(for_state, str) else tuple(for_state)
-    try:
-        return tuple(State(word) for word in words)
-    except ValueError:
-        raise BadData(f"no such state: {', '.join(map(repr, words))}; there are {', '.join(State)}") from None
 
 
 # -- events -------------------------------------------------------------------------------------------------

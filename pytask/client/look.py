@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from pytask.adapters.store import read_info
+from pytask.adapters import reading
 from pytask.client.places import Places
 from pytask.client.records import Count, FunctionInfo, TaskInfo, Worker, read_task
 from pytask.client.wire import Op, ask, ask_all
@@ -20,11 +20,6 @@ WORKERS_MOST = 1000
 PARKED_MOST = 1000
 
 
-def pairs(reply: Any) -> dict[bytes, bytes]:
-    """HGETALL's reply, in either form."""
-    return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-
-
 def read_one(places: Places, task_id: str) -> Op[TaskInfo | None]:
     """A task, None where there is none."""
     place = places.of(task_id)
@@ -32,7 +27,8 @@ def read_one(places: Places, task_id: str) -> Op[TaskInfo | None]:
         reply = yield from ask(place, ("HGETALL", places.keys[place].task(task_id)))
     except WrongKeyType:
         return None
-    fields = {name.decode(errors="replace"): value for name, value in pairs(reply).items()}
+    found = reply if isinstance(reply, dict) else dict(reading.pairs(reply))
+    fields = {reading.shown(name): value for name, value in found.items()}
     return read_task(task_id, fields) if fields else None
 
 
@@ -73,7 +69,7 @@ def count(places: Places) -> Op[Count]:
 
 def parked_by_function(places: Places, names: list[tuple[int, bytes]]) -> Op[dict[str, int]]:
     """The lengths of parking lists; empty ones are left out."""
-    texts = [(place, name.decode(errors="surrogateescape")) for place, name in names]
+    texts = [(place, reading.text(name)) for place, name in names]
     sizes = yield from ask_all([(place, ("LLEN", places.keys[place].parking(name))) for place, name in texts])
     found: dict[str, int] = {}
     for (_, name), size in zip(texts, sizes, strict=True):
@@ -92,7 +88,7 @@ def workers(places: Places) -> Op[list[Worker]]:
                 (place, ("ZREVRANGE", keys.workers, 0, WORKERS_MOST - 1, "WITHSCORES")),
             ]
         )
-        at = dict(zip(shown[::2], shown[1::2], strict=True))
+        at = dict(reading.pairs(shown))
         infos = (yield from ask(place, ("HMGET", keys.worker_info, *at))) if at else []
         for (session, seen), text in zip(at.items(), infos, strict=True):
             found.append(_read_worker(session, float(seen), int(seconds), text, place))
@@ -101,24 +97,23 @@ def workers(places: Places) -> Op[list[Worker]]:
 
 def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, place: int) -> Worker:
     shown = _object(text)
-    info = read_info(text or b"")
     known = {field.name for field in attrs.fields(Worker)}
     functions = shown.get("functions")
     return Worker(
-        session=session.decode(errors="replace"),
+        session=reading.shown(session),
         name=_text(shown.get("name")),
         host=_text(shown.get("host")),
         version=_text(shown.get("version")),
-        pid=_whole(shown.get("pid")) or 0,
-        running=_whole(shown.get("running")) or 0,
-        tasks=_whole(shown.get("tasks")),
-        max_tasks=_whole(shown.get("max_tasks")),
+        pid=reading.whole(shown.get("pid")) or 0,
+        running=reading.whole(shown.get("running")) or 0,
+        tasks=reading.whole(shown.get("tasks")),
+        max_tasks=reading.whole(shown.get("max_tasks")),
         functions=tuple(str(name) for name in functions) if isinstance(functions, list) else (),
-        started=info.started if info else None,
-        lag=info.lag if info else None,
-        round_trip=info.round_trip if info else None,
-        monitor=bool(info and info.monitor),
-        task_logs=info.task_logs if info else None,
+        started=reading.measure(shown.get("started")),
+        lag=reading.measure(shown.get("lag")),
+        round_trip=reading.measure(shown.get("round_trip")),
+        monitor=shown.get("monitor") is True,
+        task_logs=reading.whole(shown.get("task_logs")),
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,
@@ -136,10 +131,6 @@ def _object(text: bytes | None) -> Mapping[str, Any]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def functions(places: Places) -> Op[list[FunctionInfo]]:

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import attrs
 
 from pytask.adapters.keys import Keys
-from pytask.client.follow import states_of
+from pytask.adapters.reading import pairs, raw_of, text
 from pytask.client.places import Places
-from pytask.client.records import LIST_FIELDS, Page, TaskInfo, read_task
+from pytask.client.records import LIST_FIELDS, Page, TaskInfo, read_task, states_of
 from pytask.client.wire import Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadCursor, ConfigError
@@ -62,9 +62,9 @@ class Runs:
             if part is not None and cursor == "0":
                 return [], None
             reply = yield from ask(self.place, ("ZSCAN", self.keys.leases, cursor, "COUNT", limit))
-            cursor, found = _text(reply[0]), reply[1]
+            cursor, found = text(reply[0]), reply[1]
             # The libraries make pairs of it, where they know the command.
-            left = [_text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
+            left = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
         ids, rest = left[:limit], left[limit:]
         entries = [(task_id, [cursor, left[at:]]) for at, task_id in enumerate(ids, 1)]
         return entries, None if cursor == "0" and not rest else [cursor, rest]
@@ -85,15 +85,15 @@ class Index:
         found = yield from ask(
             self.place, ("ZREVRANGEBYSCORE", key, top, "-inf", "WITHSCORES", "LIMIT", 0, most)
         )
-        pairs = [(_text(raw), _text(score)) for raw, score in zip(found[::2], found[1::2], strict=True)]
-        fresh = [(i, s) for i, s in pairs if last is None or s != top or _raw(i) < _raw(last)][:limit]
+        scored = [(text(raw), text(score)) for raw, score in pairs(found)]
+        fresh = [(i, s) for i, s in scored if last is None or s != top or raw_of(i) < raw_of(last)][:limit]
         entries: Entries = []
         before, shown = top, ties
         for task_id, score in fresh:
             shown = shown + 1 if score == before else 1
             before = score
             entries.append((task_id, [score, task_id, shown]))
-        return entries, entries[-1][1] if entries and len(pairs) == most else None
+        return entries, entries[-1][1] if entries and len(scored) == most else None
 
 
 @attrs.frozen
@@ -110,10 +110,10 @@ class Queue:
         if part is not None:
             offset = yield from self._offset_after(*part)
         found = yield from ask(self.place, ("LRANGE", self.keys.queue, -(offset + limit), -(offset + 1)))
-        ids = [_text(raw) for raw in reversed(found)]
+        ids = [text(raw) for raw in reversed(found)]
         # What pytask put back is in the index of this state, and was shown there.
         index = self.keys.index(self.state)
-        scores = yield from ask_all([(self.place, ("ZSCORE", index, _raw(task_id))) for task_id in ids])
+        scores = yield from ask_all([(self.place, ("ZSCORE", index, raw_of(task_id))) for task_id in ids])
         entries = [
             (task_id, [offset + at, task_id])
             for at, (task_id, score) in enumerate(zip(ids, scores, strict=True), 1)
@@ -124,9 +124,9 @@ class Queue:
     def _offset_after(self, offset: int, last: str) -> Op[int]:
         key = self.keys.queue
         there = yield from ask(self.place, ("LINDEX", key, -offset))
-        if there is not None and _text(there) == last:
+        if there is not None and text(there) == last:
             return offset
-        found = yield from ask(self.place, ("LPOS", key, _raw(last), "RANK", -1, "MAXLEN", offset + 1000))
+        found = yield from ask(self.place, ("LPOS", key, raw_of(last), "RANK", -1, "MAXLEN", offset + 1000))
         if found is None:
             return 0  # taken, and so is all that stood before it
         return int((yield from ask(self.place, ("LLEN", key)))) - int(found)
@@ -183,13 +183,13 @@ def _sources(places: Places, states: Sequence[State]) -> list[Source]:
 def _rows(source: Source, places: Places, ids: Sequence[str]) -> Op[list[TaskInfo | None]]:
     """What the hashes tell; None for those that are gone, or have moved on."""
     keys = places.keys[source.place]
-    commands = [(source.place, ("HMGET", _raw(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
+    commands = [(source.place, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
     replies = yield from ask_all(commands, tolerant=True)
     return [_row(source, task_id, reply) for task_id, reply in zip(ids, replies, strict=True)]
 
 
 def _row(source: Source, task_id: str, reply: Any) -> TaskInfo | None:
-    if not isinstance(reply, list) or not any(reply) or isinstance(read_id(_raw(task_id)), IdFault):
+    if not isinstance(reply, list) or not any(reply) or isinstance(read_id(raw_of(task_id)), IdFault):
         return None
     fields = {name: value for name, value in zip(LIST_FIELDS, reply, strict=True) if value is not None}
     task = read_task(task_id, fields)
@@ -204,25 +204,17 @@ def _fits(task: TaskInfo, function: str | None, worker: str | None) -> bool:
     return worker is None or task.worker == worker or (worker != "" and task.session == worker)
 
 
-def _text(raw: Any) -> str:
-    return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else str(raw)
-
-
-def _raw(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
 def _write_cursor(states: Sequence[State], at: int, part: Part) -> str:
-    text = json.dumps(["".join(state[0] for state in states), at, part], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    told = json.dumps(["".join(state[0] for state in states), at, part], separators=(",", ":"))
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str | None, states: Sequence[State], sources: int) -> tuple[int, Part]:
     if cursor is None:
         return 0, None
     try:
-        text = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
-        told, at, part = json.loads(text)
+        raw = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+        told, at, part = json.loads(raw)
         fits = told == "".join(state[0] for state in states) and 0 <= at < sources
         if not fits or not (part is None or isinstance(part, list)):
             raise ValueError  # noqa: TRY301 - as what the decoders raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
+
 import attrs
 
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import Retention
 from pytask.domain.errors import BadData, ConfigError
 from pytask.domain.messages import IdFault, read_id
 from pytask.domain.partition import namespace_of, partition_of
@@ -19,9 +21,16 @@ MAX_DATA = 16 * 1024 * 1024  # bytes, as the workers' own default
 class Places:
     """What all operations of one client know."""
 
+    namespace: str  # as the client was given it
     keys: tuple[Keys, ...]  # of each partition
-    retention: Retention
+    keep_stopped: int | None = None  # seconds that the hash of a task is kept that `stop` ends before it ran
+    name: str = ""  # of the client, in the history of tasks; "" for the one of its user
     max_data: int = MAX_DATA
+
+    @property
+    def who(self) -> str:
+        """Who asks, as the history of tasks tells it."""
+        return self.name or own_name()
 
     def of(self, task_id: str) -> int:
         """The partition of a task.  Raises `BadData` for what can be no id."""
@@ -48,12 +57,33 @@ def places_of(
     *,
     max_data: int = MAX_DATA,
     keep_stopped: int | None = None,
+    name: str | None = None,
 ) -> Places:
     """The places of a namespace; raises `ConfigError`."""
+    if not isinstance(name, str | None):
+        raise ConfigError(f"a client's name is text, not {name!r}")
     if type(partitions) is not int or partitions < 1:
         raise ConfigError(f"partitions must be a whole number of 1 or more, not {partitions!r}")
     return Places(
+        namespace=namespace,
         keys=tuple(Keys(namespace_of(namespace, index, partitions)) for index in range(partitions)),
-        retention=Retention(stopped=keep_stopped),
+        keep_stopped=keep_stopped,
         max_data=max_data,
+        name=name or "",
     )
+
+
+def own_name() -> str:
+    """`user@host` of this process; `host:pid` where its user has no name, as in many containers."""
+    host = os.uname().nodename
+    try:
+        return f"{_user_name(os.getuid())}@{host}"
+    except KeyError:
+        return f"{host}:{os.getpid()}"
+
+
+@cache
+def _user_name(uid: int) -> str:
+    import pwd
+
+    return pwd.getpwuid(uid).pw_name

@@ -10,6 +10,7 @@ import attrs
 
 from pytask import codec
 from pytask.client.places import Places
+from pytask.client.records import New
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
 from pytask.domain.record import Verdict
@@ -21,15 +22,6 @@ ID_BYTES = 12
 LONGEST_NAME = 512  # bytes
 
 Function = str | type[Task]
-
-
-@attrs.frozen
-class New:
-    """One task for `start_many`: a task's name or class, its data, and an id if it is to have that one."""
-
-    function: Function
-    data: Any = None
-    id: str | None = None
 
 
 def new_ids(count: int) -> list[str]:
@@ -83,11 +75,13 @@ def start(places: Places, function: Function, data: Any, task_id: str | None) ->
 
 def _plainly(places: Places, place: int, name: str, task_id: str, raw: bytes) -> Op[list[Any]]:
     keys = places.keys[place]
-    fields: list[Any] = ["function", name, *(["data", raw] if raw else [])]
-    yield from ask_all(
-        [(place, ("HSET", keys.task(task_id), *fields)), (place, ("LPUSH", keys.queue, task_id))]
-    )
+    written = ("HSET", keys.task(task_id), "function", name, *_data(raw))
+    yield from ask_all([(place, written), (place, ("LPUSH", keys.queue, task_id))])
     return []
+
+
+def _data(raw: bytes) -> tuple[Any, ...]:
+    return ("data", raw) if raw else ()
 
 
 def _script(  # noqa: PLR0913 - what the script takes
@@ -117,11 +111,28 @@ def start_many(places: Places, tasks: Iterable[Any]) -> Op[list[str]]:
     for at in range(0, len(batches), ROUND):
         part = batches[at : at + ROUND]
         scripts = [(b.place, _script(places, b.place, b.name, b.ids, b.raws, check=b.check)) for b in part]
-        for batch, odd in zip(part, (yield from ask_all(scripts)), strict=True):
+        for batch, odd in zip(part, (yield from _queue(places, part, scripts)), strict=True):
             taken += ((batch.ids[place - 1], word) for place, word in zip(odd[::2], odd[1::2], strict=True))
     for task_id, verdict in taken:
         _raise_taken(task_id, verdict)
     return ids
+
+
+def _queue(places: Places, part: Sequence[_Batch], scripts: Sequence[tuple[int, Script]]) -> Op[list[Any]]:
+    """The replies of the scripts; where the user has no right to them, fresh ids are queued without."""
+    replies = yield from ask_all(scripts, tolerant=True)
+    for at, batch in enumerate(part):
+        if isinstance(replies[at], Denied) and not batch.check:
+            keys = places.keys[batch.place]
+            tasks = zip(batch.ids, batch.raws, strict=True)
+            hashes = [("HSET", keys.task(i), "function", batch.name, *_data(raw)) for i, raw in tasks]
+            yield from ask_all(
+                [(batch.place, words) for words in [*hashes, ("LPUSH", keys.queue, *batch.ids)]]
+            )
+            replies[at] = []
+        elif isinstance(replies[at], Exception):
+            raise replies[at]
+    return replies
 
 
 @attrs.define

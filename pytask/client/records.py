@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 
+from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
 from pytask.domain.journal import amounts, progress_of
 from pytask.domain.lifecycle import State
+
+if TYPE_CHECKING:
+    from pytask.domain.task import Task
+
+
+@attrs.frozen
+class New:
+    """One task for `start_many`: a task's name or class, its data, and an id if it is to have that one."""
+
+    function: str | type[Task]
+    data: Any = None
+    id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -52,17 +64,25 @@ class TaskInfo:
     @property
     def data(self) -> Any:
         """The data, decoded; raises ValueError where it is not JSON."""
-        return None if self.raw_data is None else msgspec.json.decode(self.raw_data)
+        return _decoded(self.raw_data)
 
     @property
     def output(self) -> Any:
         """What `start()` returned, decoded."""
-        return None if self.raw_output is None else msgspec.json.decode(self.raw_output)
+        return _decoded(self.raw_output)
 
     @property
     def reason(self) -> str:
         """The text of the error, without the traceback."""
         return self.error.partition("\n")[0]
+
+    @property
+    def history(self) -> tuple[history.Transition, ...]:
+        """Its last moves, the newest last: when, from, to, by which trigger, by whom, why.
+
+        The claim and the end of a run to which nothing else happened are not among them.
+        """
+        return history.read(self.more.get("history", ""))
 
     @property
     def session(self) -> str:
@@ -76,6 +96,18 @@ class TaskInfo:
 
 
 FINISHED = tuple(state for state in life.RESTING if state is not life.WAIT)
+
+
+def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
+    """The states that are meant, the final ones for None.  Raises `BadData`."""
+    if for_state is None:
+        return FINISHED
+    words = (for_state,) if isinstance(for_state, str) else tuple(for_state)
+    try:
+        return tuple(State(word) for word in words)
+    except ValueError:
+        raise BadData(f"no such state: {', '.join(map(repr, words))}; there are {', '.join(State)}") from None
+
 
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
@@ -107,10 +139,18 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
     )
 
 
+def _decoded(raw: bytes | None) -> Any:
+    import msgspec  # lists show no data
+
+    return None if raw is None else msgspec.json.decode(raw)
+
+
 def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
     """The progress of the run of this epoch; None for that of an earlier one, and for what is none."""
     if raw is None:
         return None
+    import msgspec  # lists seldom show one
+
     try:
         kept = msgspec.json.decode(raw)
         if kept["epoch"] != epoch:
@@ -176,6 +216,7 @@ class Outcome:
     state: State | None  # as far as known: None without `wait` where a worker has to act first
     requested: bool = False  # the wish is written down, and its worker was told
     heard: int | None = None  # workers that listen; None where none had to be told
+    refused: str = ""  # why nothing was done, where that is not plain from the state
 
     def __bool__(self) -> bool:
         return self.done

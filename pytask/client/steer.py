@@ -7,9 +7,10 @@ from typing import Any
 
 from pytask.client import follow, produce
 from pytask.client.look import read_one
+from pytask.client.own import by_store
 from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo
-from pytask.client.wire import Op, Script, ask, ask_all, by_store
+from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import NoSuchTask, TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
@@ -26,12 +27,12 @@ def steer(places: Places, command: Command, task_id: str, wait: float, data: Any
         yield from produce.update_data(places, task_id, data, None)
     if not wait:
         (outcome,) = yield from steer_many(places, command, [task_id])
-        return _existing(outcome)
+        return existing(outcome)
     place = places.of(task_id)
     ear = yield from follow.open_ear(places, place, task_id)
     before = yield from read_one(places, task_id)
     (outcome,) = yield from steer_many(places, command, [task_id])
-    _existing(outcome)
+    existing(outcome)
     if command is not Command.START and not outcome.requested:
         return outcome
     task = yield from ear.until(_goal(command, before), wait)
@@ -56,7 +57,7 @@ def _steer_chunk(places: Places, place: int, command: Command, ids: list[str]) -
     if command is Command.START:
         # Before the script: whoever hears a stop after this knows that it is newer than our start.
         yield from ask_all([(place, ("PUBLISH", keys.control(i), STARTED)) for i in ids])
-    verdicts = yield from by_store(place, keys, places.retention, lambda store: store.control(command, ids))
+    verdicts = yield from by_store(places, place, lambda store: store.control(command, ids))
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
     heard = (yield from _tell(places, place, command, asked)) if asked else None
     states = yield from _states_of(places, place, ids, verdicts)
@@ -104,7 +105,8 @@ def _outcome(
     return Outcome(id=task_id, done=False, state=None)
 
 
-def _existing(outcome: Outcome) -> Outcome:
+def existing(outcome: Outcome) -> Outcome:
+    """The outcome, where there is such a task.  Raises `NoSuchTask`."""
     if outcome.state is None:
         raise NoSuchTask(
             f"there is no task {outcome.id!r}: hashes of finished tasks are deleted after a while (settings"

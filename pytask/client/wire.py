@@ -7,14 +7,12 @@ closes when it is over, however it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
 from pytask.adapters import client as clients
-from pytask.adapters.keys import Keys
-from pytask.adapters.store import RedisStore, Retention, load_script
 
 T = TypeVar("T")
 Words = tuple[Any, ...]
@@ -93,9 +91,15 @@ class Script:
     keys: Sequence[str | bytes]
     args: Sequence[Any] = ()
 
+    def text(self) -> tuple[str, str]:
+        """Its text, and its digest."""
+        from pytask.adapters.store import load_script  # most of what only looks needs no script
+
+        return load_script(self.name)
+
     def words(self, *, whole: bool = False) -> Words:
         """By its digest, or with its whole text for a server that does not know it."""
-        text, sha = load_script(self.name)
+        text, sha = self.text()
         return (
             "EVAL" if whole else "EVALSHA",
             text if whole else sha,
@@ -122,7 +126,7 @@ def ask_all(commands: Sequence[tuple[int, Words | Script]], *, tolerant: bool = 
     for at, reply in enumerate(replies):
         if isinstance(reply, Exception):
             one = commands[at][1]
-            where = (one.name, load_script(one.name)[0]) if isinstance(one, Script) else ("", "")
+            where = (one.name, one.text()[0]) if isinstance(one, Script) else ("", "")
             replies[at] = clients.translate(reply, where)
             if not tolerant:
                 raise replies[at] from reply
@@ -143,48 +147,3 @@ def _is_unknown_script(reply: Any) -> bool:
 def listen(place: int, channels: Sequence[str] = (), patterns: Sequence[str] = ()) -> Op[Any]:
     """A new subscription."""
     return (yield Listen(place, tuple(channels), tuple(patterns)))
-
-
-# -- the worker's own verbs ---------------------------------------------------------------------------------
-
-
-class _Needed(BaseException):
-    """A verb of the store needs the reply to a command that was not sent yet."""
-
-    def __init__(self, words: Words) -> None:
-        super().__init__()
-        self.words = words
-
-
-class _Replay:
-    """Stands for a client: gives the replies that are there, in order, and stops at the first that is not."""
-
-    def __init__(self, replies: Sequence[Any]) -> None:
-        self._replies = iter(replies)
-        self.connection_pool = self
-
-    def execute_command(self, *words: Any) -> Any:
-        for reply in self._replies:
-            if isinstance(reply, Exception):
-                raise reply
-            return reply
-        raise _Needed(words)
-
-    def disconnect(self) -> None:
-        """Nothing to drop."""
-
-
-def by_store(place: int, keys: Keys, retention: Retention, verb: Callable[[RedisStore], T]) -> Op[T]:
-    """Carry out a verb of the worker's own store, so that there is one text of it for both.
-
-    The verb is run again with each reply that it needed, from its beginning: what it sends must follow from
-    its arguments and the replies alone.  Ours send one or two commands,
-    and more only where many are stopped that wait in a very long queue.
-    """
-    replies: list[Any] = []
-    while True:
-        try:
-            return verb(RedisStore(_Replay(replies), keys, retention))
-        except _Needed as needed:
-            command = (place, needed.words)
-        replies += yield Send([command])

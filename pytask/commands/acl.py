@@ -6,13 +6,20 @@ import click
 
 
 @click.command()
-@click.argument("role", type=click.Choice(["producer", "watcher", "operator", "worker"]))
+@click.argument("role", type=click.Choice(["producer", "watcher", "publisher", "operator", "worker"]))
 @click.option("--namespace", default="", metavar="TEXT", help="In front of every key and channel.")
-def command(role: str, namespace: str) -> None:
+@click.option(
+    "--partitions",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Parts of the namespace, for a cluster: each has keys of its own.",
+)
+def command(role: str, namespace: str, partitions: int) -> None:
     """Print the line for redis-cli that makes a user of least privilege for ROLE.
 
     Put a password of your own in place of PASSWORD. docs/security.md says what each role may do.
     """
     from pytask.adapters.acl import command as line
 
-    click.echo(line(role, namespace))
+    click.echo(line(role, namespace, partitions))

@@ -62,7 +62,12 @@ def _name_near_misses(remote: Remote, name: str) -> None:
     """A word to a person, when no worker knows the name; the task is kept until one does."""
     from difflib import get_close_matches
 
-    known = [one.name for one in remote.tasks.functions() if one.workers]
+    from pytask.domain.errors import Denied
+
+    try:
+        known = [one.name for one in remote.tasks.functions() if one.workers]
+    except Denied:
+        return  # a producer's user may write, and read nothing
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         meant = f"; did you mean {near[0]!r}?" if near else "."

@@ -16,19 +16,33 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 @options.remote
 @choices.tasks
 @options.form
-def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None:
-    """Put tasks that failed back into the queue.
+def command(choice: Choice, yes: bool, time_scale: float | None, remote: Remote, printer: Printer) -> None:
+    """Put tasks that failed, or that a dead worker left, back into the queue.
 
-    As `start`, but `--all` and `--name` mean those in ERROR. Their crashes are forgotten.
+    As `start`, but `--all` and `--name` mean those in ERROR. Their crashes are forgotten. To put back a task
+    that runs is for when no monitor lives: its lease is watched for 90 s, as a monitor does, and if it is
+    renewed, the task is left alone.
     """
     from pytask.console.steering import carry_out, told
     from pytask.domain import lifecycle as life
+    from pytask.domain.policy import Timing
 
     if choice.explained(told("start")):
         return
     ids = choice.ids("requeue", (life.ERROR,), yes=yes)
+    timing = Timing().scaled(time_scale or 1.0)
     tasks = remote.tasks
-    carry_out(printer, ids, tasks.start_again_many, lambda i, _: tasks.start_again(i), 0)
+    found = {outcome.id: outcome for outcome in tasks.start_again_many(ids)}
+    running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
+    if running:
+        click.echo(
+            f"pytask: {len(running)} of them run; whose lease is silent is watched for {timing.expiry:g} s,"
+            " as a monitor does",
+            err=True,
+        )
+        found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}
+    carry_out(printer, ids, lambda part: [found[i] for i in part])

@@ -21,8 +21,8 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
 @click.option(
     "--redis",
     metavar="URL",
-    help="Address of Redis: redis://, rediss:// or unix://. Else $PYTASK_REDIS_URL, $REDIS_URL, pytask.toml,"
-    " then redis://127.0.0.1:6379/0.",
+    help="Address of Redis: redis://, rediss://, unix:// or redis+cluster://. Else $PYTASK_REDIS_URL,"
+    " $REDIS_URL, pytask.toml, then redis://127.0.0.1:6379/0.",
 )
 @click.option(
     "--embedded", is_flag=True, default=None, help="Start a private Redis server, and stop it afterwards."

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
-@options.remote
-@options.form
+@options.one_task
 def command(task_id: str, remote: Remote, printer: Printer) -> None:
     """Show one task: its state, its data, and how it came out.
 
@@ -31,6 +29,8 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
 
 def fields(task: TaskInfo) -> dict[str, Any]:
     """What the JSON has."""
+    import attrs
+
     from pytask.console.tasks import task_row
 
     row = {name: value for name, value in task_row(task).items() if name[0] != "_"}
@@ -40,13 +40,16 @@ def fields(task: TaskInfo) -> dict[str, Any]:
         "error": task.error or None,
         "epoch": task.epoch,
         "last_run": task.last_run,
+        "history": [attrs.asdict(move) for move in task.history],
         "more": dict(task.more),
     }
 
 
 def lines(task: TaskInfo) -> list[tuple[str, Any]]:
     """What people read."""
-    from pytask.console.times import at, since
+    from pytask.console.times import since
+    from pytask.domain.reasons import told
+    from pytask.domain.times import at
 
     updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None
     return [
@@ -64,7 +67,8 @@ def lines(task: TaskInfo) -> list[tuple[str, Any]]:
         ("output", _text(task.raw_output)),
         ("progress", _progress(task)),
         ("error", task.error or None),
-        *sorted((name, value) for name, value in task.more.items()),
+        ("history", "\n".join(map(told, task.history)) or None),
+        *sorted((name, value) for name, value in task.more.items() if name != "history"),
     ]
 
 

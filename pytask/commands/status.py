@@ -55,7 +55,7 @@ def fields(found: Survey, url: str) -> dict[str, Any]:
 
 
 def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
-    from pytask.console.times import ago
+    from pytask.domain.times import ago
 
     shown = fields(found, url)
     swept = "never: `pytask doctor`" if found.monitor is None else f"swept {ago(found.monitor)} ago"

@@ -10,6 +10,7 @@ import click
 from pytask.console import options
 
 if TYPE_CHECKING:
+    from pytask.console.output import Printer
     from pytask.console.remote import Remote
     from pytask.console.survey import Survey
 
@@ -27,10 +28,12 @@ ROWS = 15
 )
 @click.option("--once", is_flag=True, help="One picture, and end; what is done where nobody watches.")
 @options.remote
-def command(every: float, once: bool, remote: Remote) -> None:
+@options.form
+def command(every: float, once: bool, remote: Remote, printer: Printer) -> None:
     """Watch the fleet: what runs where, and how fast.
 
-    Ends with Ctrl-C. Costs Redis a few commands a picture, however many tasks there are.
+    Ends with Ctrl-C; in the forms for programs it is one picture. Costs Redis a few commands a picture,
+    however many tasks there are.
     """
     from pytask.commands.status import commands
 
@@ -39,6 +42,11 @@ def command(every: float, once: bool, remote: Remote) -> None:
     from pytask.console.output import console, fancy
     from pytask.console.survey import survey
 
+    if printer.form not in ("table", "wide"):
+        found = survey(remote)
+        counts = {str(state): number for state, number in found.count.states.items()}
+        printer.rows("workers", _rows(found), (), key="session", tasks=counts)
+        return
     if once or not fancy():
         _print(survey(remote), None)
         return
@@ -63,7 +71,7 @@ def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
 
 
 def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
-    from pytask.console.times import ago
+    from pytask.domain.times import ago
 
     states = []
     for state, number in found.count.states.items():

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
-@options.remote
-@options.form
+@options.one_task
 def command(task_id: str, remote: Remote, printer: Printer) -> None:
     """Say why a task is where it is: what happened to it, and what it waits for.
 
@@ -33,10 +31,10 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
         ]
     ):
         return
-    from pytask.console.reasons import facts_of, reasons
+    from pytask.console.facts import reasons_of
 
     task = remote.tasks.get(remote.find(task_id))
-    lines = reasons(task, facts_of(remote, task))
+    lines = reasons_of(remote, task)
     printer.record(
         "reasons",
         {"id": task.id, "state": str(task.state), "reasons": lines},

@@ -14,9 +14,9 @@ from pytask.adapters.keys import Keys
 from pytask.console.namesake import refuse_namesake
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
-from pytask.console.times import ago
 from pytask.domain.errors import PytaskError
 from pytask.domain.policy import Timing
+from pytask.domain.times import ago
 from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ
@@ -60,7 +60,7 @@ def of_the_server(client: Any) -> Iterator[Finding]:
 
 def of_the_keys(remote: Remote) -> Iterator[Finding]:
     """Pytask's own keys hold what they should."""
-    for space in remote.spaces:
+    for at, space in enumerate(remote.spaces):
         keys = Keys(space)
         wanted = {
             keys.queue: "list",
@@ -74,7 +74,7 @@ def of_the_keys(remote: Remote) -> Iterator[Finding]:
             **dict.fromkeys(keys.indexes, "zset"),
         }
         for (name, kind), reply in zip(
-            wanted.items(), remote.ask_all([("TYPE", name) for name in wanted]), strict=True
+            wanted.items(), remote.ask_all([("TYPE", name) for name in wanted], at=at), strict=True
         ):
             found = reply.decode() if isinstance(reply, bytes) else str(reply)
             if found not in ("none", kind):
@@ -110,10 +110,10 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
     timing = Timing()
     limit = timing.expiry + 2 * timing.sweep + timing.heartbeat
     number = 0
-    for space in remote.spaces:
-        (seconds, _) = remote.ask("TIME")
+    for at, space in enumerate(remote.spaces):
+        (seconds, _) = remote.ask("TIME", at=at)
         before = int((int(seconds) - limit) * 1e6)
-        number += int(remote.ask("ZCOUNT", Keys(space).leases, "-inf", before))
+        number += int(remote.ask("ZCOUNT", Keys(space).leases, "-inf", before, at=at))
     if number:
         yield Finding(
             code="PT091",
@@ -177,8 +177,8 @@ def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
     import json
 
     last: Mapping[str, Any] = {}
-    for space in remote.spaces:
-        raw = remote.ask("LINDEX", Keys(space).rejected, 0)
+    for at, space in enumerate(remote.spaces):
+        raw = remote.ask("LINDEX", Keys(space).rejected, 0, at=at)
         last = json.loads(raw) if raw else last
     reason, name = last.get("reason", "?"), bytes.fromhex(last.get("id_hex", "")).decode(errors="replace")
     yield Finding(

@@ -67,6 +67,11 @@ def form(function: Function) -> Function:
     return option(call)  # type: ignore[return-value]
 
 
+def one_task(function: Function) -> Function:
+    """`ID`, as `task_id`, with the options of the address and `-o`."""
+    return click.argument("task_id", metavar="ID")(remote(form(function)))
+
+
 def yes(function: Function) -> Function:
     """`-y`, for verbs that change many tasks at once; see :func:`sure`."""
     return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)

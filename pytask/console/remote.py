@@ -13,6 +13,8 @@ from pytask.domain.errors import AmbiguousId, BadConfigFile, NoSuchTask, StoreEr
 
 if TYPE_CHECKING:
     from pytask.client import Client
+    from pytask.client.blocking import Shell
+    from pytask.client.places import Places
 
 SHOWN = 5  # ids that an ambiguous beginning lists
 Words = Sequence[str | int | float]
@@ -34,6 +36,7 @@ class Remote:
         self._config = config
         self._ambient: Ambient | None = None
         self._client: Any = None
+        self._shell: Shell | None = None
         self._tasks: Client | None = None
         self.explain = explain
 
@@ -70,9 +73,13 @@ class Remote:
 
     def space_of(self, task_id: str) -> str:
         """The namespace of the partition that a task belongs to."""
+        return self.spaces[self.partition_of(task_id)]
+
+    def partition_of(self, task_id: str) -> int:
+        """The partition that a task belongs to."""
         from pytask.domain.partition import partition_of
 
-        return self.spaces[partition_of(task_id, self.partitions)]
+        return partition_of(task_id, self.partitions)
 
     # -- the connection -------------------------------------------------------------------------------
 
@@ -80,20 +87,53 @@ class Remote:
     def client(self) -> Any:
         """A client that waits for each answer as long as the setting `timeout` says, and tries once."""
         if self._client is None:
-            from pytask.adapters import client as clients
+            from pytask.console.light import import_redis
 
+            import_redis()
             url = self.setting("redis_url")
-            timeout = float(self.setting("timeout").value)
             try:
-                self._client = clients.own_client(
-                    clients.open_client(url.value), timeout=timeout, name="pytask-cli"
-                )
-            except BadConfigFile:
+                self._client = self._opened(url.value)
+            except (StoreError, BadConfigFile):
                 raise
             except Exception as error:
                 error.add_note(f"  the address is {url.origin}")
                 raise
         return self._client
+
+    def _opened(self, url: str) -> Any:
+        """What a worker makes of the URL; where that is a node of a cluster, a client of the cluster."""
+        from pytask.adapters import client as clients
+        from pytask.adapters.address import of_cluster, plain
+        from pytask.domain.partition import hash_tag
+
+        timeout = float(self.setting("timeout").value)
+        limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        opened = clients.open_client(url, **limits)
+        if clients.is_cluster(opened):
+            return opened
+        own = clients.own_client(opened, timeout=timeout, name="pytask-cli")
+        # Elsewhere the keys could not live in a cluster, and nothing is asked.
+        if hash_tag(self.namespace) and clients.in_cluster(own):
+            clients.disconnect(own)
+            return clients.open_client(of_cluster(plain(url)[0]), **limits)
+        return own
+
+    @property
+    def places(self) -> Places:
+        """Where tasks are, by the settings of this call."""
+        from pytask.client.places import places_of
+
+        return places_of(self.namespace, self.partitions, name=str(self.setting("who").value))
+
+    @property
+    def shell(self) -> Shell:
+        """Carries commands to the servers of the partitions."""
+        if self._shell is None:
+            from pytask.client.blocking import Shell
+
+            timeout = float(self.setting("timeout").value)
+            self._shell = Shell(self.client, self.places, timeout, timeout)
+        return self._shell
 
     @property
     def tasks(self) -> Client:
@@ -101,30 +141,22 @@ class Remote:
         if self._tasks is None:
             from pytask.client import Client
 
-            self._tasks = Client(
-                self.client,
-                namespace=self.namespace,
-                partitions=self.partitions,
-                timeout=float(self.setting("timeout").value),
-            )
+            self._tasks = Client.over(self.shell, self.places)
         return self._tasks
 
-    def ask(self, *words: Any) -> Any:
-        """One command; errors are ours, and say which address it was and where that came from."""
-        return self.ask_all([words])[0]
+    def ask(self, *words: Any, at: int = 0) -> Any:
+        """One command for the server of a partition."""
+        return self.ask_all([words], at=at)[0]
 
-    def ask_all(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+    def ask_all(self, commands: Iterable[Sequence[Any]], *, at: int = 0) -> list[Any]:
         """Many commands in one round trip, their answers in order; the first error is raised."""
-        from pytask.adapters import client as clients
+        return self.ask_each((at, words) for words in commands)
 
-        pipe = self.client.pipeline(transaction=False)
-        for words in commands:
-            pipe.execute_command(*words)
-        try:
-            return list(pipe.execute())
-        except Exception as error:
-            ours = clients.translate(error)
-            raise ours from error
+    def ask_each(self, commands: Iterable[tuple[int, Sequence[Any]]]) -> list[Any]:
+        """Commands, each for the server of a partition; one round trip a server."""
+        from pytask.client.wire import ask_all
+
+        return self.shell.run(ask_all([(at, tuple(words)) for at, words in commands]))
 
     def place(self, error: StoreError) -> None:
         """Let the error say which Redis was asked, and where that address came from."""
@@ -136,8 +168,11 @@ class Remote:
     def explains(self, commands: Iterable[Words]) -> bool:
         """With `--explain`: print these as redis-cli takes them, and True: the verb is to end here."""
         if self.explain:
+            from pytask.adapters.address import plain
+
+            program = "redis-cli -c " if plain(self.setting("redis_url").value)[1] else "redis-cli "
             for words in commands:
-                click.echo("redis-cli " + shlex.join(str(word) for word in words))
+                click.echo(program + shlex.join(str(word) for word in words))
         return self.explain
 
     # -- ids ------------------------------------------------------------------------------------------
@@ -148,7 +183,7 @@ class Remote:
         The search is bounded.  Where it could not see all ids, a verb that is going to `act` takes whole
         ids only: another task might begin like that.
         """
-        if self.ask("EXISTS", self.space_of(beginning) + beginning):
+        if self.ask("EXISTS", self.space_of(beginning) + beginning, at=self.partition_of(beginning)):
             return beginning
         found, complete = self.tasks.find(beginning, limit=SHOWN)
         if len(found) == 1 and (complete or not act):

@@ -46,10 +46,13 @@ class Known(NamedTuple):
 
 # The fields of `pytask.Settings` come on top of these; they are looked up where somebody sets one.
 OWN: dict[str, Known] = {
-    "redis_url": Known(DEFAULT_URL, str, "Address of Redis: redis://, rediss:// or unix://"),
+    "redis_url": Known(
+        DEFAULT_URL, str, "Address of Redis: redis://, rediss://, unix:// or redis+cluster://"
+    ),
     "namespace": Known("", str, "In front of every key and channel"),
     "partitions": Known(1, int, "Parts of the namespace, for a cluster"),
     "timeout": Known(0.8, float, "Seconds that the command line waits for one answer of Redis"),
+    "who": Known("", str, "Name in the history of tasks for who asked; by default user@host"),
     "output": Known("table", str, "Form of what is read: table, wide, json, jsonl or id"),
     "embedded": Known(False, bool, "`run`: start a private Redis server"),
     "data_dir": Known(".pytask", str, "`run`: folder of the embedded server"),

@@ -8,10 +8,13 @@ from typing import Any
 
 from pytask.client import Outcome
 from pytask.console.output import Column, Printer
-from pytask.domain.errors import NoSuchTask, PytaskError, TimedOut, Unheard
+from pytask.domain.errors import NoSuchTask, PytaskError, TaskRuns, TimedOut, Unheard
 
 OUTCOMES = (Column("id", "id"), Column("outcome", "outcome"), Column("state", "state"))
 STEP = 1000  # ids of one call
+WORDS: dict[type[PytaskError], str] = {
+    NoSuchTask: "no such task", TimedOut: "not yet", Unheard: "not heard", TaskRuns: "runs",
+}  # fmt: skip
 
 One = Callable[[str, float], Outcome]
 
@@ -20,8 +23,8 @@ def carry_out(
     printer: Printer,
     ids: Sequence[str],
     many: Callable[[Sequence[str]], list[Outcome]] | None,
-    one: One,
-    wait: float,
+    one: One | None = None,
+    wait: float = 0,
 ) -> None:
     """Tell all, await each, print what became of them; then raise the worst that was met, if any."""
     outcomes: dict[str, Outcome] = {}
@@ -32,12 +35,13 @@ def carry_out(
     until = time.monotonic() + wait
     for task_id in ids:
         known = outcomes.get(task_id)
-        if known is not None and (known.done or not wait or known.state is None):
+        if one is None or (known is not None and (known.done or not wait or known.state is None)):
             continue
         try:
             outcomes[task_id] = one(task_id, max(0.01, until - time.monotonic()) if wait else 0)
         except (NoSuchTask, TimedOut, Unheard) as error:
             errors[task_id] = error
+    errors |= {i: TaskRuns(outcome.refused) for i, outcome in outcomes.items() if outcome.refused}
     printer.rows("outcomes", [_row(i, outcomes.get(i), errors.get(i)) for i in ids], OUTCOMES)
     missing = [i for i, outcome in outcomes.items() if outcome.state is None and i not in errors]
     if missing:
@@ -48,7 +52,7 @@ def carry_out(
 
 def _row(task_id: str, outcome: Outcome | None, error: PytaskError | None) -> dict[str, Any]:
     if error is not None:
-        word = {NoSuchTask: "no such task", TimedOut: "not yet", Unheard: "not heard"}[type(error)]
+        word = WORDS[type(error)]
     elif outcome is None or outcome.state is None:
         word = "no such task"
     elif outcome.done:

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from pytask.adapters import reading
 from pytask.adapters.keys import Keys
 from pytask.client.records import Count, Worker
 from pytask.console.remote import Remote
@@ -35,11 +36,13 @@ class Survey:
 
 def survey(remote: Remote) -> Survey:
     """Ask for all of it."""
-    commands: list[tuple[Any, ...]] = [("TIME",)]
-    commands += [("ZREVRANGE", Keys(space).monitors, 0, 0, "WITHSCORES") for space in remote.spaces]
-    remote.ask("TIME")  # connects, which is not to count
+    sweeps = [
+        (at, ("ZREVRANGE", Keys(space).monitors, 0, 0, "WITHSCORES"))
+        for at, space in enumerate(remote.spaces)
+    ]
+    swept = remote.ask_each(sweeps)  # connects, too, which is not to count
     began = time.time()
-    (seconds, micros), *swept = remote.ask_all(commands)
+    seconds, micros = remote.ask("TIME")
     took = time.time() - began
     now = int(seconds) + int(micros) / 1e6
     return Survey(
@@ -89,10 +92,5 @@ def _info(remote: Remote) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for part in parts:
-        if isinstance(part, Mapping):
-            found.update({str(name): str(value) for name, value in part.items()})
-        else:
-            text = part.decode(errors="replace") if isinstance(part, bytes) else str(part)
-            pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-            found.update((name, value) for name, _, value in pairs)
+        found.update(reading.info(part))
     return found

@@ -6,7 +6,8 @@ from typing import Any
 
 from pytask.client.records import TaskInfo, Worker
 from pytask.console.output import Column
-from pytask.console.times import ago, since
+from pytask.console.times import since
+from pytask.domain.times import ago
 
 TASKS = (
     Column("id", "id"),

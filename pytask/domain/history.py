@@ -12,8 +12,6 @@ from urllib.parse import unquote
 
 import attrs
 
-from pytask.domain.lifecycle import State, Trigger
-
 MOST_BYTES = 4096  # of all lines of a task
 MOST_READ = 2 * MOST_BYTES  # more was written by somebody else, and is dropped
 WHO_BYTES = 64
@@ -92,66 +90,3 @@ def expired_because(worker: str | None, seconds: float | None) -> str:
         else worker.encode(errors="surrogateescape")[:WHO_BYTES].decode(errors="replace")
     )
     return f"lease of {name} silent for {'?' if seconds is None else max(0, int(seconds))} s"
-
-
-@attrs.frozen(kw_only=True)
-class Facts:
-    """What is known of a task beside its history; what is not known is None."""
-
-    id: str
-    state: State | None  # None: there is no such task
-    function: str = ""
-    error: str = ""
-    control: str = ""  # a wish that was not carried out yet
-    worker: str = ""
-    crashes: int = 0
-    place: int | None = None  # in the queue, 1 is next
-    silent: float | None = None  # seconds since the lease was renewed, by the clock of Redis
-    expiry: float = 90.0  # seconds of silence after which a run is handed on
-    heartbeat: float = 5.0
-
-
-def why(facts: Facts, moves: Sequence[Transition] = ()) -> str:
-    """Why a task is in the state it is in, in a sentence or two."""
-    if facts.state is None:
-        return (
-            f"there is no task {facts.id!r}: it was never made, was removed, or its hash expired"
-            " a while after its end"
-        )
-    last = next((move for move in reversed(moves) if move.target == facts.state), None)
-    if facts.state is State.RUNNING:
-        return _why_running(facts)
-    if facts.state is State.WAIT:
-        return _why_waiting(facts, last)
-    by = f" by {last.who}" if last is not None and last.who else ""
-    said = (facts.error.partition("\n")[0] or (last.why if last is not None else ""))[:WHY_BYTES]
-    ends = {
-        State.ENDED: "its start() returned and all its greenlets are done",
-        State.ERROR: f"it failed{by}: {said or 'no text was kept'}",
-        State.STOPPED: f"it was stopped{by}" + (f": {said}" if said else ""),
-    }
-    return f"{facts.state}: {ends[facts.state]}"
-
-
-def _why_running(facts: Facts) -> str:
-    told = f"{facts.state}: it runs on {facts.worker or 'a worker'}"
-    if facts.silent is not None and facts.silent > 2 * facts.heartbeat:
-        left = facts.expiry - facts.silent
-        soon = f"in about {left:.0f} s" if left > 0 else "at any moment, if a monitor runs"
-        told += f", which has been silent for {facts.silent:.0f} s; a monitor hands it on {soon}"
-    if facts.control:
-        told += f"; asked to {facts.control}, which has not been carried out yet"
-    return told
-
-
-def _why_waiting(facts: Facts, last: Transition | None) -> str:
-    told = f"{facts.state}: it waits for a worker"
-    if last is not None and last.trigger == Trigger.PARK:
-        told = f"{facts.state}: it is parked until a worker knows its function: {last.why}"
-    elif last is not None:
-        told += f", put back by {last.who or 'somebody'}" + (f": {last.why}" if last.why else "")
-    if facts.place is not None:
-        told += f"; number {facts.place} in the queue"
-    if facts.crashes:
-        told += f"; workers died under it ({facts.crashes}), so a worker takes one such task at a time"
-    return told

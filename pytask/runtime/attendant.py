@@ -50,7 +50,7 @@ def vitals(worker: Worker) -> dict[str, Any]:
         "live": worker.failed is None,
         "ready": not why,
         "why": why,
-        "running": len(worker.living),
+        "running": sum(len(lane.executor.living) for lane in lanes),
         "max_tasks": worker.settings.max_tasks,
     }
 

@@ -95,7 +95,10 @@ class BlockedWatch:
     def _log(self) -> None:
         self._last = None
         while self._found:
-            log.warning("[PT041] %s: yield in between, or use a thread pool", self._found.popleft())
+            log.warning(
+                "[PT041] %s: call gevent.sleep(0) in between, or give the work to a thread:"
+                " gevent.get_hub().threadpool.apply(f, args)", self._found.popleft(),
+            )  # fmt: skip
 
 
 def _where(thread: int) -> tuple[str, int]:

@@ -11,12 +11,12 @@ from difflib import get_close_matches
 import gevent
 from gevent.event import Event as Flag
 
+from pytask import codec
 from pytask.domain.errors import Refused, StoreError, Unavailable, WrongKeyType
 from pytask.domain.messages import Event, IdFault, read_id
 from pytask.domain.policy import CLAIM_BATCH, Lease
 from pytask.domain.ports import Queue, Store
 from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
-from pytask.runtime import codec
 from pytask.runtime.committer import Committer
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.places import Places

@@ -12,6 +12,7 @@ import gevent
 from gevent import Timeout
 from gevent.event import Event as Flag
 
+from pytask import codec
 from pytask.domain.errors import PytaskError, Refused, StoreError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
@@ -19,7 +20,6 @@ from pytask.domain.policy import CRASH_YOUNG, QUARANTINE_FROM, Lease, Wish, clos
 from pytask.domain.ports import Backend
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
-from pytask.runtime import codec
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Renews the longest unrenewed runs first, at most 500 a call, so that the calls spread over H."""
+    """Renews the longest unrenewed runs first, at most 1000 at once, so that the calls spread over H."""
 
     def __init__(
         self, *, store: Store, lease: Lease, executor: Executor, deadman: Deadman, clock: Callable[[], float]
@@ -71,7 +71,6 @@ class Heartbeat:
         except Unavailable:
             self._store.reset()
             raise
-        away = now - self._lease.last_ok > timing.lease / 4
         self._observe()
         doubted = self._doubted(verdicts)
         # What Redis may only have forgotten is not acknowledged before it is put back.
@@ -79,7 +78,7 @@ class Heartbeat:
         if doubted:
             self._adopt(doubted, verdicts)
         self._deadman.arm(self._lease.kill_in(self._clock()))
-        if away and self._warned:
+        if self._warned:  # whoever read the countdown reads that it is over
             log.warning("Redis %s answers again", self.address)
             self._warned = 0.0
         for ref, verdict in verdicts.items():
@@ -146,8 +145,8 @@ class Heartbeat:
         if not self._lease.lost(now) or not self._executor.hand_back_all():
             return False
         log.error(
-            "Redis %s lost for more than %g s: all tasks here are stopped and go on elsewhere, or here when"
-            " it is back",
+            "[PT051] Redis %s lost for more than %g s: all tasks here are stopped and go on elsewhere,"
+            " or here when it is back",
             self.address,
             self._lease.timing.lease,
         )

@@ -12,11 +12,11 @@ import attrs
 from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
+from pytask import codec
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
-from pytask.runtime import codec
 from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, take_in
 
 if TYPE_CHECKING:

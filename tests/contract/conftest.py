@@ -140,6 +140,9 @@ class MemoryBench(Bench):
         self.state.server += "'"
         return True
 
+    def forget_scripts(self):
+        pass
+
     def set_lease(self, task_id, micros):
         self.state.leases[task_id] = micros
 
@@ -258,6 +261,9 @@ class RedisBench(Bench):
         self.raw.execute_command("REPLICAOF", "127.0.0.1", "1")
         self.raw.execute_command("REPLICAOF", "NO", "ONE")
         return True
+
+    def forget_scripts(self):
+        self.raw.script_flush()
 
     def set_lease(self, task_id, micros):
         self.raw.zadd(self.keys.leases, {task_id: micros})

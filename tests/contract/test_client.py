@@ -1,7 +1,9 @@
 """One suite for both faces of the client, against every kind of server; a store plays the worker."""
 
 import asyncio
+import getpass
 import json
+import os
 import threading
 import time
 from itertools import count
@@ -18,6 +20,7 @@ import pytask
 import pytask.aio
 from pytask import Task, errors, partition_of
 from pytask.client import Event, New
+from pytask.client.places import own_name
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.record import Change, Verdict, WorkerInfo
@@ -456,6 +459,39 @@ def test_a_key_of_another_type_is_no_task(both, verb):
         getattr(both.client, verb)("s")
 
 
+def test_the_history_says_who_asked(both):
+    named = both.connect(name="ops: 100 % älter")
+    task_id = named.start("f")
+    both.client.stop(task_id)
+    named.start_again(task_id)
+    ref = both.bench.ref(task_id)
+    both.bench.claim(ref)
+    named.reload_many([task_id])
+    both.client.stop(task_id)
+    unnamed = f"{getpass.getuser()}@{os.uname().nodename}"[:64]
+    assert [(move.trigger, move.who, move.why) for move in both.client.get(task_id).history] == [
+        ("cancel", unnamed, ""),
+        ("start", "ops: 100 % älter", ""),
+        ("claim", "w", ""),
+        ("request", "ops: 100 % älter", "reload"),
+        ("request", unnamed, "stop"),
+    ]
+
+
+def test_a_user_without_a_name_is_told_by_its_process(monkeypatch):
+    def nobody(_uid):
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("os.getuid", lambda: 987_654)
+    assert own_name() == f"{os.uname().nodename}:{os.getpid()}"
+
+
+def test_a_name_that_is_no_text_is_refused(real):
+    with pytest.raises(errors.ConfigError, match="a client's name is text, not 5"):
+        real.connect(name=5)
+
+
 def test_many_at_once(both):
     ids = both.client.start_many(["f"] * 300)
     outcomes = both.client.stop_many([*ids, "none", ids[0]])
@@ -465,6 +501,77 @@ def test_many_at_once(both):
     assert all(one.done for one in both.client.start_again_many(ids))
     assert not any(one.requested for one in both.client.reload_many(ids))
     assert sorted(both.bench.queue()) == sorted(ids)
+
+
+# T = 0.45 s and 4.5 s
+QUICK, SLOW = pytask.Timing().scaled(0.005), pytask.Timing().scaled(0.05)
+
+
+def silent_run(both, task_id, seconds=3600, **fields):
+    """A run whose worker renewed it last so long ago, as the clock of Redis tells."""
+    ref = both.bench.running(task_id, **fields)
+    both.bench.set_lease(task_id, both.bench.now() - int(seconds * 1e6))
+    return ref
+
+
+def test_requeue_takes_a_dead_run_after_it_was_watched(both):
+    ref = silent_run(both, "dead")
+    silent_run(both, "ahead", -3600)  # somebody set the clock of Redis back
+    both.client.start("f", id="waits")
+    began = time.monotonic()
+    outcomes = both.client.requeue_many(["dead", "ahead", "waits", "none", "dead"], timing=QUICK)
+    assert time.monotonic() - began >= QUICK.expiry
+    assert [(one.id, one.done, one.state, one.refused) for one in outcomes] == [
+        ("dead", True, life.WAIT, ""),
+        ("ahead", True, life.WAIT, ""),
+        ("waits", True, life.WAIT, ""),
+        ("none", False, None, ""),
+        ("dead", True, life.WAIT, ""),
+    ]
+    assert sorted(both.bench.queue()) == ["ahead", "dead", "waits"]
+    both.bench.store.commit([Change("dead", ref.run, b"", Trigger.END, {}, 60)])  # it was not dead after all
+    assert both.client.get("dead").state is life.WAIT
+    (move,) = both.client.get("dead").history
+    assert (move.trigger, move.who) == ("expire", f"{getpass.getuser()}@{os.uname().nodename}"[:64])
+    assert both.client.get("dead").crashes == 0
+
+
+def test_requeue_leaves_a_living_run_alone(real):
+    living = real.bench.running("living")
+    began = time.monotonic()
+    with pytest.raises(errors.TaskRuns, match=r"PT085.*renewed 0 s ago.*after 90 s of silence"):
+        real.client.requeue("living")
+    assert time.monotonic() - began < 60  # nothing was watched
+    real.bench.assert_registered(living)
+    late = silent_run(real, "late")
+    renewal = threading.Timer(0.5, real.bench.store.renew, [[late]])
+    renewal.start()
+    with pytest.raises(errors.TaskRuns, match="renewed while it was watched"):
+        real.client.requeue("late", timing=SLOW)
+    renewal.join()
+    real.bench.assert_registered(late)
+    assert real.bench.queue() == []
+
+
+def test_requeue_of_a_dead_run_that_was_to_stop_queues_it(real):
+    silent_run(real, "a")
+    real.client.stop("a")
+    assert real.client.requeue("a", timing=QUICK).state is life.WAIT
+    assert [move.trigger for move in real.client.get("a").history][1:] == ["expire_stopped", "start"]
+    assert real.bench.queue() == ["a"]
+
+
+def test_requeue_of_what_rests_and_of_what_says_that_it_runs(real):
+    real.end(real.bench.running("ended"))
+    assert real.client.requeue("ended").state is life.WAIT
+    with pytest.raises(errors.NoSuchTask):
+        real.client.requeue("none")
+    real.bench.write("odd", function="f", state="RUNNING")
+    (odd,) = real.client.requeue_many(["odd"], timing=QUICK)
+    assert not odd.done
+    assert "no worker has a run of it" in odd.refused
+    with pytest.raises(errors.TaskRuns, match="no worker has a run of it"):
+        real.client.requeue("odd")
 
 
 def test_remove(both):

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pytask.adapters.store import Retention
+from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import ENDED, ERROR, RESTING, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
@@ -401,6 +402,27 @@ def test_renew_moves_the_lease_and_names_only_what_is_not_well(bench):
     assert not bench.exists("c")  # no ghost
     assert bench.hash("d") == {"function": "f"}
     assert bench.store.renew([]) == {}
+
+
+def test_a_large_renewal_names_the_right_ones_in_each_of_its_calls(bench):
+    refs = [bench.running(f"t{number}") for number in range(610)]
+    gone, stopped, fenced, reloaded = (refs[n] for n in (0, 249, 250, 609))
+    bench.delete(gone.id)
+    bench.store.control(Command.STOP, [stopped.id])
+    bench.store.control(Command.RELOAD, [reloaded.id])
+    refs[250] = other = RunRef(fenced.id, STRANGER)
+    bench.set_lease(refs[400].id, 5)
+    expected = {
+        gone: Verdict.GONE,
+        stopped: Verdict.STOP,
+        other: Verdict.FENCED,
+        reloaded: Verdict.RELOAD,
+    }
+    chunk = Chunk(refs)  # as a worker sends it: packed once, sent every time
+    assert bench.store.renew(chunk) == expected
+    bench.forget_scripts()
+    assert bench.store.renew(chunk) == expected
+    assert abs(bench.leases()[refs[400].id] - bench.now()) < 60e6
 
 
 @pytest.mark.parametrize("lost", [["runs"], ["leases"], ["runs", "leases"]])

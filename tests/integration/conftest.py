@@ -24,6 +24,7 @@ from pathlib import Path
 import gevent
 import pytest
 import redis
+from click.testing import CliRunner
 
 from tests.integration.evidence import Evidence
 from tests.servers import HOST, start_server
@@ -59,6 +60,50 @@ def server(running_server):
     with redis.Redis(HOST, running_server.port) as client:
         client.flushall()
     return running_server
+
+
+@pytest.fixture(scope="module")
+def store(request):
+    """A real server for the tests of the command line, one a module."""
+    with start_server("valkey", appendonly=getattr(request.module, "APPENDONLY", False)) as server:
+        yield server
+
+
+@pytest.fixture
+def client(store):
+    """A person's view of it; it is empty at the start of each test."""
+    with redis.Redis.from_url(store.url, decode_responses=True) as made:
+        made.flushall()
+        yield made
+
+
+@pytest.fixture
+def no_settings(monkeypatch, tmp_path):
+    """Neither the environment nor the current folder sets anything."""
+    for name in list(os.environ):
+        if name.startswith(("PYTASK_", "REDIS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTASK_TIMEOUT", "5")  # the machine may be busy with other tests
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def cli(store, no_settings, monkeypatch):
+    """`cli(*words)` against the server, in this process; `cli.json(*words)` is the answer decoded."""
+    from pytask.cli import main
+
+    monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
+
+    def call(*words, **options):
+        return CliRunner().invoke(main, [str(word) for word in words], **options)
+
+    def decoded(*words):
+        shown = call(*words, "-o", "json")
+        assert shown.exit_code == 0, shown.stderr
+        return json.loads(shown.stdout)
+
+    call.json = decoded
+    return call
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_each_role_can_do_its_whole_job(users, place, ns, workers):
 
     for task_id, expected in (("p", "RUNNING"), ("pytas", "ENDED"), ("pytasks", "ERROR"), ("x", "WAIT")):
         wait_until(lambda t=task_id, e=expected: state(t) == e, PATIENCE, task_id)
-    wait_until(lambda: users["operator"].publish(f"{ns}task-p-control", "stop") and state("p") == "STOPPED")
+    wait_until(lambda: users["publisher"].publish(f"{ns}task-p-control", "stop") and state("p") == "STOPPED")
     heard = set()
     wait_until(
         lambda: (
@@ -88,12 +88,17 @@ FORBIDDEN = {
         ("SUBSCRIBE", "{ns}task-t"), ("RPOP", "{ns}new-task"),
     ],
     "watcher": [
-        *NOT_WORKER, *NO_WRITES, ("HGETALL", "{ns}pytask:workers:info"),
-        ("PUBLISH", "{ns}task-t-control", "stop"),
+        *NOT_WORKER[:-1], *NO_WRITES, ("PUBLISH", "{ns}task-t-control", "stop"), ("CONFIG", "GET", "*"),
+        ("ZADD", "{ns}pytask:leases", "1", "t"), ("RPOP", "{ns}new-task"),
         ("SUBSCRIBE", "{ns}pytask:hint"), ("PSUBSCRIBE", "*"),
     ],
-    "operator": [
+    "publisher": [
         *NOT_WORKER, *NO_WRITES, ("PUBLISH", "{ns}pytask:hint", "f"), ("HGETALL", "{ns}pytask:runs"),
+    ],
+    "operator": [
+        ("RPOP", "{ns}new-task"), ("BLMOVE", *["{ns}new-task"] * 2, "RIGHT", "RIGHT", "1"),
+        ("PUBLISH", "{ns}pytask:hint", "f"), ("SUBSCRIBE", "{ns}pytask:hint"), ("PSUBSCRIBE", "*"),
+        ("CONFIG", "GET", "*"), ("RENAME", "{ns}t", "{ns}u"), ("SET", "{ns}t", "x"),
     ],
     "worker": [],
 }  # fmt: skip

@@ -17,19 +17,6 @@ from tests.servers import free_port, start_server
 SECRET = "sesame-7391"
 
 
-@pytest.fixture(scope="module")
-def store():
-    with start_server("valkey") as server:
-        yield server
-
-
-@pytest.fixture
-def client(store):
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
-        made.flushall()
-        yield made
-
-
 TASKS = """
     from pytask import PyTask, Task
 
@@ -65,6 +52,24 @@ def test_help_loads_nothing_heavy():
     """
     shown = done([sys.executable, "-c", textwrap.dedent(script)])
     assert shown.stdout.splitlines()[-1] == "[]", shown
+
+
+def test_a_verb_that_looks_loads_what_it_needs(store, client):
+    script = f"""
+        import sys
+        from pytask.cli import main
+        for verb in ("status", "ls"):
+            main([verb, "--redis", {store.url!r}], standalone_mode=False)
+        heavy = ("gevent", "msgspec", "rich", "redis.asyncio.client", "opentelemetry",
+                 "pytask.adapters.store", "pytask.client.steer", "pytask.client.produce")
+        print([name for name in heavy if name in sys.modules])
+        from redis.asyncio import Redis
+        import redis
+        print(Redis is redis.asyncio.client.Redis, redis.asyncio.Redis is Redis)
+    """
+    shown = done([sys.executable, "-c", textwrap.dedent(script)], PYTASK_TIMEOUT="5")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[-2:] == ["[]", "True True"]
 
 
 def test_importing_pytask_loads_neither_gevent_nor_redis():

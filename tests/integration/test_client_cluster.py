@@ -1,21 +1,28 @@
-"""Both faces of the client on a real cluster, also when a partition goes to another node."""
+"""Both faces of the client and the command line on a real cluster, also when a partition goes elsewhere."""
 
 import asyncio
+import json
+import os
+import signal
 
 import pytest
 import redis
 import redis.asyncio
+from click.testing import CliRunner
 
 import pytask
 import pytask.aio
 from pytask import errors
+from pytask.cli import main
 from pytask.client import Gap
 from pytask.domain import lifecycle as life
 from pytask.domain.partition import SLOTS, crc16, hash_tag, namespace_of, partition_of
 from tests.cluster import start_cluster
 from tests.contract.test_client import Awaited
+from tests.integration.cli_tools import Started, until, write
+from tests.integration.cli_tools import pytask as command
 from tests.integration.conftest import PATIENCE, wait_until
-from tests.servers import HOST
+from tests.servers import HOST, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +59,20 @@ def test_a_client_of_a_cluster_needs_a_hash_tag(cluster):
         pytask.Client(redis.RedisCluster(HOST, cluster.nodes[0].port))
     with pytest.raises(errors.UnsupportedClient, match="hash-tagged"):
         pytask.aio.Client(redis.asyncio.RedisCluster(HOST, cluster.nodes[0].port))
+
+
+def test_a_client_of_a_url(cluster):
+    options = {"namespace": NAMESPACE, "partitions": PARTITIONS, "connect_timeout": 3.0}
+    with pytask.Client(url_of(cluster, "+cluster"), **options) as blocking:
+        task_id = blocking.start("f")
+
+    async def seen():
+        async with pytask.aio.Client(url_of(cluster, "+cluster"), **options) as made:
+            return (await made.get(task_id)).function, await made.remove(task_id)
+
+    assert asyncio.run(seen()) == ("f", True)
+    with pytest.raises(errors.Unavailable):
+        pytask.Client(f"redis+cluster://{HOST}:{free_port()}", **options)
 
 
 def test_tasks_of_all_partitions(client):
@@ -95,3 +116,124 @@ def test_a_partition_that_goes_to_another_node_is_followed(cluster, client):
     client.stop_many([task.id for task in client.list()])
     for task in client.list():
         client.remove(task.id)
+
+
+# -- the command line ---------------------------------------------------------------------------------------
+
+TASKS = """
+    import gevent
+    from pytask import Task
+
+    class Sleeper(Task):
+        class Config:
+            NAME = "sleeper"
+        def start(self):
+            gevent.sleep(1000)
+
+    class Echo(Task):
+        class Config:
+            NAME = "echo"
+        def start(self):
+            return self.task_data
+"""
+
+
+@pytest.fixture(scope="module")
+def worker(cluster, tmp_path_factory):
+    """`pytask run` on the cluster, by its URL alone."""
+    folder = tmp_path_factory.mktemp("worker")
+    write(folder / "tasks.py", TASKS)
+    words = ["--redis", url_of(cluster, "+cluster"), "--namespace", NAMESPACE, "--partitions", PARTITIONS]
+    with Started(command("run", "tasks.py", *words, "--name", "w1"), folder, folder) as daemon:
+        yield daemon
+        assert daemon.end(signal.SIGTERM) == 0
+
+
+def url_of(cluster, kind=""):
+    return f"redis{kind}://{HOST}:{cluster.nodes[0].port}/0"
+
+
+@pytest.fixture(params=["redis+cluster://", "redis://"])
+def cli(request, cluster, no_settings, monkeypatch):
+    """The command line, told that it is a cluster, or finding out."""
+    monkeypatch.setenv("PYTASK_REDIS_URL", url_of(cluster, "+cluster" if "cluster" in request.param else ""))
+    monkeypatch.setenv("PYTASK_NAMESPACE", NAMESPACE)
+    monkeypatch.setenv("PYTASK_PARTITIONS", str(PARTITIONS))
+
+    def call(*words):
+        shown = CliRunner().invoke(main, [*words, "-o", "json"])
+        assert shown.exit_code == 0, (words, shown.stderr)
+        return json.loads(shown.stdout)
+
+    return call
+
+
+def test_the_verbs_on_a_cluster(worker, cli):
+    ids = [f"job-{n}" for n in range(9)]  # of all partitions
+    assert {partition_of(task_id, PARTITIONS) for task_id in ids} == {0, 1, 2}
+    until(lambda: len(cli("workers")["items"]) == PARTITIONS, lambda: worker.output)
+    made = [cli("new", "sleeper", f"n={n}", "--id", task_id)["id"] for n, task_id in enumerate(ids)]
+    assert made == ids
+    for task_id in ids:
+        assert cli("wait", task_id, "--for", "running", "--timeout", "30")["worker"] == "w1"
+    assert {row["id"] for row in cli("ls", "-n", "sleeper", "-s", "running")["items"]} == set(ids)
+    until(lambda: cli("status")["monitor_seconds"] is not None, lambda: worker.output)
+    status = cli("status")
+    assert (status["tasks"]["RUNNING"], status["workers"], status["round_trip_ms"] > 0) == (12, 1, True)
+    assert "it runs on w1" in cli("why", "job-5")["reasons"][0]
+    runs = {task_id: cli("show", task_id)["run"] for task_id in ids}
+    assert all(row["done"] for row in cli("reload", *ids, "--wait", "30")["items"])
+    assert all(cli("show", task_id)["run"] != runs[task_id] for task_id in ids)
+    rows = cli("stop", "--name", "sleeper", "-y", "--wait", "30")["items"]
+    assert {(row["id"], row["state"]) for row in rows} == {(task_id, "STOPPED") for task_id in ids}
+    assert all(row["done"] for row in cli("start", *ids, "--wait", "30")["items"])
+    cli("stop", *ids, "--wait", "30")
+    assert {row["outcome"] for row in cli("rm", "--name", "sleeper", "-y")["items"]} == {"deleted"}
+    known = {row["name"] for row in cli("functions")["items"] if row["workers"]}
+    assert known == {"echo", "sleeper", "pytask/monitor"}
+    assert cli("new", "echo", "a=1", "--wait", "30")["output"] == {"a": 1}
+
+
+def patterns(cluster):
+    """Pattern subscriptions at all nodes."""
+    number = 0
+    for node in cluster.nodes:
+        with redis.Redis(HOST, node.port) as client:
+            number += client.pubsub_numpat()
+    return number
+
+
+def test_watch_requeue_and_doctor_on_a_cluster(worker, cluster, cli, tmp_path):
+    named = {name: value for name, value in os.environ.items() if name.startswith("PYTASK_")}
+    before, ids = patterns(cluster), ["seen-0", "seen-1", "seen-2"]
+    with Started(command("watch", "--count", "6", "-o", "jsonl"), tmp_path, **named) as watcher:
+        until(lambda: patterns(cluster) > before, lambda: watcher.output)
+        for task_id in ids:
+            cli("new", "echo", "--id", task_id, "--wait", "30")
+        until(lambda: watcher.process.poll() is not None, lambda: watcher.output)
+    heard = [json.loads(line)["id"] for line in watcher.output.splitlines()]
+    assert sorted(heard) == sorted(2 * ids)
+    assert all(row["done"] for row in cli("requeue", *ids)["items"])
+    for task_id in ids:
+        cli("wait", task_id, "--timeout", "30")
+    cli("rm", *ids)
+    shown = CliRunner().invoke(main, ["doctor", "-o", "json"])
+    found = {row["code"] for row in json.loads(shown.stdout)["items"]}
+    assert found <= {"PT073", "PT076"}, (
+        shown.stdout
+    )  # of the servers here: no min-replicas, no append-only file
+
+
+def test_an_address_that_is_no_cluster_or_has_no_hash_tag(cluster):
+    plain, whole = url_of(cluster), url_of(cluster, "+cluster")
+    nowhere = f"redis+cluster://{HOST}:{free_port()}"
+    for words, code, said in (
+        (["status", "--redis", nowhere, "--namespace", NAMESPACE], 69, "PT051"),
+        (["status", "--redis", whole], 78, "hash-tagged namespace"),
+        (["status", "--redis", plain], 1, "say redis+cluster://, and a hash-tagged namespace"),
+    ):
+        shown = CliRunner().invoke(main, words)
+        assert (shown.exit_code, shown.stdout) == (code, ""), shown.output
+        assert said in shown.stderr
+    shown = CliRunner().invoke(main, ["show", "a", "--explain", "--redis", whole, "--namespace", NAMESPACE])
+    assert shown.stdout == "redis-cli -c HGETALL '{pt}:a'\n"

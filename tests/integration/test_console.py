@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import RedisStore
-from pytask.cli import main
 from pytask.console import survey
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.record import WorkerInfo
 from tests.integration.cli_tools import Started, done, environment, pytask, until, write
 from tests.servers import free_port, start_server
+
+APPENDONLY = True
 
 TASKS = """
     import gevent
@@ -48,41 +48,6 @@ TASKS = """
         def start(self):
             return {"sum": sum(self.task_data["of"])}
 """
-
-
-@pytest.fixture(scope="module")
-def store():
-    with start_server("valkey", appendonly=True) as server:
-        yield server
-
-
-@pytest.fixture
-def client(store):
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
-        made.flushall()
-        yield made
-
-
-@pytest.fixture
-def cli(store, monkeypatch, tmp_path):
-    """`cli(*words)` against the server; `cli.json(*words)` is the answer decoded."""
-    for name in list(os.environ):
-        if name.startswith(("PYTASK_", "REDIS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
-    monkeypatch.setenv("PYTASK_TIMEOUT", "5")  # the machine may be busy with other tests
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        return CliRunner().invoke(main, [str(word) for word in words])
-
-    def decoded(*words):
-        shown = call(*words, "-o", "json")
-        assert shown.exit_code == 0, shown.stderr
-        return json.loads(shown.stdout)
-
-    call.json = decoded
-    return call
 
 
 def push(client, function, *ids, data="{}"):
@@ -163,6 +128,8 @@ def test_what_there_is_and_why(fleet, cli):
     top = cli("top").stdout.splitlines()
     assert top[0].startswith("RUNNING 3  ENDED 1  ERROR 1")
     assert top[3].split()[0] == "w1"
+    picture = cli.json("top")
+    assert (picture["tasks"]["RUNNING"], [item["name"] for item in picture["items"]]) == (3, ["w1"])
 
     found = {item["code"]: item for item in json.loads(cli("doctor", "-o", "json").stdout)["items"]}
     assert set(found) == {"PT092", "PT095"}
@@ -359,7 +326,7 @@ def test_the_other_project_of_our_name(client, cli, monkeypatch, tmp_path):
 
 def test_a_client_library_that_mixes_up_replies(client, cli, monkeypatch):
     monkeypatch.setattr(redis, "__version__", "4.5.1")
-    assert codes(cli)["PT024"]["fix"] == "install redis>=5"
+    assert codes(cli)["PT024"]["fix"] == "pip install 'redis>=5'"
     monkeypatch.setattr(redis, "__version__", "5.0.0")
     assert codes(cli) == {}
 
@@ -383,6 +350,7 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(store, clie
     assert set(codes(cli)) == {"PT091", "PT093", "PT096"}
     assert "is silent" in cli("why", "lost").stdout
     assert "no monitor is there to hand it on" in cli("why", "lost").stdout
+    assert "or put it back now: pytask requeue lost" in cli("why", "lost").stdout
     assert "no worker is there" in cli("why", "new").stdout
     command = pytask("run", "tasks.py", "--redis", store.url, "--time-scale", "0.05")
     with Started(command, tmp_path, tmp_path) as daemon:

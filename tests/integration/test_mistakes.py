@@ -43,14 +43,6 @@ TASKS = """
             NAME = "twiddle-thumbs"
         def start(self):
             return "done"
-
-    class Stubborn(Task):
-        class Config:
-            NAME = "stubborn"
-        def start(self):
-            gevent.sleep(1000)
-        def stop(self):
-            gevent.sleep(1000)
 """
 
 
@@ -151,14 +143,6 @@ def test_an_unknown_control_word(daemon, client):
     fix = re.search(r"Fix: (PUBLISH task-ID-control stop)", explained("PT043"))[1]
     client.execute_command(*fix.replace("ID", "steered").split())
     state(client, "steered", "STOPPED")
-
-
-def test_a_stop_that_hangs_is_named(daemon, client):
-    push(client, "mule", "stubborn")
-    state(client, "mule", "RUNNING")
-    client.publish("task-mule-control", "stop")
-    daemon.says("[PT042] task mule: stop() did not return in 1.0 s; its greenlets are killed")
-    state(client, "mule", "STOPPED")
 
 
 # -- classes -----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The verbs that start, steer, wait and watch: a real server and a real worker."""
 
+import getpass
 import json
 import os
 import shlex
@@ -11,9 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
-from pytask.cli import main
 from tests.integration.cli_tools import Started, pytask, until, write
 from tests.servers import free_port, start_server
 
@@ -53,47 +52,37 @@ TASKS = """
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory):
+def store(tmp_path_factory):
     """One server and one worker for all tests of this file."""
     folder = tmp_path_factory.mktemp("fleet")
     write(folder / "tasks.py", TASKS)
     with (
-        start_server("valkey") as store,
-        Started(pytask("run", "tasks.py", "--redis", store.url, "--name", "w1"), folder, folder) as daemon,
+        start_server("valkey") as server,
+        Started(pytask("run", "tasks.py", "--redis", server.url, "--name", "w1"), folder, folder) as daemon,
     ):
-        with redis.Redis.from_url(store.url, decode_responses=True) as client:
+        with redis.Redis.from_url(server.url, decode_responses=True) as client:
             until(lambda: client.zcard("pytask:workers"), lambda: daemon.output)
             until(lambda: client.pubsub_numsub("pytask:hint")[0][1], lambda: daemon.output)
-        yield store
+        yield server
         daemon.end(signal.SIGKILL)
 
 
 @pytest.fixture
-def client(fleet):
-    with redis.Redis.from_url(fleet.url, decode_responses=True) as made:
+def client(store):
+    with redis.Redis.from_url(store.url, decode_responses=True) as made:
         yield made
 
 
 @pytest.fixture
-def cli(fleet, monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(("PYTASK_", "REDIS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTASK_REDIS_URL", fleet.url)
-    monkeypatch.setenv("PYTASK_TIMEOUT", "5")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words, **options):
-        return CliRunner().invoke(main, [str(word) for word in words], **options)
-
+def cli(cli):
     def started(*words):
         """The id of a new task that runs."""
-        made = call("new", *words).stdout.strip()
-        assert call("wait", made, "--for", "running").exit_code == 0
+        made = cli("new", *words).stdout.strip()
+        assert cli("wait", made, "--for", "running").exit_code == 0
         return made
 
-    call.started = started
-    return call
+    cli.started = started
+    return cli
 
 
 def rows(shown):
@@ -171,6 +160,52 @@ def test_stop_start_and_reload(cli, client):
     assert not client.exists(made)
 
 
+def test_the_history_says_who_asked(cli, client, monkeypatch):
+    made = cli.started("sleeper")
+    assert cli("stop", made, "--wait", "30").exit_code == 0
+    monkeypatch.setenv("PYTASK_WHO", "night shift")
+    assert cli("start", made, "--wait", "30").exit_code == 0
+    user = f"{getpass.getuser()}@{os.uname().nodename}"[:64]
+    told = [
+        (move["trigger"], move["who"])
+        for move in json.loads(cli("show", made, "-o", "json").stdout)["history"]
+    ]
+    assert told == [("request", user), ("stop", "w1"), ("start", "night shift"), ("claim", "w1")]
+    for verb in ("show", "why"):
+        shown = cli(verb, made).stdout
+        assert f"RUNNING -> RUNNING, request by {user}: stop" in shown
+        assert "STOPPED -> WAIT, start by night shift" in shown
+    assert "%20" not in cli("show", made).stdout
+    assert cli("stop", made, "--wait", "30").exit_code == 0
+
+
+def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, monkeypatch):
+    write(tmp_path / "tasks.py", TASKS)
+    scale = ("--time-scale", "0.04")  # T = 3.6 s
+    with start_server("valkey") as store, redis.Redis.from_url(store.url, decode_responses=True) as client:
+        monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
+        run = pytask("run", "tasks.py", "--no-monitor", "--redis", store.url, "--name")
+        with Started([*run, "dies", *scale], tmp_path, tmp_path) as dying:
+            ids = [cli.started("sleeper", f"n={n}") for n in range(2)]
+            alive = cli("requeue", *ids, *scale)
+            assert (alive.exit_code, alive.stderr.count("PT085")) == (1, 1), alive.stderr
+            assert "runs: its lease was renewed 0 s ago" in alive.stderr
+            assert [line.split()[1:] for line in alive.stdout.splitlines()[1:]] == 2 * [["runs", "RUNNING"]]
+            dying.process.kill()
+            dying.process.wait()
+        with Started([*run, "lives", *scale], tmp_path, tmp_path) as living:
+            until(lambda: client.zcard("pytask:workers") == 2, lambda: living.output)
+            last = max(score for _, score in client.zrange("pytask:leases", 0, -1, withscores=True)) / 1e6
+            until(lambda: client.time()[0] > last + 3.6, "T has passed by the clock of Redis, too")
+            done = cli("requeue", *ids, *scale, "-o", "json")
+            assert done.exit_code == 0, done.stderr
+            assert "2 of them run; whose lease is silent is watched for 3.6 s" in done.stderr
+            assert all(row["done"] for row in rows(done).values())
+            until(lambda: {client.hget(i, "worker") for i in ids} == {"lives"}, lambda: living.output)
+            assert "RUNNING -> WAIT, expire by " in cli("show", ids[0]).stdout
+            assert client.lrange("new-task", 0, -1) == []
+
+
 def test_what_does_not_exist_is_4_and_the_others_are_done(cli):
     made = cli.started("sleeper")
     for verb in ("stop", "start", "reload", "requeue", "rm", "wait"):
@@ -225,13 +260,13 @@ def test_what_does_not_come_in_time_is_124(cli):
     assert [rows(late)[i]["outcome"] for i in (deaf, made)] == ["not yet", "done"]
 
 
-def test_watching(cli, fleet, tmp_path):
+def test_watching(cli, store, tmp_path):
     made = cli.started("sleeper", "n=1")
     with (
-        Started(pytask("watch", made, "-o", "jsonl", "--redis", fleet.url), tmp_path) as one,
-        Started(pytask("watch", "--redis", fleet.url, "--count", "3"), tmp_path) as everything,
+        Started(pytask("watch", made, "-o", "jsonl", "--redis", store.url), tmp_path) as one,
+        Started(pytask("watch", "--redis", store.url, "--count", "3"), tmp_path) as everything,
     ):
-        with redis.Redis.from_url(fleet.url) as client:
+        with redis.Redis.from_url(store.url) as client:
             until(lambda: client.pubsub_numsub(f"task-{made}")[0][1], lambda: one.output)
             until(lambda: client.pubsub_numpat() >= 2, lambda: everything.output)
         assert cli("reload", made, "--wait", "30").exit_code == 0
@@ -274,14 +309,14 @@ def redis_cli():
 
 
 @pytest.mark.skipif(not redis_cli(), reason="no redis-cli among the packages here")
-def test_a_real_redis_cli_does_what_explain_prints(cli, client, fleet):
+def test_a_real_redis_cli_does_what_explain_prints(cli, client, store):
     """A task is started, stopped, started again and deleted by nothing but the lines that are printed."""
 
     def type_all(*words):
         for line in cli(*words, "--explain").stdout.splitlines():
             program, *rest = shlex.split(line)
             assert program == "redis-cli"
-            command = [str(redis_cli()), "-p", str(fleet.port), *rest]
+            command = [str(redis_cli()), "-p", str(store.port), *rest]
             shown = subprocess.run(command, capture_output=True, text=True, check=True)
             assert "ERR" not in shown.stdout, line
 

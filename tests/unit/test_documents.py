@@ -38,7 +38,7 @@ def test_the_times_in_the_readme_are_the_defaults():
 
 
 @pytest.mark.parametrize(
-    "tool", ['name = "pytaskd"', 'pytask = "pytask.__main__:main"', 'pytaskd = "pytask.__main__:main"']
+    "tool", ['name = "pytaskd"', 'pytask = "pytask.__main__:main"', 'pytaskd = "pytask.entry:main"']
 )
 def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
     assert tool in (ROOT / "pyproject.toml").read_text()

@@ -43,6 +43,15 @@ def test_every_verb_has_help_and_takes_only_documented_options(cli, name):
             assert param.help, param.name
 
 
+READING = [*VERBS["Look"], "wait", "doctor", "health", "config"]
+
+
+@pytest.mark.parametrize("name", READING)
+def test_every_verb_that_reads_takes_the_same_forms(name):
+    (form,) = [param for param in main.get_command(None, name).params if "-o" in param.opts]
+    assert list(form.type.choices) == ["table", "wide", "json", "jsonl", "id"]
+
+
 def test_a_verb_that_does_not_exist_is_a_usage_error_with_a_suggestion(cli):
     shown = cli("shwo")
     assert (shown.exit_code, shown.stdout) == (2, "")

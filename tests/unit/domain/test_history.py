@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from pytask.domain.history import (
     MOST_BYTES,
-    Facts,
     Transition,
     added,
     escaped,
@@ -14,9 +13,7 @@ from pytask.domain.history import (
     parked_because,
     read,
     tail,
-    why,
 )
-from pytask.domain.lifecycle import ENDED, ERROR, RUNNING, STOPPED, WAIT, Trigger
 
 TEXTS = st.text("aZ09 %-\n\r\t\x00\x1b\x7f\x9b\u2028\u202eä€😀", max_size=300)
 
@@ -67,38 +64,3 @@ def test_reasons():
     assert parked_because("f") == "no such task on the worker: `f`"
     assert expired_because("larch", 90.9) == "lease of larch silent for 90 s"
     assert expired_because(None, None) == "lease of ? silent for ? s"
-
-
-def told(moves=(), **facts):
-    state = facts.pop("state")
-    return why(Facts(id="a", state=state, **facts), moves)
-
-
-def move(target, trigger, who="yew", reason=""):
-    return Transition(at=1.0, source="RUNNING", target=target, trigger=trigger, who=who, why=reason)
-
-
-def test_why_it_waits():
-    lease = move(WAIT, Trigger.EXPIRE, reason="lease of larch silent for 90 s")
-    assert told(state=WAIT, place=3) == "WAIT: it waits for a worker; number 3 in the queue"
-    assert told([lease], state=WAIT, crashes=2) == (
-        "WAIT: it waits for a worker, put back by yew: lease of larch silent for 90 s; workers died under it"
-        " (2), so a worker takes one such task at a time"
-    )
-    parked = move(WAIT, Trigger.PARK, reason=parked_because("watch-ulr", ["watch-url"]))
-    assert "parked until a worker knows its function" in told([lease, parked], state=WAIT)
-    assert "did you mean watch-url?" in told([lease, parked], state=WAIT)
-
-
-def test_why_it_runs():
-    assert told(state=RUNNING, worker="larch", silent=4.0) == "RUNNING: it runs on larch"
-    assert "silent for 50 s; a monitor hands it on in about 40 s" in told(state=RUNNING, silent=50.0)
-    assert "at any moment, if a monitor runs" in told(state=RUNNING, silent=100.0)
-    assert "asked to stop, which has not been carried out yet" in told(state=RUNNING, control="stop")
-
-
-def test_why_it_rests():
-    assert told(state=ENDED).startswith("ENDED: its start() returned")
-    assert told(state=ERROR, error="boom\nTraceback") == "ERROR: it failed: boom"
-    assert told([move(STOPPED, Trigger.STOP)], state=STOPPED) == "STOPPED: it was stopped by yew"
-    assert told(state=None).startswith("there is no task 'a'")

@@ -317,14 +317,14 @@ def test_dead_runs_are_not_kept_registered_by_a_worker_that_hears_nothing(lease)
     assert lease.due(170.5) == [ref("a"), ref("b")]
 
 
-def test_a_chunk_has_at_most_500_runs(lease):
+def test_a_chunk_has_at_most_1000_runs(lease):
     lease.acknowledged([], 150)
-    for number in range(400):
+    for number in range(800):
         lease.living.add(ref(f"l{number}"), 100)
         lease.settling.add(ref(f"s{number}"), 100)
     chunk = lease.due(200)
-    assert len(chunk) == 500
-    assert chunk[399:401] == [ref("l399"), ref("s0")]
+    assert len(chunk) == 1000
+    assert chunk[799:801] == [ref("l799"), ref("s0")]
 
 
 # -- crashes -----------------------------------------------------------------------------------------------

@@ -63,14 +63,14 @@ def test_the_first_beat_opens_the_claim_gate(world):
     assert world.lease.may_claim(world.clock())
 
 
-def test_a_chunk_is_500_and_the_rest_is_due_at_once(world):
-    for n in range(501):
+def test_a_chunk_is_1000_and_the_rest_is_due_at_once(world):
+    for n in range(1001):
         world.lease.living.add(RunRef(f"t{n}", f"s:{n}"), world.clock())
     world.clock.move(H)
     heartbeat = world.heartbeat()
     assert heartbeat.beat() is True
     assert heartbeat.beat() is False
-    assert [len(ids) for ids in renewed(world)] == [500, 1]
+    assert [len(ids) for ids in renewed(world)] == [1000, 1]
 
 
 def test_the_end_that_waits_for_redis_is_renewed_too(world):

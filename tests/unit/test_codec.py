@@ -3,9 +3,9 @@
 import attrs
 import pytest
 
+from pytask import codec
 from pytask.domain.errors import BadData
 from pytask.domain.messages import Event
-from pytask.runtime import codec
 
 
 @attrs.define

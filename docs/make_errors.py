@@ -1,0 +1,122 @@
+"""Makes the page of the errors from the program itself: `python docs/make_errors.py > docs/errors.md`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+HEAD = """\
+# Errors
+
+Made from the program itself: `python docs/make_errors.py > docs/errors.md`. A test holds the two
+together, and sees to it that each test in the last column exists and meets the code.
+
+An error has a stable code, and says what happened, where, why, and how to mend it; `pytask explain CODE`
+prints the texts below. "Seen as" has the exit code of the command line, where a command ends with it;
+"doctor" stands for what `pytask doctor` finds (3 if it is to be mended), "log" for what a worker writes,
+"field" for the `error` of a task. The tests make the mistake for real, and apply the fix as it is
+printed.
+"""
+
+# Where each is met and mended: a file of tests/integration without `test_`, or another path; and the test.
+PROOFS: dict[str, str] = {
+    "PT010": "mistakes::test_a_process_that_is_not_patched",
+    "PT020": "fixes::test_a_setting_that_cannot_be_and_where_it_came_from",
+    "PT021": "mistakes::test_a_task_class_that_cannot_be_one",
+    "PT022": "fixes::test_a_name_that_no_class_has",
+    "PT023": "mistakes_live::test_a_wrong_target_and_the_one_that_is_proposed",
+    "PT024": "doctor::test_a_client_library_that_is_too_old",
+    "PT025": "doctor::test_the_other_project_of_our_name",
+    "PT026": "fixes::test_a_module_that_raises",
+    "PT027": "tests/unit/test_server_floor.py::test_an_old_redis_is_refused_with_the_fix",
+    "PT028": "tests/unit/cli/test_settings.py::test_a_broken_file_is_told_and_the_fix_fixes_it",
+    "PT030": "mistakes::test_data_that_is_no_json_points_at_the_byte",
+    "PT040": "steering::test_failed_tasks_go_back_to_the_queue",
+    "PT041": "mistakes_live::test_a_task_that_holds_the_loop_and_both_ways_out",
+    "PT042": "mistakes_live::test_a_stop_that_hangs_and_one_that_only_asks",
+    "PT043": "mistakes::test_an_unknown_control_word",
+    "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
+    "PT052": "mistakes::test_a_full_server",
+    "PT053": "mistakes::test_a_missing_password",
+    "PT054": "mistakes::test_the_queue_is_no_list",
+    "PT055": "tests/contract/test_failover.py::test_a_claim_meant_for_another_server_does_nothing",
+    "PT060": "fixes::test_no_server_to_start_and_one_that_does_not_come_up",
+    "PT061": "fixes::test_no_server_to_start_and_one_that_does_not_come_up",
+    "PT070": "fixes::test_a_user_that_may_not_look_at_the_server",
+    "PT071": "fixes::test_a_user_that_may_not_look_at_the_server",
+    "PT072": "doctor::test_a_replica_and_its_primary",
+    "PT073": "fixes::test_a_primary_that_can_lose_what_it_acknowledged",
+    "PT074": "fixes::test_a_primary_that_can_lose_what_it_acknowledged",
+    "PT075": "doctor::test_a_server_that_evicts_and_keeps_nothing_on_disk",
+    "PT076": "doctor::test_a_server_that_evicts_and_keeps_nothing_on_disk",
+    "PT077": "console::test_settings_of_the_server_and_their_fixes",
+    "PT078": "fixes::test_a_server_that_takes_less_than_a_task_may_bring",
+    "PT080": "fixes::test_an_id_that_is_none_and_one_that_may_be_several",
+    "PT081": "fixes::test_an_id_that_is_none_and_one_that_may_be_several",
+    "PT082": "fixes::test_what_takes_too_long_and_an_unhealthy_machine",
+    "PT083": "fixes::test_what_takes_too_long_and_an_unhealthy_machine",
+    "PT084": "fixes::test_an_id_that_is_taken",
+    "PT085": "fixes::test_what_takes_too_long_and_an_unhealthy_machine",
+    "PT086": "doctor::test_runs_of_a_dead_worker_and_a_control_that_nobody_heard",
+    "PT087": "fixes::test_a_cursor_of_another_list",
+    "PT090": "doctor::test_a_clock_that_is_off",
+    "PT091": "doctor::test_runs_of_a_dead_worker_and_a_control_that_nobody_heard",
+    "PT092": "mistakes::test_an_unknown_function_is_kept_and_the_near_one_named",
+    "PT093": "doctor::test_no_monitor_and_a_task_that_nobody_takes",
+    "PT094": "doctor::test_a_worker_of_another_release",
+    "PT095": "mistakes::test_an_id_pushed_without_a_hash",
+    "PT096": "doctor::test_no_monitor_and_a_task_that_nobody_takes",
+}
+# These have no fix of their own: a fault of ours, and the base of others.
+WITHOUT = ("PT000", "PT001", "PT050")
+LOGGED = {"PT041": "log", "PT042": "log", "PT043": "log", "PT055": "log", "PT095": "log, doctor"}
+FIELDS = {"PT030": "field", "PT040": "field"}
+
+
+def proof(code: str) -> tuple[str, str]:
+    """The file, from the root of the project, and the name of the test."""
+    place, _, name = PROOFS[code].partition("::")
+    return (place if "/" in place else f"tests/integration/test_{place}.py"), name
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    from pytask.console.codes import explanations
+
+    return "\n".join([HEAD, *_table(explanations()), "", *_texts(explanations())])
+
+
+def _table(known: dict[str, str]) -> Iterator[str]:
+    yield "| code | | seen as | made and mended in |\n| --- | --- | --- | --- |"
+    for code, text in known.items():
+        shown = ""
+        if code in PROOFS:
+            file, name = proof(code)
+            shown = f"[{name}](../{file})"
+        yield f"| {code} | {text.partition(chr(10))[0]} | {_seen(code)} | {shown} |"
+
+
+def _seen(code: str) -> str:
+    from pytask.cli import EXIT_CODES
+    from pytask.domain import errors
+
+    if code in LOGGED:
+        return LOGGED[code]
+    if code in FIELDS:
+        return FIELDS[code]
+    kinds = [
+        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if getattr(kind, "code", "") == code
+    ]
+    return next(
+        (str(number) for kind, number in EXIT_CODES if kinds and issubclass(kinds[0], kind)), "doctor"
+    )
+
+
+def _texts(known: dict[str, str]) -> Iterator[str]:
+    for code, text in known.items():
+        title, _, body = text.partition("\n")
+        yield f"## {code} {title}\n\n```\n{body}\n```\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

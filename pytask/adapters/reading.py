@@ -1,0 +1,47 @@
+"""What replies of Redis are read with: others wrote the bytes, so nothing is taken on trust."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+LONGEST_MEASURE = 1e12  # seconds: anything above was made up
+
+
+def text(raw: Any) -> str:
+    """A name or an id; what is not UTF-8 comes back as it was by :func:`raw_of`."""
+    return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else str(raw)
+
+
+def raw_of(name: str) -> bytes:
+    """The bytes of what :func:`text` read."""
+    return name.encode(errors="surrogateescape")
+
+
+def shown(raw: Any) -> str:
+    """Text for people: what is not UTF-8 is replaced."""
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+
+
+def whole(value: Any) -> int | None:
+    """A whole number of 0 or more out of JSON; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def measure(value: Any) -> float | None:
+    """A number of seconds out of JSON; None for anything else."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
+    return float(value) if fits else None
+
+
+def pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Of a flat reply the first with the second, the third with the fourth, and so on."""
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def info(reply: Any) -> dict[str, str]:
+    """The lines of INFO, which the library may have taken apart already."""
+    if isinstance(reply, Mapping):
+        return {shown(name): shown(value) for name, value in reply.items()}
+    return dict(re.findall(r"^(\w+):(.*?)\r?$", shown(reply), re.MULTILINE))

@@ -1,0 +1,58 @@
+"""The worker's own verbs, carried out by a client: there is one text of each, the store's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pytask.adapters.store import RedisStore, Retention
+from pytask.client.places import Places
+from pytask.client.wire import Op, Send, Words
+
+T = TypeVar("T")
+
+
+class _Needed(BaseException):
+    """A verb of the store needs the reply to a command that was not sent yet."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__()
+        self.words = words
+
+
+class _Replay:
+    """Stands for a client: gives the replies that are there, in order, and stops at the first that is not."""
+
+    def __init__(self, replies: Sequence[Any]) -> None:
+        self._replies = iter(replies)
+        self.connection_pool = self
+
+    def execute_command(self, *words: Any) -> Any:
+        for reply in self._replies:
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+        raise _Needed(words)
+
+    def disconnect(self) -> None:
+        """Nothing to drop."""
+
+
+def by_store(places: Places, place: int, verb: Callable[[RedisStore], T]) -> Op[T]:
+    """Carry out a verb of the worker's own store, so that there is one text of it for both.
+
+    In the history of the tasks that it moves stands the client's name.
+
+    The verb is run again with each reply that it needed, from its beginning: what it sends must follow from
+    its arguments and the replies alone.  Ours send one or two commands,
+    and more only where many are stopped that wait in a very long queue.
+    """
+    replies: list[Any] = []
+    while True:
+        store = RedisStore(_Replay(replies), places.keys[place], Retention(stopped=places.keep_stopped))
+        store.who = places.who
+        try:
+            return verb(store)
+        except _Needed as needed:
+            command = (place, needed.words)
+        replies += yield Send([command])

@@ -1,0 +1,165 @@
+"""Queue tasks again: those at rest, and those whose worker is dead while no monitor lives.
+
+What takes a run from its worker is the monitor's own rule and its own verb: whoever acts must have watched
+the lease unchanged for T, so that no clock is compared, and the script compares run and lease once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import attrs
+
+from pytask.adapters import reading
+from pytask.adapters.store import RedisStore
+from pytask.client import follow, produce
+from pytask.client.own import by_store
+from pytask.client.places import Places
+from pytask.client.records import FINISHED, Outcome
+from pytask.client.steer import CHUNK, existing, steer, steer_many
+from pytask.client.wire import Now, Op, Pause, ask, ask_all
+from pytask.domain import lifecycle as life
+from pytask.domain.errors import Denied, Refused, TaskRuns
+from pytask.domain.messages import Command
+from pytask.domain.policy import MOMENT, Timing
+from pytask.domain.record import Expiry, Verdict
+
+STEP = 500  # ids of one round trip
+
+
+@attrs.frozen
+class Held:
+    """A run as the registry has it, and the time of its last renewal by Redis (microseconds, 0: none)."""
+
+    run: str
+    lease: int
+
+
+def requeue(places: Places, task_id: str, data: object, wait: float, timing: Timing | None) -> Op[Outcome]:
+    """One task.  Raises `NoSuchTask`, `TaskRuns`, and with `wait` also `TimedOut`."""
+    if data is not None:
+        yield from produce.update_data(places, task_id, data, None)
+    if wait and not (yield from _held(places, [task_id])):
+        return (yield from steer(places, Command.START, task_id, wait, None))
+    (outcome,) = yield from requeue_many(places, [task_id], timing)
+    if outcome.refused:
+        raise TaskRuns(outcome.refused)
+    existing(outcome)
+    if not wait:
+        return outcome
+    task = yield from follow.wait(places, task_id, (life.RUNNING, *FINISHED), wait)
+    return attrs.evolve(outcome, state=task.state)
+
+
+def requeue_many(places: Places, ids: Sequence[str], timing: Timing | None) -> Op[list[Outcome]]:
+    """Many; what was `refused` says so.  Takes T where the lease of a run is silent, else no time."""
+    timing = timing or Timing()
+    servers = yield from _servers(places)
+    held = yield from _held(places, ids)
+    refused = yield from _renewed_lately(places, held, timing)
+    watched = {i: one for i, one in held.items() if i not in refused}
+    if watched:
+        refused |= yield from _watch(places, watched, timing)
+        dead = {i: one for i, one in watched.items() if i not in refused}
+        refused |= yield from _expire(places, dead, servers)
+    free = [i for i in ids if i not in refused]
+    found = {one.id: one for one in (yield from steer_many(places, Command.START, free))}
+    odd = [i for i, one in found.items() if one.state is life.RUNNING and i not in held]
+    taken = yield from _held(places, odd)  # by a worker, a moment ago
+    refused |= {i: _nobodys(i) for i in odd if i not in taken}
+    return [_refused(i, refused[i]) if i in refused else found[i] for i in ids]
+
+
+def _refused(task_id: str, why: str) -> Outcome:
+    return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
+
+
+def _nobodys(task_id: str) -> str:
+    return (
+        f"the hash of {task_id!r} says that it runs, and no worker has a run of it: push it,"
+        f" redis-cli LPUSH new-task {task_id}, or start a monitor with slow_sweep=True"
+    )
+
+
+def _servers(places: Places) -> Op[list[str]]:
+    """The replication id of each partition's server: no other may take the expiry."""
+    words = ("INFO", "replication")
+    told = yield from ask_all([(place, words) for place in range(len(places.keys))], tolerant=True)
+    for one in told:
+        if isinstance(one, Exception) and not isinstance(one, Refused | Denied):
+            raise one
+    # As for a worker, where a server does not tell, or we may not ask: it is not checked then.
+    return ["" if isinstance(one, Exception) else reading.info(one).get("master_replid", "") for one in told]
+
+
+def _held(places: Places, ids: Iterable[str]) -> Op[dict[str, Held]]:
+    """Those that the registry has a run of."""
+    found: dict[str, Held] = {}
+    for place, group in places.group(list(dict.fromkeys(ids))).items():
+        keys = places.keys[place]
+        for at in range(0, len(group), STEP):
+            part = group[at : at + STEP]
+            commands = [
+                (place, (*words, i)) for i in part for words in (("HGET", keys.runs), ("ZSCORE", keys.leases))
+            ]
+            for task_id, (run, lease) in zip(
+                part, reading.pairs((yield from ask_all(commands))), strict=True
+            ):
+                if run is not None:
+                    found[task_id] = Held(reading.shown(run), int(float(lease or 0)))
+    return found
+
+
+def _renewed_lately(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
+    """Why to leave those alone that were renewed within T, as far as the clock of Redis tells.
+
+    It may have been set, so this only spares a useless watch; it proves nothing in the other direction.
+    """
+    refused: dict[str, str] = {}
+    for place, group in places.group(list(held)).items():
+        seconds, micros = yield from ask(place, ("TIME",))
+        now = int(seconds) + int(micros) / 1e6
+        for task_id in group:
+            silent = now - held[task_id].lease / 1e6
+            if -timing.heartbeat <= silent <= timing.expiry:
+                refused[task_id] = _alive(task_id, f"{max(0.0, silent):.0f} s ago", timing)
+    return refused
+
+
+def _alive(task_id: str, when: str, timing: Timing) -> str:
+    return (
+        f"{task_id!r} runs: its lease was renewed {when}. Only after {timing.expiry:g} s of silence it is"
+        f" certain that its worker does nothing any more: stop({task_id!r}), or try again then"
+    )
+
+
+def _watch(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
+    """Why to leave those alone that did not keep still for T."""
+    began = yield Now()
+    refused: dict[str, str] = {}
+    while len(refused) < len(held):
+        left = began + timing.expiry + MOMENT - (yield Now())
+        if left <= 0:
+            break
+        yield Pause(min(left, timing.heartbeat))
+        waiting = [i for i in held if i not in refused]
+        now = yield from _held(places, waiting)
+        for task_id in waiting:
+            if task_id in now and now[task_id] != held[task_id]:
+                refused[task_id] = _alive(task_id, "while it was watched", timing)
+    return refused
+
+
+def _expire(places: Places, dead: Mapping[str, Held], servers: Sequence[str]) -> Op[dict[str, str]]:
+    """E7 for each; why those were left alone that moved at the last moment.  Crashes are forgotten."""
+    refused: dict[str, str] = {}
+    for place, group in places.group(list(dead)).items():
+        for at in range(0, len(group), CHUNK):
+            part = [Expiry(id=i, run=dead[i].run, seen=dead[i].lease) for i in group[at : at + CHUNK]]
+            verb = partial(RedisStore.expire, expiries=part, server=servers[place])
+            verdicts = yield from by_store(places, place, verb)
+            for one, verdict in zip(part, verdicts, strict=True):
+                if verdict is Verdict.RENEWED:
+                    refused[one.id] = f"{one.id!r} runs: its lease was renewed at the last moment"
+    return refused

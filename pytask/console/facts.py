@@ -1,0 +1,52 @@
+"""Why a task is where it is: its hash, and what else there is to know, read in two round trips."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import attrs
+
+from pytask.adapters.keys import Keys
+from pytask.client.records import TaskInfo
+from pytask.console.remote import Remote
+from pytask.console.survey import together
+from pytask.domain.reasons import LOOK, Crew, Facts, Known, reasons
+
+R = TypeVar("R", Known, Crew)
+
+
+def reasons_of(remote: Remote, task: TaskInfo) -> list[str]:
+    """Why it is where it is, the most important first."""
+    return reasons(_as(Known, task), facts_of(remote, task))
+
+
+def facts_of(remote: Remote, task: TaskInfo) -> Facts:
+    """Read what else there is to know."""
+    keys = Keys(remote.space_of(task.id))
+    (seconds, micros), lease, place, queued, parked, swept = remote.ask_all(
+        [
+            ("TIME",),
+            ("ZSCORE", keys.leases, task.id),
+            ("LPOS", keys.queue, task.id, "RANK", -1, "MAXLEN", LOOK),
+            ("LLEN", keys.queue),
+            ("LPOS", keys.parking(task.function), task.id, "MAXLEN", LOOK),
+            ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"),
+        ],
+        at=remote.partition_of(task.id),
+    )
+    now = int(seconds) + int(micros) / 1e6
+    last = (swept[0][1] if isinstance(swept[0], tuple | list) else swept[1]) if swept else None
+    return Facts(
+        now=now,
+        workers=[_as(Crew, worker) for worker in together(remote.tasks.workers())],
+        renewed=None if lease is None else max(0.0, now - float(lease) / 1e6),
+        place=None if place is None else int(queued) - 1 - int(place),
+        queued=int(queued),
+        parked=parked is not None,
+        monitor=None if last is None else max(0.0, now - float(last)),
+    )
+
+
+def _as(kind: type[R], record: Any) -> R:
+    """As much of a client's record as the domain asks for."""
+    return kind(**{field.name: getattr(record, field.name) for field in attrs.fields(kind)})

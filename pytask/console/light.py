@@ -1,0 +1,46 @@
+"""Imports redis-py without what no command needs: that takes longer than all the rest of most commands."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+class _Later(ModuleType):
+    """A package that is loaded when something of it is asked for; its modules may be imported before."""
+
+    def __getattr__(self, name: str) -> Any:
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        if self.__spec__ is not None and self.__spec__.loader is not None:
+            self.__spec__.loader.exec_module(self)
+        return getattr(self, name)
+
+
+def import_redis() -> None:
+    """`import redis`, its asyncio half at the first use, and without OpenTelemetry if that is installed."""
+    if "redis" in sys.modules:
+        return
+    package = find_spec("redis")
+    origin = package.origin if package is not None else None
+    if origin is None:
+        return
+    file = Path(origin).with_name("asyncio") / "__init__.py"
+    spec = spec_from_file_location("redis.asyncio", file, submodule_search_locations=[str(file.parent)])
+    if spec is None or not file.is_file():
+        return
+    module = module_from_spec(spec)
+    module.__class__ = _Later
+    sys.modules["redis.asyncio"] = module
+    # Nobody reads measurements of a process that is over at once.  An import of None fails, as if it were not
+    # installed.
+    unmeasured = "opentelemetry" not in sys.modules
+    if unmeasured:
+        sys.modules["opentelemetry"] = None  # type: ignore[assignment]
+    try:
+        import redis  # noqa: F401 - for its effect
+    finally:
+        if unmeasured:
+            del sys.modules["opentelemetry"]

@@ -1,0 +1,260 @@
+"""Mistakes that show while things run: each is made for real, told under its code, and mended as printed.
+
+Those of data, classes and addresses are in test_mistakes, those of a deployment in test_doctor.
+"""
+
+import re
+import threading
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from tests.integration.cli_tools import Started, done, pytask, until, write
+from tests.servers import start_server
+
+pytestmark = pytest.mark.slow
+
+TASKS = """
+    import time
+    import gevent
+    from pytask import Task
+
+    class Sleeper(Task):
+        class Config:
+            NAME = "sleeper"
+        def start(self):
+            gevent.sleep(1000)
+
+    class Thumb(Task):
+        class Config:
+            NAME = "thumb"
+        def start(self):
+            return "done"
+
+    class Hog(Task):
+        class Config:
+            NAME = "hog"
+        def start(self):
+            total, until = 0, time.monotonic() + self.task_data["seconds"]
+            while time.monotonic() < until:
+                total += sum(range(200_000))
+            return "done"
+
+    class Mule(Task):
+        class Config:
+            NAME = "mule"
+        def start(self):
+            self.asked = False
+            while not self.asked:
+                gevent.sleep(0.01)
+        def stop(self):
+            self.asked = True
+            gevent.sleep(1000)
+"""
+
+
+@pytest.fixture(scope="module")
+def store():
+    with start_server("valkey", appendonly=True) as server:
+        yield server
+
+
+@pytest.fixture
+def client(store):
+    with redis.Redis.from_url(store.url, decode_responses=True) as made:
+        made.flushall()
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / "tasks.py", TASKS)
+    return tmp_path
+
+
+@contextmanager
+def daemon(store, client, folder, *flags, target="tasks.py", **env):
+    """A worker that listens."""
+    command = pytask("run", target, "--redis", store.url, *flags)
+    with Started(command, folder, folder, **env) as started:
+        until(lambda: client.pubsub_numsub("pytask:hint")[0][1], lambda: started.output)
+        yield started
+
+
+def push(client, task_id, function, data="{}"):
+    client.hset(task_id, mapping={"function": function, "data": data})
+    client.lpush("new-task", task_id)
+
+
+def state(client, task_id, wanted):
+    until(lambda: client.hget(task_id, "state") == wanted, lambda: client.hgetall(task_id))
+
+
+def explained(code):
+    return done(pytask("explain", code)).stdout
+
+
+# -- Redis comes and goes ----------------------------------------------------------------------------------
+
+
+def loading(server):
+    """Restart it, so that it reads its data for as long as nobody says `key-load-delay 0`."""
+    with redis.Redis.from_url(server.url) as client:
+        with client.pipeline(transaction=False) as pipe:
+            for number in range(3000):
+                pipe.set(f"filler-{number}", "".join(chr(33 + (number * k) % 90) for k in range(1, 400)))
+            pipe.execute()
+        client.save()
+    server.stop()
+    server._command += ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
+    starting = threading.Thread(target=server.start)  # returns once it has loaded
+    starting.start()
+    return starting
+
+
+def test_a_redis_that_still_loads_its_data(folder):
+    with start_server("valkey") as server, redis.Redis.from_url(server.url, socket_timeout=10) as client:
+        push(client, "early", "thumb")
+        starting = loading(server)
+
+        def listed():
+            shown = done(pytask("ls", "-o", "id", "--redis", server.url), PYTASK_TIMEOUT="8")
+            return shown if "LOADING" in shown.stderr else None
+
+        try:
+            shown = until(listed, "it loads")
+            assert (shown.returncode, shown.stdout) == (69, "")
+            assert "[PT051]" in shown.stderr
+            (fix,) = re.findall(r"wait until `redis-cli (INFO \w+)` says (loading:0)", shown.stderr)
+            assert f"`redis-cli {fix[0]}` says {fix[1]}" in explained("PT051")
+            with Started(pytask("run", "tasks.py", "--redis", server.url), folder, folder) as worker:
+                worker.says("LOADING")
+                assert client.info("persistence")["loading"] == 1
+                client.config_set("key-load-delay", "0")
+                until(lambda: info(client, fix[0])["loading"] == 0, "it has loaded")
+                assert done(pytask("ls", "--redis", server.url), PYTASK_TIMEOUT="8").returncode == 0
+                until(lambda: client.hget("early", "state") == b"ENDED", lambda: worker.output)
+        finally:
+            server.kill()
+            starting.join()
+
+
+def info(client, words):
+    return client.info(words.split()[1])
+
+
+def test_the_countdown_while_redis_is_lost(store, client, folder):
+    def counts(since=0):
+        return [int(text) for text in re.findall(r"tasks stop in (\d+) s", worker.output[since:])]
+
+    with daemon(store, client, folder, "--time-scale", "0.1") as worker:
+        push(client, "t", "sleeper")
+        state(client, "t", "RUNNING")
+        run = client.hget("t", "run")
+        store.kill()
+        until(lambda: len(set(counts())) > 1, lambda: worker.output)
+        assert "[PT051]" in next(line for line in worker.output.splitlines() if "tasks stop in" in line)
+        assert "Fix: start the server" in explained("PT051")
+        store.restart()
+        worker.says("answers again")
+        assert counts() == sorted(counts(), reverse=True)
+        assert max(counts()) <= 6
+        until(lambda: client.pubsub_numsub("pytask:hint")[0][1], lambda: worker.output)
+        assert (client.hget("t", "state"), client.hget("t", "run")) == ("RUNNING", run)
+
+        # Nobody starts it: the count goes on to nought, and the tasks stop there.
+        seen = len(worker.output)
+        store.kill()
+        worker.says("lost for more than 6 s: all tasks here are stopped")
+        assert re.search(r"\[PT051\] Redis 127.0.0.1:\d+/0 \(from --redis\) lost for more", worker.output)
+        assert counts(seen) == sorted(counts(seen), reverse=True)
+        assert counts(seen)[-1] <= 1
+        store.restart()
+        until(lambda: client.hget("t", "run") not in (None, run), lambda: worker.output)
+        state(client, "t", "RUNNING")
+
+
+# -- tasks that do not behave ------------------------------------------------------------------------------
+
+FIXES = {
+    "yield": lambda log, line: f"{re.search(r'call (gevent.sleep[(]0[)]) in between', log)[1]}; {line}",
+    "thread": lambda log, line: line.replace(
+        "sum(range(200_000))",
+        re.search(r"give the work to a thread: (\S+apply[(]f, args[)])", log)[1].replace(
+            "f, args", "sum, (range(200_000),)"
+        ),
+    ),
+}
+
+
+def test_a_task_that_holds_the_loop_and_both_ways_out(store, client, folder):
+    source = folder / "tasks.py"
+    lines = source.read_text().splitlines()
+    with daemon(store, client, folder, PYTASK_BLOCK_LIMIT="0.6") as worker:
+        push(client, "greedy", "hog", '{"seconds": 1.5}')
+        worker.says("[PT041] task greedy (hog) held the event loop for more than 0.6 s at ")
+        log = next(line for line in worker.output.splitlines() if "[PT041]" in line)
+        state(client, "greedy", "ENDED")
+    number = int(re.search(rf"{re.escape(str(source))}:(\d+): ", log)[1])
+    assert "sum(range(200_000))" in lines[number - 1]
+    assert re.search(r"call gevent.sleep\(0\).*threadpool.apply\(f, args\)", explained("PT041"))
+    for name, fix in FIXES.items():
+        indent = re.match(" *", lines[number - 1])[0]
+        mended = [*lines[: number - 1], indent + fix(log, lines[number - 1].strip()), *lines[number:]]
+        source.write_text("\n".join(mended))
+        with daemon(store, client, folder, PYTASK_BLOCK_LIMIT="0.6") as worker:
+            push(client, name, "hog", '{"seconds": 1000}')
+            state(client, name, "RUNNING")
+            push(client, f"beside-{name}", "thumb")
+            state(client, f"beside-{name}", "ENDED")
+            assert client.hget(name, "state") == "RUNNING"  # the other did not have to wait for it
+            client.publish(f"task-{name}-control", "stop")
+            state(client, name, "STOPPED")
+            assert "held the event loop" not in worker.output, mended[number - 1]
+
+
+def test_a_stop_that_hangs_and_one_that_only_asks(store, client, folder):
+    source = folder / "tasks.py"
+    with daemon(store, client, folder, "--time-scale", "0.2") as worker:
+        push(client, "mule", "mule")
+        state(client, "mule", "RUNNING")
+        client.publish("task-mule-control", "stop")
+        worker.says("[PT042] task mule: stop() did not return in 1.0 s; its greenlets are killed")
+        state(client, "mule", "STOPPED")
+    assert "let stop() only ask for the end, and return" in explained("PT042")
+    asked = "        self.asked = True\n"
+    assert asked in source.read_text()
+    source.write_text(source.read_text().replace(f"{asked}        gevent.sleep(1000)\n", asked))
+    with daemon(store, client, folder, "--time-scale", "0.2") as worker:
+        push(client, "mule", "mule")
+        state(client, "mule", "RUNNING")
+        client.publish("task-mule-control", "stop")
+        state(client, "mule", "STOPPED")
+        assert "PT042" not in worker.output
+
+
+# -- the target --------------------------------------------------------------------------------------------
+
+APP = "\n    from pytask import PyTask\n    my_app = PyTask()\n    my_app.add_task(Thumb)\n"
+TWO = f"{APP}    other = PyTask()\n    other.add_task(Sleeper)\n"
+SINGLE = r"did you mean '(.+?)'\?"
+TARGETS = {
+    "file": ("", "taks.py", SINGLE, "{0}"),
+    "app": (APP, "tasks:my_ap", SINGLE, "tasks:{0}"),
+    "class": ("", "tasks:Thumb", r"leave `(:Thumb)` away", "tasks"),
+    "two apps": (TWO, "tasks.py", r"say (tasks.py:\w+) or tasks.py:other", "{0}"),
+}
+
+
+@pytest.mark.parametrize("which", TARGETS)
+def test_a_wrong_target_and_the_one_that_is_proposed(store, client, folder, which):
+    more, wrong, pattern, right = TARGETS[which]
+    write(folder / "tasks.py", TASKS + more)
+    shown = done(pytask("run", wrong, "--redis", store.url), folder)
+    assert shown.returncode == 2, shown.stderr
+    assert "[PT023]" in shown.stderr
+    target = right.format(re.search(pattern, shown.stderr)[1])
+    push(client, "t", "thumb")
+    with daemon(store, client, folder, target=target):
+        state(client, "t", "ENDED")
