@@ -21,6 +21,7 @@ from tests.servers import start_server
 
 TASKS = """
     import logging
+    from pathlib import Path
     import gevent
     from pytask import Task
 
@@ -49,6 +50,19 @@ TASKS = """
 
         def stop(self):
             log.info("is told to stop")
+
+    class Burst(Task):
+        class Config:
+            NAME = "burst"
+        def start(self):
+            log.info("ready")
+            go = Path(self.task_data["go"])
+            while not go.exists():
+                gevent.sleep(0.01)
+            for number in range(20_000):
+                log.info("line %d", number)
+                self.progress(number)
+            go.with_name("done").touch()
 
     class Broken(Task):
         class Config:
@@ -276,6 +290,23 @@ def test_a_full_redis_keeps_no_lines_and_holds_up_no_task(client, tasks):
     tasks.start("pages", {"of": 1}, id="after")
     tasks.wait("after", timeout=cli_tools.PATIENCE)
     assert next(tasks.logs("after")).text == "page 1"
+
+
+def test_a_task_that_logs_waits_for_no_redis(client, tasks, tmp_path):
+    """All is logged while the server takes nothing; the oldest lines are missed, the buffer being full."""
+    tasks.start("burst", {"go": str(tmp_path / "go")}, id="burst")
+    assert next(tasks.logs("burst", follow=True)).text == "ready"
+    client.client_pause(20_000, all=False)  # of writes and scripts
+    try:
+        (tmp_path / "go").touch()
+        until((tmp_path / "done").exists, "the task logged all it had, and nobody took it")
+    finally:
+        client.client_unpause()
+    assert tasks.wait("burst", timeout=cli_tools.PATIENCE).progress.done == 19_999
+    *_, before, last, progress = tasks.logs("burst")
+    assert (before.text, last.text) == ("line 19998", "line 19999")
+    assert (progress.level, progress.number) == ("progress", last.number + 1)
+    assert len(list(tasks.logs("burst"))) <= 8
 
 
 def test_partitions_and_a_namespace_have_rings_of_their_own(fleet, tmp_path):
