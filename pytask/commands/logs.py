@@ -65,7 +65,8 @@ def _find(remote: Remote, beginning: str) -> str:
     """The lines may be there longer than the hash of the task."""
     from pytask.adapters.keys import Keys
 
-    if remote.ask("EXISTS", Keys(remote.space_of(beginning)).log(beginning)):
+    ring = Keys(remote.space_of(beginning)).log(beginning)
+    if remote.ask("EXISTS", ring, at=remote.partition_of(beginning)):
         return beginning
     return remote.find(beginning)
 

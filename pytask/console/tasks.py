@@ -86,6 +86,7 @@ def worker_row(worker: Worker) -> dict[str, Any]:
         "_lag": _millis(_told(worker, "lag")),
         "_round_trip": _millis(_told(worker, "round_trip")),
         "monitor": _told(worker, "monitor"),
+        "task_logs": worker.task_logs,
         "functions": list(worker.functions),
         "session": worker.session,
         "partition": worker.partition,

@@ -119,7 +119,7 @@ def settings(crowd):
         crowd.raw.config_set(name, value)
 
 
-ADDS = {"claim", "reject", "park", "reload", "open_local", "start", "restore", "repair"}
+ADDS = {"claim", "reject", "park", "note", "reload", "open_local", "start", "restore", "repair"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

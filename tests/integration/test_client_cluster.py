@@ -121,6 +121,7 @@ def test_a_partition_that_goes_to_another_node_is_followed(cluster, client):
 # -- the command line ---------------------------------------------------------------------------------------
 
 TASKS = """
+    import logging
     import gevent
     from pytask import Task
 
@@ -134,6 +135,8 @@ TASKS = """
         class Config:
             NAME = "echo"
         def start(self):
+            logging.getLogger("app").info("echoes")
+            self.progress(1, 1)
             return self.task_data
 """
 
@@ -144,7 +147,9 @@ def worker(cluster, tmp_path_factory):
     folder = tmp_path_factory.mktemp("worker")
     write(folder / "tasks.py", TASKS)
     words = ["--redis", url_of(cluster, "+cluster"), "--namespace", NAMESPACE, "--partitions", PARTITIONS]
-    with Started(command("run", "tasks.py", *words, "--name", "w1"), folder, folder) as daemon:
+    with Started(
+        command("run", "tasks.py", *words, "--name", "w1", "--task-logs", 9), folder, folder
+    ) as daemon:
         yield daemon
         assert daemon.end(signal.SIGTERM) == 0
 
@@ -192,6 +197,12 @@ def test_the_verbs_on_a_cluster(worker, cli):
     known = {row["name"] for row in cli("functions")["items"] if row["workers"]}
     assert known == {"echo", "sleeper", "pytask/monitor"}
     assert cli("new", "echo", "a=1", "--wait", "30")["output"] == {"a": 1}
+    for task_id in ids:
+        cli("new", "echo", "--id", task_id, "--wait", "30")
+        assert cli("show", task_id)["progress"]["done"] == 1
+        lines = CliRunner().invoke(main, ["logs", task_id, "-f", "-o", "json"]).stdout.splitlines()
+        assert [json.loads(line)["text"] for line in lines] == ["echoes", "1/1 (100 %)"]
+    cli("rm", *ids)
 
 
 def patterns(cluster):
