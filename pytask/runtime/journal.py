@@ -186,6 +186,13 @@ class TaskLines(logging.Handler):
         super().__init__()
         self._pid = os.getpid()
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As any handler, but without its lock: nothing here switches, and native threads have no runs."""
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
     def emit(self, record: logging.LogRecord) -> None:
         """One line; what is logged outside of tasks, or in a forked child, is not ours."""
         run = current_run()
