@@ -188,7 +188,7 @@ class TaskLines(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """As any handler, but without its lock: nothing here switches, and native threads have no runs."""
-        passed = self.filter(record)
+        passed: Any = self.filter(record)  # may be another record, from Python 3.12 on
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return bool(passed)
@@ -210,6 +210,7 @@ class TaskLines(logging.Handler):
         if cls._shared is None:
             cls._shared = cls()
             logging.getLogger().addHandler(cls._shared)
+        cls._shared._pid = os.getpid()  # a forked child may become a worker of its own
 
     @classmethod
     def remove(cls) -> None:

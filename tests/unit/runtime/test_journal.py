@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 
 import gevent
@@ -140,6 +141,23 @@ def test_off_costs_nothing_and_sends_nothing(listening):
     world.launch("a")
     world.commit()
     assert world.store.asked("note") == []
+
+
+def test_a_forked_child_logs_for_no_task_of_its_parent_but_for_its_own(listening, monkeypatch):
+    own = os.getpid()
+
+    def start(_self):
+        monkeypatch.setattr(os, "getpid", lambda: own + 1)
+        log.info("in the child")
+        TaskLines.install()  # a worker is started there
+        log.info("by the child's worker")
+        monkeypatch.setattr(os, "getpid", lambda: own)
+        TaskLines.remove()
+
+    world = world_of(start)
+    world.launch("a")
+    world.commit()
+    assert texts(world) == ["by the child's worker"]
 
 
 def test_one_handler_for_all_workers_of_a_process():
