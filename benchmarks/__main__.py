@@ -122,6 +122,14 @@ def grow(options: argparse.Namespace, results: Results) -> None:
     results.keep("growth", {"rows": list(growth.grown(found)), "curves": found})
 
 
+def logged(options: argparse.Namespace, results: Results) -> None:
+    """Lines of tasks' logs, and progress."""
+    from benchmarks import logs
+
+    rows = list(logs.measured(times(options), int(20_000 * share(options))))
+    results.keep("logs", {"rows": rows})
+
+
 def profiled(options: argparse.Namespace, results: Results) -> None:
     """Where a task's time goes."""
     rows = profile.profile(int(40_000 * share(options)), options.cache)
@@ -151,6 +159,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "enqueue": enqueue,
     "latency": latency,
     **{name: scale(name) for name in SCALE},
+    "logs": logged,
     "growth": grow,
     "profile": profiled,
     "report": write,

@@ -42,6 +42,7 @@ NAMES = {
     "sweep": "The monitor's sweep",
     "emits": "Events",
     "idle": "An idle worker",
+    "logs": "Logs of tasks and progress",
     "growth": "How cost grows",
     "profile": "Where the time of a task goes",
 }

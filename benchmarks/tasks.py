@@ -1,9 +1,13 @@
 """The tasks that the benchmarks run; a target for `pytask run`."""
 
+import logging
+
 import gevent
 
 from benchmarks.peers.mark import mark
 from pytask import Task
+
+log = logging.getLogger("benchmarks")
 
 
 class Noop(Task):
@@ -25,3 +29,20 @@ class Sleeper(Task):
     def start(self):
         while True:
             gevent.sleep(3600)
+
+
+class Chatter(Task):
+    """Says something so many times, with a pause after each."""
+
+    class Config:
+        NAME = "chatter"
+
+    def start(self):
+        what, times, pause = (self.task_data.get(name, 0) for name in ("what", "times", "pause"))
+        for number in range(times):
+            if what == "log":
+                log.info("page %d of %d is read", number, times)
+            elif what == "progress":
+                self.progress(number, times, "pages")
+            if pause:
+                gevent.sleep(pause)

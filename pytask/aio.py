@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytask.client.awaiting import Shell
 from pytask.client.face import Face
-from pytask.client.late import follow, look, pages, produce, requeue, steer
-from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
+from pytask.client.late import follow, logs, look, pages, produce, requeue, steer
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
@@ -155,6 +155,18 @@ class Client(Face[Shell]):
     ) -> TaskInfo:
         """As `pytask.Client.wait`."""
         return await self._shell.run(follow.wait(self._places, id, for_state, timeout))
+
+    async def logs(
+        self,
+        id: str,  # noqa: A002
+        *,
+        limit: int | None = 100,
+        follow: bool = False,
+    ) -> AsyncIterator[LogLine]:
+        """As `pytask.Client.logs`: `async for line in await client.logs(id):`."""
+        steps = self._shell.steps(logs.read(self._places, id, limit, follow), [])
+        await anext(steps)
+        return steps
 
     # -- life -----------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ VERBS: dict[str, dict[str, str]] = {
         "ls": "List tasks: running, waiting, failed, stopped, ended; of each the newest first.",
         "show": "Show one task: its state, its data, and how it came out.",
         "why": "Say why a task is where it is: what happened to it, and what it waits for.",
+        "logs": "Print the lines that a task logged, and how far it is.",
         "watch": "Print the events of a task, or of all, as they come, until Ctrl-C.",
         "status": "Show how many tasks there are, who runs them, and how Redis is.",
         "top": "Watch the fleet: what runs where, and how fast.",

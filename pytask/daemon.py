@@ -52,6 +52,7 @@ class Flags:
     log_level: str | None = None
     log_format: str | None = None
     rebalance: float | None = None
+    task_logs: int | None = None
     time_scale: float | None = None
     supervised: str | None = None
     run_dir: str | None = None
@@ -121,7 +122,7 @@ def _start_anew(had_terminal: bool) -> None:
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
-    names = ("max_tasks", "name", "namespace", "partitions", "rebalance")
+    names = ("max_tasks", "name", "namespace", "partitions", "rebalance", "task_logs")
     settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)

@@ -61,6 +61,10 @@ class Keys:
         """The list of ids that wait for a worker which knows `function` (surrogates stand for odd bytes)."""
         return f"{self.namespace}pytask:parked:{function}".encode(errors="surrogateescape")
 
+    def log(self, task_id: str) -> str:
+        """The ring of the lines that a task's runs logged, the newest last."""
+        return f"{self.namespace}pytask:log:{task_id}"
+
     def source(self, function: str | None) -> str | bytes:
         """The queue for None, else the parking list of `function`."""
         return self.queue if function is None else self.parking(function)

@@ -83,6 +83,7 @@ class MemoryState:
         self.safe = True  # whether that one has all that this one acknowledged
         self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
+        self.rings: dict[str, tuple[list[bytes], float]] = {}  # a task's lines, and until when they are kept
         self.workers: dict[str, float] = {}
         self.infos: dict[str, WorkerInfo] = {}
         self.monitors: dict[str, float] = {}
@@ -197,6 +198,11 @@ class MemoryState:
                 del ids[place]
                 return True
         return False
+
+    def ring(self, task_id: str) -> list[bytes]:
+        """The lines of a task's log, the oldest first."""
+        lines, until = self.rings.get(task_id, ([], 0.0))
+        return lines if until > self.now() else []
 
     # -- channels -------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from pytask.domain.record import (
     ClaimRequest,
     Expiry,
     Incarnation,
+    Notes,
     RunRef,
     Suspect,
     Verdict,
@@ -338,6 +339,25 @@ class MemoryStore:
             state.queue.append(change.id.encode())
         else:
             state.keep(change.id, change.keep)
+        return Verdict.OK
+
+    def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
+        """Lines for the rings of tasks, and how far these are: an answer for each run, in order."""
+        return [self._keep_notes(one, lines, keep) for one in notes]
+
+    def _keep_notes(self, notes: Notes, most: int, keep: int) -> Verdict:
+        state = self._state
+        owner = text(state.fields(notes.id), "run")
+        if (state.runs.get(notes.id) or owner) != notes.run:
+            return Verdict.FENCED
+        if owner != notes.run:
+            return Verdict.GONE
+        if notes.progress:
+            state.write(notes.id, progress=notes.progress)
+            state.emit(notes.id, notes.event)
+        if notes.lines:
+            ring = [*state.ring(notes.id), *notes.lines][-most:]
+            state.rings[notes.id] = (ring, state.now() + keep)
         return Verdict.OK
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:

@@ -32,6 +32,7 @@ from pytask.domain.record import (
     ClaimRequest,
     Expiry,
     Incarnation,
+    Notes,
     RunRef,
     Suspect,
     Verdict,
@@ -301,6 +302,18 @@ class RedisStore:
         hashes = [keys.task(change.id) for change in changes]
         names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
         words: bytes = self._run("commit", names, [*args, *told, self._retention.history])
+        return [_verdict(word) for word in words.split()]
+
+    def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
+        """Lines for the rings of tasks, and how far these are: an answer for each run, in order."""
+        if not notes:
+            return []
+        keys = self._keys
+        names, args = [keys.runs], [len(keys.namespace.encode()), keys.channel, lines, keep]
+        for one in notes:
+            names += (keys.task(one.id), keys.log(one.id))
+            args += (one.run, one.progress, one.event, len(one.lines), *one.lines)
+        words: bytes = self._run("note", names, args)
         return [_verdict(word) for word in words.split()]
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
@@ -764,6 +777,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             expiry=reading.measure(shown.get("expiry")),
             monitor=shown.get("monitor") is True,
             dropped=reading.whole(shown.get("dropped")) or 0,
+            task_logs=reading.whole(shown.get("task_logs")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -12,11 +12,26 @@ from pytask.client.records import (
     Event,
     FunctionInfo,
     Gap,
+    LogLine,
     New,
     Outcome,
     Page,
+    Progress,
     TaskInfo,
     Worker,
 )
 
-__all__ = ["Client", "Count", "Event", "FunctionInfo", "Gap", "New", "Outcome", "Page", "TaskInfo", "Worker"]
+__all__ = [
+    "Client",
+    "Count",
+    "Event",
+    "FunctionInfo",
+    "Gap",
+    "LogLine",
+    "New",
+    "Outcome",
+    "Page",
+    "Progress",
+    "TaskInfo",
+    "Worker",
+]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytask.client.blocking import Shell
 from pytask.client.face import Face
-from pytask.client.late import follow, look, pages, produce, requeue, steer
-from pytask.client.records import Count, Event, FunctionInfo, Gap, Outcome, Page, TaskInfo, Worker
+from pytask.client.late import follow, logs, look, pages, produce, requeue, steer
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
@@ -201,6 +201,23 @@ class Client(Face[Shell]):
         connections.
         """
         return self._shell.run(follow.wait(self._places, id, for_state, timeout))
+
+    def logs(
+        self,
+        id: str,  # noqa: A002
+        *,
+        limit: int | None = 100,
+        follow: bool = False,
+    ) -> Iterator[LogLine]:
+        """The newest `limit` lines that a task logged, the oldest first; None for all that are kept.
+
+        With `follow` also those that come, until the task has ended, failed, was stopped, or is gone; that
+        outlives lost connections, and `line.missed` tells how many lines were not kept long enough.  There
+        are none where the worker's setting `task_logs` is 0, as it is by default.  Raises `NoSuchTask`.
+        """
+        steps = self._shell.steps(logs.read(self._places, id, limit, follow))
+        next(steps)
+        return steps
 
     # -- life -----------------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["follow", "look", "pages", "produce", "requeue", "steer"]
+__all__ = ["follow", "logs", "look", "pages", "produce", "requeue", "steer"]
 
 if TYPE_CHECKING:
-    from pytask.client import follow, look, pages, produce, requeue, steer
+    from pytask.client import follow, logs, look, pages, produce, requeue, steer
 else:
 
     class Late:
@@ -20,5 +20,5 @@ else:
         def __getattr__(self, name: str) -> Any:
             return getattr(import_module(self._module), name)
 
-    follow, look, pages = Late("follow"), Late("look"), Late("pages")
+    follow, logs, look, pages = Late("follow"), Late("logs"), Late("look"), Late("pages")
     produce, requeue, steer = Late("produce"), Late("requeue"), Late("steer")

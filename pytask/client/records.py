@@ -10,6 +10,7 @@ import attrs
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
+from pytask.domain.journal import amounts, progress_of
 from pytask.domain.lifecycle import State
 
 if TYPE_CHECKING:
@@ -23,6 +24,19 @@ class New:
     function: str | type[Task]
     data: Any = None
     id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far a run is, as its task said last with `self.progress(done, total, note)`."""
+
+    done: float
+    total: float | None = None
+    note: str = ""
+    at: float = 0.0  # seconds since 1970, by the worker's clock
+
+    def __str__(self) -> str:
+        return amounts({"done": self.done, "total": self.total, "note": self.note})
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +58,7 @@ class TaskInfo:
     raw_data: bytes | None = None  # JSON; None where there is none, or where it was not asked for
     raw_output: bytes | None = None  # JSON
     error: str = ""  # the first line is the text, the rest the traceback
+    progress: Progress | None = None  # of the last run; None where it said nothing
     more: Mapping[str, str] = attrs.Factory(dict)
 
     @property
@@ -96,7 +111,7 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
 
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
-    "control", "local",
+    "control", "local", "progress",
 )  # fmt: skip
 _KNOWN = {*LIST_FIELDS, "data", "output", "error"}
 
@@ -120,6 +135,7 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         epoch=int(_float(fields, "epoch")),
         attempts=int(_float(fields, "attempts")),
         crashes=int(_float(fields, "crashes")),
+        progress=read_progress(fields.get("progress"), int(_float(fields, "epoch"))),
     )
 
 
@@ -127,6 +143,23 @@ def _decoded(raw: bytes | None) -> Any:
     import msgspec  # lists show no data
 
     return None if raw is None else msgspec.json.decode(raw)
+
+
+def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
+    """The progress of the run of this epoch; None for that of an earlier one, and for what is none."""
+    if raw is None:
+        return None
+    import msgspec  # lists seldom show one
+
+    try:
+        kept = msgspec.json.decode(raw)
+        if kept["epoch"] != epoch:
+            return None
+        found = progress_of(kept["done"], kept.get("total"), kept.get("note"))
+        at = kept.get("at")
+    except (msgspec.MsgspecError, ValueError, RecursionError, BadData, TypeError, KeyError, AttributeError):
+        return None
+    return Progress(**found, at=float(at) if isinstance(at, int | float) else 0.0)
 
 
 def _text(fields: Mapping[str, bytes], name: str) -> str:
@@ -206,6 +239,7 @@ class Worker:
     lag: float | None = None  # seconds by which its event loop was late, the last time
     round_trip: float | None = None  # seconds that Redis took to answer it, the last time
     monitor: bool = False  # a monitor runs there
+    task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0
@@ -236,6 +270,25 @@ class Event:
     id: str
     name: str
     data: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class LogLine:
+    """A line of a task's log: what was logged (`logging`) inside of it, or its progress."""
+
+    at: float  # seconds since 1970, by the worker's clock
+    level: str  # such as "info"; "progress" for what `self.progress()` said
+    logger: str
+    text: str  # with the traceback, if there is one; what is longer than 2048 characters lacks its middle
+    number: int  # 1 is the first line of a run
+    epoch: int  # of the run; grows with every run of the task
+    missed: int = 0  # lines of this run between the line before and this one, which are kept no more
+
+    def after(self, last: tuple[int, int] | None) -> LogLine:
+        """This line where `last`, the epoch and number of the line before, is known."""
+        if last is None or last[0] != self.epoch:
+            return self
+        return attrs.evolve(self, missed=self.number - last[1] - 1)
 
 
 @attrs.frozen(kw_only=True)

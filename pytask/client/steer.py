@@ -144,7 +144,9 @@ def remove(places: Places, task_id: str) -> Op[bool]:
     (function,) = yield from ask(place, Script("functions", [keys.task(task_id)], [512]))
     names = [keys.runs, keys.queue, *keys.indexes, keys.task(task_id)]
     parking = keys.parking(function.decode(errors="surrogateescape"))
-    (word,) = yield from ask(place, Script("remove", [*names, parking], [life.RUNNING, task_id]))
+    (word,) = yield from ask(
+        place, Script("remove", [*names, parking, keys.log(task_id)], [life.RUNNING, task_id])
+    )
     verdict = Verdict.read(word.decode())
     if verdict is Verdict.STATE:
         raise TaskRuns(f"{task_id!r} runs: stop it first, stop({task_id!r}, wait=30), then remove it")

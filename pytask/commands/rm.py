@@ -30,7 +30,10 @@ def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None
     from pytask.domain.errors import NoSuchTask, TaskRuns
 
     def commands(space: str, task_id: str) -> list[list[str]]:
-        return [["DEL", space + task_id], ["LREM", f"{space}new-task", "0", task_id]]
+        return [
+            ["DEL", space + task_id, f"{space}pytask:log:{task_id}"],
+            ["LREM", f"{space}new-task", "0", task_id],
+        ]
 
     if choice.explained(commands):
         return

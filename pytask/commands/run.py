@@ -61,6 +61,12 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     metavar="RATE",
     help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
 )
+@click.option(
+    "--task-logs",
+    type=click.IntRange(min=0, max=10_000),
+    metavar="N",
+    help="Keep the last N lines that each task logs, for `pytask logs`.  [default: 0, none]",
+)
 @click.option("--config", metavar="FILE", help="File of settings.  [default: pytask.toml, if there]")
 @click.option(
     "--run-dir",

@@ -65,10 +65,18 @@ def lines(task: TaskInfo) -> list[tuple[str, Any]]:
         ("local", "started with its worker" if task.local else None),
         ("data", _text(task.raw_data)),
         ("output", _text(task.raw_output)),
+        ("progress", _progress(task)),
         ("error", task.error or None),
         ("history", "\n".join(map(told, task.history)) or None),
         *sorted((name, value) for name, value in task.more.items() if name != "history"),
     ]
+
+
+def _progress(task: TaskInfo) -> str | None:
+    from pytask.console.times import since
+
+    found = task.progress
+    return None if found is None else f"{found} ({since(found.at)} ago)"
 
 
 def _decoded(raw: bytes | None) -> Any:

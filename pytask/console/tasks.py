@@ -15,6 +15,7 @@ TASKS = (
     Column("function", "function"),
     Column("worker", "worker"),
     Column("_since", "updated"),
+    Column("_progress", "progress", wide=True),
     Column("attempts", "runs", wide=True),
     Column("crashes", "crashes", wide=True),
     Column("control", "wish", wide=True),
@@ -50,7 +51,17 @@ def task_row(task: TaskInfo) -> dict[str, Any]:
         "control": task.control,
         "run": task.run,
         "local": task.local,
+        "progress": progress_row(task),
+        "_progress": str(task.progress) if task.progress is not None else "",
     }
+
+
+def progress_row(task: TaskInfo) -> dict[str, Any] | None:
+    """How far the task is; None where it did not say."""
+    found = task.progress
+    if found is None:
+        return None
+    return {"done": found.done, "total": found.total, "note": found.note, "at": found.at}
 
 
 def worker_row(worker: Worker) -> dict[str, Any]:
@@ -75,6 +86,7 @@ def worker_row(worker: Worker) -> dict[str, Any]:
         "_lag": _millis(_told(worker, "lag")),
         "_round_trip": _millis(_told(worker, "round_trip")),
         "monitor": _told(worker, "monitor"),
+        "task_logs": worker.task_logs,
         "functions": list(worker.functions),
         "session": worker.session,
         "partition": worker.partition,

@@ -17,6 +17,7 @@ from pytask.domain.record import (
     ClaimRequest,
     Expiry,
     Incarnation,
+    Notes,
     Notice,
     Risk,
     RunRef,
@@ -71,6 +72,12 @@ class Store(Protocol):
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events for a batch: OK, ALREADY, FENCED or GONE for each, in order."""
+
+    def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
+        """Lines for the rings of tasks, and how far these are: OK, FENCED, GONE or BADTYPE for each.
+
+        A ring has its newest `lines`, for `keep` seconds after the last.  A full Redis refuses all of it.
+        """
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: the new run takes the place of the old, dead one."""

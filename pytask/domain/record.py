@@ -123,6 +123,17 @@ class Change:
     local: bool = False  # a released local task is deleted, not queued
 
 
+@attrs.frozen
+class Notes:
+    """What a run noted since the last call; fenced like everything it writes, and not worth a retry."""
+
+    id: str
+    run: str
+    lines: tuple[bytes, ...] = ()  # JSON, see pytask/domain/journal.py
+    progress: bytes = b""  # JSON for the field of the hash; b"" leaves it
+    event: bytes = b""  # JSON, published with the progress
+
+
 @attrs.frozen(kw_only=True)
 class Expiry:
     """One E7: a run whose lease value was seen unchanged for too long."""
@@ -180,6 +191,7 @@ class WorkerInfo:
     monitor: bool = False  # whether a monitor runs there
     expiry: float | None = None  # T: seconds of silence after which its runs may be taken; None: not shown
     dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
+    task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, cast
 
 from pytask.domain.errors import BadTaskClass, TaskFailed
+from pytask.domain.journal import progress_of
 
 
 class RunPort(Protocol):
@@ -19,6 +20,9 @@ class RunPort(Protocol):
 
     def emit(self, event: str, data: Any) -> None:
         """Publish an event."""
+
+    def progress(self, progress: dict[str, Any]) -> None:
+        """Note how far this run is."""
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """A greenlet of this run."""
@@ -52,6 +56,14 @@ class Task:
     def emit(self, event: str, data: Any = None) -> None:
         """Publish `{"event": event, "data": data}` on `task-<id>`, if this run is still the task's."""
         self._run.emit(event, data)
+
+    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Say how far this run is: `done` of `total` (in any unit), and a short note for people.
+
+        Cheap, and never waits: only the newest is sent, about ten times a second.  `pytask show` has it, and
+        watchers get it as the event `progress`.
+        """
+        self._run.progress(progress_of(done, total, note))
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run `fn` in a greenlet that ends with this task; contextvars are copied.  Returns it."""

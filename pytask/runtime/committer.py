@@ -15,6 +15,7 @@ from pytask.domain.policy import COMMIT_BATCH, COMMIT_BYTES, Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.runtime.backlog import Backlog
+from pytask.runtime.journal import LINGER, Journal
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,14 @@ class Committer:
     """Sends events and ends in order.  An end is repeated until a verdict comes: the run id arbitrates."""
 
     def __init__(
-        self, *, store: Store, lease: Lease, clock: Callable[[], float], backlog: Backlog, drops: bool = False
+        self,
+        *,
+        store: Store,
+        lease: Lease,
+        clock: Callable[[], float],
+        backlog: Backlog,
+        drops: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         self._store = store
         self._lease = lease
@@ -36,6 +44,8 @@ class Committer:
         self._wake = Flag()
         self._room = Flag()
         self._room.set()
+        self.journal = Journal() if journal is None else journal
+        self.journal.wake = self._wake.set
         self._doubts: dict[RunRef, tuple[float, Change]] = {}  # until when, and what is repeated
         self._doubts_due = 0.0
         self._ended = False
@@ -86,6 +96,9 @@ class Committer:
         while not self._ended:
             self._wake.wait(timing.heartbeat if self._doubts else None)
             self._wake.clear()
+            if self.journal.lingers and not self.pending:
+                self._wake.wait(LINGER)  # for more lines, or for an end, which takes them along
+                self._wake.clear()
             self._tell_dropped()
             try:
                 while self.commit():
@@ -108,6 +121,8 @@ class Committer:
         self._release_doubts()
         if not self._sent:
             self._sent = self._next_batch()
+        if self.journal:
+            self.journal.send(self._store)  # what a run noted stands there before its end
         if not self._sent:
             return 0
         try:

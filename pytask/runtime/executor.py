@@ -74,6 +74,7 @@ class Executor:
         self.leaving = False
         self.monitors: set[str] = set()  # ids of the monitors that run here
         self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
+        self.journal = committer.journal
         self._lease = lease
         self._committer = committer
         self._courier = courier
@@ -141,6 +142,12 @@ class Executor:
         """An event of a run, fenced like everything it writes."""
         self._check_process()
         self._committer.emit(Change(run.ref.id, run.ref.run, event))
+
+    def progress(self, run: Run, progress: dict[str, Any]) -> None:
+        """How far a run is; only the newest is sent."""
+        self._check_process()
+        if self.settings.progress:
+            self.journal.progress(run, progress)
 
     def user_client(self) -> Any:
         """A Redis client for a run's own use."""

@@ -25,6 +25,7 @@ from pytask.runtime.controller import Controller
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor
 from pytask.runtime.heartbeat import Heartbeat
+from pytask.runtime.journal import Journal
 from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
@@ -79,6 +80,7 @@ class Lane:
         self.committer = Committer(
             store=self._store(), lease=lease, clock=clock, drops=settings.when_full == "drop",
             backlog=Backlog(max_events=settings.max_pending, max_bytes=settings.max_pending_bytes),
+            journal=Journal(lines=settings.task_logs, keep=settings.keep_logs),
         )  # fmt: skip
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,

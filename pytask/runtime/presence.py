@@ -82,6 +82,7 @@ class Presence:
             max_tasks=self._executor.settings.max_tasks,
             version=__version__,
             dropped=self._executor.dropped,
+            task_logs=self._executor.settings.task_logs,
             started=round(self._started, 3),
             lag=None if self._lag is None else round(self._lag, 6),
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),

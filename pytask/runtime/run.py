@@ -33,7 +33,8 @@ class Run:
 
     __slots__ = (
         "actor", "children", "claim", "client_", "cls", "dead", "executor", "failure", "greenlet", "id",
-        "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task", "wish",
+        "lines", "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task",
+        "wish",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Run:
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
         self.client_: Any = None
+        self.lines = 0  # of its log, so far
 
     @property
     def epoch(self) -> int:
@@ -182,6 +184,10 @@ class Run:
     def emit(self, event: str, data: Any) -> None:
         """Publish an event of this run; waits only while far too many wait already."""
         self.executor.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
+
+    def progress(self, progress: dict[str, Any]) -> None:
+        """Note how far this run is; never waits."""
+        self.executor.progress(self, progress)
 
     def _fitting(self, text: bytes, what: str) -> bytes:
         # One that Redis never takes would be sent again and again, and hold up the ends of all others.

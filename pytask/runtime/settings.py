@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from pytask.domain.errors import ConfigError
+from pytask.domain.journal import RING_MOST
 from pytask.domain.policy import Timing
 
 
@@ -20,6 +21,11 @@ def _positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 def _count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigError(f"{field.name} must be a whole number of 0 or more, not {value!r}")
+
+
+def _ring(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= RING_MOST:
+        raise ConfigError(f"{field.name} is a number of lines up to {RING_MOST}, 0 for none, not {value!r}")
 
 
 def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -87,6 +93,18 @@ class Settings:
 
     A task that was only claimed and ended has none: its other fields say that.
     """
+
+    task_logs: int = attrs.field(default=0, validator=_ring)
+    """Lines of its log that each task keeps in Redis: what is logged (`logging`) inside of it; 0 keeps none.
+
+    A line costs time and memory there, and what is secret in it can be read by whoever reads Redis.
+    """
+
+    keep_logs: int = attrs.field(default=7 * 86400, validator=_positive)
+    """Seconds that the lines of a task's log are kept after the last of them."""
+
+    progress: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    """Send what tasks say with `self.progress(done, total, note)`; False makes that do nothing."""
 
     hard_deadline: bool | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))

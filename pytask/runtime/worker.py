@@ -16,6 +16,7 @@ from pytask.runtime.blocked import BlockedWatch
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
+from pytask.runtime.journal import TaskLines
 from pytask.runtime.lane import Lane
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.patched import require_patched
@@ -102,6 +103,8 @@ class Worker:
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()
+        if self.settings.task_logs:
+            TaskLines.install()
         for index, lane in enumerate(self.lanes):
             for name, run in lane.services():
                 self._spawn(f"{name} {index}" if len(self.lanes) > 1 else name, run)
@@ -178,6 +181,8 @@ class Worker:
             lane.close()
         if self.blocked is not None:
             self.blocked.stop()
+        if self.settings.task_logs:
+            TaskLines.remove()
 
     def _check_process(self) -> None:
         if self.forked or os.getpid() != self._pid:

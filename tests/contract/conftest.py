@@ -171,6 +171,12 @@ class MemoryBench(Bench):
     def parking(self, function):
         return [raw.decode() for raw in self.state.waiting(function)]
 
+    def log(self, task_id):
+        return list(self.state.ring(task_id))
+
+    def log_ttl(self, task_id):
+        return round(self.state.rings[task_id][1] - self.state.now())
+
     def runs(self):
         return dict(self.state.runs)
 
@@ -316,6 +322,12 @@ class RedisBench(Bench):
 
     def parking(self, function):
         return [raw.decode() for raw in self.raw.lrange(self.keys.parking(function), 0, -1)]
+
+    def log(self, task_id):
+        return self.raw.lrange(self.keys.log(task_id), 0, -1)
+
+    def log_ttl(self, task_id):
+        return self.raw.ttl(self.keys.log(task_id))
 
     def runs(self):
         return _texts(self.raw.hgetall(self.keys.runs))

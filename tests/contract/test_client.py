@@ -41,7 +41,7 @@ class Awaited:
 
         def call(*args, **kwargs):
             result = self._loop.run_until_complete(found(*args, **kwargs))
-            return AwaitedIterator(self._loop, result) if name == "watch" else result
+            return AwaitedIterator(self._loop, result) if name in ("watch", "logs") else result
 
         return call
 
@@ -50,8 +50,14 @@ class AwaitedIterator:
     def __init__(self, loop, events):
         self._loop, self._events = loop, events
 
+    def __iter__(self):
+        return self
+
     def __next__(self):
-        return self._loop.run_until_complete(anext(self._events))
+        try:
+            return self._loop.run_until_complete(anext(self._events))
+        except StopAsyncIteration:
+            raise StopIteration from None
 
     def close(self):
         self._loop.run_until_complete(self._events.aclose())

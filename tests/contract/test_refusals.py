@@ -10,7 +10,7 @@ from pytask.adapters.backend import RedisBackend
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import ENDED, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Adoption, Change, Expiry, Verdict, WorkerInfo
+from pytask.domain.record import Adoption, Change, Expiry, Notes, Verdict, WorkerInfo
 
 X = b'{"event":"x","data":null}'
 INFO = WorkerInfo(session="s", name="w", host="h", pid=1, running=0)
@@ -39,6 +39,7 @@ VERBS = {
     "park": lambda b: b.store.park("strange", "g", X),
     "renew": lambda b: b.store.renew([b.first]),
     "commit": lambda b: b.store.commit([Change("one", b.first.run, X, Trigger.RELEASE)]),
+    "note": lambda b: b.store.note([Notes("one", b.first.run, (b"1",), b"{}", X)], 5, 9),
     "reload": lambda b: b.store.reload(b.first, b.ref("one"), "w", 1000),
     "open_local": lambda b: b.store.open_local(b.ref("local"), "f", b"null", "w"),
     "stop": lambda b: b.store.control(Command.STOP, ["one"]),
@@ -118,7 +119,7 @@ def settings(crowd):
         crowd.raw.config_set(name, value)
 
 
-ADDS = {"claim", "reject", "park", "reload", "open_local", "start", "restore", "repair"}
+ADDS = {"claim", "reject", "park", "note", "reload", "open_local", "start", "restore", "repair"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -92,7 +92,7 @@ LOOKING = {
     "functions": lambda c, i: "tick" in {one.name for one in c.functions()} or pytest.fail("no function"),
     "find": lambda c, i: c.find(i[:10]),
     "wait": lambda c, i: c.wait(i, "RUNNING", PATIENCE),
-    **({"logs": lambda c, i: list(c.logs(i))} if hasattr(pytask.Client, "logs") else {}),
+    "logs": lambda c, i: list(c.logs(i)),
     "watch": lambda c, i: [list(c.watch(i, seconds=0.05)), list(c.watch(seconds=0.05))],
 }
 STEERING = {

@@ -120,14 +120,27 @@ def test_a_partition_that_goes_to_another_node_is_followed(cluster, client):
 
 # -- the command line ---------------------------------------------------------------------------------------
 
+TALKER = """
+    import logging
+
+    class Talker(Task):
+        class Config:
+            NAME = "talker"
+        def start(self):
+            logging.getLogger("app").info("echoes")
+            self.progress(1, 1)
+"""
+
 
 @pytest.fixture(scope="module")
 def worker(cluster, tmp_path_factory):
     """`pytask run` on the cluster, by its URL alone."""
     folder = tmp_path_factory.mktemp("worker")
-    write(folder / "tasks.py", SLEEPER + ECHO)
+    write(folder / "tasks.py", SLEEPER + ECHO + TALKER)
     words = ["--redis", url_of(cluster, "+cluster"), "--namespace", NAMESPACE, "--partitions", PARTITIONS]
-    with Started(command("run", "tasks.py", *words, "--name", "w1"), folder, folder) as daemon:
+    with Started(
+        command("run", "tasks.py", *words, "--name", "w1", "--task-logs", 9), folder, folder
+    ) as daemon:
         yield daemon
         assert daemon.end(signal.SIGTERM) == 0
 
@@ -173,8 +186,14 @@ def test_the_verbs_on_a_cluster(worker, cli):
     cli("stop", *ids, "--wait", "30")
     assert {row["outcome"] for row in cli("rm", "--name", "sleeper", "-y")["items"]} == {"deleted"}
     known = {row["name"] for row in cli("functions")["items"] if row["workers"]}
-    assert known == {"echo", "sleeper", "pytask/monitor"}
+    assert known == {"echo", "sleeper", "talker", "pytask/monitor"}
     assert cli("new", "echo", "a=1", "--wait", "30")["output"] == {"a": 1}
+    for task_id in ids:
+        cli("new", "talker", "--id", task_id, "--wait", "30")
+        assert cli("show", task_id)["progress"]["done"] == 1
+        lines = CliRunner().invoke(main, ["logs", task_id, "-f", "-o", "json"]).stdout.splitlines()
+        assert [json.loads(line)["text"] for line in lines] == ["echoes", "1/1 (100 %)"]
+    cli("rm", *ids)
 
 
 def patterns(cluster):

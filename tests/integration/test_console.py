@@ -238,6 +238,7 @@ def redis_cli():
 
 LOOKING = [
     ["ls"], ["ls", "-s", "ended"], ["ls", "-s", "wait", "-l", "3"], ["show", "a task's"], ["why", "a task's"],
+    ["logs", "a task's"], ["logs", "a task's", "--all"],
     ["status"], ["top"], ["workers"], ["functions"],
 ]  # fmt: skip
 

@@ -11,14 +11,17 @@ import pytask
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import KEEP_REJECTED, LONGEST_NAME, event
 from pytask.domain import messages
+from pytask.domain.journal import TEXT_MOST
 from pytask.domain.lifecycle import RESTING, TABLE, State
 from pytask.domain.messages import COMMANDS, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
 from pytask.domain.policy import CRASH_LIMIT, Timing
-from pytask.domain.record import Verdict, WorkerInfo
+from pytask.domain.record import Claim, RunRef, Verdict, WorkerInfo
 from pytask.domain.version import PROTOCOL
-from pytask.runtime.run import ERROR_BYTES
+from pytask.runtime.journal import LINGER, Journal
+from pytask.runtime.run import ERROR_BYTES, Run
 from pytask.runtime.settings import Settings
+from tests.unit.runtime.fakes import FakeStore, World
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "protocol.md").read_text()
@@ -56,6 +59,7 @@ def test_every_key_and_channel_has_its_row():
         keys.parking("<function>").decode(),
         keys.ping_channel("<session>"),
         "<space>pytask:index:<STATE>",
+        keys.log("<id>"),
     }
     named = {name for row in rows("Names") for name in words(row[0])}
     assert fixed == named
@@ -122,6 +126,23 @@ def test_the_fields_are_those_of_the_scripts():
     # Outputs and errors come from the executor, by name.
     assert found - MARKER <= named
     assert named <= found | {"last_run", "output", "error", "crash_at"}
+
+
+def test_the_log_and_the_progress():
+    journal = Journal(lines=2)
+    run = Run(World().executor, Claim("a", "s:1", Verdict.OK, epoch=7), RunRef("a", "s:1"), None, 0.0)
+    journal.progress(run, {"done": 1, "total": 2, "note": "x"})
+    store = FakeStore()
+    journal.send(store)
+    (((notes,), _, _),) = store.asked("note")
+    line, field = json.loads(notes.lines[0]), json.loads(notes.progress)
+    named = {name for row in rows("Its log") for name in words(row[0])}
+    assert set(line) == named | {"done", "total", "note"}
+    (told,) = (row[2] for row in rows("The hash of a task") if row[0] == "`progress`")
+    assert set(field) == set(words(told))
+    assert f"longer than {TEXT_MOST} characters" in section("Its log")
+    assert f"expires {Settings().keep_logs // 86400} days" in section("Its log")
+    assert (LINGER, "(ten a second)" in section("Events")) == (0.1, True)
 
 
 def test_the_states_and_moves():

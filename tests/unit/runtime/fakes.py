@@ -13,6 +13,7 @@ from pytask.runtime.consumer import Consumer
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 from pytask.runtime.heartbeat import Heartbeat
+from pytask.runtime.journal import Journal
 from pytask.runtime.settings import Settings
 
 FAST = Timing().scaled(0.001)  # where the ladder waits for greenlets in real time: G is 10 ms
@@ -72,6 +73,7 @@ GOOD = {
     "parked": list,
     "renew": lambda _refs: {},
     "commit": lambda changes: [Verdict.OK] * len(changes),
+    "note": lambda notes, *_: [Verdict.OK] * len(notes),
     "reload": lambda _old, new, *_: won(new),
     "open_local": lambda ref, function, data, _worker: won(ref, function, data),
     "control": lambda _command, ids, _ages=(): [Verdict.REQUESTED] * len(ids),
@@ -178,6 +180,7 @@ class World:
             backlog=Backlog(
                 max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
             ),
+            journal=Journal(lines=self.settings.task_logs, keep=self.settings.keep_logs, wall=self.clock),
         )  # fmt: skip
         self.executor = Executor(
             settings=self.settings, lease=self.lease, committer=self.committer, courier=self.courier,

@@ -1,0 +1,128 @@
+"""Reading what the runs of a task logged.
+
+The lines are a list, the newest last, of which the oldest are dropped as new ones come; so whoever follows it
+knows by the number of a line (and the epoch of its run) what it has, what is new, and what it missed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pytask.client.places import Places
+from pytask.client.records import FINISHED, LogLine
+from pytask.client.wire import Give, Op, Pause, ask_all
+from pytask.domain.errors import BadData, NoSuchTask, Unavailable
+from pytask.domain.journal import RING_MOST
+from pytask.domain.lifecycle import State
+
+FIRST_LOOK, LONGEST_LOOK = 0.1, 0.5  # seconds between two looks at a ring: short after a line, then longer
+LONGEST_PAUSE = 3.0  # seconds between two attempts to reach Redis again
+
+
+def read(places: Places, task_id: str, limit: int | None, follow: bool) -> Op[None]:
+    """Gives None once it has looked, then the newest `limit` lines; with `follow` those that come, too.
+
+    Following ends when the task has ended, failed, was stopped, or is gone.  Raises `NoSuchTask`, `BadData`.
+    """
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise BadData(f"limit is a number of lines, or None for all that are kept, not {limit!r}")
+    place = places.of(task_id)
+    reader = Reader(places, place, task_id)
+    lines = yield from reader.first(limit)
+    yield Give(None)
+    for line in lines:
+        yield Give(line)
+    pause = FIRST_LOOK
+    while follow and not reader.over:
+        yield Pause(pause)
+        try:
+            lines = yield from reader.more()
+        except Unavailable:  # what is missed meanwhile is told by the numbers
+            pause = min(2 * pause, LONGEST_PAUSE)
+            continue
+        for line in lines:
+            yield Give(line)
+        pause = FIRST_LOOK if lines else min(1.5 * pause, LONGEST_LOOK)
+
+
+class Reader:
+    """One ring, and how far it was read."""
+
+    def __init__(self, places: Places, place: int, task_id: str) -> None:
+        keys = places.keys[place]
+        self._place, self._id = place, task_id
+        self._hash, self._ring = keys.task(task_id), keys.log(task_id)
+        self._last: tuple[int, int] | None = None  # epoch and number of the newest line that was read
+        self.gone = False  # there is no such task
+        self.over = False  # no line is to come any more, unless the task is started again
+
+    def first(self, limit: int | None) -> Op[list[LogLine]]:
+        """The newest `limit` lines; all of them for None.  Raises `NoSuchTask`."""
+        most = RING_MOST if limit is None else limit
+        found = yield from self._look(max(1, most))  # none are wanted: what is there is not new, all the same
+        if not found and self.gone:
+            raise NoSuchTask(
+                f"there is no task {self._id!r}, and no lines of it are left (settings keep_logs, keep_ended,"
+                " keep_error)"
+            )
+        lines = self._fresh(found)
+        return lines[-most:] if most else []
+
+    def more(self) -> Op[list[LogLine]]:
+        """What came since: nothing more is read than that."""
+        newest = yield from self._look(1)
+        if not newest or not self._is_new(newest[-1]):
+            return []
+        epoch, number = self._last or (0, 0)
+        behind = newest[-1].number - number if newest[-1].epoch == epoch else RING_MOST
+        if behind > 1:
+            newest = yield from self._look(min(behind, RING_MOST))
+        return self._fresh(newest)
+
+    def _look(self, count: int) -> Op[list[LogLine]]:
+        # The state before the lines: what a run logged is there before its end.
+        state, raws = yield from ask_all(
+            [
+                (self._place, ("HMGET", self._hash, "state", "function")),
+                (self._place, ("LRANGE", self._ring, -count, -1)),
+            ]
+        )
+        self.gone = not any(state)
+        self.over = self.gone or State.read((state[0] or b"").decode(errors="replace")) in FINISHED
+        return [line for line in map(read_line, raws) if line is not None]
+
+    def _is_new(self, line: LogLine) -> bool:
+        return self._last is None or (line.epoch, line.number) > self._last
+
+    def _fresh(self, lines: list[LogLine]) -> list[LogLine]:
+        """Those that were not read yet: a lost reply inside of a worker may have brought a line twice."""
+        found = []
+        for line in lines:
+            if self._is_new(line):
+                found.append(line.after(self._last))
+                self._last = (line.epoch, line.number)
+        return found
+
+
+def read_line(raw: bytes) -> LogLine | None:
+    """A line as it is kept; None for what is none."""
+    try:
+        kept: Any = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if not isinstance(kept, dict):
+        return None
+    number, epoch, at = kept.get("n"), kept.get("epoch"), kept.get("at")
+    if not (isinstance(number, int) and isinstance(epoch, int) and isinstance(at, int | float)):
+        return None
+    return LogLine(
+        at=float(at), level=_text(kept, "level"), logger=_text(kept, "logger"), text=_text(kept, "text"),
+        number=number, epoch=epoch,
+    )  # fmt: skip
+
+
+def _text(kept: dict[str, Any], name: str) -> str:
+    value = kept.get(name)
+    return value if isinstance(value, str) else ""

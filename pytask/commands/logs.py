@@ -1,0 +1,143 @@
+"""`pytask logs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.console import options
+
+if TYPE_CHECKING:
+    from pytask.client import LogLine, TaskInfo
+    from pytask.console.output import Printer
+    from pytask.console.remote import Remote
+
+SCREEN = 100
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until the task is over.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"The last N lines.  [default: {SCREEN}]",
+)
+@click.option("--all", "everything", is_flag=True, help="All lines that are kept.")
+@options.remote
+@options.form
+def command(
+    task_id: str, follow: bool, lines: int | None, everything: bool, remote: Remote, printer: Printer
+) -> None:
+    """Print the lines that a task logged, and how far it is.
+
+    Workers keep them where their setting `task_logs` says how many (`pytask run --task-logs 200`). ID may be
+    the beginning of an id, as long as only one task begins so.
+    """
+    import sys
+
+    if lines is not None and everything:
+        raise click.UsageError("--lines and --all exclude each other: how many are wanted?")
+    limit = None if everything else SCREEN if lines is None else lines
+    space = remote.space_of(task_id)
+    if remote.explains(_commands(space, task_id, limit)):
+        return
+    whole = _find(remote, task_id)
+    printed = False
+    for line in remote.tasks.logs(whole, limit=limit, follow=follow):
+        show(printer, whole, line)
+        sys.stdout.flush()
+        printed = True
+    if not printed and limit != 0:
+        click.echo(f"pytask: no lines: {_why_none(remote, whole)}", err=True)
+
+
+def _commands(space: str, task_id: str, limit: int | None) -> list[list[str | int]]:
+    from pytask.adapters.keys import Keys
+
+    return [["LRANGE", Keys(space).log(task_id), 0 if limit is None else -max(1, limit), -1]]
+
+
+def _find(remote: Remote, beginning: str) -> str:
+    """The lines may be there longer than the hash of the task."""
+    from pytask.adapters.keys import Keys
+
+    ring = Keys(remote.space_of(beginning)).log(beginning)
+    if remote.ask("EXISTS", ring, at=remote.partition_of(beginning)):
+        return beginning
+    return remote.find(beginning)
+
+
+def show(printer: Printer, task_id: str, line: LogLine) -> None:
+    """One line, what was missed before it first."""
+    from pytask.console.output import Printer, printable
+
+    if line.missed:
+        click.echo(f"pytask: {line.missed} lines before this one are kept no more", err=True)
+    if printer.form in ("json", "jsonl"):
+        Printer("jsonl").rows("lines", [row(task_id, line)], ())
+        return
+    if printer.form == "id":
+        click.echo(printable(task_id))
+        return
+    first, *more = line.text.split("\n")
+    head = f"{_clock(line.at)} {line.level.upper():<8}"
+    named = f"{printable(line.logger)}: " if line.logger else ""
+    run = f"[run {line.epoch}] " if printer.form == "wide" else ""
+    click.echo(printable(f"{head} {run}{named}{first}"))
+    for part in more:
+        click.echo("  | " + printable(part.expandtabs() or " "))
+
+
+def row(task_id: str, line: LogLine) -> dict[str, Any]:
+    """What the JSON has."""
+    return {
+        "id": task_id,
+        "at": line.at,
+        "level": line.level,
+        "logger": line.logger,
+        "text": line.text,
+        "number": line.number,
+        "epoch": line.epoch,
+        "missed": line.missed,
+    }
+
+
+def _clock(at: float) -> str:
+    import time
+
+    try:
+        day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    return f"{day}.{int(at % 1 * 1000):03}"
+
+
+def _why_none(remote: Remote, task_id: str) -> str:
+    from pytask.domain.errors import NoSuchTask
+
+    try:
+        task = remote.tasks.get(task_id)
+    except NoSuchTask:
+        return "the task is gone"
+    if not task.worker:
+        return f"no worker has taken it yet (it is {task.state})"
+    return _of_worker(remote, task)
+
+
+def _of_worker(remote: Remote, task: TaskInfo) -> str:
+    same = [w for w in remote.tasks.workers() if w.session == task.session or w.name == task.worker]
+    if same and all(worker.task_logs == 0 for worker in same):
+        return (
+            f"the worker {task.worker} keeps no task logs; start it with --task-logs 200 (or set"
+            " task_logs = 200 in pytask.toml)"
+        )
+    if not same or any(worker.task_logs is None for worker in same):
+        return (
+            f"the task logged nothing that is kept, or its worker {task.worker} keeps no task logs: it"
+            " must be started with --task-logs 200"
+        )
+    return "the task logged nothing so far, or nothing that its worker's logging lets through"

@@ -1,0 +1,221 @@
+"""Lines of tasks' logs, and how far tasks are, on their way to Redis.
+
+Nothing here waits: a task that logs appends to a buffer, and the committer sends what is there, together.
+Where Redis is slow, away or full the oldest lines are dropped; readers see that by the numbers of the lines.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pytask.domain.errors import Unavailable
+from pytask.domain.journal import NAME_MOST, PROGRESS, amounts, shortened
+from pytask.domain.ports import Store
+from pytask.domain.record import Notes, Verdict
+from pytask.runtime.tree import current_run
+
+if TYPE_CHECKING:
+    from pytask.runtime.run import Run
+
+log = logging.getLogger(__name__)
+
+LINGER = 0.1  # seconds that a line may wait for more to go with it
+MANY = 500  # lines of one call, and so many do not linger
+CALL_BYTES = 256 * 1024  # of lines in one call, about
+LINES_MOST = 10_000  # that wait for Redis
+BYTES_MOST = 8 * 1024 * 1024
+TELL_EVERY = 60.0  # seconds between two warnings
+
+_encode = msgspec.json.Encoder().encode
+_traces = logging.Formatter()
+
+
+class Journal:
+    """What the runs of a lane noted and Redis has not got yet, bounded in lines and in bytes."""
+
+    def __init__(self, *, lines: int = 0, keep: int = 1, wall: Callable[[], float] = time.time) -> None:
+        self._ring = lines  # that a task keeps; 0: none are sent
+        self._keep = keep  # seconds
+        self._wall = wall
+        self._lines: deque[tuple[str, str, bytes]] = deque()  # id, run, line: the oldest first
+        self._bytes = 0
+        self._progress: dict[str, tuple[Run, float, dict[str, Any]]] = {}  # the newest, by run
+        self._sent: list[Notes] = []  # without an answer so far: repeated as it was
+        self.dropped = 0  # lines, since the start
+        self._told = (0, 0.0)  # how many of them were told of, and when
+        self.wake: Callable[[], object] = lambda: None
+
+    def __len__(self) -> int:
+        return len(self._lines) + len(self._progress) + len(self._sent)
+
+    @property
+    def lingers(self) -> bool:
+        """What waits may wait a little longer, for more to go with it."""
+        return 0 < len(self._lines) + len(self._progress) < MANY and not self._sent
+
+    # -- in the greenlets of runs: nothing may switch --------------------------------------------------
+
+    def log(self, run: Run, record: logging.LogRecord) -> None:
+        """One line of the log of a run, formatted as things are now."""
+        if not self._ring:
+            return
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{_traces.formatException(record.exc_info)}"
+        if record.stack_info:
+            text = f"{text}\n{record.stack_info}"
+        self._append(run, record.created, record.levelname.lower(), record.name[:NAME_MOST], shortened(text))
+
+    def progress(self, run: Run, progress: dict[str, Any]) -> None:
+        """How far a run is, in place of what was not sent yet."""
+        first = not self._lines and not self._progress
+        self._progress[run.ref.run] = (run, self._wall(), progress)
+        if first:
+            self.wake()
+
+    def _append(self, run: Run, at: float, level: str, logger: str, text: str, **more: Any) -> None:
+        run.lines += 1
+        line = {"n": run.lines, "at": round(at, 3), "level": level, "logger": logger, "text": text, **more}
+        try:
+            encoded = _encode(line | {"epoch": run.epoch})
+        except UnicodeEncodeError:  # half characters
+            whole = {name: line[name].encode(errors="replace").decode() for name in ("logger", "text")}
+            encoded = _encode(line | whole | {"epoch": run.epoch})
+        first = not self._lines and not self._progress
+        self._lines.append((run.ref.id, run.ref.run, encoded))
+        self._bytes += len(encoded)
+        while len(self._lines) > LINES_MOST or self._bytes > BYTES_MOST:
+            self._bytes -= len(self._lines.popleft()[2])
+            self.dropped += 1
+        if first or len(self._lines) == MANY:
+            self.wake()
+
+    # -- in the committer's greenlet -------------------------------------------------------------------
+
+    def send(self, store: Store) -> None:
+        """Send what waits at this moment.
+
+        Raises :class:`Unavailable` where no answer came; then the same is sent again.  What Redis refuses is
+        dropped: no line is worth holding up the end of a task.
+        """
+        if self._sent:
+            self._send_batch(store)
+        found = self._take_progress()
+        left = len(self._lines)
+        while (left > 0 and self._lines) or found:
+            before = len(self._lines)
+            self._sent = self._next_batch(found)
+            left -= before - len(self._lines)
+            found = {}
+            self._send_batch(store)
+        self._tell()
+
+    def _send_batch(self, store: Store) -> None:
+        try:
+            verdicts = store.note(self._sent, self._ring, self._keep)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up what tasks write
+            self._lose(self._sent, error)
+        else:
+            broken = [n for n, said in zip(self._sent, verdicts, strict=True) if said is Verdict.BADTYPE]
+            self._lose(broken, "the ring's key holds another type")
+        self._sent = []
+
+    def _take_progress(self) -> dict[tuple[str, str], Notes]:
+        """The newest of each run; they stand behind the lines that their runs logged before."""
+        taken, self._progress = self._progress, {}
+        found = {}
+        for run, at, progress in taken.values():
+            if self._ring:
+                self._append(run, at, PROGRESS, "", amounts(progress), **progress)
+            field = _encode({**progress, "at": int(at), "epoch": run.epoch})
+            event = _encode({"event": PROGRESS, "data": progress})
+            ref = run.ref
+            found[ref.id, ref.run] = Notes(ref.id, ref.run, progress=field, event=event)
+        return found
+
+    def _next_batch(self, found: dict[tuple[str, str], Notes]) -> list[Notes]:
+        lines: dict[tuple[str, str], list[bytes]] = {ref: [] for ref in found}
+        size = count = 0
+        while self._lines and count < MANY and size < CALL_BYTES:
+            task_id, run, line = self._lines.popleft()
+            lines.setdefault((task_id, run), []).append(line)
+            size += len(line)
+            count += 1
+        self._bytes -= size
+        batch = []
+        for ref, kept in lines.items():
+            told = found.get(ref)
+            newest = tuple(kept[-self._ring :])
+            batch.append(
+                Notes(*ref, newest, told.progress, told.event) if told is not None else Notes(*ref, newest)
+            )
+        return batch
+
+    def _lose(self, batch: list[Notes], why: object) -> None:
+        if batch:
+            self.dropped += sum(len(notes.lines) for notes in batch)
+            log.debug("lines of task %s (and of %d others) are dropped: %s", batch[0].id, len(batch) - 1, why)
+
+    def _tell(self) -> None:
+        told, at = self._told
+        now = self._wall()
+        if self.dropped > told and not 0 <= now - at < TELL_EVERY:
+            self._told = (self.dropped, now)
+            log.warning(
+                "%d lines of tasks' logs were dropped, the oldest first: Redis does not take them, or not as"
+                " fast as they are logged (see the setting task_logs)", self.dropped - told,
+            )  # fmt: skip
+
+
+class TaskLines(logging.Handler):
+    """Gives what is logged inside of a task to the journal of its run; one for the whole process."""
+
+    _users = 0
+    _shared: TaskLines | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pid = os.getpid()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As any handler, but without its lock: nothing here switches, and native threads have no runs."""
+        passed: Any = self.filter(record)  # may be another record, from Python 3.12 on
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line; what is logged outside of tasks, or in a forked child, is not ours."""
+        run = current_run()
+        if run is None or os.getpid() != self._pid:
+            return
+        try:
+            run.executor.journal.log(run, record)
+        except Exception:  # noqa: BLE001 - as all handlers of logging do
+            self.handleError(record)
+
+    @classmethod
+    def install(cls) -> None:
+        """Listen at the root logger, once however many workers ask for it."""
+        cls._users += 1
+        if cls._shared is None:
+            cls._shared = cls()
+            logging.getLogger().addHandler(cls._shared)
+        cls._shared._pid = os.getpid()  # a forked child may become a worker of its own
+
+    @classmethod
+    def remove(cls) -> None:
+        """Listen no more, once all workers said so."""
+        cls._users -= 1
+        if cls._users == 0 and cls._shared is not None:
+            logging.getLogger().removeHandler(cls._shared)
+            cls._shared = None
