@@ -184,7 +184,7 @@ class TaskLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pid = os.getpid()
+        self.pid = os.getpid()  # of the worker whose tasks it hears
 
     def handle(self, record: logging.LogRecord) -> bool:
         """As any handler, but without its lock: nothing here switches, and native threads have no runs."""
@@ -196,7 +196,7 @@ class TaskLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One line; what is logged outside of tasks, or in a forked child, is not ours."""
         run = current_run()
-        if run is None or os.getpid() != self._pid:
+        if run is None or os.getpid() != self.pid:
             return
         try:
             run.executor.journal.log(run, record)
@@ -210,7 +210,7 @@ class TaskLines(logging.Handler):
         if cls._shared is None:
             cls._shared = cls()
             logging.getLogger().addHandler(cls._shared)
-        cls._shared._pid = os.getpid()  # a forked child may become a worker of its own
+        cls._shared.pid = os.getpid()  # a forked child may become a worker of its own
 
     @classmethod
     def remove(cls) -> None:
