@@ -7,7 +7,7 @@ import time
 import redis
 
 RUN = "v2/0f0f:1"
-WORDS = [b"pause", b"STOP", b"stop ", b'{"command":"stop"}', b"", b"\xff\xfe", b"stop\n", b"x" * 1_000_000]
+WORDS = [b"pause", b"STOP", b"stop ", b'{"command":"stop"}', b"", b"\xff\xfe", b"stop\n", b"x" * 100_000]
 SHOWN = {
     "v2": json.dumps({"session": "v2", "name": "next", "host": "h", "version": "2.0.0", "zones": [1]}),
     "twin": json.dumps({"session": "twin", "name": "next", "host": "h", "version": "2.0.0"}),

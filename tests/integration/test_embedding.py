@@ -234,8 +234,6 @@ def test_all_that_a_task_spawned_ends_with_it_and_logs_name_it(lab):
     assert lab.state(again) == "WAIT"
 
 
-# While the loop is held, a call of ours may run out of time as it connects: its socket is dropped half made.
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_task_that_holds_the_loop_is_named_with_file_and_line(lab, caplog):
     caplog.set_level(logging.WARNING, "pytask")
 
