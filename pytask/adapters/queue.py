@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from pytask.adapters import client as clients
+from pytask.adapters.direct import direct
 from pytask.domain.messages import MAX_ID_BYTES
 
 
@@ -17,6 +18,7 @@ class RedisQueue:
 
     def __init__(self, client: Any, key: str) -> None:
         self._client = client
+        self._send = direct(client)
         self._key = key
         self._blocks = True
         self._closed = False
@@ -27,7 +29,7 @@ class RedisQueue:
             return None
         began = time.monotonic()
         try:
-            found = self._client.execute_command("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
+            found = self._send.execute_command("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
         except Exception as error:
             if self._closed:
                 return []  # cut short from outside, which the library meets with errors of all kinds

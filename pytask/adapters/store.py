@@ -16,6 +16,7 @@ import attrs
 
 from pytask.adapters import client as clients
 from pytask.adapters import reading
+from pytask.adapters.direct import direct
 from pytask.adapters.keys import Keys
 from pytask.adapters.wire import Packed
 from pytask.domain import history
@@ -129,6 +130,7 @@ class RedisStore:
         self.ahead: list[bytes] | None = None
         self.who = ""  # the name under which what this store does stands in the history of tasks
         self._client = client
+        self._send = direct(client)
         self._keys = keys
         self._retention = retention or Retention()
         self._durability = durability or Durability()
@@ -554,11 +556,11 @@ class RedisStore:
         count = len(keys) if count is None else count
         try:
             try:
-                return self._client.execute_command("EVALSHA", sha, count, *keys, *args)
+                return self._send.execute_command("EVALSHA", sha, count, *keys, *args)
             except Exception as error:
                 if not _no_script(error):
                     raise
-            return self._client.execute_command("EVAL", text, count, *keys, *args)
+            return self._send.execute_command("EVAL", text, count, *keys, *args)
         except Exception as error:
             raise self._translated(error, (name, text)) from error
         except BaseException:
@@ -596,7 +598,7 @@ class RedisStore:
 
     def _command(self, *words: Any) -> Any:
         try:
-            return self._client.execute_command(*words)
+            return self._send.execute_command(*words)
         except Exception as error:
             raise self._translated(error) from error
         except BaseException:
@@ -605,7 +607,7 @@ class RedisStore:
 
     def _pipeline(self, commands: Sequence[tuple[Any, ...]], *, tolerant: bool = False) -> list[Any]:
         """The replies in order; the first that is an error is raised, unless they are wanted as they are."""
-        pipe = self._client.pipeline(transaction=False)
+        pipe = self._send.pipeline(transaction=False)
         for words in commands:
             pipe.execute_command(*words)
         try:

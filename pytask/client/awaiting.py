@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from pytask.adapters import client as clients
 from pytask.adapters.address import plain
+from pytask.adapters.direct import is_reply
 from pytask.adapters.pinned import REDIRECTS, Address, Topology, redirected
 from pytask.client.places import Places
-from pytask.client.shell import HEAR_MOST, Doer, heard, is_reply, translated
+from pytask.client.shell import HEAR_MOST, Doer, heard, translated
 from pytask.client.wire import Give, Listen, Op, Words
 from pytask.domain.errors import Unavailable, UnsupportedClient
 from pytask.domain.partition import SLOTS, crc16, hash_tag

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import threading
 import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
 from pytask.adapters import client as clients
+from pytask.adapters.direct import Direct, is_reply
 from pytask.client.places import Places
-from pytask.client.shell import HEAR_MOST, Doer, heard, is_reply, translated
+from pytask.client.shell import HEAR_MOST, Doer, heard, translated
 from pytask.client.wire import Give, Listen, Op, Words
 from pytask.domain.errors import Unavailable
 
 T = TypeVar("T")
-WARM = 0.5  # seconds for which a connection counts as good without a look
 
 
 class Subscription:
@@ -67,62 +65,6 @@ class Subscription:
         """Drop the connection."""
         self._pubsub.close()
         clients.disconnect(self._client)
-
-
-class Direct:
-    """Single commands on connections of the pool, without what the library's client does about each.
-
-    The pool looks at a connection before it hands it out, which costs as much as a quick command: those that
-    were used just now are kept aside, and used again without a look.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._pool = client.connection_pool
-        self._warm: list[tuple[Any, float, int]] = []
-        needs = inspect.signature(self._pool.get_connection).parameters.get("command_name")
-        self._words = ("_",) if needs is not None and needs.default is needs.empty else ()
-
-    def execute(self, words: Words) -> Any:
-        """The reply; an error of the server is one."""
-        connection = self._take()
-        try:
-            connection.send_command(*words)
-            reply = connection.read_response()
-        except Exception as error:
-            if not is_reply(error):
-                self._drop(connection)
-                raise
-            if "READONLY" in str(error):  # no primary any more: the next call is to ask who is
-                self._drop(connection)
-                return error
-            reply = error
-        except BaseException:
-            self._drop(connection)
-            raise
-        self._warm.append((connection, time.monotonic(), os.getpid()))
-        return reply
-
-    def close(self) -> None:
-        """Let go of what is kept aside."""
-        while self._warm:
-            self._pool.release(self._warm.pop()[0])
-
-    def _take(self) -> Any:
-        try:
-            connection, used, pid = self._warm.pop()
-        except IndexError:
-            return self._pool.get_connection(*self._words)
-        if pid != os.getpid():
-            return self._pool.get_connection(*self._words)  # of the parent: it is not ours to use or to close
-        if time.monotonic() - used > WARM:
-            self._pool.release(connection)
-            return self._pool.get_connection(*self._words)
-        return connection
-
-    def _drop(self, connection: Any) -> None:
-        connection.disconnect()
-        self._pool.release(connection)
 
 
 class Shell(Doer):
@@ -196,7 +138,7 @@ class Shell(Doer):
         """The replies, in order."""
         if not self.clustered:
             if len(commands) == 1:
-                return [self._direct_of(0).execute(commands[0][1])]
+                return self._together(self._direct_of(0), [commands[0][1]])
             return self._together(self._client_of(0), [words for _, words in commands])
         replies: list[Any] = [None] * len(commands)
         for place in dict.fromkeys(place for place, _ in commands):

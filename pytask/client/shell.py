@@ -60,11 +60,6 @@ def _raw(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def is_reply(error: Exception) -> bool:
-    """Whether the server answered, if only to refuse: the connection is as it was."""
-    return any(cls.__name__ == "ResponseError" for cls in type(error).__mro__)
-
-
 def translated(error: Exception) -> Exception:
     """Our own error, caused by the library's."""
     ours = clients.translate(error)

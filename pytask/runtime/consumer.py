@@ -68,7 +68,7 @@ class Consumer:
         self._warned: set[str] = set()
         self._complained = -math.inf
         self._back_until = -math.inf
-        committer.on_settled = self._places.wake
+        committer.on_settled = executor.on_place = self._places.wake
         self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
     # -- the loop -------------------------------------------------------------------------------------
@@ -128,6 +128,8 @@ class Consumer:
         seen, handled = self.consume()
         if handled or progress:
             self._pause = POLL_FIRST
+            if not self._ahead:
+                gevent.sleep(0)  # what was launched begins now, not once the next command is on its way
         elif seen and self.free <= 0:
             pass  # other lanes took the places meanwhile: wait in line, not in time
         elif seen or self._wait() is None:

@@ -16,7 +16,15 @@ from pytask import codec
 from pytask.domain.errors import PytaskError, Refused, StoreError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
-from pytask.domain.policy import CRASH_YOUNG, QUARANTINE_FROM, Lease, Wish, closing, outweighs
+from pytask.domain.policy import (
+    COMMIT_BATCH,
+    CRASH_YOUNG,
+    QUARANTINE_FROM,
+    Lease,
+    Wish,
+    closing,
+    outweighs,
+)
 from pytask.domain.ports import Backend
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
@@ -74,6 +82,7 @@ class Executor:
         self.leaving = False
         self.monitors: set[str] = set()  # ids of the monitors that run here
         self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
+        self.on_place: Callable[[], None] = lambda: None  # a run is over, and its place free
         self.journal = committer.journal
         self._lease = lease
         self._committer = committer
@@ -91,8 +100,12 @@ class Executor:
 
     @property
     def occupied(self) -> int:
-        """Places in use: runs that live, and ends that are not acknowledged; pre-started tasks need none."""
-        return self.queued + len(self._lease.settling)
+        """Places in use: runs that live, and ends that are not acknowledged; pre-started tasks need none.
+
+        The ends of one commit need none either: a place that waited for the answer would stand empty for
+        as long.  Those beyond do, so that what waits for a slow Redis stays bounded.
+        """
+        return self.queued + max(0, len(self._lease.settling) - COMMIT_BATCH)
 
     @property
     def queued(self) -> int:
@@ -413,6 +426,7 @@ class Executor:
         if self.living.get(run.id) is run:
             del self.living[run.id]
             self._locals -= run.local
+            self.on_place()
         self._lease.living.remove(run.ref.run)
         if run.client_ is not None:
             self._backend.close_user_client(run.client_)

@@ -36,14 +36,20 @@ def test_what_no_command_has_is_refused(word):
 
 
 class Recorder:
-    """A client whose connections pack, as far as a store needs one."""
+    """A client, its pool and its connection in one, as far as a store needs them."""
 
     def __init__(self, **kwargs):
-        self.connection_pool = type("Pool", (), {"connection_kwargs": kwargs})
+        self.connection_pool = self
+        self.connection_kwargs = kwargs
         self.sent = []
 
-    def execute_command(self, *words):
+    def get_connection(self):
+        return self
+
+    def send_command(self, *words):
         self.sent.append(words)
+
+    def read_response(self):
         return [b"m", b"s", -1, -1]
 
 

@@ -5,7 +5,7 @@ import pytest
 from pytask.domain.errors import FailoverSuspected, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import IdFault
-from pytask.domain.policy import Timing
+from pytask.domain.policy import COMMIT_BATCH, Timing
 from pytask.domain.record import Claim, Incarnation, RunRef, Verdict
 from pytask.domain.task import Task
 from tests.unit.runtime.fakes import FakeQueue, World, switch, won
@@ -214,7 +214,8 @@ def test_a_worker_filled_from_a_parking_list_does_not_look_at_the_queue(demo):
 def test_the_batch_is_never_larger_than_what_is_free(demo):
     world = World(demo, timing=Timing(), max_tasks=5)
     world.launch("a")
-    world.lease.settling.add(RunRef("z", "s:z"), world.clock())  # an end without a verdict holds its place
+    for number in range(COMMIT_BATCH + 1):  # ends without a verdict: beyond one commit they hold their places
+        world.lease.settling.add(RunRef("z", f"s:{number}"), world.clock())
     world.consumer().consume()
     assert world.store.asked("peek") == [(3, None)]
 

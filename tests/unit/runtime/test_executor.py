@@ -8,7 +8,7 @@ import pytest
 
 from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Wish
+from pytask.domain.policy import COMMIT_BATCH, Wish
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.runtime.executor import ASKED_AT_ONCE, EXIT_STUCK
@@ -93,14 +93,18 @@ def test_a_claim_beside_a_dying_older_run_is_handed_back_when_it_had_time(stubbo
     assert world.ends() == [(new.run, Trigger.RELEASE)]
 
 
-def test_places_are_taken_by_runs_and_by_ends_without_a_verdict(demo, gate):
+def test_places_are_taken_by_runs_and_by_ends_beyond_one_commit(demo, gate):
     world = World(demo)
-    world.launch("a")
-    world.launch("b")
-    assert world.executor.occupied == 2
+    freed = []
+    world.executor.on_place = lambda: freed.append(world.executor.occupied)
+    for number in range(COMMIT_BATCH + 2):
+        world.launch(str(number))
+    assert world.executor.occupied == COMMIT_BATCH + 2
     gate.set()
     switch()
     assert world.executor.living == {}
+    # Whoever waits for a place is told as each becomes free, not when the ends are acknowledged.
+    assert len(freed) == COMMIT_BATCH + 2
     assert world.executor.occupied == 2
     world.commit()
     assert world.executor.occupied == 0

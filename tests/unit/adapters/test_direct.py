@@ -1,0 +1,135 @@
+"""Connections that were used just now are used again; others come from the pool, which looks at them."""
+
+import pytest
+
+from pytask.adapters import direct as module
+from pytask.adapters.direct import Direct, direct
+
+
+class ResponseError(Exception):
+    """As the libraries name it."""
+
+
+class Connection:
+    def __init__(self, number):
+        self.number = number
+        self.replies = []
+        self.sent = []
+        self.dropped = 0
+
+    def send_command(self, *words):
+        self.sent.append(words)
+
+    def read_response(self):
+        reply = self.replies.pop(0) if self.replies else b"OK"
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
+
+    def disconnect(self):
+        self.dropped += 1
+
+
+class Client:
+    """A client and its pool in one."""
+
+    def __init__(self):
+        self.connection_pool = self
+        self.idle = []
+        self.taken = 0
+        self.made = 0
+
+    def get_connection(self):
+        self.taken += 1
+        if not self.idle:
+            self.made += 1
+            self.idle.append(Connection(self.made))
+        return self.idle.pop()
+
+    def release(self, connection):
+        self.idle.append(connection)
+
+    def pipeline(self, *, transaction):
+        assert transaction is False
+        return self.get_connection()
+
+
+class OldClient(Client):
+    def get_connection(self, command_name, *keys):
+        assert command_name
+        return super().get_connection()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("kind", [Client, OldClient])
+def test_a_connection_is_used_again_without_the_pool(kind, clock):
+    client = kind()
+    sender = Direct(client)
+    assert [sender.execute_command("PING", n) for n in range(3)] == [b"OK"] * 3
+    assert client.taken == 1
+
+
+def test_the_pool_looks_at_one_that_rested(clock):
+    client = Client()
+    sender = Direct(client)
+    sender.execute_command("PING")
+    clock[0] += module.WARM + 0.1
+    sender.execute_command("PING")
+    assert (client.taken, client.made) == (2, 1)
+
+
+def test_a_pipeline_uses_the_same_connection(clock):
+    client = Client()
+    sender = Direct(client)
+    sender.execute_command("PING")
+    assert sender.pipeline(transaction=False).number == 1
+
+
+def test_after_an_answer_that_is_an_error_the_connection_is_good(clock):
+    client = Client()
+    sender = Direct(client)
+    sender.execute_command("PING")
+    (connection,) = (one for one, _, _ in sender._warm)
+    connection.replies = [ResponseError("WRONGTYPE"), b"next"]
+    with pytest.raises(ResponseError):
+        sender.execute_command("GET", "a")
+    assert sender.execute_command("GET", "b") == b"next"
+    assert (connection.dropped, client.taken) == (0, 1)
+
+
+@pytest.mark.parametrize("error", [OSError("cut"), ResponseError("READONLY You can't"), KeyboardInterrupt()])
+def test_after_anything_else_it_is_dropped(error, clock):
+    """An unread reply would be the next command's."""
+    client = Client()
+    sender = Direct(client)
+    sender.execute_command("PING")
+    (connection,) = (one for one, _, _ in sender._warm)
+    connection.replies = [error]
+    with pytest.raises(type(error)):
+        sender.execute_command("GET", "a")
+    assert connection.dropped == 1
+    assert client.idle == [connection]
+    sender.execute_command("GET", "b")
+    assert client.taken == 2
+
+
+def test_a_forked_child_leaves_the_connection_of_its_parent_alone(clock, monkeypatch):
+    client = Client()
+    sender = Direct(client)
+    sender.execute_command("PING")
+    (connection,) = (one for one, _, _ in sender._warm)
+    monkeypatch.setattr(module.os, "getpid", lambda: -1)
+    sender.execute_command("PING")
+    assert connection.sent == [("PING",)]
+    assert connection.dropped == 0
+
+
+def test_a_client_without_a_pool_sends_for_itself():
+    client = object()
+    assert direct(client) is client
