@@ -289,8 +289,6 @@ class RedisStore:
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events, in order; an answer for each."""
-        if not changes:
-            return []
         keys = self._keys
         kinds: dict[tuple[Any, ...], int] = {}
         told: Args = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import gevent
 from gevent.event import Event as Flag
@@ -91,6 +92,8 @@ class Committer:
 
     def run(self) -> None:
         """Commit until told to end."""
+        with suppress(StoreError):
+            self._store.commit([])  # connects: the first end need not wait for that
         timing = self._lease.timing
         pause = 0.0
         while not self._ended:

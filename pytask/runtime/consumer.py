@@ -245,7 +245,8 @@ class Consumer:
             server=self._lease.server,
             quarantine=self._places.quarantine(self),
             max_data=executor.settings.max_data,
-            look=max(0, min(self.free - len(ids), CLAIM_BATCH)) if source is None else 0,
+            # Also where no place is left: by the time one is free, no look should be needed.
+            look=min(executor.settings.max_tasks, CLAIM_BATCH) if source is None else 0,
         )
         while True:
             try:

@@ -10,6 +10,8 @@
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
 --       list; nothing done).
 --
+-- Without changes it does nothing: so a worker has the script, and a connection, before its first end.
+--
 -- Most changes of a batch are alike, so what they say is sent once.
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
@@ -20,6 +22,7 @@ call('ZREM', KEYS[2], '')
 local index = {}
 for i = 1, 4 do index[ARGV[1 + i]] = KEYS[3 + i] end
 local n = #KEYS - 7
+if n == 0 then return '' end
 local kinds, p = {}, 8
 for k = 1, tonumber(ARGV[7]) do
   local last = p + 5 + 2 * tonumber(ARGV[p + 5])

@@ -51,6 +51,8 @@ class FakeStore:
 
     def __getattr__(self, verb):
         def call(*args):
+            if verb == "commit" and args == ([],):
+                return []  # how a committer connects
             self.calls.append((verb, tuple(list(a) if isinstance(a, list) else a for a in args)))
             lined_up = self._lined_up[verb]
             answer = lined_up.pop(0) if lined_up else GOOD.get(verb, lambda *_: None)

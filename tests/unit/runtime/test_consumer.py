@@ -239,14 +239,14 @@ def test_what_a_claim_saw_behind_its_batch_needs_no_look(world):
     assert len(world.store.asked("peek")) == 2  # what was seen is used once
 
 
-def test_a_claim_looks_no_further_than_there_are_places(demo):
+def test_a_claim_looks_as_far_as_there_are_places_in_all(demo):
     world = World(demo, timing=Timing(), max_tasks=3)
     world.store.say("peek", [b"a"])
     world.store.ahead = [b"b", b"c", b"d"]
     consumer = world.consumer()
     consumer.consume()
     consumer.consume()
-    assert [request.look for (request,) in world.store.asked("claim")] == [2, 0]
+    assert [request.look for (request,) in world.store.asked("claim")] == [3, 3]
     assert sorted(world.executor.living) == ["a", "b", "c"]
 
 
