@@ -1,4 +1,4 @@
-"""Single commands on connections of a client's pool, without what the library does about each.
+"""Commands on connections of a client's pool, without what the library does about each.
 
 The pool looks at a connection before it hands it out, and the library takes notes of each command: that
 costs as much as a quick command.  Those that were used just now are kept aside, and used without a look.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 WARM = 0.5  # seconds for which a connection counts as good without a look
@@ -23,7 +24,6 @@ class Direct:
     """Replies come as the server sent them: none of the library's own readings of them is applied."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
         self._pool = client.connection_pool
         self._warm: list[tuple[Any, float, int]] = []
         # Older releases want the name of the command, newer ones warn of it.
@@ -32,27 +32,31 @@ class Direct:
 
     def execute_command(self, *words: Any) -> Any:
         """The reply; raises the library's errors."""
-        connection = self._take()
-        try:
-            connection.send_command(*words)
-            reply = connection.read_response()
-        except Exception as error:
-            # No primary any more: the next command is to ask who is.
-            if is_reply(error) and "READONLY" not in str(error):
-                self._keep(connection)
-            else:
-                self._drop(connection)
-            raise
-        except BaseException:
-            self._drop(connection)
-            raise
-        self._keep(connection)
+        (reply,) = self._exchange([words])
+        if isinstance(reply, Exception):
+            raise reply
         return reply
 
-    def pipeline(self, *, transaction: bool) -> Any:
-        """The library's own."""
-        self.close()  # it takes a connection from the pool: not one more
-        return self._client.pipeline(transaction=transaction)
+    def send_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies of commands that are sent together; errors of the server stand in their places."""
+        return self._exchange(commands)
+
+    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        connection = self._take()
+        try:
+            if len(commands) == 1:
+                connection.send_command(*commands[0])
+            else:
+                connection.send_packed_command(connection.pack_commands(commands))
+            replies = [_reply(connection) for _ in commands]
+        except BaseException:
+            self._drop(connection)  # an unread reply would be the next command's
+            raise
+        if any(isinstance(reply, Exception) and "READONLY" in str(reply) for reply in replies):
+            self._drop(connection)  # no primary any more: the next command is to ask who is
+        else:
+            self._warm.append((connection, time.monotonic(), os.getpid()))
+        return replies
 
     def close(self) -> None:
         """Let go of what is kept aside."""
@@ -71,12 +75,18 @@ class Direct:
             return self._pool.get_connection(*self._words)
         return connection
 
-    def _keep(self, connection: Any) -> None:
-        self._warm.append((connection, time.monotonic(), os.getpid()))
-
     def _drop(self, connection: Any) -> None:
         connection.disconnect()
         self._pool.release(connection)
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except Exception as error:
+        if not is_reply(error):
+            raise
+        return error
 
 
 def is_reply(error: Exception) -> bool:

@@ -263,7 +263,10 @@ class RedisStore:
         return calls
 
     def _call(self, refs: Sequence[RunRef]) -> tuple[int, Args, Args]:
-        return len(refs), [self._keys.task(ref.id) for ref in refs], [ref.run for ref in refs]
+        # Nearly all runs are of one session, whose id would be most of what is sent.
+        session = refs[0].run.rpartition(":")[0] + ":" if refs else ""
+        runs = [_rest(ref.run, session) for ref in refs]
+        return len(refs), [self._keys.task(ref.id) for ref in refs], [session, " ".join(runs)]
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
         """E12: an answer for each, in order."""
@@ -605,11 +608,10 @@ class RedisStore:
 
     def _pipeline(self, commands: Sequence[tuple[Any, ...]], *, tolerant: bool = False) -> list[Any]:
         """The replies in order; the first that is an error is raised, unless they are wanted as they are."""
-        pipe = self._send.pipeline(transaction=False)
-        for words in commands:
-            pipe.execute_command(*words)
+        if not commands:
+            return []
         try:
-            replies: list[Any] = pipe.execute(raise_on_error=False)
+            replies: list[Any] = self._send.send_all(commands)
         except Exception as error:
             raise self._translated(error) from error
         except BaseException:
@@ -625,6 +627,10 @@ class RedisStore:
         if ours is not error:
             self.reset()  # also after READONLY: ask again for the primary
         return ours
+
+
+def _rest(run: str, session: str) -> str:
+    return run[len(session) :] if run.startswith(session) else f"={run}"
 
 
 def _no_script(reply: object) -> bool:

@@ -20,6 +20,12 @@ class Connection:
     def send_command(self, *words):
         self.sent.append(words)
 
+    def pack_commands(self, commands):
+        return list(commands)
+
+    def send_packed_command(self, packed):
+        self.sent += packed
+
     def read_response(self):
         reply = self.replies.pop(0) if self.replies else b"OK"
         if isinstance(reply, BaseException):
@@ -48,10 +54,6 @@ class Client:
 
     def release(self, connection):
         self.idle.append(connection)
-
-    def pipeline(self, *, transaction):
-        assert transaction is False
-        return self.get_connection()
 
 
 class OldClient(Client):
@@ -84,11 +86,27 @@ def test_the_pool_looks_at_one_that_rested(clock):
     assert (client.taken, client.made) == (2, 1)
 
 
-def test_a_pipeline_uses_the_same_connection(clock):
+def test_commands_that_are_sent_together_have_their_errors_in_their_places(clock):
     client = Client()
     sender = Direct(client)
     sender.execute_command("PING")
-    assert sender.pipeline(transaction=False).number == 1
+    (connection,) = (one for one, _, _ in sender._warm)
+    wrong = ResponseError("WRONGTYPE")
+    connection.replies = [b"one", wrong, b"three"]
+    assert sender.send_all([("GET", "a"), ("GET", "b"), ("GET", "c")]) == [b"one", wrong, b"three"]
+    assert connection.sent[1:] == [("GET", "a"), ("GET", "b"), ("GET", "c")]
+    assert (connection.dropped, client.taken) == (0, 1)
+
+
+def test_where_one_of_them_has_no_answer_none_has(clock):
+    client = Client()
+    sender = Direct(client)
+    sender.execute_command("PING")
+    (connection,) = (one for one, _, _ in sender._warm)
+    connection.replies = [b"one", OSError("cut")]
+    with pytest.raises(OSError, match="cut"):
+        sender.send_all([("GET", "a"), ("GET", "b")])
+    assert connection.dropped == 1
 
 
 def test_after_an_answer_that_is_an_error_the_connection_is_good(clock):
