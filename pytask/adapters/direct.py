@@ -16,8 +16,9 @@ WARM = 0.5  # seconds for which a connection counts as good without a look
 
 
 def direct(client: Any) -> Any:
-    """What sends the commands of a daemon's own client: `Direct`, or the client itself, if it has no pool."""
-    return Direct(client) if hasattr(client, "connection_pool") else client
+    """What sends the commands of a client: `Direct`, or the client itself, if it has no such pool."""
+    pooled = hasattr(getattr(client, "connection_pool", None), "get_connection")
+    return Direct(client) if pooled else client
 
 
 class Direct:

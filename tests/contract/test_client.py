@@ -310,7 +310,7 @@ class Beside:
 
     def __init__(self, work, *args, after=0.0, **kwargs):
         self._error = None
-        self._thread = threading.Thread(target=self._run, args=(after, work, args, kwargs))
+        self._thread = threading.Thread(target=self._run, args=(after, work, args, kwargs), daemon=True)
         self._thread.start()
 
     def _run(self, after, work, args, kwargs):
