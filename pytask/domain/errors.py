@@ -2,6 +2,34 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Self
+
+
+class Call(NamedTuple):
+    """A call of a client on one task, as an error advises it."""
+
+    verb: str  # the method of `pytask.Client`
+    id: str
+    wait: float | None = None  # seconds
+    data: bool = False  # with new data
+
+    def __str__(self) -> str:
+        words = [repr(self.id), *(["data"] if self.data else [])]
+        return f"{self.verb}({', '.join(words + ([f'wait={self.wait:g}'] if self.wait else []))})"
+
+
+class Advice(str):
+    """A text with calls in it, told as Python has them; the command line reads `parts`, and has its own."""
+
+    __slots__ = ("parts",)
+    parts: tuple[str | Call, ...]
+
+    def __new__(cls, *parts: str | Call) -> Self:
+        """The text of the parts together."""
+        made = super().__new__(cls, "".join(map(str, parts)))
+        made.parts = parts
+        return made
+
 
 class PytaskError(Exception):
     """The base of all of them; `code` is stable and can be looked up."""
@@ -154,9 +182,19 @@ class TaskRuns(PytaskError):
 
 
 class Unheard(PytaskError):
-    """The wish is written down, but no worker listens that could carry it out."""
+    """The wish is kept in Redis, but no worker listens that could carry it out."""
 
     code = "PT086"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state  # that the task was in; None where it is not known
+
+
+class TaskRests(PytaskError):
+    """It does not run: what was asked for needs a run."""
+
+    code = "PT088"
 
 
 class BadCursor(ConfigError):
@@ -182,6 +220,10 @@ class NoSuchTask(PytaskError):
 
     code = "PT080"
 
+    def __init__(self, text: str = "", near: str = "") -> None:
+        super().__init__(text)
+        self.near = near  # an id that looks like it, where one was looked for and found
+
 
 class AmbiguousId(PytaskError):
     """Several ids begin like the one given, or there are too many tasks to know."""
@@ -193,6 +235,10 @@ class TimedOut(PytaskError):
     """What was waited for did not come in time."""
 
     code = "PT082"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state  # that the task was in; None where it is not known
 
 
 class Unhealthy(PytaskError):
