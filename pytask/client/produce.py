@@ -12,7 +12,8 @@ from pytask import codec
 from pytask.client.places import Places
 from pytask.client.records import New
 from pytask.client.wire import Op, Script, ask, ask_all
-from pytask.domain.errors import Advice, BadData, Call, Denied, NoSuchTask, TaskExists, WrongKeyType
+from pytask.domain.advice import Advice, Call
+from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task, data_class, task_name
 

@@ -20,7 +20,8 @@ from pytask.client.records import Outcome
 from pytask.client.steer import CHUNK, await_run, existing, steer, steer_many
 from pytask.client.wire import Now, Op, Pause, ask, ask_all
 from pytask.domain import lifecycle as life
-from pytask.domain.errors import Advice, Call, Denied, Refused, TaskRuns
+from pytask.domain.advice import Advice, Call
+from pytask.domain.errors import Denied, Refused, TaskRuns
 from pytask.domain.messages import Command
 from pytask.domain.policy import MOMENT, Timing
 from pytask.domain.record import Expiry, Verdict

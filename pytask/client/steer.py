@@ -16,7 +16,8 @@ from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
-from pytask.domain.errors import Advice, Call, TaskRuns, TimedOut, Unheard, WrongKeyType
+from pytask.domain.advice import Advice, Call
+from pytask.domain.errors import TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import STARTED, Command
 from pytask.domain.record import Verdict

@@ -2,34 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
-
-
-class Call(NamedTuple):
-    """A call of a client on one task, as an error advises it."""
-
-    verb: str  # the method of `pytask.Client`
-    id: str
-    wait: float | None = None  # seconds
-    data: bool = False  # with new data
-
-    def __str__(self) -> str:
-        words = [repr(self.id), *(["data"] if self.data else [])]
-        return f"{self.verb}({', '.join(words + ([f'wait={self.wait:g}'] if self.wait else []))})"
-
-
-class Advice(str):
-    """A text with calls in it, told as Python has them; the command line reads `parts`, and has its own."""
-
-    __slots__ = ("parts",)
-    parts: tuple[str | Call, ...]
-
-    def __new__(cls, *parts: str | Call) -> Self:
-        """The text of the parts together."""
-        made = super().__new__(cls, "".join(map(str, parts)))
-        made.parts = parts
-        return made
-
 
 class PytaskError(Exception):
     """The base of all of them; `code` is stable and can be looked up."""
@@ -195,6 +167,10 @@ class TaskRests(PytaskError):
     """It does not run: what was asked for needs a run."""
 
     code = "PT088"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
 
 
 class BadCursor(ConfigError):
