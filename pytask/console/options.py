@@ -14,6 +14,13 @@ FORMS = ("table", "wide", "json", "jsonl", "id")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def not_empty(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+    """For ids: an empty text begins them all, and means none."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("an id is not empty")
+    return value
+
+
 def remote(function: Function) -> Function:
     """Address options; the verb gets a :class:`pytask.console.remote.Remote` as `remote`."""
     explain = click.option(
@@ -69,7 +76,7 @@ def form(function: Function) -> Function:
 
 def one_task(function: Function) -> Function:
     """`ID`, as `task_id`, with the options of the address and `-o`."""
-    return click.argument("task_id", metavar="ID")(remote(form(function)))
+    return click.argument("task_id", metavar="ID", callback=not_empty)(remote(form(function)))
 
 
 def yes(function: Function) -> Function:
