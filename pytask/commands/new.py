@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--id",
     "task_id",
     metavar="ID",
-    callback=options.not_empty,
+    callback=options.id_text,
     help="Of the new task.  [default: a random one]",
 )
 @click.option(
@@ -54,8 +54,8 @@ def command(
     if remote.explain:
         remote.explains(_commands(remote, name, given, task_id=task_id, wait=wait))
         return
-    _name_near_misses(remote, name)
     made = remote.tasks.start(name, given.value, id=task_id)
+    _name_near_misses(remote, name)
     if wait:
         from pytask.commands.wait import show_end
 

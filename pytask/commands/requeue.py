@@ -39,7 +39,7 @@ def command(
     from pytask.domain.policy import Timing
 
     meant = (life.ERROR,)
-    if choice.explained(explained.requeue, meant):
+    if choice.explained(explained.requeue, meant, explained.until_run(wait, over=False)):
         return
     timing = Timing().scaled(time_scale or 1.0)
     tasks = remote.tasks

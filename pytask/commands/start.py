@@ -31,7 +31,7 @@ def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Pri
     from pytask.domain import lifecycle as life
 
     meant = (life.STOPPED,)
-    if choice.explained(explained.start, meant):
+    if choice.explained(explained.start, meant, explained.until_run(wait, over=False)):
         return
     verb = Verb(together(remote.tasks.start_again_many), started(remote), wait)
     carry_out(printer, choice.batches("start", meant, yes=yes, once=True), verb)

@@ -33,7 +33,7 @@ def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Pri
     from pytask.domain import lifecycle as life
 
     meant = (life.RUNNING, life.WAIT)
-    if choice.explained(explained.stop, meant):
+    if choice.explained(explained.stop, meant, explained.until_run(wait, over=True)):
         return
     tasks = remote.tasks
     verb = Verb(together(tasks.stop_many), lambda i, seconds: tasks.stop(i, wait=seconds), wait)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID", callback=options.not_empty)
+@click.argument("task_id", metavar="ID", callback=options.id_text)
 @click.option(
     "--for", "states", multiple=True, metavar="STATE", help="May be repeated.  [default: any end of it]"
 )

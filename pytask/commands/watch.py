@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="[ID]", required=False, callback=options.not_empty)
+@click.argument("task_id", metavar="[ID]", required=False, callback=options.id_text)
 @click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many events.")
 @options.remote

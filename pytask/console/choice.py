@@ -15,6 +15,8 @@ from pytask.domain.errors import PytaskError
 if TYPE_CHECKING:
     from pytask.console.script import Item
 
+Typed = Callable[[str, str], "Iterable[Item]"]
+"""Of the namespace of a partition and an id: what a verb stands for."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAGE = 1000
@@ -93,14 +95,18 @@ class Choice:
             if cursor is None:
                 return
 
-    def explained(self, commands: Callable[[str, str], Iterable[Item]], states: Sequence[str]) -> bool:
-        """With `--explain`: the redis-cli commands for each id, or for each of a bulk; nothing is sent."""
+    def explained(self, commands: Typed, states: Sequence[str], awaited: Typed = lambda *_: ()) -> bool:
+        """With `--explain`: the redis-cli commands for each id, or for each of a bulk; nothing is sent.
+
+        `awaited`: what `--wait` stands for, of ids that are named.
+        """
         remote = self._remote
         if not remote.explain:
             return False
         if not self.bulk:
+            each = [(remote.space_of(task_id), task_id) for task_id in self._ids]
             return remote.explains(
-                item for task_id in self._ids for item in commands(remote.space_of(task_id), task_id)
+                item for part in (commands, awaited) for one in each for item in part(*one)
             )
         from pytask.console.script import ID, selection
 
@@ -137,7 +143,7 @@ def tasks(function: Function) -> Function:
         return function(*args, choice=choice, **kwargs)
 
     parameters = (
-        click.argument("ids", nargs=-1, metavar="[ID]...", callback=options.not_empty),
+        click.argument("ids", nargs=-1, metavar="[ID]...", callback=options.id_text),
         click.option("-n", "--name", metavar="FUNCTION", help="All tasks of this name."),
         click.option("-s", "--state", "states", multiple=True, metavar="STATE", help="All in this state."),
         click.option("--all", "everything", is_flag=True, help="All for which it means anything."),

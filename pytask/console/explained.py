@@ -7,9 +7,10 @@ looked at and changed in one step is a few lines of Lua: between two commands a 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Sequence
 
 from pytask.adapters.keys import Keys
-from pytask.console.script import Answer, Item, Joined, Line, Word, Writer
+from pytask.console.script import Answer, Item, Joined, Line, Word
 from pytask.console.script import If as If_
 from pytask.domain import lifecycle as life
 from pytask.domain.messages import STARTED, Command, Event
@@ -117,22 +118,32 @@ def remove(space: str, task_id: str) -> list[Item]:
     ]
 
 
-def wait(space: str, task_id: str, states: list[str], seconds: float) -> list[Item]:
+def wait(space: str, task_id: str, states: Sequence[str], seconds: float) -> list[Item]:
     """Until it is in one of the states, with a look each second."""
     keys = Keys(space)
     # A hash without a state counts as WAIT.
     wanted = "|".join([*states, *([""] if life.WAIT in states else [])])
     asks: list[Word] = ["HGET", keys.task(task_id), "state"]
-
-    def loop(cli: Writer) -> str:
-        looks = f"{cli.command(asks)} | grep -qxE {shlex.quote(f'({wanted})')}"
-        return f"timeout {seconds:g} sh -c {shlex.quote(f'until {looks}; do sleep 1; done')}"
-
     return [
         f"at once, instead of each second: redis-cli SUBSCRIBE {shlex.quote(keys.events(task_id))}",
-        loop,
+        _until(lambda cli: f"{cli.command(asks)} | grep -qxE {shlex.quote(f'({wanted})')}", seconds),
         ["HGETALL", keys.task(task_id)],
     ]
+
+
+def until_run(seconds: float, *, over: bool) -> Callable[[str, str], list[Item]]:
+    """What `--wait` stands for: until a worker has it; or until none has it any more."""
+
+    def awaited(space: str, task_id: str) -> list[Item]:
+        asks: list[Word] = ["HGET", Keys(space).task(task_id), "run"]
+        test = "-z" if over else "-n"
+        return [_until(lambda cli: f'[ {test} "$({cli.command(asks)})" ]', seconds)] if seconds else []
+
+    return awaited
+
+
+def _until(holds: Line, seconds: float) -> Line:
+    return lambda cli: f"timeout {seconds:g} sh -c {shlex.quote(f'until {holds(cli)}; do sleep 1; done')}"
 
 
 def bounded(words: list[Word], seconds: float | None) -> Line:

@@ -111,10 +111,11 @@ def started(remote: Remote) -> Await:
 
 def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict[str, Any]]:
     """All are told before any is awaited.  Of a bulk, only those that are awaited are kept until then."""
-    until = time.monotonic() + verb.wait
     late: list[str] = []
+    until = 0.0
     for batch in batches:
         found = {**batch.faults, **verb.act(batch.ids)} if batch.ids else batch.faults
+        until = time.monotonic() + verb.wait  # telling them may take long: a dead worker's lease is watched
         for name in batch.names:
             one = found[name]
             if not _pending(one, verb):

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from pytask.client import Client
+from pytask.client import Client, Outcome
 from pytask.client.blocking import Shell
 from pytask.client.places import own_name
-from pytask.console.choice import _fresh
-from pytask.domain.errors import TaskExists
+from pytask.console import steering
+from pytask.console.choice import Batch, _fresh
+from pytask.console.output import Printer
+from pytask.domain.errors import NoSuchTask, TaskExists
 from pytask.domain.lifecycle import State
 from tests.integration.cli_tools import ECHO, Started, pytask, redis_cli, typed, until, write
 from tests.servers import free_port, start_server
@@ -273,6 +275,23 @@ def test_an_empty_id_means_no_task(cli, words):
 
 
 @pytest.mark.parametrize(
+    "words", [["show", "\udcff"], ["rm", "x", "\udcff"], ["new", "echo", "--id", "\udcff"]]
+)
+def test_an_id_that_is_no_text_is_refused(cli, words):
+    shown = cli(*words)
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "an id is UTF-8, not '\\udcff'" in shown.stderr
+
+
+def test_a_task_that_cannot_be_is_not_said_to_wait(cli):
+    for words in (["new", ""], ["new", "nobody-knows", "--id", "pytask:x"]):
+        shown = cli(*words)
+        assert (shown.exit_code, shown.stdout) == (2, "")
+        assert "[PT030]" in shown.stderr
+        assert "It waits" not in shown.stderr
+
+
+@pytest.mark.parametrize(
     "words",
     [["wait", "x", "--for"], ["stop", "-y", "--state"], ["ls", "--state"]],
     ids=lambda words: words[0],
@@ -363,6 +382,17 @@ def test_an_error_names_the_verb_that_mends_it(cli, client):
     assert cli("stop", running, "--wait", "30").exit_code == 0
 
 
+def test_what_is_deleted_after_a_while_is_told_alike_everywhere(cli, client):
+    settings = r"settings keep_ended, keep_error, keep_stopped\)"
+    for verb in ("show", "stop", "rm"):
+        assert re.search(settings, cli(verb, "no-such-task").stderr), verb
+    with Client(client) as made:
+        for call in (made.get, made.stop, made.start_again, made.wait):
+            with pytest.raises(NoSuchTask, match=settings):
+                call("no-such-task")
+    assert re.search(settings, " ".join(cli("explain", "PT080").stdout.split()))
+
+
 # -- many --------------------------------------------------------------------------------------------------
 
 
@@ -423,6 +453,24 @@ def test_a_bulk_is_counted_before_it_is_asked_about(cli, monkeypatch):
         assert client.llen("new-task") == 0
         assert cli("start", "--all", "-y", "--redis", server.url).exit_code == 0
         assert sorted(client.lrange("new-task", 0, -1)) == [f"t{at}" for at in range(8)]
+
+
+def test_the_time_to_wait_begins_when_all_were_told(monkeypatch):
+    """A requeue may watch a lease for 90 s first."""
+    now, given = [0.0], []
+
+    def act(ids):
+        now[0] += 90
+        return {task_id: Outcome(id=task_id, done=True, state=State.WAIT) for task_id in ids}
+
+    def finish(task_id, seconds):
+        given.append(seconds)
+        return Outcome(id=task_id, done=True, state=State.RUNNING)
+
+    monkeypatch.setattr(steering.time, "monotonic", lambda: now[0])
+    one, two = Batch(["a"], ["a"], {}), Batch(["b"], ["b"], {})
+    steering.carry_out(Printer("json"), [one, two], steering.Verb(act, finish, wait=30))
+    assert given == [30, 30]
 
 
 def test_what_comes_to_rest_in_another_state_meanwhile_is_not_started_twice():
@@ -550,15 +598,16 @@ def test_a_real_redis_cli_does_what_explain_prints(cli, client, type_all):
     type_all("reload", "typed", "--data", '{"n": 3}')
     until(lambda: client.hget("typed", "run") not in (None, run), "a new run")
     assert client.hget("typed", "data") == '{"n":3}'
+    second = client.hget("typed", "run")
     type_all("rm", "typed")  # it runs
     assert client.exists("typed")
-    type_all("stop", "typed")
-    is_("STOPPED")
+    type_all("stop", "typed", "--wait", "20")
+    assert client.hget("typed", "state") == "STOPPED"
     type_all("reload", "typed")  # it does not run: nothing to do
     assert client.hget("typed", "control") is None
-    assert type_all("wait", "typed", "--for", "stopped").splitlines()[:2] == ["function", "sleeper"]
-    type_all("start", "typed")
-    is_("RUNNING")
+    assert {"sleeper", "STOPPED", second} <= {*type_all("wait", "typed", "--for", "stopped").splitlines()}
+    type_all("start", "typed", "--wait", "20")
+    assert client.hget("typed", "state") == "RUNNING"
     type_all("stop", "typed")
     is_("STOPPED")
     type_all("requeue", "typed")
