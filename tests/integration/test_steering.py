@@ -720,6 +720,21 @@ def test_a_bulk_is_typed_as_a_loop_over_what_was_meant(cli, client, type_all):
 
 
 @REDIS_CLI
+@pytest.mark.parametrize("named", [True, False])
+def test_ids_and_names_of_any_text_in_a_namespace_of_parts(type_all, monkeypatch, named):
+    """What a shell would make something else of, in one of two partitions of a namespace with a blank."""
+    monkeypatch.setenv("PYTASK_NAMESPACE", "my app:")
+    monkeypatch.setenv("PYTASK_PARTITIONS", "2")
+    ids = ["it's", "$HOME", "`id`", 'a "b"', "x -n", "two  blanks", "back\\slash", "*", "größe"]
+    with start_server("valkey") as server, Client(server.url, namespace="my app:", partitions=2) as made:
+        made.start_many((name, None, f"{task_id}{name}") for task_id in ids for name in ("f 'g'", "other"))
+        mine = [f"{task_id}f 'g'" for task_id in ids]
+        type_all("stop", *(mine if named else ["--name", "f 'g'"]), at=server)
+        assert {task.id for task in made.list(state="STOPPED")} == set(mine)
+        assert {task.id for task in made.list(state="WAIT")} == {f"{task_id}other" for task_id in ids}
+
+
+@REDIS_CLI
 def test_deleting_by_hand_leaves_nothing_behind(type_all):
     with start_server("valkey") as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         client.hset("p", mapping={"function": "nobody's", "state": "WAIT"})
