@@ -111,37 +111,35 @@ def started(remote: Remote) -> Await:
 
 def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict[str, Any]]:
     """All are told before any is awaited.  Of a bulk, only those that are awaited are kept until then."""
+    finish = verb.finish if verb.wait else None
     late: list[str] = []
     until = 0.0
+
+    def awaited(name: str, wait: Await) -> dict[str, Any]:
+        found = _tried(lambda i: wait(i, max(0.01, until - time.monotonic())), name)
+        return _row(name, found, verb, faults)
+
     for batch in batches:
         found = {**batch.faults, **verb.act(batch.ids)} if batch.ids else batch.faults
         until = time.monotonic() + verb.wait  # telling them may take long: a dead worker's lease is watched
         for name in batch.names:
-            one = found[name]
-            if not _pending(one, verb):
-                yield _row(name, one, verb, faults)
+            if finish is None or not _pending(found[name]):
+                yield _row(name, found[name], verb, faults)
             elif batch.last:
-                yield _row(name, _awaited(name, verb, until), verb, faults)
+                yield awaited(name, finish)
             else:
                 late.append(name)
-    for name in late:
-        yield _row(name, _awaited(name, verb, until), verb, faults)
+    if finish is not None:
+        yield from (awaited(name, finish) for name in late)
 
 
-def _pending(one: Found, verb: Verb) -> bool:
+def _pending(one: Found) -> bool:
     """Whether there is something to wait for: a wish that is not carried out, or a place in the queue."""
     from pytask.domain import lifecycle as life
 
-    if not verb.wait or verb.finish is None or isinstance(one, PytaskError) or one.refused:
+    if isinstance(one, PytaskError) or one.refused:
         return False
     return one.requested if not one.done else one.state is life.WAIT
-
-
-def _awaited(task_id: str, verb: Verb, until: float) -> Found:
-    finish = verb.finish
-    if finish is None:
-        raise AssertionError("nothing to wait for")
-    return _tried(lambda i: finish(i, max(0.01, until - time.monotonic())), task_id)
 
 
 def _tried(one: Callable[[str], Outcome], task_id: str) -> Found:
