@@ -31,5 +31,5 @@ def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None
 
     if choice.explained(explained.remove, FINISHED):
         return
-    verb = Verb(together(remote.tasks.remove_many), done="deleted")
+    verb = Verb(together(remote.tasks.remove_many), done="deleted", leaves_a_state=False)
     carry_out(printer, choice.batches("delete", FINISHED, yes=yes), verb)

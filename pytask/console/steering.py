@@ -50,12 +50,14 @@ class Verb:
     finish: Await | None = None  # waits for one that has not got there, for so many seconds
     wait: float = 0
     done: str = "done"
+    leaves_a_state: bool = True
 
 
 def carry_out(printer: Printer, batches: Iterable[Batch], verb: Verb) -> None:
     """Tell all, await each, print what became of them; then raise the worst that was met, if any."""
     faults = Faults()
-    printer.listing("outcomes", _rows(batches, verb, faults), OUTCOMES)
+    columns = [column for column in OUTCOMES if column.field != "state" or verb.leaves_a_state]
+    printer.listing("outcomes", _rows(batches, verb, faults), columns)
     faults.raise_worst()
 
 

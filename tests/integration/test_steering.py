@@ -161,7 +161,7 @@ def test_stop_start_and_reload(cli, client):
     assert (running.exit_code, "PT085" in running.stderr) == (1, True)
     (fix,) = re.findall(r"`pytask (.*?)`", running.stderr)
     assert cli(*fix.split()).exit_code == 0  # as it is printed
-    assert cli("rm", made).stdout.splitlines()[1].split() == [made, "deleted", "-"]
+    assert cli("rm", made).stdout.splitlines()[1].split() == [made, "deleted"]
     assert not client.exists(made)
 
 
@@ -436,7 +436,7 @@ def test_deleting_thousands_takes_few_round_trips_and_never_holds_them_all(cli, 
             assert sorted(row["id"] for row in found["items"]) == ids
             assert {row["outcome"] for row in found["items"]} == {"deleted"}
         else:
-            assert sum(line.split()[1:] == ["deleted", "-"] for line in shown.stdout.splitlines()) == 2000
+            assert sum(line.split()[1:] == ["deleted"] for line in shown.stdout.splitlines()) == 2000
 
 
 def test_a_bulk_is_counted_before_it_is_asked_about(cli, monkeypatch):
