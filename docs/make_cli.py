@@ -15,7 +15,8 @@ Made from the program itself: `python docs/make_cli.py > docs/cli.md`. A test ho
 Data goes to standard output, messages to standard error; a table on a terminal, plain columns when piped,
 `NO_COLOR` is honoured. `-o table|wide|json|jsonl|id` on every verb that reads; JSON has a `version`, which
 grows when a field changes its meaning or goes. An ID may be the beginning of one, if one task only begins so.
-`--explain` prints the redis-cli commands that a verb stands for, and does nothing else.
+`--explain` prints the redis-cli commands that a verb stands for, as lines for a shell, and does nothing else.
+Verbs that take many IDs do what can be done, print what became of each, and end with the worst of it.
 
 | exit code | |
 | --- | --- |

@@ -59,6 +59,7 @@ PROOFS: dict[str, str] = {
     "PT085": "fixes::test_what_takes_too_long_and_an_unhealthy_machine",
     "PT086": "doctor::test_runs_of_a_dead_worker_and_a_control_that_nobody_heard",
     "PT087": "fixes::test_a_cursor_of_another_list",
+    "PT088": "steering::test_reload_of_what_does_not_run_fails_and_names_what_does_it",
     "PT090": "doctor::test_a_clock_that_is_off",
     "PT091": "doctor::test_runs_of_a_dead_worker_and_a_control_that_nobody_heard",
     "PT092": "mistakes::test_an_unknown_function_is_kept_and_the_near_one_named",

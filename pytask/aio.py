@@ -96,6 +96,10 @@ class Client(Face[Shell]):
         """As `pytask.Client.remove`."""
         return await self._shell.run(steer.remove(self._places, id))
 
+    async def remove_many(self, ids: Iterable[str]) -> Outcomes:
+        """As `pytask.Client.remove_many`."""
+        return await self._shell.run(steer.remove_many(self._places, [*ids]))
+
     # -- looking --------------------------------------------------------------------------------------
 
     async def get(self, id: str) -> TaskInfo:  # noqa: A002

@@ -21,6 +21,7 @@ FAILED, USAGE, UNHEALTHY, NO_TASK, UNREACHABLE, BAD_CONFIG, TIMED_OUT = 1, 2, 3,
 EXIT_CODES: tuple[tuple[type[errors.PytaskError], int], ...] = (
     (errors.BadTarget, USAGE),
     (errors.AmbiguousId, USAGE),
+    (errors.BadData, USAGE),
     (errors.ConfigError, BAD_CONFIG),
     (errors.Denied, BAD_CONFIG),
     (errors.ServerNotFound, BAD_CONFIG),
@@ -116,7 +117,9 @@ class Verbs(click.Group):
             click.echo(err=True)
             ctx.exit(FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED)
         except errors.PytaskError as error:
-            click.echo("\n".join([f"pytask: {error}", *getattr(error, "__notes__", ())]), err=True)
+            from pytask.console.voice import told
+
+            click.echo(f"pytask: {told(error)}", err=True)
             ctx.exit(exit_code(error))
 
 

@@ -129,6 +129,13 @@ class Client(Face[Shell]):
         """
         return self._shell.run(steer.remove(self._places, id))
 
+    def remove_many(self, ids: Iterable[str]) -> Outcomes:
+        """As `remove`, 256 in two round trips; an outcome for each, in order.
+
+        `done` is False where there was none, and where `refused` says why it was left: it runs.
+        """
+        return self._shell.run(steer.remove_many(self._places, [*ids]))
+
     # -- looking --------------------------------------------------------------------------------------
 
     def get(self, id: str) -> TaskInfo:  # noqa: A002

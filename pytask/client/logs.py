@@ -65,7 +65,7 @@ class Reader:
         if not found and self.gone:
             raise NoSuchTask(
                 f"there is no task {self._id!r}, and no lines of it are left (settings keep_logs, keep_ended,"
-                " keep_error)"
+                " keep_error, keep_stopped)"
             )
         lines = self._fresh(found)
         return lines[-most:] if most else []

@@ -16,6 +16,9 @@ from pytask.domain import lifecycle as life
 from pytask.domain.errors import NoSuchTask, WrongKeyType
 from pytask.domain.lifecycle import State
 
+FORGOTTEN = (
+    "hashes of finished tasks are deleted after a while (settings keep_ended, keep_error, keep_stopped)"
+)
 WORKERS_MOST = 1000
 PARKED_MOST = 1000
 
@@ -36,11 +39,13 @@ def get(places: Places, task_id: str) -> Op[TaskInfo]:
     """A task; raises `NoSuchTask`."""
     task = yield from read_one(places, task_id)
     if task is None:
-        raise NoSuchTask(
-            f"there is no task {task_id!r}: hashes of finished tasks are deleted after a while (settings"
-            " keep_ended, keep_error, keep_stopped)"
-        )
+        raise no_such_task(task_id)
     return task
+
+
+def no_such_task(task_id: str) -> NoSuchTask:
+    """The error for an id that no task has."""
+    return NoSuchTask(f"there is no task {task_id!r}: {FORGOTTEN}")
 
 
 def count(places: Places) -> Op[Count]:

@@ -12,6 +12,7 @@ from pytask import codec
 from pytask.client.places import Places
 from pytask.client.records import New
 from pytask.client.wire import Op, Script, ask, ask_all
+from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task, data_class, task_name
@@ -96,8 +97,11 @@ def _script(  # noqa: PLR0913 - what the script takes
 def _raise_taken(task_id: str, verdict: bytes) -> None:
     if verdict.decode() != Verdict.ALREADY:
         raise TaskExists(
-            f"{task_id!r} is another task, or a key of something else: choose another id, or use"
-            " start_again(id, data) if that task is to run again"
+            Advice(
+                f"{task_id!r} is another task, or a key of something else: choose another id, or use ",
+                Call("start_again", task_id, data=True),
+                " if that task is to run again",
+            )
         )
 
 

@@ -209,14 +209,14 @@ class Count:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What became of a stop, a start or a reload."""
+    """What became of a stop, a start, a reload or a removal."""
 
     id: str
     done: bool  # the task is where it was asked to go
     state: State | None  # as far as known: None without `wait` where a worker has to act first
     requested: bool = False  # the wish is written down, and its worker was told
     heard: int | None = None  # workers that listen; None where none had to be told
-    refused: str = ""  # why nothing was done, where that is not plain from the state
+    refused: str = ""  # why nothing was done, where that is not plain from the state: it runs, or is no task
 
     def __bool__(self) -> bool:
         return self.done

@@ -13,13 +13,14 @@ import attrs
 
 from pytask.adapters import reading
 from pytask.adapters.store import RedisStore, read_info
-from pytask.client import follow, produce
+from pytask.client import produce
 from pytask.client.own import by_store
 from pytask.client.places import Places
-from pytask.client.records import FINISHED, Outcome
-from pytask.client.steer import CHUNK, existing, steer, steer_many
+from pytask.client.records import Outcome
+from pytask.client.steer import CHUNK, await_run, existing, steer, steer_many
 from pytask.client.wire import Now, Op, Pause, ask, ask_all
 from pytask.domain import lifecycle as life
+from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import Denied, Refused, TaskRuns
 from pytask.domain.messages import Command
 from pytask.domain.policy import MOMENT, Timing
@@ -37,19 +38,16 @@ class Held:
 
 
 def requeue(places: Places, task_id: str, data: object, wait: float, timing: Timing | None) -> Op[Outcome]:
-    """One task.  Raises `NoSuchTask`, `TaskRuns`, and with `wait` also `TimedOut`."""
+    """One task.  Raises `NoSuchTask`, `TaskRuns`, and with `wait` also `TimedOut` or `Unheard`."""
     if data is not None:
         yield from produce.update_data(places, task_id, data, None)
     if wait and not (yield from _held(places, [task_id])):
         return (yield from steer(places, Command.START, task_id, wait, None))
     (outcome,) = yield from requeue_many(places, [task_id], timing)
+    existing(outcome)
     if outcome.refused:
         raise TaskRuns(outcome.refused)
-    existing(outcome)
-    if not wait:
-        return outcome
-    task = yield from follow.wait(places, task_id, (life.RUNNING, *FINISHED), wait)
-    return attrs.evolve(outcome, state=task.state)
+    return (yield from await_run(places, task_id, wait)) if wait else outcome
 
 
 def requeue_many(places: Places, ids: Sequence[str], timing: Timing | None) -> Op[list[Outcome]]:
@@ -140,9 +138,11 @@ def _renewed_lately(places: Places, held: Mapping[str, Held], timing: Timing) ->
 
 
 def _alive(task_id: str, when: str, timing: Timing) -> str:
-    return (
+    return Advice(
         f"{task_id!r} runs: its lease was renewed {when}. Only after {timing.expiry:g} s of silence it is"
-        f" certain that its worker does nothing any more: stop({task_id!r}), or try again then"
+        " certain that its worker does nothing any more: ",
+        Call("stop", task_id),
+        ", or try again then",
     )
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
+import attrs
+
 from pytask.client import follow, produce
-from pytask.client.look import read_one
+from pytask.client.look import no_such_task, read_one
 from pytask.client.own import by_store
 from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
-from pytask.domain.errors import NoSuchTask, TaskRuns, TimedOut, Unheard, WrongKeyType
+from pytask.domain.advice import Advice, Call
+from pytask.domain.errors import TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import STARTED, Command
 from pytask.domain.record import Verdict
 
 CHUNK = 256  # ids of one script
+LONGEST_NAME = 512  # bytes of a function's name
 Reached = Callable[[TaskInfo], bool]
 
 
@@ -35,10 +41,32 @@ def steer(places: Places, command: Command, task_id: str, wait: float, data: Any
     existing(outcome)
     if command is not Command.START and not outcome.requested:
         return outcome
-    task = yield from ear.until(_goal(command, before), wait)
+    return (yield from _awaited(places, command, outcome, ear, reached=_goal(command, before), wait=wait))
+
+
+def await_run(places: Places, task_id: str, wait: float) -> Op[Outcome]:
+    """Wait until a task that was just queued runs, or has run.  Raises `TimedOut` or `Unheard`."""
+    place = places.of(task_id)
+    ear = yield from follow.open_ear(places, place, task_id)
+    queued = Outcome(id=task_id, done=True, state=life.WAIT)
+    if (yield from read_one(places, task_id)) is None:
+        return attrs.evolve(queued, state=None)  # it has run, and its hash is not kept
+    return (yield from _awaited(places, Command.START, queued, ear, reached=_has_run, wait=wait))
+
+
+def _has_run(task: TaskInfo) -> bool:
+    return task.state is not life.WAIT
+
+
+def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
+    places: Places, command: Command, outcome: Outcome, ear: follow.TaskEar, *, reached: Reached, wait: float
+) -> Op[Outcome]:
+    task = yield from ear.until(reached, wait)
     if task is None:
-        raise _late(command, outcome, wait)
-    return Outcome(id=task_id, done=True, state=task.state, requested=outcome.requested, heard=outcome.heard)
+        task = yield from read_one(places, outcome.id)
+        if task is None or not reached(task):
+            raise (yield from _late(places, command, outcome, task, wait))
+    return attrs.evolve(outcome, done=True, state=task.state)
 
 
 def steer_many(places: Places, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
@@ -70,9 +98,13 @@ def _tell(places: Places, place: int, command: Command, ids: list[str]) -> Op[in
     """Wake the workers up; how many of them listen, whoever else does."""
     keys = places.keys[place]
     words: list[tuple[int, tuple[Any, ...]]] = [(place, ("PUBLISH", keys.control(i), command)) for i in ids]
-    # A worker's subscription has the channel of hints, too.
-    replies = yield from ask_all([*words, (place, ("PUBSUB", "NUMSUB", keys.hint_channel))])
+    replies = yield from ask_all([*words, (place, _listeners(places, place))])
     return int(replies[-1][1])
+
+
+def _listeners(places: Places, place: int) -> tuple[str, ...]:
+    """A worker's subscription has the channel of hints, too."""
+    return ("PUBSUB", "NUMSUB", places.keys[place].hint_channel)
 
 
 def _states_of(places: Places, place: int, ids: list[str], verdicts: Sequence[Verdict]) -> Op[dict[str, Any]]:
@@ -93,7 +125,7 @@ def _outcome(
     command: Command, task_id: str, verdict: Verdict, state: life.State | None, heard: int | None
 ) -> Outcome:
     if verdict is Verdict.BADTYPE:
-        raise WrongKeyType(f"the key {task_id!r} is no hash, so it is no task")
+        return _no_task(task_id)
     if verdict is Verdict.OK:
         trigger = Trigger.CANCEL if command is Command.STOP else Trigger.START
         return Outcome(id=task_id, done=True, state=destination(trigger))
@@ -105,13 +137,17 @@ def _outcome(
     return Outcome(id=task_id, done=False, state=None)
 
 
+def _no_task(task_id: str) -> Outcome:
+    why = f"the key {task_id!r} is no hash, so it is no task: nothing was done"
+    return Outcome(id=task_id, done=False, state=None, refused=why)
+
+
 def existing(outcome: Outcome) -> Outcome:
-    """The outcome, where there is such a task.  Raises `NoSuchTask`."""
+    """The outcome, where there is such a task.  Raises `NoSuchTask`, `WrongKeyType`."""
+    if outcome.state is None and outcome.refused:
+        raise WrongKeyType(outcome.refused)
     if outcome.state is None:
-        raise NoSuchTask(
-            f"there is no task {outcome.id!r}: hashes of finished tasks are deleted after a while (settings"
-            " keep_ended, keep_error, keep_stopped)"
-        )
+        raise no_such_task(outcome.id)
     return outcome
 
 
@@ -125,31 +161,76 @@ def _goal(command: Command, before: TaskInfo | None) -> Reached:
     return lambda task: task.run != run
 
 
-def _late(command: Command, outcome: Outcome, wait: float) -> Exception:
-    if outcome.heard == 0:
-        return Unheard(
-            f"no worker listens: the wish to {command} {outcome.id!r} is written down, and its worker reads"
-            " it with its next renewal, if there is one. See `pytask workers`"
+def _late(
+    places: Places, command: Command, outcome: Outcome, task: TaskInfo | None, wait: float
+) -> Op[Exception]:
+    """The error for what did not come in time; it says what is known, and what will come of it."""
+    task_id, state = outcome.id, None if task is None else task.state
+    heard = outcome.heard
+    if heard is None:
+        place = places.of(task_id)
+        heard = int((yield from ask(place, _listeners(places, place)))[1])
+    queued = command is Command.START
+    if heard == 0:
+        kept = (
+            f"{task_id!r} is queued, and starts when a worker comes"
+            if queued
+            else f"the wish to {command} {task_id!r} is written down, and its worker reads it with its next"
+            " renewal, if there is one"
         )
+        return Unheard(f"no worker listens: {kept}. See `pytask workers`", state)
+    is_now = state or "gone"
+    if queued:
+        why = f"See `pytask why {shlex.quote(task_id)}`"
+        return TimedOut(f"no worker took {task_id!r} within {wait:g} s: it is {is_now}. {why}", state)
     return TimedOut(
-        f"{outcome.id!r} was told to {command}, and has not done so within {wait:g} s; the wish stays"
-        " written down"
+        f"{task_id!r} was told to {command}, and has not done so within {wait:g} s: it is {is_now}, and the"
+        " wish stays written down",
+        state,
     )
 
 
 def remove(places: Places, task_id: str) -> Op[bool]:
     """Delete a task that does not run; False if there was none.  Raises `TaskRuns`."""
-    place = places.of(task_id)
+    (outcome,) = yield from remove_many(places, [task_id])
+    if outcome.refused:
+        raise (TaskRuns if outcome.state is life.RUNNING else WrongKeyType)(outcome.refused)
+    return outcome.done
+
+
+def remove_many(places: Places, ids: Sequence[str]) -> Op[list[Outcome]]:
+    """Delete those that do not run, 256 in two round trips; `done` for those that were there."""
+    found: dict[str, Outcome] = {}
+    for place, group in places.group(list(dict.fromkeys(ids))).items():
+        for at in range(0, len(group), CHUNK):
+            chunk = group[at : at + CHUNK]
+            words = yield from _remove_chunk(places, place, chunk)
+            found |= {
+                i: _removed(i, Verdict.read(word.decode())) for i, word in zip(chunk, words, strict=True)
+            }
+    return [found[task_id] for task_id in ids]
+
+
+def _remove_chunk(places: Places, place: int, ids: list[str]) -> Op[list[bytes]]:
     keys = places.keys[place]
-    (function,) = yield from ask(place, Script("functions", [keys.task(task_id)], [512]))
-    names = [keys.runs, keys.queue, *keys.indexes, keys.task(task_id)]
-    parking = keys.parking(function.decode(errors="surrogateescape"))
-    (word,) = yield from ask(
-        place, Script("remove", [*names, parking, keys.log(task_id)], [life.RUNNING, task_id])
-    )
-    verdict = Verdict.read(word.decode())
-    if verdict is Verdict.STATE:
-        raise TaskRuns(f"{task_id!r} runs: stop it first, stop({task_id!r}, wait=30), then remove it")
+    functions = yield from ask(place, Script("functions", [keys.task(i) for i in ids], [LONGEST_NAME]))
+    names: list[tuple[str | bytes, ...]] = [
+        (keys.task(i), keys.parking(function.decode(errors="surrogateescape")), keys.log(i))
+        for i, function in zip(ids, functions, strict=True)
+    ]
+    fixed = (keys.runs, keys.queue, *keys.indexes)
+    words: list[bytes] = []
+    while len(words) < len(ids):  # a call does what it can in a few milliseconds
+        left = len(words)
+        script = Script("remove", [*fixed, *chain.from_iterable(names[left:])], [life.RUNNING, *ids[left:]])
+        words += yield from ask(place, script)
+    return words
+
+
+def _removed(task_id: str, verdict: Verdict) -> Outcome:
     if verdict is Verdict.BADTYPE:
-        raise WrongKeyType(f"the key {task_id!r} is no hash, so it is no task: nothing was removed")
-    return verdict is Verdict.OK
+        return _no_task(task_id)
+    if verdict is Verdict.STATE:
+        why = Advice(f"{task_id!r} runs: stop it first, ", Call("stop", task_id, wait=30), ", then remove it")
+        return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
+    return Outcome(id=task_id, done=verdict is Verdict.OK, state=None)

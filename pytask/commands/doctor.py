@@ -9,13 +9,16 @@ import click
 from pytask.console import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytask.console.checkup import Finding
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.console.script import Item
 
 
 @click.command()
-@options.settings_of
+@options.remote
 @options.form
 def command(remote: Remote, printer: Printer) -> None:
     """Look for what is wrong, or will be, and say how to mend it.
@@ -23,6 +26,9 @@ def command(remote: Remote, printer: Printer) -> None:
     The packages here, the settings of the server, clocks, keys, dead runs, parked tasks, monitors, releases.
     Exit code 0 if all is well, 3 if something is to be mended. It changes nothing.
     """
+    if remote.explain:
+        remote.explains(_commands(remote))
+        return
     found = _findings(remote)
     rows = [{"code": one.code, "serious": one.serious, "what": one.what, "fix": one.fix} for one in found]
     if printer.form in ("table", "wide"):
@@ -55,3 +61,26 @@ def _findings(remote: Remote) -> list[Finding]:
     if odd:
         return found + odd  # what these keys hold cannot be counted
     return found + list(checkup.of_the_fleet(remote, survey(remote)))
+
+
+def _commands(remote: Remote) -> Iterator[Item]:
+    """What is read; what it means, `pytask explain CODE` tells of each fault."""
+    from pytask.adapters.keys import Keys
+    from pytask.adapters.server import NAMES
+    from pytask.commands import status
+    from pytask.console.checkup import kinds_of
+
+    yield "the server: of a cluster, to be asked of each primary"
+    yield ["INFO", "server"]
+    yield ["INFO", "replication"]
+    yield from (["CONFIG", "GET", name] for name in NAMES)
+    yield ["TIME"]
+    for space in remote.spaces:
+        keys = Keys(space)
+        yield f"each of these is {', '.join(sorted(set(kinds_of(keys).values())))}, or none"
+        yield from (["TYPE", name] for name in kinds_of(keys))
+        yield "runs by the time of their last renewal (microseconds): the oldest ones"
+        yield ["ZRANGE", keys.leases, 0, 9, "WITHSCORES"]
+        yield "the last id that could be no task"
+        yield ["LINDEX", keys.rejected, 0]
+    yield from status.commands(remote)

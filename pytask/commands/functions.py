@@ -9,8 +9,11 @@ import click
 from pytask.console import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.console.script import Item
 
 
 @click.command()
@@ -21,15 +24,8 @@ def command(remote: Remote, printer: Printer) -> None:
 
     Tasks of a name that no worker knows are parked: they wait, and start as soon as a worker knows it.
     """
-    if remote.explains(
-        words
-        for space in remote.spaces
-        for words in (
-            ("HVALS", f"{space}pytask:workers:info"),
-            ("SMEMBERS", f"{space}pytask:parked"),
-            ("LLEN", f"{space}pytask:parked:<function>"),
-        )
-    ):
+    if remote.explain:
+        remote.explains(_commands(remote))
         return
     from difflib import get_close_matches
 
@@ -53,3 +49,12 @@ def command(remote: Remote, printer: Printer) -> None:
         Column("near", "did you mean"),
     ]
     printer.rows("functions", rows, columns, key="name")
+
+
+def _commands(remote: Remote) -> Iterator[Item]:
+    from pytask.adapters.keys import Keys
+    from pytask.console.script import parked
+
+    for space in remote.spaces:
+        yield ["HVALS", Keys(space).worker_info]
+        yield parked(space)

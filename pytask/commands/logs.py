@@ -17,7 +17,7 @@ SCREEN = 100
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=options.id_text)
 @click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until the task is over.")
 @click.option(
     "-n",

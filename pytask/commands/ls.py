@@ -12,6 +12,7 @@ from pytask.console import options
 if TYPE_CHECKING:
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.console.script import Item
 
 SCREEN = 50
 PAGE = 500
@@ -49,8 +50,12 @@ def command(
     The states have indexes, so that a page costs the same for ten tasks and for ten million. Names and
     workers have none: a page reads ten tasks a row at the most, and says where to go on.
     """
-    wanted = [_state(word) for word in states] or None
-    if remote.explains(_commands(remote, wanted, limit or SCREEN)):
+    from pytask.console.states import state_named
+
+    wanted = [state_named(word) for word in states] or None
+    if remote.explain:
+        most = limit if everything else limit or SCREEN
+        remote.explains(_commands(remote, wanted, {"function": name, "worker": worker}, most))
         return
     filters: dict[str, Any] = {"state": wanted, "function": name, "worker": worker}
     if everything:
@@ -61,18 +66,6 @@ def command(
         repeat(lambda: _page(remote, printer, filters, limit or SCREEN, None), 2.0)
     else:
         _page(remote, printer, filters, limit or SCREEN, cursor)
-
-
-def _state(word: str) -> str:
-    from difflib import get_close_matches
-
-    from pytask.domain.lifecycle import State
-
-    if word.upper() in State.__members__:
-        return word.upper()
-    near = get_close_matches(word.upper(), State.__members__, n=1, cutoff=0.5)
-    meant = f" (did you mean {near[0]}?)" if near else ""
-    raise click.BadParameter(f"there is no state {word!r}{meant}; there are {', '.join(State)}")
 
 
 def _page(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int, cursor: str | None) -> None:
@@ -100,18 +93,45 @@ def _all(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int |
     printer.stream("tasks", rows(), TASKS)
 
 
-def _commands(remote: Remote, wanted: list[str] | None, limit: int) -> Iterator[list[str | int]]:
+def _commands(
+    remote: Remote, wanted: list[str] | None, filters: dict[str, Any], limit: int | None
+) -> Iterator[Item]:
+    """Ids off the indexes, then a look at each."""
     from pytask.adapters.keys import Keys
+    from pytask.client.pages import LOOK_FACTOR, LOOK_LEAST, ORDER
+    from pytask.console.script import ID, Each, print_each
     from pytask.domain import lifecycle as life
 
-    fields = ("function", "state", "worker", "last_update")
+    filtered = any(filters.values())
+    most = None if limit is None else max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else limit
+    last = -1 if most is None else most - 1
+    if filtered:
+        yield "there is no index of functions or workers: each task of the states is looked at"
     for space in remote.spaces:
         keys = Keys(space)
-        if not wanted or life.RUNNING in wanted:
-            yield ["ZSCAN", keys.leases, 0, "COUNT", limit]
-        for state in life.RESTING:
-            if not wanted or state in wanted:
-                yield ["ZREVRANGEBYSCORE", keys.index(state), "+inf", "-inf", "LIMIT", 0, limit]
-        if not wanted or life.WAIT in wanted:
-            yield ["LRANGE", keys.queue, -limit, -1]
-        yield ["HMGET", keys.task("<id>"), *fields]
+        sources: list[list[str | int]] = []
+        for state in ORDER:
+            if wanted and state not in wanted:
+                continue
+            if state is life.RUNNING:
+                sources.append(["ZRANGE", keys.leases, 0, last])
+            else:
+                sources.append(["ZREVRANGE", keys.index(state), 0, last])
+            if state is life.WAIT:
+                sources.append(["LRANGE", keys.queue, 0 if most is None else -most, -1])
+        shown: list[Item] = [
+            print_each,
+            ["HMGET", keys.task(ID), "function", "state", "worker", "last_update"],
+        ]
+        yield Each(sources, _filtered(keys.task(ID), filters, shown))
+
+
+def _filtered(task: str, filters: dict[str, Any], body: list[Item]) -> list[Item]:
+    from pytask.console.script import If, Match, literally
+
+    if filters["function"] is not None:
+        body = [If(["HGET", task, "function"], filters["function"], body)]
+    if filters["worker"] is not None:
+        name = literally(filters["worker"])
+        body = [Match(["HMGET", task, "worker", "run"], f"{name}|{name}:[0-9]+", body)]
+    return body

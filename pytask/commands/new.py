@@ -9,15 +9,25 @@ import click
 from pytask.console import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytask.console.data import Data
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.console.script import Item
 
 
 @click.command()
 @click.argument("name")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--data", metavar="JSON", help="The data: JSON, @FILE, or - for standard input.")
-@click.option("--id", "task_id", metavar="ID", help="Of the new task.  [default: a random one]")
+@click.option(
+    "--id",
+    "task_id",
+    metavar="ID",
+    callback=options.id_text,
+    help="Of the new task.  [default: a random one]",
+)
 @click.option(
     "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until it has ended."
 )
@@ -41,13 +51,11 @@ def command(
     from pytask.console.data import read_data, with_pairs
 
     given = with_pairs(read_data(data) if data is not None else None, pairs)
-    shown = task_id or "<id>"
-    space = remote.space_of(shown)
-    fields = ["function", name] + (["data", given.text] if given.value is not None else [])
-    if remote.explains([["HMSET", space + shown, *fields], ["LPUSH", f"{space}new-task", shown]]):
+    if remote.explain:
+        remote.explains(_commands(remote, name, given, task_id=task_id, wait=wait))
         return
-    _name_near_misses(remote, name)
     made = remote.tasks.start(name, given.value, id=task_id)
+    _name_near_misses(remote, name)
     if wait:
         from pytask.commands.wait import show_end
 
@@ -56,6 +64,26 @@ def command(
         printer.record("task", {"id": made, "function": name}, ())
     else:
         click.echo(made)
+
+
+def _commands(remote: Remote, name: str, data: Data, *, task_id: str | None, wait: float) -> Iterator[Item]:
+    from pytask.client.produce import new_ids
+    from pytask.client.records import FINISHED
+    from pytask.console import explained
+    from pytask.console.script import If
+
+    shown = task_id or new_ids(1)[0]
+    space = remote.space_of(shown)
+    fields = ["function", name] + (["data", data.text] if data.value is not None else [])
+    queued = [["HMSET", space + shown, *fields], ["LPUSH", f"{space}new-task", shown]]
+    if task_id is None:
+        yield "the id is made up, as the verb does"
+        yield from queued
+    else:
+        yield "only if there is none of that id"
+        yield If(["EXISTS", space + shown], "0", queued)
+    if wait:
+        yield from explained.wait(space, shown, list(FINISHED), wait)
 
 
 def _name_near_misses(remote: Remote, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from pytask.console import choice as choices
 from pytask.console import options
 
 if TYPE_CHECKING:
+    from pytask.client import Outcome
     from pytask.console.choice import Choice
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
@@ -28,22 +30,28 @@ def command(
 ) -> None:
     """Let running tasks begin anew, with the data that is in their hash.
 
-    With --data they get new data first, all of them the same.
+    With --data they get new data first, all of them the same. A task that is named and does not run is an
+    error: `pytask start` is for those.
     """
+    from pytask.console import explained
     from pytask.console.data import read_data
-    from pytask.console.steering import carry_out, told
+    from pytask.console.steering import Verb, carry_out, each, running, together
     from pytask.domain import lifecycle as life
 
     new = None if data is None else read_data(data)
-
-    def commands(space: str, task_id: str) -> list[list[str]]:
-        written = [] if new is None else [["HSET", space + task_id, "data", new.text]]
-        return written + told("reload")(space, task_id)
-
-    if choice.explained(commands):
+    meant = (life.RUNNING,)
+    text = None if new is None else new.text
+    if choice.explained(lambda space, task_id: explained.reload(space, task_id, text), meant):
         return
-    ids = choice.ids("reload", (life.RUNNING,), yes=yes)
     tasks = remote.tasks
+    until = time.monotonic() + wait
     value = None if new is None else new.value
-    many = None if wait or new is not None else tasks.reload_many
-    carry_out(printer, ids, many, lambda i, seconds: tasks.reload(i, value, wait=seconds), wait)
+
+    def one(task_id: str) -> Outcome:
+        # A task whose worker is told has begun anew before it could be waited for: each is told in its turn.
+        left = max(0.01, until - time.monotonic()) if wait else 0
+        return tasks.reload(task_id, value, wait=left)
+
+    act = each(one) if wait or new is not None else together(tasks.reload_many)
+    verb = Verb(act if choice.bulk else running(act, written=new is not None))
+    carry_out(printer, choice.batches("reload", meant, yes=yes), verb)

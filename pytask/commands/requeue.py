@@ -10,39 +10,51 @@ from pytask.console import choice as choices
 from pytask.console import options
 
 if TYPE_CHECKING:
+    from pytask.client import Outcome
     from pytask.console.choice import Choice
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
 
 
 @click.command()
+@click.option(
+    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Then, until they run."
+)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 @options.remote
 @choices.tasks
 @options.form
-def command(choice: Choice, yes: bool, time_scale: float | None, remote: Remote, printer: Printer) -> None:
+def command(
+    *, choice: Choice, yes: bool, wait: float, time_scale: float | None, remote: Remote, printer: Printer
+) -> None:
     """Put tasks that failed, or that a dead worker left, back into the queue.
 
     As `start`, but `--all` and `--name` mean those in ERROR. Their crashes are forgotten. To put back a task
     that runs is for when no monitor lives: its lease is watched for 90 s, as a monitor does, and if it is
-    renewed, the task is left alone.
+    renewed, the task is left alone. With --wait the verb ends when they run.
     """
-    from pytask.console.steering import carry_out, told
+    from pytask.console import explained
+    from pytask.console.steering import Verb, carry_out, started
     from pytask.domain import lifecycle as life
     from pytask.domain.policy import Timing
 
-    if choice.explained(told("start")):
+    meant = (life.ERROR,)
+    if choice.explained(explained.requeue, meant, explained.until_run(wait, over=False)):
         return
-    ids = choice.ids("requeue", (life.ERROR,), yes=yes)
     timing = Timing().scaled(time_scale or 1.0)
     tasks = remote.tasks
-    found = {outcome.id: outcome for outcome in tasks.start_again_many(ids)}
-    running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
-    if running:
-        click.echo(
-            f"pytask: {len(running)} of them run; whose lease is silent is watched for {timing.expiry:g} s"
-            " first, as a monitor does",
-            err=True,
-        )
-        found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}
-    carry_out(printer, ids, lambda part: [found[i] for i in part])
+
+    def act(ids: list[str]) -> dict[str, Outcome]:
+        found = {outcome.id: outcome for outcome in tasks.start_again_many(ids)}
+        running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
+        if running:
+            click.echo(
+                f"pytask: {len(running)} of them run; whose lease is silent is watched for"
+                f" {timing.expiry:g} s first, as a monitor does",
+                err=True,
+            )
+            found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}
+        return found
+
+    verb = Verb(act, started(remote), wait)
+    carry_out(printer, choice.batches("requeue", meant, yes=yes, once=True), verb)

@@ -26,27 +26,10 @@ def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None
     id, or by `--state WAIT`.
     """
     from pytask.client.records import FINISHED
-    from pytask.console.output import Column
-    from pytask.domain.errors import NoSuchTask, TaskRuns
+    from pytask.console import explained
+    from pytask.console.steering import Verb, carry_out, together
 
-    def commands(space: str, task_id: str) -> list[list[str]]:
-        return [
-            ["DEL", space + task_id, f"{space}pytask:log:{task_id}"],
-            ["LREM", f"{space}new-task", "0", task_id],
-        ]
-
-    if choice.explained(commands):
+    if choice.explained(explained.remove, FINISHED):
         return
-    rows = []
-    problem: Exception | None = None
-    for task_id in choice.ids("delete", FINISHED, yes=yes):
-        word = "deleted"
-        try:
-            if not remote.tasks.remove(task_id):
-                word, problem = "no such task", problem or NoSuchTask(f"there is no task {task_id!r}")
-        except TaskRuns as error:
-            word, problem = "runs", error
-        rows.append({"id": task_id, "outcome": word})
-    printer.rows("outcomes", rows, [Column("id", "id"), Column("outcome", "outcome")])
-    if problem is not None:
-        raise problem
+    verb = Verb(together(remote.tasks.remove_many), done="deleted", leaves_a_state=False)
+    carry_out(printer, choice.batches("delete", FINISHED, yes=yes), verb)

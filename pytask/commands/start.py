@@ -26,12 +26,12 @@ def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Pri
     `--all` means those that were stopped; `pytask new` starts a new one. With --wait the verb ends when
     they run.
     """
-    from pytask.console.steering import carry_out, told
+    from pytask.console import explained
+    from pytask.console.steering import Verb, carry_out, started, together
     from pytask.domain import lifecycle as life
 
-    if choice.explained(told("start")):
+    meant = (life.STOPPED,)
+    if choice.explained(explained.start, meant, explained.until_run(wait, over=False)):
         return
-    ids = choice.ids("start", (life.STOPPED,), yes=yes)
-    tasks = remote.tasks
-    many = None if wait else tasks.start_again_many
-    carry_out(printer, ids, many, lambda i, seconds: tasks.start_again(i, wait=seconds), wait)
+    verb = Verb(together(remote.tasks.start_again_many), started(remote), wait)
+    carry_out(printer, choice.batches("start", meant, yes=yes, once=True), verb)

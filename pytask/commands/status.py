@@ -12,6 +12,7 @@ from pytask.console import options
 if TYPE_CHECKING:
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.console.script import Item
     from pytask.console.survey import Survey
 
 
@@ -75,9 +76,10 @@ def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
     ]
 
 
-def commands(remote: Remote) -> Iterator[list[str | int]]:
+def commands(remote: Remote) -> Iterator[Item]:
     """What a person would ask redis-cli."""
     from pytask.adapters.keys import Keys
+    from pytask.console.script import parked
     from pytask.domain.lifecycle import RESTING
 
     for space in remote.spaces:
@@ -86,7 +88,7 @@ def commands(remote: Remote) -> Iterator[list[str | int]]:
         yield ["LLEN", keys.queue]
         for state in RESTING:
             yield ["ZCARD", keys.index(state)]
-        yield ["SMEMBERS", keys.parked]
+        yield parked(space)
         yield ["LLEN", keys.rejected]
         yield ["HVALS", keys.worker_info]
         yield ["ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"]

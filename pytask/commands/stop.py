@@ -28,11 +28,13 @@ def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Pri
     The wish is written down, so that it outlives a restart of everything, and the worker is told. With
     --wait the verb ends when they have stopped; with 124 if one has not in time.
     """
-    from pytask.console.steering import carry_out, told
+    from pytask.console import explained
+    from pytask.console.steering import Verb, carry_out, together
     from pytask.domain import lifecycle as life
 
-    if choice.explained(told("stop")):
+    meant = (life.RUNNING, life.WAIT)
+    if choice.explained(explained.stop, meant, explained.until_run(wait, over=True)):
         return
-    ids = choice.ids("stop", (life.RUNNING, life.WAIT), yes=yes)
     tasks = remote.tasks
-    carry_out(printer, ids, tasks.stop_many, lambda i, seconds: tasks.stop(i, wait=seconds), wait)
+    verb = Verb(together(tasks.stop_many), lambda i, seconds: tasks.stop(i, wait=seconds), wait)
+    carry_out(printer, choice.batches("stop", meant, yes=yes), verb)

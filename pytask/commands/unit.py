@@ -65,6 +65,13 @@ def command(
     Further OPTIONS behind `--` are those of `pytask run`, as in: pytask unit app.py -- --processes 4
     """
     place = Path(folder or ".").absolute()
+    module = target.partition(":")[0]
+    if not _is_there(module, place):
+        click.echo(
+            f"pytask: there is no {module} in {place}: the unit is printed all the same, as it may be for"
+            " another machine",
+            err=True,
+        )
     stem = Path(target.partition(":")[0]).stem if target.endswith(".py") else target.partition(":")[0]
     words = [sys.executable, "-m", "pytask", "run", *options, target]
     click.echo(
@@ -77,6 +84,15 @@ def command(
         ),
         nl=False,
     )
+
+
+def _is_there(module: str, folder: Path) -> bool:
+    """Whether `pytask run` would find the file, or the outermost package, without importing anything."""
+    if module.endswith(".py"):
+        return (folder / module).is_file()
+    from importlib.machinery import PathFinder
+
+    return PathFinder.find_spec(module.partition(".")[0], [str(folder), *sys.path]) is not None
 
 
 def _quoted(word: str) -> str:

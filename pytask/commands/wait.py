@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", callback=options.id_text)
 @click.option(
     "--for", "states", multiple=True, metavar="STATE", help="May be repeated.  [default: any end of it]"
 )
@@ -32,11 +32,15 @@ def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remot
     Exit code 0 when it got there, 124 when it did not in time, and 1 when it ended in ERROR and nothing
     else was asked for.
     """
-    from pytask.console.choice import state_named
+    from pytask.console.states import state_named
 
     wanted = [state_named(word) for word in states] or None
-    space = remote.space_of(task_id)
-    if remote.explains([["SUBSCRIBE", f"{space}task-{task_id}"], ["HGET", space + task_id, "state"]]):
+    if remote.explain:
+        from pytask.client.records import FINISHED
+        from pytask.console import explained
+
+        space = remote.space_of(task_id)
+        remote.explains(explained.wait(space, task_id, wanted or list(FINISHED), timeout))
         return
     show_end(remote, printer, remote.find(task_id), wanted, timeout)
 

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from pytask.client import Event, Gap
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.console.script import Item
 
 
 @click.command()
-@click.argument("task_id", metavar="[ID]", required=False)
+@click.argument("task_id", metavar="[ID]", required=False, callback=options.id_text)
 @click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many events.")
 @options.remote
@@ -29,11 +30,8 @@ def command(
     """
     import sys
 
-    if task_id is None:
-        heard = [["PSUBSCRIBE", f"{space}task-*"] for space in remote.spaces]
-    else:
-        heard = [["SUBSCRIBE", f"{remote.space_of(task_id)}task-{task_id}"]]
-    if remote.explains(heard):
+    if remote.explain:
+        remote.explains(_commands(remote, task_id, seconds))
         return
     whole = None if task_id is None else remote.find(task_id)
     left = count
@@ -43,6 +41,20 @@ def command(
         left = None if left is None else left - 1
         if left == 0:
             return
+
+
+def _commands(remote: Remote, task_id: str | None, seconds: float | None) -> list[Item]:
+    from pytask.adapters.keys import Keys
+    from pytask.console.explained import bounded
+
+    if task_id is not None:
+        channel = Keys(remote.space_of(task_id)).events(task_id)
+        return [bounded(["SUBSCRIBE", channel], seconds)]
+    patterns = [Keys(space).event_pattern for space in remote.spaces]
+    return [
+        "this hears the words of control, too; they are no JSON",
+        bounded(["PSUBSCRIBE", *patterns], seconds),
+    ]
 
 
 def show(printer: Printer, event: Event | Gap) -> None:

@@ -58,21 +58,25 @@ def of_the_server(client: Any) -> Iterator[Finding]:
         yield Finding(code=risk.code, what=risk.what, fix=risk.fix)
 
 
+def kinds_of(keys: Keys) -> dict[str, str]:
+    """Our own keys of a partition, and the type that each has."""
+    return {
+        keys.queue: "list",
+        keys.runs: "hash",
+        keys.leases: "zset",
+        keys.workers: "zset",
+        keys.worker_info: "hash",
+        keys.monitors: "zset",
+        keys.rejected: "list",
+        keys.parked: "set",
+        **dict.fromkeys(keys.indexes, "zset"),
+    }
+
+
 def of_the_keys(remote: Remote) -> Iterator[Finding]:
     """Pytask's own keys hold what they should."""
     for at, space in enumerate(remote.spaces):
-        keys = Keys(space)
-        wanted = {
-            keys.queue: "list",
-            keys.runs: "hash",
-            keys.leases: "zset",
-            keys.workers: "zset",
-            keys.worker_info: "hash",
-            keys.monitors: "zset",
-            keys.rejected: "list",
-            keys.parked: "set",
-            **dict.fromkeys(keys.indexes, "zset"),
-        }
+        wanted = kinds_of(Keys(space))
         for (name, kind), reply in zip(
             wanted.items(), remote.ask_all([("TYPE", name) for name in wanted], at=at), strict=True
         ):

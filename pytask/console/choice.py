@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from pytask.console import options
-from pytask.console.remote import Remote, Words
+from pytask.console.remote import Remote
+from pytask.domain.errors import PytaskError
 
+if TYPE_CHECKING:
+    from pytask.console.script import Item
+
+Typed = Callable[[str, str], "Iterable[Item]"]
+"""Of the namespace of a partition and an id: what a verb stands for."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAGE = 1000
+
+
+class Batch(NamedTuple):
+    """Some of the tasks that were chosen."""
+
+    ids: list[str]  # whole ids, each once
+    names: Sequence[str]  # those, and the words that are none of a task, in their order
+    faults: Mapping[str, PytaskError]  # why these are none
+    last: bool = False  # there is no other
 
 
 class Choice:
@@ -37,43 +52,79 @@ class Choice:
         """All that fits, and not those that are named."""
         return bool(self._name or self._states or self._everything)
 
-    def ids(self, verb: str, states: Sequence[str], *, yes: bool) -> list[str]:
-        """The ids, whole; a bulk is counted, and asked about.  `states`: where `verb` means anything."""
+    def batches(self, verb: str, states: Sequence[str], *, yes: bool, once: bool = False) -> Iterator[Batch]:
+        """The tasks; a bulk is counted and asked about, and read page by page as it is acted on.
+
+        `states`: where `verb` means anything.  `once`: what it does may lead a task into another of the
+        states, where it is not to be met again.
+        """
         if not self.bulk:
-            return list(dict.fromkeys(self._remote.find(beginning, act=True) for beginning in self._ids))
-        wanted = [state_named(word) for word in self._states] or list(states)
-        found: list[str] = []
+            return iter([self._named()])
+        wanted = self._wanted(states)
+        number = 0 if yes else sum(len(ids) for ids in self._pages(wanted))
+        if number:
+            options.sure(f"{verb.capitalize()} {number:,} task{'s' * (number != 1)}?", yes=yes)
+        elif not yes:
+            return iter(())
+        pages = self._pages(wanted)
+        return (Batch(ids, ids, {}) for ids in (_fresh(pages) if once and len(wanted) > 1 else pages))
+
+    def _named(self) -> Batch:
+        names: dict[str, None] = {}
+        faults: dict[str, PytaskError] = {}
+        for word, found in self._remote.resolve(self._ids).items():
+            name = found if isinstance(found, str) else word
+            names[name] = None
+            if isinstance(found, PytaskError):
+                faults[name] = found
+        return Batch([name for name in names if name not in faults], list(names), faults, last=True)
+
+    def _wanted(self, states: Sequence[str]) -> list[str]:
+        from pytask.console.states import state_named
+
+        return [state_named(word) for word in self._states] or list(states)
+
+    def _pages(self, wanted: Sequence[str]) -> Iterator[list[str]]:
         cursor = None
         while True:
             page = self._remote.tasks.list(state=wanted, function=self._name, limit=PAGE, cursor=cursor)
-            found += (task.id for task in page if not task.local)
+            ids = list(dict.fromkeys(task.id for task in page if not task.local))
+            if ids:
+                yield ids
             cursor = page.cursor
             if cursor is None:
-                break
-        found = list(dict.fromkeys(found))
-        if found:
-            options.sure(f"{verb.capitalize()} {len(found):,} task{'s' * (len(found) != 1)}?", yes=yes)
-        return found
+                return
 
-    def explained(self, commands: Callable[[str, str], Sequence[Words]]) -> bool:
-        """With `--explain`: the redis-cli commands for each id, of which nothing is sent."""
+    def explained(self, commands: Typed, states: Sequence[str], awaited: Typed = lambda *_: ()) -> bool:
+        """With `--explain`: the redis-cli commands for each id, or for each of a bulk; nothing is sent.
+
+        `awaited`: what `--wait` stands for, of ids that are named.
+        """
         remote = self._remote
         if not remote.explain:
             return False
+        if not self.bulk:
+            each = [(remote.space_of(task_id), task_id) for task_id in self._ids]
+            return remote.explains(
+                item for part in (commands, awaited) for one in each for item in part(*one)
+            )
+        from pytask.console.script import ID, selection
+
+        wanted = self._wanted(states)
         return remote.explains(
-            words
-            for task_id in self._ids or ["<id>"]
-            for words in commands(remote.space_of(task_id), task_id)
+            item
+            for space in remote.spaces
+            for item in selection(space, wanted, self._name, list(commands(space, ID)))
         )
 
 
-def state_named(word: str) -> str:
-    """A state, however it is written."""
-    from pytask.domain.lifecycle import State
-
-    if word.upper() in State.__members__:
-        return word.upper()
-    raise click.BadParameter(f"there is no state {word!r}; there are {', '.join(State)}")
+def _fresh(pages: Iterable[list[str]]) -> Iterator[list[str]]:
+    seen: set[str] = set()
+    for page in pages:
+        ids = [task_id for task_id in page if task_id not in seen]
+        seen.update(ids)
+        if ids:
+            yield ids
 
 
 def tasks(function: Function) -> Function:
@@ -92,7 +143,7 @@ def tasks(function: Function) -> Function:
         return function(*args, choice=choice, **kwargs)
 
     parameters = (
-        click.argument("ids", nargs=-1, metavar="[ID]..."),
+        click.argument("ids", nargs=-1, metavar="[ID]...", callback=options.id_text),
         click.option("-n", "--name", metavar="FUNCTION", help="All tasks of this name."),
         click.option("-s", "--state", "states", multiple=True, metavar="STATE", help="All in this state."),
         click.option("--all", "everything", is_flag=True, help="All for which it means anything."),

@@ -14,6 +14,18 @@ FORMS = ("table", "wide", "json", "jsonl", "id")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def id_text(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+    """For ids: an empty text begins them all, and means none; bytes that are no text are none, too."""
+    for word in value if isinstance(value, tuple) else (value,):
+        if word == "":
+            raise click.BadParameter("an id is not empty")
+        try:
+            (word or "").encode()
+        except UnicodeEncodeError:
+            raise click.BadParameter(f"an id is UTF-8, not {word!r}") from None
+    return value
+
+
 def remote(function: Function) -> Function:
     """Address options; the verb gets a :class:`pytask.console.remote.Remote` as `remote`."""
     explain = click.option(
@@ -69,7 +81,7 @@ def form(function: Function) -> Function:
 
 def one_task(function: Function) -> Function:
     """`ID`, as `task_id`, with the options of the address and `-o`."""
-    return click.argument("task_id", metavar="ID")(remote(form(function)))
+    return click.argument("task_id", metavar="ID", callback=id_text)(remote(form(function)))
 
 
 def yes(function: Function) -> Function:

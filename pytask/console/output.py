@@ -75,6 +75,23 @@ class Printer:
         while batch := list(islice(several, STREAM)):
             one.rows(kind, batch, columns)
 
+    def listing(self, kind: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+        """A list however long, printed as it comes; its JSON is one document all the same."""
+        several = iter(rows)
+        batch = list(islice(several, STREAM))
+        if self.form != "json":
+            self.rows(kind, batch, columns)
+            self.stream(kind, several, columns)
+            return
+        opening, closing = _json({"version": VERSION, "kind": kind, "items": []}).split("[]")
+        click.echo(opening + "[", nl=False)
+        between = ""
+        while batch:
+            plain = ({name: value for name, value in row.items() if name[0] != "_"} for row in batch)
+            click.echo(between + ", ".join(map(_json, plain)), nl=False)
+            between, batch = ", ", list(islice(several, STREAM))
+        click.echo("]" + closing)
+
     def record(
         self, kind: str, row: Mapping[str, Any], lines: Sequence[tuple[str, Any]], key: str = "id"
     ) -> None:

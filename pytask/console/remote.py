@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pytask.console.settings import Ambient, Value
-from pytask.domain.errors import AmbiguousId, BadConfigFile, NoSuchTask, StoreError
+from pytask.domain.errors import AmbiguousId, BadConfigFile, NoSuchTask, PytaskError, StoreError
 
 if TYPE_CHECKING:
     from pytask.client import Client
     from pytask.client.blocking import Shell
     from pytask.client.places import Places
+    from pytask.console.script import Item
 
 CONNECTING = 0.5  # seconds, unless the setting `timeout` says otherwise
 SHOWN = 5  # ids that an ambiguous beginning lists
-Words = Sequence[str | int | float]
+IDS = 500  # of one round trip
+NEAR = 100  # ids that are compared with one that does not exist
 
 
 class Remote:
@@ -174,14 +175,15 @@ class Remote:
 
     # -- explanations ---------------------------------------------------------------------------------
 
-    def explains(self, commands: Iterable[Words]) -> bool:
-        """With `--explain`: print these as redis-cli takes them, and True: the verb is to end here."""
+    def explains(self, items: Iterable[Item]) -> bool:
+        """With `--explain`: print these as a shell takes them, and True: the verb is to end here."""
         if self.explain:
             from pytask.adapters.address import plain
+            from pytask.console.script import Writer
 
-            program = "redis-cli -c " if plain(self.setting("redis_url").value)[1] else "redis-cli "
-            for words in commands:
-                click.echo(program + shlex.join(str(word) for word in words))
+            clustered = plain(self.setting("redis_url").value)[1]
+            for line in Writer("redis-cli -c" if clustered else "redis-cli").lines(items):
+                click.echo(line)
         return self.explain
 
     # -- ids ------------------------------------------------------------------------------------------
@@ -192,8 +194,37 @@ class Remote:
         The search is bounded.  Where it could not see all ids, a verb that is going to `act` takes whole
         ids only: another task might begin like that.
         """
-        if self.ask("EXISTS", self.space_of(beginning) + beginning, at=self.partition_of(beginning)):
-            return beginning
+        return beginning if self._existing([beginning]) else self._beginning(beginning, act=act)
+
+    def resolve(self, words: Iterable[str]) -> dict[str, str | PytaskError]:
+        """The whole ids that a verb is to act on, or for each word why it is none."""
+        asked = list(dict.fromkeys(words))
+        found: dict[str, str | PytaskError] = dict.fromkeys(asked, "")
+        there = self._existing(asked)
+        for word in asked:
+            try:
+                found[word] = word if word in there else self._beginning(word, act=True)
+            except (NoSuchTask, AmbiguousId) as error:
+                found[word] = error
+        return found
+
+    def _existing(self, words: Sequence[str]) -> set[str]:
+        """Those that are the id of a task, or a key that may hold one."""
+        from pytask.domain.messages import IdFault, read_id
+
+        ids = [
+            word for word in words if not isinstance(read_id(word.encode(errors="surrogatepass")), IdFault)
+        ]
+        found: set[str] = set()
+        for at in range(0, len(ids), IDS):
+            part = ids[at : at + IDS]
+            asked = [(self.partition_of(i), ("EXISTS", self.space_of(i) + i)) for i in part]
+            found.update(i for i, there in zip(part, self.ask_each(asked), strict=True) if there)
+        return found
+
+    def _beginning(self, beginning: str, *, act: bool) -> str:
+        from pytask.client.look import FORGOTTEN
+
         found, complete = self.tasks.find(beginning, limit=SHOWN)
         if len(found) == 1 and (complete or not act):
             if not complete:
@@ -201,15 +232,25 @@ class Remote:
             return found[0]
         if found:
             raise AmbiguousId(_several(beginning, found, complete=complete))
-        if complete:
+        if not complete:
             raise NoSuchTask(
-                f"there is no task {beginning!r}, and none whose id begins so. `pytask ls` shows what there"
-                " is; finished tasks are deleted after a while (settings keep_ended, keep_error)"
+                f"there is no task {beginning!r}, and too many keys to look for one that begins so: give"
+                " the whole id"
             )
+        near = self._near(beginning)
+        meant = f" (did you mean {near!r}?)" if near else ""
         raise NoSuchTask(
-            f"there is no task {beginning!r}, and too many keys to look for one that begins so: give"
-            " the whole id"
+            f"there is no task {beginning!r}, and none whose id begins so{meant}. `pytask ls` shows what"
+            f" there is; {FORGOTTEN}",
+            near,
         )
+
+    def _near(self, word: str) -> str:
+        """An id that looks like this, among those whose first half is the same."""
+        from difflib import get_close_matches
+
+        found, _ = self.tasks.find(word[: (len(word) + 1) // 2], limit=NEAR)
+        return next(iter(get_close_matches(word, found, n=1, cutoff=0.7)), "")
 
 
 def _several(beginning: str, found: Sequence[str], *, complete: bool) -> str:

@@ -1,75 +1,208 @@
-"""Stop, start and reload from the command line: many at once, and what became of each."""
+"""Stop, start, reload and the like from the command line: many at once, and what became of each."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from pytask.client import Outcome
+from pytask.client.look import no_such_task
 from pytask.console.output import Column, Printer
-from pytask.domain.errors import NoSuchTask, PytaskError, TaskRuns, TimedOut, Unheard
+from pytask.console.voice import in_words
+from pytask.domain import errors
+from pytask.domain.advice import Advice, Call
+from pytask.domain.errors import NoSuchTask, PytaskError
 
-OUTCOMES = (Column("id", "id"), Column("outcome", "outcome"), Column("state", "state"))
-STEP = 1000  # ids of one call
+if TYPE_CHECKING:
+    from pytask.console.choice import Batch
+    from pytask.console.remote import Remote
+
+OUTCOMES = (
+    Column("id", "id"),
+    Column("_outcome", "outcome"),
+    Column("state", "state"),
+    Column("reason", "why", wide=True),
+)
 WORDS: dict[type[PytaskError], str] = {
-    NoSuchTask: "no such task", TimedOut: "not yet", Unheard: "not heard", TaskRuns: "runs",
-}  # fmt: skip
+    NoSuchTask: "no such task",
+    errors.AmbiguousId: "ambiguous",
+    errors.BadData: "no task",
+    errors.WrongKeyType: "no task",
+    errors.TaskRuns: "runs",
+    errors.TaskRests: "does not run",
+    errors.TimedOut: "not yet",
+    errors.Unheard: "not heard",
+}
 
-One = Callable[[str, float], Outcome]
+Found = Outcome | PytaskError
+Act = Callable[[list[str]], Mapping[str, Found]]
+Await = Callable[[str, float], Outcome]
 
 
-def carry_out(
-    printer: Printer,
-    ids: Sequence[str],
-    many: Callable[[Sequence[str]], list[Outcome]] | None,
-    one: One | None = None,
-    wait: float = 0,
-) -> None:
+@attrs.frozen
+class Verb:
+    """What is done to the tasks that were chosen."""
+
+    act: Act  # tells all of a batch, and says what became of each
+    finish: Await | None = None  # waits for one that has not got there, for so many seconds
+    wait: float = 0
+    done: str = "done"
+    leaves_a_state: bool = True
+
+
+def carry_out(printer: Printer, batches: Iterable[Batch], verb: Verb) -> None:
     """Tell all, await each, print what became of them; then raise the worst that was met, if any."""
-    outcomes: dict[str, Outcome] = {}
-    errors: dict[str, PytaskError] = {}
-    if many is not None:
-        for at in range(0, len(ids), STEP):
-            outcomes |= {outcome.id: outcome for outcome in many(ids[at : at + STEP])}
-    until = time.monotonic() + wait
-    for task_id in ids:
-        known = outcomes.get(task_id)
-        if one is None or (known is not None and (known.done or not wait or known.state is None)):
-            continue
-        try:
-            outcomes[task_id] = one(task_id, max(0.01, until - time.monotonic()) if wait else 0)
-        except (NoSuchTask, TimedOut, Unheard) as error:
-            errors[task_id] = error
-    errors |= {i: TaskRuns(outcome.refused) for i, outcome in outcomes.items() if outcome.refused}
-    printer.rows("outcomes", [_row(i, outcomes.get(i), errors.get(i)) for i in ids], OUTCOMES)
-    missing = [i for i, outcome in outcomes.items() if outcome.state is None and i not in errors]
-    if missing:
-        raise NoSuchTask(f"there is no task {', '.join(map(repr, missing[:5]))}")
-    if errors:
-        raise _worst(list(errors.values()))
+    faults = Faults()
+    columns = [column for column in OUTCOMES if column.field != "state" or verb.leaves_a_state]
+    printer.listing("outcomes", _rows(batches, verb, faults), columns)
+    faults.raise_worst()
 
 
-def _row(task_id: str, outcome: Outcome | None, error: PytaskError | None) -> dict[str, Any]:
+def each(one: Callable[[str], Outcome]) -> Act:
+    """For a verb that knows one task at a time; what goes wrong with one keeps it from no other."""
+
+    def act(ids: list[str]) -> dict[str, Found]:
+        return {task_id: _tried(one, task_id) for task_id in ids}
+
+    return act
+
+
+def together(many: Callable[[list[str]], list[Outcome]]) -> Act:
+    """For a verb of the client that takes many."""
+    return lambda ids: {outcome.id: outcome for outcome in many(ids)}
+
+
+def running(act: Act, *, written: bool) -> Act:
+    """For a verb that needs a run: one that has none is a fault, which names the verb for it."""
+
+    def checked(ids: list[str]) -> dict[str, Found]:
+        return {task_id: _run_of(one, written=written) for task_id, one in act(ids).items()}
+
+    return checked
+
+
+def _run_of(found: Found, *, written: bool) -> Found:
+    from pytask.domain import lifecycle as life
+
+    if (
+        isinstance(found, PytaskError)
+        or found.done
+        or found.requested
+        or found.state is None
+        or found.refused
+    ):
+        return found
+    data = "; the new data is written down" if written else ""
+    fix: tuple[str | Call, ...] = (": use ", Call("start_again", found.id))
+    if found.state is life.WAIT:
+        fix = (", and begins with the data that is in its hash as soon as a worker takes it",)
+    return errors.TaskRests(
+        Advice(f"{found.id!r} does not run{data}: it is {found.state}", *fix), found.state
+    )
+
+
+def started(remote: Remote) -> Await:
+    """Waits until a task that was just queued runs, or has run."""
+    from pytask.client.steer import await_run
+
+    return lambda task_id, seconds: remote.shell.run(await_run(remote.places, task_id, seconds))
+
+
+def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict[str, Any]]:
+    """All are told before any is awaited.  Of a bulk, only those that are awaited are kept until then."""
+    finish = verb.finish if verb.wait else None
+    late: list[str] = []
+    until = 0.0
+
+    def awaited(name: str, wait: Await) -> dict[str, Any]:
+        found = _tried(lambda i: wait(i, max(0.01, until - time.monotonic())), name)
+        return _row(name, found, verb, faults)
+
+    for batch in batches:
+        found = {**batch.faults, **verb.act(batch.ids)} if batch.ids else batch.faults
+        until = time.monotonic() + verb.wait  # telling them may take long: a dead worker's lease is watched
+        for name in batch.names:
+            if finish is None or not _pending(found[name]):
+                yield _row(name, found[name], verb, faults)
+            elif batch.last:
+                yield awaited(name, finish)
+            else:
+                late.append(name)
+    if finish is not None:
+        yield from (awaited(name, finish) for name in late)
+
+
+def _pending(one: Found) -> bool:
+    """Whether there is something to wait for: a wish that is not carried out, or a place in the queue."""
+    from pytask.domain import lifecycle as life
+
+    if isinstance(one, PytaskError) or one.refused:
+        return False
+    return one.requested if not one.done else one.state is life.WAIT
+
+
+def _tried(one: Callable[[str], Outcome], task_id: str) -> Found:
+    try:
+        return one(task_id)
+    except tuple(WORDS) as error:
+        return error
+
+
+def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
+    error = found if isinstance(found, PytaskError) else _fault_of(found)
+    state = (
+        found.state
+        if isinstance(found, Outcome | errors.TaskRests | errors.TimedOut | errors.Unheard)
+        else None
+    )
+    word, done = verb.done, True
     if error is not None:
-        word = WORDS[type(error)]
-    elif outcome is None or outcome.state is None:
-        word = "no such task"
-    elif outcome.done:
-        word = "done"
-    else:
-        word = "asked" if outcome.requested else "nothing to do"
-    state = None if outcome is None or outcome.state is None else str(outcome.state)
-    return {"id": task_id, "outcome": word, "state": state, "done": bool(outcome) and error is None}
+        word, done = next(text for kind, text in WORDS.items() if isinstance(error, kind)), False
+        faults.add(error)
+    elif isinstance(found, Outcome) and not found.done:
+        word, done = "asked" if found.requested else "does not run", False
+    near = getattr(error, "near", "")
+    return {
+        "id": name,
+        "outcome": word,
+        "_outcome": word + (f" (did you mean {near}?)" if near else ""),
+        "state": None if state is None else str(state),
+        "done": done,
+        "reason": in_words(error.args[0]) if error is not None else None,
+    }
 
 
-def _worst(errors: Sequence[PytaskError]) -> PytaskError:
-    first = next((error for error in errors if isinstance(error, NoSuchTask)), errors[0])
-    if len(errors) > 1:
-        first.add_note(f"  and {len(errors) - 1} more")
-    return first
+def _fault_of(found: Outcome) -> PytaskError | None:
+    if found.refused:
+        return (errors.TaskRuns if found.state is not None else errors.WrongKeyType)(found.refused)
+    if found.state is None and not found.done:
+        return no_such_task(found.id)
+    return None
 
 
-def told(word: str) -> Callable[[str, str], list[list[str]]]:
-    """For `--explain`: the control message of a task."""
-    return lambda space, task_id: [["PUBLISH", f"{space}task-{task_id}-control", word]]
+class Faults:
+    """What went wrong: the first of each kind, and how many there were."""
+
+    def __init__(self) -> None:
+        self._first: dict[type[PytaskError], PytaskError] = {}
+        self._count = 0
+
+    def add(self, error: PytaskError) -> None:
+        """One more."""
+        self._first.setdefault(type(error), error)
+        self._count += 1
+
+    def raise_worst(self) -> None:
+        """The error that decides the exit code, with the others as notes: one that is missing before all."""
+        if not self._first:
+            return
+        rank = {NoSuchTask: 0, errors.AmbiguousId: 2}
+        worst, *others = sorted(self._first.values(), key=lambda error: rank.get(type(error), 1))
+        for error in others:
+            worst.add_note(f"  [{error.code}] {in_words(error.args[0])}")
+        if self._count > len(self._first):
+            worst.add_note(f"  and {self._count - len(self._first)} more")
+        raise worst

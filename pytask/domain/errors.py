@@ -154,9 +154,23 @@ class TaskRuns(PytaskError):
 
 
 class Unheard(PytaskError):
-    """The wish is written down, but no worker listens that could carry it out."""
+    """The wish is kept in Redis, but no worker listens that could carry it out."""
 
     code = "PT086"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state  # that the task was in; None where it is not known
+
+
+class TaskRests(PytaskError):
+    """It does not run: what was asked for needs a run."""
+
+    code = "PT088"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
 
 
 class BadCursor(ConfigError):
@@ -182,6 +196,10 @@ class NoSuchTask(PytaskError):
 
     code = "PT080"
 
+    def __init__(self, text: str = "", near: str = "") -> None:
+        super().__init__(text)
+        self.near = near  # an id that looks like it, where one was looked for and found
+
 
 class AmbiguousId(PytaskError):
     """Several ids begin like the one given, or there are too many tasks to know."""
@@ -193,6 +211,10 @@ class TimedOut(PytaskError):
     """What was waited for did not come in time."""
 
     code = "PT082"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state  # that the task was in; None where it is not known
 
 
 class Unhealthy(PytaskError):

@@ -327,9 +327,9 @@ class Beside:
             raise self._error
 
 
-def settle(pubsub):
-    """The server has both subscriptions."""
-    for _ in range(2):
+def settle(pubsub, count=2):
+    """The server has the subscriptions."""
+    for _ in range(count):
         pubsub.get_message(timeout=SOON)
 
 
@@ -379,9 +379,32 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
     told.subscribe(both.bench.keys.hint_channel)
     told.psubscribe(both.bench.keys.control_pattern)
     settle(told)
-    with pytest.raises(errors.TimedOut, match="PT082"):
+    with pytest.raises(
+        errors.TimedOut, match=r"PT082.*it is RUNNING, and the wish stays written down"
+    ) as late:
         both.client.stop("t", wait=0.05)
+    assert late.value.state is life.RUNNING
     assert both.bench.hash("t")["control"] == "stop"
+    told.close()
+
+
+def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
+    both.end(both.bench.running("t"))
+    with pytest.raises(
+        errors.Unheard, match=r"PT086.*no worker listens: 't' is queued, and starts"
+    ) as nobody:
+        both.client.start_again("t", wait=0.05)
+    assert nobody.value.state is life.WAIT
+    told = both.bench.raw.pubsub()
+    told.subscribe(both.bench.keys.hint_channel)
+    settle(told, 1)
+    for verb in ("start_again", "requeue"):
+        with pytest.raises(
+            errors.TimedOut, match=r"PT082.*within 0.05 s: it is WAIT. See `pytask why t`"
+        ) as late:
+            getattr(both.client, verb)("t", wait=0.05)
+        assert late.value.state is life.WAIT
+    assert both.bench.queue() == ["t"]
     told.close()
 
 
@@ -456,6 +479,10 @@ def test_a_key_of_another_type_is_no_task(both, verb):
     both.bench.set_string("s")
     with pytest.raises(errors.WrongKeyType):
         getattr(both.client, verb)("s")
+    both.client.start("f", id="t")
+    odd, task = getattr(both.client, f"{verb}_many")(["s", "t"])
+    assert (odd.done, odd.state, "is no hash" in odd.refused) == (False, None, True)
+    assert (task.state, task.refused) == ("STOPPED" if verb == "stop" else "WAIT", "")
 
 
 def test_the_history_says_who_asked(both):
@@ -603,6 +630,25 @@ def test_remove(both):
     with pytest.raises(errors.WrongKeyType):
         both.client.remove("s")
     assert both.bench.is_string("s")
+
+
+def test_remove_many_and_what_became_of_each(both):
+    running = both.bench.running("t")
+    ids = both.client.start_many(["f"] * 300)
+    both.bench.set_string("s")
+    asked = [*ids[:200], "t", "none", "s", *ids[200:], ids[0]]
+    found = both.client.remove_many(asked)
+    assert [one.id for one in found] == asked
+    rest = {one.id: one for one in found if not one.done}
+    assert sorted(rest) == ["none", "s", "t"]
+    assert (rest["none"].state, rest["none"].refused) == (None, "")
+    assert "is no hash" in rest["s"].refused
+    assert rest["t"].state is life.RUNNING
+    assert rest["t"].refused == "'t' runs: stop it first, stop('t', wait=30), then remove it"
+    both.bench.assert_registered(running)
+    assert both.bench.queue() == []
+    assert not any(both.bench.exists(task_id) for task_id in ids)
+    assert both.client.remove_many([]) == []
 
 
 def test_remove_a_parked_task(both):

@@ -5,6 +5,8 @@ import redis
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import RedisStore
+from pytask.client import Client
+from pytask.client.blocking import Shell
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from tests.servers import start_server
@@ -21,12 +23,12 @@ class Counting:
         self.walked = []
 
     def execute_command(self, *words):
-        before = self._removals()
+        before = self.removals()
         reply = self._client.execute_command(*words)
-        self.walked.append((self._removals() - before) * LENGTH)
+        self.walked.append((self.removals() - before) * LENGTH)
         return reply
 
-    def _removals(self):
+    def removals(self):
         return self._client.info("commandstats").get("cmdstat_lrem", {"calls": 0})["calls"]
 
 
@@ -53,6 +55,30 @@ def test_stopping_many_that_wait_is_done_in_short_calls(kind):
         assert sum(counting.walked) >= 20 * LENGTH
         assert client.llen(keys.queue) == LENGTH - 20
         assert {client.hget(task_id, "state") for task_id in ids} == {b"STOPPED"}
+
+
+def test_removing_many_is_done_in_short_calls(monkeypatch):
+    ids = [f"job-{number}" for number in range(0, LENGTH, LENGTH // 20)][:20]
+    with start_server("valkey") as server, redis.Redis(port=server.port) as client:
+        fill(client, Keys().queue)
+        for task_id in ids:
+            client.hset(task_id, "function", "f")
+        counting = Counting(client)
+        send = Shell.send
+
+        def counted(shell, commands):
+            before = counting.removals()
+            replies = send(shell, commands)
+            counting.walked.append((counting.removals() - before) * LENGTH)
+            return replies
+
+        monkeypatch.setattr(Shell, "send", counted)
+        with Client(server.url) as made:
+            assert all(one.done for one in made.remove_many(ids))
+        # Each takes its id out of the queue, and out of a parking list that is not there.
+        assert max(counting.walked) <= 2 * WALK
+        assert sum(counting.walked) >= 20 * LENGTH
+        assert client.llen(Keys().queue) == LENGTH - 20
 
 
 def test_a_long_parking_list_counts_as_well():

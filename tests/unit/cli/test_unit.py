@@ -36,6 +36,22 @@ def test_systemd_finds_no_fault_in_it(cli, tmp_path):
     assert ours == []
 
 
+@pytest.mark.parametrize(
+    ("target", "missing"),
+    [
+        ("nofile.py", "nofile.py"), ("nofile.py:app", "nofile.py"), ("nopack.module:app", "nopack.module"),
+        ("there.py", ""), ("there.py:app", ""), ("there:app", ""), ("pytask.demo_tasks", ""),
+    ],
+)  # fmt: skip
+def test_a_target_that_is_not_there_is_told_and_printed_all_the_same(cli, tmp_path, target, missing):
+    (tmp_path / "there.py").write_text("raise SystemExit('it is not imported')")
+    shown = cli("unit", target, "--folder", tmp_path)
+    assert shown.exit_code == 0
+    assert f" run {target}\n" in shown.stdout
+    said = f"pytask: there is no {missing} in {tmp_path}: the unit is printed all the same, as it may be for"
+    assert shown.stderr == (f"{said} another machine\n" if missing else "")
+
+
 def test_the_folder_of_the_sockets(monkeypatch, tmp_path):
     for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,18 @@
+"""States as people write them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import click
+
+from pytask.domain.lifecycle import State
+
+
+def state_named(word: str) -> str:
+    """A state, however it is written.  Raises `BadParameter` with the one that looks like it."""
+    if word.upper() in State.__members__:
+        return word.upper()
+    near = get_close_matches(word.upper(), State.__members__, n=1, cutoff=0.5)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise click.BadParameter(f"there is no state {word!r}{meant}; there are {', '.join(State)}")
