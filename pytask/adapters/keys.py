@@ -24,6 +24,8 @@ class Keys:
     parked: str = attrs.field(init=False)
     channel: str = attrs.field(init=False)
     hint_channel: str = attrs.field(init=False)
+    indexes: tuple[str, ...] = attrs.field(init=False)
+    """The indexes of all resting states, in the order the scripts expect."""
 
     def __attrs_post_init__(self) -> None:
         """Build the fixed names once; they are used for every task."""
@@ -43,6 +45,7 @@ class Keys:
         }
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "indexes", tuple(self.index(state) for state in RESTING))
 
     def task(self, task_id: str) -> str:
         """The hash of a task."""
@@ -51,11 +54,6 @@ class Keys:
     def index(self, state: State) -> str:
         """The ids in a resting state, by the time they came there.  RUNNING's index is the leases."""
         return f"{self.namespace}pytask:index:{state}"
-
-    @property
-    def indexes(self) -> list[str]:
-        """The indexes of all resting states, in the order the scripts expect."""
-        return [self.index(state) for state in RESTING]
 
     def parking(self, function: str) -> bytes:
         """The list of ids that wait for a worker which knows `function` (surrogates stand for odd bytes)."""

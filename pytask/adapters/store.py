@@ -717,19 +717,16 @@ def _ending_of(trigger: Trigger | None, kept: int | None, local: bool) -> tuple[
     return state, "done" if trigger is Trigger.END else "rest", "" if kept is None else kept
 
 
+@lru_cache(maxsize=1024)
 def _end_of_line(trigger: Trigger, who: str, why: str = "") -> str:
     """A line of the history behind the state that the task was in, which only the script knows."""
     return history.tail("", destination(trigger), trigger, who, why)
 
 
+@lru_cache(maxsize=1024)
 def _line(trigger: Trigger, who: str, why: str = "") -> str:
     """A line of the history of a task that runs."""
     return history.tail(life.RUNNING, destination(trigger), trigger, who, why)
-
-
-@lru_cache(maxsize=1024)
-def _ending_line(trigger: Trigger, who: str, why: str) -> str:
-    return _line(trigger, who, why)
 
 
 def ending_line(change: Change, who: str) -> str:
@@ -743,7 +740,7 @@ def ending_line(change: Change, who: str) -> str:
         why = text[: history.WHY_BYTES].partition("\n")[0]
     elif change.trigger is Trigger.RELEASE and change.event:
         why = _reason(change.event)
-    return _ending_line(change.trigger, who, why)
+    return _line(change.trigger, who, why)
 
 
 @lru_cache(maxsize=64)
