@@ -10,14 +10,25 @@ from pytask.adapters.keys import Keys
 from pytask.client.records import TaskInfo
 from pytask.console.remote import Remote
 from pytask.console.survey import together
-from pytask.domain.reasons import LOOK, Crew, Facts, Known, reasons
+from pytask.domain.reasons import LOOK, Account, Crew, Facts, Known, account
 
 R = TypeVar("R", Known, Crew)
 
 
-def reasons_of(remote: Remote, task: TaskInfo) -> list[str]:
-    """Why it is where it is, the most important first."""
-    return reasons(_as(Known, task), facts_of(remote, task))
+def account_of(remote: Remote, task: TaskInfo) -> Account:
+    """Why it is where it is."""
+    return account(_as(Known, task), facts_of(remote, task))
+
+
+def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
+    """What a person would ask redis-cli."""
+    return [
+        ("HGETALL", space + task_id),
+        ("HGET", f"{space}pytask:runs", task_id),
+        ("ZSCORE", f"{space}pytask:leases", task_id),
+        ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
+        ("HVALS", f"{space}pytask:workers:info"),
+    ]
 
 
 def facts_of(remote: Remote, task: TaskInfo) -> Facts:

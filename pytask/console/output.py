@@ -117,14 +117,15 @@ def drawn_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
 
 
 def pairs(lines: Sequence[tuple[str, Any]]) -> None:
-    """Labels and values below each other; what is None is left out."""
+    """Labels and values below each other; what is None is left out.  Without any labels: the values."""
     shown = [(label, value) for label, value in lines if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
+    gap = "  " if width else ""
     for label, value in shown:
         first, *more = str(value).rstrip("\n").split("\n")
-        click.echo(f"{label:<{width}}  {printable(first)}".rstrip())
+        click.echo(f"{label:<{width}}{gap}{printable(first)}".rstrip())
         for line in more:
-            click.echo(f"{'':<{width}}  {printable(line) if line else ''}".rstrip())
+            click.echo(f"{'':<{width}}{gap}{printable(line) if line else ''}".rstrip())
 
 
 def fancy() -> bool:

@@ -96,12 +96,12 @@ def test_what_there_is_and_why(fleet, cli):
     assert "ValueError: a \\x1b[31mred\\x1b[0m pipe" in text
     assert "\x1b" not in text
 
-    assert "it runs on w1" in cli("why", "sleep-1").stdout
-    assert f"(pid {fleet.process.pid})" in cli("why", "sleep-1").stdout
+    assert ": taken by w1; its worker on " in cli("why", "sleep-1").stdout
+    assert f"(pid {fleet.process.pid}) renewed its lease " in cli("why", "sleep-1").stdout
     parked = cli("why", "parked-1").stdout
-    assert "no live worker knows 'sleper' (did you mean sleeper?)" in parked
-    assert "it failed on w1" in cli("why", "broken-1").stdout
-    assert "it ended by itself on w1" in cli("why", "sum-1").stdout
+    assert "no live worker knows `sleper` (did you mean sleeper?), so it is parked\n" in parked
+    assert ": failed on w1: ValueError: a \\x1b[31mred" in cli("why", "broken-1").stdout
+    assert ": ended by itself on w1\n" in cli("why", "sum-1").stdout
 
     status = cli.json("status")
     assert status["tasks"] == {"RUNNING": 3, "ENDED": 1, "ERROR": 1, "STOPPED": 0, "WAIT": 1}
