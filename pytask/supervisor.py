@@ -432,6 +432,13 @@ def _run_path(run_dir: str | None) -> Path | None:
         return None
 
 
+class ConsoleLines(logging.Formatter):
+    """Times as the children write them: in UTC."""
+
+    converter = staticmethod(time.gmtime)
+    default_msec_format = "%s.%03dZ"
+
+
 class JsonLines(logging.Formatter):
     """As the children write them; theirs needs gevent, which has no place here."""
 
@@ -452,7 +459,7 @@ class JsonLines(logging.Formatter):
 def _set_up_logging(flags: Mapping[str, Any]) -> None:
     handler = logging.StreamHandler()
     console = "%(asctime)s %(levelname)-7s [supervisor] %(name)s: %(message)s"
-    handler.setFormatter(JsonLines() if flags.get("log_format") == "json" else logging.Formatter(console))
+    handler.setFormatter(JsonLines() if flags.get("log_format") == "json" else ConsoleLines(console))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel((flags.get("log_level") or "info").upper())

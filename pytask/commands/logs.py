@@ -74,6 +74,7 @@ def _find(remote: Remote, beginning: str) -> str:
 def show(printer: Printer, task_id: str, line: LogLine) -> None:
     """One line, what was missed before it first."""
     from pytask.console.output import Printer, printable
+    from pytask.domain.times import at
 
     if line.missed:
         click.echo(f"pytask: {line.missed} lines before this one are kept no more", err=True)
@@ -84,7 +85,7 @@ def show(printer: Printer, task_id: str, line: LogLine) -> None:
         click.echo(printable(task_id))
         return
     first, *more = line.text.split("\n")
-    head = f"{_clock(line.at)} {line.level.upper():<8}"
+    head = f"{at(line.at, millis=True) or '?'} {line.level.upper():<8}"
     named = f"{printable(line.logger)}: " if line.logger else ""
     run = f"[run {line.epoch}] " if printer.form == "wide" else ""
     click.echo(printable(f"{head} {run}{named}{first}"))
@@ -104,16 +105,6 @@ def row(task_id: str, line: LogLine) -> dict[str, Any]:
         "epoch": line.epoch,
         "missed": line.missed,
     }
-
-
-def _clock(at: float) -> str:
-    import time
-
-    try:
-        day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-    except (ValueError, OverflowError, OSError):
-        return "?"
-    return f"{day}.{int(at % 1 * 1000):03}"
 
 
 def _why_none(remote: Remote, task_id: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 
 import pytask
 from pytask.cli import main
+from pytask.domain.times import at
 from tests.integration import cli_tools
 from tests.integration.cli_tools import Started, until, write
 from tests.servers import start_server
@@ -140,7 +140,7 @@ def done(tasks):
     return run
 
 
-def test_a_task_logs_and_is_read_by_people_and_programs(cli, client, done):
+def test_a_task_logs_and_is_read_by_people_and_programs(cli, client, tasks, done, tokyo):
     task = done("pages", "pages-1", of=3)
     assert str(task.progress) == "3/3 (100 %) reading"
     shown = cli("logs", "pages-1")
@@ -155,7 +155,8 @@ def test_a_task_logs_and_is_read_by_people_and_programs(cli, client, done):
         "PROGRESS 3/3 (100 %) reading",
     ]
     assert "  | and a second one\n" in shown.stdout
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", shown.stdout)
+    first = next(tasks.logs("pages-1"))
+    assert shown.stdout.startswith(f"{at(first.at, millis=True)} ")  # in UTC, wherever one reads it
     assert cli("logs", "pages-1", "-n", "1").stdout.count("\n") == 1
     assert "[run " in cli("logs", "pages-1", "-o", "wide").stdout
 
