@@ -12,6 +12,7 @@ from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Adoption, RunRef, Verdict
+from pytask.runtime.complaints import Complaints
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 
@@ -30,7 +31,10 @@ class Heartbeat:
         self._deadman = deadman
         self._clock = clock
         self._ended = False
-        self._warned = 0.0
+        self._complained = False
+        self._reached = False
+        self.complaints = Complaints(lease.timing.heartbeat)
+        self.on_reached: Callable[[], None] = lambda: None  # after the first acknowledged renewal
         self.on_lost: Callable[[], None] = lambda: None
         self.address = ""
 
@@ -78,9 +82,12 @@ class Heartbeat:
         if doubted:
             self._adopt(doubted, verdicts)
         self._deadman.arm(self._lease.kill_in(self._clock()))
-        if self._warned:  # whoever read the countdown reads that it is over
+        if self._complained:  # whoever read the countdown reads that it is over
             log.warning("Redis %s answers again", self.address)
-            self._warned = 0.0
+            self._complained = False
+        if not self._reached:
+            self._reached = True
+            self.on_reached()
         for ref, verdict in verdicts.items():
             self._executor.heard(ref, verdict)
         return bool(self._lease.due(self._clock()))
@@ -155,8 +162,8 @@ class Heartbeat:
 
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
-        if isinstance(error, WrongKeyType) or now - self._warned > self._lease.timing.heartbeat:
-            self._warned = now
+        self._complained = True  # or somebody else of this lane has, a moment ago
+        if self.complaints.may(now, first=True) or isinstance(error, WrongKeyType):
             oldest = self._lease.living.oldest()
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
             fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""

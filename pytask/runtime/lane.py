@@ -91,12 +91,14 @@ class Lane:
             store=self._store(), lease=lease, executor=self.executor, deadman=self.deadman, clock=clock
         )
         self.heartbeat.on_lost = ids.renew
+        self.complaints = self.heartbeat.complaints
         self.heartbeat.address = backend.describe()
         self.queue = backend.queue()
         self.consumer = Consumer(
             store=self._store(), queue=self.queue, executor=self.executor, committer=self.committer,
             lease=lease, ids=ids, clock=clock, places=places, uniform=process.uniform,
         )  # fmt: skip
+        self.consumer.complaints = self.committer.complaints = self.complaints
         self.controller = Controller(
             store=self._store(), feed=backend.feed(ids.id), executor=self.executor, timing=timing,
             clock=clock, on_hint=self.consumer.hint,
