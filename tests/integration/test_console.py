@@ -7,8 +7,10 @@ import pty
 import re
 import shlex
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -367,6 +369,42 @@ def test_a_wrong_address_answers_soon_and_says_where_it_came_from(cli, words):
     assert (shown.exit_code, shown.stdout) == (69, "")
     assert "[PT051]" in shown.stderr
     assert "(from --redis)" in shown.stderr
+    assert "sesame" not in shown.stderr
+
+
+class Shell(socketserver.BaseRequestHandler):
+    """One that speaks first."""
+
+    def handle(self):
+        self.request.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        self.request.recv(4096)
+
+
+class Web(socketserver.BaseRequestHandler):
+    """An HTTP server that says at length what it thinks of the request."""
+
+    def handle(self):
+        self.request.recv(4096)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request: " + b"x" * 300 + b"\r\nServer: nginx\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("handler", "says"),
+    [(Shell, "'SSH-2.0-OpenSSH_9.2'"), (Web, f"'HTTP/1.1 400 Bad Request: {'x' * 34}…'")],
+    ids=["ssh", "http"],
+)
+@pytest.mark.parametrize("words", [["status"], ["ls"], ["new", "f"], ["doctor"]], ids=lambda words: words[0])
+def test_a_port_that_answers_and_is_no_redis(cli, monkeypatch, words, handler, says):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"redis://:sesame@127.0.0.1:{server.server_address[1]}/0"
+        monkeypatch.setenv("PYTASK_REDIS_URL", url)
+        shown = cli(*words)
+        server.shutdown()
+    assert (shown.exit_code, shown.stdout) == (69, "")
+    assert f"[PT051] what answers there is no Redis: it says {says}" in shown.stderr
+    assert "Correct the address" in shown.stderr
+    assert f"asked: {url.replace(':sesame', '***')} (from $PYTASK_REDIS_URL)" in shown.stderr
     assert "sesame" not in shown.stderr
 
 
