@@ -358,8 +358,8 @@ def _no_redis(text: str) -> str:
     said = next((part for part in found.groups() if part), "") if found else ""
     cut = said if len(said) <= ANSWER_SHOWN else f"{said[:ANSWER_SHOWN]}…"
     return (
-        f"what answers there is no Redis: it says {cut or 'something else'!r}. Correct the address: the port of"
-        " a Redis is 6379 by default"
+        f"what answers there is no Redis: it says {cut or 'something else'!r}. Correct the address: the port"
+        " of a Redis is 6379 by default"
     )
 
 

@@ -74,10 +74,12 @@ def _find(remote: Remote, beginning: str) -> str:
 def show(printer: Printer, task_id: str, line: LogLine) -> None:
     """One line, what was missed before it first."""
     from pytask.console.output import Printer, printable
+    from pytask.domain.plural import counted, verb
     from pytask.domain.times import at
 
     if line.missed:
-        click.echo(f"pytask: {line.missed} lines before this one are kept no more", err=True)
+        are = f"{counted(line.missed, 'line')} before this one {verb(line.missed, 'is', 'are')}"
+        click.echo(f"pytask: {are} kept no more", err=True)
     if printer.form in ("json", "jsonl"):
         Printer("jsonl").rows("lines", [row(task_id, line)], ())
         return

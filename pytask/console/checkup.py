@@ -15,6 +15,7 @@ from pytask.console.namesake import refuse_namesake
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
 from pytask.domain.errors import PytaskError
+from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing
 from pytask.domain.times import ago
 from pytask.domain.version import __version__, may_share
@@ -117,8 +118,9 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
     if number:
         yield Finding(
             code="PT091",
-            what=f"{number} tasks say they run, and were not renewed for over {ago(limit)}: their workers are"
-            " gone, and no monitor hands them on",
+            what=f"{counted(number, 'task says it runs', 'tasks say they run')}, and"
+            f" {verb(number, 'was', 'were')} not renewed for over {ago(limit)}: no worker has"
+            f" {verb(number, 'it', 'them')} any more, and no monitor hands {verb(number, 'it', 'them')} on",
             fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
         )
 
@@ -132,7 +134,8 @@ def _parked(found: Survey) -> Iterator[Finding]:
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         yield Finding(
             code="PT092",
-            what=f"{number} tasks wait for a function that no worker knows: {name}{meant}",
+            what=f"{counted(number, 'task waits', 'tasks wait')} for a function that no worker knows:"
+            f" {name}{meant}",
             fix=f"start a worker that has a class with NAME = {name!r}, or correct `function` in the hashes",
         )
 
@@ -152,7 +155,7 @@ def _idle(found: Survey) -> Iterator[Finding]:
     if found.count.queued and not found.alive:
         yield Finding(
             code="PT096",
-            what=f"{found.count.queued} tasks wait, and no worker is there",
+            what=f"{counted(found.count.queued, 'task waits', 'tasks wait')}, and no worker is there",
             fix="pytask run TARGET    (with this address and namespace)",
         )
 
@@ -183,6 +186,7 @@ def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
     reason, name = last.get("reason", "?"), bytes.fromhex(last.get("id_hex", "")).decode(errors="replace")
     yield Finding(
         code="PT095",
-        what=f"{found.count.rejected} pushed ids could not be tasks; the last was {name[:60]!r}: {reason}",
+        what=f"{counted(found.count.rejected, 'pushed id')} could not be"
+        f" {verb(found.count.rejected, 'a task', 'tasks')}; the last was {name[:60]!r}: {reason}",
         fix="write the hash before the push; then redis-cli DEL pytask:rejected",
     )

@@ -149,8 +149,9 @@ class Committer:
         if self.dropped > told and now - at > self._lease.timing.lease:
             self._told = (self.dropped, now)
             log.warning(
-                "%d events of tasks were dropped, the oldest first: Redis does not take them as fast as they"
-                " are emitted (see the settings max_pending and when_full)", self.dropped - told,
+                "%s of tasks %s dropped, the oldest first: Redis does not take them as fast as they"
+                " are emitted (see the settings max_pending and when_full)",
+                counted(self.dropped - told, "event"), verb(self.dropped - told, "was", "were"),
             )  # fmt: skip
 
     def _complain(self, error: StoreError) -> None:

@@ -10,6 +10,7 @@ import gevent
 
 from pytask.domain.errors import Refused, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
+from pytask.domain.plural import counted
 from pytask.domain.policy import Starts, Timing, Wish
 from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
@@ -150,7 +151,8 @@ class Controller:
             except StoreError as error:
                 # What Redis refuses (a start, when it is full) must not keep later messages from being heard.
                 if self._ended or self._clock() > until or isinstance(error, Refused):
-                    log.error("%s for %d tasks could not be written down: %s", command, len(ids), error)
+                    many = counted(len(ids), "task")
+                    log.error("%s for %s could not be written down: %s", command, many, error)
                     return []
                 gevent.sleep(self._timing.call_timeout / 3)
 

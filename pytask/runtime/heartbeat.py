@@ -9,6 +9,7 @@ import gevent
 from gevent import Timeout
 
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
+from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Adoption, RunRef, Verdict
@@ -134,9 +135,10 @@ class Heartbeat:
         for ref, answer in zip(doubted, answers, strict=True):
             if answer is Verdict.OK:
                 del verdicts[ref]
+        back = answers.count(Verdict.OK)
         log.warning(
-            "Redis %s: %d of %d runs that it had forgotten were put back",
-            self.address, answers.count(Verdict.OK), len(answers),
+            "Redis %s: %d of %s that it had forgotten %s put back", self.address, back,
+            counted(len(answers), "run"), verb(back, "was", "were"),
         )  # fmt: skip
 
     def watch(self) -> None:
