@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 
 from pytask.adapters import client as clients
-from pytask.adapters import server
+from pytask.adapters import reading, server
 from pytask.adapters.keys import Keys
+from pytask.client.records import SILENT
 from pytask.console.namesake import refuse_namesake
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
@@ -21,7 +22,8 @@ from pytask.domain.times import ago
 from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ
-NOTES = ("PT070", "PT071", "PT095")  # worth knowing, and nothing to be mended at once
+LOOK = 1000  # leases that are not renewed, of which the owners are looked up
+NOTES = ("PT070", "PT071", "PT095", "PT097")  # worth knowing, and nothing to be mended at once
 MAX_DATA = 16 * 1024 * 1024
 
 
@@ -89,6 +91,7 @@ def of_the_keys(remote: Remote) -> Iterator[Finding]:
 def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
+    yield from _silent(remote)
     yield from _orphans(remote)
     yield from _parked(found)
     yield from _monitor(found)
@@ -105,6 +108,39 @@ def _clock(found: Survey) -> Iterator[Finding]:
             what=f"the clock of Redis is {ago(abs(found.clock))} {word} the one of this machine",
             fix="sudo timedatectl set-ntp true    (on both)",
         )
+
+
+def _silent(remote: Remote) -> Iterator[Finding]:
+    """Workers that do not show themselves, and hold runs that a monitor will hand on."""
+    held = _held(remote)
+    for worker in sorted(remote.tasks.workers(), key=lambda one: (one.name, one.session)):
+        number = held.get(worker.session, 0)
+        if worker.alive or not number:
+            continue
+        expiry = reading.measure(worker.more.get("expiry")) or Timing().expiry
+        yield Finding(
+            code="PT097",
+            what=f"worker {worker.name} has been silent for {ago(worker.silent)} and holds"
+            f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} handed on after"
+            f" {expiry:g} s",
+            fix=f"see on {worker.host} whether process {worker.pid} lives; if it does: pytask health --live",
+        )
+
+
+def _held(remote: Remote) -> dict[str, int]:
+    """How many of the runs that were not renewed lately each session has."""
+    number: dict[str, int] = {}
+    for at, space in enumerate(remote.spaces):
+        keys = Keys(space)
+        (seconds, _) = remote.ask("TIME", at=at)
+        before = int((int(seconds) - SILENT) * 1e6)
+        words = ("ZREVRANGEBYSCORE", keys.leases, before, "-inf", "LIMIT", 0, LOOK)
+        ids = remote.ask(*words, at=at)
+        runs = remote.ask("HMGET", keys.runs, *ids, at=at) if ids else []
+        for run in filter(None, runs):
+            session = reading.shown(run).rpartition(":")[0]
+            number[session] = number.get(session, 0) + 1
+    return number
 
 
 def _orphans(remote: Remote) -> Iterator[Finding]:

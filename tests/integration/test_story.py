@@ -4,15 +4,20 @@ import json
 import re
 import signal
 import socket
+import time
 from datetime import UTC, datetime
 
 import pytest
 
+from pytask.domain.version import __version__
 from tests.integration.cli_tools import PATIENCE, Started, pytask, until, write
 from tests.integration.conftest import TAKEOVER
 
 pytestmark = pytest.mark.slow
+APPENDONLY = True
 SILENT = 15.0  # seconds after which a worker that does not show itself counts as silent
+
+QUICKER = ("--time-scale", "0.1")
 
 TASK = """
     import gevent
@@ -28,13 +33,13 @@ TASK = """
 
 @pytest.fixture
 def start(store, client, tmp_path):
-    """`start(name, function, *more)`: a worker at a tenth of the times, which has shown itself."""
+    """`start(name, function, *more)`: a worker which has shown itself."""
     daemons = []
 
     def started(name, function, *more):
         write(tmp_path / f"{name}.py", TASK.format(name=function))
         command = pytask("run", f"{name}.py", "--redis", store.url, "--name", name, *more)
-        daemon = Started([*command, "--time-scale", "0.1"], tmp_path, tmp_path)
+        daemon = Started(command, tmp_path, tmp_path)
         daemons.append(daemon)
         shown = lambda: [json.loads(text)["name"] for text in client.hvals("pytask:workers:info")]  # noqa: E731
         until(lambda: name in shown(), lambda: daemon.output)
@@ -51,11 +56,11 @@ def clock(at):
 
 def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(client, cli, start):
     """The story of the issue, by real processes: the name was misspelt in the worker that died, too."""
-    larch = start("larch", "watch-ulr", "--no-monitor")
+    larch = start("larch", "watch-ulr", "--no-monitor", *QUICKER)
     client.hset("w-1", mapping={"function": "watch-ulr", "data": "{}"})
     client.lpush("new-task", "w-1")
     until(lambda: client.hget("w-1", "state") == "RUNNING", lambda: larch.output)
-    yew = start("yew", "watch-url")
+    yew = start("yew", "watch-url", *QUICKER)
     runs = (
         f"RUNNING since {clock(float(client.hget('w-1', 'last_update')))}: taken by larch; its worker on"
         f" {socket.gethostname()} (pid {larch.process.pid}) renewed its lease "
@@ -97,3 +102,86 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
     assert (shown["version"], shown["story"], shown["since"]) == (1, story, expired["at"])
     assert float(shown["more"]["crash_at"]) == at  # numbers for programs
     assert [move["trigger"] for move in shown["history"]] == ["expire", "park"]
+
+
+def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(client, cli, start):
+    """At the real times: 15 s after its death it counts as silent, and keeps its runs until 90 s are over."""
+    larch = start("larch", "watch-url", "--no-monitor", "--max-tasks", "3")
+    for task_id in ("w-1", "w-2"):
+        client.hset(task_id, mapping={"function": "watch-url", "data": "{}"})
+        client.lpush("new-task", task_id)
+    until(lambda: client.hlen("pytask:runs") == 2, lambda: larch.output)
+    yew = start("yew", "watch-url", "--max-tasks", "1")
+    until(lambda: client.zcard("pytask:monitors") == 1, lambda: yew.output)
+    assert {worker["alive"] for worker in cli.json("workers")["items"]} == {True}
+    assert "silent" not in cli("workers").stdout + cli("top").stdout + cli("status").stdout
+    healthy = cli("doctor")
+    assert (healthy.exit_code, healthy.stdout.partition(":")[0]) == (0, "all is well"), healthy.stdout
+    larch.end(signal.SIGKILL)
+
+    def silent():
+        return {w["name"]: w["alive"] for w in cli.json("workers")["items"]} == {"larch": False, "yew": True}
+
+    until(silent, lambda: cli("workers").stdout, SILENT + PATIENCE)
+    for verb in ("workers", "top"):
+        rows = {line.split()[0]: line for line in cli(verb).stdout.splitlines() if line}
+        assert re.search(r" silent for \d+s ", rows["larch"]), rows
+        assert "silent" not in rows["yew"]
+    assert "1 worker and 1 silent, 1 place, " in cli("top").stdout
+    status = cli.json("status")
+    assert (status["workers"], status["silent"], status["places"]) == (1, 1, 1)
+    assert re.search(r"^workers +1 with 1 place, 1 silent$", cli("status").stdout, re.MULTILINE)
+
+    found = cli("doctor", "-o", "json")
+    (item,) = json.loads(found.stdout)["items"]
+    assert (found.exit_code, item["code"], item["serious"]) == (0, "PT097", False)
+    what = r"worker larch has been silent for \d+s and holds 2 runs: its tasks are handed on after 90 s"
+    assert re.fullmatch(what, item["what"])
+    assert str(larch.process.pid) in item["fix"]
+    text = cli("doctor").stdout
+    assert re.match(f"PT097  {what}\n       Fix: ", text)
+    assert "all is well" not in text
+
+
+def test_a_worker_shows_all_that_there_is_to_know_and_is_gone_when_it_leaves(client, cli, start):
+    before = time.time()
+    larch = start("larch", "watch-url", "--max-tasks", "7", *QUICKER)
+    client.hset("w-1", mapping={"function": "watch-url", "data": "{}"})
+    client.lpush("new-task", "w-1")
+
+    def shown():
+        (item,) = cli.json("workers")["items"]
+        # Its own monitor runs there, too; a lag and a round trip are known after its first nap.
+        return item if item["running"] == 2 and item["monitor"] and item["lag"] is not None else None
+
+    item = until(shown, lambda: cli("workers", "-o", "json").stdout)
+    assert (item["name"], item["host"], item["pid"]) == ("larch", socket.gethostname(), larch.process.pid)
+    assert item["version"] == __version__
+    assert before - 1 <= item["started"] <= time.time()
+    assert item["functions"] == ["pytask/monitor", "watch-url"]
+    assert (item["running"], item["max_tasks"], item["monitor"], item["alive"]) == (2, 7, True, True)
+    assert 0 <= item["lag"] < PATIENCE
+    assert 0 < item["round_trip"] < PATIENCE
+    assert item["silent"] <= SILENT
+    assert client.hget("pytask:runs", "w-1").startswith(item["session"] + ":")
+
+    heads, row = cli("workers", "-o", "wide").stdout.splitlines()
+    assert heads.split() == [
+        "NAME", "HOST", "PID", "VERSION", "TASKS", "SEEN", "UP", "LAG", "REDIS", "MONITOR", "FUNCTIONS",
+        "SESSION",
+    ]  # fmt: skip
+    name, host, pid, version, tasks, seen, up, lag, trip, monitor, *_ = row.split()
+    assert (name, host, pid, version) == ("larch", item["host"], str(item["pid"]), __version__)
+    assert (tasks, monitor) == ("2/7", "yes")
+    assert all(re.fullmatch(r"\d+s", span) for span in (seen, up))
+    assert all(re.fullmatch(r"\d+\.\dms", span) for span in (lag, trip))
+    assert row.split()[-3:] == ["pytask/monitor,", "watch-url", item["session"]]
+
+    other = start("yew", "watch-url", "--no-monitor", *QUICKER)
+    items = {one["name"]: one for one in cli.json("workers")["items"]}
+    assert (items["yew"]["monitor"], items["larch"]["monitor"]) == (False, True)
+    assert other.end() == 0
+    assert [one["name"] for one in cli.json("workers")["items"]] == ["larch"]
+    assert larch.end() == 0
+    assert cli.json("workers")["items"] == []
+    assert client.hlen("pytask:workers:info") == client.zcard("pytask:workers") == 0
