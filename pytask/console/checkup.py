@@ -24,6 +24,7 @@ from pytask.domain.version import __version__, may_share
 CLOCK = 2.0  # seconds that two clocks may differ
 LOOK = 1000  # leases that are not renewed, of which the owners are looked up
 NOTES = ("PT070", "PT071", "PT095", "PT097")  # worth knowing, and nothing to be mended at once
+NAMED = 5  # silent workers that are told of one by one
 MAX_DATA = 16 * 1024 * 1024
 
 
@@ -113,10 +114,9 @@ def _clock(found: Survey) -> Iterator[Finding]:
 def _silent(remote: Remote) -> Iterator[Finding]:
     """Workers that do not show themselves, and hold runs that a monitor will hand on."""
     held = _held(remote)
-    for worker in sorted(remote.tasks.workers(), key=lambda one: (one.name, one.session)):
-        number = held.get(worker.session, 0)
-        if worker.alive or not number:
-            continue
+    silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
+    for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
+        number = held[worker.session]
         expiry = reading.measure(worker.more.get("expiry")) or Timing().expiry
         yield Finding(
             code="PT097",
@@ -124,6 +124,13 @@ def _silent(remote: Remote) -> Iterator[Finding]:
             f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} handed on after"
             f" {expiry:g} s",
             fix=f"see on {worker.host} whether process {worker.pid} lives; if it does: pytask health --live",
+        )
+    if len(silent) > NAMED:
+        yield Finding(
+            code="PT097",
+            what=f"and {counted(len(silent) - NAMED, 'more worker is', 'more workers are')} silent, and"
+            f" {verb(len(silent) - NAMED, 'holds', 'hold')} runs",
+            fix="see what they have in common: their machine, the network, a release: pytask workers",
         )
 
 

@@ -350,6 +350,33 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     assert "no worker is there" in cli("why", "new").stdout
 
 
+def test_many_silent_workers_are_not_all_told_of(store, client, cli):
+    """Seven sessions hold runs that nobody renews since 20 s; some have another T than the usual one."""
+    now = client.time()[0]
+    with redis.Redis.from_url(store.url) as plain:
+        for n in range(7):
+            RedisStore(plain, Keys()).announce(
+                WorkerInfo(
+                    session=f"s{n}", name=f"w{n}", host="h", pid=n, running=1, expiry=90.0 - 45 * (n == 1)
+                )
+            )
+            client.hset(f"t{n}", mapping={"function": "f", "state": "RUNNING", "run": f"s{n}:1"})
+            client.hset("pytask:runs", f"t{n}", f"s{n}:1")
+    client.zadd("pytask:leases", {f"t{n}": (now - 20) * 1_000_000 for n in range(7)})
+    client.zadd("pytask:monitors", {"m": now})
+    assert codes(cli) == {}  # they still show themselves
+    client.zadd("pytask:workers", {f"s{n}": now - 20 for n in range(7)})
+    shown = cli("doctor", "-o", "json")
+    found = [item["what"] for item in json.loads(shown.stdout)["items"]]
+    assert shown.exit_code == 0
+    assert len(found) == 6
+    assert re.fullmatch(
+        r"worker w0 has been silent for 2\ds and holds 1 run: its task is handed on after 90 s", found[0]
+    )
+    assert found[1].endswith("after 45 s")
+    assert found[5] == "and 2 more workers are silent, and hold runs"
+
+
 def test_a_worker_of_another_release(store, client, cli):
     newer = WorkerInfo(session="s", name="newer", host="h", pid=7, running=0, version="9.1")
     with redis.Redis.from_url(store.url) as plain:
