@@ -135,13 +135,13 @@ def _silent(remote: Remote) -> Iterator[Finding]:
 
 
 def _held(remote: Remote) -> dict[str, int]:
-    """How many of the runs that were not renewed lately each session has."""
+    """How many runs each session has that were not renewed lately; older ones are orphans."""
     number: dict[str, int] = {}
     for at, space in enumerate(remote.spaces):
         keys = Keys(space)
         (seconds, _) = remote.ask("TIME", at=at)
-        before = int((int(seconds) - SILENT) * 1e6)
-        words = ("ZREVRANGEBYSCORE", keys.leases, before, "-inf", "LIMIT", 0, LOOK)
+        newest, oldest = (int((int(seconds) - age) * 1e6) for age in (SILENT, _takeover()))
+        words = ("ZREVRANGEBYSCORE", keys.leases, newest, oldest, "LIMIT", 0, LOOK)
         ids = remote.ask(*words, at=at)
         runs = remote.ask("HMGET", keys.runs, *ids, at=at) if ids else []
         for run in filter(None, runs):
@@ -150,9 +150,14 @@ def _held(remote: Remote) -> dict[str, int]:
     return number
 
 
-def _orphans(remote: Remote) -> Iterator[Finding]:
+def _takeover() -> float:
+    """Seconds after which a monitor has handed on every run of a dead worker."""
     timing = Timing()
-    limit = timing.expiry + 2 * timing.sweep + timing.heartbeat
+    return timing.expiry + 2 * timing.sweep + timing.heartbeat
+
+
+def _orphans(remote: Remote) -> Iterator[Finding]:
+    limit = _takeover()
     number = 0
     for at, space in enumerate(remote.spaces):
         (seconds, _) = remote.ask("TIME", at=at)
