@@ -140,9 +140,11 @@ def _held(remote: Remote) -> dict[str, int]:
     for at, space in enumerate(remote.spaces):
         keys = Keys(space)
         (seconds, _) = remote.ask("TIME", at=at)
-        newest, oldest = (int((int(seconds) - age) * 1e6) for age in (SILENT, _takeover()))
-        words = ("ZREVRANGEBYSCORE", keys.leases, newest, oldest, "LIMIT", 0, LOOK)
-        ids = remote.ask(*words, at=at)
+        limits = [int((int(seconds) - age) * 1e6) for age in (SILENT, _takeover())]
+        late, old = remote.ask_all([("ZCOUNT", keys.leases, "-inf", limit) for limit in limits], at=at)
+        # The oldest stand at the end.  By their places, as each role may ask for these: workers and watchers.
+        words = ("ZREVRANGE", keys.leases, -min(late, old + LOOK), -(old + 1))
+        ids = remote.ask(*words, at=at) if late > old else []
         runs = remote.ask("HMGET", keys.runs, *ids, at=at) if ids else []
         for run in filter(None, runs):
             session = reading.shown(run).rpartition(":")[0]
