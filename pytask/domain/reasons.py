@@ -31,7 +31,8 @@ class Known:
     control: str = ""  # a wish that was not carried out yet
     crashes: int = 0
     attempts: int = 0
-    last_update: float = 0.0  # seconds since 1970
+    last_update: float = 0.0  # seconds since 1970; of a run, when it was renewed last
+    epoch: int = 0  # of the last run: milliseconds since 1970 at its claim, or a little more
     error: str = ""
     history: tuple[Transition, ...] = ()
 
@@ -90,7 +91,7 @@ class Account:
 def account(task: Known, facts: Facts) -> Account:
     """What there is to tell of a task."""
     led = _led_here(task)
-    since = led[0].at if led else task.last_update or None
+    since = _since(task, led)
     head = f"{task.state} since {at(since)}" if since else str(task.state)
     parts = [*_cause(task, led), *_now(task, facts)]
     return Account(
@@ -113,6 +114,13 @@ def _led_here(task: Known) -> tuple[Transition, ...]:
     while first and moves[first].source == task.state and moves[first - 1].target == task.state:
         first -= 1
     return moves[first:]
+
+
+def _since(task: Known, led: Sequence[Transition]) -> float | None:
+    if led and (task.state is not life.RUNNING or led[0].source != task.state):
+        return led[0].at
+    # Each renewal of a run writes `last_update`.
+    return (task.epoch / 1000 if task.state is life.RUNNING else task.last_update) or None
 
 
 def _before(task: Known, led: Sequence[Transition]) -> Sequence[Transition]:

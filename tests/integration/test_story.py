@@ -61,11 +61,14 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
     client.lpush("new-task", "w-1")
     until(lambda: client.hget("w-1", "state") == "RUNNING", lambda: larch.output)
     yew = start("yew", "watch-url", *QUICKER)
+    taken = int(client.hget("w-1", "epoch")) / 1000
+    until(lambda: float(client.hget("w-1", "last_update")) > taken + 1, "it is renewed: it runs since before")
     runs = (
-        f"RUNNING since {clock(float(client.hget('w-1', 'last_update')))}: taken by larch; its worker on"
+        f"RUNNING since {clock(taken)}: taken by larch; its worker on"
         f" {socket.gethostname()} (pid {larch.process.pid}) renewed its lease "
     )
-    assert re.fullmatch(re.escape(runs) + r"\ds ago", cli("why", "w-1").stdout.splitlines()[0])
+    said = cli("why", "w-1").stdout.splitlines()[0]
+    assert re.fullmatch(re.escape(runs) + r"\ds ago", said), said
     larch.end(signal.SIGKILL)
     until(lambda: client.llen("pytask:parked:watch-ulr") == 1, lambda: yew.output, TAKEOVER + PATIENCE)
 
