@@ -98,7 +98,6 @@ class Lane:
             store=self._store(), queue=self.queue, executor=self.executor, committer=self.committer,
             lease=lease, ids=ids, clock=clock, places=places, uniform=process.uniform,
         )  # fmt: skip
-        self.consumer.complaints = self.committer.complaints = self.complaints
         self.controller = Controller(
             store=self._store(), feed=backend.feed(ids.id), executor=self.executor, timing=timing,
             clock=clock, on_hint=self.consumer.hint,
@@ -111,6 +110,8 @@ class Lane:
             lease=lease, ids=ids, clock=clock, fresh_id=process.fresh_id,
         )  # fmt: skip
 
+        for service in (self.consumer, self.committer, self.controller, self.prestart):
+            service.complaints = self.complaints
         self.balancer = None
         if settings.rebalance is not None:
             self.balancer = Balancer(
