@@ -130,6 +130,14 @@ def logged(options: argparse.Namespace, results: Results) -> None:
     results.keep("logs", {"rows": rows})
 
 
+def command_line(options: argparse.Namespace, results: Results) -> None:
+    """How quickly `pytask` answers about very many tasks."""
+    from benchmarks import cli
+
+    rows = list(cli.measured(times(options, cli.ROUNDS), int(cli.TASKS * share(options))))
+    results.keep("cli", {"rows": rows})
+
+
 def profiled(options: argparse.Namespace, results: Results) -> None:
     """Where a task's time goes."""
     rows = profile.profile(int(40_000 * share(options)), options.cache)
@@ -161,6 +169,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     **{name: scale(name) for name in SCALE},
     "logs": logged,
     "growth": grow,
+    "cli": command_line,
     "profile": profiled,
     "report": write,
 }

@@ -1,4 +1,9 @@
-"""How quickly the command line answers about a million tasks: `python -m benchmarks.cli [tasks]`."""
+"""How quickly the command line answers about a million tasks and some hundred workers.
+
+Each call is a process of its own, from its start to its end.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -7,16 +12,23 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import redis
 
+from benchmarks.results import Row
+from pytask.adapters.keys import Keys
+from pytask.adapters.store import RedisStore
 from pytask.domain.lifecycle import RESTING, State
+from pytask.domain.record import WorkerInfo
+from pytask.domain.version import __version__
 from tests.servers import free_port, start_server
 
+TASKS, WORKERS = 1_000_000, 300
 ROUNDS = 7
 STEP = 5000
-# Seconds that issue and documents promise; None: no promise beyond 0.4 s for any Redis command.
+# Seconds that are promised: 0.4 for any command that asks Redis.  `ID` is the number of a task.
 PROMISED = {
     ("--help",): 0.15,
     ("run", "--help"): 0.15,
@@ -26,16 +38,17 @@ PROMISED = {
     ("ls", "-n", "nobody"): 0.5,
     ("status",): 0.3,
     ("top", "--once"): 0.4,
-    ("show", "error-7777"): 0.4,
-    ("why", "wait-7777"): 0.4,
+    ("show", "error-ID"): 0.4,
+    ("why", "wait-ID"): 0.4,
     ("workers",): 0.4,
     ("functions",): 0.4,
     ("doctor",): 0.5,
 }
+UNREACHABLE = 1.0
 
 
-def fill(client, number):
-    """So many tasks, a fifth in each state, as workers leave them."""
+def fill(client: redis.Redis, number: int) -> None:
+    """So many tasks, a fifth in each state, as workers leave them, and the workers."""
     now = client.time()[0]
     each = number // len(State)
     for state in State:
@@ -50,14 +63,28 @@ def fill(client, number):
                 pipe.zadd(f"pytask:index:{state}", {task_id: now + i for i, task_id in enumerate(ids)})
             else:
                 pipe.zadd("pytask:leases", dict.fromkeys(ids, now * 1_000_000))
-                pipe.hset("pytask:runs", mapping=dict.fromkeys(ids, "s:1"))
+                pipe.hset("pytask:runs", mapping={i: f"s{at % WORKERS}:1" for at, i in enumerate(ids)})
             if state is State.WAIT:
                 pipe.lpush("new-task", *ids)
             pipe.execute()
 
 
-def seconds(words, url, codes=(0, 3), **settings):  # the doctor has something to say of this server: 3
-    """Of one call, as a process of its own."""
+def show_workers(client: redis.Redis, running: int) -> None:
+    """Each as if it had shown itself just now."""
+    store = RedisStore(client, Keys())
+    functions = tuple(f"function-{n}" for n in range(20))
+    for n in range(WORKERS):
+        store.announce(
+            WorkerInfo(
+                session=f"s{n}", name=f"worker-{n}", host=f"host-{n % 20}", pid=1000 + n, running=running,
+                functions=functions, tasks=running, max_tasks=10_000, version=__version__, started=1.7e9,
+                lag=0.001, round_trip=0.001, task_logs=0,
+            )
+        )  # fmt: skip
+
+
+def seconds(words: tuple[str, ...], url: str, codes: tuple[int, ...] = (0, 3), **settings: str) -> float:
+    """Of one call, as a process of its own; the doctor has something to say of this server: 3."""
     env = os.environ | {"PYTASK_REDIS_URL": url} | settings
     began = time.perf_counter()
     done = subprocess.run(
@@ -68,21 +95,15 @@ def seconds(words, url, codes=(0, 3), **settings):  # the doctor has something t
     return took
 
 
-def shown(what, promised, call):
-    """Print how long the calls take; whether they take longer than promised."""
-    times = sorted(call() for _ in range(ROUNDS))
-    median = statistics.median(times)
-    verdict = "" if median <= promised else "   MISSED"
-    print(
-        f"pytask {what:22} {median:6.3f} s  (best {times[0]:.3f}, worst {times[-1]:.3f})"
-        f"  promised {promised:g} s{verdict}",
-        flush=True,
-    )
-    return median > promised
+def row(what: str, promised: float, rounds: int, call: Callable[[], float]) -> Row:
+    """How long the calls take, and what is promised."""
+    times = sorted(call() for _ in range(rounds))
+    seen = f"{statistics.median(times):.3f} s ({times[0]:.3f} to {times[-1]:.3f})"
+    return Row(f"pytask {what}", seen, f"<= {promised:g} s")
 
 
 @contextlib.contextmanager
-def wrong_addresses():
+def wrong_addresses() -> Iterator[dict[str, str]]:
     """An address where nobody listens, one that does not let us in, and one that never answers."""
     with socket.socket() as silent, socket.socket() as full, contextlib.ExitStack() as undo:
         for one, backlog in ((silent, 16), (full, 0)):
@@ -97,22 +118,18 @@ def wrong_addresses():
         yield {name: f"redis://127.0.0.1:{port}" for name, port in ports.items()}
 
 
-def main():
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with wrong_addresses() as wrong:
-        measured = [
-            shown(f"status: {name}", 1.0, partial(seconds, ("status",), url, codes=(69,)))
-            for name, url in wrong.items()
-        ]
-    missed = sum(measured)
+def measured(rounds: int = ROUNDS, number: int = TASKS) -> Iterator[Row]:
+    """Every verb that looks, and what a wrong address costs."""
     with start_server("valkey") as server, redis.Redis.from_url(server.url) as client:
         fill(client, number)
-        print(f"{client.dbsize():,} keys, {client.info('memory')['used_memory_human']}")
-        for words, promised in PROMISED.items():
+        each = number // len(State)
+        keys, memory = client.dbsize(), client.info("memory")["used_memory_human"]
+        yield Row("tasks, workers", f"{each * len(State):,}, {WORKERS} ({keys:,} keys, {memory})")
+        for pattern, promised in PROMISED.items():
+            show_workers(client, each // WORKERS)  # again and again: they would fall silent meanwhile
+            words = tuple(word.replace("ID", str(each // 2)) for word in pattern)
             call = partial(seconds, words, server.url, PYTASK_TIMEOUT="5")
-            missed += shown(" ".join(words), promised, call)
-    sys.exit(missed > 0)
-
-
-if __name__ == "__main__":
-    main()
+            yield row(" ".join(words), promised, rounds, call)
+    with wrong_addresses() as wrong:
+        for name, url in wrong.items():
+            yield row(f"status: {name}", UNREACHABLE, rounds, partial(seconds, ("status",), url, (69,)))

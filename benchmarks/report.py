@@ -44,6 +44,7 @@ NAMES = {
     "idle": "An idle worker",
     "logs": "Logs of tasks and progress",
     "growth": "How cost grows",
+    "cli": "The command line, of a million tasks",
     "profile": "Where the time of a task goes",
 }
 

@@ -20,6 +20,7 @@ from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
+from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
 from pytask.runtime.attendant import Attendant
@@ -141,7 +142,7 @@ class PyTask:
                 )
             attendant = self._attend(worker)
             signals.wait()
-            log.info("signal received: handing %d tasks back", len(worker.living))
+            log.info("signal received: handing %s back", counted(len(worker.living), "task"))
             self.ended_by = signals.received
             attendant.leave(reload=signals.received == signal.SIGHUP)
             clean = self.stop()

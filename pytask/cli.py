@@ -134,5 +134,6 @@ def main() -> None:
     """Long-running tasks on greenlets, their state kept in Redis.
 
     Exit codes: 0 ok, 1 the operation failed, 2 usage, 3 unhealthy, 4 no such task, 69 Redis unreachable,
-    78 bad configuration, 124 timed out, 130 Ctrl-C. Of an error, `pytask explain CODE` tells more.
+    70 a task that `run` could not stop, 78 bad configuration, 124 timed out, 130 Ctrl-C. Of an error,
+    `pytask explain CODE` tells more.
     """

@@ -56,14 +56,18 @@ def play(seconds: float | None, data_dir: Path | None) -> int:
         demo = Demo(stage)
         try:
             demo.story(server.port)
-            stage.tell(
-                f"That is the story. It goes on {'until Ctrl-C' if seconds is None else 'for a while'}."
-            )
+            stage.tell(f"That is the story, and the tasks run on. {_way_out(ends_at)}")
             while True:
                 stage.look()
         except Over:
             demo.hand_back()
         return demo.verdict()
+
+
+def _way_out(ends_at: float | None) -> str:
+    if ends_at is None:
+        return "Press Ctrl-C to end it: the workers then hand their tasks back."
+    return f"It ends by itself in {max(0.0, ends_at - time.monotonic()):.0f} s, or with Ctrl-C."
 
 
 class Demo:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytask.domain.plural import counted
 from pytask.runtime.notify import Notifier
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ class Reception:
         if self._leaving or self._reloading:
             return
         everyone = all(said is not None and said.get("ready") for said, _ in children)
-        status = f"{seen['running']} tasks run in {len(children)} processes"
+        running = counted(seen["running"], "task")
+        status = f"{running} running in {counted(len(children), 'process', 'processes')}"
         if everyone and not self._announced:
             self._announced = True
             self._notifier.ready(status)

@@ -29,6 +29,7 @@ import attrs
 from pytask.console.program import program
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError
+from pytask.domain.plural import counted
 from pytask.reception import Reception
 from pytask.runtime.notify import Notifier, take_from
 
@@ -159,7 +160,8 @@ class Supervisor:
         self._wait(now)
         self._reap()
         if self._signals and self._stopping is None:
-            log.info("signal received: %d children hand their tasks back", self._living)
+            children = counted(self._living, "child hands its", "children hand their")
+            log.info("signal received: %s tasks back", children)
             self.stop()
 
     def stop(self, code: int = 0) -> None:
@@ -415,7 +417,7 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
             server = servers.enter_context(EmbeddedServer(folder or Path(".pytask")))
             log.info("embedded server at %s, its data in %s", server.url, server.folder)
             flags["redis"] = server.url
-        log.info("supervisor %d runs %d workers of %s", os.getpid(), number, target)
+        log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         reception = Reception(_run_path(run_dir), Notifier())
         code = Supervisor([*program(), *arguments(target, flags)], number, reception).run()
         log.info("all children have ended")
@@ -430,6 +432,13 @@ def _run_path(run_dir: str | None) -> Path | None:
             raise
         log.warning("`pytask health` will not find this supervisor: %s", error)
         return None
+
+
+class ConsoleLines(logging.Formatter):
+    """Times as the children write them: in UTC."""
+
+    converter = staticmethod(time.gmtime)
+    default_msec_format = "%s.%03dZ"
 
 
 class JsonLines(logging.Formatter):
@@ -452,7 +461,7 @@ class JsonLines(logging.Formatter):
 def _set_up_logging(flags: Mapping[str, Any]) -> None:
     handler = logging.StreamHandler()
     console = "%(asctime)s %(levelname)-7s [supervisor] %(name)s: %(message)s"
-    handler.setFormatter(JsonLines() if flags.get("log_format") == "json" else logging.Formatter(console))
+    handler.setFormatter(JsonLines() if flags.get("log_format") == "json" else ConsoleLines(console))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel((flags.get("log_level") or "info").upper())

@@ -1,6 +1,9 @@
 """Some files run in processes beside this one."""
 
 import signal
+import time
+
+import pytest
 
 from tests import beside
 
@@ -10,3 +13,13 @@ def pytest_configure(config):
         # Started in the background of a shell, which children inherit: none of them would know Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(beside.plugin(), "beside")
+
+
+@pytest.fixture
+def tokyo():
+    """This process is nine hours from UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()

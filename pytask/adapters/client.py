@@ -48,6 +48,7 @@ REMEDIES = {
 }
 REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
 
+ANSWER_SHOWN = 60  # characters of what is no answer of a Redis
 LOADING = (
     "Redis was started, and still reads its data from disk (LOADING). Nothing is lost: wait until `redis-cli"
     " INFO persistence` says loading:0, and do it again; a worker waits by itself"
@@ -337,6 +338,8 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         return FailoverSuspected(f"no longer the server that was known: {text}")
     if "WRONGTYPE" in text:
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
+    if "InvalidResponse" in names:
+        return Unavailable(_no_redis(text))
     if "BusyLoadingError" in names or _says(text, "LOADING"):
         return Unavailable(LOADING)
     refusal = _refusal(names, text)
@@ -347,6 +350,17 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
     if names & {"RedisError", "ValkeyError"}:
         return Refused(f"Redis refuses: {text}")
     return error
+
+
+def _no_redis(text: str) -> str:
+    """What answers there, cut; redis-py's parsers tell its first line, or its first byte."""
+    found = re.search(r"b'(.*)'|b\"(.*)\"|got (\".*?\")", text)
+    said = next((part for part in found.groups() if part), "") if found else ""
+    cut = said if len(said) <= ANSWER_SHOWN else f"{said[:ANSWER_SHOWN]}…"
+    return (
+        f"what answers there is no Redis: it says {cut or 'something else'!r}. Correct the address: the port"
+        " of a Redis is 6379 by default"
+    )
 
 
 def _refusal(names: set[str], text: str) -> str:

@@ -19,8 +19,10 @@ from pytask.console.namesake import refuse_namesake
 def command(seconds: float | None, data_dir: Path | None) -> None:
     """Show what pytask does, on a private server.
 
-    Two workers, of which one is killed; takes half a minute. Ends with Ctrl-C, or after --for SECONDS; exit
-    code 0 if all that it shows went right.
+    Two workers run example tasks; one is killed, and its tasks go on at the other. The story takes half a
+    minute and says when it is over; then the tasks run on until you press Ctrl-C, or until --for SECONDS are
+    over. Then the workers hand their tasks back, and a list says what went right. Exit code 0 if all did, 1
+    if not, and 130 if Ctrl-C came before the story was over.
     """
     refuse_namesake()
     from pytask.demo import play

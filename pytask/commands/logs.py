@@ -9,7 +9,7 @@ import click
 from pytask.console import options
 
 if TYPE_CHECKING:
-    from pytask.client import LogLine, TaskInfo
+    from pytask.client import LogLine, TaskInfo, Worker
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
 
@@ -74,9 +74,12 @@ def _find(remote: Remote, beginning: str) -> str:
 def show(printer: Printer, task_id: str, line: LogLine) -> None:
     """One line, what was missed before it first."""
     from pytask.console.output import Printer, printable
+    from pytask.domain.plural import counted, verb
+    from pytask.domain.times import at
 
     if line.missed:
-        click.echo(f"pytask: {line.missed} lines before this one are kept no more", err=True)
+        are = f"{counted(line.missed, 'line')} before this one {verb(line.missed, 'is', 'are')}"
+        click.echo(f"pytask: {are} kept no more", err=True)
     if printer.form in ("json", "jsonl"):
         Printer("jsonl").rows("lines", [row(task_id, line)], ())
         return
@@ -84,7 +87,7 @@ def show(printer: Printer, task_id: str, line: LogLine) -> None:
         click.echo(printable(task_id))
         return
     first, *more = line.text.split("\n")
-    head = f"{_clock(line.at)} {line.level.upper():<8}"
+    head = f"{at(line.at, millis=True) or '?'} {line.level.upper():<8}"
     named = f"{printable(line.logger)}: " if line.logger else ""
     run = f"[run {line.epoch}] " if printer.form == "wide" else ""
     click.echo(printable(f"{head} {run}{named}{first}"))
@@ -106,16 +109,6 @@ def row(task_id: str, line: LogLine) -> dict[str, Any]:
     }
 
 
-def _clock(at: float) -> str:
-    import time
-
-    try:
-        day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-    except (ValueError, OverflowError, OSError):
-        return "?"
-    return f"{day}.{int(at % 1 * 1000):03}"
-
-
 def _why_none(remote: Remote, task_id: str) -> str:
     from pytask.domain.errors import NoSuchTask
 
@@ -129,15 +122,48 @@ def _why_none(remote: Remote, task_id: str) -> str:
 
 
 def _of_worker(remote: Remote, task: TaskInfo) -> str:
-    same = [w for w in remote.tasks.workers() if w.session == task.session or w.name == task.worker]
-    if same and all(worker.task_logs == 0 for worker in same):
+    """Whether the worker that has, or had it keeps lines, as far as it can be known."""
+    from pytask.domain import lifecycle as life
+
+    session = (task.run or task.last_run).rpartition(":")[0]
+    crew = remote.tasks.workers()
+    own = next((worker for worker in crew if worker.session == session), None)
+    if own is not None and own.task_logs is not None:
+        return _told(task, own)
+    if own is not None and own.alive:
+        return f"whether {_name(task)} keeps task logs is not known: it is of a release that does not say"
+    gone = f"{_name(task)} is gone"
+    failed = task.state is life.ERROR and not task.crashes and not task.error.startswith("[PT")
+    if task.progress is not None or failed:  # both are told among the lines
+        happened = "the task told its progress" if task.progress is not None else "the task failed"
+        return f"{gone}, and kept no task logs, or keeps them no more: {happened}, which is a line of them"
+    heir = next((w for w in crew if w.alive and w.name == task.worker and w.task_logs is not None), None)
+    now = f"; the one of that name that is here now keeps {heir.task_logs or 'none'}" if heir else ""
+    return f"{gone}: it is not known whether it kept task logs, or the task logged nothing{now}"
+
+
+def _told(task: TaskInfo, worker: Worker) -> str:
+    """Of a worker that shows how many lines it keeps, or showed it before it died."""
+    from pytask.domain.plural import counted
+    from pytask.domain.times import ago
+
+    who = _name(task) if worker.alive else f"{_name(task)}, silent for {ago(worker.silent)},"
+    if not worker.task_logs:
         return (
-            f"the worker {task.worker} keeps no task logs; start it with --task-logs 200 (or set"
+            f"{who} {'keeps' if worker.alive else 'kept'} no task logs; start it with --task-logs 200 (or set"
             " task_logs = 200 in pytask.toml)"
         )
-    if not same or any(worker.task_logs is None for worker in same):
+    lines = counted(worker.task_logs, "line")
+    if worker.alive:
         return (
-            f"the task logged nothing that is kept, or its worker {task.worker} keeps no task logs: it"
-            " must be started with --task-logs 200"
+            f"the task logged nothing so far, or nothing that its worker's logging lets through ({who} keeps"
+            f" {lines} of each task)"
         )
-    return "the task logged nothing so far, or nothing that its worker's logging lets through"
+    return (
+        f"the task logged nothing that was sent before {who} fell silent (it kept {lines} of each task; what"
+        " a task logs is sent within a moment)"
+    )
+
+
+def _name(task: TaskInfo) -> str:
+    return f"the worker {task.worker}"

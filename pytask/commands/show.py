@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from pytask.client import TaskInfo
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.domain.reasons import Account
+
+TIMES = ("crash_at", "start_at")  # fields of a hash that hold a moment, and are in no record
+MOMENT = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
 
 @click.command()
@@ -21,13 +26,32 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
 
     ID may be the beginning of an id, as long as only one task begins so.
     """
-    if remote.explains([("HGETALL", remote.space_of(task_id) + task_id)]):
+    from pytask.console.facts import commands
+
+    if remote.explains(commands(remote.space_of(task_id), task_id)):
         return
-    task = remote.tasks.get(remote.find(task_id))
-    printer.record("task", fields(task), lines(task))
+    show(remote, printer, remote.tasks.get(remote.find(task_id)))
 
 
-def fields(task: TaskInfo) -> dict[str, Any]:
+def show(remote: Remote, printer: Printer, task: TaskInfo) -> None:
+    """Print a task."""
+    found = _account(remote, task)
+    printer.record("task", fields(task, found), lines(task, found))
+
+
+def _account(remote: Remote, task: TaskInfo) -> Account | None:
+    """Why it is where it is; None where we may not read what lies around the task, which is shown all the
+    same."""
+    from pytask.console.facts import account_of
+    from pytask.domain.errors import Denied, WrongKeyType
+
+    try:
+        return account_of(remote, task)
+    except (Denied, WrongKeyType):
+        return None
+
+
+def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
     """What the JSON has."""
     import attrs
 
@@ -35,6 +59,8 @@ def fields(task: TaskInfo) -> dict[str, Any]:
 
     row = {name: value for name, value in task_row(task).items() if name[0] != "_"}
     return row | {
+        "since": None if found is None else found.since,
+        "story": None if found is None else found.story,
         "data": _decoded(task.raw_data),
         "output": _decoded(task.raw_output),
         "error": task.error or None,
@@ -45,15 +71,16 @@ def fields(task: TaskInfo) -> dict[str, Any]:
     }
 
 
-def lines(task: TaskInfo) -> list[tuple[str, Any]]:
+def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
     """What people read."""
     from pytask.console.times import since
-    from pytask.domain.reasons import told
+    from pytask.domain.moves import told
     from pytask.domain.times import at
 
     updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None
     return [
         ("id", task.id),
+        ("why", None if found is None else found.story),
         ("state", str(task.state) + (f" (asked to {task.control})" if task.control else "")),
         ("function", task.function or None),
         ("worker", task.worker or None),
@@ -68,8 +95,19 @@ def lines(task: TaskInfo) -> list[tuple[str, Any]]:
         ("progress", _progress(task)),
         ("error", task.error or None),
         ("history", "\n".join(map(told, task.history)) or None),
-        *sorted((name, value) for name, value in task.more.items() if name != "history"),
+        *sorted((name, _more(name, value)) for name, value in task.more.items() if name != "history"),
     ]
+
+
+def _more(name: str, value: str) -> str | None:
+    """A field that is not of the protocol, as it is; of pytask's own bookkeeping a time as people read it."""
+    from pytask.console.times import since
+    from pytask.domain.times import at
+
+    if name not in TIMES or not MOMENT.fullmatch(value):
+        return value
+    moment = float(value)
+    return f"{at(moment)} ({since(moment)} ago)" if moment else value
 
 
 def _progress(task: TaskInfo) -> str | None:

@@ -56,6 +56,7 @@ def fields(found: Survey, url: str) -> dict[str, Any]:
 
 
 def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
+    from pytask.domain.plural import counted
     from pytask.domain.times import ago
 
     shown = fields(found, url)
@@ -69,7 +70,7 @@ def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
         *((str(state), number) for state, number in found.count.states.items()),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
-        ("workers", f"{shown['workers']} with {shown['places']} places{silent}"),
+        ("workers", f"{shown['workers']} with {counted(shown['places'], 'place')}{silent}"),
         ("monitor", swept),
         ("redis", url),
         ("server", f"{server}answers in {shown['round_trip_ms']:.1f} ms"),

@@ -71,18 +71,21 @@ def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
 
 
 def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
+    from pytask.domain.plural import counted
     from pytask.domain.times import ago
 
     states = []
     for state, number in found.count.states.items():
         rate = rates[str(state)] if rates else 0.0
         states.append(f"{state} {number}" + (f" ({rate:+.0f}/s)" if abs(rate) >= 1 else ""))
+    silent = len(found.workers) - len(found.alive)
     places = sum(worker.max_tasks or 0 for worker in found.alive)
     monitor = "no monitor" if found.monitor is None else f"monitor {ago(found.monitor)} ago"
     memory = found.server.get("used_memory_human", "?")
     return [
         "  ".join(states),
-        f"{len(found.alive)} workers, {places} places, {monitor},"
+        f"{counted(len(found.alive), 'worker')}{f' and {silent} silent' if silent else ''},"
+        f" {counted(places, 'place')}, {monitor},"
         f" Redis {found.seconds * 1000:.1f} ms, {memory} used"
         + (f", parked: {sum(found.count.parked.values())}" if found.count.parked else ""),
     ]

@@ -49,10 +49,10 @@ def show_end(
     remote: Remote, printer: Printer, task_id: str, wanted: Sequence[str] | None, timeout: float
 ) -> None:
     """Wait, print the task, and end with 1 if it failed where nothing else was asked for."""
-    from pytask.commands.show import fields, lines
+    from pytask.commands.show import show
     from pytask.domain import lifecycle as life
 
     task = remote.tasks.wait(task_id, wanted, timeout)
-    printer.record("task", fields(task), lines(task))
+    show(remote, printer, task)
     if wanted is None and task.state is life.ERROR:
         click.get_current_context().exit(1)

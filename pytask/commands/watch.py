@@ -64,6 +64,7 @@ def show(printer: Printer, event: Event | Gap) -> None:
 
     from pytask.client import Gap
     from pytask.console.output import Printer, printable
+    from pytask.domain.times import at
 
     lines = Printer("jsonl") if printer.form == "json" else printer
     now = time.time()
@@ -76,6 +77,5 @@ def show(printer: Printer, event: Event | Gap) -> None:
     elif lines.form == "id":
         click.echo(printable(event.id))
     else:
-        clock = time.strftime("%H:%M:%S", time.localtime(now))
         data = "" if event.data is None else printable(json.dumps(event.data, ensure_ascii=False))
-        click.echo(f"{clock}  {printable(event.id)}  {printable(event.name)}  {data}".rstrip())
+        click.echo(f"{at(now)}  {printable(event.id)}  {printable(event.name)}  {data}".rstrip())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pytask.console import options
 
 if TYPE_CHECKING:
+    from pytask.client import TaskInfo
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
+    from pytask.domain.reasons import Account
 
 
 @click.command()
@@ -20,23 +22,26 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
 
     ID may be the beginning of an id, as long as only one task begins so.
     """
-    space = remote.space_of(task_id)
-    if remote.explains(
-        [
-            ("HGETALL", space + task_id),
-            ("HGET", f"{space}pytask:runs", task_id),
-            ("ZSCORE", f"{space}pytask:leases", task_id),
-            ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", 100_000),
-            ("HVALS", f"{space}pytask:workers:info"),
-        ]
-    ):
-        return
-    from pytask.console.facts import reasons_of
+    from pytask.console.facts import account_of, commands
 
+    if remote.explains(commands(remote.space_of(task_id), task_id)):
+        return
     task = remote.tasks.get(remote.find(task_id))
-    lines = reasons_of(remote, task)
-    printer.record(
-        "reasons",
-        {"id": task.id, "state": str(task.state), "reasons": lines},
-        [(str(task.state) if at == 0 else "", line) for at, line in enumerate(lines)],
-    )
+    found = account_of(remote, task)
+    printer.record("reasons", fields(task, found), [("", line) for line in found.lines])
+
+
+def fields(task: TaskInfo, found: Account) -> dict[str, Any]:
+    """What the JSON has."""
+    import attrs
+
+    from pytask.domain.moves import told
+
+    return {
+        "id": task.id,
+        "state": str(task.state),
+        "since": found.since,
+        "story": found.story,
+        "reasons": found.lines,
+        "moves": [attrs.asdict(move) | {"told": told(move)} for move in task.history],
+    }

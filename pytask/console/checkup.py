@@ -9,18 +9,22 @@ from typing import Any
 import attrs
 
 from pytask.adapters import client as clients
-from pytask.adapters import server
+from pytask.adapters import reading, server
 from pytask.adapters.keys import Keys
+from pytask.client.records import SILENT
 from pytask.console.namesake import refuse_namesake
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
 from pytask.domain.errors import PytaskError
+from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing
 from pytask.domain.times import ago
 from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ
-NOTES = ("PT070", "PT071", "PT095")  # worth knowing, and nothing to be mended at once
+LOOK = 1000  # leases that are not renewed, of which the owners are looked up
+NOTES = ("PT070", "PT071", "PT095", "PT097")  # worth knowing, and nothing to be mended at once
+NAMED = 5  # silent workers that are told of one by one
 MAX_DATA = 16 * 1024 * 1024
 
 
@@ -92,6 +96,7 @@ def of_the_keys(remote: Remote) -> Iterator[Finding]:
 def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
+    yield from _silent(remote)
     yield from _orphans(remote)
     yield from _parked(found)
     yield from _monitor(found)
@@ -110,9 +115,55 @@ def _clock(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _orphans(remote: Remote) -> Iterator[Finding]:
+def _silent(remote: Remote) -> Iterator[Finding]:
+    """Workers that do not show themselves, and hold runs that a monitor will hand on."""
+    held = _held(remote)
+    silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
+    for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
+        number = held[worker.session]
+        expiry = reading.measure(worker.more.get("expiry")) or Timing().expiry
+        yield Finding(
+            code="PT097",
+            what=f"worker {worker.name} has been silent for {ago(worker.silent)} and holds"
+            f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} handed on after"
+            f" {expiry:g} s",
+            fix=f"see on {worker.host} whether process {worker.pid} lives; if it does: pytask health --live",
+        )
+    if len(silent) > NAMED:
+        yield Finding(
+            code="PT097",
+            what=f"and {counted(len(silent) - NAMED, 'more worker is', 'more workers are')} silent, and"
+            f" {verb(len(silent) - NAMED, 'holds', 'hold')} runs",
+            fix="see what they have in common: their machine, the network, a release: pytask workers",
+        )
+
+
+def _held(remote: Remote) -> dict[str, int]:
+    """How many runs each session has that were not renewed lately; older ones are orphans."""
+    number: dict[str, int] = {}
+    for at, space in enumerate(remote.spaces):
+        keys = Keys(space)
+        (seconds, _) = remote.ask("TIME", at=at)
+        limits = [int((int(seconds) - age) * 1e6) for age in (SILENT, _takeover())]
+        late, old = remote.ask_all([("ZCOUNT", keys.leases, "-inf", limit) for limit in limits], at=at)
+        # The oldest stand at the end.  By their places, as each role may ask for these: workers and watchers.
+        words = ("ZREVRANGE", keys.leases, -min(late, old + LOOK), -(old + 1))
+        ids = remote.ask(*words, at=at) if late > old else []
+        runs = remote.ask("HMGET", keys.runs, *ids, at=at) if ids else []
+        for run in filter(None, runs):
+            session = reading.shown(run).rpartition(":")[0]
+            number[session] = number.get(session, 0) + 1
+    return number
+
+
+def _takeover() -> float:
+    """Seconds after which a monitor has handed on every run of a dead worker."""
     timing = Timing()
-    limit = timing.expiry + 2 * timing.sweep + timing.heartbeat
+    return timing.expiry + 2 * timing.sweep + timing.heartbeat
+
+
+def _orphans(remote: Remote) -> Iterator[Finding]:
+    limit = _takeover()
     number = 0
     for at, space in enumerate(remote.spaces):
         (seconds, _) = remote.ask("TIME", at=at)
@@ -121,8 +172,9 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
     if number:
         yield Finding(
             code="PT091",
-            what=f"{number} tasks say they run, and were not renewed for over {ago(limit)}: their workers are"
-            " gone, and no monitor hands them on",
+            what=f"{counted(number, 'task says it runs', 'tasks say they run')}, and"
+            f" {verb(number, 'was', 'were')} not renewed for over {ago(limit)}: no worker has"
+            f" {verb(number, 'it', 'them')} any more, and no monitor hands {verb(number, 'it', 'them')} on",
             fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
         )
 
@@ -136,7 +188,8 @@ def _parked(found: Survey) -> Iterator[Finding]:
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         yield Finding(
             code="PT092",
-            what=f"{number} tasks wait for a function that no worker knows: {name}{meant}",
+            what=f"{counted(number, 'task waits', 'tasks wait')} for a function that no worker knows:"
+            f" {name}{meant}",
             fix=f"start a worker that has a class with NAME = {name!r}, or correct `function` in the hashes",
         )
 
@@ -156,7 +209,7 @@ def _idle(found: Survey) -> Iterator[Finding]:
     if found.count.queued and not found.alive:
         yield Finding(
             code="PT096",
-            what=f"{found.count.queued} tasks wait, and no worker is there",
+            what=f"{counted(found.count.queued, 'task waits', 'tasks wait')}, and no worker is there",
             fix="pytask run TARGET    (with this address and namespace)",
         )
 
@@ -187,6 +240,7 @@ def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
     reason, name = last.get("reason", "?"), bytes.fromhex(last.get("id_hex", "")).decode(errors="replace")
     yield Finding(
         code="PT095",
-        what=f"{found.count.rejected} pushed ids could not be tasks; the last was {name[:60]!r}: {reason}",
+        what=f"{counted(found.count.rejected, 'pushed id')} could not be"
+        f" {verb(found.count.rejected, 'a task', 'tasks')}; the last was {name[:60]!r}: {reason}",
         fix="write the hash before the push; then redis-cli DEL pytask:rejected",
     )

@@ -7,17 +7,28 @@ from typing import Any, TypeVar
 import attrs
 
 from pytask.adapters.keys import Keys
-from pytask.client.records import TaskInfo
+from pytask.client.records import TaskInfo, Worker
 from pytask.console.remote import Remote
 from pytask.console.survey import together
-from pytask.domain.reasons import LOOK, Crew, Facts, Known, reasons
+from pytask.domain.reasons import LOOK, Account, Crew, Facts, Known, account
 
 R = TypeVar("R", Known, Crew)
 
 
-def reasons_of(remote: Remote, task: TaskInfo) -> list[str]:
-    """Why it is where it is, the most important first."""
-    return reasons(_as(Known, task), facts_of(remote, task))
+def account_of(remote: Remote, task: TaskInfo) -> Account:
+    """Why it is where it is."""
+    return account(_as(Known, task), facts_of(remote, task))
+
+
+def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
+    """What a person would ask redis-cli."""
+    return [
+        ("HGETALL", space + task_id),
+        ("HGET", f"{space}pytask:runs", task_id),
+        ("ZSCORE", f"{space}pytask:leases", task_id),
+        ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
+        ("HVALS", f"{space}pytask:workers:info"),
+    ]
 
 
 def facts_of(remote: Remote, task: TaskInfo) -> Facts:
@@ -38,13 +49,24 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
     last = (swept[0][1] if isinstance(swept[0], tuple | list) else swept[1]) if swept else None
     return Facts(
         now=now,
-        workers=[_as(Crew, worker) for worker in together(remote.tasks.workers())],
+        workers=[_as(Crew, worker) for worker in _crew(remote, task.session)],
         renewed=None if lease is None else max(0.0, now - float(lease) / 1e6),
         place=None if place is None else int(queued) - 1 - int(place),
         queued=int(queued),
         parked=parked is not None,
         monitor=None if last is None else max(0.0, now - float(last)),
     )
+
+
+def _crew(remote: Remote, session: str) -> list[Worker]:
+    """One for each process; the one that owns the run under the session by which it does."""
+    sessions = remote.tasks.workers()
+    owner = next((one for one in sessions if one.session == session), None)
+    crew = together(sessions)
+    if owner is None:
+        return list(crew)
+    who = (owner.host, owner.pid, owner.name)
+    return [attrs.evolve(w, session=session) if (w.host, w.pid, w.name) == who else w for w in crew]
 
 
 def _as(kind: type[R], record: Any) -> R:

@@ -22,6 +22,7 @@ FORMS = ("table", "wide", "json", "jsonl", "id")
 # Control characters, what breaks a line, marks that turn text round, half characters: ids and errors are
 # other people's text, and must not steer a terminal.
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+WHOLE = ("id", "session", "run")  # never cut: half an id is good for nothing
 STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the order of their declaration
 
 
@@ -126,22 +127,34 @@ def drawn_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
     styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        drawn.add_column(column.title, overflow="ellipsis", no_wrap=True)
+        # Where there is not room for all, rich narrows those first that it takes for wrapping.
+        drawn.add_column(column.title.upper(), no_wrap=column.field in WHOLE)
     for row in rows:
-        cells = [printable(row.get(column.field)) for column in columns]
-        drawn.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in cells))
+        cells = [(column.field in WHOLE, printable(row.get(column.field))) for column in columns]
+        drawn.add_row(
+            *(
+                Text(
+                    cell,
+                    style=styles.get(cell, ""),
+                    no_wrap=not whole,
+                    overflow="fold" if whole else "ellipsis",
+                )
+                for whole, cell in cells
+            )
+        )
     return drawn
 
 
 def pairs(lines: Sequence[tuple[str, Any]]) -> None:
-    """Labels and values below each other; what is None is left out."""
+    """Labels and values below each other; what is None is left out.  Without any labels: the values."""
     shown = [(label, value) for label, value in lines if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
+    gap = "  " if width else ""
     for label, value in shown:
         first, *more = str(value).rstrip("\n").split("\n")
-        click.echo(f"{label:<{width}}  {printable(first)}".rstrip())
+        click.echo(f"{label:<{width}}{gap}{printable(first)}".rstrip())
         for line in more:
-            click.echo(f"{'':<{width}}  {printable(line) if line else ''}".rstrip())
+            click.echo(f"{'':<{width}}{gap}{printable(line) if line else ''}".rstrip())
 
 
 def fancy() -> bool:

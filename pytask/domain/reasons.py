@@ -1,4 +1,4 @@
-"""Why a task is where it is: what is known of it, and the sentences that follow."""
+"""Why a task is where it is: what is known of it, and the story that follows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import attrs
 
 from pytask.domain import lifecycle as life
 from pytask.domain.history import Transition
-from pytask.domain.lifecycle import State
+from pytask.domain.lifecycle import State, Trigger
+from pytask.domain.moves import Phrase, asker_of, phrased, told
+from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing
 from pytask.domain.times import ago, at
 
@@ -29,7 +31,8 @@ class Known:
     control: str = ""  # a wish that was not carried out yet
     crashes: int = 0
     attempts: int = 0
-    last_update: float = 0.0  # seconds since 1970
+    last_update: float = 0.0  # seconds since 1970; of a run, when it was renewed last
+    epoch: int = 0  # of the last run: milliseconds since 1970 at its claim, or a little more
     error: str = ""
     history: tuple[Transition, ...] = ()
 
@@ -70,107 +73,221 @@ class Facts:
         return {name for worker in self.alive for name in worker.functions}
 
 
-def reasons(task: Known, facts: Facts) -> list[str]:
-    """One sentence each, the most important first."""
-    tell = {life.RUNNING: _running, life.WAIT: _waiting, life.ERROR: _failed}.get(task.state, _resting)
-    return [*tell(task, facts), *_asides(task), *_moves(task)]
+@attrs.frozen(kw_only=True)
+class Account:
+    """Why a task is where it is."""
+
+    since: float | None  # seconds since 1970: when it came into its state; None where that is not known
+    story: str  # one sentence: the state, since when, what led there, and what it waits for
+    notes: tuple[str, ...] = ()  # what else there is to know, and to do
+    moves: tuple[str, ...] = ()  # the last of its moves, the newest last
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, the most important first."""
+        return [self.story, *self.notes, *self.moves]
 
 
-def _since(task: Known, facts: Facts) -> str:
-    return f" for {ago(facts.now - task.last_update)}" if task.last_update else ""
+def account(task: Known, facts: Facts) -> Account:
+    """What there is to tell of a task."""
+    led = _led_here(task)
+    since = _since(task, led)
+    head = f"{task.state} since {at(since)}" if since else str(task.state)
+    parts = [*_cause(task, led), *_now(task, facts)]
+    return Account(
+        since=since,
+        story=f"{head}: {'; '.join(parts)}" if parts else head,
+        notes=(*_advice(task, facts), *_asides(task)),
+        moves=tuple(map(told, task.history[-MOVES:])),
+    )
+
+
+# -- what led into the state --------------------------------------------------------------------------------
+
+
+def _led_here(task: Known) -> tuple[Transition, ...]:
+    """The moves since it came into its state, that one first; none where the last ended elsewhere."""
+    moves = task.history
+    if not moves or moves[-1].target != task.state:
+        return ()  # somebody else wrote the state, or a plain life, of which no moves are kept
+    first = len(moves) - 1
+    while first and moves[first].source == task.state and moves[first - 1].target == task.state:
+        first -= 1
+    return moves[first:]
+
+
+def _since(task: Known, led: Sequence[Transition]) -> float | None:
+    if led and (task.state is not life.RUNNING or led[0].source != task.state):
+        return led[0].at
+    # Each renewal of a run writes `last_update`.
+    return (task.epoch / 1000 if task.state is life.RUNNING else task.last_update) or None
+
+
+def _before(task: Known, led: Sequence[Transition]) -> Sequence[Transition]:
+    return task.history[: len(task.history) - len(led)]
+
+
+def _cause(task: Known, led: Sequence[Transition]) -> Iterator[str]:
+    """What brought it here."""
+    if task.state is life.RUNNING:
+        yield from _taken(task, led)
+    elif not led:
+        yield from _from_fields(task)
+    elif led[0].trigger == Trigger.PARK:
+        if led[0].source != task.state:
+            yield "pushed again"
+    else:
+        yield _asked(task, _before(task, led), led[0])
+
+
+def _asked(task: Known, before: Sequence[Transition], move: Transition) -> str:
+    phrase = phrased(move, asker_of(before, "stop"))
+    if task.state is life.ERROR and move.trigger == Trigger.FAIL:
+        phrase = Phrase(phrase.what, _text(task), ": ")  # the whole text: history keeps its beginning
+    return str(phrase)
+
+
+def _taken(task: Known, led: Sequence[Transition]) -> Iterator[str]:
+    """Who took it, and before that, how it came into the queue."""
+    if not led or led[0].source == task.state:  # the claim is not among the moves
+        if task.worker:
+            yield f"taken by {task.worker}"
+    else:
+        earlier = [move for move in _before(task, led) if move.trigger != Trigger.PARK]
+        waited = earlier and earlier[-1].target == led[0].source == life.WAIT
+        yield f"{phrased(earlier[-1])}, then {phrased(led[0])}" if waited else str(phrased(led[0]))
+    again = next((m for m in reversed(led) if m.trigger in (Trigger.RELOAD, Trigger.ADOPT)), None)
+    if again is not None:
+        yield str(phrased(again))
+
+
+def _from_fields(task: Known) -> Iterator[str]:
+    where = f" on {task.worker}" if task.worker else ""
+    if task.state is life.ERROR:
+        yield f"failed{where}: {_text(task)}"
+    elif task.state is life.ENDED:
+        yield f"ended by itself{where}"
+    elif task.state is life.STOPPED:
+        yield "stopped on request" + where
+
+
+def _text(task: Known) -> str:
+    return task.error.partition("\n")[0] or "without a text"
+
+
+# -- what it does, or waits for, now ------------------------------------------------------------------------
+
+
+def _now(task: Known, facts: Facts) -> Iterator[str]:
+    if task.state is life.RUNNING:
+        yield from _running(task, facts)
+    elif task.state is life.WAIT:
+        yield from _waiting(task, facts)
 
 
 def _running(task: Known, facts: Facts) -> Iterator[str]:
     timing = Timing()
     owner = next((w for w in facts.workers if w.session == task.session), None)
-    where = f"{task.worker or 'an unnamed worker'}" + (f" on {owner.host} (pid {owner.pid})" if owner else "")
+    where = f"its worker{f' on {owner.host} (pid {owner.pid})' if owner else ''}"
     if facts.renewed is None:
-        yield f"it says that it runs on {where}, and has no lease: nobody renews it"
-        yield "a monitor with slow_sweep=True puts it back into the queue; or push it again"
-        return
-    if facts.renewed <= 3 * timing.heartbeat:
-        yield f"it runs on {where}, its lease renewed {ago(facts.renewed)} ago"
+        yield "it has no lease, so nobody renews it"
+    elif facts.renewed <= 3 * timing.heartbeat:
+        yield f"{where} renewed its lease {ago(facts.renewed)} ago"
     else:
-        yield f"its worker {where} is silent: the lease was renewed {ago(facts.renewed)} ago"
-        yield from _hand_on(task.id, facts, timing)
+        yield f"{where} is silent: it renewed its lease {ago(facts.renewed)} ago"
+        yield _hand_on(facts, timing)
     if task.control:
-        yield f"it was asked to {task.control}, and has not done so yet: its stop() may take long, or hang"
+        by = asker_of(task.history, task.control)
+        yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"
 
 
-def _hand_on(task_id: str, facts: Facts, timing: Timing) -> Iterator[str]:
-    if facts.monitor is None or facts.monitor > 3 * timing.expiry:
-        yield "no monitor is there to hand it on: start a worker without --no-monitor"
-        yield f"or put it back now: pytask requeue {task_id}"
-    else:
-        left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
-        yield f"a monitor hands it on {f'in about {ago(left)}' if left else 'with its next sweep'}"
+def _hand_on(facts: Facts, timing: Timing) -> str:
+    if _unwatched(facts, timing):
+        return "no monitor is there to hand it on"
+    left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
+    return f"a monitor hands it on {f'in about {ago(left)}' if left else 'with its next sweep'}"
+
+
+def _unwatched(facts: Facts, timing: Timing) -> bool:
+    return facts.monitor is None or facts.monitor > 3 * timing.expiry
 
 
 def _waiting(task: Known, facts: Facts) -> Iterator[str]:
     if facts.place is not None:
-        ahead = "it is the next" if facts.place == 0 else f"{facts.place} tasks are before it"
-        yield f"it waits in the queue{_since(task, facts)}: {ahead}"
+        ahead = f"{counted(facts.place, 'task')} {verb(facts.place, 'is', 'are')} before it"
+        yield f"{ahead} in the queue" if facts.place else "it is the next in the queue"
     elif facts.parked:
-        yield f"it is parked{_since(task, facts)}, as no worker knew its function {task.function!r}"
+        yield from _parked(task, facts)
+        return
     elif facts.queued > LOOK:
-        yield f"it waits{_since(task, facts)}, behind more than {LOOK} others"
+        yield f"more than {LOOK} tasks are before it in the queue"
     else:
         yield "it is in no queue, so that nobody will take it: the hash was written, and the id not pushed"
-        yield f"push it:  redis-cli LPUSH new-task {task.id}"
         return
-    yield from _nobody(task, facts)
-
-
-def _nobody(task: Known, facts: Facts) -> Iterator[str]:
     if not facts.alive:
-        yield "no worker is there: start one with `pytask run`"
-        return
-    if task.function not in facts.knowing:
-        near = get_close_matches(task.function, sorted(facts.knowing), n=1, cutoff=0.6)
-        meant = f" (did you mean {near[0]}?)" if near else ""
-        yield f"no live worker knows {task.function!r}{meant}"
-        return
-    if facts.parked:
-        yield "a worker knows it now, and takes it within 10 s"
-    full = [w for w in facts.alive if w.max_tasks is not None and (w.tasks or 0) >= w.max_tasks]
-    if len(full) == len(facts.alive):
-        yield f"all {len(full)} workers are full: start another, or raise max_tasks"
+        yield "no worker is there"
+    elif task.function not in facts.knowing:
+        yield _unknown(task, facts)
+    elif _full(facts):
+        number = len(facts.alive)
+        yield "the only worker is full" if number == 1 else f"all {number} workers are full"
 
 
-def _failed(task: Known, facts: Facts) -> Iterator[str]:
-    yield f"it failed{_ago(task, facts)}: {task.error.partition(chr(10))[0] or 'without a text'}"
-    if task.error.count("\n"):
-        yield f"the traceback: pytask show {task.id}"
-    yield f"to run it again: pytask start {task.id}"
+def _parked(task: Known, facts: Facts) -> Iterator[str]:
+    if not facts.alive:
+        yield f"it is parked until a worker knows `{task.function}`, and no worker is there"
+    elif task.function not in facts.knowing:
+        yield f"{_unknown(task, facts)}, so it is parked"
+    else:
+        yield "it was parked, and a worker knows it now, which takes it within 10 s"
 
 
-def _resting(task: Known, facts: Facts) -> Iterator[str]:
-    word = "was stopped on request" if task.state is not life.ENDED else "ended by itself"
-    yield f"it {word}{_ago(task, facts)}"
+def _unknown(task: Known, facts: Facts) -> str:
+    near = get_close_matches(task.function, sorted(facts.knowing), n=1, cutoff=0.6)
+    return f"no live worker knows `{task.function}`{f' (did you mean {near[0]}?)' if near else ''}"
 
 
-def _ago(task: Known, facts: Facts) -> str:
-    where = f" on {task.worker}" if task.worker else ""
-    return where + (f", {ago(facts.now - task.last_update)} ago" if task.last_update else "")
+def _full(facts: Facts) -> bool:
+    return all(w.max_tasks is not None and (w.tasks or 0) >= w.max_tasks for w in facts.alive)
+
+
+# -- what else there is to know -----------------------------------------------------------------------------
+
+
+def _advice(task: Known, facts: Facts) -> Iterator[str]:
+    """What to do."""
+    if task.state is life.RUNNING:
+        yield from _advice_for_a_run(task, facts)
+    elif task.state is life.ERROR:
+        if task.error.count("\n"):
+            yield f"the traceback: pytask show {task.id}"
+        yield f"to run it again: pytask start {task.id}"
+    elif task.state is life.STOPPED:
+        yield f"to run it again: pytask start {task.id}"
+    elif task.state is life.WAIT:
+        if facts.place is None and not facts.parked and facts.queued <= LOOK:
+            yield f"push it: redis-cli LPUSH new-task {task.id}"
+        elif not facts.alive:
+            yield "start a worker: pytask run TARGET"
+        elif task.function in facts.knowing and not facts.parked and _full(facts):
+            yield "start another worker, or raise max_tasks"
+
+
+def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
+    timing = Timing()
+    if facts.renewed is None:
+        yield f"a monitor with slow_sweep=True puts it back; or push it: redis-cli LPUSH new-task {task.id}"
+    elif facts.renewed > 3 * timing.heartbeat and _unwatched(facts, timing):
+        yield f"start a worker without --no-monitor, or put it back now: pytask requeue {task.id}"
+    if task.control:
+        yield "its stop() may take long, or hang"
 
 
 def _asides(task: Known) -> Iterator[str]:
     if task.crashes:
         yield (
-            f"{task.crashes} workers died under it: after a few it counts as poison, and is tried more and"
-            " more rarely"
+            f"{counted(task.crashes, 'worker')} died under it: after a few it counts as poison, and is tried"
+            " more and more rarely"
         )
     if task.attempts > 1:
         yield f"it was begun {task.attempts} times"
-
-
-def _moves(task: Known) -> Iterator[str]:
-    """The last moves that its hash tells of, the newest last."""
-    return map(told, task.history[-MOVES:])
-
-
-def told(move: Transition) -> str:
-    """A move of a task, as people read it."""
-    who = f" by {move.who}" if move.who else ""
-    why = f": {move.why}" if move.why else ""
-    return f"{at(move.at)} {move.source} -> {move.target}, {move.trigger}{who}{why}"

@@ -19,8 +19,11 @@ def ago(seconds: float | None) -> str | None:
     return f"{left}s"
 
 
-def at(moment: float | None) -> str | None:
+def at(moment: float | None, *, millis: bool = False) -> str | None:
     """A time (seconds since 1970) with its date, in UTC; None for 0 and None."""
-    if moment and moment > LATEST:  # somebody made it up
+    if not moment:
+        return None
+    if not 0 < moment <= LATEST:  # somebody made it up; no number is neither
         return f"{moment:.0f} s after 1970"
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if moment else None
+    found = datetime.fromtimestamp(moment, UTC)
+    return f"{found:%Y-%m-%d %H:%M:%S}{f'.{found.microsecond // 1000:03}' if millis else ''}Z"

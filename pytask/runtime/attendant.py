@@ -18,6 +18,7 @@ from typing import Any
 import gevent
 from gevent import socket
 
+from pytask.domain.plural import counted
 from pytask.runtime.notify import Notifier
 from pytask.runtime.tree import AnyGreenlet, Service
 from pytask.runtime.worker import Worker
@@ -116,7 +117,7 @@ class Attendant:
             self._notifier.alive()
         if self._leaving:
             return
-        status = f"{seen['running']} tasks run" if seen["ready"] else "; ".join(seen["why"])
+        status = f"{counted(seen['running'], 'task')} running" if seen["ready"] else "; ".join(seen["why"])
         now = time.monotonic()
         if seen["ready"] and not self._announced:
             self._announced = True

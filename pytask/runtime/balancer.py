@@ -9,6 +9,7 @@ import gevent
 
 from pytask.domain.balance import TAKE_PATIENCE, Share, batch, fair_share
 from pytask.domain.errors import StoreError
+from pytask.domain.plural import counted
 from pytask.domain.policy import CLAIM_BATCH, Lease
 from pytask.domain.record import WorkerInfo
 from pytask.runtime.consumer import Consumer
@@ -70,7 +71,8 @@ class Balancer:
         mine = self._info()
         share = fair_share(mine, self._courier.call(lambda store: store.crew(within)))
         if share.give:
-            log.info("rebalancing: %d of %d tasks may go to other workers", share.give, self._executor.queued)
+            queued = counted(self._executor.queued, "task")
+            log.info("rebalancing: %d of %s may go to other workers", share.give, queued)
             self._settle(taken=self._give(share))
         elif share.stand_back:
             self._consumer.stand_back(TAKE_PATIENCE)

@@ -10,12 +10,14 @@ from contextlib import suppress
 import gevent
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import StoreError, WrongKeyType
+from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.plural import counted, verb
 from pytask.domain.policy import COMMIT_BATCH, COMMIT_BYTES, Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.runtime.backlog import Backlog
+from pytask.runtime.complaints import Complaints
 from pytask.runtime.journal import LINGER, Journal
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Committer:
         self.journal.wake = self._wake.set
         self._doubts: dict[RunRef, tuple[float, Change]] = {}  # until when, and what is repeated
         self._doubts_due = 0.0
+        self.complaints = Complaints(lease.timing.heartbeat)
+        self._complained = -math.inf
         self._ended = False
         self.on_settled: Callable[[], None] = lambda: None
 
@@ -108,8 +112,7 @@ class Committer:
                     pause = 0.0
             except StoreError as error:
                 pause = min(max(2 * pause, 0.02), timing.call_timeout / 3)
-                level = logging.ERROR if isinstance(error, WrongKeyType) else logging.WARNING
-                log.log(level, "%d changes wait for Redis: %s", self.pending, error)
+                self._complain(error)
                 gevent.sleep(pause)
                 self._wake.set()
 
@@ -149,9 +152,23 @@ class Committer:
         if self.dropped > told and now - at > self._lease.timing.lease:
             self._told = (self.dropped, now)
             log.warning(
-                "%d events of tasks were dropped, the oldest first: Redis does not take them as fast as they"
-                " are emitted (see the settings max_pending and when_full)", self.dropped - told,
+                "%s of tasks %s dropped, the oldest first: Redis does not take them as fast as they"
+                " are emitted (see the settings max_pending and when_full)",
+                counted(self.dropped - told, "event"), verb(self.dropped - told, "was", "were"),
             )  # fmt: skip
+
+    def _complain(self, error: StoreError) -> None:
+        now = self._clock()
+        if isinstance(error, Unavailable):
+            if not self.complaints.may(now):
+                return
+        elif now - self._complained < self._lease.timing.heartbeat:
+            return  # told of every H, not at every attempt
+        else:
+            self._complained = now
+        level = logging.ERROR if isinstance(error, WrongKeyType) else logging.WARNING
+        waits = verb(self.pending, "waits", "wait")
+        log.log(level, "%s %s for Redis: %s", counted(self.pending, "change"), waits, error)
 
     def _next_batch(self) -> list[Change]:
         batch: list[Change] = []

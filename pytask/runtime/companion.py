@@ -14,6 +14,7 @@ import gevent
 from gevent import socket
 
 from pytask.domain.errors import StoreError
+from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing, bury
 from pytask.domain.record import Suspect, Verdict
 from pytask.runtime.courier import Courier
@@ -128,7 +129,8 @@ class Companion:
                 done = sum([one.step() for one in releases])  # all of them, before they are counted
                 quiet = 0 if done else quiet + 1
                 if done:
-                    log.warning("%d runs of a dead worker process are handed on", done)
+                    are = f"{counted(done, 'run')} of a dead worker process {verb(done, 'is', 'are')}"
+                    log.warning("%s handed on", are)
             except StoreError as error:
                 quiet = 0
                 log.warning("the runs of a dead worker process wait for Redis: %s", error)

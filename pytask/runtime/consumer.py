@@ -18,6 +18,7 @@ from pytask.domain.policy import CLAIM_BATCH, Lease
 from pytask.domain.ports import Queue, Store
 from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
 from pytask.runtime.committer import Committer
+from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.places import Places
 
@@ -67,6 +68,7 @@ class Consumer:
         self._looked = clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
+        self.complaints = Complaints(lease.timing.heartbeat)
         self._back_until = -math.inf
         committer.on_settled = executor.on_place = self._places.wake
         self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
@@ -305,8 +307,12 @@ class Consumer:
         now = self._clock()
         if self._ended:
             return  # the wait was cut short by our own worker
+        if isinstance(error, Unavailable):
+            if self.complaints.may(now):
+                log.warning("cannot take tasks: %s", error)
+            return
         if now - self._complained < self._lease.timing.heartbeat:
-            return  # an outage is told of every H, not at every attempt
+            return  # told of every H, not at every attempt
         self._complained = now
         if isinstance(error, WrongKeyType):
             log.error("cannot take tasks: %s. Is the queue `new-task` a list? See `TYPE new-task`", error)

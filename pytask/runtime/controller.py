@@ -10,9 +10,11 @@ import gevent
 
 from pytask.domain.errors import Refused, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
+from pytask.domain.plural import counted
 from pytask.domain.policy import Starts, Timing, Wish
 from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
+from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Controller:
         self._next_ping = 0.0
         self.listening = False
         self.reconnects = 0
+        self.complaints = Complaints(timing.heartbeat)
 
     def run(self) -> None:
         """Listen until told to end; a broken or deaf connection is thrown away."""
@@ -63,7 +66,8 @@ class Controller:
                 except StoreError as error:
                     self.listening = False
                     self.reconnects += 1
-                    log.warning("control messages are not heard, subscribing again: %s", error)
+                    if not isinstance(error, Unavailable) or self.complaints.may(self._clock()):
+                        log.warning("control messages are not heard, subscribing again: %s", error)
                     gevent.sleep(pause)
                     pause = min(2 * pause, self._timing.call_timeout)
                 except Exception:
@@ -150,7 +154,8 @@ class Controller:
             except StoreError as error:
                 # What Redis refuses (a start, when it is full) must not keep later messages from being heard.
                 if self._ended or self._clock() > until or isinstance(error, Refused):
-                    log.error("%s for %d tasks could not be written down: %s", command, len(ids), error)
+                    many = counted(len(ids), "task")
+                    log.error("%s for %s could not be written down: %s", command, many, error)
                     return []
                 gevent.sleep(self._timing.call_timeout / 3)
 

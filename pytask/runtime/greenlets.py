@@ -14,6 +14,8 @@ from typing import Any
 from gevent import Greenlet, getcurrent
 from greenlet import greenlet
 
+from pytask.domain.times import at
+
 Place = tuple[str, int, str]
 OWN_FILE = __file__
 FRAMES = 12  # of a stack, the innermost
@@ -30,8 +32,7 @@ def report() -> str:
         kind = f"task {run.claim.function}" if run is not None else _name(one)
         groups.setdefault((kind, _stack(one)), []).append(run.id if run is not None else "")
     count = sum(len(ids) for ids in groups.values())
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    lines = [f"--- {count} greenlets of process {os.getpid()} at {when}"]
+    lines = [f"--- {count} greenlets of process {os.getpid()} at {at(time.time())}"]
     for (kind, stack), ids in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0][0])):
         known = sorted(one for one in ids if one)
         lines.append(f"{len(ids)} x {kind}" + (f": {' '.join(known)}" if known else ""))

@@ -9,9 +9,11 @@ import gevent
 from gevent import Timeout
 
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
+from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Adoption, RunRef, Verdict
+from pytask.runtime.complaints import Complaints
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 
@@ -30,7 +32,10 @@ class Heartbeat:
         self._deadman = deadman
         self._clock = clock
         self._ended = False
-        self._warned = 0.0
+        self._complained = False
+        self._reached = False
+        self.complaints = Complaints(lease.timing.heartbeat)
+        self.on_reached: Callable[[], None] = lambda: None  # after the first acknowledged renewal
         self.on_lost: Callable[[], None] = lambda: None
         self.address = ""
 
@@ -78,9 +83,12 @@ class Heartbeat:
         if doubted:
             self._adopt(doubted, verdicts)
         self._deadman.arm(self._lease.kill_in(self._clock()))
-        if self._warned:  # whoever read the countdown reads that it is over
+        if self._complained:  # whoever read the countdown reads that it is over
             log.warning("Redis %s answers again", self.address)
-            self._warned = 0.0
+            self._complained = False
+        if not self._reached:
+            self._reached = True
+            self.on_reached()
         for ref, verdict in verdicts.items():
             self._executor.heard(ref, verdict)
         return bool(self._lease.due(self._clock()))
@@ -127,9 +135,10 @@ class Heartbeat:
         for ref, answer in zip(doubted, answers, strict=True):
             if answer is Verdict.OK:
                 del verdicts[ref]
+        back = answers.count(Verdict.OK)
         log.warning(
-            "Redis %s: %d of %d runs that it had forgotten were put back",
-            self.address, answers.count(Verdict.OK), len(answers),
+            "Redis %s: %d of %s that it had forgotten %s put back", self.address, back,
+            counted(len(answers), "run"), verb(back, "was", "were"),
         )  # fmt: skip
 
     def watch(self) -> None:
@@ -155,8 +164,8 @@ class Heartbeat:
 
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
-        if isinstance(error, WrongKeyType) or now - self._warned > self._lease.timing.heartbeat:
-            self._warned = now
+        self._complained = True  # or somebody else of this lane has, a moment ago
+        if self.complaints.may(now, first=True) or isinstance(error, WrongKeyType):
             oldest = self._lease.living.oldest()
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
             fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""

@@ -91,6 +91,7 @@ class Lane:
             store=self._store(), lease=lease, executor=self.executor, deadman=self.deadman, clock=clock
         )
         self.heartbeat.on_lost = ids.renew
+        self.complaints = self.heartbeat.complaints
         self.heartbeat.address = backend.describe()
         self.queue = backend.queue()
         self.consumer = Consumer(
@@ -109,6 +110,8 @@ class Lane:
             lease=lease, ids=ids, clock=clock, fresh_id=process.fresh_id,
         )  # fmt: skip
 
+        for service in (self.consumer, self.committer, self.controller, self.prestart):
+            service.complaints = self.complaints
         self.balancer = None
         if settings.rebalance is not None:
             self.balancer = Balancer(

@@ -68,7 +68,10 @@ class Monitor(Task):
                 self.check_tasks()
             except StoreError as error:
                 self._watch.forget()
-                log.warning("monitor: sweep failed, what was seen is forgotten: %s", error)
+                # While nothing is acknowledged either, the heartbeat tells of it.
+                heard = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
+                level = logging.WARNING if heard else logging.DEBUG
+                log.log(level, "monitor: sweep failed, what was seen is forgotten: %s", error)
             except Exception:
                 self._watch.forget()
                 log.exception("monitor: sweep failed; the next one comes all the same")

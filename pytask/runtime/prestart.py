@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import attrs
 import gevent
 
-from pytask.domain.errors import StoreError
+from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Lease, Wish
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.runtime.committer import Committer
+from pytask.runtime.complaints import Complaints
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.process import fresh_id
@@ -54,6 +55,7 @@ class Prestart:
         self._clock = clock
         self._fresh_id = fresh_id
         self._ended = False
+        self.complaints = Complaints(lease.timing.heartbeat)
         executor.on_local_over = self._over
 
     def run(self) -> None:
@@ -62,7 +64,8 @@ class Prestart:
             try:
                 self.ensure()
             except StoreError as error:
-                log.warning("pre-started tasks wait for Redis: %s", error)
+                if not isinstance(error, Unavailable) or self.complaints.may(self._clock()):
+                    log.warning("pre-started tasks wait for Redis: %s", error)
             except Exception:
                 log.exception("pre-started tasks could not be started; tried again")
             gevent.sleep(self._lease.timing.tick)

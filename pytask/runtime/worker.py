@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import gevent
 
@@ -105,9 +106,17 @@ class Worker:
             self.blocked.start()
         if self.settings.task_logs:
             TaskLines.install()
+        unreached = set(self.lanes)
         for index, lane in enumerate(self.lanes):
+            lane.heartbeat.on_reached = partial(self._reached, lane, unreached)
             for name, run in lane.services():
                 self._spawn(f"{name} {index}" if len(self.lanes) > 1 else name, run)
+
+    def _reached(self, lane: Lane, unreached: set[Lane]) -> None:
+        """Every claim waits for the first acknowledged renewal, so that only then it takes tasks."""
+        unreached.discard(lane)
+        if unreached:
+            return
         log.info(
             "worker %s takes tasks from %s%s: %s",
             self.settings.name, self.lanes[0].backend.describe(),
@@ -124,7 +133,8 @@ class Worker:
         except Denied:
             raise
         except StoreError as error:
-            log.error("Redis %s: %s; waiting for it", backend.describe(), error)
+            log.error("worker %s waits for Redis %s: %s", self.settings.name, backend.describe(), error)
+            self.lanes[0].complaints.may(self._clock(), first=True)
 
     def _spawn(self, name: str, run: Callable[[], None]) -> None:
         greenlet = tree.Service.spawn(run)

@@ -42,6 +42,19 @@ def test_the_one_command_measures_and_reports(tmp_path):
     assert (tmp_path / "results.svg").read_text().startswith("<svg")
 
 
+def test_the_command_line_is_measured_and_reported(tmp_path):
+    words = ["cli", "report", "--quick", "--share", "0.002", "--cache", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "benchmarks", *words], cwd=ROOT, check=True, timeout=120)
+    rows = {row[0]: row for row in json.loads((tmp_path / "quick.json").read_text())["cli"]["rows"]}
+    assert rows["tasks, workers"][1].startswith("2,000, 300 (")
+    for what, promised in (("ls", 0.5), ("status", 0.3), ("--help", 0.15), ("status: nobody listens", 1)):
+        assert rows[f"pytask {what}"][2] == f"<= {promised:g} s"
+        assert 0 < float(rows[f"pytask {what}"][1].split()[0]) < 30
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "## The command line" in text
+    assert "| pytask why wait-200 | " in text
+
+
 def test_costs_are_taken_apart():
     point = growth.drained(300)
     assert point.worker > 0

@@ -5,6 +5,8 @@ import re
 import signal
 import sys
 import textwrap
+from datetime import datetime
+from itertools import pairwise
 
 import pytest
 import redis
@@ -239,15 +241,25 @@ def test_an_absent_redis_is_waited_for_and_the_address_explained(tmp_path):
         pytask("run", "tasks.py", "--time-scale", "0.1"), tmp_path, tmp_path, REDIS_URL=url
     ) as daemon:
         where = f"127.0.0.1:{port}/0 (from $REDIS_URL)"
-        daemon.says(f"Redis {where} does not acknowledge")
+        daemon.says(f"waits for Redis {where}: [PT051]")
         until(lambda: daemon.output.count(f"Redis {where} does not acknowledge") > 1, lambda: daemon.output)
         with (
             start_server("valkey", port=port, password=SECRET) as server,
             redis.Redis.from_url(server.url) as client,
         ):
             push(client, "late", "echo", {"it": "runs"})
+            assert "takes tasks" not in daemon.output.partition("answers again")[0]
             until(lambda: client.hget("late", "state") == b"ENDED", lambda: daemon.output)
             assert daemon.end() == 0
+        assert daemon.output.count("takes tasks from") == 1
+        # One line an interval of half a second, whatever failed how often.
+        times = [
+            datetime.strptime(line[:24], "%Y-%m-%d %H:%M:%S.%f%z").timestamp()
+            for line in daemon.output.partition("answers again")[0].splitlines()[:-1]
+            if " ERROR " in line or " WARNING " in line
+        ]
+        assert len(times) >= 3
+        assert all(after - before >= 0.45 for before, after in pairwise(times)), daemon.output
         assert SECRET not in daemon.output
 
 

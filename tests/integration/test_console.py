@@ -7,8 +7,10 @@ import pty
 import re
 import shlex
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -104,12 +106,12 @@ def test_what_there_is_and_why(fleet, cli):
     assert "ValueError: a \\x1b[31mred\\x1b[0m pipe" in text
     assert "\x1b" not in text
 
-    assert "it runs on w1" in cli("why", "sleep-1").stdout
-    assert f"(pid {fleet.process.pid})" in cli("why", "sleep-1").stdout
+    assert ": taken by w1; its worker on " in cli("why", "sleep-1").stdout
+    assert f"(pid {fleet.process.pid}) renewed its lease " in cli("why", "sleep-1").stdout
     parked = cli("why", "parked-1").stdout
-    assert "no live worker knows 'sleper' (did you mean sleeper?)" in parked
-    assert "it failed on w1" in cli("why", "broken-1").stdout
-    assert "it ended by itself on w1" in cli("why", "sum-1").stdout
+    assert "no live worker knows `sleper` (did you mean sleeper?), so it is parked\n" in parked
+    assert ": failed on w1: ValueError: a \\x1b[31mred" in cli("why", "broken-1").stdout
+    assert ": ended by itself on w1\n" in cli("why", "sum-1").stdout
 
     status = cli.json("status")
     assert status["tasks"] == {"RUNNING": 3, "ENDED": 1, "ERROR": 1, "STOPPED": 0, "WAIT": 1}
@@ -432,6 +434,33 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     assert "no worker is there" in cli("why", "new").stdout
 
 
+def test_many_silent_workers_are_not_all_told_of(store, client, cli):
+    """Seven sessions hold runs that nobody renews since 20 s; some have another T than the usual one."""
+    now = client.time()[0]
+    with redis.Redis.from_url(store.url) as plain:
+        for n in range(7):
+            RedisStore(plain, Keys()).announce(
+                WorkerInfo(
+                    session=f"s{n}", name=f"w{n}", host="h", pid=n, running=1, expiry=90.0 - 45 * (n == 1)
+                )
+            )
+            client.hset(f"t{n}", mapping={"function": "f", "state": "RUNNING", "run": f"s{n}:1"})
+            client.hset("pytask:runs", f"t{n}", f"s{n}:1")
+    client.zadd("pytask:leases", {f"t{n}": (now - 20) * 1_000_000 for n in range(7)})
+    client.zadd("pytask:monitors", {"m": now})
+    assert codes(cli) == {}  # they still show themselves
+    client.zadd("pytask:workers", {f"s{n}": now - 20 for n in range(7)})
+    shown = cli("doctor", "-o", "json")
+    found = [item["what"] for item in json.loads(shown.stdout)["items"]]
+    assert shown.exit_code == 0
+    assert len(found) == 6
+    assert re.fullmatch(
+        r"worker w0 has been silent for 2\ds and holds 1 run: its task is handed on after 90 s", found[0]
+    )
+    assert found[1].endswith("after 45 s")
+    assert found[5] == "and 2 more workers are silent, and hold runs"
+
+
 def test_a_worker_of_another_release(store, client, cli):
     newer = WorkerInfo(session="s", name="newer", host="h", pid=7, running=0, version="9.1")
     with redis.Redis.from_url(store.url) as plain:
@@ -451,6 +480,42 @@ def test_a_wrong_address_answers_soon_and_says_where_it_came_from(cli, words):
     assert (shown.exit_code, shown.stdout) == (69, "")
     assert "[PT051]" in shown.stderr
     assert "(from --redis)" in shown.stderr
+    assert "sesame" not in shown.stderr
+
+
+class Shell(socketserver.BaseRequestHandler):
+    """One that speaks first."""
+
+    def handle(self):
+        self.request.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        self.request.recv(4096)
+
+
+class Web(socketserver.BaseRequestHandler):
+    """An HTTP server that says at length what it thinks of the request."""
+
+    def handle(self):
+        self.request.recv(4096)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request: " + b"x" * 300 + b"\r\nServer: nginx\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("handler", "says"),
+    [(Shell, "'SSH-2.0-OpenSSH_9.2'"), (Web, f"'HTTP/1.1 400 Bad Request: {'x' * 34}…'")],
+    ids=["ssh", "http"],
+)
+@pytest.mark.parametrize("words", [["status"], ["ls"], ["new", "f"], ["doctor"]], ids=lambda words: words[0])
+def test_a_port_that_answers_and_is_no_redis(cli, monkeypatch, words, handler, says):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"redis://:sesame@127.0.0.1:{server.server_address[1]}/0"
+        monkeypatch.setenv("PYTASK_REDIS_URL", url)
+        shown = cli(*words)
+        server.shutdown()
+    assert (shown.exit_code, shown.stdout) == (69, "")
+    assert f"[PT051] what answers there is no Redis: it says {says}" in shown.stderr
+    assert "Correct the address" in shown.stderr
+    assert f"asked: {url.replace(':sesame', '***')} (from $PYTASK_REDIS_URL)" in shown.stderr
     assert "sesame" not in shown.stderr
 
 

@@ -23,11 +23,18 @@ def check_nothing_left(processes, folder):
 
 
 @pytest.mark.slow
-def test_all_that_it_shows_goes_right(tmp_path):
-    with Started(pytask("demo", "--for", SECONDS), tmp_path, tmp_path, TMPDIR=str(tmp_path)) as demo:
+@pytest.mark.parametrize("words", [["--for", SECONDS], []], ids=["for a time", "until Ctrl-C"])
+def test_all_that_it_shows_goes_right(tmp_path, words):
+    with Started(pytask("demo", *words), tmp_path, tmp_path, TMPDIR=str(tmp_path)) as demo:
         demo.says("To take part")
         processes = family(demo.process)
-        demo.says("demo: ", SECONDS + 1)
+        if words:
+            demo.says("It ends by itself in ", SECONDS + 1)
+        else:  # it says so itself, once all is shown
+            demo.says("Press Ctrl-C to end it", 2 * SECONDS)
+            assert "demo: " not in demo.output
+            demo.process.send_signal(signal.SIGINT)
+        demo.says("demo: all", SECONDS + 1)
         assert demo.process.wait(5) == 0, demo.output
         assert demo.output.splitlines()[-1] == "demo: all 7 things it shows went right"
         assert re.search(r"counter-\d goes on at worker-\w, from \d+ to \d+\.", demo.output)

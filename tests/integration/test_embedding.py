@@ -264,7 +264,8 @@ def test_an_app_that_meets_a_redis_that_is_away_waits_for_it(server, caplog):
     app = PyTask(f"redis://{HOST}:{port}", timing=FAST)
     app.add_task(task("t", lambda self: 1))
     with app:
-        assert "waiting for it" in caplog.text
+        assert "waits for Redis" in caplog.text
+        assert "takes tasks from" not in caplog.text
         with start_server("valkey", port=port), redis.Redis(HOST, port, decode_responses=True) as client:
             client.hset("a", mapping={"function": "t"})
             client.lpush("new-task", "a")

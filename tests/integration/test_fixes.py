@@ -210,7 +210,7 @@ def test_what_takes_too_long_and_an_unhealthy_machine(cli, store, client, tmp_pa
         fix_of("PT082") == "`pytask why ID` tells what the task waits for; then wait longer with --timeout."
     )
     why = cli("why", "t").stdout
-    remedy = re.search(r"no worker is there: start one with `(pytask run)`", why)[1]
+    remedy = re.search(r"^start a worker: (pytask run) TARGET$", why, re.MULTILINE)[1]
     fails(cli("health", "--run-dir", tmp_path / "run"), 3, "PT083")
     command = pytask(*remedy.split()[1:], "tasks.py", "--redis", store.url, "--run-dir", tmp_path / "run")
     with Started(command, tmp_path, tmp_path) as worker:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import pytask
 from pytask.cli import main
+from pytask.domain.times import at
 from tests.integration import cli_tools
 from tests.integration.cli_tools import Started, until, write
 from tests.servers import start_server
@@ -140,7 +141,7 @@ def done(tasks):
     return run
 
 
-def test_a_task_logs_and_is_read_by_people_and_programs(cli, client, done):
+def test_a_task_logs_and_is_read_by_people_and_programs(cli, client, tasks, done, tokyo):
     task = done("pages", "pages-1", of=3)
     assert str(task.progress) == "3/3 (100 %) reading"
     shown = cli("logs", "pages-1")
@@ -155,7 +156,8 @@ def test_a_task_logs_and_is_read_by_people_and_programs(cli, client, done):
         "PROGRESS 3/3 (100 %) reading",
     ]
     assert "  | and a second one\n" in shown.stdout
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", shown.stdout)
+    first = next(tasks.logs("pages-1"))
+    assert shown.stdout.startswith(f"{at(first.at, millis=True)} ")  # in UTC, wherever one reads it
     assert cli("logs", "pages-1", "-n", "1").stdout.count("\n") == 1
     assert "[run " in cli("logs", "pages-1", "-o", "wide").stdout
 
@@ -207,6 +209,60 @@ def test_no_lines_has_a_reason(cli, tasks, done):
     tasks.start("nobody-knows", id="waits")
     assert "no worker has taken it yet" in cli("logs", "waits").stderr
     tasks.stop("waits")
+
+
+MUTE = """
+    import gevent
+    from pytask import Task
+
+    class Mute(Task):
+        class Config:
+            NAME = "{name}"
+        def start(self):
+            if self.task_data.get("of"):
+                self.progress(1, self.task_data["of"])
+            gevent.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("kept", [0, 5])
+def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_path, kept):
+    """What it showed of itself outlives it for a while; after that the task itself may tell."""
+    name = f"mute-{kept}"
+    write(tmp_path / "mute.py", MUTE.format(name=name))
+    words = ("--redis", fleet.url, "--name", name, "--no-monitor", "--task-logs", kept)
+    with Started(cli_tools.pytask("run", "mute.py", *words), tmp_path, tmp_path) as daemon:
+        for task_id, data in ((f"{name}-1", {}), (f"{name}-2", {"of": 3})):
+            tasks.start(name, data, id=task_id)
+            tasks.wait(task_id, "RUNNING", timeout=cli_tools.PATIENCE)
+        until(lambda: tasks.get(f"{name}-2").progress is not None, lambda: daemon.output)
+        mine = until(lambda: [w for w in tasks.workers() if w.name == name], lambda: daemon.output)[0]
+        now = cli("logs", f"{name}-1").stderr
+        daemon.end(signal.SIGKILL)
+    alive = {
+        0: f"the worker {name} keeps no task logs; start it with --task-logs 200",
+        5: f"nothing that its worker's logging lets through (the worker {name} keeps 5 lines of each task)",
+    }
+    assert alive[kept] in now
+    client.zadd("pytask:workers", {mine.session: mine.seen - 60})  # a minute later
+    silent = cli("logs", f"{name}-1").stderr
+    who = rf"the worker {name}, silent for 1m\S*,"
+    dead = {
+        0: rf"{who} kept no task logs; start it with --task-logs 200",
+        5: rf"the task logged nothing that was sent before {who} fell silent \(it kept 5 lines of each task",
+    }
+    assert re.search(dead[kept], silent), silent
+
+    client.zrem("pytask:workers", mine.session)  # much later
+    client.hdel("pytask:workers:info", mine.session)
+    gone = f"no lines: the worker {name} is gone"
+    unknown = f"{gone}: it is not known whether it kept task logs, or the task logged nothing\n"
+    assert unknown in cli("logs", f"{name}-1").stderr
+    if kept:
+        assert "PROGRESS 1/3" in cli("logs", f"{name}-2").stdout
+        client.delete(f"pytask:log:{name}-2")
+    told = f"{gone}, and kept no task logs, or keeps them no more: the task told its progress"
+    assert told in cli("logs", f"{name}-2").stderr
 
 
 def test_following_ends_with_the_task(fleet, tasks, tmp_path):

@@ -134,7 +134,7 @@ def test_ready_alive_and_stopping_are_told_and_health_answers(daemon, manager, p
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.splitlines()[1].split()[:4] == [str(daemon.process.pid), "w", "yes", "yes"]
     until(lambda: len(manager.heard("WATCHDOG=1")) >= 3, lambda: manager.words)
-    assert manager.heard("STATUS=")[-1].endswith("tasks run")
+    assert manager.heard("STATUS=")[-1].endswith(" running")
     assert daemon.end() == 0
     assert manager.says("STOPPING=1")
     assert manager.heard("READY=1") == ["READY=1"]

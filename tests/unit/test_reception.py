@@ -63,7 +63,7 @@ def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager)
     one.turn([(GOOD, 0.1), (None, 0.1)])
     assert heard(manager) == ["WATCHDOG=1"]
     one.turn([(GOOD, 0.1), (GOOD, 0.1)])
-    assert heard(manager) == ["WATCHDOG=1", "READY=1", "STATUS=6 tasks run in 2 processes"]
+    assert heard(manager) == ["WATCHDOG=1", "READY=1", "STATUS=6 tasks running in 2 processes"]
     one.turn([(GOOD, SILENT + 1), (GOOD, SILENT + 1)])
     assert heard(manager) == []
     one.reload(done=False)

@@ -2,7 +2,9 @@
 
 import inspect
 import pkgutil
+import re
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from pytask import commands
 from pytask.cli import EXIT_CODES, VERBS, exit_code, main
 from pytask.domain import errors
+from pytask.runtime.executor import EXIT_STUCK
 
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = main.list_commands(None)
 CLASSES = [
     cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.PytaskError)
@@ -72,10 +76,15 @@ def test_every_error_has_an_exit_code_of_its_own_kind(cls, cli, monkeypatch):
     assert (shown.stdout, shown.stderr) == ("", f"pytask: {error}\n  a note\n")
 
 
+CODES = [0, 1, 2, 3, 4, 69, 70, 78, 124, 130]
+
+
 def test_the_exit_codes_are_the_documented_ones():
-    assert {code for _, code in EXIT_CODES} | {0, 130} == {0, 1, 2, 3, 4, 69, 78, 124, 130}
-    for code in (0, 1, 2, 3, 4, 69, 78, 124, 130):
+    assert {code for _, code in EXIT_CODES} | {0, 130} == set(CODES) - {EXIT_STUCK}
+    for code in CODES:
         assert f" {code} " in " " + " ".join(main.help.split())
+    rows = re.findall(r"^\| (\d+) \| \S", (ROOT / "docs" / "cli.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(map(int, rows)) == CODES
 
 
 def test_an_interrupt_is_clean(cli, monkeypatch):

@@ -1,68 +1,282 @@
-"""Why a task is where it is, in sentences."""
+"""Why a task is where it is, in one sentence and what else there is to know."""
+
+import pytest
 
 from pytask.domain import history
-from pytask.domain.lifecycle import State
-from pytask.domain.reasons import Crew, Facts, Known, reasons
+from pytask.domain.lifecycle import State, Trigger
+from pytask.domain.moves import TELL
+from pytask.domain.reasons import Crew, Facts, Known, account
+
+LEASE = "lease of larch silent for 90 s"
+MEANT = "`watch-ulr` (did you mean watch-url?)"
+PARKED = f"no such task on the worker: {MEANT}"
+NOW = Facts(now=1700000100.0)
 
 
-def test_the_last_moves_are_told_the_newest_last():
-    lines = "1700000000000 RUNNING WAIT expire yew%201 lease%20of%20larch%20silent%20for%2090%20s\n"
-    lines += "1700000007000 WAIT STOPPED cancel - -\n"
-    task = task_of("STOPPED", history=history.read(lines))
-    assert reasons(task, Facts(now=1700000010.0))[-2:] == [
-        "2023-11-14 22:13:20Z RUNNING -> WAIT, expire by yew 1: lease of larch silent for 90 s",
-        "2023-11-14 22:13:27Z WAIT -> STOPPED, cancel",
-    ]
+def moves(*lines):
+    """(from, to, trigger, who, why) each, a second apart from 22:13:20 on."""
+    text = "".join(f"{1700000000000 + 1000 * at} {history.tail(*line)}\n" for at, line in enumerate(lines))
+    return history.read(text)
 
 
-def test_without_any_nothing_is_told():
-    task = task_of("STOPPED", history=history.read("\x1b[2J no line\n"))
-    assert not any("\x1b" in line or "->" in line for line in reasons(task, Facts(now=1700000010.0)))
+def task_of(state, *lines, **fields):
+    known = {"function": "watch-ulr", "history": moves(*lines)} | fields
+    return Known(id="a", state=State(state), **known)
 
 
-def task_of(state, **fields):
-    return Known(id="a", state=State(state), **({"function": "watch-ulr"} | fields))
+def story(task, facts=NOW):
+    return account(task, facts).story
 
 
-def test_why_it_waits():
-    crew = [Crew(session="s", functions=("watch-url",), tasks=4, max_tasks=4)]
-    unknown = "no live worker knows 'watch-ulr' (did you mean watch-url?)"
-    told = reasons(task_of("WAIT"), Facts(now=9.0, workers=crew, place=3, queued=9))
-    assert told == ["it waits in the queue: 3 tasks are before it", unknown]
-    told = reasons(task_of("WAIT", last_update=2.0), Facts(now=9.0, workers=crew, parked=True))
-    assert told == ["it is parked for 7s, as no worker knew its function 'watch-ulr'", unknown]
-    (_, full) = reasons(task_of("WAIT", function="watch-url"), Facts(now=9.0, workers=crew, place=0))
-    assert full == "all 1 workers are full: start another, or raise max_tasks"
-    (lost, push) = reasons(task_of("WAIT"), Facts(now=9.0))
-    assert "it is in no queue" in lost
+QUEUED = Facts(
+    now=1700000100.0,
+    workers=[Crew(session="s", functions=("watch-ulr",), tasks=0, max_tasks=9)],
+    place=0,
+    queued=1,
+)
+NEXT = "; it is the next in the queue"
+
+
+def test_the_story_of_the_issue():
+    """A worker died, another requeued its task, and nobody knows the name of it."""
+    task = task_of(
+        "WAIT",
+        ("RUNNING", "WAIT", "expire", "yew-01cc", "lease of larch-4f2a silent for 90 s"),
+        ("WAIT", "WAIT", "park", "yew-01cc", PARKED),
+        crashes=1,
+        last_update=1700000001.0,
+    )
+    facts = Facts(
+        now=1700000050.0,
+        workers=[
+            Crew(session="s", functions=("watch-url",)),
+            Crew(session="d", alive=False, functions=("watch-ulr",)),
+        ],
+        parked=True,
+    )
+    found = account(task, facts)
+    assert found.story == (
+        "WAIT since 2023-11-14 22:13:20Z: requeued by yew-01cc as the lease of larch-4f2a was silent for"
+        " 90 s; no live worker knows `watch-ulr` (did you mean watch-url?), so it is parked"
+    )
+    assert found.since == 1700000000.0
+    assert found.notes == (
+        "1 worker died under it: after a few it counts as poison, and is tried more and more rarely",
+    )
+    assert found.moves == (
+        "2023-11-14 22:13:20Z requeued by yew-01cc: the lease of larch-4f2a was silent for 90 s",
+        "2023-11-14 22:13:21Z parked by yew-01cc: it knows no task named " + MEANT,
+    )
+    assert found.lines == [found.story, *found.notes, *found.moves]
+
+
+SINCE = "since 2023-11-14 22:13:20Z: "
+WAITS = [
+    (("expire", "yew", LEASE), "requeued by yew as the lease of larch was silent for 90 s"),
+    (("expire", "yew", "lease of larch silent for ? s"), "requeued by yew as larch held no lease"),
+    (("expire", "", "a newer text"), "requeued as a newer text"),
+    (("release", "larch", "handed back"), "handed back by larch as it left, or had lost Redis"),
+    (("release", "larch", "rebalanced"), "handed back by larch as others had more room"),
+    (("release", "larch", "restored after a loss of data"), "put back by larch as Redis had lost its data"),
+    (("release", "larch", ""), "handed back by larch"),
+    (("repair", "yew", "nobody ran it"), "put back into the queue by yew as nobody ran it"),
+    (("newer", "yew", "of its own"), "newer by yew, from RUNNING to WAIT: of its own"),
+]
+
+
+@pytest.mark.parametrize(("move", "cause"), WAITS, ids=[f"{m[0]} {m[2]}" for m, _ in WAITS])
+def test_what_brought_it_back_into_the_queue(move, cause):
+    assert story(task_of("WAIT", ("RUNNING", "WAIT", *move)), QUEUED) == f"WAIT {SINCE}{cause}{NEXT}"
+
+
+def test_started_again_by_whom():
+    task = task_of("WAIT", ("STOPPED", "WAIT", "start", "anna@box", ""))
+    assert story(task, QUEUED) == f"WAIT {SINCE}started again by anna@box{NEXT}"
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"), [("ENDED", "pushed again; "), ("WAIT", "")], ids=["again", "the first time"]
+)
+def test_pushed_with_a_name_that_nobody_knows(source, cause):
+    facts = Facts(now=1700000100.0, workers=[Crew(session="s", functions=("f",))], parked=True)
+    task = task_of("WAIT", (source, "WAIT", "park", "yew", PARKED))
+    known = "no live worker knows `watch-ulr`, so it is parked"
+    assert story(task, facts) == f"WAIT {SINCE}{cause}{known}"
+
+
+STOPS = [
+    (["request anna@box", "stop larch"], "stopped by anna@box, on larch"),
+    (["request larch", "stop larch"], "stopped on request on larch"),  # it heard the word on a channel
+    (["stop larch"], "stopped on request on larch"),
+    (["request anna@box", "claim larch", "stop larch"], "stopped on request on larch"),  # of another run
+    (["request anna@box", "expire_stopped yew"], "stopped by yew as anna@box had asked to stop it and {}"),
+    (["expire_stopped yew"], "stopped by yew as somebody had asked to stop it and {}"),
+]
+
+
+@pytest.mark.parametrize(("words", "cause"), STOPS, ids=[" ".join(words) for words, _ in STOPS])
+def test_stopped_by_whom(words, cause):
+    lines = []
+    for trigger, who in map(str.split, words):
+        why = {"request": "stop", "expire_stopped": LEASE}.get(trigger, "")
+        source, target = {"request": ("RUNNING", "RUNNING"), "claim": ("WAIT", "RUNNING")}.get(
+            trigger, ("RUNNING", "STOPPED")
+        )
+        lines.append((source, target, trigger, who, why))
+    found = account(task_of("STOPPED", *lines), NOW)
+    since = f"STOPPED since 2023-11-14 22:13:{19 + len(words)}Z: "
+    assert found.story == since + cause.format("the lease of larch was silent for 90 s")
+    assert found.notes == ("to run it again: pytask start a",)
+
+
+def test_stopped_before_it_ran():
+    task = task_of("STOPPED", ("WAIT", "STOPPED", "cancel", "anna@box", ""))
+    assert story(task) == f"STOPPED {SINCE}stopped by anna@box before it ran"
+
+
+def test_failed_and_given_up():
+    failed = task_of("ERROR", ("RUNNING", "ERROR", "fail", "larch", "boo"), error="boom\nTraceback\n")
+    found = account(failed, NOW)
+    assert found.story == f"ERROR {SINCE}failed on larch: boom"
+    assert found.notes == ("the traceback: pytask show a", "to run it again: pytask start a")
+    poison = task_of("ERROR", ("RUNNING", "ERROR", "poison", "yew", LEASE), error="[PT041] it kills")
+    assert story(poison) == (
+        f"ERROR {SINCE}given up by yew as too many workers died under it:"
+        " the lease of larch was silent for 90 s"
+    )
+
+
+def test_ended():
+    assert story(task_of("ENDED", ("RUNNING", "ENDED", "end", "larch", ""))) == (
+        f"ENDED {SINCE}ended by itself on larch"
+    )
+
+
+RUNS = Facts(now=1700000100.0, workers=[Crew(session="s", host="box", pid=7)], renewed=4.0, monitor=3.0)
+RENEWED = "; its worker on box (pid 7) renewed its lease 4s ago"
+CLAIM = ("WAIT", "RUNNING", "claim", "ash", "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "since", "cause"),
+    [
+        ([CLAIM], 20, "taken by ash"),
+        ([("ENDED", "RUNNING", "claim", "ash", "")], 20, "taken by ash"),
+        ([("WAIT", "RUNNING", "claim", "ash", "pre-started")], 20, "started with its worker ash"),
+        (
+            [("RUNNING", "WAIT", "expire", "yew", LEASE), CLAIM],
+            21,
+            "requeued by yew as the lease of larch was silent for 90 s, then taken by ash",
+        ),
+        (
+            [("ERROR", "WAIT", "start", "anna", ""), ("WAIT", "WAIT", "park", "yew", PARKED), CLAIM],
+            22,
+            "started again by anna, then taken by ash",
+        ),
+        (
+            [
+                CLAIM,
+                ("RUNNING", "RUNNING", "request", "anna", "reload"),
+                ("RUNNING", "RUNNING", "reload", "ash", ""),
+            ],
+            20,
+            "taken by ash; begun anew by ash, with the data of that time",
+        ),
+        (
+            [("RUNNING", "RUNNING", "adopt", "ash", "")],  # the claim is not among the moves
+            10,
+            "taken by ash; put back by ash as Redis had forgotten the run",
+        ),
+    ],
+    ids=lambda found: found if isinstance(found, str) else "",
+)
+def test_how_it_came_to_run(lines, since, cause):
+    task = task_of("RUNNING", *lines, session="s", worker="ash", epoch=1699999990000)
+    assert story(task, RUNS) == f"RUNNING since 2023-11-14 22:13:{since}Z: {cause}{RENEWED}"
+
+
+def test_what_a_run_does_now():
+    run = {"session": "s", "worker": "larch", "last_update": 1700000009.0, "epoch": 1700000000000}
+    silent = Facts(now=9.0, renewed=50.0, monitor=3.0)
+    found = account(
+        task_of("RUNNING", ("RUNNING", "RUNNING", "request", "anna", "stop"), **run, control="stop"), silent
+    )
+    assert found.story == (
+        f"RUNNING {SINCE}taken by larch; its worker is silent: it renewed its lease 50s ago; a monitor hands"
+        " it on in about 50s; asked to stop by anna, it has not done so yet"
+    )
+    assert found.notes == ("its stop() may take long, or hang",)
+    found = account(task_of("RUNNING"), Facts(now=9.0, renewed=500.0))
+    assert found.story.endswith("; no monitor is there to hand it on")
+    assert found.notes[0].endswith("or put it back now: pytask requeue a")
+    found = account(task_of("RUNNING"), Facts(now=9.0))
+    assert found.story == "RUNNING: it has no lease, so nobody renews it"
+    assert found.notes[0].endswith("LPUSH new-task a")
+
+
+def test_what_it_waits_for():
+    near = [Crew(session="s", functions=("watch-url",), tasks=4, max_tasks=4)]
+    full = [Crew(session="s", functions=("watch-ulr",), tasks=4, max_tasks=4)]
+    unknown = "no live worker knows `watch-ulr` (did you mean watch-url?)"
+
+    def waits(**facts):
+        found = account(task_of("WAIT"), Facts(now=9.0, **facts))
+        assert found.story.startswith("WAIT: ")
+        return found.story.removeprefix("WAIT: "), *found.notes
+
+    assert waits(workers=near, place=1) == (f"1 task is before it in the queue; {unknown}",)
+    assert waits(workers=near, place=3) == (f"3 tasks are before it in the queue; {unknown}",)
+    assert waits(workers=near, queued=200_000)[0] == (
+        f"more than 100000 tasks are before it in the queue; {unknown}"
+    )
+    more = "start another worker, or raise max_tasks"
+    assert waits(workers=full, place=0) == ("it is the next in the queue; the only worker is full", more)
+    assert waits(workers=full * 2, place=0)[0].endswith("; all 2 workers are full")
+    assert waits(workers=full, parked=True) == (
+        "it was parked, and a worker knows it now, which takes it within 10 s",
+    )
+    one = "start a worker: pytask run TARGET"
+    assert waits(place=0) == ("it is the next in the queue; no worker is there", one)
+    assert waits(parked=True) == (
+        "it is parked until a worker knows `watch-ulr`, and no worker is there",
+        one,
+    )
+    (lost, push) = waits()
+    assert lost.startswith("it is in no queue")
     assert push.endswith("LPUSH new-task a")
 
 
-def test_why_it_runs():
-    crew = [Crew(session="s", host="yew", pid=7)]
-    run = {"session": "s", "worker": "larch"}
-    told = reasons(task_of("RUNNING", **run), Facts(now=9.0, workers=crew, renewed=4.0))
-    assert told == ["it runs on larch on yew (pid 7), its lease renewed 4s ago"]
-    silent = Facts(now=9.0, renewed=50.0, monitor=3.0)
-    assert reasons(task_of("RUNNING", **run, control="stop"), silent) == [
-        "its worker larch is silent: the lease was renewed 50s ago",
-        "a monitor hands it on in about 50s",
-        "it was asked to stop, and has not done so yet: its stop() may take long, or hang",
-    ]
-    assert reasons(task_of("RUNNING"), Facts(now=9.0, renewed=500.0))[1].startswith("no monitor is there")
-    assert "has no lease" in reasons(task_of("RUNNING"), Facts(now=9.0))[0]
+def test_a_plain_life_has_no_moves_and_is_told_from_the_other_fields():
+    fields = {"worker": "larch", "last_update": 1700000000.0}
+    assert story(task_of("ERROR", error="boom\nTraceback", **fields)) == f"ERROR {SINCE}failed on larch: boom"
+    assert story(task_of("ENDED", **fields)) == f"ENDED {SINCE}ended by itself on larch"
+    assert story(task_of("STOPPED", **fields)) == f"STOPPED {SINCE}stopped on request on larch"
+    fields |= {"last_update": 1700000009.0, "epoch": 1700000000000}  # renewed a moment ago
+    assert story(task_of("RUNNING", **fields, session="s"), RUNS) == f"RUNNING {SINCE}taken by larch{RENEWED}"
+    assert story(task_of("ERROR")) == "ERROR: failed: without a text"
 
 
-def test_why_it_rests():
-    (failed, _, again) = reasons(
-        task_of("ERROR", error="boom\nTraceback\n", worker="larch", last_update=2.0, crashes=0),
-        Facts(now=9.0),
-    )
-    assert failed == "it failed on larch, 7s ago: boom"
-    assert again == "to run it again: pytask start a"
-    assert reasons(task_of("ENDED"), Facts(now=9.0)) == ["it ended by itself"]
-    assert reasons(task_of("STOPPED", crashes=2, attempts=3), Facts(now=9.0)) == [
-        "it was stopped on request",
-        "2 workers died under it: after a few it counts as poison, and is tried more and more rarely",
-        "it was begun 3 times",
+def test_moves_that_do_not_lead_to_the_state_tell_nothing_of_it():
+    """A client wrote the state: what it is now follows from the other fields."""
+    task = task_of("ENDED", ("RUNNING", "WAIT", "expire", "yew", LEASE), last_update=1700000000.0)
+    assert story(task) == f"ENDED {SINCE}ended by itself"
+    assert not account(task_of("STOPPED", history=history.read("\x1b[2J no line\n")), NOW).moves
+
+
+def test_the_last_moves_are_told_the_newest_last_and_so_are_many_runs():
+    lines = [
+        ("RUNNING", "WAIT", "expire", "yew 1", LEASE),
+        *[("RUNNING", "RUNNING", "request", "a", "stop")] * 4,
     ]
+    lines.append(("WAIT", "STOPPED", "cancel", "", ""))
+    found = account(task_of("STOPPED", *lines, crashes=2, attempts=3), NOW)
+    assert len(found.moves) == 5
+    assert found.moves[0] == "2023-11-14 22:13:21Z asked to stop by a"
+    assert found.moves[-1] == "2023-11-14 22:13:25Z stopped before it ran"
+    assert "2 workers died under it: after a few it counts as poison" in found.notes[1]
+    assert found.notes[2] == "it was begun 3 times"
+
+
+def test_every_trigger_that_moves_a_task_has_its_words():
+    """But a renewal, which is no move."""
+    assert set(TELL) == set(Trigger) - {Trigger.RENEW}

@@ -22,5 +22,8 @@ def test_a_span_has_two_figures(seconds, text):
 
 def test_a_time_is_told_in_utc_whatever_somebody_wrote_there():
     assert at(1700000000.9) == "2023-11-14 22:13:20Z"
+    assert at(1700000000.0456, millis=True) == "2023-11-14 22:13:20.045Z"
     assert at(0) is None
+    assert at(float("nan")) == "nan s after 1970"
+    assert at(-1.0, millis=True) == "-1 s after 1970"
     assert at(2.0**53 - 1) == "9007199254740991 s after 1970"

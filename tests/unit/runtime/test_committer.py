@@ -284,7 +284,7 @@ def test_the_loop_repeats_with_a_growing_pause(world, committer, passing, caplog
     committer.run()
     assert naps == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
     assert {record.levelname for record in caplog.records} == {level}
-    assert "1 changes wait for Redis" in caplog.text
+    assert "1 change waits for Redis" in caplog.text
 
 
 def test_who_waits_for_a_place_is_told_of_each_verdict(committer):

@@ -271,6 +271,21 @@ def test_after_a_failure_the_loop_tries_again_soon(world, passing, caplog):
     assert "answers again" in caplog.text
 
 
+def test_the_first_acknowledged_renewal_is_told_once(world):
+    told = []
+    heartbeat = world.heartbeat()
+    heartbeat.on_reached = lambda: told.append(world.clock())
+    world.clock.move(H)
+    world.store.say("renew", Unavailable("gone"))
+    with pytest.raises(Unavailable):
+        heartbeat.beat()
+    assert told == []
+    heartbeat.beat()
+    world.clock.move(H)
+    heartbeat.beat()
+    assert told == [world.clock() - H]
+
+
 # -- failovers ---------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,11 @@ class Chatty(Task):
 
 def test_console(lines):
     text = "\n".join(lines("console"))
+    assert all(
+        re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z ", line)
+        for line in text.splitlines()
+        if "[w1" in line
+    )
     assert re.search(r"INFO    \[w1 order-7\] mine: inside", text)
     assert re.search(r"WARNING \[w1 order-7\] mine: in a child", text)
     assert re.search(r"INFO    \[w1\] mine: outside", text)
