@@ -69,6 +69,7 @@ def _commands(remote: Remote) -> Iterator[Item]:
     from pytask.adapters.server import NAMES
     from pytask.commands import status
     from pytask.console.checkup import kinds_of
+    from pytask.console.script import ID, Each
 
     yield "the server: of a cluster, to be asked of each primary"
     yield ["INFO", "server"]
@@ -81,6 +82,8 @@ def _commands(remote: Remote) -> Iterator[Item]:
         yield from (["TYPE", name] for name in kinds_of(keys))
         yield "runs by the time of their last renewal (microseconds): the oldest ones"
         yield ["ZRANGE", keys.leases, 0, 9, "WITHSCORES"]
+        yield "whose they are: in front of the colon stands the session of a worker, which may be silent"
+        yield Each([["ZRANGE", keys.leases, 0, 9]], [["HGET", keys.runs, ID]])
         yield "the last id that could be no task"
         yield ["LINDEX", keys.rejected, 0]
     yield from status.commands(remote)
