@@ -64,6 +64,15 @@ class Direct:
         while self._warm:
             self._pool.release(self._warm.pop()[0])
 
+    def disconnect(self) -> None:
+        """Drop all connections of the pool.
+
+        None of them is kept aside: one that is used again without the pool would not ask the sentinels who
+        is primary now, but go back to where it was.
+        """
+        self.close()
+        self._pool.disconnect()
+
     def _take(self) -> Any:
         try:
             connection, used, pid = self._warm.pop()

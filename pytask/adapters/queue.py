@@ -17,7 +17,6 @@ class RedisQueue:
     """
 
     def __init__(self, client: Any, key: str) -> None:
-        self._client = client
         self._send = direct(client)
         self._key = key
         self._blocks = True
@@ -35,10 +34,10 @@ class RedisQueue:
                 return []  # cut short from outside, which the library meets with errors of all kinds
             ours = clients.translate(error)
             if ours is not error:
-                clients.disconnect(self._client)
+                self._send.disconnect()
             raise ours from error
         except BaseException:
-            clients.disconnect(self._client)
+            self._send.disconnect()
             raise
         if found is None and time.monotonic() - began < timeout / 2:
             self._blocks = False  # fakeredis answers at once
@@ -48,4 +47,4 @@ class RedisQueue:
     def close(self) -> None:
         """Drop the connection for good; a wait in another greenlet ends at once, with []."""
         self._closed = True
-        clients.disconnect(self._client)
+        self._send.disconnect()

@@ -129,7 +129,6 @@ class RedisStore:
         self.incarnation: Incarnation | None = None
         self.ahead: list[bytes] | None = None
         self.who = ""  # the name under which what this store does stands in the history of tasks
-        self._client = client
         self._send = direct(client)
         self._keys = keys
         self._retention = retention or Retention()
@@ -545,7 +544,7 @@ class RedisStore:
 
     def reset(self) -> None:
         """Drop the connection: what is in it is not known."""
-        clients.disconnect(self._client)
+        self._send.disconnect()
 
     close = reset
 

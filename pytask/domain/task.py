@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, ClassVar, Protocol, cast
 
 from pytask.domain.errors import BadTaskClass, TaskFailed
@@ -101,10 +100,10 @@ def task_name(cls: object) -> str:
     return name
 
 
-@cache  # it is asked for each run
 def data_class(cls: type[Task]) -> type | None:
     """The attrs class of `Config.DATA`, or None."""
-    return cast("type | None", getattr(cls.Config, "DATA", None))
+    found: type | None = getattr(cls.Config, "DATA", None)
+    return found
 
 
 def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, type[Task]]:

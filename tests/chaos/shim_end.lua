@@ -3,6 +3,12 @@ end
 local fine, result = pcall(main)
 local named = {}
 for _, word in ipairs(ARGV) do named[word] = true end
+if VERB == 'renew' and ARGV[6] then
+  -- There the runs travel as one word, behind the session that they share.
+  for rest in string.gmatch(ARGV[6], '%S+') do
+    named[string.byte(rest) == 61 and string.sub(rest, 2) or ARGV[5] .. rest] = true
+  end
+end
 local lines = {}
 for _, id in ipairs(order) do
   local b, a = before[id], look(id)

@@ -44,6 +44,7 @@ class Client:
         self.idle = []
         self.taken = 0
         self.made = 0
+        self.dropped = 0
 
     def get_connection(self):
         self.taken += 1
@@ -54,6 +55,10 @@ class Client:
 
     def release(self, connection):
         self.idle.append(connection)
+
+    def disconnect(self):
+        assert self.idle, "what is kept aside is no longer the pool's"
+        self.dropped += 1
 
 
 class OldClient(Client):
@@ -146,6 +151,17 @@ def test_a_forked_child_leaves_the_connection_of_its_parent_alone(clock, monkeyp
     sender.execute_command("PING")
     assert connection.sent == [("PING",)]
     assert connection.dropped == 0
+
+
+def test_after_the_pool_dropped_its_connections_it_is_asked_for_one(clock):
+    """A connection of Sentinel's asks for the primary only when it comes from the pool."""
+    client = Client()
+    sender = Direct(client)
+    sender.execute_command("PING")
+    sender.disconnect()
+    assert client.dropped == 1
+    sender.execute_command("PING")
+    assert client.taken == 2
 
 
 def test_a_client_without_a_pool_sends_for_itself():
