@@ -69,6 +69,16 @@ def test_the_words_of_a_chunk_are_packed_once():
     assert one[-25:] == two[-25:]
 
 
+def test_a_renewal_sends_little_for_each_run():
+    """The session, which is most of a run's id, goes out once a call."""
+    client = Recorder(command_packer=Packer())
+    refs = [RunRef(f"job-{number:03}", f"{'0' * 32}:{number}") for number in range(250)]
+    RedisStore(client, Keys("")).renew(refs)
+    sent = len(b"".join(Packer().pack(*client.sent[0])))
+    fixed = 400  # the script's digest, its fixed keys and arguments
+    assert sent < fixed + len(refs) * (len("$7\r\njob-123\r\n") + len("123 "))
+
+
 def test_a_fake_connection_gets_plain_words():
     fakeredis = pytest.importorskip("fakeredis")
     assert not packs(own_client(fakeredis.FakeRedis(), timeout=1, name="pytask-test"))
