@@ -150,7 +150,8 @@ def scale(name: str) -> Callable[[argparse.Namespace, Results], None]:
     def part(options: argparse.Namespace, results: Results) -> None:
         from benchmarks import scale as module
 
-        results.keep(name, {"rows": list(module.PARTS[name]())})
+        of_users = {"python": module.as_installed(options.cache)} if name == "idle" else {}
+        results.keep(name, {"rows": list(module.PARTS[name](**of_users))})
 
     return part
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import redis
 
@@ -212,18 +213,18 @@ def frozen(rate: int, seconds: int = 10) -> Iterator[Row]:
 # -- at rest ------------------------------------------------------------------------------------------
 
 
-def idle(starts: int = 5, seconds: float = 20) -> Iterator[Row]:
+def idle(starts: int = 5, seconds: float = 20, python: str = sys.executable) -> Iterator[Row]:
     """A worker without tasks: from its start to the first claim, memory, CPU."""
     took = []
     for _ in range(starts):
         with server() as (url, client):
             push(client, "first", "sleeper")
             began = time.time()
-            with worker(url):
+            with worker(url, python=python):
                 wait(lambda: client.hget("first", "epoch") is not None, step=0.005)
                 took.append(int(client.hget("first", "epoch")) / 1000 - began)
     yield "start to first claim, s", f"{statistics.median(took):.2f}", "<= 0.6"
-    with server() as (url, client), worker(url) as pid:
+    with server() as (url, client), worker(url, python=python) as pid:
         settled(client, 1)
         time.sleep(5)
         used, began = cpu(pid), time.perf_counter()
@@ -254,6 +255,15 @@ def io(count: int = 5000, places: int = 1000, tries: int = 3) -> Iterator[Row]:
     )
 
 
+def as_installed(cache: Path) -> str:
+    """A Python with what `pip install pytaskd` brings: redis-py loads more where it finds more."""
+    home = cache / "pytask"
+    if not (home / "bin/python").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+        subprocess.run([str(home / "bin/python"), "-m", "pip", "install", "--quiet", str(ROOT)], check=True)
+    return str(home / "bin/python")
+
+
 PARTS = {"many": many, "control": control, "sweep": sweep, "emits": emits, "idle": idle, "io": io}
 
 
@@ -261,9 +271,11 @@ PARTS = {"many": many, "control": control, "sweep": sweep, "emits": emits, "idle
 
 
 @contextlib.contextmanager
-def worker(url: str, *options: str, env: dict[str, str] | None = None) -> Iterator[int]:
+def worker(
+    url: str, *options: str, env: dict[str, str] | None = None, python: str = sys.executable
+) -> Iterator[int]:
     """`pytask run`; its pid."""
-    command = [sys.executable, "-m", "pytask", "run", TASKS, "--redis", url, "--log-level", "error"]
+    command = [python, "-m", "pytask", "run", TASKS, "--redis", url, "--log-level", "error"]
     process = subprocess.Popen([*command, *options], cwd=ROOT, env=os.environ | (env or {}))
     try:
         yield process.pid
