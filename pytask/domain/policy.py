@@ -84,7 +84,7 @@ class Timing:
 
     @property
     def tick(self) -> float:
-        """How often the heartbeat looks for runs that are due."""
+        """So early a renewal is rather than late; so often, at most, the heartbeat looks for due ones."""
         return self.heartbeat / 10
 
     @property
@@ -236,6 +236,16 @@ class Lease:
             # dead runs all the same would keep every monitor from handing them on, for ever.
             return chunk
         return [*chunk, *self.settling.due(before, RENEW_CHUNK - len(chunk))]
+
+    def rest(self, now: float) -> float:
+        """Seconds until a renewal is due, when none is: from a tick to half a heartbeat.
+
+        No longer, as a claim whose answer came late is older than what is here already.
+        """
+        timing = self.timing
+        sent = [self.last_ok, self.living.oldest(), self.settling.oldest()]
+        due = min(at for at in sent if at is not None) + timing.heartbeat - timing.tick
+        return min(max(timing.tick, due - now), timing.heartbeat / 2)
 
 
 def crash_pause(crashes: int, expiry: float) -> float:

@@ -55,7 +55,7 @@ class Heartbeat:
                 gevent.sleep(timing.call_timeout / 3)
                 continue
             # Between full chunks Redis gets air, so that a hundred thousand runs never hold it for long.
-            gevent.sleep(timing.tick / 500 if more else timing.tick)
+            gevent.sleep(timing.tick / 500 if more else self._lease.rest(self._clock()))
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""

@@ -195,7 +195,7 @@ def switch(world, random):
 def lost_runs(world, random):
     """DEL pytask:runs.  Not where a hash was made anew: then nothing says that the old run lives."""
     if world.may_lose("runs"):
-        world.server.client(lambda state: state.runs.clear())
+        world.lose_runs()
     return 10.0
 
 

@@ -316,6 +316,8 @@ class World:
 
     def push(self, task_id, anew=False):
         def client(state):
+            if anew and not self.may_lose("hash"):
+                return
             if anew:
                 state.delete(task_id)
             if self.loop.time < self._flushed_until:
@@ -349,8 +351,17 @@ class World:
 
         self.after(away, taken_over)
 
+    def lose_runs(self):
+        def client(state):
+            if self.may_lose("runs"):
+                state.runs.clear()
+
+        self.server.client(client)
+
     def flush(self):
         def client(_):
+            if not self.may_lose("runs"):
+                return
             self.note(None, "FLUSHALL")
             self._flushed_until = self.loop.time + SETTLE
             self.server.flush()
@@ -364,7 +375,10 @@ class World:
                 self.push(task_id)
 
     def may_lose(self, what):
-        """The registry and a hash must not both go: then nothing in Redis knows of the run (§1.1, P2)."""
+        """The registry and a hash must not both go: then nothing in Redis knows of the run (§1.1, P2).
+
+        Asked when a client decides, and again when the server takes it, which may be minutes later.
+        """
         other = {"runs": "hash", "hash": "runs"}[what]
         now = self.loop.time
         if now - self._lost[other] < 2 * SETTLE:

@@ -306,6 +306,20 @@ def test_due_runs_are_living_and_settling_ones(lease):
     assert lease.due(105) == []
 
 
+def test_between_renewals_a_worker_rests_until_the_next_is_due(lease):
+    tick, most = lease.timing.tick, lease.timing.heartbeat / 2
+    assert lease.rest(100) == tick  # nothing was acknowledged so far
+    lease.acknowledged([], 100)
+    assert lease.rest(100) == most  # the answer of a claim may come late
+    assert lease.rest(102.5) == 2.0
+    lease.living.add(ref("a"), 99)
+    assert lease.rest(102.5) == 1.0
+    lease.settling.add(ref("b"), 98.75)
+    assert lease.rest(102.5) == 0.75
+    assert lease.rest(103.2) == tick
+    assert lease.rest(200) == tick
+
+
 def test_dead_runs_are_not_kept_registered_by_a_worker_that_hears_nothing(lease):
     # Its requests may arrive all the same, and then no monitor could hand them on.
     lease.acknowledged([], 100)
