@@ -163,6 +163,11 @@ def lose_claims(site, *words, cut_off):
     store.renew([])  # the marker, as it stands in any deployment that is in use
     store.close()
     ids = site.push(site.redis, 10)
+    # Sentinel takes no replica whose link was down for ten times this before it missed the primary: a busy
+    # machine may need as long to start the owner.
+    for one in site.trio.sentinels:
+        with redis.Redis(HOST, one.port) as client:
+            client.execute_command("SENTINEL", "SET", MASTER_NAME, "down-after-milliseconds", 3000)
     site.cut_replicas()
     site.owner = site.crew.start(site.trio.primary.url if cut_off else site.trio.url, *words, name="owner")
     return ids
