@@ -33,16 +33,13 @@ class Direct:
 
     def execute_command(self, *words: Any) -> Any:
         """The reply; raises the library's errors."""
-        (reply,) = self._exchange([words])
+        (reply,) = self.send_all([words])
         if isinstance(reply, Exception):
             raise reply
         return reply
 
     def send_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The replies of commands that are sent together; errors of the server stand in their places."""
-        return self._exchange(commands)
-
-    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         connection = self._take()
         try:
             if len(commands) == 1:

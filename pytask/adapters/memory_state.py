@@ -13,6 +13,7 @@ from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
 from pytask.domain.history import added
 from pytask.domain.lifecycle import RESTING, State
+from pytask.domain.messages import LONGEST_NAME
 from pytask.domain.record import WorkerInfo
 
 Fields = dict[str, bytes]
@@ -20,7 +21,6 @@ Listener = Callable[[str, bytes], None]
 
 KEEP_EVENTS = 100_000
 EXACT = 2.0**53 - 2
-LONGEST_NAME = 512  # bytes
 LONGEST_RUN = 128
 REACH = 1024  # how far from the tail an id is looked for
 

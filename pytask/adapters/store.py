@@ -24,7 +24,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.errors import Unavailable
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
-from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
+from pytask.domain.messages import LONGEST_NAME, MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
     Adoption,
@@ -51,7 +51,6 @@ REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
-LONGEST_NAME = 512  # bytes of a function's name
 NOBODY = "nobody ran it"
 PRESTARTED = "pre-started"
 RESTORED = "restored after a loss of data"

@@ -14,13 +14,13 @@ from pytask.client.records import New
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
+from pytask.domain.messages import LONGEST_NAME
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task, data_class, task_name
 
 CHUNK = 500  # tasks of one script: it holds the server for 2 ms
 ROUND = 8  # scripts of one round trip
 ID_BYTES = 12
-LONGEST_NAME = 512  # bytes
 
 Function = str | type[Task]
 

@@ -19,11 +19,10 @@ from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
-from pytask.domain.messages import STARTED, Command
+from pytask.domain.messages import LONGEST_NAME, STARTED, Command
 from pytask.domain.record import Verdict
 
 CHUNK = 256  # ids of one script
-LONGEST_NAME = 512  # bytes of a function's name
 Reached = Callable[[TaskInfo], bool]
 
 

@@ -4,7 +4,7 @@
 -- ARGV  1 running state  2 id for a new marker  3 '1' where no other server takes over from this one,
 --       4 length of what stands in front of an id in the key of its hash
 --       5 the session, with the colon, in front of the runs  6 for each hash the rest of its run, or "=" and
---       a whole one, with blanks between: as one word they cost a third less than as many
+--       a whole one, with blanks between: the session would be most of what is sent
 -- Returns a flat array: the marker's id ('' for none), this server's replication id ('' not told),
 --       microseconds since a change of server that may have lost writes (-1 none), and since the last
 --       change of any kind (-1 none); then what is not
