@@ -12,12 +12,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     monkey.patch_all()
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from itertools import count
 from pathlib import Path
 
@@ -197,9 +199,13 @@ class Ear:
     """Hears every event, as a person with PSUBSCRIBE would."""
 
     def __init__(self, client, pattern="task-*"):
+        self._client = client
+        self._marks = f"ear-{uuid.uuid4().hex}"  # a channel of its own, for _catch_up
+        self._marked = 0
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.subscribe(self._marks)  # first: who sees the pattern knows that this is heard, too
         self._pubsub.psubscribe(pattern)
-        self.heard = []  # (channel, payload)
+        self._heard = []
         self._greenlet = gevent.spawn(self._listen)
 
     def _listen(self):
@@ -209,12 +215,35 @@ class Ear:
             except (redis.RedisError, OSError):
                 gevent.sleep(0.05)
                 continue
-            if message is not None:
-                self.heard.append((message["channel"], message["data"]))
+            if message is None:
+                continue
+            if message["channel"] == self._marks:
+                self._marked = max(self._marked, int(message["data"]))
+            else:
+                self._heard.append((message["channel"], message["data"]))
+
+    def _catch_up(self):
+        """Until everything is heard that was published before this call.
+
+        A message is on its way while its sender goes on, and what a task did may be seen before what was
+        told of it. Redis keeps one order for one subscriber, so a mark comes after all that was before it.
+        """
+        mark = time.monotonic_ns()
+        with contextlib.suppress(redis.RedisError, OSError):  # no Redis: nothing is published now
+            while self._marked < mark and self._client.publish(self._marks, time.monotonic_ns()):
+                with gevent.Timeout(1.0, False):  # the connection may be cut: it listens again, to a new mark
+                    while self._marked < mark:
+                        gevent.sleep(0.001)
+
+    @property
+    def heard(self):
+        """(channel, payload) of all so far, in their order."""
+        self._catch_up()
+        return list(self._heard)
 
     def of(self, task_id):
         """The events of a task, in their order."""
-        return [json.loads(data) for channel, data in list(self.heard) if channel == f"task-{task_id}"]
+        return [json.loads(data) for channel, data in self.heard if channel == f"task-{task_id}"]
 
     def names(self, task_id):
         return [event["event"] for event in self.of(task_id)]
