@@ -217,10 +217,13 @@ class Lease:
         return oldest is not None and now - oldest > self.timing.lease
 
     def nap(self, now: float) -> float:
-        """Seconds until the deadline is looked at again: often when it is near, else a quarter as often."""
+        """Seconds until the deadline is looked at again: often when it is near, at the most half a heartbeat.
+
+        No longer, as a claim whose answer came late is older than what is here already (half of D is left).
+        """
         oldest = self.living.oldest()
         left = math.inf if oldest is None else self.timing.lease - (now - oldest)
-        return min(max(self.timing.watch, left / 2), 4 * self.timing.watch)
+        return min(max(self.timing.watch, left / 2), self.timing.heartbeat / 2)
 
     def kill_in(self, now: float) -> float | None:
         """Seconds until the kernel must end the process; None while no run lives."""

@@ -57,7 +57,7 @@ def vitals(worker: Worker) -> dict[str, Any]:
 
 
 class Attendant:
-    """Looks at the worker each second, tells those who want to know, and answers those who ask."""
+    """Tells those who want to know how the worker is, each second, and answers those who ask."""
 
     def __init__(
         self,
@@ -81,7 +81,8 @@ class Attendant:
 
     def start(self) -> None:
         """Begin; what cannot be bound is told, and the worker works without it."""
-        self._greenlets.append(Service.spawn(self._run))
+        if self._tell is not None or self._notifier.wanted:
+            self._greenlets.append(Service.spawn(self._run))
         if self._path is None:
             return
         try:

@@ -19,7 +19,6 @@ from pytask.runtime.executor import Executor
 
 log = logging.getLogger(__name__)
 
-READ = 1.0  # seconds of one read
 IDLE = 0.02  # seconds between reads of a feed that does not block
 WISHES = {Command.STOP: Wish.STOP, Command.RELOAD: Wish.RELOAD}
 
@@ -84,7 +83,7 @@ class Controller:
 
     def _pass(self) -> None:
         began = self._clock()
-        notices = self._feed.read(min(READ, self._timing.heartbeat / 2))
+        notices = self._feed.read(max(IDLE, self._next_look() - began))
         self.handle(notices)
         if notices and self._asked is not None:
             # Whatever is heard shows that the connection lives; our ping may stand behind a long backlog.
@@ -92,6 +91,10 @@ class Controller:
         self.check_ping()
         if not notices and self._clock() - began < IDLE:
             gevent.sleep(IDLE)
+
+    def _next_look(self) -> float:
+        """When `check_ping` has something to do, if nothing is heard until then."""
+        return self._next_ping if self._asked is None else self._asked + self._timing.heartbeat
 
     def check_ping(self) -> None:
         """Publish to ourselves every 2H, and give up on a connection that is deaf for H.

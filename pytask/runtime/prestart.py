@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import gevent
+from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.lifecycle import Trigger
@@ -55,12 +56,14 @@ class Prestart:
         self._clock = clock
         self._fresh_id = fresh_id
         self._ended = False
+        self._wake = Flag()
         self.complaints = Complaints(lease.timing.heartbeat)
         executor.on_local_over = self._over
 
     def run(self) -> None:
         """Keep them started until told to end."""
         while not self._ended:
+            self._wake.clear()
             try:
                 self.ensure()
             except StoreError as error:
@@ -68,11 +71,15 @@ class Prestart:
                     log.warning("pre-started tasks wait for Redis: %s", error)
             except Exception:
                 log.exception("pre-started tasks could not be started; tried again")
-            gevent.sleep(self._lease.timing.tick)
+            if any(spec.wanted for spec in self._specs):
+                gevent.sleep(self._lease.timing.tick)
+            else:
+                self._wake.wait()
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
         self._ended = True
+        self._wake.set()
 
     def ensure(self) -> int:
         """Start what is wanted and not there; the number started.  Without a lease nothing runs."""
@@ -108,3 +115,4 @@ class Prestart:
         for spec in self._specs:
             if spec.task_id == task_id and wish in (Wish.HAND_BACK, Wish.FORGET, Wish.FENCED):
                 spec.wanted = not self._executor.leaving
+                self._wake.set()

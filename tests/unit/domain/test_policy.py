@@ -289,10 +289,10 @@ def test_the_kernel_ends_the_process_after_lease_and_grace(lease):
 
 
 def test_the_deadline_is_looked_at_more_often_when_it_is_near(lease):
-    assert lease.nap(100) == 1
+    assert lease.nap(100) == 2.5
     lease.living.add(ref("a"), 100)
-    assert [lease.nap(100 + age) for age in (0, 50, 58, 58.5, 59, 59.9, 60, 200)] == [
-        1, 1, 1, 0.75, 0.5, 0.25, 0.25, 0.25,
+    assert [lease.nap(100 + age) for age in (0, 50, 55, 58, 58.5, 59, 59.9, 60, 200)] == [
+        2.5, 2.5, 2.5, 1, 0.75, 0.5, 0.25, 0.25, 0.25,
     ]  # fmt: skip
 
 

@@ -111,11 +111,13 @@ class FakeFeed:
     def __init__(self, *batches):
         self.batches = list(batches)
         self.opened = self.pings = self.closed = 0
+        self.patience = []  # of each read, seconds
 
     def open(self):
         self.opened += 1
 
     def read(self, timeout):
+        self.patience.append(timeout)
         batch = self.batches.pop(0) if self.batches else []
         if isinstance(batch, BaseException):
             raise batch

@@ -7,7 +7,7 @@ from pytask.domain.messages import Command
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.task import Task
-from pytask.runtime.controller import Controller
+from pytask.runtime.controller import IDLE, Controller
 from tests.unit.runtime.fakes import FakeFeed, World
 
 D, H = 60.0, 5.0
@@ -134,6 +134,17 @@ def test_not_heard_within_h_is_a_dead_subscription(world, controller):
     world.clock.move(0.01)
     with pytest.raises(Unavailable, match="own ping"):
         controller.check_ping()
+
+
+def test_it_reads_until_the_ping_has_to_be_looked_at(world, controller, feed):
+    controller.check_ping()
+    controller.handle([Notice("ping")])
+    world.clock.move(1)
+    controller._pass()
+    world.clock.move(2 * H - 1)
+    controller._pass()  # sends the next one
+    controller._pass()
+    assert feed.patience == [2 * H - 1, pytest.approx(IDLE), H]
 
 
 def test_the_loop_subscribes_again_with_a_growing_pause(world, controller, feed, passing, caplog):

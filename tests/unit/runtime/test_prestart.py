@@ -1,5 +1,6 @@
 """Pre-started tasks."""
 
+import gevent
 import pytest
 
 from pytask.domain.errors import Refused, Unavailable
@@ -62,6 +63,20 @@ def test_it_starts_again_after_a_loss_under_a_new_id(world, prestart, wish):
     until(lambda: not world.executor.living)
     assert prestart.ensure() == 1
     assert only(world).id != old.id
+
+
+def test_once_all_run_the_loop_only_waits_for_a_loss(world, prestart, passing):
+    naps = passing(world.clock)
+    loop = gevent.spawn(prestart.run)
+    until(lambda: world.executor.living)
+    old = only(world)
+    world.executor.wish(old, Wish.HAND_BACK)
+    until(lambda: world.executor.living and old.id not in world.executor.living)
+    assert not loop.ready()
+    prestart.end()
+    loop.join(1)
+    assert loop.ready()
+    assert naps == []
 
 
 def test_not_after_it_was_stopped(world, prestart):
