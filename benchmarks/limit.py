@@ -3,6 +3,8 @@
 The same scripts with the same keys and arguments in the same batches, claims on one connection and ends
 on another so that Redis and Python work at once, and a greenlet spawned for each task; no domain, no
 services, no settings.  What a worker reaches is reported as a share of this.
+
+    python -m benchmarks.limit URL [PLACES SECONDS]      so many at once, each of which waits so long
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ HEAD, MIDDLE, TAIL = '{"event":"running","data":{"worker":"w","run":"', '","epoc
 class Loop:
     """Claim, spawn, commit."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, places: int = 1 << 24, seconds: float = 0.0) -> None:
+        self.places, self.seconds = places, seconds
         self.claims, self.ends = (redis.Redis.from_url(url, protocol=2) for _ in range(2))
         scripts = ("peek", "claim", "commit")
         self.peek, self.claim, self.commit = (self.claims.script_load(load_script(s)[0]) for s in scripts)
@@ -42,8 +45,8 @@ class Loop:
         self.keys = Keys("")
         self.fixed = [self.keys.runs, self.keys.leases, self.keys.queue, *self.keys.indexes]
         self.ended: list[tuple[str, str]] = []
-        self.wake = Event()
-        self.started = self.committed = 0
+        self.wake, self.room = Event(), Event()
+        self.running = self.started = self.committed = 0
 
     def drain(self) -> int:
         """Run everything in the queue; returns how many."""
@@ -51,7 +54,10 @@ class Loop:
         look = ("EVALSHA", self.peek, 1, self.keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
         ids = self.claims.execute_command(*look)
         while ids:
-            ids = self.claim_batch([raw.decode() for raw in ids])
+            while self.running >= self.places:
+                self.room.clear()
+                self.room.wait()
+            ids = self.claim_batch([raw.decode() for raw in ids[: self.places - self.running]])
         while self.committed < self.started:
             gevent.sleep(0.001)
         committer.kill()
@@ -67,6 +73,7 @@ class Loop:
             "EVALSHA", self.claim, len(names), *names, *args, *runs, *HISTORY
         )
         self.started += len(ids)
+        self.running += len(ids)
         for task in zip(ids, runs, strict=True):
             gevent.spawn(self.task, *task)
         behind = [int(length) for length in words.split()[6 * len(ids) :]]  # six words a task
@@ -78,9 +85,13 @@ class Loop:
         return found
 
     def task(self, task_id: str, run: str) -> None:
-        """What a no-op task comes to."""
+        """What a no-op task comes to, or one that waits."""
+        if self.seconds:
+            gevent.sleep(self.seconds)
         self.ended.append((task_id, run))
+        self.running -= 1
         self.wake.set()
+        self.room.set()
 
     def commit_all(self) -> None:
         """Send the ends that wait, again and again."""
@@ -97,13 +108,9 @@ class Loop:
                 self.committed += len(batch)
 
 
-def drain(url: str) -> int:
-    """Run everything in the queue; returns how many."""
-    return Loop(url).drain()
-
-
 if __name__ == "__main__":
     began = time.perf_counter()
     cpu = time.process_time()
-    done = drain(sys.argv[1])
+    url, *waiting = sys.argv[1:]
+    done = Loop(url, *(number(word) for number, word in zip((int, float), waiting, strict=False))).drain()
     print(done, time.perf_counter() - began, time.process_time() - cpu)
