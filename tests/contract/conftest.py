@@ -19,6 +19,7 @@ from tests.servers import is_available, start_server
 
 KEEP = Retention(ended=60, error=120, stopped=None)
 NAMESPACE = "{pt}:"
+SOON = 20.0  # seconds for what takes milliseconds, on a busy machine
 REAL = ("redis62", "valkey")
 EVERY = (
     "memory",
@@ -64,6 +65,11 @@ class Bench:
     def push(self, task_id, function="f", data='{"a":1}', **fields):
         self.write(task_id, function=function, data=data, **fields)
         self.lpush(task_id)
+
+    def expires_in(self, task_id, seconds):
+        """Whether a hash has what may be left of so many seconds (None: all time) that it was just given."""
+        left = self.ttl(task_id)
+        return left is None if seconds is None else left is not None and seconds - SOON <= left <= seconds
 
     def expiry(self, ref, **options):
         return Expiry(id=ref.id, run=ref.run, seen=self.leases()[ref.id], **options)
@@ -219,7 +225,7 @@ class RedisBench(Bench):
         super().__init__()
         self.retention = retention
         self.client, self.raw, self.keys = client, raw, Keys(namespace)
-        self.backend = RedisBackend(client, namespace=namespace, retention=retention)
+        self.backend = RedisBackend(client, namespace=namespace, retention=retention, call_timeout=SOON)
         self.store = self.backend.store()
         self.store.renew([])  # the marker of the data, which the first renewal makes
         self._watch = raw.pubsub(ignore_subscribe_messages=True)
@@ -439,7 +445,7 @@ def make_bench(kind, servers, retention=KEEP):
         client = fakeredis.FakeRedis(server=server, decode_responses=decoded)
         return RedisBench(client, fakeredis.FakeRedis(server=server), retention)
     place = servers("redis62" if kind.startswith("redis62") else "valkey")
-    at = {"host": place.host, "port": place.port}
+    at = {"host": place.host, "port": place.port, "socket_timeout": SOON}
     raw = redis.Redis(**at)
     raw.flushall()
     if kind == "valkey-resp3-decoded":

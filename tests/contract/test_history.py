@@ -1,5 +1,7 @@
 """What became of a task stands in its hash: every move, in the same step, on every backend."""
 
+import re
+
 import pytest
 
 from pytask.adapters.store import Retention
@@ -21,6 +23,11 @@ def story(bench, task_id="a"):
     assert times == sorted(times)
     assert all(abs(at - bench.now() / 1e6) < 600 for at in times)
     return [(one.source, one.target, one.trigger, one.who, one.why) for one in found]
+
+
+def silence(why):
+    """The seconds that a history gives for the silence of w, at least: time goes on while it is written."""
+    return int(re.fullmatch(r"lease of w silent for (\d+) s", why)[1])
 
 
 def test_a_life(bench):
@@ -51,7 +58,9 @@ def test_a_silent_lease_tells_whose_it_was_and_for_how_long(bench):
     ref = bench.running("a")
     bench.set_lease("a", bench.now() - 90_000_000)
     bench.store.expire([bench.expiry(ref, crashes=1)])
-    assert story(bench) == [("RUNNING", "WAIT", "expire", "yew 1", "lease of w silent for 90 s")]
+    ((*move, why),) = story(bench)
+    assert move == ["RUNNING", "WAIT", "expire", "yew 1"]
+    assert 90 <= silence(why) < 150
 
 
 @pytest.mark.parametrize(
@@ -66,7 +75,9 @@ def test_a_silent_lease_of_a_run_that_is_not_requeued(bench, stopped, poison, ex
     bench.store.expire([bench.expiry(ref, poison=poison)])
     wishes = [("RUNNING", "RUNNING", "request", "yew 1", "stop")] if stopped else []
     assert story(bench)[:-1] == wishes
-    assert story(bench)[-1] == ("RUNNING", *expected, "yew 1", "lease of w silent for 0 s")
+    *move, why = story(bench)[-1]
+    assert move == ["RUNNING", *expected, "yew 1"]
+    assert 0 <= silence(why) < 60
 
 
 def test_parked_with_the_near_misses(bench):

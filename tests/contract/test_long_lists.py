@@ -9,6 +9,7 @@ from pytask.client import Client
 from pytask.client.blocking import Shell
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
+from tests.contract.conftest import SOON
 from tests.servers import start_server
 
 LENGTH = 130_000
@@ -73,7 +74,7 @@ def test_removing_many_is_done_in_short_calls(monkeypatch):
             return replies
 
         monkeypatch.setattr(Shell, "send", counted)
-        with Client(server.url) as made:
+        with Client(server.url, timeout=SOON) as made:
             assert all(one.done for one in made.remove_many(ids))
         # Each takes its id out of the queue, and out of a parking list that is not there.
         assert max(counting.walked) <= 2 * WALK

@@ -22,7 +22,7 @@ from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
-from tests.contract.conftest import KEEP, MemoryBench, RedisBench
+from tests.contract.conftest import KEEP, SOON, MemoryBench, RedisBench
 from tests.servers import is_available, start_server
 
 FULL = (2000, 50)
@@ -467,12 +467,13 @@ def place(request):
         pytest.skip(f"no {kind} server for this platform")
     clustered = request.param == "cluster"
     with start_server(kind, *(["--cluster-enabled", "yes"] if clustered else [])) as server:
-        raw = redis.Redis(host=server.host, port=server.port)
+        at = {"host": server.host, "port": server.port, "socket_timeout": SOON}
+        raw = redis.Redis(**at)
         if clustered:
             raw.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             while raw.cluster("INFO")["cluster_state"] != "ok":
                 assert server.alive
-        client = redis.Redis(host=server.host, port=server.port)
+        client = redis.Redis(**at)
         bench = RedisBench(client, raw, KEEP, "{pt}:" if clustered else "")
         yield bench
         bench.close()

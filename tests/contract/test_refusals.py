@@ -11,6 +11,7 @@ from pytask.domain.errors import Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import ENDED, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Adoption, Change, Expiry, Notes, Verdict, WorkerInfo
+from tests.contract.conftest import SOON
 
 X = b'{"event":"x","data":null}'
 INFO = WorkerInfo(session="s", name="w", host="h", pid=1, running=0)
@@ -264,7 +265,7 @@ def cannot_save(crowd, settings):
     folder = crowd.server.folder / "dump.rdb"
     folder.mkdir()
     crowd.raw.bgsave()
-    until = time.monotonic() + 5
+    until = time.monotonic() + SOON
     while (info := crowd.raw.info("persistence"))["rdb_bgsave_in_progress"]:
         assert time.monotonic() < until
         time.sleep(0.005)

@@ -240,7 +240,7 @@ def test_only_so_many_that_crashed_before_are_taken(bench):
 def test_a_claim_lifts_the_expiry_of_a_hash(bench):
     bench.push("a")
     bench.set_ttl("a", 100)
-    assert bench.ttl("a") == 100
+    assert bench.expires_in("a", 100)
     bench.claim(bench.ref("a"))
     assert bench.ttl("a") is None
 
@@ -567,7 +567,8 @@ def test_finished_hashes_are_kept_as_long_as_asked(bench):
     days, forever, not_at_all = (bench.running(i) for i in "abc")
     changes = [ended(days, keep=100), ended(forever), ended(not_at_all, keep=0)]
     assert bench.store.commit(changes) == [Verdict.OK] * 3
-    assert (bench.ttl("a"), bench.ttl("b")) == (100, None)
+    assert bench.expires_in("a", 100)
+    assert bench.expires_in("b", None)
     assert not bench.exists("c")
     assert bench.index(ENDED) == {"a", "b"}
     assert [i for i, name, _ in bench.events() if name == "x"] == ["a", "b", "c"]
@@ -786,19 +787,20 @@ def test_control_of_what_is_no_task(bench, command):
 def test_suspects_lie_on_both_sides_of_the_window(bench):
     refs = {i: bench.running(i, crashes="1") for i in ("old", "young", "well", "near", "ahead")}
     now = bench.now()
-    ages = {"old": -100, "young": -10, "well": 0, "near": 10, "ahead": 100}
+    # Far apart, as time goes on while they are set and looked at.
+    ages = {"old": -1000, "young": -100, "well": 0, "near": 100, "ahead": 1000}
     for task_id, age in ages.items():
         bench.set_lease(task_id, now + age * 1_000_000)
-    found = bench.store.suspects(50, 50)
+    found = bench.store.suspects(500, 500)
     assert [one.id for one in found] == ["old", "ahead"]
     (old, _) = found
-    assert (old.run, old.lease, old.crashes) == (refs["old"].run, now - 100_000_000, 1)
+    assert (old.run, old.lease, old.crashes) == (refs["old"].run, now - 1_000_000_000, 1)
     assert old.epoch == int(bench.hash("old")["epoch"])
     assert old.session == "session"
-    assert {one.id for one in bench.store.suspects(5, 5)} == {"old", "young", "near", "ahead"}
-    assert [one.id for one in bench.store.suspects(5, 5, limit=1)] == ["old", "near"]
+    assert {one.id for one in bench.store.suspects(50, 50)} == {"old", "young", "near", "ahead"}
+    assert [one.id for one in bench.store.suspects(50, 50, limit=1)] == ["old", "near"]
     bench.drop("runs")
-    assert bench.store.suspects(50, 50) == []
+    assert bench.store.suspects(500, 500) == []
 
 
 def test_a_suspect_without_a_hash(bench):
@@ -903,16 +905,18 @@ def test_poison_is_an_error(bench):
     fields = bench.hash("a")
     assert fields["crashes"] == "4"
     assert fields["error"].startswith("poison")
-    assert (bench.queue(), bench.ttl("a")) == ([], 120)
+    assert bench.queue() == []
+    assert bench.expires_in("a", 120)
     assert bench.events() == [("a", "error", {"error": fields["error"]})]
 
 
-@pytest.mark.parametrize(("kept", "ttl"), [(None, None), (0, None), (30, 30)])
-def test_poison_is_kept_as_long_as_other_errors(make, kept, ttl):
+@pytest.mark.parametrize("kept", [None, 0, 30])
+def test_poison_is_kept_as_long_as_other_errors(make, kept):
     bench = make(retention=Retention(error=kept))
     ref = bench.running("a")
     assert bench.store.expire([bench.expiry(ref, crashes=4, poison=True)]) == [Verdict.OK]
-    assert (bench.exists("a"), bench.ttl("a")) == (kept != 0, ttl)
+    assert bench.exists("a") is (kept != 0)
+    assert bench.expires_in("a", kept or None)
     assert bench.index(ERROR) == (set() if kept == 0 else {"a"})
     assert (bench.runs(), bench.leases()) == ({}, {})
 
@@ -949,7 +953,7 @@ def test_workers_show_themselves_and_leave(bench):
     assert bench.store.announce(info) is None
     assert bench.workers() == {"s1"}
     bench.store.tidy("monitor", 100)
-    assert bench.store.announce(info) in (0, 1)
+    assert 0 <= bench.store.announce(info) < 60  # seconds since that sweep
     bench.store.leave("s1")
     assert bench.workers() == set()
 

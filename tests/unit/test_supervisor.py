@@ -1,6 +1,7 @@
 """The parent of several workers: without Redis, with real processes where a process is the point."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def family(capfd, caplog):
         one.stop()
         for slot in one.slots:
             if slot.process is not None:
-                slot.process.wait(10)
+                slot.process.wait(60)
         one._close()
 
 
@@ -68,7 +69,7 @@ def descriptors():
     return len(list(Path("/dev/fd").iterdir()))
 
 
-def turns(one, holds, seconds=20):
+def turns(one, holds, seconds=60):
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, "it did not come to that"
@@ -115,11 +116,11 @@ def test_a_wrong_target_ends_all(family, monkeypatch):
     assert one.run() == 2
 
 
-def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatch):
+def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatch, caplog):
     monkeypatch.setenv("CODE", "7")
     one = family(number=1, mode="code")
     turns(one, lambda: one.slots[0].young_deaths == 3)
-    assert one.slots[0].due - time.monotonic() > 0.8
+    assert re.findall(r"started again in (\S+) s", caplog.text) == ["0.0", "0.5", "1.0"]
 
 
 def test_it_keeps_no_descriptors(family, monkeypatch):
@@ -149,7 +150,7 @@ def parent():
 def test_a_signal_is_forwarded_once_and_ends_all():
     process, _ = parent()
     process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=20)[0]
+    output = process.communicate(timeout=60)[0]
     assert process.returncode == 0
     assert sorted(line for line in output.splitlines() if "stop" in line) == [
         "heard 1 'stop\\n'",
@@ -160,7 +161,7 @@ def test_a_signal_is_forwarded_once_and_ends_all():
 def test_children_end_with_a_killed_parent():
     process, _ = parent()
     process.kill()
-    output = process.communicate(timeout=20)[0]  # ends when no child holds the pipe any more
+    output = process.communicate(timeout=60)[0]  # ends when no child holds the pipe any more
     assert output.count("''") == 2
 
 

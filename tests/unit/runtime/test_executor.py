@@ -8,7 +8,7 @@ import pytest
 
 from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import COMMIT_BATCH, Wish
+from pytask.domain.policy import COMMIT_BATCH, Timing, Wish
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.runtime.executor import ASKED_AT_ONCE, EXIT_STUCK
@@ -183,7 +183,7 @@ def test_a_wish_for_an_unknown_id_is_nothing(demo):
 
 
 def test_of_many_runs_only_some_are_stopped_at_a_time(demo):
-    world = World(demo)
+    world = World(demo, timing=Timing())  # with milliseconds of grace so many kills would run out of them
     runs = [world.launch(f"t{number}") for number in range(5 * ASKED_AT_ONCE)]
     asking = gevent.spawn(world.executor.hand_back_all)
     busy = []

@@ -82,7 +82,7 @@ def test_a_lane_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo,
     loop = gevent.spawn(one.run)
     switch()
     one.end()
-    loop.join(1)
+    loop.join(20)
     assert two.free == 1
 
 
