@@ -40,7 +40,7 @@ class Cluster:
         parts = [str(word).encode() for word in words]
         request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
         with (
-            socket.create_connection((HOST, node.port), timeout=5) as connection,
+            socket.create_connection((HOST, node.port), timeout=20) as connection,
             connection.makefile("rb") as reply,
         ):
             connection.sendall(request)
@@ -112,8 +112,11 @@ class Cluster:
 
 
 def start_cluster(masters=3, replicas=1, *extra_args, appendonly=False):
-    """A running cluster that fails over after about a second; a lost shard does not close the others."""
-    words = ["--cluster-enabled", "yes", "--cluster-node-timeout", 1000]
+    """A running cluster that fails over after three seconds; a lost shard does not close the others.
+
+    Sooner, and a busy machine would make failovers of its own.
+    """
+    words = ["--cluster-enabled", "yes", "--cluster-node-timeout", 3000]
     words += ["--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", 0]
     words += ["--repl-diskless-sync-delay", 0, *extra_args]
     cluster = Cluster([], masters)

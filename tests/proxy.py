@@ -150,11 +150,12 @@ class Relay:
         elif mode != "refuse":
             await self.listen()
         if mode not in ("drop_replies", "blackhole"):
-            self.cut([connection for connection in self.connections if connection.lost_reply])
+            await self.cut([connection for connection in self.connections if connection.lost_reply])
 
-    def cut(self, connections):
+    async def cut(self, connections):
         for connection in list(connections):
             connection.cut()
+        await asyncio.sleep(0)  # the loop closes the sockets in its next round: before we say that it is done
 
     async def serve(self, *client):
         try:
@@ -216,7 +217,7 @@ class Relay:
                 self.delay_range = (arguments["minimum"], arguments["maximum"])
                 await self.set_mode("delay")
             case "cut":
-                self.cut(self.connections)
+                await self.cut(self.connections)
             case "cut_after_request":
                 self.requests_to_cut = arguments["count"]
                 self.cut_containing = arguments["containing"].encode()
@@ -245,7 +246,7 @@ async def main(target_port):
     while line := await commands.readline():
         answer = await relay.obey(**json.loads(line))
         print(json.dumps(answer), flush=True)
-    relay.cut(relay.connections)
+    await relay.cut(relay.connections)
     os._exit(0)  # at once: asyncio would first cancel every pump, and complain of each
 
 

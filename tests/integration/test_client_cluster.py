@@ -27,6 +27,12 @@ from tests.servers import HOST, free_port
 pytestmark = pytest.mark.slow
 
 NAMESPACE, PARTITIONS = "{pt}:", 3
+OPTIONS = {
+    "namespace": NAMESPACE,
+    "partitions": PARTITIONS,
+    "timeout": PATIENCE,  # the machine may be busy with other tests
+    "connect_timeout": PATIENCE,
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +43,13 @@ def cluster():
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def client(request, cluster):
-    options = {"namespace": NAMESPACE, "partitions": PARTITIONS, "connect_timeout": 3.0}
     node = cluster.nodes[0]
     if request.param == "blocking":
-        with pytask.Client(redis.RedisCluster(HOST, node.port), **options) as made:
+        with pytask.Client(redis.RedisCluster(HOST, node.port), **OPTIONS) as made:
             yield made
         return
     loop = asyncio.new_event_loop()
-    made = Awaited(loop, pytask.aio.Client(redis.asyncio.RedisCluster(HOST, node.port), **options))
+    made = Awaited(loop, pytask.aio.Client(redis.asyncio.RedisCluster(HOST, node.port), **OPTIONS))
     yield made
     made.close()
     loop.close()
@@ -62,17 +67,16 @@ def test_a_client_of_a_cluster_needs_a_hash_tag(cluster):
 
 
 def test_a_client_of_a_url(cluster):
-    options = {"namespace": NAMESPACE, "partitions": PARTITIONS, "connect_timeout": 3.0}
-    with pytask.Client(url_of(cluster, "+cluster"), **options) as blocking:
+    with pytask.Client(url_of(cluster, "+cluster"), **OPTIONS) as blocking:
         task_id = blocking.start("f")
 
     async def seen():
-        async with pytask.aio.Client(url_of(cluster, "+cluster"), **options) as made:
+        async with pytask.aio.Client(url_of(cluster, "+cluster"), **OPTIONS) as made:
             return (await made.get(task_id)).function, await made.remove(task_id)
 
     assert asyncio.run(seen()) == ("f", True)
     with pytest.raises(errors.Unavailable):
-        pytask.Client(f"redis+cluster://{HOST}:{free_port()}", **options)
+        pytask.Client(f"redis+cluster://{HOST}:{free_port()}", **OPTIONS)
 
 
 def test_tasks_of_all_partitions(client):
@@ -102,9 +106,11 @@ def test_tasks_of_all_partitions(client):
 def test_a_partition_that_goes_to_another_node_is_followed(cluster, client):
     task_id = next(i for i in client.start_many(["f"] * 20) if partition_of(i, PARTITIONS) == 0)
     events = client.watch(task_id)
+    cluster.wait_whole()  # the role of each may have changed in a test before
     before = cluster.owner(slot_of(0))
     replica = cluster.replicas_of(before)[0]
-    assert cluster.ask(replica, "CLUSTER", "FAILOVER", "TAKEOVER") == "OK"
+    # Not at once, as TAKEOVER would: only after the replica has all that was written above.
+    assert cluster.ask(replica, "CLUSTER", "FAILOVER") == "OK"
     wait_until(lambda: cluster.owner(slot_of(0)) is replica, PATIENCE)
     with redis.Redis(HOST, before.port) as old:
         wait_until(lambda: old.info("replication")["role"] == "slave", PATIENCE)
@@ -174,6 +180,7 @@ def test_the_verbs_on_a_cluster(worker, cli):
         assert cli("wait", task_id, "--for", "running", "--timeout", "30")["worker"] == "w1"
     assert {row["id"] for row in cli("ls", "-n", "sleeper", "-s", "running")["items"]} == set(ids)
     until(lambda: cli("status")["monitor_seconds"] is not None, lambda: worker.output)
+    until(lambda: cli("status")["tasks"]["RUNNING"] == 12, lambda: worker.output)  # with three monitors
     status = cli("status")
     assert (status["tasks"]["RUNNING"], status["workers"], status["round_trip_ms"] > 0) == (12, 1, True)
     assert ": taken by w1; its worker on " in cli("why", "job-5")["story"]

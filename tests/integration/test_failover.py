@@ -2,17 +2,17 @@
 
 import contextlib
 import json
+import signal
 
 import gevent
 import pytest
 import redis
 from redis.sentinel import Sentinel
 
-from pytask.adapters.backend import RedisBackend
 from pytask.adapters.server import risks
 from tests.cluster import start_cluster
 from tests.integration.cluster_lab import ClusterLab
-from tests.integration.conftest import PATIENCE, D, G, H, wait_until
+from tests.integration.conftest import PATIENCE, D, G, H, K, wait_until
 from tests.integration.evidence import SECOND, now
 from tests.integration.test_cluster_faults import move_by_keys
 from tests.servers import HOST, MASTER_NAME, Trio, start_server
@@ -20,18 +20,19 @@ from tests.servers import HOST, MASTER_NAME, Trio, start_server
 pytestmark = pytest.mark.slow
 
 E = 8.0
-WITHOUT_CLAIMS = 15.0  # seconds, beside E where acknowledged writes may be lost
+WITHOUT_CLAIMS = PATIENCE  # seconds, beside E where acknowledged writes may be lost
 
 
 class Deployment:
-    """A trio, and a client's view of it."""
+    """A trio, and a client's view of it.  It fails over when a test wants it, however slow the machine is."""
 
     def __init__(self, trio, crew):
         self.trio, self.crew = trio, crew
-        self.sentinel = Sentinel([(HOST, s.port) for s in trio.sentinels], socket_timeout=1)
+        self.sentinel = Sentinel([(HOST, s.port) for s in trio.sentinels], socket_timeout=5)
         self.redis = self.sentinel.master_for(MASTER_NAME, decode_responses=True)
         self.direct = [redis.Redis(HOST, s.port, decode_responses=True) for s in trio.servers]
-        wait_until(self._complete, why="sentinels know each other and both replicas")
+        wait_until(self._complete, 2 * PATIENCE, "sentinels know each other and both replicas")
+        self.sentinels_wait(60)
 
     def _complete(self):
         for one in self.trio.sentinels:
@@ -40,6 +41,13 @@ class Deployment:
             if (state["num-slaves"], state["num-other-sentinels"]) != (2, 2):
                 return False
         return all(client.info("replication")["master_link_status"] == "up" for client in self.direct[1:])
+
+    def sentinels_wait(self, seconds):
+        """How long they hear nothing of a server before they take it for down."""
+        for one in self.trio.sentinels:
+            with redis.Redis(HOST, one.port) as client:
+                words = ("down-after-milliseconds", 1000 * seconds)
+                client.execute_command("SENTINEL", "SET", MASTER_NAME, *words)
 
     def primary_port(self):
         with contextlib.suppress(redis.RedisError):
@@ -52,8 +60,13 @@ class Deployment:
         ports = [server.port for server in self.trio.replicas]
         return self.direct[1 + ports.index(port)] if port in ports else None
 
+    def safe(self):
+        """What the marker says of the primary, at each server."""
+        return {client.hget("pytask:incarnation", "safe") for client in self.direct}
+
     def wait_failover(self):
         wait_until(lambda: self.primary_port() not in (None, self.trio.primary.port), 60, "a new primary")
+        self.sentinels_wait(60)
 
     def worker(self, *words, url=None, **options):
         worker = self.crew.start(url or self.trio.url, *words, **options)
@@ -78,7 +91,9 @@ class Deployment:
     def cut_replicas(self):
         """The replicas get no more of what the primary acknowledges."""
         primary = self.direct[0]
-        primary.execute_command("WAIT", 2, 5000)
+        with primary.pipeline(transaction=False) as pipe:  # WAIT asks for its connection's own writes
+            pipe.publish("written", "").execute_command("WAIT", 2, 4000)
+            assert pipe.execute()[-1] == 2
         primary.execute_command("ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
         primary.execute_command("CLIENT", "KILL", "TYPE", "replica")
         wait_until(lambda: primary.info("replication")["connected_slaves"] == 0, why="no replica left")
@@ -110,10 +125,12 @@ def planned(site):
 
 
 def death(site):
+    site.sentinels_wait(1)
     site.trio.primary.kill()
 
 
 def freeze(site):
+    site.sentinels_wait(1)
     site.trio.primary.freeze()
 
 
@@ -126,15 +143,16 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
         site.worker("--monitor", max_tasks=100)
     ids = site.push(site.redis, 30)
     site.wait_acting(ids)
-    gevent.sleep(2 * H)  # the marker is replicated, and says how safe the primary is
+    wait_until(lambda: site.safe() == {str(replicas)}, why="all know how safe the primary is")
     began = now()
     fault(site)
     site.wait_failover()
+    took = (now() - began) / SECOND
     switched = now() if fault is planned else began  # until then the old one serves
     wait_until(lambda: push_quietly(site), why="a push to the new primary")
     site.wait_acting(["late0"], timeout=WITHOUT_CLAIMS + (0 if replicas else E))
     without = (crew.evidence.acts("late0")[0].at - switched) / SECOND
-    print(f"without claims for {without:.1f} s after {fault.__name__}")
+    print(f"{fault.__name__}: failed over in {took:.1f} s, without claims for {without:.1f} s")
     site.wait_acting(ids, since=now(), timeout=E + PATIENCE)
     if fault is freeze:
         site.trio.primary.thaw()  # it believes to be the primary, until the sentinels tell it
@@ -142,8 +160,9 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
         gevent.sleep(2)
         site.wait_acting(ids, since=awake)
     crew.evidence.check()
-    assert all(len(crew.evidence.runs(task_id)) == 1 for task_id in ids), "a run was interrupted"
-    assert max(crew.evidence.longest_gap(task_id, began) for task_id in ids) < G
+    if took < D - 4 * H:  # else it may be D until a worker gets through, and its runs stop as they must
+        assert all(len(crew.evidence.runs(task_id)) == 1 for task_id in ids), "a run was interrupted"
+        assert max(crew.evidence.longest_pause(task_id, began) for task_id in ids) < G
     assert "another server answers" in crew.logs()
 
 
@@ -159,24 +178,23 @@ def lose_claims(site, *words, cut_off):
 
     `cut_off`: the owner knows the old primary only.  Returns the ids, whether claimed or not.
     """
-    store = RedisBackend(site.redis).store()
-    store.renew([])  # the marker, as it stands in any deployment that is in use
-    store.close()
+    # Started before, and held: Sentinel takes no replica whose link was down for ten seconds before it missed
+    # the primary, and a busy machine may need as long for two workers.
+    site.owner = site.worker(*words, name="owner", url=site.trio.primary.url if cut_off else None)
+    site.other = site.worker(*words, name="other")
+    wait_until(lambda: site.direct[0].exists("pytask:incarnation"), why="the marker")
+    for worker in (site.owner, site.other):
+        worker.signal(signal.SIGSTOP)
     ids = site.push(site.redis, 10)
-    # Sentinel takes no replica whose link was down for ten times this before it missed the primary: a busy
-    # machine may need as long to start the owner.
-    for one in site.trio.sentinels:
-        with redis.Redis(HOST, one.port) as client:
-            client.execute_command("SENTINEL", "SET", MASTER_NAME, "down-after-milliseconds", 3000)
     site.cut_replicas()
-    site.owner = site.crew.start(site.trio.primary.url if cut_off else site.trio.url, *words, name="owner")
+    site.owner.signal(signal.SIGCONT)
     return ids
 
 
-def fail_over_without_claims(site, ids, *words):
+def fail_over_without_claims(site, ids):
     site.wait_acting(ids)
-    site.worker(*words, name="other")
-    site.trio.primary.freeze()
+    site.other.signal(signal.SIGCONT)
+    freeze(site)
     site.wait_failover()
 
 
@@ -207,7 +225,7 @@ def test_without_the_embargo_both_act(deploy):
     """Or the two tests above would prove nothing."""
     site = deploy()
     ids = lose_claims(site, "--no-embargo", cut_off=True)
-    fail_over_without_claims(site, ids, "--no-embargo")
+    fail_over_without_claims(site, ids)
     wait_until(lambda: all(len(site.crew.evidence.runs(i)) == 2 for i in ids), E + PATIENCE)
     wait_until(site.crew.evidence.overlaps, D, "acts of both runs")
 
@@ -216,12 +234,12 @@ def test_with_min_replicas_there_are_no_claims_to_lose(deploy):
     site = deploy("--min-replicas-to-write", 1, "--min-replicas-max-lag", 10)
     ids = lose_claims(site, cut_off=True)
     wait_until(lambda: "NOREPLICAS" in site.owner.log, why="the primary refuses")
-    site.trio.primary.freeze()
+    freeze(site)
     site.wait_failover()
-    site.crew.start(site.trio.url, name="other")
+    fresh = site.crew.start(site.trio.url, name="fresh")
     site.wait_acting(ids, timeout=WITHOUT_CLAIMS + E)
     site.crew.evidence.check()
-    assert {act.pid for act in site.crew.evidence.acts()} == {site.crew.all[1].pid}
+    assert {act.pid for act in site.crew.evidence.acts()} == {fresh.pid}
 
 
 # -- one server --------------------------------------------------------------------------------------------
@@ -271,10 +289,10 @@ def test_durable_acks_stop_tasks_when_the_replica_is_lost_later(workers):
         push(client, "late")
         wait_until(lambda: "does not acknowledge: [PT051] only 0 of 1 replicas" in worker.log)
         wait_until(lambda: "all tasks here are stopped" in worker.log, D + G + PATIENCE)
-        gevent.sleep(2 * H + G)
+        wait_until(lambda: workers.evidence.at_rest(["a", "b", "c"], 2 * H + G))
         assert workers.evidence.acts("late") == []
         last = max(act.at for act in workers.evidence.acts())
-        assert last < cut + (D + G) * SECOND
+        assert last < cut + (K + 0.25) * SECOND
         replica.thaw()
         wait_until(lambda: acted(workers, "a", "b", "c", "late", since=last), why="all go on")
         workers.evidence.check()

@@ -27,7 +27,7 @@ def witness(lab):
     run = lab.run(task)
     yield task
     assert lab.run(task) == run
-    assert lab.evidence.longest_gap(task) < 3
+    assert lab.evidence.longest_pause(task) < 3
     good = lab.push("shot")
     lab.wait_state(good, "ENDED")
     assert "bug in pytask" not in lab.workers.logs()

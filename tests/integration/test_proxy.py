@@ -25,7 +25,7 @@ class Client:
     """The inline protocol over a bare socket: nothing is retried behind our back."""
 
     def __init__(self, port):
-        self.socket = socket.create_connection((HOST, port), timeout=5)
+        self.socket = socket.create_connection((HOST, port), timeout=20)
 
     def __enter__(self):
         return self
@@ -36,7 +36,7 @@ class Client:
     def send(self, line):
         self.socket.sendall(line.encode() + b"\r\n")
 
-    def receive(self, timeout=5):
+    def receive(self, timeout=20):
         self.socket.settimeout(timeout)
         return self.socket.recv(65536)
 
@@ -64,7 +64,7 @@ def direct(server):
 
 
 def wait_for_value(direct, key, value):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while direct.ask(f"GET {key}") != b"$%d\r\n%s\r\n" % (len(value), value):
         assert time.monotonic() < deadline, "the request never arrived"
 

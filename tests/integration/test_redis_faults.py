@@ -6,14 +6,14 @@ import gevent
 import pytest
 import redis
 
-from tests.integration.conftest import HOST, PATIENCE, TAKEOVER, D, F, G, H, K, Lab, wait_until
+from tests.integration.conftest import HOST, PATIENCE, TAKEOVER, D, F, H, K, Lab, wait_until
 from tests.integration.evidence import SECOND, now
 from tests.proxy import Proxy
 from tests.servers import start_server
 
 pytestmark = pytest.mark.slow
 
-MARGIN = 2.0  # seconds, on two loaded cores
+MARGIN = 2.0  # seconds of a worker that runs
 
 
 def runs_of(lab, ids):
@@ -28,8 +28,13 @@ def assert_undisturbed(lab, ids, before, since):
     """The same runs, which went on acting all the time, and were never requeued."""
     assert runs_of(lab, ids) == before
     for task_id in ids:
-        assert lab.evidence.longest_gap(task_id, since) < MARGIN
+        assert lab.evidence.longest_pause(task_id, since) < MARGIN
         assert "requeued" not in lab.events.names(task_id)
+
+
+def wait_renewed(lab, task_id):
+    seen = float(lab.field(task_id, "last_update"))
+    wait_until(lambda: float(lab.field(task_id, "last_update")) > seen)
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def test_redis_killed_and_back_with_its_data(workers):
     with own_lab(workers, appendonly=True) as lab:
         worker = lab.worker("--monitor", "--prestart", "loop")
         ids = lab.started(5)
-        (loop,) = {act.id for act in lab.evidence.acts()} - set(ids)  # pre-started
+        (loop,) = wait_until(lambda: {act.id for act in lab.evidence.acts()} - set(ids))  # pre-started
         stop_ids = [*ids, loop]
         before, began = runs_of(lab, stop_ids), now()
         lab.server.kill()
@@ -52,17 +57,19 @@ def test_redis_killed_and_back_with_its_data(workers):
         wait_until(lambda: len(lab.listeners()) == 1)
         shot = lab.push("shot")
         lab.wait_state(shot, "ENDED")
-        seen = float(lab.field(ids[0], "last_update"))
-        wait_until(lambda: float(lab.field(ids[0], "last_update")) > seen)
+        wait_renewed(lab, ids[0])
         assert_undisturbed(lab, stop_ids, before, began)
 
         monitors = lab.monitors()
-        lost = now()
+        wait_renewed(lab, ids[0])
         lab.server.kill()
-        wait_until(lambda: now() - last_act(lab, stop_ids) > SECOND // 2, K + PATIENCE, "all tasks stop")
-        assert (last_act(lab, stop_ids) - lost) / SECOND < K + 0.25
-        assert (last_act(lab, stop_ids) - lost) / SECOND > D - 2 * H  # and not before it must be
-        assert "lost for more than 6 s" in worker.log
+        lost = now()  # no renewal was sent later
+        wait_until(lambda: lab.evidence.at_rest(stop_ids), K + PATIENCE, "all tasks stop")
+        last = last_act(lab, stop_ids)
+        assert (last - lost) / SECOND < K + 0.25
+        # And not before it must be.
+        assert lab.evidence.ran(worker.pid, last, lost + (D - 2 * H) * SECOND) < H
+        wait_until(lambda: "lost for more than 6 s" in worker.log)
         assert worker.code is None
         lab.server.start()
         lab.wait_acting(ids, since=now())
@@ -87,10 +94,9 @@ def test_a_link_that_is_cut_stalls_or_dies(lab):
             gevent.sleep(0.3)
         wait_until(lambda: len(lab.listeners()) == 1)
         proxy.blackhole()
-        gevent.sleep(D / 2)
+        gevent.sleep(D / 3)
         proxy.pass_()
-        seen = float(lab.field(ids[0], "last_update"))
-        wait_until(lambda: float(lab.field(ids[0], "last_update")) > seen)
+        wait_renewed(lab, ids[0])
         wait_until(lambda: len(lab.listeners()) == 1)
         run = lab.run(ids[0])
         lab.control(ids[0], "reload")
@@ -99,11 +105,11 @@ def test_a_link_that_is_cut_stalls_or_dies(lab):
         assert_undisturbed(lab, ids, before, began)
 
         other = lab.worker("--monitor")
-        lost = now()
         proxy.blackhole()
-        wait_until(lambda: now() - last_act(lab, ids) > SECOND // 2, K + PATIENCE, "all tasks stop")
-        assert (last_act(lab, ids) - lost) / SECOND < K + 0.25
+        lost = now()
         lab.wait_acting(ids, since=lost, pid=other.pid, timeout=TAKEOVER + PATIENCE)
+        last = max(act.at for act in lab.evidence.acts() if act.pid == cut_off.pid)
+        assert (last - lost) / SECOND < K + 0.25
         after = runs_of(lab, ids)
         proxy.pass_()  # what was held arrives now: late renewals and late releases
         wait_until(lambda: len(lab.listeners()) == 2)
@@ -170,7 +176,7 @@ def test_a_full_redis_stops_nobody(workers, kind):
     with own_lab(workers, kind) as lab:
         lab.worker("--monitor", max_tasks=3)
         ids = lab.started(2)
-        (ending,) = lab.started(1, **{"for": 2.5})
+        (ending,) = lab.started(1, **{"for": D})  # not before all below is set up, on any machine
         waiting = lab.push_many(2, "shot")
         before, began = runs_of(lab, ids), now()
         assert lab.state(ending) == "RUNNING"
@@ -198,18 +204,17 @@ def test_a_redis_that_refuses_writes(workers):
         ids = lab.started(3)
         before, began = runs_of(lab, ids), now()
 
+        def refusals():
+            return worker.log.count("does not acknowledge")
+
         def resumes():
-            seen = float(lab.field(ids[0], "last_update"))
-            wait_until(lambda: float(lab.field(ids[0], "last_update")) > seen)
+            wait_renewed(lab, ids[0])
             lab.wait_state(lab.push("shot"), "ENDED")
             assert_undisturbed(lab, ids, before, began)
 
-        def is_refused():
-            found = worker.log.count("does not acknowledge")
-            wait_until(lambda: worker.log.count("does not acknowledge") > found)
-
+        told = refusals()
         lab.redis.execute_command("REPLICAOF", HOST, "1")
-        is_refused()
+        wait_until(lambda: refusals() > told)
         gevent.sleep(D / 4)
         lab.redis.execute_command("REPLICAOF", "NO", "ONE")
         resumes()
@@ -220,15 +225,16 @@ def test_a_redis_that_refuses_writes(workers):
         gone.rmdir()
         lab.redis.config_set("save", "3600 1")
         lab.redis.set("dirty", "1")
+        told = refusals()
         lab.redis.bgsave()
-        is_refused()
+        wait_until(lambda: refusals() > told)
         gevent.sleep(D / 4)
         lab.redis.config_set("save", "")
         lab.redis.config_set("stop-writes-on-bgsave-error", "no")
         resumes()
 
-        lab.redis.execute_command("CLIENT", "PAUSE", int(D / 2 * 1000), "WRITE")
-        gevent.sleep(D / 2)
+        lab.redis.execute_command("CLIENT", "PAUSE", int(D / 3 * 1000), "WRITE")
+        gevent.sleep(D / 3)
         resumes()
         lab.evidence.check()
 
@@ -239,8 +245,8 @@ def test_all_data_vanishes(lab):
     ids = lab.started(10) + lab.started(5, "loop")
     lab.redis.flushall()
     lost = now()
-    wait_until(lambda: now() - last_act(lab, ids) > SECOND // 2)
-    assert (last_act(lab, ids) - lost) / SECOND < H + G + MARGIN
+    wait_until(lambda: lab.evidence.at_rest(ids))
+    assert (last_act(lab, ids) - lost) / SECOND < D  # a renewal tells of it, not the end of the leases
     # The monitor is back; it is all there is.
     wait_until(lambda: lab.redis.zcard("pytask:monitors"))
     (monitor,) = wait_until(lambda: lab.redis.hkeys("pytask:runs"))
@@ -294,7 +300,7 @@ def test_a_half_open_subscription_is_found(lab):
             run = lab.run(task)
             lab.control(task, "reload")
             lab.wait_new_run(task, run)
-        assert lab.evidence.longest_gap(task, began) < MARGIN
+        assert lab.evidence.longest_pause(task, began) < MARGIN
         assert before[task] == lab.evidence.runs(task)[:1]
         lab.control(task, "stop")
         lab.wait_state(task, "STOPPED")

@@ -1,31 +1,32 @@
 """Workers that die, hang, leave or cannot stop: every task goes on elsewhere, and never twice at once."""
 
 import signal
-import time
 
 import gevent
 import pytest
 
-from tests.integration.conftest import PATIENCE, TAKEOVER, G, K, stop_politely, wait_until
+from tests.integration.conftest import PATIENCE, TAKEOVER, G, K, T, stop_politely, wait_until
 from tests.integration.evidence import SECOND, now
 
 pytestmark = pytest.mark.slow
 
-MARGIN = 2.0  # seconds: two loaded cores, and what a worker needs to start a task
+MARGIN = 5.0  # seconds: a loaded machine may hold up each process for a while; G + MARGIN is still under T
 
 
 def requeued(lab, task_id):
     return [e["data"]["reason"] for e in lab.events.of(task_id) if e["event"] == "requeued"]
 
 
-def assert_moved_once(lab, ids, pids, fault, *, within, reason="lease expired"):
-    """Each id ran, was requeued exactly once, and runs in one of `pids`, since soon after the fault."""
+def assert_moved_once(lab, ids, takers, fault, *, within, reason="lease expired"):
+    """Each id ran, was requeued exactly once, and runs in one of `takers`, since soon after the fault."""
     lab.wait_acting(ids, since=fault, timeout=within + PATIENCE)
     wait_until(lambda: all(len(lab.evidence.runs(i)) == 2 for i in ids), within + PATIENCE)
+    if any("what was seen is forgotten" in w.log or "not acknowledge" in w.log for w in takers):
+        within += T  # a monitor that missed Redis watches anew
     for task_id in ids:
         _first, second = lab.evidence.runs(task_id)
         began = lab.evidence.of_run(second)[0]
-        assert began.pid in pids
+        assert began.pid in {worker.pid for worker in takers}
         assert (began.at - fault) / SECOND < within, f"{task_id} came back late"
         assert requeued(lab, task_id) == [reason]
 
@@ -44,10 +45,9 @@ def test_every_way_to_lose_a_worker_at_once(lab, tmp_path):
     owned[hogged] = lab.started(3)
     hogs = lab.started(1, "hog", first=str(tmp_path / "hogged"), **{"for": 60})
     wait_until(lambda: lab.evidence.acts(kind="hog"))
-    survivors = [lab.worker("--monitor"), lab.worker("--monitor")]
-    pids = {worker.pid for worker in survivors}
-    for worker, ids in owned.items():
+    for worker, ids in owned.items():  # before others start, which may take as long as a hog's lease
         assert {lab.evidence.last(i).pid for i in ids} == {worker.pid}
+    survivors = [lab.worker("--monitor"), lab.worker("--monitor")]
 
     fault = now()
     killed.kill()
@@ -57,7 +57,7 @@ def test_every_way_to_lose_a_worker_at_once(lab, tmp_path):
     # SIGTERM: what can be stopped is handed back at once, and the process ends although one run would not.
     lab.wait_acting(owned[stuck], since=fault + SECOND // 100, timeout=PATIENCE)
     assert stuck.wait() == 70
-    assert_moved_once(lab, owned[stuck], pids, fault, within=G + MARGIN, reason="handed back")
+    assert_moved_once(lab, owned[stuck], survivors, fault, within=G + MARGIN, reason="handed back")
     assert lab.state(stubborn[0]) == "RUNNING"
     # The hub was blocked: the kernel's timer ended the process.
     assert hogged.wait(K + PATIENCE) == -signal.SIGALRM
@@ -67,10 +67,10 @@ def test_every_way_to_lose_a_worker_at_once(lab, tmp_path):
     assert f"task {hogs[0]} (hog)" in hogged.log
     assert paused.code is None
     for worker in (killed, hogged):
-        assert_moved_once(lab, owned[worker], pids, fault, within=TAKEOVER + MARGIN)
-    assert_moved_once(lab, owned[paused], pids, fault, within=TAKEOVER + MARGIN)
-    assert_moved_once(lab, hogs, pids, fault, within=TAKEOVER + MARGIN)
-    assert_moved_once(lab, stubborn, pids, fault, within=G + 2.5 + TAKEOVER + MARGIN)
+        assert_moved_once(lab, owned[worker], survivors, fault, within=TAKEOVER + MARGIN)
+    assert_moved_once(lab, owned[paused], survivors, fault, within=TAKEOVER + MARGIN)
+    assert_moved_once(lab, hogs, survivors, fault, within=TAKEOVER + MARGIN)
+    assert_moved_once(lab, stubborn, survivors, fault, within=G + 2.5 + TAKEOVER + MARGIN)
     # It wakes up, and the timer that ran on in the kernel ends it before it acts.
     awake = now()
     paused.signal(signal.SIGCONT)
@@ -83,14 +83,14 @@ def test_every_way_to_lose_a_worker_at_once(lab, tmp_path):
 
 
 def test_sigterm_hands_everything_to_the_other_at_once(lab):
-    leaving = lab.worker("--monitor", max_tasks=30)
+    leaving = lab.worker("--monitor", "--shutdown", PATIENCE, max_tasks=30)  # however slow the machine is
     ids = lab.started(15) + lab.started(15, "loop")
     local = set(lab.redis.hkeys("pytask:runs")) - set(ids)
-    staying = lab.worker(max_tasks=40)
+    staying = lab.worker("--shutdown", PATIENCE, max_tasks=40)
     fault = now()
     assert stop_politely(leaving) == 0
     lab.wait_acting(ids, since=fault, pid=staying.pid)
-    assert_moved_once(lab, ids, {staying.pid}, fault, within=G + MARGIN, reason="handed back")
+    assert_moved_once(lab, ids, [staying], fault, within=G + MARGIN, reason="handed back")
     assert all(lab.evidence.longest_gap(i) < G + MARGIN for i in ids)
     assert not any(lab.redis.exists(i) for i in local)  # its monitor went with it
     assert set(lab.redis.hkeys("pytask:runs")) == set(ids) == set(lab.redis.zrange("pytask:leases", 0, -1))
@@ -106,7 +106,7 @@ def test_sigterm_hands_everything_to_the_other_at_once(lab):
 
 
 def test_a_second_signal_ends_at_once_and_a_stubborn_task_cannot_be_stopped(lab):
-    worker = lab.worker()
+    worker = lab.worker("--shutdown", 2 * PATIENCE)
     (stubborn,) = lab.started(1, "stubborn")
     (other,) = lab.started(1)
     # The operator's stop: it stays RUNNING with the wish in its hash, and says so; nothing else suffers.
@@ -123,10 +123,8 @@ def test_a_second_signal_ends_at_once_and_a_stubborn_task_cannot_be_stopped(lab)
 
     worker.signal(signal.SIGTERM)
     wait_until(lambda: lab.state(other) == "WAIT")
-    began = time.monotonic()
     worker.signal(signal.SIGTERM)
-    assert worker.wait() in (128 + signal.SIGTERM, 70)
-    assert time.monotonic() - began < 2.5
+    assert worker.wait() == 128 + signal.SIGTERM  # and not 70, when its time to stop is over
     last = lab.evidence.last(stubborn).at
     gevent.sleep(0.2)
     assert lab.evidence.last(stubborn).at == last

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import attrs
 import gevent
 import greenlet
 import redis
@@ -24,6 +25,7 @@ from redis.sentinel import Sentinel
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain.errors import PytaskError
 from pytask.runtime import logs
+from tests.integration.evidence import BEAT, BEAT_SECONDS
 from tests.servers import HOST, MASTER_NAME
 
 STEP = 0.05  # seconds between two acts
@@ -234,6 +236,14 @@ class Census(Acting):
 TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
 
 
+def beat():
+    """Writes that this process runs; from a thread of the system's, which no event loop holds up."""
+    sleep = monkey.get_original("time", "sleep")
+    while True:
+        os.write(evidence, f"{time.monotonic_ns()} - - {os.getpid()} {BEAT}\n".encode())
+        sleep(BEAT_SECONDS)
+
+
 def client_of(url, feed_port):
     """The URL, or a client whose control messages take another port than all else."""
     if url.startswith("sentinel://"):
@@ -271,8 +281,10 @@ def main():
     parser.add_argument("--durable-acks", type=int, default=0)
     parser.add_argument("--cluster", action="store_true", help="the URL is that of a node")
     parser.add_argument("--partitions", type=int, default=1)
+    parser.add_argument("--shutdown", type=float, default=2.5, help="seconds to hand everything back")
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    monkey.get_original("_thread", "start_new_thread")(beat, ())
     logs.set_up(options.name, "INFO")
     app = PyTask(
         RedisCluster.from_url(options.url) if options.cluster else client_of(options.url, options.feed_port),
@@ -285,7 +297,7 @@ def main():
         embargo=False if options.no_embargo else None,
         on_data_loss=options.on_data_loss,
         durable_acks=options.durable_acks,
-        timing=Timing().scaled(0.1),
+        timing=attrs.evolve(Timing().scaled(0.1), shutdown=options.shutdown),
     )
     app.add_task(Monitor, *(cls for cls in TASKS if options.without != cls.Config.NAME))
     if options.monitor:
