@@ -16,6 +16,7 @@ from pytask.adapters.embedded import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parent.parent
 READY = 30.0  # seconds from the start of a worker to its being heard
+LEAVING = 30.0  # seconds until it has handed its tasks back, and a little more
 
 # What keys begin with, and into how many partitions they are divided.
 SPACES = {"plain": ("", 1), "named": ("app:", 1), "parted": ("{app}:", 4)}
@@ -101,7 +102,7 @@ class Stage:
 def ended(process):
     """Wait for it; whatever does not end is killed."""
     try:
-        process.wait(15)
+        process.wait(LEAVING)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

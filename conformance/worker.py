@@ -7,12 +7,15 @@ monkey.patch_all()
 
 import argparse
 
+import attrs
 import gevent
 
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.runtime import logs
 
-SCALE = 0.1  # of the real times: renewals every half second, one second until `stop-timeout`
+# A tenth of the real times: renewals every half second, one second until `stop-timeout`.  To hand back its
+# tasks it has as long as ever, on a busy machine.
+TIMING = attrs.evolve(Timing().scaled(0.1), shutdown=Timing().shutdown)
 
 
 class Echo(Task):
@@ -112,7 +115,7 @@ def main():
         namespace=options.namespace,
         partitions=options.partitions,
         embargo=False,
-        timing=Timing().scaled(SCALE),
+        timing=TIMING,
     )
     app.add_task(Monitor, *TASKS)
     app.pre_start_task("pytask/monitor")

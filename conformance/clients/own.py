@@ -9,6 +9,8 @@ from pytask import errors
 from pytask.aio import Client
 from pytask.client import Event
 
+PATIENCE = 10.0  # seconds for an answer, on a busy machine
+
 
 class Unsupported(Exception):
     """The client has nothing for that."""
@@ -19,7 +21,8 @@ class Own:
 
     def __init__(self, url, namespace, partitions):
         self._space = (namespace, partitions)
-        self._client = Client(url, namespace=namespace, partitions=partitions)
+        limits = {"timeout": PATIENCE, "connect_timeout": PATIENCE}
+        self._client = Client(url, namespace=namespace, partitions=partitions, **limits)
         self._watches = []
 
     async def where(self, task_id):

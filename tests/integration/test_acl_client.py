@@ -24,6 +24,7 @@ from tests.servers import HOST, is_available, start_server
 pytestmark = pytest.mark.slow
 
 SECRET = "s3cr3t-word"
+PATIENT = {"timeout": PATIENCE, "connect_timeout": PATIENCE}  # a busy machine is no Redis that is away
 DOCUMENT = (ROOT / "docs" / "security.md").read_text("utf-8")
 LINES = dict(re.findall(r"^(ACL SETUSER pytask-(\w+) .*)$", DOCUMENT, re.MULTILINE))
 LINES = {role: line for line, role in LINES.items()}
@@ -44,9 +45,10 @@ def place(request, tmp_path_factory):
             admin.execute_command(*shlex.split(line.replace("PASSWORD", SECRET)))
         server.admin = admin
         worker = crew.start(url(server, "worker"), "--monitor", "--namespace", "app:", name="larch")
-        with pytask.Client(url(server, "watcher"), namespace="app:") as watcher:
+        with connected(server, "watcher") as watcher:
             wait_until(lambda: worker.code is not None or watcher.workers(), why=lambda: worker.log)
         wait_until(lambda: admin.pubsub_numsub("app:pytask:hint")[0][1], why=lambda: worker.log)
+        wait_until(lambda: admin.zcard("app:pytask:monitors"), why=lambda: worker.log)
         admin.acl_log_reset()
         yield server
         refused = [
@@ -65,16 +67,20 @@ def url(server, role):
     return f"redis://pytask-{role}:{SECRET}@{HOST}:{server.port}/0"
 
 
+def connected(server, role):
+    return pytask.Client(url(server, role), namespace="app:", **PATIENT)
+
+
 @pytest.fixture
 def client(place, request):
-    with pytask.Client(url(place, request.param), namespace="app:") as made:
+    with connected(place, request.param) as made:
         yield made
 
 
 @pytest.fixture
 def running(place):
     """The id of a task that runs."""
-    with pytask.Client(url(place, "operator"), namespace="app:") as operator:
+    with connected(place, "operator") as operator:
         task_id = operator.start("tick")
         operator.wait(task_id, "RUNNING", PATIENCE)
         place.admin.hset("app:resting", mapping={"function": "none-has-it", "state": "STOPPED"})
@@ -128,7 +134,7 @@ def test_partitions_have_keys_of_their_own(place):
         words = rules(role, space, partitions=3)
         admin.execute_command("ACL", "SETUSER", f"{role}-of-parts", "on", f">{SECRET}", *words)
     login = f"of-parts:{SECRET}@{HOST}:{place.port}/0"
-    options = {"namespace": space, "partitions": 3}
+    options = {"namespace": space, "partitions": 3, **PATIENT}
     with pytask.Client(f"redis://producer-{login}", **options) as producer:
         ids = [producer.start("nobody-knows") for _ in range(12)]
     with pytask.Client(f"redis://operator-{login}", **options) as operator:
@@ -169,14 +175,14 @@ def test_an_operator_puts_back_what_a_dead_worker_left(place):
     place.admin.hset("app:dead", mapping={"function": "shot", "state": "RUNNING", "run": "gone:1"})
     place.admin.hset("app:pytask:runs", "dead", "gone:1")
     place.admin.zadd("app:pytask:leases", {"dead": old})
-    with pytask.Client(url(place, "operator"), namespace="app:") as operator:
+    with connected(place, "operator") as operator:
         operator.requeue("dead", timing=timing)
         assert operator.wait("dead", timeout=PATIENCE).state == "ENDED"
 
 
 def test_the_asyncio_client_as_operator(place, running):
     async def go():
-        async with pytask.aio.Client(url(place, "operator"), namespace="app:") as client:
+        async with pytask.aio.Client(url(place, "operator"), namespace="app:", **PATIENT) as client:
             made = await client.start("tick")
             await client.wait(made, "RUNNING", PATIENCE)
             assert (await client.reload(made, wait=PATIENCE)).done
@@ -203,8 +209,7 @@ STEERS = [
 def typed(place, role, words, running):
     words = [running if word == "ID" else running[:12] if word == "SHORT" else word for word in words]
     options = ["--redis", url(place, role), "--namespace", "app:"]
-    env = {"PYTASK_TIMEOUT": "5"}
-    return CliRunner().invoke(main, [*words, *options], env=env)
+    return CliRunner().invoke(main, [*words, *options], env={"PYTASK_TIMEOUT": str(PATIENCE)})
 
 
 @pytest.mark.parametrize("role", ["watcher", "operator"])
@@ -222,8 +227,6 @@ def test_the_command_line(place, running, role, monkeypatch):
             assert shown.exit_code == 0, (words, shown.output, shown.stderr)
         elif "ID" in words or words[0] == "new":  # of others there is none, which it may know
             assert (shown.exit_code, "[PT053]" in shown.stderr) == (78, True), (words, shown.stderr)
-    found = CliRunner().invoke(
-        main, ["doctor", "-o", "json", "--redis", url(place, role), "--namespace", "app:"]
-    )
+    found = typed(place, role, ["doctor", "-o", "json"], running)
     codes = {item["code"] for item in json.loads(found.stdout)["items"]}
     assert codes <= {"PT070"}

@@ -35,7 +35,7 @@ def push(client, function, *ids):
 
 
 def test_a_full_worker_leaves_ids_in_the_queue_and_takes_them_in_order(client):
-    app = PyTask(client.url, max_tasks=3, timing=Timing().scaled(0.1))
+    app = PyTask(client.url, max_tasks=3)
     app.add_task(Long, Monitor)
     app.pre_start_task("pytask/monitor")  # takes none of the three places
 

@@ -108,14 +108,14 @@ import json, sys
 from conformance.__main__ import play_space
 from conformance.clients import Client
 from conformance.stage import Stage
-from conformance.transcript import all_transcripts
+from conformance.transcript import WITHIN, all_transcripts
 
 with Stage() as stage:
     for name, path, only in json.loads(sys.argv[1]):
         (transcript,) = all_transcripts([only])
         client, space = Client([sys.executable, path]), transcript.space
         stage.worker(space)
-        print(json.dumps([name, play_space(stage, name, client, space, [transcript], 2.0)]), flush=True)
+        print(json.dumps([name, play_space(stage, name, client, space, [transcript], WITHIN)]), flush=True)
 """
 
 

@@ -130,5 +130,6 @@ def test_a_task_on_an_idle_worker_costs_a_wait_a_claim_and_a_commit(worker):
         wait_until(lambda: task_id in worker.ended)  # noqa: B023 - asked at once
     calls, _ = worker.counted()
     # Nothing was looked for: the wait brought the id, and the claim said that nothing is behind it.
-    assert "lindex" not in calls
+    # (Each ten seconds there is a look at what is parked.)
+    assert calls.get("lindex", 0) < len(ids)
     assert {name: calls[name] for name in (*ONCE, "ltrim")} == dict.fromkeys((*ONCE, "ltrim"), len(ids))

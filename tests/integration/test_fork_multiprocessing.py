@@ -16,7 +16,7 @@ PROGRAM = """
 from gevent import monkey; monkey.patch_all()
 import json, multiprocessing, os, sys, time
 from pathlib import Path
-from pytask import PyTask, Task, Timing, run_loop
+from pytask import PyTask, Task, run_loop
 from pytask.adapters.embedded import EmbeddedServer
 
 folder = Path(sys.argv[1])
@@ -45,13 +45,18 @@ class Forks(Task):
             time.sleep(0.02)
         return {"child": process.pid, "code": process.exitcode}
 
+def sleeper():
+    (folder / "asleep").touch()
+    time.sleep(600)
+
 class Killed(Forks):
     class Config:
         NAME = "killed"
     def start(self):
-        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        process = multiprocessing.get_context("fork").Process(target=sleeper)
         process.start()
-        time.sleep(0.3)
+        while not (folder / "asleep").exists():
+            time.sleep(0.02)
         process.terminate()
         while process.is_alive():
             time.sleep(0.02)
@@ -59,7 +64,7 @@ class Killed(Forks):
 
 with EmbeddedServer(folder / "redis") as server:
     (folder / "url").write_text(server.url)
-    app = PyTask(server.url, timing=Timing().scaled(0.1))
+    app = PyTask(server.url)
     app.add_task(Ticks, Forks, Killed)
     try:
         app.run()

@@ -1,12 +1,15 @@
 """Ctrl-C anywhere is clean: the exit code is 130, and nothing is printed that nobody asked for."""
 
+import array
 import contextlib
+import fcntl
 import os
 import pty
 import signal
 import socket
 import subprocess
 import sys
+import termios
 
 import psutil
 import pytest
@@ -97,9 +100,10 @@ def test_while_redis_does_not_answer(store):
 def test_while_it_waits_for_what_does_not_come(store, client):
     client.hset("idle", mapping={"function": "sleeper", "state": "WAIT"})
     with started(*WAITING, PYTASK_REDIS_URL=store.url, PYTASK_TIMEOUT="8") as children:
+        until(lambda: client.pubsub_numsub("task-idle") == [("task-idle", 2)], "two wait for that task")
+        until(lambda: len(client.pubsub_channels("task-*")) == 2, "one waits for its own")
+        until(lambda: client.pubsub_numpat() >= 1, "and one for all")
         for child in children:
-            until(lambda: len(client.pubsub_channels("task-*")) >= 2, "two wait for a task of their own")
-            until(lambda: client.pubsub_numpat() >= 1, "and one for all")
             assert child.poll() is None, child.communicate()
         for child in children:
             code, out, err = interrupted(child)
@@ -123,6 +127,7 @@ class Terminal:
 
     def __init__(self, command, folder=None, **env):
         self._leader, follower = pty.openpty()
+        self._name = os.ttyname(follower)
         self.process = subprocess.Popen(
             [sys.executable, "-c", TAKE_TERMINAL, *command],
             cwd=folder,
@@ -156,6 +161,19 @@ class Terminal:
     def type(self, text):
         os.write(self._leader, text.encode())
 
+    def code(self):
+        """The exit code.  What it prints until then is read, or it might stand still with a full terminal."""
+        until(lambda: self.text is not None and self.process.poll() is not None, lambda: self.text)
+        return self.process.returncode
+
+    def has_read(self):
+        """Whether all lines that were typed have been read."""
+        left = array.array("i", [0])
+        follower = os.open(self._name, os.O_RDWR | os.O_NOCTTY)
+        fcntl.ioctl(follower, termios.FIONREAD, left)
+        os.close(follower)
+        return left[0] == 0
+
     def hang_up(self):
         if self._leader >= 0:
             os.closerange(self._leader, self._leader + 1)  # gevent puts off what os.close is to do
@@ -173,7 +191,7 @@ def test_at_a_question(store, client, answer):
     with Terminal(pytask("stop", "--all"), PYTASK_REDIS_URL=store.url, PYTASK_TIMEOUT="8") as terminal:
         terminal.shows("Stop 1 task? [y/N]: ")
         terminal.type(keys)
-        assert terminal.process.wait(30) == code, terminal.text
+        assert terminal.code() == code, terminal.text
         assert "Traceback" not in terminal.text
         assert "Aborted" not in terminal.text
     assert client.hget("idle", "state") == ("STOPPED" if answer == "yes" else None)
@@ -182,11 +200,11 @@ def test_at_a_question(store, client, answer):
 def test_while_it_reads_from_the_terminal(store, client):
     command = pytask("new", "sleeper", "--data", "-")
     with Terminal(command, PYTASK_REDIS_URL=store.url) as terminal:
-        terminal.type('{"a": ')
-        terminal.shows('{"a": ')
-        until(lambda: psutil.Process(terminal.process.pid).status() == "sleeping", "it waits for more")
+        terminal.type('{"a":\n')
+        terminal.shows('{"a":')
+        until(terminal.has_read, "it waits for more")
         terminal.type("\x03")
-        assert terminal.process.wait(30) == 130, terminal.text
+        assert terminal.code() == 130, terminal.text
         assert "Traceback" not in terminal.text
     assert client.llen("new-task") == 0
 
@@ -225,7 +243,7 @@ def test_a_terminal_that_is_closed_takes_the_daemon_with_it(store, client, tmp_p
     client.hset("t", mapping={"function": "sleeper"})
     client.lpush("new-task", "t")
     with Terminal(command, tmp_path, PYTASK_REDIS_URL=store.url) as terminal:
-        until(lambda: client.hget("t", "state") == "RUNNING", lambda: terminal.text)
+        until(lambda: terminal.text and client.hget("t", "state") == "RUNNING", lambda: terminal.text)
         family = psutil.Process(terminal.process.pid).children(recursive=True)
         terminal.hang_up()
         terminal.process.wait(30)
@@ -240,8 +258,8 @@ def test_ctrl_c_on_a_terminal_ends_a_daemon_with_all_its_processes(store, client
     with Terminal(
         pytask("run", "tasks.py", "--processes", "2"), tmp_path, PYTASK_REDIS_URL=store.url
     ) as terminal:
-        until(lambda: client.hget("t", "state") == "RUNNING", lambda: terminal.text)
+        until(lambda: terminal.text and client.hget("t", "state") == "RUNNING", lambda: terminal.text)
         terminal.type("\x03")
-        assert terminal.process.wait(30) == 0, terminal.text
+        assert terminal.code() == 0, terminal.text
         assert "Traceback" not in terminal.text
     assert client.hget("t", "state") == "WAIT"

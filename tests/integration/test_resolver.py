@@ -12,9 +12,8 @@ from tests.servers import start_server
 
 ROOT = Path(__file__).parents[2]
 TARGET = """
-import json, socket, sys
+import os, socket
 import gevent
-from gevent import monkey
 from pytask import Task
 
 class Busy(Task):
@@ -23,12 +22,15 @@ class Busy(Task):
 
     def start(self):
         pool = gevent.get_hub().threadpool
-        calls = [pool.spawn(monkey.get_original("time", "sleep"), 3) for _ in range(pool.maxsize)]
+        ours, theirs = os.pipe()
+        calls = [pool.spawn(os.read, ours, 1) for _ in range(pool.maxsize)]
         gevent.sleep(0.1)
         # By name, which the default resolver would look up in that same pool.
         socket.create_connection(("localhost", self.task_data["port"]), timeout=20).close()
         resolver = type(gevent.get_hub().resolver).__module__
-        return {"resolver": resolver, "still busy": [not call.ready() for call in calls]}
+        busy = [not call.ready() for call in calls]
+        os.close(theirs)  # lets them go
+        return {"resolver": resolver, "still busy": busy}
 """
 
 
