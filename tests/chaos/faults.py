@@ -13,6 +13,7 @@ import redis
 
 from tests.chaos.world import STEERED, D, E, H, K, T
 
+EFFECT = 6.0  # seconds after which the effect of a control message is no longer waited for
 READY = 4.0  # seconds after which a worker that was started takes tasks, on a busy machine
 
 
@@ -387,7 +388,7 @@ class Steerer(threading.Thread):
     def leave(self):
         """Send no more, and wait for the effect of what was sent."""
         self.done.set()
-        self.join(10)
+        self.join(EFFECT + 5)
 
     def run(self):
         world = self.world
@@ -415,7 +416,7 @@ class Steerer(threading.Thread):
                 "start": lambda k=known: k.view.state in ("WAIT", "RUNNING"),
                 "reload": lambda k=known, r=run: k.view.run != r,
             }[word]
-            at = self._until(effect, 3)
+            at = self._until(effect, EFFECT)
             world.controls.append([task_id, word, sent, at, run])
 
     def _until(self, condition, seconds):

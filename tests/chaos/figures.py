@@ -13,8 +13,23 @@ MEDIAN = T + SWEEP
 CONTROL = H + 1.0
 
 
-def disturbances(faults, lives, names):
-    """By "server" or a worker's name: the intervals (ns) in which it may not do its duty."""
+def beginnings(lines):
+    """By process: when its monitor swept first or, where it has none, when Redis answered it first."""
+    found = {}
+    for kind in ("sweep", "ack"):
+        first = {}
+        for line in lines:
+            if line.kind == kind:
+                first.setdefault(line.pid, line.at)
+        found = first | found
+    return found
+
+
+def disturbances(faults, lives, names, begun):
+    """By "server" or a worker's name: the intervals (ns) in which it may not do its duty.
+
+    `begun` tells when each process was seen at its duty: on a busy machine that may be late.
+    """
     found = defaultdict(list)
     for fault in faults:
         if fault.target == "tasks":
@@ -24,8 +39,8 @@ def disturbances(faults, lives, names):
             continue
         found[fault.target].append((fault.begin, (fault.end or 1 << 62) + int(fault.tail * SECOND)))
     for name, spans in lives.items():
-        for _pid, begin, end, _code in spans:
-            found[name].append((begin, begin + 4 * SECOND))
+        for pid, begin, end, _code in spans:
+            found[name].append((begin, max(begin + 4 * SECOND, begun.get(pid, end))))
             if end:
                 found[name].append((end, end + 4 * SECOND))
     return found
@@ -96,21 +111,24 @@ def pauses(entries):
     }
 
 
-def controls(steered, lines, replay, troubled, names):
-    """Measured control messages: (word, seconds, judged).  Judged: Redis and the owner were undisturbed."""
+def controls(steered, lines, replay, troubled, names, within):
+    """Measured control messages: (word, seconds, judged).
+
+    Judged: Redis and the owner were undisturbed for `within` seconds, the longest that the effect may take.
+    """
     pid_of = {line.run: line.pid for line in lines if invariants.is_act(line)}
     found = []
     for task_id, word, sent, at, run, owners in steered:
         spans = list(troubled["server"])
         owner, died = owners.get(pid_of.get(run), (None, 0))
-        if word != "start" and (owner is None or (died and died < sent + 3 * SECOND)):
+        if word != "start" and (owner is None or (died and died < sent + within * SECOND)):
             continue  # that run was dead: its wish waits for a monitor
         if owner:
             spans += troubled[owner]
-            quiet = quiet_from(sent - SECOND // 2, 3, spans) <= sent - SECOND // 2
+            quiet = quiet_from(sent - SECOND // 2, within, spans) <= sent - SECOND // 2
         else:
             quiet = any(
-                quiet_from(sent - SECOND // 2, 3, spans + troubled[name]) <= sent - SECOND // 2
+                quiet_from(sent - SECOND // 2, within, spans + troubled[name]) <= sent - SECOND // 2
                 for name in names
             )
         found.append((task_id, word, (at - sent) / SECOND if at else None, quiet))

@@ -131,7 +131,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
     slack = late["worst"]
     lives = {w.name: [list(life) for life in w.lives] for w in world.workers}
     names = list(lives)
-    troubled = figures.disturbances(world.faults, lives, names)
+    troubled = figures.disturbances(world.faults, lives, names, figures.beginnings(lines))
     broken = list(replay.broken)
     broken += invariants.overlaps(lines)
     broken += invariants.two_in_one_process(lines)
@@ -240,7 +240,8 @@ def _recovery(world, lines, entries, lives, troubled, names, slack, broken):
 def _control(world, lines, lives, troubled, names, slack, broken):
     owners = {life[0]: (name, life[2]) for name, spans in lives.items() for life in spans}
     steered = [(*c, owners) for c in world.controls]
-    found = figures.controls(steered, lines, world.replay, troubled, names)
+    within = max(3.0, figures.CONTROL + slack + 0.5)  # the look for disturbances begins half a second before
+    found = figures.controls(steered, lines, world.replay, troubled, names, within)
     judged = [(i, word, took) for i, word, took, quiet in found if quiet]
     for task_id, word, took in judged:
         if took is None or took > figures.CONTROL + slack:

@@ -174,9 +174,19 @@ def test_growth_is_seen():
 
 
 def test_a_disturbed_recovery_counts_from_the_end_of_the_disturbance():
-    troubled = figures.disturbances([Fault("redis kill", "server", 5 * SECOND, 8 * SECOND, 2.0)], {}, [])
+    troubled = figures.disturbances([Fault("redis kill", "server", 5 * SECOND, 8 * SECOND, 2.0)], {}, [], {})
     assert figures.quiet_from(1 * SECOND, 10, troubled["server"]) == 10 * SECOND
     assert figures.quiet_from(11 * SECOND, 10, troubled["server"]) == 11 * SECOND
+
+
+def test_a_process_that_starts_slowly_is_counted_on_from_its_first_sweep():
+    lines = [act(2, "-", kind="ack", task_id="-"), act(9, "-", kind="sweep", task_id="-")]
+    lines += [act(3, "-", pid=2, kind="ack", task_id="-")]
+    begun = figures.beginnings(lines)
+    assert begun == {1: 9 * SECOND, 2: 3 * SECOND}
+    lives = {"w1": [[1, SECOND, 0, None]], "w2": [[2, SECOND, 0, None]]}
+    troubled = figures.disturbances([], lives, [], begun)
+    assert troubled == {"w1": [(SECOND, 9 * SECOND)], "w2": [(SECOND, 5 * SECOND)]}
 
 
 def test_an_entry_is_read_as_the_shim_writes_it():
