@@ -74,7 +74,7 @@ def test_once_all_run_the_loop_only_waits_for_a_loss(world, prestart, passing):
     until(lambda: world.executor.living and old.id not in world.executor.living)
     assert not loop.ready()
     prestart.end()
-    loop.join(1)
+    loop.join(20)
     assert loop.ready()
     assert naps == []
 
