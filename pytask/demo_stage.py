@@ -171,7 +171,7 @@ class Stage:
         living = {name: process for name, process in self.workers.items() if process.poll() is None}
         for process in living.values():
             process.terminate()
-        until = time.monotonic() + CLOSING - 1
+        until = time.monotonic() + PATIENCE  # a busy machine is given time: late is not wrong
         while time.monotonic() < until and any(process.poll() is None for process in living.values()):
             self.hear(0.05)
         self.hear(0.05)
