@@ -3,14 +3,16 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.servers import find_binary
+from tests.servers import HOST, find_binary, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -44,12 +46,33 @@ def until(holds, what, seconds=PATIENCE):
     return found
 
 
+def quickest(call, times=3):
+    """Seconds of the quickest of a few calls: one of them may stand still, as the machine is busy."""
+
+    def seconds():
+        began = time.monotonic()
+        call()
+        return time.monotonic() - began
+
+    return min(seconds() for _ in range(times))
+
+
+@contextmanager
+def kept_port():
+    """A port where nothing listens until a process of this test does; no other test gets it meanwhile."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: theirs may join it
+        keeper.bind((HOST, free_port()))
+        yield keeper.getsockname()[1]
+
+
 def environment(**more):
     """That of the tests, without what would lead to another Redis or another server program."""
     hidden = ("PYTASK_", "REDIS_", "GEVENT_", "PYTHONPATH")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     server = str(find_binary("valkey"))
-    return clean | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTASK_REDIS_SERVER": server} | more
+    clean |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTASK_REDIS_SERVER": server}
+    return clean | {"PYTASK_TIMEOUT": "5"} | more  # the machine may be busy with other tests
 
 
 def pytask(*words):

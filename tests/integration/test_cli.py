@@ -13,10 +13,12 @@ import redis
 
 from pytask.adapters.acl import ROLES
 from pytask.cli import main
-from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, pytask, until, write
-from tests.servers import free_port, start_server
+from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, kept_port, pytask, until, write
+from tests.servers import start_server
 
 SECRET = "sesame-7391"
+# A busy machine stands still: that is told on standard error, with other words than those of the log.
+UNWATCHED = {"PYTASK_BLOCK_LIMIT": "60"}
 
 
 TASKS = """
@@ -235,11 +237,13 @@ def test_an_address_that_is_none(tmp_path):
 
 def test_an_absent_redis_is_waited_for_and_the_address_explained(tmp_path):
     write(tmp_path / "tasks.py", TASKS)
-    port = free_port()
-    url = f"redis://:{SECRET}@127.0.0.1:{port}/0"
-    with Started(
-        pytask("run", "tasks.py", "--time-scale", "0.1"), tmp_path, tmp_path, REDIS_URL=url
-    ) as daemon:
+    command = pytask("run", "tasks.py", "--time-scale", "0.1")
+    with (
+        kept_port() as port,
+        Started(
+            command, tmp_path, tmp_path, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:{port}/0", **UNWATCHED
+        ) as daemon,
+    ):
         where = f"127.0.0.1:{port}/0 (from $REDIS_URL)"
         daemon.says(f"waits for Redis {where}: [PT051]")
         until(lambda: daemon.output.count(f"Redis {where} does not acknowledge") > 1, lambda: daemon.output)
@@ -288,9 +292,8 @@ def test_task_classes_without_an_app_and_a_module_without_py(store, client, tmp_
     write(tmp_path / "tasks.py", TASKS)
     push(client, "one", "echo", {"a": 1})
     command = pytask("run", "tasks", "--log-format", "json", "--max-tasks", "3", "--namespace", "")
-    with Started(
-        command, tmp_path, tmp_path, PYTASK_REDIS_URL=store.url, REDIS_URL="redis://nowhere"
-    ) as daemon:
+    env = {"PYTASK_REDIS_URL": store.url, "REDIS_URL": "redis://nowhere", **UNWATCHED}
+    with Started(command, tmp_path, tmp_path, **env) as daemon:
         until(lambda: client.hget("one", "state") == "ENDED", lambda: daemon.output)
         assert client.hget("one", "output") == '{"a":1}'
         assert daemon.end(signal.SIGINT) == 0

@@ -8,7 +8,7 @@ import pytest
 import redis
 import valkey
 
-from pytask import PyTask, Task, Timing, errors
+from pytask import PyTask, Task, errors
 from tests.integration.conftest import wait_until
 from tests.servers import HOST, is_available, start_server
 
@@ -58,7 +58,7 @@ def text(value):
 
 def run_one(source, look, **settings):
     """A task runs to ENDED; another is stopped by a message; the worker hands back and leaves."""
-    app = PyTask(source, timing=Timing().scaled(0.1), **settings)
+    app = PyTask(source, **settings)
     app.add_task(Echo, Long)
     with app:
         look.hset("t", mapping={"function": "echo", "data": '{"n": 1}'})
@@ -69,7 +69,7 @@ def run_one(source, look, **settings):
         assert text(look.get("seen-t")) == "1"
         wait_until(lambda: text(look.hget("l", "state")) == "RUNNING")
         wait_until(lambda: app.worker.controller.listening)
-        look.publish("task-l-control", "stop")
+        wait_until(lambda: look.publish("task-l-control", "stop"))
         wait_until(lambda: text(look.hget("l", "state")) == "STOPPED")
     assert app.worker is None
     assert look.hlen("pytask:runs") == 0
@@ -111,7 +111,7 @@ def test_a_task_runs_with(kind, server, caplog):
         if kind == "tiny-timeouts":
             # The task's own client has the user's settings, so it would time out: the daemon's must not.
             source = options(server)[kind]()
-            app = PyTask(source, timing=Timing().scaled(0.1))
+            app = PyTask(source)
             app.add_task(Long)
             with app:
                 look.hset("l", mapping={"function": "long"})

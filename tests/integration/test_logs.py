@@ -115,7 +115,7 @@ def client(fleet):
 
 @pytest.fixture
 def tasks(fleet):
-    with pytask.Client(fleet.url, timeout=5) as made:
+    with pytask.Client(fleet.url, timeout=5, connect_timeout=5) as made:
         yield made
 
 
@@ -367,7 +367,7 @@ def test_a_task_that_logs_waits_for_no_redis(client, tasks, tmp_path):
 
 def test_partitions_and_a_namespace_have_rings_of_their_own(fleet, tmp_path):
     write(tmp_path / "tasks.py", TASKS)
-    options = {"namespace": "app:", "partitions": 3, "timeout": 5}
+    options = {"namespace": "app:", "partitions": 3, "timeout": 5, "connect_timeout": 5}
     words = ("--namespace", "app:", "--partitions", 3, "--task-logs", 5, "--redis", fleet.url)
     with (
         Started(cli_tools.pytask("run", "tasks.py", *words, "--no-monitor"), tmp_path, tmp_path) as daemon,

@@ -66,7 +66,7 @@ def client(store):
 def daemon(store, client, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mistakes")
     write(folder / "tasks.py", TASKS)
-    command = pytask("run", "tasks.py", "--redis", store.url, "--time-scale", "0.2", "--name", "w1")
+    command = pytask("run", "tasks.py", "--redis", store.url, "--name", "w1")
     with Started(command, folder, folder) as started:
         until(lambda: client.pubsub_numpat() >= 1, lambda: started.output)
         yield started
@@ -143,7 +143,7 @@ def test_an_id_pushed_without_a_hash(daemon, client):
 def test_an_unknown_control_word(daemon, client):
     push(client, "steered", "sleeper")
     state(client, "steered", "RUNNING")
-    client.publish("task-steered-control", "halt")
+    until(lambda: client.publish("task-steered-control", "halt"), "somebody hears it")
     daemon.says("[PT043] 'halt' on 'task-steered-control' is no control word, and nothing is done: say stop,")
     fix = re.search(r"Fix: (PUBLISH task-ID-control stop)", explained("PT043"))[1]
     client.execute_command(*fix.replace("ID", "steered").split())
@@ -255,7 +255,8 @@ def test_a_missing_password():
 def test_a_read_only_replica(store, client):
     with start_server("valkey", "--replicaof", f"{store.host} {store.port}") as replica:
         check(new(replica.url), 1, "PT052", "READONLY")
-        shown = CliRunner().invoke(main, ["doctor", "-o", "json", "--redis", replica.url])
+        words = ["doctor", "-o", "json", "--redis", replica.url]
+        shown = CliRunner().invoke(main, words, env={"PYTASK_TIMEOUT": "5"})
         found = json.loads(shown.stdout)["items"]
         (fix,) = [one["fix"] for one in found if one["code"] == "PT072"]
         primary = re.search(r"connect to its primary (\S+:\d+)", fix)[1]

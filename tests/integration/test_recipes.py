@@ -17,8 +17,8 @@ import redis
 import yaml
 
 from pytask.domain.policy import Timing
-from tests.integration.cli_tools import ROOT, Started, done, pytask, until
-from tests.servers import HOST, free_port, start_server
+from tests.integration.cli_tools import ROOT, Started, done, kept_port, pytask, until
+from tests.servers import HOST, start_server
 
 pytestmark = pytest.mark.slow
 
@@ -109,21 +109,20 @@ class Web:
 )
 def test_a_web_application(page, command, data, server, store, tmp_path):
     files(page, tmp_path)
-    web = Web(free_port())
-    served = [sys.executable, *command, str(web.port)]
+    env = {"REDIS_URL": server.url, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     with (
         worker("tasks.py", server, tmp_path),
-        Started(
-            served, tmp_path, cwd=tmp_path, REDIS_URL=server.url, PYTHONPATH=f"{ROOT}:{tmp_path}"
-        ) as running,
+        kept_port() as port,
+        Started([sys.executable, *command, str(port)], tmp_path, cwd=tmp_path, **env) as running,
     ):
+        web = Web(port)
         until(web.up, lambda: running.output)
         slow = data | {next(iter(data)): 1000}
         assert web.ask("POST", "/tasks/countdown?id=slow", slow) == (201, {"id": "slow"})
         assert web.ask("POST", "/tasks/countdown?id=slow", slow) == (201, {"id": "slow"})
         assert web.ask("POST", "/tasks/countdown?id=slow", data)[0] == 409
         with web.events("slow") as lines:
-            seen = read_until(lines, lambda line: line.startswith("data: 99"))
+            seen = read_until(lines, lambda line: re.fullmatch(r"data: 9\d\d", line))
             assert seen[0] == "event: state"
             assert {"event: left"} <= set(seen)
             assert web.ask("POST", "/tasks/slow/stop") == (200, {"id": "slow", "state": "STOPPED"})

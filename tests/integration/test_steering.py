@@ -18,11 +18,12 @@ from pytask.console.choice import Batch, _fresh
 from pytask.console.output import Printer
 from pytask.domain.errors import NoSuchTask, TaskExists
 from pytask.domain.lifecycle import State
-from tests.integration.cli_tools import ECHO, Started, pytask, redis_cli, typed, until, write
+from tests.integration.cli_tools import ECHO, Started, pytask, quickest, redis_cli, typed, until, write
 from tests.servers import free_port, start_server
 
 TASKS = (
     """
+    from pathlib import Path
     import gevent
     from pytask import Task
 
@@ -37,9 +38,10 @@ TASKS = (
         class Config:
             NAME = "deaf"
         def start(self):
-            while True:
+            enough = Path(self.task_data["until"])
+            while not enough.exists():
                 try:
-                    gevent.sleep(1000)
+                    gevent.sleep(0.05)
                 except BaseException:
                     pass
 
@@ -187,7 +189,7 @@ def test_the_history_says_who_asked(cli, client, monkeypatch):
 
 def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, monkeypatch):
     write(tmp_path / "tasks.py", TASKS)
-    scale = ("--time-scale", "0.04")  # T = 3.6 s
+    scale = ("--time-scale", "0.1")  # T = 9 s
     with start_server("valkey") as store, redis.Redis.from_url(store.url, decode_responses=True) as client:
         monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
         run = pytask("run", "tasks.py", "--no-monitor", "--redis", store.url, "--name")
@@ -195,17 +197,17 @@ def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, 
             ids = [cli.started("sleeper", f"n={n}") for n in range(2)]
             alive = cli("requeue", *ids, *scale)
             assert (alive.exit_code, alive.stderr.count("PT085")) == (1, 1), alive.stderr
-            assert "runs: its lease was renewed 0 s ago" in alive.stderr
+            assert re.search(r"runs: its lease was renewed \d s ago", alive.stderr)
             assert [line.split()[1:] for line in alive.stdout.splitlines()[1:]] == 2 * [["runs", "RUNNING"]]
             dying.process.kill()
             dying.process.wait()
-        with Started([*run, "lives", *scale], tmp_path, tmp_path) as living:
+        with Started([*run, "lives"], tmp_path, tmp_path) as living:
             until(lambda: client.zcard("pytask:workers") == 2, lambda: living.output)
-            last = max(score for _, score in client.zrange("pytask:leases", 0, -1, withscores=True)) / 1e6
-            until(lambda: client.time()[0] > last + 3.6, "T has passed by the clock of Redis, too")
+            # T has passed by the clock of Redis, too; the verb watches for T by its own.
+            client.zadd("pytask:leases", dict.fromkeys(ids, (client.time()[0] - 10) * 1_000_000))
             done = cli("requeue", *ids, *scale, "-o", "json")
             assert done.exit_code == 0, done.stderr
-            assert "2 of them run; whose lease is silent is watched for 3.6 s" in done.stderr
+            assert "2 of them run; whose lease is silent is watched for 9 s" in done.stderr
             assert all(row["done"] for row in rows(done).values())
             until(lambda: {client.hget(i, "worker") for i in ids} == {"lives"}, lambda: living.output)
             assert f"Z requeued by {own_name()[:64]}: the lease of dies was silent for " in (
@@ -514,26 +516,31 @@ def test_failed_tasks_go_back_to_the_queue(cli, client):
     assert cli("rm", task_id).exit_code == 0
 
 
-def test_what_does_not_come_in_time_is_124(cli):
+def test_what_does_not_come_in_time_is_124(cli, tmp_path):
     made = cli.started("sleeper")
     late = cli("wait", made, "--timeout", "0.1")
     assert (late.exit_code, late.stdout) == (124, "")
     assert "it is RUNNING" in late.stderr
-    deaf = cli.started("deaf")
-    late = cli("stop", deaf, made, "--wait", "1.5", "-o", "json")
+    deaf = cli.started("deaf", f"until={tmp_path / 'enough'}")
+    late = cli("stop", deaf, made, "--wait", "5", "-o", "json")  # the time in which the other one stops
     assert late.exit_code == 124
     assert [rows(late)[i]["outcome"] for i in (deaf, made)] == ["not yet", "done"]
+    (tmp_path / "enough").touch()  # or it would go on telling that it does not stop
+    assert cli("wait", deaf, "--for", "stopped").exit_code == 0
 
 
-def test_watching(cli, store, tmp_path):
-    made = cli.started("sleeper", "n=1")
+def test_watching(cli, client, store, tmp_path):
+    with client.pubsub(ignore_subscribe_messages=True) as ear:
+        ear.subscribe("task-watched")
+        made = cli.started("sleeper", "n=1", "--id", "watched")
+        # What it tells at its start must not come when the others listen.
+        until(lambda: "slept" in str(ear.get_message(timeout=1)), "its first event")
     with (
         Started(pytask("watch", made, "-o", "jsonl", "--redis", store.url), tmp_path) as one,
         Started(pytask("watch", "--redis", store.url, "--count", "3"), tmp_path) as everything,
     ):
-        with redis.Redis.from_url(store.url) as client:
-            until(lambda: client.pubsub_numsub(f"task-{made}")[0][1], lambda: one.output)
-            until(lambda: client.pubsub_numpat() >= 2, lambda: everything.output)
+        until(lambda: client.pubsub_numsub(f"task-{made}")[0][1], lambda: one.output)
+        until(lambda: client.pubsub_numpat() >= 2, lambda: everything.output)
         assert cli("reload", made, "--wait", "30").exit_code == 0
         assert cli("stop", made, "--wait", "30").exit_code == 0
         until(lambda: len(one.output.splitlines()) == 3, lambda: one.output)
@@ -561,11 +568,12 @@ def test_watching_for_a_time(cli):
     "words", [["new", "x"], ["stop", "x"], ["wait", "x"], ["watch"], ["rm", "--all", "-y"]]
 )
 def test_a_wrong_address_is_told_soon(cli, words):
-    began = time.monotonic()
-    shown = cli(*words, "--redis", f"redis://127.0.0.1:{free_port()}")
-    assert shown.exit_code == 69
-    assert "--redis URL" in shown.stderr
-    assert time.monotonic() - began < 1.0
+    def told():
+        shown = cli(*words, "--redis", f"redis://127.0.0.1:{free_port()}")
+        assert shown.exit_code == 69
+        assert "--redis URL" in shown.stderr
+
+    assert quickest(told) < 1.0
 
 
 # -- what --explain prints ---------------------------------------------------------------------------------
@@ -637,8 +645,8 @@ def test_waiting_and_watching_end_in_time_where_they_are_typed(cli, client, type
         "RUNNING" in type_all("wait", made, "--timeout", "1").splitlines()
     )  # not ended: what is there is shown
     assert time.monotonic() - began >= 1
-    script = cli("watch", made, "--for", "8", "--explain").stdout
-    everything = cli("watch", "--for", "8", "--explain").stdout
+    script = cli("watch", made, "--for", "10", "--explain").stdout
+    everything = cli("watch", "--for", "10", "--explain").stdout
     with ThreadPoolExecutor(2) as pool:
         heard = [pool.submit(typed, text, store, tmp_path) for text in (script, everything)]
         until(lambda: client.pubsub_numsub(f"task-{made}")[0][1], "it listens")
@@ -646,7 +654,7 @@ def test_waiting_and_watching_end_in_time_where_they_are_typed(cli, client, type
         assert cli("stop", made, "--wait", "30").exit_code == 0
         for one in heard:
             assert '{"event":"stopped","data":null}' in one.result().splitlines()
-    assert time.monotonic() - began >= 9
+    assert time.monotonic() - began >= 11
 
 
 @REDIS_CLI
@@ -693,11 +701,11 @@ def test_what_is_typed_where_no_worker_listens_is_kept(cli, type_all, tmp_path):
 
 
 @REDIS_CLI
-def test_a_bulk_is_typed_as_a_loop_over_what_was_meant(cli, client, type_all):
+def test_a_bulk_is_typed_as_a_loop_over_what_was_meant(cli, client, type_all, tmp_path):
     cli("rm", "--name", "sleeper", "-y")
     cli("rm", "--all", "-y")
     mine = [cli.started("sleeper", f"n={n}") for n in range(3)]
-    other = cli.started("deaf")
+    other = cli.started("deaf", f"until={tmp_path / 'never'}")
     runs = {client.hget(i, "run") for i in mine}
     type_all("reload", "--name", "sleeper")
     until(lambda: not runs & {client.hget(i, "run") for i in mine}, "new runs")
