@@ -214,7 +214,7 @@ def frozen(rate: int, seconds: int = 10) -> Iterator[Row]:
 # -- at rest ------------------------------------------------------------------------------------------
 
 
-def idle(starts: int = 5, seconds: float = 20, python: str = sys.executable) -> Iterator[Row]:
+def idle(starts: int = 5, seconds: float = 60, python: str = sys.executable) -> Iterator[Row]:
     """A worker without tasks: from its start to the first claim, memory, CPU."""
     took = []
     for _ in range(starts):

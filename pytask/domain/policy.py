@@ -93,6 +93,11 @@ class Timing:
         return 2 * self.heartbeat
 
     @property
+    def block(self) -> float:
+        """One blocking wait for the queue: as long as it may be, since an idle worker does little else."""
+        return self.call_timeout * 2 / 3
+
+    @property
     def watch(self) -> float:
         """How often the deadline is looked at, when it is near."""
         return self.lease / 240

@@ -24,7 +24,6 @@ from pytask.runtime.places import Places
 
 log = logging.getLogger(__name__)
 
-BLOCK = 1.0  # seconds of one blocking wait
 POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls where waiting cannot block
 NAMED = 256  # unknown functions that are warned of: whoever pushes may make up a new name each time
 FAULTS = {
@@ -157,7 +156,7 @@ class Consumer:
     def _wait(self) -> list[bytes] | None:
         self._waiting = True
         try:
-            found = self._queue.wait(BLOCK)
+            found = self._queue.wait(self._lease.timing.block)
         finally:
             self._waiting = False
         self._ahead = found  # nothing there is as good an answer as an id

@@ -184,7 +184,7 @@ def test_quiet_takes_no_more_and_goes_on_with_what_runs(daemon, client, place):
     assert (code, item["live"], item["ready"], item["running"]) == (3, True, False, 2)
     assert "SIGTSTP" in item["why"][0]
     push(client, "sleeper", "two")
-    time.sleep(1.5)  # longer than a blocking wait for the queue
+    time.sleep(2.5)  # longer than a blocking wait for the queue
     assert client.hget("two", "state") is None
     os.kill(daemon.process.pid, signal.SIGCONT)
     running(client, "one", "two")
