@@ -45,16 +45,32 @@ def steer(places: Places, command: Command, task_id: str, wait: float, data: Any
 
 def await_run(places: Places, task_id: str, wait: float) -> Op[Outcome]:
     """Wait until a task that was just queued runs, or has run.  Raises `TimedOut` or `Unheard`."""
-    place = places.of(task_id)
-    ear = yield from follow.open_ear(places, place, task_id)
-    queued = Outcome(id=task_id, done=True, state=life.WAIT)
-    if (yield from read_one(places, task_id)) is None:
-        return attrs.evolve(queued, state=None)  # it has run, and its hash is not kept
-    return (yield from _awaited(places, Command.START, queued, ear, reached=_has_run, wait=wait))
+    told = Outcome(id=task_id, done=True, state=life.WAIT)
+    return (yield from _after(places, Command.START, told, _has_run, wait))
+
+
+def await_stop(places: Places, task_id: str, wait: float) -> Op[Outcome]:
+    """Wait until a task that was told to stop has stopped.  Raises `TimedOut` or `Unheard`.
+
+    It is not told again: a second word might undo a start that came in between.
+    """
+    told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
+    return (yield from _after(places, Command.STOP, told, _has_stopped, wait))
+
+
+def _after(places: Places, command: Command, told: Outcome, reached: Reached, wait: float) -> Op[Outcome]:
+    ear = yield from follow.open_ear(places, places.of(told.id), told.id)
+    if (yield from read_one(places, told.id)) is None:
+        return attrs.evolve(told, done=True, state=None)  # it did so, and its hash is not kept
+    return (yield from _awaited(places, command, told, ear, reached=reached, wait=wait))
 
 
 def _has_run(task: TaskInfo) -> bool:
     return task.state is not life.WAIT
+
+
+def _has_stopped(task: TaskInfo) -> bool:
+    return task.state is not life.RUNNING or task.control != Command.STOP  # else it is a newer run
 
 
 def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long

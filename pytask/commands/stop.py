@@ -29,12 +29,11 @@ def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Pri
     --wait the verb ends when they have stopped; with 124 if one has not in time.
     """
     from pytask.console import explained
-    from pytask.console.steering import Verb, carry_out, together
+    from pytask.console.steering import Verb, carry_out, stopped, together
     from pytask.domain import lifecycle as life
 
     meant = (life.RUNNING, life.WAIT)
     if choice.explained(explained.stop, meant, explained.until_run(wait, over=True)):
         return
-    tasks = remote.tasks
-    verb = Verb(together(tasks.stop_many), lambda i, seconds: tasks.stop(i, wait=seconds), wait)
+    verb = Verb(together(remote.tasks.stop_many), stopped(remote), wait)
     carry_out(printer, choice.batches("stop", meant, yes=yes), verb)

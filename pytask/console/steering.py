@@ -111,6 +111,13 @@ def started(remote: Remote) -> Await:
     return lambda task_id, seconds: remote.shell.run(await_run(remote.places, task_id, seconds))
 
 
+def stopped(remote: Remote) -> Await:
+    """Waits until a task that was told to stop has stopped."""
+    from pytask.client.steer import await_stop
+
+    return lambda task_id, seconds: remote.shell.run(await_stop(remote.places, task_id, seconds))
+
+
 def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict[str, Any]]:
     """All are told before any is awaited.  Of a bulk, only those that are awaited are kept until then."""
     finish = verb.finish if verb.wait else None

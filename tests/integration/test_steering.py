@@ -516,13 +516,20 @@ def test_failed_tasks_go_back_to_the_queue(cli, client):
     assert cli("rm", task_id).exit_code == 0
 
 
-def test_what_does_not_come_in_time_is_124(cli, tmp_path):
+def test_what_does_not_come_in_time_is_124(cli, client, tmp_path):
     made = cli.started("sleeper")
     late = cli("wait", made, "--timeout", "0.1")
     assert (late.exit_code, late.stdout) == (124, "")
     assert "it is RUNNING" in late.stderr
     deaf = cli.started("deaf", f"until={tmp_path / 'enough'}")
-    late = cli("stop", deaf, made, "--wait", "5", "-o", "json")  # the time in which the other one stops
+    with client.pubsub(ignore_subscribe_messages=True) as ear:
+        ear.subscribe(f"task-{deaf}-control")
+        late = cli("stop", deaf, made, "--wait", "5", "-o", "json")  # the time in which the other one stops
+        client.publish(f"task-{deaf}-control", "over")
+        words = []
+        until(lambda: words.append(ear.get_message(timeout=1)) or "over" in str(words), words)
+    # What is awaited is told once: a second word might undo what somebody else did in between.
+    assert [one["data"] for one in words if one is not None] == ["stop", "over"]
     assert late.exit_code == 124
     assert [rows(late)[i]["outcome"] for i in (deaf, made)] == ["not yet", "done"]
     (tmp_path / "enough").touch()  # or it would go on telling that it does not stop
