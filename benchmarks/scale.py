@@ -266,7 +266,8 @@ def as_installed(cache: Path) -> str:
     home = cache / "pytask"
     if not (home / "bin/python").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        subprocess.run([str(home / "bin/python"), "-m", "pip", "install", "--quiet", str(ROOT)], check=True)
+    # Again each time, or it would be the code of an earlier run that is measured.
+    subprocess.run([str(home / "bin/python"), "-m", "pip", "install", "--quiet", str(ROOT)], check=True)
     return str(home / "bin/python")
 
 
