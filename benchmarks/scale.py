@@ -225,14 +225,31 @@ def idle(starts: int = 5, seconds: float = 60, python: str = sys.executable) -> 
                 wait(lambda: client.hget("first", "epoch") is not None, step=0.005)
                 took.append(int(client.hget("first", "epoch")) / 1000 - began)
     yield "start to first claim, s", f"{statistics.median(took):.2f}", "<= 0.6"
-    with server() as (url, client), worker(url, python=python) as pid:
+    with server() as (url, client), worker(url, python=python) as pid, bare(python) as other:
         settled(client, 1)
         time.sleep(5)
-        used, began = cpu(pid), time.perf_counter()
+        used, began = (cpu(pid), cpu(other)), time.perf_counter()
         time.sleep(seconds)
-        share = (cpu(pid) - used) / (time.perf_counter() - began)
+        took = time.perf_counter() - began
+        ours, theirs = ((cpu(one) - before) / took for one, before in zip((pid, other), used, strict=True))
         yield "an idle worker, memory, MB", f"{rss(pid) / 1e6:.1f}", "<= 40"
-        yield "an idle worker, % of a core", f"{share * 100:.2f}", "<= 0.3"
+        yield "… a process with gevent and redis-py, MB", f"{rss(other) / 1e6:.1f}", ""
+        yield "an idle worker, % of a core", f"{ours * 100:.2f}", "<= 0.3"
+        yield "… that process, four sleeps a second, at the same time, %", f"{theirs * 100:.2f}", ""
+
+
+@contextlib.contextmanager
+def bare(python: str) -> Iterator[int]:
+    """A process that loads what a worker needs and does nothing but sleep; its pid."""
+    code = (
+        "from gevent import monkey; monkey.patch_all(); import gevent, redis\nwhile True: gevent.sleep(0.25)"
+    )
+    process = subprocess.Popen([python, "-c", code])
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
 
 
 # -- waiting for others -------------------------------------------------------------------------------
