@@ -263,7 +263,7 @@ def io(count: int = 5000, places: int = 1000, tries: int = 3) -> Iterator[Row]:
         last = client.zrange("pytask:index:ENDED", -1, -1, withscores=True)[0][1]
         return 0.1 * count / places / (last - first) * 100
 
-    ours, bare = [], []
+    ours, limit = [], []
     for _ in range(tries):
         with server() as (url, client):
             fill(client, "io", count)
@@ -273,9 +273,9 @@ def io(count: int = 5000, places: int = 1000, tries: int = 3) -> Iterator[Row]:
         with server() as (url, client):
             fill(client, "noop", count)  # the only function that the loop knows
             run_limit(url, count, str(places), "0.1")
-            bare.append(share())
+            limit.append(share())
     yield f"{count:,} tasks of 100 ms, {places:,} at once, % of the ideal", f"{max(ours):.0f}", ">= 90"
-    yield "… the limit loop, in turns", f"{max(bare):.0f}", ""
+    yield "… the limit loop, in turns", f"{max(limit):.0f}", ""
 
 
 def as_installed(cache: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 MAX_ID_BYTES = 512
-LONGEST_NAME = 512  # bytes of a function\'s name
+LONGEST_NAME = 512  # bytes of a function's name
 
 
 class Command(StrEnum):

@@ -63,7 +63,7 @@ class Prestart:
     def run(self) -> None:
         """Keep them started until told to end."""
         while not self._ended:
-            self._wake.clear()
+            self._wake.clear()  # before the look: a loss during it must not be slept over
             try:
                 self.ensure()
             except StoreError as error:
