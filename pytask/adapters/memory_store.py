@@ -11,6 +11,7 @@ from pytask.adapters.memory_state import REACH, Fields, MemoryState, named, numb
 from pytask.adapters.store import (
     KEEP_REJECTED,
     NOBODY,
+    POISON,
     PRESTARTED,
     RESTORED,
     SHORT_LIST,
@@ -39,8 +40,6 @@ from pytask.domain.record import (
     Verdict,
     WorkerInfo,
 )
-
-POISON = "poison: its workers died under it too often"
 
 
 class MemoryStore:

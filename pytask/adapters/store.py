@@ -52,6 +52,7 @@ CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
 NOBODY = "nobody ran it"
+POISON = "poison: its worker died soon after each of its last four starts"
 PRESTARTED = "pre-started"
 RESTORED = "restored after a loss of data"
 
@@ -446,15 +447,14 @@ class RedisStore:
     def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
         """E7 for a batch."""
         keys = self._keys
-        error = "poison: its workers died under it too often"
         keep = self._retention.of(Trigger.POISON)
         keep_stopped = self._retention.of(Trigger.EXPIRE_STOPPED)
         args: Args = [
             keys.channel,
             event(Event.REQUEUED, {"reason": "lease expired"}),
             event(Event.STOPPED),
-            event(Event.ERROR, {"error": error}),
-            error,
+            event(Event.ERROR, {"error": POISON}),
+            POISON,
             "" if keep is None else keep,
             destination(Trigger.EXPIRE),
             destination(Trigger.EXPIRE_STOPPED),

@@ -9,7 +9,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from itertools import islice
 
 import attrs
 
@@ -21,11 +20,10 @@ from pytask.domain.record import Expiry, Incarnation, RunRef, Suspect
 
 CLOCK_RATE_ERROR = 0.05  # how far two clocks' rates may differ
 MOMENT = 0.001  # seconds after T at which a monitor looks again
-CRASH_LIMIT = 3  # one more, and the task is poison
-CRASH_FORGIVEN = 3600.0  # seconds of running after which earlier crashes are forgotten
-CRASH_YOUNG = 60.0  # seconds: only a run younger than this is blamed together with others
+CRASH_LIMIT = 3  # in a row; one more, and the task is poison
+CRASH_YOUNG = 60.0  # seconds: only a younger run is blamed for its worker's death; an older one ends the row
 QUARANTINE_FROM = 2  # crashes: such a task is taken one at a time; the first crash may be a bystander's
-CRASH_CROWD = 3  # ... and only if the dead worker had no more such runs than this
+CRASH_CROWD = 3  # ... and only if the dead worker had no more young runs than this
 CLAIM_BATCH = 256  # ids a claim
 COMMIT_BATCH = 256  # changes a commit
 COMMIT_BYTES = 4 * 1024 * 1024  # about, of events and outputs in a commit
@@ -257,57 +255,63 @@ class Lease:
 
 
 def crash_pause(crashes: int, expiry: float) -> float:
-    """Seconds to wait before a dead run that crashed `crashes` times before is handed on: 0, T, 5T.
+    """Seconds to wait before a run that is blamed after `crashes` earlier crashes is handed on: 0, T, 5T.
 
     Beyond that it is poison, and there is nothing to wait for.
     """
     return {1: expiry, 2: 5 * expiry}.get(crashes, 0.0)
 
 
-def blamed(
-    suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0, *, whole: bool = True
-) -> bool:
-    """Whether the death of its worker is counted against this run.
+class Crowd:
+    """The runs of one dead worker, and which of them its death counts against.
 
-    Only if it was alone there, or young and one of few: with hundreds of tasks in one process a
-    poison task would otherwise take its neighbours to ERROR with it.  `whole` says that all neighbours
-    are known: who is left of a crowd that another monitor handed on was not alone.
+    Evidence is a run that was young when its worker died, and one of few such runs: with hundreds of tasks
+    in one process a poison task would otherwise take its neighbours to ERROR with it.  A worker that dies
+    under a run of some age says nothing about that run, even if it was alone: most such deaths are an
+    operator's, the kernel's or the machine's.  What was seen of the dead worker's other runs therefore
+    decides nothing about a long-lived one.
     """
-    if whole and len(neighbours) == 1:
-        return True
-    limit = CRASH_YOUNG * scale
-    if suspect.age >= limit:
-        return False
-    # No further than it must count: this is asked for each of thousands of neighbours.
-    young = (other for other in neighbours if other.age < limit)
-    return sum(1 for _ in islice(young, CRASH_CROWD + 1)) <= CRASH_CROWD
 
+    def __init__(self, suspects: Iterable[Suspect], scale: float = 1.0) -> None:
+        self._young = CRASH_YOUNG * scale
+        self._few = sum(one.age < self._young for one in suspects) <= CRASH_CROWD
 
-def judge(
-    suspect: Suspect, neighbours: Sequence[Suspect], scale: float = 1.0, *, whole: bool = True
-) -> Expiry:
-    """The E7 for a dead run: the crash counted by the rule above, and poison beyond the limit."""
-    before = 0 if suspect.age >= CRASH_FORGIVEN * scale else suspect.crashes
-    crashes = before + blamed(suspect, neighbours, scale, whole=whole)
-    return Expiry(
-        id=suspect.id, run=suspect.run, seen=suspect.lease, crashes=crashes, poison=crashes > CRASH_LIMIT
-    )
+    def blames(self, suspect: Suspect) -> bool:
+        """Whether the death of its worker is counted against this run; without a lease its age is unknown."""
+        return self._few and suspect.lease > 0 and suspect.age < self._young
+
+    def pause(self, suspect: Suspect, expiry: float) -> float:
+        """Seconds that this run waits beyond T: only one that is blamed again does."""
+        return crash_pause(suspect.crashes, expiry) if self.blames(suspect) else 0.0
+
+    def judge(self, suspect: Suspect) -> Expiry:
+        """The E7 for a dead run.  Crashes count in a row: a run that lived for a while ends the row."""
+        before = 0 if suspect.age >= self._young else suspect.crashes
+        crashes = before + self.blames(suspect)
+        return Expiry(
+            id=suspect.id,
+            run=suspect.run,
+            seen=suspect.lease,
+            crashes=crashes,
+            poison=crashes > CRASH_LIMIT,
+        )
 
 
 def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tuple[list[Expiry], int]:
     """The E7s for the runs of a process that is known to be dead, and how many are left to the monitor.
 
-    Those that crashed before wait for the pause of their crashes, which the monitor counts.
+    Those that are blamed again wait for the pause of their crashes, which the monitor counts.
     """
-    crowds: dict[str, list[Suspect]] = {}
+    by_session: dict[str, list[Suspect]] = {}
     for suspect in suspects:
-        crowds.setdefault(suspect.session, []).append(suspect)
+        by_session.setdefault(suspect.session, []).append(suspect)
     now: list[Expiry] = []
     left = 0
-    for crowd in crowds.values():
-        due = [suspect for suspect in crowd if not crash_pause(suspect.crashes, expiry)]
-        now += [judge(suspect, crowd, scale) for suspect in due]
-        left += len(crowd) - len(due)
+    for runs in by_session.values():
+        crowd = Crowd(runs, scale)
+        due = [suspect for suspect in runs if not crowd.pause(suspect, expiry)]
+        now += [crowd.judge(suspect) for suspect in due]
+        left += len(runs) - len(due)
     return now, left
 
 
@@ -324,7 +328,6 @@ class Watch:
         self._seen: dict[str, tuple[str, int, float]] = {}
         self._due = math.inf
         self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, those handed on already as well
-        self._found: set[str] | None = None  # sessions that had died before the first look
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -333,7 +336,6 @@ class Watch:
         """Redis was away: what was seen before proves nothing."""
         self._seen.clear()
         self._crowds.clear()
-        self._found = None
         self._due = math.inf
 
     def wait(self, now: float, sweep: float) -> float:
@@ -345,7 +347,7 @@ class Watch:
         return min(sweep, max(self._due - now + MOMENT, sweep / 20))
 
     def observe(self, suspects: Sequence[Suspect], now: float) -> list[Expiry]:
-        """One sweep: remember, and name those unchanged for T (more after earlier crashes)."""
+        """One sweep: remember, and name those unchanged for T (more for those that are blamed again)."""
         before, crowds = self._seen, self._crowds
         self._seen, self._crowds = {}, {}
         for suspect in suspects:
@@ -357,16 +359,14 @@ class Watch:
             # the last of them were no fewer when it died.
             crowd = self._crowds.setdefault(suspect.session, crowds.get(suspect.session, {}))
             crowd[suspect.id] = suspect
-        # Of those who were dead at the first look, others may have handed on a part before.
-        self._found = set(self._crowds) if self._found is None else self._found & set(self._crowds)
-        neighbours = {session: tuple(crowd.values()) for session, crowd in self._crowds.items()}
+        died = {session: Crowd(crowd.values(), self.scale) for session, crowd in self._crowds.items()}
         dead: list[Expiry] = []
         self._due = math.inf
         for suspect in suspects:
-            due = self._seen[suspect.id][2] + self.expiry + crash_pause(suspect.crashes, self.expiry)
+            crowd_of = died[suspect.session]
+            due = self._seen[suspect.id][2] + self.expiry + crowd_of.pause(suspect, self.expiry)
             if now > due:
-                whole = suspect.session not in self._found
-                dead.append(judge(suspect, neighbours[suspect.session], self.scale, whole=whole))
+                dead.append(crowd_of.judge(suspect))
             else:
                 self._due = min(self._due, due)
         return dead

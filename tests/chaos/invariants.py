@@ -301,18 +301,16 @@ def at_rest(runs, leases, queue, hashes):
     return broken
 
 
-def blamed_bystanders(entries, lines, steps=(), young=6.0, crowd=3):
-    """I11: crashes counted against a run that was old and had neighbours when its worker died.
+def blamed_bystanders(entries, lines, steps=(), young=6.0):
+    """I11: crashes counted against a run that was old when its worker died, alone there or not.
 
     `steps` are the moments (ns) of clock steps of Redis: a run's age is told by Redis's clock, so those
     that saw one are left out.
     """
-    first, last, session_of = {}, {}, defaultdict(set)
+    first = {}
     for line in lines:
         if is_act(line):
             first.setdefault(line.run, line.at)
-            last[line.run] = line.at
-            session_of[line.run.rpartition(":")[0]].add(line.run)
     broken = []
     for entry in entries:
         if entry.verb != "expire":
@@ -321,16 +319,11 @@ def blamed_bystanders(entries, lines, steps=(), young=6.0, crowd=3):
             run = change.before.run if change.before else ""
             if run not in first or number(change.after.crashes) <= number(change.before.crashes):
                 continue
-            neighbours = [
-                r for r in session_of[run.rpartition(":")[0]] if last[r] >= last[run] - SECOND and r != run
-            ]
             # As the rule counts: up to the last renewal.  It may have acted for D longer, unheard.
             age = (number(change.before.lease) / 1e3 - number(change.before.epoch)) / 1e3
             stepped = any(first[run] <= at <= entry.at for at in steps)
-            if age >= young and len(neighbours) > 1 and not stepped:
-                broken.append(
-                    ("I11", f"{change.id} was blamed at the age of {age:.1f} s, {len(neighbours)} beside it")
-                )
+            if age >= young and not stepped:
+                broken.append(("I11", f"{change.id} was blamed at the age of {age:.1f} s"))
     return broken
 
 

@@ -16,7 +16,7 @@ from pytask.adapters.memory_state import MemoryState, number, text
 from pytask.adapters.memory_store import MemoryStore
 from pytask.domain.incarnation import News
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Lease, Timing, Watch, judge
+from pytask.domain.policy import Crowd, Lease, Timing, Watch
 from pytask.domain.record import Change, RunRef
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
@@ -83,7 +83,7 @@ def _by_time(expiry):
         return _suspects(self, expiry, 1e12, limit)
 
     def observe(self, found, now):
-        return [judge(suspect, (suspect,), self.scale) for suspect in found]
+        return [Crowd([suspect], self.scale).judge(suspect) for suspect in found]
 
     return (MemoryStore, "suspects", suspects), (Watch, "observe", observe)
 

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from pytask.domain.errors import ConfigError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import (
+    Crowd,
     Lease,
     LeaseBook,
     Starts,
     Timing,
     Watch,
     Wish,
-    blamed,
+    bury,
     closing,
     crash_pause,
-    judge,
     outweighs,
 )
 from pytask.domain.record import RunRef, Suspect
@@ -355,9 +355,22 @@ def test_the_pause_after_crashes(crashes, pause):
     assert crash_pause(crashes, T) == pause
 
 
-def test_a_run_alone_on_its_worker_is_blamed():
-    old = suspect(age=1e6)
-    assert blamed(old, [old])
+def blamed(one, crowd):
+    return Crowd(crowd).blames(one)
+
+
+def test_a_young_run_alone_on_its_worker_is_blamed():
+    young = suspect(age=59)
+    assert blamed(young, [young])
+
+
+@pytest.mark.parametrize("crashes", [0, 1, 2, 3, 9])
+def test_a_long_lived_run_alone_on_its_worker_is_never_blamed(crashes):
+    """However often its workers are killed: the row ends, and nothing is waited for beyond T."""
+    old = suspect(age=60, crashes=crashes)
+    crowd = Crowd([old])
+    expiry = crowd.judge(old)
+    assert (expiry.crashes, expiry.poison, crowd.pause(old, T)) == (0, False, 0)
 
 
 def test_few_young_runs_are_blamed_together():
@@ -367,26 +380,50 @@ def test_few_young_runs_are_blamed_together():
     assert not blamed(old, [*young, old])
 
 
-def test_many_young_runs_are_not_blamed():
-    young = [suspect(n, age=1) for n in "abcd"]
+def test_many_young_runs_are_not_blamed_and_do_not_wait():
+    young = [suspect(n, age=1, crashes=2) for n in "abcd"]
     assert not any(blamed(one, young) for one in young)
+    assert {Crowd(young).pause(one, T) for one in young} == {0}
+
+
+def test_a_run_without_a_lease_has_no_known_age_and_is_not_blamed():
+    one = Suspect(id="a", run="dead:a", lease=0, epoch=1_000_000, crashes=1)
+    assert (Crowd([one]).judge(one).crashes, Crowd([one]).pause(one, T)) == (1, 0)
 
 
 @pytest.mark.parametrize(
     ("crashes", "age", "after", "poison"),
-    [(0, 10, 1, False), (2, 10, 3, False), (3, 10, 4, True), (3, 3599, 4, True), (3, 3600, 1, False)],
+    [(0, 10, 1, False), (2, 10, 3, False), (3, 10, 4, True), (3, 59, 4, True), (3, 60, 0, False)],
 )
-def test_the_fourth_crash_is_poison_and_an_hour_forgives(crashes, age, after, poison):
+def test_the_fourth_crash_in_a_row_is_poison_and_a_long_run_ends_the_row(crashes, age, after, poison):
     one = suspect(crashes=crashes, age=age)
-    expiry = judge(one, [one])
+    expiry = Crowd([one]).judge(one)
     assert (expiry.crashes, expiry.poison) == (after, poison)
     assert (expiry.id, expiry.run, expiry.seen) == (one.id, one.run, one.lease)
 
 
 def test_a_bystander_keeps_its_count():
     crowd = [suspect(str(n), age=1, crashes=2) for n in range(5)]
-    expiry = judge(crowd[0], crowd)
+    expiry = Crowd(crowd).judge(crowd[0])
     assert (expiry.crashes, expiry.poison) == (2, False)
+
+
+def test_one_left_over_of_a_family_that_died_together_is_not_blamed():
+    """A sibling released the others, and died before the last: what the next one sees looks alone."""
+    family = [suspect(str(n), age=100, crashes=n % 2) for n in range(5)]
+    for left in family:
+        (expiry,), waiting = bury([left], T)
+        assert (expiry.crashes, waiting) == (0, 0)
+
+
+def test_what_a_release_leaves_to_the_monitor_is_judged_alike_by_both(watch):
+    """The monitor never sees those whom the release handed on, so it must not depend on them."""
+    crowd = [suspect(str(n), age=1, crashes=n) for n in range(3)] + [suspect("old", age=90, crashes=2)]
+    due, left = bury(crowd, T)
+    assert ({one.id: one.crashes for one in due}, left) == ({"0": 1, "old": 0}, 2)
+    waiting = [one for one in crowd if one.id in ("1", "2")]
+    watch.observe(waiting, 0)
+    assert {one.id: one.crashes for one in watch.observe(waiting, 6 * T + 1)} == {"1": 2, "2": 3}
 
 
 def test_an_age_is_never_negative():
@@ -403,18 +440,6 @@ def watch():
 
 def names(expiries):
     return [expiry.id for expiry in expiries]
-
-
-def test_who_is_left_of_a_crowd_that_died_before_the_first_look_is_not_blamed(watch):
-    """The monitor before this one handed on the others."""
-    old = suspect("old", age=100)
-    for fresh in (True, False):
-        if not fresh:
-            watch.forget()
-            watch.observe([], 1000)
-        watch.observe([old], 1010)
-        (expiry,) = watch.observe([old], 1011 + T)
-        assert expiry.crashes == (0 if fresh else 1)
 
 
 def test_the_next_sweep_comes_after_i_or_when_t_is_over(watch):
@@ -488,10 +513,9 @@ def test_a_task_that_crashed_before_waits_longer(watch, crashes, wait):
 
 
 def test_neighbours_are_those_of_the_same_session(watch):
-    crowd = [suspect(n, session="one", age=100) for n in "ab"] + [suspect("c", session="two", age=100)]
-    watch.observe([], -10)
+    crowd = [suspect(n, session="one", age=1) for n in "abde"] + [suspect("c", session="two", age=1)]
     watch.observe(crowd, 0)
-    assert [e.crashes for e in watch.observe(crowd, T + 1)] == [0, 0, 1]
+    assert [e.crashes for e in watch.observe(crowd, T + 1)] == [0, 0, 0, 0, 1]
 
 
 @given(st.lists(st.tuples(st.sampled_from("arn"), st.integers(0, 9), st.integers(0, 50)), max_size=60))
