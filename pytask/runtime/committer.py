@@ -19,6 +19,7 @@ from pytask.domain.record import Change, RunRef, Verdict
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.journal import LINGER, Journal
+from pytask.runtime.refusals import Refusals, instead, size_of
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Committer:
         backlog: Backlog,
         drops: bool = False,
         journal: Journal | None = None,
+        keep_error: int | None = None,
     ) -> None:
         self._store = store
         self._lease = lease
@@ -44,6 +46,9 @@ class Committer:
         self.dropped = 0  # events, since the start
         self._told = (0, -math.inf)  # how many of them were told of, and when
         self._sent: list[Change] = []  # without a verdict so far: repeated as it was
+        self._refusals = Refusals()
+        self._keep_error = keep_error  # seconds
+        self._held_since: float | None = None  # when the batch was first sent in vain
         self._wake = Flag()
         self._room = Flag()
         self._room.set()
@@ -60,6 +65,11 @@ class Committer:
     def pending(self) -> int:
         """Changes without a verdict."""
         return len(self._waiting) + len(self._sent)
+
+    @property
+    def held(self) -> float:
+        """Seconds for which Redis has not taken what is to be committed."""
+        return 0.0 if self._held_since is None else self._clock() - self._held_since
 
     def put(self, change: Change) -> None:
         """Hand in an end (or an event); never blocks, so that it can be called from the hub."""
@@ -131,13 +141,16 @@ class Committer:
             self.journal.send(self._store)  # what a run noted stands there before its end
         if not self._sent:
             return 0
+        batch = self._sent[:1] if self._refusals.apart else self._sent
         try:
-            verdicts = self._store.commit(self._sent)
-        except StoreError:
+            verdicts = self._store.commit(batch)
+        except StoreError as error:
+            self._refused(batch, error)
             raise
         except Exception:  # noqa: BLE001 - whatever it is, it must not hold up the other changes
-            verdicts = self._one_by_one()
-        batch, self._sent = self._sent, []
+            verdicts = self._one_by_one(batch)
+        self._refusals.taken(batch)
+        self._over(len(batch))
         for change, verdict in zip(batch, verdicts, strict=True):
             if change.trigger is not None:
                 self._settled(change, verdict)
@@ -145,6 +158,39 @@ class Committer:
             self._room.set()
         self.on_settled()
         return len(batch)
+
+    def _over(self, count: int) -> None:
+        """The first so many of what was sent have their verdicts."""
+        self._held_since = None
+        self._sent = self._sent[count:]
+        self._refusals.apart = self._refusals.apart and bool(self._sent)
+
+    def _refused(self, batch: list[Change], error: StoreError) -> None:
+        """Sends a batch that Redis never takes one by one; one that it does not take alone makes way."""
+        now = self._clock()
+        self._held_since = now if self._held_since is None else self._held_since
+        if not self._refusals.refused(batch, error, self._lease.last_ok, now):
+            return
+        if len(batch) > 1:
+            log.warning("Redis refuses %d changes together, which are sent one by one: %s", len(batch), error)
+            self._refusals.apart = True
+            return
+        change = batch[0]
+        other = None if change.trigger is None else instead(change, error, self._keep_error)
+        size = size_of(batch)
+        if other is not None:
+            log.error("[PT132] task %s: Redis refuses its end (%d bytes): ERROR instead", change.id, size)
+            self._sent[0] = other
+            return
+        if change.trigger is None:
+            self.dropped += 1
+            log.warning(
+                "task %s: an event (%d bytes) is dropped, Redis refuses it: %s", change.id, size, error
+            )
+        else:
+            log.error("task %s: Redis refuses its end, which is tried again later: %s", change.id, error)
+            gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
+        self._over(1)
 
     def _tell_dropped(self) -> None:
         told, at = self._told
@@ -178,12 +224,15 @@ class Committer:
             change = self._waiting.popleft()
             size += len(change.event) + (sum(map(len, change.fields.values())) if change.fields else 0)
             batch.append(change)
+            if size >= self._refusals.limit and len(batch) > 1:
+                self._refusals.apart = True  # together they would be refused again
+                break
         return batch
 
-    def _one_by_one(self) -> list[Verdict]:
+    def _one_by_one(self, batch: list[Change]) -> list[Verdict]:
         # A change that cannot even be sent must not hold up all others for ever.
         verdicts = []
-        for change in self._sent:
+        for change in batch:
             try:
                 verdicts += self._store.commit([change])
             except StoreError:

@@ -81,6 +81,7 @@ class Lane:
             store=self._store(), lease=lease, clock=clock, drops=settings.when_full == "drop",
             backlog=Backlog(max_events=settings.max_pending, max_bytes=settings.max_pending_bytes),
             journal=Journal(lines=settings.task_logs, keep=settings.keep_logs),
+            keep_error=settings.keep_error,
         )  # fmt: skip
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,

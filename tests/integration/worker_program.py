@@ -87,6 +87,17 @@ class Shot(Acting):
         return self.id
 
 
+class Large(Acting):
+    """Ends with an output of a million bytes, which travels twice: in the hash and in the event."""
+
+    class Config:
+        NAME = "large"
+
+    def start(self):
+        self.act()
+        return "x" * 1_000_000
+
+
 class Fail(Acting):
     """Fails."""
 
@@ -233,7 +244,7 @@ class Census(Acting):
         return sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
 
 
-TASKS = [Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
+TASKS = [Large, Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
 
 
 def beat():

@@ -3,7 +3,7 @@
 import gevent
 import pytest
 
-from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.errors import Denied, FailoverSuspected, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Timing
 from pytask.domain.record import Change, RunRef, Verdict
@@ -302,3 +302,126 @@ def test_a_batch_is_bounded_in_bytes(world):
     while size := world.committer.commit():
         sizes.append(size)
     assert sizes == [2, 2, 2]
+
+
+# -- what Redis never takes --------------------------------------------------------------------------------
+
+LIMIT = 100_000
+
+
+def limited(changes):
+    if sum(len(one.event) + sum(map(len, one.fields.values())) for one in changes) > LIMIT:
+        raise Unavailable("connection closed by the server")
+    return [Verdict.OK] * len(changes)
+
+
+def attempt(world, *, renewed=True):
+    """One attempt of the loop, a moment after a renewal that was acknowledged (or not)."""
+    world.clock.move(H)
+    if renewed:
+        world.lease.acknowledged([], world.clock())
+    world.clock.move(0.1)
+    try:
+        return world.committer.commit()
+    except (Unavailable, Refused):
+        return 0
+
+
+def large(task_id, trigger=Trigger.END, size=2 * LIMIT):
+    return Change(task_id, f"s:{task_id}", b"", trigger, {"output": b"x" * size})
+
+
+def test_an_end_that_is_never_taken_becomes_an_error_and_the_others_go_on(world, committer, caplog):
+    world.store.say("commit", *[limited] * 40)
+    for change in (end("a"), large("big"), end("c")):
+        committer.put(change)
+    for _ in range(12):
+        attempt(world)
+    assert committer.pending == 0
+    assert len(world.lease.settling) == 0
+    ends = {change.id: change for batch in batches(world) for change in batch}
+    assert (ends["big"].run, ends["big"].trigger) == ("s:big", Trigger.FAIL)
+    assert "200000 bytes" in ends["big"].fields["error"]
+    assert "connection closed by the server" in ends["big"].fields["error"]
+    assert "output" not in ends["big"].fields
+    assert {ends["a"].trigger, ends["c"].trigger} == {Trigger.END}
+    assert "[PT132] task big" in caplog.text
+
+
+def test_while_nothing_is_acknowledged_every_batch_is_repeated_as_it_was(world, committer):
+    """A Redis that is away proves nothing about a batch."""
+    world.store.say("commit", *[limited] * 40)
+    changes = [end("a"), large("big")]
+    for change in changes:
+        committer.put(change)
+    for _ in range(30):
+        attempt(world, renewed=False)
+    assert batches(world) == [changes] * 30
+
+
+@pytest.mark.parametrize("error", [WrongKeyType("runs"), Denied("no right"), FailoverSuspected("another")])
+def test_an_error_that_is_no_matter_of_size_never_replaces_an_end(world, committer, error):
+    world.store.say("commit", *[error] * 30)
+    committer.put(large("big"))
+    for _ in range(30):
+        world.clock.move(H)
+        world.lease.acknowledged([], world.clock())
+        with pytest.raises(type(error)):
+            committer.commit()
+    assert batches(world) == [[large("big")]] * 30
+
+
+def test_an_event_that_is_never_taken_is_dropped_with_a_warning(world, committer, caplog):
+    world.store.say("commit", *[limited] * 40)
+    committer.put(Change("a", "s:a", b"x" * 2 * LIMIT))
+    committer.put(end("a"))
+    for _ in range(12):
+        attempt(world)
+    assert (committer.pending, committer.dropped) == (0, 1)
+    assert batches(world)[-1] == [end("a")]
+    assert "task a: an event (200000 bytes) is dropped" in caplog.text
+
+
+def test_a_small_end_that_is_refused_is_kept_and_tried_again_each_h(world, committer, monkeypatch):
+    later = []
+    monkeypatch.setattr(gevent, "spawn_later", lambda *args: later.append(args))
+
+    def pick(changes):
+        if any(change.id == "odd" for change in changes):
+            raise Refused("not this one")
+        return [Verdict.OK] * len(changes)
+
+    world.store.say("commit", *[pick] * 40)
+    committer.put(end("odd"))
+    committer.put(end("b"))
+    for _ in range(12):
+        attempt(world)
+    assert later == [(H, committer.put, end("odd"))]
+    assert batches(world)[-1] == [end("b")]
+    assert "s:odd" in world.lease.settling
+
+
+def test_ends_that_are_too_large_together_are_sent_apart_at_once_the_next_time(world, committer):
+    world.store.say("commit", *[limited] * 60)
+    for n in range(4):
+        committer.put(large(f"t{n}", size=LIMIT // 2))
+    for _ in range(12):
+        attempt(world)
+    assert committer.pending == 0
+    seen = len(batches(world))
+    for n in range(4, 8):
+        committer.put(large(f"t{n}", size=LIMIT // 2))
+    for _ in range(12):
+        attempt(world)
+    assert all(change.trigger is Trigger.END for batch in batches(world) for change in batch)
+    assert [len(batch) for batch in batches(world)[seen:]] == [1, 1, 1, 1]
+
+
+def test_how_long_redis_has_not_taken_the_batch_is_known(world, committer):
+    world.store.say("commit", Unavailable("?"), Unavailable("?"))
+    committer.put(end())
+    attempt(world, renewed=False)
+    attempt(world, renewed=False)
+    assert committer.held == pytest.approx(H + 0.1)
+    attempt(world)
+    assert committer.held == 0

@@ -1,0 +1,83 @@
+"""What to do with a batch that Redis refuses again and again while it takes everything else.
+
+A size limit (of the server, of a proxy, of a provider) is the usual cause: the connection is closed, or an
+error comes back, however often the batch is repeated.  An outage looks the same at first.  The difference is
+that renewals, which write to the same keys on a connection of their own, are acknowledged meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pytask import codec
+from pytask.domain.errors import Refused, StoreError, Unavailable
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Event
+from pytask.domain.record import Change
+
+ROUNDS = 2  # refusals, each with an acknowledged renewal since the one before, that prove a refusal
+LARGE = 16 * 1024  # bytes: no limit is known to be lower, so a smaller end is never replaced
+SHOWN = 200  # characters of Redis' answer in the error of a task
+
+
+class Refusals:
+    """Counts the refusals of one batch, and remembers from which size on they came."""
+
+    def __init__(self) -> None:
+        self.apart = False  # the batch is sent one change at a time
+        self.limit: float = math.inf  # bytes: a batch of so many was refused
+        self._proven: float = math.inf  # bytes: a single change of so many was refused for good
+        self._rounds = 0
+        self._since = math.inf  # when the last counted refusal came
+
+    def refused(self, batch: Sequence[Change], error: StoreError, renewed_at: float, now: float) -> bool:
+        """Note a refusal; whether it is proven that this batch, as it is, will never be taken."""
+        if not isinstance(error, Unavailable) and type(error) is not Refused:
+            return False  # rights, key types and failovers are not matters of size
+        if self._rounds and renewed_at <= self._since:
+            return False  # nothing was acknowledged since: Redis may be away
+        self._rounds += 1
+        self._since = now
+        size = size_of(batch)
+        known = len(batch) == 1 and size >= self._proven
+        if self._rounds <= (1 if known else ROUNDS):
+            return False
+        self._rounds = 0
+        self.limit = min(self.limit, size)
+        if len(batch) == 1 and size >= LARGE:
+            self._proven = min(self._proven, size)
+        return True
+
+    def taken(self, batch: Sequence[Change]) -> None:
+        """Redis took this: limits that it disproves are forgotten."""
+        self._rounds = 0
+        size = size_of(batch)
+        if size >= self.limit:
+            self.limit = math.inf
+        if size >= self._proven:
+            self._proven = math.inf
+
+
+def size_of(batch: Sequence[Change]) -> int:
+    """Bytes of what the tasks themselves wrote: events, outputs, errors."""
+    return sum(len(one.event) + sum(map(len, one.fields.values())) for one in batch)
+
+
+def instead(change: Change, error: StoreError, keep: int | None) -> Change | None:
+    """The end in place of one that Redis never takes; None for a small one, as size is not the cause.
+
+    The run id stays, so if the first end did arrive after all, this one changes nothing.
+    """
+    size = size_of([change])
+    if size < LARGE or change.trigger not in (Trigger.END, Trigger.FAIL):
+        return None
+    name = "output" if change.trigger is Trigger.END else "error"
+    text = (
+        f"[PT132] Redis refuses the {name} of this task, {size} bytes with its event, while it takes smaller"
+        f" ones: {str(error)[:SHOWN]}. The {name} is dropped. Keep large results elsewhere and return a"
+        " reference, or raise the size limit of the server or proxy (client-query-buffer-limit,"
+        " proto-max-bulk-len)"
+    )
+    event = codec.event(Event.ERROR, {"error": text})
+    return Change(change.id, change.run, event, Trigger.FAIL, {"error": text}, keep)
