@@ -15,7 +15,7 @@ def running_server():
 
 
 def test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on(lab: Lab):
-    worker = lab.worker(max_tasks=4)
+    worker = lab.worker("--max-data", "4000000", max_tasks=4)
     big = lab.push("large")
     others = lab.push_many(3, "shot")
     lab.wait_state(others, "ENDED")

@@ -88,14 +88,14 @@ class Shot(Acting):
 
 
 class Large(Acting):
-    """Ends with an output of a million bytes, which travels twice: in the hash and in the event."""
+    """Ends with an output of two million bytes."""
 
     class Config:
         NAME = "large"
 
     def start(self):
         self.act()
-        return "x" * 1_000_000
+        return "x" * 2_000_000
 
 
 class Fail(Acting):
