@@ -60,6 +60,7 @@ class Consumer:
         self._uniform = uniform
         self._room = Flag()
         self._ahead: list[bytes] | None = None  # ids seen at the tail on the way; None: not looked
+        self._most = CLAIM_BATCH  # ids a claim; fewer after one that was never answered
         self._ended = False
         self._waiting = False
         self._pause = POLL_FIRST
@@ -185,7 +186,7 @@ class Consumer:
         free = self.free
         if self._ended or free <= 0 or not self._lease.may_claim(self._clock()):
             return 0, 0
-        raw_ids = self._next_ids(min(free, CLAIM_BATCH), source)
+        raw_ids = self._next_ids(min(free, self._most), source)
         good: dict[str, bytes] = {}
         handled = 0
         for raw in raw_ids:
@@ -251,9 +252,13 @@ class Consumer:
         )
         while True:
             try:
-                return self._store.claim(request)
+                claims = self._store.claim(request)
             except Unavailable:
                 now = self._clock()
+                if self._lease.may_claim(now) and not self._lease.claim_holds(sent_at, now):
+                    # Renewals were answered all the time: something on the way refuses so large a request, or
+                    # its reply.  A claim of few ids tells the one at fault from the others.
+                    self._most = max(1, len(ids) // 8)
                 # The gate is asked again before every attempt: a repeat may come long after the first.
                 if self._ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
                     self._committer.doubt(list(request.refs))
@@ -262,6 +267,9 @@ class Consumer:
             except Exception:
                 self._committer.doubt(list(request.refs))
                 raise
+            else:
+                self._most = min(CLAIM_BATCH, 2 * self._most)
+                return claims
 
     def _begin(self, claim: Claim, sent_at: float, *, stale: bool) -> None:
         if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):

@@ -292,6 +292,7 @@ def main():
     parser.add_argument("--durable-acks", type=int, default=0)
     parser.add_argument("--cluster", action="store_true", help="the URL is that of a node")
     parser.add_argument("--partitions", type=int, default=1)
+    parser.add_argument("--scale", type=float, default=0.1, help="of all times")
     parser.add_argument("--shutdown", type=float, default=2.5, help="seconds to hand everything back")
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -308,7 +309,7 @@ def main():
         embargo=False if options.no_embargo else None,
         on_data_loss=options.on_data_loss,
         durable_acks=options.durable_acks,
-        timing=attrs.evolve(Timing().scaled(0.1), shutdown=options.shutdown),
+        timing=attrs.evolve(Timing().scaled(options.scale), shutdown=options.shutdown),
     )
     app.add_task(Monitor, *(cls for cls in TASKS if options.without != cls.Config.NAME))
     if options.monitor:

@@ -158,6 +158,28 @@ def test_repeats_end_when_the_claim_is_older_than_f_though_renewals_go_on(world,
     assert world.ends() == [("s1:1", Trigger.RELEASE)]
 
 
+def test_a_claim_that_is_never_answered_though_renewals_are_is_tried_with_fewer_ids(world, passing):
+    """A proxy may close the connection at a request, or a reply, beyond its limit."""
+    passing(world.clock)
+    raw = [b"t%d" % n for n in range(40)]
+    world.store.say("peek", raw, *[lambda limit, *_: raw[:limit]] * 9)
+
+    def limited(request):
+        world.clock.move(1)
+        world.lease.acknowledged([], world.clock())
+        if len(request.refs) > 4:
+            raise Unavailable("connection closed")
+        return [won(ref) for ref in request.refs]
+
+    world.store.say("claim", *[limited] * 100)
+    consumer = world.consumer()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            consumer.consume()
+    assert consumer.consume() == (1, 1)
+    assert consumer.consume() == (2, 2)  # it grows again
+
+
 @pytest.mark.parametrize("error", [Unavailable("?"), Refused("OOM"), WrongKeyType("new-task")])
 def test_what_may_have_been_claimed_is_doubted(world, error):
     world.store.say("peek", [b"a", b"b"])
