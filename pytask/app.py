@@ -85,7 +85,6 @@ class PyTask:
         self._run_path: Path | None = None  # of the socket that `pytask health` asks: the daemon's
         self._hangup: Hangup | None = None  # what a daemon does on SIGHUP
         self.ended_by: int | None = None  # the signal that ended run(), if one did
-        self.leave_by: float | None = None  # the time by which the process of a daemon is gone
         if not isinstance(source, str):
             self._backend()  # a client that cannot work is refused here, not later
 
@@ -170,12 +169,13 @@ class PyTask:
             signals.wait()
             log.info("signal received: handing %s back", counted(len(worker.living), "task"))
             self.ended_by = signals.received
-            self.leave_by = time.monotonic() + self.settings.timing.shutdown
+            until = time.monotonic() + self.settings.timing.shutdown
             attendant.leave(reload=signals.received == signal.SIGHUP)
             clean = self.stop()
+            stuck = bool(worker.living)
+            self._leave_by(until, stuck, failed=worker.failed is not None)
             leaving.end_children(kept)
             attendant.end()
-            stuck = bool(worker.living)
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
         if stuck:
@@ -218,6 +218,14 @@ class PyTask:
         if self._companion is not None:
             return lambda: None  # the supervisor decides what a hangup means
         return self._hangup
+
+    def _leave_by(self, until: float, stuck: bool, *, failed: bool) -> None:
+        """Limit the rest: of a daemon, whose process ends now, and of one that a run would not leave."""
+        if not stuck and self._hangup is None and self._companion is None:
+            return
+        # With 0, nobody would start the new code that SIGHUP asked for.
+        code = EXIT_STUCK if stuck else int(failed or self.ended_by == signal.SIGHUP)
+        leaving.leave_within(until - time.monotonic(), code)
 
     def _attend(self, worker: Worker) -> Attendant:
         tell = None if self._companion is None else self._companion.tell

@@ -28,7 +28,6 @@ from pytask.domain.ports import Backend
 from pytask.reloading import Hangup
 from pytask.runtime import logs
 from pytask.runtime.companion import Companion
-from pytask.runtime.leaving import leave_within
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.settings import Settings
 from pytask.target import find_app
@@ -100,10 +99,6 @@ def serve(target: str, flags: Flags) -> None:
             app.run()
         except Denied as error:
             _deny(error, app)
-        finally:
-            if app.leave_by is not None:
-                code = int(app.ended_by == signal.SIGHUP)  # with 0, nobody would start the new code
-                leave_within(app.leave_by - time.monotonic(), code)
     if app.ended_by == signal.SIGHUP:
         log.info("started anew by SIGHUP")
         logging.shutdown()

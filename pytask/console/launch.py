@@ -35,7 +35,7 @@ class Launch:
     @classmethod
     def recorded(cls) -> Self:
         """Those of this process."""
-        return cls(_folder(), tuple(_program()))
+        return cls(logical_folder(), tuple(_program()))
 
     def check(self, words: Sequence[str]) -> Check:
         """Begin to try whether a worker with these words (`run TARGET ...`) could start now."""
@@ -111,7 +111,7 @@ def _environment(folder: str) -> Mapping[str, str]:
     return environ
 
 
-def _folder() -> str:
+def logical_folder() -> str:
     """The working folder as the shell knows it ($PWD), where that is the same; else as the kernel does."""
     given = os.environ.get("PWD", "")
     try:

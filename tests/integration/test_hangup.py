@@ -2,6 +2,7 @@
 
 import signal
 
+import psutil
 import pytest
 
 from tests.integration.cli_tools import Started, pytask, until, write
@@ -62,11 +63,15 @@ def switch(site, name):
 def test_a_switched_link_brings_the_new_release_even_if_the_old_one_is_gone(store, client, site, processes):
     with worker(site, store, "--processes", processes) as daemon:
         assert answers(client, "before") == "one"
+        until(lambda: daemon.output.count("takes tasks from") == int(processes), lambda: daemon.output)
+        for child in psutil.Process(daemon.process.pid).children():
+            child.send_signal(signal.SIGHUP)  # is ignored: the parent decides
         switch(site, "two")
         (site / "one").rename(site / "gone")
         daemon.process.send_signal(signal.SIGHUP)
         daemon.says("all children are replaced" if processes == "2" else "started anew by SIGHUP")
         assert answers(client, "after") == "two"
+        assert "was killed" not in daemon.output
         assert daemon.end() == 0, daemon.output
 
 
