@@ -172,6 +172,7 @@ class PyTask:
             until = time.monotonic() + self.settings.timing.shutdown
             attendant.leave(reload=signals.received == signal.SIGHUP)
             clean = self.stop()
+            self.ended_by = signals.received  # SIGTERM may have come while a SIGHUP was carried out
             stuck = bool(worker.living)
             self._leave_by(until, stuck, failed=worker.failed is not None)
             leaving.end_children(kept)

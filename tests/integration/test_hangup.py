@@ -8,7 +8,7 @@ import pytest
 from tests.integration.cli_tools import Started, pytask, until, write
 
 TASKS = """
-    import time
+    import os, signal, time
     from pathlib import Path
     import gevent
     from pytask import Task
@@ -18,6 +18,14 @@ TASKS = """
             NAME = "version"
         def start(self):
             return "{version}"
+
+    class Last(Task):
+        class Config:
+            NAME = "last"
+        def start(self):
+            gevent.sleep(1000)
+        def stop(self):
+            os.kill(os.getpid(), signal.SIGTERM)
 
     class Sleeper(Task):
         class Config:
@@ -118,6 +126,16 @@ def test_a_second_hangup_while_the_new_code_is_imported_is_carried_out_afterward
         assert answers(client, "after") == "three"
         assert daemon.process.poll() is None
         assert daemon.end() == 0, daemon.output
+
+
+def test_a_sigterm_during_the_restart_ends_the_worker(store, client, site):
+    put(client, "t", "last")
+    with worker(site, store) as daemon:
+        until(lambda: client.hget("t", "state") == "RUNNING", lambda: daemon.output)
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.process.wait(30) == 0, daemon.output
+        assert "started anew" not in daemon.output
+    assert client.hget("t", "state") == "WAIT"
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
