@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import attrs
 import gevent
@@ -23,6 +24,7 @@ from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
+from pytask.runtime import leaving
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
@@ -55,6 +57,16 @@ def collect_runs() -> Iterator[list[PyTask]]:
         _collected.reset(token)
 
 
+class Hangup(Protocol):
+    """What a daemon does on SIGHUP, and what it needs of the run for that."""
+
+    end: Callable[[int], None]
+    told: Attendant | None
+
+    def __call__(self) -> None:
+        """SIGHUP came."""
+
+
 class PyTask:
     """A worker and the tasks it knows.  Several in one process share nothing.
 
@@ -71,6 +83,7 @@ class PyTask:
         self._worker: Worker | None = None
         self._companion: Companion | None = None  # of a child of `pytask run --processes N`
         self._run_path: Path | None = None  # of the socket that `pytask health` asks: the daemon's
+        self._hangup: Hangup | None = None  # what a daemon does on SIGHUP
         self.ended_by: int | None = None  # the signal that ended run(), if one did
         if not isinstance(source, str):
             self._backend()  # a client that cannot work is refused here, not later
@@ -102,6 +115,15 @@ class PyTask:
         """The names of the tasks that start with the worker."""
         return [name for name, _ in self._prestart]
 
+    def check_prestarted(self) -> None:
+        """Raise `UnknownTask` for a pre-started task of which there is no class."""
+        missing = [name for name in self.prestarted if name not in self.tasks]
+        if missing:
+            known = ", ".join(sorted(self.tasks)) or "none"
+            raise UnknownTask(
+                f"pre_start_task({missing[0]!r}): no such task; add_task was called for: {known}"
+            )
+
     # -- life -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -130,7 +152,8 @@ class PyTask:
             collected.append(self)
             return
         _use_own_resolver()
-        with Signals(hangup=self._run_path is not None) as signals:
+        kept = leaving.children()  # of the program; those that are started from now on belong to tasks
+        with Signals(on_hangup=self._on_hangup()) as signals:
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
             worker.on_failed = signals.wake
@@ -141,13 +164,19 @@ class PyTask:
                     couriers, self.settings.timing, worker.now, signals.wake, worker.be_quiet
                 )
             attendant = self._attend(worker)
+            if self._hangup is not None:
+                self._hangup.end, self._hangup.told = signals.end, attendant
             signals.wait()
             log.info("signal received: handing %s back", counted(len(worker.living), "task"))
             self.ended_by = signals.received
+            until = time.monotonic() + self.settings.timing.shutdown
             attendant.leave(reload=signals.received == signal.SIGHUP)
             clean = self.stop()
-            attendant.end()
+            self.ended_by = signals.received  # SIGTERM may have come while a SIGHUP was carried out
             stuck = bool(worker.living)
+            self._leave_by(until, stuck, failed=worker.failed is not None)
+            leaving.end_children(kept)
+            attendant.end()
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
         if stuck:
@@ -174,12 +203,7 @@ class PyTask:
     def _start(self, *, hard: bool) -> Worker:
         if self._worker is not None:
             raise ConfigError("this app runs already")
-        missing = [name for name in self.prestarted if name not in self.tasks]
-        if missing:
-            known = ", ".join(sorted(self.tasks)) or "none"
-            raise UnknownTask(
-                f"pre_start_task({missing[0]!r}): no such task; add_task was called for: {known}"
-            )
+        self.check_prestarted()
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
         prefix = self._companion.prefix if self._companion is not None else ""
@@ -190,6 +214,19 @@ class PyTask:
         worker.start()
         self._worker = worker
         return worker
+
+    def _on_hangup(self) -> Callable[[], None] | None:
+        if self._companion is not None:
+            return lambda: None  # the supervisor decides what a hangup means
+        return self._hangup
+
+    def _leave_by(self, until: float, stuck: bool, *, failed: bool) -> None:
+        """Limit the rest: of a daemon, whose process ends now, and of one that a run would not leave."""
+        if not stuck and self._hangup is None and self._companion is None:
+            return
+        # With 0, nobody would start the new code that SIGHUP asked for.
+        code = EXIT_STUCK if stuck else int(failed or self.ended_by == signal.SIGHUP)
+        leaving.leave_within(until - time.monotonic(), code)
 
     def _attend(self, worker: Worker) -> Attendant:
         tell = None if self._companion is None else self._companion.tell

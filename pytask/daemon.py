@@ -19,12 +19,13 @@ from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy
 from pytask.app import PyTask
 from pytask.console.interrupt import INTERRUPTED
-from pytask.console.program import program
+from pytask.console.launch import Launch
 from pytask.console.settings import Value
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
+from pytask.reloading import Hangup
 from pytask.runtime import logs
 from pytask.runtime.companion import Companion
 from pytask.runtime.monitor import Monitor
@@ -80,7 +81,7 @@ class NamedBackend:
 
 def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
-    had_terminal = os.isatty(0)
+    hangup = Hangup(launch := Launch.recorded())
     with _ended_by_signals(), ExitStack() as servers:
         app = find_app(target)
         _configure(app, flags)
@@ -93,12 +94,27 @@ def serve(target: str, flags: Flags) -> None:
         _name_origin(app, source, origin)
         if not flags.supervised:
             app._run_path = _run_path(flags)  # noqa: SLF001 - only a daemon has one
+            app._hangup = hangup  # noqa: SLF001 - and starts anew
         try:
             app.run()
         except Denied as error:
             _deny(error, app)
     if app.ended_by == signal.SIGHUP:
-        _start_anew(had_terminal)
+        log.info("started anew by SIGHUP")
+        logging.shutdown()
+        launch.again(sys.argv[1:])
+
+
+def check(target: str, flags: Flags) -> None:
+    """Import the target and read the settings, as `serve` does; raises what cannot be served."""
+    app = find_app(target)
+    _configure(app, flags)
+    if flags.monitor:
+        _add_monitor(app)
+    app.check_prestarted()
+    with ExitStack() as servers:
+        if not flags.embedded:
+            _name_origin(app, *_source(app, flags, servers))
 
 
 def _run_path(flags: Flags) -> Path | None:
@@ -109,16 +125,6 @@ def _run_path(flags: Flags) -> Path | None:
             raise
         log.warning("`pytask health` will not find this worker: %s", error)
         return None
-
-
-def _start_anew(had_terminal: bool) -> None:
-    """Become the same command again, under the same process id: new code, new settings."""
-    if had_terminal and not os.isatty(0):
-        return  # that signal was the terminal going away, and this program goes with it
-    log.info("started anew by SIGHUP")
-    logging.shutdown()
-    command = [*program(), *sys.argv[1:]]
-    os.execv(command[0], command)  # noqa: S606 - our own command line, without a shell
 
 
 def _settings(flags: Flags) -> dict[str, Any]:

@@ -98,11 +98,11 @@ class Reception:
                 line.settimeout(0)
                 line.sendall(json.dumps(summary(children)).encode())
 
-    def reload(self, *, done: bool) -> None:
+    def reload(self, *, done: bool, how: str = "reloaded") -> None:
         """The children are replaced one after the other, or have been."""
         self._reloading = not done
         if done:
-            self._notifier.ready("reloaded")
+            self._notifier.ready(how)
         else:
             self._notifier.reloading()
 

@@ -18,15 +18,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import attrs
 
-from pytask.console.program import program
+from pytask.console.launch import REFUSED, Check, Launch
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError
 from pytask.domain.plural import counted
@@ -107,8 +108,18 @@ class Burial:
 class Supervisor:
     """Waits for signals, deaths and words of the children; each `turn` is one look at all of them."""
 
-    def __init__(self, command: Sequence[str], number: int, reception: Reception | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        number: int,
+        reception: Reception | None = None,
+        check: Callable[[], Check] | None = None,
+        folder: str | None = None,
+    ) -> None:
         self._command = command
+        self._folder = folder  # as given: a deploy may switch a link in it
+        self._check = check  # begins to try the new code
+        self._checking: Check | None = None
         self._reception = reception or Reception(None, Notifier({}))
         self._hangup = False
         self._quiet = False
@@ -131,7 +142,9 @@ class Supervisor:
 
     def run(self) -> int:
         """Until a signal, and until all children have ended; the exit code."""
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, *POLITE)
+        handled = [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *POLITE]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else `nohup` wants it so
+            handled.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._signalled) for number in handled}
         old = signal.set_wakeup_fd(self._wake[1].fileno(), warn_on_full_buffer=False)
         try:
@@ -169,6 +182,9 @@ class Supervisor:
         self._code = self._code or code
         self._stopping = self._stopping or time.monotonic()
         self._rolling.clear()
+        if self._checking is not None:
+            self._checking.end()
+            self._checking = None
         self._reception.leave()
         for slot in self.slots:
             slot.tell("stop")
@@ -222,18 +238,37 @@ class Supervisor:
 
     def _roll(self) -> None:
         """SIGHUP: one child after the other is replaced, the next when its successor takes tasks."""
-        if self._hangup and self._stopping is None and not self._rolling:
+        if self._hangup and self._stopping is None and not self._rolling and self._checking is None:
             self._hangup = False
             if not os.isatty(0) and self._had_terminal:
                 self.stop()  # that signal was the terminal going away
                 return
-            log.info("signal received: the children are replaced, one after the other")
-            self._rolling = list(self.slots)
+            log.info("signal received: a child process checks what would start now")
             self._reception.reload(done=False)
-            self._begin_to_replace()
+            self._checking = self._check() if self._check is not None else None
+            if self._checking is None:
+                self._replace()
+        self._look_at_check()
         while self._rolling and self._rolling[0].process is not self._rolled and self._rolling[0].ready:
             del self._rolling[0]
             self._begin_to_replace()
+
+    def _look_at_check(self) -> None:
+        """The end of its process wakes `turn` by SIGCHLD."""
+        failed = self._checking.result() if self._checking is not None else None
+        if failed is None:
+            return
+        self._checking = None
+        if not failed:
+            self._replace()
+            return
+        log.error(REFUSED, self._folder, failed)
+        self._reception.reload(done=True, how="the new code was refused; the old goes on")
+
+    def _replace(self) -> None:
+        log.info("the children are replaced, one after the other")
+        self._rolling = list(self.slots)
+        self._begin_to_replace()
 
     def _begin_to_replace(self) -> None:
         if not self._rolling:
@@ -257,6 +292,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 process_group=0,
+                cwd=self._folder,
                 env=self._environ,
             )
         except OSError as error:
@@ -357,7 +393,7 @@ class Supervisor:
     def _wait(self, now: float) -> None:
         times = [slot.due for slot in self.slots if slot.process is None and self._stopping is None]
         times += [burial.told + ENTRUST_AGAIN for burial in self.burials.values() if burial.slot]
-        if self._stopping is not None:
+        if self._stopping is not None or self._checking is not None:
             times.append(now + 1.0)
         if self._reception.pause is not None:
             times.append(now + self._reception.pause)
@@ -407,6 +443,7 @@ def _signal_name(number: int) -> str:
 
 def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
     """Run `number` workers until a signal; the exit code.  An embedded server is the parent's."""
+    launch = Launch.recorded()
     flags = dict(flags)
     embedded, folder, run_dir = (flags.pop(name, None) for name in ("embedded", "data_dir", "run_dir"))
     _set_up_logging(flags)
@@ -419,7 +456,9 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
             flags["redis"] = server.url
         log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         reception = Reception(_run_path(run_dir), Notifier())
-        code = Supervisor([*program(), *arguments(target, flags)], number, reception).run()
+        words = arguments(target, flags)
+        check = partial(launch.check, words)
+        code = Supervisor([*launch.program, *words], number, reception, check, launch.folder).run()
         log.info("all children have ended")
         return code
 

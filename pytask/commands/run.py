@@ -74,9 +74,10 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     metavar="DIR",
     help="Folder of the socket that `pytask health` asks.  [default: the user's own]",
 )
+@click.option("--check", is_flag=True, help="Import TARGET, read the settings, and end.")
 @click.option("--supervised", hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
-def command(target: str, config: str | None, **flags: Any) -> None:
+def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     """Run the tasks of TARGET until SIGTERM or Ctrl-C.
 
     TARGET is `file.py`, `package.module` or `package.module:app`. Without a PyTask app in it, all Task
@@ -84,7 +85,8 @@ def command(target: str, config: str | None, **flags: Any) -> None:
 
     \b
     SIGTERM, SIGINT  hand all tasks back and end; a second one ends now
-    SIGHUP           start anew in place: new code, new settings; tasks are handed back for that time
+    SIGHUP           start anew in place: new code, new settings; tasks are handed back for that time.
+                     Tried first with --check: if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
     SIGUSR1          print what every greenlet does, with its task
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped
@@ -97,18 +99,19 @@ def command(target: str, config: str | None, **flags: Any) -> None:
 
     ambient = Ambient(config)
     processes = _settle(ambient, flags)
-    if processes > 1:
+    if processes > 1 and not check:
         from pytask.supervisor import supervise
 
         ambient.check()
         given = {"config": config} if config else {}
         click.get_current_context().exit(supervise(target, processes, flags | given))
     _patch()
-    from pytask.daemon import Flags, serve
+    from pytask import daemon
 
     ambient.check()
     of_the_app = {name: value for name, value in ambient.given().items() if name not in FOR_RUN}
-    serve(target, Flags(**flags, ambient=of_the_app))
+    begin = daemon.check if check else daemon.serve
+    begin(target, daemon.Flags(**flags, ambient=of_the_app))
 
 
 def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from pytask.console.launch import logical_folder
+
 UNIT = """\
 # /etc/systemd/system/{name}.service, made by `pytask unit`.
 #   sudo systemctl daemon-reload && sudo systemctl enable --now {name}
@@ -27,6 +29,8 @@ NotifyAccess=main
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 {user}WorkingDirectory={folder}
+# The folder as given: after a deploy that switches a link in it, a reload goes by the link.
+Environment="PWD={pwd}"
 Environment=PYTHONUNBUFFERED=1
 # The address, with its password, in a file that only root reads: PYTASK_REDIS_URL=redis://...
 EnvironmentFile=-/etc/default/{name}
@@ -64,7 +68,7 @@ def command(
 
     Further OPTIONS behind `--` are those of `pytask run`, as in: pytask unit app.py -- --processes 4
     """
-    place = Path(folder or ".").absolute()
+    place = Path(logical_folder(), folder or "")
     module = target.partition(":")[0]
     if not _is_there(module, place):
         click.echo(
@@ -81,6 +85,7 @@ def command(
             command=" ".join(_quoted(word) for word in words),
             user=f"User={user}\n" if user else "",
             folder=str(place).replace("%", "%%"),
+            pwd=str(place).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%"),
         ),
         nl=False,
     )

@@ -98,10 +98,16 @@ class Attendant:
     def leave(self, *, reload: bool) -> None:
         """The worker begins to hand its tasks back."""
         self._leaving = True
-        if reload:
-            self._notifier.reloading()
-        else:
+        if not reload:
             self._notifier.stopping()
+
+    def reloading(self) -> None:
+        """A reload begins: the new code is tried."""
+        self._notifier.reloading()
+
+    def refused(self) -> None:
+        """The new code cannot run; all goes on as it was."""
+        self._notifier.ready("the new code was refused; the old goes on")
 
     def end(self) -> None:
         """The worker has ended."""

@@ -43,3 +43,34 @@ def test_what_was_there_is_put_back():
         assert signal.getsignal(signal.SIGTERM) is not before[0]
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
     assert signal.set_wakeup_fd(fd) == fd
+
+
+def test_a_foreign_handler_is_replaced_and_a_hangup_that_is_ignored_stays_so(monkeypatch):
+    monkeypatch.setattr("pytask.runtime.signals.LOOK", 0.01)
+    called = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals(on_hangup=lambda: called.append("hangup")) as signals:
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            polite = signal.getsignal(signal.SIGUSR1)
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            until(lambda: signal.getsignal(signal.SIGTERM) == signals._handle)
+            assert signal.getsignal(signal.SIGUSR1) == polite
+            signal.raise_signal(signal.SIGTERM)
+            until(signals._flag.is_set)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert called == []
+
+
+def test_a_hangup_is_passed_on_each_time():
+    called = []
+    with Signals(on_hangup=lambda: called.append("hangup")) as signals:
+        for count in (1, 2):
+            signal.raise_signal(signal.SIGHUP)
+            until(lambda count=count: len(called) == count)
+        assert signals.received is None
+        signals.end(signal.SIGTERM)
+        assert signals.wait(0)

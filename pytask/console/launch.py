@@ -1,0 +1,145 @@
+"""How this process was started, by the paths as they were given: a deploy may switch a link in them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, NoReturn, Self
+
+import attrs
+
+from pytask.console.program import program
+from pytask.runtime.notify import take_from
+
+CHECK_SECONDS = 60.0  # for the import of the new code
+SHOWN = 4000  # characters of what a failed check wrote, the last ones
+REFUSED = (
+    "[PT124] SIGHUP: the new code cannot run, and the old code goes on; nothing was changed. In %s, %s"
+    "\n  Fix: correct that, then send SIGHUP again"
+)
+
+
+@attrs.frozen
+class Launch:
+    """Working folder and program of this process, as given; recorded before the target is imported."""
+
+    folder: str
+    program: tuple[str, ...]
+
+    @classmethod
+    def recorded(cls) -> Self:
+        """Those of this process."""
+        return cls(logical_folder(), tuple(_program()))
+
+    def check(self, words: Sequence[str]) -> Check:
+        """Begin to try whether a worker with these words (`run TARGET ...`) could start now."""
+        return Check([*self.program, *words[:1], "--check", *words[1:]], self.folder)
+
+    def again(self, words: Sequence[str]) -> NoReturn:
+        """Become that command, under the same process id.
+
+        SIGHUP is blocked until the new image has its handlers: one that comes meanwhile waits.
+        """
+        os.chdir(self.folder)
+        command = [*self.program, *words]
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        environ = {**os.environ, "PWD": self.folder}
+        os.execve(command[0], command, environ)  # noqa: S606 - our own command line, without a shell
+
+
+class Check:
+    """A child process that imports the target and ends; nothing of it stays."""
+
+    def __init__(self, command: Sequence[str], folder: str, limit: float = CHECK_SECONDS) -> None:
+        self._limit = limit
+        self._until = time.monotonic() + limit
+        # A file: a process that the target starts would keep a pipe open.
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the answer
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failed = ""
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=_environment(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                process_group=0,
+            )
+        except OSError as error:
+            self._failed = str(error)
+
+    def result(self) -> str | None:
+        """None while it runs; then why the new code cannot run, or an empty text."""
+        if self._process is None:
+            self._said.close()
+            return self._failed
+        code = self._process.poll()
+        if code is None and time.monotonic() < self._until:
+            return None
+        if code is None:
+            self.end()
+            return f"the check took more than {self._limit:g} s"
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace").strip()[-SHOWN:]
+        self.end()
+        return f"the check ended with {code}: {said}" if code else ""
+
+    def end(self) -> None:
+        """End the child, and what it started."""
+        self._said.close()
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # all of the group has ended
+        finally:
+            self._process.wait()
+
+
+def _environment(folder: str) -> Mapping[str, str]:
+    environ = {**os.environ, "PWD": folder}
+    take_from(environ)  # the service manager must not hear of it
+    return environ
+
+
+def logical_folder() -> str:
+    """The working folder as the shell knows it ($PWD), where that is the same; else as the kernel does."""
+    given = os.environ.get("PWD", "")
+    try:
+        if Path(given).is_absolute() and Path(given).samefile("."):
+            return given
+        return str(Path.cwd())
+    except OSError:  # it is gone
+        return given or "."
+
+
+def _program() -> list[str]:
+    """The program without our words: the script itself where it was called by its first line."""
+    count, words = len(sys.argv) - 1, sys.orig_argv
+    if count and words[-count:] != sys.argv[1:]:
+        return program()  # called from other code
+    own = words[: len(words) - count]
+    if _called_by_first_line(own):
+        return own[1:]  # another release's script names the interpreter of that release
+    return [own[0] if os.sep in own[0] else sys.executable, *own[1:]]
+
+
+def _called_by_first_line(own: Sequence[str]) -> bool:
+    if len(own) != 2 or not os.access(own[1], os.X_OK):
+        return False
+    try:
+        with Path(own[1]).open("rb") as script:
+            first = script.readline().decode(errors="replace").strip()
+    except OSError:
+        return False
+    # Installers write #!/bin/sh and a line that calls the interpreter, where its path is long.
+    return first in (f"#!{own[0]}", "#!/bin/sh")

@@ -1,0 +1,66 @@
+"""Keeps a worker's signals with the worker: what a task sets for them is not installed.
+
+Calls of Python code are seen at once, and named.  What C code does, or a name imported before, is put
+right by `Signals`, which looks every half second.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Collection
+from typing import Any
+
+from pytask.runtime.tree import Service, current_run
+
+log = logging.getLogger(__name__)
+
+REFUSED = (
+    "[PT123] %s set %s: it is not installed, as a worker hands its tasks back on SIGTERM and SIGINT."
+    " Fix: turn off the signal handling of that library (handle_signals=False, stop_signals=None or the"
+    " like), and end the work in stop()"
+)
+
+
+class Guard:
+    """Stands before `signal.signal` and `signal.set_wakeup_fd` while a worker runs."""
+
+    def __init__(self, numbers: Collection[int], fd: int) -> None:
+        self._numbers = numbers
+        self._fd = fd
+        self._told: set[str] = set()
+        self._before: tuple[Callable[..., Any], Callable[..., Any]] = signal.signal, signal.set_wakeup_fd
+        self._ours: Any = self._signal, self._set_wakeup_fd
+
+    def install(self) -> None:
+        """Begin."""
+        signal.signal, signal.set_wakeup_fd = self._ours
+
+    def remove(self) -> None:
+        """Put back what was there."""
+        signal.signal, signal.set_wakeup_fd = self._before
+
+    def complain(self, what: str) -> None:
+        """Once a task function; from a greenlet, as a log handler may block and this may be the hub."""
+        run = current_run()
+        function = run.claim.function if run is not None else ""
+        if str(function) in self._told:
+            return
+        self._told.add(str(function))
+        who = f"task {run.id} ({function})" if run is not None else "something in this process"
+        Service.spawn(log.warning, REFUSED, who, what)
+
+    def _signal(self, number: Any, handler: Any) -> Any:
+        if current_run() is None or number not in self._numbers:
+            return self._before[0](number, handler)
+        current = signal.getsignal(number)
+        if handler != current:
+            self.complain(f"a handler for {signal.Signals(number).name}")
+        return current
+
+    def _set_wakeup_fd(self, fd: int, **options: bool) -> int:
+        if current_run() is None:
+            return int(self._before[1](fd, **options))
+        if fd not in (self._fd, -1):
+            self.complain("a wake-up descriptor for signals (asyncio's add_signal_handler does)")
+        return self._fd
