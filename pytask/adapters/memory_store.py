@@ -337,8 +337,6 @@ class MemoryStore:
             state.erase(change.id, "crashes", "crash_at")
         if released:
             state.queue.append(change.id.encode())
-        else:
-            state.keep(change.id, change.keep)
         return Verdict.OK
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
@@ -426,7 +424,6 @@ class MemoryStore:
         state.rest(task_id, destination(Trigger.CANCEL))
         self._note(task_id, state.resting(word), Trigger.CANCEL, self.who)
         state.expires.pop(task_id, None)
-        state.keep(task_id, keep)
         if keep == 0:
             state.index[destination(Trigger.CANCEL)].pop(task_id)
             state.delete(task_id)
@@ -542,7 +539,6 @@ class MemoryStore:
             why = history.expired_because(text(state.fields(expiry.id), "worker"), silent)
             self._note(expiry.id, life.RUNNING, trigger, self.who, why)
             state.erase(expiry.id, "run", "control")
-            state.keep(expiry.id, keep)
         if trigger is Trigger.EXPIRE:
             state.queue.insert(0, expiry.id.encode())
         state.emit(expiry.id, published)
@@ -576,16 +572,30 @@ class MemoryStore:
         return True
 
     def tidy(self, monitor: str, silent: float) -> None:
-        """Note a sweep; drop index entries of expired hashes and workers long silent."""
+        """Note a sweep; drop workers long silent."""
         state = self._state
         now = int(state.now())
         state.monitors[monitor] = now
         _drop(state.workers, now - silent)
         _drop(state.monitors, now - silent)
+
+    def retire(self) -> None:
+        """Delete the hashes of those that rested for as long as they are kept, and do not wait again."""
+        now = int(self._state.now())
         for trigger in (Trigger.END, Trigger.FAIL, Trigger.STOP):
             kept = self._retention.of(trigger)
             if kept:
-                _drop(state.index[destination(trigger)], now - kept)
+                self._retire(destination(trigger), now - kept)
+
+    def _retire(self, resting: life.State, until: float) -> None:
+        state, index = self._state, self._state.index[resting]
+        for task_id in [task_id for task_id, at in index.items() if at <= until]:
+            rests = text(state.fields(task_id), "state") == resting and task_id not in state.runs
+            if rests and task_id.encode() in state.queue:
+                continue
+            if rests:
+                state.delete(task_id)
+            del index[task_id]
 
     # -- workers --------------------------------------------------------------------------------------
 
