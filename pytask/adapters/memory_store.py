@@ -23,7 +23,7 @@ from pytask.adapters.store import (
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import FailoverSuspected
-from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state, sources
+from pytask.domain.lifecycle import RESTING, State, Trigger, destination, next_state, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
@@ -416,13 +416,15 @@ class MemoryStore:
                 state.write(task_id, control=Verdict.STOP)
                 self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.STOP)
             return Verdict.REQUESTED
-        if state.resting(word) not in sources(Trigger.CANCEL):
+        # It waits, whatever its hash tells of the time before it was pushed again.
+        before = State.read(None) if task_id.encode() in state.queue else state.resting(word)
+        if before not in sources(Trigger.CANCEL):
             return Verdict.STATE
         parking = state.parking.get(text(fields, "function") or "", [])
         keep = self._retention.of(Trigger.CANCEL)
         state.leave(task_id)
         state.rest(task_id, destination(Trigger.CANCEL))
-        self._note(task_id, state.resting(word), Trigger.CANCEL, self.who)
+        self._note(task_id, before, Trigger.CANCEL, self.who)
         state.expires.pop(task_id, None)
         if keep == 0:
             state.index[destination(Trigger.CANCEL)].pop(task_id)
@@ -445,7 +447,8 @@ class MemoryStore:
         self._note(task_id, state.resting(word), Trigger.START, self.who)
         state.erase(task_id, "control")
         state.expires.pop(task_id, None)
-        state.queue.insert(0, task_id.encode())
+        if task_id.encode() not in state.queue:  # pushed again by hand, it waits already
+            state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.QUEUED))
         return Verdict.OK
 
@@ -587,7 +590,7 @@ class MemoryStore:
             if kept:
                 self._retire(destination(trigger), now - kept)
 
-    def _retire(self, resting: life.State, until: float) -> None:
+    def _retire(self, resting: State, until: float) -> None:
         state, index = self._state, self._state.index[resting]
         for task_id in [task_id for task_id, at in index.items() if at <= until]:
             rests = text(state.fields(task_id), "state") == resting and task_id not in state.runs

@@ -724,6 +724,21 @@ def test_stop_replaces_a_reload(bench):
     assert bench.store.renew([ref]) == {ref: Verdict.STOP}
 
 
+@pytest.mark.parametrize("trigger", [Trigger.END, Trigger.FAIL, Trigger.STOP])
+def test_stop_and_start_of_what_rested_and_was_pushed_again(bench, trigger):
+    bench.store.commit([ended(bench.running("a"), trigger)])
+    bench.push("a")
+    bench.events()
+    assert bench.store.control(Command.STOP, ["a"]) == [Verdict.OK]
+    assert bench.queue() == []
+    bench.assert_at_rest("a", STOPPED)
+    assert bench.events() == [("a", "stopped", None)]
+    bench.push("a")
+    assert bench.store.control(Command.START, ["a"]) == [Verdict.OK]
+    assert bench.queue() == ["a"]
+    bench.assert_at_rest("a", WAIT)
+
+
 def test_start_puts_a_task_at_rest_into_the_queue(bench):
     for task_id, trigger in zip("abc", (Trigger.END, Trigger.FAIL, Trigger.STOP), strict=True):
         bench.store.commit([ended(bench.running(task_id, crashes="2"), trigger, keep=100)])

@@ -46,14 +46,20 @@ for i = 1, (#KEYS - 6) / 2 do
     reply[i] = 'REQUESTED'
   else
     local state = index[h[1]] and h[1] or ARGV[6]
-    if not allowed[state] then
+    local from = state
+    -- It waits, whatever its hash tells of the time before it was pushed again.
+    if not allowed[from] then
+      walked = walked + queued
+      if redis.call('LPOS', KEYS[2], id) then from = ARGV[6] end
+    end
+    if not allowed[from] then
       reply[i] = 'STATE'
     else
       if keep == '0' then
         redis.call('DEL', hash)
       else
         redis.call('HSET', hash, 'state', ARGV[5], 'last_update', now,
-          noted(h[5], t, state .. ARGV[#ARGV - 1]))
+          noted(h[5], t, from .. ARGV[#ARGV - 1]))
         redis.call('PERSIST', hash)
         redis.pcall('ZADD', index[ARGV[5]], now, id)
       end
