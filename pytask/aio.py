@@ -96,9 +96,9 @@ class Client(Face[Shell]):
         """As `pytask.Client.remove`."""
         return await self._shell.run(steer.remove(self._places, id))
 
-    async def remove_many(self, ids: Iterable[str]) -> Outcomes:
+    async def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
         """As `pytask.Client.remove_many`."""
-        return await self._shell.run(steer.remove_many(self._places, [*ids]))
+        return await self._shell.run(steer.remove_many(self._places, [*ids], state))
 
     # -- looking --------------------------------------------------------------------------------------
 

@@ -134,11 +134,6 @@ class MemoryState:
         self.values.pop(key, None)
         self.expires.pop(key, None)
 
-    def keep(self, key: str, seconds: int | None) -> None:
-        """Let `key` expire after `seconds`; None leaves it as it is."""
-        if seconds is not None:
-            self.expires[key] = self.now() + seconds
-
     # -- runs -----------------------------------------------------------------------------------------
 
     def register(self, task_id: str, run: str) -> None:

@@ -24,7 +24,7 @@ from pytask.adapters.store import (
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import FailoverSuspected
-from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state, sources
+from pytask.domain.lifecycle import RESTING, State, Trigger, destination, next_state, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import (
@@ -336,8 +336,6 @@ class MemoryStore:
             state.erase(change.id, "crashes", "crash_at")
         if released:
             state.queue.append(change.id.encode())
-        else:
-            state.keep(change.id, change.keep)
         return Verdict.OK
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
@@ -417,15 +415,16 @@ class MemoryStore:
                 state.write(task_id, control=Verdict.STOP)
                 self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.STOP)
             return Verdict.REQUESTED
-        if state.resting(word) not in sources(Trigger.CANCEL):
+        # It waits, whatever its hash tells of the time before it was pushed again.
+        before = State.read(None) if task_id.encode() in state.queue else state.resting(word)
+        if before not in sources(Trigger.CANCEL):
             return Verdict.STATE
         parking = state.parking.get(text(fields, "function") or "", [])
         keep = self._retention.of(Trigger.CANCEL)
         state.leave(task_id)
         state.rest(task_id, destination(Trigger.CANCEL))
-        self._note(task_id, state.resting(word), Trigger.CANCEL, self.who)
+        self._note(task_id, before, Trigger.CANCEL, self.who)
         state.expires.pop(task_id, None)
-        state.keep(task_id, keep)
         if keep == 0:
             state.index[destination(Trigger.CANCEL)].pop(task_id)
             state.delete(task_id)
@@ -447,7 +446,8 @@ class MemoryStore:
         self._note(task_id, state.resting(word), Trigger.START, self.who)
         state.erase(task_id, "control")
         state.expires.pop(task_id, None)
-        state.queue.insert(0, task_id.encode())
+        if task_id.encode() not in state.queue:  # pushed again by hand, it waits already
+            state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.QUEUED))
         return Verdict.OK
 
@@ -541,7 +541,6 @@ class MemoryStore:
             why = history.expired_because(text(state.fields(expiry.id), "worker"), silent)
             self._note(expiry.id, life.RUNNING, trigger, self.who, why)
             state.erase(expiry.id, "run", "control")
-            state.keep(expiry.id, keep)
         if trigger is Trigger.EXPIRE:
             state.queue.insert(0, expiry.id.encode())
         state.emit(expiry.id, published)
@@ -575,16 +574,30 @@ class MemoryStore:
         return True
 
     def tidy(self, monitor: str, silent: float) -> None:
-        """Note a sweep; drop index entries of expired hashes and workers long silent."""
+        """Note a sweep; drop workers long silent."""
         state = self._state
         now = int(state.now())
         state.monitors[monitor] = now
         _drop(state.workers, now - silent)
         _drop(state.monitors, now - silent)
+
+    def retire(self) -> None:
+        """Delete the hashes of those that rested for as long as they are kept, and do not wait again."""
+        now = int(self._state.now())
         for trigger in (Trigger.END, Trigger.FAIL, Trigger.STOP):
             kept = self._retention.of(trigger)
             if kept:
-                _drop(state.index[destination(trigger)], now - kept)
+                self._retire(destination(trigger), now - kept)
+
+    def _retire(self, resting: State, until: float) -> None:
+        state, index = self._state, self._state.index[resting]
+        for task_id in [task_id for task_id, at in index.items() if at <= until]:
+            rests = text(state.fields(task_id), "state") == resting and task_id not in state.runs
+            if rests and task_id.encode() in state.queue:
+                continue
+            if rests:
+                state.delete(task_id)
+            del index[task_id]
 
     # -- workers --------------------------------------------------------------------------------------
 

@@ -50,7 +50,8 @@ HISTORY_LINE = "--- history.lua\n"  # stands in a script where that text goes
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
-TIDY_MOST = 200  # short calls of one sweep, each of which drops up to 5000 entries of each index
+RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis
+RETIRE_MOST = 100  # such calls of one sweep and state
 NOBODY = "nobody ran it"
 POISON = "poison: its worker died soon after each of its last four starts"
 PRESTARTED = "pre-started"
@@ -509,14 +510,33 @@ class RedisStore:
         return sorted(found)
 
     def tidy(self, monitor: str, silent: float) -> None:
-        """Note a sweep; drop index entries of expired hashes and workers long silent."""
+        """Note a sweep; drop workers long silent."""
         keys = self._keys
-        kept = {t: self._retention.of(t) for t in (Trigger.END, Trigger.FAIL, Trigger.STOP)}
-        dated = {keys.index(destination(t)): seconds for t, seconds in kept.items() if seconds}
-        names = [keys.workers, keys.worker_info, keys.monitors, *dated]
-        for _ in range(TIDY_MOST):
-            if not self._run("tidy", names, [monitor, silent, *dated.values()]):
+        self._run("tidy", [keys.workers, keys.worker_info, keys.monitors], [monitor, silent])
+
+    def retire(self) -> None:
+        """Delete the hashes of those that rested for as long as they are kept, and do not wait again."""
+        now = int(self._command("TIME")[0])
+        for trigger in (Trigger.END, Trigger.FAIL, Trigger.STOP):
+            kept = self._retention.of(trigger)
+            if kept:
+                self._retire(destination(trigger), kept, now - kept)
+
+    def _retire(self, state: life.State, kept: int, until: int) -> None:
+        keys, left = self._keys, 0
+        index = keys.index(state)
+        for _ in range(RETIRE_MOST):
+            # Those that stay, as they wait again, come first in the index at the next look, too.
+            span = (index, "-inf", until, "LIMIT", left, RETIRE_STEP)
+            ids = [reading.text(raw) for raw in self._command("ZRANGEBYSCORE", *span)]
+            if not ids:
                 return
+            hashes = [reading.raw_of(keys.task(task_id)) for task_id in ids]
+            args = [state, kept, *map(reading.raw_of, ids)]
+            stayed = self._run("retire", [keys.runs, keys.queue, index, *hashes], args)
+            if stayed < 0 or len(ids) < RETIRE_STEP:
+                return
+            left += stayed
 
     # -- workers --------------------------------------------------------------------------------------
 

@@ -129,12 +129,14 @@ class Client(Face[Shell]):
         """
         return self._shell.run(steer.remove(self._places, id))
 
-    def remove_many(self, ids: Iterable[str]) -> Outcomes:
+    def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
         """As `remove`, 256 in two round trips; an outcome for each, in order.
 
-        `done` is False where there was none, and where `refused` says why it was left: it runs.
+        With `state` only those that are in it, or in one of several, in the very step that deletes: an id
+        that has ended and was pushed again waits, and is left.  `done` is False where there was none, where
+        it is in another state, and where `refused` says why it was left: it runs.
         """
-        return self._shell.run(steer.remove_many(self._places, [*ids]))
+        return self._shell.run(steer.remove_many(self._places, [*ids], state))
 
     # -- looking --------------------------------------------------------------------------------------
 

@@ -31,9 +31,9 @@ class Face(Generic[S]):
         """Connects at the first call.
 
         `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
-        seconds that the hash of a task is kept that `stop` ends before it ran (None for ever), as in the
-        workers' settings.  `name` stands in the history of the tasks that this client stops, starts or
-        reloads (64 bytes of it); without one it is `user@host`.
+        0 deletes the hash of a task that `stop` ends before it ran at once; else the workers' setting of that
+        name says how long it is kept.  `name` stands in the history of the tasks that this client stops,
+        starts or reloads (64 bytes of it); without one it is `user@host`.
         """
         self._places = places_of(
             namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name

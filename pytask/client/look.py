@@ -10,7 +10,7 @@ import attrs
 
 from pytask.adapters import reading
 from pytask.client.places import Places
-from pytask.client.records import Count, FunctionInfo, TaskInfo, Worker, read_task
+from pytask.client.records import FINISHED, Count, FunctionInfo, TaskInfo, Worker, read_task
 from pytask.client.wire import Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import NoSuchTask, WrongKeyType
@@ -21,6 +21,7 @@ FORGOTTEN = (
 )
 WORKERS_MOST = 1000
 PARKED_MOST = 1000
+COUNT_MOST = 1000  # entries at either end of a queue that a count looks at
 
 
 def read_one(places: Places, task_id: str) -> Op[TaskInfo | None]:
@@ -32,7 +33,32 @@ def read_one(places: Places, task_id: str) -> Op[TaskInfo | None]:
         return None
     found = reply if isinstance(reply, dict) else dict(reading.pairs(reply))
     fields = {reading.shown(name): value for name, value in found.items()}
-    return read_task(task_id, fields) if fields else None
+    if not fields:
+        return None
+    task = read_task(task_id, fields)
+    waits = task.finished and (yield from stands(places, task_id))
+    return attrs.evolve(task, state=life.WAIT, again=True) if waits else task
+
+
+# -- what waits: an id that stands in the queue, whatever its hash tells of the time before ----------------
+
+
+def stands(places: Places, task_id: str) -> Op[bool]:
+    """Whether an id stands in the queue; looks through all of it, 20 ms of Redis for a million entries."""
+    place = places.of(task_id)
+    found = yield from ask(place, ("LPOS", places.keys[place].queue, reading.raw_of(task_id)))
+    return found is not None
+
+
+def standing(places: Places, place: int, most: int) -> Op[tuple[set[str], int]]:
+    """The ids in a queue, and how many entries were not read: `most` at either end are."""
+    key = places.keys[place].queue
+    length = int((yield from ask(place, ("LLEN", key))))
+    if not length:
+        return set(), 0
+    parts = [(0, -1)] if length <= 2 * most else [(0, most - 1), (-most, -1)]
+    found = yield from ask_all([(place, ("LRANGE", key, first, last)) for first, last in parts])
+    return {reading.text(raw) for part in found for raw in part}, max(0, length - 2 * most)
 
 
 def get(places: Places, task_id: str) -> Op[TaskInfo]:
@@ -49,7 +75,7 @@ def no_such_task(task_id: str) -> NoSuchTask:
 
 
 def count(places: Places) -> Op[Count]:
-    """By state, in one round trip (and one more where tasks are parked)."""
+    """By state, in a few round trips."""
     commands: list[tuple[int, tuple[Any, ...]]] = []
     for place, keys in enumerate(places.keys):
         commands += [(place, ("LLEN", keys.queue)), (place, ("ZCARD", keys.leases))]
@@ -67,9 +93,27 @@ def count(places: Places) -> Op[Count]:
         rejected += next(replies)
         names += [(place, name) for name in next(replies)]
     parked = yield from parked_by_function(places, names)
+    waiting, unread = yield from _waiting_once(places, states)
     # What pytask put back is in an index and in a list, what was pushed is in the list only.
-    states[life.WAIT] = queued + sum(parked.values())
-    return Count(states=states, queued=queued, parked=parked, rejected=rejected)
+    states[life.WAIT] = waiting + unread + sum(parked.values())
+    return Count(states=states, queued=queued, parked=parked, rejected=rejected, exact=not unread)
+
+
+def _waiting_once(places: Places, states: dict[State, int]) -> Op[tuple[int, int]]:
+    """Ids that wait, each once and out of the state before, and how many entries were not looked at."""
+    waiting = unread = 0
+    for place, keys in enumerate(places.keys):
+        ids, more = yield from standing(places, place, COUNT_MOST)
+        asked: list[tuple[int, tuple[Any, ...]]] = [
+            (place, ("HGET", reading.raw_of(keys.task(i)), "state")) for i in ids
+        ]
+        for word in (yield from ask_all(asked, tolerant=True)):
+            before = State.read(reading.shown(word) if isinstance(word, bytes) else None)
+            waiting += before is not life.RUNNING  # a copy of one that runs is dropped when it is met
+            if before in FINISHED:
+                states[before] = max(0, states[before] - 1)
+        unread += more
+    return waiting, unread
 
 
 def parked_by_function(places: Places, names: list[tuple[int, bytes]]) -> Op[dict[str, int]]:

@@ -15,8 +15,9 @@ import attrs
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.reading import pairs, raw_of, text
+from pytask.client.look import standing
 from pytask.client.places import Places
-from pytask.client.records import LIST_FIELDS, Page, TaskInfo, read_task, states_of
+from pytask.client.records import FINISHED, LIST_FIELDS, Page, TaskInfo, read_task, states_of
 from pytask.client.wire import Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadCursor, ConfigError
@@ -25,6 +26,7 @@ from pytask.domain.messages import IdFault, read_id
 
 MOST = 10_000  # tasks of a page
 STEP = 500  # ids of one step
+LIST_MOST = 10_000  # entries at either end of a queue that are looked at for ids which wait again
 LOOK_FACTOR, LOOK_LEAST = 10, 1000  # hashes that a page with a filter may read: ten a row, or 1000
 ORDER = (life.RUNNING, life.WAIT, life.ERROR, life.STOPPED, life.ENDED)
 
@@ -151,13 +153,23 @@ def page(  # noqa: PLR0913 - the filters there are
     budget = max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else 2 * limit + LOOK_LEAST
     rows: list[TaskInfo] = []
     looked = 0
+    waiting: set[str] = set()
+    shown: set[str] = set()
     while at < len(sources) and len(rows) < limit and looked < budget:
         source = sources[at]
         entries, after = yield from source.step(part, STEP if filtered else min(STEP, limit - len(rows)))
         ids = [task_id for task_id, _ in entries]
         looked += len(ids)
         part = after
-        for (_, here), task in zip(entries, (yield from _rows(source, places, ids)), strict=True):
+        found = yield from _rows(source, places, ids)
+        if source.state in FINISHED and ids:
+            waiting, _ = yield from standing(places, source.place, LIST_MOST)
+        for (task_id, here), task in zip(entries, found, strict=True):
+            if source.state in FINISHED and task_id in waiting:
+                continue  # pushed again: it is shown where it waits
+            if isinstance(source, Queue) and task_id in shown:
+                continue
+            shown.add(task_id)
             if task is None or not _fits(task, function, worker):
                 continue
             rows.append(task)
@@ -194,7 +206,8 @@ def _row(source: Source, task_id: str, reply: Any) -> TaskInfo | None:
     fields = {name: value for name, value in zip(LIST_FIELDS, reply, strict=True) if value is not None}
     task = read_task(task_id, fields)
     if source.state is life.WAIT and task.state is not life.RUNNING:
-        return attrs.evolve(task, state=source.state)  # pushed again by hand, it says where it was before
+        # Pushed again by hand, it says where it was before.
+        return attrs.evolve(task, state=source.state, again=task.finished)
     return task if task.state is source.state else None
 
 

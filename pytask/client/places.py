@@ -23,7 +23,7 @@ class Places:
 
     namespace: str  # as the client was given it
     keys: tuple[Keys, ...]  # of each partition
-    keep_stopped: int | None = None  # seconds that the hash of a task is kept that `stop` ends before it ran
+    keep_stopped: int | None = None  # 0: the hash of a task that `stop` ends before it ran goes at once
     name: str = ""  # of the client, in the history of tasks; "" for the one of its user
     max_data: int = MAX_DATA
 

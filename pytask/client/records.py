@@ -55,6 +55,9 @@ class TaskInfo:
     last_update: float = 0.0  # seconds since 1970, of the server
     control: str = ""  # a wish that the worker has not carried out yet: stop or reload
     local: bool = False  # started with its worker, by pre_start_task
+    again: bool = (
+        False  # it had come to rest and was pushed again: it waits, the rest tells of the run before
+    )
     raw_data: bytes | None = None  # JSON; None where there is none, or where it was not asked for
     raw_output: bytes | None = None  # JSON
     error: str = ""  # the first line is the text, the rest the traceback
@@ -197,6 +200,7 @@ class Count:
     queued: int = 0  # in the queue
     parked: Mapping[str, int] = attrs.Factory(dict)  # by function
     rejected: int = 0  # notes of pushed ids that could not be tasks, 1000 at the most
+    exact: bool = True  # False in a long queue: an id that waits again is also counted where it was before
 
     def __getitem__(self, state: str) -> int:
         return self.states[State(state)]

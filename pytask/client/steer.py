@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,7 +13,7 @@ from pytask.client import follow, produce
 from pytask.client.look import no_such_task, read_one
 from pytask.client.own import by_store
 from pytask.client.places import Places
-from pytask.client.records import Outcome, TaskInfo
+from pytask.client.records import Outcome, TaskInfo, states_of
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
@@ -213,20 +213,26 @@ def remove(places: Places, task_id: str) -> Op[bool]:
     return outcome.done
 
 
-def remove_many(places: Places, ids: Sequence[str]) -> Op[list[Outcome]]:
-    """Delete those that do not run, 256 in two round trips; `done` for those that were there."""
+def remove_many(
+    places: Places, ids: Sequence[str], state: str | Iterable[str] | None = None
+) -> Op[list[Outcome]]:
+    """Delete those that do not run (with `state`: and are in it), 256 in two round trips; `done` for those
+    that were there."""
+    states = () if state is None else states_of(state)
     found: dict[str, Outcome] = {}
     for place, group in places.group(list(dict.fromkeys(ids))).items():
         for at in range(0, len(group), CHUNK):
             chunk = group[at : at + CHUNK]
-            words = yield from _remove_chunk(places, place, chunk)
+            words = yield from _remove_chunk(places, place, chunk, states)
             found |= {
                 i: _removed(i, Verdict.read(word.decode())) for i, word in zip(chunk, words, strict=True)
             }
     return [found[task_id] for task_id in ids]
 
 
-def _remove_chunk(places: Places, place: int, ids: list[str]) -> Op[list[bytes]]:
+def _remove_chunk(
+    places: Places, place: int, ids: list[str], states: Sequence[life.State]
+) -> Op[list[bytes]]:
     keys = places.keys[place]
     functions = yield from ask(place, Script("functions", [keys.task(i) for i in ids], [LONGEST_NAME]))
     names: list[tuple[str | bytes, ...]] = [
@@ -234,10 +240,11 @@ def _remove_chunk(places: Places, place: int, ids: list[str]) -> Op[list[bytes]]
         for i, function in zip(ids, functions, strict=True)
     ]
     fixed = (keys.runs, keys.queue, *keys.indexes)
+    args = [life.RUNNING, *life.RESTING, len(states), *states]
     words: list[bytes] = []
     while len(words) < len(ids):  # a call does what it can in a few milliseconds
         left = len(words)
-        script = Script("remove", [*fixed, *chain.from_iterable(names[left:])], [life.RUNNING, *ids[left:]])
+        script = Script("remove", [*fixed, *chain.from_iterable(names[left:])], [*args, *ids[left:]])
         words += yield from ask(place, script)
     return words
 
@@ -248,4 +255,6 @@ def _removed(task_id: str, verdict: Verdict) -> Outcome:
     if verdict is Verdict.STATE:
         why = Advice(f"{task_id!r} runs: stop it first, ", Call("stop", task_id, wait=30), ", then remove it")
         return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
+    if verdict is Verdict.MOVED:
+        return Outcome(id=task_id, done=False, state=life.WAIT)
     return Outcome(id=task_id, done=verdict is Verdict.OK, state=None)

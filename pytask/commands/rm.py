@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -29,7 +30,10 @@ def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None
     from pytask.console import explained
     from pytask.console.steering import Verb, carry_out, together
 
-    if choice.explained(explained.remove, FINISHED):
+    # A bulk is what it was chosen as: what waits again by now is left.
+    states = choice.wanted(FINISHED) if choice.bulk else None
+    if choice.explained(partial(explained.remove, states=states), FINISHED):
         return
-    verb = Verb(together(remote.tasks.remove_many), done="deleted", leaves_a_state=False)
+    remove = partial(remote.tasks.remove_many, state=states)
+    verb = Verb(together(remove), done="deleted", leaves_a_state=False)
     carry_out(printer, choice.batches("delete", FINISHED, yes=yes), verb)

@@ -42,6 +42,7 @@ def fields(found: Survey, url: str) -> dict[str, Any]:
     return {
         "redis": url,
         "tasks": {str(state): number for state, number in found.count.states.items()},
+        "exact": found.count.exact,
         "queued": found.count.queued,
         "parked": dict(found.count.parked),
         "rejected": found.count.rejected,
@@ -68,6 +69,7 @@ def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
     server = f"{brand} {shown['server']}, {memory} used, " if shown["server"] else ""
     return [
         *((str(state), number) for state, number in found.count.states.items()),
+        ("", None if found.count.exact else "a long queue: ids in it that had ended are counted there, too"),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
         ("workers", f"{shown['workers']} with {counted(shown['places'], 'place')}{silent}"),

@@ -60,7 +60,7 @@ class Choice:
         """
         if not self.bulk:
             return iter([self._named()])
-        wanted = self._wanted(states)
+        wanted = self.wanted(states)
         number = 0 if yes else sum(len(ids) for ids in self._pages(wanted))
         if number:
             options.sure(f"{verb.capitalize()} {number:,} task{'s' * (number != 1)}?", yes=yes)
@@ -79,7 +79,8 @@ class Choice:
                 faults[name] = found
         return Batch([name for name in names if name not in faults], list(names), faults, last=True)
 
-    def _wanted(self, states: Sequence[str]) -> list[str]:
+    def wanted(self, states: Sequence[str]) -> list[str]:
+        """The states of a bulk: those that were asked for, else `states`."""
         from pytask.console.states import state_named
 
         return [state_named(word) for word in self._states] or list(states)
@@ -110,7 +111,7 @@ class Choice:
             )
         from pytask.console.script import ID, selection
 
-        wanted = self._wanted(states)
+        wanted = self.wanted(states)
         return remote.explains(
             item
             for space in remote.spaces

@@ -100,9 +100,12 @@ def requeue(space: str, task_id: str) -> list[Item]:
     ]
 
 
-def remove(space: str, task_id: str) -> list[Item]:
-    """What does not run, from wherever it waits."""
+def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> list[Item]:
+    """What does not run, from wherever it waits; of `states` without WAIT only what does not wait again."""
     keys = Keys(space)
+    if states and life.WAIT not in states:
+        left = remove(space, task_id)
+        return ["not if it was pushed again", If_(["LPOS", keys.queue, task_id], "", left)]
     return [
         "only if no worker has a run of it: stop it first",
         If_(

@@ -170,7 +170,8 @@ def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
         word, done = next(text for kind, text in WORDS.items() if isinstance(error, kind)), False
         faults.add(error)
     elif isinstance(found, Outcome) and not found.done:
-        word, done = "asked" if found.requested else "does not run", False
+        left = "does not run" if verb.leaves_a_state else "waits again"
+        word, done = "asked" if found.requested else left, False
     near = getattr(error, "near", "")
     return {
         "id": name,

@@ -111,7 +111,10 @@ class Store(Protocol):
         """E16, one step of the slow sweep: (next cursor or 0, hashes mended)."""
 
     def tidy(self, monitor: str, silent: float) -> None:
-        """Note a sweep of `monitor`; drop index entries of expired hashes and workers long silent."""
+        """Note a sweep of `monitor`; drop workers long silent."""
+
+    def retire(self) -> None:
+        """Delete the hashes of tasks that rested for as long as they are kept, and do not wait again."""
 
     def announce(self, info: WorkerInfo) -> float | None:
         """Show this worker; returns the seconds since any monitor swept, None if none ever did."""

@@ -35,6 +35,7 @@ class Known:
     epoch: int = 0  # of the last run: milliseconds since 1970 at its claim, or a little more
     error: str = ""
     history: tuple[Transition, ...] = ()
+    again: bool = False  # pushed again after it had come to rest
 
 
 @attrs.frozen(kw_only=True)
@@ -117,6 +118,8 @@ def _led_here(task: Known) -> tuple[Transition, ...]:
 
 
 def _since(task: Known, led: Sequence[Transition]) -> float | None:
+    if task.again:
+        return None  # the hash tells of the run before
     if led and (task.state is not life.RUNNING or led[0].source != task.state):
         return led[0].at
     # Each renewal of a run writes `last_update`.
@@ -129,7 +132,9 @@ def _before(task: Known, led: Sequence[Transition]) -> Sequence[Transition]:
 
 def _cause(task: Known, led: Sequence[Transition]) -> Iterator[str]:
     """What brought it here."""
-    if task.state is life.RUNNING:
+    if task.again:
+        yield "pushed again"
+    elif task.state is life.RUNNING:
         yield from _taken(task, led)
     elif not led:
         yield from _from_fields(task)

@@ -106,6 +106,7 @@ class Monitor(Task):
 
     def _tidy(self, store: Store) -> None:
         store.tidy(self.id, 3 * self.timing.expiry)
+        store.retire()
         for function in store.parked():
             store.hint(function)
 

@@ -119,7 +119,10 @@ class Presence:
         silent = now - self._began if since is None else since
         if silent <= 3 * self._timing.expiry:
             self._warned = False
-        elif not self._warned:
+            return
+        if self._shows % LOOK_EVERY == 0:
+            self._courier.call(lambda store: store.retire())  # a monitor does this, where there is one
+        if not self._warned:
             self._warned = True
             log.warning(
                 "[PT093] no monitor has been seen for %.0f s: tasks of a dead worker are not handed on. Start"

@@ -156,7 +156,7 @@ class MemoryBench(Bench):
         return self.state.micros()
 
     def set_ttl(self, task_id, seconds):
-        self.state.keep(task_id, seconds)
+        self.state.expires[task_id] = self.state.now() + seconds
 
     def ttl(self, task_id):
         until = self.state.expires.get(task_id)

@@ -96,21 +96,35 @@ def test_a_long_parking_list_counts_as_well():
 
 
 @pytest.mark.parametrize("kind", ["redis62", "valkey"])
-def test_a_long_index_is_tidied_in_short_calls(kind):
-    key = Keys().index("ENDED")
+def test_many_finished_hashes_are_deleted_in_short_calls(kind):
+    keys = Keys()
+    index = keys.index("ENDED")
     with start_server(kind) as server, redis.Redis(port=server.port) as client:
-        for at in range(0, 23_000, 1000):
-            client.zadd(key, {f"job-{number}": 1_000_000 + number / 8 for number in range(at, at + 1000)})
-        now = client.time()[0]
-        client.zadd(key, {"fresh": now})
+        for at in range(0, 5_000, 1000):
+            client.zadd(index, {f"job-{number}": 1_000_000 + number / 8 for number in range(at, at + 1000)})
+        ids = [f"job-{number}" for number in range(5_000)]
+        with client.pipeline() as pipe:
+            for task_id in ids:
+                pipe.hset(task_id, mapping={"function": "f", "state": "ENDED"})
+            pipe.lpush(keys.queue, *ids[::50])
+            pipe.execute()
         left = []
 
         class Watching:
             def execute_command(self, *words):
                 reply = client.execute_command(*words)
-                left.append(client.zcard(key))
+                if words[0].startswith("EVAL"):
+                    left.append(client.zcard(index))
                 return reply
 
-        RedisStore(Watching(), Keys()).tidy("monitor", 270.0)
-        assert left == [18_001, 13_001, 8_001, 3_001, 1]
-        assert client.zrange(key, 0, -1) == [b"fresh"]
+        store = RedisStore(Watching(), keys)
+        store.retire()
+        assert left[-3:] == [3_040, 1_080, 100]  # 100 wait again
+        assert client.exists(*ids) == client.exists(*ids[::50]) == 100
+
+        # In a queue that is too long to look through, nothing is known of an id: its hash stays.
+        client.lpush(keys.queue, *range(250_000))
+        client.hset("old", mapping={"function": "f", "state": "ENDED"})
+        client.zadd(index, {"old": 1_000_000})
+        store.retire()
+        assert client.exists("old") == 1

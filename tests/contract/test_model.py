@@ -398,6 +398,7 @@ class Contract(RuleBasedStateMachine):
     @rule()
     def tidy(self):
         self.both(lambda bench: bench.store.tidy("m", 100))
+        self.both(lambda bench: bench.store.retire())
 
     # -- what must hold -------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ def test_the_hash_of_a_stopped_task_is_kept_as_long_as_asked(make, kept):
     assert bench.store.expire([bench.expiry(ref, crashes=1)]) == [Verdict.OK]
     for task_id in ("waits", "ran"):
         assert bench.exists(task_id) is (kept != 0)
-        assert bench.expires_in(task_id, kept or None)
+        assert bench.ttl(task_id) is None
     assert bench.index(STOPPED) == (set() if kept == 0 else {"waits", "ran"})
     assert bench.queue() == []
 

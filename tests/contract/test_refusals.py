@@ -22,6 +22,7 @@ def crowd(real):
     """A bench with two runs, a waiting, an unknown and a finished task, and an id without a hash."""
     real.first, real.second = real.running("one"), real.running("two")
     real.store.commit([Change("done", real.running("done").run, b"", Trigger.END)])
+    real.set_index(ENDED, "done", 1_000_000)  # for retire
     real.push("strange", function="g")
     real.lpush("nothing")
     real.push("waiting")
@@ -52,6 +53,7 @@ VERBS = {
     "forget": lambda b: b.store.suspects(-1000, 0),
     "unpark": lambda b: b.store.parked(),
     "tidy": lambda b: b.store.tidy("m", 90),
+    "retire": lambda b: b.store.retire(),
     "announce": lambda b: b.store.announce(INFO),
     "adopt": lambda b: b.store.adopt([Adoption("one", "s:later", 10**15)], "w"),
     "restore": lambda b: b.store.restore("lost", "f", b"1"),
@@ -59,7 +61,19 @@ VERBS = {
 TOUCHES = {
     "runs": set(VERBS) - {"reject", "unpark", "tidy", "announce"},
     "leases": {"claim", "renew", "commit", "reload", "open_local", "expire", "repair", "adopt", "forget"},
-    "queue": {"claim", "reject", "park", "cancel", "start", "stop", "expire", "repair", "adopt", "restore"},
+    "queue": {
+        "claim",
+        "reject",
+        "park",
+        "cancel",
+        "start",
+        "stop",
+        "expire",
+        "repair",
+        "adopt",
+        "restore",
+        "retire",
+    },
 }
 
 

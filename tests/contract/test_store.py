@@ -7,7 +7,7 @@ import pytest
 
 from pytask.adapters.store import Retention
 from pytask.domain.leases import Chunk
-from pytask.domain.lifecycle import ENDED, ERROR, RESTING, STOPPED, WAIT, Trigger
+from pytask.domain.lifecycle import ENDED, ERROR, RESTING, STOPPED, WAIT, Trigger, destination
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
 
@@ -563,12 +563,11 @@ def test_a_deleted_hash_is_not_made_again(bench, trigger, anew):
     assert bench.events() == []
 
 
-def test_finished_hashes_are_kept_as_long_as_asked(bench):
+def test_a_finished_hash_has_no_expiry_of_its_own(bench):
     days, forever, not_at_all = (bench.running(i) for i in "abc")
     changes = [ended(days, keep=100), ended(forever), ended(not_at_all, keep=0)]
     assert bench.store.commit(changes) == [Verdict.OK] * 3
-    assert bench.expires_in("a", 100)
-    assert bench.expires_in("b", None)
+    assert bench.ttl("a") is bench.ttl("b") is None
     assert not bench.exists("c")
     assert bench.index(ENDED) == {"a", "b"}
     assert [i for i, name, _ in bench.events() if name == "x"] == ["a", "b", "c"]
@@ -723,6 +722,21 @@ def test_stop_replaces_a_reload(bench):
     bench.store.control(Command.RELOAD, ["a"])
     bench.store.control(Command.STOP, ["a"])
     assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+
+
+@pytest.mark.parametrize("trigger", [Trigger.END, Trigger.FAIL, Trigger.STOP])
+def test_stop_and_start_of_what_rested_and_was_pushed_again(bench, trigger):
+    bench.store.commit([ended(bench.running("a"), trigger)])
+    bench.push("a")
+    bench.events()
+    assert bench.store.control(Command.STOP, ["a"]) == [Verdict.OK]
+    assert bench.queue() == []
+    bench.assert_at_rest("a", STOPPED)
+    assert bench.events() == [("a", "stopped", None)]
+    bench.push("a")
+    assert bench.store.control(Command.START, ["a"]) == [Verdict.OK]
+    assert bench.queue() == ["a"]
+    bench.assert_at_rest("a", WAIT)
 
 
 def test_start_puts_a_task_at_rest_into_the_queue(bench):
@@ -906,7 +920,7 @@ def test_poison_is_an_error(bench):
     assert fields["crashes"] == "4"
     assert fields["error"].startswith("poison")
     assert bench.queue() == []
-    assert bench.expires_in("a", 120)
+    assert bench.ttl("a") is None
     assert bench.events() == [("a", "error", {"error": fields["error"]})]
 
 
@@ -916,7 +930,7 @@ def test_poison_is_kept_as_long_as_other_errors(make, kept):
     ref = bench.running("a")
     assert bench.store.expire([bench.expiry(ref, crashes=4, poison=True)]) == [Verdict.OK]
     assert bench.exists("a") is (kept != 0)
-    assert bench.expires_in("a", kept or None)
+    assert bench.ttl("a") is None
     assert bench.index(ERROR) == (set() if kept == 0 else {"a"})
     assert (bench.runs(), bench.leases()) == ({}, {})
 
@@ -1005,17 +1019,54 @@ def test_tidy_forgets_workers_long_silent(bench):
     assert bench.workers() == set()
 
 
-def test_tidy_forgets_index_entries_of_hashes_that_expired(bench):
-    now = bench.now() / 1e6
-    for state in RESTING:
-        bench.set_index(state, "new", now)
-        bench.set_index(state, "older", now - 90)
-        bench.set_index(state, "oldest", now - 150)
-    bench.store.tidy("monitor", 100)
-    # ENDED is kept for 60 s here, ERROR for 120 s, the others for ever.
-    assert bench.index(ENDED) == {"new"}
-    assert bench.index(ERROR) == {"new", "older"}
-    assert bench.index(WAIT) == bench.index(STOPPED) == {"new", "older", "oldest"}
+def finished(bench, task_id, trigger, seconds):
+    """A task that ended so long ago."""
+    bench.store.commit([ended(bench.running(task_id), trigger, keep=60)])
+    bench.set_index(destination(trigger), task_id, bench.now() / 1e6 - seconds)
+
+
+def test_hashes_go_once_they_rested_as_long_as_they_are_kept(bench):
+    # ENDED is kept for 60 s here, ERROR for 120 s, STOPPED for ever.
+    for trigger in (Trigger.END, Trigger.FAIL, Trigger.STOP):
+        for seconds in (0, 90, 150):
+            finished(bench, f"{trigger}-{seconds}", trigger, seconds)
+    bench.store.retire()
+    assert bench.index(ENDED) == {"end-0"}
+    assert bench.index(ERROR) == {"fail-0", "fail-90"}
+    assert bench.index(STOPPED) == {"stop-0", "stop-90", "stop-150"}
+    there = {f"{t}-{s}" for t in ("end", "fail", "stop") for s in (0, 90, 150)}
+    assert {i for i in there if bench.exists(i)} == there - {"end-90", "end-150", "fail-150"}
+
+
+def test_a_hash_stays_while_its_id_waits_again(bench):
+    """As plain Redis pushes it: nothing in the hash tells of it but the data."""
+    finished(bench, "weekly", Trigger.END, 10_000)
+    finished(bench, "other", Trigger.END, 10_000)
+    bench.push("weekly", data='{"week":2}')
+    bench.store.retire()
+    assert not bench.exists("other")
+    assert bench.hash("weekly")["data"] == '{"week":2}'
+    bench.store.retire()
+    (claim,) = bench.claim(bench.ref("weekly"))
+    assert (claim.won, claim.data) == (True, b'{"week":2}')
+    bench.store.retire()
+    assert bench.hash("weekly")["state"] == "RUNNING"
+
+
+@pytest.mark.parametrize("change", ["gone", "string", "claimed", "stale"])
+def test_an_index_entry_that_is_no_longer_true_deletes_nothing(bench, change):
+    if change == "string":
+        bench.set_string("a")
+    if change == "claimed":
+        bench.running("a")
+    if change == "stale":
+        bench.write("a", function="f")
+    before = bench.hash("a")
+    bench.set_index(ENDED, "a", 1_000_000)
+    bench.store.retire()
+    assert bench.index(ENDED) == set()
+    assert bench.hash("a") == before
+    assert bench.exists("a") is (change != "gone")
 
 
 def test_the_index_follows_the_state(bench):

@@ -15,8 +15,8 @@ SLOW = (0.1, 1.2)
 TIMED_OUT = object()
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "renew", "commit", "reload", "open_local",
-    "control", "suspects", "runs_of", "crew", "expire", "repair", "tidy", "announce", "leave", "adopt",
-    "restore",
+    "control", "suspects", "runs_of", "crew", "expire", "repair", "tidy", "retire", "announce",
+    "leave", "adopt", "restore",
 )  # fmt: skip
 
 

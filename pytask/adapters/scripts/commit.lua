@@ -4,7 +4,7 @@
 --       8.. the hash of each change
 -- ARGV  1 channel prefix  2-5 names of the resting states  6 bytes of the namespace, in front of each hash's id
 --       7 number of kinds of change, then for each kind: event ('' for none), new state ('' for an event
---       only), mode: done | rest | queue | delete, seconds to keep the hash ('' for ever, 0 not at all),
+--       only), mode: done | rest | queue | delete, 0 to delete the hash at once (see retire.lua),
 --       the line for the history, number of fields, then field, value for each;
 --       then for each change: run, its kind (from 1); last: lines of history kept (see history.lua)
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
@@ -71,7 +71,6 @@ for i = 1, n do
       else
         call('HDEL', hash, 'run', 'control', 'local')
       end
-      if keep ~= '' then call('EXPIRE', hash, keep) end
       local entries = indexed[state]
       if not entries then
         entries = {}

@@ -3,8 +3,8 @@
 -- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4-7 indexes of the resting states (zsets)
 --       8.. the hash of each id
 -- ARGV  1 channel prefix  2-4 events: requeued, stopped, poison  5 the error text of poison
---       6 seconds to keep a poisoned hash ('' for ever, 0 not at all)  7 waiting state  8 stopped state
---       9 error state  10-13 names of the resting states  14 wish to stop  15 seconds to keep a stopped hash
+--       6 0 to delete a poisoned hash at once (see retire.lua)  7 waiting state  8 stopped state
+--       9 error state  10-13 names of the resting states  14 wish to stop  15 0 to delete a stopped hash
 --       16 the server the caller knows of ('' not checked)  17-19 lines for the history without their
 --       reason, for waiting, stopped, error
 --       then for each id: id, run, lease value seen, crashes to write, 1 if poison; last: lines of history kept (see history.lua)
@@ -60,7 +60,6 @@ for i = 1, #KEYS - 7 do
         redis.call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, 'crashes',
           ARGV[a + 3], 'crash_at', now, noted(h[6], t, line .. escaped(why, 200)))
         redis.call('HDEL', hash, 'run', 'control')
-        if keep ~= '' then redis.call('EXPIRE', hash, keep) end
         redis.pcall('ZADD', index[state], now, id)
       end
       if state == ARGV[7] then redis.call('LPUSH', KEYS[3], id) end

@@ -8,6 +8,7 @@
 --       lines are kept (see history.lua)
 -- Returns for each id OK (queued), STATE (no-op), NOHASH or BADTYPE.
 --- history.lua
+local REACH = 1024
 local index, allowed = {}, {}
 for i = 1, 4 do index[ARGV[5 + i]] = KEYS[2 + i] end
 local first = 10 + tonumber(ARGV[10])
@@ -37,7 +38,10 @@ for i = 1, #KEYS - 6 do
       redis.call('PERSIST', hash)
       redis.pcall('ZREM', index[state], id)
       redis.pcall('ZADD', index[ARGV[4]], now, id)
-      redis.call('LPUSH', KEYS[2], id)
+      -- Pushed again by hand it waits already; a copy deep in a long queue is dropped when it is met, or runs again.
+      local waits = redis.call('LPOS', KEYS[2], id, 'MAXLEN', REACH)
+        or redis.call('LPOS', KEYS[2], id, 'RANK', -1, 'MAXLEN', REACH)
+      if not waits then redis.call('LPUSH', KEYS[2], id) end
       redis.call('PUBLISH', ARGV[1] .. id, ARGV[2])
       reply[i] = 'OK'
     end

@@ -4,7 +4,7 @@
 --       then for each id: its hash, the parking list of its function
 -- ARGV  1 channel prefix  2 the `stopped` event  3 the wish  4 running state  5 new state
 --       6 the state a hash without a known state is in  7-10 names of the resting states
---       11 seconds to keep the hash ('' for ever)  12 number of allowed source states  13.. their names,
+--       11 0 to delete the hash at once (see retire.lua)  12 number of allowed source states  13.. their names,
 --       then for each id: id, seconds within which a start is known to be newer than this stop;
 --       then two lines for the history, of a wish, and of a stop without the state it was in; last: how
 --       many lines are kept (see history.lua)
@@ -46,15 +46,21 @@ for i = 1, (#KEYS - 6) / 2 do
     reply[i] = 'REQUESTED'
   else
     local state = index[h[1]] and h[1] or ARGV[6]
-    if not allowed[state] then
+    local from = state
+    -- It waits, whatever its hash tells of the time before it was pushed again.
+    if not allowed[from] then
+      walked = walked + queued
+      if redis.call('LPOS', KEYS[2], id) then from = ARGV[6] end
+    end
+    if not allowed[from] then
       reply[i] = 'STATE'
     else
       if keep == '0' then
         redis.call('DEL', hash)
       else
         redis.call('HSET', hash, 'state', ARGV[5], 'last_update', now,
-          noted(h[5], t, state .. ARGV[#ARGV - 1]))
-        if keep == '' then redis.call('PERSIST', hash) else redis.call('EXPIRE', hash, keep) end
+          noted(h[5], t, from .. ARGV[#ARGV - 1]))
+        redis.call('PERSIST', hash)
         redis.pcall('ZADD', index[ARGV[5]], now, id)
       end
       if state ~= ARGV[5] or keep == '0' then redis.pcall('ZREM', index[state], id) end

@@ -96,6 +96,7 @@ def test_a_sweep_is_noted_and_hints_are_given(world):
     world.store.say("parked", ["resize", "mail"])
     monitor_of(world).check_tasks()
     assert world.store.asked("tidy") == [("m", 270.0)]
+    assert len(world.store.asked("retire")) == 1
     assert world.store.asked("hint") == [("resize",), ("mail",)]
 
 

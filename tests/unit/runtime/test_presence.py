@@ -101,3 +101,13 @@ def test_another_first_number_is_warned_of_once(world, presence, caplog):
     assert len(world.store.asked("crew")) == 3
     (line,) = [r.getMessage() for r in caplog.records if "first numbers differ" in r.getMessage()]
     assert "worker 'newer' on 'h' runs pytask '7.1.0'" in line
+
+
+def test_where_no_monitor_sweeps_a_worker_deletes_old_hashes(world, presence):
+    world.store.say("announce", *[0.0] * 13, *[3 * T + 1] * 12)
+    for _ in range(13):
+        presence.show()
+    assert world.store.asked("retire") == []  # the monitor does it
+    for _ in range(12):
+        presence.show()
+    assert len(world.store.asked("retire")) == 1
