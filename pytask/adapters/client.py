@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pytask.adapters import reading
@@ -27,7 +28,8 @@ from pytask.domain.partition import SLOTS, crc16, hash_tag
 PACKAGES = ("redis", "valkey")
 # A reply read by the wrong command: redis-py#2104 and its fixes in 4.5.5.
 BROKEN_FROM, BROKEN_BEFORE = (4, 4, 0), (4, 5, 5)
-OF_THE_CLUSTER = {"redis_connect_func", "himport_registry", "cache", "event_dispatcher"}
+# Made by a library for one pool: a second one that shares them would read the sockets of the first.
+OF_ONE_POOL = {"himport_registry", "cache", "event_dispatcher"}
 SERVER_FLOOR = (6, 2)
 OF_CLASSES = {
     "OutOfMemoryError": "OOM",
@@ -182,8 +184,7 @@ def clone(client: Any, **overrides: Any) -> Any:
         return _clone_cluster(client, overrides)
     pool = client.connection_pool
     kwargs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith("maint_notifications")}
-    # Of a cluster's node: shared caches, and READONLY, by which a replica would answer for its primary.
-    kwargs = {k: v for k, v in kwargs.items() if k not in OF_THE_CLUSTER}
+    kwargs = {k: v for k, v in kwargs.items() if k not in OF_ONE_POOL}
     kwargs.update(overrides)
     if hasattr(pool, "sentinel_manager"):
         kwargs.pop("connection_pool", None)
@@ -214,23 +215,41 @@ def slot_client(  # noqa: PLR0913 - as own_client, and where
 ) -> SlotClient:
     """The daemon's own client for the slot of a hash-tagged namespace in a cluster."""
     # Any node's client shows the class, the TLS settings and the password of them all.
-    client_of = getattr(client, f"get_{package_of(client)}_connection")
+    package = package_of(client)
+    client_of = getattr(client, f"get_{package}_connection")
     sample = client_of(next(iter(client.nodes_manager.nodes_cache.values())))
+    hook = {f"{package}_connect_func": _connect_hook(client)}
 
     def connect(address: Address, limit: float | None) -> Any:
         host, port = address
         longest = timeout if limit is None else limit
         connecting = longest if connect_timeout is None else min(longest, connect_timeout)
         return own_client(
-            sample, timeout=longest, name=name, connect_timeout=connecting, host=host, port=port
+            sample, timeout=longest, name=name, connect_timeout=connecting, host=host, port=port, **hook
         )
 
     slot = crc16(hash_tag(namespace).encode()) % SLOTS
     return SlotClient(slot, topology, connect, timeout, packs=_may_pack(sample))
 
 
+def _connect_hook(cluster: Any) -> Callable[[Any], None] | None:
+    """What a connection to one node calls: the user's own function, after the handshake.
+
+    That of the cluster's client would send READONLY, too, by which a replica answers for its primary.
+    """
+    func = cluster.user_on_connect_func
+    if func is None:
+        return None
+
+    def on_connect(connection: Any) -> None:
+        connection.on_connect()
+        func(connection)
+
+    return on_connect
+
+
 def own_client(
-    client: Any, *, timeout: float, name: str, connect_timeout: float | None = None, **address: Any
+    client: Any, *, timeout: float, name: str, connect_timeout: float | None = None, **of_node: Any
 ) -> Any:
     """A clone for the daemon itself: bytes, hard time limits, no retries of the library's own.
 
@@ -256,7 +275,7 @@ def own_client(
         retry_on_error=[],
         health_check_interval=0,
         client_name=name,
-        **address,
+        **of_node,
     )
 
 
@@ -281,6 +300,8 @@ def _is_unix(client: Any) -> bool:
 def _clone_cluster(client: Any, overrides: dict[str, Any]) -> Any:
     manager = client.nodes_manager
     kwargs = dict(manager.connection_kwargs) | overrides
+    # The client put a method of its own there, which would do the handshake a second time.
+    kwargs[f"{package_of(client)}_connect_func"] = client.user_on_connect_func
     kwargs.pop("db", None)  # a URL brings one, and the constructor refuses it
     nodes = list(manager.startup_nodes.values())
     if not getattr(manager, "from_url", False):

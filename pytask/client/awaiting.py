@@ -21,7 +21,10 @@ from pytask.domain.errors import Unavailable, UnsupportedClient
 from pytask.domain.partition import SLOTS, crc16, hash_tag
 
 T = TypeVar("T")
-OF_A_NODE = {"username", "password", "credential_provider", "socket_keepalive", "encoding_errors"}
+OF_A_NODE = {
+    "username", "password", "credential_provider", "encoding_errors", "driver_info", "lib_name",
+    "lib_version", "socket_keepalive", "socket_keepalive_options", "socket_read_size",
+}  # fmt: skip
 
 
 def open_client(source: Any) -> Any:
@@ -54,6 +57,7 @@ def own_client(client: Any, *, timeout: float, connect_timeout: float, address: 
     pool = None if address is not None else client.connection_pool
     given = client.connection_kwargs if pool is None else pool.connection_kwargs
     kwargs = {k: v for k, v in given.items() if not k.startswith("maint_notifications")}
+    kwargs = {k: v for k, v in kwargs.items() if k not in clients.OF_ONE_POOL}
     if address is not None:
         kwargs = {k: v for k, v in kwargs.items() if k in OF_A_NODE or k.startswith("ssl_")}
         kwargs |= {"host": address[0], "port": address[1]}
