@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import attrs
 import gevent
+from gevent.os import fork_gevent
 
 from pytask import codec
 from pytask.adapters.address import DEFAULT_URL
@@ -23,6 +24,7 @@ from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
+from pytask.runtime import init
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
@@ -129,6 +131,8 @@ class PyTask:
         if collected is not None:
             collected.append(self)
             return
+        if self.settings.hard_deadline is not False and init.alone():
+            init.leave_init(fork_gevent)  # a script of its own as PID 1; with other threads it is refused
         _use_own_resolver()
         with Signals(hangup=self._run_path is not None) as signals:
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
@@ -148,6 +152,8 @@ class PyTask:
             clean = self.stop()
             attendant.end()
             stuck = bool(worker.living)
+            if self._companion is not None and clean and not stuck:
+                self._companion.tell("left")  # else the supervisor lets a sibling release what is left
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
         if stuck:
