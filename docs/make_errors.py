@@ -68,6 +68,7 @@ PROOFS: dict[str, str] = {
     "PT095": "mistakes::test_an_id_pushed_without_a_hash",
     "PT096": "doctor::test_no_monitor_and_a_task_that_nobody_takes",
     "PT097": "story::test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs",
+    "PT120": "kernel_timer::test_a_script_of_its_own_as_pid_1",
     "PT123": "leaving::test_a_task_that_handles_signals_does_not_keep_the_worker",
     "PT124": "hangup::test_a_file_that_does_not_import_leaves_all_as_it_was",
     "PT125": "leaving::test_what_hangs_at_the_exit_is_cut_short_and_shown",

@@ -6,12 +6,16 @@ import gc
 import sys
 
 from pytask.console.interrupt import guard_imports
+from pytask.runtime.init import leave_init
 
 
 def main() -> None:
     """Run the command."""
+    works = sys.argv[1:2] in (["run"], ["demo"])
+    if works:
+        leave_init()  # before gevent is there, and while this process is small
     guard_imports()
-    if sys.argv[1:2] not in (["run"], ["demo"]):
+    if not works:
         # While modules are imported there is no garbage; looking for it takes a tenth of the time.
         gc.set_threshold(100_000, *gc.get_threshold()[1:])
     from pytask.cli import main as command

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 
 import attrs
 import gevent
+from gevent.os import fork_gevent
 
 from pytask import codec
 from pytask.adapters.address import DEFAULT_URL
@@ -24,7 +25,7 @@ from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
-from pytask.runtime import leaving
+from pytask.runtime import init, leaving
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
@@ -151,6 +152,8 @@ class PyTask:
         if collected is not None:
             collected.append(self)
             return
+        if self.settings.hard_deadline is not False and init.alone():
+            init.leave_init(fork_gevent)  # a script of its own as PID 1; with other threads it is refused
         _use_own_resolver()
         kept = leaving.children()  # of the program; those that are started from now on belong to tasks
         with Signals(on_hangup=self._on_hangup()) as signals:
@@ -174,6 +177,8 @@ class PyTask:
             clean = self.stop()
             self.ended_by = signals.received  # SIGTERM may have come while a SIGHUP was carried out
             stuck = bool(worker.living)
+            if self._companion is not None and clean and not stuck:
+                self._companion.tell("left")  # else the supervisor lets a sibling release what is left
             self._leave_by(until, stuck, failed=worker.failed is not None)
             leaving.end_children(kept)
             attendant.end()

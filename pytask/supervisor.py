@@ -75,6 +75,7 @@ class Slot:
     began: float = 0.0
     young_deaths: int = 0
     due: float = 0.0  # when the next one is started
+    left: bool = False  # the process said that it has handed all tasks back
     said: dict[str, Any] | None = None  # how it is, as it told last
     said_at: float = 0.0
 
@@ -305,7 +306,7 @@ class Supervisor:
             theirs.close()
         ours.settimeout(0)
         slot.line, slot.heard, slot.began = ours, b"", time.monotonic()
-        slot.said, slot.said_at = None, slot.began
+        slot.said, slot.said_at, slot.left = None, slot.began, False
         if self._quiet:
             slot.tell("quiet")
         log.info("child %d started, pid %d", slot.number, slot.process.pid)
@@ -323,7 +324,8 @@ class Supervisor:
             slot.line.close()
         slot.process, slot.line, slot.said = None, None, None
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        if code != 0:
+        # 0 alone proves nothing: a task may have ended the process by `os._exit(0)`.
+        if code != 0 or not slot.left:
             name = f"child {slot.number} (pid {process.pid})"
             self.burials[slot.prefix] = Burial(slot.prefix, name, now)
         if self._stopping is not None:
@@ -379,6 +381,9 @@ class Supervisor:
         for line in lines:
             if line.startswith(b"pulse "):
                 slot.said, slot.said_at = _read(line[6:]), time.monotonic()
+                continue
+            if line == b"left":
+                slot.left = True
                 continue
             words = line.decode(errors="replace").split()
             if len(words) == 4 and words[0] == "released" and words[1] in self.burials:

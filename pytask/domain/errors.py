@@ -83,6 +83,12 @@ class BadConfigFile(ConfigError):
     code = "PT028"
 
 
+class RunsAsInit(ConfigError):
+    """A worker with a hard deadline is the init process of its container (PID 1)."""
+
+    code = "PT120"
+
+
 class BrokenTarget(PytaskError):
     """The module given to `pytask run` raised while it was imported; the text ends with its traceback."""
 

@@ -20,8 +20,8 @@ RESTART_AFTER = 5  # seconds at scale 1, as a supervisor would
 EXPECTED = {  # exit codes of a process that its fault may end
     "kill": (-signal.SIGKILL,),
     "sigterm": (0,),
-    "stop-100": (-signal.SIGALRM,),
-    "blackhole-80": (-signal.SIGALRM, 70),
+    "stop-100": (-signal.SIGKILL,),
+    "blackhole-80": (-signal.SIGKILL, 70),
 }
 
 

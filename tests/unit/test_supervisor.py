@@ -38,6 +38,7 @@ while True:
     data = line.recv(100).decode()
     os.write(1, f"heard {number} {data!r}\\n".encode())  # in one piece, beside the others
     if not data or data.startswith("stop"):
+        line.sendall(os.environ.get("LAST", "").encode() if data else b"")
         break
     for word in data.split("\\n"):
         if word.startswith("release"):
@@ -114,6 +115,27 @@ def test_a_wrong_target_ends_all(family, monkeypatch):
     monkeypatch.setenv("CODE", "2")
     one = family(mode="code")
     assert one.run() == 2
+
+
+def test_a_child_that_ends_with_0_unasked_is_dead(family):
+    one = family()
+    turns(one, lambda: one._living == 2)
+    first, prefix = one.slots[0], one.slots[0].prefix
+    heard = []
+    one._entrust = lambda _: heard.extend(set(one.burials) - set(heard))
+    first.tell("stop")  # it ends with 0 and does not say that it has handed its tasks back
+    turns(one, lambda: heard)
+    assert heard == [prefix]
+
+
+def test_a_child_that_has_handed_its_tasks_back_is_not_buried(family, monkeypatch):
+    monkeypatch.setenv("LAST", "left\n")
+    one = family()
+    turns(one, lambda: one._living == 2)
+    first, prefix = one.slots[0], one.slots[0].prefix
+    first.tell("stop")
+    turns(one, lambda: first.prefix != prefix)
+    assert one.burials == {}
 
 
 def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatch, caplog):

@@ -1,3 +1,5 @@
+import os
+from types import SimpleNamespace
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -48,6 +50,6 @@ def passing(monkeypatch):
 def timer(monkeypatch):
     """What the kernel's timer was set to."""
     seconds = []
-    monkeypatch.setattr("signal.setitimer", lambda _which, value: seconds.append(value))
+    monkeypatch.setattr(deadman, "_timers", {os.getpid(): SimpleNamespace(set=seconds.append)})
     monkeypatch.setattr(deadman, "_deadlines", WeakKeyDictionary())  # other tests' timers are not ours
     return seconds

@@ -1,32 +1,39 @@
 """The kernel's timer."""
 
 import signal
+from types import SimpleNamespace
 
 import pytest
 
-from pytask.domain.errors import ConfigError
+from pytask.domain.errors import ConfigError, RunsAsInit
+from pytask.runtime import deadman
 from pytask.runtime.deadman import Deadman
 
 
 def test_armed_and_disarmed(timer):
-    deadman = Deadman(hard=True)
-    assert not deadman.armed
-    deadman.arm(70)
-    assert deadman.armed
-    deadman.arm(None)
-    assert not deadman.armed
+    one = Deadman(hard=True)
+    assert not one.armed
+    one.arm(70)
+    assert one.armed
+    one.arm(None)
+    assert not one.armed
     assert timer == [70, 0.0]
 
 
 def test_off_it_never_touches_the_kernel(timer):
-    deadman = Deadman(hard=False)
-    deadman.arm(70)
-    deadman.arm(None)
+    one = Deadman(hard=False)
+    one.arm(70)
+    one.arm(None)
     assert timer == []
-    assert deadman.armed  # there is nothing left to arm
+    assert one.armed  # there is nothing left to arm
 
 
-def test_a_program_that_handles_sigalrm_is_refused():
+def test_where_sigalrm_must_do_a_program_that_handles_it_is_refused(monkeypatch, caplog):
+    monkeypatch.delattr("time.CLOCK_BOOTTIME", raising=False)
+    monkeypatch.setattr(deadman, "_timers", {})
+    Deadman(hard=True)
+    assert "SIGALRM is used, which tasks must leave alone" in caplog.text
+    monkeypatch.setattr(deadman, "_timers", {})
     old = signal.signal(signal.SIGALRM, lambda *_: None)
     try:
         with pytest.raises(ConfigError, match="hard_deadline=False"):
@@ -36,8 +43,26 @@ def test_a_program_that_handles_sigalrm_is_refused():
         signal.signal(signal.SIGALRM, old)
 
 
+def test_the_init_of_a_container_is_refused(monkeypatch):
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    with pytest.raises(RunsAsInit, match="docker run --init"):
+        Deadman(hard=True)
+    Deadman(hard=False)
+
+
+def test_a_forked_child_has_a_timer_of_its_own_and_none_of_the_deadlines(timer, monkeypatch):
+    parent = Deadman(hard=True)
+    parent.arm(5)
+    made = []
+    monkeypatch.setattr(deadman, "timer", lambda: SimpleNamespace(set=made.append))
+    monkeypatch.setattr("os.getpid", lambda: 4_000_000)
+    Deadman(hard=True).arm(70)
+    assert timer == [5]
+    assert made == [70]
+
+
 def test_of_several_apps_the_earliest_deadline_counts(timer, monkeypatch):
-    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    monkeypatch.setattr(deadman, "steady", lambda: 1000.0)
     first, second = Deadman(hard=True), Deadman(hard=True)
     first.arm(30)
     second.arm(None)  # it has no runs: the other's timer stays

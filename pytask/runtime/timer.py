@@ -1,0 +1,104 @@
+"""The kernel's timers that can end this process while its interpreter hangs.
+
+`KillTimer` is one of our own: no handler catches SIGKILL, nothing that a task does with SIGALRM or setitimer
+touches it, and CLOCK_BOOTTIME counts while the machine is suspended.  A stopped process dies of it, too.
+`AlarmTimer` is what every system has, and is shared with the whole process.  Neither is inherited by fork.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import time
+from functools import partial
+from typing import Protocol
+
+from pytask.domain.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+SIGEV_SIGNAL = 0  # <signal.h> of Linux; glibc and musl agree
+PADDING = 64  # more bytes than any `struct sigevent` has behind its first three members
+
+
+class Timer(Protocol):
+    """What ends the process."""
+
+    def set(self, seconds: float) -> None:
+        """End the process in so many seconds; 0 for never."""
+
+
+class _SigEvent(ctypes.Structure):
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("padding", ctypes.c_char * PADDING),
+    )
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_long) for name in ("every_s", "every_ns", "in_s", "in_ns"))
+
+
+class KillTimer:
+    """A POSIX timer on CLOCK_BOOTTIME that sends SIGKILL.  Raises `OSError` where there can be none."""
+
+    def __init__(self) -> None:
+        clock = getattr(time, "CLOCK_BOOTTIME", None)
+        if clock is None:
+            raise OSError("this system has no CLOCK_BOOTTIME")
+        library = _library()
+        own = ctypes.c_void_p()
+        event = _SigEvent(signo=signal.SIGKILL, notify=SIGEV_SIGNAL)
+        _checked(library.timer_create(clock, ctypes.byref(event), ctypes.byref(own)))
+        # Made once, as a worker that idles between short tasks sets its timer twice a task.
+        self._spec = _TimerSpec()
+        self._set = partial(library.timer_settime, own, 0, ctypes.byref(self._spec), None)
+
+    def set(self, seconds: float) -> None:
+        """End the process in so many seconds; 0 for never."""
+        whole = int(seconds)
+        self._spec.in_s, self._spec.in_ns = whole, int((seconds - whole) * 1e9)
+        _checked(self._set())
+
+
+class AlarmTimer:
+    """ITIMER_REAL, with SIGALRM at its default action: a Python handler needs the interpreter that hangs."""
+
+    def __init__(self) -> None:
+        if signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, None):
+            raise ConfigError(
+                "this program handles SIGALRM, which pytask needs at its default on this system, to end a"
+                " process that cannot renew its leases; drop that handler, or pass hard_deadline=False (a"
+                " weaker promise)"
+            )
+
+    def set(self, seconds: float) -> None:
+        """End the process in so many seconds; 0 for never."""
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def timer() -> Timer:
+    """The best timer that this system has."""
+    try:
+        return KillTimer()
+    except OSError as error:
+        log.warning("no kernel timer of our own (%s): SIGALRM is used, which tasks must leave alone", error)
+        return AlarmTimer()
+
+
+def _checked(answer: int) -> None:
+    if answer != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _library() -> ctypes.PyDLL:
+    for name in (None, "librt.so.1"):  # before glibc 2.34 the timers are in a library of their own
+        library = ctypes.PyDLL(name, use_errno=True)
+        if hasattr(library, "timer_create"):
+            return library
+    raise OSError("this system has no timer_create")
