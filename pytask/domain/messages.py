@@ -35,7 +35,7 @@ class Event(StrEnum):
     QUEUED = "queued"  # a start message put it back into the queue
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
     REJECTED = "rejected"  # {"reason"}: the pushed id cannot be a task
-    STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores stop(); still RUNNING
+    STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload; still RUNNING
 
 
 class IdFault(StrEnum):

@@ -39,6 +39,7 @@ from pytask.runtime.tree import RunGreenlet, Service
 log = logging.getLogger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
+KILLS = 64  # in the last third of the time that a run has to die
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
@@ -303,12 +304,19 @@ class Executor:
                     run.id,
                     grace / 2,
                 )
-        for share in (3, 2, 1):
+        run.over = self._kill_tree(run, until)
+        return run.over
+
+    def _kill_tree(self, run: Run, until: float) -> bool:
+        """Kill what lives, then again and again; whether all of it is dead."""
+        for share in (3, 2):
             self._kill(run, max(0.01, (until - self._clock()) / share))
-            if not run.alive():
-                run.over = True
-                return True
-        return False
+        # A pool's greenlet takes a kill for the failure of one item and goes on with the next: many kills.
+        for _ in range(KILLS):
+            if not run.alive() or self._clock() >= until:
+                break
+            self._kill(run, self._lease.timing.grace / 3 / KILLS)
+        return not run.alive()
 
     def _kill(self, run: Run, timeout: float) -> None:
         tree = run.alive()
@@ -322,19 +330,27 @@ class Executor:
     def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
         names = ", ".join(str(g.name) for g in run.alive()[:5])
-        asked = run.wish is Wish.MOVE  # a run that may as well stay is no reason to end the process
-        operator = run.wish in (Wish.STOP, Wish.RELOAD) and not self._lease.lost(self._clock())
         log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
-        if run.wish is Wish.STOP and operator:
+        if self._must_not_go_on(run):
+            log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
+            self._exit(EXIT_STUCK)
+        elif run.wish in (Wish.STOP, Wish.RELOAD):
             seconds = self._lease.timing.grace
             event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
             self._committer.put(Change(run.ref.id, run.ref.run, event))
-        elif self._deadman.hard and run.wish is not None and not asked and not self.leaving:
-            # (A worker that leaves first hands the others back; what then still runs ends with the process.)
-            log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
-            self._exit(EXIT_STUCK)
         if run.dead is not None:
             run.dead.wait(timeout=self._lease.timing.grace / 2)
+
+    def _must_not_go_on(self, run: Run) -> bool:
+        """Whether somebody else may begin this task, or has begun it.
+
+        While its lease holds, a run that was asked to stop, to reload or to move may as well stay. A worker
+        that leaves first hands the others back; what then still runs ends with the process.
+        """
+        if not self._deadman.hard or run.wish is None or self.leaving:
+            return False
+        stays = run.wish in (Wish.STOP, Wish.RELOAD, Wish.MOVE)
+        return not stays or self._lease.lost(self._clock())
 
     def _replace(self, old: Run) -> None:
         """E8: a new instance in place of the dead one, with the data that is in the hash now."""

@@ -107,8 +107,12 @@ def test_a_second_signal_ends_at_once_and_a_stubborn_task_cannot_be_stopped(lab)
     worker = lab.worker("--shutdown", 2 * PATIENCE)
     (stubborn,) = lab.started(1, "stubborn")
     (other,) = lab.started(1)
+    # A reload ends neither it nor the worker; a stop that comes meanwhile wins.
+    lab.control(stubborn, "reload")
+    lab.events.wait(stubborn, "stop-timeout")
     # The operator's stop: it stays RUNNING with the wish in its hash, and says so; nothing else suffers.
     lab.control(stubborn, "stop")
+    wait_until(lambda: lab.field(stubborn, "control") == "stop")
     event = lab.events.wait(stubborn, "stop-timeout")
     assert event["data"]["seconds"] == G
     assert lab.state(stubborn) == "RUNNING"

@@ -343,7 +343,7 @@ def test_the_ladder_is_climbed_again_without_a_second_stop(stubborn, log):
     assert log == ["stop"]
 
 
-@pytest.mark.parametrize("wish", [Wish.HAND_BACK, Wish.RELOAD, Wish.FORGET, Wish.FENCED])
+@pytest.mark.parametrize("wish", [Wish.HAND_BACK, Wish.FORGET, Wish.FENCED])
 def test_what_must_not_go_on_ends_the_process(stubborn, exits, timer, wish):
     world = World(stubborn, hard=True)
     world.executor.wish(world.launch(), wish)
@@ -352,12 +352,55 @@ def test_what_must_not_go_on_ends_the_process(stubborn, exits, timer, wish):
     assert world.commit() == []
 
 
-def test_so_does_a_stop_once_the_lease_is_lost(stubborn, exits, timer):
+@pytest.mark.parametrize("wish", [Wish.STOP, Wish.RELOAD, Wish.MOVE])
+def test_so_does_any_other_once_the_lease_is_lost(stubborn, exits, timer, wish):
     world = World(stubborn, hard=True)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.wish(world.launch(), wish)
     world.clock.move(world.timing.lease * 1.01)
     until(lambda: exits)
     assert exits == [70]
+
+
+def test_a_reload_that_is_ignored_is_tried_again_and_the_worker_lives(stubborn, exits, timer, gate):
+    world = World(stubborn, hard=True)
+    old = world.launch()
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: len(stop_timeouts(world)) >= 2)
+    assert exits == []
+    assert world.executor.living["a"] is old
+    assert world.store.asked("reload") == []  # nothing begins beside it
+    gate.set()
+    until(lambda: world.store.asked("reload"))
+
+
+def test_a_stop_wins_over_a_reload_that_is_ignored(stubborn, exits, timer, gate):
+    world = World(stubborn, hard=True)
+    run = world.launch()
+    world.executor.wish(run, Wish.RELOAD)
+    until(lambda: stop_timeouts(world))
+    world.executor.wish(run, Wish.STOP)
+    gate.set()
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+    assert world.store.asked("reload") == []
+    assert exits == []
+
+
+def test_the_items_of_a_pool_are_killed_one_by_one_within_one_ladder(gate, caplog):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            for _ in range(40):
+                with suppress(KILLED):
+                    gate.wait()
+
+    world = World(Demo)
+    world.executor.wish(world.launch(), Wish.STOP)
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+    assert "ignores being killed" not in caplog.text
 
 
 def test_without_the_hard_deadline_it_is_tried_again(stubborn, exits, gate):
