@@ -22,11 +22,11 @@ LISTEN = ("subscribe", "psubscribe", "unsubscribe", "punsubscribe")
 LOOK = (
     "hget", "hmget", "hgetall", "exists", "type", "scan", "time", "info", "pubsub|numsub",
     "llen", "lindex", "lrange", "lpos", "srandmember",
-    "zcard", "zcount", "zscore", "zscan", "zrevrange", "zrevrangebyscore",
+    "zcard", "zcount", "zscore", "zmscore", "zscan", "zrevrange", "zrevrangebyscore",
 )  # fmt: skip
 # And what their scripts write, besides.
 STEER = (
-    "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "expire", "persist",
+    "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "persist",
     "lpush", "lrem", "zadd", "zrem",
 )  # fmt: skip
 # Redis asks for the rights of the caller inside of scripts, too.

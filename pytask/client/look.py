@@ -104,15 +104,15 @@ def _waiting_once(places: Places, states: dict[State, int]) -> Op[tuple[int, int
     waiting = unread = 0
     for place, keys in enumerate(places.keys):
         ids, more = yield from standing(places, place, COUNT_MOST)
-        asked: list[tuple[int, tuple[Any, ...]]] = [
-            (place, ("HGET", reading.raw_of(keys.task(i)), "state")) for i in ids
-        ]
-        for word in (yield from ask_all(asked, tolerant=True)):
-            before = State.read(reading.shown(word) if isinstance(word, bytes) else None)
-            waiting += before is not life.RUNNING  # a copy of one that runs is dropped when it is met
-            if before in FINISHED:
-                states[before] = max(0, states[before] - 1)
         unread += more
+        if not ids:
+            continue
+        raws = [reading.raw_of(task_id) for task_id in ids]
+        names = [keys.leases, *(keys.index(state) for state in FINISHED)]
+        running, *before = yield from ask_all([(place, ("ZMSCORE", name, *raws)) for name in names])
+        waiting += running.count(None)  # a copy of one that runs is dropped when it is met
+        for state, scores in zip(FINISHED, before, strict=True):
+            states[state] = max(0, states[state] - len(scores) + scores.count(None))
     return waiting, unread
 
 

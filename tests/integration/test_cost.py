@@ -26,7 +26,7 @@ class Noop(Task):
 """
 BATCH = 256
 COUNT = 16 * BATCH
-ONCE = ("hstrlen", "persist", "expire")  # commands that every task costs once, and nothing else uses
+ONCE = ("hstrlen", "persist")  # commands that every task costs once, and nothing else uses
 IDLE = 0.05  # of the commands a task, for what does not come from tasks
 
 
