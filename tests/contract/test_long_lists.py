@@ -123,7 +123,7 @@ def test_many_finished_hashes_are_deleted_in_short_calls(kind):
         assert client.exists(*ids) == client.exists(*ids[::50]) == 100
 
         # In a queue that is too long to look through, nothing is known of an id: its hash stays.
-        client.lpush(keys.queue, *range(250_000))
+        client.lpush(keys.queue, *range(100_000))
         client.hset("old", mapping={"function": "f", "state": "ENDED"})
         client.zadd(index, {"old": 1_000_000})
         store.retire()
