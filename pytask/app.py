@@ -25,6 +25,7 @@ from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
+from pytask.logger import get_logger
 from pytask.runtime import init, leaving
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
@@ -37,7 +38,7 @@ from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 _collected: ContextVar[list[PyTask] | None] = ContextVar("_collected", default=None)

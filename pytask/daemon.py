@@ -25,6 +25,7 @@ from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
+from pytask.logger import get_logger
 from pytask.reloading import Hangup
 from pytask.runtime import logs
 from pytask.runtime.companion import Companion
@@ -32,7 +33,7 @@ from pytask.runtime.monitor import Monitor
 from pytask.runtime.settings import Settings
 from pytask.target import find_app
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DATA_DIR = Path(".pytask")
 BUSY_SECONDS = 10.0  # how long another process may take to start the server of our folder
@@ -160,7 +161,7 @@ def _supervise(app: PyTask, line: str) -> None:
 
 
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
-    root = logging.getLogger()
+    root = logging.root
     if root.handlers and not (flags.log_level or flags.log_format):
         return  # the target has set up its own
     for handler in list(root.handlers):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import socket
 import time
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pytask.domain.plural import counted
+from pytask.logger import get_logger
 from pytask.runtime.notify import Notifier
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 SILENT = 10.0  # seconds: a child that was not heard for longer does not turn its loop
 PATIENCE = 30.0  # seconds that a start may take until the next word

@@ -31,10 +31,11 @@ from pytask.console.launch import REFUSED, Check, Launch
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError
 from pytask.domain.plural import counted
+from pytask.logger import get_logger
 from pytask.reception import Reception
 from pytask.runtime.notify import Notifier, take_from
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 YOUNG = 10.0  # seconds: a child that died younger is started again a little later each time
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds; the first restart comes at once
@@ -506,6 +507,6 @@ def _set_up_logging(flags: Mapping[str, Any]) -> None:
     handler = logging.StreamHandler()
     console = "%(asctime)s %(levelname)-7s [supervisor] %(name)s: %(message)s"
     handler.setFormatter(JsonLines() if flags.get("log_format") == "json" else ConsoleLines(console))
-    root = logging.getLogger()
+    root = logging.root
     root.addHandler(handler)
     root.setLevel((flags.get("log_level") or "info").upper())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +10,9 @@ from pytask.adapters.keys import Keys
 from pytask.domain.errors import Unavailable
 from pytask.domain.messages import STARTED, Command, read_command
 from pytask.domain.record import Notice
+from pytask.logger import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 BATCH = 256
 WORD = 20  # bytes of what may be meant as a control word

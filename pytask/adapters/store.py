@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
@@ -39,8 +38,9 @@ from pytask.domain.record import (
     Verdict,
     WorkerInfo,
 )
+from pytask.logger import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -19,11 +18,12 @@ import gevent
 from gevent import socket
 
 from pytask.domain.plural import counted
+from pytask.logger import get_logger
 from pytask.runtime.notify import Notifier
 from pytask.runtime.tree import AnyGreenlet, Service
 from pytask.runtime.worker import Worker
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 TURN = 1.0  # seconds between two looks
 PATIENCE = 30.0  # seconds that a start may take until the next word

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 import gevent
@@ -12,11 +11,12 @@ from pytask.domain.errors import StoreError
 from pytask.domain.plural import counted
 from pytask.domain.policy import CLAIM_BATCH, Lease
 from pytask.domain.record import WorkerInfo
+from pytask.logger import get_logger
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK = 0.05  # seconds between looks at whether it was taken
 LONGEST = 64  # heartbeats between two tries, where nobody takes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import warnings
@@ -15,7 +14,9 @@ from typing import Any
 import gevent
 from gevent import events
 
-log = logging.getLogger(__name__)
+from pytask.logger import get_logger
+
+log = get_logger(__name__)
 
 # Frames of these are not the user's.  Compared as text, in a thread that must not do much.
 NOT_THE_USER = (

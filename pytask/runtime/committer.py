@@ -16,12 +16,13 @@ from pytask.domain.plural import counted, verb
 from pytask.domain.policy import COMMIT_BATCH, COMMIT_BYTES, Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
+from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.journal import LINGER, Journal
 from pytask.runtime.refusals import Refusals, instead, size_of
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Committer:

@@ -6,7 +6,6 @@ settings already, and the same fenced script serves it as serves the monitor.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 
@@ -17,10 +16,11 @@ from pytask.domain.errors import StoreError
 from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing, bury
 from pytask.domain.record import Suspect, Verdict
+from pytask.logger import get_logger
 from pytask.runtime.courier import Courier
 from pytask.runtime.tree import Service
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 EXPIRE_BATCH = 256
 QUIET_PASSES = 2  # a claim of the dead process may still lie in its socket when it is reaped

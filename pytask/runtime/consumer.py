@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 from collections.abc import Callable
@@ -17,12 +16,13 @@ from pytask.domain.messages import Event, IdFault, read_id
 from pytask.domain.policy import CLAIM_BATCH, Lease
 from pytask.domain.ports import Queue, Store
 from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
+from pytask.logger import get_logger
 from pytask.runtime.committer import Committer
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.places import Places
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls where waiting cannot block
 NAMED = 256  # unknown functions that are warned of: whoever pushes may make up a new name each time

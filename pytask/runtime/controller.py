@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -14,10 +13,11 @@ from pytask.domain.plural import counted
 from pytask.domain.policy import Starts, Timing, Wish
 from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
+from pytask.logger import get_logger
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 IDLE = 0.02  # seconds between reads of a feed that does not block
 WISHES = {Command.STOP: Wish.STOP, Command.RELOAD: Wish.RELOAD}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
@@ -28,6 +27,7 @@ from pytask.domain.policy import (
 from pytask.domain.ports import Backend
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
+from pytask.logger import get_logger
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
@@ -36,7 +36,7 @@ from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import RunGreenlet, Service
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
 KILLS = 64  # in the last third of the time that a run has to die
@@ -457,6 +457,8 @@ class Executor:
         if trigger is None:
             return
         self._committer.put(self._ending(run, trigger))
+        if trigger is Trigger.FAIL:
+            log.warning("task %s failed: %s", run.id, (run.failure or "").partition("\n")[0])
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings
@@ -467,7 +469,6 @@ class Executor:
             return Change(ref.id, ref.run, event, trigger, {"output": run.output}, settings.keep_ended)
         if trigger is Trigger.FAIL:
             error = run.failure or ""
-            log.warning("task %s failed: %s", run.id, error.partition("\n")[0])
             event = codec.event(Event.ERROR, {"error": error.partition("\n")[0]})
             return Change(ref.id, ref.run, event, trigger, {"error": error}, settings.keep_error)
         if trigger is Trigger.STOP:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
 import gevent
@@ -13,11 +12,12 @@ from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Adoption, RunRef, Verdict
+from pytask.logger import get_logger
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Heartbeat:

@@ -11,6 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,12 +20,13 @@ from pytask.domain.errors import Unavailable
 from pytask.domain.journal import NAME_MOST, PROGRESS, amounts, shortened
 from pytask.domain.ports import Store
 from pytask.domain.record import Notes, Verdict
+from pytask.logger import get_logger
 from pytask.runtime.tree import current_run
 
 if TYPE_CHECKING:
     from pytask.runtime.run import Run
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LINGER = 0.1  # seconds that a line may wait for more to go with it
 MANY = 500  # lines of one call, and so many do not linger
@@ -201,7 +203,8 @@ class TaskLines(logging.Handler):
         try:
             run.executor.journal.log(run, record)
         except Exception:  # noqa: BLE001 - as all handlers of logging do
-            self.handleError(record)
+            with suppress(Exception):  # it writes to standard error, which may be closed
+                self.handleError(record)
 
     @classmethod
     def install(cls) -> None:
@@ -209,7 +212,7 @@ class TaskLines(logging.Handler):
         cls._users += 1
         if cls._shared is None:
             cls._shared = cls()
-            logging.getLogger().addHandler(cls._shared)
+            logging.root.addHandler(cls._shared)
         cls._shared.pid = os.getpid()  # a forked child may become a worker of its own
 
     @classmethod
@@ -217,5 +220,5 @@ class TaskLines(logging.Handler):
         """Listen no more, once all workers said so."""
         cls._users -= 1
         if cls._users == 0 and cls._shared is not None:
-            logging.getLogger().removeHandler(cls._shared)
+            logging.root.removeHandler(cls._shared)
             cls._shared = None

@@ -7,7 +7,6 @@ the runs of that partition only.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from pytask.domain.errors import PytaskError
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
+from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.balancer import Balancer
 from pytask.runtime.committer import Committer
@@ -32,7 +32,7 @@ from pytask.runtime.prestart import Prestart
 from pytask.runtime.process import Process, fresh_id
 from pytask.runtime.settings import Settings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Session:

@@ -6,9 +6,15 @@ import json
 import logging
 import re
 import time
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pytask.runtime.tree import current_run
+
+if TYPE_CHECKING:
+    Stream = logging.StreamHandler[TextIO]
+else:
+    Stream = logging.StreamHandler
 
 CONSOLE = "%(asctime)s %(levelname)-7s [%(worker)s%(task_suffix)s] %(name)s: %(message)s"
 
@@ -92,12 +98,21 @@ class JsonLines(logging.Formatter):
         return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", json.dumps(line, ensure_ascii=False))
 
 
+class SafeLines(Stream):
+    """Lines on standard error, for the logs of tasks as well: whoever closed it harms no task by that."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """As logging does it, which itself raises where standard error is closed."""
+        with suppress(Exception):
+            super().handleError(record)
+
+
 def set_up(worker: str, level: str = "INFO", style: str = "console") -> logging.Handler:
     """Log to standard error, as `console` or `json`; what the daemon does."""
-    handler = logging.StreamHandler()
+    handler = SafeLines()
     handler.addFilter(TaskContext(worker))
     handler.setFormatter(JsonLines() if style == "json" else ConsoleLines(CONSOLE))
-    root = logging.getLogger()
+    root = logging.root
     root.addHandler(handler)
     root.setLevel(level.upper())
     return handler

@@ -13,11 +13,12 @@ from pytask.domain.policy import Timing, Watch
 from pytask.domain.ports import Store
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
+from pytask.logger import get_logger
 
 if TYPE_CHECKING:
     from pytask.runtime.run import Run
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 EXPIRE_BATCH = 256
 SCAN_PAUSE = 0.2  # seconds a step of about 200 keys: at most 1000 a second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
@@ -16,10 +15,11 @@ from pytask.domain.policy import Timing
 from pytask.domain.ports import Store
 from pytask.domain.record import WorkerInfo
 from pytask.domain.version import __version__, may_share
+from pytask.logger import get_logger
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_EVERY = 12  # heartbeats between two looks at the releases of the others
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -13,13 +12,14 @@ from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Lease, Wish
 from pytask.domain.record import Change, RunRef, Verdict
+from pytask.logger import get_logger
 from pytask.runtime.committer import Committer
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.process import fresh_id
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @attrs.define

@@ -10,14 +10,20 @@ import uuid
 from collections.abc import Callable
 
 import attrs
+import gevent
 
 from pytask.runtime.deadman import Deadman
 
+FLUSH_SECONDS = 1.0  # for the log, at an exit that must not wait
+
 
 def exit_now(code: int) -> None:
-    """End the process without unwinding anything; the log is flushed."""
-    logging.shutdown()
-    os._exit(code)
+    """End the process without unwinding anything; the log is flushed, unless that raises or hangs."""
+    try:
+        with gevent.Timeout(FLUSH_SECONDS):
+            logging.shutdown()
+    finally:
+        os._exit(code)
 
 
 def calm_collector() -> None:

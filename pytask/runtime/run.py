@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Callable
 from contextvars import copy_context
@@ -17,12 +16,13 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
+from pytask.logger import get_logger
 from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, take_in
 
 if TYPE_CHECKING:
     from pytask.runtime.executor import Executor
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ERROR_BYTES = 8192
 LARGE = 4096  # bytes of data that are not kept beside what was read from them

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ import gevent
 from pytask.domain.errors import Denied, PytaskError, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
+from pytask.logger import get_logger
 from pytask.runtime import fork, tree
 from pytask.runtime.blocked import BlockedWatch
 from pytask.runtime.clock import steady
@@ -26,7 +26,7 @@ from pytask.runtime.process import Process
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DRAIN_STEP = 0.02  # seconds between looks while the worker drains
 
