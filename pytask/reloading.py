@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -11,10 +10,11 @@ from collections.abc import Callable
 import gevent
 
 from pytask.console.launch import REFUSED, Launch
+from pytask.logger import get_logger
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.tree import Service
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 STEP = 0.05  # seconds between looks at the check
 

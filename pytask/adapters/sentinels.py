@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import importlib
-import logging
 import time
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
-log = logging.getLogger(__name__)
+from pytask.logger import get_logger
+
+log = get_logger(__name__)
 
 LIMIT = 3.0  # seconds of one walk, where a client says no other
 SHARE = 2  # sentinels that hang, asked before a walk has used up its time

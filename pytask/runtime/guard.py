@@ -6,14 +6,14 @@ right by `Signals`, which looks every half second.
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable, Collection
 from typing import Any
 
+from pytask.logger import get_logger
 from pytask.runtime.tree import Service, current_run
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 REFUSED = (
     "[PT123] %s set %s: it is not installed, as a worker hands its tasks back on SIGTERM and SIGINT."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import logging
 import os
 import sys
 import time
@@ -16,7 +15,9 @@ from typing import Any
 
 from gevent import monkey
 
-log = logging.getLogger(__name__)
+from pytask.logger import get_logger
+
+log = get_logger(__name__)
 
 CHILD_SECONDS = 1.0  # from SIGTERM to SIGKILL for a child process
 LEAST_SECONDS = 5.0  # for the exit, even if the hand-over took all the time there was

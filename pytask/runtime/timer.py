@@ -8,7 +8,6 @@ touches it, and CLOCK_BOOTTIME counts while the machine is suspended.  A stopped
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import signal
 import time
@@ -16,8 +15,9 @@ from functools import partial
 from typing import Protocol
 
 from pytask.domain.errors import ConfigError
+from pytask.logger import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 SIGEV_SIGNAL = 0  # <signal.h> of Linux; glibc and musl agree
 PADDING = 64  # more bytes than any `struct sigevent` has behind its first three members
