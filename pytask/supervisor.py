@@ -325,6 +325,8 @@ class Supervisor:
             slot.line.close()
         slot.process, slot.line, slot.said = None, None, None
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        if -code == signal.SIGKILL:  # the kernel's timer sends it, too, to one that was silent for long
+            how += f" {now - slot.said_at:.0f} s after it was last heard"
         # 0 alone proves nothing: a task may have ended the process by `os._exit(0)`.
         if code != 0 or not slot.left:
             name = f"child {slot.number} (pid {process.pid})"

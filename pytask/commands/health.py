@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,16 @@ def command(
 
     place = run_dir or remote.setting("run_dir").value or None
     found = [path for path in sockets.workers(place) if pid is None or path.stem == str(pid)]
-    if not found:
+    rows = []
+    for path in found:
+        with suppress(ConnectionRefusedError):
+            rows.append(_row(path, sockets.ask(path, timeout)))
+    if not rows:
         who = f"no worker with pid {pid}" if pid else "no worker"
         raise Unhealthy(
             f"{who} of this user runs here (looked for in {sockets.folder(place)}). Start one with"
             " `pytask run`; one that was started with --run-dir DIR is found with --run-dir DIR"
         )
-    rows = [_row(path, sockets.ask(path, timeout)) for path in found]
     columns = [
         Column("pid", "pid"),
         Column("name", "name"),

@@ -61,13 +61,19 @@ def workers(run_dir: str | None = None) -> list[Path]:
 
 
 def ask(path: Path, timeout: float) -> dict[str, Any] | None:
-    """What the worker at `path` says of itself; None if it does not answer within `timeout` seconds."""
+    """What the worker at `path` says of itself; None if it does not answer within `timeout` seconds.
+
+    Raises `ConnectionRefusedError` where nobody listens: the socket is of a dead process whose number
+    another has now, as it happens in a container that was restarted and has kept its folder.
+    """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(timeout)
             line.connect(str(path))
             text = b"".join(iter(lambda: line.recv(65536), b""))
         answer = json.loads(text)
+    except ConnectionRefusedError:
+        raise
     except (OSError, ValueError):
         return None
     return answer if isinstance(answer, dict) else None

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from tests.integration.cli_tools import Started, pytask, write
+from tests.integration.cli_tools import Started, environment, pytask, write
 from tests.integration.conftest import PATIENCE, ROOT, TAKEOVER, K, T, wait_until
 from tests.integration.evidence import SECOND, now
 
@@ -138,3 +138,23 @@ def test_a_script_of_its_own_as_pid_1(lab, started, tmp_path):
     for one in refused:
         assert one.process.wait(PATIENCE) == 1
         assert "[PT120] this process is the init (PID 1)" in one.output
+
+
+def test_ctrl_c_at_the_terminal_of_a_container_reaches_the_worker_once(lab, started, tmp_path):
+    """As with `docker run -t`: PID 1 leads the session. Twice would mean: end now, hand nothing back."""
+    ours, theirs = os.openpty()
+    words = [*container(), "setsid", "--ctty", *pytask("run", TASKS)]
+    with (tmp_path / "log").open("w") as log:
+        env = environment(EVIDENCE=str(lab.evidence.path), PYTASK_REDIS_URL=lab.server.url)
+        shell = subprocess.Popen(words, stdin=theirs, stdout=log, stderr=log, env=env, start_new_session=True)
+    try:
+        lab.started(1, "stopped")
+        (worker,) = psutil.Process(below(shell)[0].pid).children()
+        assert os.tcgetpgrp(ours) == os.getpgid(worker.pid) == worker.pid
+        os.write(ours, b"\x03")
+        assert shell.wait(PATIENCE) == 0
+    finally:
+        shell.kill()
+        os.close(ours)
+        os.close(theirs)
+    assert "all tasks handed back" in (tmp_path / "log").read_text()

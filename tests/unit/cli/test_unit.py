@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from pytask.cli import main
 from pytask.console import sockets
 from pytask.domain.errors import ConfigError
 
@@ -71,7 +74,23 @@ def test_sockets_of_dead_processes_are_removed(tmp_path, monkeypatch):
     (tmp_path / f"{gone.pid}.sock").touch()
     (tmp_path / f"{os.getpid()}.sock").touch()
     assert [path.stem for path in sockets.workers(".")] == [str(os.getpid())]
-    assert sockets.ask(tmp_path / f"{os.getpid()}.sock", 1.0) is None
+
+
+def test_a_socket_where_nobody_listens_is_no_worker(tmp_path):
+    """Of a dead process whose number another has now; beside it, one that does not answer."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / f"{os.getpid()}.sock"))
+    words = ["health", "--run-dir", str(tmp_path), "--timeout", "0.1"]
+    shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 3
+    assert "no worker of this user runs here" in shown.stderr
+    (tmp_path / f"{os.getpid()}.sock").unlink()
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(tmp_path / f"{os.getpid()}.sock"))
+        hung.listen()
+        shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 3
+    assert "its loop does not turn" in shown.stdout
 
 
 def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
