@@ -30,8 +30,7 @@ ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 {user}WorkingDirectory={folder}
 # The folder as given: after a deploy that switches a link in it, a reload goes by the link.
-Environment="PWD={pwd}"
-Environment=PYTHONUNBUFFERED=1
+Environment="PWD={pwd}" PYTHONUNBUFFERED=1
 # The address, with its password, in a file that only root reads: PYTASK_REDIS_URL=redis://...
 EnvironmentFile=-/etc/default/{name}
 RuntimeDirectory={name}

@@ -22,7 +22,7 @@ def test_the_unit_notifies_has_a_watchdog_and_runs_the_target(cli, tmp_path):
     assert "WatchdogSec=30" in lines
     assert "User=worker" in lines
     assert f"WorkingDirectory={tmp_path}" in lines
-    assert f'Environment="PWD={tmp_path}"' in lines
+    assert f'Environment="PWD={tmp_path}" PYTHONUNBUFFERED=1' in lines
     command = f'{sys.executable} -m pytask run --processes 4 --name "two words 100%%" app.py'
     assert f"ExecStart={command}" in lines
     assert "RestartPreventExitStatus=2 78" in lines
