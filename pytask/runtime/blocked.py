@@ -57,6 +57,7 @@ class BlockedWatch:
             # It could watch the memory as well if psutil were there; that is not what we want of it.
             warnings.simplefilter("ignore")
             self._hub.start_periodic_monitoring_thread()
+        _report_nothing(self._hub.periodic_monitoring_thread)
 
     def stop(self) -> None:
         """Stop watching; the last one takes the thread with it."""
@@ -100,6 +101,26 @@ class BlockedWatch:
                 "[PT041] %s: call gevent.sleep(0) in between, or give the work to a thread:"
                 " gevent.get_hub().threadpool.apply(f, args)", self._found.popleft(),
             )  # fmt: skip
+
+
+def _report_nothing(thread: Any) -> None:
+    """Put a light look in the place of gevent's own, which writes a report of all greenlets first.
+
+    That takes so long that the block may be over when its event is sent, with the wrong greenlet and line.
+    Ours comes first, since the thread must never be without a function.
+    """
+    thread.add_monitoring_function(_look, gevent.config.max_blocking_time)
+    thread.add_monitoring_function(thread.monitor_blocking, None)
+
+
+def _look(hub: Any) -> None:
+    """In the monitor's native thread: send gevent's event if the loop was blocked since the last look."""
+    thread = hub.periodic_monitoring_thread
+    found = thread and thread._greenlet_tracer.did_block_hub(hub)  # noqa: SLF001 - it has no public name
+    if found:
+        event = events.EventLoopBlocked(found[1], gevent.config.max_blocking_time, [], hub=hub)
+        for heard in list(events.subscribers):
+            heard(event)
 
 
 def _where(thread: int) -> tuple[str, int]:

@@ -20,7 +20,14 @@ class FakeHub:
 
     def start_periodic_monitoring_thread(self):
         self.watched += 1
-        self.periodic_monitoring_thread = SimpleNamespace(kill=lambda: self.killed.append(True))
+        self.functions = {}
+        self.blocked = None
+        self.periodic_monitoring_thread = thread = SimpleNamespace(
+            kill=lambda: self.killed.append(True),
+            add_monitoring_function=self.functions.__setitem__,
+            _greenlet_tracer=SimpleNamespace(did_block_hub=lambda _hub: self.blocked),
+        )
+        thread.monitor_blocking = "gevent's own look"
 
 
 @pytest.fixture
@@ -60,6 +67,17 @@ def test_it_sets_gevent_s_monitor_to_work(watch, hub):
     assert hub.watched == 1
     assert gevent.config.max_blocking_time == 0.5
     assert gevent.config.print_blocking_reports is False
+
+
+def test_its_look_replaces_that_of_gevent_which_reports_all_greenlets_first(watch, hub, capfd):
+    assert hub.functions.pop("gevent's own look") is None
+    ((look, period),) = hub.functions.items()
+    assert period == 0.5
+    look(hub)
+    assert capfd.readouterr().err == ""
+    hub.blocked = (True, SimpleNamespace(pytask_run=a_run()))
+    look(hub)
+    assert "pytask: task order-7 (resize) held the event loop" in capfd.readouterr().err
 
 
 def test_the_task_and_the_line_are_named_at_once_and_in_the_log(watch, hub, capfd, caplog):
