@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -32,7 +31,7 @@ from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
-from pytask.runtime.process import calm_collector
+from pytask.runtime.process import calm_collector, exit_now
 from pytask.runtime.settings import Settings, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
@@ -185,9 +184,10 @@ class PyTask:
             attendant.end()
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
+            if signals.thrown is not None:
+                raise signals.thrown
         if stuck:
-            logging.shutdown()
-            os._exit(EXIT_STUCK)
+            exit_now(EXIT_STUCK)
         log.info("all tasks handed back" if clean else "stopped; Redis does not know all of it yet")
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ from gevent import socket
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.runtime.notify import Notifier
-from pytask.runtime.tree import AnyGreenlet, Service
+from pytask.runtime.tree import AnyGreenlet, Service, end_services
 from pytask.runtime.worker import Worker
 
 log = get_logger(__name__)
@@ -111,7 +111,7 @@ class Attendant:
 
     def end(self) -> None:
         """The worker has ended."""
-        gevent.killall(self._greenlets, timeout=1)
+        end_services(self._greenlets, timeout=1)
         if self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)

@@ -14,8 +14,10 @@ from types import FrameType
 from typing import Any, Self
 
 import gevent
+from gevent import GreenletExit, Timeout
 from gevent.event import Event as Flag
 
+from pytask.logger import get_logger
 from pytask.runtime import fork
 from pytask.runtime.greenlets import report, write
 from pytask.runtime.guard import Guard
@@ -28,11 +30,23 @@ LOOK = 0.5  # seconds for which a handler that C code sets may stay
 _active: list[Signals] = []  # the last one holds the handlers
 
 
+# SystemExit and SystemError come from `spawn_raw` greenlets and from callbacks of the event loop, the others
+# from code that kills or times out the main greenlet as well.  None of them is a reason to end a worker.
+THROWN_BY_TASKS = (GreenletExit, Timeout, SystemExit, SystemError)
+IGNORED = (
+    "%r was thrown at the main greenlet, and is ignored: it comes from a task's spawn_raw greenlet, from a"
+    " callback of the event loop, or from code that kills greenlets it did not start"
+)
+
+log = get_logger(__name__)
+
+
 class Signals:
     """Waits for the first that ends.  A handler that raised would hit whichever task happens to run."""
 
     def __init__(self, *, on_hangup: Callable[[], None] | None = None) -> None:
         self.received: int | None = None
+        self.thrown: BaseException | None = None  # what ended the wait: raised when all is handed back
         self.on_quiet: Callable[[bool], None] = lambda _: None
         self._on_hangup = on_hangup
         self._hung_up = False  # and not passed on yet
@@ -97,7 +111,14 @@ class Signals:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until a signal came; whether one did."""
-        return bool(self._flag.wait(timeout))
+        while True:
+            try:
+                return bool(self._flag.wait(timeout))
+            except THROWN_BY_TASKS as error:
+                log.error(IGNORED, error)
+            except BaseException as error:  # noqa: BLE001 - the tasks are handed back first
+                self.thrown = error
+                return True
 
     def wake(self) -> None:
         """End the wait without a signal."""

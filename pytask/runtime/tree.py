@@ -6,12 +6,14 @@ patched process) threads.  `spawn_raw`, native threads and subprocesses are not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from signal import SIGINT, default_int_handler, getsignal
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakSet, ref
 
-from gevent import Greenlet, get_hub, getcurrent
+from gevent import Greenlet, GreenletExit, get_hub, getcurrent, killall
 
 if TYPE_CHECKING:
     from pytask.runtime.run import Run
@@ -23,7 +25,34 @@ else:
 
 
 class Service(Base):
-    """A greenlet of the worker itself; never part of a run, whoever starts it."""
+    """A greenlet of the worker itself; never part of a run, whoever starts it.
+
+    Only `end_services` kills it: a task that kills all greenlets that it finds would leave a process that
+    lives, renews nothing, and settles no run.
+    """
+
+    mortal = False
+
+    def _maybe_kill_before_start(self, exception: Any) -> bool:
+        # What kill() and killall() ask first; they go on with throw().
+        return bool(self.mortal and super()._maybe_kill_before_start(exception))  # type: ignore[misc]
+
+    def throw(self, *how: Any) -> Any:
+        """Refuse a kill; the timeouts of the service's own code come this way as well."""
+        if self.mortal or not _is_kill(how):
+            return super().throw(*how)
+        return None
+
+
+def _is_kill(how: tuple[Any, ...]) -> bool:
+    return not how or isinstance(how[0], GreenletExit) or how[0] is GreenletExit
+
+
+def end_services(services: Sequence[AnyGreenlet], timeout: float) -> None:
+    """Kill the worker's own greenlets.  Raises `gevent.Timeout` if some outlive that."""
+    for service in services:
+        service.mortal = True  # type: ignore[attr-defined]
+    killall(services, timeout=timeout)
 
 
 class RunGreenlet(Base):
@@ -58,23 +87,55 @@ def current_run() -> Run | None:
 def watch_spawns() -> None:
     """Begin to notice spawned greenlets; once a process, however many apps."""
     Greenlet.add_spawn_callback(_adopt)
-    hub = get_hub()
+    hub: Any = get_hub()
     if hub not in _contained:
         _contained.add(hub)
-        hub.handle_error = _contain_exits(hub.handle_error)  # type: ignore[method-assign]
+        hub.handle_error = _contain(hub, hub.handle_error)
+        hub.print_exception = _quietly(hub.print_exception)
+        hub.throw = _unkillable(hub.throw)
 
 
 _contained: WeakSet[Any] = WeakSet()
 
 
-def _contain_exits(handle: Callable[..., None]) -> Callable[..., None]:
-    # A SystemExit in any greenlet is raised again in the main one, which would end the worker.  Under a
-    # run it is an error of the task, and noted as such when the greenlet ends.
+def _contain(hub: Any, handle: Callable[..., None]) -> Callable[..., None]:
+    # gevent raises a SystemExit, SystemError or KeyboardInterrupt of any greenlet again in the main one,
+    # which would end the worker.  Under a run it is an error of the task, noted when the greenlet ends.
     def handle_error(context: Any, kind: Any, value: Any, trace: Any) -> None:
-        if getattr(context, "pytask_run", None) is None or not issubclass(kind, SystemExit):
+        if _run_of(context) is None or not issubclass(kind, hub.SYSTEM_ERROR) or _is_ctrl_c(kind):
             handle(context, kind, value, trace)
+        elif not issubclass(kind, hub.NOT_ERROR):
+            hub.print_exception(context, kind, value, trace)
 
     return handle_error
+
+
+def _run_of(context: Any) -> Run | None:
+    # The context is the greenlet, or for what it is linked to the callback and the greenlet.
+    source = context[-1] if isinstance(context, tuple) and context else context
+    return getattr(source, "pytask_run", None)
+
+
+def _is_ctrl_c(kind: type[BaseException]) -> bool:
+    # In a program that leaves Ctrl-C to Python it meets whichever greenlet runs, and is for the program.
+    return issubclass(kind, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler
+
+
+def _quietly(show: Callable[..., None]) -> Callable[..., None]:
+    # Standard error may be closed; an error raised here would go through the event loop itself.
+    def print_exception(*what: Any) -> None:
+        with suppress(Exception):
+            show(*what)
+
+    return print_exception
+
+
+def _unkillable(throw: Callable[..., Any]) -> Callable[..., Any]:
+    # The event loop is a greenlet too, found by whoever kills all there are.
+    def guarded(*how: Any) -> Any:
+        return None if _is_kill(how) else throw(*how)
+
+    return guarded
 
 
 def _adopt(greenlet: Any) -> None:

@@ -54,7 +54,7 @@ class Worker:
         self.settings = settings
         self._clock = clock
         self._pid = os.getpid()
-        self._greenlets: dict[str, tree.AnyGreenlet] = {}
+        self._greenlets: dict[str, tree.Service] = {}
         self.places = Places(settings.max_tasks)
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
@@ -139,14 +139,17 @@ class Worker:
     def _spawn(self, name: str, run: Callable[[], None]) -> None:
         greenlet = tree.Service.spawn(run)
         greenlet.name = f"pytask {name}"
-        greenlet.link_exception(self._died)
+        greenlet.link(self._ended)
         self._greenlets[name] = greenlet
 
-    def _died(self, greenlet: tree.AnyGreenlet) -> None:
+    def _ended(self, greenlet: tree.Service) -> None:
         # A worker without one of its services keeps no promise.  Handing back needs the others.
-        self.failed = greenlet.exception
+        error = greenlet.exception or greenlet.value  # to gevent the kill of a greenlet is a success
+        if not isinstance(error, BaseException) or greenlet.mortal:
+            return
+        self.failed = error
         self.on_failed()
-        log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, greenlet.exception)
+        log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, error)
 
     # -- stop -----------------------------------------------------------------------------------------
 
@@ -186,7 +189,7 @@ class Worker:
         for lane in self.lanes:
             lane.end_services()
         # Their sockets are thrown away with them, so killing them here mixes up no replies.
-        gevent.killall(list(self._greenlets.values()), timeout=2)
+        tree.end_services(list(self._greenlets.values()), timeout=2)
         for lane in self.lanes:
             lane.close()
         if self.blocked is not None:

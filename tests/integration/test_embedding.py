@@ -219,6 +219,37 @@ def test_an_exception_that_is_meant_for_the_process_is_an_error_of_the_task(lab)
     assert stop_politely(worker) == 0
 
 
+def test_nothing_that_a_task_does_ends_the_worker_or_keeps_runs_from_being_settled(lab):
+    from tests.integration.worker_program import WAYS
+
+    worker = lab.worker()
+    (witness,) = lab.started(1)
+    for way in WAYS:
+        if way == "all":
+            assert lab.evidence.runs(witness) == [lab.run(witness)]
+        lab.push("leaver", way, how=way)
+        wait_until(lambda way=way: lab.state(way) in ("ENDED", "ERROR"), why=way)
+        failed = lab.push("fail")
+        lab.wait_state(failed, "ERROR")  # with a line of the log beside it
+        assert worker.code is None, way
+    # All greenlets of tasks were killed, and none of the worker's own.
+    lab.wait_state(witness, "ERROR")
+    (last,) = lab.started(1)
+    lab.control(last, "reload")
+    lab.events.wait(last, "reloaded")
+    assert stop_politely(worker) == 0
+    assert lab.state(last) == "WAIT"
+
+
+def test_what_unwinds_the_worker_hands_its_tasks_back_first(lab):
+    worker = lab.worker("--shutdown", PATIENCE)
+    (witness,) = lab.started(1)
+    lab.push("leaver", how="main-error")
+    assert worker.wait() == 1
+    assert lab.state(witness) == "WAIT"
+    assert "LookupError: no reason to stay" in worker.log
+
+
 def test_all_that_a_task_spawned_ends_with_it_and_logs_name_it(lab):
     worker = lab.worker()
     kinds = {"spawn", "gevent", "later", "pool", "thread", "grandchild"}

@@ -209,6 +209,64 @@ class Leaver(Acting):
             threading.Thread(target=sys.exit, args=("gone",)).start()
         if how == "killed":
             gevent.getcurrent().kill()
+        if how == "main-error":
+            throw_at_main(LookupError("no reason to stay"))
+        if how in WAYS:
+            WAYS[how]()
+            gevent.sleep(0.05)
+
+
+def stop_as_c_code_does():
+    raise SystemError("returned a result with an exception set")
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def throw_at_main(error):
+    hub = gevent.get_hub()
+    hub.loop.run_callback(hub.parent.throw, error)
+
+
+def kill_all():
+    every = [one for one in gc.get_objects() if issubclass(type(one), gevent.Greenlet)]
+    gevent.killall([gevent.get_hub().parent, gevent.get_hub(), *every], block=False)
+
+
+def break_standard_error():
+    read, write = os.pipe()
+    os.dup2(write, 2)
+    for fd in (read, write):
+        os.close(fd)
+
+
+class Raising(logging.Handler):
+    """A handler that lets out what it meets."""
+
+    def emit(self, record):
+        raise RuntimeError("this handler is broken")
+
+
+def start_timer():
+    timer = gevent.get_hub().loop.timer(0.01)
+    timer.start(sys.exit, "gone")
+
+
+# What a task may do that is no error of its own greenlet; all of it ended the worker once.
+WAYS = {
+    "child-system-error": lambda: gevent.spawn(stop_as_c_code_does).join(),
+    "child-interrupt": lambda: gevent.spawn(interrupt).join(),
+    "raw-exit": lambda: gevent.spawn_raw(sys.exit, "gone"),
+    "raw-system-error": lambda: gevent.spawn_raw(stop_as_c_code_does),
+    "timer-exit": start_timer,
+    "main-killed": lambda: throw_at_main(gevent.GreenletExit()),
+    "main-timeout": lambda: throw_at_main(gevent.Timeout(1)),
+    "handler": lambda: logging.getLogger("pytask").addHandler(Raising()),
+    "broken-stderr": break_standard_error,
+    "closed-stderr": sys.stderr.close,
+    "all": kill_all,
+}
 
 
 class Family(Acting):

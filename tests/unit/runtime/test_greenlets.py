@@ -5,7 +5,7 @@ import os
 import gevent
 
 from pytask.runtime.greenlets import report, write
-from pytask.runtime.tree import Service
+from pytask.runtime.tree import Service, end_services
 from tests.unit.runtime.fakes import really_sleep
 
 
@@ -40,7 +40,8 @@ def test_greenlets_with_one_stack_stand_together_with_their_tasks():
         assert any("in test_greenlets_with_one_stack" in line for line in lines), "the current one"
         assert lines[-1] == "--- end of greenlets"
     finally:
-        gevent.killall([*made, unborn])
+        gevent.killall(made)
+        end_services([unborn], timeout=1)
     assert "task waiter" not in report()
 
 

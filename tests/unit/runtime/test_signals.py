@@ -3,10 +3,11 @@
 import os
 import signal
 
+import gevent
 import pytest
 
 from pytask.runtime.signals import Signals
-from tests.unit.runtime.fakes import until
+from tests.unit.runtime.fakes import switch, until
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -26,6 +27,32 @@ def test_a_second_ends_at_once(monkeypatch):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
     assert codes == [128 + signal.SIGINT]
+
+
+@pytest.mark.parametrize(
+    "error", [gevent.GreenletExit(), gevent.Timeout(1), SystemExit(1), SystemError("from C code")]
+)
+def test_what_tasks_throw_at_the_main_greenlet_does_not_end_the_wait(error, caplog):
+    with Signals() as signals:
+        waiter = gevent.spawn(signals.wait)
+        switch()
+        gevent.get_hub().loop.run_callback(waiter.throw, error)
+        switch()
+        assert not waiter.dead
+        assert "was thrown at the main greenlet, and is ignored" in caplog.text
+        signals.wake()
+        assert waiter.get() is True
+        assert signals.thrown is None
+
+
+def test_anything_else_ends_it_and_is_kept():
+    error = KeyboardInterrupt()
+    with Signals() as signals:
+        waiter = gevent.spawn(signals.wait)
+        switch()
+        gevent.get_hub().loop.run_callback(waiter.throw, error)
+        assert waiter.get() is True
+        assert signals.thrown is error
 
 
 def test_woken_without_a_signal():
