@@ -1,7 +1,7 @@
 """A stop is replaced by nothing but its being carried out, or a start that came later.
 
-The table below has every script that writes `control`, or ends what it stands for.  In each a stop stands in the
-hash that the script was not told of: it was written while the request was on its way, as by redis-cli.
+The table below has every script that writes `control`, or ends what it stands for.  In each, a stop stands in
+the hash that the script was not told of: it was written while the request was on its way, as by redis-cli.
 """
 
 import pytest
