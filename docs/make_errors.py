@@ -68,6 +68,7 @@ PROOFS: dict[str, str] = {
     "PT095": "mistakes::test_an_id_pushed_without_a_hash",
     "PT096": "doctor::test_no_monitor_and_a_task_that_nobody_takes",
     "PT097": "story::test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs",
+    "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")
