@@ -605,14 +605,12 @@ class MemoryStore:
 
     def _repair_as_stopped(self, task_id: str) -> None:
         state, trigger = self._state, Trigger.EXPIRE_STOPPED
-        keep = self._retention.of(trigger)
-        if keep == 0:
+        if self._retention.of(trigger) == 0:
             state.delete(task_id)
         else:
             state.rest(task_id, next_state(life.RUNNING, trigger))
             self._note(task_id, life.RUNNING, trigger, self.who, NOBODY)
             state.erase(task_id, "control")
-            state.keep(task_id, keep)
         state.emit(task_id, event(Event.STOPPED))
 
     def tidy(self, monitor: str, silent: float) -> None:

@@ -4,7 +4,7 @@
 --       6.. the hash of each id
 -- ARGV  1 running state  2 waiting state  3 stopped state  4 seconds after which an update is old
 --       5 channel prefix  6 the `requeued` event  7 the `stopped` event  8-9 their lines for the history
---       10 the wish to stop  11 seconds to keep a stopped hash ('' for ever, 0 not at all), then the ids;
+--       10 the wish to stop  11 0 to delete a stopped hash at once, then the ids;
 --       last: lines of history kept
 -- Returns how many were mended.
 --
@@ -52,7 +52,6 @@ for i = 1, #KEYS - 5 do
         redis.call('HSET', hash, 'state', ARGV[2 + which], 'last_update', now, noted(h[4], t, ARGV[8 + which]))
         redis.pcall('ZADD', KEYS[4 + which], now, id)
         if stop then redis.call('HDEL', hash, 'control') end
-        if stop and ARGV[11] ~= '' then redis.call('EXPIRE', hash, ARGV[11]) end
       end
       if not stop then redis.call('LPUSH', KEYS[3], id) end
       redis.call('PUBLISH', ARGV[5] .. id, ARGV[6 + which])
