@@ -97,8 +97,19 @@ class Release(Task):
         released.add(self.task_data["id"])
 
 
+class Slow(Wait):
+    """As `conformance/wait`; its stop() says `stopping`, and then takes a moment."""
+
+    class Config:
+        NAME = "conformance/slow"
+
+    def stop(self):
+        self.emit("stopping")
+        gevent.sleep(0.3)
+
+
 released = set()
-TASKS = [Echo, Wait, Emit, Fail, Crash, Stubborn, Release]
+TASKS = [Echo, Wait, Emit, Fail, Crash, Stubborn, Release, Slow]
 
 
 def main():

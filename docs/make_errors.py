@@ -72,6 +72,7 @@ PROOFS: dict[str, str] = {
     "PT123": "leaving::test_a_task_that_handles_signals_does_not_keep_the_worker",
     "PT124": "hangup::test_a_file_that_does_not_import_leaves_all_as_it_was",
     "PT125": "leaving::test_what_hangs_at_the_exit_is_cut_short_and_shown",
+    "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
 }

@@ -272,7 +272,9 @@ class MemoryStore:
             # The epoch of our claim, not the next one.
             state.run(one.id, one.run, worker, attempts=number(fields, "attempts") + 1)
             state.write(one.id, epoch=one.epoch)
-            state.erase(one.id, "control", "output", "error")
+            # A stop is kept: whether it is older than our claim is not known.
+            kept = () if text(fields, "control") == Verdict.STOP else ("control",)
+            state.erase(one.id, *kept, "output", "error")
         self._note(one.id, before, Trigger.ADOPT, worker)
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
@@ -314,10 +316,19 @@ class MemoryStore:
         if state.runs.get(change.id, change.run if ours else None) != change.run:
             done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
             return Verdict.ALREADY if done else Verdict.FENCED
+        if ours and change.trigger is Trigger.RELEASE and not change.local:
+            change = self._unless_stopped(change)
         verdict = Verdict.OK if change.trigger is None else self._settle(change, change.trigger)
         if verdict is Verdict.OK and change.event:
             state.emit(change.id, change.event)
         return verdict
+
+    def _unless_stopped(self, change: Change) -> Change:
+        """A run that is handed back while a stop stands in its hash is stopped: it is dead by now."""
+        if text(self._state.fields(change.id), "control") != Verdict.STOP:
+            return change
+        told = event(Event.STOPPED).encode()
+        return Change(change.id, change.run, told, Trigger.STOP, keep=self._retention.of(Trigger.STOP))
 
     def _settle(self, change: Change, trigger: Trigger) -> Verdict:
         state = self._state
@@ -367,6 +378,8 @@ class MemoryStore:
             return Claim(new.id, new.run, Verdict.GONE)
         if held == new.run:
             return self._answer(new, Verdict.ALREADY, max_data)
+        if text(state.fields(old.id), "control") == Verdict.STOP:
+            return Claim(new.id, new.run, Verdict.STOP)  # carried out instead: no new run begins
         next_state(life.RUNNING, Trigger.RELOAD)
         epoch = state.run(new.id, new.run, worker, last_run=old.run)
         self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
@@ -410,8 +423,8 @@ class MemoryStore:
             return Verdict.STATE
         fields, held = state.fields(task_id), state.runs.get(task_id)
         owner, word = text(fields, "run"), text(fields, "state")
-        if held is not None or (word == life.RUNNING and owner):
-            if held in (None, owner) and text(fields, "control") != Verdict.STOP:
+        if owner is not None and (held is not None or word == life.RUNNING):
+            if text(fields, "control") != Verdict.STOP:
                 state.write(task_id, control=Verdict.STOP)
                 self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.STOP)
             return Verdict.REQUESTED
@@ -431,7 +444,8 @@ class MemoryStore:
         for ids in (state.queue, parking):
             ids[:] = [raw for raw in ids if raw != task_id.encode()]
         state.emit(task_id, event(Event.STOPPED))
-        return Verdict.OK
+        # A run of the hash that stood here before may be dying: its owner is told, too.
+        return Verdict.OK if held is None else Verdict.REQUESTED
 
     def _start(self, task_id: str, age: float) -> Verdict:
         state = self._state
@@ -480,13 +494,23 @@ class MemoryStore:
         before = [entry for entry in by_age if entry[0] > high][:limit]
         found = []
         for lease, task_id in behind + before:
-            run, fields = state.runs.get(task_id), state.fields(task_id)
+            fields = state.fields(task_id)
+            run = state.runs.get(task_id) or self._forgotten(fields)
             if run is not None:
                 numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
             elif "run" not in fields:
                 del state.leases[task_id]  # nobody's: registry and hash are gone
+        if len(state.runs) > len(state.leases):
+            for task_id in state.runs:
+                state.leases.setdefault(task_id, now)
         return found
+
+    def _forgotten(self, fields: Fields) -> str | None:
+        """The run that a hash names, where the registry has none."""
+        owner = text(fields, "run")
+        ours = owner is not None and plausible(owner) and text(fields, "state") == life.RUNNING
+        return owner if ours else None
 
     def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:  # noqa: ARG002 - the port's own
         """All runs whose id begins with `prefix`, in one step."""
@@ -507,7 +531,9 @@ class MemoryStore:
     def _expire(self, expiry: Expiry) -> Verdict:
         state = self._state
         fields = state.fields(expiry.id)
-        if state.runs.get(expiry.id) != expiry.run:
+        # The registry may have lost the run: while its hash names it, nobody claimed it since.
+        owner = expiry.run if text(fields, "run") == expiry.run else None
+        if state.runs.get(expiry.id, owner) != expiry.run:
             return Verdict.ALREADY if text(fields, "last_run") == expiry.run else Verdict.FENCED
         if state.leases.get(expiry.id, expiry.seen) != expiry.seen:
             return Verdict.RENEWED
@@ -548,9 +574,8 @@ class MemoryStore:
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:  # noqa: ARG002 - the port's own
         """E16: all hashes in one step, so the cursor is always 0."""
         state = self._state
-        unleased = set(state.runs) - set(state.leases) if len(state.runs) > len(state.leases) else set()
         hashes = [task_id for task_id, value in state.values.items() if isinstance(value, dict)]
-        return 0, sum(self._repair(task_id, expiry) for task_id in dict.fromkeys([*hashes, *unleased]))
+        return 0, sum(self._repair(task_id, expiry) for task_id in hashes)
 
     def _repair(self, task_id: str, expiry: float) -> bool:
         state = self._state
@@ -567,11 +592,24 @@ class MemoryStore:
             return True
         if int(state.now()) - number(fields, "last_update") <= expiry:
             return False
+        if text(fields, "control") == Verdict.STOP:
+            self._repair_as_stopped(task_id)
+            return True
         state.rest(task_id, next_state(life.RUNNING, Trigger.REPAIR))
         self._note(task_id, life.RUNNING, Trigger.REPAIR, self.who, NOBODY)
         state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.REQUEUED, {"reason": NOBODY}))
         return True
+
+    def _repair_as_stopped(self, task_id: str) -> None:
+        state, trigger = self._state, Trigger.EXPIRE_STOPPED
+        if self._retention.of(trigger) == 0:
+            state.delete(task_id)
+        else:
+            state.rest(task_id, next_state(life.RUNNING, trigger))
+            self._note(task_id, life.RUNNING, trigger, self.who, NOBODY)
+            state.erase(task_id, "control")
+        state.emit(task_id, event(Event.STOPPED))
 
     def tidy(self, monitor: str, silent: float) -> None:
         """Note a sweep; drop workers long silent."""

@@ -46,6 +46,7 @@ SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this len
 KEEP_REJECTED = 1000
 RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: nobody else's command waits for longer
 SUSPECT_CHUNK = 500
+NEVER = 2**53  # seconds, as far as the scripts count
 HISTORY_LINE = "--- history.lua\n"  # stands in a script where that text goes
 REGISTRY_STEP = 1000  # entries a step of HSCAN
 CREW_LIMIT = 1000  # workers that are looked at
@@ -273,6 +274,7 @@ class RedisStore:
         """E12: an answer for each, in order."""
         keys = self._keys
         args: Args = [life.RUNNING, worker, keys.channel, *_run_event(Event.RUNNING, worker), *RESTING]
+        args.append(Verdict.STOP)
         for one in adoptions:
             args += (one.id, one.run, one.epoch)
         args.append(self._retention.history)
@@ -297,9 +299,11 @@ class RedisStore:
         kinds: dict[tuple[Any, ...], int] = {}
         told: Args = []
         for change in changes:
-            fields = chain.from_iterable(change.fields.items()) if change.fields else ()
-            line = ending_line(change, self.who)
-            kind = (change.event, *_ending(change), line, len(change.fields), *fields)
+            fields: tuple[Any, ...] = tuple(chain.from_iterable(change.fields.items()))
+            ending = _ending(change)
+            if ending[1] == "queue":  # unless a stop was asked meanwhile
+                fields = (Verdict.STOP, kinds.setdefault(self._stopped_instead(), len(kinds) + 1))
+            kind = (change.event, *ending, ending_line(change, self.who), len(fields) // 2, *fields)
             told += (change.run, kinds.setdefault(kind, len(kinds) + 1))
         args: Args = [keys.channel, *RESTING, len(keys.namespace.encode()), len(kinds)]
         args += chain.from_iterable(kinds)
@@ -307,6 +311,12 @@ class RedisStore:
         names = [keys.runs, keys.leases, keys.queue, *keys.indexes, *hashes]
         words: bytes = self._run("commit", names, [*args, *told, self._retention.history])
         return [_verdict(word) for word in words.split()]
+
+    def _stopped_instead(self) -> tuple[Any, ...]:
+        """The kind of change for a run that is handed back while a stop stands in its hash."""
+        keep = self._retention.of(Trigger.STOP)
+        ending = _ending_of(Trigger.STOP, keep, local=False)
+        return (event(Event.STOPPED), *ending, _line(Trigger.STOP, self.who), 0)
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
         """Lines for the rings of tasks, and how far these are: an answer for each run, in order."""
@@ -325,7 +335,7 @@ class RedisStore:
         keys = self._keys
         args: Args = [old.id, old.run, new.run, worker, max_data, keys.events(old.id)]
         args += _run_event(Event.RELOADED, worker)
-        args += [_line(Trigger.RELOAD, worker), self._retention.history]
+        args += [Verdict.STOP, _line(Trigger.RELOAD, worker), self._retention.history]
         reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
         return _read_claim(new, iter(reply))
 
@@ -399,18 +409,23 @@ class RedisStore:
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
         """Runs whose lease lies outside the window of healthy ones, by Redis TIME.
 
-        Leases found there that are nobody's (registry and hash are gone) are dropped on the way.
+        Leases found there that are nobody's (registry and hash are gone) are dropped on the way.  Runs that
+        lost theirs are given one: no monitor would look at them without, should their owner be dead.
         """
         seconds, micros = self._command("TIME")
         now = int(seconds) * 1_000_000 + int(micros)
         low, high = now - int(older * 1e6), now + int(ahead * 1e6)
         leases = self._keys.leases
-        behind, before = self._pipeline(
+        behind, before, runs, leased = self._pipeline(
             [
                 ("ZRANGEBYSCORE", leases, "-inf", low, "WITHSCORES", "LIMIT", 0, limit),
                 ("ZRANGEBYSCORE", leases, f"({high}", "+inf", "WITHSCORES", "LIMIT", 0, limit),
+                ("HLEN", self._keys.runs),
+                ("ZCARD", leases),
             ]
         )
+        if runs > leased:
+            self._lease_again()
         found = [(raw, int(float(score))) for raw, score in reading.pairs(behind + before)]
         suspects: list[Suspect] = []
         for at in range(0, len(found), SUSPECT_CHUNK):
@@ -420,7 +435,7 @@ class RedisStore:
     def _read_suspects(self, found: list[tuple[bytes, int]]) -> list[Suspect]:
         keys = self._keys
         ids = [raw.decode() for raw, _ in found]
-        reply = self._run("suspects", [keys.runs, *(keys.task(i) for i in ids)], ids)
+        reply = self._run("suspects", [keys.runs, *(keys.task(i) for i in ids)], [life.RUNNING, *ids])
         nobodys = [i for i, run in zip(ids, reply[::3], strict=True) if not run]
         if nobodys:  # else they would be read again at every sweep, for ever
             self._run("forget", [keys.runs, keys.leases, *(keys.task(i) for i in nobodys)], nobodys)
@@ -478,37 +493,37 @@ class RedisStore:
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
         """E16, one step of SCAN: (next cursor, hashes mended)."""
         keys = self._keys
-        # No SCAN meets a run whose hash is gone.
-        unleased = [] if cursor else self._unleased()
         after, found = self._command(
             "SCAN", cursor, "MATCH", f"{keys.namespace}*", "COUNT", 200, "TYPE", "hash"
         )
         own = f"{keys.namespace}pytask:"
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(keys.namespace) :] for name in names if not name.startswith(own)]
-        ids += [i for i in unleased if i not in ids]
-        if not ids:
-            return int(after), 0
-        fixed = [keys.runs, keys.leases, keys.queue, keys.index(destination(Trigger.REPAIR))]
-        args: Args = [life.RUNNING, destination(Trigger.REPAIR), expiry, keys.channel]
-        args += [event(Event.REQUEUED, {"reason": NOBODY}), _line(Trigger.REPAIR, self.who, NOBODY), *ids]
-        args.append(self._retention.history)
-        return int(after), int(self._run("repair", fixed + [keys.task(i) for i in ids], args))
+        return int(after), self._mend(ids, expiry)
 
-    def _unleased(self) -> list[str]:
-        """Ids in the registry without a lease, if there are any such."""
-        keys = self._keys
-        runs, leases = self._pipeline([("HLEN", keys.runs), ("ZCARD", keys.leases)])
-        cursor = 0
-        found: set[str] = set()
-        while runs > leases:
+    def _mend(self, ids: Sequence[str], expiry: float) -> int:
+        if not ids:
+            return 0
+        keys, moves = self._keys, (Trigger.REPAIR, Trigger.EXPIRE_STOPPED)
+        keep = self._retention.of(Trigger.EXPIRE_STOPPED)
+        fixed = [keys.runs, keys.leases, keys.queue, *(keys.index(destination(move)) for move in moves)]
+        args: Args = [life.RUNNING, *map(destination, moves), expiry, keys.channel]
+        args += [event(Event.REQUEUED, {"reason": NOBODY}), event(Event.STOPPED)]
+        args += [*(_line(move, self.who, NOBODY) for move in moves), Verdict.STOP]
+        args += ["" if keep is None else keep, *ids, self._retention.history]
+        return int(self._run("repair", fixed + [keys.task(i) for i in ids], args))
+
+    def _lease_again(self) -> None:
+        """A lease for each run in the registry that has none."""
+        keys, cursor = self._keys, 0
+        while True:
             cursor, step = self._command("HSCAN", keys.runs, cursor, "COUNT", REGISTRY_STEP)
             ids = list(step) if isinstance(step, dict) else list(step[::2])
-            scores = self._pipeline([("ZSCORE", keys.leases, i) for i in ids]) if ids else []
-            found.update(i.decode() for i, score in zip(ids, scores, strict=True) if score is None)
+            scores = self._pipeline([("ZSCORE", keys.leases, i) for i in ids])
+            bare = [i.decode() for i, score in zip(ids, scores, strict=True) if score is None]
+            self._mend(bare, NEVER)
             if not int(cursor):
-                break
-        return sorted(found)
+                return
 
     def tidy(self, monitor: str, silent: float) -> None:
         """Note a sweep; drop workers long silent."""

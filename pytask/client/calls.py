@@ -71,7 +71,7 @@ class Client(Face[Shell]):
         """Stop a task, whether it waits or runs.
 
         The wish is written down, so that it outlives a restart of everything, and the worker is told.  With
-        `wait` (seconds) this returns when the task has stopped, or raises `TimedOut`, or `Unheard` if no
+        `wait` (seconds) this returns when the task has come to rest, or raises `TimedOut`, or `Unheard` if no
         worker listens.  Without, `done` tells whether it rests already.  Raises `NoSuchTask`.
         """
         return self._steer(Command.STOP, id, wait)
@@ -79,7 +79,8 @@ class Client(Face[Shell]):
     def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Queue a task at rest again (ENDED, STOPPED or ERROR), with new data if some is given.
 
-        Nothing is done to one that waits or runs.  With `wait` this returns when its run began.
+        Nothing is done to one that waits or runs.  With `wait` this returns when its run began, or
+        raises `TaskRests` if it was stopped before.
         """
         return self._steer(Command.START, id, wait, data)
 
@@ -105,8 +106,8 @@ class Client(Face[Shell]):
     def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Let a running task begin anew with the data that is in its hash, or with `data`.
 
-        With `wait` this returns when the new run has begun.  A task that does not run is left alone:
-        `requested` is False then.
+        With `wait` this returns when the new run has begun, or raises `TaskRests` if the task came to rest
+        before.  A task that does not run is left alone: `requested` is False then.
         """
         return self._steer(Command.RELOAD, id, wait, data)
 

@@ -107,12 +107,18 @@ class TaskEar:
         """Subscribe."""
         yield from self._ear.open()
 
-    def until(  # noqa: C901 - one loop, in the order of what happens
-        self, reached: Callable[[TaskInfo], bool], timeout: float
+    def until(  # noqa: C901, PLR0912 - one loop, in the order of what happens
+        self,
+        reached: Callable[[TaskInfo], bool],
+        timeout: float,
+        *,
+        lasting: bool = False,
+        gone: bool = False,
     ) -> Op[TaskInfo | None]:
-        """The task once `reached` holds for it, None after `timeout` seconds.
+        """The task once `reached` holds for it, None after `timeout` seconds, or (`gone`) without a hash.
 
-        A task whose hash is deleted as it ends counts by its last event.
+        A task whose hash is deleted as it ends counts by its last event.  With `lasting`, an event alone
+        proves nothing while there is a hash: it may be of a run before the one that was meant.
         """
         began = yield Now()
         pause, look_at, broken = FIRST_PAUSE, began, False
@@ -128,6 +134,8 @@ class TaskEar:
                     found = yield from read_one(self._places, self._id)
                     if found is not None and reached(found):
                         return found
+                    if found is None and gone:
+                        return None
                     last, look_at = found or last, now + LOOK_EVERY
                 if left <= 0:
                     return None
@@ -148,7 +156,10 @@ class TaskEar:
                     if reached(told):
                         # The hash has all fields, if it is still there and has not moved on.
                         found = yield from read_one(self._places, self._id)
-                        return found if found is not None and reached(found) else told
+                        if found is not None and reached(found):
+                            return found
+                        if found is None or not lasting:
+                            return told
 
 
 def _told(task: TaskInfo, event: Event) -> TaskInfo | None:
@@ -161,6 +172,8 @@ def _told(task: TaskInfo, event: Event) -> TaskInfo | None:
     changes: dict[str, Any] = {"state": state, "run": run if isinstance(run, str) else ""}
     if event.name == messages.Event.RUNNING:
         changes["attempts"] = task.attempts + 1
+    if isinstance(data.get("epoch"), int):
+        changes["epoch"] = data["epoch"]
     if state is life.ENDED and "output" in data:
         changes["raw_output"] = msgspec.json.encode(data["output"])
     if state is life.ERROR:

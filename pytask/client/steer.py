@@ -17,13 +17,52 @@ from pytask.client.records import Outcome, TaskInfo, states_of
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
-from pytask.domain.errors import TaskRuns, TimedOut, Unheard, WrongKeyType
+from pytask.domain.errors import TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import LONGEST_NAME, STARTED, Command
 from pytask.domain.record import Verdict
 
 CHUNK = 256  # ids of one script
 Reached = Callable[[TaskInfo], bool]
+
+
+@attrs.frozen
+class Goal:
+    """What is waited for: until nothing more comes of it, and whether it is then what was asked."""
+
+    over: Reached
+    done: Reached
+
+
+def _goal(command: Command, before: TaskInfo | None) -> Goal:
+    """Where a command leads a task, which was `before` when it was told.
+
+    A stop is done where the task came to rest, and nowhere else: not in the queue, and not in another run.
+    A newer run has a larger epoch, whatever became of it since.
+    """
+    epoch = 0 if before is None else before.epoch
+    if command is Command.STOP:
+        return Goal(_finished, _finished)
+    if command is Command.START:
+        return Goal(_left_the_queue, lambda task: task.state is life.RUNNING or task.epoch > epoch)
+    return Goal(lambda task: task.epoch > epoch or task.finished, lambda task: task.epoch > epoch)
+
+
+def _finished(task: TaskInfo) -> bool:
+    return task.finished
+
+
+def _left_the_queue(task: TaskInfo) -> bool:
+    return task.state is not life.WAIT
+
+
+def _ran(task: TaskInfo) -> bool:
+    """Whether a task that was queued has begun since: only a stop leads out of the queue otherwise."""
+    stopped = task.state is life.STOPPED
+    return not stopped or (bool(task.history) and task.history[-1].source == life.RUNNING)
+
+
+RAN = Goal(_left_the_queue, _ran)
 
 
 def steer(places: Places, command: Command, task_id: str, wait: float, data: Any) -> Op[Outcome]:
@@ -40,13 +79,13 @@ def steer(places: Places, command: Command, task_id: str, wait: float, data: Any
     existing(outcome)
     if command is not Command.START and not outcome.requested:
         return outcome
-    return (yield from _awaited(places, command, outcome, ear, reached=_goal(command, before), wait=wait))
+    return (yield from _awaited(places, command, outcome, ear, goal=_goal(command, before), wait=wait))
 
 
 def await_run(places: Places, task_id: str, wait: float) -> Op[Outcome]:
     """Wait until a task that was just queued runs, or has run.  Raises `TimedOut` or `Unheard`."""
     told = Outcome(id=task_id, done=True, state=life.WAIT)
-    return (yield from _after(places, Command.START, told, _has_run, wait))
+    return (yield from _after(places, Command.START, told, RAN, wait))
 
 
 def await_stop(places: Places, task_id: str, wait: float) -> Op[Outcome]:
@@ -55,32 +94,30 @@ def await_stop(places: Places, task_id: str, wait: float) -> Op[Outcome]:
     It is not told again: a second word might undo a start that came in between.
     """
     told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
-    return (yield from _after(places, Command.STOP, told, _has_stopped, wait))
+    return (yield from _after(places, Command.STOP, told, _goal(Command.STOP, None), wait))
 
 
-def _after(places: Places, command: Command, told: Outcome, reached: Reached, wait: float) -> Op[Outcome]:
+def _after(places: Places, command: Command, told: Outcome, goal: Goal, wait: float) -> Op[Outcome]:
     ear = yield from follow.open_ear(places, places.of(told.id), told.id)
     if (yield from read_one(places, told.id)) is None:
         return attrs.evolve(told, done=True, state=None)  # it did so, and its hash is not kept
-    return (yield from _awaited(places, command, told, ear, reached=reached, wait=wait))
-
-
-def _has_run(task: TaskInfo) -> bool:
-    return task.state is not life.WAIT
-
-
-def _has_stopped(task: TaskInfo) -> bool:
-    return task.state is not life.RUNNING or task.control != Command.STOP  # else it is a newer run
+    return (yield from _awaited(places, command, told, ear, goal=goal, wait=wait))
 
 
 def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
-    places: Places, command: Command, outcome: Outcome, ear: follow.TaskEar, *, reached: Reached, wait: float
+    places: Places, command: Command, outcome: Outcome, ear: follow.TaskEar, *, goal: Goal, wait: float
 ) -> Op[Outcome]:
-    task = yield from ear.until(reached, wait)
+    stop = command is Command.STOP
+    task = yield from ear.until(goal.over, wait, lasting=True, gone=stop)
     if task is None:
         task = yield from read_one(places, outcome.id)
-        if task is None or not reached(task):
+        if task is None and stop:  # it did so, and its hash is not kept
+            return attrs.evolve(outcome, done=True, state=None)
+        if task is None or not goal.over(task):
             raise (yield from _late(places, command, outcome, task, wait))
+    if not goal.done(task):
+        verb = "reloaded" if command is Command.RELOAD else "run"
+        raise TaskRests(f"{outcome.id!r} came to rest before it was {verb}: it is {task.state}", task.state)
     return attrs.evolve(outcome, done=True, state=task.state)
 
 
@@ -166,16 +203,6 @@ def existing(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _goal(command: Command, before: TaskInfo | None) -> Reached:
-    """Whether a task has got where the command sends it; a newer run than `before` counts, too."""
-    attempts, run = (before.attempts, before.run) if before is not None else (0, "")
-    if command is Command.STOP:
-        return lambda task: task.state is not life.RUNNING or run not in ("", task.run)
-    if command is Command.START:
-        return lambda task: task.state is life.RUNNING or task.attempts > attempts
-    return lambda task: task.run != run
-
-
 def _late(
     places: Places, command: Command, outcome: Outcome, task: TaskInfo | None, wait: float
 ) -> Op[Exception]:
@@ -198,9 +225,11 @@ def _late(
     if queued:
         why = f"See `pytask why {shlex.quote(task_id)}`"
         return TimedOut(f"no worker took {task_id!r} within {wait:g} s: it is {is_now}. {why}", state)
+    stays = task is not None and task.control == command
+    wish = "stays written down" if stays else "does not stand any more: see `pytask why`"
     return TimedOut(
         f"{task_id!r} was told to {command}, and has not done so within {wait:g} s: it is {is_now}, and the"
-        " wish stays written down",
+        f" wish {wish}",
         state,
     )
 

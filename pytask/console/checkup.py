@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +13,7 @@ from pytask.adapters import client as clients
 from pytask.adapters import reading, server
 from pytask.adapters.keys import Keys
 from pytask.client.records import SILENT
+from pytask.console.forgotten import forgotten
 from pytask.console.namesake import refuse_namesake
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
@@ -98,6 +100,7 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     yield from _clock(found)
     yield from _silent(remote)
     yield from _orphans(remote)
+    yield from _forgotten(remote)
     yield from _parked(found)
     yield from _monitor(found)
     yield from _idle(found)
@@ -176,6 +179,20 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
             f" {verb(number, 'was', 'were')} not renewed for over {ago(limit)}: no worker has"
             f" {verb(number, 'it', 'them')} any more, and no monitor hands {verb(number, 'it', 'them')} on",
             fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
+        )
+
+
+def _forgotten(remote: Remote) -> Iterator[Finding]:
+    ids = forgotten(remote, LOOK)
+    if ids:
+        number, queue = len(ids), shlex.quote(Keys(remote.space_of(ids[0])).queue)
+        them = verb(number, "it", "them")
+        yield Finding(
+            code="PT129",
+            what=f"{counted(number, 'task says it runs', 'tasks say they run')}, and neither a lease nor the"
+            f" registry knows of {verb(number, 'its run', 'their runs')}, for example {ids[0][:60]!r}:"
+            f" if no worker has {them}, nobody hands {them} on",
+            fix=f"redis-cli LPUSH {queue} {shlex.quote(ids[0])}    (a monitor then hands it on)",
         )
 
 

@@ -34,10 +34,11 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
 def facts_of(remote: Remote, task: TaskInfo) -> Facts:
     """Read what else there is to know."""
     keys = Keys(remote.space_of(task.id))
-    (seconds, micros), lease, place, queued, parked, swept = remote.ask_all(
+    (seconds, micros), lease, run, place, queued, parked, swept = remote.ask_all(
         [
             ("TIME",),
             ("ZSCORE", keys.leases, task.id),
+            ("HGET", keys.runs, task.id),
             ("LPOS", keys.queue, task.id, "RANK", -1, "MAXLEN", LOOK),
             ("LLEN", keys.queue),
             ("LPOS", keys.parking(task.function), task.id, "MAXLEN", LOOK),
@@ -51,6 +52,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         now=now,
         workers=[_as(Crew, worker) for worker in _crew(remote, task.session)],
         renewed=None if lease is None else max(0.0, now - float(lease) / 1e6),
+        registered=run is not None,
         place=None if place is None else int(queued) - 1 - int(place),
         queued=int(queued),
         parked=parked is not None,

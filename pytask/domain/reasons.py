@@ -58,6 +58,7 @@ class Facts:
     now: float  # of Redis, seconds
     workers: Sequence[Crew] = ()
     renewed: float | None = None  # seconds since its last renewal; None without a lease
+    registered: bool = True  # the registry has its run
     place: int | None = None  # in the queue, 0 is next; None if it was not found there
     queued: int = 0
     parked: bool = False  # in the parking list of its function
@@ -195,7 +196,7 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     owner = next((w for w in facts.workers if w.session == task.session), None)
     where = f"its worker{f' on {owner.host} (pid {owner.pid})' if owner else ''}"
     if facts.renewed is None:
-        yield "it has no lease, so nobody renews it"
+        yield _unleased(facts, timing)
     elif facts.renewed <= 3 * timing.heartbeat:
         yield f"{where} renewed its lease {ago(facts.renewed)} ago"
     else:
@@ -204,6 +205,16 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"
+
+
+def _unleased(facts: Facts, timing: Timing) -> str:
+    if not facts.registered:
+        return (
+            "neither a lease nor the registry tells of its run, so nobody hands it on if its worker is dead"
+        )
+    if _unwatched(facts, timing):
+        return "it has no lease, and no monitor is there to give it one"
+    return "it has no lease: the next sweep of a monitor gives it one"
 
 
 def _hand_on(facts: Facts, timing: Timing) -> str:
@@ -280,9 +291,10 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
 
 def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
     timing = Timing()
-    if facts.renewed is None:
-        yield f"a monitor with slow_sweep=True puts it back; or push it: redis-cli LPUSH new-task {task.id}"
-    elif facts.renewed > 3 * timing.heartbeat and _unwatched(facts, timing):
+    if facts.renewed is None and not facts.registered:
+        # A living worker registers it again with its next renewal; see claim.lua for what a push does.
+        yield f"push it, and a monitor hands it on: redis-cli LPUSH new-task {task.id} (or slow_sweep=True)"
+    elif (facts.renewed is None or facts.renewed > 3 * timing.heartbeat) and _unwatched(facts, timing):
         yield f"start a worker without --no-monitor, or put it back now: pytask requeue {task.id}"
     if task.control:
         yield "its stop() may take long, or hang"

@@ -52,6 +52,9 @@ WISHES = {
     Verdict.FENCED: Wish.FENCED,
 }
 
+# Why a run is settled that could not be reloaded; in all other cases a newer run owns the id.
+UNRELOADED = {Verdict.GONE: Wish.FORGET, Verdict.STOP: Wish.STOP}
+
 
 class Ids(Protocol):
     """Makes the run ids of a worker session."""
@@ -364,7 +367,7 @@ class Executor:
         if claim is not None and not claim.won:
             if claim.verdict is Verdict.FOREIGN:  # a newer script may have made it ours
                 self._committer.doubt([new], local=old.local)
-            old.wish = Wish.FORGET if claim.verdict is Verdict.GONE else Wish.FENCED
+            old.wish = UNRELOADED.get(claim.verdict, Wish.FENCED)
             self._settle(old)
             return
         if claim is None:  # lost Redis on the way: one of the two is the live one

@@ -18,10 +18,12 @@ import valkey.asyncio
 import pytask
 import pytask.aio
 from pytask import Task, errors, partition_of
-from pytask.client import Event, New
+from pytask.client import Client, Event, New, follow
 from pytask.client.places import own_name
+from pytask.client.steer import await_stop
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import State, Trigger
+from pytask.domain.messages import Command
 from pytask.domain.record import Change, Verdict, WorkerInfo
 from tests.contract.conftest import KEEP, NAMESPACE, SOON, RedisBench
 
@@ -369,6 +371,103 @@ def test_stop_waits_until_the_task_has_stopped(both):
     assert (outcome.done, outcome.state, outcome.requested) == (True, "STOPPED", True)
     acting.over()
     assert both.client.get("t").state is life.STOPPED
+
+
+@pytest.mark.parametrize("detour", ["reload", "release"])
+def test_a_stop_is_not_done_in_another_run_or_in_the_queue(real, detour):
+    """As by a worker of an older release, which deletes `control` on the way."""
+    ref, after = real.bench.running("t"), real.bench.ref("t")
+
+    def worker():
+        while real.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+            time.sleep(0.01)
+        real.bench.erase("t", "control")
+        if detour == "reload":
+            assert real.bench.store.reload(ref, after, "w", 1000).won
+        else:
+            real.end(ref, Trigger.RELEASE, "requeued")
+            assert real.bench.claim(after)[0].won
+        time.sleep(0.1)  # for the client to take it for the end, if it does
+        real.end(after, Trigger.STOP, "stopped")
+
+    acting = Beside(worker)
+    outcome = real.client.stop("t", wait=SOON)
+    acting.over()
+    assert (outcome.done, outcome.state) == (True, "STOPPED")
+
+
+def test_a_stop_that_was_replaced_is_told_as_not_done(real):
+    real.bench.running("t")
+    told = real.bench.raw.pubsub()
+    told.subscribe(real.bench.keys.hint_channel)
+    settle(told, 1)
+    assert real.client.stop("t").requested
+    real.bench.erase("t", "control")
+    with Client(real.bench.raw) as client, pytest.raises(errors.TimedOut, match=r"does not stand any more"):
+        client._shell.run(await_stop(client._places, "t", 0.05))
+    told.close()
+
+
+def test_a_stop_whose_hash_is_gone_is_done(real, monkeypatch):
+    monkeypatch.setattr(follow, "LOOK_EVERY", 0.05)
+    ref = real.bench.running("t")
+
+    def worker():
+        while real.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+            time.sleep(0.01)
+        real.bench.delete("t")  # no event tells of it
+
+    acting = Beside(worker)
+    outcome = real.client.stop("t", wait=SOON)
+    acting.over()
+    assert (outcome.done, outcome.state) == (True, None)
+
+
+@pytest.mark.parametrize("trigger", [Trigger.END, Trigger.STOP])
+def test_a_run_that_came_to_rest_before_its_reload_was_not_reloaded(real, trigger):
+    ref = real.bench.running("t")
+
+    def worker():
+        while real.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+            time.sleep(0.01)
+        real.end(ref, trigger, "stopped" if trigger is Trigger.STOP else "ended")
+
+    acting = Beside(worker)
+    with pytest.raises(errors.TaskRests, match=r"PT088.*'t' came to rest before it was reloaded") as rests:
+        real.client.reload("t", wait=SOON)
+    acting.over()
+    assert rests.value.state == real.bench.hash("t")["state"]
+
+
+def test_a_reload_is_not_done_in_the_queue_but_in_the_run_that_follows(real):
+    ref, after = real.bench.running("t"), real.bench.ref("t")
+
+    def worker():
+        while real.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+            time.sleep(0.01)
+        real.end(ref, Trigger.RELEASE, "requeued")
+        time.sleep(0.1)  # for the client to take it for the new run, if it does
+        assert real.bench.claim(after)[0].won
+
+    acting = Beside(worker)
+    outcome = real.client.reload("t", wait=SOON)
+    acting.over()
+    assert (outcome.done, outcome.state) == (True, "RUNNING")
+
+
+@pytest.mark.parametrize("verb", ["start_again", "requeue"])
+def test_a_start_that_is_stopped_in_the_queue_did_not_run(real, verb):
+    real.end(real.bench.running("t"))
+
+    def other():
+        while real.bench.hash("t")["state"] != "WAIT":
+            time.sleep(0.01)
+        assert real.bench.store.control(Command.STOP, ["t"]) == [Verdict.OK]
+
+    acting = Beside(other)
+    with pytest.raises(errors.TaskRests, match=r"PT088.*'t' came to rest before it was run: it is STOPPED"):
+        getattr(real.client, verb)("t", wait=SOON)
+    acting.over()
 
 
 def test_a_stop_that_nobody_hears_or_obeys(both):

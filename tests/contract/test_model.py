@@ -117,6 +117,8 @@ class Contract(RuleBasedStateMachine):
         self.numbers = count(1)
         self.known = [RunRef("a", "nobody:0")]
         self.spoiled = set()
+        self.scribbled = set()  # those of them whose hash a client wrote over
+        self.stops = {}  # id -> the run that is asked to stop, as of the last step
         self.epochs = [{}, {}]
 
     def both(self, act):
@@ -163,6 +165,7 @@ class Contract(RuleBasedStateMachine):
     @rule(task_id=tasks, again=st.booleans())
     def delete(self, task_id, again):
         self.both(lambda bench: bench.delete(task_id))
+        self.stops.pop(task_id, None)
         for epochs in self.epochs:
             epochs.pop(task_id, None)  # what counted its runs is gone
         if again:
@@ -170,17 +173,28 @@ class Contract(RuleBasedStateMachine):
 
     @rule(task_id=tasks, name=st.sampled_from(FIELDS), value=st.sampled_from(RUBBISH))
     def write_rubbish(self, task_id, name, value):
-        self.spoiled.add(task_id)
+        self.scribble(task_id)
         self.both(lambda bench: None if bench.is_string(task_id) else bench.write(task_id, **{name: value}))
 
     @rule(task_id=tasks, name=st.sampled_from(FIELDS))
     def erase_field(self, task_id, name):
-        self.spoiled.add(task_id)
+        self.scribble(task_id)
         self.both(lambda bench: None if bench.is_string(task_id) else bench.erase(task_id, name))
+
+    def scribble(self, task_id):
+        self.spoiled.add(task_id)
+        self.scribbled.add(task_id)
+
+    @rule(task_id=tasks, word=st.sampled_from(("stop", "stop", "reload")))
+    def wish(self, task_id, word):
+        """As a client may that has nothing but redis-cli: while there is a run, and never over a stop."""
+        fields = self.benches[0].hash(task_id) if not self.benches[0].is_string(task_id) else {}
+        if "run" in fields and fields.get("control") != "stop":
+            self.both(lambda bench: bench.write(task_id, control=word))
 
     @rule(task_id=tasks)
     def make_another_type(self, task_id):
-        self.spoiled.add(task_id)
+        self.scribble(task_id)
 
         def act(bench):
             bench.delete(task_id)
@@ -411,6 +425,21 @@ class Contract(RuleBasedStateMachine):
             fields = {task_id: fields for task_id, (_, fields, _) in one["hashes"].items()}
             self.assert_running_is_one_thing(one["runs"], one["leases"], fields)
             self.assert_epochs_grow(epochs, fields)
+        self.assert_no_stop_is_lost({i: fields for i, (_, fields, _) in kept[1]["hashes"].items()})
+
+    def assert_no_stop_is_lost(self, hashes):
+        """A run that is asked to stop goes on being asked, or the task came to rest: it is not queued, not
+        run anew, and not reloaded, whichever step came next.  (What starts it again finds it at rest.)"""
+        for task_id, run in self.stops.items():
+            fields = hashes[task_id]
+            asked = "run" in fields and fields.get("control") == "stop"
+            at_rest = fields.get("state") in ("STOPPED", "ENDED", "ERROR")
+            assert not fields or asked or at_rest or task_id in self.scribbled, (task_id, run, fields)
+        self.stops = {
+            task_id: fields["run"]
+            for task_id, fields in hashes.items()
+            if "run" in fields and fields.get("control") == "stop" and task_id not in self.scribbled
+        }
 
     def assert_alike(self, ours, theirs):
         for part in ours:

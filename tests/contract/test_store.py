@@ -701,13 +701,14 @@ def test_stop_reaches_a_run_that_the_registry_forgot(bench):
     assert bench.store.renew([ref]) == {ref: Verdict.STOP}
 
 
-def test_a_wish_for_a_dead_hash_is_not_written_into_the_new_one(bench):
+def test_a_stop_of_a_hash_made_anew_under_a_dying_run_is_carried_out_and_not_only_acknowledged(bench):
     bench.running("a")
     bench.delete("a")
-    bench.write("a", function="f")
-    assert bench.store.control(Command.STOP, ["a"]) == [Verdict.REQUESTED]
+    bench.push("a")
     assert bench.store.control(Command.RELOAD, ["a"]) == [Verdict.STATE]
-    assert bench.hash("a") == {"function": "f"}
+    assert bench.store.control(Command.STOP, ["a"]) == [Verdict.REQUESTED]  # its owner is told, too
+    assert (bench.hash("a")["state"], bench.queue()) == (STOPPED, [])
+    assert "control" not in bench.hash("a")
 
 
 def test_reload_does_not_replace_a_stop(bench):
@@ -813,8 +814,10 @@ def test_suspects_lie_on_both_sides_of_the_window(bench):
     assert old.session == "session"
     assert {one.id for one in bench.store.suspects(50, 50)} == {"old", "young", "near", "ahead"}
     assert [one.id for one in bench.store.suspects(50, 50, limit=1)] == ["old", "near"]
-    bench.drop("runs")
-    assert bench.store.suspects(500, 500) == []
+    bench.drop("runs")  # their hashes name them still
+    assert [(one.id, one.run) for one in bench.store.suspects(500, 500)] == [
+        (i, refs[i].run) for i in ("old", "ahead")
+    ]
 
 
 def test_a_suspect_without_a_hash(bench):
@@ -869,7 +872,7 @@ def test_a_lease_of_nobody_is_dropped(bench):
     bench.set_lease("named", 8)
     bench.delete("gone")
     bench.drop("runs")
-    assert bench.store.suspects(1, 1) == []
+    assert [one.id for one in bench.store.suspects(1, 1)] == ["named"]
     assert list(bench.leases()) == ["named"]  # its owner may live: the next renewal registers it again
     assert bench.store.renew([named]) == {}
     assert bench.runs() == {"named": named.run}
@@ -1125,13 +1128,50 @@ def test_a_registered_run_without_a_lease_or_a_hash_is_cleared_away(bench):
     bench.delete("anew")
     bench.push("anew")
     bench.drop("leases")
-    assert bench.store.repair(0, 90)[1] == 3
+    assert bench.store.suspects(500, 500) == []
     assert set(bench.leases()) == {ref.id for ref in refs}
     found = [Expiry(id=r.id, run=r.run, seen=bench.leases()[r.id], crashes=0, poison=False) for r in refs]
     assert bench.store.expire(found[:2]) == [Verdict.OK, Verdict.OK]
     assert set(bench.runs()) == set(bench.leases()) == {"stays"}
     assert bench.hash("gone") == {}
-    assert bench.store.repair(0, 90)[1] == 0
+
+
+@pytest.mark.parametrize("lost", ["runs", "leases"])
+def test_a_dead_run_is_handed_on_though_a_client_deleted_the_registry_or_the_leases(bench, lost):
+    ref, living = bench.running("a"), bench.running("b")
+    bench.set_lease("a", 7)
+    bench.drop(lost)
+    bench.store.suspects(500, 500)  # the first sweep: runs without a lease are given one
+    bench.store.renew([living])
+    bench.set_lease("a", 7)
+    (suspect,) = bench.store.suspects(500, 500)
+    assert (suspect.id, suspect.run, suspect.lease) == ("a", ref.run, 7)
+    expiry = Expiry(id="a", run=suspect.run, seen=suspect.lease)
+    bench.events()
+    assert bench.store.expire([expiry]) == [Verdict.OK]
+    bench.assert_at_rest("a", WAIT)
+    assert bench.queue() == ["a"]
+    assert bench.store.expire([expiry]) == [Verdict.ALREADY]
+    bench.assert_registered(living)
+
+
+def test_a_living_owner_that_registers_again_keeps_its_run(bench):
+    ref = bench.running("a")
+    bench.set_lease("a", 7)
+    bench.drop("runs")
+    (suspect,) = bench.store.suspects(500, 500)
+    bench.store.renew([ref])
+    assert bench.store.expire([Expiry(id="a", run=suspect.run, seen=suspect.lease)]) == [Verdict.RENEWED]
+    bench.assert_registered(ref)
+
+
+@pytest.mark.parametrize(("name", "value"), [("state", "ENDED"), ("run", "not a run"), ("run", "")])
+def test_a_lease_whose_hash_names_no_run_that_runs_is_no_suspect(bench, name, value):
+    bench.running("a")
+    bench.set_lease("a", 7)
+    bench.drop("runs")
+    bench.write("a", **{name: value})
+    assert bench.store.suspects(500, 500) == []
 
 
 @pytest.mark.parametrize("word", [None, "what", "RUNNING"])

@@ -325,6 +325,30 @@ def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
                 until(lambda: diagnosis(server.url, **clock.env) == {}, "all is well")
 
 
+def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folder):
+    """A client deleted pytask's keys after a kill -9: what can be seen is handed on, the other is told."""
+    ids = ("no-entry", "no-lease", "neither")
+    with worker(store, folder, "--no-monitor", "--time-scale", "0.1") as dies:
+        for task_id in ids:
+            push(client, task_id, "sleeper")
+            state(client, task_id, "RUNNING")
+        dies.end(signal.SIGKILL)
+    runs = {task_id: client.hget(task_id, "run") for task_id in ids}
+    client.hdel("pytask:runs", "no-entry", "neither")
+    client.zrem("pytask:leases", "no-lease", "neither")
+    found = diagnosis(store.url)["PT129"]
+    assert "1 task says it runs" in found["what"]
+    assert "'neither'" in found["what"]
+    told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
+    assert "neither a lease nor the registry tells of its run" in told
+    fix = re.search(r"redis-cli LPUSH (\S+) (\S+)", found["fix"])
+    client.lpush(fix[1], fix[2])
+    with worker(store, folder, "--time-scale", "0.1") as other:
+        for task_id in ids:
+            until(lambda i=task_id: client.hget(i, "run") not in (None, runs[i]), lambda: other.output)
+        until(lambda: diagnosis(store.url) == {}, lambda: diagnosis(store.url))
+
+
 def unheard(client, url):
     """A stop of a task whose worker is gone: it is told, and looked into as the text says."""
     until(lambda: not client.pubsub_numsub("pytask:hint")[0][1], "the server has seen that it left")

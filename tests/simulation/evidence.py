@@ -36,6 +36,7 @@ class Evidence:
         self.adopted = 0  # runs that were put back after a failover
         self.forgotten = set()  # runs that a failover took back
         self.acts = 0
+        self.stops = {}  # id -> the run that was asked to stop by a client, until the task came to rest
 
     def violation(self, rule, text):
         if len(self.violations) < 20:
@@ -71,6 +72,7 @@ class Evidence:
                 self._world.note(None, "forgotten by Redis", task_id, run)
                 self.forgotten.add(run)
         self.last = dict(last)
+        self.stops.clear()  # maybe lost with the rest
 
     def applied(self, call, outcome):
         tell = {"adopt": self._adopted, "commit": self._committed, "expire": self._expired}.get(call.verb)
@@ -102,12 +104,20 @@ class Evidence:
                 "zombie-write", f"{trigger} of {run} was taken after {self.last[task_id]} was claimed"
             )
 
+    def came_to_rest(self, task_id):
+        self.stops.pop(task_id, None)
+
     # -- from the tasks -------------------------------------------------------------------------------
 
     def begin(self, task_id, run, process):
         key = process.name, task_id
         if key in self.living:
             self.violation("two at once", f"{process} runs {task_id} twice")
+        asked = self.stops.get(task_id)
+        if asked not in (None, run):
+            self.violation(
+                "stop lost", f"{run} of {task_id} begins: {asked} was to stop, and nobody started it again"
+            )
         living = Living(task_id, run, process, self._world.loop.time)
         self.living[key] = living
         self.act(living)

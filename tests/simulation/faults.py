@@ -194,14 +194,15 @@ def switch(world, random):
 @kind
 def lost_runs(world, random):
     """DEL pytask:runs.  Not where a hash was made anew: then nothing says that the old run lives."""
-    if world.may_lose("runs"):
+    if world.spared != "runs" and world.may_lose("runs"):
         world.lose_runs()
     return 10.0
 
 
 @kind
 def lost_leases(world, random):
-    world.server.client(lambda state: state.leases.clear())
+    if world.spared != "leases":
+        world.server.client(lambda state: state.leases.clear())
     return 10.0
 
 
@@ -240,3 +241,16 @@ def control_storm(world, random):
         task_id, command = random.choice(ids), random.choice(commands)
         world.after(random.uniform(0, 20), lambda i=task_id, c=command: world.control(i, c))
     return 20.0
+
+
+@kind
+def wishes(world, random):
+    """HSET id control stop (or reload), often while a reload of it is under way."""
+    for task_id in random.sample(sorted(world.jobs), random.randint(1, 3)):
+        at = random.uniform(0, 20)
+        if random.random() < 0.7:
+            world.after(at, lambda i=task_id: world.control(i, Command.RELOAD))
+        word = random.choice((Command.STOP, Command.STOP, Command.RELOAD))
+        pause = random.choice((random.uniform(0, 0.1), random.uniform(0, 12)))
+        world.after(at + pause, lambda i=task_id, w=word: world.wish(i, w))
+    return 32.0

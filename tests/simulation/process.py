@@ -66,7 +66,7 @@ class Process(Life):
         world = self.world
         around = Around(exit=self._exit, fresh_id=self._fresh_id, uniform=self.random.uniform,
                         deadman=lambda hard: Alarm(self))  # fmt: skip
-        settings = Settings(name=self.name, max_tasks=SLOTS, block_limit=None, slow_sweep=True,
+        settings = Settings(name=self.name, max_tasks=SLOTS, block_limit=None, slow_sweep=world.slow_sweep,
                             hard_deadline=True, timing=world.timing)  # fmt: skip
         tasks = {Monitor.Config.NAME: Monitor, "work": world.task_class(self)}
         prestart = [(Monitor.Config.NAME, b"null")] if self.place in world.monitors else []

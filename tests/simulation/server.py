@@ -8,13 +8,14 @@ from pytask.adapters.memory_state import MemoryState
 from pytask.adapters.memory_store import MemoryStore
 from pytask.adapters.store import Retention
 from pytask.domain.errors import Refused, Unavailable
-from pytask.domain.messages import Command
+from pytask.domain.messages import Command, Event
 
 READS = {"peek", "parked", "suspects", "runs_of", "crew", "wait", "subscribe", "check", "hint"}
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
     "monitors", "incarnation",
 )  # fmt: skip
+RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))
 
 
 class State(MemoryState):
@@ -33,7 +34,10 @@ class State(MemoryState):
         return epoch
 
     def emit(self, task_id, payload):
-        """Nobody watches the events here."""
+        """Nobody watches the events here, but the evidence of stops."""
+        text = payload if isinstance(payload, str) else payload.decode()
+        if text.startswith(RESTED):
+            self._evidence.came_to_rest(task_id)
 
 
 class Server:

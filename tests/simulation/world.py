@@ -105,6 +105,10 @@ class World:
         self.snapshots = {}  # how long before a failover -> the data of then
         self._lost = {"runs": -1e9, "hash": -1e9}
         self._flushed_until = -1.0
+        sweep = self.stream("sweep")
+        # Without the slow sweep nothing tells of a dead run whose registry entry and lease are both lost.
+        self.slow_sweep = sweep.random() < 0.5
+        self.spared = None if self.slow_sweep else sweep.choice(("runs", "leases"))
         draw = self.stream("jobs")
         # Few tasks leave workers idle, which are in another state than busy ones: nothing of them is renewed.
         many = options.tasks or draw.choice((TASKS, TASKS, TASKS, 4))
@@ -320,6 +324,7 @@ class World:
                 return
             if anew:
                 state.delete(task_id)
+                self.evidence.came_to_rest(task_id)  # it is another task now
             if self.loop.time < self._flushed_until:
                 return  # it would be a new task to a Redis that lost everything; see `flush`
             state.write(task_id, function="work")
@@ -332,6 +337,20 @@ class World:
         def client(state):
             self.note(None, command, task_id)
             state.publish(f"task-{task_id}-control", command.encode())
+
+        self.server.client(client)
+
+    def wish(self, task_id, word):
+        """Written down by a client that has only redis-cli: while there is a run, and never over a stop."""
+
+        def client(state):
+            fields = state.fields(task_id)
+            if "run" not in fields or fields.get("control") == Command.STOP.encode():
+                return
+            self.note(None, "HSET control", word, task_id)
+            state.write(task_id, control=word)
+            if word is Command.STOP:
+                self.evidence.stops[task_id] = fields["run"].decode()
 
         self.server.client(client)
 
@@ -365,6 +384,7 @@ class World:
             self.note(None, "FLUSHALL")
             self._flushed_until = self.loop.time + SETTLE
             self.server.flush()
+            self.evidence.stops.clear()
             self.loop.later(None, SETTLE + 1, self._push_again)
 
         self.server.client(client)

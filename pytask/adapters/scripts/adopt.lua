@@ -3,12 +3,13 @@
 -- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4-7 indexes of the resting states (zsets)
 --       8.. the hash of each id
 -- ARGV  1 running state  2 worker  3 channel prefix  4-6 the `running` event, around run and epoch
---       7-10 names of the resting states (any other word counts as the first), then id, run, epoch for
---       each hash; last: lines of history kept (see history.lua)
+--       7-10 names of the resting states (any other word counts as the first)  11 the wish to stop, then id,
+--       run, epoch for each hash; last: lines of history kept (see history.lua)
 -- Returns for each id OK, FENCED (a run is there that is not older) or GONE (no such hash).
 --
 -- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
--- over when ours was claimed.  Begins with a write that needs no memory (see renew.lua).
+-- over when ours was claimed.  A wish to stop is kept all the same: whether it was asked before our claim or
+-- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
 --- history.lua
 local REACH, MOST = 1024, 2 ^ 53 - 2
 local function number(text)
@@ -25,10 +26,10 @@ local t = redis.call('TIME')
 local us = string.format('%06d', t[2])
 local reply = {}
 for i = 1, #KEYS - 7 do
-  local a, hash = 8 + 3 * i, KEYS[7 + i]
+  local a, hash = 9 + 3 * i, KEYS[7 + i]
   local id, run, epoch = ARGV[a], ARGV[a + 1], tonumber(ARGV[a + 2])
   local held = redis.call('HGET', KEYS[1], id)
-  local h = redis.pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history')
+  local h = redis.pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history', 'control')
   if h.err or redis.call('EXISTS', hash) == 0 then
     reply[i] = 'GONE'
   else
@@ -42,7 +43,8 @@ for i = 1, #KEYS - 7 do
         redis.call('HSET', hash, 'state', ARGV[1], 'run', run, 'worker', ARGV[2], 'epoch', ARGV[a + 2],
           'last_update', t[1] .. '.' .. us, 'attempts', string.format('%.0f', number(h[4]) + 1),
           noted(h[5], t, line))
-        redis.call('HDEL', hash, 'control', 'output', 'error')
+        redis.call('HDEL', hash, 'output', 'error')
+        if h[6] ~= ARGV[11] then redis.call('HDEL', hash, 'control') end
       else
         redis.call('HSET', hash, 'state', ARGV[1], 'last_update', t[1] .. '.' .. us, noted(h[5], t, line))
       end

@@ -5,7 +5,8 @@
 -- ARGV  1 channel prefix  2-5 names of the resting states  6 bytes of the namespace, in front of each hash's id
 --       7 number of kinds of change, then for each kind: event ('' for none), new state ('' for an event
 --       only), mode: done | rest | queue | delete, 0 to delete the hash at once (see retire.lua),
---       the line for the history, number of fields, then field, value for each;
+--       the line for the history, number of fields, then field, value for each; for the mode queue these are
+--       the wish to stop, and the kind (from 1) that is meant instead where it stands in the hash;
 --       then for each change: run, its kind (from 1); last: lines of history kept (see history.lua)
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
 --       list; nothing done).
@@ -43,8 +44,18 @@ for i = 1, n do
   p = p + 2
   local verdict, held = 'OK', live[i]
   -- What the hash names: asked for an end, and where the registry forgot the run.
-  local h = (state ~= '' or not held) and pcall('HMGET', hash, 'run', KEPT > 0 and 'history' or '')
+  local h
+  if mode == 'queue' then
+    h = pcall('HMGET', hash, 'run', KEPT > 0 and 'history' or '', 'control')
+  elseif state ~= '' or not held then
+    h = pcall('HMGET', hash, 'run', KEPT > 0 and 'history' or '')
+  end
   local owner = h and not h.err and h[1]
+  -- Nothing replaces a stop but its being carried out: the run is dead, so that it is done by now.
+  if mode == 'queue' and owner == run and h[3] == ARGV[kind[5]] then
+    kind = kinds[ARGV[kind[6]]]
+    event, state, mode, keep = kind[1], kind[2], kind[3], kind[4]
+  end
   -- The registry lost the run, but the hash is still ours: nobody claimed it since (see renew.lua).
   if not held and owner == run then held = run end
   if held ~= run or over[id] then
@@ -59,7 +70,7 @@ for i = 1, n do
       call('DEL', hash)
     else
       local plain = mode == 'done'
-      if kind[5] > kind[6] then
+      if kind[5] > kind[6] or mode == 'queue' then
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], t, kind[7], plain))
       else
         local more = {unpack(ARGV, kind[5], kind[6])}

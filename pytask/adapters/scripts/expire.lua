@@ -34,6 +34,8 @@ for i = 1, #KEYS - 7 do
   local lease = redis.call('ZSCORE', KEYS[2], id)
   local h = redis.pcall('HMGET', hash, 'run', 'control', 'local', 'last_run', 'worker', 'history')
   if h.err then h = {} end
+  -- The registry lost the run, and its hash still names it: nobody claimed it since (see commit.lua).
+  if not held and h[1] == run then held = run end
   if held ~= run then
     reply[i] = h[4] == run and 'ALREADY' or 'FENCED'
   elseif lease and tonumber(lease) ~= tonumber(ARGV[a + 2]) then

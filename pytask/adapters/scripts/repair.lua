@@ -1,9 +1,11 @@
 -- E16: hashes that say they run although the registry has no run of them, and runs without a lease.
 --
--- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4 index of the waiting state (zset)
---       5.. the hash of each id
--- ARGV  1 running state  2 waiting state  3 seconds after which an update is old  4 channel prefix
---       5 the `requeued` event  6 the line for the history, then the ids; last: lines of history kept
+-- KEYS  1 runs (hash)  2 leases (zset)  3 queue (list)  4-5 indexes of the waiting and the stopped state (zsets)
+--       6.. the hash of each id
+-- ARGV  1 running state  2 waiting state  3 stopped state  4 seconds after which an update is old
+--       5 channel prefix  6 the `requeued` event  7 the `stopped` event  8-9 their lines for the history
+--       10 the wish to stop  11 0 to delete a stopped hash at once, then the ids;
+--       last: lines of history kept
 -- Returns how many were mended.
 --
 -- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
@@ -25,9 +27,9 @@ local now = t[1] .. '.' .. us
 local mended = 0
 -- A registry entry is read by monitors (see claim.lua).
 local function plausible(run) return run and #run > 0 and #run <= 128 and not run:find('[^!-~]') end
-for i = 1, #KEYS - 4 do
-  local id, hash = ARGV[6 + i], KEYS[4 + i]
-  local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update', 'history')
+for i = 1, #KEYS - 5 do
+  local id, hash = ARGV[11 + i], KEYS[5 + i]
+  local h = redis.pcall('HMGET', hash, 'state', 'run', 'last_update', 'history', 'control')
   if redis.call('HEXISTS', KEYS[1], id) == 1 then
     -- A registered run without a lease would never be looked at by a monitor.
     if not redis.call('ZSCORE', KEYS[2], id) then
@@ -41,11 +43,18 @@ for i = 1, #KEYS - 4 do
       redis.call('HSET', KEYS[1], id, h[2])
       redis.call('ZADD', KEYS[2], t[1] .. us, id)
       mended = mended + 1
-    elseif t[1] - since(h[3]) > tonumber(ARGV[3]) then
-      redis.call('HSET', hash, 'state', ARGV[2], 'last_update', now, noted(h[4], t, ARGV[6]))
-      redis.pcall('ZADD', KEYS[4], now, id)
-      redis.call('LPUSH', KEYS[3], id)
-      redis.call('PUBLISH', ARGV[4] .. id, ARGV[5])
+    elseif t[1] - since(h[3]) > tonumber(ARGV[4]) then
+      local stop = h[5] == ARGV[10]
+      local which = stop and 1 or 0
+      if stop and ARGV[11] == '0' then
+        redis.call('DEL', hash)
+      else
+        redis.call('HSET', hash, 'state', ARGV[2 + which], 'last_update', now, noted(h[4], t, ARGV[8 + which]))
+        redis.pcall('ZADD', KEYS[4 + which], now, id)
+        if stop then redis.call('HDEL', hash, 'control') end
+      end
+      if not stop then redis.call('LPUSH', KEYS[3], id) end
+      redis.call('PUBLISH', ARGV[5] .. id, ARGV[6 + which])
       mended = mended + 1
     end
   end

@@ -39,8 +39,8 @@ for i = 1, (#KEYS - 6) / 2 do
     reply[i] = 'NOHASH'
   elseif since >= 0 and since < age then
     reply[i] = 'STATE'
-  elseif held or (h[1] == ARGV[4] and h[2]) then
-    if (not held or h[2] == held) and h[4] ~= ARGV[3] then
+  elseif h[2] and (held or h[1] == ARGV[4]) then
+    if h[4] ~= ARGV[3] then
       redis.call('HSET', hash, 'control', ARGV[3], noted(h[5], t, ARGV[#ARGV - 2]))
     end
     reply[i] = 'REQUESTED'
@@ -72,7 +72,8 @@ for i = 1, (#KEYS - 6) / 2 do
       end
       walked = walked + queued
       redis.call('PUBLISH', ARGV[1] .. id, ARGV[2])
-      reply[i] = 'OK'
+      -- A run of the hash that stood here before may be dying: its owner is told, too.
+      reply[i] = held and 'REQUESTED' or 'OK'
     end
   end
 end

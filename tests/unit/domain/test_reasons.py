@@ -209,9 +209,18 @@ def test_what_a_run_does_now():
     found = account(task_of("RUNNING"), Facts(now=9.0, renewed=500.0))
     assert found.story.endswith("; no monitor is there to hand it on")
     assert found.notes[0].endswith("or put it back now: pytask requeue a")
+    found = account(task_of("RUNNING"), Facts(now=9.0, monitor=3.0))
+    assert found.story == "RUNNING: it has no lease: the next sweep of a monitor gives it one"
+    assert found.notes == ()
     found = account(task_of("RUNNING"), Facts(now=9.0))
-    assert found.story == "RUNNING: it has no lease, so nobody renews it"
-    assert found.notes[0].endswith("LPUSH new-task a")
+    assert found.story == "RUNNING: it has no lease, and no monitor is there to give it one"
+    assert found.notes[0].endswith("or put it back now: pytask requeue a")
+    found = account(task_of("RUNNING"), Facts(now=9.0, monitor=3.0, registered=False))
+    assert found.story == (
+        "RUNNING: neither a lease nor the registry tells of its run, so nobody hands it on if its worker is"
+        " dead"
+    )
+    assert found.notes[0].startswith("push it, and a monitor hands it on: redis-cli LPUSH new-task a")
 
 
 def test_what_it_waits_for():

@@ -488,6 +488,19 @@ def test_a_reloaded_run_of_a_function_unknown_here_is_handed_back(demo):
     assert world.ends() == [("s1:2", Trigger.RELEASE)]
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_a_stop_that_a_reload_finds_in_the_hash_is_carried_out(demo, log, local):
+    world = World(demo)
+    over = []
+    world.executor.on_local_over = lambda *args: over.append(args)
+    world.store.say("reload", lambda _old, new, *_: won(new, verdict=Verdict.STOP))
+    world.executor.wish(world.launch(local=local), Wish.RELOAD)
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+    assert len(log) == 1
+    assert over == ([("a", Wish.STOP)] if local else [])
+
+
 @pytest.mark.parametrize(("wish", "trigger"), [(Wish.STOP, Trigger.STOP), (Wish.HAND_BACK, Trigger.RELEASE)])
 @pytest.mark.parametrize("local", [False, True])
 def test_a_wish_that_arrives_during_the_reload_settles_the_new_run(demo, log, wish, trigger, local):
