@@ -10,6 +10,7 @@ from pytask.adapters import reading
 from pytask.adapters.acl import missing
 from pytask.adapters.address import hide_password, plain
 from pytask.adapters.pinned import Address, SlotClient, Topology
+from pytask.adapters.sentinels import Sentinels
 from pytask.adapters.wire import Packer
 from pytask.domain.errors import (
     ConfigError,
@@ -188,7 +189,8 @@ def clone(client: Any, **overrides: Any) -> Any:
     if hasattr(pool, "sentinel_manager"):
         kwargs.pop("connection_pool", None)
         kwargs["connection_class"] = _safe_class(pool.connection_class)
-        own = type(pool)(pool.service_name, pool.sentinel_manager, **kwargs)
+        manager = Sentinels(pool.sentinel_manager, overrides.get("socket_connect_timeout"))
+        own = type(pool)(pool.service_name, manager, **kwargs)
     else:
         own = library.ConnectionPool(connection_class=pool.connection_class, **kwargs)
     plain = library.Redis if package == "redis" else library.Valkey

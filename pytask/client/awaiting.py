@@ -14,6 +14,7 @@ from pytask.adapters import client as clients
 from pytask.adapters.address import plain
 from pytask.adapters.direct import is_reply
 from pytask.adapters.pinned import REDIRECTS, Address, Topology, redirected
+from pytask.adapters.sentinels import AwaitedSentinels
 from pytask.client.places import Places
 from pytask.client.shell import HEAR_MOST, Doer, heard, translated
 from pytask.client.wire import Give, Listen, Op, Words
@@ -74,7 +75,8 @@ def own_client(client: Any, *, timeout: float, connect_timeout: float, address: 
     elif hasattr(pool, "sentinel_manager"):
         kwargs.pop("connection_pool", None)
         kwargs["connection_class"] = pool.connection_class
-        own = type(pool)(pool.service_name, pool.sentinel_manager, **kwargs)
+        manager = AwaitedSentinels(pool.sentinel_manager, kwargs["socket_connect_timeout"])
+        own = type(pool)(pool.service_name, manager, **kwargs)
     else:
         own = library.ConnectionPool(connection_class=pool.connection_class, **kwargs)
     plain = library.Redis if package == "redis" else library.Valkey
