@@ -61,11 +61,13 @@ def test_a_worker_starts_and_comes_back_with_a_log_line(deployment, kind, caplog
             assert f"[PT135] sentinel {HOST}:{addresses[0][1]} does not tell" in caplog.text
             wait_until(lambda: app.worker.controller.listening)
             with frozen(first):
-                app.worker.controller.listening = False
+                before = app.worker.controller.reconnects
                 direct.client_kill_filter(_type="normal", skipme=True)
                 direct.client_kill_filter(_type="pubsub")
                 runs("b")
-                wait_until(lambda: app.worker.controller.listening)
+                wait_until(
+                    lambda: app.worker.controller.reconnects > before and app.worker.controller.listening
+                )
 
 
 @contextlib.contextmanager

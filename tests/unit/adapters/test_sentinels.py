@@ -82,10 +82,7 @@ def test_the_next_walk_of_any_connection_begins_behind_the_one_that_hangs(fakes,
     discover = walks()
     assert discover() == discover() == ("h", 6379)
     assert fakes.asked == [1, 2, 2]
-    assert (
-        caplog.text.count("[PT135] sentinel h:1 does not tell where the primary 'primary' is (TimeoutError")
-        == 1
-    )
+    assert caplog.text.count("[PT135] sentinel h:1 does not tell") == 1
 
 
 def test_a_walk_that_is_cut_short_goes_on_behind_the_sentinel_that_took_its_time(fakes, walks):
