@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import attrs
-import gevent
 
 from pytask import codec
 from pytask.adapters.address import DEFAULT_URL
@@ -29,6 +28,7 @@ from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector
+from pytask.runtime.resolver import use_own_resolver
 from pytask.runtime.settings import Settings, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
@@ -129,7 +129,7 @@ class PyTask:
         if collected is not None:
             collected.append(self)
             return
-        _use_own_resolver()
+        use_own_resolver()
         with Signals(hangup=self._run_path is not None) as signals:
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
@@ -230,10 +230,3 @@ class PyTask:
 
 def _is_backend(source: Any) -> bool:
     return hasattr(source, "feed") and hasattr(source, "store")
-
-
-def _use_own_resolver() -> None:
-    # gevent's default resolver shares ten native threads with the tasks: ten blocking calls there would
-    # hold up a new connection to Redis, even to 127.0.0.1.
-    if "GEVENT_RESOLVER" not in os.environ and gevent.get_hub()._resolver is None:  # type: ignore[attr-defined]  # noqa: SLF001
-        gevent.config.resolver = "ares"
