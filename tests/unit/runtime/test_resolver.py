@@ -29,8 +29,9 @@ def fill():
         calls.extend(pool.spawn(os.read, ours, 1) for _ in range(LOOKUPS))
 
     yield filled
-    os.close(theirs)
+    os.write(theirs, bytes(len(calls)))
     gevent.wait(calls)
+    os.close(theirs)
     os.close(ours)
 
 
