@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import attrs
-import gevent
 from gevent.os import fork_gevent
 
 from pytask import codec
@@ -32,6 +30,7 @@ from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector, exit_now
+from pytask.runtime.resolver import use_own_resolver
 from pytask.runtime.settings import Settings, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
@@ -154,7 +153,7 @@ class PyTask:
             return
         if self.settings.hard_deadline is not False and init.alone():
             init.leave_init(fork_gevent)  # a script of its own as PID 1; with other threads it is refused
-        _use_own_resolver()
+        use_own_resolver()
         kept = leaving.children()  # of the program; those that are started from now on belong to tasks
         with Signals(on_hangup=self._on_hangup()) as signals:
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
@@ -273,10 +272,3 @@ class PyTask:
 
 def _is_backend(source: Any) -> bool:
     return hasattr(source, "feed") and hasattr(source, "store")
-
-
-def _use_own_resolver() -> None:
-    # gevent's default resolver shares ten native threads with the tasks: ten blocking calls there would
-    # hold up a new connection to Redis, even to 127.0.0.1.
-    if "GEVENT_RESOLVER" not in os.environ and gevent.get_hub()._resolver is None:  # type: ignore[attr-defined]  # noqa: SLF001
-        gevent.config.resolver = "ares"

@@ -82,6 +82,10 @@ class Proxy:
         """
         self._tell("cut_after_request", count=count, containing=containing)
 
+    def lead_to(self, target_port):
+        """New connections go to another port; those that stand stay where they are."""
+        self._tell("lead_to", target_port=target_port)
+
     def connections(self):
         """How many connections stand."""
         return self._tell("connections")["connections"]
@@ -221,6 +225,8 @@ class Relay:
             case "cut_after_request":
                 self.requests_to_cut = arguments["count"]
                 self.cut_containing = arguments["containing"].encode()
+            case "lead_to":
+                self.target_port = arguments["target_port"]
             case "connections":
                 return {"connections": len(self.connections)}
             case _:

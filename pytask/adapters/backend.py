@@ -57,7 +57,7 @@ class RedisBackend:
 
     def feed(self, session: str) -> RedisFeed:
         """A listener with a subscription of its own."""
-        return RedisFeed(self._own("feed"), self._own("ping"), self.keys, session)
+        return RedisFeed(self._own("feed"), self.keys, session)
 
     def user_client(self) -> Any:
         """A client for task code: the user's own settings, a pool of its own."""

@@ -31,12 +31,17 @@ class MemoryQueue:
         """The next id, else None at once, whatever the timeout (seconds)."""
         return [self._state.queue[-1][: MAX_ID_BYTES + 1]] if self._state.queue else None
 
+    def reconnect(self) -> None:
+        """Nothing to drop."""
+
     def close(self) -> None:
         """Nothing to drop."""
 
 
 class MemoryFeed:
     """Control messages and hints, kept until they are read."""
+
+    behind = False
 
     def __init__(self, state: MemoryState, session: str) -> None:
         self._state = state
@@ -53,11 +58,12 @@ class MemoryFeed:
         """What arrived so far, 256 at the most; never waits, whatever the timeout (seconds)."""
         if self._inbox is None:
             raise Unavailable("not subscribed")
-        return [self._inbox.popleft() for _ in range(min(FEED_BATCH, len(self._inbox)))]
+        found = [self._inbox.popleft() for _ in range(min(FEED_BATCH, len(self._inbox)))]
+        self.behind = bool(self._inbox)
+        return found
 
-    def ping(self) -> None:
-        """Publish to our own channel."""
-        self._state.publish(self._ping, b"ping")
+    def reconnect(self) -> None:
+        """There is no other server."""
 
     def close(self) -> None:
         """Listen no more; what was not read is dropped."""

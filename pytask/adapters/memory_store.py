@@ -657,10 +657,14 @@ class MemoryStore:
         self._state.workers.pop(session, None)
         self._state.infos.pop(session, None)
 
+    def ping(self, session: str) -> None:
+        """Publish to the feed of that session."""
+        self._state.publish(self._state.keys.ping_channel(session), b"ping")
+
     def reset(self) -> None:
         """Nothing to drop."""
 
-    close = reset
+    close = reconnect = reset
 
 
 def _drop(times: dict[str, float], until: float) -> None:

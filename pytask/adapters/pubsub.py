@@ -20,11 +20,12 @@ RUBBISH = 4096  # messages of one read, with those that are none of ours
 
 
 class RedisFeed:
-    """Listens on one connection and pings itself over another."""
+    """Listens on one connection.  `Store.ping` publishes what proves that it hears."""
 
-    def __init__(self, listener: Any, sender: Any, keys: Keys, session: str) -> None:
+    def __init__(self, listener: Any, keys: Keys, session: str) -> None:
+        self.behind = False
         self._listener = listener
-        self._sender = sender
+        self._stale = False
         self._keys = keys
         self._ping = keys.ping_channel(session)
         self._pubsub: Any = None
@@ -32,6 +33,7 @@ class RedisFeed:
     def open(self) -> None:
         """Subscribe anew.  A subscription object that met an error is thrown away, never mended."""
         self.close()
+        self._stale = False
         self._pubsub = self._listener.pubsub(ignore_subscribe_messages=True)
         try:
             self._pubsub.psubscribe(self._keys.control_pattern)
@@ -43,8 +45,11 @@ class RedisFeed:
         """What arrived within `timeout` seconds, 256 at the most."""
         if self._pubsub is None:
             raise Unavailable("not subscribed")
+        if self._stale:
+            raise Unavailable("another server answers than the one of this subscription")
         notices: list[Notice] = []
         left = RUBBISH
+        self.behind = False
         try:
             message = self._pubsub.get_message(timeout=timeout)
             while message is not None:
@@ -52,27 +57,24 @@ class RedisFeed:
                 if notice is not None:
                     notices.append(notice)
                 left -= 1
-                if len(notices) == BATCH or not left:
+                self.behind = len(notices) == BATCH or not left
+                if self.behind:
                     break  # who publishes rubbish without end must not keep us in here
                 message = self._pubsub.get_message(timeout=0)
         except Exception as error:
             raise clients.translate(error) from error
         return notices
 
-    def ping(self) -> None:
-        """Publish to our own channel."""
-        try:
-            self._sender.execute_command("PUBLISH", self._ping, "ping")
-        except Exception as error:
-            raise clients.translate(error) from error
+    def reconnect(self) -> None:
+        """The next read fails, so that the feed is opened again."""
+        self._stale = True
 
     def close(self) -> None:
-        """Drop both connections."""
+        """Drop the connection."""
         if self._pubsub is not None:
             self._pubsub.close()
             self._pubsub = None
         clients.disconnect(self._listener)
-        clients.disconnect(self._sender)
 
     def _notice(self, message: dict[str, Any]) -> Notice | None:
         channel = message["channel"].decode(errors="replace")

@@ -21,11 +21,15 @@ class RedisQueue:
         self._key = key
         self._blocks = True
         self._closed = False
+        self._stale = False
 
     def wait(self, timeout: float) -> list[bytes] | None:
         """Up to `timeout` seconds: the next id (as `peek` shows it), [] in vain; None where none blocks."""
         if not self._blocks:
             return None
+        if self._stale:
+            self._stale = False
+            self._send.disconnect()
         began = time.monotonic()
         try:
             found = self._send.execute_command("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
@@ -43,6 +47,10 @@ class RedisQueue:
             self._blocks = False  # fakeredis answers at once
             return None
         return [] if found is None else [found[: MAX_ID_BYTES + 1]]
+
+    def reconnect(self) -> None:
+        """The next wait opens a new connection; one that is under way ends in its own time."""
+        self._stale = True
 
     def close(self) -> None:
         """Drop the connection for good; a wait in another greenlet ends at once, with []."""

@@ -132,7 +132,8 @@ class RedisStore:
         self.incarnation: Incarnation | None = None
         self.ahead: list[bytes] | None = None
         self.who = ""  # the name under which what this store does stands in the history of tasks
-        self._send = direct(client)
+        self._direct = direct(client)
+        self._stale = False
         self._keys = keys
         self._retention = retention or Retention()
         self._durability = durability or Durability()
@@ -578,13 +579,28 @@ class RedisStore:
         keys = self._keys
         self._pipeline([("ZREM", keys.workers, session), ("HDEL", keys.worker_info, session)])
 
+    def ping(self, session: str) -> None:
+        """Publish to the feed of that session."""
+        self._command("PUBLISH", self._keys.ping_channel(session), "ping")
+
     def reset(self) -> None:
         """Drop the connection: what is in it is not known."""
-        self._send.disconnect()
+        self._stale = False
+        self._direct.disconnect()
 
     close = reset
 
+    def reconnect(self) -> None:
+        """The next command opens a new connection; one that is under way ends where it was sent."""
+        self._stale = True
+
     # -- the wire -------------------------------------------------------------------------------------
+
+    @property
+    def _send(self) -> Any:
+        if self._stale:  # only here, by the greenlet that uses the connection, nobody waits for a reply on it
+            self.reset()
+        return self._direct
 
     def _run(self, name: str, keys: Sequence[str | bytes], args: Args, count: int | None = None) -> Any:
         """The reply of a script; `count` is the number of keys where some of them are packed together."""

@@ -89,6 +89,10 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
                      Tried first with --check: if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
     SIGUSR1          print what every greenlet does, with its task
+
+    \b
+    The process is patched by gevent, and looks up names in native threads of its own, as the system does
+    (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped
     if flags["redis"] and flags["embedded"]:
         raise click.UsageError("--redis and --embedded exclude each other: which server is it to be?")
@@ -130,10 +134,11 @@ def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:
 
 def _patch() -> None:
     """Let gevent patch this process, before anything that keeps unpatched functions is imported."""
-    # The default resolver shares ten native threads with the tasks; ares has its own sockets.
-    os.environ.setdefault("GEVENT_RESOLVER", "ares")
     # The tree is gevent's own record of who spawned whom, with a stack each: we keep our own, smaller one.
     os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
     from gevent import monkey
 
     monkey.patch_all()
+    from pytask.runtime.resolver import use_own_resolver
+
+    use_own_resolver()  # before the target is imported, which may look up names

@@ -125,8 +125,14 @@ class Store(Protocol):
     def leave(self, session: str) -> None:
         """Take this worker off the list."""
 
+    def ping(self, session: str) -> None:
+        """Publish to the feed of that session, which hears it as `Notice(kind="ping")`."""
+
     def reset(self) -> None:
         """Drop the connection: its state is not known."""
+
+    def reconnect(self) -> None:
+        """Another server answers: the next command opens a new connection.  Any greenlet may say so."""
 
     def close(self) -> None:
         """Drop the connection for good."""
@@ -139,6 +145,9 @@ class Queue(Protocol):
         """Block up to `timeout` seconds: the next id, as peek() shows it; [] when none came, None where
         this server cannot block (the caller polls)."""
 
+    def reconnect(self) -> None:
+        """Another server answers: the next wait opens a new connection."""
+
     def close(self) -> None:
         """Drop the connection."""
 
@@ -146,14 +155,16 @@ class Queue(Protocol):
 class Feed(Protocol):
     """Control messages and hints from pub/sub, read by one greenlet."""
 
+    behind: bool  # the last read() was cut short: more has arrived
+
     def open(self) -> None:
         """Subscribe on a new connection."""
 
     def read(self, timeout: float) -> list[Notice]:
         """What arrived within `timeout` seconds; raises `Unavailable` on a broken connection."""
 
-    def ping(self) -> None:
-        """Publish to this feed's own channel, to be heard back as `Notice(kind="ping")`."""
+    def reconnect(self) -> None:
+        """Another server answers: the next read() raises `Unavailable`, so that the feed is opened again."""
 
     def close(self) -> None:
         """Drop the connection."""

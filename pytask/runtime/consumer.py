@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event as Flag
 
 from pytask import codec
-from pytask.domain.errors import Refused, StoreError, Unavailable, WrongKeyType
+from pytask.domain.errors import FailoverSuspected, Refused, StoreError, Unavailable, WrongKeyType
 from pytask.domain.messages import Event, IdFault, read_id
 from pytask.domain.policy import CLAIM_BATCH, Lease
 from pytask.domain.ports import Queue, Store
@@ -70,6 +70,7 @@ class Consumer:
         self._complained = -math.inf
         self.complaints = Complaints(lease.timing.heartbeat)
         self._back_until = -math.inf
+        self.on_other_server: Callable[[], None] = lambda: None
         committer.on_settled = executor.on_place = self._places.wake
         self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
@@ -90,6 +91,8 @@ class Consumer:
                 elif not self._places.shared or self._has_ids():
                     self._wait_for_room()
             except StoreError as error:
+                if isinstance(error, FailoverSuspected):
+                    self.on_other_server()  # renewals may still go to the old one, which lives on
                 self._complain(error)
                 self._places.release(self)  # a lane that does not get on keeps no place from the others
                 self._store.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -35,6 +36,8 @@ class Controller:
         timing: Timing,
         clock: Callable[[], float],
         on_hint: Callable[[str], None] = lambda _: None,
+        request_ping: Callable[[], None] = lambda: None,
+        on_deaf: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._feed = feed
@@ -44,9 +47,13 @@ class Controller:
         self._on_hint = on_hint
         self._ended = False
         self._starts = Starts(timing.heartbeat)
-        self._asked: float | None = None  # when the ping that we wait for was sent
+        self._request_ping = request_ping
+        self._on_deaf = on_deaf
+        self._asked = False  # a ping was requested, and not heard so far
+        self._sent: float | None = None  # when that ping was published
+        self._failed: StoreError | None = None  # what kept it from being published
         self._next_ping = 0.0
-        self.listening = False
+        self._heard_at = -math.inf  # when the last ping was heard
         self.reconnects = 0
         self.complaints = Complaints(timing.heartbeat)
 
@@ -58,19 +65,20 @@ class Controller:
                 try:
                     self._feed.open()
                     self._starts.listen(self._clock())
-                    self._next_ping, self._asked = self._clock(), None
+                    self._expect_nothing()
                     while not self._ended:
                         self._pass()
-                        pause = self._timing.tick
+                        if self.listening:
+                            pause = self._timing.tick
                 except StoreError as error:
-                    self.listening = False
+                    self._heard_at = -math.inf
                     self.reconnects += 1
                     if not isinstance(error, Unavailable) or self.complaints.may(self._clock()):
                         log.warning("control messages are not heard, subscribing again: %s", error)
                     gevent.sleep(pause)
                     pause = min(2 * pause, self._timing.call_timeout)
                 except Exception:
-                    self.listening = False
+                    self._heard_at = -math.inf
                     self.reconnects += 1
                     log.exception("control messages are not heard, subscribing again")
                     gevent.sleep(self._timing.call_timeout)
@@ -81,40 +89,63 @@ class Controller:
         """Let the loop end after what it is doing."""
         self._ended = True
 
+    @property
+    def listening(self) -> bool:
+        """Whether the feed was heard to be at the server of the renewals, the last time not long ago."""
+        return self._clock() - self._heard_at <= 4 * self._timing.heartbeat
+
+    def _expect_nothing(self) -> None:
+        self._next_ping = self._clock()
+        self._asked, self._sent, self._failed = False, None, None
+
     def _pass(self) -> None:
         began = self._clock()
         notices = self._feed.read(max(IDLE, self._next_look() - began))
+        overdue = self._overdue()  # before the messages are acted on, which may take long
         self.handle(notices)
-        if notices and self._asked is not None:
-            # Whatever is heard shows that the connection lives; our ping may stand behind a long backlog.
-            self._asked = self._clock()
-        self.check_ping()
+        self.check_ping(overdue=overdue)
         if not notices and self._clock() - began < IDLE:
             gevent.sleep(IDLE)
 
     def _next_look(self) -> float:
-        """When `check_ping` has something to do, if nothing is heard until then."""
-        return self._next_ping if self._asked is None else self._asked + self._timing.heartbeat
+        """When `check_ping` has something to do, if nothing is heard until then: within H."""
+        now, beat = self._clock(), self._timing.heartbeat
+        at = self._next_ping if not self._asked else now + beat if self._sent is None else self._sent + beat
+        return min(at, now + beat)
 
-    def check_ping(self) -> None:
-        """Publish to ourselves every 2H, and give up on a connection that is deaf for H.
+    def _overdue(self) -> bool:
+        """Whether all that had arrived by now was read, and the ping that was sent H ago was not in it."""
+        sent = self._sent
+        return sent is not None and not self._feed.behind and self._clock() - sent > self._timing.heartbeat
 
-        A half-open subscription gives no error at all, and the library's health check does not see it.
+    def check_ping(self, *, overdue: bool) -> None:
+        """Have a ping published every 2H where this worker renews, and give up on a feed that is deaf.
+
+        A half-open subscription gives no error at all, and the library's health check does not see it; one
+        at a primary of yesterday hears all that is said there.
         """
+        if self._failed is not None:
+            raise self._failed
+        if overdue and self._sent is not None:
+            self._on_deaf()
+            raise Unavailable("the subscription does not hear the ping of its own worker")
         now = self._clock()
-        if self._asked is not None and now - self._asked > self._timing.heartbeat:
-            raise Unavailable("the subscription does not hear its own ping")
-        if now >= self._next_ping and self._asked is None:
-            self._feed.ping()
-            self._asked = now
+        if now >= self._next_ping and not self._asked:
+            self._asked = True
             self._next_ping = now + 2 * self._timing.heartbeat
+            self._request_ping()
+
+    def pinged(self, error: StoreError | None) -> None:
+        """The ping is about to be published, or could not be."""
+        if self._asked:
+            self._sent, self._failed = self._clock(), error
 
     def handle(self, notices: Sequence[Notice]) -> None:
         """One batch of messages, in their order; equal commands in a row share one call."""
         for notice in notices:
             if notice.kind == "ping":
-                self._asked = None
-                self.listening = True
+                self._asked, self._sent = False, None
+                self._heard_at = self._clock()
             elif notice.kind == "parked":
                 self._on_hint(notice.task_id)
         # An id that the queue would not take is none here either: `pytask:runs` is a hash, too.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import gevent
 from gevent import Timeout
+from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
 from pytask.domain.plural import counted, verb
@@ -37,7 +38,13 @@ class Heartbeat:
         self.complaints = Complaints(lease.timing.heartbeat)
         self.on_reached: Callable[[], None] = lambda: None  # after the first acknowledged renewal
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_other_server: Callable[[], None] = lambda: None
+        # Before the feed's ping is published; and with what kept it from being published.
+        self.on_ping: Callable[[StoreError | None], None] = lambda _: None
+        self.feed_session = ""  # of the feed that is pinged
         self.address = ""
+        self._ping_wanted = False
+        self._wake = Flag()
 
     def run(self) -> None:
         """Beat until told to end."""
@@ -55,18 +62,32 @@ class Heartbeat:
                 gevent.sleep(timing.call_timeout / 3)
                 continue
             # Between full chunks Redis gets air, so that a hundred thousand runs never hold it for long.
-            gevent.sleep(timing.tick / 500 if more else self._lease.rest(self._clock()))
+            if more:
+                gevent.sleep(timing.tick / 500)
+            else:
+                self._wake.wait(self._lease.rest(self._clock()))
+                self._wake.clear()
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
         self._ended = True
+        self._wake.set()
+
+    def request_ping(self) -> None:
+        """Publish to the feed with the next renewal, which is due at once.
+
+        On the same connection: that the feed hears it proves that it hears the server of the renewals.
+        """
+        self._ping_wanted = True
+        self._wake.set()
 
     def beat(self) -> bool:
         """Renew one chunk, if any is due; whether more are due at once.  Raises `StoreError`."""
         timing = self._lease.timing
         now = self._clock()
         refs = self._lease.due(now)
-        if not refs and now - self._lease.last_ok < timing.heartbeat - timing.tick:
+        early = now - self._lease.last_ok < timing.heartbeat - timing.tick
+        if not refs and early and not self._ping_wanted:
             return False
         sent_at = self._clock()
         try:
@@ -91,7 +112,19 @@ class Heartbeat:
             self.on_reached()
         for ref, verdict in verdicts.items():
             self._executor.heard(ref, verdict)
+        if self._ping_wanted:
+            self._ping()
         return bool(self._lease.due(self._clock()))
+
+    def _ping(self) -> None:
+        self.on_ping(None)  # before it: the feed may hear it before this greenlet goes on
+        try:
+            with Timeout(2 * self._lease.timing.call_timeout, Unavailable("the ping took too long")):
+                self._store.ping(self.feed_session)
+            self._ping_wanted = False
+        except StoreError as error:  # no word about the renewal, which was acknowledged
+            self._store.reset()
+            self.on_ping(error)
 
     def _observe(self) -> None:
         seen = self._store.incarnation
@@ -99,6 +132,7 @@ class Heartbeat:
             return
         news = self._lease.observe(seen, self._clock())
         if news.failover:
+            self.on_other_server()
             log.warning(
                 "Redis %s: another server answers (a failover, or a restart). No task is taken for %g s, in"
                 " which runs that it does not know of are put back", self.address, news.pause,

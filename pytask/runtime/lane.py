@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -26,6 +27,7 @@ from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor
 from pytask.runtime.heartbeat import Heartbeat
 from pytask.runtime.journal import Journal
+from pytask.runtime.lookout import Lookout
 from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
@@ -88,21 +90,29 @@ class Lane:
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
             exit_process=process.exit,
         )  # fmt: skip
+        renewals = self._store()
         self.heartbeat = Heartbeat(
-            store=self._store(), lease=lease, executor=self.executor, deadman=self.deadman, clock=clock
+            store=renewals, lease=lease, executor=self.executor, deadman=self.deadman, clock=clock
         )
         self.heartbeat.on_lost = ids.renew
         self.complaints = self.heartbeat.complaints
         self.heartbeat.address = backend.describe()
         self.queue = backend.queue()
+        self.feed = backend.feed(ids.id)
         self.consumer = Consumer(
             store=self._store(), queue=self.queue, executor=self.executor, committer=self.committer,
             lease=lease, ids=ids, clock=clock, places=places, uniform=process.uniform,
         )  # fmt: skip
         self.controller = Controller(
-            store=self._store(), feed=backend.feed(ids.id), executor=self.executor, timing=timing,
-            clock=clock, on_hint=self.consumer.hint,
+            store=self._store(), feed=self.feed, executor=self.executor, timing=timing,
+            clock=clock, on_hint=self.consumer.hint, request_ping=self.heartbeat.request_ping,
+            on_deaf=self.reconnect,
         )  # fmt: skip
+        self.heartbeat.feed_session = ids.id
+        self.heartbeat.on_ping = self.controller.pinged
+        self.heartbeat.on_other_server = partial(self.reconnect, keep=renewals)
+        self.consumer.on_other_server = self.reconnect
+        self.lookout = Lookout(store=self._store(), lease=lease, on_moved=self.reconnect)
         self.presence = Presence(
             courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id
         )
@@ -137,8 +147,17 @@ class Lane:
             ("presence", self.presence.run),
             ("prestart", self.prestart.run),
             ("consumer", self.consumer.run),
+            ("lookout", self.lookout.run),
         ]
         return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
+
+    def reconnect(self, keep: Any = None) -> None:
+        """Open every connection again, but for that of `keep`: the old server may live on, and keep them."""
+        for store in self._stores:
+            if store is not keep:
+                store.reconnect()
+        self.queue.reconnect()
+        self.feed.reconnect()
 
     # -- stop, in these steps -------------------------------------------------------------------------
 
@@ -175,7 +194,14 @@ class Lane:
 
     def end_services(self) -> None:
         """Let the loops end; a run that would not die gets its grace, then the kernel's timer."""
-        for service in (self.presence, self.controller, self.heartbeat, self.committer, self.courier):
+        for service in (
+            self.lookout,
+            self.presence,
+            self.controller,
+            self.heartbeat,
+            self.committer,
+            self.courier,
+        ):
             service.end()
         self.deadman.arm(None if not self.executor.living else self.settings.timing.grace)
 

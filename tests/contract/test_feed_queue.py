@@ -46,7 +46,7 @@ def heard(feed, number):
 def test_control_messages_name_the_task_and_the_command(bench, feed):
     for task_id, word in (("a", "stop"), ("b-control", "reload"), ("ü:1", "start")):
         bench.publish(f"task-{task_id}-control", word)
-    feed.ping()
+    bench.store.ping("session")
     assert heard(feed, 4) == [
         Notice("control", "a", Command.STOP),
         Notice("control", "b-control", Command.RELOAD),
@@ -68,7 +68,7 @@ def test_a_start_that_its_sender_carries_out_is_told_in_its_place(bench, feed):
 @pytest.mark.parametrize("payload", ["", "STOP", "stop ", '{"event":"stop"}', b"\xff"])
 def test_other_payloads_are_dropped(bench, feed, payload):
     bench.publish("task-a-control", payload)
-    feed.ping()
+    bench.store.ping("session")
     assert heard(feed, 1) == [Notice("ping")]
 
 
@@ -76,7 +76,7 @@ def test_events_of_tasks_are_not_heard(bench, feed):
     bench.publish("task-a", "stop")
     bench.publish("a-control", "stop")
     bench.running("b")
-    feed.ping()
+    bench.store.ping("session")
     assert heard(feed, 1) == [Notice("ping")]
 
 
@@ -90,8 +90,8 @@ def test_hints_and_parking_are_heard(bench, feed):
 def test_a_feed_hears_only_its_own_pings(bench, feed):
     other = bench.backend.feed("other")
     other.open()
-    other.ping()
-    feed.ping()
+    bench.store.ping("other")
+    bench.store.ping("session")
     assert heard(feed, 1) == heard(other, 1) == [Notice("ping")]
     other.close()
 
@@ -106,7 +106,7 @@ def test_a_feed_must_be_open(bench):
         feed.read(0)
     feed.open()
     feed.open()  # anew, on a connection of its own
-    feed.ping()
+    bench.store.ping("session")
     assert heard(feed, 1) == [Notice("ping")]
     feed.close()
     with pytest.raises(Unavailable):
@@ -124,6 +124,45 @@ def test_many_messages_are_read_in_batches(bench, feed):
         assert len(batch) <= 256
         found += batch
     assert [notice.task_id for notice in found] == [str(number) for number in range(300)]
+
+
+def test_a_feed_says_whether_more_has_arrived(bench, feed):
+    for number in range(257):
+        bench.publish(f"task-{number}-control", "stop")
+    found = []
+    until = time.monotonic() + SOON
+    while len(found) < 256 and time.monotonic() < until:
+        found += feed.read(0.05)
+    assert feed.behind is (len(found) == 256)
+    found += feed.read(0.05)
+    assert (len(found), feed.behind) == (257, False)
+
+
+def clients(real, name):
+    """The ids of the connections of that name; a namespace has no part in it."""
+    return {client["id"] for client in real.client.client_list() if client["name"] == name}
+
+
+def test_every_kept_connection_is_opened_again_where_another_server_answers(real, real_queue):
+    """The server is the same here: what counts is that no kept connection is used again."""
+    feed = real.backend.feed("session")
+    feed.open()
+    real.store.ping("session")
+    assert heard(feed, 1) == [Notice("ping")]
+    assert real_queue.wait(0.01) == []
+    kept = {name: clients(real, f"pytask-{name}") for name in ("store", "wait", "feed")}
+    for one in (real.store, real_queue, feed):
+        one.reconnect()
+    real.store.ping("session")
+    assert real_queue.wait(0.01) == []
+    with pytest.raises(Unavailable, match="another server"):
+        feed.read(0.01)
+    feed.open()
+    assert feed.read(0.01) == []
+    for name, before in kept.items():
+        assert before
+        assert not before & clients(real, f"pytask-{name}")
+    feed.close()
 
 
 def test_waiting_finds_what_is_queued_and_leaves_it(bench, queue):

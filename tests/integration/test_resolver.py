@@ -1,14 +1,16 @@
 """A worker's connections do not wait for the native threads that its tasks keep busy."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.integration.conftest import wait_until
-from tests.servers import start_server
+from tests.servers import HOST, start_server
 
 ROOT = Path(__file__).parents[2]
 TARGET = """
@@ -50,4 +52,39 @@ def test_full_native_threads_do_not_hold_up_a_connection(tmp_path):
         finally:
             worker.terminate()
             worker.wait(30)
-    assert output == {"resolver": "gevent.resolver.ares", "still busy": [True] * 10}
+    assert output == {"resolver": "pytask.runtime.resolver", "still busy": [True] * 10}
+
+
+NAME = "redis.test"
+NAMESPACE = ("unshare", "--mount", "--propagation", "private")
+
+
+def in_a_namespace_with(resolv_conf, *command):
+    """A command for which that file is /etc/resolv.conf; it may be rewritten meanwhile."""
+    bind = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+    return [*NAMESPACE, "sh", "-c", bind, str(resolv_conf), *map(str, command)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace and port 53 are root's")
+def test_name_servers_that_change_are_asked(tmp_path):
+    """They were not there at boot, as on a machine whose network comes up late."""
+    target = tmp_path / "busy.py"
+    target.write_text(TARGET)
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text("nameserver 127.99.0.1\n")  # nobody listens there
+    with start_server("valkey", "--save", "") as server:
+        command = [sys.executable, "-m", "pytask", "run", target, "--redis", f"redis://{NAME}:{server.port}"]
+        log = tmp_path / "log"
+        dns = subprocess.Popen([sys.executable, ROOT / "tests" / "dns.py", "127.99.0.2", NAME, HOST])
+        with log.open("wb") as output:
+            worker = subprocess.Popen(in_a_namespace_with(resolv_conf, *command), cwd=ROOT, stderr=output)
+        client = redis.Redis(port=server.port, decode_responses=True)
+        try:
+            wait_until(lambda: f"waits for Redis {NAME}" in log.read_text(), 40)
+            resolv_conf.write_text("nameserver 127.99.0.2\n")
+            wait_until(lambda: client.hlen("pytask:workers:info") == 1, 40, log.read_text)
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            dns.kill()
+            dns.wait()

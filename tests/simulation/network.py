@@ -16,7 +16,7 @@ TIMED_OUT = object()
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "renew", "commit", "reload", "open_local",
     "control", "suspects", "runs_of", "crew", "expire", "repair", "tidy", "retire", "announce",
-    "leave", "adopt", "restore",
+    "leave", "adopt", "restore", "ping",
 )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ class Store(Connection):
     def reset(self):
         pass
 
-    close = reset
+    close = reconnect = reset
 
 
 def _verb(name):
@@ -141,6 +141,8 @@ class Queue(Connection):
     def close(self):
         pass
 
+    reconnect = close
+
 
 class Feed(MemoryFeed):
     """The subscription: what is published while the link is down is lost, and nobody says so."""
@@ -161,6 +163,9 @@ class Feed(MemoryFeed):
         self.broken = False
         self._state.listeners.append(self._hear)
         self.world.server.feeds.append(self)
+
+    def reconnect(self):
+        pass  # whoever takes over drops all connections
 
     def close(self):
         if self._inbox is not None and self in self.world.server.feeds:
@@ -186,11 +191,6 @@ class Feed(MemoryFeed):
         if self.broken:
             raise Unavailable("the subscription was cut")
         return super().read(timeout)
-
-    def ping(self):
-        link, server = self.link, self.world.server
-        if not link.request_lost():
-            self.world.loop.later(None, link.delay(), server.pinged, self._ping)
 
 
 class Backend:

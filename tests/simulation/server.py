@@ -10,7 +10,7 @@ from pytask.adapters.store import Retention
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command, Event
 
-READS = {"peek", "parked", "suspects", "runs_of", "crew", "wait", "subscribe", "check", "hint"}
+READS = {"peek", "parked", "suspects", "runs_of", "crew", "wait", "subscribe", "check", "hint", "ping"}
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
     "monitors", "incarnation",
@@ -127,10 +127,6 @@ class Server:
     def _answer(self, call, outcome):
         if not call.process.dead and not call.link.reply_lost():
             self.world.loop.later(call.process, call.link.delay(), call.deliver, outcome)
-
-    def pinged(self, channel):
-        if not self.down and not self.frozen:
-            self.state.publish(channel, b"ping")
 
     # -- clients --------------------------------------------------------------------------------------
 

@@ -110,7 +110,8 @@ class FakeFeed:
 
     def __init__(self, *batches):
         self.batches = list(batches)
-        self.opened = self.pings = self.closed = 0
+        self.behind = False
+        self.opened = self.closed = 0
         self.patience = []  # of each read, seconds
 
     def open(self):
@@ -122,9 +123,6 @@ class FakeFeed:
         if isinstance(batch, BaseException):
             raise batch
         return batch
-
-    def ping(self):
-        self.pings += 1
 
     def close(self):
         self.closed += 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.domain.errors import Refused, Unavailable
+from pytask.domain.errors import Denied, Refused, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Notice, Verdict
@@ -37,11 +37,27 @@ def hints():
 
 
 @pytest.fixture
-def controller(world, feed, hints):
-    return Controller(
+def pings():
+    """When each ping was asked for; the heartbeat publishes it at once."""
+    return []
+
+
+@pytest.fixture
+def deaf():
+    return []
+
+
+@pytest.fixture
+def controller(world, feed, hints, pings, deaf):
+    def publish():
+        pings.append(world.clock())
+        made.pinged(None)
+
+    made = Controller(
         store=world.store, feed=feed, executor=world.executor, timing=world.timing, clock=world.clock,
-        on_hint=hints.append,
+        on_hint=hints.append, request_ping=publish, on_deaf=lambda: deaf.append(world.clock()),
     )  # fmt: skip
+    return made
 
 
 def asked(world):
@@ -118,33 +134,78 @@ def test_after_d_it_is_given_up_and_nothing_is_done(world, controller, passing, 
 # -- the ping ----------------------------------------------------------------------------------------------
 
 
-def test_a_ping_every_2h(world, controller, feed):
+def test_a_ping_every_2h(world, controller, feed, pings):
     for _ in range(41):
-        controller.check_ping()
-        controller.handle([Notice("ping")])
+        feed.batches = [[Notice("ping")]]
+        controller._pass()
         world.clock.move(H / 10)
-    assert feed.pings == 3
+    assert len(pings) == 3
     assert controller.listening
 
 
-def test_not_heard_within_h_is_a_dead_subscription(world, controller):
-    controller.check_ping()
+def test_not_heard_within_h_is_a_dead_subscription_and_all_connections_are_opened_again(
+    world, controller, deaf
+):
+    controller._pass()
     world.clock.move(H)
-    controller.check_ping()
+    controller._pass()
+    assert deaf == []
     world.clock.move(0.01)
-    with pytest.raises(Unavailable, match="own ping"):
-        controller.check_ping()
+    with pytest.raises(Unavailable, match="ping of its own worker"):
+        controller._pass()
+    assert len(deaf) == 1
 
 
-def test_it_reads_until_the_ping_has_to_be_looked_at(world, controller, feed):
-    controller.check_ping()
-    controller.handle([Notice("ping")])
-    world.clock.move(1)
+def test_what_others_say_at_a_primary_of_yesterday_does_not_hide_that_the_ping_is_not_heard(
+    world, controller, feed
+):
+    feed.batches = [[told("x", STOP)] for _ in range(20)]
+    for _ in range(6):
+        controller._pass()
+        world.clock.move(H / 5)
+    with pytest.raises(Unavailable, match="ping of its own worker"):
+        controller._pass()
+
+
+def test_a_ping_that_is_not_published_is_no_deafness_but_the_feed_is_unproven(world, controller, feed, deaf):
+    controller._request_ping = lambda: None  # the heartbeat waits for Redis
+    for _ in range(20):
+        controller._pass()
+        world.clock.move(H)
+    assert (deaf, controller.listening) == ([], False)
+    controller.pinged(None)
+    feed.batches = [[Notice("ping")]]
     controller._pass()
-    world.clock.move(2 * H - 1)
-    controller._pass()  # sends the next one
+    assert controller.listening
+
+
+def test_what_keeps_the_ping_from_being_published_is_told(controller):
     controller._pass()
-    assert feed.patience == [2 * H - 1, pytest.approx(IDLE), H]
+    controller.pinged(Denied("NOPERM"))
+    with pytest.raises(Denied):
+        controller._pass()
+
+
+def test_a_proof_does_not_last(world, controller, feed):
+    feed.batches = [[], [Notice("ping")]]
+    controller._pass()
+    controller._pass()
+    world.clock.move(4 * H)
+    assert controller.listening
+    world.clock.move(0.01)
+    assert not controller.listening
+
+
+def test_it_reads_until_the_ping_has_to_be_looked_at_and_no_longer_than_h(world, controller, feed, pings):
+    feed.batches = [[], [Notice("ping")]]
+    controller._pass()  # asks for the first one
+    controller._pass()
+    world.clock.move(H + 1)
+    controller._pass()
+    assert feed.patience == [pytest.approx(IDLE), H, H - 1]
+    world.clock.move(H - 1)
+    controller._pass()
+    assert len(pings) == 2
 
 
 def test_the_loop_subscribes_again_with_a_growing_pause(world, controller, feed, passing, caplog):
@@ -158,13 +219,14 @@ def test_the_loop_subscribes_again_with_a_growing_pause(world, controller, feed,
     assert "subscribing again" in caplog.text
 
 
-def test_a_long_backlog_in_front_of_the_ping_is_no_deafness(world, controller, feed):
+def test_a_long_backlog_in_front_of_the_ping_is_no_deafness(world, controller, feed, pings):
     feed.batches += [[told(f"t{n}", STOP)] for n in range(5)]
+    feed.behind = True
     for _ in range(5):
         controller._pass()
         world.clock.move(H * 0.9)
-    assert feed.pings == 1
-    world.clock.move(H)
+    assert len(pings) == 1
+    feed.behind = False
     with pytest.raises(Unavailable):
         controller._pass()
 

@@ -3,7 +3,7 @@
 import gevent
 import pytest
 
-from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.errors import Denied, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Adoption, Change, Claim, Incarnation, RunRef, Verdict
@@ -286,6 +286,63 @@ def test_the_first_acknowledged_renewal_is_told_once(world):
     assert told == [world.clock() - H]
 
 
+# -- the ping of the feed ------------------------------------------------------------------------------------
+
+
+def verbs(world):
+    return [verb for verb, _ in world.store.calls]
+
+
+def test_the_ping_goes_where_the_renewal_went_just_before(world):
+    heartbeat = world.heartbeat()
+    heartbeat.feed_session = "s"
+    sent = []
+    heartbeat.on_ping = lambda error: sent.append((error, verbs(world)))
+    heartbeat.request_ping()
+    heartbeat.beat()
+    assert verbs(world) == ["renew", "ping"]  # though no renewal was due
+    assert world.store.asked("ping") == [("s",)]
+    assert sent == [(None, ["renew"])]  # told before it can be heard
+    heartbeat.beat()
+    assert verbs(world) == ["renew", "ping"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), Denied("NOPERM")])
+def test_a_ping_that_fails_is_no_failure_of_the_renewal_and_goes_again(world, error):
+    heartbeat = world.heartbeat()
+    told = []
+    heartbeat.on_ping = told.append
+    world.clock.move(H)
+    world.store.say("ping", error)
+    heartbeat.request_ping()
+    heartbeat.beat()
+    assert world.lease.last_ok == world.clock()
+    assert told == [None, error]
+    heartbeat.beat()
+    assert verbs(world) == ["renew", "ping", "reset", "renew", "ping"]
+
+
+def test_without_a_renewal_there_is_no_ping(world):
+    heartbeat = world.heartbeat()
+    heartbeat.request_ping()
+    world.store.say("renew", Refused("NOREPLICAS"))
+    with pytest.raises(Refused):
+        heartbeat.beat()
+    assert world.store.asked("ping") == []
+
+
+def test_a_request_ends_the_rest_of_the_loop(world):
+    heartbeat = world.heartbeat()
+    heartbeat.feed_session = "s"
+    world.clock.move(H)
+    loop = gevent.spawn(heartbeat.run)
+    until(lambda: verbs(world) == ["renew"])
+    heartbeat.request_ping()
+    until(lambda: world.store.asked("ping"))
+    heartbeat.end()
+    until(loop.ready)
+
+
 # -- failovers ---------------------------------------------------------------------------------------------
 
 
@@ -305,7 +362,12 @@ def failed_over(world):
 
 
 def test_another_server_stops_the_claims(world, caplog):
-    failed_over(world).beat()
+    heartbeat = failed_over(world)
+    told = []
+    heartbeat.on_other_server = lambda: told.append(world.clock())
+    heartbeat.beat()
+    heartbeat.beat()
+    assert told == [world.clock()]
     assert not world.lease.may_claim(world.clock())
     assert world.lease.generation == 1
     assert "another server answers" in caplog.text
