@@ -197,6 +197,15 @@ def bad_task(function, kind, hinders):
     return push
 
 
+def stubborn_reload(world, _, dice):
+    """A task that cannot be killed is told to begin again: it stays, and so does its worker."""
+    with world.fault("stubborn reload", "tasks"):
+        name = f"stubborn{world.pushed}"
+        world.push(name, "stubborn", **{"for": dice.uniform(2, K + 4)})
+        world.over.wait(1.0)
+        world.publish(name, "reload")
+
+
 def lately(moment):
     """Registry and hash lost together are not covered: then nothing in Redis knows of the run."""
     return time.monotonic() - moment < T + K
@@ -272,6 +281,11 @@ KINDS = {
     "regex": Kind(bad_task("regex", "gil hog", K + 4), 20, "tasks"),
     "stubborn": Kind(bad_task("stubborn", "stubborn", 0), 20, "tasks"),
     "fork": Kind(bad_task("forker", "fork", 0), 20, "tasks"),
+    "stubborn_reload": Kind(stubborn_reload, 20, "tasks"),
+    "alarm": Kind(bad_task("alarm", "alarm user", 0), 20, "tasks"),
+    "handler": Kind(bad_task("handler", "signal handlers", 0), 20, "tasks"),
+    "child": Kind(bad_task("child", "multiprocessing", 0), 20, "tasks"),
+    "breaker": Kind(bad_task("breaker", "raising log", 0), 20, "tasks"),
     "recreate": Kind(recreate, 180, "tasks"),
     "delete": Kind(delete, 20, "tasks"),
     "duplicates": Kind(duplicates, 200, "tasks"),

@@ -7,8 +7,11 @@ monkey.patch_all()
 
 import argparse
 import gc
+import logging
+import multiprocessing
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -144,7 +147,74 @@ class Forker(Acting):
         os.waitpid(child, 0)
 
 
-TASKS = [Short, Long, Hog, Regex, Stubborn, Forker]
+class Alarm(Acting):
+    """Limits a step by SIGALRM, as code that comes from other queues does."""
+
+    class Config:
+        NAME = "alarm"
+
+    def start(self):
+        def late(*_):
+            raise TimeoutError
+
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, 60)
+        self.tick(0.5, SHORT_STEP)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.tick(1.5, SHORT_STEP)
+
+
+class Handler(Acting):
+    """Sets handlers for the signals that end a worker."""
+
+    class Config:
+        NAME = "handler"
+
+    def start(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.tick(2, SHORT_STEP)
+
+
+class Child(Acting):
+    """A child of multiprocessing that its worker would wait for at the exit."""
+
+    class Config:
+        NAME = "child"
+
+    def start(self):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(self.task_data["for"],))
+        child.start()
+        self.tick(1, SHORT_STEP)
+        while child.is_alive() and not finish.exists():
+            self.act()
+            gevent.sleep(0.2)
+        child.kill()
+        child.join()
+        child.close()
+
+
+class Breaker(Acting):
+    """For a while each line of the log meets a handler that raises."""
+
+    class Config:
+        NAME = "breaker"
+
+    def start(self):
+        handler = logging.Handler()
+        handler.emit = self._raise
+        logging.getLogger().addHandler(handler)
+        try:
+            self.tick(2, SHORT_STEP)
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+    @staticmethod
+    def _raise(_record):
+        raise RuntimeError("a log handler that fails")
+
+
+TASKS = [Short, Long, Hog, Regex, Stubborn, Forker, Alarm, Handler, Child, Breaker]
 
 
 def record_renewals():
