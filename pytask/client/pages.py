@@ -153,7 +153,7 @@ def page(  # noqa: PLR0913 - the filters there are
     budget = max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else 2 * limit + LOOK_LEAST
     rows: list[TaskInfo] = []
     looked = 0
-    waiting: set[str] = set()
+    waiting: dict[int, set[str]] = {}  # by partition; read once a page, after the first rows that need it
     shown: set[str] = set()
     while at < len(sources) and len(rows) < limit and looked < budget:
         source = sources[at]
@@ -162,10 +162,10 @@ def page(  # noqa: PLR0913 - the filters there are
         looked += len(ids)
         part = after
         found = yield from _rows(source, places, ids)
-        if source.state in FINISHED and ids:
-            waiting, _ = yield from standing(places, source.place, LIST_MOST)
+        if source.state in FINISHED and ids and source.place not in waiting:
+            waiting[source.place], _ = yield from standing(places, source.place, LIST_MOST)
         for (task_id, here), task in zip(entries, found, strict=True):
-            if source.state in FINISHED and task_id in waiting:
+            if source.state in FINISHED and task_id in waiting[source.place]:
                 continue  # pushed again: it is shown where it waits
             if isinstance(source, Queue) and task_id in shown:
                 continue

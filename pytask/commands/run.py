@@ -85,7 +85,7 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
 
     \b
     SIGTERM, SIGINT  hand all tasks back and end; a second one ends now
-    SIGHUP           start anew in place: new code, new settings; tasks are handed back for that time.
+    SIGHUP           restart in place: new code, new settings; tasks are handed back for that time.
                      Tried first with --check: if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
     SIGUSR1          print what every greenlet does, with its task

@@ -20,7 +20,7 @@ from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.journal import LINGER, Journal
-from pytask.runtime.refusals import Refusals, instead, size_of
+from pytask.runtime.refusals import Refusals, instead, size_of, weight
 
 log = get_logger(__name__)
 
@@ -223,7 +223,7 @@ class Committer:
         # Bounded in bytes too: what does not get through within one call's time never will.
         while self._waiting and len(batch) < COMMIT_BATCH and size < COMMIT_BYTES:
             change = self._waiting.popleft()
-            size += len(change.event) + (sum(map(len, change.fields.values())) if change.fields else 0)
+            size += weight(change)
             batch.append(change)
             if size >= self._refusals.limit and len(batch) > 1:
                 self._refusals.apart = True  # together they would be refused again

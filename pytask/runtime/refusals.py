@@ -52,6 +52,8 @@ class Refusals:
     def taken(self, batch: Sequence[Change]) -> None:
         """Redis took this: limits that it disproves are forgotten."""
         self._rounds = 0
+        if self.limit == self._proven == math.inf:
+            return  # as a rule: every commit comes this way
         size = size_of(batch)
         if size >= self.limit:
             self.limit = math.inf
@@ -61,7 +63,12 @@ class Refusals:
 
 def size_of(batch: Sequence[Change]) -> int:
     """Bytes of what the tasks themselves wrote: events, outputs, errors."""
-    return sum(len(one.event) + sum(map(len, one.fields.values())) for one in batch)
+    return sum(map(weight, batch))
+
+
+def weight(change: Change) -> int:
+    """The same of one change."""
+    return len(change.event) + (sum(map(len, change.fields.values())) if change.fields else 0)
 
 
 def instead(change: Change, error: StoreError, keep: int | None) -> Change | None:
