@@ -21,7 +21,7 @@ from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
-from pytask.domain.task import Task, register
+from pytask.domain.task import Task, check_class, register
 from pytask.logger import get_logger
 from pytask.runtime import init, leaving
 from pytask.runtime.attendant import Attendant
@@ -146,6 +146,7 @@ class PyTask:
         `task_map` adds task classes by name.  If a run could not be stopped, the process exits with 70.
         """
         for name, cls in (task_map or {}).items():
+            check_class(cls)
             self.tasks = {**self.tasks, name: cls}
         collected = _collected.get()
         if collected is not None:

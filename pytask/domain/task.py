@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, cast
 
-from pytask.domain.errors import BadTaskClass, TaskFailed
+from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.journal import progress_of
 
 
@@ -31,6 +32,13 @@ class RunPort(Protocol):
         """A Redis client of this run."""
 
 
+class _NoRun:
+    """Stands where the run of a task is, while no worker runs it: in a test that builds one."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotRun(f"no worker runs this task: it has no {name}")
+
+
 class Task:
     """A long-running job: subclass it, give its `Config` a `NAME`, and write `start()`.
 
@@ -43,7 +51,15 @@ class Task:
 
     Error: ClassVar[type[TaskFailed]] = TaskFailed
     task_data: Any = None
-    _run: RunPort
+    _run: RunPort = cast("RunPort", _NoRun())
+
+    def __init__(self, task_data: Any = None) -> None:
+        """`task_data` is the dict from the data's JSON, or an instance of `Config.DATA`.
+
+        A worker has set `self.task_data` before, so an `__init__` of your own that forgets to call this
+        one loses nothing.
+        """
+        self.task_data = task_data
 
     def start(self) -> Any:
         """Do the work; block for as long as it takes."""
@@ -87,17 +103,66 @@ class Task:
 
 def task_name(cls: object) -> str:
     """The wire name of a task class; raises :class:`BadTaskClass` with the fix."""
+    kind = _task_class(cls)
+    name = getattr(kind.Config, "NAME", None)
+    if not isinstance(name, str) or not name:
+        raise BadTaskClass(
+            f"{kind.__qualname__} has no name: write `class Config: NAME = 'a-name'` inside the class"
+        )
+    return name
+
+
+def _task_class(cls: object) -> type[Task]:
     if not isinstance(cls, type):
+        if inspect.isroutine(cls):
+            raise BadTaskClass(
+                f"add_task got the function {cls.__name__}(): a task is a class, `class ATask(pytask.Task)`"
+                " with `def start(self)`, where you call the function"
+            )
         kind = type(cls).__name__
         raise BadTaskClass(f"add_task got an instance of {kind}: pass the class itself, add_task({kind})")
     if not issubclass(cls, Task):
         raise BadTaskClass(f"{cls.__qualname__} is not a task: derive it from pytask.Task")
-    name = getattr(cls.Config, "NAME", None)
-    if not isinstance(name, str) or not name:
+    return cls
+
+
+def check_class(kind: object) -> None:
+    """Raise :class:`BadTaskClass`, with the fix, for a class whose every run would fail."""
+    cls = _task_class(kind)
+    name = cls.__qualname__
+    if cls.start is Task.start:
+        raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
+    for verb in ("start", "stop"):
+        _check_method(f"{name}.{verb}()", inspect.getattr_static(cls, verb))
+    _check_call(
+        f"{name}.__init__()", cls, "write `def __init__(self, task_data): super().__init__(task_data)`", None
+    )
+
+
+def _check_method(what: str, method: Any) -> None:
+    if not inspect.isfunction(method):
+        return  # a static method, a partial: what it does cannot be read from it
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
         raise BadTaskClass(
-            f"{cls.__qualname__} has no name: write `class Config: NAME = 'a-name'` inside the class"
+            f"{what} is `async def`: tasks are greenlets, which block where a coroutine awaits. Write `def`,"
+            " with blocking calls; at most one task of a worker may call asyncio.run()"
         )
-    return name
+    if inspect.isgeneratorfunction(method):
+        raise BadTaskClass(
+            f"{what} has a `yield`: a call only makes a generator. Write a loop with self.emit()"
+        )
+    _check_call(what, method, "it is called with `self` alone; its data is self.task_data", None)
+
+
+def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> None:
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):
+        return  # written in C: nothing is known of it
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        raise BadTaskClass(f"{what} cannot be called by a worker ({error}): {fix}") from None
 
 
 def data_class(cls: type[Task]) -> type | None:
@@ -111,6 +176,7 @@ def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, typ
     tasks = dict(known)
     for cls in classes:
         name = task_name(cls)
+        check_class(cls)
         other = tasks.get(name)
         if other is not None and other is not cls:
             raise BadTaskClass(

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, Protocol
 
 import gevent
-from gevent import Timeout
+from gevent import GreenletExit, Timeout
 from gevent.event import Event as Flag
 
 from pytask import codec
-from pytask.domain.errors import PytaskError, Refused, StoreError
+from pytask.domain.errors import PytaskError, Refused, StoreError, TaskFailed
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.policy import (
@@ -454,6 +454,7 @@ class Executor:
             self._deadman.arm(None)
 
     def _close(self, run: Run, wish: Wish | None) -> None:
+        error, run.error = run.error, None  # its frames refer to the run
         if wish is Wish.RELOAD:
             wish = Wish.HAND_BACK
         trigger = closing(wish, run.failure is not None)
@@ -461,7 +462,15 @@ class Executor:
             return
         self._committer.put(self._ending(run, trigger))
         if trigger is Trigger.FAIL:
-            log.warning("task %s failed: %s", run.id, (run.failure or "").partition("\n")[0])
+            self._log_failure(run, error)
+
+    def _log_failure(self, run: Run, error: BaseException | None) -> None:
+        text = (run.failure or "").partition("\n")[0]
+        about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
+        if error is None or isinstance(error, (TaskFailed, GreenletExit)):
+            log.warning("task %s failed: %s", run.id, text, extra=about)
+        else:
+            log.error("task %s failed: %s", run.id, text, extra=about, exc_info=error)
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings

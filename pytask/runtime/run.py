@@ -17,7 +17,7 @@ from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
 from pytask.logger import get_logger
-from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, take_in
+from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, is_expected, take_in
 
 if TYPE_CHECKING:
     from pytask.runtime.executor import Executor
@@ -32,8 +32,8 @@ class Run:
     """`start()`, the greenlets under it, and how it came out.  Slots: there are thousands of these."""
 
     __slots__ = (
-        "actor", "children", "claim", "client_", "cls", "dead", "executor", "failure", "greenlet", "id",
-        "lines", "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task",
+        "actor", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure", "greenlet",
+        "id", "lines", "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task",
         "wish",
     )  # fmt: skip
 
@@ -54,7 +54,8 @@ class Run:
         self.returned = False  # start() is done
         self.over = False  # and so is every greenlet under it
         self.output: bytes | None = None
-        self.failure: str | None = None
+        self.error: BaseException | None = None  # the first one, which fails the run
+        self.failure: str | None = None  # its text
         self.wish: Wish | None = None
         self.actor: AnyGreenlet | None = None  # made with the first wish
         self.dead: Flag | None = None
@@ -82,6 +83,7 @@ class Run:
                 self.output = self._fitting(codec.encode(value, "what start() returned"), "the output")
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
             self._note(error)
+        self._describe()
         self.returned = True
         if not self.children:
             self.finished()
@@ -98,11 +100,10 @@ class Run:
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
         task = self.cls.__new__(self.cls)
-        task._run = self  # noqa: SLF001 - before __init__, so that emit() and id work in there
-        if self.cls.__init__ is object.__init__:
-            task.task_data = data
-        else:
-            task.__init__(data)  # type: ignore[misc]
+        # Before __init__, so that emit() and id work in there, and for one that does not call Task's own.
+        task._run = self  # noqa: SLF001
+        task.task_data = data
+        task.__init__(data)  # type: ignore[misc]
         return task
 
     def call_stop(self) -> None:
@@ -116,12 +117,17 @@ class Run:
             log.exception("task %s: stop() raised; its greenlets are killed all the same", self.id)
 
     def _note(self, error: BaseException) -> None:
-        if self.failure is not None:
+        if self.error is None:
+            self.error = error
+
+    def _describe(self) -> None:
+        # Apart from noting it, which may happen in the hub: the text comes from the error's own code.
+        if self.error is None or self.failure is not None:
             return
-        if isinstance(error, GreenletExit):
+        if isinstance(self.error, GreenletExit):
             self.failure = "killed: other code killed the greenlet of start()"
         else:
-            self.failure = describe(error)
+            self.failure = describe(self.error)
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -137,21 +143,20 @@ class Run:
         if children is None:
             return
         children.discard(greenlet)
-        failed = greenlet.exception is not None and self.wish is None
-        if failed or (self.returned and not children):
+        error = greenlet.exception if self.wish is None and not is_expected(greenlet) else None
+        if error is not None:
+            self._note(error)  # the first failure is the run's, as in a task group
+        if error is not None or (self.returned and not children):
             # This is the hub: nothing may block here, not even a log handler.
-            Service.spawn(self._after_child, greenlet, failed, self.returned)
+            Service.spawn(self._after_child, greenlet.name, error)
 
-    def _after_child(self, greenlet: AnyGreenlet, failed: bool, returned: bool) -> None:
-        error = greenlet.exception
-        if failed and error is not None:
-            log.warning("task %s: greenlet %s failed: %r", self.id, greenlet.name, error)
-            # While start() runs it is the judge of its greenlets; afterwards nobody else is.
-            if returned:
-                self._note(error)
+    def _after_child(self, name: str, error: BaseException | None) -> None:
+        if error is not None:
+            log.warning("task %s: greenlet %s failed: %r", self.id, name, error)
+        self._describe()
         if self.returned and not self.children:
             self.finished()
-        elif self.returned and self.failure is not None:
+        elif self.failure is not None:
             self.executor.fail(self)
 
     def finished(self) -> None:

@@ -18,6 +18,9 @@ class Demo(Task):
     class Config:
         NAME = "demo"
 
+    def start(self):
+        """Nothing."""
+
 
 @pytest.fixture
 def world():
