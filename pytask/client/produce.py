@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 
 from pytask import codec
+from pytask.client.own import CHUNK as CHUNK_STEERED
+from pytask.client.own import control
 from pytask.client.places import Places
-from pytask.client.records import New
+from pytask.client.records import FINISHED, New
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
-from pytask.domain.messages import LONGEST_NAME
-from pytask.domain.record import Verdict
+from pytask.domain.messages import LONGEST_NAME, Command
 from pytask.domain.task import Task, data_class, task_name
 
 CHUNK = 500  # tasks of one script: it holds the server for 2 ms
@@ -70,7 +71,7 @@ def start(places: Places, function: Function, data: Any, task_id: str | None) ->
         # A producer's user may have no right to scripts; a fresh id needs no look before.
         odd = yield from _plainly(places, place, name, chosen, raw)
     if odd:
-        _raise_taken(chosen, odd[1])
+        yield from _start_finished(places, place, [(chosen, odd[1])])
     return chosen
 
 
@@ -91,18 +92,30 @@ def _script(  # noqa: PLR0913 - what the script takes
     keys = places.keys[place]
     space = keys.namespace
     hashes = [space + task_id for task_id in ids] if space else ids
-    return Script("enqueue", [keys.queue, *hashes], [len(space.encode()), name, "1" if check else "", *raws])
+    finished = FINISHED if check else ()
+    args = [len(space.encode()), name, "1" if check else "", len(finished), *finished, *raws]
+    return Script("enqueue", [keys.queue, *hashes], args)
 
 
-def _raise_taken(task_id: str, verdict: bytes) -> None:
-    if verdict.decode() != Verdict.ALREADY:
-        raise TaskExists(
-            Advice(
-                f"{task_id!r} is another task, or a key of something else: choose another id, or use ",
-                Call("start_again", task_id, data=True),
-                " if that task is to run again",
-            )
+def _start_finished(places: Places, place: int, odd: Sequence[tuple[str, bytes]]) -> Op[None]:
+    """Start those again that have ended.  Raises `TaskExists` for the first that is another task."""
+    finished = [task_id for task_id, verdict in odd if verdict == b"FINISHED"]
+    for at in range(0, len(finished), CHUNK_STEERED):
+        yield from control(places, place, Command.START, finished[at : at + CHUNK_STEERED])
+    for task_id, verdict in odd:
+        if verdict not in (b"FINISHED", b"ALREADY"):
+            raise _taken(task_id)
+
+
+def _taken(task_id: str) -> TaskExists:
+    return TaskExists(
+        Advice(
+            f"{task_id!r} is another task, waits or runs with other data, or is a key of something else:"
+            " choose another id, or use ",
+            Call("start_again", task_id, data=True),
+            " if that task is to run again",
         )
+    )
 
 
 def start_many(places: Places, tasks: Iterable[Any]) -> Op[list[str]]:
@@ -111,14 +124,15 @@ def start_many(places: Places, tasks: Iterable[Any]) -> Op[list[str]]:
     All are checked before the first is sent.  Raises `TaskExists` after all others were queued.
     """
     batches, ids = _batches(places, tasks)
-    taken: list[tuple[str, bytes]] = []
+    odd_ones: dict[int, list[tuple[str, bytes]]] = {}
     for at in range(0, len(batches), ROUND):
         part = batches[at : at + ROUND]
         scripts = [(b.place, _script(places, b.place, b.name, b.ids, b.raws, check=b.check)) for b in part]
         for batch, odd in zip(part, (yield from _queue(places, part, scripts)), strict=True):
-            taken += ((batch.ids[place - 1], word) for place, word in zip(odd[::2], odd[1::2], strict=True))
-    for task_id, verdict in taken:
-        _raise_taken(task_id, verdict)
+            found = ((batch.ids[nth - 1], word) for nth, word in zip(odd[::2], odd[1::2], strict=True))
+            odd_ones.setdefault(batch.place, []).extend(found)
+    for place, odd in odd_ones.items():
+        yield from _start_finished(places, place, odd)
     return ids
 
 

@@ -117,7 +117,7 @@ class Run:
             log.exception("task %s: stop() raised; its greenlets are killed all the same", self.id)
 
     def _note(self, error: BaseException) -> None:
-        if self.error is None:
+        if self.error is None and not _is_exit(error):
             self.error = error
 
     def _describe(self) -> None:
@@ -143,7 +143,9 @@ class Run:
         if children is None:
             return
         children.discard(greenlet)
-        error = greenlet.exception if self.wish is None and not is_expected(greenlet) else None
+        error = greenlet.exception
+        if error is not None and (self.wish is not None or is_expected(greenlet) or _is_exit(error)):
+            error = None
         if error is not None:
             self._note(error)  # the first failure is the run's, as in a task group
         if error is not None or (self.returned and not children):
@@ -216,6 +218,11 @@ class Run:
         if self.client_ is None:
             self.client_ = self.executor.user_client()
         return self.client_
+
+
+def _is_exit(error: BaseException) -> bool:
+    """`exit()` and `sys.exit(0)`: an end that went well, as it is for a program."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
 def describe(error: BaseException) -> str:

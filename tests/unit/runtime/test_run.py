@@ -1,6 +1,7 @@
 """One run: how it comes out, and which greenlets are of it."""
 
 import json
+import sys
 from contextvars import ContextVar
 
 import attrs
@@ -115,6 +116,16 @@ def test_whatever_is_raised_is_an_error_of_the_task_alone(error, text):
     assert change.fields["error"].partition("\n")[0] == text
     assert json.loads(change.event) == {"event": "error", "data": {"error": text}}
     assert change.keep == 30 * 86400
+
+
+@pytest.mark.parametrize("code", [(), (0,)])
+@pytest.mark.parametrize("where", [lambda leave: leave(), lambda leave: gevent.spawn(leave).join()])
+def test_exit_is_an_end(code, where, caplog):
+    def start(self):
+        where(lambda: sys.exit(*code))
+
+    assert result_of(start).trigger is Trigger.END
+    assert "failed" not in caplog.text
 
 
 def test_an_error_with_a_code_of_its_own_keeps_its_name():
