@@ -14,14 +14,14 @@ from typing import Any, Protocol, Self
 import attrs
 from gevent.os import fork_gevent
 
-from pytask import codec
+from pytask import codec, schema
 from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
-from pytask.domain.task import Task, check_class, register
+from pytask.domain.task import Task, check_class, data_class, register
 from pytask.logger import get_logger
 from pytask.runtime import init, leaving
 from pytask.runtime.attendant import Attendant
@@ -92,14 +92,18 @@ class PyTask:
 
     def add_task(self, *classes: type[Task]) -> None:
         """Let this app run these task classes.  Raises `BadTaskClass` with the fix."""
-        self.tasks = register(self.tasks, *classes)
+        tasks = register(self.tasks, *classes)
+        for cls in classes:
+            schema.check(data_class(cls), cls.__qualname__)
+        self.tasks = tasks
 
     def pre_start_task(self, name: str, task_data: Any = None) -> None:
         """Run a task of this name on this worker from its start, with `task_data` (any JSON object).
 
         It is never queued; it stops with the worker.  The class may be added before or after.
         """
-        self._prestart.append((name, codec.encode(task_data, f"the data of pre-started task {name!r}")))
+        raw = codec.encode(schema.plain(task_data), f"the data of pre-started task {name!r}")
+        self._prestart.append((name, raw))
 
     def configure(self, source: Any = None, **settings: Any) -> None:
         """Change the address or settings before the start; what the daemon's flags do."""
@@ -147,6 +151,7 @@ class PyTask:
         """
         for name, cls in (task_map or {}).items():
             check_class(cls)
+            schema.check(data_class(cls), cls.__qualname__)
             self.tasks = {**self.tasks, name: cls}
         collected = _collected.get()
         if collected is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from pytask import codec
+from pytask import codec, schema
 from pytask.client.own import CHUNK as CHUNK_STEERED
 from pytask.client.own import control
 from pytask.client.places import Places
@@ -17,7 +17,7 @@ from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
 from pytask.domain.messages import LONGEST_NAME, Command
-from pytask.domain.task import Task, data_class, task_name
+from pytask.domain.task import Task, data_class, ignores_unknown, task_name
 
 CHUNK = 500  # tasks of one script: it holds the server for 2 ms
 ROUND = 8  # scripts of one round trip
@@ -45,9 +45,9 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
     into = None if isinstance(function, str) else data_class(function)
     if data is None and into is None:
         return b""
-    raw = b"" if data is None else codec.encode(data, "data")
-    if into is not None:
-        codec.decode_data(raw, into)
+    raw = b"" if data is None else codec.encode(schema.plain(data), "data")
+    if into is not None and not isinstance(function, str):
+        codec.decode_data(raw, into, unknown=ignores_unknown(function))
     elif not raw.startswith(b"{") and raw != b"null":
         codec.decode_data(raw, None)  # raises: it is no object
     if len(raw) > limit:

@@ -47,7 +47,10 @@ class Task:
     """
 
     class Config:
-        """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit."""
+        """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
+
+        With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
+        """
 
     Error: ClassVar[type[TaskFailed]] = TaskFailed
     task_data: Any = None
@@ -130,6 +133,9 @@ def check_class(kind: object) -> None:
     """Raise :class:`BadTaskClass`, with the fix, for a class whose every run would fail."""
     cls = _task_class(kind)
     name = cls.__qualname__
+    how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
+    if how not in ("refuse", "ignore"):
+        raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} is 'refuse' or 'ignore', not {how!r}")
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -165,10 +171,14 @@ def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> 
         raise BadTaskClass(f"{what} cannot be called by a worker ({error}): {fix}") from None
 
 
-def data_class(cls: type[Task]) -> type | None:
-    """The attrs class of `Config.DATA`, or None."""
-    found: type | None = getattr(cls.Config, "DATA", None)
-    return found
+def ignores_unknown(cls: type[Task]) -> bool:
+    """Whether keys of the data that `Config.DATA` has no field for are ignored, not refused."""
+    return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
+
+
+def data_class(cls: type[Task]) -> Any:
+    """What the data is turned into: `Config.DATA`, or None."""
+    return getattr(cls.Config, "DATA", None)
 
 
 def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, type[Task]]:

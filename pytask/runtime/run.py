@@ -15,7 +15,7 @@ from pytask import codec
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
-from pytask.domain.task import Task, data_class
+from pytask.domain.task import Task, data_class, ignores_unknown
 from pytask.logger import get_logger
 from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, is_expected, take_in
 
@@ -96,7 +96,7 @@ class Run:
             raise TaskFailed(f"data has {self.claim.oversize} bytes, over the limit max_data={limit}")
         if self.cls is None:
             raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
-        data = codec.decode_data(self.claim.data, data_class(self.cls))
+        data = codec.decode_data(self.claim.data, data_class(self.cls), unknown=ignores_unknown(self.cls))
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
         task = self.cls.__new__(self.cls)
