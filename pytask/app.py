@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 import attrs
 from gevent.os import fork_gevent
@@ -31,7 +31,7 @@ from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector, exit_now
 from pytask.runtime.resolver import use_own_resolver
-from pytask.runtime.settings import Settings, settings_of
+from pytask.runtime.settings import Settings, SettingsGiven, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker
@@ -75,8 +75,8 @@ class PyTask:
     `pytask.Settings`.
     """
 
-    def __init__(self, source: Any = DEFAULT_URL, **settings: Any) -> None:
-        self.settings: Settings = settings_of(settings)
+    def __init__(self, source: Any = DEFAULT_URL, **settings: Unpack[SettingsGiven]) -> None:
+        self.settings: Settings = settings_of({**settings})
         self.tasks: dict[str, type[Task]] = {}
         self._source = source
         self._prestart: list[tuple[str, bytes]] = []
@@ -105,14 +105,14 @@ class PyTask:
         raw = codec.encode(schema.plain(task_data), f"the data of pre-started task {name!r}")
         self._prestart.append((name, raw))
 
-    def configure(self, source: Any = None, **settings: Any) -> None:
+    def configure(self, source: Any = None, **settings: Unpack[SettingsGiven]) -> None:
         """Change the address or settings before the start; what the daemon's flags do."""
         if self._worker is not None:
             raise ConfigError("the app runs already: configure it before start()")
         if source is not None:
             self._source = source
         if settings:
-            self.settings = settings_of(attrs.asdict(self.settings, recurse=False) | settings)
+            self.settings = settings_of(attrs.asdict(self.settings, recurse=False) | {**settings})
 
     @property
     def prestarted(self) -> list[str]:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.journal import progress_of
+
+if TYPE_CHECKING:  # what a type checker shows; nothing of it is loaded
+    from gevent import Greenlet
+    from redis import Redis
+    from typing_extensions import TypeVar
+
+    Data = TypeVar("Data", default=Any)
+else:
+    from typing import TypeVar
+
+    Data = TypeVar("Data")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class RunPort(Protocol):
@@ -39,24 +53,28 @@ class _NoRun:
         raise NotRun(f"no worker runs this task: it has no {name}")
 
 
-class Task:
+class TaskConfig:
+    """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
+
+    With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
+    """
+
+
+class Task(Generic[Data]):
     """A long-running job: subclass it, give its `Config` a `NAME`, and write `start()`.
+
+    For type checkers, `Task[D]` is one whose `self.task_data` is a `D`, as with `Config.DATA = D`.
 
     The run lasts until `start()` returned *and* every greenlet spawned under it has ended.  What
     `start()` returns is kept as the task's output (any JSON value); an exception makes it ERROR.
     """
 
-    class Config:
-        """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
-
-        With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
-        """
-
+    Config: ClassVar[type[Any]] = TaskConfig  # type[Any]: that of a subclass need not derive from this
     Error: ClassVar[type[TaskFailed]] = TaskFailed
-    task_data: Any = None
+    task_data: Data
     _run: RunPort = cast("RunPort", _NoRun())
 
-    def __init__(self, task_data: Any = None) -> None:
+    def __init__(self, task_data: Data = None) -> None:  # type: ignore[assignment]
         """`task_data` is the dict from the data's JSON, or an instance of `Config.DATA`.
 
         A worker has set `self.task_data` before, so an `__init__` of your own that forgets to call this
@@ -84,9 +102,9 @@ class Task:
         """
         self._run.progress(progress_of(done, total, note))
 
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
         """Run `fn` in a greenlet that ends with this task; contextvars are copied.  Returns it."""
-        return self._run.spawn(fn, *args, **kwargs)
+        return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
     @property
     def id(self) -> str:
@@ -99,9 +117,9 @@ class Task:
         return self._run.epoch
 
     @property
-    def redis(self) -> Any:
+    def redis(self) -> Redis:
         """A Redis client of this run's own, with the settings of the app's; closed with the run."""
-        return self._run.client()
+        return cast("Redis", self._run.client())
 
 
 def task_name(cls: object) -> str:
