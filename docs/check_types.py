@@ -1,7 +1,7 @@
-"""Check the types of what users copy: the examples, and the programs in the README, the tour and the recipes.
+"""Check the types of what users copy: the examples, and the programs of the README, the tour and the recipes.
 
-`python docs/check_types.py` runs mypy and pyright (in its build `basedpyright`, which brings its own node) with
-their default settings.  Exits with 1 where either has something to say.
+`python docs/check_types.py` runs mypy and pyright (in its build `basedpyright`, which brings its own node)
+with their default settings.  Exits with 1 where either has something to say.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PYRIGHT = {
 
 
 def programs(page: Path) -> Iterator[tuple[str, str]]:
-    """The name and the text of each program of a page: the blocks with a name, but those of other projects."""
+    """The name and the text of each program of a page: the named blocks, but those of other projects."""
     for given, text in BLOCK.findall(page.read_text()):
         named = NAME.match(text)
         if given or (named and "before" not in text.partition("\n")[0]):
