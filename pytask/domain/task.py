@@ -87,8 +87,11 @@ class Task(Generic[Data]):
         raise NotImplementedError(f"{type(self).__name__} has no start()")
 
     def stop(self) -> None:
-        """Called once when the task is to stop, beside a running `start()`; then its greenlets are
-        killed.  The default does nothing."""
+        """Called once when the task is to stop, beside a running `start()`: write one to ask that to end.
+
+        5 s after the call (half of `Timing.grace`) the task's greenlets are killed; at once where a class
+        has no `stop()` of its own, or where it raises.
+        """
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish `{"event": event, "data": data}` on `task-<id>`, if this run is still the task's."""

@@ -34,7 +34,7 @@ from pytask.runtime.deadman import Deadman
 from pytask.runtime.process import exit_now
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
-from pytask.runtime.tree import RunGreenlet, Service
+from pytask.runtime.tree import RunGreenlet, Service, StopGreenlet
 
 log = get_logger(__name__)
 
@@ -299,16 +299,20 @@ class Executor:
         until = self._clock() + grace
         stopper = run.stopper()
         if stopper is not None:
-            # stop() is of the run's tree: a run is not dead before its stop() has ended too.
-            stopper.join(timeout=grace / 2)
-            if not stopper.ready():
-                log.warning(
-                    "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed",
-                    run.id,
-                    grace / 2,
-                )
+            self._wait_for_stop(run, stopper, grace / 2)
         run.over = self._kill_tree(run, until)
         return run.over
+
+    def _wait_for_stop(self, run: Run, stopper: StopGreenlet, seconds: float) -> None:
+        """Give stop(), and then start() that it may have asked to end, this time together."""
+        until = self._clock() + seconds
+        stopper.join(timeout=seconds)
+        if not stopper.ready():
+            log.warning(
+                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed", run.id, seconds
+            )
+        elif stopper.value and run.dead is not None and not run.over:
+            run.dead.wait(timeout=max(0.0, until - self._clock()))
 
     def _kill_tree(self, run: Run, until: float) -> bool:
         """Kill what lives, then again and again; whether all of it is dead."""

@@ -106,8 +106,8 @@ class Run:
         task.__init__(data)  # type: ignore[misc]
         return task
 
-    def call_stop(self) -> None:
-        """`Task.stop()`, in a greenlet of its own: it may hang, or raise."""
+    def call_stop(self) -> bool:
+        """`Task.stop()`, in a greenlet of its own: it may hang, or raise; whether it did its work."""
         try:
             if self.task is not None:
                 self.task.stop()
@@ -115,6 +115,8 @@ class Run:
             raise
         except BaseException:
             log.exception("task %s: stop() raised; its greenlets are killed all the same", self.id)
+            return False
+        return True
 
     def _note(self, error: BaseException) -> None:
         if self.error is None and not _is_exit(error):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytask.runtime.run import Run
 
     AnyGreenlet = Greenlet[..., Any]
-    Base = Greenlet[..., None]
+    Base = Greenlet[..., Any]
 else:
     AnyGreenlet = Base = Greenlet
 
@@ -66,7 +66,7 @@ class RunGreenlet(Base):
         super().__init__()
         self.pytask_run: Run | None = run
 
-    def _run(self) -> None:
+    def _run(self) -> Any:
         if self.pytask_run is not None:
             self.pytask_run.main()
         # They refer to each other: both would wait for the garbage collector.
@@ -76,9 +76,8 @@ class RunGreenlet(Base):
 class StopGreenlet(RunGreenlet):
     """The greenlet of a task's `stop()`: it dies with the run it stops."""
 
-    def _run(self) -> None:
-        if self.pytask_run is not None:
-            self.pytask_run.call_stop()
+    def _run(self) -> bool:
+        return self.pytask_run is not None and self.pytask_run.call_stop()
 
 
 def current_run() -> Run | None:
