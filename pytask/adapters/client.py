@@ -188,7 +188,7 @@ def clone(client: Any) -> Any:
 def _with_pool(client: Any, pool_class: Any, kwargs: dict[str, Any], walk: float | None = None) -> Any:
     """A plain client on a new pool; `walk` is the time for asking all sentinels, in seconds."""
     package, pool = package_of(client), client.connection_pool
-    kwargs["credential_provider"] = tokens.shared(kwargs.get("credential_provider"), client)
+    tokens.share(kwargs, client)
     if hasattr(pool, "sentinel_manager"):
         kwargs["connection_class"] = _safe_class(pool.connection_class)
         manager = Sentinels(pool.sentinel_manager, walk)
@@ -311,7 +311,7 @@ def _clone_cluster(client: Any) -> Any:
     kwargs = carried.of_cluster(client)
     # The client put a method of its own there, which would do the handshake a second time.
     kwargs[f"{package}_connect_func"] = client.user_on_connect_func
-    kwargs["credential_provider"] = tokens.shared(kwargs.get("credential_provider"), client)
+    tokens.share(kwargs, client)
     # The nodes of the client have its connections.
     nodes = [type(node)(node.host, node.port) for node in manager.startup_nodes.values()]
     if getattr(manager, "from_url", False):

@@ -76,17 +76,17 @@ def _renew(pool: Any, token: Any) -> None:
 _shared: dict[int, Any] = {}  # by id, since a provider may not be hashable; each keeps its provider alive
 
 
-def shared(provider: Any, client: Any) -> Any:
-    """The credential provider for a clone of `client`: `provider` itself, unless it streams tokens."""
+def share(arguments: dict[str, Any], client: Any) -> None:
+    """Put what stands for a provider that streams tokens into the arguments of a clone of `client`."""
+    provider = arguments.get("credential_provider")
     if isinstance(provider, Shared) or not _streams(provider):
-        return provider
+        return
     if id(provider) not in _shared:
         base = importlib.import_module("redis.credentials").StreamingCredentialProvider
         _shared[id(provider)] = type("SharedProvider", (Shared, base), {})(provider)
-    stands = _shared[id(provider)]
+    arguments["credential_provider"] = stands = _shared[id(provider)]
     for pool in _pools_of(client):
         stands.follow(pool)  # its own listener may be gone
-    return stands
 
 
 def _streams(provider: Any) -> bool:
