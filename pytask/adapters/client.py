@@ -181,7 +181,7 @@ def clone(client: Any) -> Any:
         return _clone_cluster(client)
     pool = client.connection_pool
     own = _with_pool(client, carried.pool_class(pool), carried.of_pool(pool))
-    own.response_callbacks.update(client.response_callbacks)
+    dict.update(own.response_callbacks, client.response_callbacks)  # their own update takes 0.3 ms
     return own
 
 
