@@ -147,6 +147,7 @@ class PyTask:
     def run(self, task_map: Mapping[str, type[Task]] | None = None) -> None:
         """Work until SIGTERM or SIGINT, then hand everything back; a second signal ends at once.
 
+        Returns within 30 s of the signal, unless a task holds the event loop; what follows is the program's.
         `task_map` adds task classes by name.  If a run could not be stopped, the process exits with 70.
         """
         for name, cls in (task_map or {}).items():
@@ -160,7 +161,8 @@ class PyTask:
         if self.settings.hard_deadline is not False and init.alone():
             init.leave_init(fork_gevent)  # a script of its own as PID 1; with other threads it is refused
         use_own_resolver()
-        kept = leaving.children()  # of the program; those that are started from now on belong to tasks
+        # Of the program; those that are started from now on belong to tasks.
+        kept, threads = leaving.children(), leaving.threads()
         with Signals(on_hangup=self._on_hangup()) as signals:
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
@@ -186,6 +188,7 @@ class PyTask:
                 self._companion.tell("left")  # else the supervisor lets a sibling release what is left
             self._leave_by(until, stuck, failed=worker.failed is not None)
             leaving.end_children(kept)
+            leaving.name_threads(threads)
             attendant.end()
             if worker.failed is not None:
                 raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed

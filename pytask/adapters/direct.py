@@ -30,6 +30,7 @@ class Direct:
         # Older releases want the name of the command, newer ones warn of it.
         needs = inspect.signature(self._pool.get_connection).parameters.get("command_name")
         self._words = ("_",) if needs is not None and needs.default is needs.empty else ()
+        self._renews = hasattr(self._pool, "re_auth_callback")
 
     def execute_command(self, *words: Any) -> Any:
         """The reply; raises the library's errors."""
@@ -59,7 +60,7 @@ class Direct:
     def close(self) -> None:
         """Let go of what is kept aside."""
         while self._warm:
-            self._pool.release(self._warm.pop()[0])
+            self._release(self._warm.pop()[0])
 
     def disconnect(self) -> None:
         """Drop all connections of the pool.
@@ -77,13 +78,34 @@ class Direct:
             return self._pool.get_connection(*self._words)
         if pid != os.getpid():
             return self._pool.get_connection(*self._words)  # of the parent: it is not ours to use or to close
+        if self._renews and not self._logged_in(connection):
+            return self._pool.get_connection(*self._words)
         if time.monotonic() - used > WARM:
-            self._pool.release(connection)
+            self._release(connection)
             return self._pool.get_connection(*self._words)
         return connection
 
+    def _logged_in(self, connection: Any) -> bool:
+        """Log in with a token that came while the connection was kept; False if it was dropped instead.
+
+        A new connection takes the credentials of now: a token that was replaced meanwhile does no harm.
+        """
+        try:
+            connection.re_auth()
+        except BaseException as error:
+            self._drop(connection)
+            if not isinstance(error, Exception):
+                raise
+            return False
+        return True
+
     def _drop(self, connection: Any) -> None:
         connection.disconnect()
+        self._release(connection)
+
+    def _release(self, connection: Any) -> None:
+        if self._renews:  # else the pool would log in now, even where nobody answers
+            connection.set_re_auth_token(None)
         self._pool.release(connection)
 
 

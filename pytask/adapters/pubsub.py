@@ -72,6 +72,9 @@ class RedisFeed:
     def close(self) -> None:
         """Drop the connection."""
         if self._pubsub is not None:
+            connection = self._pubsub.connection
+            if hasattr(connection, "set_re_auth_token"):  # else the pool would log in now: see direct
+                connection.set_re_auth_token(None)
             self._pubsub.close()
             self._pubsub = None
         clients.disconnect(self._listener)

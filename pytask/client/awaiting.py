@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
+from pytask.adapters import carried
 from pytask.adapters import client as clients
 from pytask.adapters.address import plain
 from pytask.adapters.direct import is_reply
@@ -56,9 +57,8 @@ def own_client(client: Any, *, timeout: float, connect_timeout: float, address: 
     retry = importlib.import_module(f"{package}.asyncio.retry")
     backoff = importlib.import_module(f"{package}.backoff")
     pool = None if address is not None else client.connection_pool
-    given = client.connection_kwargs if pool is None else pool.connection_kwargs
-    kwargs = {k: v for k, v in given.items() if not k.startswith("maint_notifications")}
-    kwargs = {k: v for k, v in kwargs.items() if k not in clients.OF_ONE_POOL}
+    given = client.connection_kwargs if pool is None else carried.of_pool(pool)
+    kwargs = carried.for_daemon(given)
     if address is not None:
         kwargs = {k: v for k, v in kwargs.items() if k in OF_A_NODE or k.startswith("ssl_")}
         kwargs |= {"host": address[0], "port": address[1]}
@@ -77,7 +77,6 @@ def own_client(client: Any, *, timeout: float, connect_timeout: float, address: 
     if pool is None:
         own = library.ConnectionPool(connection_class=given["connection_class"], **kwargs)
     elif hasattr(pool, "sentinel_manager"):
-        kwargs.pop("connection_pool", None)
         kwargs["connection_class"] = pool.connection_class
         manager = AwaitedSentinels(pool.sentinel_manager, kwargs["socket_connect_timeout"])
         own = type(pool)(pool.service_name, manager, **kwargs)

@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import os
 import sys
+import threading
 import time
 from typing import Any
 
@@ -50,6 +51,21 @@ def _each(some: set[Any], verb: str) -> None:
     for child in some:
         with contextlib.suppress(Exception):  # it has ended meanwhile, or was closed by its task
             getattr(child, verb)()
+
+
+def threads() -> set[threading.Thread]:
+    """The living threads for which Python waits at its exit."""
+    return {one for one in threading.enumerate() if not one.daemon}
+
+
+def name_threads(kept: set[threading.Thread]) -> None:
+    """Name those that were started since `kept` was taken: nobody can end a thread, but by its own code."""
+    mine = sorted(one.name for one in threads() - kept)
+    if mine:
+        log.warning(
+            "[PT137] threads that were started since run() began keep this process: %s. End them in stop(),"
+            " or start them with daemon=True", ", ".join(mine),
+        )  # fmt: skip
 
 
 def leave_within(seconds: float, code: int) -> None:

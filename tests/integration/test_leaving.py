@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 
 import psutil
 import pytest
@@ -130,3 +131,47 @@ def test_a_task_that_handles_signals_does_not_keep_the_worker(store, client, fol
         assert daemon.end(signal.SIGTERM) == 0, daemon.output
     assert "handing" in daemon.output
     assert client.hget("t", "state") == state
+
+
+PROGRAM = """
+    from gevent import monkey
+    monkey.patch_all()
+    import sys, threading, time
+    from pathlib import Path
+    import gevent
+    from pytask import PyTask, Task, Timing
+
+    class Threads(Task):
+        class Config:
+            NAME = "threads"
+        def start(self):
+            gevent.spawn_raw(self.leave_a_thread)  # none of the task's own, which would end with it
+            gevent.sleep(600)
+        def leave_a_thread(self):
+            threading.Thread(target=self.wait, name="left-by-a-task", daemon=False).start()
+            Path("ready").touch()
+        def wait(self):
+            while not Path("go").exists():
+                time.sleep(0.02)
+
+    if __name__ == "__main__":
+        app = PyTask(sys.argv[1], timing=Timing().scaled(0.1))
+        app.add_task(Threads)
+        app.run()
+        Path("returned").touch()
+"""
+
+
+def test_run_returns_in_a_program_of_ones_own_and_names_what_is_left(store, client, tmp_path):
+    folder = tmp_path
+    write(folder / "program.py", PROGRAM)
+    push(client, "threads")
+    with Started([sys.executable, "program.py", store.url], folder, folder) as program:
+        until((folder / "ready").exists, lambda: program.output)
+        program.process.send_signal(signal.SIGTERM)
+        until((folder / "returned").exists, lambda: program.output)
+        program.says("[PT137] threads that were started since run() began keep this process: left-by-a-task.")
+        assert client.hget("t", "state") == "WAIT"
+        (folder / "go").touch()  # the end of the process is the program's
+        until(lambda: program.process.poll() is not None, lambda: program.output)
+    assert program.process.returncode == 0, program.output

@@ -142,6 +142,75 @@ def test_after_anything_else_it_is_dropped(error, clock):
     assert client.taken == 2
 
 
+class TokenConnection(Connection):
+    """As the connections of redis-py 5.3 and later: a token waits until it is safe to log in."""
+
+    token = None
+
+    def set_re_auth_token(self, token):
+        self.token = token
+
+    def re_auth(self):
+        if self.token:
+            self.send_command("AUTH", self.token)
+            self.read_response()
+            self.token = None
+
+
+class TokenClient(Client):
+    def get_connection(self):
+        if not self.idle:
+            self.idle.append(TokenConnection(self.made + 1))
+        return super().get_connection()
+
+    def release(self, connection):
+        assert connection.token is None, "the pool would log in now, though the connection was dropped"
+        super().release(connection)
+
+    def re_auth_callback(self, token):
+        """Nothing calls it here; that it is there says what the connections can do."""
+
+
+def test_a_kept_connection_logs_in_with_a_new_token_before_the_next_command(clock):
+    sender = Direct(TokenClient())
+    sender.execute_command("PING")
+    (connection,) = (one for one, _, _ in sender._warm)
+    connection.set_re_auth_token("new")
+    sender.execute_command("PING")
+    assert connection.sent == [("PING",), ("AUTH", "new"), ("PING",)]
+
+
+@pytest.mark.parametrize("rest", [0, module.WARM + 0.1])
+@pytest.mark.parametrize("error", [OSError("cut"), ResponseError("WRONGPASS")])
+def test_where_a_token_is_refused_a_connection_comes_from_the_pool(rest, error, clock):
+    sender = Direct(TokenClient())
+    sender.execute_command("PING")
+    (connection,) = (one for one, _, _ in sender._warm)
+    connection.set_re_auth_token("replaced meanwhile")
+    connection.replies = [error]
+    clock[0] += rest
+    assert sender.execute_command("PING") == b"OK"
+    assert connection.dropped == 1
+
+
+def test_a_greenlet_that_is_killed_while_it_logs_in_drops_the_connection(clock):
+    sender = Direct(TokenClient())
+    sender.execute_command("PING")
+    (connection,) = (one for one, _, _ in sender._warm)
+    connection.set_re_auth_token("new")
+    connection.replies = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        sender.execute_command("PING")
+    assert (connection.dropped, sender._warm) == (1, [])
+
+
+def test_letting_go_logs_nobody_in(clock):
+    sender = Direct(TokenClient())
+    sender.execute_command("PING")
+    sender._warm[0][0].set_re_auth_token("new")
+    sender.close()
+
+
 def test_a_forked_child_leaves_the_connection_of_its_parent_alone(clock, monkeypatch):
     client = Client()
     sender = Direct(client)
