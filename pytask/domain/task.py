@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
 
@@ -57,6 +58,8 @@ class TaskConfig:
     """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
 
     With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
+    `REDIS_WAIT` says how long `self.redis` waits for a Redis that is away: True for as long as the run
+    lives, False not at all, or seconds.
     """
 
 
@@ -121,7 +124,11 @@ class Task(Generic[Data]):
 
     @property
     def redis(self) -> Redis:
-        """A Redis client of this run's own, with the settings of the app's; closed with the run."""
+        """A Redis client with the settings of the app's, on connections that the tasks of a worker share.
+
+        It waits while Redis is away (`Config.REDIS_WAIT`), and does again what does no harm.  A write whose
+        reply was lost raises `pytask.errors.OutcomeUnknown`, which is a `redis.ConnectionError` as well.
+        """
         return cast("Redis", self._run.client())
 
 
@@ -157,6 +164,9 @@ def check_class(kind: object) -> None:
     how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
     if how not in ("refuse", "ignore"):
         raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} is 'refuse' or 'ignore', not {how!r}")
+    wait = getattr(cls.Config, "REDIS_WAIT", True)
+    if not isinstance(wait, int | float) or wait < 0:
+        raise BadTaskClass(f"Config.REDIS_WAIT of {name} is True, False or seconds, not {wait!r}")
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -195,6 +205,12 @@ def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> 
 def ignores_unknown(cls: type[Task]) -> bool:
     """Whether keys of the data that `Config.DATA` has no field for are ignored, not refused."""
     return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
+
+
+def redis_wait(cls: type[Task]) -> float:
+    """Seconds that `self.redis` waits for a Redis that is away."""
+    given = getattr(cls.Config, "REDIS_WAIT", True)
+    return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
 
 
 def data_class(cls: type[Task]) -> Any:

@@ -207,6 +207,7 @@ class Lane:
 
     def close(self) -> None:
         """Drop the connections."""
+        self.backend.close()
         self.queue.close()
         for store in self._stores:
             store.close()
