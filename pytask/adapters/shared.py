@@ -106,7 +106,8 @@ class SharedPool(Base):  # type: ignore[misc]
         """Back to the others, if there is room for it, and if it is as new."""
         self._checkpid()
         if connection not in self._in_use_connections:
-            return  # its run is over, or it is given back a second time
+            connection.disconnect()  # its run is over, and somebody opened it again, or it is idle
+            return
         inner = _inner(connection)
         if inner.unfinished:
             connection.disconnect()

@@ -11,9 +11,10 @@ import importlib
 import math
 import random
 import time
-from collections.abc import Callable, Hashable, Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pytask.adapters import words
 from pytask.adapters.client import translate
@@ -29,7 +30,7 @@ log = get_logger(__name__)
 
 PAUSES = (0.05, 1.0)  # seconds between two attempts: at first, and at the most
 NOTICE = 5.0  # seconds after which the log says that a task waits
-REPLIES = frozenset({"ResponseError", "BusyLoadingError", "AuthenticationError", "AuthorizationError"})
+REPLIES = frozenset({"ResponseError", "AuthenticationError", "AuthorizationError"})
 REFUSED = frozenset({"ReadOnlyError", "BusyLoadingError"})  # by a server that is not there yet, or any more
 
 
@@ -42,31 +43,31 @@ def is_away(error: Exception) -> bool:
     return isinstance(translate(error), Unavailable)
 
 
-@cache
-def _unknown_class(kind: Hashable) -> Any:
-    """Both ours and one of the library, so that programs that know the library catch it, too."""
-    return type(f"OutcomeUnknown{kind.__name__}", (OutcomeUnknown, kind), {})
+_unknown: dict[type, Any] = {}  # both ours and of the library, which is what programs catch
 
 
-def unknown(error: Exception, commands: Sequence[Sequence[Any]], kind: type[Exception]) -> Exception:
+def unknown(lost: Exception, commands: Sequence[Sequence[Any]], kind: type[Exception]) -> Exception:
     """What is raised for a write whose reply was lost: it is an error of this kind, too."""
     names = list(dict.fromkeys(words.name_of(one) for one in commands))
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    error_class: type[Exception] = _unknown_class(cast("Hashable", kind))
-    return error_class(
-        f"the reply of Redis to {shown} was lost ({error}): it may have been done, or not. Look whether it"
+    if kind not in _unknown:
+        _unknown[kind] = type(f"OutcomeUnknown{kind.__name__}", (OutcomeUnknown, kind), {})
+    error: Exception = _unknown[kind](
+        f"the reply of Redis to {shown} was lost ({lost}): it may have been done, or not. Look whether it"
         " was, or send it again if that does no harm"
     )
+    return error
 
 
 class Patience(Base):  # type: ignore[misc]
     """In place of the library's `Retry`: what is safe to do again is done again while the task may wait."""
 
-    connection: Any
+    of: Callable[[], Any]  # the connection, weakly: a socket is closed when nobody refers to it
 
     def call_with_retry(self, do: Callable[[], Any], fail: Callable[..., Any], *_: Any, **how: Any) -> Any:
         """The value of `do()`; `fail` is what the library wants to be called after each lost connection."""
-        if self.connection.inside:
+        connection = self.of()
+        if connection.inside:
             return self._once(do, fail, 1, how)  # whoever is around it waits
         began, failures = time.monotonic(), 0
         while True:
@@ -76,19 +77,20 @@ class Patience(Base):  # type: ignore[misc]
             except Exception as error:
                 if isinstance(error, OutcomeUnknown) or not is_away(error):
                     raise
-                if not self.connection.task_pool.may_wait(error, time.monotonic() - began, failures):
+                if not connection.task_pool.may_wait(error, time.monotonic() - began, failures):
                     raise
             time.sleep(pause(failures))
 
     def _once(
         self, do: Callable[[], Any], fail: Callable[..., Any], failures: int, how: dict[str, Any]
     ) -> Any:
+        connection = self.of()
         try:
-            self.connection.inside += 1
+            connection.inside += 1
             try:
                 return do()
             finally:
-                self.connection.inside -= 1
+                connection.inside -= 1
         except Exception as error:
             if is_away(error):
                 fail(*((error, failures) if how.get("with_failure_count") else (error,)))
@@ -189,7 +191,10 @@ class Tame(Base):  # type: ignore[misc]
             super().send_packed_command(command, check_health=False)
         except Exception as error:
             # Of what was not sent to its end the server does nothing, or not the last command.
-            raise self._lost(error, done=not words.is_one_step(self.sent)) from error
+            lost = self._lost(error, done=not words.is_one_step(self.sent))
+            if lost is error:
+                raise
+            raise lost from error
 
     def _note(self, commands: list[Sequence[Any]]) -> None:
         self.sent = self.sent + commands if self.pending else commands
@@ -233,12 +238,15 @@ class Tame(Base):  # type: ignore[misc]
         except Exception as error:
             if self.greeting or self.listening:
                 raise
-            if len(self.sent) == 1 and _names(error) & REFUSED:
+            if len(self.sent) == 1 and _names(error) & REFUSED and not self.task_pool.clustered:
                 raise self._refused(error) from error
-            if _names(error) & REPLIES and "BusyLoadingError" not in _names(error):
+            if _names(error) & REPLIES:
                 self._answered()
                 raise
-            raise self._lost(error) from error
+            lost = self._lost(error)
+            if lost is error:
+                raise
+            raise lost from error
         self._answered()
         return reply
 
@@ -252,7 +260,8 @@ class Tame(Base):  # type: ignore[misc]
         self._answered()
         self.disconnect()
         library = importlib.import_module(self.task_pool.package)
-        return error if self.task_pool.clustered else library.ConnectionError(f"READONLY or LOADING: {error}")
+        refused: Exception = library.ConnectionError(f"refused by a server that is not the primary: {error}")
+        return refused
 
     def _lost(self, error: Exception, *, done: bool = True) -> Exception:
         """The error to raise: that of the library where it does no harm to do it again, or our own."""
@@ -275,7 +284,7 @@ def patience_for(connection: Any) -> Any:
         if cls.__module__.partition(".")[0] in ("redis", "valkey")
     )
     own = _patience_class(package)(importlib.import_module(f"{package}.backoff").NoBackoff(), 0)
-    own.connection = connection
+    own.of = weakref.ref(connection)
     return own
 
 
