@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from pytask import files
 from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy
 from pytask.app import PyTask
@@ -89,6 +90,7 @@ def serve(target: str, flags: Flags) -> None:
         if flags.supervised:
             _supervise(app, flags.supervised)
         _set_up_logging(app, flags)
+        files.raise_limit(app.settings.max_tasks + app.settings.redis_connections)
         if flags.monitor:
             _add_monitor(app)
         source, origin = _source(app, flags, servers)

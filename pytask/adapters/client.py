@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pytask import files
 from pytask.adapters import carried, reading, tokens
 from pytask.adapters.acl import missing
 from pytask.adapters.address import hide_password, plain
@@ -292,7 +293,10 @@ def own_client(
     }
     sentinel = hasattr(pool, "sentinel_manager")
     pool_class = carried.pool_class(pool) if sentinel else importlib.import_module(package).ConnectionPool
-    return _with_pool(client, pool_class, kwargs, kwargs["socket_connect_timeout"])
+    own = _with_pool(client, pool_class, kwargs, kwargs["socket_connect_timeout"])
+    if hasattr(own.connection_pool.connection_class, "_connect"):
+        own.connection_pool.connection_class = files.reserved(own.connection_pool.connection_class)
+    return own
 
 
 def packs(client: Any) -> bool:

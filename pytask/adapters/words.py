@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 # These wait at the server, for seconds that are the last argument, or the first one.
 LAST = frozenset({"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX"})
 FIRST = frozenset({"BLMPOP", "BZMPOP"})
-ACKNOWLEDGED = frozenset({"WAIT", "WAITAOF"})  # the last one, in milliseconds
+ACKNOWLEDGED = re.compile("WAIT(AOF)?")  # the last one, in milliseconds
 STREAMS = frozenset({"XREAD", "XREADGROUP"})  # BLOCK, in milliseconds, before STREAMS
 
 LISTENS = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "MONITOR"})
@@ -50,7 +51,7 @@ def waits(words: Sequence[Any]) -> float:
             return float(words[-1]) or math.inf
         if name in FIRST:
             return float(words[1]) or math.inf
-        if name in ACKNOWLEDGED:
+        if ACKNOWLEDGED.fullmatch(name):
             return float(words[-1]) / 1000 or math.inf
         if name in STREAMS:
             return _block_of(words)

@@ -10,6 +10,7 @@ from functools import cache
 
 import gevent
 
+from pytask import files
 from pytask.domain.errors import StoreError
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Store
@@ -88,6 +89,7 @@ class Presence:
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),
             monitor=bool(self._executor.monitors),
             expiry=self._timing.expiry,
+            files=files.limit(),
         )
 
     def show(self) -> None:

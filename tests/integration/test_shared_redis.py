@@ -1,5 +1,6 @@
 """The client of task code on a real server: kills, restarts, blocking calls, and how many connections."""
 
+import logging
 import random
 import time
 from math import inf
@@ -11,7 +12,7 @@ import valkey
 from gevent.event import Event
 
 from pytask import PyTask, Task
-from pytask.adapters import shared
+from pytask.adapters import shared, tame
 from pytask.adapters.shared import TaskClients
 from pytask.domain.errors import OutcomeUnknown
 from pytask.domain.ports import Borrower
@@ -207,6 +208,19 @@ def test_a_write_that_was_not_sent_waits_or_fails_at_once_as_the_task_wants(cut_
     proxy.pass_()
     assert sorted(one.get() for one in waiting) == list(range(1, 21))
     assert time.monotonic() - began > 3 * SHORT
+
+
+def test_a_long_wait_is_told_once(cut_off, caplog, monkeypatch):
+    monkeypatch.setattr(tame, "NOTICE", SHORT)
+    monkeypatch.setattr(logging.getLogger("pytask"), "propagate", True)
+    proxy, tasks, _ = cut_off
+    proxy.refuse()
+    waiting = tasks.spawn(lambda client: client.incr("count"))
+    wait_until(lambda: "[PT147] task t: self.redis has waited" in caplog.text)
+    gevent.sleep(3 * SHORT)
+    proxy.pass_()
+    assert waiting.get() == 1
+    assert caplog.text.count("PT147") == 1
 
 
 def test_the_reply_to_a_write_is_waited_for_and_that_to_a_read_is_asked_for_again(server):
