@@ -152,6 +152,17 @@ class SharedPool(Base):  # type: ignore[misc]
             for connection in list(borrower.held):
                 connection.disconnect()
 
+    def re_auth_callback(self, token: Any) -> None:
+        """Log idle connections in with a new token, which does not make them unlike the others."""
+        idle = [_inner(connection) for connection in self._available_connections]
+        for inner in idle:
+            inner.greeting = True
+        try:
+            super().re_auth_callback(token)
+        finally:
+            for inner in idle:
+                inner.greeting = False
+
     # -- places ---------------------------------------------------------------------------------------
 
     def _wait_turn(self, borrower: Borrower | None) -> None:

@@ -67,8 +67,8 @@ class Patience(Base):  # type: ignore[misc]
     def call_with_retry(self, do: Callable[[], Any], fail: Callable[..., Any], *_: Any, **how: Any) -> Any:
         """The value of `do()`; `fail` is what the library wants to be called after each lost connection."""
         connection = self.of()
-        if connection.inside:
-            return self._once(do, fail, 1, how)  # whoever is around it waits
+        if connection.inside or connection.greeting:
+            return self._once(do, fail, 1, how)  # whoever is around it waits; a new token waits for nothing
         began, failures = time.monotonic(), 0
         while True:
             failures += 1
@@ -155,6 +155,14 @@ class Tame(Base):  # type: ignore[misc]
         except Exception as error:
             if "ResponseError" not in _names(error) or is_away(error):
                 raise
+
+    def re_auth(self) -> None:
+        """As the library's: to log in again makes it no other connection."""
+        self.greeting = True
+        try:
+            super().re_auth()
+        finally:
+            self.greeting = False
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
         """Whatever was to come does not come any more."""

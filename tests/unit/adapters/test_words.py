@@ -1,0 +1,65 @@
+"""What a command means for its connection."""
+
+from math import inf
+
+import pytest
+
+from pytask.adapters import words
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds"),
+    [
+        (("GET", "BLPOP"), 0),
+        (("BLPOP", "a", "b", 0), inf),
+        (("blpop", "a", 2.5), 2.5),
+        ((b"BRPOPLPUSH", b"a", b"b", b"3"), 3),
+        (("BLMPOP", 1.5, 1, "a", "LEFT"), 1.5),
+        (("WAIT", 1, 500), 0.5),
+        (("WAITAOF", 1, 0, 0), inf),
+        (("XREAD", "COUNT", 1, b"BLOCK", b"2000", b"STREAMS", "s", "$"), 2),
+        (("XREAD", "STREAMS", "BLOCK", "0"), 0),
+        (("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">"), inf),
+        (("BLPOP", "a", "soon"), 0),
+        (("BLMPOP",), 0),
+    ],
+)
+def test_how_long_the_server_may_take(command, seconds):
+    assert words.waits(command) == seconds
+
+
+READS = [
+    [("GET", "a")],
+    [("get", "a"), (b"HGETALL", "b")],
+    [("MULTI",), ("GET", "a"), ("EXEC",)],
+    [("SCRIPT", "EXISTS", "sha")],
+    [("CLIENT LIST",)],
+    [("XREAD", "STREAMS", "s", "0-0")],
+]
+WRITES = [
+    [("SET", "a", "1")],
+    [("GET", "a"), ("INCR", "b")],
+    [("MULTI",), ("GET", "a"), ("INCR", "a"), ("EXEC",)],
+    [("EXEC",)],
+    [("SCRIPT", "FLUSH")],
+    [("XREAD", "STREAMS", "s", "$")],
+    [("BLPOP", "a", 0)],
+    [("NO", "SUCH")],
+]
+
+
+@pytest.mark.parametrize("package", ["redis", "valkey"])
+def test_what_may_be_done_twice(package):
+    assert [one for one in READS if not words.only_reads(one, package)] == []
+    assert [one for one in WRITES if words.only_reads(one, package)] == []
+
+
+def test_what_is_done_as_a_whole_or_not_at_all():
+    assert words.is_one_step([("INCR", "a")])
+    assert words.is_one_step([("MULTI",), ("INCR", "a"), ("EXEC",)])
+    assert not words.is_one_step([("INCR", "a"), ("INCR", "a")])
+
+
+def test_what_makes_a_connection_unlike_the_others():
+    assert all(map(words.sets_state, [("SELECT", 1), ("CLIENT SETNAME", "a"), ("CLIENT", "REPLY", "OFF")]))
+    assert not any(map(words.sets_state, [("GET", "SELECT"), ("CLIENT LIST",), ("CLIENT", "ID")]))
