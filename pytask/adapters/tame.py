@@ -207,6 +207,11 @@ class Tame(Base):  # type: ignore[misc]
     def _note(self, commands: list[Sequence[Any]]) -> None:
         self.sent = self.sent + commands if self.pending else commands
         self.pending += len(commands)
+        if len(self.sent) == 1 and not self.watching and not self.spoiled:
+            reads = words.plain(commands[0][0], self.task_pool.package)
+            if reads is not None:
+                self._limit(0.0, reads=reads)
+                return
         for one in commands:
             name = words.name_of(one)
             self.watching = (self.watching or name == "WATCH") and name not in words.UNWATCHES
@@ -216,17 +221,16 @@ class Tame(Base):  # type: ignore[misc]
         waits = sum(map(words.waits, commands))
         if waits or self.watching or self.spoiled:
             self.task_pool.part(self)
-        self._limit(waits)
+        self._limit(waits, reads=words.only_reads(self.sent, self.task_pool.package))
 
     def _note_listening(self, commands: Sequence[Sequence[Any]]) -> None:
         if any(words.name_of(one) in words.LISTENS for one in commands):
             self.listening = self.spoiled = True
 
-    def _limit(self, waits: float) -> None:
+    def _limit(self, waits: float, *, reads: bool) -> None:
         """How long the reply may take; to wait for that of a write is better than not to know."""
         limit = self.socket_timeout
         if limit is not None:
-            reads = words.only_reads(self.sent, self.task_pool.package)
             limit = (limit if reads else max(limit, self.task_pool.reply_limit())) + waits
         self._set_timeout(None if limit is None or limit == math.inf else limit)
 

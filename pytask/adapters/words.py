@@ -6,7 +6,7 @@ import importlib
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 # These wait at the server, for seconds that are the last argument, or the first one.
@@ -20,6 +20,8 @@ LISTENS = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "MONITOR"})
 STATEFUL = frozenset({"SELECT", "AUTH", "HELLO", "RESET", "QUIT", "MULTI", "PSYNC", "SYNC"})
 OF_CLIENT = frozenset({"REPLY", "TRACKING", "SETNAME", "SETINFO", "CACHING", "NO-EVICT", "NO-TOUCH"})
 UNWATCHES = frozenset({"EXEC", "DISCARD", "UNWATCH"})
+
+SPECIAL = LAST | FIRST | STREAMS | LISTENS | STATEFUL | UNWATCHES | {"WATCH", "CLIENT"}
 
 # Change nothing that outlives the connection, beside what the libraries list as read-only.
 SAFE = frozenset(
@@ -80,6 +82,16 @@ def sets_state(words: Sequence[Any]) -> bool:
 def _reads(package: str) -> frozenset[str]:
     listed: frozenset[str] = importlib.import_module(f"{package}.commands").READ_COMMANDS
     return listed | SAFE
+
+
+@lru_cache(maxsize=1024)
+def plain(word: Any, package: str) -> bool | None:
+    """Of a command that begins so: whether it only reads; None if its other words decide."""
+    name = name_of([word])
+    known = _reads(package)
+    if name in SPECIAL or any(one.startswith(f"{name} ") for one in known) or ACKNOWLEDGED.fullmatch(name):
+        return None
+    return name in known
 
 
 def only_reads(commands: Sequence[Sequence[Any]], package: str) -> bool:

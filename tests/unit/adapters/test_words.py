@@ -54,6 +54,27 @@ def test_what_may_be_done_twice(package):
     assert [one for one in WRITES if words.only_reads(one, package)] == []
 
 
+DECIDED = {"GET": True, b"get": True, "INCR": False, "NOSUCH": False}
+OPEN = ["BLPOP", "blmpop", "XREAD", "WAIT", "SELECT", "WATCH", "EXEC", "SUBSCRIBE", "CLIENT", "OBJECT"]
+    "BLPOP",
+    "blmpop",
+    "XREAD",
+    "WAIT",
+    "SELECT",
+    "WATCH",
+    "EXEC",
+    "SUBSCRIBE",
+    "CLIENT",
+    "SCRIPT",
+    "OBJECT",
+]
+
+
+@pytest.mark.parametrize(("word", "reads"), [*DECIDED.items(), *((word, None) for word in OPEN)])
+def test_what_the_first_word_decides(word, reads):
+    assert words.plain(word, "redis") is reads
+
+
 def test_what_is_done_as_a_whole_or_not_at_all():
     assert words.is_one_step([("INCR", "a")])
     assert words.is_one_step([("MULTI",), ("INCR", "a"), ("EXEC",)])
