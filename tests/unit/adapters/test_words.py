@@ -56,18 +56,6 @@ def test_what_may_be_done_twice(package):
 
 DECIDED = {"GET": True, b"get": True, "INCR": False, "NOSUCH": False}
 OPEN = ["BLPOP", "blmpop", "XREAD", "WAIT", "SELECT", "WATCH", "EXEC", "SUBSCRIBE", "CLIENT", "OBJECT"]
-    "BLPOP",
-    "blmpop",
-    "XREAD",
-    "WAIT",
-    "SELECT",
-    "WATCH",
-    "EXEC",
-    "SUBSCRIBE",
-    "CLIENT",
-    "SCRIPT",
-    "OBJECT",
-]
 
 
 @pytest.mark.parametrize(("word", "reads"), [*DECIDED.items(), *((word, None) for word in OPEN)])
