@@ -70,16 +70,20 @@ class Patience(Base):  # type: ignore[misc]
         if connection.inside or connection.greeting:
             return self._once(do, fail, 1, how)  # whoever is around it waits; a new token waits for nothing
         began, failures = time.monotonic(), 0
-        while True:
-            failures += 1
-            try:
-                return self._once(do, fail, failures, how)
-            except Exception as error:
-                if isinstance(error, OutcomeUnknown) or not is_away(error):
-                    raise
-                if not connection.task_pool.may_wait(error, time.monotonic() - began, failures):
-                    raise
-            time.sleep(pause(failures))
+        try:
+            while True:
+                failures += 1
+                try:
+                    return self._once(do, fail, failures, how)
+                except Exception as error:
+                    if isinstance(error, OutcomeUnknown) or not is_away(error):
+                        raise
+                    if not connection.task_pool.may_wait(error, time.monotonic() - began, failures):
+                        raise
+                time.sleep(pause(failures))
+                connection.since = began
+        finally:
+            connection.since = None
 
     def _once(
         self, do: Callable[[], Any], fail: Callable[..., Any], failures: int, how: dict[str, Any]
@@ -111,6 +115,7 @@ class Tame(Base):  # type: ignore[misc]
     shared = False  # it is one of the connections that all tasks share, and in use
     taken = 0.0
     inside = 0  # nested calls of Patience
+    since: float | None = None  # when that was begun which is done again now
     pending = 0  # replies to come
     greeting = False
     spoiled = False  # it is not like the others any more
@@ -179,6 +184,8 @@ class Tame(Base):  # type: ignore[misc]
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         """Notes what is sent."""
+        if self.since is not None:
+            args = tuple(words.shortened(args, time.monotonic() - self.since))
         self._packed = [args]
         super().send_command(*args, **kwargs)
 

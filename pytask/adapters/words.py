@@ -63,11 +63,23 @@ def waits(words: Sequence[Any]) -> float:
 
 
 def _block_of(words: Sequence[Any]) -> float:
+    at = _place_of_block(words)
+    return float(words[at]) / 1000 or math.inf if at else 0.0
+
+
+def _place_of_block(words: Sequence[Any]) -> int:
     options = [_text(word).upper() if isinstance(word, str | bytes) else word for word in words[:8]]
     head = options[: options.index("STREAMS")] if "STREAMS" in options else options
-    if "BLOCK" not in head:
-        return 0.0
-    return float(words[head.index("BLOCK") + 1]) / 1000 or math.inf
+    return head.index("BLOCK") + 1 if "BLOCK" in head else 0
+
+
+def shortened(words: Sequence[Any], seconds: float) -> Sequence[Any]:
+    """A command that is sent again after so many seconds: what it waits is over when it said."""
+    waits = _block_of(words) if name_of(words) == "XREAD" else 0.0
+    if not 0 < waits < math.inf:
+        return words
+    at = _place_of_block(words)
+    return (*words[:at], max(1, int((waits - seconds) * 1000)), *words[at + 1 :])
 
 
 def sets_state(words: Sequence[Any]) -> bool:

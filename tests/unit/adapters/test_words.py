@@ -28,6 +28,13 @@ def test_how_long_the_server_may_take(command, seconds):
     assert words.waits(command) == seconds
 
 
+def test_a_look_that_is_repeated_ends_when_the_first_one_would_have():
+    assert words.shortened(("XREAD", "BLOCK", 2000, "STREAMS", "s", "0"), 1.5)[2] == 500
+    assert words.shortened(("XREAD", "BLOCK", b"2000", "STREAMS", "s", "0"), 3)[2] == 1
+    for others in (("XREAD", "BLOCK", 0, "STREAMS", "s", "0"), ("XREAD", "STREAMS", "s", "0"), ("GET", "a")):
+        assert words.shortened(others, 1.5) == others
+
+
 READS = [
     [("GET", "a")],
     [("get", "a"), (b"HGETALL", "b")],
