@@ -100,6 +100,7 @@ class SentinelWorld(World):
             "--min-replicas-to-write", options.min_replicas, "--min-replicas-max-lag", 10,
             "--enable-debug-command", "yes", "--repl-backlog-size", "64mb",
         )  # fmt: skip
+        self.hung = None  # the sentinel that does not answer
         self.failovers = []  # (kind, begin ns, promoted ns, end ns, entries lost)
         self._sentinel = Sentinel([(HOST, s.port) for s in self.trio.sentinels], socket_timeout=0.5)
         self.server = self.trio
@@ -134,9 +135,14 @@ class SentinelWorld(World):
 
     # -- the trio -------------------------------------------------------------------------------------
 
+    @property
+    def answering(self):
+        """The sentinels that do not hang."""
+        return [sentinel for sentinel in self.trio.sentinels if sentinel is not self.hung]
+
     def primary(self):
-        """The server that all sentinels call the primary, or None."""
-        ports = {ask(s.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME) for s in self.trio.sentinels}
+        """The server that all sentinels that answer call the primary, or None."""
+        ports = {ask(s.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME) for s in self.answering}
         if len(ports) != 1:
             return None
         answer = ports.pop()
@@ -154,6 +160,8 @@ class SentinelWorld(World):
                 "2", "2", "master",
             ):  # fmt: skip
                 return False
+            if not self.calm.is_set() and "sentinel_tilt:0" not in (ask(one.port, "INFO", "sentinel") or ""):
+                return False  # for 30 s after it hung it takes no part in a failover
         for server in self.trio.servers:
             role = ask(server.port, "ROLE")
             if not role or (server is not primary and role[:4] != ("slave", HOST, primary.port, "connected")):
@@ -188,7 +196,7 @@ def wait(condition, seconds, why, over=None):
 
 def planned(world, primary, dice):
     """A failover that an operator asked for."""
-    sentinel = dice.choice(world.trio.sentinels)
+    sentinel = dice.choice(world.answering)
     wait(lambda: ask(sentinel.port, "SENTINEL", "FAILOVER", MASTER_NAME) == "OK", 20, "a failover to begin")
     return lambda: None
 
@@ -264,7 +272,33 @@ def pin(worker, url):
     worker.signal(signal.SIGKILL)
 
 
-FAILOVERS = {"planned": (planned, 2), "death": (death, 2), "freeze": (freeze, 1), "lose": (lose, 2)}
+def hung(which):
+    """One of those, while a sentinel takes connections and never answers."""
+
+    def fail_over(world, primary, dice):
+        chosen = world.hung = which(world.trio.sentinels, dice)
+        chosen.freeze()
+        heal_primary = dice.choice((planned, death, freeze))(world, primary, dice)
+
+        def heal():
+            world.over.wait(dice.uniform(0, 5))
+            heal_primary()
+            chosen.thaw()
+            world.hung = None
+
+        return heal
+
+    return fail_over
+
+
+FAILOVERS = {
+    "planned": (planned, 2),
+    "death": (death, 2),
+    "freeze": (freeze, 1),
+    "lose": (lose, 2),
+    "hung": (hung(lambda sentinels, dice: dice.choice(sentinels[1:])), 1),
+    "hung_first": (hung(lambda sentinels, _: sentinels[0]), 1),  # the first one that workers ask
+}
 
 
 class Failovers(threading.Thread):
@@ -293,7 +327,7 @@ class Failovers(threading.Thread):
 
     def _one(self, name):
         world, dice = self.world, self.dice
-        wait(world.whole, 60, "a whole trio")
+        wait(world.whole, 90, "a whole trio")
         time.sleep(dice.uniform(1, 4))
         old = world.primary()
         if old is None:
@@ -304,7 +338,7 @@ class Failovers(threading.Thread):
             wait(lambda: world.primary() not in (None, old), 60, f"a new primary after {name}")
             promoted = time.monotonic_ns()
             heal()
-            wait(world.whole, 60, f"a whole trio after {name}")
+            wait(world.whole, 90, f"a whole trio after {name}")
             wait(lambda: world.recorder.changes > changes, 20, "a record of the new primary")
             lost = world.recorder.lost[lost:]
             made.note = f"{len(lost)} entries lost"

@@ -1,0 +1,224 @@
+"""Kinds of fault: a worker as PID 1, requests over a size limit, a lone task whose workers are killed.
+
+Each has an expectation of its own, beside the invariants that hold for all: `judge` gives what broke it.
+"""
+
+import os
+import signal
+import time
+from contextlib import suppress
+
+import redis
+
+from pytask.domain.policy import CRASH_LIMIT, CRASH_YOUNG
+from tests.chaos.faults import command, terminate
+from tests.chaos.invariants import SECOND, TERMINAL, is_act, number
+from tests.chaos.world import NAMESPACED, READY, SCALE, H, K
+
+KB = 1024
+KILLED = 128 + signal.SIGKILL  # how a namespace's init ends when the kernel killed its child
+KILLS = CRASH_LIMIT + 1  # of workers under one lone task: were it blamed for each, it would be poison
+OLD = 1.1 * CRASH_YOUNG * SCALE  # seconds: a run of that age is not blamed
+LONG = 90.0  # seconds after which a lone task is no longer waited for
+OFFENDER = 25.0  # ... and the end of a task that is over a limit
+
+
+def until(world, condition, seconds):
+    """Wait for the condition; whether it came in time."""
+    end = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < end and not world.over.wait(0.05):
+        pass
+    return bool(met)
+
+
+# -- a worker as PID 1 --------------------------------------------------------------------------------------
+
+
+def as_init(world, worker, dice):
+    """Its next life is PID 1 of a PID namespace; half the time it is stopped there for longer than K."""
+    with world.fault("pid 1", worker.name, READY):
+        before = len(worker.lives)
+        worker.next_as_init = True
+        terminate(worker)
+        if not until(world, lambda: len(worker.lives) > before, 2 * READY):
+            return
+        life = worker.lives[before]
+        world.over.wait(READY)
+        if dice.random() < 0.5 and not life[2]:
+            freeze_for_good(world, worker, life)
+
+
+def freeze_for_good(world, worker, life):
+    pid = worker.pids[1]
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        world.frozen.append((life[0], time.monotonic_ns()))
+        until(world, lambda: life[2], K + 3)
+        os.kill(pid, signal.SIGCONT)
+
+
+def lived_on(frozen, lives, lines, slack):
+    """Workers as PID 1 that were stopped with living runs, and were not killed by the kernel in time."""
+    ends = {pid: (end, code) for spans in lives.values() for pid, _begin, end, code in spans}
+    broken = []
+    for pid, at in frozen:
+        if not living_at(lines, pid, at):
+            continue  # then no deadline runs
+        end, code = ends[pid]
+        took = (end - at) / SECOND if end else None
+        if code != KILLED or took > K + 1.0 + slack:
+            broken.append(("PID 1", f"process {pid}, stopped, ended with {code} after {took} s"))
+    return broken
+
+
+def living_at(lines, pid, at):
+    """The runs that a process held at that time: they acted just before, and it had not called them over."""
+    near = [line for line in lines if line.pid == pid and at - SECOND // 2 < line.at <= at]
+    return {line.run for line in near if is_act(line)} - {line.run for line in near if line.kind == "over"}
+
+
+# -- size limits --------------------------------------------------------------------------------------------
+
+
+def limit_proxy(world, _, dice):
+    """What stands between all workers and Redis takes no large requests."""
+    largest = dice.choice((40, 64, 200)) * KB
+    with world.fault("size limit of proxies", "tasks", 1.0, f"{largest} bytes") as made:
+        for worker in world.workers:
+            worker.proxy.limit(largest)
+        try:
+            exceed(world, dice, made, largest)
+        finally:
+            for worker in world.workers:
+                worker.proxy.limit(0)
+
+
+def limit_server(world, _, dice):
+    with world.fault("size limit of the server", "server", READY) as made:
+        if command(world, "CONFIG", "SET", "client-query-buffer-limit", "1mb") is None:
+            return
+        exceed(world, dice, made, KB * KB)
+        command(world, "CONFIG", "SET", "client-query-buffer-limit", "1gb", tries=10)
+
+
+def exceed(world, dice, made, largest):
+    """Tasks with an output or an event over the limit; returns when all came to their end."""
+    pushed = []
+    for where in ("output", "event", "output"):
+        name, size = f"large{world.pushed}", int(largest * dice.uniform(1.5, 3))
+        world.large[name] = (made, where, size)
+        if world.push(name, "large", **{"bytes": size, "in": where}):
+            pushed.append(world.replay.tasks[name])
+    until(world, lambda: all(known.view.state in TERMINAL for known in pushed), OFFENDER)
+
+
+def fate(where, size, task):
+    """What became of such a task, from its hash: "refused", "taken", "event", "none" (not there) or "bad"."""
+    state, output = task.get("state"), task.get("output", "")
+    if state not in ("ENDED", "ERROR"):
+        return "none"  # FLUSHALL took it, or it is lost, which others judge
+    if where == "event":
+        return "event" if state == "ENDED" and output == '"small"' else "bad"
+    if state == "ENDED":
+        return "taken" if len(output) == size + 2 else "bad"
+    return "refused" if task.get("error", "").startswith("[PT132]") else "bad"
+
+
+def beyond_limits(large, hashes, ended):
+    """(fates, what broke): a large end is refused while the limit holds, an event alone is dropped."""
+    at = {task_id: when for task_id, verb, when in ended.values() if verb == "commit"}
+    fates, broken = {}, []
+    for name, (fault, where, size) in large.items():
+        found = fate(where, size, hashes.get(name, {}))
+        fates[found] = fates.get(found, 0) + 1
+        inside = fault.begin < at.get(name, 0) < fault.end
+        if found == "bad" or (found == "taken" and inside):
+            broken.append(("limit", f"{name}: {size} bytes of {where}, {fault.note}: {found}"))
+    return fates, broken
+
+
+# -- a lone long task ---------------------------------------------------------------------------------------
+
+
+def lone(world, _, dice):
+    """A long task alone on its worker, which is killed each time the task acts again."""
+    (place,) = (one for one in world.places if one.tasks == "lone")
+    name, run, kills = f"lone{world.pushed}", "", 0
+    with world.fault("lone task", "tasks") as made:
+        if world.push(name, "lone", **{"for": 1e6}) is None:
+            return
+        while kills < KILLS and (run := grown_up(world, name, run)):
+            world.bereaved.append((name, run))
+            place.signal(signal.SIGKILL)
+            kills += 1
+            made.note = f"{kills} kills"
+        if not world.calm.is_set() and grown_up(world, name, run):
+            until(world, lambda: world.publish(name, "stop") and stopped(world, name), LONG)
+
+
+def grown_up(world, name, before):
+    """Its run after that one, once that is too old for blame; "" where none is to be expected any more."""
+    known = world.replay.tasks[name]
+
+    def old():
+        return known.view.run not in ("", before) and age(world, name) > OLD
+
+    until(world, lambda: world.calm.is_set() or old(), LONG)
+    return known.view.run if not world.calm.is_set() and old() else ""
+
+
+def age(world, name):
+    """Seconds that the run has lived at its last renewal, as a monitor reckons."""
+    with suppress(redis.RedisError, OSError), world.lock:
+        lease, epoch = world.client.zscore("pytask:leases", name), world.client.hget(name, "epoch")
+        if lease and epoch:
+            return lease / 1e6 - float(epoch) / 1e3
+    return 0.0
+
+
+def stopped(world, name):
+    return until(world, lambda: world.replay.tasks[name].view.state == "STOPPED", 4 * H)
+
+
+def blamed(bereaved, entries, hashes, stepped):
+    """Lone tasks that were blamed for the death of a worker, though their run was long, or came to ERROR."""
+    runs = {run for _, run in bereaved}
+    broken = []
+    for entry in entries:
+        for change in entry.changes if entry.verb == "expire" else ():
+            before = change.before
+            if before and before.run in runs and number(change.after.crashes) and not stepped(entry):
+                broken.append(("lone", f"{change.id} was blamed: {change}"))
+    poison = [name for name in {name for name, _ in bereaved} if hashes.get(name, {}).get("state") == "ERROR"]
+    return broken + [("lone", f"{name} came to ERROR: {hashes[name].get('error')}") for name in poison]
+
+
+# -- the verdict --------------------------------------------------------------------------------------------
+
+
+def judge(world, lives, lines, hashes, slack, broken):
+    """The figures of these kinds; adds to `broken`."""
+    fates, over = beyond_limits(world.large, hashes, world.replay.ended)
+    steps = [
+        moment for fault in world.faults if fault.kind == "clock step" for moment in (fault.begin, fault.end)
+    ]
+    begun = {run: at for run, (_, at) in world.replay.begun.items()}
+
+    def stepped(entry):
+        return any(
+            begun.get(change.before.run, 0) - SECOND <= at <= entry.at
+            for at in steps
+            for change in entry.changes
+            if change.before
+        )
+
+    broken += over
+    broken += lived_on(world.frozen, lives, lines, slack)
+    broken += blamed(world.bereaved, world.recorder.entries, hashes, stepped)
+    inits = {pid for spans in lives.values() for pid, *_ in spans if pid >= NAMESPACED}
+    kills = [len([1 for name, _ in world.bereaved if name == one]) for one in {n for n, _ in world.bereaved}]
+    return {
+        "init_lives": len(inits), "init_acts": sum(1 for line in lines if line.pid in inits and is_act(line)),
+        "init_stopped": len(world.frozen), "limits": fates,
+        "lone_tasks": len(kills), "lone_kills": sum(kills), "lone_whole": kills.count(KILLS),
+    }  # fmt: skip
