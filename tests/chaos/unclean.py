@@ -7,7 +7,9 @@ import os
 import signal
 import time
 from contextlib import suppress
+from itertools import pairwise
 
+import attrs
 import redis
 
 from pytask.domain.policy import CRASH_LIMIT, CRASH_YOUNG
@@ -21,6 +23,7 @@ KILLS = CRASH_LIMIT + 1  # of workers under one lone task: were it blamed for ea
 OLD = 1.1 * CRASH_YOUNG * SCALE  # seconds: a run of that age is not blamed
 LONG = 90.0  # seconds after which a lone task is no longer waited for
 OFFENDER = 25.0  # ... and the end of a task that is over a limit
+HELD_UP = 15.0  # seconds in which an end over a limit must be given up, while renewals are acknowledged
 
 
 def until(world, condition, seconds):
@@ -71,6 +74,14 @@ def lived_on(frozen, lives, lines, slack):
     return broken
 
 
+def failed(lives):
+    """Worker processes that ended with an error of the program, whatever they were: none may."""
+    ends = [(name, pid, code) for name, spans in lives.items() for pid, _begin, _end, code in spans]
+    return [
+        ("exit", f"{name}: process {pid} ended with {code}") for name, pid, code in ends if code in (1, 2)
+    ]
+
+
 def living_at(lines, pid, at):
     """The runs that a process held at that time: they acted just before, and it had not called them over."""
     near = [line for line in lines if line.pid == pid and at - SECOND // 2 < line.at <= at]
@@ -80,60 +91,86 @@ def living_at(lines, pid, at):
 # -- size limits --------------------------------------------------------------------------------------------
 
 
+@attrs.define
+class Offender:
+    """A task over a size limit."""
+
+    limit: int  # bytes
+    where: str  # "output" or "event"
+    size: int
+    seen: dict = attrs.Factory(dict)  # its hash, read at `at` (ns), when the limit was still there
+    at: int = 0
+
+
 def limit_proxy(world, _, dice):
     """What stands between all workers and Redis takes no large requests."""
     largest = dice.choice((40, 64, 200)) * KB
-    with world.fault("size limit of proxies", "tasks", 1.0, f"{largest} bytes") as made:
+    with world.fault("size limit of proxies", "tasks", 1.0, f"{largest} bytes"):
         for worker in world.workers:
             worker.proxy.limit(largest)
         try:
-            exceed(world, dice, made, largest)
+            exceed(world, dice, largest)
         finally:
             for worker in world.workers:
                 worker.proxy.limit(0)
 
 
 def limit_server(world, _, dice):
-    with world.fault("size limit of the server", "server", READY) as made:
+    with world.fault("size limit of the server", "server", READY):
         if command(world, "CONFIG", "SET", "client-query-buffer-limit", "1mb") is None:
             return
-        exceed(world, dice, made, KB * KB)
+        exceed(world, dice, KB * KB)
         command(world, "CONFIG", "SET", "client-query-buffer-limit", "1gb", tries=10)
 
 
-def exceed(world, dice, made, largest):
-    """Tasks with an output or an event over the limit; returns when all came to their end."""
-    pushed = []
+def exceed(world, dice, largest):
+    """Tasks with an output or an event over the limit, which stays until they came to their end."""
+    pushed = {}
     for where in ("output", "event", "output"):
         name, size = f"large{world.pushed}", int(largest * dice.uniform(1.5, 3))
-        world.large[name] = (made, where, size)
         if world.push(name, "large", **{"bytes": size, "in": where}):
-            pushed.append(world.replay.tasks[name])
-    until(world, lambda: all(known.view.state in TERMINAL for known in pushed), OFFENDER)
+            pushed[name] = world.replay.tasks[name]
+            world.large[name] = Offender(largest, where, size)
+    until(world, lambda: all(known.view.state in TERMINAL for known in pushed.values()), OFFENDER)
+    for name in pushed:
+        with suppress(redis.RedisError, OSError), world.lock:
+            world.large[name].seen = world.client.hgetall(name)
+            world.large[name].at = time.monotonic_ns()
 
 
-def fate(where, size, task):
-    """What became of such a task, from its hash: "refused", "taken", "event", "none" (not there) or "bad"."""
+def fate(one, task):
+    """What became of it, by that hash: "refused", "taken", "event" (dropped), "none" (no end yet) or "bad"."""
     state, output = task.get("state"), task.get("output", "")
     if state not in ("ENDED", "ERROR"):
-        return "none"  # FLUSHALL took it, or it is lost, which others judge
-    if where == "event":
+        return "none"
+    if one.where == "event":
         return "event" if state == "ENDED" and output == '"small"' else "bad"
     if state == "ENDED":
-        return "taken" if len(output) == size + 2 else "bad"
+        return "taken" if len(output) == one.size + 2 else "bad"
     return "refused" if task.get("error", "").startswith("[PT132]") else "bad"
 
 
-def beyond_limits(large, hashes, ended):
-    """(fates, what broke): a large end is refused while the limit holds, an event alone is dropped."""
-    at = {task_id: when for task_id, verb, when in ended.values() if verb == "commit"}
+def held_up(one, lines):
+    """Whether its end had no verdict for HELD_UP, though the renewals of its worker were acknowledged."""
+    acts = [line for line in lines if line.run == one.seen.get("run") and is_act(line)]
+    if not acts or one.at - acts[-1].at < HELD_UP * SECOND:
+        return False
+    signs = [line.at for line in lines if line.pid == acts[-1].pid and line.kind == "ack" and line.id == "-"]
+    times = [acts[-1].at, *(at for at in signs if acts[-1].at < at < one.at), one.at]
+    return max(b - a for a, b in pairwise(times)) < 4 * H * SECOND
+
+
+def beyond_limits(large, hashes, lines):
+    """(fates, what broke): an end over a limit that holds is an ERROR, an event over it alone is dropped."""
     fates, broken = {}, []
-    for name, (fault, where, size) in large.items():
-        found = fate(where, size, hashes.get(name, {}))
+    for name, one in large.items():
+        found = inside = fate(one, one.seen)
+        if inside == "none":  # when the limit was gone; "none" again: FLUSHALL took it, or others judge
+            found = fate(one, hashes.get(name, {}))
         fates[found] = fates.get(found, 0) + 1
-        inside = fault.begin < at.get(name, 0) < fault.end
-        if found == "bad" or (found == "taken" and inside):
-            broken.append(("limit", f"{name}: {size} bytes of {where}, {fault.note}: {found}"))
+        late = inside == "none" and held_up(one, lines)
+        if found == "bad" or inside == "taken" or late:
+            broken.append(("limit", f"{name}: {one.size} bytes of {one.where}: {found}, {late=}"))
     return fates, broken
 
 
@@ -198,7 +235,7 @@ def blamed(bereaved, entries, hashes, stepped):
 
 def judge(world, lives, lines, hashes, slack, broken):
     """The figures of these kinds; adds to `broken`."""
-    fates, over = beyond_limits(world.large, hashes, world.replay.ended)
+    fates, over = beyond_limits(world.large, hashes, lines)
     steps = [
         moment for fault in world.faults if fault.kind == "clock step" for moment in (fault.begin, fault.end)
     ]
@@ -212,7 +249,7 @@ def judge(world, lives, lines, hashes, slack, broken):
             if change.before
         )
 
-    broken += over
+    broken += over + failed(lives)
     broken += lived_on(world.frozen, lives, lines, slack)
     broken += blamed(world.bereaved, world.recorder.entries, hashes, stepped)
     inits = {pid for spans in lives.values() for pid, *_ in spans if pid >= NAMESPACED}

@@ -140,10 +140,11 @@ class Worker:
         return first, next(iter(children(first)), first) if self.as_init else first
 
     def signal(self, number):
-        """As an operator would: to PID 1, where there is one."""
+        """SIGKILL to the one that works, as the kernel would; others, as an operator would, to a PID 1."""
         if not self.reap():
+            init, works = self.pids
             with suppress(ProcessLookupError):
-                os.kill(self.pids[0], number)
+                os.kill(works if number == signal.SIGKILL else init, number)
 
 
 class World:
@@ -171,7 +172,7 @@ class World:
         self.acknowledged = {}  # id: when its push was answered (ns)
         self.samples = []  # (at ns, connections, keys of pytask beyond the fixed ones) every second
         self.frozen = []  # (pid of a worker as PID 1, when it was stopped for longer than K)
-        self.large = {}  # id: (fault, "output" or "event", its bytes) of a task over a size limit
+        self.large = {}  # id: what is known of a task over a size limit (see `unclean`)
         self.bereaved = []  # (id, run) of lone tasks whose workers were killed
         self.stuck = ""  # why there can be no more faults
         self.client = self.connect(socket_timeout=2)
