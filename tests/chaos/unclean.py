@@ -19,6 +19,7 @@ from tests.chaos.world import NAMESPACED, READY, SCALE, H, K
 
 KB = 1024
 KILLED = 128 + signal.SIGKILL  # how a namespace's init ends when the kernel killed its child
+ERRORS = (1, 2)  # exit codes of Python and of a command line that is wrong
 KILLS = CRASH_LIMIT + 1  # of workers under one lone task: were it blamed for each, it would be poison
 OLD = 1.1 * CRASH_YOUNG * SCALE  # seconds: a run of that age is not blamed
 LONG = 90.0  # seconds after which a lone task is no longer waited for
@@ -139,7 +140,7 @@ def exceed(world, dice, largest):
 
 
 def fate(one, task):
-    """What became of it, by that hash: "refused", "taken", "event" (dropped), "none" (no end yet) or "bad"."""
+    """By that hash: "refused", "taken", "event" (ended, its event dropped), "none" (no end yet) or "bad"."""
     state, output = task.get("state"), task.get("output", "")
     if state not in ("ENDED", "ERROR"):
         return "none"
