@@ -17,6 +17,8 @@ def test_a_worker_as_pid_1_that_lives_on_is_found():
     assert broken(13 + K, KILLED, living) == ["PID 1"]
     assert broken(10 + K, 70, living) == ["PID 1"]
     assert broken(0, None, living) == ["PID 1"]
+    monitor = [act(9, "7", kind="ack", task_id="-"), act(9.5, "m", kind="sweep", task_id="-")]
+    assert broken(13 + K, 0, monitor) == ["PID 1"]
     assert broken(13 + K, 0, [act(5)]) == []  # no run, no deadline
     assert broken(13 + K, 0, [*living, act(9.9, kind="over")]) == []
 

@@ -84,9 +84,12 @@ def failed(lives):
 
 
 def living_at(lines, pid, at):
-    """The runs that a process held at that time: they acted just before, and it had not called them over."""
-    near = [line for line in lines if line.pid == pid and at - SECOND // 2 < line.at <= at]
-    return {line.run for line in near if is_act(line)} - {line.run for line in near if line.kind == "over"}
+    """Whether a process held runs at that time: one acted just before, or its monitor swept."""
+    near = [line for line in lines if line.pid == pid and at - 3 * H * SECOND < line.at <= at]
+    over = {line.run for line in near if line.kind == "over"}
+    acted = {line.run for line in near if is_act(line) and at - line.at < SECOND // 2}
+    renewed = any(line.kind == "ack" and line.id == "-" and line.run != "0" for line in near)
+    return bool(acted - over) or (renewed and any(line.kind == "sweep" for line in near))
 
 
 # -- size limits --------------------------------------------------------------------------------------------

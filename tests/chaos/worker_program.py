@@ -32,13 +32,13 @@ SHORT_STEP = 0.05  # seconds between two acts
 evidence = -1  # a file descriptor
 long_step = 0.2
 finish = Path()
-alias = 0  # what stands for the pid of the child of a PID namespace's init
+alias = 0  # what stands for the pid of the worker in a PID namespace: the init, or its child
 
 
 def write(at, name, run, kind):
     pid = os.getpid()
     if alias:
-        pid = alias + (0 if os.getppid() == 1 else pid)
+        pid = alias + (0 if 1 in (pid, os.getppid()) else pid)
     os.write(evidence, f"{at} {name} {run} {pid} {kind}\n".encode())
 
 
@@ -295,11 +295,11 @@ def count_ourselves(app):
 
 
 def client_of(url):
-    """The URL, or a client that asks the sentinels behind these ports."""
+    """The URL, or a client that asks the sentinels behind these ports, with the library's own timeouts."""
     if not url.startswith("sentinel://"):
         return url
     ports = url.removeprefix("sentinel://").split(",")
-    return Sentinel([(HOST, int(port)) for port in ports], socket_timeout=0.3).master_for(MASTER_NAME)
+    return Sentinel([(HOST, int(port)) for port in ports]).master_for(MASTER_NAME)
 
 
 def main():
