@@ -16,12 +16,13 @@ from redis.sentinel import Sentinel
 
 from tests.chaos.audit import STREAM, Recorder
 from tests.chaos.invariants import SECOND, Replay, is_act
-from tests.chaos.world import D, E, K, World
+from tests.chaos.world import READY, D, E, K, World
 from tests.servers import HOST, MASTER_NAME, Trio
 
 WITHOUT_CLAIMS = 15.0 + E  # seconds at most from a failover to the next claim
 SETTLED = 15.0  # seconds after which no failover takes an entry back: replicas are cut off for less
 PAGE = 2000
+HANGS = 40.0  # seconds at most that a sentinel hangs beyond a failover
 BATCH = 30  # tasks whose claims are lost
 READ = (
     "local info = redis.call('INFO', 'replication')"
@@ -281,8 +282,8 @@ def hung(which):
         heal_primary = dice.choice((planned, death, freeze))(world, primary, dice)
 
         def heal():
-            world.over.wait(dice.uniform(0, 5))
             heal_primary()
+            world.calm.wait(dice.uniform(0, HANGS))
             chosen.thaw()
             world.hung = None
 
@@ -367,6 +368,7 @@ def judge(world, lines, late, fed_until, broken):
         gaps.append(round(longest, 2))
         if longest > WITHOUT_CLAIMS + late:
             broken.append(("claims", f"{name}: {longest:.2f} s without a claim"))
+    broken += kept_away(world, lines, late)
     lost = world.recorder.lost
     begun = {c.after.registered for e in lost for c in e.changes if e.verb == "claim" and c.after.registered}
     vanished = {i: at for i, at in world.acknowledged.items() if i not in world.replay.tasks}
@@ -382,6 +384,24 @@ def judge(world, lines, late, fed_until, broken):
         "entries_lost": len(lost), "claims_lost": len(begun), "claims_lost_that_acted": len(begun & acting),
         "put_back": len(adopted), "pushes_lost": len(vanished),
     }  # fmt: skip
+
+
+def kept_away(world, lines, late):
+    """Workers that no server acknowledged for too long (of "lose", one knows one server only)."""
+    acks = {}
+    for line in lines:
+        if line.kind == "ack" and line.id == "-":
+            acks.setdefault(line.pid, []).append(line.at)
+    lives = [life for worker in world.workers for life in worker.lives]
+    broken = []
+    for name, begin, _promoted, end, _lost in world.failovers:
+        for pid, born, died, _code in lives if name != "lose" else ():
+            first, last = max(begin, born + int(READY * SECOND)), min(end, died or end)
+            times = [first, *(at for at in acks.get(pid, ()) if first < at < last), last]
+            longest = max((b - a) / SECOND for a, b in pairwise(times))
+            if longest > WITHOUT_CLAIMS + late:
+                broken.append(("away", f"{name}: process {pid} was not acknowledged for {longest:.2f} s"))
+    return broken
 
 
 __all__ = ["FAILOVERS", "Failovers", "SentinelWorld", "judge"]
