@@ -4,8 +4,8 @@ import html
 from statistics import median
 
 from tests.chaos import figures
+from tests.chaos.failovers import WITHOUT_CLAIMS
 from tests.chaos.run import ZOMBIES
-from tests.chaos.sentinel import WITHOUT_CLAIMS
 
 DEATHS = 8  # a median over fewer deaths says more about the phases of the monitors than about the protocol
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from tests.chaos import figures, invariants, sentinel, unclean
+from tests.chaos import failovers, figures, invariants, sentinel, unclean
 from tests.chaos.faults import Steerer, Zombies
 from tests.chaos.schedule import KINDS, Scheduler, impossible
 from tests.chaos.sentinel import SentinelWorld
@@ -159,10 +159,10 @@ def judge(world, zombies, half, healed, rest, fed_until):
     grown = _growth(lines, half, broken)
     grown |= _server_growth([s for s in world.samples if s[0] <= fed_until], half, broken)
     kinds = unclean.judge(world, lives, lines, rest["hashes"], slack, broken)
-    failovers = {}
+    changes = {}
     if world.options.block == "sentinel":
-        failovers = sentinel.judge(world, lines, slack, fed_until, broken)
-        failovers["writes_of_runs_made_current_again"] = len(current)
+        changes = failovers.judge(world, lines, slack, fed_until, broken)
+        changes["writes_of_runs_made_current_again"] = len(current)
     acts = [line for line in lines if invariants.is_act(line)]
     natural = {
         f"{verb} {verdict}": n for (source, verb, verdict), n in sorted(replay.verdicts.items())
@@ -197,7 +197,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
         "recovery": recovery,
         "control": control,
         "growth": grown,
-        "failovers": failovers,
+        "failovers": changes,
         "unclean": kinds,
         "lateness": late,
         "healed": healed,

@@ -200,9 +200,16 @@ def lone(world, _, dice):
 def grown_up(world, name, before):
     """Its run after that one, once that is too old for blame; "" where none is to be expected any more."""
     known = world.replay.tasks[name]
+    seen = {}  # run: when it was first seen here
 
     def old():
-        return known.view.run not in ("", before) and age(world, name) > OLD
+        run = known.view.run
+        if run in ("", before):
+            return False
+        lived = time.monotonic() - seen.setdefault(run, time.monotonic())
+        reckoned = age(world, name)
+        # Ahead of the clock, which was set back: its age is not known, and it is not blamed.
+        return reckoned > OLD or (reckoned < -1.0 and lived > OLD)
 
     until(world, lambda: world.calm.is_set() or old(), LONG)
     return known.view.run if not world.calm.is_set() and old() else ""
