@@ -277,8 +277,8 @@ class Crowd:
         self._few = sum(one.age < self._young for one in suspects) <= CRASH_CROWD
 
     def blames(self, suspect: Suspect) -> bool:
-        """Whether the death of its worker is counted against this run; without a lease its age is unknown."""
-        return self._few and suspect.lease > 0 and suspect.age < self._young
+        """Whether the death of its worker is counted against this run."""
+        return self._few and suspect.dated and suspect.age < self._young
 
     def pause(self, suspect: Suspect, expiry: float) -> float:
         """Seconds that this run waits beyond T: only one that is blamed again does."""

@@ -145,6 +145,9 @@ class Expiry:
     poison: bool = False
 
 
+AHEAD = 1.0  # seconds that an epoch may be ahead of the clock: claims within one millisecond count it up
+
+
 @attrs.frozen(kw_only=True)
 class Suspect:
     """A lease outside the window of healthy ones, as the monitor reads it."""
@@ -164,6 +167,14 @@ class Suspect:
     def age(self) -> float:
         """Seconds the run had lived at its last renewal."""
         return max(0.0, self.lease / 1e6 - self.epoch / 1e3)
+
+    @property
+    def dated(self) -> bool:
+        """Whether its age is known: it has a lease, and its epoch is a time that came.
+
+        Epochs never fall: after the clock of Redis was set back, claims write one that is ahead of it.
+        """
+        return self.lease > 0 and self.epoch / 1e3 - self.lease / 1e6 < AHEAD
 
 
 @attrs.frozen(kw_only=True)
