@@ -5,11 +5,13 @@ import time
 
 import fakeredis
 import pytest
+import redis
 
+from pytask.adapters.backend import RedisBackend
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.record import Notice
-from tests.contract.conftest import SOON, MemoryBench
+from tests.contract.conftest import SOON, MemoryBench, make_bench
 
 
 @pytest.fixture
@@ -163,6 +165,32 @@ def test_every_kept_connection_is_opened_again_where_another_server_answers(real
         assert before
         assert not before & clients(real, f"pytask-{name}")
     feed.close()
+
+
+@pytest.mark.parametrize("namespace", ["", "app:", "a[b]*?\\\\:"])
+def test_a_feed_shows_its_db_number_as_soon_as_it_is_open(real, namespace):
+    """To whoever asks on another connection: that is why of two that start at once one sees the other."""
+    at = {"host": real.server.host, "port": real.server.port}
+    decoy = RedisBackend(redis.Redis(**at, db=7), namespace=namespace.replace("?", "x") + "x").feed("decoy")
+    decoy.open()
+    stores = [RedisBackend(redis.Redis(**at), namespace=namespace).store() for _ in range(2)]
+    feeds = [
+        RedisBackend(redis.Redis(**at, db=number), namespace=namespace).feed("s") for number in (3, 11) * 10
+    ]
+    assert stores[0].databases() == []
+    for at_all, feed in enumerate(feeds, 1):
+        feed.open()
+        assert stores[at_all % 2].databases() == [3, 11][:at_all]
+    for one in (*feeds, *stores, decoy):
+        one.close()
+
+
+@pytest.mark.parametrize("kind", ["fakeredis", "memory"])
+def test_where_no_db_number_is_shown_none_is_looked_for(kind, servers):
+    bench = make_bench(kind, servers)
+    assert bench.backend.feed("session").database is None
+    assert bench.store.databases() == []
+    bench.close()
 
 
 def test_waiting_finds_what_is_queued_and_leaves_it(bench, queue):
