@@ -8,7 +8,7 @@ from itertools import groupby
 
 import gevent
 
-from pytask.domain.errors import Denied, Refused, SharedChannels, StoreError, Unavailable
+from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.plural import counted
 from pytask.domain.policy import Starts, Timing, Wish
@@ -129,8 +129,10 @@ class Controller:
             return
         try:
             others = [number for number in self._store.databases() if number != self._feed.database]
-        except (Denied, Refused) as error:
-            log.debug("the db numbers of other workers are not known: %s", error)  # PT139 said so
+        except StoreError as error:
+            if isinstance(error, Unavailable) and not self._joined:
+                raise  # so that it is asked again, with the feed opened again
+            log.debug("the db numbers of other workers are not known: %s", error)  # a refusal: PT139
             others = []
         if others and not self._joined:
             raise SharedChannels(f"this worker does not start. {self._shared(others)}")
