@@ -76,6 +76,8 @@ PROOFS: dict[str, str] = {
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
+    "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
+    "PT139": "fixes::test_a_user_that_may_not_look_at_the_server",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")

@@ -18,7 +18,7 @@ from pytask import codec
 from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
-from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
+from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, register
@@ -184,8 +184,7 @@ class PyTask:
             leaving.end_children(kept)
             leaving.name_threads(threads)
             attendant.end()
-            if worker.failed is not None:
-                raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
+            worker.raise_failure()
             if signals.thrown is not None:
                 raise signals.thrown
         if stuck:

@@ -154,6 +154,17 @@ def is_cluster(client: object) -> bool:
     return any(cls.__name__ in {"RedisCluster", "ValkeyCluster"} for cls in type(client).__mro__)
 
 
+def database_of(client: Any) -> int | None:
+    """The db number that the connections of a client select; None where no others are looked for.
+
+    A cluster has none, and fakeredis names channels whose subscribers have left.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if is_cluster(client) or getattr(pool, "connection_class", int).__module__.startswith("fakeredis"):
+        return None
+    return int(getattr(pool, "connection_kwargs", {}).get("db") or 0)
+
+
 def in_cluster(client: Any) -> bool:
     """Whether the server behind a plain client is a node of a cluster; False where it does not say.
 

@@ -583,6 +583,10 @@ class RedisStore:
         """Publish to the feed of that session."""
         self._command("PUBLISH", self._keys.ping_channel(session), "ping")
 
+    def databases(self) -> list[int]:
+        """The db numbers whose workers listen under this namespace at this server."""
+        return self._keys.databases_of(self._command("PUBSUB", "CHANNELS", self._keys.database_pattern))
+
     def reset(self) -> None:
         """Drop the connection: what is in it is not known."""
         self._stale = False

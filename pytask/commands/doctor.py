@@ -78,6 +78,9 @@ def _commands(remote: Remote) -> Iterator[Item]:
     yield ["TIME"]
     for space in remote.spaces:
         keys = Keys(space)
+        yield "db numbers whose workers hear these control messages, and how many workers hear them"
+        yield ["PUBSUB", "CHANNELS", keys.database_pattern]
+        yield ["PUBSUB", "NUMSUB", keys.hint_channel]
         yield f"each of these is {', '.join(sorted(set(kinds_of(keys).values())))}, or none"
         yield from (["TYPE", name] for name in kinds_of(keys))
         yield "runs by the time of their last renewal (microseconds): the oldest ones"

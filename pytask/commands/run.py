@@ -39,7 +39,11 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     help="Hand on the tasks of dead workers, or do not.  [default: do]",
 )
 @click.option("--name", metavar="TEXT", help="What people call this worker.  [default: host and pid]")
-@click.option("--namespace", metavar="TEXT", help="In front of every key and channel.")
+@click.option(
+    "--namespace",
+    metavar="TEXT",
+    help="In front of every key and channel. Each deployment on a server needs its own.",
+)
 @click.option(
     "--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace, for a cluster."
 )

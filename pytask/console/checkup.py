@@ -13,6 +13,7 @@ from pytask.adapters import client as clients
 from pytask.adapters import reading, server
 from pytask.adapters.keys import Keys
 from pytask.client.records import SILENT
+from pytask.console.databases import neighbors
 from pytask.console.forgotten import forgotten
 from pytask.console.namesake import refuse_namesake
 from pytask.console.remote import Remote
@@ -25,7 +26,7 @@ from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ
 LOOK = 1000  # leases that are not renewed, of which the owners are looked up
-NOTES = ("PT070", "PT071", "PT095", "PT097")  # worth knowing, and nothing to be mended at once
+NOTES = ("PT070", "PT071", "PT095", "PT097", "PT139")  # worth knowing, and nothing to be mended at once
 NAMED = 5  # silent workers that are told of one by one
 MAX_DATA = 16 * 1024 * 1024
 
@@ -98,6 +99,7 @@ def of_the_keys(remote: Remote) -> Iterator[Finding]:
 def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
+    yield from _neighbors(remote)
     yield from _silent(remote)
     yield from _orphans(remote)
     yield from _forgotten(remote)
@@ -116,6 +118,23 @@ def _clock(found: Survey) -> Iterator[Finding]:
             what=f"the clock of Redis is {ago(abs(found.clock))} {word} the one of this machine",
             fix="sudo timedatectl set-ntp true    (on both)",
         )
+
+
+def _neighbors(remote: Remote) -> Iterator[Finding]:
+    """Deployments with another db number and the same namespace."""
+    found = neighbors(remote)
+    if found is None:
+        return
+    who = f"workers with db {', '.join(map(str, found.others))} of this Redis"
+    if not found.others:
+        who = f"{counted(found.older, 'worker')} of an older release that no worker of this db accounts for"
+    yield Finding(
+        code="PT138",
+        what=f"{who}: they hear the control messages of db {found.own}, and it hears theirs, as pub/sub has"
+        " no db numbers. A stop for a task of one also stops the task of the same id in the other",
+        fix="give one of the deployments a namespace, its workers and its clients:"
+        " pytask run TARGET --namespace NAME:",
+    )
 
 
 def _silent(remote: Remote) -> Iterator[Finding]:

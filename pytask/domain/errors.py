@@ -83,6 +83,12 @@ class BadConfigFile(ConfigError):
     code = "PT028"
 
 
+class SharedChannels(ConfigError):
+    """Workers with another db number of the same Redis hear the same control messages."""
+
+    code = "PT138"
+
+
 class RunsAsInit(ConfigError):
     """A worker with a hard deadline is the init process of its container (PID 1)."""
 

@@ -107,6 +107,7 @@ class Lane:
             store=self._store(), feed=self.feed, executor=self.executor, timing=timing,
             clock=clock, on_hint=self.consumer.hint, request_ping=self.heartbeat.request_ping,
             on_deaf=self.reconnect,
+            place=f"{backend.describe()}, namespace {settings.namespace!r}",
         )  # fmt: skip
         self.heartbeat.feed_session = ids.id
         self.heartbeat.on_ping = self.controller.pinged
@@ -207,6 +208,7 @@ class Lane:
 
     def close(self) -> None:
         """Drop the connections."""
+        self.feed.close()
         self.queue.close()
         for store in self._stores:
             store.close()

@@ -8,7 +8,7 @@ from functools import partial
 
 import gevent
 
-from pytask.domain.errors import Denied, PytaskError, StoreError
+from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
@@ -98,8 +98,12 @@ class Worker:
     # -- start ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all services.  Redis may be away (they wait for it); a wrong password is raised."""
-        self._check()
+        """Start all services.  Redis may be away (they wait for it).
+
+        Raises `Denied` for a wrong password, `SharedChannels` where another db number hears the same.
+        """
+        if self._check():
+            self._join()
         tree.watch_spawns()
         fork.guard(self)
         if self.blocked is not None:
@@ -124,7 +128,8 @@ class Worker:
             ", ".join(sorted(self.executor.tasks)) or "none",
         )  # fmt: skip
 
-    def _check(self) -> None:
+    def _check(self) -> bool:
+        """Whether Redis answers."""
         backend = self.lanes[0].backend
         try:
             backend.check()
@@ -135,6 +140,18 @@ class Worker:
         except StoreError as error:
             log.error("worker %s waits for Redis %s: %s", self.settings.name, backend.describe(), error)
             self.lanes[0].complaints.may(self._clock(), first=True)
+            return False
+        return True
+
+    def _join(self) -> None:
+        """Listen to control messages first: a worker that is refused has taken no task."""
+        try:
+            for lane in self.lanes:
+                lane.controller.join()
+        except BaseException:
+            for lane in self.lanes:
+                lane.close()
+            raise
 
     def _spawn(self, name: str, run: Callable[[], None]) -> None:
         greenlet = tree.Service.spawn(run)
@@ -149,7 +166,17 @@ class Worker:
             return
         self.failed = error
         self.on_failed()
+        if isinstance(error, SharedChannels):  # Redis was away at the start, or the start would have said so
+            log.error("%s", error)
+            return
         log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, error)
+
+    def raise_failure(self) -> None:
+        """Raise what ended the worker, if anything did."""
+        if isinstance(self.failed, SharedChannels):
+            raise self.failed
+        if self.failed is not None:
+            raise PytaskError(f"a service of the worker died: {self.failed!r}") from self.failed
 
     # -- stop -----------------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ def obey(admin, fix, user=""):
     return admin.execute_command(*shlex.split(fix.partition("    ")[0].replace("<user>", user)))
 
 
-@pytest.mark.parametrize(("lacks", "code"), [("config|get", "PT070"), ("info", "PT071")])
+@pytest.mark.parametrize(("lacks", "code"), [("config|get", "PT070"), ("info", "PT071"), ("pubsub", "PT139")])
 def test_a_user_that_may_not_look_at_the_server(cli, store, client, lacks, code):
     words = [*rules("worker"), f"-{lacks.partition('|')[0]}"]
     client.execute_command("ACL", "SETUSER", "some", "reset", "on", f">{SECRET}", *words)

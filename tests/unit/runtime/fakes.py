@@ -111,6 +111,7 @@ class FakeFeed:
     def __init__(self, *batches):
         self.batches = list(batches)
         self.behind = False
+        self.database = None
         self.opened = self.closed = 0
         self.patience = []  # of each read, seconds
 
