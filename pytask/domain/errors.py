@@ -128,6 +128,10 @@ class Refused(StoreError):
 
     code = "PT052"
 
+    def __init__(self, text: str = "", word: str = "") -> None:
+        super().__init__(text)
+        self.word = word  # one of those above; "" for an error of any other kind
+
 
 class FailoverSuspected(Refused):
     """Another server answers than the one the worker knows of: nothing was done.  The next renewal looks."""
