@@ -18,6 +18,7 @@ from pytask.domain.record import Change
 
 ROUNDS = 2  # refusals, each with an acknowledged renewal since the one before, that prove a refusal
 LARGE = 16 * 1024  # bytes: no limit is known to be lower, so what is smaller is never given up for its size
+REMEMBERED = 5  # times D, for which a limit that was met is not tried again, where trying costs time
 SHOWN = 200  # characters of Redis' answer in the error of a task
 
 
@@ -32,7 +33,7 @@ class Refusals:
         self._since = math.inf  # when the last counted refusal came
 
     def refused(
-        self, error: StoreError, renewed_at: float, now: float, *, size: int = 0, alone: bool = True
+        self, error: Exception, renewed_at: float, now: float, *, size: int = 0, alone: bool = True
     ) -> bool:
         """Note a refusal; whether it is proven that this, as it is, will never be taken.
 
@@ -65,8 +66,12 @@ class Refusals:
         if size >= self.proven:
             self.proven = math.inf
 
+    def forget(self) -> None:
+        """Forget the limits that were met."""
+        self.limit = self.proven = math.inf
 
-def may_be_size(error: StoreError) -> bool:
+
+def may_be_size(error: Exception) -> bool:
     """Whether a size limit can be the cause; rights, key types, failovers and a full server are none."""
     return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)
 
@@ -98,3 +103,12 @@ def instead(change: Change, error: StoreError, keep: int | None) -> Change | Non
     )
     event = codec.event(Event.ERROR, {"error": text})
     return Change(change.id, change.run, event, Trigger.FAIL, {"error": text}, keep)
+
+
+def without_data(size: int) -> str:
+    """The error of a task whose data never comes."""
+    return (
+        f"[PT133] data has {size} bytes, and Redis gives no answer with so much, while smaller ones come. The"
+        " cause is a size limit of the server (client-output-buffer-limit) or of a proxy. Keep large data"
+        " elsewhere and pass its address, or raise the limit"
+    )

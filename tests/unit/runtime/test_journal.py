@@ -272,7 +272,7 @@ def test_without_an_answer_the_same_is_sent_again_and_the_end_waits(listening):
     assert first == second
 
 
-@pytest.mark.parametrize("refusal", [Refused("OOM"), ValueError("a bug")])
+@pytest.mark.parametrize("refusal", [Refused("OOM", "OOM"), ValueError("a bug")])
 def test_what_is_refused_is_dropped_and_told_and_the_end_goes(listening, caplog, refusal):
     world = world_of(chatter(2))
     world.launch("a")

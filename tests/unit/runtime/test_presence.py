@@ -1,5 +1,7 @@
 """The worker's entry, and the missing monitor."""
 
+import contextlib
+
 import pytest
 
 from pytask.domain.errors import Unavailable
@@ -75,6 +77,35 @@ def test_a_monitor_long_silent_is_warned_of_again_after_it_was_seen(world, prese
     for _ in range(4):
         presence.show()
     assert caplog.text.count("no monitor has been seen for 271 s") == 2
+
+
+def test_an_entry_that_redis_never_takes_names_fewer_functions(world, presence, caplog):
+    world.executor.tasks.update({f"function-{n:05}": Demo for n in range(5000)})
+
+    def limited(info):
+        if sum(map(len, info.functions)) > 50_000:
+            raise Unavailable("connection closed by the server")
+        return 0.0
+
+    world.store.say("announce", *[limited] * 20)
+    for _ in range(5):
+        with contextlib.suppress(Unavailable):
+            presence.show()
+        world.clock.move(5)
+        world.lease.acknowledged([], world.clock())
+    shown = [info for (info,) in world.store.asked("announce")][-1]
+    assert shown.functions[:2] == ("demo", "function-00000")
+    assert 50 < len(shown.functions) < 1000
+    assert "Redis refuses the entry of this worker" in caplog.text
+
+
+def test_while_redis_is_away_the_entry_stays_whole(world, presence):
+    world.store.say("announce", *[Unavailable("away")] * 20)
+    for _ in range(20):
+        with pytest.raises(Unavailable):
+            presence.show()
+        world.clock.move(5)
+    assert presence.info().functions == ("demo",)
 
 
 def test_it_leaves(world, presence):
