@@ -75,6 +75,7 @@ PROOFS: dict[str, str] = {
     "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
     "PT133": "size_limit::test_a_task_whose_data_never_comes_is_an_error_and_others_go_on",
+    "PT134": "tests/contract/test_client.py::test_of_many_only_what_the_server_never_takes_is_not_queued",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
 }
 # These have no fix of their own: a fault of ours, and the base of others.

@@ -54,7 +54,10 @@ class Client(Face[Shell]):
         """Queue many tasks; their ids in order.
 
         Each is `(function, data)`, `(function, data, id)`, a function alone, or a `pytask.client.New`.  All
-        data is checked before anything is sent; then they go in chunks, each as a whole or not at all.
+        data is checked before anything is sent; then they go in chunks, each as a whole or not at all.  A
+        chunk that is refused for its size is sent again in parts, which queues no task twice; `TooLarge` then
+        names the tasks that are too large alone, and all others are queued.  Of any other `StoreError` the
+        attribute `queued` has the ids that are queued for certain.
         """
         return self._shell.run(produce.start_many(self._places, tasks))
 

@@ -115,6 +115,7 @@ class StoreError(PytaskError):
     """Redis did not do what it was asked, or we do not know whether it did."""
 
     code = "PT050"
+    queued: tuple[str, ...] = ()  # of tasks that were started together, those that are queued for certain
 
 
 class Unavailable(StoreError):
@@ -143,6 +144,16 @@ class Denied(StoreError):
     """NOAUTH, WRONGPASS or NOPERM: the address or the rights are wrong."""
 
     code = "PT053"
+
+
+class TooLarge(StoreError):
+    """Data that Redis refuses while it takes smaller requests: these tasks are not queued."""
+
+    code = "PT134"
+
+    def __init__(self, text: str = "", ids: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.ids = ids
 
 
 class WrongKeyType(StoreError):
@@ -231,3 +242,8 @@ class Unhealthy(PytaskError):
     """A worker, or what it needs, is not as it should be."""
 
     code = "PT083"
+
+
+def may_be_size(error: Exception) -> bool:
+    """Whether a size limit can be the cause; rights, key types, failovers and a full server are none."""
+    return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)

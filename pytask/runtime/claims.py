@@ -14,14 +14,14 @@ from functools import partial
 import attrs
 import gevent
 
-from pytask.domain.errors import StoreError
+from pytask.domain.errors import StoreError, may_be_size
 from pytask.domain.policy import CLAIM_BATCH, Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Claim, ClaimRequest, RunRef
 from pytask.logger import get_logger
 from pytask.runtime.committer import Committer
 from pytask.runtime.executor import Executor, Ids
-from pytask.runtime.refusals import LARGE, REMEMBERED, Refusals, may_be_size
+from pytask.runtime.refusals import LARGE, REMEMBERED, Refusals
 
 log = get_logger(__name__)
 

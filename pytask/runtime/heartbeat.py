@@ -9,7 +9,7 @@ import gevent
 from gevent import Timeout
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
+from pytask.domain.errors import StoreError, Unavailable, WrongKeyType, may_be_size
 from pytask.domain.leases import RENEW_CHUNK
 from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Lease
@@ -19,7 +19,7 @@ from pytask.logger import get_logger
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
-from pytask.runtime.refusals import REMEMBERED, Refusals, may_be_size
+from pytask.runtime.refusals import REMEMBERED, Refusals
 
 log = get_logger(__name__)
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from pytask import codec
-from pytask.domain.errors import Refused, StoreError, Unavailable
+from pytask.domain.errors import StoreError, may_be_size
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
@@ -69,11 +69,6 @@ class Refusals:
     def forget(self) -> None:
         """Forget the limits that were met."""
         self.limit = self.proven = math.inf
-
-
-def may_be_size(error: Exception) -> bool:
-    """Whether a size limit can be the cause; rights, key types, failovers and a full server are none."""
-    return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)
 
 
 def size_of(batch: Sequence[Change]) -> int:
