@@ -52,11 +52,21 @@ class Claims:
         self.most = CLAIM_BATCH  # ids a claim; fewer after one of which not even a short answer came
         self.refused = 0  # tasks whose data never came
         self.ended = False
+        self._held_since: float | None = None  # when a claim was first not answered
 
     @property
     def limited(self) -> bool:
         """Whether a limit was met lately, so that claims may come without their data."""
         return self._refusals.limit < math.inf
+
+    @property
+    def held(self) -> float:
+        """Seconds for which no claim has been answered; 0 where the last one was."""
+        return 0.0 if self._held_since is None else self._clock() - self._held_since
+
+    def nothing_waits(self) -> None:
+        """There is nothing to claim."""
+        self._held_since = None
 
     def claim(self, ids: Sequence[str], source: str | None, sent_at: float) -> list[Claim]:
         """E1 with fresh run ids.  Raises `StoreError`; what may be claimed then is released."""
@@ -125,6 +135,7 @@ class Claims:
                 claims = self._store.claim(request)
             except Exception as error:
                 now, last = self._clock(), self._lease.last_ok
+                self._held_since = now if self._held_since is None else self._held_since
                 unclear = isinstance(error, StoreError) and may_be_size(error)
                 proven = unclear and self._refusals.refused(error, last, now, size=size, alone=size > 0)
                 if proven or (unclear and known):
@@ -136,6 +147,7 @@ class Claims:
                     raise
                 gevent.sleep(self._lease.timing.tick)
             else:
+                self._held_since = None
                 self._refusals.taken(partial(_data_of, claims))
                 return claims
 

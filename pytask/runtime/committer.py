@@ -46,6 +46,7 @@ class Committer:
         self._waiting = backlog
         self._drops = drops  # of the oldest events, where there is no room; else emit() waits
         self.dropped = 0  # events, since the start
+        self.refused = 0  # ends that became ERROR for their size, since the start
         self._told = (0, -math.inf)  # how many of them were told of, and when
         self._sent: list[Change] = []  # without a verdict so far: repeated as it was
         self._refusals = Refusals()
@@ -196,6 +197,7 @@ class Committer:
         if other is not None:
             log.error("[PT132] task %s: Redis refuses its end (%d bytes): ERROR instead", change.id, size)
             self._sent[0] = other
+            self.refused += 1
             return
         if change.trigger is None:
             self.dropped += 1

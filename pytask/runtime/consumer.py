@@ -61,7 +61,7 @@ class Consumer:
         self._uniform = uniform
         self._room = Flag()
         self._ahead: list[bytes] | None = None  # ids seen at the tail on the way; None: not looked
-        self._claims = Claims(
+        self.claims = Claims(
             store=store, executor=executor, committer=committer, lease=lease, ids=ids, clock=clock,
             quarantine=lambda: self._places.quarantine(self),
         )  # fmt: skip
@@ -110,7 +110,7 @@ class Consumer:
 
     def end(self) -> None:
         """Take no more.  A wait that blocks is not waited for: its connection is closed by `close`."""
-        self._ended = self._claims.ended = True
+        self._ended = self.claims.ended = True
         self._room.set()
 
     @property
@@ -193,7 +193,7 @@ class Consumer:
         free = self.free
         if self._ended or free <= 0 or not self._lease.may_claim(self._clock()):
             return 0, 0
-        raw_ids = self._next_ids(min(free, self._claims.most), source)
+        raw_ids = self._next_ids(min(free, self.claims.most), source)
         good: dict[str, bytes] = {}
         handled = 0
         for raw in raw_ids:
@@ -206,6 +206,8 @@ class Consumer:
             handled += self._claim_and_take(good, source)
         elif self._places.shared:
             self._places.release(self)
+        if not raw_ids and source is None:
+            self.claims.nothing_waits()
         return len(raw_ids), handled
 
     def _next_ids(self, limit: int, source: str | None) -> list[bytes]:
@@ -225,13 +227,13 @@ class Consumer:
         sent_at, generation = self._clock(), self._lease.generation
         self._places.reserve(self, len(ids))
         try:
-            claims = self._claims.claim(ids, source, sent_at)
+            claims = self.claims.claim(ids, source, sent_at)
             if source is None:
                 self._ahead = self._store.ahead
             # What was won first: an error while another id is put aside must not leave it unstarted.
             won = [claim for claim in claims if claim.won]
-            whole, large = self._claims.apart(won)
-            for claim in chain(whole, self._claims.completed(large, source, sent_at)):
+            whole, large = self.claims.apart(won)
+            for claim in chain(whole, self.claims.completed(large, source, sent_at)):
                 # Another server took over meanwhile: it may not know of this claim.
                 self._begin(claim, sent_at, stale=generation != self._lease.generation)
             handled = len(won)

@@ -37,11 +37,15 @@ class Presence:
         timing: Timing,
         session: Callable[[], str],
         wall: Callable[[], float] = time.time,
+        held: Callable[[], float] = lambda: 0.0,
+        refused: Callable[[], int] = lambda: 0,
     ) -> None:
         self._courier = courier
         self._executor = executor
         self._timing = timing
         self._session = session
+        self._held = held
+        self._refused_tasks = refused
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
@@ -93,6 +97,8 @@ class Presence:
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),
             monitor=bool(self._executor.monitors),
             expiry=self._timing.expiry,
+            held=round(self._held(), 1),
+            refused=self._refused_tasks(),
         )
 
     def show(self) -> None:

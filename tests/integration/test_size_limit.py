@@ -1,7 +1,11 @@
 """A server or a proxy with a size limit: what is too large is an error, all else goes on."""
 
-import pytest
+import json
 
+import pytest
+from click.testing import CliRunner
+
+from pytask.cli import main
 from tests.integration.conftest import Lab, wait_until
 from tests.proxy import Proxy
 
@@ -64,10 +68,30 @@ def test_a_reload_whose_data_never_comes_is_an_error(lab: Lab, setting):
     assert lab.field(task, "error").startswith("[PT133] data has 2000009 bytes")
 
 
+def doctor(lab):
+    """Its finding about what Redis does not take."""
+    shown = CliRunner().invoke(main, ["doctor", "-o", "json", "--redis", lab.server.url])
+    (found,) = [item for item in json.loads(shown.stdout)["items"] if item["code"] == "PT132"]
+    return found
+
+
+def shown_refusals(lab):
+    return [json.loads(text)["refused"] for text in lab.redis.hvals("pytask:workers:info")]
+
+
+def test_doctor_tells_of_a_worker_whose_ends_are_not_taken(lab: Lab):
+    shown = {"session": "s", "name": "larch", "host": "h", "pid": 1, "running": 3, "held": 25.4}
+    lab.redis.hset("pytask:workers:info", "s", json.dumps(shown))
+    lab.redis.zadd("pytask:workers", {"s": lab.redis.time()[0]})
+    found = doctor(lab)
+    assert found["serious"]
+    assert "tasks of worker larch, or not answered its claims, for 25s" in found["what"]
+
+
 def test_all_that_a_proxy_refuses_at_once(lab: Lab):
     """Data, lines of logs and an output over its limit: each is given up, or sent in parts, for itself."""
     with Proxy(lab.server.port) as proxy:
-        proxy.limit(40_000)
+        proxy.limit(30_000)
         big = lab.push("shot", x="x" * 60_000)
         chatty, large = lab.push("chatty"), lab.push("large")
         others = lab.push_many(20, "shot")
@@ -76,5 +100,9 @@ def test_all_that_a_proxy_refuses_at_once(lab: Lab):
         lab.wait_state([big, large], "ERROR")
         assert lab.field(big, "error").startswith("[PT133] ")
         assert lab.field(large, "error").startswith("[PT132] ")
-        assert lab.redis.llen(f"pytask:log:{chatty}") == 100
+        assert lab.redis.llen(f"pytask:log:{chatty}") == 50
+        wait_until(lambda: shown_refusals(lab) == [2])
+        found = doctor(lab)
+        assert found["what"].startswith("2 tasks of worker w1 became ERROR")
+        assert not found["serious"]
         wait_until(lambda: lab.redis.hlen("pytask:runs") == 0)

@@ -99,14 +99,14 @@ class Large(Acting):
 
 
 class Chatty(Acting):
-    """Logs a hundred lines of a thousand characters at once."""
+    """Logs fifty lines of a thousand characters at once."""
 
     class Config:
         NAME = "chatty"
 
     def start(self):
         self.act()
-        for n in range(100):
+        for n in range(50):
             logging.getLogger("chatty").warning("%d %s", n, "x" * 1000)
 
 

@@ -243,6 +243,19 @@ def test_once_a_limit_is_known_it_costs_one_refusal_each_and_a_raised_one_counts
     assert "big4" in world.executor.living
 
 
+def test_how_long_claims_are_not_answered_is_known(world, passing):
+    passing(world.clock)
+    consumer = world.consumer()
+    queue = Queue(world, {"t": 100}, most=0)
+    for _ in range(6):
+        with pytest.raises(Unavailable):
+            consumer.consume()
+    assert consumer.claims.held > 2 * H
+    queue.waiting.clear()
+    assert consumer.consume() == (0, 0)
+    assert consumer.claims.held == 0
+
+
 def test_while_nothing_is_acknowledged_a_claim_is_repeated_as_it_was(world, passing):
     """A Redis that is away proves nothing about a claim."""
     passing(world.clock)

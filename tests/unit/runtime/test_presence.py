@@ -52,6 +52,14 @@ def test_the_entry_tells_how_the_worker_fares(world):
     assert (later.round_trip, later.monitor) == (0.25, True)
 
 
+def test_the_entry_tells_what_redis_does_not_take(world):
+    presence = Presence(
+        courier=world.courier, executor=world.executor, timing=world.timing, session=str,
+        held=lambda: 12.34, refused=lambda: 3,
+    )  # fmt: skip
+    assert (presence.info().held, presence.info().refused) == (12.3, 3)
+
+
 def test_the_loop_is_late(world, presence, monkeypatch):
     monkeypatch.setattr(module.gevent, "sleep", lambda s: world.clock.move(s + 0.5))
     world.store.say("announce", 0.0, lambda _: presence.end())
