@@ -48,16 +48,15 @@ class Claims:
         self._ids = ids
         self._clock = clock
         self._refusals = Refusals()
-        self._limited_until = -math.inf  # answers are kept below the limit that was met
+        self._careful_until = -math.inf  # answers are kept below a limit that was met
         self.most = CLAIM_BATCH  # ids a claim; fewer after one of which not even a short answer came
         self.refused = 0  # tasks whose data never came
         self.ended = False
         self._held_since: float | None = None  # when a claim was first not answered
 
     @property
-    def limited(self) -> bool:
-        """Whether a limit was met lately, so that claims may come without their data."""
-        return self._refusals.limit < math.inf
+    def _careful(self) -> bool:
+        return self._clock() < self._careful_until
 
     @property
     def held(self) -> float:
@@ -70,7 +69,7 @@ class Claims:
 
     def claim(self, ids: Sequence[str], source: str | None, sent_at: float) -> list[Claim]:
         """E1 with fresh run ids.  Raises `StoreError`; what may be claimed then is released."""
-        if self._clock() > self._limited_until:
+        if not self._careful:
             self._refusals.forget()
         refs = tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids)
         request = self._request(refs, source)
@@ -82,7 +81,7 @@ class Claims:
 
     def apart(self, won: list[Claim]) -> tuple[list[Claim], list[Claim]]:
         """Those that can begin, and those whose data was not asked for."""
-        if not self.limited:
+        if self._refusals.limit == math.inf:
             return won, []
         most = self._executor.settings.max_data
         return [c for c in won if not 0 < c.oversize <= most], [c for c in won if 0 < c.oversize <= most]
@@ -92,9 +91,12 @@ class Claims:
         left = list(claims)
         try:
             while left:
-                yield self._complete(left.pop(0), source, sent_at)
+                claim = self._complete(left.pop(0), source, sent_at)
+                if claim.won:  # else somebody took it away meanwhile
+                    yield claim
         finally:
-            self._committer.doubt([RunRef(claim.id, claim.run) for claim in left])
+            if left:
+                self._committer.doubt([RunRef(claim.id, claim.run) for claim in left])
 
     def _complete(self, claim: Claim, source: str | None, sent_at: float) -> Claim:
         size = claim.oversize
@@ -123,7 +125,7 @@ class Claims:
             quarantine=self._quarantine(),
             max_data=int(min(settings.max_data, self._refusals.limit - 1)),
             # Also where no place is left: by the time one is free, no look should be needed.
-            look=min(settings.max_tasks, CLAIM_BATCH) if source is None and not self.limited else 0,
+            look=0 if source is not None or self._careful else min(settings.max_tasks, CLAIM_BATCH),
         )
 
     def _ask(
@@ -165,12 +167,13 @@ class Claims:
         log.warning(
             "no answer to a claim of %d tasks with %d bytes of data comes from Redis", len(claims), size
         )
-        self._refusals.limit = min(self._refusals.limit, max(size, LARGE + 1))
+        if size > LARGE:
+            self._refusals.limit = min(self._refusals.limit, size)
         self._remember()
         return claims
 
     def _remember(self) -> None:
-        self._limited_until = self._clock() + REMEMBERED * self._lease.timing.lease
+        self._careful_until = self._clock() + REMEMBERED * self._lease.timing.lease
 
 
 def _data_of(claims: Sequence[Claim]) -> int:

@@ -173,6 +173,11 @@ class Queue:
         world.store.say("peek", *[lambda limit, *_: [i.encode() for i in self.waiting[:limit]]] * 200)
         world.store.say("claim", *[self.claim] * 500)
 
+    def refuse(self, _request):
+        self.world.clock.move(1)
+        self.world.lease.acknowledged([], self.world.clock())
+        raise self.error
+
     def claim(self, request):
         self.world.clock.move(1)
         self.world.lease.acknowledged([], self.world.clock())
@@ -241,6 +246,30 @@ def test_once_a_limit_is_known_it_costs_one_refusal_each_and_a_raised_one_counts
     queue.waiting.append("big4")
     assert consume_all(world, queue, consumer) == 2
     assert "big4" in world.executor.living
+
+
+def test_what_somebody_took_away_meanwhile_is_not_started(world, passing):
+    passing(world.clock)
+    Queue(world, {"big": 90_000, "big2": 90_000})
+    world.store._lined_up["claim"][3:] = [answer(Verdict.MOVED), answer(Verdict.ALREADY)]
+    world.consumer().consume()
+    switch()
+    assert list(world.executor.living) == ["big2"]
+
+
+def test_claims_without_large_data_are_not_limited_by_an_answer_that_did_not_come(world, passing):
+    """Ids behind the batch can be the cause: none are asked for, for a while."""
+    passing(world.clock)
+    consumer = world.consumer()
+    queue = Queue(world, {"a": 100})
+    world.store._lined_up["claim"][:0] = [queue.refuse] * 2
+    consumer.consume()
+    queue.sizes["b"] = 90_000
+    queue.waiting.append("b")
+    assert consume_all(world, queue, consumer) == 1
+    request = world.store.asked("claim")[-1][0]
+    assert (request.max_data, request.look) == (world.settings.max_data, 0)
+    assert sorted(world.executor.living) == ["a", "b"]
 
 
 def test_how_long_claims_are_not_answered_is_known(world, passing):
