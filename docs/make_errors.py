@@ -74,6 +74,8 @@ PROOFS: dict[str, str] = {
     "PT125": "leaving::test_what_hangs_at_the_exit_is_cut_short_and_shown",
     "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
+    "PT133": "size_limit::test_a_task_whose_data_never_comes_is_an_error_and_others_go_on",
+    "PT134": "tests/contract/test_client.py::test_of_many_only_what_the_server_never_takes_is_not_queued",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
     "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
@@ -84,7 +86,7 @@ WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
     ("PT041", "PT042", "PT043", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137"), "log"
 )
-LOGGED |= {"PT095": "log, doctor", "PT132": "log, field"}
+LOGGED |= {"PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
 FIELDS = {"PT030": "field", "PT040": "field"}
 
 

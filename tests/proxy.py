@@ -84,9 +84,12 @@ class Proxy:
         """
         self._tell("cut_after_request", count=count, containing=containing)
 
-    def limit(self, largest):
-        """Reset a connection whose client sends more bytes than this before it is answered; 0: no limit."""
-        self._tell("limit", largest=largest)
+    def limit(self, size):
+        """Cut each connection at a request, or an answer, of more than `size` bytes; 0 ends that.
+
+        It does not read the protocol: what passes one way, with nothing the other way in between, is one.
+        """
+        self._tell("limit", size=size)
 
     def lead_to(self, target_port):
         """New connections go to another port; those that stand stay where they are."""
@@ -117,7 +120,7 @@ class Connection:
         self.target = target
         self.lost_reply = False  # the client's stream has a hole: it must not read on
         self.cut_on_reply = False
-        self.asked = 0  # bytes since the last reply
+        self.asked = self.answered = 0  # bytes since something passed the other way
 
     def cut(self):
         """Reset the client at once; close towards the target, which has what it was sent."""
@@ -140,7 +143,7 @@ class Relay:
         self.delay_range = (0, 0)
         self.requests_to_cut = 0
         self.cut_containing = b""
-        self.largest = 0  # bytes of a request; 0 for no limit
+        self.most = 0
         self.port = 0
         self.listener = None
         # Bound for good though not listening, so that no one takes the port while we refuse.
@@ -197,9 +200,9 @@ class Relay:
             if self.requests_to_cut and self.cut_containing in chunk:
                 self.requests_to_cut -= 1
                 connection.cut_on_reply = True
-            connection.asked += len(chunk)
-            if self.largest and connection.asked > self.largest:
-                connection.cut()  # the server has a part of it, and obeys none
+            connection.asked, connection.answered = connection.asked + len(chunk), 0
+            if self.most and connection.asked > self.most:
+                connection.cut()
                 return
             connection.target[1].write(chunk)
             await connection.target[1].drain()
@@ -213,6 +216,10 @@ class Relay:
             if self.mode == "drop_replies":
                 connection.lost_reply = True
                 continue
+            connection.asked, connection.answered = 0, connection.answered + len(chunk)
+            if self.most and connection.answered > self.most:
+                connection.cut()
+                return
             connection.client[1].write(chunk)
             await connection.client[1].drain()
 
@@ -240,7 +247,7 @@ class Relay:
                 self.requests_to_cut = arguments["count"]
                 self.cut_containing = arguments["containing"].encode()
             case "limit":
-                self.largest = arguments["largest"]
+                self.most = arguments["size"]
             case "lead_to":
                 self.target_port = arguments["target_port"]
             case "connections":

@@ -387,9 +387,9 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         return Unavailable(_no_redis(text))
     if "BusyLoadingError" in names or _says(text, "LOADING"):
         return Unavailable(LOADING)
-    refusal = _refusal(names, text)
-    if refusal:
-        return Refused(refusal)
+    word = _word(names, text)
+    if word:
+        return Refused(_refusal(word, text), word)
     if names & {"ConnectionError", "TimeoutError", "OSError"}:
         return Unavailable(f"no answer from Redis: {text or type(error).__name__}")
     if names & {"RedisError", "ValkeyError"}:
@@ -408,12 +408,14 @@ def _no_redis(text: str) -> str:
     )
 
 
-def _refusal(names: set[str], text: str) -> str:
-    """What the server refuses, with its word in front, which the libraries take away, and the remedy."""
+def _word(names: set[str], text: str) -> str:
+    """The server's own word for why it refuses, which the libraries take away; "" for none that we know."""
     word = next((word for name, word in OF_CLASSES.items() if name in names), "")
-    word = word or next((word for word in REFUSALS if _says(text, word)), "")
-    if not word:
-        return ""
+    return word or next((word for word in REFUSALS if _says(text, word)), "")
+
+
+def _refusal(word: str, text: str) -> str:
+    """What the server refuses, with its word in front, and the remedy."""
     remedy = f". {REMEDIES[word]}" if word in REMEDIES else ""
     return f"Redis refuses: {text if _says(text, word) else f'{word} {text}'}{remedy}"
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-import attrs
-
 from pytask import codec
+from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
 from pytask.client.places import Places
 from pytask.client.records import New
-from pytask.client.wire import Op, Script, ask, ask_all
+from pytask.client.wire import Op, Script, ask
 from pytask.domain.advice import Advice, Call
-from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
+from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
-from pytask.domain.record import Verdict
 from pytask.domain.task import Task, data_class, task_name
 
-CHUNK = 500  # tasks of one script: it holds the server for 2 ms
-ROUND = 8  # scripts of one round trip
 ID_BYTES = 12
 
 Function = str | type[Task]
@@ -61,41 +57,18 @@ def start(places: Places, function: Function, data: Any, task_id: str | None) ->
     """One task, in one round trip; its id."""
     name, raw = name_of(function), payload(function, data, places.max_data)
     chosen = new_ids(1)[0] if task_id is None else task_id
-    place = places.of(chosen)
-    try:
-        odd = yield from ask(place, _script(places, place, name, [chosen], [raw], check=task_id is not None))
-    except Denied:
-        if task_id is not None:
-            raise
-        # A producer's user may have no right to scripts; a fresh id needs no look before.
-        odd = yield from _plainly(places, place, name, chosen, raw)
-    if odd:
-        _raise_taken(chosen, odd[1])
+    batch = Batch(places.of(chosen), name, check=task_id is not None)
+    batch.add(chosen, raw)
+    done = yield from deliver(places, [batch])
+    _raise_odd(done, 1)
     return chosen
 
 
-def _plainly(places: Places, place: int, name: str, task_id: str, raw: bytes) -> Op[list[Any]]:
-    keys = places.keys[place]
-    written = ("HSET", keys.task(task_id), "function", name, *_data(raw))
-    yield from ask_all([(place, written), (place, ("LPUSH", keys.queue, task_id))])
-    return []
-
-
-def _data(raw: bytes) -> tuple[Any, ...]:
-    return ("data", raw) if raw else ()
-
-
-def _script(  # noqa: PLR0913 - what the script takes
-    places: Places, place: int, name: str, ids: Sequence[str], raws: Sequence[bytes], *, check: bool
-) -> Script:
-    keys = places.keys[place]
-    space = keys.namespace
-    hashes = [space + task_id for task_id in ids] if space else ids
-    return Script("enqueue", [keys.queue, *hashes], [len(space.encode()), name, "1" if check else "", *raws])
-
-
-def _raise_taken(task_id: str, verdict: bytes) -> None:
-    if verdict.decode() != Verdict.ALREADY:
+def _raise_odd(done: Delivery, total: int) -> None:
+    if done.refused:
+        rest = f" {len(done.queued)} of the {total} tasks are queued." if total > 1 else ""
+        raise too_large(done.refused, rest)
+    for task_id in done.taken:
         raise TaskExists(
             Advice(
                 f"{task_id!r} is another task, or a key of something else: choose another id, or use ",
@@ -108,47 +81,15 @@ def _raise_taken(task_id: str, verdict: bytes) -> None:
 def start_many(places: Places, tasks: Iterable[Any]) -> Op[list[str]]:
     """Many tasks, a few thousand in each round trip; their ids in order.
 
-    All are checked before the first is sent.  Raises `TaskExists` after all others were queued.
+    All are checked before the first is sent.  Raises `TooLarge` or `TaskExists` after all others were queued.
     """
     batches, ids = _batches(places, tasks)
-    taken: list[tuple[str, bytes]] = []
-    for at in range(0, len(batches), ROUND):
-        part = batches[at : at + ROUND]
-        scripts = [(b.place, _script(places, b.place, b.name, b.ids, b.raws, check=b.check)) for b in part]
-        for batch, odd in zip(part, (yield from _queue(places, part, scripts)), strict=True):
-            taken += ((batch.ids[place - 1], word) for place, word in zip(odd[::2], odd[1::2], strict=True))
-    for task_id, verdict in taken:
-        _raise_taken(task_id, verdict)
+    done = yield from deliver(places, batches)
+    _raise_odd(done, len(ids))
     return ids
 
 
-def _queue(places: Places, part: Sequence[_Batch], scripts: Sequence[tuple[int, Script]]) -> Op[list[Any]]:
-    """The replies of the scripts; where the user has no right to them, fresh ids are queued without."""
-    replies = yield from ask_all(scripts, tolerant=True)
-    for at, batch in enumerate(part):
-        if isinstance(replies[at], Denied) and not batch.check:
-            keys = places.keys[batch.place]
-            tasks = zip(batch.ids, batch.raws, strict=True)
-            hashes = [("HSET", keys.task(i), "function", batch.name, *_data(raw)) for i, raw in tasks]
-            yield from ask_all(
-                [(batch.place, words) for words in [*hashes, ("LPUSH", keys.queue, *batch.ids)]]
-            )
-            replies[at] = []
-        elif isinstance(replies[at], Exception):
-            raise replies[at]
-    return replies
-
-
-@attrs.define
-class _Batch:
-    place: int
-    name: str
-    check: bool
-    ids: list[str] = attrs.Factory(list)
-    raws: list[bytes] = attrs.Factory(list)
-
-
-def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[_Batch], list[str]]:
+def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[Batch], list[str]]:
     """Chunks of one partition and function each, and all ids in order."""
     items = [
         one if isinstance(one, New) else New(*((one,) if isinstance(one, str | type) else one))
@@ -157,8 +98,8 @@ def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[_Batch], list[s
     fresh = iter(new_ids(len(items)))
     several = len(places.keys) > 1
     names: dict[Function, str] = {}
-    open_ones: dict[tuple[int, str, bool], _Batch] = {}
-    batches: list[_Batch] = []
+    open_ones: dict[tuple[int, str, bool], Batch] = {}
+    batches: list[Batch] = []
     ids: list[str] = []
     for item in items:
         function, check = item.function, item.id is not None
@@ -166,11 +107,11 @@ def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[_Batch], list[s
         place = places.of(task_id) if check or several else 0
         name = names.get(function) or names.setdefault(function, name_of(function))
         batch = open_ones.get((place, name, check))
-        if batch is None or len(batch.ids) == CHUNK:
-            batch = open_ones[place, name, check] = _Batch(place, name, check)
+        raw = payload(function, item.data, places.max_data)
+        if batch is None or not batch.has_room(raw):
+            batch = open_ones[place, name, check] = Batch(place, name, check)
             batches.append(batch)
-        batch.ids.append(task_id)
-        batch.raws.append(payload(function, item.data, places.max_data))
+        batch.add(task_id, raw)
         ids.append(task_id)
     return batches, ids
 
@@ -179,8 +120,26 @@ def update_data(places: Places, task_id: str, data: Any, function: Function | No
     """New data in the hash; `function` is checked against, where a class is given."""
     place = places.of(task_id)
     raw = payload(function or "?", data, places.max_data)
-    verdict = yield from ask(place, Script("update", [places.keys[place].task(task_id)], [raw]))
+    verdict = yield from _update(places, place, task_id, raw)
     if verdict == b"NOHASH":
         raise NoSuchTask(f"there is no task {task_id!r}: its data cannot be changed")
     if verdict != b"OK":
         raise WrongKeyType(f"the key {task_id!r} is no hash, so it is no task")
+
+
+def _update(places: Places, place: int, task_id: str, raw: bytes) -> Op[bytes]:
+    """The verdict; where there is none for the size of the data, that is told."""
+    command = Script("update", [places.keys[place].task(task_id)], [raw])
+    try:
+        return (yield from ask(place, command))  # type: ignore[no-any-return]
+    except StoreError as error:
+        if len(raw) < LARGE or not may_be_size(error):
+            raise
+    yield from probe(places, place)
+    try:
+        return (yield from ask(place, command))  # type: ignore[no-any-return]
+    except StoreError as error:
+        if not may_be_size(error):
+            raise
+        yield from probe(places, place)
+        raise too_large([(task_id, len(raw), error)]) from error

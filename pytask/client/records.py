@@ -244,6 +244,8 @@ class Worker:
     round_trip: float | None = None  # seconds that Redis took to answer it, the last time
     monitor: bool = False  # a monitor runs there
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
+    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
+    refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0

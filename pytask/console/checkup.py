@@ -27,6 +27,7 @@ from pytask.domain.version import __version__, may_share
 CLOCK = 2.0  # seconds that two clocks may differ
 LOOK = 1000  # leases that are not renewed, of which the owners are looked up
 NOTES = ("PT070", "PT071", "PT095", "PT097", "PT139")  # worth knowing, and nothing to be mended at once
+HELD = 10.0  # seconds for which what a worker sends may wait, as it does while another server takes over
 NAMED = 5  # silent workers that are told of one by one
 MAX_DATA = 16 * 1024 * 1024
 
@@ -38,11 +39,12 @@ class Finding:
     code: str
     what: str
     fix: str
+    past: bool = False  # it is over, and worth knowing
 
     @property
     def serious(self) -> bool:
         """Whether it makes the deployment unhealthy."""
-        return self.code not in NOTES
+        return self.code not in NOTES and not self.past
 
 
 def of_this_machine(client: Any, namespace: str) -> Iterator[Finding]:
@@ -103,6 +105,7 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     yield from _silent(remote)
     yield from _orphans(remote)
     yield from _forgotten(remote)
+    yield from _refused(found)
     yield from _parked(found)
     yield from _monitor(found)
     yield from _idle(found)
@@ -213,6 +216,26 @@ def _forgotten(remote: Remote) -> Iterator[Finding]:
             f" if no worker has {them}, nobody hands {them} on",
             fix=f"redis-cli LPUSH {queue} {shlex.quote(ids[0])}    (a monitor then hands it on)",
         )
+
+
+def _refused(found: Survey) -> Iterator[Finding]:
+    """What Redis does not take, while it takes renewals: as a rule a size limit."""
+    for worker in found.alive:
+        if worker.held > HELD:
+            yield Finding(
+                code="PT132",
+                what=f"Redis has not taken ends or logs of tasks of worker {worker.name}, or not answered its"
+                f" claims, for {ago(worker.held)}, while it renews its runs",
+                fix="see its log; where a server or a proxy limits the size of requests or answers, raise it",
+            )
+        elif worker.refused:
+            yield Finding(
+                code="PT132",
+                what=f"{counted(worker.refused, 'task')} of worker {worker.name} became ERROR since it began,"
+                " as Redis refused the data or the output for its size",
+                fix="pytask ls --state ERROR    (keep large data elsewhere, or raise the limit)",
+                past=True,
+            )
 
 
 def _parked(found: Survey) -> Iterator[Finding]:

@@ -121,6 +121,7 @@ class StoreError(PytaskError):
     """Redis did not do what it was asked, or we do not know whether it did."""
 
     code = "PT050"
+    queued: tuple[str, ...] = ()  # of tasks that were started together, those that are queued for certain
 
 
 class Unavailable(StoreError):
@@ -134,6 +135,10 @@ class Refused(StoreError):
 
     code = "PT052"
 
+    def __init__(self, text: str = "", word: str = "") -> None:
+        super().__init__(text)
+        self.word = word  # one of those above; "" for an error of any other kind
+
 
 class FailoverSuspected(Refused):
     """Another server answers than the one the worker knows of: nothing was done.  The next renewal looks."""
@@ -145,6 +150,16 @@ class Denied(StoreError):
     """NOAUTH, WRONGPASS or NOPERM: the address or the rights are wrong."""
 
     code = "PT053"
+
+
+class TooLarge(StoreError):
+    """Data that Redis refuses while it takes smaller requests: these tasks are not queued."""
+
+    code = "PT134"
+
+    def __init__(self, text: str = "", ids: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.ids = ids
 
 
 class WrongKeyType(StoreError):
@@ -233,3 +248,8 @@ class Unhealthy(PytaskError):
     """A worker, or what it needs, is not as it should be."""
 
     code = "PT083"
+
+
+def may_be_size(error: Exception) -> bool:
+    """Whether a size limit can be the cause; rights, key types, failovers and a full server are none."""
+    return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)

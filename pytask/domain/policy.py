@@ -233,15 +233,15 @@ class Lease:
         oldest = self.living.oldest()
         return None if oldest is None else max(0.001, self.timing.kill - (now - oldest))
 
-    def due(self, now: float) -> list[RunRef]:
+    def due(self, now: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
         """The next chunk to renew: a tick early rather than late."""
         before = now - self.timing.heartbeat + self.timing.tick
-        chunk = self.living.due(before)
+        chunk = self.living.due(before, limit)
         if not self.settling or now - self.last_ok > self.timing.lease:
             # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
             # dead runs all the same would keep every monitor from handing them on, for ever.
             return chunk
-        return [*chunk, *self.settling.due(before, RENEW_CHUNK - len(chunk))]
+        return [*chunk, *self.settling.due(before, limit - len(chunk))]
 
     def rest(self, now: float) -> float:
         """Seconds until a renewal is due, when none is: from a tick to half a heartbeat.

@@ -49,6 +49,7 @@ class Crew:
     functions: tuple[str, ...] = ()
     tasks: int | None = None
     max_tasks: int | None = None
+    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
 
 
 @attrs.frozen(kw_only=True)
@@ -202,6 +203,8 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     else:
         yield f"{where} is silent: it renewed its lease {ago(facts.renewed)} ago"
         yield _hand_on(facts, timing)
+    if owner is not None and owner.held > 2 * timing.heartbeat:
+        yield f"Redis has taken no end of a task from its worker, or answered no claim, for {ago(owner.held)}"
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"
@@ -244,6 +247,8 @@ def _waiting(task: Known, facts: Facts) -> Iterator[str]:
         yield "no worker is there"
     elif task.function not in facts.knowing:
         yield _unknown(task, facts)
+    elif all(worker.held > 2 * Timing().heartbeat for worker in facts.alive):
+        yield "Redis answers no claim of a worker, or takes no end of its tasks, though they renew"
     elif _full(facts):
         number = len(facts.alive)
         yield "the only worker is full" if number == 1 else f"all {number} workers are full"

@@ -43,9 +43,11 @@ def vitals(worker: Worker) -> dict[str, Any]:
         why.append("it was told to take no more tasks (SIGTSTP)")
     if not all(lane.lease.may_claim(worker.now()) for lane in lanes):
         why.append(f"it takes no tasks: Redis {lanes[0].backend.describe()} does not answer, or has changed")
-    held = max((lane.committer.held for lane in lanes), default=0.0)
+    held = max((lane.held for lane in lanes), default=0.0)
     if held > 2 * worker.settings.timing.heartbeat:
-        why.append(f"Redis has not taken the ends and events of its tasks for {held:.0f} s")
+        why.append(
+            f"Redis has not taken the ends and events of its tasks, or answered its claims, for {held:.0f} s"
+        )
     if not all(lane.controller.listening for lane in lanes):
         why.append("it does not hear control messages")
     return {

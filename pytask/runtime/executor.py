@@ -32,6 +32,7 @@ from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.process import exit_now
+from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import RunGreenlet, Service
@@ -389,13 +390,15 @@ class Executor:
 
     def _ask_replacement(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
         """The answer, and when the first call was sent that can have brought it."""
-        sent = self._clock()
+        sent, refusals, most = self._clock(), Refusals(), self.settings.max_data
         while True:
             try:
                 return self._courier.call(
-                    lambda store: store.reload(old.ref, new, self.settings.name, self.settings.max_data)
+                    lambda store, most=most: store.reload(old.ref, new, self.settings.name, most)  # type: ignore[misc]
                 ), sent
             except StoreError as error:
+                if refusals.refused(error, self._lease.last_ok, self._clock()):
+                    most = min(most, LARGE)  # what is over that is left out of the answer, and fails the run
                 log.warning("task %s: reload waits for Redis: %s", old.id, error)
                 if old.wish is not Wish.RELOAD:
                     return None, sent
@@ -427,7 +430,7 @@ class Executor:
 
     def _restore(self, run: Run) -> None:
         """Queue a dead run's task again, from what it was claimed with."""
-        claim = run.claim
+        claim, refusals, verdict = run.claim, Refusals(), None
         while True:
             try:
                 verdict = self._courier.call(
@@ -436,6 +439,9 @@ class Executor:
                 break
             except StoreError as error:
                 log.warning("task %s: waits to be restored: %s", run.id, error)
+                if refusals.refused(error, self._lease.last_ok, self._clock()):
+                    log.error("task %s: is not restored, Redis refuses it: %s", run.id, error)
+                    break
                 gevent.sleep(self._lease.timing.call_timeout / 3)
         if verdict is Verdict.OK:
             log.warning("task %s: was lost with the data of Redis; it is queued again", run.id)

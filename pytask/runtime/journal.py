@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pytask.domain.errors import Unavailable
+from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.journal import NAME_MOST, PROGRESS, amounts, shortened
 from pytask.domain.ports import Store
 from pytask.domain.record import Notes, Verdict
 from pytask.logger import get_logger
+from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.tree import current_run
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class Journal:
         self._lines: deque[tuple[str, str, bytes]] = deque()  # id, run, line: the oldest first
         self._bytes = 0
         self._progress: dict[str, tuple[Run, float, dict[str, Any]]] = {}  # the newest, by run
-        self._sent: list[Notes] = []  # without an answer so far: repeated as it was
+        self._sent: deque[list[Notes]] = deque()  # calls without an answer so far: repeated as they were
+        self._call_bytes = CALL_BYTES  # fewer after a call that Redis never took
+        self._refusals = Refusals()
         self.dropped = 0  # lines, since the start
         self._told = (0, 0.0)  # how many of them were told of, and when
         self.wake: Callable[[], object] = lambda: None
@@ -107,29 +110,44 @@ class Journal:
         Raises :class:`Unavailable` where no answer came; then the same is sent again.  What Redis refuses is
         dropped: no line is worth holding up the end of a task.
         """
-        if self._sent:
-            self._send_batch(store)
+        while self._sent:
+            self._send_first(store)
         found = self._take_progress()
         left = len(self._lines)
         while (left > 0 and self._lines) or found:
             before = len(self._lines)
-            self._sent = self._next_batch(found)
+            self._sent.append(self._next_batch(found))
             left -= before - len(self._lines)
             found = {}
-            self._send_batch(store)
+            self._send_first(store)
         self._tell()
 
-    def _send_batch(self, store: Store) -> None:
+    def refused(self, error: StoreError, renewed_at: float, now: float) -> None:
+        """No answer came: what is never taken together goes in small calls; a small call is dropped."""
+        size = sum(map(_weight, self._sent[0])) if self._sent else 0
+        if not self._refusals.refused(error, renewed_at, now, size=size, alone=size <= LARGE):
+            return
+        batch = self._sent.popleft()
+        if size <= LARGE:
+            self._lose(batch, error)
+            return
+        log.warning("Redis refuses %d bytes of tasks' logs, which are sent in small calls: %s", size, error)
+        self._call_bytes = LARGE // 2
+        self._sent.extendleft(reversed(_small_calls(batch, LARGE // 2)))
+
+    def _send_first(self, store: Store) -> None:
+        batch = self._sent[0]
         try:
-            verdicts = store.note(self._sent, self._ring, self._keep)
+            verdicts = store.note(batch, self._ring, self._keep)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up what tasks write
-            self._lose(self._sent, error)
+            self._lose(batch, error)
         else:
-            broken = [n for n, said in zip(self._sent, verdicts, strict=True) if said is Verdict.BADTYPE]
+            self._refusals.taken(lambda: sum(map(_weight, batch)))
+            broken = [n for n, said in zip(batch, verdicts, strict=True) if said is Verdict.BADTYPE]
             self._lose(broken, "the ring's key holds another type")
-        self._sent = []
+        self._sent.popleft()
 
     def _take_progress(self) -> dict[tuple[str, str], Notes]:
         """The newest of each run; they stand behind the lines that their runs logged before."""
@@ -147,7 +165,7 @@ class Journal:
     def _next_batch(self, found: dict[tuple[str, str], Notes]) -> list[Notes]:
         lines: dict[tuple[str, str], list[bytes]] = {ref: [] for ref in found}
         size = count = 0
-        while self._lines and count < MANY and size < CALL_BYTES:
+        while self._lines and count < MANY and size < self._call_bytes:
             task_id, run, line = self._lines.popleft()
             lines.setdefault((task_id, run), []).append(line)
             size += len(line)
@@ -176,6 +194,27 @@ class Journal:
                 "%d lines of tasks' logs were dropped, the oldest first: Redis does not take them, or not as"
                 " fast as they are logged (see the setting task_logs)", self.dropped - told,
             )  # fmt: skip
+
+
+def _weight(notes: Notes) -> int:
+    return sum(map(len, notes.lines)) + len(notes.progress) + len(notes.event)
+
+
+def _small_calls(batch: list[Notes], most: int) -> list[list[Notes]]:
+    """The same in calls of about `most` bytes; of each run in its order."""
+    calls: list[list[Notes]] = []
+    size = 0
+    for notes in batch:
+        singles = [Notes(notes.id, notes.run, (line,)) for line in notes.lines]
+        if notes.progress:
+            singles.append(Notes(notes.id, notes.run, (), notes.progress, notes.event))
+        for single in singles:
+            if not calls or size + _weight(single) > most:
+                calls.append([])
+                size = 0
+            calls[-1].append(single)
+            size += _weight(single)
+    return calls
 
 
 class TaskLines(logging.Handler):

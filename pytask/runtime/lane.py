@@ -115,8 +115,9 @@ class Lane:
         self.consumer.on_other_server = self.reconnect
         self.lookout = Lookout(store=self._store(), lease=lease, on_moved=self.reconnect)
         self.presence = Presence(
-            courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id
-        )
+            courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id,
+            held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
+        )  # fmt: skip
         self.prestart = Prestart(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
             lease=lease, ids=ids, clock=clock, fresh_id=process.fresh_id,
@@ -151,6 +152,11 @@ class Lane:
             ("lookout", self.lookout.run),
         ]
         return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
+
+    @property
+    def held(self) -> float:
+        """Seconds for which Redis has not taken ends or events, or not answered claims, of this lane."""
+        return max(self.committer.held, self.consumer.claims.held)
 
     def reconnect(self, keep: Any = None) -> None:
         """Open every connection again, but for that of `keep`: the old server may live on, and keep them."""

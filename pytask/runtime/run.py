@@ -17,6 +17,7 @@ from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
 from pytask.logger import get_logger
+from pytask.runtime.refusals import without_data
 from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, take_in
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ class Run:
 
     def _build(self) -> Task:
         if self.claim.oversize:
-            limit = self.executor.settings.max_data
-            raise TaskFailed(f"data has {self.claim.oversize} bytes, over the limit max_data={limit}")
+            size, limit = self.claim.oversize, self.executor.settings.max_data
+            over = f"data has {size} bytes, over the limit max_data={limit}"
+            raise TaskFailed(over if size > limit else without_data(size))
         if self.cls is None:
             raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
         data = codec.decode_data(self.claim.data, data_class(self.cls))

@@ -18,8 +18,8 @@ from pytask.domain.incarnation import News
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Crowd, Lease, Timing, Watch
 from pytask.domain.record import Change, RunRef
+from pytask.runtime.claims import Claims
 from pytask.runtime.committer import Committer
-from pytask.runtime.consumer import Consumer
 from pytask.runtime.executor import HANDED_BACK, Executor
 from pytask.runtime.lane import Session
 from tests.simulation.process import Alarm
@@ -111,7 +111,7 @@ _new_session = Session.renew
 SESSION = ((MemoryStore, "renew", _renew_session), (Session, "renew", _one_session))
 
 
-_claim = Consumer._claim
+_claim = Claims.claim
 
 
 def _claim_without_retry(self, ids, source, sent_at):
@@ -127,7 +127,7 @@ def _claim_without_retry(self, ids, source, sent_at):
 
 
 NO_DOUBT = (Committer, "doubt", lambda self, refs, trigger=Trigger.RELEASE, **_: None)
-NO_RETRY = ((Consumer, "_claim", _claim_without_retry), NO_DOUBT)
+NO_RETRY = ((Claims, "claim", _claim_without_retry), NO_DOUBT)
 
 
 # -- deadlines ----------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def test_a_long_backlog_in_front_of_the_ping_is_no_deafness(world, controller, f
 
 
 def test_what_redis_refuses_is_given_up_at_once_so_that_others_are_heard(world, controller):
-    world.store.say("control", Refused("OOM"))
+    world.store.say("control", Refused("OOM", "OOM"))
     controller.apply(START, ["a"])
     assert len(world.store.asked("control")) == 1
 

@@ -1,5 +1,6 @@
 """Lines of logs and progress: whose they are, in which order they go, and what becomes of too many."""
 
+import contextlib
 import json
 import logging
 import os
@@ -271,7 +272,7 @@ def test_without_an_answer_the_same_is_sent_again_and_the_end_waits(listening):
     assert first == second
 
 
-@pytest.mark.parametrize("refusal", [Refused("OOM"), ValueError("a bug")])
+@pytest.mark.parametrize("refusal", [Refused("OOM", "OOM"), ValueError("a bug")])
 def test_what_is_refused_is_dropped_and_told_and_the_end_goes(listening, caplog, refusal):
     world = world_of(chatter(2))
     world.launch("a")
@@ -282,6 +283,64 @@ def test_what_is_refused_is_dropped_and_told_and_the_end_goes(listening, caplog,
     assert world.committer.journal.dropped == 2
     assert "2 lines of tasks' logs were dropped" in caplog.text
     assert len(world.committer.journal) == 0
+
+
+def limit_calls(world, limit):
+    """A proxy that closes the connection at a call of more than `limit` bytes of lines."""
+
+    def note(notes, *_):
+        if sum(len(line) for one in notes for line in one.lines) > limit:
+            raise Unavailable("connection closed by the server")
+        return [Verdict.OK] * len(notes)
+
+    world.store.say("note", *[note] * 200)
+
+
+def attempts(world, most=12, *, renewed=True):
+    """Attempts of the committer, each a moment after a renewal that was acknowledged (or not)."""
+    for _ in range(most):
+        world.clock.move(world.timing.heartbeat)
+        if renewed:
+            world.lease.acknowledged([], world.clock())
+        world.clock.move(world.timing.heartbeat / 50)
+        with contextlib.suppress(Unavailable):
+            world.committer.commit()
+
+
+def test_lines_that_are_never_taken_together_go_in_small_calls_and_hold_up_no_end(listening, caplog):
+    world = world_of(lambda _self: [log.info("%03d %s", n, "x" * 1000) for n in range(200)], task_logs=1000)
+    limit_calls(world, 50_000)
+    world.launch("a")
+    attempts(world)
+    assert world.ends() == [("s1:1", Trigger.END)]
+    taken = [batch for batch, _, _ in world.store.asked("note") if sum(len(n.lines) for n in batch) < 50]
+    assert [json.loads(line)["n"] for b in taken for n in b for line in n.lines] == [*range(1, 201)]
+    assert world.committer.journal.dropped == 0
+    assert "sent in small calls: [PT051] connection closed" in caplog.text
+    seen = len(world.store.asked("note"))
+    world.launch("b")
+    attempts(world, 1)
+    assert len(world.ends()) == 2
+    assert all(sum(len(n.lines) for n in b) < 50 for b, _, _ in world.store.asked("note")[seen:])
+
+
+def test_lines_that_are_not_even_taken_in_small_calls_are_dropped(listening):
+    world = world_of(chatter(5))
+    limit_calls(world, 0)
+    world.launch("a")
+    attempts(world)
+    assert world.ends() == [("s1:1", Trigger.END)]
+    assert world.committer.journal.dropped == 5
+
+
+def test_while_nothing_is_acknowledged_lines_are_repeated_and_health_knows(listening):
+    world = world_of(chatter(5))
+    limit_calls(world, 0)
+    world.launch("a")
+    attempts(world, 20, renewed=False)
+    calls = world.store.asked("note")
+    assert calls == [calls[0]] * 20
+    assert world.committer.held > 10 * world.timing.heartbeat
 
 
 def test_a_ring_of_another_type_loses_its_own_lines_only(listening):
