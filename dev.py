@@ -37,6 +37,7 @@ LINTS = {
     "ruff format": [BIN / "ruff", "format", "--check", "."],
     "mypy": [PYTHON, "-m", "mypy", "--strict", "pytask"],
     "import-linter": [BIN / "lint-imports"],
+    "types of the examples": [PYTHON, ROOT / "docs" / "check_types.py"],
 }
 PYTEST = [PYTHON, "-m", "pytest"]
 COVERAGE = ["--cov=pytask", "--cov-branch", "--cov-report=term"]

@@ -35,6 +35,7 @@ PROOFS: dict[str, str] = {
     "PT041": "mistakes_live::test_a_task_that_holds_the_loop_and_both_ways_out",
     "PT042": "mistakes_live::test_a_stop_that_hangs_and_one_that_only_asks",
     "PT043": "mistakes::test_an_unknown_control_word",
+    "PT044": "tests/unit/domain/test_task.py::test_a_task_that_no_worker_runs_says_so",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
     "PT052": "mistakes::test_a_full_server",
     "PT053": "mistakes::test_a_missing_password",

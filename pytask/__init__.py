@@ -14,6 +14,7 @@ from pytask.domain.version import __version__
 if TYPE_CHECKING:
     from pytask.app import PyTask as PyTask
     from pytask.client import Client as Client
+    from pytask.domain import errors as errors
     from pytask.domain.partition import namespace_of as namespace_of
     from pytask.domain.partition import partition_of as partition_of
     from pytask.domain.policy import Timing as Timing

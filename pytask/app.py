@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 import attrs
 from gevent.os import fork_gevent
 
-from pytask import codec
+from pytask import codec, schema
 from pytask.adapters.address import DEFAULT_URL
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
-from pytask.domain.task import Task, register
+from pytask.domain.task import Task, check_class, data_class, register
 from pytask.logger import get_logger
 from pytask.runtime import init, leaving
 from pytask.runtime.attendant import Attendant
@@ -31,7 +31,7 @@ from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector, exit_now
 from pytask.runtime.resolver import use_own_resolver
-from pytask.runtime.settings import Settings, settings_of
+from pytask.runtime.settings import Settings, SettingsGiven, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker
@@ -75,8 +75,8 @@ class PyTask:
     `pytask.Settings`.
     """
 
-    def __init__(self, source: Any = DEFAULT_URL, **settings: Any) -> None:
-        self.settings: Settings = settings_of(settings)
+    def __init__(self, source: Any = DEFAULT_URL, **settings: Unpack[SettingsGiven]) -> None:
+        self.settings: Settings = settings_of({**settings})
         self.tasks: dict[str, type[Task]] = {}
         self._source = source
         self._prestart: list[tuple[str, bytes]] = []
@@ -92,23 +92,27 @@ class PyTask:
 
     def add_task(self, *classes: type[Task]) -> None:
         """Let this app run these task classes.  Raises `BadTaskClass` with the fix."""
-        self.tasks = register(self.tasks, *classes)
+        tasks = register(self.tasks, *classes)
+        for cls in classes:
+            schema.check(data_class(cls), cls.__qualname__)
+        self.tasks = tasks
 
     def pre_start_task(self, name: str, task_data: Any = None) -> None:
         """Run a task of this name on this worker from its start, with `task_data` (any JSON object).
 
         It is never queued; it stops with the worker.  The class may be added before or after.
         """
-        self._prestart.append((name, codec.encode(task_data, f"the data of pre-started task {name!r}")))
+        raw = codec.encode(schema.plain(task_data), f"the data of pre-started task {name!r}")
+        self._prestart.append((name, raw))
 
-    def configure(self, source: Any = None, **settings: Any) -> None:
+    def configure(self, source: Any = None, **settings: Unpack[SettingsGiven]) -> None:
         """Change the address or settings before the start; what the daemon's flags do."""
         if self._worker is not None:
             raise ConfigError("the app runs already: configure it before start()")
         if source is not None:
             self._source = source
         if settings:
-            self.settings = settings_of(attrs.asdict(self.settings, recurse=False) | settings)
+            self.settings = settings_of(attrs.asdict(self.settings, recurse=False) | {**settings})
 
     @property
     def prestarted(self) -> list[str]:
@@ -147,6 +151,8 @@ class PyTask:
         `task_map` adds task classes by name.  If a run could not be stopped, the process exits with 70.
         """
         for name, cls in (task_map or {}).items():
+            check_class(cls)
+            schema.check(data_class(cls), cls.__qualname__)
             self.tasks = {**self.tasks, name: cls}
         collected = _collected.get()
         if collected is not None:

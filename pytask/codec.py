@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
+from pytask import schema
 from pytask.domain.errors import BadData
 from pytask.domain.messages import Event
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder()
 
 
 def encode(value: Any, what: str) -> bytes:
     """`value` as JSON; raises :class:`BadData` that names `what`."""
     try:
-        return _encoder.encode(value)
+        raw = _encoder.encode(value)
+        if b"null" in raw:
+            _refuse_nan(value, what, "$")
     except (TypeError, ValueError, RecursionError) as error:
         raise BadData(f"{what} is not JSON: {error}") from None
+    return raw
+
+
+def _plain(value: Any) -> Any:
+    # A text of an HTML library, a number of a numeric one: a subclass is written as what it is.
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind.__str__(value) if kind is str else kind(value)
+    raise TypeError(f"objects of type {type(value).__qualname__} have no form in JSON")
+
+
+def _refuse_nan(value: Any, what: str, path: str) -> None:
+    """Numbers that JSON has no form for are null to msgspec."""
+    kind: Any = type(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadData(f"{what} is not JSON: {value} has no form in it - at `{path}`")
+    if isinstance(value, dict):
+        for key, one in value.items():
+            _refuse_nan(one, what, f"{path}.{key}")
+    elif isinstance(value, list | tuple | set | frozenset):
+        for at, one in enumerate(value):
+            _refuse_nan(one, what, f"{path}[{at}]")
+    elif schema.is_record(kind):
+        for field in schema.fields_of(kind):
+            _refuse_nan(getattr(value, field.name), what, f"{path}.{field.key}")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_decoder = msgspec.json.Decoder()
 
 
 def event(name: str | Event, data: Any = None) -> bytes:
@@ -26,10 +56,11 @@ def event(name: str | Event, data: Any = None) -> bytes:
     return encode({"event": str(name), "data": data}, f"the data of event {str(name)!r}")
 
 
-def decode_data(raw: bytes | None, into: type | None) -> Any:
+def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False) -> Any:
     """The task's data: None where there is none, else a dict, or an instance of `into`.
 
-    Raises :class:`BadData` that points at the byte, or at the path and the type it should have.
+    With `unknown`, keys that `into` has no field for are ignored.  Raises :class:`BadData` that points at the
+    byte, or at the path and the type it should have.
     """
     value: Any = None
     if raw:
@@ -42,10 +73,7 @@ def decode_data(raw: bytes | None, into: type | None) -> Any:
         raise BadData(f'data must be a JSON object such as {{"url": "..."}}, not {_kind(value)}')
     if into is None:
         return value
-    try:
-        return msgspec.convert({} if value is None else value, into)
-    except msgspec.ValidationError as error:
-        raise BadData(f"data does not fit {into.__qualname__}: {error}") from None
+    return schema.convert({} if value is None else value, into, unknown=unknown)
 
 
 def _kind(value: Any) -> str:

@@ -7,10 +7,13 @@ from typing import Any
 
 import attrs
 
+from pytask.client.own import CHUNK as CHUNK_STEERED
+from pytask.client.own import control
 from pytask.client.places import Places
+from pytask.client.records import FINISHED
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain.errors import Denied, StoreError, TooLarge, Unavailable, may_be_size
-from pytask.domain.record import Verdict
+from pytask.domain.messages import Command
 
 CHUNK = 500  # tasks of one script: it holds the server for 2 ms
 CHUNK_BYTES = 1024 * 1024  # of their data, but for one that is larger alone
@@ -53,12 +56,16 @@ class Delivery:
 
     queued: list[str] = attrs.Factory(list)  # by now, those that were there before among them
     taken: list[str] = attrs.Factory(list)  # ids that stand for another task, or key
+    finished: dict[int, list[str]] = attrs.Factory(dict)  # by partition: those to be started again
     refused: list[tuple[str, int, StoreError]] = attrs.Factory(list)  # ids, bytes, the answer of Redis
 
     def note(self, batch: Batch, odd: Sequence[Any]) -> None:
         """A reply of the script."""
-        words = zip(odd[::2], odd[1::2], strict=True)
-        taken = [batch.ids[place - 1] for place, word in words if word.decode() != Verdict.ALREADY]
+        found = {batch.ids[nth - 1]: word for nth, word in zip(odd[::2], odd[1::2], strict=True)}
+        finished = [task_id for task_id, word in found.items() if word == b"FINISHED"]
+        taken = [task_id for task_id, word in found.items() if word not in (b"FINISHED", b"ALREADY")]
+        if finished:
+            self.finished.setdefault(batch.place, []).extend(finished)
         self.taken += taken
         self.queued += (task_id for task_id in batch.ids if task_id not in taken) if taken else batch.ids
 
@@ -73,6 +80,9 @@ def deliver(places: Places, batches: Sequence[Batch]) -> Op[Delivery]:
     try:
         for part in _rounds(batches):
             yield from _round(places, part, done)
+        for place, ids in done.finished.items():
+            for at in range(0, len(ids), CHUNK_STEERED):
+                yield from control(places, place, Command.START, ids[at : at + CHUNK_STEERED])
     except StoreError as error:
         total = sum(len(batch.ids) for batch in batches)
         if total > 1:
@@ -162,7 +172,8 @@ def script(places: Places, batch: Batch, *, check: bool | None = None) -> Script
     space = keys.namespace
     hashes = [space + task_id for task_id in batch.ids] if space else batch.ids
     look = batch.check if check is None else check
-    args = [len(space.encode()), batch.name, "1" if look else "", *batch.raws]
+    finished = FINISHED if batch.check else ()  # one with a fresh id that has ended is not to run again
+    args = [len(space.encode()), batch.name, "1" if look else "", len(finished), *finished, *batch.raws]
     return Script("enqueue", [keys.queue, *hashes], args)
 
 

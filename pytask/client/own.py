@@ -7,8 +7,11 @@ from typing import Any, TypeVar
 
 from pytask.adapters.store import RedisStore, Retention
 from pytask.client.places import Places
-from pytask.client.wire import Op, Send, Words
+from pytask.client.wire import Op, Send, Words, ask_all
+from pytask.domain.messages import STARTED, Command
+from pytask.domain.record import Verdict
 
+CHUNK = 256  # ids of one script that steers
 T = TypeVar("T")
 
 
@@ -56,3 +59,12 @@ def by_store(places: Places, place: int, verb: Callable[[RedisStore], T]) -> Op[
         except _Needed as needed:
             command = (place, needed.words)
         replies += yield Send([command])
+
+
+def control(places: Places, place: int, command: Command, ids: Sequence[str]) -> Op[list[Verdict]]:
+    """A stop, a start or a reload of up to `CHUNK` tasks of one partition, written down."""
+    if command is Command.START:
+        # Before the script: whoever hears a stop after this knows that it is newer than our start.
+        channels = map(places.keys[place].control, ids)
+        yield from ask_all([(place, ("PUBLISH", channel, STARTED)) for channel in channels])
+    return (yield from by_store(places, place, lambda store: store.control(command, ids)))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from pytask import codec
+from pytask import codec, schema
 from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
 from pytask.client.places import Places
 from pytask.client.records import New
@@ -14,7 +14,7 @@ from pytask.client.wire import Op, Script, ask
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
-from pytask.domain.task import Task, data_class, task_name
+from pytask.domain.task import Task, data_class, ignores_unknown, task_name
 
 ID_BYTES = 12
 
@@ -40,9 +40,9 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
     into = None if isinstance(function, str) else data_class(function)
     if data is None and into is None:
         return b""
-    raw = b"" if data is None else codec.encode(data, "data")
-    if into is not None:
-        codec.decode_data(raw, into)
+    raw = b"" if data is None else codec.encode(schema.plain(data), "data")
+    if into is not None and not isinstance(function, str):
+        codec.decode_data(raw, into, unknown=ignores_unknown(function))
     elif not raw.startswith(b"{") and raw != b"null":
         codec.decode_data(raw, None)  # raises: it is no object
     if len(raw) > limit:
@@ -71,7 +71,8 @@ def _raise_odd(done: Delivery, total: int) -> None:
     for task_id in done.taken:
         raise TaskExists(
             Advice(
-                f"{task_id!r} is another task, or a key of something else: choose another id, or use ",
+                f"{task_id!r} is another task, waits or runs with other data, or is a key of something else:"
+                " choose another id, or use ",
                 Call("start_again", task_id, data=True),
                 " if that task is to run again",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -185,7 +185,7 @@ class Page:
     cursor: str | None = None
     looked: int = 0  # hashes that were read for it
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[TaskInfo]:
         return iter(self.tasks)
 
     def __len__(self) -> int:

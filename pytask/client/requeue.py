@@ -14,10 +14,10 @@ import attrs
 from pytask.adapters import reading
 from pytask.adapters.store import RedisStore, read_info
 from pytask.client import produce
-from pytask.client.own import by_store
+from pytask.client.own import CHUNK, by_store
 from pytask.client.places import Places
 from pytask.client.records import Outcome
-from pytask.client.steer import CHUNK, await_run, existing, steer, steer_many
+from pytask.client.steer import await_run, existing, steer, steer_many
 from pytask.client.wire import Now, Op, Pause, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call

@@ -11,7 +11,7 @@ import attrs
 
 from pytask.client import follow, produce
 from pytask.client.look import no_such_task, read_one
-from pytask.client.own import by_store
+from pytask.client.own import CHUNK, control
 from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo, states_of
 from pytask.client.wire import Op, Script, ask, ask_all
@@ -19,10 +19,9 @@ from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
-from pytask.domain.messages import LONGEST_NAME, STARTED, Command
+from pytask.domain.messages import LONGEST_NAME, Command
 from pytask.domain.record import Verdict
 
-CHUNK = 256  # ids of one script
 Reached = Callable[[TaskInfo], bool]
 
 
@@ -133,11 +132,7 @@ def steer_many(places: Places, command: Command, ids: Sequence[str]) -> Op[list[
 
 
 def _steer_chunk(places: Places, place: int, command: Command, ids: list[str]) -> Op[list[Outcome]]:
-    keys = places.keys[place]
-    if command is Command.START:
-        # Before the script: whoever hears a stop after this knows that it is newer than our start.
-        yield from ask_all([(place, ("PUBLISH", keys.control(i), STARTED)) for i in ids])
-    verdicts = yield from by_store(places, place, lambda store: store.control(command, ids))
+    verdicts = yield from control(places, place, command, ids)
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
     heard = (yield from _tell(places, place, command, asked)) if asked else None
     states = yield from _states_of(places, place, ids, verdicts)

@@ -46,7 +46,7 @@ def command(
     """Start a new task of NAME, and print its id.
 
     Of KEY=VALUE a value that is JSON is that (n=5, on=true, of=[1,2]), any other is text. With --id the
-    verb may be repeated: the same task is started once.
+    verb may be repeated: nothing is done while that task waits or runs; one that has ended runs again.
     """
     from pytask.console.data import read_data, with_pairs
 
@@ -70,7 +70,7 @@ def _commands(remote: Remote, name: str, data: Data, *, task_id: str | None, wai
     from pytask.client.produce import new_ids
     from pytask.client.records import FINISHED
     from pytask.console import explained
-    from pytask.console.script import If
+    from pytask.console.script import If, Match
 
     shown = task_id or new_ids(1)[0]
     space = remote.space_of(shown)
@@ -82,6 +82,11 @@ def _commands(remote: Remote, name: str, data: Data, *, task_id: str | None, wai
     else:
         yield "only if there is none of that id"
         yield If(["EXISTS", space + shown], "0", queued)
+        yield "and if it is of this function and has ended: with this data, again"
+        hash_ = space + shown
+        data_is = ["HSET", hash_, "data", data.text] if data.value is not None else ["HDEL", hash_, "data"]
+        ended = Match(["HGET", hash_, "state"], "|".join(FINISHED), [data_is, *explained.start(space, shown)])
+        yield If(["HGET", hash_, "function"], name, [ended])
     if wait:
         yield from explained.wait(space, shown, list(FINISHED), wait)
 

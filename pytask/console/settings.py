@@ -145,7 +145,8 @@ def _doc_texts() -> dict[str, str]:
     from importlib.resources import files
 
     source = (files("pytask.runtime") / "settings.py").read_text("utf-8")
-    (fields,) = [part.body for part in ast.parse(source).body if isinstance(part, ast.ClassDef)]
+    classes = [part for part in ast.parse(source).body if isinstance(part, ast.ClassDef)]
+    (fields,) = [part.body for part in classes if part.name == "Settings"]
     found = {}
     for field, text in pairwise(fields):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):

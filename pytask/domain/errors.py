@@ -117,6 +117,12 @@ class TaskFailed(PytaskError):
         return Exception.__str__(self)
 
 
+class NotRun(PytaskError):
+    """A task that no worker runs was asked for something of its run: its id, its Redis client, an event."""
+
+    code = "PT044"
+
+
 class StoreError(PytaskError):
     """Redis did not do what it was asked, or we do not know whether it did."""
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
 
-from pytask.domain.errors import BadTaskClass, TaskFailed
+from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.journal import progress_of
+
+if TYPE_CHECKING:  # what a type checker shows; nothing of it is loaded
+    from gevent import Greenlet
+    from redis import Redis
+    from typing_extensions import TypeVar
+
+    Data = TypeVar("Data", default=Any)
+else:
+    from typing import TypeVar
+
+    Data = TypeVar("Data")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class RunPort(Protocol):
@@ -31,27 +46,52 @@ class RunPort(Protocol):
         """A Redis client of this run."""
 
 
-class Task:
+class _NoRun:
+    """Stands where the run of a task is, while no worker runs it: in a test that builds one."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotRun(f"no worker runs this task: it has no {name}")
+
+
+class TaskConfig:
+    """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
+
+    With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
+    """
+
+
+class Task(Generic[Data]):
     """A long-running job: subclass it, give its `Config` a `NAME`, and write `start()`.
+
+    For type checkers, `Task[D]` is one whose `self.task_data` is a `D`, as with `Config.DATA = D`.
 
     The run lasts until `start()` returned *and* every greenlet spawned under it has ended.  What
     `start()` returns is kept as the task's output (any JSON value); an exception makes it ERROR.
     """
 
-    class Config:
-        """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit."""
-
+    Config: ClassVar[type[Any]] = TaskConfig  # type[Any]: that of a subclass need not derive from this
     Error: ClassVar[type[TaskFailed]] = TaskFailed
-    task_data: Any = None
-    _run: RunPort
+    task_data: Data
+    _run: RunPort = cast("RunPort", _NoRun())
+
+    def __init__(self, task_data: Data = None) -> None:  # type: ignore[assignment]
+        """`task_data` is the dict from the data's JSON, or an instance of `Config.DATA`.
+
+        A worker has set `self.task_data` before, so an `__init__` of your own that forgets to call this
+        one loses nothing.
+        """
+        self.task_data = task_data
 
     def start(self) -> Any:
         """Do the work; block for as long as it takes."""
         raise NotImplementedError(f"{type(self).__name__} has no start()")
 
     def stop(self) -> None:
-        """Called once when the task is to stop, beside a running `start()`; then its greenlets are
-        killed.  The default does nothing."""
+        """Called once when the task is to stop, beside a running `start()`: write one to ask that to end.
+
+        5 s after the call (half of `Timing.grace`) the task's greenlets are killed; at once where a class
+        has no `stop()` of its own, or where it raises.
+        """
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish `{"event": event, "data": data}` on `task-<id>`, if this run is still the task's."""
@@ -65,9 +105,9 @@ class Task:
         """
         self._run.progress(progress_of(done, total, note))
 
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
         """Run `fn` in a greenlet that ends with this task; contextvars are copied.  Returns it."""
-        return self._run.spawn(fn, *args, **kwargs)
+        return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
     @property
     def id(self) -> str:
@@ -80,30 +120,86 @@ class Task:
         return self._run.epoch
 
     @property
-    def redis(self) -> Any:
+    def redis(self) -> Redis:
         """A Redis client of this run's own, with the settings of the app's; closed with the run."""
-        return self._run.client()
+        return cast("Redis", self._run.client())
 
 
 def task_name(cls: object) -> str:
     """The wire name of a task class; raises :class:`BadTaskClass` with the fix."""
-    if not isinstance(cls, type):
-        kind = type(cls).__name__
-        raise BadTaskClass(f"add_task got an instance of {kind}: pass the class itself, add_task({kind})")
-    if not issubclass(cls, Task):
-        raise BadTaskClass(f"{cls.__qualname__} is not a task: derive it from pytask.Task")
-    name = getattr(cls.Config, "NAME", None)
+    kind = _task_class(cls)
+    name = getattr(kind.Config, "NAME", None)
     if not isinstance(name, str) or not name:
         raise BadTaskClass(
-            f"{cls.__qualname__} has no name: write `class Config: NAME = 'a-name'` inside the class"
+            f"{kind.__qualname__} has no name: write `class Config: NAME = 'a-name'` inside the class"
         )
     return name
 
 
-def data_class(cls: type[Task]) -> type | None:
-    """The attrs class of `Config.DATA`, or None."""
-    found: type | None = getattr(cls.Config, "DATA", None)
-    return found
+def _task_class(cls: object) -> type[Task]:
+    if not isinstance(cls, type):
+        if inspect.isroutine(cls):
+            raise BadTaskClass(
+                f"add_task got the function {cls.__name__}(): a task is a class, `class ATask(pytask.Task)`"
+                " with `def start(self)`, where you call the function"
+            )
+        kind = type(cls).__name__
+        raise BadTaskClass(f"add_task got an instance of {kind}: pass the class itself, add_task({kind})")
+    if not issubclass(cls, Task):
+        raise BadTaskClass(f"{cls.__qualname__} is not a task: derive it from pytask.Task")
+    return cls
+
+
+def check_class(kind: object) -> None:
+    """Raise :class:`BadTaskClass`, with the fix, for a class whose every run would fail."""
+    cls = _task_class(kind)
+    name = cls.__qualname__
+    how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
+    if how not in ("refuse", "ignore"):
+        raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} is 'refuse' or 'ignore', not {how!r}")
+    if cls.start is Task.start:
+        raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
+    for verb in ("start", "stop"):
+        _check_method(f"{name}.{verb}()", inspect.getattr_static(cls, verb))
+    _check_call(
+        f"{name}.__init__()", cls, "write `def __init__(self, task_data): super().__init__(task_data)`", None
+    )
+
+
+def _check_method(what: str, method: Any) -> None:
+    if not inspect.isfunction(method):
+        return  # a static method, a partial: what it does cannot be read from it
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        raise BadTaskClass(
+            f"{what} is `async def`: tasks are greenlets, which block where a coroutine awaits. Write `def`,"
+            " with blocking calls; at most one task of a worker may call asyncio.run()"
+        )
+    if inspect.isgeneratorfunction(method):
+        raise BadTaskClass(
+            f"{what} has a `yield`: a call only makes a generator. Write a loop with self.emit()"
+        )
+    _check_call(what, method, "it is called with `self` alone; its data is self.task_data", None)
+
+
+def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> None:
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):
+        return  # written in C: nothing is known of it
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        raise BadTaskClass(f"{what} cannot be called by a worker ({error}): {fix}") from None
+
+
+def ignores_unknown(cls: type[Task]) -> bool:
+    """Whether keys of the data that `Config.DATA` has no field for are ignored, not refused."""
+    return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
+
+
+def data_class(cls: type[Task]) -> Any:
+    """What the data is turned into: `Config.DATA`, or None."""
+    return getattr(cls.Config, "DATA", None)
 
 
 def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, type[Task]]:
@@ -111,6 +207,7 @@ def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, typ
     tasks = dict(known)
     for cls in classes:
         name = task_name(cls)
+        check_class(cls)
         other = tasks.get(name)
         if other is not None and other is not cls:
             raise BadTaskClass(

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, Protocol
 
 import gevent
-from gevent import Timeout
+from gevent import GreenletExit, Timeout
 from gevent.event import Event as Flag
 
 from pytask import codec
-from pytask.domain.errors import PytaskError, Refused, StoreError
+from pytask.domain.errors import PytaskError, Refused, StoreError, TaskFailed
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.policy import (
@@ -35,7 +35,7 @@ from pytask.runtime.process import exit_now
 from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
-from pytask.runtime.tree import RunGreenlet, Service
+from pytask.runtime.tree import RunGreenlet, Service, StopGreenlet
 
 log = get_logger(__name__)
 
@@ -300,16 +300,20 @@ class Executor:
         until = self._clock() + grace
         stopper = run.stopper()
         if stopper is not None:
-            # stop() is of the run's tree: a run is not dead before its stop() has ended too.
-            stopper.join(timeout=grace / 2)
-            if not stopper.ready():
-                log.warning(
-                    "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed",
-                    run.id,
-                    grace / 2,
-                )
+            self._wait_for_stop(run, stopper, grace / 2)
         run.over = self._kill_tree(run, until)
         return run.over
+
+    def _wait_for_stop(self, run: Run, stopper: StopGreenlet, seconds: float) -> None:
+        """Give stop(), and then start() that it may have asked to end, this time together."""
+        until = self._clock() + seconds
+        stopper.join(timeout=seconds)
+        if not stopper.ready():
+            log.warning(
+                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed", run.id, seconds
+            )
+        elif stopper.value and run.dead is not None and not run.over:
+            run.dead.wait(timeout=max(0.0, until - self._clock()))
 
     def _kill_tree(self, run: Run, until: float) -> bool:
         """Kill what lives, then again and again; whether all of it is dead."""
@@ -460,6 +464,7 @@ class Executor:
             self._deadman.arm(None)
 
     def _close(self, run: Run, wish: Wish | None) -> None:
+        error, run.error = run.error, None  # its frames refer to the run
         if wish is Wish.RELOAD:
             wish = Wish.HAND_BACK
         trigger = closing(wish, run.failure is not None)
@@ -467,7 +472,15 @@ class Executor:
             return
         self._committer.put(self._ending(run, trigger))
         if trigger is Trigger.FAIL:
-            log.warning("task %s failed: %s", run.id, (run.failure or "").partition("\n")[0])
+            self._log_failure(run, error)
+
+    def _log_failure(self, run: Run, error: BaseException | None) -> None:
+        text = (run.failure or "").partition("\n")[0]
+        about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
+        if error is None or isinstance(error, (TaskFailed, GreenletExit)):
+            log.warning("task %s failed: %s", run.id, text, extra=about)
+        else:
+            log.error("task %s failed: %s", run.id, text, extra=about, exc_info=error)
 
     def _ending(self, run: Run, trigger: Trigger) -> Change:
         ref, settings = run.ref, self.settings

@@ -20,7 +20,10 @@ CONSOLE = "%(asctime)s %(levelname)-7s [%(worker)s%(task_suffix)s] %(name)s: %(m
 
 
 class TaskContext(logging.Filter):
-    """Gives each record `worker` (its name) and `task` (the id whose greenlet logs, or "-")."""
+    """Gives each record `worker` (its name) and `task` (the id whose greenlet logs, or "-").
+
+    A record that names its task already, as the one of a failure does, keeps that.
+    """
 
     def __init__(self, worker: str) -> None:
         super().__init__()
@@ -29,9 +32,10 @@ class TaskContext(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Always true; adds the fields."""
         run = current_run()
+        task = getattr(record, "task", None) or (run.id if run is not None else "")
         record.worker = self._worker
-        record.task = run.id if run is not None else "-"
-        record.task_suffix = f" {run.id}" if run is not None else ""
+        record.task = task or "-"
+        record.task_suffix = f" {task}" if task and task != "-" else ""
         return True
 
 
@@ -80,7 +84,10 @@ class ConsoleLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, worker, task, message, and the exception if any."""
+    """One JSON object a line: time, level, logger, worker, task, message, and the exception if any.
+
+    The line of a failed task has its `function` and `epoch` as well.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
@@ -93,6 +100,7 @@ class JsonLines(logging.Formatter):
             "task": getattr(record, "task", "-"),
             "message": record.getMessage(),
         }
+        line |= {name: vars(record)[name] for name in ("function", "epoch") if name in vars(record)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", json.dumps(line, ensure_ascii=False))

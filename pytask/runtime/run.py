@@ -15,10 +15,10 @@ from pytask import codec
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
-from pytask.domain.task import Task, data_class
+from pytask.domain.task import Task, data_class, ignores_unknown
 from pytask.logger import get_logger
 from pytask.runtime.refusals import without_data
-from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, take_in
+from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, is_expected, take_in
 
 if TYPE_CHECKING:
     from pytask.runtime.executor import Executor
@@ -33,8 +33,8 @@ class Run:
     """`start()`, the greenlets under it, and how it came out.  Slots: there are thousands of these."""
 
     __slots__ = (
-        "actor", "children", "claim", "client_", "cls", "dead", "executor", "failure", "greenlet", "id",
-        "lines", "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task",
+        "actor", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure", "greenlet",
+        "id", "lines", "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task",
         "wish",
     )  # fmt: skip
 
@@ -55,7 +55,8 @@ class Run:
         self.returned = False  # start() is done
         self.over = False  # and so is every greenlet under it
         self.output: bytes | None = None
-        self.failure: str | None = None
+        self.error: BaseException | None = None  # the first one, which fails the run
+        self.failure: str | None = None  # its text
         self.wish: Wish | None = None
         self.actor: AnyGreenlet | None = None  # made with the first wish
         self.dead: Flag | None = None
@@ -83,6 +84,7 @@ class Run:
                 self.output = self._fitting(codec.encode(value, "what start() returned"), "the output")
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
             self._note(error)
+        self._describe()
         self.returned = True
         if not self.children:
             self.finished()
@@ -96,19 +98,18 @@ class Run:
             raise TaskFailed(over if size > limit else without_data(size))
         if self.cls is None:
             raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
-        data = codec.decode_data(self.claim.data, data_class(self.cls))
+        data = codec.decode_data(self.claim.data, data_class(self.cls), unknown=ignores_unknown(self.cls))
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
         task = self.cls.__new__(self.cls)
-        task._run = self  # noqa: SLF001 - before __init__, so that emit() and id work in there
-        if self.cls.__init__ is object.__init__:
-            task.task_data = data
-        else:
-            task.__init__(data)  # type: ignore[misc]
+        # Before __init__, so that emit() and id work in there, and for one that does not call Task's own.
+        task._run = self  # noqa: SLF001
+        task.task_data = data
+        task.__init__(data)  # type: ignore[misc]
         return task
 
-    def call_stop(self) -> None:
-        """`Task.stop()`, in a greenlet of its own: it may hang, or raise."""
+    def call_stop(self) -> bool:
+        """`Task.stop()`, in a greenlet of its own: it may hang, or raise; whether it did its work."""
         try:
             if self.task is not None:
                 self.task.stop()
@@ -116,14 +117,21 @@ class Run:
             raise
         except BaseException:
             log.exception("task %s: stop() raised; its greenlets are killed all the same", self.id)
+            return False
+        return True
 
     def _note(self, error: BaseException) -> None:
-        if self.failure is not None:
+        if self.error is None and not _is_exit(error):
+            self.error = error
+
+    def _describe(self) -> None:
+        # Apart from noting it, which may happen in the hub: the text comes from the error's own code.
+        if self.error is None or self.failure is not None:
             return
-        if isinstance(error, GreenletExit):
+        if isinstance(self.error, GreenletExit):
             self.failure = "killed: other code killed the greenlet of start()"
         else:
-            self.failure = describe(error)
+            self.failure = describe(self.error)
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -139,21 +147,22 @@ class Run:
         if children is None:
             return
         children.discard(greenlet)
-        failed = greenlet.exception is not None and self.wish is None
-        if failed or (self.returned and not children):
-            # This is the hub: nothing may block here, not even a log handler.
-            Service.spawn(self._after_child, greenlet, failed, self.returned)
-
-    def _after_child(self, greenlet: AnyGreenlet, failed: bool, returned: bool) -> None:
         error = greenlet.exception
-        if failed and error is not None:
-            log.warning("task %s: greenlet %s failed: %r", self.id, greenlet.name, error)
-            # While start() runs it is the judge of its greenlets; afterwards nobody else is.
-            if returned:
-                self._note(error)
+        if error is not None and (self.wish is not None or is_expected(greenlet) or _is_exit(error)):
+            error = None
+        if error is not None:
+            self._note(error)  # the first failure is the run's, as in a task group
+        if error is not None or (self.returned and not children):
+            # This is the hub: nothing may block here, not even a log handler.
+            Service.spawn(self._after_child, greenlet.name, error)
+
+    def _after_child(self, name: str, error: BaseException | None) -> None:
+        if error is not None:
+            log.warning("task %s: greenlet %s failed: %r", self.id, name, error)
+        self._describe()
         if self.returned and not self.children:
             self.finished()
-        elif self.returned and self.failure is not None:
+        elif self.failure is not None:
             self.executor.fail(self)
 
     def finished(self) -> None:
@@ -213,6 +222,11 @@ class Run:
         if self.client_ is None:
             self.client_ = self.executor.user_client()
         return self.client_
+
+
+def _is_exit(error: BaseException) -> bool:
+    """`exit()` and `sys.exit(0)`: an end that went well, as it is for a program."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
 def describe(error: BaseException) -> str:

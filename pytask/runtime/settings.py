@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
+from typing import Any, TypedDict
 
 import attrs
 
@@ -138,6 +138,34 @@ class Settings:
 
     timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))
     """The times of the protocol."""
+
+
+class SettingsGiven(TypedDict, total=False):
+    """The fields of `Settings` as keyword arguments, for type checkers."""
+
+    namespace: str
+    partitions: int
+    name: str
+    max_tasks: int
+    max_data: int
+    max_pending: int
+    max_pending_bytes: int
+    when_full: str
+    keep_ended: int | None
+    keep_error: int | None
+    keep_stopped: int | None
+    history: int
+    task_logs: int
+    keep_logs: int
+    progress: bool
+    hard_deadline: bool | None
+    block_limit: float | None
+    rebalance: float | None
+    slow_sweep: bool
+    embargo: bool | None
+    on_data_loss: str
+    durable_acks: int
+    timing: Timing
 
 
 def settings_of(values: dict[str, Any]) -> Settings:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakSet, ref
 
 from gevent import Greenlet, GreenletExit, get_hub, getcurrent, killall
+from gevent.greenlet import SuccessSpawnedLink  # type: ignore[attr-defined]
+from gevent.pool import GroupMappingMixin, IMapUnordered  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from pytask.runtime.run import Run
 
     AnyGreenlet = Greenlet[..., Any]
-    Base = Greenlet[..., None]
+    Base = Greenlet[..., Any]
 else:
     AnyGreenlet = Base = Greenlet
 
@@ -64,7 +66,7 @@ class RunGreenlet(Base):
         super().__init__()
         self.pytask_run: Run | None = run
 
-    def _run(self) -> None:
+    def _run(self) -> Any:
         if self.pytask_run is not None:
             self.pytask_run.main()
         # They refer to each other: both would wait for the garbage collector.
@@ -74,9 +76,8 @@ class RunGreenlet(Base):
 class StopGreenlet(RunGreenlet):
     """The greenlet of a task's `stop()`: it dies with the run it stops."""
 
-    def _run(self) -> None:
-        if self.pytask_run is not None:
-            self.pytask_run.call_stop()
+    def _run(self) -> bool:
+        return self.pytask_run is not None and self.pytask_run.call_stop()
 
 
 def current_run() -> Run | None:
@@ -95,6 +96,7 @@ def watch_spawns() -> None:
         hub.throw = _unkillable(hub.throw)
 
 
+_MAP = getattr(GroupMappingMixin, "_GroupMappingMixin__map", None)  # what map() runs in a greenlet of its own
 _contained: WeakSet[Any] = WeakSet()
 
 
@@ -144,18 +146,35 @@ def _adopt(greenlet: Any) -> None:
     run = current_run()
     if run is not None:
         take_in(run, greenlet)
+        if isinstance(greenlet, IMapUnordered) or getattr(greenlet._run, "__func__", None) is _MAP:  # noqa: SLF001
+            greenlet.pytask_collects = True  # whoever reads the results of imap() or map() gets the errors
+        greenlet.pytask_expected = hasattr(getcurrent(), "pytask_collects")
 
 
 def take_in(run: Run, greenlet: Any) -> None:
     """Make `greenlet` part of the run's tree, and what its `link()` callbacks do as well."""
     greenlet.pytask_run = run
     greenlet.link = partial(_link, run, ref(greenlet))
+    greenlet.get = partial(_get, ref(greenlet))
     run.adopt(greenlet)
+
+
+def is_expected(greenlet: Any) -> bool:
+    """Whether other code of the task receives the error of this greenlet: by get(), a link, or a map."""
+    return bool(getattr(greenlet, "pytask_expected", False))
+
+
+def _get(source: ReferenceType[Any], *how: Any, **named: Any) -> Any:
+    greenlet = source()
+    greenlet.pytask_expected = True  # type: ignore[union-attr]  # its caller holds it
+    return type(greenlet).get(greenlet, *how, **named)  # type: ignore[union-attr]
 
 
 def _link(run: Run, linked: ReferenceType[Any], callback: Any, *how: Any, **named: Any) -> None:
     greenlet = linked()
     if greenlet is not None:
+        if SuccessSpawnedLink not in (*how, *named.values()):
+            greenlet.pytask_expected = True
         type(greenlet).link(greenlet, _Within(run, callback), *how, **named)
 
 

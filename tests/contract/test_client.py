@@ -192,6 +192,37 @@ def test_one_id_is_one_task(both):
     assert both.bench.queue() == ["x"]
 
 
+@pytest.mark.parametrize("state", ["ENDED", "ERROR", "STOPPED"])
+def test_an_id_whose_task_has_ended_runs_again_with_the_new_data(both, state):
+    """A job that is started each night under one name."""
+    client, bench = both.client, both.bench
+
+    def claimed():
+        ref = bench.ref("nightly")
+        bench.claim(ref)
+        return ref
+
+    client.start("f", {"night": 1}, id="nightly")
+    ref = claimed()
+    settle = {"ENDED": Trigger.END, "ERROR": Trigger.FAIL, "STOPPED": Trigger.STOP}
+    bench.store.commit([Change(ref.id, ref.run, b"{}", settle[state], {}, 60)])
+    assert client.get("nightly").state == state
+    assert client.start("f", {"night": 2}, id="nightly") == "nightly"
+    assert (client.get("nightly").state, bench.queue()) == ("WAIT", ["nightly"])
+    assert client.start("f", {"night": 2}, id="nightly") == "nightly"  # it waits: once is enough
+    assert bench.queue() == ["nightly"]
+    with pytest.raises(errors.TaskExists, match="waits or runs with other data"):
+        client.start("f", {"night": 3}, id="nightly")
+    again = claimed()
+    assert bench.hash("nightly")["data"] == '{"night":2}'
+    bench.store.commit([Change(again.id, again.run, b"{}", Trigger.END, {}, 60)])
+    with pytest.raises(errors.TaskExists):
+        client.start("g", {"night": 2}, id="nightly")  # another function's
+    assert client.start_many([("f", None, "nightly"), ("f", None, "other")]) == ["nightly", "other"]
+    assert sorted(bench.queue()) == ["nightly", "other"]
+    assert "data" not in bench.hash("nightly")
+
+
 def test_many_tasks_of_all_kinds(both):
     tasks = [("f", {"n": n}) for n in range(1200)]
     tasks += ["g", VisitTask, ("f", {"n": 1}, "mine"), New("f", {"n": 2}, "mine-too"), ("g", {"x": "é"})]

@@ -371,14 +371,14 @@ def test_an_error_names_the_verb_that_mends_it(cli, client):
     """In a program the same error names the call."""
     assert cli("new", "echo", "n=1", "--id", "it's taken").exit_code == 0
     assert cli("wait", "it's taken").exit_code == 0
-    taken = cli("new", "echo", "n=2", "--id", "it's taken")
+    taken = cli("new", "sleeper", "--id", "it's taken")
     assert "start_again" not in taken.stderr
     (fix,) = re.findall(r"or use `pytask (.*?)`", taken.stderr)
     again = cli(*shlex.split(fix), "--wait", "30")
     assert again.exit_code == 0
     assert client.hget("it's taken", "attempts") == "2"
     with Client(client) as made, pytest.raises(TaskExists, match=r'use start_again\("it\'s taken", data\)'):
-        made.start("echo", {"n": 2}, id="it's taken")
+        made.start("sleeper", {"n": 2}, id="it's taken")
     running = cli.started("sleeper")
     shown = cli("rm", running, "-o", "json")
     assert rows(shown)[running]["reason"].endswith(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.domain.errors import BadTaskClass, TaskFailed
+from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.task import Task, data_class, register, task_name
 
 
@@ -10,8 +10,11 @@ class Good(Task):
     class Config:
         NAME = "good"
 
+    def start(self):
+        return self.task_data
 
-class Same(Task):
+
+class Same(Good):
     class Config:
         NAME = "good"
 
@@ -49,6 +52,7 @@ def test_the_name_on_the_wire():
     [
         (Good(), r"instance of Good: .*add_task\(Good\)"),
         ("good", "instance of str"),
+        (data_class, r"the function data_class\(\): a task is a class"),
         (None, "instance of NoneType"),
         (Stranger, r"derive it from pytask\.Task"),
         (Nameless, "NAME = 'a-name'"),
@@ -120,3 +124,62 @@ def test_a_task_may_fail_with_a_text_of_its_own():
     with pytest.raises(TaskFailed) as caught:
         raise Good.Error("no such file")
     assert str(caught.value) == "no such file"
+
+
+def variant(**methods):
+    return type("Odd", (Good,), methods)
+
+
+async def coroutine(self):
+    """`async def start`."""
+
+
+async def agenerator(self):
+    yield
+
+
+def generator(self):
+    yield
+
+
+def with_data(self, data):
+    """The data is no argument."""
+
+
+def no_data(self):
+    """An `__init__` that takes none."""
+
+
+@pytest.mark.parametrize(
+    ("cls", "fix"),
+    [
+        (type("Empty", (Task,), {"Config": Good.Config}), r"Empty has no start\(\)"),
+        (variant(start=coroutine), r"Odd.start\(\) is `async def`: .*Write `def`"),
+        (variant(start=agenerator), r"Odd.start\(\) is `async def`"),
+        (variant(stop=coroutine), r"Odd.stop\(\) is `async def`"),
+        (variant(start=generator), r"Odd.start\(\) has a `yield`"),
+        (variant(start=with_data), r"Odd.start\(\) cannot be called .*'data'.*self.task_data"),
+        (variant(__init__=no_data), r"Odd.__init__\(\) .*def __init__\(self, task_data\)"),
+    ],
+)
+def test_a_class_whose_every_run_would_fail_is_refused_with_the_fix(cls, fix):
+    with pytest.raises(BadTaskClass, match=fix):
+        register({}, cls)
+
+
+def test_what_can_be_called_is_taken():
+    methods = [staticmethod(lambda: 1), classmethod(lambda _cls: 1), lambda _self, _more=None: 1, print]
+    for method in methods:
+        assert register({}, variant(start=method))
+
+
+def test_a_task_is_built_with_its_data():
+    assert Good({"n": 1}).start() == {"n": 1}
+    assert Good().task_data is None
+
+
+def test_a_task_that_no_worker_runs_says_so():
+    task = Good({"n": 1})
+    for use in (lambda: task.id, lambda: task.redis, lambda: task.emit("e"), lambda: task.progress(1)):
+        with pytest.raises(NotRun, match=r"^\[PT044\] no worker runs this task: it has no "):
+            use()

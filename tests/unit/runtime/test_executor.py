@@ -253,6 +253,38 @@ def test_a_stop_that_ends_the_work_needs_no_kill(log):
     assert log == ["ended in peace"]
 
 
+def test_a_stop_that_only_asks_lets_start_finish(log):
+    class Demo(Task):
+        class Config:
+            NAME = "demo"
+
+        asked = False
+
+        def start(self):
+            while not self.asked:
+                gevent.sleep(0.01)
+            gevent.sleep(0.05)
+            log.append("finished")
+
+        def stop(self):
+            self.asked = True
+
+    world = World(Demo, timing=Timing().scaled(1))
+    world.executor.wish(world.launch(), Wish.STOP)
+    gone(world)
+    assert log == ["finished"]
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+
+
+def test_a_start_that_does_not_heed_it_is_killed_in_time(gate, demo, caplog):
+    demo.stop = lambda _: None
+    world = World(demo)
+    world.executor.wish(world.launch(), Wish.STOP)
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+    assert "PT042" not in caplog.text
+
+
 def test_a_stop_that_hangs_is_capped_and_killed(demo, gate, caplog):
     demo.stop = lambda _: gate.wait()
     world = World(demo)

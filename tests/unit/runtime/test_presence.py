@@ -20,6 +20,9 @@ class Demo(Task):
     class Config:
         NAME = "demo"
 
+    def start(self):
+        """Nothing."""
+
 
 @pytest.fixture
 def world():

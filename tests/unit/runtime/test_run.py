@@ -1,6 +1,7 @@
 """One run: how it comes out, and which greenlets are of it."""
 
 import json
+import sys
 from contextvars import ContextVar
 
 import attrs
@@ -115,6 +116,16 @@ def test_whatever_is_raised_is_an_error_of_the_task_alone(error, text):
     assert change.fields["error"].partition("\n")[0] == text
     assert json.loads(change.event) == {"event": "error", "data": {"error": text}}
     assert change.keep == 30 * 86400
+
+
+@pytest.mark.parametrize("code", [(), (0,)])
+@pytest.mark.parametrize("where", [lambda leave: leave(), lambda leave: gevent.spawn(leave).join()])
+def test_exit_is_an_end(code, where, caplog):
+    def start(self):
+        where(lambda: sys.exit(*code))
+
+    assert result_of(start).trigger is Trigger.END
+    assert "failed" not in caplog.text
 
 
 def test_an_error_with_a_code_of_its_own_keeps_its_name():
@@ -287,15 +298,86 @@ def test_a_child_that_fails_after_start_returned_fails_the_run():
     assert change.fields["error"].startswith("ValueError: in the loop")
 
 
-def test_a_child_that_fails_under_start_is_start_s_own_business(caplog):
-    def fail():
-        raise ValueError("handled")
+def fail():
+    raise ValueError("of a child")
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        lambda child, gate: gate.wait(),  # blocks in something else, as in a loop that never ends
+        lambda child, gate: child.join(),
+        lambda child, gate: gevent.joinall([child, gevent.spawn(gate.wait)]),
+        lambda child, gate: (child.link_value(lambda _: None), gate.wait()),
+    ],
+)
+def test_a_child_that_fails_under_start_fails_the_run(watch, gate):
+    def start(self):
+        watch(gevent.spawn(fail), gate)
+
+    world = world_of(start)
+    world.launch()
+    for _ in range(6):
+        switch()
+    assert world.executor.living == {}
+    (change,) = world.commit()
+    assert change.trigger is Trigger.FAIL
+    assert change.fields["error"].startswith("ValueError: of a child\n")
+
+
+def test_a_pool_s_item_that_fails_fails_the_run(gate):
+    def start(self):
+        Pool(2).spawn(fail)
+        gate.wait()
+
+    assert result_of(start).fields["error"].startswith("ValueError: of a child\n")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: gevent.spawn(fail).get(),
+        lambda: Pool(2).apply(fail),
+        lambda: Pool(2).map(lambda _: fail(), [1, 2]),
+        lambda: list(Pool(2).imap_unordered(lambda _: fail(), [1, 2])),
+    ],
+)
+def test_a_failure_that_start_receives_is_its_own_business(use):
+    def start(self):
+        with pytest.raises(ValueError, match="of a child"):
+            use()
+        gevent.sleep(0)
+        return "handled"
+
+    change = result_of(start)
+    assert (change.trigger, change.fields) == (Trigger.END, {"output": b'"handled"'})
+
+
+def test_a_failure_that_has_a_link_is_its_own_business():
+    seen = []
 
     def start(self):
-        gevent.spawn(fail).join()
+        child = gevent.spawn(fail)
+        child.link_exception(seen.append)
+        child.join()
+        gevent.sleep(0)
 
     assert result_of(start).trigger is Trigger.END
-    assert "ValueError('handled')" in caplog.text
+    assert len(seen) == 1
+
+
+def test_a_failed_task_is_logged_with_its_traceback(caplog):
+    result_of(raiser(ValueError("in start")), epoch=7)
+    (record,) = [r for r in caplog.records if "failed" in r.getMessage()]
+    assert (record.levelname, record.getMessage()) == ("ERROR", "task a failed: ValueError: in start")
+    assert (record.task, record.function, record.epoch) == ("a", "demo", 7)
+    assert record.exc_info[0] is ValueError
+
+
+def test_a_failure_of_the_task_s_own_needs_no_traceback(caplog):
+    result_of(raiser(Task.Error("as asked")))
+    (record,) = [r for r in caplog.records if "failed" in r.getMessage()]
+    assert (record.levelname, record.exc_info, record.task) == ("WARNING", None, "a")
 
 
 def test_a_child_killed_by_its_task_is_no_failure(gate):
@@ -371,21 +453,6 @@ def test_a_wish_silences_what_the_children_raise(gate):
     world.executor.wish(run, Wish.STOP)
     switch()
     assert outcome(world).trigger is Trigger.STOP
-
-
-def test_nor_when_start_returns_at_once_and_leaves_others(gate):
-    def fail():
-        raise ValueError("handled")
-
-    def start(self):
-        gevent.spawn(gate.wait)
-        gevent.spawn(fail).join()
-
-    world = world_of(start)
-    world.launch()
-    gate.set()
-    switch()
-    assert outcome(world).trigger is Trigger.END
 
 
 def test_a_start_that_raises_takes_its_greenlets_with_it(gate):

@@ -1,10 +1,13 @@
 """Each setting, and what it says to a wrong value."""
 
+import typing
+
+import attrs
 import pytest
 
 from pytask.domain.errors import ConfigError
 from pytask.domain.policy import Timing
-from pytask.runtime.settings import Settings, settings_of
+from pytask.runtime.settings import Settings, SettingsGiven, settings_of
 
 
 def test_the_defaults():
@@ -51,3 +54,10 @@ def test_types(values, says):
 def test_an_unknown_setting_lists_those_there_are():
     with pytest.raises(ConfigError, match=r"no such setting: maxtasks; there are .*max_tasks"):
         settings_of({"maxtasks": 5})
+
+
+def test_the_keyword_arguments_for_type_checkers_are_the_fields():
+    fields = {field.name: field.type for field in attrs.fields(Settings)}
+    assert SettingsGiven.__annotations__.keys() == fields.keys()
+    hints = typing.get_type_hints(SettingsGiven)
+    assert hints == typing.get_type_hints(Settings)

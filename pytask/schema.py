@@ -1,0 +1,252 @@
+"""From decoded JSON to an instance of `Config.DATA`, made as the class makes itself, and back.
+
+msgspec fills attrs classes and dataclasses past their `__init__`: converters, aliases and `init=False` would
+not count, and a key that no field has would be dropped.  So each class has a twin here, a struct of what its
+`__init__` takes.  msgspec checks the JSON against that, with paths and types; then the class is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterator
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import attrs
+import msgspec
+from msgspec import UNSET
+
+from pytask.domain.errors import BadData, BadTaskClass
+
+
+class Field(NamedTuple):
+    """One field of an attrs class or a dataclass."""
+
+    name: str  # of the attribute
+    key: str  # in the JSON, and in the call
+    init: bool  # whether `__init__` takes it
+    required: bool
+    converted: bool  # its converter judges the value
+
+
+class Twin(NamedTuple):
+    """What msgspec checks in place of a class."""
+
+    struct: type[msgspec.Struct]
+    nested: frozenset[str]  # keys in whose values are twins of other classes
+
+
+_classes: dict[type, tuple[type, Twin]] = {}  # by struct
+
+
+def is_record(kind: object) -> bool:
+    """Whether this is an attrs class or a dataclass."""
+    return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind))
+
+
+def convert(value: dict[str, Any], into: Any, *, unknown: bool = False) -> Any:
+    """`value` as an instance of `into`; with `unknown`, keys that it has no field for are ignored.
+
+    Raises :class:`BadData` with the path to what does not fit.
+    """
+    name = getattr(into, "__qualname__", into)
+    try:
+        found = msgspec.convert(value, twin(into, unknown=unknown).struct if is_record(into) else into)
+    except msgspec.ValidationError as error:
+        raise BadData(f"data does not fit {name}: {error}") from None
+    if is_typeddict(into) and not unknown:
+        for key in value.keys() - into.__annotations__.keys():
+            raise BadData(f"data does not fit {name}: Object contains unknown field `{key}`")
+    return _built(found, "$")
+
+
+@cache
+def twin(cls: Any, *, unknown: bool) -> Twin:
+    """The twin of a class.  Raises :class:`BadTaskClass` for one that refers to itself."""
+    if cls in _begun:
+        raise BadTaskClass(f"the data class {cls.__qualname__} refers to itself: make that field a dict")
+    _begun.add(cls)
+    try:
+        return _made(cls, unknown=unknown)
+    finally:
+        _begun.discard(cls)
+
+
+_begun: set[type] = set()
+
+
+def _made(cls: Any, *, unknown: bool) -> Twin:
+    hints = get_type_hints(cls, include_extras=True)
+    specs: list[Any] = []
+    nested = set()
+    for field in fields_of(cls):
+        if not field.init:
+            continue
+        hint = Any if field.converted else hints.get(field.name, Any)
+        wanted = _translated(hint, unknown=unknown)
+        if wanted != hint:
+            nested.add(field.key)
+        specs.append((field.key, wanted) if field.required else (field.key, wanted, UNSET))
+    struct = msgspec.defstruct(
+        cls.__name__, specs, kw_only=True, frozen=True, forbid_unknown_fields=not unknown
+    )
+    made = Twin(struct, frozenset(nested))
+    _classes[struct] = (cls, made)
+    return made
+
+
+@cache
+def fields_of(cls: Any) -> tuple[Field, ...]:
+    """The fields of an attrs class or a dataclass, in order."""
+    if attrs.has(cls):
+        return tuple(
+            Field(
+                one.name, one.alias or one.name, one.init, one.default is attrs.NOTHING, bool(one.converter)
+            )
+            for one in attrs.fields(cls)
+        )
+    none = dataclasses.MISSING
+    return tuple(
+        Field(
+            name=one.name,
+            key=one.name,
+            init=one.init,
+            required=one.default is none and one.default_factory is none,
+            converted=False,
+        )
+        for one in dataclasses.fields(cls)
+    )
+
+
+def _translated(hint: Any, *, unknown: bool) -> Any:
+    """The annotation, with twins in place of their classes."""
+    if is_record(hint):
+        return twin(hint, unknown=unknown).struct
+    origin, args = get_origin(hint), get_args(hint)
+    if is_record(origin):
+        return twin(origin, unknown=unknown).struct  # a generic class; its parameters are not looked at
+    if not args or origin is Literal:
+        return hint
+    new = tuple(_translated(arg, unknown=unknown) for arg in args)
+    if new == args:
+        return hint
+    if origin is Annotated:
+        return Annotated[(new[0], *hint.__metadata__)]
+    return Union[new] if origin in (Union, types.UnionType) else origin[new]  # noqa: UP007
+
+
+def _built(value: Any, path: str) -> Any:
+    """The value, with instances of the classes in place of their twins."""
+    known = _classes.get(type(value))
+    if known is not None:
+        cls, made = known
+        given = {key: getattr(value, key) for key in value.__struct_fields__}
+        given = {key: one for key, one in given.items() if one is not UNSET}
+        for key in made.nested & given.keys():
+            given[key] = _built(given[key], f"{path}.{key}")
+        return _called(cls, given, path)
+    if isinstance(value, dict):
+        return {key: _built(one, f"{path}[{key!r}]") for key, one in value.items()}
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(_built(one, f"{path}[{at}]") for at, one in enumerate(value))
+    return value
+
+
+def _called(cls: type, given: dict[str, Any], path: str) -> Any:
+    try:
+        return cls(**given)
+    except BadData:
+        raise
+    except Exception as error:  # of a validator, a converter, or the class's own code
+        # attrs puts the value and more behind the sentence.
+        said = str(error.args[0]) if error.args else ""
+        text = said if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: {said}"
+        where = "" if path == "$" else f" - at `{path}`"
+        raise BadData(f"data does not fit {cls.__qualname__}: {text}{where}") from error
+
+
+# -- back -------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """What `convert` takes, for an instance that msgspec would write in another way; else the value."""
+    kind: Any = type(value)
+    return _plain(value) if is_record(kind) and _is_odd(kind) else value
+
+
+def _plain(value: Any) -> Any:
+    kind: Any = type(value)
+    if is_record(kind):
+        return {one.key: _plain(getattr(value, one.name)) for one in fields_of(kind) if one.init}
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one) for one in value]
+    return value
+
+
+@cache
+def _is_odd(cls: Any) -> bool:
+    own = any(one.name != one.key or not one.init for one in fields_of(cls))
+    hints = get_type_hints(cls, include_extras=True).values()
+    return own or any(_is_odd(kind) for hint in hints for kind in _records_in(hint) if kind is not cls)
+
+
+def _records_in(hint: Any) -> Iterator[type]:
+    if is_record(hint):
+        yield hint
+    for arg in get_args(hint):
+        yield from _records_in(arg)
+
+
+# -- when a class is added --------------------------------------------------------------------------------
+
+
+def check(into: Any, name: str) -> None:
+    """Raise :class:`BadTaskClass`, with the fix, where `into` cannot be the `Config.DATA` of task `name`."""
+    if into is None:
+        return
+    usable = is_record(into) or is_typeddict(into) or get_origin(into) is dict or into is dict
+    if not usable and not (isinstance(into, type) and issubclass(into, msgspec.Struct)):
+        raise BadTaskClass(
+            f"Config.DATA of {name} is {_shown(into)}, which JSON cannot be turned into: make it an attrs"
+            " class (`@attrs.define`), a dataclass, a TypedDict, a msgspec.Struct or a dict"
+        )
+    try:
+        info = msgspec.inspect.type_info(twin(into, unknown=False).struct if is_record(into) else into)
+    except (TypeError, NameError) as error:
+        raise BadTaskClass(f"Config.DATA of {name}: {error}") from error
+    for field, kind in _custom(info, ""):
+        raise BadTaskClass(
+            f"Config.DATA of {name}: the field {field!r} has the type {_shown(kind)}, which JSON has no form"
+            " for; give it a type that JSON has, or a converter"
+        )
+
+
+def _custom(info: Any, field: str) -> Iterator[tuple[str, Any]]:
+    """The fields of types that msgspec knows nothing of."""
+    if isinstance(info, msgspec.inspect.CustomType):
+        yield field, info.cls
+    elif isinstance(info, msgspec.inspect.Field):
+        yield from _custom(info.type, info.name)
+    elif isinstance(info, msgspec.inspect.Type):
+        for name in info.__struct_fields__:
+            yield from _custom(getattr(info, name), field)
+    elif isinstance(info, tuple):
+        for one in info:
+            yield from _custom(one, field)
+
+
+def _shown(kind: Any) -> str:
+    return f"the class {kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else repr(kind)
