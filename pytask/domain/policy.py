@@ -164,6 +164,7 @@ class Lease:
 
     timing: Timing
     living: LeaseBook = attrs.Factory(LeaseBook)  # runs whose code may still act
+    disowned: LeaseBook = attrs.Factory(LeaseBook)  # such runs that Redis does not know any more
     settling: LeaseBook = attrs.Factory(LeaseBook)  # dead runs whose end is not acknowledged yet
     last_ok: float = -math.inf  # send time of the last acknowledged call, with or without runs
     embargo_until: float = -math.inf  # no claims before this, after a suspected failover
@@ -178,6 +179,23 @@ class Lease:
         self.living.renewed(refs, sent_at)
         if self.settling:
             self.settling.renewed(refs, sent_at)
+
+    def disown(self, refs: Iterable[RunRef]) -> None:
+        """Redis knows these runs no more: they are stopped, and are not renewed.
+
+        Somebody else may soon begin them, so that their deadline counts on from their last renewal until they
+        are dead; the answer that said so is none.
+        """
+        for ref in refs:
+            sent_at = self.living.sent_at(ref.run)
+            if sent_at is not None:
+                self.living.remove(ref.run)
+                self.disowned.add(ref, sent_at)
+
+    def over(self, run: str) -> None:
+        """The code of this run acts no more."""
+        self.living.remove(run)
+        self.disowned.remove(run)
 
     @property
     def server(self) -> str:
@@ -230,8 +248,8 @@ class Lease:
 
     def kill_in(self, now: float) -> float | None:
         """Seconds until the kernel must end the process; None while no run lives."""
-        oldest = self.living.oldest()
-        return None if oldest is None else max(0.001, self.timing.kill - (now - oldest))
+        sent = [at for at in (self.living.oldest(), self.disowned.oldest()) if at is not None]
+        return max(0.001, self.timing.kill - (now - min(sent))) if sent else None
 
     def due(self, now: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
         """The next chunk to renew: a tick early rather than late."""

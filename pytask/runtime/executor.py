@@ -364,7 +364,7 @@ class Executor:
         """E8: a new instance in place of the dead one, with the data that is in the hash now."""
         new = RunRef(old.id, self._ids.next_run())
         # The old run is dead and acts no more: no deadline counts for it, but it stays ours until then.
-        self._lease.living.remove(old.ref.run)
+        self._lease.over(old.ref.run)
         self._lease.settling.add(old.ref, self._clock())
         claim, sent = self._ask_replacement(old, new)
         if claim is not None:
@@ -456,7 +456,7 @@ class Executor:
             del self.living[run.id]
             self._locals -= run.local
             self.on_place()
-        self._lease.living.remove(run.ref.run)
+        self._lease.over(run.ref.run)
         if run.client_ is not None:
             self._backend.close_user_client(run.client_)
             run.client_ = None

@@ -112,6 +112,7 @@ class Heartbeat:
             self._renew_more(len(refs))
         self._observe()
         doubted = self._doubted(verdicts)
+        self._lease.disown(_unknown(verdicts) - doubted.keys())
         # What Redis may only have forgotten is not acknowledged before it is put back.
         self._lease.acknowledged([ref for ref in refs if ref not in doubted] if doubted else refs, sent_at)
         if doubted:
@@ -186,8 +187,7 @@ class Heartbeat:
         """Living runs that Redis does not know, soon after another server took over."""
         if not self._lease.may_adopt(self._clock()):
             return {}
-        lost = [ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)]
-        return self._executor.adoptions(lost)
+        return self._executor.adoptions(_unknown(verdicts))
 
     def _adopt(self, doubted: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Verdict]) -> None:
         """E12 for these; what is put back has no verdict any more.  Raises `StoreError`."""
@@ -199,14 +199,14 @@ class Heartbeat:
         except Unavailable:
             self._store.reset()
             raise
-        self._lease.acknowledged(list(doubted), sent_at)
-        for ref, answer in zip(doubted, answers, strict=True):
-            if answer is Verdict.OK:
-                del verdicts[ref]
-        back = answers.count(Verdict.OK)
+        back = {ref for ref, answer in zip(doubted, answers, strict=True) if answer is Verdict.OK}
+        self._lease.disown(doubted.keys() - back)
+        self._lease.acknowledged(list(back), sent_at)
+        for ref in back:
+            del verdicts[ref]
         log.warning(
-            "Redis %s: %d of %s that it had forgotten %s put back", self.address, back,
-            counted(len(answers), "run"), verb(back, "was", "were"),
+            "Redis %s: %d of %s that it had forgotten %s put back", self.address, len(back),
+            counted(len(answers), "run"), verb(len(back), "was", "were"),
         )  # fmt: skip
 
     def watch(self) -> None:
@@ -238,3 +238,8 @@ class Heartbeat:
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
             fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""
             log.warning("Redis %s does not acknowledge: %s%s", self.address, error, fate)
+
+
+def _unknown(verdicts: Mapping[RunRef, Verdict]) -> set[RunRef]:
+    """The runs that Redis does not know, or knows to be replaced."""
+    return {ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)}

@@ -293,6 +293,27 @@ def test_a_renewal_that_fails_does_not_prolong_the_timer(demo, timer):
     assert timer == [K, K - H]
 
 
+@pytest.mark.parametrize("verdict", [Verdict.GONE, Verdict.FENCED])
+def test_the_answer_that_a_run_is_not_known_does_not_prolong_its_time(demo, timer, verdict):
+    """A worker that is frozen right behind that answer must be dead before the task is handed on."""
+    world = World(demo, timing=Timing(), hard=True)
+    gone, kept = world.launch("a"), world.launch("b")
+    heartbeat = world.heartbeat()
+    world.clock.move(H)
+    world.store.say("renew", {gone.ref: verdict})
+    heartbeat.beat()
+    assert timer[-1] == K - H
+    world.clock.move(H)
+    heartbeat.beat()
+    assert world.store.asked("renew")[-1] == ([kept.ref],)  # it dies, and is not asked for again
+    assert timer[-1] == K - 2 * H
+    for _ in range(6):
+        switch()
+    assert list(world.executor.living) == ["b"]
+    heartbeat.check_deadline()
+    assert timer[-1] == K
+
+
 def test_without_runs_the_timer_is_off(demo, timer, gate):
     world = World(demo, timing=Timing(), hard=True)
     world.launch()
@@ -432,6 +453,16 @@ def test_a_run_that_the_new_server_forgot_is_put_back(world, verdict):
     assert world.store.asked("adopt") == [([Adoption("a", run.ref.run, 7)], "w")]
     assert run.wish is None
     assert world.lease.living.oldest() == world.clock()
+
+
+def test_what_cannot_be_put_back_has_no_more_time(demo, timer):
+    world = World(demo, timing=Timing(), hard=True)
+    run = world.launch()
+    heartbeat = failed_over(world)
+    world.store.say("renew", {run.ref: Verdict.GONE})
+    world.store.say("adopt", [Verdict.FENCED])
+    heartbeat.beat()
+    assert timer[-1] == K - H
 
 
 def test_what_cannot_be_put_back_stops(world):
