@@ -28,6 +28,7 @@ class Batch:
     place: int
     name: str
     check: bool  # an id may be taken
+    restart: bool = False  # and a task that has ended runs again
     ids: list[str] = attrs.Factory(list)
     raws: list[bytes] = attrs.Factory(list)
     size: int = 0  # bytes of data
@@ -47,7 +48,8 @@ class Batch:
         middle = len(self.ids) // 2
         for part in (slice(middle), slice(middle, None)):
             raws = self.raws[part]
-            yield Batch(self.place, self.name, self.check, self.ids[part], raws, sum(map(len, raws)))
+            size = sum(map(len, raws))
+            yield attrs.evolve(self, ids=self.ids[part], raws=raws, size=size)
 
 
 @attrs.define
@@ -83,7 +85,11 @@ def deliver(places: Places, batches: Sequence[Batch]) -> Op[Delivery]:
         for place, ids in done.finished.items():
             for at in range(0, len(ids), CHUNK_STEERED):
                 yield from control(places, place, Command.START, ids[at : at + CHUNK_STEERED])
+        for batch in batches if places.unsure else ():
+            for task_id in batch.ids:
+                places.unsure.pop(task_id, None)
     except StoreError as error:
+        places.doubt(task_id for batch in batches if batch.check for task_id in batch.ids)
         total = sum(len(batch.ids) for batch in batches)
         if total > 1:
             error.queued = tuple(done.queued)
@@ -172,7 +178,7 @@ def script(places: Places, batch: Batch, *, check: bool | None = None) -> Script
     space = keys.namespace
     hashes = [space + task_id for task_id in batch.ids] if space else batch.ids
     look = batch.check if check is None else check
-    finished = FINISHED if batch.check else ()  # one with a fresh id that has ended is not to run again
+    finished = FINISHED if batch.restart else ()
     args = [len(space.encode()), batch.name, "1" if look else "", len(finished), *finished, *batch.raws]
     return Script("enqueue", [keys.queue, *hashes], args)
 

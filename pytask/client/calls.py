@@ -48,7 +48,8 @@ class Client(Face[Shell]):
         `function` is a task's name, or its class: then `data` (a dict, or an instance of `Config.DATA`) is
         checked against `Config.DATA` first, and `BadData` tells the path to what does not fit.  With an `id`
         the call may be repeated: while that very task waits or runs, nothing is done.  Once it has ended
-        (ENDED, ERROR, STOPPED) it runs again, with this data.  `TaskExists` if another task has the id.
+        (ENDED, ERROR, STOPPED) it runs again, with this data; but not where this repeats a call of the same
+        client that got no answer.  `TaskExists` if another task has the id.
         """
         return self._shell.run(produce.start(self._places, function, data, id))
 

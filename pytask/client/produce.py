@@ -57,7 +57,8 @@ def start(places: Places, function: Function, data: Any, task_id: str | None) ->
     """One task, in one round trip; its id."""
     name, raw = name_of(function), payload(function, data, places.max_data)
     chosen = new_ids(1)[0] if task_id is None else task_id
-    batch = Batch(places.of(chosen), name, check=task_id is not None)
+    named = task_id is not None
+    batch = Batch(places.of(chosen), name, check=named, restart=named and chosen not in places.unsure)
     batch.add(chosen, raw)
     done = yield from deliver(places, [batch])
     _raise_odd(done, 1)
@@ -99,7 +100,7 @@ def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[Batch], list[st
     fresh = iter(new_ids(len(items)))
     several = len(places.keys) > 1
     names: dict[Function, str] = {}
-    open_ones: dict[tuple[int, str, bool], Batch] = {}
+    open_ones: dict[tuple[int, str, bool, bool], Batch] = {}
     batches: list[Batch] = []
     ids: list[str] = []
     for item in items:
@@ -107,10 +108,11 @@ def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[Batch], list[st
         task_id = item.id if item.id is not None else next(fresh)
         place = places.of(task_id) if check or several else 0
         name = names.get(function) or names.setdefault(function, name_of(function))
-        batch = open_ones.get((place, name, check))
+        kind = place, name, check, check and task_id not in places.unsure
+        batch = open_ones.get(kind)
         raw = payload(function, item.data, places.max_data)
         if batch is None or not batch.has_room(raw):
-            batch = open_ones[place, name, check] = Batch(place, name, check)
+            batch = open_ones[kind] = Batch(*kind)
             batches.append(batch)
         batch.add(task_id, raw)
         ids.append(task_id)

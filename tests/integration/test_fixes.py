@@ -91,6 +91,9 @@ def test_a_name_that_no_class_has():
         class Config:
             NAME = "tick"
 
+        def start(self):
+            """Nothing."""
+
     def app_with(name):
         app = PyTask(MemoryBackend())
         app.add_task(Tick)
