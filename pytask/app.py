@@ -23,7 +23,7 @@ from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, check_class, register
 from pytask.logger import get_logger
-from pytask.runtime import init, leaving
+from pytask.runtime import init, leaving, owners
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
@@ -157,6 +157,7 @@ class PyTask:
         use_own_resolver()
         kept = leaving.children()  # of the program; those that are started from now on belong to tasks
         with Signals(on_hangup=self._on_hangup()) as signals:
+            owners.note_all()
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
             worker.on_failed = signals.wake

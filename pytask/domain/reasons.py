@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 import attrs
@@ -49,6 +49,7 @@ class Crew:
     functions: tuple[str, ...] = ()
     tasks: int | None = None
     max_tasks: int | None = None
+    held: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
 
 
 @attrs.frozen(kw_only=True)
@@ -202,6 +203,8 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     else:
         yield f"{where} is silent: it renewed its lease {ago(facts.renewed)} ago"
         yield _hand_on(facts, timing)
+    if owner is not None and task.id in owner.held:
+        yield f"start() has returned, and it ends when its threads do: {owner.held[task.id]}"
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"

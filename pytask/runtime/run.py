@@ -17,6 +17,7 @@ from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class
 from pytask.logger import get_logger
+from pytask.runtime import threads
 from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, is_expected, take_in
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Run:
             self.finished()
         elif self.failure is not None:
             self.executor.fail(self)
+        elif threads.only_threads(self.children):
+            self.executor.lingers(self)
 
     def _build(self) -> Task:
         if self.claim.oversize:

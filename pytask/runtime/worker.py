@@ -12,7 +12,7 @@ from pytask.domain.errors import Denied, PytaskError, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import fork, tree
+from pytask.runtime import fork, owners, threads, tree
 from pytask.runtime.blocked import BlockedWatch
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
@@ -100,7 +100,10 @@ class Worker:
     def start(self) -> None:
         """Start all services.  Redis may be away (they wait for it); a wrong password is raised."""
         self._check()
+        if not fork.is_working():  # else what is there may be of its runs
+            owners.note_all()
         tree.watch_spawns()
+        threads.install()
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()
