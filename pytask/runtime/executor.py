@@ -28,7 +28,7 @@ from pytask.domain.ports import Backend
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import threads
+from pytask.runtime import leftovers, threads
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
@@ -472,6 +472,7 @@ class Executor:
         if run.client_ is not None:
             self._backend.close_user_client(run.client_)
             run.client_ = None
+        leftovers.look_at(run)
         if not self.living:
             self._deadman.arm(None)
 

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
 
 import attrs
 from gevent import Greenlet, GreenletExit
@@ -34,8 +35,8 @@ class Run:
 
     __slots__ = (
         "actor", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure", "greenlet",
-        "id", "lines", "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task",
-        "wish",
+        "id", "lines", "local", "output", "over", "ref", "restore", "returned", "sockets", "started",
+        "stopping", "task", "wish",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +63,7 @@ class Run:
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
         self.client_: Any = None
+        self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
         self.lines = 0  # of its log, so far
 
     @property

@@ -1,15 +1,20 @@
-"""Threads of tasks, which are greenlets in a patched process: whose they are, and what is said of them."""
+"""Threads of tasks, which are greenlets in a patched process: whose they are, and what is said of them.
+
+And what a stopped task leaves behind.
+"""
 
 import re
+import socket
 
 import pytest
 
 import pytask
 from tests.integration import cli_tools
 from tests.integration.cli_tools import PATIENCE, Started, done, until, write
-from tests.servers import start_server
+from tests.servers import HOST, start_server
 
 TASKS = """
+    import socket
     import threading
     import weakref
     from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +137,18 @@ TASKS = """
         def start(self):
             return BEATS.get(self.task_data["of"], 0)
 
+    class Ghost(Task):
+        '''Its objects know each other, as in most brokers' clients.'''
+        class Config:
+            NAME = "ghost"
+        def start(self):
+            self.socket = socket.create_connection(("127.0.0.1", self.task_data["port"]))
+            self.channel = self.receive
+            self.channel()
+        def receive(self):
+            self.socket.sendall(b"here")
+            self.socket.recv(1)
+
     class Fails(Task):
         class Config:
             NAME = "fails"
@@ -252,3 +269,15 @@ def test_the_error_of_a_thread_is_the_task_s_and_its_thread_has_its_name(tasks, 
     assert "thread reader failed: KeyError('no such key')" in lines[0].text
     assert "Traceback" in lines[0].text
     assert "Exception in thread" not in worker.output
+
+
+def test_the_connection_of_a_stopped_task_is_closed_soon(tasks):
+    with socket.create_server((HOST, 0)) as server:
+        tasks.start("ghost", {"port": server.getsockname()[1]}, id="ghost")
+        server.settimeout(PATIENCE)
+        line, _ = server.accept()
+        with line:
+            line.settimeout(PATIENCE)
+            assert line.recv(4) == b"here"
+            assert tasks.stop("ghost", wait=PATIENCE)
+            assert line.recv(4) == b""
