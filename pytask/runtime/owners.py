@@ -2,8 +2,8 @@
 
 In a patched process a thread is a greenlet, and would belong to the run that happens to start it.  A client
 of the whole program starts its threads on first use, in whichever run that is; so such a thread is the
-process's where a method of an object of the process's starts it, for that object.  Objects are the
-process's that were there before the worker began, or are made inside `with pytask.shared():`.
+process's where a method of an object of the process's starts it, to work on that object or on what it has.
+Objects are the process's that were there before the worker began, or are made inside `with shared():`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from gevent import getcurrent, monkey
 
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class of Python code, not one of the interpreter's own
 NO_OWNERS = frozenset({"_frozen_importlib", "_frozen_importlib_external", "enum", "re", "typing"})
+BETWEEN = frozenset({"pytask", "gevent", "threading"})  # packages between who starts a thread and here
 DEPTH = 4  # from the fields of a thread to its function, what that has, and through a weak reference
-MANY = 20  # arguments of a thread that are looked at
+MANY = 50  # arguments of a thread that are looked at
 
 _made: dict[int, ReferenceType[Any]] = {}  # the process's objects, by id(): they may not be hashable
-_sharing: set[object] = set()  # blocks of `with shared()` that are being executed
+blocks: set[object] = set()  # of `with shared()` that are being executed
 
 
 def note_all() -> None:
@@ -75,15 +76,15 @@ def shared() -> Iterator[None]:
     before = getattr(here, "pytask_sharing", False)
     here.pytask_sharing = True  # type: ignore[attr-defined]
     watches = not before and sys.getprofile() in (None, _note)  # a profiler of the program's own stays
-    _sharing.add(block)
+    blocks.add(block)
     if watches:
         sys.setprofile(_note)
     try:
         yield
     finally:
-        _sharing.discard(block)
+        blocks.discard(block)
         here.pytask_sharing = before  # type: ignore[attr-defined]
-        if watches and not _sharing:
+        if watches and not blocks:
             sys.setprofile(None)
 
 
@@ -107,8 +108,11 @@ def of_process(thread: Any) -> bool:
     """Whether a thread that is being started by the code that runs is the process's."""
     if is_sharing() or is_of_process(thread):
         return True
-    owners = {id(one) for one in _held(vars(thread), DEPTH) if is_of_process(one)}
-    return bool(owners) and any(id(one) in owners for one in _starters())
+    held = {id(one) for one in _held(vars(thread), DEPTH) if is_of_process(one)}
+    if not held:
+        return False
+    starters = filter(is_of_process, _starters(thread))
+    return any(not held.isdisjoint(map(id, (one, *_fields(one)))) for one in starters)
 
 
 def _held(value: Any, depth: int) -> Iterator[Any]:
@@ -144,13 +148,33 @@ def _content(cell: CellType) -> Any:
         return None  # not assigned yet
 
 
-def _starters() -> Iterator[Any]:
-    """The first arguments of the functions that led here: of a method that is its object."""
+def _fields(one: Any) -> Iterable[Any]:
+    try:
+        fields = object.__getattribute__(one, "__dict__")  # without the object's own code
+    except AttributeError:
+        return ()
+    return tuple(fields.values())
+
+
+def _starters(thread: Any) -> Iterator[Any]:
+    """The first arguments of the functions that start a thread: of a method that is its object.
+
+    Only those of one package: what an object of a library calls back is the task's code, with its threads.
+    """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - no other way to see who calls
+    package = ""
     while frame is not None:
-        if frame.f_code.co_argcount:
-            yield _first_argument(frame)
+        first, name = _first_argument(frame), _package(frame)
+        if first is not thread and name not in BETWEEN:
+            package = package or name
+            if name != package:
+                return
+            yield first
         frame = frame.f_back
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _first_argument(frame: FrameType) -> Any:

@@ -110,6 +110,7 @@ def watch_spawns() -> None:
 
 
 _MAP = getattr(GroupMappingMixin, "_GroupMappingMixin__map", None)  # what map() runs in a greenlet of its own
+_THREAD = getattr(Thread, "_bootstrap", None)  # what a thread runs in a greenlet
 _contained: WeakSet[Any] = WeakSet()
 
 
@@ -157,11 +158,11 @@ def _adopt(greenlet: Any) -> None:
     if isinstance(greenlet, (RunGreenlet, Service)):
         return
     run = current_run()
-    if run is None or owners.is_sharing():
+    if run is None or (owners.blocks and owners.is_sharing()):
         return
     method = greenlet._run  # noqa: SLF001 - it has no public name
     function = getattr(method, "__func__", None)
-    if function is Thread._bootstrap:  # type: ignore[attr-defined]  # noqa: SLF001
+    if function is _THREAD:
         if owners.of_process(method.__self__):
             return
         greenlet.pytask_thread = method.__self__

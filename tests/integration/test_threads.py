@@ -16,10 +16,12 @@ from tests.servers import HOST, start_server
 TASKS = """
     import socket
     import threading
+    import time
     import weakref
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
     from queue import Queue
+    from sched import scheduler
     import gevent
     import pytask
     from pytask import Task
@@ -64,13 +66,29 @@ TASKS = """
         def make(self):
             return Sender(self)
 
+    class ByPart(Client):
+        def __init__(self):
+            self.part = Client()
+            self.questions, self.thread = self.part.questions, None
+        def make(self):
+            return threading.Thread(target=self.part.run, daemon=True)
+
+    class Timed(Client):
+        def make(self):
+            timer = threading.Timer(0.01, self.run)
+            timer.daemon = True
+            return timer
+
     class Pool:
         def __init__(self):
             self.pool = ThreadPoolExecutor(1)
         def ask(self):
             return self.pool.submit(str, "answered").result()
 
-    KINDS = {kind.__name__: kind for kind in (Client, ByClosure, ByPartial, ByReference, ByThread, Pool)}
+    KINDS = {
+        kind.__name__: kind
+        for kind in (Client, ByClosure, ByPartial, ByReference, ByThread, ByPart, Timed, Pool)
+    }
     MADE = {name: kind() for name, kind in KINDS.items()}
     LAZY = {}
 
@@ -98,7 +116,7 @@ TASKS = """
     class Work:
         def __init__(self, task_id):
             self.id = task_id
-        def beat(self):
+        def beat(self, *_):
             while True:
                 BEATS[self.id] = BEATS.get(self.id, 0) + 1
                 gevent.sleep(0.01)
@@ -113,6 +131,12 @@ TASKS = """
             threading.Thread(target=OTHERS.beat, name="beater").start()
         def by_greenlet(self):
             gevent.spawn(self.start)
+
+        def called_back(self):
+            SCHEDULER.enter(0, 0, lambda: threading.Thread(target=self.beat, args=(SCHEDULER,)).start())
+            SCHEDULER.run()
+
+    SCHEDULER = scheduler(time.monotonic, gevent.sleep)
 
     class Others:
         def put(self, work):
@@ -176,7 +200,7 @@ TASKS = """
         def start(self):
             BEATS["enough"] = 1
 """
-KINDS = ("Client", "ByClosure", "ByPartial", "ByReference", "ByThread", "Pool")
+KINDS = ("Client", "ByClosure", "ByPartial", "ByReference", "ByThread", "ByPart", "Timed", "Pool")
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +253,7 @@ def beats(tasks, of, number=iter(range(1000))):  # noqa: B008 - ids that never c
     return ended(tasks, "beats", f"beats-{next(number)}", of=of).output
 
 
-@pytest.mark.parametrize("how", ["start", "pool", "given", "by_greenlet"])
+@pytest.mark.parametrize("how", ["start", "pool", "given", "by_greenlet", "called_back"])
 def test_a_thread_that_a_run_makes_dies_with_it_and_says_nothing(tasks, worker, how):
     """Also where it runs code of an object that is meant for all: the task began it, not that object."""
     task_id = f"own-{how}"
