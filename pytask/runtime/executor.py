@@ -325,7 +325,7 @@ class Executor:
             stopper.join(timeout=grace / 2)
             if not stopper.ready():
                 log.warning(
-                    "[PT042] task %s: stop() did not return in %.1f s, and its greenlets are killed: %s",
+                    "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed (%s)",
                     run.id, grace / 2, threads.whereabouts(stopper),
                 )  # fmt: skip
         run.over = self._kill_tree(run, until)
@@ -354,7 +354,7 @@ class Executor:
     def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
         names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
-        log.error("[PT042] task %s ignores being killed: %s; its run stays registered", run.id, names)
+        log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
         if self._must_not_go_on(run):
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
             self._exit(EXIT_STUCK)

@@ -281,7 +281,7 @@ def test_a_thread_that_cannot_be_killed_is_named(tasks, worker):
     tasks.start("stubborn", id="mulish")
     tasks.wait("mulish", "RUNNING", timeout=PATIENCE)
     tasks.stop("mulish")
-    worker.says("[PT042] task mulish ignores being killed: thread mule (in refuses at ")
+    worker.says("[PT042] task mulish ignores being killed (thread mule (in refuses at ")
     ended(tasks, "enough", "enough")
     assert tasks.wait("mulish", timeout=PATIENCE).state == "STOPPED"
 
