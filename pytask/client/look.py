@@ -163,7 +163,7 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
         round_trip=reading.measure(shown.get("round_trip")),
         monitor=shown.get("monitor") is True,
         task_logs=reading.whole(shown.get("task_logs")),
-        held=reading.texts(shown.get("held")),
+        kept_by=reading.texts(shown.get("kept_by")),
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,

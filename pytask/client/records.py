@@ -244,7 +244,7 @@ class Worker:
     round_trip: float | None = None  # seconds that Redis took to answer it, the last time
     monitor: bool = False  # a monitor runs there
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
-    held: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0

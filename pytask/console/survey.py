@@ -69,7 +69,7 @@ def together(sessions: list[Worker]) -> tuple[Worker, ...]:
                 running=same.running + worker.running,
                 tasks=None if same.tasks is None or worker.tasks is None else same.tasks + worker.tasks,
                 silent=min(same.silent, worker.silent),
-                held={**same.held, **worker.held},
+                kept_by={**same.kept_by, **worker.kept_by},
             )
         elif worker.silent < same.silent:
             found[who] = worker  # a new session of the same process, after a loss of Redis

@@ -49,7 +49,7 @@ class Crew:
     functions: tuple[str, ...] = ()
     tasks: int | None = None
     max_tasks: int | None = None
-    held: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
 
 
 @attrs.frozen(kw_only=True)
@@ -203,8 +203,8 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     else:
         yield f"{where} is silent: it renewed its lease {ago(facts.renewed)} ago"
         yield _hand_on(facts, timing)
-    if owner is not None and task.id in owner.held:
-        yield f"start() has returned, and it ends when its threads do: {owner.held[task.id]}"
+    if owner is not None and task.id in owner.kept_by:
+        yield f"start() has returned, and it ends when its threads do: {owner.kept_by[task.id]}"
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"

@@ -92,7 +92,7 @@ class Executor:
         self.tasks = tasks
         self.living: dict[str, Run] = {}
         self.leaving = False
-        self.held: dict[str, str] = {}  # by id: the threads that keep runs from ending, for `pytask why`
+        self.kept_by: dict[str, str] = {}  # by id: the threads that keep runs from ending, for `pytask why`
         self.monitors: set[str] = set()  # ids of the monitors that run here
         self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
         self.on_place: Callable[[], None] = lambda: None  # a run is over, and its place free
@@ -268,8 +268,8 @@ class Executor:
         if run.over or run.actor is not None or not threads.only_threads(alive):
             return
         names = "; ".join(map(threads.whereabouts, alive[:NAMED]))
-        if len(self.held) < HELD_MOST:
-            self.held[run.id] = names[:HELD_CHARACTERS]
+        if len(self.kept_by) < HELD_MOST:
+            self.kept_by[run.id] = names[:HELD_CHARACTERS]
         log.warning(LINGERS, run.id, self._lease.timing.grace / 2, names)
 
     def _start_actor(self, run: Run) -> None:
@@ -468,7 +468,7 @@ class Executor:
             self._locals -= run.local
             self.on_place()
         self._lease.living.remove(run.ref.run)
-        self.held.pop(run.id, None)
+        self.kept_by.pop(run.id, None)
         if run.client_ is not None:
             self._backend.close_user_client(run.client_)
             run.client_ = None

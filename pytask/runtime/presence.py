@@ -88,7 +88,7 @@ class Presence:
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),
             monitor=bool(self._executor.monitors),
             expiry=self._timing.expiry,
-            held=dict(self._executor.held),
+            kept_by=dict(self._executor.kept_by),
         )
 
     def show(self) -> None:

@@ -293,7 +293,7 @@ def test_every_trigger_that_moves_a_task_has_its_words():
 
 def test_a_run_whose_threads_keep_it_from_ending():
     held = {"a": "thread beater (in beat at x.py:7)", "b": "thread other"}
-    facts = Facts(now=1700000100.0, workers=[Crew(session="s", held=held)], renewed=1.0)
+    facts = Facts(now=1700000100.0, workers=[Crew(session="s", kept_by=held)], renewed=1.0)
     said = story(task_of("RUNNING", session="s"), facts)
     assert said.endswith("start() has returned, and it ends when its threads do: " + held["a"])
     assert "threads" not in story(task_of("RUNNING", session="t"), facts)
