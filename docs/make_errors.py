@@ -36,6 +36,7 @@ PROOFS: dict[str, str] = {
     "PT042": "mistakes_live::test_a_stop_that_hangs_and_one_that_only_asks",
     "PT043": "mistakes::test_an_unknown_control_word",
     "PT044": "tests/unit/domain/test_task.py::test_a_task_that_no_worker_runs_says_so",
+    "PT045": "threads::test_the_thread_that_keeps_a_task_from_ending_is_named",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
     "PT052": "mistakes::test_a_full_server",
     "PT053": "mistakes::test_a_missing_password",
@@ -87,7 +88,7 @@ WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
     ("PT041", "PT042", "PT043", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137"), "log"
 )
-LOGGED |= {"PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
+LOGGED |= {"PT045": "log, why", "PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
 FIELDS = {"PT030": "field", "PT040": "field"}
 
 

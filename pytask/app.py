@@ -23,7 +23,7 @@ from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, check_class, data_class, register
 from pytask.logger import get_logger
-from pytask.runtime import init, leaving
+from pytask.runtime import init, leaving, owners
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.executor import EXIT_STUCK
@@ -71,7 +71,7 @@ class PyTask:
     """A worker and the tasks it knows.  Several in one process share nothing.
 
     `source` is any redis-py compatible client, or a URL (`redis://`, `rediss://`, `unix://`), or a
-    backend such as `pytask.testing.MemoryBackend`.  Further keyword arguments are the fields of
+    backend such as `pytask.adapters.memory.MemoryBackend`.  Further keyword arguments are the fields of
     `pytask.Settings`.
     """
 
@@ -164,6 +164,7 @@ class PyTask:
         # Of the program; those that are started from now on belong to tasks.
         kept, threads = leaving.children(), leaving.threads()
         with Signals(on_hangup=self._on_hangup()) as signals:
+            owners.note_all()
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
             worker.on_failed = signals.wake

@@ -35,6 +35,12 @@ def measure(value: Any) -> float | None:
     return float(value) if fits else None
 
 
+def texts(value: Any) -> dict[str, str]:
+    """Names with a text each out of JSON; empty for anything else."""
+    found = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in found if isinstance(text, str)}
+
+
 def pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Of a flat reply the first with the second, the third with the fourth, and so on."""
     return zip(flat[::2], flat[1::2], strict=True)

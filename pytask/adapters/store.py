@@ -836,6 +836,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             monitor=shown.get("monitor") is True,
             dropped=reading.whole(shown.get("dropped")) or 0,
             task_logs=reading.whole(shown.get("task_logs")),
+            kept_by=reading.texts(shown.get("kept_by")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

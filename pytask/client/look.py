@@ -165,6 +165,7 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
         task_logs=reading.whole(shown.get("task_logs")),
         held=reading.measure(shown.get("held")) or 0.0,
         refused=reading.whole(shown.get("refused")) or 0,
+        kept_by=reading.texts(shown.get("kept_by")),
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,

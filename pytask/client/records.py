@@ -246,6 +246,7 @@ class Worker:
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
     held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
     refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0

@@ -71,6 +71,7 @@ def together(sessions: list[Worker]) -> tuple[Worker, ...]:
                 silent=min(same.silent, worker.silent),
                 held=max(same.held, worker.held),
                 refused=same.refused + worker.refused,
+                kept_by={**same.kept_by, **worker.kept_by},
             )
         elif worker.silent < same.silent:
             found[who] = worker  # a new session of the same process, after a loss of Redis

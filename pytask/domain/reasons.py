@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 import attrs
@@ -50,6 +50,7 @@ class Crew:
     tasks: int | None = None
     max_tasks: int | None = None
     held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
 
 
 @attrs.frozen(kw_only=True)
@@ -205,6 +206,8 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
         yield _hand_on(facts, timing)
     if owner is not None and owner.held > 2 * timing.heartbeat:
         yield f"Redis has taken no end of a task from its worker, or answered no claim, for {ago(owner.held)}"
+    if owner is not None and task.id in owner.kept_by:
+        yield f"start() has returned, and it ends when its threads do: {owner.kept_by[task.id]}"
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"

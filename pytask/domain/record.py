@@ -205,6 +205,7 @@ class WorkerInfo:
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
     held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
     refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
 
 
 @attrs.frozen

@@ -28,6 +28,7 @@ from pytask.domain.ports import Backend
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
+from pytask.runtime import leftovers, threads
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
@@ -41,6 +42,9 @@ log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
 KILLS = 64  # in the last third of the time that a run has to die
+NAMED = 5  # greenlets of a run, in a message
+HELD_MOST = 20  # runs whose threads this worker shows
+HELD_CHARACTERS = 500  # of each
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
@@ -52,6 +56,10 @@ WISHES = {
     Verdict.GONE: Wish.FORGET,
     Verdict.FENCED: Wish.FENCED,
 }
+LINGERS = (
+    "[PT045] task %s: start() returned %g s ago, and the task ends when its threads do: %s. Fix: end them"
+    " before start() returns; what is meant for all tasks is made at import, or in `with pytask.shared():`"
+)
 
 # Why a run is settled that could not be reloaded; in all other cases a newer run owns the id.
 UNRELOADED = {Verdict.GONE: Wish.FORGET, Verdict.STOP: Wish.STOP}
@@ -85,6 +93,7 @@ class Executor:
         self.tasks = tasks
         self.living: dict[str, Run] = {}
         self.leaving = False
+        self.kept_by: dict[str, str] = {}  # by id: the threads that keep runs from ending, for `pytask why`
         self.monitors: set[str] = set()  # ids of the monitors that run here
         self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
         self.on_place: Callable[[], None] = lambda: None  # a run is over, and its place free
@@ -251,6 +260,19 @@ class Executor:
             run.stopping = True  # stop() is for tasks that are asked to stop
             self._start_actor(run)
 
+    def lingers(self, run: Run) -> None:
+        """`start()` has returned, and only threads live on, which nobody may have meant to be waited for."""
+        Service.spawn_later(self._lease.timing.grace / 2, self._name_threads, run)
+
+    def _name_threads(self, run: Run) -> None:
+        alive = run.alive()
+        if run.over or run.actor is not None or not threads.only_threads(alive):
+            return
+        names = "; ".join(map(threads.whereabouts, alive[:NAMED]))
+        if len(self.kept_by) < HELD_MOST:
+            self.kept_by[run.id] = names[:HELD_CHARACTERS]
+        log.warning(LINGERS, run.id, self._lease.timing.grace / 2, names)
+
     def _start_actor(self, run: Run) -> None:
         run.dead = Flag()
         run.actor = Service.spawn(self._act, run)
@@ -310,8 +332,9 @@ class Executor:
         stopper.join(timeout=seconds)
         if not stopper.ready():
             log.warning(
-                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed", run.id, seconds
-            )
+                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed (%s)",
+                run.id, seconds, threads.whereabouts(stopper),
+            )  # fmt: skip
         elif stopper.value and run.dead is not None and not run.over:
             run.dead.wait(timeout=max(0.0, until - self._clock()))
 
@@ -337,7 +360,7 @@ class Executor:
 
     def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
-        names = ", ".join(str(g.name) for g in run.alive()[:5])
+        names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
         log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
         if self._must_not_go_on(run):
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
@@ -457,9 +480,11 @@ class Executor:
             self._locals -= run.local
             self.on_place()
         self._lease.over(run.ref.run)
+        self.kept_by.pop(run.id, None)
         if run.client_ is not None:
             self._backend.close_user_client(run.client_)
             run.client_ = None
+        leftovers.look_at(run)
         if not self.living:
             self._deadman.arm(None)
 

@@ -99,6 +99,7 @@ class Presence:
             expiry=self._timing.expiry,
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
+            kept_by=dict(self._executor.kept_by),
         )
 
     def show(self) -> None:

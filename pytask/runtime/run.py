@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
 
 import attrs
 from gevent import Greenlet, GreenletExit
@@ -17,6 +18,7 @@ from pytask.domain.policy import Wish
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class, ignores_unknown
 from pytask.logger import get_logger
+from pytask.runtime import threads
 from pytask.runtime.refusals import without_data
 from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, is_expected, take_in
 
@@ -34,8 +36,8 @@ class Run:
 
     __slots__ = (
         "actor", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure", "greenlet",
-        "id", "lines", "local", "output", "over", "ref", "restore", "returned", "started", "stopping", "task",
-        "wish",
+        "id", "lines", "local", "output", "over", "ref", "restore", "returned", "sockets", "started",
+        "stopping", "task", "wish",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +64,7 @@ class Run:
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
         self.client_: Any = None
+        self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
         self.lines = 0  # of its log, so far
 
     @property
@@ -90,6 +93,8 @@ class Run:
             self.finished()
         elif self.failure is not None:
             self.executor.fail(self)
+        elif threads.only_threads(self.children):
+            self.executor.lingers(self)
 
     def _build(self) -> Task:
         if self.claim.oversize:

@@ -12,7 +12,7 @@ from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import fork, tree
+from pytask.runtime import fork, leftovers, owners, threads, tree
 from pytask.runtime.blocked import BlockedWatch
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
@@ -104,7 +104,11 @@ class Worker:
         """
         if self._check():
             self._join()
+        if not fork.is_working():  # else what is there may be of its runs
+            owners.note_all()
         tree.watch_spawns()
+        threads.install()
+        leftovers.watch()
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()

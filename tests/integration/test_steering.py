@@ -114,12 +114,17 @@ def test_data_from_a_file_and_from_standard_input(cli, tmp_path):
     assert json.loads(made.stdout)["output"] == {"é": "ü"}
 
 
-def test_one_id_is_one_task(cli):
-    for _ in range(2):
-        assert cli("new", "echo", "n=1", "--id", "once").stdout == "once\n"
-    again = cli("new", "echo", "n=2", "--id", "once")
-    assert (again.exit_code, again.stdout) == (1, "")
-    assert "PT084" in again.stderr
+def test_one_id_is_one_task_which_may_run_again(cli, client):
+    for n in (1, 2):
+        assert cli("new", "echo", f"n={n}", "--id", "nightly").stdout == "nightly\n"
+        assert cli("wait", "nightly").exit_code == 0
+        assert (client.hget("nightly", "attempts"), client.hget("nightly", "output")) == (
+            str(n),
+            f'{{"n":{n}}}',
+        )
+    other = cli("new", "sleeper", "--id", "nightly")
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "PT084" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -303,3 +303,11 @@ def test_the_last_moves_are_told_the_newest_last_and_so_are_many_runs():
 def test_every_trigger_that_moves_a_task_has_its_words():
     """But a renewal, which is no move."""
     assert set(TELL) == set(Trigger) - {Trigger.RENEW}
+
+
+def test_a_run_whose_threads_keep_it_from_ending():
+    held = {"a": "thread beater (in beat at x.py:7)", "b": "thread other"}
+    facts = Facts(now=1700000100.0, workers=[Crew(session="s", kept_by=held)], renewed=1.0)
+    said = story(task_of("RUNNING", session="s"), facts)
+    assert said.endswith("start() has returned, and it ends when its threads do: " + held["a"])
+    assert "threads" not in story(task_of("RUNNING", session="t"), facts)
