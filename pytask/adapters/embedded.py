@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
+from pytask.adapters.folders import make_own, refuse_links
 from pytask.domain.errors import ServerFailed, ServerNotFound
 
 HOST = "127.0.0.1"
@@ -97,7 +98,8 @@ class EmbeddedServer:
         if self._process and self._process.poll() is None:
             return
         program = find_server()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own(self.folder)
+        refuse_links(self.folder)
         lock = _lock(self.folder)
         try:
             attempts = 1 if self._fixed_port else PORT_ATTEMPTS
@@ -124,7 +126,7 @@ class EmbeddedServer:
         self.port = self._fixed_port or _free_port()
         command = [str(program), *_settings(self.folder, self.port)]
         log = self.folder / "server.log"
-        with log.open("ab") as output:
+        with open(log, "ab", opener=_opened_there) as output:
             log_start = output.tell()
             self._owner = os.getpid()
             self._process = subprocess.Popen(
@@ -166,9 +168,14 @@ def _settings(folder: Path, port: int) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
+def _opened_there(path: str, flags: int) -> int:
+    """Not where a symbolic link leads."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 def _lock(folder: Path) -> int:
     """Take the folder's lock, or raise ServerBusy; it lasts until the last copy of the descriptor closes."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _opened_there(str(folder / "lock"), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -83,6 +83,12 @@ class BadConfigFile(ConfigError):
     code = "PT028"
 
 
+class UnsafeFolder(ConfigError):
+    """Another user could have put files into a folder that was to be ours alone."""
+
+    code = "PT140"
+
+
 class RunsAsInit(ConfigError):
     """A worker with a hard deadline is the init process of its container (PID 1)."""
 

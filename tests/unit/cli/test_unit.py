@@ -67,15 +67,6 @@ def test_the_folder_of_the_sockets(monkeypatch, tmp_path):
     assert str(sockets.folder("mine")) == "mine"
 
 
-def test_sockets_of_dead_processes_are_removed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (tmp_path / f"{gone.pid}.sock").touch()
-    (tmp_path / f"{os.getpid()}.sock").touch()
-    assert [path.stem for path in sockets.workers(".")] == [str(os.getpid())]
-
-
 def test_a_socket_where_nobody_listens_is_no_worker(tmp_path):
     """Of a dead process whose number another has now; beside it, one that does not answer."""
     with socket.socket(socket.AF_UNIX) as dead:
@@ -98,7 +89,7 @@ def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "pytask").mkdir()
     (tmp_path / "pytask").chmod(0o777)
-    with pytest.raises(ConfigError, match="others may write to it: use --run-dir"):
+    with pytest.raises(ConfigError, match=r"other users may write to .*--run-dir"):
         sockets.own_socket()
     with pytest.raises(ConfigError, match="too long"):
         sockets.own_socket(str(tmp_path / ("x" * 100)))
