@@ -64,18 +64,19 @@ def show(printer: Printer, event: Event | Gap) -> None:
 
     from pytask.client import Gap
     from pytask.console.output import Printer, printable
+    from pytask.console.printing import out, say
     from pytask.domain.times import at
 
     lines = Printer("jsonl") if printer.form == "json" else printer
     now = time.time()
     if isinstance(event, Gap):
-        click.echo(f"pytask: events may have been missed for {event.seconds:.1f} s: {event.reason}", err=True)
+        say(f"events may have been missed for {event.seconds:.1f} s: {event.reason}")
         if lines.form == "jsonl":
             lines.rows("gaps", [{"at": now, "seconds": event.seconds}], ())
     elif lines.form == "jsonl":
         lines.rows("events", [{"at": now, "id": event.id, "event": event.name, "data": event.data}], ())
     elif lines.form == "id":
-        click.echo(printable(event.id))
+        out(printable(event.id))
     else:
         data = "" if event.data is None else printable(json.dumps(event.data, ensure_ascii=False))
-        click.echo(f"{at(now)}  {printable(event.id)}  {printable(event.name)}  {data}".rstrip())
+        out(f"{at(now)}  {printable(event.id)}  {printable(event.name)}  {data}".rstrip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -11,10 +10,12 @@ import attrs
 
 from pytask.adapters import client as clients
 from pytask.adapters import reading, server
+from pytask.adapters.address import redis_cli, without_login
 from pytask.adapters.keys import Keys
 from pytask.client.records import SILENT
 from pytask.console.forgotten import forgotten
 from pytask.console.namesake import refuse_namesake
+from pytask.console.quoting import command
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
 from pytask.domain.errors import PytaskError
@@ -54,14 +55,19 @@ def of_this_machine(client: Any, namespace: str) -> Iterator[Finding]:
             yield Finding(code=error.code, what=what, fix=fix)
 
 
-def of_the_server(client: Any) -> Iterator[Finding]:
+def of_the_server(remote: Remote) -> Iterator[Finding]:
     """Its version and settings."""
+    client = remote.client
     try:
         clients.check_server(client)
     except PytaskError as error:
         yield Finding(code=error.code, what=str(error).partition("] ")[2], fix="upgrade the server")
+    url = remote.setting("redis_url").value
     for risk in server.risks(client, max_data=MAX_DATA):
-        yield Finding(code=risk.code, what=risk.what, fix=risk.fix)
+        words = risk.fix.split()
+        # By a user who may do so; that of the address is one for tasks.
+        fix = command([*redis_cli(without_login(url)), *words]) if words[0].isupper() else risk.fix
+        yield Finding(code=risk.code, what=risk.what, fix=fix)
 
 
 def kinds_of(keys: Keys) -> dict[str, str]:
@@ -91,7 +97,7 @@ def of_the_keys(remote: Remote) -> Iterator[Finding]:
                 yield Finding(
                     code="PT054",
                     what=f"{name} is a {found}, and pytask needs a {kind} there: another program has it",
-                    fix=f"redis-cli RENAME {name} {name}.other    (or give pytask a namespace)",
+                    fix=f"{remote.typed('RENAME', name, name + '.other')}    (or give pytask a namespace)",
                 )
 
 
@@ -185,14 +191,14 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
 def _forgotten(remote: Remote) -> Iterator[Finding]:
     ids = forgotten(remote, LOOK)
     if ids:
-        number, queue = len(ids), shlex.quote(Keys(remote.space_of(ids[0])).queue)
+        number, queue = len(ids), Keys(remote.space_of(ids[0])).queue
         them = verb(number, "it", "them")
         yield Finding(
             code="PT129",
             what=f"{counted(number, 'task says it runs', 'tasks say they run')}, and neither a lease nor the"
             f" registry knows of {verb(number, 'its run', 'their runs')}, for example {ids[0][:60]!r}:"
             f" if no worker has {them}, nobody hands {them} on",
-            fix=f"redis-cli LPUSH {queue} {shlex.quote(ids[0])}    (a monitor then hands it on)",
+            fix=f"{remote.typed('LPUSH', queue, ids[0])}    (a monitor then hands it on)",
         )
 
 
@@ -248,16 +254,24 @@ def _releases(found: Survey) -> Iterator[Finding]:
 def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
     if not found.count.rejected:
         return
-    import json
-
     last: Mapping[str, Any] = {}
+    places = []
     for at, space in enumerate(remote.spaces):
         raw = remote.ask("LINDEX", Keys(space).rejected, 0, at=at)
-        last = json.loads(raw) if raw else last
-    reason, name = last.get("reason", "?"), bytes.fromhex(last.get("id_hex", "")).decode(errors="replace")
+        if raw:
+            last = reading.json_object(raw)
+            places.append(Keys(space).rejected)
+    reason, name = last.get("reason", "?"), _of_hex(last.get("id_hex"))
     yield Finding(
         code="PT095",
         what=f"{counted(found.count.rejected, 'pushed id')} could not be"
         f" {verb(found.count.rejected, 'a task', 'tasks')}; the last was {name[:60]!r}: {reason}",
-        fix="write the hash before the push; then redis-cli DEL pytask:rejected",
+        fix=f"write the hash before the push; then {remote.typed('DEL', *places)}",
     )
+
+
+def _of_hex(digits: Any) -> str:
+    try:
+        return bytes.fromhex(digits).decode(errors="replace")
+    except (ValueError, TypeError):
+        return "?"

@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shlex
 import signal
 import socketserver
 import subprocess
@@ -28,6 +27,7 @@ from tests.integration.cli_tools import (
     environment,
     pytask,
     redis_cli,
+    sent_by,
     typed,
     until,
     write,
@@ -336,12 +336,13 @@ def test_what_the_doctor_reads_shows_each_fault(store, client, cli, tmp_path):
     client.hset("pytask:monitors", "another", "program's")
     try:
         found = cli("doctor", "--explain").stdout.splitlines()
-        reads = found[: found.index("redis-cli ZCARD pytask:leases")]
+        redis_cli = f"redis-cli -h {store.host} -p {store.port} -n 0"
+        reads = found[: found.index(f"{redis_cli} ZCARD pytask:leases")]
         answers = typed("\n".join(reads), store, tmp_path).splitlines()
         assert answers[answers.index("maxmemory-policy") + 1] == "allkeys-lru"
-        types = [line for line in reads if line.startswith("redis-cli TYPE ")]
+        types = [line for line in reads if line.startswith(f"{redis_cli} TYPE ")]
         at = answers.index("none")
-        assert answers[at : at + len(types)][types.index("redis-cli TYPE pytask:monitors")] == "hash"
+        assert answers[at : at + len(types)][types.index(f"{redis_cli} TYPE pytask:monitors")] == "hash"
         assert {"PT054", "PT075"} <= set(codes(cli))
     finally:
         client.config_set("maxmemory-policy", "noeviction")
@@ -359,7 +360,7 @@ def codes(cli, *words):
 
 def obey(client, fix):
     """The fix as it is printed, given to the server."""
-    return client.execute_command(*shlex.split(fix.removeprefix("redis-cli ").partition("    ")[0]))
+    return client.execute_command(*sent_by(fix))
 
 
 def test_a_healthy_server_has_nothing_to_mend(client, cli):
