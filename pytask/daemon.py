@@ -185,7 +185,7 @@ def _source(app: PyTask, flags: Flags, servers: ExitStack) -> tuple[Any, str]:
         return _embedded_url(folder, servers), f"the embedded server of {folder}"
     if flags.redis:
         return flags.redis, "from --redis"
-    if app._source != DEFAULT_URL:  # noqa: SLF001 - only here, to see whether the app chose for itself
+    if app._source is not None:  # noqa: SLF001 - only here, to see whether the app chose for itself
         return None, "from the app itself"
     if "redis_url" in flags.ambient:
         chosen = flags.ambient["redis_url"]

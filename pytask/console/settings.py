@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytask.adapters.address import DEFAULT_URL, hide_password
+from pytask.adapters.address import DEFAULT_URL, VARIABLES, hide_password
 from pytask.domain.errors import BadConfigFile, ConfigError
 
 FILE = "pytask.toml"
@@ -184,7 +184,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _variables(name: str) -> tuple[str, ...]:
     own = PREFIX + name.upper()
-    return (own, "REDIS_URL") if name == "redis_url" else (own,)
+    return VARIABLES if name == "redis_url" else (own,)
 
 
 # -- values -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,34 @@ def test_a_host_that_never_answers_is_given_up_soon(proxy, client_at):
     with pytest.raises(errors.Unavailable):
         client_at(proxy.url, timeout=0.5).count()
     assert time.monotonic() - began < PATIENCE
+
+
+def test_one_client_serves_one_event_loop_after_the_other_and_several_at_once(site):
+    """Each `asyncio.run` has a loop of its own; what is left of the loops before is let go of."""
+    url = site[0].url
+    made = pytask.aio.Client(url, **PATIENT)
+
+    async def look():
+        return (await made.count()).exact
+
+    async def listen():
+        events = await made.watch()
+        await made.start("shot")
+        return await anext(events) is not None
+
+    async def leave():
+        assert await look()
+        await made.close()
+
+    with redis.Redis.from_url(url) as admin:
+        before = len(admin.client_list())
+        for _ in range(5):
+            assert asyncio.run(look())
+            assert asyncio.run(listen())
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(lambda _: asyncio.run(look()), range(8)))
+        asyncio.run(leave())
+        wait_until(lambda: len(admin.client_list()) <= before, why=admin.client_list)
 
 
 PROGRAM = """
