@@ -290,7 +290,8 @@ class Shell(Doer):
         found = self._loops.get(loop)
         if found is None:
             for other in [one for one in list(self._loops) if one.is_closed()]:
-                self._loops.pop(other).abandon()
+                if left := self._loops.pop(other, None):  # else another thread was quicker
+                    left.abandon()
             topology = self._topology
             slots = [] if topology is None else [Slot(n, topology, self._own) for n in self._numbers]
             found = self._loops[loop] = Connections(slots)
