@@ -458,11 +458,9 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
     _set_up_logging(flags)
     with ExitStack() as servers:
         if embedded:
-            from pytask.adapters.embedded import EmbeddedServer
+            from pytask.console.private import private_url
 
-            server = servers.enter_context(EmbeddedServer(folder or Path(".pytask")))
-            log.info("embedded server at %s, its data in %s", server.url, server.folder)
-            flags["redis"] = server.url
+            flags |= {"redis": private_url(folder, servers), "private": True}
         log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         reception = Reception(_run_path(run_dir), Notifier())
         words = arguments(target, flags)

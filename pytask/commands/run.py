@@ -76,6 +76,7 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
 )
 @click.option("--check", is_flag=True, help="Import TARGET, read the settings, and end.")
 @click.option("--supervised", hidden=True)
+@click.option("--private", type=bool, hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     """Run the tasks of TARGET until SIGTERM or Ctrl-C.

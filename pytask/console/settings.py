@@ -26,6 +26,7 @@ class Value(NamedTuple):
     value: Any
     origin: str
     given: bool = True  # False: nobody said so, it is the default
+    private: bool = False  # of an address: that of the private server of a folder
 
     @property
     def shown(self) -> str:
@@ -76,6 +77,8 @@ class Ambient:
         self._environ = os.environ if environ is None else environ
         self.file = _find_file(file or self._environ.get("PYTASK_CONFIG"), folder or Path.cwd())
         self._stored = _read_file(self.file) if self.file is not None else {}
+        self._looked = False  # for the server of the folder
+        self._found: Value | None = None
 
     def get(self, name: str, flag: Any = None, option: str = "") -> Value:
         """The value of a setting, and its origin; a `flag` that was given wins.  Raises `ConfigError`."""
@@ -89,7 +92,22 @@ class Ambient:
         if name in self._stored:
             where = f"{name} in {self.file}"
             return Value(_checked(self._stored[name], known, where), f"from {self.file}")
+        if name == "redis_url" and (private := self._private()):
+            return private
         return Value(known.default, "the default", given=False)
+
+    def _private(self) -> Value | None:
+        """The server that `pytask run --embedded` has started in this folder, while it runs."""
+        if self._looked:
+            return self._found
+        self._looked = True
+        folder = Path(self.get("data_dir").value)
+        if (folder / "lock").exists():
+            from pytask.adapters.embedded import running_url
+
+            url = running_url(folder)
+            self._found = Value(url, f"the embedded server of {folder}", private=True) if url else None
+        return self._found
 
     def given(self, names: Iterator[str] | None = None) -> dict[str, Value]:
         """Everything that the file or the environment sets, of all there is to set."""

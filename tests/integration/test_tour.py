@@ -93,14 +93,10 @@ def test_the_tour_runs_command_by_command(shell, tmp_path):
                 words = command.removeprefix("pytask ").split()
                 worker = Started(pytask(*words), tmp_path, tmp_path, XDG_RUNTIME_DIR=str(tmp_path))
                 worker.says("takes tasks from")
-                url = re.search(r"embedded server at (redis://\S+?),", worker.output)[1]
                 until(lambda: shell("pytask health --ready")[0] == 0, "the worker is ready")
             else:
                 for command, shown in commands(body):
                     count += 1
-                    if command.startswith("export "):
-                        shell.env["PYTASK_REDIS_URL"] = url
-                        continue
                     if command == "echo $?":
                         assert shown == str(code)
                         continue
