@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 
 from pytask import codec
+from pytask.client.follow import in_time, open_ear
 from pytask.client.own import CHUNK as CHUNK_STEERED
 from pytask.client.own import control
 from pytask.client.places import Places
-from pytask.client.records import FINISHED, New
+from pytask.client.records import FINISHED, New, TaskInfo
 from pytask.client.wire import Op, Script, ask, ask_all
+from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, Denied, NoSuchTask, TaskExists, WrongKeyType
 from pytask.domain.messages import LONGEST_NAME, Command
@@ -60,19 +62,36 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
 
 def start(places: Places, function: Function, data: Any, task_id: str | None) -> Op[str]:
     """One task, in one round trip; its id."""
-    name, raw = name_of(function), payload(function, data, places.max_data)
     chosen = new_ids(1)[0] if task_id is None else task_id
+    yield from _queued(places, function, data, chosen, check=task_id is not None)
+    return chosen
+
+
+def start_and_wait(
+    places: Places, function: Function, data: Any, task_id: str | None, timeout: float
+) -> Op[TaskInfo]:
+    """Start a task, and wait until it has ended in any way; also where its hash is not kept after that."""
+    chosen = new_ids(1)[0] if task_id is None else task_id
+    ear = yield from open_ear(places, places.of(chosen), chosen)  # before the start: it may end at once
+    raw = yield from _queued(places, function, data, chosen, check=task_id is not None)
+    known = TaskInfo(id=chosen, state=life.WAIT, function=name_of(function), raw_data=raw or None)
+    return (yield from in_time(places, ear, known, FINISHED, timeout))
+
+
+def _queued(places: Places, function: Function, data: Any, chosen: str, *, check: bool) -> Op[bytes]:
+    """Queue it; its data as JSON."""
+    name, raw = name_of(function), payload(function, data, places.max_data)
     place = places.of(chosen)
     try:
-        odd = yield from ask(place, _script(places, place, name, [chosen], [raw], check=task_id is not None))
+        odd = yield from ask(place, _script(places, place, name, [chosen], [raw], check=check))
     except Denied:
-        if task_id is not None:
+        if check:
             raise
         # A producer's user may have no right to scripts; a fresh id needs no look before.
         odd = yield from _plainly(places, place, name, chosen, raw)
     if odd:
         yield from _start_finished(places, place, [(chosen, odd[1])])
-    return chosen
+    return raw
 
 
 def _plainly(places: Places, place: int, name: str, task_id: str, raw: bytes) -> Op[list[Any]]:

@@ -76,7 +76,7 @@ def _page(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int,
     if page.cursor is not None and printer.form in ("table", "wide"):
         from pytask.console.printing import say
 
-        say(f"there are more: --cursor {page.cursor}, or --all")
+        say(f"there are more: --all, or --cursor {page.cursor}")
 
 
 def _all(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int | None) -> None:

@@ -50,18 +50,23 @@ def command(
     """
     from pytask.console.data import read_data, with_pairs
     from pytask.console.printing import out
+    from pytask.domain import lifecycle as life
 
     given = with_pairs(read_data(data) if data is not None else None, pairs)
     if remote.explain:
         remote.explains(_commands(remote, name, given, task_id=task_id, wait=wait))
         return
-    made = remote.tasks.start(name, given.value, id=task_id)
-    _name_near_misses(remote, name)
     if wait:
+        from pytask.client.produce import start_and_wait
         from pytask.commands.wait import show_end
 
-        show_end(remote, printer, made, None, wait)
-    elif printer.form in ("json", "jsonl"):
+        _name_near_misses(remote, name)
+        task = remote.shell.run(start_and_wait(remote.places, name, given.value, task_id, wait))
+        show_end(remote, printer, task, failed=task.state is life.ERROR)
+        return
+    made = remote.tasks.start(name, given.value, id=task_id)
+    _name_near_misses(remote, name)
+    if printer.form in ("json", "jsonl"):
         printer.record("task", {"id": made, "function": name}, ())
     else:
         out(made)

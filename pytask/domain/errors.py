@@ -191,6 +191,16 @@ class TaskRests(PytaskError):
         self.state = state
 
 
+class RunFailed(PytaskError):
+    """It was started, ran, and failed, before the wait for its start was over."""
+
+    code = "PT141"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
+
+
 class BadCursor(ConfigError):
     """A cursor that no `list()` gave."""
 

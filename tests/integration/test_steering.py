@@ -346,6 +346,40 @@ def test_requeue_waits_until_they_run(cli, client):
     assert cli("stop", *made, "--wait", "30").exit_code == 0
 
 
+def test_a_start_that_ends_in_error_is_not_done(cli, client):
+    cli("new", "broken", "--id", "fails", "--wait", "30")
+    # What is waited for is that it runs: it may still run at the look, or have failed by then.
+    until(lambda: cli("start", "fails", "--wait", "30").exit_code == 1, "it has failed by then")
+    shown = cli("start", "fails", "--wait", "30", "-o", "json")
+    while shown.exit_code == 0:
+        shown = cli("start", "fails", "--wait", "30", "-o", "json")
+    assert rows(shown)["fails"] | {"reason": ""} == {
+        "id": "fails", "outcome": "failed", "state": "ERROR", "done": False, "reason": ""
+    }  # fmt: skip
+    assert "[PT141] 'fails' ran, and failed: pytask why fails" in shown.stderr
+    assert cli("rm", "fails").exit_code == 0
+
+
+def test_a_new_task_of_which_nothing_is_kept_shows_how_it_ended(tmp_path, cli, monkeypatch):
+    write(tmp_path / "tasks.py", TASKS)
+    with start_server("valkey") as server:
+        monkeypatch.setenv("PYTASK_REDIS_URL", server.url)
+        env = {"PYTASK_KEEP_ENDED": "0", "PYTASK_KEEP_ERROR": "0"}
+        with Started(pytask("run", "tasks.py", "--redis", server.url), tmp_path, tmp_path, **env) as daemon:
+            daemon.says("takes tasks from")
+            for number in range(5):
+                made = cli("new", "echo", f"n={number}", "--wait", "30", "-o", "json")
+                assert made.exit_code == 0, made.stderr
+                shown = json.loads(made.stdout)
+                assert (shown["state"], shown["output"], shown["data"]) == (
+                    "ENDED",
+                    {"n": number},
+                    {"n": number},
+                )
+            made = cli("new", "broken", "--wait", "30", "-o", "json")
+            assert (made.exit_code, json.loads(made.stdout)["error"]) == (1, "as asked")
+
+
 def test_a_start_that_no_worker_takes_is_told_as_it_is(cli, client):
     for task_id in ("unknown-1", "unknown-2"):
         client.hset(task_id, mapping={"function": "nobody's", "state": "ENDED"})

@@ -31,7 +31,7 @@ def fits(shown, said):
 
 
 ELASTIC = (
-    r"…Z", r"…s ago", r"by …(,|$)",  # times, and who asked
+    r"…Z", r"…s ago", r"^redis-cli -h 127.0.0.1 -p … -n 0 ", r"by …(,|$)",  # times, and who asked
     r"redis://127\.0\.0\.1:…", r"^last run  …$",  # ports and ids
     r"^… +first  yes", r"first   …$",  # a process id, how many tasks run, how long ago
     r"^server   …, answers in … ms$",
