@@ -76,8 +76,10 @@ PROOFS: dict[str, str] = {
     "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
+    "PT139": "console::test_failed_tasks_are_told_and_do_not_make_it_unhealthy",
     "PT140": "tests/unit/adapters/test_embedded_folder.py::test_a_folder_that_others_may_write_to_is_refused",
     "PT141": "steering::test_a_start_that_ends_in_error_is_not_done",
+    "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")

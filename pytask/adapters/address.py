@@ -69,6 +69,16 @@ def without_login(url: str) -> str:
     return f"{scheme}://{place}" + (f"?{'&'.join(kept)}" if kept else "")
 
 
+def in_db(url: str, number: int) -> str:
+    """That of another db of the same server, without login."""
+    place, _, query = without_login(url).partition("?")
+    kept = [part for part in query.split("&") if part and not part.startswith("db=")]
+    if not place.startswith("unix"):
+        scheme, _, host = place.partition("://")
+        return f"{scheme}://{host.partition('/')[0]}/{number}" + (f"?{'&'.join(kept)}" if kept else "")
+    return f"{place}?{'&'.join([*kept, f'db={number}'])}"
+
+
 def redis_cli(url: str) -> list[str]:
     """How redis-cli reaches the server of a URL; its password is for $REDISCLI_AUTH."""
     plainly, clustered = plain(url)

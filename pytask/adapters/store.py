@@ -832,6 +832,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             monitor=shown.get("monitor") is True,
             dropped=reading.whole(shown.get("dropped")) or 0,
             task_logs=reading.whole(shown.get("task_logs")),
+            stuck=tuple(str(one) for one in shown.get("stuck") or ()),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

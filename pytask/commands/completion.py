@@ -13,8 +13,9 @@ def command(shell: str) -> None:
     """Print the completion script of a shell.
 
     \b
-    bash:  pytask completion bash > ~/.local/share/bash-completion/completions/pytask
-    zsh:   pytask completion zsh > ~/.zfunc/_pytask    (with ~/.zfunc in fpath)
+    bash:  pytask completion bash \\
+             > ~/.local/share/bash-completion/completions/pytask
+    zsh:   pytask completion zsh > ~/.zfunc/_pytask    (~/.zfunc in fpath)
     fish:  pytask completion fish > ~/.config/fish/completions/pytask.fish
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped
     from click.shell_completion import get_completion_class

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pytask.console.remote import Remote
     from pytask.console.script import Item
 
+INDENT = " " * len("PT000  ")
+
 
 @click.command()
 @options.remote
@@ -26,7 +29,7 @@ def command(remote: Remote, printer: Printer) -> None:
     The packages here, the settings of the server, clocks, keys, dead runs, parked tasks, monitors, releases.
     Exit code 0 if all is well, 3 if something is to be mended. It changes nothing.
     """
-    from pytask.console.printing import out, say
+    from pytask.console.printing import out, say, wrapped
 
     if remote.explain:
         remote.explains(_commands(remote))
@@ -37,7 +40,8 @@ def command(remote: Remote, printer: Printer) -> None:
         from pytask.console.output import printable
 
         for row in rows:
-            out(f"{row['code']}  {printable(row['what'])}\n       Fix: {printable(row['fix'])}", wrap=True)
+            out(wrapped(f"{row['code']}  {printable(row['what'])}", sys.stdout, INDENT))
+            out(wrapped(f"{INDENT}Fix: {printable(row['fix'])}", sys.stdout, " " * len("Fix: ")))
         if not rows:
             out(f"all is well: {remote.setting('redis_url').shown}")
     else:

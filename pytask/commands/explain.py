@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 
@@ -12,7 +14,7 @@ def command(code: str | None) -> None:
 
     Without CODE, all codes with their titles.
     """
-    from pytask.console.codes import explanations
+    from pytask.console.codes import explanations, unfilled
     from pytask.console.printing import out
 
     known = explanations()
@@ -23,4 +25,4 @@ def command(code: str | None) -> None:
     wanted = f"PT{code.strip('[] ').upper().removeprefix('PT'):0>3}"
     if wanted not in known:
         raise click.UsageError(f"there is no code {code!r}; `pytask explain` lists all there are")
-    out(f"{wanted}  {known[wanted]}", wrap=True)
+    out(f"{wanted}  {unfilled(known[wanted]) if sys.stdout.isatty() else known[wanted]}", wrap=True)

@@ -86,12 +86,12 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
 
     \b
     SIGTERM, SIGINT  hand all tasks back and end; a second one ends now
-    SIGHUP           restart in place: new code, new settings; tasks are handed back for that time.
-                     Tried first with --check: if that fails, the old code goes on
+    SIGHUP           restart in place: new code, new settings; tasks are
+                     handed back for that time. Tried first with --check:
+                     if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
     SIGUSR1          print what every greenlet does, with its task
 
-    \b
     The process is patched by gevent, and looks up names in native threads of its own, as the system does
     (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -13,11 +14,13 @@ from pytask.adapters import reading, server
 from pytask.adapters.address import redis_cli, without_login
 from pytask.adapters.keys import Keys
 from pytask.client.records import SILENT
+from pytask.console.elsewhere import elsewhere
 from pytask.console.forgotten import forgotten
 from pytask.console.namesake import refuse_namesake
 from pytask.console.quoting import command
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
+from pytask.domain import lifecycle as life
 from pytask.domain.errors import PytaskError
 from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing
@@ -26,7 +29,8 @@ from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ
 LOOK = 1000  # leases that are not renewed, of which the owners are looked up
-NOTES = ("PT070", "PT071", "PT095", "PT097")  # worth knowing, and nothing to be mended at once
+DB = re.compile(r"db\d+")  # of the server, as INFO names those that have keys
+NOTES = ("PT070", "PT071", "PT095", "PT097", "PT139")  # worth knowing, and nothing to be mended at once
 NAMED = 5  # silent workers that are told of one by one
 MAX_DATA = 16 * 1024 * 1024
 
@@ -105,6 +109,7 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
     yield from _silent(remote)
+    yield from _stuck(remote)
     yield from _orphans(remote)
     yield from _forgotten(remote)
     yield from _parked(found)
@@ -112,6 +117,9 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     yield from _idle(found)
     yield from _releases(found)
     yield from _rejected(remote, found)
+    yield from _failed(remote, found)
+    if not (found.workers or found.count.total or found.count.rejected or found.monitor is not None):
+        yield from _elsewhere(remote, found)
 
 
 def _clock(found: Survey) -> Iterator[Finding]:
@@ -144,6 +152,45 @@ def _silent(remote: Remote) -> Iterator[Finding]:
             what=f"and {counted(len(silent) - NAMED, 'more worker is', 'more workers are')} silent, and"
             f" {verb(len(silent) - NAMED, 'holds', 'hold')} runs",
             fix="see what they have in common: their machine, the network, a release: pytask workers",
+        )
+
+
+def _stuck(remote: Remote) -> Iterator[Finding]:
+    """Tasks that outlived being stopped, as their workers tell."""
+    for worker in remote.tasks.workers():
+        told = worker.more.get("stuck")
+        ids = [str(one) for one in told] if worker.alive and isinstance(told, list) else []
+        if ids:
+            yield Finding(
+                code="PT042",
+                what=f"{worker.name} has {counted(len(ids), 'task')} that"
+                f" {verb(len(ids), 'does', 'do')} not stop: {', '.join(ids[:NAMED])}",
+                fix=f"see what holds it: kill -USR1 {worker.pid} on {worker.host} prints what every greenlet"
+                " does; a restart of the worker ends it",
+            )
+
+
+def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
+    number = found.count.states[life.ERROR]
+    if number:
+        last = next(iter(remote.tasks.list(state=life.ERROR, limit=1)), None)
+        such = f"; the last is {last.id} ({last.function})" if last is not None else ""
+        yield Finding(
+            code="PT139",
+            what=f"{counted(number, 'task')} failed, and {verb(number, 'is', 'are')} in ERROR{such}",
+            fix=command(["pytask", "why", last.id if last else "ID", *remote.flags])
+            + "    has the error; `pytask requeue` runs it again, `pytask rm` deletes it",
+        )
+
+
+def _elsewhere(remote: Remote, found: Survey) -> Iterator[Finding]:
+    """Nothing of pytask is here, and it is near: an address without its db, or a missing namespace."""
+    numbers = sorted(int(name[2:]) for name in found.server if DB.fullmatch(name))
+    for where, flags in elsewhere(remote, numbers):
+        yield Finding(
+            code="PT143",
+            what=f"there are no workers and no tasks here, and there are some in {where}",
+            fix=command(["pytask", "doctor", *flags]) + "    (or set $PYTASK_REDIS_URL or $PYTASK_NAMESPACE)",
         )
 
 

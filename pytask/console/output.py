@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from pytask.console.layout import rows_of, widths
 from pytask.console.printing import HANG, out, wrapped
 from pytask.domain.errors import ConfigError
 from pytask.domain.escaping import escaped, in_json
@@ -18,7 +19,7 @@ VERSION = 1
 
 STREAM = 500  # rows of a stream that are laid out together
 FORMS = ("table", "wide", "json", "jsonl", "id")
-WHOLE = ("id", "session", "run")  # never cut: half an id is good for nothing
+WHOLE = ("id", "session", "run", "state")  # never broken: half an id is good for nothing
 STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the order of their declaration
 
 
@@ -102,42 +103,39 @@ class Printer:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """On a terminal a table with colours, else columns of plain text, nothing cut off."""
+    """On a terminal a table with colours that fits it, else columns of plain text, nothing cut off."""
     if fancy():
-        console().print(drawn_table(rows, columns))
+        console().print(drawn_table(rows, columns), soft_wrap=True)
         return
-    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
-    lines = [[column.title.upper() for column in columns], *cells]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    lines = _cells(rows, columns)
+    broad = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:
-        out("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        out("  ".join(cell.ljust(width) for cell, width in zip(line, broad, strict=True)).rstrip())
 
 
-def drawn_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
-    """A table of rich, states in their colours."""
-    from rich.table import Table
+def _cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[list[str]]:
+    """The titles, and what stands below them."""
+    titles = [printable(column.title.upper()) for column in columns]
+    return [titles, *([printable(row.get(column.field)) for column in columns] for row in rows)]
+
+
+def drawn_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int | None = None
+) -> Any:
+    """A table as a text of rich, as broad as the terminal, states in their colours."""
     from rich.text import Text
 
     from pytask.domain.lifecycle import State
 
     styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        # Where there is not room for all, rich narrows those first that it takes for wrapping.
-        drawn.add_column(column.title.upper(), no_wrap=column.field in WHOLE)
-    for row in rows:
-        cells = [(column.field in WHOLE, printable(row.get(column.field))) for column in columns]
-        drawn.add_row(
-            *(
-                Text(
-                    cell,
-                    style=styles.get(cell, ""),
-                    no_wrap=not whole,
-                    overflow="fold" if whole else "ellipsis",
-                )
-                for whole, cell in cells
-            )
-        )
+    lines = _cells(rows, columns)
+    fitting = widths(lines, [column.field in WHOLE for column in columns], width or console().width)
+    drawn = Text("\n", end="").join(
+        Text("  ").join(Text(cell, styles.get(cell.strip(), "" if at else "bold")) for cell in cells)
+        for at, line in enumerate(lines)
+        for cells in rows_of(line, fitting)
+    )
+    drawn.no_wrap = True
     return drawn
 
 

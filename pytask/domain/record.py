@@ -192,6 +192,7 @@ class WorkerInfo:
     expiry: float | None = None  # T: seconds of silence after which its runs may be taken; None: not shown
     dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
+    stuck: tuple[str, ...] = ()  # ids of tasks that outlived being stopped, a few of them
 
 
 @attrs.frozen

@@ -40,6 +40,7 @@ log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
 KILLS = 64  # in the last third of the time that a run has to die
+STUCK_SHOWN = 10  # tasks
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
@@ -99,6 +100,7 @@ class Executor:
         self._pid = os.getpid()
         self._crashed_before: set[Run] = set()
         self._locals = 0
+        self._unkilled: set[Run] = set()  # they outlived a stop, and are tried again
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -115,6 +117,12 @@ class Executor:
     def queued(self) -> int:
         """Living runs that came from the queue, not pre-started."""
         return len(self.living) - self._locals
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """Ids of tasks that outlived being stopped, a few of them."""
+        self._unkilled = {run for run in self._unkilled if not run.over}
+        return tuple(sorted(run.id for run in self._unkilled)[:STUCK_SHOWN])
 
     def quarantine(self) -> int:
         """How many tasks that crashed before may be taken: one, until it has lived a while."""
@@ -332,6 +340,7 @@ class Executor:
 
     def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
+        self._unkilled.add(run)
         names = ", ".join(str(g.name) for g in run.alive()[:5])
         log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
         if self._must_not_go_on(run):

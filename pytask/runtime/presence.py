@@ -88,6 +88,7 @@ class Presence:
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),
             monitor=bool(self._executor.monitors),
             expiry=self._timing.expiry,
+            stuck=self._executor.stuck,
         )
 
     def show(self) -> None:

@@ -599,6 +599,18 @@ def test_watching(cli, client, store, tmp_path):
         assert "Traceback" not in one.output
 
 
+def test_watching_what_is_not_there_yet_waits_for_it(client, store, tmp_path):
+    command = pytask("watch", "later-1", "--count", "2", "-o", "jsonl", "--redis", store.url)
+    with Started(command, tmp_path) as watching:
+        watching.says("there is no task 'later-1' yet: waiting for its events")
+        until(lambda: client.pubsub_numsub("task-later-1")[0][1], lambda: watching.output)
+        client.hset("later-1", mapping={"function": "echo", "data": "{}"})
+        client.lpush("new-task", "later-1")
+        assert watching.process.wait(30) == 0, watching.output
+        events = [json.loads(line)["event"] for line in watching.output.splitlines() if line.startswith("{")]
+    assert events == ["running", "ended"]
+
+
 def test_watching_for_a_time(cli):
     ended = json.loads(cli("new", "echo", "--wait", "30", "-o", "json").stdout)["id"]
     shown = cli("watch", ended, "--for", "0.2")
