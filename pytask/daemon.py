@@ -26,7 +26,7 @@ from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
 from pytask.logger import get_logger
 from pytask.reloading import Hangup
-from pytask.runtime import logs
+from pytask.runtime import debugger, logs
 from pytask.runtime.companion import Companion
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.settings import Settings
@@ -92,6 +92,7 @@ def serve(target: str, flags: Flags) -> None:
         if not flags.supervised:
             app._run_path = _run_path(flags)  # noqa: SLF001 - only a daemon has one
             app._hangup = hangup  # noqa: SLF001 - and starts anew
+        debugger.install()
         try:
             app.run()
         except Denied as error:
