@@ -231,7 +231,7 @@ def test_what_does_not_exist_is_4_and_the_others_are_done(cli, client):
         word = {"rm": "deleted"}.get(verb, "done" if words else "asked")
         assert [row["outcome"] for row in found.values()] == ["no such task", word, "no such task"], verb
     assert not client.exists(made)
-    for verb in ("wait", "show", "watch", "logs", "why"):
+    for verb in ("wait", "show", "logs", "why"):
         gone = cli(verb, "no-such-task")
         assert (gone.exit_code, "PT080" in gone.stderr) == (4, True), verb
 
