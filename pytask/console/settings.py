@@ -27,12 +27,13 @@ class Value(NamedTuple):
     origin: str
     given: bool = True  # False: nobody said so, it is the default
     private: bool = False  # of an address: that of the private server of a folder
+    address: bool = False  # of Redis, maybe with a password
 
     @property
     def shown(self) -> str:
         """As `pytask config` prints it: never a password."""
         if isinstance(self.value, str):
-            return hide_password(self.value)
+            return hide_password(self.value) if self.address or "://" in self.value else self.value
         words: dict[Any, str] = {True: "true", False: "false", None: "none"}
         return words[self.value] if isinstance(self.value, bool | None) else str(self.value)
 
@@ -82,6 +83,9 @@ class Ambient:
 
     def get(self, name: str, flag: Any = None, option: str = "") -> Value:
         """The value of a setting, and its origin; a `flag` that was given wins.  Raises `ConfigError`."""
+        return self._get(name, flag, option)._replace(address=name == "redis_url")
+
+    def _get(self, name: str, flag: Any, option: str) -> Value:
         if flag is not None:
             return Value(flag, f"from --{option or name.replace('_', '-')}")
         known = known_settings(more=name not in OWN)[name]
