@@ -131,6 +131,10 @@ def reachable(port):
 
 @pytest.mark.parametrize("leave", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "ctrl-c"])
 def test_fastapi_and_a_worker_that_it_brings_along(server, store, folder, leave):
+    with (folder / "tasks.py").open("a") as tasks:
+        tasks.write(
+            "\n    def stop(self):\n        time.sleep(1)  # a second signal meanwhile ends all at once\n"
+        )
     port = free_port()
     command = ["-m", "uvicorn", "site_with_worker:app", "--port", str(port)]
     with program(server, store, folder, *command, leave=leave) as running:
