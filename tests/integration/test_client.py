@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import redis
 
 import pytask
 import pytask.aio
+from pytask import errors
+from pytask.client import Gap
 from pytask.domain import lifecycle as life
+from tests.integration.cli_tools import quickest
 from tests.integration.conftest import PATIENCE, Crew, wait_until
 from tests.proxy import Proxy
 from tests.servers import HOST, start_server
@@ -114,6 +118,120 @@ def test_the_asyncio_client_steers_the_same_workers(site):
             assert {"tick", "shot"} <= {one.name for one in await client.functions()}
 
     asyncio.run(go())
+
+
+def test_one_client_serves_many_threads(client):
+    found = []
+
+    def work():
+        for _ in range(20):
+            task_id = client.start("shot")
+            found.append(client.wait(task_id, timeout=PATIENCE).output == task_id)
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * PATIENCE)
+    assert found == [True] * 100
+
+
+def test_watching_outlives_a_cut_and_tells_of_the_gap(client, proxy, client_at):
+    task_id = client.start("tick")
+    client.wait(task_id, "RUNNING", PATIENCE)
+    events = client_at(proxy.url, **PATIENT).watch(task_id)
+    proxy.refuse()
+    proxy.cut()
+    client.stop(task_id, wait=PATIENCE)  # nobody hears that over there
+    threading.Timer(0.5, proxy.pass_).start()
+    gap = next(event for event in events if isinstance(event, Gap))  # its first event may come before
+    assert gap.task.state is life.STOPPED
+    assert 0 < gap.seconds < PATIENCE
+    client.start_again(task_id)
+    assert next(events).name == "queued"
+    assert next(events).name == "running"
+    events.close()
+    client.stop(task_id, wait=PATIENCE)
+
+
+def test_a_deaf_connection_is_noticed(client, proxy, monkeypatch, client_at):
+    """Half-open: the socket stands, and nothing comes."""
+    monkeypatch.setattr("pytask.client.follow.PING_EVERY", 0.5)
+    monkeypatch.setattr("pytask.client.follow.DEAF", 0.5)
+    events = client_at(proxy.url, **PATIENT).watch()
+    before = proxy.connections()
+
+    def meanwhile():
+        try:
+            wait_until(lambda: proxy.connections() > before, why="it is noticed: another one is made")
+        finally:
+            proxy.pass_()
+
+    proxy.blackhole()
+    beside = threading.Thread(target=meanwhile)
+    beside.start()
+    assert isinstance(next(events), Gap)
+    beside.join()
+    monkeypatch.undo()  # a busy machine is no deaf connection
+    task_id = client.start("shot")
+    assert next(event for event in events if event.id == task_id).name == "running"
+    events.close()
+
+
+def looks(server):
+    """How often a whole hash was read so far; no worker does that."""
+    with redis.Redis(HOST, server.port) as raw:
+        return raw.info("commandstats").get("cmdstat_hgetall", {"calls": 0})["calls"]
+
+
+def test_waiting_outlives_a_cut(site, client, proxy, client_at):
+    task_id = client.start("tick")
+    client.wait(task_id, "RUNNING", PATIENCE)
+    through = client_at(proxy.url, **PATIENT)
+    before = looks(site[0])
+
+    def meanwhile():
+        # With its second look it waits: it subscribed, and its first was answered.
+        wait_until(lambda: looks(site[0]) >= before + 2, why="it waits")
+        proxy.refuse()
+        proxy.cut()
+        client.stop(task_id, wait=PATIENCE)
+        proxy.pass_()
+
+    beside = threading.Thread(target=meanwhile)
+    beside.start()
+    assert through.wait(task_id, timeout=PATIENCE).state is life.STOPPED
+    beside.join()
+
+
+def test_a_call_with_a_lost_answer_says_so_and_may_be_repeated(client, proxy, client_at):
+    through = client_at(proxy.url, **PATIENT)
+    assert through.count() is not None
+    proxy.cut_after_request()
+    with pytest.raises(errors.Unavailable, match="PT051"):
+        through.start("shot", id="just-once")
+    assert through.start("shot", id="just-once") == "just-once"
+    assert client.wait("just-once", timeout=PATIENCE).attempts == 1
+
+
+def test_what_cannot_be_reached_answers_within_a_second(client_at):
+    def both(url):
+        with pytest.raises(errors.Unavailable):
+            client_at(url).count()
+        with pytest.raises(errors.Unavailable):
+            asyncio.run(pytask.aio.Client(url).count())
+
+    for url in (f"redis://{HOST}:1", "redis://localhost:1", "unix:///nowhere/at.all"):
+        assert quickest(lambda url=url: both(url)) < 1.0
+
+
+def test_a_host_that_never_answers_is_given_up_soon(proxy, client_at):
+    """Connected, and silent: the time of a call holds."""
+    proxy.blackhole()
+    began = time.monotonic()
+    with pytest.raises(errors.Unavailable):
+        client_at(proxy.url, timeout=0.5).count()
+    assert time.monotonic() - began < PATIENCE
 
 
 PROGRAM = """
