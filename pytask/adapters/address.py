@@ -80,12 +80,17 @@ def in_db(url: str, number: int) -> str:
 
 
 def redis_cli(url: str) -> list[str]:
-    """How redis-cli reaches the server of a URL; its password is for $REDISCLI_AUTH."""
+    """How redis-cli reaches the server of a URL; its password is for $REDISCLI_AUTH.
+
+    Raises ValueError for what is no such URL, or has a db that is no number: it may be a password.
+    """
     plainly, clustered = plain(url)
     words = ["redis-cli", *(["-c"] if clustered else [])]
     if plainly == DEFAULT_URL:
         return words  # where it goes by itself
     parts = urlsplit(plainly)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("no address of Redis")
     query = dict(parse_qsl(parts.query))
     db = query.get("db")
     if parts.scheme == "unix":
@@ -93,7 +98,7 @@ def redis_cli(url: str) -> list[str]:
     else:
         words += ["-h", unquote(parts.hostname or "127.0.0.1"), "-p", str(parts.port or 6379)]
         db = db or parts.path.strip("/")
-    words += ["-n", db or "0"] if not clustered else []
+    words += ["-n", str(int(db or "0"))] if not clustered else []
     words += ["--user", unquote(parts.username)] if parts.username else []
     words += ["--tls"] if parts.scheme == "rediss" else []
     return words + [word for name, option in TLS if name in query for word in (option, query[name])]

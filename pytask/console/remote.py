@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytask.console.printing import out, say
 from pytask.console.settings import Ambient, Value
-from pytask.domain.errors import AmbiguousId, BadConfigFile, NoSuchTask, PytaskError, StoreError
+from pytask.domain.errors import AmbiguousId, BadConfigFile, ConfigError, NoSuchTask, PytaskError, StoreError
 
 if TYPE_CHECKING:
     from pytask.client import Client
@@ -187,9 +187,13 @@ class Remote:
     @property
     def redis_cli(self) -> list[str]:
         """How redis-cli reaches the server of this call."""
-        from pytask.adapters.address import redis_cli
+        from pytask.adapters.address import hide_password, redis_cli
 
-        return redis_cli(self.setting("redis_url").value)
+        url = self.setting("redis_url").value
+        try:
+            return redis_cli(url)
+        except ValueError:  # a port that is none; what the library says would repeat it
+            raise ConfigError(f"cannot use the Redis URL {hide_password(url)!r}") from None
 
     @property
     def flags(self) -> list[str]:

@@ -126,3 +126,12 @@ def test_text_for_people_may_be_any_text(capsys):
     assert "\n\tindented\n" in shown
     assert not STEERING.search(shown.replace("\n", "").replace("\t", ""))
     assert shlex.quote("a b") == quoted("a b")
+
+
+@pytest.mark.parametrize("words", [["ls"], ["ls", "--explain"], ["config"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("url", ["redis://h:sesame", "redis://[h", "me:sesame@h", "http://u:sesame@h"])
+def test_an_address_that_is_none_is_no_traceback_and_shows_no_password(cli, words, url):
+    shown = cli(*words, "--redis", url)
+    assert shown.exit_code in (0, 78), shown.exception
+    assert "sesame" not in shown.output
+    assert "Traceback" not in shown.output
