@@ -63,6 +63,7 @@ def _hidden(query: str) -> Iterator[str]:
 
 def without_login(url: str) -> str:
     """A URL that works, as it may stand in a command that is printed: no user, no password."""
+    url = url if "://" in url else hide_password(url)
     scheme, _, rest = url.partition("://")
     place, _, query = rest.rpartition("@")[2].partition("?")
     kept = [part for part in query.split("&") if HARMLESS.fullmatch(part.partition("=")[0])]

@@ -53,4 +53,5 @@ def test_redis_cli_goes_to_the_same_server(url, words):
 def test_an_address_in_a_command_has_no_login():
     url = f"rediss://me:{S}@h:1/2?db=3&PASSWORD={S}&ssl_ca_certs=/x"
     assert without_login(url) == "rediss://h:1/2?db=3&ssl_ca_certs=/x"
+    assert S not in without_login(f"me:{S}@h")
     assert without_login(f"unix://:{S}@/run/s?db=1") == "unix:///run/s?db=1"
