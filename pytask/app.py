@@ -15,7 +15,7 @@ import attrs
 from gevent.os import fork_gevent
 
 from pytask import codec
-from pytask.adapters.address import DEFAULT_URL, from_environment
+from pytask.adapters.address import UNSET, Unset, given
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
@@ -76,7 +76,7 @@ class PyTask:
     `pytask.Settings`.
     """
 
-    def __init__(self, source: Any = None, **settings: Any) -> None:
+    def __init__(self, source: Any = UNSET, **settings: Any) -> None:
         self.settings: Settings = settings_of(settings)
         self.tasks: dict[str, type[Task]] = {}
         self._source = source
@@ -86,7 +86,7 @@ class PyTask:
         self._run_path: Path | None = None  # of the socket that `pytask health` asks: the daemon's
         self._hangup: Hangup | None = None  # what a daemon does on SIGHUP
         self.ended_by: int | None = None  # the signal that ended run(), if one did
-        if source is not None and not isinstance(source, str):
+        if not isinstance(source, str | Unset):
             self._backend()  # a client that cannot work is refused here, not later
 
     # -- tasks ----------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class PyTask:
             return backend
         settings = self.settings
         return RedisBackend(
-            from_environment() or DEFAULT_URL if self._source is None else self._source,
+            given(self._source),
             namespace=settings.namespace,
             call_timeout=settings.timing.call_timeout,
             durable_acks=settings.durable_acks,

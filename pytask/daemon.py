@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from pytask.adapters.address import DEFAULT_URL
+from pytask.adapters.address import DEFAULT_URL, UNSET
 from pytask.app import PyTask
 from pytask.console.interrupt import INTERRUPTED
 from pytask.console.launch import Launch
@@ -190,7 +190,7 @@ def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
         return Value(private_url(folder, servers), f"the embedded server of {folder}", private=True)
     if flags.redis:
         return Value(flags.redis, "from --redis", private=bool(flags.private))
-    if app._source is not None:  # noqa: SLF001 - only here, to see whether the app chose for itself
+    if app._source is not UNSET:  # noqa: SLF001 - only here, to see whether the app chose for itself
         return Value(None, "from the app itself")
     unset = "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
     return flags.ambient.get("redis_url") or Value(DEFAULT_URL, unset)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 VARIABLES = ("PYTASK_REDIS_URL", "REDIS_URL")  # the first that is set
@@ -25,10 +26,21 @@ def of_cluster(url: str) -> str:
     return re.sub(r"^(\w+)://", r"\1+cluster://", url)
 
 
-def from_environment(environ: Mapping[str, str] | None = None) -> str | None:
-    """The address that the environment names, if it does."""
-    environ = os.environ if environ is None else environ
-    return next(filter(None, map(environ.get, VARIABLES)), None)
+class Unset:
+    """Stands for an address that nobody gave; None is a mistake, such as a variable that is not set."""
+
+    def __repr__(self) -> str:
+        return "$PYTASK_REDIS_URL"
+
+
+UNSET = Unset()
+
+
+def given(source: Any) -> Any:
+    """`source`, or the address that the environment names, or the default."""
+    if source is not UNSET:
+        return source
+    return next(filter(None, map(os.environ.get, VARIABLES)), DEFAULT_URL)
 
 
 # -- addresses that are printed -----------------------------------------------------------------------------

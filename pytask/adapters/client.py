@@ -100,6 +100,7 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
     try:
         options.check_url(url)
         if clustered:
+            options.check_cluster_url(url)
             return redis.RedisCluster.from_url(url, **of_cluster)
         made = redis.Redis.from_url(url)
         options.check_made(made, source)
@@ -148,7 +149,7 @@ def check_client(client: Any, namespace: str) -> None:
 
 
 def _settings_of(client: Any) -> dict[str, Any]:
-    holder = client.nodes_manager if is_cluster(client) else getattr(client, "connection_pool", None)
+    holder = getattr(client, "nodes_manager" if is_cluster(client) else "connection_pool", None)
     found: dict[str, Any] = getattr(holder, "connection_kwargs", {})
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -37,6 +38,16 @@ def check_files(options: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"the file {path} of the address cannot be used: {reason}") from None
+
+
+def check_cluster_url(url: str) -> None:
+    """Raise `ConfigError` for options that a cluster's client would drop without a word."""
+    from redis import cluster
+
+    taken = {*getattr(cluster, "REDIS_ALLOWED_KEYS", ()), *signature(cluster.RedisCluster).parameters}
+    for name, _ in parse_qsl(urlsplit(url).query):
+        if name not in taken:
+            raise ConfigError(f"{name!r} is no option of a cluster's address, or the library drops it")
 
 
 def check_made(client: Any, url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
-from pytask.adapters.address import DEFAULT_URL, from_environment
+from pytask.adapters.address import UNSET, given
 from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, Places, places_of
 
 S = TypeVar("S")
@@ -18,7 +18,7 @@ class Face(Generic[S]):
 
     def __init__(  # noqa: PLR0913 - what there is to choose
         self,
-        source: Any = None,
+        source: Any = UNSET,
         *,
         namespace: str = "",
         partitions: int = 1,
@@ -38,8 +38,7 @@ class Face(Generic[S]):
         self._places = places_of(
             namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name
         )
-        source = from_environment() or DEFAULT_URL if source is None else source
-        self._shell = self._make_shell(source, self._places, timeout, connect_timeout)
+        self._shell = self._make_shell(given(source), self._places, timeout, connect_timeout)
 
     @classmethod
     def over(cls, shell: S, places: Places) -> Self:

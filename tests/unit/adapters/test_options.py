@@ -24,6 +24,7 @@ TLS = "rediss://:sesame@h:1/0?"
     ("url", "says"),
     [
         ("redis://:sesame@h/0?bogus=1", "'bogus' is no option"),
+        ("redis+cluster://:sesame@h:1?bogus=1", "'bogus' is no option"),
         (TLS + "ssl_cert_reqs=words", "words"),
         (TLS + "ssl_ca_certs=/no/such.pem", "'/no/such.pem' (ssl_ca_certs)"),
         (TLS + "ssl_certfile=/no/cert.pem&ssl_keyfile=/no/key.pem", "'/no/cert.pem' (ssl_certfile)"),
@@ -34,6 +35,11 @@ def test_what_no_server_could_mend_is_refused(client, url, says):
     with pytest.raises(ConfigError, match=re.escape(says)) as caught:
         client(url, namespace="{pytask}:")
     assert "sesame" not in str(caught.value)
+
+
+def test_what_the_library_would_drop_for_a_cluster_is_refused():
+    with pytest.raises(ConfigError, match="'ssl_min_version' is no option of a cluster's address"):
+        open_client("rediss+cluster://h:1?ssl_min_version=3")
 
 
 def test_a_file_that_is_none_is_named(tmp_path):
