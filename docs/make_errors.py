@@ -76,7 +76,7 @@ PROOFS: dict[str, str] = {
     "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
-    "PT139": "console::test_failed_tasks_are_told_and_do_not_make_it_unhealthy",
+    "PT142": "console::test_failed_tasks_are_told_and_do_not_make_it_unhealthy",
     "PT140": "tests/unit/adapters/test_embedded_folder.py::test_a_folder_that_others_may_write_to_is_refused",
     "PT141": "steering::test_a_start_that_ends_in_error_is_not_done",
     "PT144": "debugger::test_a_breakpoint_at_a_terminal_is_not_ended_by_the_kernel_timer",

@@ -30,7 +30,7 @@ from pytask.domain.version import __version__, may_share
 CLOCK = 2.0  # seconds that two clocks may differ
 LOOK = 1000  # leases that are not renewed, of which the owners are looked up
 DB = re.compile(r"db\d+")  # of the server, as INFO names those that have keys
-NOTES = ("PT070", "PT071", "PT095", "PT097", "PT139")  # worth knowing, and nothing to be mended at once
+NOTES = ("PT070", "PT071", "PT095", "PT097", "PT142")  # worth knowing, and nothing to be mended at once
 NAMED = 5  # silent workers that are told of one by one
 MAX_DATA = 16 * 1024 * 1024
 
@@ -176,7 +176,7 @@ def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
         last = next(iter(remote.tasks.list(state=life.ERROR, limit=1)), None)
         such = f"; the last is {last.id} ({last.function})" if last is not None else ""
         yield Finding(
-            code="PT139",
+            code="PT142",
             what=f"{counted(number, 'task')} failed, and {verb(number, 'is', 'are')} in ERROR{such}",
             fix=command(["pytask", "why", last.id if last else "ID", *remote.flags])
             + "    has the error; `pytask requeue` runs it again, `pytask rm` deletes it",

@@ -136,7 +136,7 @@ def test_what_there_is_and_why(fleet, cli):
     assert (picture["tasks"]["RUNNING"], [item["name"] for item in picture["items"]]) == (3, ["w1"])
 
     found = {item["code"]: item for item in json.loads(cli("doctor", "-o", "json").stdout)["items"]}
-    assert set(found) == {"PT092", "PT095", "PT139"}
+    assert set(found) == {"PT092", "PT095", "PT142"}
     assert "sleper (did you mean sleeper?)" in found["PT092"]["what"]
     assert "'ghost': no-hash" in found["PT095"]["what"]
 
@@ -494,11 +494,11 @@ def test_failed_tasks_are_told_and_do_not_make_it_unhealthy(client, cli):
     client.zadd("pytask:index:ERROR", {"bad 1": client.time()[0]})
     client.zadd("pytask:monitors", {"m": client.time()[0]})
     found = codes(cli)
-    assert set(found) == {"PT139"}
-    assert found["PT139"]["what"] == "1 task failed, and is in ERROR; the last is bad 1 (f)"
-    assert found["PT139"]["fix"].startswith("pytask why 'bad 1'    ")
-    assert cli("requeue", "--all", "-y").exit_code == 0  # as `pytask explain PT139` says
-    assert "PT139" not in codes(cli)
+    assert set(found) == {"PT142"}
+    assert found["PT142"]["what"] == "1 task failed, and is in ERROR; the last is bad 1 (f)"
+    assert found["PT142"]["fix"].startswith("pytask why 'bad 1'    ")
+    assert cli("requeue", "--all", "-y").exit_code == 0  # as `pytask explain PT142` says
+    assert "PT142" not in codes(cli)
 
 
 def test_a_place_where_nothing_is_names_one_where_something_is(store, client, cli):
