@@ -82,6 +82,11 @@ PROOFS: dict[str, str] = {
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
     "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
     "PT139": "fixes::test_a_user_that_may_not_look_at_the_server",
+    "PT142": "console::test_failed_tasks_are_told_and_do_not_make_it_unhealthy",
+    "PT140": "tests/unit/adapters/test_embedded_folder.py::test_a_folder_that_others_may_write_to_is_refused",
+    "PT141": "steering::test_a_start_that_ends_in_error_is_not_done",
+    "PT144": "debugger::test_a_breakpoint_at_a_terminal_is_not_ended_by_the_kernel_timer",
+    "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")

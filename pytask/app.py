@@ -15,7 +15,7 @@ import attrs
 from gevent.os import fork_gevent
 
 from pytask import codec, schema
-from pytask.adapters.address import DEFAULT_URL
+from pytask.adapters.address import UNSET, Unset, given
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
@@ -71,11 +71,12 @@ class PyTask:
     """A worker and the tasks it knows.  Several in one process share nothing.
 
     `source` is any redis-py compatible client, or a URL (`redis://`, `rediss://`, `unix://`), or a
-    backend such as `pytask.adapters.memory.MemoryBackend`.  Further keyword arguments are the fields of
-    `pytask.Settings`.
+    backend such as `pytask.adapters.memory.MemoryBackend`; without one the address is that of
+    $PYTASK_REDIS_URL or $REDIS_URL, else redis://127.0.0.1:6379/0.  Further keyword arguments are the fields
+    of `pytask.Settings`.
     """
 
-    def __init__(self, source: Any = DEFAULT_URL, **settings: Unpack[SettingsGiven]) -> None:
+    def __init__(self, source: Any = UNSET, **settings: Unpack[SettingsGiven]) -> None:
         self.settings: Settings = settings_of({**settings})
         self.tasks: dict[str, type[Task]] = {}
         self._source = source
@@ -85,7 +86,7 @@ class PyTask:
         self._run_path: Path | None = None  # of the socket that `pytask health` asks: the daemon's
         self._hangup: Hangup | None = None  # what a daemon does on SIGHUP
         self.ended_by: int | None = None  # the signal that ended run(), if one did
-        if not isinstance(source, str):
+        if not isinstance(source, str | Unset):
             self._backend()  # a client that cannot work is refused here, not later
 
     # -- tasks ----------------------------------------------------------------------------------------
@@ -266,7 +267,7 @@ class PyTask:
             return backend
         settings = self.settings
         return RedisBackend(
-            self._source,
+            given(self._source),
             namespace=settings.namespace,
             call_timeout=settings.timing.call_timeout,
             durable_acks=settings.durable_acks,

@@ -31,6 +31,9 @@ class GuardedLogger(Adapter):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """One line, if the program's handlers take it."""
+        # dictConfig and fileConfig disable every logger that is there, unless they are told otherwise: that
+        # was not meant for us.  A level, or no propagation, still silences.
+        self.logger.disabled = False
         if not self.isEnabledFor(level):
             return
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the caller of this

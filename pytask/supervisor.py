@@ -30,6 +30,7 @@ import attrs
 from pytask.console.launch import REFUSED, Check, Launch
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError
+from pytask.domain.escaping import escaped, in_json
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.reception import Reception
@@ -457,11 +458,9 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
     _set_up_logging(flags)
     with ExitStack() as servers:
         if embedded:
-            from pytask.adapters.embedded import EmbeddedServer
+            from pytask.console.private import private_url
 
-            server = servers.enter_context(EmbeddedServer(folder or Path(".pytask")))
-            log.info("embedded server at %s, its data in %s", server.url, server.folder)
-            flags["redis"] = server.url
+            flags |= {"redis": private_url(folder, servers), "private": True}
         log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         reception = Reception(_run_path(run_dir), Notifier())
         words = arguments(target, flags)
@@ -487,6 +486,10 @@ class ConsoleLines(logging.Formatter):
     converter = staticmethod(time.gmtime)
     default_msec_format = "%s.%03dZ"
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line, on one line: what children said is in it."""
+        return escaped(super().formatMessage(record))
+
 
 class JsonLines(logging.Formatter):
     """As the children write them; theirs needs gevent, which has no place here."""
@@ -502,7 +505,7 @@ class JsonLines(logging.Formatter):
             "task": "-",
             "message": record.getMessage(),
         }
-        return json.dumps(line, ensure_ascii=False)
+        return in_json(json.dumps(line, ensure_ascii=False))
 
 
 def _set_up_logging(flags: Mapping[str, Any]) -> None:

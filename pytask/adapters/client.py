@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pytask.adapters import carried, reading, tokens
+from pytask.adapters import carried, options, reading, tokens
 from pytask.adapters.acl import missing
 from pytask.adapters.address import hide_password, plain
 from pytask.adapters.pinned import Address, SlotClient, Topology
@@ -36,6 +36,7 @@ OF_CLASSES = {
     "MovedError": "MOVED",  # before its base class
     "AskError": "ASK",
     "TryAgainError": "TRYAGAIN",
+    "MasterDownError": "MASTERDOWN",  # before its base class
     "ClusterDownError": "CLUSTERDOWN",
 }
 REMEDIES = {
@@ -45,9 +46,21 @@ REMEDIES = {
     "NOREPLICAS": "Too few replicas are connected for min-replicas-to-write: bring them back",
     "BUSY": "A script holds the server: SCRIPT KILL ends it, if it has written nothing",
     "MOVED": "This is a node of a cluster: say redis+cluster://, and a hash-tagged namespace like {pytask}:",
+    "MASTERDOWN": "This is a replica that has lost its primary: connect to the primary, or through Sentinel",
     "CLUSTERDOWN": "A part of the cluster has no node: see CLUSTER INFO",
 }
-REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
+REFUSALS = (
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+)
 
 ANSWER_SHOWN = 60  # characters of what is no answer of a Redis
 LOADING = (
@@ -83,7 +96,16 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
     redis = importlib.import_module("redis")
     url, clustered = plain(source)
     try:
-        return redis.RedisCluster.from_url(url, **of_cluster) if clustered else redis.Redis.from_url(url)
+        options.check_url(url)
+        if clustered:
+            options.check_cluster_url(url)
+            return redis.RedisCluster.from_url(url, **of_cluster)
+        made = redis.Redis.from_url(url)
+        options.check_made(made, source)
+    except ConfigError:
+        raise
+    except TypeError as error:
+        raise options.bad_option(source, error) from None
     except ValueError:
         # What the library says would repeat parts of the URL, maybe of the password.
         raise ConfigError(
@@ -93,6 +115,7 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
         ) from None
     except Exception as error:
         raise _no_cluster(error) if clustered else error from error
+    return made
 
 
 def _no_cluster(error: Exception) -> Exception:
@@ -110,6 +133,7 @@ def check_client(client: Any, namespace: str) -> None:
     """Refuse what cannot keep the promise, with the reason."""
     package = package_of(client)
     version = _version(package)
+    options.check_files(_settings_of(client))
     if package == "redis" and BROKEN_FROM <= version < BROKEN_BEFORE:
         raise UnsupportedClient(
             f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
@@ -120,6 +144,12 @@ def check_client(client: Any, namespace: str) -> None:
             "a Redis Cluster needs a hash-tagged namespace, such as namespace='{pytask}:': the queue and the"
             " task hashes change in one atomic step, so they must live in one slot"
         )
+
+
+def _settings_of(client: Any) -> dict[str, Any]:
+    holder = getattr(client, "nodes_manager" if is_cluster(client) else "connection_pool", None)
+    found: dict[str, Any] = getattr(holder, "connection_kwargs", {})
+    return found
 
 
 def check_server(client: Any) -> None:
@@ -385,6 +415,8 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if "InvalidResponse" in names:
         return Unavailable(_no_redis(text))
+    if isinstance(error, RecursionError):
+        return Unavailable(_no_redis("b'replies within replies, too deep to be read'"))
     if "BusyLoadingError" in names or _says(text, "LOADING"):
         return Unavailable(LOADING)
     word = _word(names, text)

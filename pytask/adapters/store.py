@@ -837,6 +837,7 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             dropped=reading.whole(shown.get("dropped")) or 0,
             task_logs=reading.whole(shown.get("task_logs")),
             kept_by=reading.texts(shown.get("kept_by")),
+            stuck=tuple(str(one) for one in shown.get("stuck") or ()),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

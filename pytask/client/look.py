@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -145,7 +143,7 @@ def workers(places: Places) -> Op[list[Worker]]:
 
 
 def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, place: int) -> Worker:
-    shown = _object(text)
+    shown = reading.json_object(text)
     known = {field.name for field in attrs.fields(Worker)}
     functions = shown.get("functions")
     return Worker(
@@ -171,14 +169,6 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
         partition=place,
         more={name: value for name, value in shown.items() if name not in known},
     )
-
-
-def _object(text: bytes | None) -> Mapping[str, Any]:
-    try:
-        shown = json.loads(text or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return shown if isinstance(shown, dict) else {}
 
 
 def _text(value: Any) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 from pytask import codec, schema
 from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
+from pytask.client.follow import in_time, open_ear
 from pytask.client.places import Places
-from pytask.client.records import New
+from pytask.client.records import FINISHED, New, TaskInfo
 from pytask.client.wire import Op, Script, ask
+from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
@@ -55,14 +57,30 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
 
 def start(places: Places, function: Function, data: Any, task_id: str | None) -> Op[str]:
     """One task, in one round trip; its id."""
-    name, raw = name_of(function), payload(function, data, places.max_data)
     chosen = new_ids(1)[0] if task_id is None else task_id
-    named = task_id is not None
+    yield from _queued(places, function, data, chosen, named=task_id is not None)
+    return chosen
+
+
+def start_and_wait(
+    places: Places, function: Function, data: Any, task_id: str | None, timeout: float
+) -> Op[TaskInfo]:
+    """Start a task, and wait until it has ended in any way; also where its hash is not kept after that."""
+    chosen = new_ids(1)[0] if task_id is None else task_id
+    ear = yield from open_ear(places, places.of(chosen), chosen)  # before the start: it may end at once
+    raw = yield from _queued(places, function, data, chosen, named=task_id is not None)
+    known = TaskInfo(id=chosen, state=life.WAIT, function=name_of(function), raw_data=raw or None)
+    return (yield from in_time(places, ear, known, FINISHED, timeout))
+
+
+def _queued(places: Places, function: Function, data: Any, chosen: str, *, named: bool) -> Op[bytes]:
+    """Queue it; its data as JSON."""
+    name, raw = name_of(function), payload(function, data, places.max_data)
     batch = Batch(places.of(chosen), name, check=named, restart=named and chosen not in places.unsure)
     batch.add(chosen, raw)
     done = yield from deliver(places, [batch])
     _raise_odd(done, 1)
-    return chosen
+    return raw
 
 
 def _raise_odd(done: Delivery, total: int) -> None:

@@ -80,6 +80,7 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
 )
 @click.option("--check", is_flag=True, help="Import TARGET, read the settings, and end.")
 @click.option("--supervised", hidden=True)
+@click.option("--private", type=bool, hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     """Run the tasks of TARGET until SIGTERM or Ctrl-C.
@@ -89,12 +90,12 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
 
     \b
     SIGTERM, SIGINT  hand all tasks back and end; a second one ends now
-    SIGHUP           restart in place: new code, new settings; tasks are handed back for that time.
-                     Tried first with --check: if that fails, the old code goes on
+    SIGHUP           restart in place: new code, new settings; tasks are
+                     handed back for that time. Tried first with --check:
+                     if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
     SIGUSR1          print what every greenlet does, with its task
 
-    \b
     The process is patched by gevent, and looks up names in native threads of its own, as the system does
     (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped

@@ -128,7 +128,7 @@ def wait(space: str, task_id: str, states: Sequence[str], seconds: float) -> lis
     wanted = "|".join([*states, *([""] if life.WAIT in states else [])])
     asks: list[Word] = ["HGET", keys.task(task_id), "state"]
     return [
-        f"at once, instead of each second: redis-cli SUBSCRIBE {shlex.quote(keys.events(task_id))}",
+        lambda cli: f"# at once, instead of each second: {cli.command(['SUBSCRIBE', keys.events(task_id)])}",
         _until(lambda cli: f"{cli.command(asks)} | grep -qxE {shlex.quote(f'({wanted})')}", seconds),
         ["HGETALL", keys.task(task_id)],
     ]

@@ -21,7 +21,7 @@ CHECK_SECONDS = 60.0  # for the import of the new code
 SHOWN = 4000  # characters of what a failed check wrote, the last ones
 REFUSED = (
     "[PT124] SIGHUP: the new code cannot run, and the old code goes on; nothing was changed. In %s, %s"
-    "\n  Fix: correct that, then send SIGHUP again"
+    " Fix: correct that, then send SIGHUP again"
 )
 
 

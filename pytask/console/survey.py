@@ -14,7 +14,7 @@ from pytask.client.records import Count, Worker
 from pytask.console.remote import Remote
 from pytask.domain.errors import StoreError
 
-INFO = ("server", "memory", "clients", "replication", "persistence")
+INFO = ("server", "memory", "clients", "replication", "persistence", "keyspace")
 
 
 @attrs.frozen(kw_only=True)

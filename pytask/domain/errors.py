@@ -89,6 +89,12 @@ class SharedChannels(ConfigError):
     code = "PT138"
 
 
+class UnsafeFolder(ConfigError):
+    """Another user could have put files into a folder that was to be ours alone."""
+
+    code = "PT140"
+
+
 class RunsAsInit(ConfigError):
     """A worker with a hard deadline is the init process of its container (PID 1)."""
 
@@ -200,6 +206,16 @@ class TaskRests(PytaskError):
     """It does not run: what was asked for needs a run."""
 
     code = "PT088"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
+
+
+class RunFailed(PytaskError):
+    """It was started, ran, and failed, before the wait for its start was over."""
+
+    code = "PT141"
 
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)

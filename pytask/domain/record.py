@@ -206,6 +206,7 @@ class WorkerInfo:
     held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
     refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
     kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
+    stuck: tuple[str, ...] = ()  # ids of tasks that outlived being stopped, a few of them
 
 
 @attrs.frozen

@@ -20,6 +20,7 @@ from gevent import socket
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.runtime.notify import Notifier
+from pytask.runtime.sockets import bind
 from pytask.runtime.tree import AnyGreenlet, Service, end_services
 from pytask.runtime.worker import Worker
 
@@ -27,7 +28,6 @@ log = get_logger(__name__)
 
 TURN = 1.0  # seconds between two looks
 PATIENCE = 30.0  # seconds that a start may take until the next word
-BACKLOG = 16
 ANSWER_SECONDS = 2.0  # for one who asks and does not read
 
 
@@ -94,6 +94,7 @@ class Attendant:
             listener = _listen(self._path)
         except OSError as error:
             log.warning("`pytask health` will not find this worker: %s: %s", self._path, error)
+            self._path = None  # whatever stands there is not ours to remove
             return
         self._greenlets.append(Service.spawn(self._serve, listener))
 
@@ -159,11 +160,9 @@ class Attendant:
 
 
 def _listen(path: Path) -> Any:
-    path.unlink(missing_ok=True)  # of a dead process with our number
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(str(path))
-        listener.listen(BACKLOG)
+        bind(listener, path)
     except BaseException:
         listener.close()
         raise

@@ -45,6 +45,7 @@ KILLS = 64  # in the last third of the time that a run has to die
 NAMED = 5  # greenlets of a run, in a message
 HELD_MOST = 20  # runs whose threads this worker shows
 HELD_CHARACTERS = 500  # of each
+STUCK_SHOWN = 10  # tasks
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
@@ -109,6 +110,7 @@ class Executor:
         self._pid = os.getpid()
         self._crashed_before: set[Run] = set()
         self._locals = 0
+        self._unkilled: set[Run] = set()  # they outlived a stop, and are tried again
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -125,6 +127,12 @@ class Executor:
     def queued(self) -> int:
         """Living runs that came from the queue, not pre-started."""
         return len(self.living) - self._locals
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """Ids of tasks that outlived being stopped, a few of them."""
+        self._unkilled = {run for run in self._unkilled if not run.over}
+        return tuple(sorted(run.id for run in self._unkilled)[:STUCK_SHOWN])
 
     def quarantine(self) -> int:
         """How many tasks that crashed before may be taken: one, until it has lived a while."""
@@ -360,6 +368,7 @@ class Executor:
 
     def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
+        self._unkilled.add(run)
         names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
         log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
         if self._must_not_go_on(run):

@@ -100,6 +100,7 @@ class Presence:
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
             kept_by=dict(self._executor.kept_by),
+            stuck=self._executor.stuck,
         )
 
     def show(self) -> None:

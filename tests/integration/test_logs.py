@@ -311,9 +311,10 @@ def test_a_real_redis_cli_takes_what_explain_prints(fleet, cli, done):
     done("pages", "explained", of=2)
     (line,) = cli("logs", "explained", "--explain").stdout.splitlines()
     words = shlex.split(line)[1:]
-    assert words == ["LRANGE", "pytask:log:explained", "-100", "-1"]
+    address = ["-h", "127.0.0.1", "-p", str(fleet.port), "-n", "0"]
+    assert words == [*address, "LRANGE", "pytask:log:explained", "-100", "-1"]
     said = subprocess.run(
-        [str(redis_cli()), "-p", str(fleet.port), *words],
+        [str(redis_cli()), *words],
         capture_output=True,
         text=True,
         timeout=60,

@@ -360,8 +360,10 @@ def test_stopped_by_the_operator_it_stays_registered_until_it_dies(stubborn, gat
     assert "a" in world.executor.living
     assert run.ref.run in world.lease.living
     assert world.ends() == []
+    assert world.executor.stuck == ("a",)  # shown to the doctor
     gate.set()
     gone(world)
+    assert world.executor.stuck == ()
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert log == ["stop"]
     assert "ignores being killed" in caplog.text
