@@ -20,7 +20,7 @@ from pytask.runtime.executor import Executor
 from pytask.runtime.journal import TaskLines
 from pytask.runtime.lane import Lane
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.patched import require_patched
+from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
 from pytask.runtime.process import Process
 from pytask.runtime.run import Run
@@ -48,6 +48,7 @@ class Worker:
     ) -> None:
         if any(backend.cooperative for backend in backends):
             require_patched()
+            warn_of_early()
         self.forked = False
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None
