@@ -2,6 +2,7 @@
 
 import io
 import logging
+import logging.config
 import os
 
 import gevent
@@ -76,6 +77,14 @@ def test_a_line_names_its_caller(caplog):
     assert [record.funcName for record in caplog.records] == ["test_a_line_names_its_caller"] * 2
     assert caplog.records[0].getMessage() == "a b"
     assert caplog.records[1].exc_info[0] is ValueError
+
+
+def test_a_dict_config_of_the_program_silences_nothing(caplog):
+    log = logger.get_logger("pytask.tests.there_before")
+    logging.config.dictConfig({"version": 1, "incremental": False})  # disables all loggers there are
+    logging.root.addHandler(caplog.handler)
+    log.warning("still here")
+    assert caplog.messages == ["still here"]
 
 
 @pytest.mark.parametrize("hangs", [False, True])
