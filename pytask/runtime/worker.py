@@ -14,6 +14,7 @@ from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime import fork, tree
 from pytask.runtime.blocked import BlockedWatch
+from pytask.runtime.blockers import warn_of_blockers
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
@@ -109,6 +110,7 @@ class Worker:
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()
+            warn_of_blockers()
         if self.settings.task_logs:
             TaskLines.install()
         unreached = set(self.lanes)
