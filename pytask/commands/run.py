@@ -82,7 +82,7 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     "--patch",
     metavar="NAME=on|off,...",
     help="What gevent replaces, by the arguments of its `patch_all`; see docs/patching.md."
-    "  [default: Event=off, else gevent's]",
+    "  [default: gevent's]",
 )
 @click.option("--check", is_flag=True, help="Import TARGET, read the settings, and end.")
 @click.option("--supervised", hidden=True)

@@ -60,7 +60,7 @@ OWN: dict[str, Known] = {
     "processes": Known(1, int, "`run`: worker processes under one supervisor"),
     "log_level": Known("info", str, "`run`: debug, info, warning or error"),
     "log_format": Known("console", str, "`run`: console or json"),
-    "patch": Known("", str, "`run`: what gevent replaces, such as Event=on,queue=off"),
+    "patch": Known("", str, "`run`: what gevent replaces, such as queue=off"),
     "run_dir": Known("", str, "Folder of the sockets for `health`; by default that of the user's session"),
 }
 

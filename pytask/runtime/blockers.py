@@ -20,7 +20,7 @@ REMEDIES: dict[str, str] = {
     "curl_cffi": 'make each session with Session(thread="gevent")',
     "grpc": "call grpc.experimental.gevent.init_gevent() before the first channel",
     "confluent_kafka": "call poll(0) with gevent.sleep(0.1) in between, or use kafka-python",
-    "watchfiles": f"use watchdog with `pytask run --patch queue=off`, or {THREAD}",
+    "watchfiles": f"use watchdog, or {THREAD}",
     "duckdb": THREAD,
     "zmq": "import zmq.green as zmq",
     "pymssql": f"pymssql.set_wait_callback(f) before the first connection, or {THREAD}",

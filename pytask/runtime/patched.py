@@ -19,11 +19,6 @@ log = get_logger(__name__)
 NEEDED = ("socket", "time", "threading")
 EARLY = ("redis", "valkey", "requests", "urllib3")
 
-DEFAULT = {"Event": False}
-"""Where `pytask run` departs from the defaults of `monkey.patch_all`.
-
-gevent's Event takes no attributes, and libraries set some on theirs; the standard one waits by patched locks.
-"""
 FIXED = ("socket", "time", "thread", "select")  # without one of these a task stops all others
 WORDS = {"on": True, "true": True, "off": False, "false": False}
 
@@ -44,7 +39,7 @@ SHOWN = 5
 
 
 def read(text: str) -> dict[str, bool]:
-    """What `--patch` says, such as `Event=on,queue=off`.  Raises :class:`BadPatch`."""
+    """What `--patch` says, such as `Event=off,queue=off`.  Raises :class:`BadPatch`."""
     known = [name for name in inspect.signature(monkey.patch_all).parameters if name != "kwargs"]
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -59,26 +54,28 @@ def read(text: str) -> dict[str, bool]:
 
 def patch(changes: Mapping[str, bool]) -> None:
     """Patch this process for `pytask run`.  Raises :class:`ImportedEarly` where that comes too late."""
-    chosen = {**DEFAULT, **changes}
     patch_all = monkey.patch_all
     signature = inspect.signature(patch_all)
     with warnings.catch_warnings():
         # The first is said below, with who did it; the second comes where an agent has patched, rightly.
         for known in ("Monkey-patching ssl after", "Patching more than once"):
             warnings.filterwarnings("ignore", known)
-        patch_all(**chosen)
-    import queue
+        patch_all(**changes)
+    from pytask.runtime import likeness  # after the patch: it imports what is patched
 
-    from gevent import queue as gevent_queue
-
-    # Also with queue=off: this one is C code, whose wait would stop all, and executors wait in it.
-    monkey.patch_module(queue, gevent_queue, items=["SimpleQueue"])
+    likeness.use_locks()
+    if changes.get("Event", True):
+        likeness.use_event()
+    if changes.get("queue", True):
+        likeness.use_queues()
+    else:
+        likeness.use_simple_queue()
 
     @wraps(patch_all)
     def again(*args: Any, **named: Any) -> Any:
         # A target may begin with a patch of its own, which would add what was left out here.
         asked = signature.bind(*args, **named).arguments
-        return patch_all(**{**asked.pop("kwargs", {}), **asked, **chosen})
+        return patch_all(**{**asked.pop("kwargs", {}), **asked, **changes})
 
     monkey.patch_all = again
     broken = sorted({name.partition(".")[0] for name, what in holders() if what == "ssl.SSLContext"})

@@ -20,6 +20,7 @@ from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
 from pytask.runtime.journal import TaskLines
 from pytask.runtime.lane import Lane
+from pytask.runtime.likeness import use_locks
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
@@ -50,6 +51,7 @@ class Worker:
         if any(backend.cooperative for backend in backends):
             require_patched()
             warn_of_early()
+            use_locks()  # of conditions that are made from here on, where `pytask run` has not done it before
         self.forked = False
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None

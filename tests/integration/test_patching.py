@@ -6,14 +6,14 @@ import pytest
 
 from tests.integration.cli_tools import ROOT, done, pytask, write
 
-# As pyTelegramBotAPI does with its events, and watchdog with its queue.
+# As pyTelegramBotAPI does with its events.
 TARGET = """
     from gevent import monkey
     monkey.patch_all()  # of a program that can also be run by itself: changes nothing here
     import queue, threading
     from pytask import Task
 
-    print(queue.Queue().maxsize, queue.SimpleQueue.__module__)
+    print(queue.Queue.__module__, queue.SimpleQueue.__module__)
     event = threading.Event()
     event.changed = print
     event.set = lambda: None
@@ -35,14 +35,14 @@ def check(target, *flags, **env):
     return done(pytask("run", target.name, "--check", *flags), target.parent, **env)
 
 
-def test_an_event_takes_attributes_unless_the_setting_says_otherwise(target):
+def test_an_event_takes_attributes_and_a_setting_chooses_the_queues(target):
     shown = check(target)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout.startswith("None gevent")
-    write(target.parent / "pytask.toml", '[run]\npatch = "Event=on,queue=off"\n')
+    assert shown.stdout.startswith("pytask.runtime.likeness gevent.")
+    write(target.parent / "pytask.toml", '[run]\npatch = "queue=off"\n')
     shown = check(target)
-    assert shown.stdout.startswith("0 gevent")
-    assert "AttributeError" in shown.stderr
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("queue gevent.")
 
 
 def test_an_agent_that_imports_before_the_patch_is_named(target):
