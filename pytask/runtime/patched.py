@@ -30,7 +30,7 @@ BLOCKS = {
     "select": ("select", "poll", "epoll"),
     "subprocess": ("Popen", "run", "call", "check_call", "check_output"),
     "_thread": ("allocate_lock", "start_new_thread"),
-    "threading": ("Lock", "RLock", "Event", "local"),
+    "threading": ("Lock", "RLock", "Event"),
     "queue": ("SimpleQueue",),
 }
 # These keep the functions of before on purpose: a debugger, and a tracer with native threads of its own.

@@ -61,6 +61,17 @@ def test_an_agent_that_imports_before_the_patch_is_named(target):
     assert check(target, PYTHONPATH=f"{ROOT}:{agent}").returncode == 0
 
 
+def test_what_the_command_itself_imports_first_holds_nothing(tmp_path):
+    program = """
+        import pytask.__main__, pytask.cli, pytask.commands.run as run
+        run._patch("")
+        from pytask.runtime import patched
+        print(list(patched.holders()))
+    """
+    shown = done([sys.executable, write(tmp_path / "command.py", program)])
+    assert (shown.stdout, shown.stderr) == ("[]\n", "")
+
+
 def test_modules_imported_before_a_late_patch_are_named(tmp_path):
     write(tmp_path / "sender.py", "import time\nfrom ssl import SSLContext\nfrom time import sleep\n")
     program = """
