@@ -61,21 +61,15 @@ def patch(changes: Mapping[str, bool]) -> None:
         for known in ("Monkey-patching ssl after", "Patching more than once"):
             warnings.filterwarnings("ignore", known)
         patch_all(**changes)
-    from pytask.runtime import likeness  # after the patch: it imports what is patched
-
-    likeness.use_locks()
-    if changes.get("Event", True):
-        likeness.use_event()
-    if changes.get("queue", True):
-        likeness.use_queues()
-    else:
-        likeness.use_simple_queue()
+    _refine(changes)
 
     @wraps(patch_all)
     def again(*args: Any, **named: Any) -> Any:
         # A target may begin with a patch of its own, which would add what was left out here.
         asked = signature.bind(*args, **named).arguments
-        return patch_all(**{**asked.pop("kwargs", {}), **asked, **changes})
+        done = patch_all(**{**asked.pop("kwargs", {}), **asked, **changes})
+        _refine(changes)
+        return done
 
     monkey.patch_all = again
     broken = sorted({name.partition(".")[0] for name, what in holders() if what == "ssl.SSLContext"})
@@ -86,6 +80,18 @@ def patch(changes: Mapping[str, bool]) -> None:
             f" imported them: {_starters()}. Fix: start that agent on the first line of TARGET instead, which"
             " is imported after the patch"
         )
+
+
+def _refine(changes: Mapping[str, bool]) -> None:
+    from pytask.runtime import likeness  # after the patch: it imports what is patched
+
+    likeness.use_locks()
+    if changes.get("Event", True):
+        likeness.use_event()
+    if changes.get("queue", True):
+        likeness.use_queues()
+    else:
+        likeness.use_simple_queue()
 
 
 def require_patched() -> None:
