@@ -21,6 +21,9 @@ printed.
 # Where each is met and mended: a file of tests/integration without `test_`, or another path; and the test.
 PROOFS: dict[str, str] = {
     "PT010": "mistakes::test_a_process_that_is_not_patched",
+    "PT011": "tests/unit/runtime/test_patched.py::test_a_patch_that_cannot_be",
+    "PT012": "patching::test_an_agent_that_imports_before_the_patch_is_named",
+    "PT013": "patching::test_modules_imported_before_a_late_patch_are_named",
     "PT020": "fixes::test_a_setting_that_cannot_be_and_where_it_came_from",
     "PT021": "mistakes::test_a_task_class_that_cannot_be_one",
     "PT022": "fixes::test_a_name_that_no_class_has",
@@ -37,6 +40,7 @@ PROOFS: dict[str, str] = {
     "PT043": "mistakes::test_an_unknown_control_word",
     "PT044": "tests/unit/domain/test_task.py::test_a_task_that_no_worker_runs_says_so",
     "PT045": "threads::test_the_thread_that_keeps_a_task_from_ending_is_named",
+    "PT046": "tests/unit/runtime/test_blockers.py::test_an_imported_one_is_named_once_with_what_helps",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
     "PT052": "mistakes::test_a_full_server",
     "PT053": "mistakes::test_a_missing_password",
@@ -91,7 +95,7 @@ PROOFS: dict[str, str] = {
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
-    ("PT041", "PT042", "PT043", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137"), "log"
+    ("PT013", "PT041", "PT042", "PT043", "PT046", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137"), "log"
 )
 LOGGED |= {"PT045": "log, why", "PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
 FIELDS = {"PT030": "field", "PT040": "field"}

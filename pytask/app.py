@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector, exit_now
 from pytask.runtime.resolver import use_own_resolver
-from pytask.runtime.settings import Settings, SettingsGiven, settings_of
+from pytask.runtime.settings import Settings, SettingsGiven, of_this_process, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker
@@ -79,6 +80,7 @@ class PyTask:
     def __init__(self, source: Any = UNSET, **settings: Unpack[SettingsGiven]) -> None:
         self.settings: Settings = settings_of({**settings})
         self.tasks: dict[str, type[Task]] = {}
+        self._made_in = os.getpid()  # servers such as `gunicorn --preload` fork later
         self._source = source
         self._prestart: list[tuple[str, bytes]] = []
         self._worker: Worker | None = None
@@ -221,6 +223,7 @@ class PyTask:
         self.check_prestarted()
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
+        self.settings = of_this_process(self.settings, self._made_in)
         prefix = self._companion.prefix if self._companion is not None else ""
         worker = Worker(
             self._backends(), self.settings, self.tasks, self._prestart, hard_deadline=hard, prefix=prefix

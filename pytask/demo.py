@@ -11,7 +11,7 @@ from pathlib import Path
 from pytask.adapters.embedded import EmbeddedServer
 from pytask.console.printing import out, say
 from pytask.demo_stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
-from pytask.domain.errors import PytaskError
+from pytask.domain.errors import ConfigError, PytaskError
 from pytask.domain.lifecycle import State
 from pytask.domain.messages import Command, Event
 from pytask.domain.policy import Timing
@@ -44,11 +44,7 @@ def play(seconds: float | None, data_dir: Path | None) -> int:
     """Run the demo for `seconds`, or until a signal; returns the exit code."""
     ends_at = None if seconds is None else time.monotonic() + seconds
     with ExitStack() as stack:
-        folder = data_dir or Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="pytask-demo-", ignore_cleanup_errors=True)
-            )
-        )
+        folder = data_dir or _folder(stack)
         server = stack.enter_context(EmbeddedServer(folder))
         stage = stack.enter_context(closing(Stage(server.url, folder, ends_at)))
         stack.enter_context(stage.noting_signals())
@@ -61,6 +57,16 @@ def play(seconds: float | None, data_dir: Path | None) -> int:
         except Over:
             demo.hand_back()
         return demo.verdict()
+
+
+def _folder(stack: ExitStack) -> Path:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="pytask-demo-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f"there is no folder for the demo's data: {error}. Choose one: --data-dir"
+        ) from None
+    return Path(stack.enter_context(made))
 
 
 def _way_out(ends_at: float | None) -> str:

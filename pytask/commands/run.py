@@ -13,7 +13,7 @@ from pytask.console.namesake import refuse_namesake
 if TYPE_CHECKING:
     from pytask.console.settings import Ambient
 
-FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_format", "run_dir")
+FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_format", "run_dir", "patch")
 
 
 @click.command()
@@ -78,6 +78,12 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     metavar="DIR",
     help="Folder of the socket that `pytask health` asks.  [default: the user's own]",
 )
+@click.option(
+    "--patch",
+    metavar="NAME=on|off,...",
+    help="What gevent replaces, by the arguments of its `patch_all`; see docs/patching.md."
+    "  [default: gevent's]",
+)
 @click.option("--check", is_flag=True, help="Import TARGET, read the settings, and end.")
 @click.option("--supervised", hidden=True)
 @click.option("--private", type=bool, hidden=True)
@@ -114,7 +120,7 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
         ambient.check()
         given = {"config": config} if config else {}
         click.get_current_context().exit(supervise(target, processes, flags | given))
-    _patch()
+    _patch(flags.pop("patch") or "")
     from pytask import daemon
 
     ambient.check()
@@ -137,13 +143,13 @@ def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:
     return int(flags.pop("processes") or 1)
 
 
-def _patch() -> None:
+def _patch(changes: str) -> None:
     """Let gevent patch this process, before anything that keeps unpatched functions is imported."""
     # The tree is gevent's own record of who spawned whom, with a stack each: we keep our own, smaller one.
     os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
-    from gevent import monkey
+    from pytask.runtime import patched
 
-    monkey.patch_all()
+    patched.patch(patched.read(changes))
     from pytask.runtime.resolver import use_own_resolver
 
     use_own_resolver()  # before the target is imported, which may look up names

@@ -62,6 +62,7 @@ OWN: dict[str, Known] = {
     "processes": Known(1, int, "`run`: worker processes under one supervisor"),
     "log_level": Known("info", str, "`run`: debug, info, warning or error"),
     "log_format": Known("console", str, "`run`: console or json"),
+    "patch": Known("", str, "`run`: what gevent replaces, such as queue=off"),
     "run_dir": Known("", str, "Folder of the sockets for `health`; by default that of the user's session"),
 }
 
@@ -202,7 +203,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise BadConfigFile(
             f'{path} cannot be read as TOML: {error}. Lines are like: namespace = "app:"  or: max_tasks = 500'
         ) from None
-    return stored
+    own = stored.pop("run", {})  # [run] may hold the settings of that verb alone
+    if not isinstance(own, dict):
+        raise BadConfigFile(f"run in {path} is {own!r}, and must be a table: [run]")
+    return stored | own
 
 
 def _variables(name: str) -> tuple[str, ...]:

@@ -23,7 +23,10 @@ LONGEST = 100  # bytes of a path that every system takes for a unix socket
 
 
 def folder(run_dir: str | None = None) -> Path:
-    """The folder of the sockets: as set, else systemd's for the unit, the session's, or one in /tmp."""
+    """The folder of the sockets: as set, else systemd's for the unit, the session's, or one in /tmp.
+
+    Raises `ConfigError` where there is none of these.
+    """
     if run_dir:
         return Path(run_dir)
     unit = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
@@ -32,7 +35,10 @@ def folder(run_dir: str | None = None) -> Path:
     session = os.environ.get("XDG_RUNTIME_DIR")
     if session and Path(session).is_dir():
         return Path(session) / "pytask"
-    return Path(tempfile.gettempdir()) / f"pytask-{os.getuid()}"
+    try:
+        return Path(tempfile.gettempdir()) / f"pytask-{os.getuid()}"
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no folder for health sockets: {error}. Choose one: --run-dir") from None
 
 
 def own_socket(run_dir: str | None = None) -> Path:

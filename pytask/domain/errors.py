@@ -41,6 +41,18 @@ class ConfigError(PytaskError):
     code = "PT020"
 
 
+class BadPatch(ConfigError):
+    """A `--patch` that is none."""
+
+    code = "PT011"
+
+
+class ImportedEarly(ConfigError):
+    """Modules that were imported before `pytask run` could patch, and fail since."""
+
+    code = "PT012"
+
+
 class BadTaskClass(ConfigError):
     """Something that is not a usable task class was added to an app."""
 

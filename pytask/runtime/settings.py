@@ -44,8 +44,8 @@ def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{field.name} is in whole seconds: 0 for at once, None for never, not {value!r}")
 
 
-def _default_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
+def _default_name(pid: int | None = None) -> str:
+    return f"{socket.gethostname()}-{pid or os.getpid()}"
 
 
 @attrs.frozen(kw_only=True)
@@ -138,6 +138,13 @@ class Settings:
 
     timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))
     """The times of the protocol."""
+
+
+def of_this_process(settings: Settings, made_in: int) -> Settings:
+    """With the default name of this process, where they have that of the process that they were made in."""
+    if os.getpid() == made_in or settings.name != _default_name(made_in):
+        return settings
+    return attrs.evolve(settings, name=_default_name())
 
 
 class SettingsGiven(TypedDict, total=False):

@@ -14,13 +14,15 @@ from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime import fork, leftovers, owners, threads, tree
 from pytask.runtime.blocked import BlockedWatch
+from pytask.runtime.blockers import warn_of_blockers
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
 from pytask.runtime.journal import TaskLines
 from pytask.runtime.lane import Lane
+from pytask.runtime.likeness import use_locks
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.patched import require_patched
+from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
 from pytask.runtime.process import Process
 from pytask.runtime.run import Run
@@ -48,6 +50,8 @@ class Worker:
     ) -> None:
         if any(backend.cooperative for backend in backends):
             require_patched()
+            warn_of_early()
+            use_locks()  # of conditions that are made from here on, where `pytask run` has not done it before
         self.forked = False
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None
@@ -112,6 +116,7 @@ class Worker:
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()
+            warn_of_blockers()
         if self.settings.task_logs:
             TaskLines.install()
         unreached = set(self.lanes)

@@ -80,6 +80,14 @@ def test_a_line_names_its_caller(caplog):
     assert caplog.records[1].exc_info[0] is ValueError
 
 
+def test_a_dict_config_of_the_program_silences_nothing(caplog):
+    log = logger.get_logger("pytask.tests.there_before")
+    logging.config.dictConfig({"version": 1, "incremental": False})  # disables all loggers there are
+    logging.root.addHandler(caplog.handler)
+    log.warning("still here")
+    assert caplog.messages == ["still here"]
+
+
 @pytest.mark.parametrize("hangs", [False, True])
 def test_the_process_ends_though_the_log_cannot_be_flushed(monkeypatch, hangs):
     def shutdown():

@@ -67,6 +67,22 @@ def test_the_folder_of_the_sockets(monkeypatch, tmp_path):
     assert str(sockets.folder("mine")) == "mine"
 
 
+def test_without_a_folder_for_temporary_files_the_way_out_is_told():
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"}
+    }
+    limited = f"ulimit -f 0; exec {sys.executable} -m pytask"  # no file takes a byte, so no folder is usable
+    for words, way in (("health", "--run-dir"), ("demo", "--data-dir")):
+        shown = subprocess.run(
+            ["sh", "-c", f"{limited} {words}"], env=env, capture_output=True, text=True, check=False
+        )
+        assert shown.returncode == 78, shown.stderr
+        assert "No usable temporary directory" in shown.stderr
+        assert f"Choose one: {way}" in shown.stderr
+
+
 def test_a_socket_where_nobody_listens_is_no_worker(tmp_path):
     """Of a dead process whose number another has now; beside it, one that does not answer."""
     with socket.socket(socket.AF_UNIX) as dead:
