@@ -66,6 +66,12 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
 )
 @click.option(
+    "--start-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Start up to so many tasks a second; the others stay in the queue.  [default: no limit]",
+)
+@click.option(
     "--task-logs",
     type=click.IntRange(min=0, max=10_000),
     metavar="N",

@@ -150,8 +150,11 @@ class Consumer:
         self._room.clear()
         if self._places.shared:
             self._places.line_up(self)
+        pause = self._places.pause
+        if pause:
+            self._ahead = None  # others take these meanwhile
         if self.free <= 0:
-            self._room.wait(timeout=self._lease.timing.heartbeat)
+            self._room.wait(timeout=min(self._lease.timing.heartbeat, pause or math.inf))
 
     def _has_ids(self) -> bool:
         """Whether this lane of a full worker wants a place at all; waits for ids up to a second."""
@@ -237,6 +240,7 @@ class Consumer:
                 # Another server took over meanwhile: it may not know of this claim.
                 self._begin(claim, sent_at, stale=generation != self._lease.generation)
             handled = len(won)
+            self._places.took(handled)
             if handled < len(claims):
                 self._places.release(self)
                 handled += sum(

@@ -32,6 +32,7 @@ from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.process import exit_now
+from pytask.runtime.ramp import Turns
 from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
@@ -80,7 +81,9 @@ class Executor:
         ids: Ids,
         clock: Callable[[], float],
         exit_process: Callable[[int], None] = exit_now,
+        turns: Turns | None = None,
     ) -> None:
+        self.turns = turns or Turns(tasks, clock)
         self.settings = settings
         self.tasks = tasks
         self.living: dict[str, Run] = {}

@@ -32,6 +32,7 @@ from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
 from pytask.runtime.process import Process, fresh_id
+from pytask.runtime.ramp import Turns
 from pytask.runtime.settings import Settings
 
 log = get_logger(__name__)
@@ -70,6 +71,7 @@ class Lane:
         prefix: str,
         clock: Callable[[], float],
         process: Process,
+        turns: Turns | None = None,
     ) -> None:
         self.backend = backend
         self.settings = settings
@@ -88,7 +90,7 @@ class Lane:
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
-            exit_process=process.exit,
+            exit_process=process.exit, turns=turns,
         )  # fmt: skip
         renewals = self._store()
         self.heartbeat = Heartbeat(

@@ -77,6 +77,7 @@ class Run:
         Our own record decides, never gevent's: a killed greenlet counts as successful there.
         """
         try:
+            self.executor.turns.wait(self.cls)
             self.task = self._build()
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.

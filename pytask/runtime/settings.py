@@ -36,7 +36,7 @@ def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 def _rate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
     if value is not None and not fits:
-        raise ConfigError(f"{field.name} is in moves a second above 0, or None for none, not {value!r}")
+        raise ConfigError(f"{field.name} is a number a second above 0, or None, not {value!r}")
 
 
 def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -119,6 +119,9 @@ class Settings:
     rebalance: float | None = attrs.field(default=None, validator=_rate)
     """Runs a second, at the most, that go back to the queue while others have more room; None: none do."""
 
+    start_rate: float | None = attrs.field(default=None, validator=_rate)
+    """Tasks a second, at the most, that this worker starts; the others stay in the queue. None: no limit."""
+
     slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""
 
@@ -161,6 +164,7 @@ class SettingsGiven(TypedDict, total=False):
     hard_deadline: bool | None
     block_limit: float | None
     rebalance: float | None
+    start_rate: float | None
     slow_sweep: bool
     embargo: bool | None
     on_data_loss: str

@@ -23,6 +23,7 @@ from pytask.runtime.monitor import Monitor
 from pytask.runtime.patched import require_patched
 from pytask.runtime.places import Places
 from pytask.runtime.process import Process
+from pytask.runtime.ramp import Allowance, Turns
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 
@@ -55,13 +56,15 @@ class Worker:
         self._clock = clock
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
-        self.places = Places(settings.max_tasks)
+        self.places = Places(settings.max_tasks, Allowance(settings.start_rate, clock))
+        turns = Turns(tasks, clock)
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         self.lanes = [
             Lane(
                 backend, settings, tasks, monitors if index else prestart, self.places,
                 hard=hard_deadline, prefix=prefix, clock=clock, process=process or Process(),
+                turns=turns,
             )
             for index, backend in enumerate(backends)
         ]  # fmt: skip
