@@ -55,6 +55,7 @@ class Flags:
     log_format: str | None = None
     rebalance: float | None = None
     start_rate: float | None = None
+    drain: float | None = None
     task_logs: int | None = None
     time_scale: float | None = None
     supervised: str | None = None
@@ -130,7 +131,9 @@ def _run_path(flags: Flags) -> Path | None:
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
-    names = ("max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "task_logs")
+    names = (
+        "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
+    )  # fmt: skip
     settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)

@@ -194,7 +194,7 @@ class WorkerInfo:
     running: int
     functions: tuple[str, ...] = ()
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
-    max_tasks: int | None = None  # places for them; None: not shown
+    max_tasks: int | None = None  # places for them, 0 while it takes none; None: not shown
     version: str = ""  # of pytask; "": not shown
     started: float | None = None  # seconds since 1970, by the worker's own clock, which is compared to none
     lag: float | None = None  # seconds by which its event loop woke it too late, the last time

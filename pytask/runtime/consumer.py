@@ -123,6 +123,11 @@ class Consumer:
         """Free places."""
         return self._places.free(self)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was told to take nothing."""
+        return self._places.closed
+
     def stand_back(self, seconds: float) -> None:
         """Take nothing for so long, so that others do; 0 ends that."""
         self._back_until = self._clock() + seconds

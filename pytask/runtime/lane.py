@@ -119,6 +119,7 @@ class Lane:
         self.presence = Presence(
             courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
+            closed=lambda: places.closed,
         )  # fmt: skip
         self.prestart = Prestart(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,

@@ -85,7 +85,7 @@ class Places:
         for wake in self._wakers:
             wake()
 
-    def close(self, closed: bool) -> None:
+    def close(self, *, closed: bool) -> None:
         """Take no more tasks, or take tasks again."""
         self.closed = closed
         self.wake()

@@ -39,6 +39,7 @@ class Presence:
         wall: Callable[[], float] = time.time,
         held: Callable[[], float] = lambda: 0.0,
         refused: Callable[[], int] = lambda: 0,
+        closed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._courier = courier
         self._executor = executor
@@ -46,6 +47,7 @@ class Presence:
         self._session = session
         self._held = held
         self._refused_tasks = refused
+        self._closed = closed
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
@@ -88,7 +90,8 @@ class Presence:
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
             tasks=self._executor.queued,
-            max_tasks=self._executor.settings.max_tasks,
+            # No room to others that rebalance, while it takes nothing.
+            max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
             version=__version__,
             dropped=self._executor.dropped,
             task_logs=self._executor.settings.task_logs,

@@ -44,6 +44,12 @@ def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{field.name} is in whole seconds: 0 for at once, None for never, not {value!r}")
 
 
+def _seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    if not fits:
+        raise ConfigError(f"{field.name} is in seconds, 0 for none, not {value!r}")
+
+
 def _default_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
@@ -122,6 +128,10 @@ class Settings:
     start_rate: float | None = attrs.field(default=None, validator=_rate)
     """Tasks a second, at the most, that this worker starts; the others stay in the queue. None: no limit."""
 
+    drain: float = attrs.field(default=0.0, validator=_seconds)
+    """Seconds that tasks have to end by themselves when the worker is to end: it takes no more then, and
+    hands back what still runs.  0: hands back at once.  In `run()` and in the daemon, not in `app.stop()`."""
+
     slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""
 
@@ -165,6 +175,7 @@ class SettingsGiven(TypedDict, total=False):
     block_limit: float | None
     rebalance: float | None
     start_rate: float | None
+    drain: float
     slow_sweep: bool
     embargo: bool | None
     on_data_loss: str

@@ -50,6 +50,7 @@ class Worker:
         if any(backend.cooperative for backend in backends):
             require_patched()
         self.forked = False
+        self.draining = False
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None
         self.settings = settings
@@ -92,11 +93,23 @@ class Worker:
         """The worker's own steady clock."""
         return self._clock()
 
+    @property
+    def queued(self) -> int:
+        """Living runs that came from the queue; the pre-started ones end with the worker."""
+        return sum(lane.executor.queued for lane in self.lanes)
+
+    def drain(self) -> None:
+        """Take no more tasks, for good: those that run may end by themselves."""
+        self.draining = True
+        self.places.close(closed=True)
+
     def be_quiet(self, quiet: bool) -> None:
         """Take no more tasks, or take tasks again; those that run are let be."""
+        if self.draining:
+            return
         if quiet is not self.places.closed:
             log.warning("%s", "takes no more tasks, until SIGCONT" if quiet else "takes tasks again")
-        self.places.close(quiet)
+        self.places.close(closed=quiet)
 
     # -- start ----------------------------------------------------------------------------------------
 
