@@ -81,11 +81,12 @@ PROOFS: dict[str, str] = {
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
     "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
     "PT139": "fixes::test_a_user_that_may_not_look_at_the_server",
+    "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
-    ("PT041", "PT042", "PT043", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137"), "log"
+    ("PT041", "PT042", "PT043", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137", "PT149"), "log"
 )
 LOGGED |= {"PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
 FIELDS = {"PT030": "field", "PT040": "field"}

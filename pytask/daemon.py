@@ -167,7 +167,8 @@ def _supervise(app: PyTask, line: str) -> None:
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
     root = logging.root
     if root.handlers and not (flags.log_level or flags.log_format):
-        return  # the target has set up its own
+        logs.name_tasks(app.settings.name)  # the target has set up its own
+        return
     for handler in list(root.handlers):
         root.removeHandler(handler)
     logs.set_up(app.settings.name, flags.log_level or "info", flags.log_format or "console")

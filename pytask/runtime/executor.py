@@ -455,6 +455,8 @@ class Executor:
         self._close(run, run.wish)
 
     def _forget(self, run: Run) -> None:
+        if self.journal.unfinished:
+            self.journal.finish(run)
         if self.living.get(run.id) is run:
             del self.living[run.id]
             self._locals -= run.local

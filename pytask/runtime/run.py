@@ -159,7 +159,8 @@ class Run:
 
     def _after_child(self, name: str, error: BaseException | None) -> None:
         if error is not None:
-            log.warning("task %s: greenlet %s failed: %r", self.id, name, error)
+            about = {"task": self.id, "pytask_run": self}
+            log.warning("task %s: greenlet %s failed: %r", self.id, name, error, extra=about)
         self._describe()
         if self.returned and not self.children:
             self.finished()

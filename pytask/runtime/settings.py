@@ -101,7 +101,8 @@ class Settings:
     """
 
     task_logs: int = attrs.field(default=0, validator=_ring)
-    """Lines of its log that each task keeps in Redis: what is logged (`logging`) inside of it; 0 keeps none.
+    """Lines of its log that each task keeps in Redis: what is logged (`logging`) inside of it, and what it
+    writes to `sys.stdout` and `sys.stderr`, as `print()` does; 0 keeps none.
 
     A line costs time and memory there, and what is secret in it can be read by whoever reads Redis.
     """

@@ -12,7 +12,7 @@ from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import fork, tree
+from pytask.runtime import fork, output, threads, tree
 from pytask.runtime.blocked import BlockedWatch
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
@@ -124,8 +124,10 @@ class Worker:
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()
+        threads.install()
         if self.settings.task_logs:
             TaskLines.install()
+            output.install()
         unreached = set(self.lanes)
         for index, lane in enumerate(self.lanes):
             lane.heartbeat.on_reached = partial(self._reached, lane, unreached)
@@ -237,8 +239,10 @@ class Worker:
             lane.close()
         if self.blocked is not None:
             self.blocked.stop()
+        threads.remove()
         if self.settings.task_logs:
             TaskLines.remove()
+            output.remove()
 
     def _check_process(self) -> None:
         if self.forked or os.getpid() != self._pid:
