@@ -82,6 +82,7 @@ PROOFS: dict[str, str] = {
     "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
     "PT139": "fixes::test_a_user_that_may_not_look_at_the_server",
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
+    "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")

@@ -106,7 +106,7 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     SIGHUP           restart in place: new code, new settings; tasks are handed back for that time.
                      Tried first with --check: if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
-    SIGUSR1          print what every greenlet does, with its task
+    SIGUSR1          print what every greenlet does, with its task, and the busiest tasks
 
     \b
     The process is patched by gevent, and looks up names in native threads of its own, as the system does

@@ -177,6 +177,16 @@ class Suspect:
         return self.lease > 0 and self.epoch / 1e3 - self.lease / 1e6 < AHEAD
 
 
+@attrs.frozen
+class Busy:
+    """A task that had much of its worker's time."""
+
+    id: str
+    function: str
+    share: float  # of the time of one core
+    turns: int = 0  # how often it went on, while that was measured
+
+
 @attrs.frozen(kw_only=True)
 class WorkerInfo:
     """What a worker shows of itself.  Nothing that must hold is decided by it; rebalancing goes by it.
@@ -205,6 +215,8 @@ class WorkerInfo:
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
     held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
     refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
+    cpu: float | None = None  # part of a core that its process used since the last entry; None: not shown
+    busiest: tuple[Busy, ...] = ()  # the tasks that had most of the time, where that is nearly a whole core
 
 
 @attrs.frozen

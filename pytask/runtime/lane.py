@@ -20,6 +20,7 @@ from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.balancer import Balancer
+from pytask.runtime.busy import Load
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.controller import Controller
@@ -72,6 +73,7 @@ class Lane:
         clock: Callable[[], float],
         process: Process,
         turns: Turns | None = None,
+        load: Load | None = None,
     ) -> None:
         self.backend = backend
         self.settings = settings
@@ -119,7 +121,7 @@ class Lane:
         self.presence = Presence(
             courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
-            closed=lambda: places.closed,
+            closed=lambda: places.closed, load=load,
         )  # fmt: skip
         self.prestart = Prestart(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,

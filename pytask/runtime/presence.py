@@ -17,6 +17,7 @@ from pytask.domain.ports import Store
 from pytask.domain.record import WorkerInfo
 from pytask.domain.version import __version__, may_share
 from pytask.logger import get_logger
+from pytask.runtime.busy import Load
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor
 from pytask.runtime.refusals import LARGE, Refusals
@@ -40,6 +41,7 @@ class Presence:
         held: Callable[[], float] = lambda: 0.0,
         refused: Callable[[], int] = lambda: 0,
         closed: Callable[[], bool] = lambda: False,
+        load: Load | None = None,
     ) -> None:
         self._courier = courier
         self._executor = executor
@@ -48,6 +50,7 @@ class Presence:
         self._held = held
         self._refused_tasks = refused
         self._closed = closed
+        self._load = load
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
@@ -62,6 +65,8 @@ class Presence:
         """Show up until told to end."""
         while not self._ended:
             try:
+                if self._load is not None:
+                    self._load.look()
                 self.show()
             except StoreError as error:
                 log.debug("could not show up: %s", error)
@@ -102,6 +107,8 @@ class Presence:
             expiry=self._timing.expiry,
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
+            cpu=None if self._load is None else self._load.cpu,
+            busiest=() if self._load is None else self._load.busiest,
         )
 
     def show(self) -> None:

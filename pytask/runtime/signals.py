@@ -19,9 +19,10 @@ from gevent import GreenletExit, Timeout
 from gevent.event import Event as Flag
 
 from pytask.logger import get_logger
-from pytask.runtime import fork
+from pytask.runtime import busy, fork
 from pytask.runtime.greenlets import report, write
 from pytask.runtime.guard import Guard
+from pytask.runtime.tree import Service
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Taken over only where the program has no handler of its own.
@@ -54,6 +55,7 @@ class Signals:
         self._on_hangup = on_hangup
         self._hung_up = False  # and not passed on yet
         self._quiet: bool | None = None  # asked for, and not passed on yet
+        self._asked = False  # for the busiest tasks, which are measured once the loop turns
         # Under `nohup` a hangup is ignored, and stays so.
         wanted = on_hangup is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._ending = (*SIGNALS, signal.SIGHUP) if wanted else SIGNALS
@@ -160,6 +162,7 @@ class Signals:
     def _oblige(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:
             write(report())
+            self._asked = True
         else:
             self._quiet = number == signal.SIGTSTP
 
@@ -175,6 +178,9 @@ class Signals:
         if self._hung_up and self.received is None and self._on_hangup is not None:
             self._hung_up = False
             self._on_hangup()
+        if self._asked:
+            self._asked = False
+            Service.spawn(busy.tell)
         if self._quiet is not None:
             quiet, self._quiet = self._quiet, None
             self.on_quiet(quiet)

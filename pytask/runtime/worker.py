@@ -14,6 +14,7 @@ from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime import fork, output, threads, tree
 from pytask.runtime.blocked import BlockedWatch
+from pytask.runtime.busy import Load
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
@@ -58,14 +59,16 @@ class Worker:
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
         self.places = Places(settings.max_tasks, Allowance(settings.start_rate, clock))
+        process = process or Process()
         turns = Turns(tasks, clock)
+        load = Load(clock=clock, used=process.used, pause=settings.timing.heartbeat / 2)
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         self.lanes = [
             Lane(
                 backend, settings, tasks, monitors if index else prestart, self.places,
-                hard=hard_deadline, prefix=prefix, clock=clock, process=process or Process(),
-                turns=turns,
+                hard=hard_deadline, prefix=prefix, clock=clock, process=process,
+                turns=turns, load=load,
             )
             for index, backend in enumerate(backends)
         ]  # fmt: skip
