@@ -91,11 +91,27 @@ PROOFS: dict[str, str] = {
     "PT141": "steering::test_a_start_that_ends_in_error_is_not_done",
     "PT144": "debugger::test_a_breakpoint_at_a_terminal_is_not_ended_by_the_kernel_timer",
     "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
+    "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
+    "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
-    ("PT013", "PT041", "PT042", "PT043", "PT046", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137"), "log"
+    (
+        "PT013",
+        "PT041",
+        "PT042",
+        "PT043",
+        "PT046",
+        "PT055",
+        "PT123",
+        "PT124",
+        "PT125",
+        "PT135",
+        "PT137",
+        "PT149",
+    ),
+    "log",
 )
 LOGGED |= {"PT045": "log, why", "PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
 FIELDS = {"PT030": "field", "PT040": "field"}

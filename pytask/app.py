@@ -27,6 +27,7 @@ from pytask.logger import get_logger
 from pytask.runtime import init, leaving, owners
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
+from pytask.runtime.drain import drain
 from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
@@ -151,6 +152,7 @@ class PyTask:
         """Work until SIGTERM or SIGINT, then hand everything back; a second signal ends at once.
 
         Returns within 30 s of the signal, unless a task holds the event loop; what follows is the program's.
+        With the setting `drain`, tasks first have that time to end, and a second signal ends it.
         `task_map` adds task classes by name.  If a run could not be stopped, the process exits with 70.
         """
         for name, cls in (task_map or {}).items():
@@ -166,7 +168,7 @@ class PyTask:
         use_own_resolver()
         # Of the program; those that are started from now on belong to tasks.
         kept, threads = leaving.children(), leaving.threads()
-        with Signals(on_hangup=self._on_hangup()) as signals:
+        with Signals(on_hangup=self._on_hangup(), patient=self.settings.drain > 0) as signals:
             owners.note_all()
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
@@ -175,16 +177,18 @@ class PyTask:
             if self._companion is not None:
                 couriers = [lane.courier for lane in worker.lanes]
                 self._companion.start(
-                    couriers, self.settings.timing, worker.now, signals.wake, worker.be_quiet
-                )
+                    couriers, self.settings.timing, worker.now,
+                    on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
+                )  # fmt: skip
             attendant = self._attend(worker)
             if self._hangup is not None:
                 self._hangup.end, self._hangup.told = signals.end, attendant
             signals.wait()
+            attendant.leave(reload=signals.received == signal.SIGHUP)
+            drain(worker, signals, self.settings.drain)
             log.info("signal received: handing %s back", counted(len(worker.living), "task"))
             self.ended_by = signals.received
             until = time.monotonic() + self.settings.timing.shutdown
-            attendant.leave(reload=signals.received == signal.SIGHUP)
             clean = self.stop()
             self.ended_by = signals.received  # SIGTERM may have come while a SIGHUP was carried out
             stuck = bool(worker.living)

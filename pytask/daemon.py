@@ -50,6 +50,8 @@ class Flags:
     log_level: str | None = None
     log_format: str | None = None
     rebalance: float | None = None
+    start_rate: float | None = None
+    drain: float | None = None
     task_logs: int | None = None
     time_scale: float | None = None
     supervised: str | None = None
@@ -126,7 +128,9 @@ def _run_path(flags: Flags) -> Path | None:
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
-    names = ("max_tasks", "name", "namespace", "partitions", "rebalance", "task_logs")
+    names = (
+        "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
+    )  # fmt: skip
     settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)
@@ -160,7 +164,8 @@ def _supervise(app: PyTask, line: str) -> None:
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
     root = logging.root
     if root.handlers and not (flags.log_level or flags.log_format):
-        return  # the target has set up its own
+        logs.name_tasks(app.settings.name)  # the target has set up its own
+        return
     for handler in list(root.handlers):
         root.removeHandler(handler)
     logs.set_up(app.settings.name, flags.log_level or "info", flags.log_format or "console")

@@ -106,11 +106,13 @@ class Reception:
         else:
             self._notifier.reloading()
 
-    def leave(self) -> None:
-        """All children hand their tasks back."""
+    def leave(self, drain: float = 0.0) -> None:
+        """All children hand their tasks back, after so many seconds for them to end by themselves."""
         if not self._leaving:
             self._leaving = True
             self._notifier.stopping()
+            if drain:
+                self._notifier.waiting("the children take no more tasks", drain + PATIENCE)
 
     def close(self) -> None:
         """Nobody answers any more."""

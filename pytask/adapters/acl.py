@@ -27,7 +27,7 @@ LOOK = (
 # And what their scripts write, besides.
 STEER = (
     "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "persist",
-    "lpush", "lrem", "zadd", "zrem",
+    "lpush", "lrem", "srem", "zadd", "zrem",
 )  # fmt: skip
 # Redis asks for the rights of the caller inside of scripts, too.
 SCRIPTS = (

@@ -13,6 +13,7 @@ from pytask.client.wire import Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import NoSuchTask, WrongKeyType
 from pytask.domain.lifecycle import State
+from pytask.domain.record import Busy
 
 FORGOTTEN = (
     "hashes of finished tasks are deleted after a while (settings keep_ended, keep_error, keep_stopped)"
@@ -164,11 +165,24 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
         held=reading.measure(shown.get("held")) or 0.0,
         refused=reading.whole(shown.get("refused")) or 0,
         kept_by=reading.texts(shown.get("kept_by")),
+        cpu=reading.measure(shown.get("cpu")),
+        busiest=_busiest(shown.get("busiest")),
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,
         more={name: value for name, value in shown.items() if name not in known},
     )
+
+
+def _busiest(shown: Any) -> tuple[Busy, ...]:
+    rows = [one for one in shown if isinstance(one, dict)] if isinstance(shown, list) else []
+    return tuple(
+        Busy(
+            _text(one.get("id")), _text(one.get("function")), reading.measure(one.get("share")) or 0.0,
+            reading.whole(one.get("turns")) or 0,
+        )
+        for one in rows
+    )  # fmt: skip
 
 
 def _text(value: Any) -> str:

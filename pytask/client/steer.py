@@ -262,7 +262,7 @@ def _remove_chunk(
         (keys.task(i), keys.parking(function.decode(errors="surrogateescape")), keys.log(i))
         for i, function in zip(ids, functions, strict=True)
     ]
-    fixed = (keys.runs, keys.queue, *keys.indexes)
+    fixed = (keys.runs, keys.queue, *keys.indexes, keys.parked)
     args = [life.RUNNING, *life.RESTING, len(states), *states]
     words: list[bytes] = []
     while len(words) < len(ids):  # a call does what it can in a few milliseconds

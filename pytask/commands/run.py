@@ -66,6 +66,18 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
 )
 @click.option(
+    "--start-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Start up to so many tasks a second; the others stay in the queue.  [default: no limit]",
+)
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="At the end, let tasks end by themselves for so long, and then hand them back.  [default: 0]",
+)
+@click.option(
     "--task-logs",
     type=click.IntRange(min=0, max=10_000),
     metavar="N",
@@ -95,12 +107,15 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     classes that it defines are run.
 
     \b
-    SIGTERM, SIGINT  hand all tasks back and end; a second one ends now
+    SIGTERM, SIGINT  hand all tasks back and end; a second one ends now.
+                     With --drain: take no more tasks, let those that
+                     run end; a second one hands them back, a third
+                     ends now
     SIGHUP           restart in place: new code, new settings; tasks are
                      handed back for that time. Tried first with --check:
                      if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
-    SIGUSR1          print what every greenlet does, with its task
+    SIGUSR1          print what every greenlet does, with its task, and the busiest tasks
 
     The process is patched by gevent, and looks up names in native threads of its own, as the system does
     (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.

@@ -37,10 +37,13 @@ NOTES = (
     "PT097",
     "PT139",
     "PT142",
+    "PT150",
 )  # nothing to be mended at once
+MUCH = 0.9  # of a core
 HELD = 10.0  # seconds for which what a worker sends may wait, as it does while another server takes over
 DB = re.compile(r"db\d+")  # of the server, as INFO names those that have keys
 NAMED = 5  # silent workers that are told of one by one
+NAMED_BUSY = 3  # tasks of a worker that uses up its core
 MAX_DATA = 16 * 1024 * 1024
 
 
@@ -124,6 +127,7 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     yield from _orphans(remote)
     yield from _forgotten(remote)
     yield from _refused(found)
+    yield from _busy(found)
     yield from _parked(found)
     yield from _monitor(found)
     yield from _idle(found)
@@ -296,6 +300,22 @@ def _refused(found: Survey) -> Iterator[Finding]:
                 fix="pytask ls --state ERROR    (keep large data elsewhere, or raise the limit)",
                 past=True,
             )
+
+
+def _busy(found: Survey) -> Iterator[Finding]:
+    """Workers that use up a core, and by which tasks."""
+    for worker in found.alive:
+        if worker.cpu is None or worker.cpu < MUCH:
+            continue
+        most = worker.busiest[:NAMED_BUSY]
+        named = ", ".join(f"{one.id[:60]!r} ({one.function[:60]}) {one.share:.0%}" for one in most)
+        yield Finding(
+            code="PT150",
+            what=f"worker {worker.name} uses {worker.cpu:.0%} of a core, and has one for all its tasks"
+            + (f"; most of it goes to {named}" if named else ""),
+            fix="let a task that waits in a loop sleep for longer; else give its work to a thread, or to more"
+            " processes: --processes N    (SIGUSR1 prints the busiest tasks, and what they do)",
+        )
 
 
 def _parked(found: Survey) -> Iterator[Finding]:

@@ -177,6 +177,16 @@ class Suspect:
         return self.lease > 0 and self.epoch / 1e3 - self.lease / 1e6 < AHEAD
 
 
+@attrs.frozen
+class Busy:
+    """A task that had much of its worker's time."""
+
+    id: str
+    function: str
+    share: float  # of the time of one core
+    turns: int = 0  # how often it went on, while that was measured
+
+
 @attrs.frozen(kw_only=True)
 class WorkerInfo:
     """What a worker shows of itself.  Nothing that must hold is decided by it; rebalancing goes by it.
@@ -194,7 +204,7 @@ class WorkerInfo:
     running: int
     functions: tuple[str, ...] = ()
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
-    max_tasks: int | None = None  # places for them; None: not shown
+    max_tasks: int | None = None  # places for them, 0 while it takes none; None: not shown
     version: str = ""  # of pytask; "": not shown
     started: float | None = None  # seconds since 1970, by the worker's own clock, which is compared to none
     lag: float | None = None  # seconds by which its event loop woke it too late, the last time
@@ -207,6 +217,8 @@ class WorkerInfo:
     refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
     kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
     stuck: tuple[str, ...] = ()  # ids of tasks that outlived being stopped, a few of them
+    cpu: float | None = None  # part of a core that its process used since the last entry; None: not shown
+    busiest: tuple[Busy, ...] = ()  # the tasks that had most of the time, where that is nearly a whole core
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
@@ -57,6 +58,7 @@ class TaskConfig:
     """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
 
     With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
+    `START_RATE` is how many tasks of this class may begin in a second on one worker; the others wait.
     """
 
 
@@ -157,6 +159,7 @@ def check_class(kind: object) -> None:
     how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
     if how not in ("refuse", "ignore"):
         raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} is 'refuse' or 'ignore', not {how!r}")
+    start_rate(cls)
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -195,6 +198,18 @@ def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> 
 def ignores_unknown(cls: type[Task]) -> bool:
     """Whether keys of the data that `Config.DATA` has no field for are ignored, not refused."""
     return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
+
+
+def start_rate(cls: type[Task]) -> float | None:
+    """`Config.START_RATE`, starts a second on one worker; raises :class:`BadTaskClass` for what is none."""
+    rate = getattr(cls.Config, "START_RATE", None)
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not (rate > 0 and isfinite(rate)):
+        raise BadTaskClass(
+            f"Config.START_RATE of {cls.__qualname__} is a number of starts a second above 0, not {rate!r}"
+        )
+    return float(rate)
 
 
 def data_class(cls: type[Task]) -> Any:

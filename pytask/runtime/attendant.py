@@ -39,6 +39,8 @@ def vitals(worker: Worker) -> dict[str, Any]:
         why.append(f"a service died: {worker.failed!r}")
     if any(lane.executor.leaving for lane in lanes):
         why.append("it hands its tasks back")
+    elif worker.draining:
+        why.append("it ends: it takes no more tasks, and lets those that run end by themselves")
     elif worker.places.closed:
         why.append("it was told to take no more tasks (SIGTSTP)")
     if not all(lane.lease.may_claim(worker.now()) for lane in lanes):
@@ -58,6 +60,7 @@ def vitals(worker: Worker) -> dict[str, Any]:
         "why": why,
         "running": sum(len(lane.executor.living) for lane in lanes),
         "max_tasks": worker.settings.max_tasks,
+        "drain": worker.settings.drain,
     }
 
 
@@ -99,10 +102,13 @@ class Attendant:
         self._greenlets.append(Service.spawn(self._serve, listener))
 
     def leave(self, *, reload: bool) -> None:
-        """The worker begins to hand its tasks back."""
+        """The worker begins to end: it drains, if it is to, and hands its tasks back."""
         self._leaving = True
+        drain = self._worker.settings.drain
         if not reload:
             self._notifier.stopping()
+        if drain:
+            self._notifier.waiting("takes no more tasks; those that run may end", drain + PATIENCE)
 
     def reloading(self) -> None:
         """A reload begins: the new code is tried."""

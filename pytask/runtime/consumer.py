@@ -123,6 +123,11 @@ class Consumer:
         """Free places."""
         return self._places.free(self)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was told to take nothing."""
+        return self._places.closed
+
     def stand_back(self, seconds: float) -> None:
         """Take nothing for so long, so that others do; 0 ends that."""
         self._back_until = self._clock() + seconds
@@ -150,8 +155,11 @@ class Consumer:
         self._room.clear()
         if self._places.shared:
             self._places.line_up(self)
+        pause = self._places.pause
+        if pause:
+            self._ahead = None  # others take these meanwhile
         if self.free <= 0:
-            self._room.wait(timeout=self._lease.timing.heartbeat)
+            self._room.wait(timeout=min(self._lease.timing.heartbeat, pause or math.inf))
 
     def _has_ids(self) -> bool:
         """Whether this lane of a full worker wants a place at all; waits for ids up to a second."""
@@ -237,6 +245,7 @@ class Consumer:
                 # Another server took over meanwhile: it may not know of this claim.
                 self._begin(claim, sent_at, stale=generation != self._lease.generation)
             handled = len(won)
+            self._places.took(handled)
             if handled < len(claims):
                 self._places.release(self)
                 handled += sum(

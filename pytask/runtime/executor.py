@@ -33,6 +33,7 @@ from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.process import exit_now
+from pytask.runtime.ramp import Turns
 from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
@@ -89,7 +90,9 @@ class Executor:
         ids: Ids,
         clock: Callable[[], float],
         exit_process: Callable[[int], None] = exit_now,
+        turns: Turns | None = None,
     ) -> None:
+        self.turns = turns or Turns(tasks, clock)
         self.settings = settings
         self.tasks = tasks
         self.living: dict[str, Run] = {}
@@ -484,6 +487,8 @@ class Executor:
         self._close(run, run.wish)
 
     def _forget(self, run: Run) -> None:
+        if self.journal.unfinished:
+            self.journal.finish(run)
         if self.living.get(run.id) is run:
             del self.living[run.id]
             self._locals -= run.local

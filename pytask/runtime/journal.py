@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytask.domain.errors import StoreError, Unavailable
-from pytask.domain.journal import NAME_MOST, PROGRESS, amounts, shortened
+from pytask.domain.journal import NAME_MOST, PROGRESS, TEXT_MOST, amounts, shortened
 from pytask.domain.ports import Store
 from pytask.domain.record import Notes, Verdict
 from pytask.logger import get_logger
@@ -35,6 +35,7 @@ CALL_BYTES = 256 * 1024  # of lines in one call, about
 LINES_MOST = 10_000  # that wait for Redis
 BYTES_MOST = 8 * 1024 * 1024
 TELL_EVERY = 60.0  # seconds between two warnings
+OUTPUT = {"stdout": "info", "stderr": "warning"}  # streams of a task, and the level of their lines
 
 _encode = msgspec.json.Encoder().encode
 _traces = logging.Formatter()
@@ -53,6 +54,7 @@ class Journal:
         self._sent: deque[list[Notes]] = deque()  # calls without an answer so far: repeated as they were
         self._call_bytes = CALL_BYTES  # fewer after a call that Redis never took
         self._refusals = Refusals()
+        self.unfinished: dict[tuple[str, str], str] = {}  # lines of output without an end, by run and stream
         self.dropped = 0  # lines, since the start
         self._told = (0, 0.0)  # how many of them were told of, and when
         self.wake: Callable[[], object] = lambda: None
@@ -77,6 +79,28 @@ class Journal:
         if record.stack_info:
             text = f"{text}\n{record.stack_info}"
         self._append(run, record.created, record.levelname.lower(), record.name[:NAME_MOST], shortened(text))
+
+    def output(self, run: Run, stream: str, text: str) -> None:
+        """What a run writes to a stream: whole lines at once, the last one when it is whole, or long."""
+        if not self._ring:
+            return
+        *lines, rest = (self.unfinished.pop((run.ref.run, stream), "") + text).split("\n")
+        if len(rest) > TEXT_MOST:
+            lines, rest = [*lines, rest], ""
+        if rest:
+            self.unfinished[run.ref.run, stream] = rest
+        for line in lines:
+            self._print(run, stream, line)
+
+    def finish(self, run: Run) -> None:
+        """No more comes of a run."""
+        for stream in OUTPUT:
+            self._print(run, stream, self.unfinished.pop((run.ref.run, stream), ""))
+
+    def _print(self, run: Run, stream: str, line: str) -> None:
+        shown = line.rstrip("\r").rpartition("\r")[2]  # a bar of progress writes over itself
+        if shown.strip():
+            self._append(run, self._wall(), OUTPUT[stream], stream, shortened(shown))
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
         """How far a run is, in place of what was not sent yet."""
@@ -236,7 +260,8 @@ class TaskLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line; what is logged outside of tasks, or in a forked child, is not ours."""
-        run = current_run()
+        # A service of pytask's says by itself which run its line is about.
+        run = getattr(record, "pytask_run", None) or current_run()
         if run is None or os.getpid() != self.pid:
             return
         try:

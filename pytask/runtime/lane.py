@@ -20,6 +20,7 @@ from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.balancer import Balancer
+from pytask.runtime.busy import Load
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.controller import Controller
@@ -32,6 +33,7 @@ from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
 from pytask.runtime.process import Process, fresh_id
+from pytask.runtime.ramp import Turns
 from pytask.runtime.settings import Settings
 
 log = get_logger(__name__)
@@ -70,6 +72,8 @@ class Lane:
         prefix: str,
         clock: Callable[[], float],
         process: Process,
+        turns: Turns | None = None,
+        load: Load | None = None,
     ) -> None:
         self.backend = backend
         self.settings = settings
@@ -88,7 +92,7 @@ class Lane:
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
-            exit_process=process.exit,
+            exit_process=process.exit, turns=turns,
         )  # fmt: skip
         renewals = self._store()
         self.heartbeat = Heartbeat(
@@ -117,6 +121,7 @@ class Lane:
         self.presence = Presence(
             courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
+            closed=lambda: places.closed, load=load,
         )  # fmt: skip
         self.prestart = Prestart(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,

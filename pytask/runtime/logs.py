@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pytask.domain.escaping import escaped, in_json
@@ -101,6 +102,33 @@ class SafeLines(Stream):
         """As logging does it, which itself raises where standard error is closed."""
         with suppress(Exception):
             super().handleError(record)
+
+
+PREFIXES = {
+    logging.PercentStyle: "[%(worker)s%(task_suffix)s] ",
+    logging.StrFormatStyle: "[{worker}{task_suffix}] ",
+    logging.StringTemplateStyle: "[${worker}${task_suffix}] ",
+}
+
+
+def name_tasks(worker: str) -> None:
+    """Let the root handlers that the program has set up name worker and task, which they do not know of.
+
+    A format that names them itself, and a formatter that is no plain one, are left as they are: the fields
+    are there for both.
+    """
+    for handler in logging.root.handlers:
+        handler.addFilter(TaskContext(worker))
+        formatter = handler.formatter or logging.Formatter(logging.BASIC_FORMAT)
+        style, text = formatter._style, str(formatter._fmt)  # noqa: SLF001 - nothing else tells the format
+        if type(formatter) is not logging.Formatter or type(style) not in PREFIXES or "task" in text:
+            continue
+        if text == logging.BASIC_FORMAT:  # nobody chose it
+            handler.setFormatter(ConsoleLines(CONSOLE))
+        else:
+            named = copy(formatter)
+            named._style = type(style)(PREFIXES[type(style)] + text)  # noqa: SLF001
+            handler.setFormatter(named)
 
 
 def set_up(worker: str, level: str = "INFO", style: str = "console") -> logging.Handler:

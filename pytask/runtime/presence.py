@@ -17,6 +17,7 @@ from pytask.domain.ports import Store
 from pytask.domain.record import WorkerInfo
 from pytask.domain.version import __version__, may_share
 from pytask.logger import get_logger
+from pytask.runtime.busy import Load
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor
 from pytask.runtime.refusals import LARGE, Refusals
@@ -39,6 +40,8 @@ class Presence:
         wall: Callable[[], float] = time.time,
         held: Callable[[], float] = lambda: 0.0,
         refused: Callable[[], int] = lambda: 0,
+        closed: Callable[[], bool] = lambda: False,
+        load: Load | None = None,
     ) -> None:
         self._courier = courier
         self._executor = executor
@@ -46,6 +49,8 @@ class Presence:
         self._session = session
         self._held = held
         self._refused_tasks = refused
+        self._closed = closed
+        self._load = load
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
@@ -60,6 +65,8 @@ class Presence:
         """Show up until told to end."""
         while not self._ended:
             try:
+                if self._load is not None:
+                    self._load.look()
                 self.show()
             except StoreError as error:
                 log.debug("could not show up: %s", error)
@@ -88,7 +95,8 @@ class Presence:
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
             tasks=self._executor.queued,
-            max_tasks=self._executor.settings.max_tasks,
+            # No room to others that rebalance, while it takes nothing.
+            max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
             version=__version__,
             dropped=self._executor.dropped,
             task_logs=self._executor.settings.task_logs,
@@ -101,6 +109,8 @@ class Presence:
             refused=self._refused_tasks(),
             kept_by=dict(self._executor.kept_by),
             stuck=self._executor.stuck,
+            cpu=None if self._load is None else self._load.cpu,
+            busiest=() if self._load is None else self._load.busiest,
         )
 
     def show(self) -> None:

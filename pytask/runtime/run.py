@@ -80,6 +80,7 @@ class Run:
         Our own record decides, never gevent's: a killed greenlet counts as successful there.
         """
         try:
+            self.executor.turns.wait(self.cls)
             self.task = self._build()
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.
@@ -163,7 +164,8 @@ class Run:
 
     def _after_child(self, name: str, error: BaseException | None) -> None:
         if error is not None:
-            log.warning("task %s: greenlet %s failed: %r", self.id, name, error)
+            about = {"task": self.id, "pytask_run": self}
+            log.warning("task %s: greenlet %s failed: %r", self.id, name, error, extra=about)
         self._describe()
         if self.returned and not self.children:
             self.finished()

@@ -47,7 +47,11 @@ def _hook(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if run is not None and not issubclass(args.exc_type, SystemExit):
             error = args.exc_type, args.exc_value, args.exc_traceback
             name = args.thread.name if args.thread is not None else "?"
-            log.error("task %s: thread %s failed: %r", run.id, name, args.exc_value, exc_info=error)
+            log.error(
+                "[PT149] task %s: thread %s failed, and the task goes on: %r", run.id, name, args.exc_value,
+                exc_info=error,
+                extra={"task": run.id, "function": run.claim.function, "epoch": run.epoch},
+            )  # fmt: skip
 
     return excepthook
 

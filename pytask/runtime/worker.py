@@ -12,9 +12,10 @@ from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import fork, leftovers, owners, threads, tree
+from pytask.runtime import fork, leftovers, output, owners, threads, tree
 from pytask.runtime.blocked import BlockedWatch
 from pytask.runtime.blockers import warn_of_blockers
+from pytask.runtime.busy import Load
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
@@ -25,6 +26,7 @@ from pytask.runtime.monitor import Monitor
 from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
 from pytask.runtime.process import Process
+from pytask.runtime.ramp import Allowance, Turns
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 
@@ -53,19 +55,24 @@ class Worker:
             warn_of_early()
             use_locks()  # of conditions that are made from here on, where `pytask run` has not done it before
         self.forked = False
+        self.draining = False
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None
         self.settings = settings
         self._clock = clock
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
-        self.places = Places(settings.max_tasks)
+        self.places = Places(settings.max_tasks, Allowance(settings.start_rate, clock))
+        process = process or Process()
+        turns = Turns(tasks, clock)
+        load = Load(clock=clock, used=process.used, pause=settings.timing.heartbeat / 2)
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         self.lanes = [
             Lane(
                 backend, settings, tasks, monitors if index else prestart, self.places,
-                hard=hard_deadline, prefix=prefix, clock=clock, process=process or Process(),
+                hard=hard_deadline, prefix=prefix, clock=clock, process=process,
+                turns=turns, load=load,
             )
             for index, backend in enumerate(backends)
         ]  # fmt: skip
@@ -93,11 +100,23 @@ class Worker:
         """The worker's own steady clock."""
         return self._clock()
 
+    @property
+    def queued(self) -> int:
+        """Living runs that came from the queue; the pre-started ones end with the worker."""
+        return sum(lane.executor.queued for lane in self.lanes)
+
+    def drain(self) -> None:
+        """Take no more tasks, for good: those that run may end by themselves."""
+        self.draining = True
+        self.places.close(closed=True)
+
     def be_quiet(self, quiet: bool) -> None:
         """Take no more tasks, or take tasks again; those that run are let be."""
+        if self.draining:
+            return
         if quiet is not self.places.closed:
             log.warning("%s", "takes no more tasks, until SIGCONT" if quiet else "takes tasks again")
-        self.places.close(quiet)
+        self.places.close(closed=quiet)
 
     # -- start ----------------------------------------------------------------------------------------
 
@@ -119,6 +138,7 @@ class Worker:
             warn_of_blockers()
         if self.settings.task_logs:
             TaskLines.install()
+            output.install()
         unreached = set(self.lanes)
         for index, lane in enumerate(self.lanes):
             lane.heartbeat.on_reached = partial(self._reached, lane, unreached)
@@ -232,6 +252,7 @@ class Worker:
             self.blocked.stop()
         if self.settings.task_logs:
             TaskLines.remove()
+            output.remove()
 
     def _check_process(self) -> None:
         if self.forked or os.getpid() != self._pid:

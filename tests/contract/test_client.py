@@ -887,8 +887,13 @@ def test_in_a_long_queue_a_count_says_that_it_is_not_exact(real):
 def test_remove_a_parked_task(both):
     both.bench.push("t", function="unknown")
     assert both.bench.store.park("t", "unknown", b"{}") is Verdict.OK
+    both.bench.push("other", function="unknown")
+    assert both.bench.store.park("other", "unknown", b"{}") is Verdict.OK
     assert both.client.remove("t") is True
+    assert both.bench.raw.smembers(both.bench.keys.parked) == {b"unknown"}  # something waits for it
+    assert both.client.remove("other") is True
     assert both.bench.parking("unknown") == []
+    assert not both.bench.raw.exists(both.bench.keys.parked)
     assert not both.bench.index(life.WAIT)
 
 

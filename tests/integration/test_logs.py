@@ -22,6 +22,7 @@ from tests.servers import start_server
 
 TASKS = """
     import logging
+    import threading
     from pathlib import Path
     import gevent
     from pytask import Task
@@ -64,6 +65,13 @@ TASKS = """
                 log.info("line %d", number)
                 self.progress(number)
             go.with_name("done").touch()
+
+    class Prints(Task):
+        class Config:
+            NAME = "prints"
+        def start(self):
+            print("in the thread", threading.current_thread().name)
+            threading.Thread(target=int, args=["nonsense"], name="reader").start()
 
     class Broken(Task):
         class Config:
@@ -197,6 +205,15 @@ def test_a_ring_keeps_the_newest_lines_and_a_failure_its_traceback(cli, tasks, d
     assert line.text.startswith("it broke\nTraceback (most recent call last):\n")
     assert line.text.endswith("ZeroDivisionError: division by zero")
     assert "  | ZeroDivisionError: division by zero" in cli("logs", "broken-1").stdout
+
+
+def test_output_and_errors_of_threads_are_in_the_log_of_the_task(tasks, done):
+    done("prints", "prints-1")
+    line, failure = tasks.logs("prints-1")
+    assert (line.level, line.logger, line.text) == ("info", "stdout", "in the thread prints-1")
+    assert (failure.level, failure.logger) == ("error", "pytask.runtime.threads")
+    assert failure.text.startswith("[PT149] task prints-1: thread reader failed, and the task goes on: Value")
+    assert "Traceback (most recent call last):\n" in failure.text
 
 
 def test_no_lines_has_a_reason(cli, tasks, done):

@@ -808,13 +808,22 @@ def test_deleting_by_hand_leaves_nothing_behind(type_all):
     with start_server("valkey") as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         client.hset("p", mapping={"function": "nobody's", "state": "WAIT"})
         client.lpush("pytask:parked:nobody's", "p", "other")
+        client.hset("alone", mapping={"function": "unheard of", "state": "WAIT"})
+        client.lpush("pytask:parked:unheard of", "alone")
+        client.sadd("pytask:parked", "nobody's", "unheard of")
         client.lpush("new-task", "p", "other", "p")
         client.lpush("pytask:log:p", "{}")
         for state in ("WAIT", "STOPPED", "ENDED", "ERROR"):
             client.zadd(f"pytask:index:{state}", {"p": 1, "other": 2})
-        type_all("rm", "p", at=server)
+        type_all("rm", "p", "alone", at=server)
+        assert client.smembers("pytask:parked") == {"nobody's"}
         assert sorted(client.keys()) == sorted(
-            ["new-task", "pytask:parked:nobody's", *(f"pytask:index:{s}" for s in State if s != "RUNNING")]
+            [
+                "new-task",
+                "pytask:parked",
+                "pytask:parked:nobody's",
+                *(f"pytask:index:{s}" for s in State if s != "RUNNING"),
+            ]
         )
         assert client.lrange("new-task", 0, -1) == client.lrange("pytask:parked:nobody's", 0, -1) == ["other"]
         assert all(client.zrange(f"pytask:index:{s}", 0, -1) == ["other"] for s in State if s != "RUNNING")

@@ -198,10 +198,10 @@ class World:
         service.on_lost = self.ids.renew
         return service
 
-    def consumer(self, queue=None):
+    def consumer(self, queue=None, places=None):
         return Consumer(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
-            lease=self.lease, ids=self.ids, clock=self.clock,
+            lease=self.lease, ids=self.ids, clock=self.clock, places=places,
         )  # fmt: skip
 
     def launch(self, task_id="a", function="demo", data=b"{}", *, local=False, **claim):

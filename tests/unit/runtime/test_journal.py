@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import time
 
 import gevent
@@ -16,6 +17,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
 from pytask.runtime import journal as journals
+from pytask.runtime import output
 from pytask.runtime.journal import LINES_MOST, MANY, TaskLines
 from pytask.runtime.tree import Service
 from tests.unit.runtime.fakes import World, switch
@@ -419,3 +421,109 @@ def test_an_end_does_not_linger(listening, monkeypatch):
     world.committer.end()
     committer.join(5)
     assert committer.ready()
+
+
+# -- output ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def copied():
+    """Within a test, as pytest puts streams of its own in place before each."""
+    before = sys.stdout, sys.stderr
+    output.install()
+    try:
+        yield
+    finally:
+        output.remove()
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_what_a_task_prints_is_in_its_log_and_where_it_went_before(capsys):
+    def start(self):
+        print("one", 2)
+        print("half a ", end="")
+        gevent.sleep(0)
+        sys.stderr.write("a warning\nanother\n")
+        print(f"line of {self.id}", end="")
+
+    world = world_of(start)
+    with copied():
+        world.launch("a")
+        world.launch("b")
+        print("outside")
+    world.commit()
+    assert [(one, line["level"], line["logger"], line["text"]) for one, _, line in sent(world)] == [
+        found
+        for one in "ab"
+        for found in [
+            (one, "info", "stdout", "one 2"),
+            (one, "warning", "stderr", "a warning"),
+            (one, "warning", "stderr", "another"),
+            (one, "info", "stdout", f"half a line of {one}"),
+        ]
+    ]
+    assert not world.executor.journal.unfinished
+    seen = capsys.readouterr()
+    assert "one 2\n" in seen.out
+    assert "outside" in seen.out
+    assert seen.err.count("another") == 2
+
+
+def test_what_is_logged_to_a_stream_is_kept_once(listening):
+    def start(_self):
+        handler = logging.StreamHandler()  # to the stream as it is now
+        log.addHandler(handler)
+        log.info("once")
+        log.removeHandler(handler)
+
+    world = world_of(start)
+    with copied():
+        world.launch()
+    world.commit()
+    assert texts(world) == ["once"]
+
+
+def test_a_bar_of_progress_is_one_line_and_one_without_end_is_cut():
+    def start(_self):
+        for at in range(5):
+            sys.stderr.write(f"\r{at}0 %")
+        sys.stderr.write("\r\n")
+        print()
+        print("x" * (3 * TEXT_MOST), end="")
+
+    world = world_of(start)
+    with copied():
+        run = world.launch()
+    world.commit()
+    assert run.failure is None
+    first, second = texts(world)
+    assert first == "40 %"
+    assert TEXT_MOST / 2 < len(second) <= TEXT_MOST
+
+
+def test_what_the_stream_refuses_is_the_tasks_own_error():
+    world = world_of(lambda _self: sys.stdout.write(b"bytes"))
+    with copied():
+        run = world.launch()
+    assert "TypeError" in run.failure
+
+
+def test_without_a_ring_nothing_is_kept():
+    world = world_of(lambda _self: print("x", end=""), task_logs=0)
+    with copied():
+        world.launch()
+    world.commit()
+    assert sent(world) == []
+    assert not world.executor.journal.unfinished
+
+
+def test_a_greenlet_that_fails_is_in_the_log_of_its_task(listening):
+    def start(self):
+        self.spawn(int, "nonsense")
+        gevent.sleep(0.001)
+
+    world = world_of(start)
+    world.launch()
+    switch(20)
+    world.commit()
+    assert any("greenlet int of task a failed: ValueError" in text for text in texts(world))
