@@ -67,6 +67,8 @@ def test(arguments: list[str]) -> int:
     """Run the lints, then pytest; pytest comes last so that its summary is the last line."""
     if arguments:
         replace([*PYTEST, *arguments])
+    # Hundreds of processes start: where PYTHONDONTWRITEBYTECODE is set, each would compile every module.
+    run([PYTHON, "-m", "compileall", "-q", "pytask", "tests"])
     return lint([]) or replace([*PYTEST, *COVERAGE])
 
 

@@ -16,6 +16,8 @@ Data goes to standard output, messages to standard error; a table on a terminal,
 `NO_COLOR` is honoured. `-o table|wide|json|jsonl|id` on every verb that reads; JSON has a `version`, which
 grows when a field changes its meaning or goes. An ID may be the beginning of one, if one task only begins so.
 `--explain` prints the redis-cli commands that a verb stands for, as lines for a shell, and does nothing else.
+Commands that are printed are quoted for a shell and carry host, port and db, never a password: redis-cli
+takes that from `$REDISCLI_AUTH`. Control characters in ids, names and errors are printed like `\\x1b`.
 Verbs that take many IDs do what can be done, print what became of each, and end with the worst of it.
 
 | exit code | |
@@ -33,6 +35,7 @@ Verbs that take many IDs do what can be done, print what became of each, and end
 
 Settings, the last wins: the default, the file (`pytask.toml` of the current folder, `$PYTASK_CONFIG`,
 `--config`), the environment (`PYTASK_REDIS_URL`, `PYTASK_MAX_TASKS`, ...; also plain `REDIS_URL`), the flags.
+Where none names an address, the server that `pytask run --embedded` runs in the current folder is used.
 For `pytask run`, what an app sets in its code stands above file and environment, and below the flags.
 `pytask config` shows each setting and where its value came from. Passwords are never printed.
 """

@@ -21,6 +21,9 @@ printed.
 # Where each is met and mended: a file of tests/integration without `test_`, or another path; and the test.
 PROOFS: dict[str, str] = {
     "PT010": "mistakes::test_a_process_that_is_not_patched",
+    "PT011": "tests/unit/runtime/test_patched.py::test_a_patch_that_cannot_be",
+    "PT012": "patching::test_an_agent_that_imports_before_the_patch_is_named",
+    "PT013": "patching::test_modules_imported_before_a_late_patch_are_named",
     "PT020": "fixes::test_a_setting_that_cannot_be_and_where_it_came_from",
     "PT021": "mistakes::test_a_task_class_that_cannot_be_one",
     "PT022": "fixes::test_a_name_that_no_class_has",
@@ -36,6 +39,8 @@ PROOFS: dict[str, str] = {
     "PT042": "mistakes_live::test_a_stop_that_hangs_and_one_that_only_asks",
     "PT043": "mistakes::test_an_unknown_control_word",
     "PT044": "tests/unit/domain/test_task.py::test_a_task_that_no_worker_runs_says_so",
+    "PT045": "threads::test_the_thread_that_keeps_a_task_from_ending_is_named",
+    "PT046": "tests/unit/runtime/test_blockers.py::test_an_imported_one_is_named_once_with_what_helps",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
     "PT052": "mistakes::test_a_full_server",
     "PT053": "mistakes::test_a_missing_password",
@@ -75,19 +80,31 @@ PROOFS: dict[str, str] = {
     "PT125": "leaving::test_what_hangs_at_the_exit_is_cut_short_and_shown",
     "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
+    "PT133": "size_limit::test_a_task_whose_data_never_comes_is_an_error_and_others_go_on",
+    "PT134": "tests/contract/test_client.py::test_of_many_only_what_the_server_never_takes_is_not_queued",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
     "PT145": "shared_redis::test_a_write_whose_reply_was_lost_says_so_and_is_done_once",
     "PT146": "doctor::test_a_worker_with_few_files_and_a_server_with_few_connections",
     "PT147": "shared_redis::test_a_long_wait_is_told_once",
     "PT148": "doctor::test_a_worker_with_few_files_and_a_server_with_few_connections",
+    "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
+    "PT139": "fixes::test_a_user_that_may_not_look_at_the_server",
+    "PT142": "console::test_failed_tasks_are_told_and_do_not_make_it_unhealthy",
+    "PT140": "tests/unit/adapters/test_embedded_folder.py::test_a_folder_that_others_may_write_to_is_refused",
+    "PT141": "steering::test_a_start_that_ends_in_error_is_not_done",
+    "PT144": "debugger::test_a_breakpoint_at_a_terminal_is_not_ended_by_the_kernel_timer",
+    "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
+    "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
+    "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
 }
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
-    ("PT041", "PT042", "PT043", "PT055", "PT123", "PT124", "PT125", "PT135", "PT137", "PT147"), "log"
+    [f"PT{n:03}" for n in (13, 41, 42, 43, 46, 55, 123, 124, 125, 135, 137, 147, 149)],
+    "log",
 )
-LOGGED |= {"PT095": "log, doctor", "PT132": "log, field"}
+LOGGED |= {"PT045": "log, why", "PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
 FIELDS = {"PT030": "field", "PT040": "field"}
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytask.domain.task import Task as Task
     from pytask.runtime.loop import run_loop as run_loop
     from pytask.runtime.monitor import Monitor as Monitor
+    from pytask.runtime.owners import shared as shared
     from pytask.runtime.settings import Settings as Settings
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "namespace_of",
     "partition_of",
     "run_loop",
+    "shared",
 ]
 
 DISTRIBUTION = "pytaskd"
@@ -50,6 +52,7 @@ _HOMES = {
     "Monitor": "pytask.runtime.monitor",
     "Settings": "pytask.runtime.settings",
     "run_loop": "pytask.runtime.loop",
+    "shared": "pytask.runtime.owners",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,23 +16,24 @@ import attrs
 from gevent.os import fork_gevent
 
 from pytask import codec, schema
-from pytask.adapters.address import DEFAULT_URL
+from pytask.adapters.address import UNSET, Unset, given
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
-from pytask.domain.errors import ConfigError, PytaskError, UnknownTask
+from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, check_class, data_class, register
 from pytask.logger import get_logger
-from pytask.runtime import init, leaving
+from pytask.runtime import init, leaving, owners
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
+from pytask.runtime.drain import drain
 from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector, exit_now
 from pytask.runtime.resolver import use_own_resolver
-from pytask.runtime.settings import Settings, SettingsGiven, settings_of
+from pytask.runtime.settings import Settings, SettingsGiven, of_this_process, settings_of
 from pytask.runtime.signals import Signals
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker
@@ -71,13 +73,15 @@ class PyTask:
     """A worker and the tasks it knows.  Several in one process share nothing.
 
     `source` is any redis-py compatible client, or a URL (`redis://`, `rediss://`, `unix://`), or a
-    backend such as `pytask.testing.MemoryBackend`.  Further keyword arguments are the fields of
-    `pytask.Settings`.
+    backend such as `pytask.adapters.memory.MemoryBackend`; without one the address is that of
+    $PYTASK_REDIS_URL or $REDIS_URL, else redis://127.0.0.1:6379/0.  Further keyword arguments are the fields
+    of `pytask.Settings`.
     """
 
-    def __init__(self, source: Any = DEFAULT_URL, **settings: Unpack[SettingsGiven]) -> None:
+    def __init__(self, source: Any = UNSET, **settings: Unpack[SettingsGiven]) -> None:
         self.settings: Settings = settings_of({**settings})
         self.tasks: dict[str, type[Task]] = {}
+        self._made_in = os.getpid()  # servers such as `gunicorn --preload` fork later
         self._source = source
         self._prestart: list[tuple[str, bytes]] = []
         self._worker: Worker | None = None
@@ -85,7 +89,7 @@ class PyTask:
         self._run_path: Path | None = None  # of the socket that `pytask health` asks: the daemon's
         self._hangup: Hangup | None = None  # what a daemon does on SIGHUP
         self.ended_by: int | None = None  # the signal that ended run(), if one did
-        if not isinstance(source, str):
+        if not isinstance(source, str | Unset):
             self._backend()  # a client that cannot work is refused here, not later
 
     # -- tasks ----------------------------------------------------------------------------------------
@@ -148,6 +152,7 @@ class PyTask:
         """Work until SIGTERM or SIGINT, then hand everything back; a second signal ends at once.
 
         Returns within 30 s of the signal, unless a task holds the event loop; what follows is the program's.
+        With the setting `drain`, tasks first have that time to end, and a second signal ends it.
         `task_map` adds task classes by name.  If a run could not be stopped, the process exits with 70.
         """
         for name, cls in (task_map or {}).items():
@@ -163,7 +168,8 @@ class PyTask:
         use_own_resolver()
         # Of the program; those that are started from now on belong to tasks.
         kept, threads = leaving.children(), leaving.threads()
-        with Signals(on_hangup=self._on_hangup()) as signals:
+        with Signals(on_hangup=self._on_hangup(), patient=self.settings.drain > 0) as signals:
+            owners.note_all()
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
             worker = self._start(hard=self.settings.hard_deadline is not False)
             worker.on_failed = signals.wake
@@ -171,16 +177,18 @@ class PyTask:
             if self._companion is not None:
                 couriers = [lane.courier for lane in worker.lanes]
                 self._companion.start(
-                    couriers, self.settings.timing, worker.now, signals.wake, worker.be_quiet
-                )
+                    couriers, self.settings.timing, worker.now,
+                    on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
+                )  # fmt: skip
             attendant = self._attend(worker)
             if self._hangup is not None:
                 self._hangup.end, self._hangup.told = signals.end, attendant
             signals.wait()
+            attendant.leave(reload=signals.received == signal.SIGHUP)
+            drain(worker, signals, self.settings.drain)
             log.info("signal received: handing %s back", counted(len(worker.living), "task"))
             self.ended_by = signals.received
             until = time.monotonic() + self.settings.timing.shutdown
-            attendant.leave(reload=signals.received == signal.SIGHUP)
             clean = self.stop()
             self.ended_by = signals.received  # SIGTERM may have come while a SIGHUP was carried out
             stuck = bool(worker.living)
@@ -190,8 +198,7 @@ class PyTask:
             leaving.end_children(kept)
             leaving.name_threads(threads)
             attendant.end()
-            if worker.failed is not None:
-                raise PytaskError(f"a service of the worker died: {worker.failed!r}") from worker.failed
+            worker.raise_failure()
             if signals.thrown is not None:
                 raise signals.thrown
         if stuck:
@@ -220,6 +227,7 @@ class PyTask:
         self.check_prestarted()
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
+        self.settings = of_this_process(self.settings, self._made_in)
         prefix = self._companion.prefix if self._companion is not None else ""
         worker = Worker(
             self._backends(), self.settings, self.tasks, self._prestart, hard_deadline=hard, prefix=prefix
@@ -266,7 +274,7 @@ class PyTask:
             return backend
         settings = self.settings
         return RedisBackend(
-            self._source,
+            given(self._source),
             namespace=settings.namespace,
             call_timeout=settings.timing.call_timeout,
             durable_acks=settings.durable_acks,

@@ -6,6 +6,8 @@ is a small module of `pytask.commands`, imported when it is called; what is heav
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +16,7 @@ import click
 import pytask
 from pytask.console.interrupt import INTERRUPTED, unwind_from_here
 from pytask.domain import errors
+from pytask.domain.escaping import escaped
 
 FAILED, USAGE, UNHEALTHY, NO_TASK, UNREACHABLE, BAD_CONFIG, TIMED_OUT = 1, 2, 3, 4, 69, 78, 124
 
@@ -108,19 +111,31 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; our errors keep their text and lose their traceback, others keep both."""
+        _take_any_text()
         try:
             unwind_from_here()
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = escaped(error.message, keep="\n")  # type: ignore[misc]
+            raise
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except click.Abort as abort:  # at a question: Ctrl-C, or no more input
-            click.echo(err=True)
+            click.echo(err=True)  # noqa: TID251 - a line break
             ctx.exit(FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED)
         except errors.PytaskError as error:
+            from pytask.console.printing import say
             from pytask.console.voice import told
 
-            click.echo(f"pytask: {told(error)}", err=True)
+            say(told(error))
             ctx.exit(exit_code(error))
+
+
+def _take_any_text() -> None:
+    r"""Let what a terminal's alphabet does not have be printed as \u1234: the verb has acted by then."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def exit_code(error: errors.PytaskError) -> int:

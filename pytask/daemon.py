@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any, NoReturn
 import attrs
 
 from pytask import files
-from pytask.adapters.address import DEFAULT_URL
-from pytask.adapters.embedded import EmbeddedServer, ServerBusy
+from pytask.adapters.address import DEFAULT_URL, UNSET
 from pytask.app import PyTask
 from pytask.console.interrupt import INTERRUPTED
 from pytask.console.launch import Launch
+from pytask.console.private import DATA_DIR, private_url
 from pytask.console.settings import Value
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError, Denied, StoreError
@@ -28,16 +27,13 @@ from pytask.domain.policy import Timing
 from pytask.domain.ports import Backend
 from pytask.logger import get_logger
 from pytask.reloading import Hangup
-from pytask.runtime import logs
+from pytask.runtime import debugger, logs
 from pytask.runtime.companion import Companion
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.settings import Settings
 from pytask.target import find_app
 
 log = get_logger(__name__)
-
-DATA_DIR = Path(".pytask")
-BUSY_SECONDS = 10.0  # how long another process may take to start the server of our folder
 
 
 @attrs.frozen(kw_only=True)
@@ -55,10 +51,13 @@ class Flags:
     log_level: str | None = None
     log_format: str | None = None
     rebalance: float | None = None
+    start_rate: float | None = None
+    drain: float | None = None
     task_logs: int | None = None
     time_scale: float | None = None
     supervised: str | None = None
     run_dir: str | None = None
+    private: bool | None = None  # `redis` is the private server of a folder
     ambient: Mapping[str, Value] = attrs.Factory(dict)  # what file and environment set, for the app
 
 
@@ -93,11 +92,11 @@ def serve(target: str, flags: Flags) -> None:
         files.raise_limit(app.settings.max_tasks + app.settings.redis_connections)
         if flags.monitor:
             _add_monitor(app)
-        source, origin = _source(app, flags, servers)
-        _name_origin(app, source, origin)
+        _connect(app, flags, servers)
         if not flags.supervised:
             app._run_path = _run_path(flags)  # noqa: SLF001 - only a daemon has one
             app._hangup = hangup  # noqa: SLF001 - and starts anew
+        debugger.install()
         try:
             app.run()
         except Denied as error:
@@ -117,7 +116,7 @@ def check(target: str, flags: Flags) -> None:
     app.check_prestarted()
     with ExitStack() as servers:
         if not flags.embedded:
-            _name_origin(app, *_source(app, flags, servers))
+            _connect(app, flags, servers)
 
 
 def _run_path(flags: Flags) -> Path | None:
@@ -131,7 +130,9 @@ def _run_path(flags: Flags) -> Path | None:
 
 
 def _settings(flags: Flags) -> dict[str, Any]:
-    names = ("max_tasks", "name", "namespace", "partitions", "rebalance", "task_logs")
+    names = (
+        "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
+    )  # fmt: skip
     settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:
         settings["timing"] = Timing().scaled(flags.time_scale)
@@ -165,7 +166,8 @@ def _supervise(app: PyTask, line: str) -> None:
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
     root = logging.root
     if root.handlers and not (flags.log_level or flags.log_format):
-        return  # the target has set up its own
+        logs.name_tasks(app.settings.name)  # the target has set up its own
+        return
     for handler in list(root.handlers):
         root.removeHandler(handler)
     logs.set_up(app.settings.name, flags.log_level or "info", flags.log_format or "console")
@@ -180,43 +182,25 @@ def _add_monitor(app: PyTask) -> None:
 # -- the address --------------------------------------------------------------------------------------------
 
 
-def _source(app: PyTask, flags: Flags, servers: ExitStack) -> tuple[Any, str]:
+def _connect(app: PyTask, flags: Flags, servers: ExitStack) -> None:
+    chosen = _source(app, flags, servers)
+    if chosen.private and app.settings.embargo is None:
+        # Nobody takes over from a private server, and each write is in its file before it is answered.
+        app.configure(embargo=False)
+    _name_origin(app, chosen.value, chosen.origin)
+
+
+def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
     """What to connect to (None: the app's own choice), and where that came from."""
     if flags.embedded:
         folder = (flags.data_dir or DATA_DIR).absolute()
-        return _embedded_url(folder, servers), f"the embedded server of {folder}"
+        return Value(private_url(folder, servers), f"the embedded server of {folder}", private=True)
     if flags.redis:
-        return flags.redis, "from --redis"
-    if app._source != DEFAULT_URL:  # noqa: SLF001 - only here, to see whether the app chose for itself
-        return None, "from the app itself"
-    if "redis_url" in flags.ambient:
-        chosen = flags.ambient["redis_url"]
-        return chosen.value, chosen.origin
-    return DEFAULT_URL, "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
-
-
-def _embedded_url(folder: Path, servers: ExitStack) -> str:
-    server = EmbeddedServer(folder)
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            servers.enter_context(server)
-        except ServerBusy as busy:
-            if busy.url:
-                log.warning(
-                    "%s has a server already, pid %s at %s: using that one, and leaving it running"
-                    " (it ends with the process that started it, or by `kill %s`)",
-                    folder, busy.pid, busy.url, busy.pid,
-                )  # fmt: skip
-                return busy.url
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)  # somebody is starting it at this moment
-        else:
-            log.info(
-                "embedded server at %s, its data in %s; try: redis-cli -p %d", server.url, folder, server.port
-            )
-            return server.url
+        return Value(flags.redis, "from --redis", private=bool(flags.private))
+    if app._source is not UNSET:  # noqa: SLF001 - only here, to see whether the app chose for itself
+        return Value(None, "from the app itself")
+    unset = "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
+    return flags.ambient.get("redis_url") or Value(DEFAULT_URL, unset)
 
 
 def _name_origin(app: PyTask, source: Any, origin: str) -> None:

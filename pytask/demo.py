@@ -8,11 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import click
-
 from pytask.adapters.embedded import EmbeddedServer
+from pytask.console.printing import out, say
 from pytask.demo_stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
-from pytask.domain.errors import PytaskError
+from pytask.domain.errors import ConfigError, PytaskError
 from pytask.domain.lifecycle import State
 from pytask.domain.messages import Command, Event
 from pytask.domain.policy import Timing
@@ -45,11 +44,7 @@ def play(seconds: float | None, data_dir: Path | None) -> int:
     """Run the demo for `seconds`, or until a signal; returns the exit code."""
     ends_at = None if seconds is None else time.monotonic() + seconds
     with ExitStack() as stack:
-        folder = data_dir or Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="pytask-demo-", ignore_cleanup_errors=True)
-            )
-        )
+        folder = data_dir or _folder(stack)
         server = stack.enter_context(EmbeddedServer(folder))
         stage = stack.enter_context(closing(Stage(server.url, folder, ends_at)))
         stack.enter_context(stage.noting_signals())
@@ -62,6 +57,16 @@ def play(seconds: float | None, data_dir: Path | None) -> int:
         except Over:
             demo.hand_back()
         return demo.verdict()
+
+
+def _folder(stack: ExitStack) -> Path:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="pytask-demo-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f"there is no folder for the demo's data: {error}. Choose one: --data-dir"
+        ) from None
+    return Path(stack.enter_context(made))
 
 
 def _way_out(ends_at: float | None) -> str:
@@ -84,7 +89,7 @@ class Demo:
         for name in WORKERS:
             self._stage.start_worker(name)
         self._await_workers(*WORKERS)
-        click.echo(INVITATION.format(cli=f"redis-cli -p {port}"))
+        out(INVITATION.format(cli=f"redis-cli -p {port}"))
         self._show_tasks()
         victim, hit = self._kill_a_worker()
         self._steer()
@@ -188,18 +193,16 @@ class Demo:
         """Print the check list; 0 if all went right, 130 if Ctrl-C came before the end, else 1."""
         right, count = self._right, len(THINGS)
         marks = {True: "right", False: "WRONG", None: "not shown"}
-        click.echo("\n" + "\n".join(f"  {marks[right.get(thing)]:9}  {thing}" for thing in THINGS))
+        out("\n" + "\n".join(f"  {marks[right.get(thing)]:9}  {thing}" for thing in THINGS))
         wrong = [thing for thing in THINGS if right.get(thing) is False]
         missing = [thing for thing in THINGS if thing not in right]
         if wrong:
-            click.echo(self._stage.last_words(), err=True)
-            click.echo(f"demo: {len(wrong)} of {count} things went wrong: {'; '.join(wrong)}")
+            say(self._stage.last_words())
+            out(f"demo: {len(wrong)} of {count} things went wrong: {'; '.join(wrong)}")
         elif missing:
             why = "it was ended" if self._stage.signal else "it needs about 30 s, as with --for 40"
-            click.echo(
-                f"demo: {len(missing)} of {count} things were not shown yet, {why}: {'; '.join(missing)}"
-            )
+            out(f"demo: {len(missing)} of {count} things were not shown yet, {why}: {'; '.join(missing)}")
         else:
-            click.echo(f"demo: all {count} things it shows went right")
+            out(f"demo: all {count} things it shows went right")
             return 0
         return INTERRUPTED if self._stage.signal and not wrong else FAILED

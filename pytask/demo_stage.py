@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import click
 
 from pytask.adapters.keys import Keys
+from pytask.console.printing import out
 from pytask.domain.messages import Event
 
 TIME_SCALE = 0.1  # a dead worker's tasks go on after about 10 s instead of 100
@@ -135,11 +135,11 @@ class Stage:
 
     def line(self, text: str) -> None:
         """One line with the time since the start."""
-        click.echo(f"{time.monotonic() - self._began:5.1f} s  {text}".rstrip())
+        out(f"{time.monotonic() - self._began:5.1f} s  {text}".rstrip())
 
     def tell(self, text: str) -> None:
         """A line of the narrator's."""
-        click.echo()
+        out()
         self.line(text)
 
     # -- processes ------------------------------------------------------------------------------------

@@ -29,8 +29,16 @@ class GuardedLogger(Adapter):
     none of ours is ever armed around a log line alone.
     """
 
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's own name
+        """As its logger, which `dictConfig` and `fileConfig` of the program disable by default."""
+        self.logger.disabled = False
+        return self.logger.isEnabledFor(level)
+
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """One line, if the program's handlers take it."""
+        # dictConfig and fileConfig disable every logger that is there, unless they are told otherwise: that
+        # was not meant for us.  A level, or no propagation, still silences.
+        self.logger.disabled = False
         if not self.isEnabledFor(level):
             return
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the caller of this

@@ -17,12 +17,12 @@ from typing import Any
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.runtime.notify import Notifier
+from pytask.runtime.sockets import bind
 
 log = get_logger(__name__)
 
 SILENT = 10.0  # seconds: a child that was not heard for longer does not turn its loop
 PATIENCE = 30.0  # seconds that a start may take until the next word
-BACKLOG = 16
 Child = tuple[dict[str, Any] | None, float]
 """What a child said last (None: nothing so far), and how many seconds ago."""
 
@@ -106,17 +106,20 @@ class Reception:
         else:
             self._notifier.reloading()
 
-    def leave(self) -> None:
-        """All children hand their tasks back."""
+    def leave(self, drain: float = 0.0) -> None:
+        """All children hand their tasks back, after so many seconds for them to end by themselves."""
         if not self._leaving:
             self._leaving = True
             self._notifier.stopping()
+            if drain:
+                self._notifier.waiting("the children take no more tasks", drain + PATIENCE)
 
     def close(self) -> None:
         """Nobody answers any more."""
-        if self.listener is not None:
-            self.listener.close()
-        if self._path is not None:
+        if self.listener is None:
+            return
+        self.listener.close()
+        if self._path is not None:  # else nothing was bound
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
@@ -124,9 +127,7 @@ class Reception:
 def _listen(path: Path) -> socket.socket | None:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(missing_ok=True)  # of a dead process with our number
-        listener.bind(str(path))
-        listener.listen(BACKLOG)
+        bind(listener, path)
         listener.settimeout(0)
     except OSError as error:
         listener.close()

@@ -30,6 +30,7 @@ import attrs
 from pytask.console.launch import REFUSED, Check, Launch
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError
+from pytask.domain.escaping import escaped, in_json
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.reception import Reception
@@ -39,9 +40,12 @@ log = get_logger(__name__)
 
 YOUNG = 10.0  # seconds: a child that died younger is started again a little later each time
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds; the first restart comes at once
-STOP_LIMIT = 120.0  # seconds from the order to stop until SIGKILL: longer than the kernel timer of a worker
+STOP_LIMIT = (
+    120.0  # seconds from the order to stop, or the end of the drain, to SIGKILL: over the kernel timer
+)
 ENTRUST_AGAIN = 5.0  # seconds without an answer after which another child is told to release as well
 FORGET_AFTER = 900.0  # seconds after which the monitors have done it for certain
+DRAINING = ", once those that run have ended or their time to drain is over; another signal: at once"
 HOPELESS = (2, 78)  # exit codes of a wrong target, flag or setting: a restart changes nothing
 STUCK = 70
 POLITE = (signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1)  # passed on to the children
@@ -134,6 +138,8 @@ class Supervisor:
         self._environ = dict(os.environ)
         take_from(self._environ)
         self._stopping: float | None = None
+        self._drain = 0.0  # seconds that the children let their tasks run at the end, as they say
+        self._hurried = False  # they were told to end that
         self._code = 0
         self._had_terminal = os.isatty(0)
         self._wake: tuple[socket.socket, socket.socket] = socket.socketpair()
@@ -166,8 +172,12 @@ class Supervisor:
             for slot in self.slots:
                 if slot.process is None and slot.due <= now:
                     self._start(slot)
-        elif now - self._stopping > STOP_LIMIT or self._signals > 1:
+        elif now - self._stopping > STOP_LIMIT + self._drain or self._signals > (2 if self._drain else 1):
             self._kill()
+        elif self._signals > 1 and not self._hurried:
+            self._hurried = True
+            log.info("signal received: the children hand back what still runs")
+            self._tell_all("hurry")
         self._entrust(now)
         self._oblige()
         self._roll()
@@ -176,20 +186,24 @@ class Supervisor:
         self._reap()
         if self._signals and self._stopping is None:
             children = counted(self._living, "child hands its", "children hand their")
-            log.info("signal received: %s tasks back", children)
             self.stop()
+            log.info("signal received: %s tasks back%s", children, (self._drain and DRAINING) or "")
 
     def stop(self, code: int = 0) -> None:
         """Let all children hand back and end; by the line, so that a service manager may send SIGTERM too."""
         self._code = self._code or code
         self._stopping = self._stopping or time.monotonic()
+        self._drain = max([float((slot.said or {}).get("drain", 0.0)) for slot in self.slots])
         self._rolling.clear()
         if self._checking is not None:
             self._checking.end()
             self._checking = None
-        self._reception.leave()
+        self._reception.leave(self._drain)
+        self._tell_all("stop")
+
+    def _tell_all(self, word: str) -> None:
         for slot in self.slots:
-            slot.tell("stop")
+            slot.tell(word)
 
     def _kill(self) -> None:
         for slot in self.slots:
@@ -235,8 +249,7 @@ class Supervisor:
                 continue
             self._quiet = number == signal.SIGTSTP
             log.info("signal received: the children %s", "are quiet" if self._quiet else "take tasks again")
-            for slot in self.slots:
-                slot.tell("quiet" if self._quiet else "resume")
+            self._tell_all("quiet" if self._quiet else "resume")
 
     def _roll(self) -> None:
         """SIGHUP: one child after the other is replaced, the next when its successor takes tasks."""
@@ -457,11 +470,9 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
     _set_up_logging(flags)
     with ExitStack() as servers:
         if embedded:
-            from pytask.adapters.embedded import EmbeddedServer
+            from pytask.console.private import private_url
 
-            server = servers.enter_context(EmbeddedServer(folder or Path(".pytask")))
-            log.info("embedded server at %s, its data in %s", server.url, server.folder)
-            flags["redis"] = server.url
+            flags |= {"redis": private_url(folder, servers), "private": True}
         log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         reception = Reception(_run_path(run_dir), Notifier())
         words = arguments(target, flags)
@@ -487,6 +498,10 @@ class ConsoleLines(logging.Formatter):
     converter = staticmethod(time.gmtime)
     default_msec_format = "%s.%03dZ"
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line, on one line: what children said is in it."""
+        return escaped(super().formatMessage(record))
+
 
 class JsonLines(logging.Formatter):
     """As the children write them; theirs needs gevent, which has no place here."""
@@ -502,7 +517,7 @@ class JsonLines(logging.Formatter):
             "task": "-",
             "message": record.getMessage(),
         }
-        return json.dumps(line, ensure_ascii=False)
+        return in_json(json.dumps(line, ensure_ascii=False))
 
 
 def _set_up_logging(flags: Mapping[str, Any]) -> None:

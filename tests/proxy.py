@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -32,6 +33,7 @@ class Proxy:
             cwd=ROOT,
             start_new_session=True,
         )
+        self._lock = threading.Lock()  # one command at a time
         self.port = self._answer()["port"]
         self.url = f"redis://{HOST}:{self.port}/0"
 
@@ -82,6 +84,13 @@ class Proxy:
         """
         self._tell("cut_after_request", count=count, containing=containing)
 
+    def limit(self, size):
+        """Cut each connection at a request, or an answer, of more than `size` bytes; 0 ends that.
+
+        It does not read the protocol: what passes one way, with nothing the other way in between, is one.
+        """
+        self._tell("limit", size=size)
+
     def lead_to(self, target_port):
         """New connections go to another port; those that stand stay where they are."""
         self._tell("lead_to", target_port=target_port)
@@ -91,9 +100,10 @@ class Proxy:
         return self._tell("connections")["connections"]
 
     def _tell(self, command, **arguments):
-        self._process.stdin.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
-        self._process.stdin.flush()
-        return self._answer()
+        with self._lock:
+            self._process.stdin.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
+            self._process.stdin.flush()
+            return self._answer()
 
     def _answer(self):
         line = self._process.stdout.readline()
@@ -110,6 +120,7 @@ class Connection:
         self.target = target
         self.lost_reply = False  # the client's stream has a hole: it must not read on
         self.cut_on_reply = False
+        self.asked = self.answered = 0  # bytes since something passed the other way
 
     def cut(self):
         """Reset the client at once; close towards the target, which has what it was sent."""
@@ -132,6 +143,7 @@ class Relay:
         self.delay_range = (0, 0)
         self.requests_to_cut = 0
         self.cut_containing = b""
+        self.most = 0
         self.port = 0
         self.listener = None
         # Bound for good though not listening, so that no one takes the port while we refuse.
@@ -188,17 +200,26 @@ class Relay:
             if self.requests_to_cut and self.cut_containing in chunk:
                 self.requests_to_cut -= 1
                 connection.cut_on_reply = True
+            connection.asked, connection.answered = connection.asked + len(chunk), 0
+            if self.most and connection.asked > self.most:
+                connection.cut()
+                return
             connection.target[1].write(chunk)
             await connection.target[1].drain()
 
     async def replies(self, connection):
         while chunk := await self.receive(connection.target[0]):
+            connection.asked = 0
             if connection.cut_on_reply:
                 connection.cut()
                 return
             if self.mode == "drop_replies":
                 connection.lost_reply = True
                 continue
+            connection.asked, connection.answered = 0, connection.answered + len(chunk)
+            if self.most and connection.answered > self.most:
+                connection.cut()
+                return
             connection.client[1].write(chunk)
             await connection.client[1].drain()
 
@@ -225,6 +246,8 @@ class Relay:
             case "cut_after_request":
                 self.requests_to_cut = arguments["count"]
                 self.cut_containing = arguments["containing"].encode()
+            case "limit":
+                self.most = arguments["size"]
             case "lead_to":
                 self.target_port = arguments["target_port"]
             case "connections":

@@ -20,14 +20,14 @@ WRITE = ("hset", "hmset", "lpush", "multi", "exec", "discard")
 LISTEN = ("subscribe", "psubscribe", "unsubscribe", "punsubscribe")
 # All that `pytask.Client` and the command line read.
 LOOK = (
-    "hget", "hmget", "hgetall", "exists", "type", "scan", "time", "info", "pubsub|numsub",
+    "hget", "hmget", "hgetall", "exists", "type", "scan", "time", "info", "pubsub|channels", "pubsub|numsub",
     "llen", "lindex", "lrange", "lpos", "srandmember",
     "zcard", "zcount", "zscore", "zmscore", "zscan", "zrevrange", "zrevrangebyscore",
 )  # fmt: skip
 # And what their scripts write, besides.
 STEER = (
     "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "persist",
-    "lpush", "lrem", "zadd", "zrem",
+    "lpush", "lrem", "srem", "zadd", "zrem",
 )  # fmt: skip
 # Redis asks for the rights of the caller inside of scripts, too.
 SCRIPTS = (
@@ -40,8 +40,7 @@ SCRIPTS = (
     "zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zremrangebyscore", "zrevrange", "zscore",
 )  # fmt: skip
 SERVICES = (
-    "blmove", "scan", "subscribe", "psubscribe", "unsubscribe", "punsubscribe", "wait", "config|get", "role",
-    *CLUSTER,
+    "blmove", "scan", *LISTEN, "pubsub|channels", "wait", "config|get", "role", *CLUSTER,
 )  # fmt: skip
 COMMANDS = {
     "producer": CONNECT + CLUSTER + WRITE,

@@ -63,7 +63,8 @@ class RedisBackend:
 
     def feed(self, session: str) -> RedisFeed:
         """A listener with a subscription of its own."""
-        return RedisFeed(self._own("feed"), self.keys, session)
+        database = None if self._topology is not None else clients.database_of(self._client)
+        return RedisFeed(self._own("feed"), self.keys, session, database=database, timeout=self._timeout)
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A client for task code: the user's own settings, on connections that all tasks share."""

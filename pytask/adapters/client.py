@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytask import files
-from pytask.adapters import carried, reading, tokens
+from pytask.adapters import carried, options, reading, tokens
 from pytask.adapters.acl import missing
 from pytask.adapters.address import hide_password, plain
 from pytask.adapters.pinned import Address, SlotClient, Topology
@@ -37,6 +37,7 @@ OF_CLASSES = {
     "MovedError": "MOVED",  # before its base class
     "AskError": "ASK",
     "TryAgainError": "TRYAGAIN",
+    "MasterDownError": "MASTERDOWN",  # before its base class
     "ClusterDownError": "CLUSTERDOWN",
 }
 REMEDIES = {
@@ -46,9 +47,21 @@ REMEDIES = {
     "NOREPLICAS": "Too few replicas are connected for min-replicas-to-write: bring them back",
     "BUSY": "A script holds the server: SCRIPT KILL ends it, if it has written nothing",
     "MOVED": "This is a node of a cluster: say redis+cluster://, and a hash-tagged namespace like {pytask}:",
+    "MASTERDOWN": "This is a replica that has lost its primary: connect to the primary, or through Sentinel",
     "CLUSTERDOWN": "A part of the cluster has no node: see CLUSTER INFO",
 }
-REFUSALS = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
+REFUSALS = (
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+)
 
 ANSWER_SHOWN = 60  # characters of what is no answer of a Redis
 LOADING = (
@@ -84,7 +97,16 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
     redis = importlib.import_module("redis")
     url, clustered = plain(source)
     try:
-        return redis.RedisCluster.from_url(url, **of_cluster) if clustered else redis.Redis.from_url(url)
+        options.check_url(url)
+        if clustered:
+            options.check_cluster_url(url)
+            return redis.RedisCluster.from_url(url, **of_cluster)
+        made = redis.Redis.from_url(url)
+        options.check_made(made, source)
+    except ConfigError:
+        raise
+    except TypeError as error:
+        raise options.bad_option(source, error) from None
     except ValueError:
         # What the library says would repeat parts of the URL, maybe of the password.
         raise ConfigError(
@@ -94,6 +116,7 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
         ) from None
     except Exception as error:
         raise _no_cluster(error) if clustered else error from error
+    return made
 
 
 def _no_cluster(error: Exception) -> Exception:
@@ -111,6 +134,7 @@ def check_client(client: Any, namespace: str) -> None:
     """Refuse what cannot keep the promise, with the reason."""
     package = package_of(client)
     version = _version(package)
+    options.check_files(_settings_of(client))
     if package == "redis" and BROKEN_FROM <= version < BROKEN_BEFORE:
         raise UnsupportedClient(
             f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
@@ -121,6 +145,12 @@ def check_client(client: Any, namespace: str) -> None:
             "a Redis Cluster needs a hash-tagged namespace, such as namespace='{pytask}:': the queue and the"
             " task hashes change in one atomic step, so they must live in one slot"
         )
+
+
+def _settings_of(client: Any) -> dict[str, Any]:
+    holder = getattr(client, "nodes_manager" if is_cluster(client) else "connection_pool", None)
+    found: dict[str, Any] = getattr(holder, "connection_kwargs", {})
+    return found
 
 
 def check_server(client: Any) -> None:
@@ -153,6 +183,17 @@ def _numbers(version: str) -> tuple[int, ...]:
 def is_cluster(client: object) -> bool:
     """Whether the client talks to a Redis Cluster."""
     return any(cls.__name__ in {"RedisCluster", "ValkeyCluster"} for cls in type(client).__mro__)
+
+
+def database_of(client: Any) -> int | None:
+    """The db number that the connections of a client select; None where no others are looked for.
+
+    A cluster has none, and fakeredis names channels whose subscribers have left.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if is_cluster(client) or getattr(pool, "connection_class", int).__module__.startswith("fakeredis"):
+        return None
+    return int(getattr(pool, "connection_kwargs", {}).get("db") or 0)
 
 
 def in_cluster(client: Any) -> bool:
@@ -388,11 +429,13 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
     if "InvalidResponse" in names:
         return Unavailable(_no_redis(text))
+    if isinstance(error, RecursionError):
+        return Unavailable(_no_redis("b'replies within replies, too deep to be read'"))
     if "BusyLoadingError" in names or _says(text, "LOADING"):
         return Unavailable(LOADING)
-    refusal = _refusal(names, text)
-    if refusal:
-        return Refused(refusal)
+    word = _word(names, text)
+    if word:
+        return Refused(_refusal(word, text), word)
     if names & {"ConnectionError", "TimeoutError", "OSError"}:
         return Unavailable(f"no answer from Redis: {text or type(error).__name__}")
     if names & {"RedisError", "ValkeyError"}:
@@ -411,12 +454,14 @@ def _no_redis(text: str) -> str:
     )
 
 
-def _refusal(names: set[str], text: str) -> str:
-    """What the server refuses, with its word in front, which the libraries take away, and the remedy."""
+def _word(names: set[str], text: str) -> str:
+    """The server's own word for why it refuses, which the libraries take away; "" for none that we know."""
     word = next((word for name, word in OF_CLASSES.items() if name in names), "")
-    word = word or next((word for word in REFUSALS if _says(text, word)), "")
-    if not word:
-        return ""
+    return word or next((word for word in REFUSALS if _says(text, word)), "")
+
+
+def _refusal(word: str, text: str) -> str:
+    """What the server refuses, with its word in front, and the remedy."""
     remedy = f". {REMEDIES[word]}" if word in REMEDIES else ""
     return f"Redis refuses: {text if _says(text, word) else f'{word} {text}'}{remedy}"
 

@@ -51,8 +51,8 @@ class Direct:
         except BaseException:
             self._drop(connection)  # an unread reply would be the next command's
             raise
-        if any(isinstance(reply, Exception) and "READONLY" in str(reply) for reply in replies):
-            self._drop(connection)  # no primary any more: the next command is to ask who is
+        if any(isinstance(reply, Exception) and _is_last(reply) for reply in replies):
+            self._drop(connection)
         else:
             self._warm.append((connection, time.monotonic(), os.getpid()))
         return replies
@@ -116,6 +116,14 @@ def _reply(connection: Any) -> Any:
         if not is_reply(error):
             raise
         return error
+
+
+def _is_last(error: Exception) -> bool:
+    """Whether the connection is of no use after this reply.
+
+    It leads to no primary any more, so that the next command is to ask who is; or the server closes it.
+    """
+    return "READONLY" in str(error) or "Protocol error" in str(error)
 
 
 def is_reply(error: Exception) -> bool:

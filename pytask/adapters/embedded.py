@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-from pytask.domain.errors import ServerFailed, ServerNotFound
+from pytask.adapters.folders import check_own, make_own, refuse_links
+from pytask.domain.errors import ServerFailed, ServerNotFound, UnsafeFolder
 
 HOST = "127.0.0.1"
 VARIABLE = "PYTASK_REDIS_SERVER"
@@ -20,6 +21,7 @@ STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL
 POLL_SECONDS = 0.02
 PORT_ATTEMPTS = 5  # a free port may be taken by another program before the server binds it
 LOG_LINES = 10
+PORT_FILE = "port"  # the last one, in the folder
 
 
 class ServerBusy(ServerFailed):
@@ -62,7 +64,8 @@ def find_server() -> Path:
 class EmbeddedServer:
     """One server process over one folder, which is made if missing; start and stop may alternate.
 
-    Without a `port` each start takes a free one. Ctrl-C does not reach the server: only `stop()` ends it.
+    Without a `port` a start takes that of the last one, or a free one. Ctrl-C does not reach the server: only
+    `stop()` ends it.
     """
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
@@ -97,12 +100,17 @@ class EmbeddedServer:
         if self._process and self._process.poll() is None:
             return
         program = find_server()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own(self.folder)
+        refuse_links(self.folder)
+        _keep_from_git(self.folder)
         lock = _lock(self.folder)
+        last = _last_port(self.folder)
         try:
-            attempts = 1 if self._fixed_port else PORT_ATTEMPTS
-            while not self._start_once(program, lock, may_retry=attempts > 1):
-                attempts -= 1
+            ports = (
+                [self._fixed_port] if self._fixed_port else [last, *(None for _ in range(PORT_ATTEMPTS - 1))]
+            )
+            while ports and not self._start_once(program, lock, ports.pop(0), may_retry=bool(ports)):
+                pass
         finally:
             # The server inherited the lock: it lasts as long as the server, however either of us ends.
             os.close(lock)
@@ -119,12 +127,12 @@ class EmbeddedServer:
             process.kill()
             process.wait()
 
-    def _start_once(self, program: Path, lock: int, *, may_retry: bool) -> bool:
-        """Start on one port; False if that was taken in the meantime and another may be tried."""
-        self.port = self._fixed_port or _free_port()
+    def _start_once(self, program: Path, lock: int, port: int | None, *, may_retry: bool) -> bool:
+        """Start on a port, or on a free one; False if it was taken, and another may be tried."""
+        self.port = port or _free_port()
         command = [str(program), *_settings(self.folder, self.port)]
         log = self.folder / "server.log"
-        with log.open("ab") as output:
+        with open(log, "ab", opener=_opened_there) as output:
             log_start = output.tell()
             self._owner = os.getpid()
             self._process = subprocess.Popen(
@@ -142,6 +150,7 @@ class EmbeddedServer:
             self.stop()
             raise
         if failure is None:
+            _write(self.folder / PORT_FILE, str(self.port))
             return True
         self.stop()
         said = log.read_bytes()[log_start:].decode(errors="replace")
@@ -166,9 +175,44 @@ def _settings(folder: Path, port: int) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
+def running_url(folder: Path) -> str | None:
+    """The URL of the server that runs over a folder of this user; None if there is none."""
+    try:
+        check_own(folder)
+        with open(folder / "lock", "rb", opener=_opened_there) as lock:
+            pid, port = map(int, lock.read(20).split())
+    except (OSError, ValueError, UnsafeFolder):
+        return None
+    # The file stays after a server was killed: only its answer says that it is there.
+    return f"redis://{HOST}:{port}/0" if f"process_id:{pid}\r\n".encode() in _ask(port) else None
+
+
+def _last_port(folder: Path) -> int | None:
+    try:
+        port = int((folder / PORT_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return port if 0 < port < 1 << 16 else None
+
+
+def _keep_from_git(folder: Path) -> None:
+    if not (folder / ".gitignore").exists():
+        _write(folder / ".gitignore", "*\n")
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w", opener=_opened_there) as file:
+        file.write(text)
+
+
+def _opened_there(path: str, flags: int) -> int:
+    """Not where a symbolic link leads."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 def _lock(folder: Path) -> int:
     """Take the folder's lock, or raise ServerBusy; it lasts until the last copy of the descriptor closes."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _opened_there(str(folder / "lock"), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
+from pytask.adapters import reading
 from pytask.domain.lifecycle import RESTING, State
+
+DIGITS = 10  # more than any db number has
 
 
 @attrs.frozen
@@ -87,6 +92,20 @@ class Keys:
     def ping_channel(self, session: str) -> str:
         """The channel on which a worker hears itself."""
         return f"{self.namespace}pytask:ping:{session}"
+
+    def database_channel(self, number: int) -> str:
+        """The channel by which the workers of a db number are known to those of the others."""
+        return f"{self.namespace}pytask:db:{number}"
+
+    @property
+    def database_pattern(self) -> str:
+        """The pattern of these channels."""
+        return f"{_literal(self.namespace)}pytask:db:*"
+
+    def databases_of(self, channels: Iterable[bytes | str]) -> list[int]:
+        """The db numbers in the names of such channels."""
+        numbers = (reading.text(channel).rpartition(":")[2] for channel in channels)
+        return sorted({int(number) for number in numbers if number.isdecimal() and len(number) < DIGITS})
 
     @property
     def control_pattern(self) -> str:

@@ -43,6 +43,7 @@ class MemoryFeed:
     """Control messages and hints, kept until they are read."""
 
     behind = False
+    database = None
 
     def __init__(self, state: MemoryState, session: str) -> None:
         self._state = state

@@ -661,6 +661,10 @@ class MemoryStore:
         """Publish to the feed of that session."""
         self._state.publish(self._state.keys.ping_channel(session), b"ping")
 
+    def databases(self) -> list[int]:
+        """There are no db numbers."""
+        return []
+
     def reset(self) -> None:
         """Nothing to drop."""
 

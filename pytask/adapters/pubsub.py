@@ -22,8 +22,12 @@ RUBBISH = 4096  # messages of one read, with those that are none of ours
 class RedisFeed:
     """Listens on one connection.  `Store.ping` publishes what proves that it hears."""
 
-    def __init__(self, listener: Any, keys: Keys, session: str) -> None:
+    def __init__(
+        self, listener: Any, keys: Keys, session: str, *, database: int | None = None, timeout: float = 3.0
+    ) -> None:
         self.behind = False
+        self.database = database
+        self._timeout = timeout
         self._listener = listener
         self._stale = False
         self._keys = keys
@@ -34,12 +38,21 @@ class RedisFeed:
         """Subscribe anew.  A subscription object that met an error is thrown away, never mended."""
         self.close()
         self._stale = False
-        self._pubsub = self._listener.pubsub(ignore_subscribe_messages=True)
+        self._pubsub = self._listener.pubsub()
         try:
+            if self.database is not None:
+                self._announce(self.database)
             self._pubsub.psubscribe(self._keys.control_pattern)
             self._pubsub.subscribe(self._ping, self._keys.hint_channel)
         except Exception as error:
             raise clients.translate(error) from error
+
+    def _announce(self, database: int) -> None:
+        # Confirmed before anything else happens: who asks for the db numbers afterwards, on whatever
+        # connection, sees this one.
+        self._pubsub.subscribe(self._keys.database_channel(database))
+        if self._pubsub.get_message(timeout=self._timeout) is None:
+            raise Unavailable("the subscription is not confirmed")
 
     def read(self, timeout: float) -> list[Notice]:
         """What arrived within `timeout` seconds, 256 at the most."""
@@ -51,7 +64,7 @@ class RedisFeed:
         left = RUBBISH
         self.behind = False
         try:
-            message = self._pubsub.get_message(timeout=timeout)
+            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout)
             while message is not None:
                 notice = self._notice(message)
                 if notice is not None:
@@ -60,7 +73,7 @@ class RedisFeed:
                 self.behind = len(notices) == BATCH or not left
                 if self.behind:
                     break  # who publishes rubbish without end must not keep us in here
-                message = self._pubsub.get_message(timeout=0)
+                message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0)
         except Exception as error:
             raise clients.translate(error) from error
         return notices

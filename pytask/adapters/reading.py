@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -35,9 +36,24 @@ def measure(value: Any) -> float | None:
     return float(value) if fits else None
 
 
+def texts(value: Any) -> dict[str, str]:
+    """Names with a text each out of JSON; empty for anything else."""
+    found = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in found if isinstance(text, str)}
+
+
 def pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Of a flat reply the first with the second, the third with the fourth, and so on."""
     return zip(flat[::2], flat[1::2], strict=True)
+
+
+def json_object(raw: bytes | None) -> Mapping[str, Any]:
+    """A JSON object; an empty one for anything else."""
+    try:
+        found = json.loads(raw or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def info(reply: Any) -> dict[str, str]:

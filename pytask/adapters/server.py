@@ -26,7 +26,8 @@ Words = Mapping[str, str]
 def risks(client: Any, *, max_data: int = 0) -> list[Risk]:
     """What is risky about the server behind `client`; of a cluster, about any of its primaries."""
     if not clients.is_cluster(client):
-        return _risks_of(client, max_data, alone=clients.stands_alone(client))
+        risks = _risks_of(client, max_data, alone=clients.stands_alone(client))
+        return [*risks, *_of_channels(client)]
     found: dict[str, Risk] = {}
     for node in client.get_primaries():
         for risk in _risks_of(client.get_redis_connection(node), max_data, alone=False):
@@ -50,6 +51,15 @@ def _risks_of(client: Any, max_data: int, *, alone: bool) -> list[Risk]:
         *_of_memory_and_disk(settings),
         *_of_connections(settings, max_data),
     ]
+
+
+def _of_channels(client: Any) -> list[Risk]:
+    try:
+        client.execute_command("PUBSUB", "CHANNELS", "pytask:none")
+    except Exception as error:  # noqa: BLE001 - sorted out there
+        so = "whether workers with another db number hear the same control messages cannot be checked"
+        return _unseen(error, "PT139", "PUBSUB CHANNELS", so)
+    return []
 
 
 def _unseen(error: Exception, code: str, command: str, so: str) -> list[Risk]:

@@ -583,6 +583,10 @@ class RedisStore:
         """Publish to the feed of that session."""
         self._command("PUBLISH", self._keys.ping_channel(session), "ping")
 
+    def databases(self) -> list[int]:
+        """The db numbers whose workers listen under this namespace at this server."""
+        return self._keys.databases_of(self._command("PUBSUB", "CHANNELS", self._keys.database_pattern))
+
     def reset(self) -> None:
         """Drop the connection: what is in it is not known."""
         self._stale = False
@@ -832,6 +836,8 @@ def read_info(text: bytes | str) -> WorkerInfo | None:
             monitor=shown.get("monitor") is True,
             dropped=reading.whole(shown.get("dropped")) or 0,
             task_logs=reading.whole(shown.get("task_logs")),
+            kept_by=reading.texts(shown.get("kept_by")),
+            stuck=tuple(str(one) for one in shown.get("stuck") or ()),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import importlib
 import inspect
+import socket
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
-from pytask.adapters import carried
+from pytask.adapters import carried, options
 from pytask.adapters import client as clients
 from pytask.adapters.address import plain
 from pytask.adapters.direct import is_reply
@@ -35,9 +36,15 @@ def open_client(source: Any) -> Any:
         redis = importlib.import_module("redis.asyncio")
         url, clustered = plain(source)
         try:
-            return (redis.RedisCluster if clustered else redis.Redis).from_url(url)
+            options.check_url(url)
+            made = (redis.RedisCluster if clustered else redis.Redis).from_url(url)
         except ValueError:
             return clients.open_client(source)  # raises, without the password
+        except TypeError as error:
+            raise options.bad_option(source, error) from None
+        if not clustered:
+            options.check_made(made, source)
+        return made
     clients.package_of(source)
     if not asyncio.iscoroutinefunction(source.execute_command):
         raise UnsupportedClient(
@@ -143,7 +150,7 @@ class Slot:
         self._slot = slot
         self._topology = topology
         self._connect = connect
-        self._client: Any = None
+        self.client: Any = None
         self._address: Address = ("", 0)
         self._lock = asyncio.Lock()
 
@@ -161,9 +168,9 @@ class Slot:
 
     async def node(self) -> Any:
         """A client of the slot's node."""
-        if self._client is None:
+        if self.client is None:
             await self._go_to(await self._located())
-        return self._client
+        return self.client
 
     async def address(self) -> Address:
         """Where the slot is now."""
@@ -172,7 +179,7 @@ class Slot:
 
     async def disconnect(self) -> None:
         """Drop the connection; the next call looks for the slot's node anew."""
-        client, self._client = self._client, None
+        client, self.client = self.client, None
         if client is not None:
             await client.connection_pool.disconnect()
 
@@ -184,7 +191,7 @@ class Slot:
             address = self._topology.address(*target, self._address)
             if moved:
                 await self._go_to(address)
-                (reply,) = await together(self._client, [words])
+                (reply,) = await together(self.client, [words])
             else:
                 asking = self._connect(address)
                 reply = (await together(asking, [("ASKING",), words]))[1]
@@ -211,7 +218,7 @@ class Slot:
     async def _go_to(self, address: Address) -> None:
         await self.disconnect()
         self._address = address
-        self._client = self._connect(address)
+        self.client = self._connect(address)
 
 
 async def together(client: Any, commands: list[Words]) -> list[Any]:
@@ -229,20 +236,64 @@ async def together(client: Any, commands: list[Words]) -> list[Any]:
     return list(await pipe.execute(raise_on_error=False))
 
 
+class Connections:
+    """Those of one event loop: asyncio's sockets and locks work in the loop that they were made in."""
+
+    def __init__(self, slots: list[Slot]) -> None:
+        self.client: Any = None
+        self.slots = slots
+
+    async def close(self) -> None:
+        """Drop them."""
+        client, self.client = self.client, None
+        if client is not None:
+            await client.connection_pool.disconnect()
+        for slot in self.slots:
+            await slot.disconnect()
+
+    def abandon(self) -> None:
+        """Let the server know that they are not used any more: their loop ended, and awaits nothing."""
+        for client in (self.client, *(slot.client for slot in self.slots)):
+            for connection in _connections_of(client):
+                writer: Any = getattr(connection, "_writer", None)
+                with contextlib.suppress(AttributeError, OSError):  # it is closed, or was never opened
+                    writer.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+def _connections_of(client: Any) -> list[Any]:
+    pool = getattr(client, "connection_pool", None)
+    names = ("_available_connections", "_in_use_connections")
+    return [one for name in names for one in getattr(pool, name, ())]
+
+
 class Shell(Doer):
-    """Does what operations ask for."""
+    """Does what operations ask for, in any event loop that asks."""
 
     def __init__(self, source: Any, places: Places, timeout: float, connect_timeout: float) -> None:
         self._source = open_client(source)
         clients.check_client(self._source, places.namespace)
         self._timeout = timeout
         self._connect_timeout = connect_timeout
-        self._client: Any = None
-        self._slots: list[Slot] = []
+        self._loops: dict[asyncio.AbstractEventLoop, Connections] = {}
+        self._topology: Topology | None = None
+        self._numbers: list[int] = []  # of the slots
         if clients.is_cluster(self._source):
-            topology = clients.topology_of(self._source)
-            slots = [crc16(hash_tag(keys.namespace).encode()) % SLOTS for keys in places.keys]
-            self._slots = [Slot(slot, topology, self._own) for slot in slots]
+            self._topology = clients.topology_of(self._source)
+            self._numbers = [crc16(hash_tag(keys.namespace).encode()) % SLOTS for keys in places.keys]
+
+    @property
+    def _here(self) -> Connections:
+        """The connections of the running loop; those of loops that have ended are dropped."""
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop)
+        if found is None:
+            for other in [one for one in list(self._loops) if one.is_closed()]:
+                if left := self._loops.pop(other, None):  # else another thread was quicker
+                    left.abandon()
+            topology = self._topology
+            slots = [] if topology is None else [Slot(n, topology, self._own) for n in self._numbers]
+            found = self._loops[loop] = Connections(slots)
+        return found
 
     async def run(self, op: Op[T]) -> T:
         """The result of an operation."""
@@ -277,12 +328,8 @@ class Shell(Doer):
                 await subscription.close()
 
     async def close(self) -> None:
-        """Drop all connections; they are made anew when they are needed."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.connection_pool.disconnect()
-        for slot in self._slots:
-            await slot.disconnect()
+        """Drop the connections of this loop; they are made anew when they are needed."""
+        await self._here.close()
 
     async def listen(self, step: Listen, opened: list[Any]) -> Subscription:
         """A subscription at the server of the step's partition."""
@@ -297,23 +344,23 @@ class Shell(Doer):
 
     async def send(self, commands: list[tuple[int, Words]]) -> list[Any]:
         """The replies, in order."""
-        if not self._slots:
-            if self._client is None:
-                self._client = self._own()
-            return await together(self._client, [words for _, words in commands])
+        here = self._here
+        if not here.slots:
+            if here.client is None:
+                here.client = self._own()
+            return await together(here.client, [words for _, words in commands])
         replies: list[Any] = [None] * len(commands)
         for place in dict.fromkeys(place for place, _ in commands):
             mine = [at for at, (other, _) in enumerate(commands) if other == place]
-            found = await self._slots[place].together([commands[at][1] for at in mine])
+            found = await here.slots[place].together([commands[at][1] for at in mine])
             for at, reply in zip(mine, found, strict=True):
                 replies[at] = reply
         return replies
 
     async def _listener(self, place: int) -> Any:
         """A client for a subscription: of a cluster, of the node that the slot is at now."""
-        if not self._slots:
-            return self._own()
-        return self._own(await self._slots[place].address())
+        slots = self._here.slots
+        return self._own(await slots[place].address() if slots else None)
 
     def _own(self, address: Address | None = None) -> Any:
         return own_client(

@@ -26,9 +26,10 @@ class Client(Face[Shell]):
     """Starts, steers and watches tasks.  Needs no gevent; may be shared by threads and by greenlets.
 
     `source` is a URL or any redis-py compatible client (Sentinel and Cluster too), whose settings are
-    taken over on connections of our own.  `namespace` and `partitions` are those of the workers.  Nothing
-    is repeated by itself: after `errors.Unavailable` it is not known whether the call had an effect, and
-    repeating it is harmless (for `start`, where it was given an `id`).
+    taken over on connections of our own.  `namespace` and `partitions` are those of the workers.  Only
+    data of 16 KB and more is sent again by itself, where Redis did not take it and answers all the same, to
+    tell whether it is too large (`TooLarge`).  After `errors.Unavailable` it is not known whether the call
+    had an effect, and repeating it is harmless (for `start`, where it was given an `id`).
     """
 
     _make_shell = Shell
@@ -47,7 +48,8 @@ class Client(Face[Shell]):
         `function` is a task's name, or its class: then `data` (a dict, or an instance of `Config.DATA`) is
         checked against `Config.DATA` first, and `BadData` tells the path to what does not fit.  With an `id`
         the call may be repeated: while that very task waits or runs, nothing is done.  Once it has ended
-        (ENDED, ERROR, STOPPED) it runs again, with this data.  `TaskExists` if another task has the id.
+        (ENDED, ERROR, STOPPED) it runs again, with this data; but not where this repeats a call of the same
+        client that got no answer.  `TaskExists` if another task has the id.
         """
         return self._shell.run(produce.start(self._places, function, data, id))
 
@@ -55,7 +57,10 @@ class Client(Face[Shell]):
         """Queue many tasks; their ids in order.
 
         Each is `(function, data)`, `(function, data, id)`, a function alone, or a `pytask.client.New`.  All
-        data is checked before anything is sent; then they go in chunks, each as a whole or not at all.
+        data is checked before anything is sent; then they go in chunks, each as a whole or not at all.  A
+        chunk that is refused for its size is sent again in parts, which queues no task twice; `TooLarge` then
+        names the tasks that are too large alone, and all others are queued.  Of any other `StoreError` the
+        attribute `queued` has the ids that are queued for certain.
         """
         return self._shell.run(produce.start_many(self._places, tasks))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
-from pytask.adapters.address import DEFAULT_URL
+from pytask.adapters.address import UNSET, given
 from pytask.client.places import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, Places, places_of
 
 S = TypeVar("S")
@@ -18,7 +18,7 @@ class Face(Generic[S]):
 
     def __init__(  # noqa: PLR0913 - what there is to choose
         self,
-        source: Any = DEFAULT_URL,
+        source: Any = UNSET,
         *,
         namespace: str = "",
         partitions: int = 1,
@@ -28,7 +28,7 @@ class Face(Generic[S]):
         keep_stopped: int | None = None,
         name: str | None = None,
     ) -> None:
-        """Connects at the first call.
+        """Connects at the first call, by default to $PYTASK_REDIS_URL or $REDIS_URL, else 127.0.0.1:6379.
 
         `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
         0 deletes the hash of a task that `stop` ends before it ran at once; else the workers' setting of that
@@ -38,7 +38,7 @@ class Face(Generic[S]):
         self._places = places_of(
             namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name
         )
-        self._shell = self._make_shell(source, self._places, timeout, connect_timeout)
+        self._shell = self._make_shell(given(source), self._places, timeout, connect_timeout)
 
     @classmethod
     def over(cls, shell: S, places: Places) -> Self:

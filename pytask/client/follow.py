@@ -6,7 +6,7 @@ hash again, after it subscribed and whenever it lost the connection; whoever wat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -114,15 +114,17 @@ class TaskEar:
         *,
         lasting: bool = False,
         gone: bool = False,
+        known: TaskInfo | None = None,
     ) -> Op[TaskInfo | None]:
         """The task once `reached` holds for it, None after `timeout` seconds, or (`gone`) without a hash.
 
         A task whose hash is deleted as it ends counts by its last event.  With `lasting`, an event alone
-        proves nothing while there is a hash: it may be of a run before the one that was meant.
+        proves nothing while there is a hash: it may be of a run before the one that was meant.  `known` is
+        what the events go on from where no hash was read.
         """
         began = yield Now()
         pause, look_at, broken = FIRST_PAUSE, began, False
-        last: TaskInfo | None = None
+        last = known
         while True:
             now = yield Now()
             left = began + timeout - now
@@ -195,7 +197,15 @@ def wait(places: Places, task_id: str, for_state: Any, timeout: float) -> Op[Tas
     task = yield from get(places, task_id)
     if task.state in wanted:
         return task
-    found = yield from ear.until(lambda one: one.state in wanted, timeout)
+    return (yield from in_time(places, ear, task, wanted, timeout))
+
+
+def in_time(
+    places: Places, ear: TaskEar, known: TaskInfo, wanted: Sequence[State], timeout: float
+) -> Op[TaskInfo]:
+    """The task in one of the states, from what is known of it on.  Raises `TimedOut`."""
+    task_id = known.id
+    found = yield from ear.until(lambda one: one.state in wanted, timeout, known=known)
     if found is None:
         now = yield from read_one(places, task_id)
         is_now = "gone" if now is None else now.state

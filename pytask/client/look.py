@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -15,6 +13,7 @@ from pytask.client.wire import Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import NoSuchTask, WrongKeyType
 from pytask.domain.lifecycle import State
+from pytask.domain.record import Busy
 
 FORGOTTEN = (
     "hashes of finished tasks are deleted after a while (settings keep_ended, keep_error, keep_stopped)"
@@ -145,7 +144,7 @@ def workers(places: Places) -> Op[list[Worker]]:
 
 
 def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, place: int) -> Worker:
-    shown = _object(text)
+    shown = reading.json_object(text)
     known = {field.name for field in attrs.fields(Worker)}
     functions = shown.get("functions")
     return Worker(
@@ -163,6 +162,11 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
         round_trip=reading.measure(shown.get("round_trip")),
         monitor=shown.get("monitor") is True,
         task_logs=reading.whole(shown.get("task_logs")),
+        held=reading.measure(shown.get("held")) or 0.0,
+        refused=reading.whole(shown.get("refused")) or 0,
+        kept_by=reading.texts(shown.get("kept_by")),
+        cpu=reading.measure(shown.get("cpu")),
+        busiest=_busiest(shown.get("busiest")),
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,
@@ -170,12 +174,15 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pl
     )
 
 
-def _object(text: bytes | None) -> Mapping[str, Any]:
-    try:
-        shown = json.loads(text or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return shown if isinstance(shown, dict) else {}
+def _busiest(shown: Any) -> tuple[Busy, ...]:
+    rows = [one for one in shown if isinstance(one, dict)] if isinstance(shown, list) else []
+    return tuple(
+        Busy(
+            _text(one.get("id")), _text(one.get("function")), reading.measure(one.get("share")) or 0.0,
+            reading.whole(one.get("turns")) or 0,
+        )
+        for one in rows
+    )  # fmt: skip
 
 
 def _text(value: Any) -> str:

@@ -58,18 +58,17 @@ class Runs:
     state: State = life.RUNNING
 
     def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
-        """What a scan gave beyond `limit` travels in the cursor: it would not be given again."""
-        cursor, left = part or ["0", None]
-        if not left:
-            if part is not None and cursor == "0":
-                return [], None
-            reply = yield from ask(self.place, ("ZSCAN", self.keys.leases, cursor, "COUNT", limit))
-            cursor, found = text(reply[0]), reply[1]
-            # The libraries make pairs of it, where they know the command.
-            left = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
-        ids, rest = left[:limit], left[limit:]
-        entries = [(task_id, [cursor, left[at:]]) for at, task_id in enumerate(ids, 1)]
-        return entries, None if cursor == "0" and not rest else [cursor, rest]
+        """A scan gives more than `limit`: the same step is done again, and goes on behind its last id."""
+        cursor, count, last = part or ["0", limit, None]
+        reply = yield from ask(self.place, ("ZSCAN", self.keys.leases, cursor, "COUNT", count))
+        after, found = text(reply[0]), reply[1]
+        # The libraries make pairs of it, where they know the command.
+        ids = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
+        ids = ids[ids.index(last) + 1 :] if last in ids else ids  # one that is gone: rather twice than not
+        entries = [(task_id, [cursor, count, task_id]) for task_id in ids[:limit]]
+        if len(ids) > limit:
+            return entries, entries[-1][1]
+        return entries, None if after == "0" else [after, limit, None]
 
 
 @attrs.frozen

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
+from itertools import islice
 
 import attrs
 
@@ -14,6 +16,7 @@ from pytask.domain.partition import namespace_of, partition_of
 
 TIMEOUT = 3.0  # seconds of one call
 CONNECT_TIMEOUT = 0.8  # so that a wrong address answers in less than one
+UNSURE_MOST = 10_000  # ids that a client remembers
 MAX_DATA = 16 * 1024 * 1024  # bytes, as the workers' own default
 
 
@@ -26,6 +29,13 @@ class Places:
     keep_stopped: int | None = None  # 0: the hash of a task that `stop` ends before it ran goes at once
     name: str = ""  # of the client, in the history of tasks; "" for the one of its user
     max_data: int = MAX_DATA
+    unsure: dict[str, None] = attrs.Factory(dict)  # ids whose start was not answered, the oldest first
+
+    def doubt(self, ids: Iterable[str]) -> None:
+        """Whether these were started is not known: the call may be repeated, and must not run them twice."""
+        self.unsure.update(dict.fromkeys(ids))
+        for task_id in [*islice(self.unsure, max(0, len(self.unsure) - UNSURE_MOST))]:
+            del self.unsure[task_id]
 
     @property
     def who(self) -> str:

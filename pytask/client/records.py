@@ -12,6 +12,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
 from pytask.domain.journal import amounts, progress_of
 from pytask.domain.lifecycle import State
+from pytask.domain.record import Busy
 
 if TYPE_CHECKING:
     from pytask.domain.task import Task
@@ -244,6 +245,11 @@ class Worker:
     round_trip: float | None = None  # seconds that Redis took to answer it, the last time
     monitor: bool = False  # a monitor runs there
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
+    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
+    refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
+    cpu: float | None = None  # part of a core that its process used lately; None: not shown
+    busiest: tuple[Busy, ...] = ()  # the tasks that had most of the time, where that is nearly a whole core
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0

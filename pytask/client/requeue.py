@@ -20,7 +20,7 @@ from pytask.client.records import Outcome
 from pytask.client.steer import await_run, existing, steer, steer_many
 from pytask.client.wire import Now, Op, Pause, ask, ask_all
 from pytask.domain import lifecycle as life
-from pytask.domain.advice import Advice, Call
+from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import Denied, Refused, TaskRuns
 from pytask.domain.messages import Command
 from pytask.domain.policy import MOMENT, Timing
@@ -66,7 +66,7 @@ def requeue_many(places: Places, ids: Sequence[str], timing: Timing | None) -> O
     found = {one.id: one for one in (yield from steer_many(places, Command.START, free))}
     odd = [i for i, one in found.items() if one.state is life.RUNNING and i not in held]
     taken = yield from _held(places, odd)  # by a worker, a moment ago
-    refused |= {i: _nobodys(i) for i in odd if i not in taken}
+    refused |= {i: _nobodys(places, i) for i in odd if i not in taken}
     return [_refused(i, refused[i]) if i in refused else found[i] for i in ids]
 
 
@@ -74,10 +74,11 @@ def _refused(task_id: str, why: str) -> Outcome:
     return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
 
 
-def _nobodys(task_id: str) -> str:
-    return (
-        f"the hash of {task_id!r} says that it runs, and no worker has a run of it: push it,"
-        f" redis-cli LPUSH new-task {task_id}, or start a monitor with slow_sweep=True"
+def _nobodys(places: Places, task_id: str) -> str:
+    return Advice(
+        f"the hash of {task_id!r} says that it runs, and no worker has a run of it: push it, ",
+        Typed(("redis-cli", "LPUSH", places.keys[places.of(task_id)].queue, task_id)),
+        ", or start a monitor with slow_sweep=True",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -16,7 +15,7 @@ from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo, states_of
 from pytask.client.wire import Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
-from pytask.domain.advice import Advice, Call
+from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import LONGEST_NAME, Command
@@ -218,8 +217,8 @@ def _late(
         return Unheard(f"no worker listens: {kept}. See `pytask workers`", state)
     is_now = state or "gone"
     if queued:
-        why = f"See `pytask why {shlex.quote(task_id)}`"
-        return TimedOut(f"no worker took {task_id!r} within {wait:g} s: it is {is_now}. {why}", state)
+        text = f"no worker took {task_id!r} within {wait:g} s: it is {is_now}. See `"
+        return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     stays = task is not None and task.control == command
     wish = "stays written down" if stays else "does not stand any more: see `pytask why`"
     return TimedOut(
@@ -263,7 +262,7 @@ def _remove_chunk(
         (keys.task(i), keys.parking(function.decode(errors="surrogateescape")), keys.log(i))
         for i, function in zip(ids, functions, strict=True)
     ]
-    fixed = (keys.runs, keys.queue, *keys.indexes)
+    fixed = (keys.runs, keys.queue, *keys.indexes, keys.parked)
     args = [life.RUNNING, *life.RESTING, len(states), *states]
     words: list[bytes] = []
     while len(words) < len(ids):  # a call does what it can in a few milliseconds

@@ -21,5 +21,6 @@ def command(role: str, namespace: str, partitions: int) -> None:
     Put a password of your own in place of PASSWORD. docs/security.md says what each role may do.
     """
     from pytask.adapters.acl import command as line
+    from pytask.console.printing import out
 
-    click.echo(line(role, namespace, partitions))
+    out(line(role, namespace, partitions))

@@ -24,6 +24,7 @@ def command(remote: Remote, printer: Printer) -> None:
     its code stands above file and environment. Passwords are never printed.
     """
     from pytask.console.output import Column
+    from pytask.console.printing import say
     from pytask.console.settings import known_settings
 
     known = known_settings(more=True)
@@ -40,4 +41,4 @@ def command(remote: Remote, printer: Printer) -> None:
     ]
     printer.rows("settings", rows, columns, key="name")
     for sentence in remote.strays():
-        click.echo(f"pytask: {sentence}", err=True)
+        say(sentence)

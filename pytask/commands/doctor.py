@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pytask.console.remote import Remote
     from pytask.console.script import Item
 
+INDENT = " " * len("PT000  ")
+
 
 @click.command()
 @options.remote
@@ -26,6 +29,8 @@ def command(remote: Remote, printer: Printer) -> None:
     The packages here, the settings of the server, clocks, keys, dead runs, parked tasks, monitors, releases.
     Exit code 0 if all is well, 3 if something is to be mended. It changes nothing.
     """
+    from pytask.console.printing import out, say, wrapped
+
     if remote.explain:
         remote.explains(_commands(remote))
         return
@@ -35,13 +40,14 @@ def command(remote: Remote, printer: Printer) -> None:
         from pytask.console.output import printable
 
         for row in rows:
-            click.echo(f"{row['code']}  {printable(row['what'])}\n       Fix: {printable(row['fix'])}")
+            out(wrapped(f"{row['code']}  {printable(row['what'])}", sys.stdout, INDENT))
+            out(wrapped(f"{INDENT}Fix: {printable(row['fix'])}", sys.stdout, " " * len("Fix: ")))
         if not rows:
-            click.echo(f"all is well: {remote.setting('redis_url').shown}")
+            out(f"all is well: {remote.setting('redis_url').shown}")
     else:
         printer.rows("findings", rows, (), key="code")
     for sentence in remote.strays():
-        click.echo(f"pytask: {sentence}", err=True)
+        say(sentence)
     serious = sum(one.serious for one in found)
     if serious:
         from pytask.domain.errors import Unhealthy
@@ -56,7 +62,7 @@ def _findings(remote: Remote) -> list[Finding]:
     found = list(checkup.of_this_machine(remote.client, remote.namespace))
     if any(one.code == "PT024" for one in found):
         return found  # with such a client nothing more can be trusted
-    found += checkup.of_the_server(remote.client)
+    found += checkup.of_the_server(remote)
     odd = list(checkup.of_the_keys(remote))
     if odd:
         return found + odd  # what these keys hold cannot be counted
@@ -78,6 +84,9 @@ def _commands(remote: Remote) -> Iterator[Item]:
     yield ["TIME"]
     for space in remote.spaces:
         keys = Keys(space)
+        yield "db numbers whose workers hear these control messages, and how many workers hear them"
+        yield ["PUBSUB", "CHANNELS", keys.database_pattern]
+        yield ["PUBSUB", "NUMSUB", keys.hint_channel]
         yield f"each of these is {', '.join(sorted(set(kinds_of(keys).values())))}, or none"
         yield from (["TYPE", name] for name in kinds_of(keys))
         yield "runs by the time of their last renewal (microseconds): the oldest ones"

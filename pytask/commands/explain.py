@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 
@@ -12,15 +14,15 @@ def command(code: str | None) -> None:
 
     Without CODE, all codes with their titles.
     """
-    from pytask.console.codes import explanations
+    from pytask.console.codes import explanations, unfilled
+    from pytask.console.printing import out
 
     known = explanations()
     if code is None:
         for one, text in known.items():
-            click.echo(f"{one}  {text.partition(chr(10))[0]}")
+            out(f"{one}  {text.partition(chr(10))[0]}", wrap=True)
         return
-    wanted = code.strip("[]").upper()
-    wanted = wanted if wanted.startswith("PT") else f"PT{wanted:0>3}"
+    wanted = f"PT{code.strip('[] ').upper().removeprefix('PT'):0>3}"
     if wanted not in known:
         raise click.UsageError(f"there is no code {code!r}; `pytask explain` lists all there are")
-    click.echo(f"{wanted}  {known[wanted]}")
+    out(f"{wanted}  {unfilled(known[wanted]) if sys.stdout.isatty() else known[wanted]}", wrap=True)

@@ -58,7 +58,7 @@ def command(
         Column("why", "why"),
     ]
     printer.rows("workers", rows, columns, key="pid")
-    bad = [str(row["pid"]) for row in rows if not row[kind]]
+    bad = [str(row["pid"]) for row in rows if row[kind] is not True]
     if bad:
         raise Unhealthy(
             f"not {kind}: {', '.join(bad)} (of {len(rows)}); `kill -USR1 PID` prints what it does"
@@ -66,7 +66,6 @@ def command(
 
 
 def _row(path: Path, answer: dict[str, Any] | None) -> dict[str, Any]:
-    if answer is None:
-        why = [f"its loop does not turn: it did not answer at {path}"]
-        return {"pid": int(path.stem), "name": "", "live": False, "ready": False, "running": None, "why": why}
-    return answer
+    why = [f"its loop does not turn: it did not answer at {path}"] if answer is None else []
+    silent = {"pid": int(path.stem), "name": "", "live": False, "ready": False, "running": None, "why": why}
+    return silent | (answer or {})

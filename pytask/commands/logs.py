@@ -39,6 +39,8 @@ def command(
     """
     import sys
 
+    from pytask.console.printing import say
+
     if lines is not None and everything:
         raise click.UsageError("--lines and --all exclude each other: how many are wanted?")
     limit = None if everything else SCREEN if lines is None else lines
@@ -52,7 +54,7 @@ def command(
         sys.stdout.flush()
         printed = True
     if not printed and limit != 0:
-        click.echo(f"pytask: no lines: {_why_none(remote, whole)}", err=True)
+        say(f"no lines: {_why_none(remote, whole)}")
 
 
 def _commands(space: str, task_id: str, limit: int | None) -> list[list[str | int]]:
@@ -74,25 +76,26 @@ def _find(remote: Remote, beginning: str) -> str:
 def show(printer: Printer, task_id: str, line: LogLine) -> None:
     """One line, what was missed before it first."""
     from pytask.console.output import Printer, printable
+    from pytask.console.printing import out, say
     from pytask.domain.plural import counted, verb
     from pytask.domain.times import at
 
     if line.missed:
         are = f"{counted(line.missed, 'line')} before this one {verb(line.missed, 'is', 'are')}"
-        click.echo(f"pytask: {are} kept no more", err=True)
+        say(f"{are} kept no more")
     if printer.form in ("json", "jsonl"):
         Printer("jsonl").rows("lines", [row(task_id, line)], ())
         return
     if printer.form == "id":
-        click.echo(printable(task_id))
+        out(printable(task_id))
         return
     first, *more = line.text.split("\n")
     head = f"{at(line.at, millis=True) or '?'} {line.level.upper():<8}"
     named = f"{printable(line.logger)}: " if line.logger else ""
     run = f"[run {line.epoch}] " if printer.form == "wide" else ""
-    click.echo(printable(f"{head} {run}{named}{first}"))
+    out(printable(f"{head} {run}{named}{first}"))
     for part in more:
-        click.echo("  | " + printable(part.expandtabs() or " "))
+        out("  | " + printable(part.expandtabs() or " "))
 
 
 def row(task_id: str, line: LogLine) -> dict[str, Any]:

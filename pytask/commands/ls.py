@@ -74,7 +74,9 @@ def _page(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int,
     page = remote.tasks.list(**filters, limit=limit, cursor=cursor)
     printer.rows("tasks", map(task_row, page.tasks), TASKS, cursor=page.cursor)
     if page.cursor is not None and printer.form in ("table", "wide"):
-        click.echo(f"pytask: there are more: --cursor {page.cursor}", err=True)
+        from pytask.console.printing import say
+
+        say(f"there are more: --all, or --cursor {page.cursor}")
 
 
 def _all(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int | None) -> None:

@@ -49,21 +49,27 @@ def command(
     verb may be repeated: nothing is done while that task waits or runs; one that has ended runs again.
     """
     from pytask.console.data import read_data, with_pairs
+    from pytask.console.printing import out
+    from pytask.domain import lifecycle as life
 
     given = with_pairs(read_data(data) if data is not None else None, pairs)
     if remote.explain:
         remote.explains(_commands(remote, name, given, task_id=task_id, wait=wait))
         return
-    made = remote.tasks.start(name, given.value, id=task_id)
-    _name_near_misses(remote, name)
     if wait:
+        from pytask.client.produce import start_and_wait
         from pytask.commands.wait import show_end
 
-        show_end(remote, printer, made, None, wait)
-    elif printer.form in ("json", "jsonl"):
+        _name_near_misses(remote, name)
+        task = remote.shell.run(start_and_wait(remote.places, name, given.value, task_id, wait))
+        show_end(remote, printer, task, failed=task.state is life.ERROR)
+        return
+    made = remote.tasks.start(name, given.value, id=task_id)
+    _name_near_misses(remote, name)
+    if printer.form in ("json", "jsonl"):
         printer.record("task", {"id": made, "function": name}, ())
     else:
-        click.echo(made)
+        out(made)
 
 
 def _commands(remote: Remote, name: str, data: Data, *, task_id: str | None, wait: float) -> Iterator[Item]:
@@ -95,6 +101,7 @@ def _name_near_misses(remote: Remote, name: str) -> None:
     """A word to a person, when no worker knows the name; the task is kept until one does."""
     from difflib import get_close_matches
 
+    from pytask.console.printing import say
     from pytask.domain.errors import Denied
 
     try:
@@ -104,4 +111,4 @@ def _name_near_misses(remote: Remote, name: str) -> None:
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         meant = f"; did you mean {near[0]!r}?" if near else "."
-        click.echo(f"pytask: no worker that is here knows {name!r}{meant} It waits until one does.", err=True)
+        say(f"no worker that is here knows {name!r}{meant} It waits until one does.")

@@ -34,6 +34,7 @@ def command(
     renewed, the task is left alone. With --wait the verb ends when they run.
     """
     from pytask.console import explained
+    from pytask.console.printing import say
     from pytask.console.steering import Verb, carry_out, started
     from pytask.domain import lifecycle as life
     from pytask.domain.policy import Timing
@@ -48,10 +49,9 @@ def command(
         found = {outcome.id: outcome for outcome in tasks.start_again_many(ids)}
         running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
         if running:
-            click.echo(
-                f"pytask: {len(running)} of them run; whose lease is silent is watched for"
-                f" {timing.expiry:g} s first, as a monitor does",
-                err=True,
+            say(
+                f"{len(running)} of them run; whose lease is silent is watched for {timing.expiry:g} s"
+                " first, as a monitor does"
             )
             found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}
         return found

@@ -13,7 +13,7 @@ from pytask.console.namesake import refuse_namesake
 if TYPE_CHECKING:
     from pytask.console.settings import Ambient
 
-FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_format", "run_dir")
+FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_format", "run_dir", "patch")
 
 
 @click.command()
@@ -39,7 +39,11 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     help="Hand on the tasks of dead workers, or do not.  [default: do]",
 )
 @click.option("--name", metavar="TEXT", help="What people call this worker.  [default: host and pid]")
-@click.option("--namespace", metavar="TEXT", help="In front of every key and channel.")
+@click.option(
+    "--namespace",
+    metavar="TEXT",
+    help="In front of every key and channel. Each deployment on a server needs its own.",
+)
 @click.option(
     "--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace, for a cluster."
 )
@@ -62,6 +66,18 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
 )
 @click.option(
+    "--start-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Start up to so many tasks a second; the others stay in the queue.  [default: no limit]",
+)
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="At the end, let tasks end by themselves for so long, and then hand them back.  [default: 0]",
+)
+@click.option(
     "--task-logs",
     type=click.IntRange(min=0, max=10_000),
     metavar="N",
@@ -74,8 +90,15 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     metavar="DIR",
     help="Folder of the socket that `pytask health` asks.  [default: the user's own]",
 )
+@click.option(
+    "--patch",
+    metavar="NAME=on|off,...",
+    help="What gevent replaces, by the arguments of its `patch_all`; see docs/patching.md."
+    "  [default: gevent's]",
+)
 @click.option("--check", is_flag=True, help="Import TARGET, read the settings, and end.")
 @click.option("--supervised", hidden=True)
+@click.option("--private", type=bool, hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     """Run the tasks of TARGET until SIGTERM or Ctrl-C.
@@ -84,13 +107,16 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     classes that it defines are run.
 
     \b
-    SIGTERM, SIGINT  hand all tasks back and end; a second one ends now
-    SIGHUP           restart in place: new code, new settings; tasks are handed back for that time.
-                     Tried first with --check: if that fails, the old code goes on
+    SIGTERM, SIGINT  hand all tasks back and end; a second one ends now.
+                     With --drain: take no more tasks, let those that
+                     run end; a second one hands them back, a third
+                     ends now
+    SIGHUP           restart in place: new code, new settings; tasks are
+                     handed back for that time. Tried first with --check:
+                     if that fails, the old code goes on
     SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
-    SIGUSR1          print what every greenlet does, with its task
+    SIGUSR1          print what every greenlet does, with its task, and the busiest tasks
 
-    \b
     The process is patched by gevent, and looks up names in native threads of its own, as the system does
     (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped
@@ -109,7 +135,7 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
         ambient.check()
         given = {"config": config} if config else {}
         click.get_current_context().exit(supervise(target, processes, flags | given))
-    _patch()
+    _patch(flags.pop("patch") or "")
     from pytask import daemon
 
     ambient.check()
@@ -132,13 +158,13 @@ def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:
     return int(flags.pop("processes") or 1)
 
 
-def _patch() -> None:
+def _patch(changes: str) -> None:
     """Let gevent patch this process, before anything that keeps unpatched functions is imported."""
     # The tree is gevent's own record of who spawned whom, with a stack each: we keep our own, smaller one.
     os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
-    from gevent import monkey
+    from pytask.runtime import patched
 
-    monkey.patch_all()
+    patched.patch(patched.read(changes))
     from pytask.runtime.resolver import use_own_resolver
 
     use_own_resolver()  # before the target is imported, which may look up names

@@ -74,13 +74,12 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
 def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
     """What people read."""
     from pytask.console.times import since
-    from pytask.domain.moves import told
     from pytask.domain.times import at
 
     updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None
     return [
         ("id", task.id),
-        ("why", None if found is None else found.story),
+        ("why", None if found is None else _story(task, found)),
         ("state", str(task.state) + (f" (asked to {task.control})" if task.control else "")),
         ("function", task.function or None),
         ("worker", task.worker or None),
@@ -93,10 +92,23 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("data", _text(task.raw_data)),
         ("output", _text(task.raw_output)),
         ("progress", _progress(task)),
-        ("error", task.error or None),
-        ("history", "\n".join(map(told, task.history)) or None),
+        ("error", task.error.rstrip("\n").split("\n") if task.error else None),
+        ("history", _history(task) or None),
         *sorted((name, _more(name, value)) for name, value in task.more.items() if name != "history"),
     ]
+
+
+def _history(task: TaskInfo) -> list[str]:
+    """The moves; what the last one failed with stands under `error`."""
+    from pytask.domain import lifecycle as life
+    from pytask.domain.moves import told_all
+
+    return told_all(task.history, failed=task.state is life.ERROR)
+
+
+def _story(task: TaskInfo, found: Account) -> str:
+    """Why it is where it is; the error stands below."""
+    return found.story.removesuffix(f": {task.error.partition(chr(10))[0]}")
 
 
 def _more(name: str, value: str) -> str | None:

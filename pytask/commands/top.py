@@ -104,16 +104,18 @@ def _picture(found: Survey, rates: dict[str, float] | None) -> Any:
 
     from pytask.console.output import drawn_table
     from pytask.console.tasks import WORKERS
+    from pytask.domain.escaping import escaped
 
     columns = [column for column in WORKERS if not column.wide]
-    heads = [Text(line, style="bold") for line in _heads(found, rates)]
+    heads = [Text(escaped(line), style="bold") for line in _heads(found, rates)]
     return Group(*heads, Text(), drawn_table(_rows(found), columns))
 
 
 def _print(found: Survey, rates: dict[str, float] | None) -> None:
     from pytask.console.output import table
+    from pytask.console.printing import out
     from pytask.console.tasks import WORKERS
 
     for line in _heads(found, rates):
-        click.echo(line)
+        out(line)
     table(_rows(found), [column for column in WORKERS if not column.wide])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -51,6 +54,9 @@ PrivateTmp=yes
 WantedBy=multi-user.target
 """
 
+NAME = re.compile(r"[A-Za-z0-9:_@-][A-Za-z0-9:_.@-]{0,200}")
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}\$?")
+
 
 @click.command()
 @click.argument("target")
@@ -67,20 +73,23 @@ def command(
 
     Further OPTIONS behind `--` are those of `pytask run`, as in: pytask unit app.py -- --processes 4
     """
+    from pytask.console.printing import out, say
+
     place = Path(logical_folder(), folder or "")
     module = target.partition(":")[0]
-    if not _is_there(module, place):
-        click.echo(
-            f"pytask: there is no {module} in {place}: the unit is printed all the same, as it may be for"
-            " another machine",
-            err=True,
-        )
-    stem = Path(target.partition(":")[0]).stem if target.endswith(".py") else target.partition(":")[0]
+    stem = Path(module).stem if target.endswith(".py") else module
+    name = name or "pytask-" + re.sub(r"[^A-Za-z0-9:_.-]", "-", stem)
     words = [sys.executable, "-m", "pytask", "run", *options, target]
-    click.echo(
+    _refuse(name, user, [*words, str(place)])
+    if not _is_there(module, place):
+        say(
+            f"there is no {module} in {place}: the unit is printed all the same, as it may be for another"
+            " machine"
+        )
+    out(
         UNIT.format(
-            name=name or f"pytask-{stem}",
-            target=target,
+            name=name,
+            target=target.replace("%", "%%"),
             command=" ".join(_quoted(word) for word in words),
             user=f"User={user}\n" if user else "",
             folder=str(place).replace("%", "%%"),
@@ -88,6 +97,31 @@ def command(
         ),
         nl=False,
     )
+
+
+def _refuse(name: str, user: str | None, words: Sequence[str]) -> None:
+    """What would be a directive of its own, a file elsewhere, or a password that everybody can read."""
+    from pytask.adapters.address import hide_password
+    from pytask.domain.errors import ConfigError
+    from pytask.domain.escaping import escaped
+
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"--name is {name!r}, and the name of a unit has letters, digits and : _ . @ - only, the first"
+            " no dot, as in --name pytask-app"
+        )
+    if user is not None and not USER.fullmatch(user):
+        raise ConfigError(f"--user is {user!r}, and no name of a user")
+    for before, word in pairwise(["", *words]):
+        if escaped(word) != word:
+            raise ConfigError(f"{word!r} has a line break or another control character: a unit takes none")
+        option, _, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        shown = hide_password(value) if option == "--redis" or "://" in value else value
+        if shown != value:
+            raise ConfigError(
+                f"everybody can read a unit, and {shown!r} has a password: leave it away, and put the address"
+                f" into /etc/default/{name} (mode 600): PYTASK_REDIS_URL=redis://..."
+            )
 
 
 def _is_there(module: str, folder: Path) -> bool:

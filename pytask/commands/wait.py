@@ -9,8 +9,7 @@ import click
 from pytask.console import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from pytask.client import TaskInfo
     from pytask.console.output import Printer
     from pytask.console.remote import Remote
 
@@ -42,17 +41,16 @@ def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remot
         space = remote.space_of(task_id)
         remote.explains(explained.wait(space, task_id, wanted or list(FINISHED), timeout))
         return
-    show_end(remote, printer, remote.find(task_id), wanted, timeout)
-
-
-def show_end(
-    remote: Remote, printer: Printer, task_id: str, wanted: Sequence[str] | None, timeout: float
-) -> None:
-    """Wait, print the task, and end with 1 if it failed where nothing else was asked for."""
-    from pytask.commands.show import show
     from pytask.domain import lifecycle as life
 
-    task = remote.tasks.wait(task_id, wanted, timeout)
+    task = remote.tasks.wait(remote.find(task_id), wanted, timeout)
+    show_end(remote, printer, task, failed=wanted is None and task.state is life.ERROR)
+
+
+def show_end(remote: Remote, printer: Printer, task: TaskInfo, *, failed: bool) -> None:
+    """Print the task, and end with 1 if it failed where nothing else was asked for."""
+    from pytask.commands.show import show
+
     show(remote, printer, task)
-    if wanted is None and task.state is life.ERROR:
+    if failed:
         click.get_current_context().exit(1)

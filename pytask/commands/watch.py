@@ -26,14 +26,15 @@ def command(
 ) -> None:
     """Print the events of a task, or of all, as they come, until Ctrl-C.
 
-    Lost connections are made again; a line says when events may have been missed.
+    Of a task that is not there yet the events are waited for. Lost connections are made again; a line says
+    when events may have been missed.
     """
     import sys
 
     if remote.explain:
         remote.explains(_commands(remote, task_id, seconds))
         return
-    whole = None if task_id is None else remote.find(task_id)
+    whole = None if task_id is None else _id_of(remote, task_id)
     left = count
     for event in remote.tasks.watch(whole, seconds=seconds):
         show(printer, event)
@@ -41,6 +42,18 @@ def command(
         left = None if left is None else left - 1
         if left == 0:
             return
+
+
+def _id_of(remote: Remote, word: str) -> str:
+    """The id that is meant; of a task that is not there yet, the word itself."""
+    from pytask.console.printing import say
+    from pytask.domain.errors import NoSuchTask
+
+    try:
+        return remote.find(word)
+    except NoSuchTask:
+        say(f"there is no task {word!r} yet: waiting for its events")
+        return word
 
 
 def _commands(remote: Remote, task_id: str | None, seconds: float | None) -> list[Item]:
@@ -64,18 +77,19 @@ def show(printer: Printer, event: Event | Gap) -> None:
 
     from pytask.client import Gap
     from pytask.console.output import Printer, printable
+    from pytask.console.printing import out, say
     from pytask.domain.times import at
 
     lines = Printer("jsonl") if printer.form == "json" else printer
     now = time.time()
     if isinstance(event, Gap):
-        click.echo(f"pytask: events may have been missed for {event.seconds:.1f} s: {event.reason}", err=True)
+        say(f"events may have been missed for {event.seconds:.1f} s: {event.reason}")
         if lines.form == "jsonl":
             lines.rows("gaps", [{"at": now, "seconds": event.seconds}], ())
     elif lines.form == "jsonl":
         lines.rows("events", [{"at": now, "id": event.id, "event": event.name, "data": event.data}], ())
     elif lines.form == "id":
-        click.echo(printable(event.id))
+        out(printable(event.id))
     else:
         data = "" if event.data is None else printable(json.dumps(event.data, ensure_ascii=False))
-        click.echo(f"{at(now)}  {printable(event.id)}  {printable(event.name)}  {data}".rstrip())
+        out(f"{at(now)}  {printable(event.id)}  {printable(event.name)}  {data}".rstrip())

@@ -23,15 +23,17 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
     ID may be the beginning of an id, as long as only one task begins so.
     """
     from pytask.console.facts import account_of, commands
+    from pytask.console.voice import in_words
 
     if remote.explains(commands(remote.space_of(task_id), task_id)):
         return
     task = remote.tasks.get(remote.find(task_id))
     found = account_of(remote, task)
-    printer.record("reasons", fields(task, found), [("", line) for line in found.lines])
+    lines = list(map(in_words, found.lines))
+    printer.record("reasons", fields(task, found, lines), [("", line) for line in lines])
 
 
-def fields(task: TaskInfo, found: Account) -> dict[str, Any]:
+def fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
     """What the JSON has."""
     import attrs
 
@@ -42,6 +44,6 @@ def fields(task: TaskInfo, found: Account) -> dict[str, Any]:
         "state": str(task.state),
         "since": found.since,
         "story": found.story,
-        "reasons": found.lines,
+        "reasons": lines,
         "moves": [attrs.asdict(move) | {"told": told(move)} for move in task.history],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -11,12 +11,17 @@ import attrs
 
 from pytask.adapters import client as clients
 from pytask.adapters import reading, server
+from pytask.adapters.address import redis_cli, without_login
 from pytask.adapters.keys import Keys
 from pytask.client.records import SILENT
+from pytask.console.databases import neighbors
+from pytask.console.elsewhere import elsewhere
 from pytask.console.forgotten import forgotten
 from pytask.console.namesake import refuse_namesake
+from pytask.console.quoting import command
 from pytask.console.remote import Remote
 from pytask.console.survey import Survey
+from pytask.domain import lifecycle as life
 from pytask.domain.errors import PytaskError
 from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing
@@ -25,9 +30,22 @@ from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ
 LOOK = 1000  # leases that are not renewed, of which the owners are looked up
-NOTES = ("PT070", "PT071", "PT095", "PT097", "PT146")  # worth knowing, and nothing to be mended at once
+NOTES = (
+    "PT070",
+    "PT071",
+    "PT095",
+    "PT097",
+    "PT139",
+    "PT142",
+    "PT146",
+    "PT150",
+)  # nothing to be mended at once
+MUCH = 0.9  # of a core
+HELD = 10.0  # seconds for which what a worker sends may wait, as it does while another server takes over
+DB = re.compile(r"db\d+")  # of the server, as INFO names those that have keys
 ROOM = 16  # connections that an operator needs, at the least
 NAMED = 5  # silent workers that are told of one by one
+NAMED_BUSY = 3  # tasks of a worker that uses up its core
 MAX_DATA = 16 * 1024 * 1024
 
 
@@ -38,11 +56,12 @@ class Finding:
     code: str
     what: str
     fix: str
+    past: bool = False  # it is over, and worth knowing
 
     @property
     def serious(self) -> bool:
         """Whether it makes the deployment unhealthy."""
-        return self.code not in NOTES
+        return self.code not in NOTES and not self.past
 
 
 def of_this_machine(client: Any, namespace: str) -> Iterator[Finding]:
@@ -55,14 +74,19 @@ def of_this_machine(client: Any, namespace: str) -> Iterator[Finding]:
             yield Finding(code=error.code, what=what, fix=fix)
 
 
-def of_the_server(client: Any) -> Iterator[Finding]:
+def of_the_server(remote: Remote) -> Iterator[Finding]:
     """Its version and settings."""
+    client = remote.client
     try:
         clients.check_server(client)
     except PytaskError as error:
         yield Finding(code=error.code, what=str(error).partition("] ")[2], fix="upgrade the server")
+    url = remote.setting("redis_url").value
     for risk in server.risks(client, max_data=MAX_DATA):
-        yield Finding(code=risk.code, what=risk.what, fix=risk.fix)
+        words = risk.fix.split()
+        # By a user who may do so; that of the address is one for tasks.
+        fix = command([*redis_cli(without_login(url)), *words]) if words[0].isupper() else risk.fix
+        yield Finding(code=risk.code, what=risk.what, fix=fix)
 
 
 def kinds_of(keys: Keys) -> dict[str, str]:
@@ -92,16 +116,20 @@ def of_the_keys(remote: Remote) -> Iterator[Finding]:
                 yield Finding(
                     code="PT054",
                     what=f"{name} is a {found}, and pytask needs a {kind} there: another program has it",
-                    fix=f"redis-cli RENAME {name} {name}.other    (or give pytask a namespace)",
+                    fix=f"{remote.typed('RENAME', name, name + '.other')}    (or give pytask a namespace)",
                 )
 
 
 def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
+    yield from _neighbors(remote)
     yield from _silent(remote)
+    yield from _stuck(remote)
     yield from _orphans(remote)
     yield from _forgotten(remote)
+    yield from _refused(found)
+    yield from _busy(found)
     yield from _parked(found)
     yield from _monitor(found)
     yield from _idle(found)
@@ -109,6 +137,9 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     yield from _files(found)
     yield from _clients(found)
     yield from _rejected(remote, found)
+    yield from _failed(remote, found)
+    if not (found.workers or found.count.total or found.count.rejected or found.monitor is not None):
+        yield from _elsewhere(remote, found)
 
 
 def _clock(found: Survey) -> Iterator[Finding]:
@@ -119,6 +150,23 @@ def _clock(found: Survey) -> Iterator[Finding]:
             what=f"the clock of Redis is {ago(abs(found.clock))} {word} the one of this machine",
             fix="sudo timedatectl set-ntp true    (on both)",
         )
+
+
+def _neighbors(remote: Remote) -> Iterator[Finding]:
+    """Deployments with another db number and the same namespace."""
+    found = neighbors(remote)
+    if found is None:
+        return
+    who = f"workers with db {', '.join(map(str, found.others))} of this Redis"
+    if not found.others:
+        who = f"{counted(found.older, 'worker')} of an older release that no worker of this db accounts for"
+    yield Finding(
+        code="PT138",
+        what=f"{who}: they hear the control messages of db {found.own}, and it hears theirs, as pub/sub has"
+        " no db numbers. A stop for a task of one also stops the task of the same id in the other",
+        fix="give one of the deployments a namespace, its workers and its clients:"
+        " pytask run TARGET --namespace NAME:",
+    )
 
 
 def _silent(remote: Remote) -> Iterator[Finding]:
@@ -141,6 +189,45 @@ def _silent(remote: Remote) -> Iterator[Finding]:
             what=f"and {counted(len(silent) - NAMED, 'more worker is', 'more workers are')} silent, and"
             f" {verb(len(silent) - NAMED, 'holds', 'hold')} runs",
             fix="see what they have in common: their machine, the network, a release: pytask workers",
+        )
+
+
+def _stuck(remote: Remote) -> Iterator[Finding]:
+    """Tasks that outlived being stopped, as their workers tell."""
+    for worker in remote.tasks.workers():
+        told = worker.more.get("stuck")
+        ids = [str(one) for one in told] if worker.alive and isinstance(told, list) else []
+        if ids:
+            yield Finding(
+                code="PT042",
+                what=f"{worker.name} has {counted(len(ids), 'task')} that"
+                f" {verb(len(ids), 'does', 'do')} not stop: {', '.join(ids[:NAMED])}",
+                fix=f"see what holds it: kill -USR1 {worker.pid} on {worker.host} prints what every greenlet"
+                " does; a restart of the worker ends it",
+            )
+
+
+def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
+    number = found.count.states[life.ERROR]
+    if number:
+        last = next(iter(remote.tasks.list(state=life.ERROR, limit=1)), None)
+        such = f"; the last is {last.id} ({last.function})" if last is not None else ""
+        yield Finding(
+            code="PT142",
+            what=f"{counted(number, 'task')} failed, and {verb(number, 'is', 'are')} in ERROR{such}",
+            fix=command(["pytask", "why", last.id if last else "ID", *remote.flags])
+            + "    has the error; `pytask requeue` runs it again, `pytask rm` deletes it",
+        )
+
+
+def _elsewhere(remote: Remote, found: Survey) -> Iterator[Finding]:
+    """Nothing of pytask is here, and it is near: an address without its db, or a missing namespace."""
+    numbers = sorted(int(name[2:]) for name in found.server if DB.fullmatch(name))
+    for where, flags in elsewhere(remote, numbers):
+        yield Finding(
+            code="PT143",
+            what=f"there are no workers and no tasks here, and there are some in {where}",
+            fix=command(["pytask", "doctor", *flags]) + "    (or set $PYTASK_REDIS_URL or $PYTASK_NAMESPACE)",
         )
 
 
@@ -188,14 +275,50 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
 def _forgotten(remote: Remote) -> Iterator[Finding]:
     ids = forgotten(remote, LOOK)
     if ids:
-        number, queue = len(ids), shlex.quote(Keys(remote.space_of(ids[0])).queue)
+        number, queue = len(ids), Keys(remote.space_of(ids[0])).queue
         them = verb(number, "it", "them")
         yield Finding(
             code="PT129",
             what=f"{counted(number, 'task says it runs', 'tasks say they run')}, and neither a lease nor the"
             f" registry knows of {verb(number, 'its run', 'their runs')}, for example {ids[0][:60]!r}:"
             f" if no worker has {them}, nobody hands {them} on",
-            fix=f"redis-cli LPUSH {queue} {shlex.quote(ids[0])}    (a monitor then hands it on)",
+            fix=f"{remote.typed('LPUSH', queue, ids[0])}    (a monitor then hands it on)",
+        )
+
+
+def _refused(found: Survey) -> Iterator[Finding]:
+    """What Redis does not take, while it takes renewals: as a rule a size limit."""
+    for worker in found.alive:
+        if worker.held > HELD:
+            yield Finding(
+                code="PT132",
+                what=f"Redis has not taken ends or logs of tasks of worker {worker.name}, or not answered its"
+                f" claims, for {ago(worker.held)}, while it renews its runs",
+                fix="see its log; where a server or a proxy limits the size of requests or answers, raise it",
+            )
+        elif worker.refused:
+            yield Finding(
+                code="PT132",
+                what=f"{counted(worker.refused, 'task')} of worker {worker.name} became ERROR since it began,"
+                " as Redis refused the data or the output for its size",
+                fix="pytask ls --state ERROR    (keep large data elsewhere, or raise the limit)",
+                past=True,
+            )
+
+
+def _busy(found: Survey) -> Iterator[Finding]:
+    """Workers that use up a core, and by which tasks."""
+    for worker in found.alive:
+        if worker.cpu is None or worker.cpu < MUCH:
+            continue
+        most = worker.busiest[:NAMED_BUSY]
+        named = ", ".join(f"{one.id[:60]!r} ({one.function[:60]}) {one.share:.0%}" for one in most)
+        yield Finding(
+            code="PT150",
+            what=f"worker {worker.name} uses {worker.cpu:.0%} of a core, and has one for all its tasks"
+            + (f"; most of it goes to {named}" if named else ""),
+            fix="let a task that waits in a loop sleep for longer; else give its work to a thread, or to more"
+            " processes: --processes N    (SIGUSR1 prints the busiest tasks, and what they do)",
         )
 
 
@@ -284,16 +407,24 @@ def _int(text: str | None) -> int | None:
 def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
     if not found.count.rejected:
         return
-    import json
-
     last: Mapping[str, Any] = {}
+    places = []
     for at, space in enumerate(remote.spaces):
         raw = remote.ask("LINDEX", Keys(space).rejected, 0, at=at)
-        last = json.loads(raw) if raw else last
-    reason, name = last.get("reason", "?"), bytes.fromhex(last.get("id_hex", "")).decode(errors="replace")
+        if raw:
+            last = reading.json_object(raw)
+            places.append(Keys(space).rejected)
+    reason, name = last.get("reason", "?"), _of_hex(last.get("id_hex"))
     yield Finding(
         code="PT095",
         what=f"{counted(found.count.rejected, 'pushed id')} could not be"
         f" {verb(found.count.rejected, 'a task', 'tasks')}; the last was {name[:60]!r}: {reason}",
-        fix="write the hash before the push; then redis-cli DEL pytask:rejected",
+        fix=f"write the hash before the push; then {remote.typed('DEL', *places)}",
     )
+
+
+def _of_hex(digits: Any) -> str:
+    try:
+        return bytes.fromhex(digits).decode(errors="replace")
+    except (ValueError, TypeError):
+        return "?"

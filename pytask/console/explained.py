@@ -113,6 +113,11 @@ def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> lis
             "",
             [
                 ["LREM", _parking(keys, task_id), 0, task_id],
+                If_(
+                    ["EXISTS", _parking(keys, task_id)],
+                    "0",
+                    [["SREM", keys.parked, _function(keys, task_id)]],
+                ),
                 ["LREM", keys.queue, 0, task_id],
                 *(["ZREM", index, task_id] for index in keys.indexes),
                 ["DEL", keys.task(task_id), keys.log(task_id)],
@@ -128,7 +133,7 @@ def wait(space: str, task_id: str, states: Sequence[str], seconds: float) -> lis
     wanted = "|".join([*states, *([""] if life.WAIT in states else [])])
     asks: list[Word] = ["HGET", keys.task(task_id), "state"]
     return [
-        f"at once, instead of each second: redis-cli SUBSCRIBE {shlex.quote(keys.events(task_id))}",
+        lambda cli: f"# at once, instead of each second: {cli.command(['SUBSCRIBE', keys.events(task_id)])}",
         _until(lambda cli: f"{cli.command(asks)} | grep -qxE {shlex.quote(f'({wanted})')}", seconds),
         ["HGETALL", keys.task(task_id)],
     ]
@@ -161,6 +166,10 @@ def _wish(keys: Keys, task_id: str, command: Command) -> list[Word]:
 def _parking(keys: Keys, task_id: str) -> Joined:
     """The list in which it waits if no worker knew its function."""
     return Joined([keys.parking("").decode(), Answer(["HGET", keys.task(task_id), "function"])])
+
+
+def _function(keys: Keys, task_id: str) -> Joined:
+    return Joined([Answer(["HGET", keys.task(task_id), "function"])])
 
 
 def _event(event: Event) -> str:

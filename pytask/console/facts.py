@@ -55,6 +55,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         registered=run is not None,
         place=None if place is None else int(queued) - 1 - int(place),
         queued=int(queued),
+        queue=keys.queue,
         parked=parked is not None,
         monitor=None if last is None else max(0.0, now - float(last)),
     )

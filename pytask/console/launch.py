@@ -21,7 +21,7 @@ CHECK_SECONDS = 60.0  # for the import of the new code
 SHOWN = 4000  # characters of what a failed check wrote, the last ones
 REFUSED = (
     "[PT124] SIGHUP: the new code cannot run, and the old code goes on; nothing was changed. In %s, %s"
-    "\n  Fix: correct that, then send SIGHUP again"
+    " Fix: correct that, then send SIGHUP again"
 )
 
 
@@ -59,8 +59,7 @@ class Check:
     def __init__(self, command: Sequence[str], folder: str, limit: float = CHECK_SECONDS) -> None:
         self._limit = limit
         self._until = time.monotonic() + limit
-        # A file: a process that the target starts would keep a pipe open.
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the answer
+        self._said = _file()
         self._process: subprocess.Popen[bytes] | None = None
         self._failed = ""
         try:
@@ -103,6 +102,13 @@ class Check:
             return  # all of the group has ended
         finally:
             self._process.wait()
+
+
+def _file() -> IO[bytes]:
+    """For what the child says: a process that the target starts would keep a pipe open."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("pytask-check"), "w+b")  # no folder may be writable
+    return tempfile.TemporaryFile()
 
 
 def _environment(folder: str) -> Mapping[str, str]:

@@ -43,9 +43,11 @@ def _addressed(function: Function, more: tuple[str, ...]) -> Function:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         from pytask.console.remote import Remote
+        from pytask.console.voice import REMOTE
 
         names = ("redis", "namespace", "partitions", "config", *more)
         remote = Remote(**{name: kwargs.pop(name) for name in names})
+        click.get_current_context().meta[REMOTE] = remote
         try:
             return function(*args, remote=remote, **kwargs)
         except StoreError as error:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-import click
-
+from pytask.console.layout import rows_of, widths
+from pytask.console.printing import HANG, out, wrapped
 from pytask.domain.errors import ConfigError
+from pytask.domain.escaping import escaped, in_json
 
 VERSION = 1
 """Of the JSON: it grows when a field changes its meaning or goes; new fields may come at any time."""
 
 STREAM = 500  # rows of a stream that are laid out together
 FORMS = ("table", "wide", "json", "jsonl", "id")
-# Control characters, what breaks a line, marks that turn text round, half characters: ids and errors are
-# other people's text, and must not steer a terminal.
-STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-WHOLE = ("id", "session", "run")  # never cut: half an id is good for nothing
+WHOLE = ("id", "session", "run", "state")  # never broken: half an id is good for nothing
 STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the order of their declaration
 
 
@@ -58,13 +55,13 @@ class Printer:
         listed = list(rows)
         plain = [{name: value for name, value in row.items() if name[0] != "_"} for row in listed]
         if self.form == "json":
-            click.echo(_json({"version": VERSION, "kind": kind, "items": plain, **envelope}))
+            out(_json({"version": VERSION, "kind": kind, "items": plain, **envelope}))
         elif self.form == "jsonl":
             for item in plain:
-                click.echo(_json({"version": VERSION, "kind": kind.removesuffix("s"), **item}))
+                out(_json({"version": VERSION, "kind": kind.removesuffix("s"), **item}))
         elif self.form == "id":
             for row in listed:
-                click.echo(printable(row[key]))
+                out(printable(row[key]))
         else:
             shown = [column for column in columns if self.form == "wide" or not column.wide]
             table(listed, shown)
@@ -85,76 +82,77 @@ class Printer:
             self.stream(kind, several, columns)
             return
         opening, closing = _json({"version": VERSION, "kind": kind, "items": []}).split("[]")
-        click.echo(opening + "[", nl=False)
+        out(opening + "[", nl=False)
         between = ""
         while batch:
             plain = ({name: value for name, value in row.items() if name[0] != "_"} for row in batch)
-            click.echo(between + ", ".join(map(_json, plain)), nl=False)
+            out(between + ", ".join(map(_json, plain)), nl=False)
             between, batch = ", ", list(islice(several, STREAM))
-        click.echo("]" + closing)
+        out("]" + closing)
 
     def record(
         self, kind: str, row: Mapping[str, Any], lines: Sequence[tuple[str, Any]], key: str = "id"
     ) -> None:
         """One thing: its fields in JSON, or `lines` of (label, value) for people."""
         if self.form in ("json", "jsonl"):
-            click.echo(_json({"version": VERSION, "kind": kind, **row}))
+            out(_json({"version": VERSION, "kind": kind, **row}))
         elif self.form == "id":
-            click.echo(printable(row[key]))
+            out(printable(row[key]))
         else:
             pairs(lines)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """On a terminal a table with colours, else columns of plain text, nothing cut off."""
+    """On a terminal a table with colours that fits it, else columns of plain text, nothing cut off."""
     if fancy():
-        console().print(drawn_table(rows, columns))
+        console().print(drawn_table(rows, columns), soft_wrap=True)
         return
-    cells = [[printable(row.get(column.field)) for column in columns] for row in rows]
-    lines = [[column.title.upper() for column in columns], *cells]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    lines = _cells(rows, columns)
+    broad = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        out("  ".join(cell.ljust(width) for cell, width in zip(line, broad, strict=True)).rstrip())
 
 
-def drawn_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
-    """A table of rich, states in their colours."""
-    from rich.table import Table
+def _cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[list[str]]:
+    """The titles, and what stands below them."""
+    titles = [printable(column.title.upper()) for column in columns]
+    return [titles, *([printable(row.get(column.field)) for column in columns] for row in rows)]
+
+
+def drawn_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int | None = None
+) -> Any:
+    """A table as a text of rich, as broad as the terminal, states in their colours."""
     from rich.text import Text
 
     from pytask.domain.lifecycle import State
 
     styles = {str(state): style for state, style in zip(State, STYLES, strict=True)}
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        # Where there is not room for all, rich narrows those first that it takes for wrapping.
-        drawn.add_column(column.title.upper(), no_wrap=column.field in WHOLE)
-    for row in rows:
-        cells = [(column.field in WHOLE, printable(row.get(column.field))) for column in columns]
-        drawn.add_row(
-            *(
-                Text(
-                    cell,
-                    style=styles.get(cell, ""),
-                    no_wrap=not whole,
-                    overflow="fold" if whole else "ellipsis",
-                )
-                for whole, cell in cells
-            )
-        )
+    lines = _cells(rows, columns)
+    fitting = widths(lines, [column.field in WHOLE for column in columns], width or console().width)
+    drawn = Text("\n", end="").join(
+        Text("  ").join(Text(cell, styles.get(cell.strip(), "" if at else "bold")) for cell in cells)
+        for at, line in enumerate(lines)
+        for cells in rows_of(line, fitting)
+    )
+    drawn.no_wrap = True
     return drawn
 
 
 def pairs(lines: Sequence[tuple[str, Any]]) -> None:
-    """Labels and values below each other; what is None is left out.  Without any labels: the values."""
-    shown = [(label, value) for label, value in lines if value is not None]
+    """Labels and values below each other; what is None is left out.  Without any labels: the values.
+
+    A list has a line for each of its items; any other value is one line, whatever is in it.
+    """
+    shown = [(printable(label) if label else "", value) for label, value in lines if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
-    gap = "  " if width else ""
+    gap = HANG if width else ""
     for label, value in shown:
-        first, *more = str(value).rstrip("\n").split("\n")
-        click.echo(f"{label:<{width}}{gap}{printable(first)}".rstrip())
-        for line in more:
-            click.echo(f"{'':<{width}}{gap}{printable(line) if line else ''}".rstrip())
+        head = f"{label:<{width}}{gap}"
+        for line in value if isinstance(value, list) else [value]:
+            text = printable(line) if line != "" or not isinstance(value, list) else ""
+            out(wrapped(f"{head}{text}".rstrip(), sys.stdout, " " * len(head) or HANG))
+            head = " " * len(head)
 
 
 def fancy() -> bool:
@@ -177,14 +175,10 @@ def printable(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(printable(one) for one in value) or "-"
-    return STEERING.sub(_code, str(value))
-
-
-def _code(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+    return escaped(str(value))
 
 
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", text)
+    """On one line; a terminal that does not know all characters gets them escaped."""
+    all_known = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    return in_json(json.dumps(value, ensure_ascii=not all_known, default=str))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from pytask.console.printing import out, say
 from pytask.console.settings import Ambient, Value
-from pytask.domain.errors import AmbiguousId, BadConfigFile, NoSuchTask, PytaskError, StoreError
+from pytask.domain.errors import AmbiguousId, BadConfigFile, ConfigError, NoSuchTask, PytaskError, StoreError
 
 if TYPE_CHECKING:
     from pytask.client import Client
@@ -178,13 +177,41 @@ class Remote:
     def explains(self, items: Iterable[Item]) -> bool:
         """With `--explain`: print these as a shell takes them, and True: the verb is to end here."""
         if self.explain:
-            from pytask.adapters.address import plain
+            from pytask.console.quoting import command
             from pytask.console.script import Writer
 
-            clustered = plain(self.setting("redis_url").value)[1]
-            for line in Writer("redis-cli -c" if clustered else "redis-cli").lines(items):
-                click.echo(line)
+            for line in Writer(command(self.redis_cli)).lines(items):
+                out(line)
         return self.explain
+
+    @property
+    def redis_cli(self) -> list[str]:
+        """How redis-cli reaches the server of this call."""
+        from pytask.adapters.address import hide_password, redis_cli
+
+        url = self.setting("redis_url").value
+        try:
+            return redis_cli(url)
+        except ValueError:  # a port that is none; what the library says would repeat it
+            raise ConfigError(f"cannot use the Redis URL {hide_password(url)!r}") from None
+
+    @property
+    def flags(self) -> list[str]:
+        """What another command needs to go where this one goes: the flags that it was given, no password."""
+        from pytask.adapters.address import without_login
+
+        found = []
+        for name, value in (*self._flags.items(), ("config", self._config)):
+            if value is not None:
+                told = without_login(str(value)) if name == "redis_url" else str(value)
+                found += [f"--{'redis' if name == 'redis_url' else name}", told]
+        return found
+
+    def typed(self, *words: str) -> str:
+        """A command for redis-cli at the server of this call."""
+        from pytask.console.quoting import command
+
+        return command([*self.redis_cli, *words])
 
     # -- ids ------------------------------------------------------------------------------------------
 
@@ -228,7 +255,7 @@ class Remote:
         found, complete = self.tasks.find(beginning, limit=SHOWN)
         if len(found) == 1 and (complete or not act):
             if not complete:
-                click.echo(f"pytask: {found[0]} is the first task found that begins so", err=True)
+                say(f"{found[0]} is the first task found that begins so")
             return found[0]
         if found:
             raise AmbiguousId(_several(beginning, found, complete=complete))

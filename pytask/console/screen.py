@@ -16,6 +16,6 @@ def repeat(show: Callable[[], None], seconds: float) -> None:
     """Call `show()` every so many seconds; on a terminal each picture takes the place of the one before."""
     while True:
         if fancy():
-            click.echo(HOME_AND_CLEAR, nl=False)
+            click.echo(HOME_AND_CLEAR, nl=False)  # noqa: TID251 - this one steers it
         show()
         time.sleep(seconds)

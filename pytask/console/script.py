@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytask.adapters.keys import Keys
+from pytask.console.quoting import quoted
 from pytask.domain import lifecycle as life
 
 ID = "\0"  # stands in a word for the id (or the name) that a loop is at
@@ -107,8 +108,8 @@ class Writer:
         if isinstance(part, Answer):
             return f'"$({self.command(part.words)})"'
         if ID not in part:
-            return shlex.quote(part)
-        return '"$id"'.join(shlex.quote(piece) if piece else "" for piece in part.split(ID))
+            return quoted(part, keep="\n")  # of scripts
+        return '"$id"'.join(quoted(piece, keep="\n") if piece else "" for piece in part.split(ID))
 
 
 def literally(text: str) -> str:

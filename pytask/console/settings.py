@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytask.adapters.address import DEFAULT_URL, hide_password
+from pytask.adapters.address import DEFAULT_URL, VARIABLES, hide_password
 from pytask.domain.errors import BadConfigFile, ConfigError
 
 FILE = "pytask.toml"
@@ -26,12 +26,14 @@ class Value(NamedTuple):
     value: Any
     origin: str
     given: bool = True  # False: nobody said so, it is the default
+    private: bool = False  # of an address: that of the private server of a folder
+    address: bool = False  # of Redis, maybe with a password
 
     @property
     def shown(self) -> str:
         """As `pytask config` prints it: never a password."""
         if isinstance(self.value, str):
-            return hide_password(self.value)
+            return hide_password(self.value) if self.address or "://" in self.value else self.value
         words: dict[Any, str] = {True: "true", False: "false", None: "none"}
         return words[self.value] if isinstance(self.value, bool | None) else str(self.value)
 
@@ -60,6 +62,7 @@ OWN: dict[str, Known] = {
     "processes": Known(1, int, "`run`: worker processes under one supervisor"),
     "log_level": Known("info", str, "`run`: debug, info, warning or error"),
     "log_format": Known("console", str, "`run`: console or json"),
+    "patch": Known("", str, "`run`: what gevent replaces, such as queue=off"),
     "run_dir": Known("", str, "Folder of the sockets for `health`; by default that of the user's session"),
 }
 
@@ -76,9 +79,14 @@ class Ambient:
         self._environ = os.environ if environ is None else environ
         self.file = _find_file(file or self._environ.get("PYTASK_CONFIG"), folder or Path.cwd())
         self._stored = _read_file(self.file) if self.file is not None else {}
+        self._looked = False  # for the server of the folder
+        self._found: Value | None = None
 
     def get(self, name: str, flag: Any = None, option: str = "") -> Value:
         """The value of a setting, and its origin; a `flag` that was given wins.  Raises `ConfigError`."""
+        return self._get(name, flag, option)._replace(address=name == "redis_url")
+
+    def _get(self, name: str, flag: Any, option: str) -> Value:
         if flag is not None:
             return Value(flag, f"from --{option or name.replace('_', '-')}")
         known = known_settings(more=name not in OWN)[name]
@@ -89,7 +97,22 @@ class Ambient:
         if name in self._stored:
             where = f"{name} in {self.file}"
             return Value(_checked(self._stored[name], known, where), f"from {self.file}")
+        if name == "redis_url" and (private := self._private()):
+            return private
         return Value(known.default, "the default", given=False)
+
+    def _private(self) -> Value | None:
+        """The server that `pytask run --embedded` has started in this folder, while it runs."""
+        if self._looked:
+            return self._found
+        self._looked = True
+        folder = Path(self.get("data_dir").value)
+        if (folder / "lock").exists():
+            from pytask.adapters.embedded import running_url
+
+            url = running_url(folder)
+            self._found = Value(url, f"the embedded server of {folder}", private=True) if url else None
+        return self._found
 
     def given(self, names: Iterator[str] | None = None) -> dict[str, Value]:
         """Everything that the file or the environment sets, of all there is to set."""
@@ -180,12 +203,15 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise BadConfigFile(
             f'{path} cannot be read as TOML: {error}. Lines are like: namespace = "app:"  or: max_tasks = 500'
         ) from None
-    return stored
+    own = stored.pop("run", {})  # [run] may hold the settings of that verb alone
+    if not isinstance(own, dict):
+        raise BadConfigFile(f"run in {path} is {own!r}, and must be a table: [run]")
+    return stored | own
 
 
 def _variables(name: str) -> tuple[str, ...]:
     own = PREFIX + name.upper()
-    return (own, "REDIS_URL") if name == "redis_url" else (own,)
+    return VARIABLES if name == "redis_url" else (own,)
 
 
 # -- values -------------------------------------------------------------------------------------------------

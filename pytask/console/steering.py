@@ -13,7 +13,7 @@ from pytask.client.look import no_such_task
 from pytask.console.output import Column, Printer
 from pytask.console.voice import in_words
 from pytask.domain import errors
-from pytask.domain.advice import Advice, Call
+from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import NoSuchTask, PytaskError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ WORDS: dict[type[PytaskError], str] = {
     errors.TaskRests: "does not run",
     errors.TimedOut: "not yet",
     errors.Unheard: "not heard",
+    errors.RunFailed: "failed",
 }
 
 Found = Outcome | PytaskError
@@ -107,8 +108,16 @@ def _run_of(found: Found, *, written: bool) -> Found:
 def started(remote: Remote) -> Await:
     """Waits until a task that was just queued runs, or has run."""
     from pytask.client.steer import await_run
+    from pytask.domain import lifecycle as life
 
-    return lambda task_id, seconds: remote.shell.run(await_run(remote.places, task_id, seconds))
+    def wait(task_id: str, seconds: float) -> Outcome:
+        found = remote.shell.run(await_run(remote.places, task_id, seconds))
+        if found.state is life.ERROR:
+            text = f"{task_id!r} ran, and failed: "
+            raise errors.RunFailed(Advice(text, Typed(("pytask", "why", task_id))), found.state)
+        return found
+
+    return wait
 
 
 def stopped(remote: Remote) -> Await:
@@ -162,7 +171,7 @@ def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
     error = found if isinstance(found, PytaskError) else _fault_of(found)
     state = (
         found.state
-        if isinstance(found, Outcome | errors.TaskRests | errors.TimedOut | errors.Unheard)
+        if isinstance(found, Outcome | errors.TaskRests | errors.TimedOut | errors.Unheard | errors.RunFailed)
         else None
     )
     word, done = verb.done, True

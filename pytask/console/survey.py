@@ -14,7 +14,7 @@ from pytask.client.records import Count, Worker
 from pytask.console.remote import Remote
 from pytask.domain.errors import StoreError
 
-INFO = ("server", "memory", "clients", "replication", "persistence")
+INFO = ("server", "memory", "clients", "replication", "persistence", "keyspace")
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +69,9 @@ def together(sessions: list[Worker]) -> tuple[Worker, ...]:
                 running=same.running + worker.running,
                 tasks=None if same.tasks is None or worker.tasks is None else same.tasks + worker.tasks,
                 silent=min(same.silent, worker.silent),
+                held=max(same.held, worker.held),
+                refused=same.refused + worker.refused,
+                kept_by={**same.kept_by, **worker.kept_by},
             )
         elif worker.silent < same.silent:
             found[who] = worker  # a new session of the same process, after a loss of Redis

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from pytask.client.records import TaskInfo, Worker
 from pytask.console.output import Column
 from pytask.console.times import since
@@ -31,6 +33,7 @@ WORKERS = (
     Column("_up", "up"),
     Column("_lag", "lag"),
     Column("_round_trip", "redis"),
+    Column("_cpu", "cpu"),
     Column("monitor", "monitor"),
     Column("functions", "functions", wide=True),
     Column("session", "session", wide=True),
@@ -85,6 +88,9 @@ def worker_row(worker: Worker) -> dict[str, Any]:
         "_up": since(_number(_told(worker, "started"))),
         "_lag": _millis(_told(worker, "lag")),
         "_round_trip": _millis(_told(worker, "round_trip")),
+        "cpu": worker.cpu,
+        "_cpu": "" if worker.cpu is None else f"{worker.cpu:.0%}",
+        "busiest": [attrs.asdict(one) for one in worker.busiest],
         "monitor": _told(worker, "monitor"),
         "task_logs": worker.task_logs,
         "functions": list(worker.functions),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
+from typing import TYPE_CHECKING
 
-from pytask.domain.advice import Advice, Call
+import click
+
+from pytask.console.quoting import command
+from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import PytaskError
 
+if TYPE_CHECKING:
+    from pytask.console.remote import Remote
+
 VERBS = {"start_again": "start", "remove": "rm"}
+REMOTE = (
+    "pytask.remote"  # in the context of a call: what it talks to, which the commands it prints go to, too
+)
 
 
 def told(error: PytaskError) -> str:
@@ -20,12 +29,27 @@ def told(error: PytaskError) -> str:
 
 
 def in_words(text: str) -> str:
-    """A text with its calls as verbs of the command line."""
+    """A text with its calls as commands for a shell, which go where this call goes."""
     if not isinstance(text, Advice):
         return text
-    return "".join(f"`{_verb(part)}`" if isinstance(part, Call) else part for part in text.parts)
+    parts = (f"`{_command(part)}`" if isinstance(part, Call) else part for part in text.parts)
+    return "".join(_command(part) if isinstance(part, Typed) else part for part in parts)
 
 
-def _verb(call: Call) -> str:
-    words = ["pytask", VERBS.get(call.verb, call.verb), call.id]
-    return shlex.join(words + (["--wait", f"{call.wait:g}"] if call.wait else []))
+def _command(part: Call | Typed) -> str:
+    context = click.get_current_context(silent=True)
+    remote: Remote | None = context.meta.get(REMOTE) if context is not None else None
+    if isinstance(part, Typed) and part.words[0] == "redis-cli":
+        return command([*(remote.redis_cli if remote else ["redis-cli"]), *part.words[1:]])
+    return command([*_words(part), *(remote.flags if remote else ())])
+
+
+def _words(part: Call | Typed) -> tuple[str, ...]:
+    if isinstance(part, Typed):
+        return part.words
+    return (
+        "pytask",
+        VERBS.get(part.verb, part.verb),
+        part.id,
+        *(("--wait", f"{part.wait:g}") if part.wait else ()),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import NamedTuple, Self
 
 
@@ -18,13 +19,22 @@ class Call(NamedTuple):
         return f"{self.verb}({', '.join(words + ([f'wait={self.wait:g}'] if self.wait else []))})"
 
 
+class Typed(NamedTuple):
+    """A command for a shell, of `pytask` or of `redis-cli`; the command line adds the address."""
+
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(self.words)
+
+
 class Advice(str):
     """A text with calls in it, told as Python has them; the command line reads `parts`, and has its own."""
 
     __slots__ = ("parts",)
-    parts: tuple[str | Call, ...]
+    parts: tuple[str | Call | Typed, ...]
 
-    def __new__(cls, *parts: str | Call) -> Self:
+    def __new__(cls, *parts: str | Call | Typed) -> Self:
         """The text of the parts together."""
         made = super().__new__(cls, "".join(map(str, parts)))
         made.parts = parts

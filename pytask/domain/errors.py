@@ -41,6 +41,18 @@ class ConfigError(PytaskError):
     code = "PT020"
 
 
+class BadPatch(ConfigError):
+    """A `--patch` that is none."""
+
+    code = "PT011"
+
+
+class ImportedEarly(ConfigError):
+    """Modules that were imported before `pytask run` could patch, and fail since."""
+
+    code = "PT012"
+
+
 class BadTaskClass(ConfigError):
     """Something that is not a usable task class was added to an app."""
 
@@ -83,6 +95,18 @@ class BadConfigFile(ConfigError):
     code = "PT028"
 
 
+class SharedChannels(ConfigError):
+    """Workers with another db number of the same Redis hear the same control messages."""
+
+    code = "PT138"
+
+
+class UnsafeFolder(ConfigError):
+    """Another user could have put files into a folder that was to be ours alone."""
+
+    code = "PT140"
+
+
 class RunsAsInit(ConfigError):
     """A worker with a hard deadline is the init process of its container (PID 1)."""
 
@@ -121,6 +145,7 @@ class StoreError(PytaskError):
     """Redis did not do what it was asked, or we do not know whether it did."""
 
     code = "PT050"
+    queued: tuple[str, ...] = ()  # of tasks that were started together, those that are queued for certain
 
 
 class Unavailable(StoreError):
@@ -143,6 +168,10 @@ class Refused(StoreError):
 
     code = "PT052"
 
+    def __init__(self, text: str = "", word: str = "") -> None:
+        super().__init__(text)
+        self.word = word  # one of those above; "" for an error of any other kind
+
 
 class FailoverSuspected(Refused):
     """Another server answers than the one the worker knows of: nothing was done.  The next renewal looks."""
@@ -154,6 +183,16 @@ class Denied(StoreError):
     """NOAUTH, WRONGPASS or NOPERM: the address or the rights are wrong."""
 
     code = "PT053"
+
+
+class TooLarge(StoreError):
+    """Data that Redis refuses while it takes smaller requests: these tasks are not queued."""
+
+    code = "PT134"
+
+    def __init__(self, text: str = "", ids: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.ids = ids
 
 
 class WrongKeyType(StoreError):
@@ -188,6 +227,16 @@ class TaskRests(PytaskError):
     """It does not run: what was asked for needs a run."""
 
     code = "PT088"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
+
+
+class RunFailed(PytaskError):
+    """It was started, ran, and failed, before the wait for its start was over."""
+
+    code = "PT141"
 
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
@@ -242,3 +291,8 @@ class Unhealthy(PytaskError):
     """A worker, or what it needs, is not as it should be."""
 
     code = "PT083"
+
+
+def may_be_size(error: Exception) -> bool:
+    """Whether a size limit can be the cause; rights, key types, failovers and a full server are none."""
+    return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)

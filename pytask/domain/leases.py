@@ -139,6 +139,11 @@ class LeaseBook:
         # Those that are acknowledged together will be one.
         return list(islice(chain.from_iterable(sheaf.refs.values() for sheaf in taken), limit))
 
+    def sent_at(self, run: str) -> float | None:
+        """When this run was last renewed; None for one that is not here."""
+        sheaf = self._where.get(run)
+        return None if sheaf is None else sheaf.sent_at
+
     def oldest(self) -> float | None:
         """When the longest unrenewed run was last renewed; None without runs."""
         for sheaf in self._sheaves:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import attrs
+
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.times import at
@@ -19,6 +21,14 @@ class Phrase(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.what}{self.joint}{self.why}" if self.why else self.what
+
+
+def told_all(moves: Sequence[Transition], *, failed: bool = False) -> list[str]:
+    """Moves, a line each; `failed`: why the last one failed is told elsewhere."""
+    lines = list(map(told, moves))
+    if failed and lines and moves[-1].trigger == Trigger.FAIL:
+        lines[-1] = told(attrs.evolve(moves[-1], why=""))
+    return lines
 
 
 def told(move: Transition) -> str:

@@ -164,6 +164,7 @@ class Lease:
 
     timing: Timing
     living: LeaseBook = attrs.Factory(LeaseBook)  # runs whose code may still act
+    disowned: LeaseBook = attrs.Factory(LeaseBook)  # such runs that Redis does not know any more
     settling: LeaseBook = attrs.Factory(LeaseBook)  # dead runs whose end is not acknowledged yet
     last_ok: float = -math.inf  # send time of the last acknowledged call, with or without runs
     embargo_until: float = -math.inf  # no claims before this, after a suspected failover
@@ -178,6 +179,23 @@ class Lease:
         self.living.renewed(refs, sent_at)
         if self.settling:
             self.settling.renewed(refs, sent_at)
+
+    def disown(self, refs: Iterable[RunRef]) -> None:
+        """Redis knows these runs no more: they are stopped, and are not renewed.
+
+        Somebody else may soon begin them, so that their deadline counts on from their last renewal until they
+        are dead; the answer that said so is none.
+        """
+        for ref in refs:
+            sent_at = self.living.sent_at(ref.run)
+            if sent_at is not None:
+                self.living.remove(ref.run)
+                self.disowned.add(ref, sent_at)
+
+    def over(self, run: str) -> None:
+        """The code of this run acts no more."""
+        self.living.remove(run)
+        self.disowned.remove(run)
 
     @property
     def server(self) -> str:
@@ -230,18 +248,18 @@ class Lease:
 
     def kill_in(self, now: float) -> float | None:
         """Seconds until the kernel must end the process; None while no run lives."""
-        oldest = self.living.oldest()
-        return None if oldest is None else max(0.001, self.timing.kill - (now - oldest))
+        sent = [at for at in (self.living.oldest(), self.disowned.oldest()) if at is not None]
+        return max(0.001, self.timing.kill - (now - min(sent))) if sent else None
 
-    def due(self, now: float) -> list[RunRef]:
+    def due(self, now: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
         """The next chunk to renew: a tick early rather than late."""
         before = now - self.timing.heartbeat + self.timing.tick
-        chunk = self.living.due(before)
+        chunk = self.living.due(before, limit)
         if not self.settling or now - self.last_ok > self.timing.lease:
             # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
             # dead runs all the same would keep every monitor from handing them on, for ever.
             return chunk
-        return [*chunk, *self.settling.due(before, RENEW_CHUNK - len(chunk))]
+        return [*chunk, *self.settling.due(before, limit - len(chunk))]
 
     def rest(self, now: float) -> float:
         """Seconds until a renewal is due, when none is: from a tick to half a heartbeat.
@@ -277,8 +295,8 @@ class Crowd:
         self._few = sum(one.age < self._young for one in suspects) <= CRASH_CROWD
 
     def blames(self, suspect: Suspect) -> bool:
-        """Whether the death of its worker is counted against this run; without a lease its age is unknown."""
-        return self._few and suspect.lease > 0 and suspect.age < self._young
+        """Whether the death of its worker is counted against this run."""
+        return self._few and suspect.dated and suspect.age < self._young
 
     def pause(self, suspect: Suspect, expiry: float) -> float:
         """Seconds that this run waits beyond T: only one that is blamed again does."""

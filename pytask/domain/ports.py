@@ -130,6 +130,9 @@ class Store(Protocol):
     def ping(self, session: str) -> None:
         """Publish to the feed of that session, which hears it as `Notice(kind="ping")`."""
 
+    def databases(self) -> list[int]:
+        """The db numbers whose workers' feeds are open under this namespace at this server."""
+
     def reset(self) -> None:
         """Drop the connection: its state is not known."""
 
@@ -158,9 +161,10 @@ class Feed(Protocol):
     """Control messages and hints from pub/sub, read by one greenlet."""
 
     behind: bool  # the last read() was cut short: more has arrived
+    database: int | None  # the db number that an open feed shows to others; None where there are none
 
     def open(self) -> None:
-        """Subscribe on a new connection."""
+        """Subscribe on a new connection.  From then on `Store.databases` finds its db number."""
 
     def read(self, timeout: float) -> list[Notice]:
         """What arrived within `timeout` seconds; raises `Unavailable` on a broken connection."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 import attrs
 
 from pytask.domain import lifecycle as life
+from pytask.domain.advice import Advice, Typed
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
-from pytask.domain.moves import Phrase, asker_of, phrased, told
+from pytask.domain.moves import Phrase, asker_of, phrased, told_all
 from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Timing
 from pytask.domain.times import ago, at
@@ -49,6 +50,8 @@ class Crew:
     functions: tuple[str, ...] = ()
     tasks: int | None = None
     max_tasks: int | None = None
+    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +64,7 @@ class Facts:
     registered: bool = True  # the registry has its run
     place: int | None = None  # in the queue, 0 is next; None if it was not found there
     queued: int = 0
+    queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
     monitor: float | None = None  # seconds since a monitor swept
 
@@ -100,7 +104,7 @@ def account(task: Known, facts: Facts) -> Account:
         since=since,
         story=f"{head}: {'; '.join(parts)}" if parts else head,
         notes=(*_advice(task, facts), *_asides(task)),
-        moves=tuple(map(told, task.history[-MOVES:])),
+        moves=tuple(told_all(task.history[-MOVES:], failed=task.state is life.ERROR)),
     )
 
 
@@ -202,6 +206,10 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     else:
         yield f"{where} is silent: it renewed its lease {ago(facts.renewed)} ago"
         yield _hand_on(facts, timing)
+    if owner is not None and owner.held > 2 * timing.heartbeat:
+        yield f"Redis has taken no end of a task from its worker, or answered no claim, for {ago(owner.held)}"
+    if owner is not None and task.id in owner.kept_by:
+        yield f"start() has returned, and it ends when its threads do: {owner.kept_by[task.id]}"
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"
@@ -244,6 +252,8 @@ def _waiting(task: Known, facts: Facts) -> Iterator[str]:
         yield "no worker is there"
     elif task.function not in facts.knowing:
         yield _unknown(task, facts)
+    elif all(worker.held > 2 * Timing().heartbeat for worker in facts.alive):
+        yield "Redis answers no claim of a worker, or takes no end of its tasks, though they renew"
     elif _full(facts):
         number = len(facts.alive)
         yield "the only worker is full" if number == 1 else f"all {number} workers are full"
@@ -276,13 +286,13 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
         yield from _advice_for_a_run(task, facts)
     elif task.state is life.ERROR:
         if task.error.count("\n"):
-            yield f"the traceback: pytask show {task.id}"
-        yield f"to run it again: pytask start {task.id}"
+            yield Advice("the traceback: ", _verb("show", task))
+        yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.STOPPED:
-        yield f"to run it again: pytask start {task.id}"
+        yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.WAIT:
         if facts.place is None and not facts.parked and facts.queued <= LOOK:
-            yield f"push it: redis-cli LPUSH new-task {task.id}"
+            yield Advice("push it: ", _push(task, facts))
         elif not facts.alive:
             yield "start a worker: pytask run TARGET"
         elif task.function in facts.knowing and not facts.parked and _full(facts):
@@ -293,11 +303,19 @@ def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
     timing = Timing()
     if facts.renewed is None and not facts.registered:
         # A living worker registers it again with its next renewal; see claim.lua for what a push does.
-        yield f"push it, and a monitor hands it on: redis-cli LPUSH new-task {task.id} (or slow_sweep=True)"
+        yield Advice("push it, and a monitor hands it on: ", _push(task, facts), " (or slow_sweep=True)")
     elif (facts.renewed is None or facts.renewed > 3 * timing.heartbeat) and _unwatched(facts, timing):
-        yield f"start a worker without --no-monitor, or put it back now: pytask requeue {task.id}"
+        yield Advice("start a worker without --no-monitor, or put it back now: ", _verb("requeue", task))
     if task.control:
         yield "its stop() may take long, or hang"
+
+
+def _verb(word: str, task: Known) -> Typed:
+    return Typed(("pytask", word, task.id))
+
+
+def _push(task: Known, facts: Facts) -> Typed:
+    return Typed(("redis-cli", "LPUSH", facts.queue, task.id))
 
 
 def _asides(task: Known) -> Iterator[str]:

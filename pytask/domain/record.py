@@ -145,6 +145,9 @@ class Expiry:
     poison: bool = False
 
 
+AHEAD = 1.0  # seconds that an epoch may be ahead of the clock: claims within one millisecond count it up
+
+
 @attrs.frozen(kw_only=True)
 class Suspect:
     """A lease outside the window of healthy ones, as the monitor reads it."""
@@ -165,6 +168,24 @@ class Suspect:
         """Seconds the run had lived at its last renewal."""
         return max(0.0, self.lease / 1e6 - self.epoch / 1e3)
 
+    @property
+    def dated(self) -> bool:
+        """Whether its age is known: it has a lease, and its epoch is a time that came.
+
+        Epochs never fall: after the clock of Redis was set back, claims write one that is ahead of it.
+        """
+        return self.lease > 0 and self.epoch / 1e3 - self.lease / 1e6 < AHEAD
+
+
+@attrs.frozen
+class Busy:
+    """A task that had much of its worker's time."""
+
+    id: str
+    function: str
+    share: float  # of the time of one core
+    turns: int = 0  # how often it went on, while that was measured
+
 
 @attrs.frozen(kw_only=True)
 class WorkerInfo:
@@ -183,7 +204,7 @@ class WorkerInfo:
     running: int
     functions: tuple[str, ...] = ()
     tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
-    max_tasks: int | None = None  # places for them; None: not shown
+    max_tasks: int | None = None  # places for them, 0 while it takes none; None: not shown
     version: str = ""  # of pytask; "": not shown
     started: float | None = None  # seconds since 1970, by the worker's own clock, which is compared to none
     lag: float | None = None  # seconds by which its event loop woke it too late, the last time
@@ -193,6 +214,12 @@ class WorkerInfo:
     dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
     files: int | None = None  # files and sockets that its tasks may open; None: not shown, or no limit
+    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
+    refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
+    stuck: tuple[str, ...] = ()  # ids of tasks that outlived being stopped, a few of them
+    cpu: float | None = None  # part of a core that its process used since the last entry; None: not shown
+    busiest: tuple[Busy, ...] = ()  # the tasks that had most of the time, where that is nearly a whole core
 
 
 @attrs.frozen

@@ -60,6 +60,7 @@ class TaskConfig:
     With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
     `REDIS_WAIT` says how long `self.redis` waits for a Redis that is away: True for as long as the run
     lives, False not at all, or seconds.
+    `START_RATE` is how many tasks of this class may begin in a second on one worker; the others wait.
     """
 
 
@@ -167,6 +168,7 @@ def check_class(kind: object) -> None:
     wait = getattr(cls.Config, "REDIS_WAIT", True)
     if not isinstance(wait, int | float) or wait < 0:
         raise BadTaskClass(f"Config.REDIS_WAIT of {name} is True, False or seconds, not {wait!r}")
+    start_rate(cls)
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -211,6 +213,18 @@ def redis_wait(cls: type[Task]) -> float:
     """Seconds that `self.redis` waits for a Redis that is away."""
     given = getattr(cls.Config, "REDIS_WAIT", True)
     return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
+
+
+def start_rate(cls: type[Task]) -> float | None:
+    """`Config.START_RATE`, starts a second on one worker; raises :class:`BadTaskClass` for what is none."""
+    rate = getattr(cls.Config, "START_RATE", None)
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not (rate > 0 and math.isfinite(rate)):
+        raise BadTaskClass(
+            f"Config.START_RATE of {cls.__qualname__} is a number of starts a second above 0, not {rate!r}"
+        )
+    return float(rate)
 
 
 def data_class(cls: type[Task]) -> Any:

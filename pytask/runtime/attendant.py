@@ -20,6 +20,7 @@ from gevent import socket
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.runtime.notify import Notifier
+from pytask.runtime.sockets import bind
 from pytask.runtime.tree import AnyGreenlet, Service, end_services
 from pytask.runtime.worker import Worker
 
@@ -27,7 +28,6 @@ log = get_logger(__name__)
 
 TURN = 1.0  # seconds between two looks
 PATIENCE = 30.0  # seconds that a start may take until the next word
-BACKLOG = 16
 ANSWER_SECONDS = 2.0  # for one who asks and does not read
 
 
@@ -39,13 +39,17 @@ def vitals(worker: Worker) -> dict[str, Any]:
         why.append(f"a service died: {worker.failed!r}")
     if any(lane.executor.leaving for lane in lanes):
         why.append("it hands its tasks back")
+    elif worker.draining:
+        why.append("it ends: it takes no more tasks, and lets those that run end by themselves")
     elif worker.places.closed:
         why.append("it was told to take no more tasks (SIGTSTP)")
     if not all(lane.lease.may_claim(worker.now()) for lane in lanes):
         why.append(f"it takes no tasks: Redis {lanes[0].backend.describe()} does not answer, or has changed")
-    held = max((lane.committer.held for lane in lanes), default=0.0)
+    held = max((lane.held for lane in lanes), default=0.0)
     if held > 2 * worker.settings.timing.heartbeat:
-        why.append(f"Redis has not taken the ends and events of its tasks for {held:.0f} s")
+        why.append(
+            f"Redis has not taken the ends and events of its tasks, or answered its claims, for {held:.0f} s"
+        )
     if not all(lane.controller.listening for lane in lanes):
         why.append("it does not hear control messages")
     return {
@@ -56,6 +60,7 @@ def vitals(worker: Worker) -> dict[str, Any]:
         "why": why,
         "running": sum(len(lane.executor.living) for lane in lanes),
         "max_tasks": worker.settings.max_tasks,
+        "drain": worker.settings.drain,
     }
 
 
@@ -92,14 +97,18 @@ class Attendant:
             listener = _listen(self._path)
         except OSError as error:
             log.warning("`pytask health` will not find this worker: %s: %s", self._path, error)
+            self._path = None  # whatever stands there is not ours to remove
             return
         self._greenlets.append(Service.spawn(self._serve, listener))
 
     def leave(self, *, reload: bool) -> None:
-        """The worker begins to hand its tasks back."""
+        """The worker begins to end: it drains, if it is to, and hands its tasks back."""
         self._leaving = True
+        drain = self._worker.settings.drain
         if not reload:
             self._notifier.stopping()
+        if drain:
+            self._notifier.waiting("takes no more tasks; those that run may end", drain + PATIENCE)
 
     def reloading(self) -> None:
         """A reload begins: the new code is tried."""
@@ -157,11 +166,9 @@ class Attendant:
 
 
 def _listen(path: Path) -> Any:
-    path.unlink(missing_ok=True)  # of a dead process with our number
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(str(path))
-        listener.listen(BACKLOG)
+        bind(listener, path)
     except BaseException:
         listener.close()
         raise

@@ -66,6 +66,8 @@ class Balancer:
         """One decision, carried out: returns when all of it was taken, or nobody took it."""
         if self._leaving or not self._lease.may_claim(self._clock()):
             return Share()
+        if self._consumer.closed:
+            return Share()  # it shows no places, and would give away all that may end here
         # Whoever missed two of its entries may be gone; the times there are whole seconds.
         within = 3 * self._lease.timing.heartbeat + 1
         mine = self._info()
@@ -97,7 +99,7 @@ class Balancer:
         """In steps of the rate, as long as they are taken."""
         size, seconds = batch(self._rate)
         left = share.give
-        while left > 0 and not self._leaving:
+        while left > 0 and not self._leaving and not self._consumer.closed:
             began = self._clock()
             self._consumer.stand_back(seconds + TAKE_PATIENCE)
             ids = self._executor.move(min(left, size), share.functions)

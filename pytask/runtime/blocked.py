@@ -9,23 +9,25 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import gevent
 from gevent import events
 
 from pytask.logger import get_logger
+from pytask.runtime.blockers import remedy
 
 log = get_logger(__name__)
 
-# Frames of these are not the user's.  Compared as text, in a thread that must not do much.
-NOT_THE_USER = (
-    str(Path(__file__).parent),
-    str(Path(gevent.__file__).parent),
-    str(Path(os.__file__).parent),
-    "<frozen",
+# Compared as text, in a thread that must not do much.
+OURS = (str(Path(__file__).parents[1]) + os.sep, str(Path(gevent.__file__).parent) + os.sep, "<frozen")
+STANDARD = str(Path(os.__file__).parent) + os.sep
+PACKAGES = ("site-packages", "dist-packages")  # may lie in the folder of the standard library
+GENERAL = (
+    "call gevent.sleep(0) in between, or give the work to a thread:"
+    " gevent.get_hub().threadpool.apply(f, args)"
 )
-
 
 _watching: set[BlockedWatch] = set()
 
@@ -40,10 +42,10 @@ class BlockedWatch:
     def __init__(self, limit: float, *, ours: Callable[[Any], bool] = lambda _: True) -> None:
         self._limit = limit
         self._ours = ours  # whether a run is of this app: several may share the process
-        self._found: deque[str] = deque(maxlen=100)
+        self._found: deque[tuple[str, str]] = deque(maxlen=100)  # what, and what helps
         self._hub = gevent.get_hub()
         self._async = self._hub.loop.async_()
-        self._last: tuple[str, int] | None = None
+        self._last = ""
 
     def start(self) -> None:
         """Begin to watch this thread's hub."""
@@ -84,23 +86,21 @@ class BlockedWatch:
         run = getattr(event.greenlet, "pytask_run", None)
         if run is not None and not self._ours(run):
             return
-        file, line = _where(self._hub.thread_ident)
-        if self._last == (file, line):
+        frame = sys._current_frames().get(self._hub.thread_ident)  # noqa: SLF001 - the only way
+        place, library = _where(frame, _package(getattr(getattr(run, "cls", None), "__module__", "")))
+        if self._last == place:
             return  # still the same block
-        self._last = (file, line)
+        self._last = place
         who = f"task {run.id} ({run.claim.function})" if run is not None else f"greenlet {event.greenlet!r}"
-        text = f"{who} held the event loop for more than {self._limit:g} s at {file}:{line}"
-        self._found.append(text)
+        text = f"{who} held the event loop for more than {self._limit:g} s at {place}"
+        self._found.append((text, remedy(library) or GENERAL))
         os.write(2, f"pytask: {text}; all tasks of this process stand still\n".encode(errors="replace"))
         self._async.send()
 
     def _log(self) -> None:
-        self._last = None
+        self._last = ""
         while self._found:
-            log.warning(
-                "[PT041] %s: call gevent.sleep(0) in between, or give the work to a thread:"
-                " gevent.get_hub().threadpool.apply(f, args)", self._found.popleft(),
-            )  # fmt: skip
+            log.warning("[PT041] %s: %s", *self._found.popleft())
 
 
 def _report_nothing(thread: Any) -> None:
@@ -123,13 +123,28 @@ def _look(hub: Any) -> None:
             heard(event)
 
 
-def _where(thread: int) -> tuple[str, int]:
-    """File and line of the innermost frame that is the user's."""
-    frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see another thread
-    first = frame
+def _where(frame: FrameType | None, own: str) -> tuple[str, str]:
+    """Where the thread is: the user's innermost line, and that of the library it called; and that library.
+
+    `own` is the package of the task's class, which is the user's also where it is installed like a library.
+    """
+    innermost = frame
+    place = library = ""
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(NOT_THE_USER) or "site-packages" in name:
-            return name, frame.f_lineno
+        file, package = frame.f_code.co_filename, _package(frame.f_globals.get("__name__", ""))
+        installed = any(part in file for part in PACKAGES)
+        line = f"{file}:{frame.f_lineno}"
+        if file.startswith(OURS) or (file.startswith(STANDARD) and not installed):
+            pass
+        elif not installed or package == own:
+            return (f"{place}, called from {line}" if place else line), library
+        elif not place:
+            place, library = line, package
         frame = frame.f_back
-    return (first.f_code.co_filename, first.f_lineno) if first is not None else ("?", 0)
+    if place or innermost is None:
+        return place or "?", library
+    return f"{innermost.f_code.co_filename}:{innermost.f_lineno}", ""
+
+
+def _package(module: object) -> str:
+    return str(module).partition(".")[0]

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import gevent
 from gevent.event import Event as Flag
@@ -45,6 +46,7 @@ class Committer:
         self._waiting = backlog
         self._drops = drops  # of the oldest events, where there is no room; else emit() waits
         self.dropped = 0  # events, since the start
+        self.refused = 0  # ends that became ERROR for their size, since the start
         self._told = (0, -math.inf)  # how many of them were told of, and when
         self._sent: list[Change] = []  # without a verdict so far: repeated as it was
         self._refusals = Refusals()
@@ -139,7 +141,7 @@ class Committer:
         if not self._sent:
             self._sent = self._next_batch()
         if self.journal:
-            self.journal.send(self._store)  # what a run noted stands there before its end
+            self._send_lines()
         if not self._sent:
             return 0
         batch = self._sent[:1] if self._refusals.apart else self._sent
@@ -150,7 +152,7 @@ class Committer:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, it must not hold up the other changes
             verdicts = self._one_by_one(batch)
-        self._refusals.taken(batch)
+        self._refusals.taken(partial(size_of, batch))
         self._over(len(batch))
         for change, verdict in zip(batch, verdicts, strict=True):
             if change.trigger is not None:
@@ -160,6 +162,20 @@ class Committer:
         self.on_settled()
         return len(batch)
 
+    def _send_lines(self) -> None:
+        """What a run noted stands there before its end."""
+        try:
+            self.journal.send(self._store)
+        except StoreError as error:
+            self._hold()
+            self.journal.refused(error, self._lease.last_ok, self._clock())
+            raise
+        if not self._sent:
+            self._held_since = None
+
+    def _hold(self) -> None:
+        self._held_since = self._clock() if self._held_since is None else self._held_since
+
     def _over(self, count: int) -> None:
         """The first so many of what was sent have their verdicts."""
         self._held_since = None
@@ -168,20 +184,20 @@ class Committer:
 
     def _refused(self, batch: list[Change], error: StoreError) -> None:
         """Sends a batch that Redis never takes one by one; one that it does not take alone makes way."""
-        now = self._clock()
-        self._held_since = now if self._held_since is None else self._held_since
-        if not self._refusals.refused(batch, error, self._lease.last_ok, now):
+        self._hold()
+        size, alone = size_of(batch), len(batch) == 1
+        if not self._refusals.refused(error, self._lease.last_ok, self._clock(), size=size, alone=alone):
             return
-        if len(batch) > 1:
+        if not alone:
             log.warning("Redis refuses %d changes together, which are sent one by one: %s", len(batch), error)
             self._refusals.apart = True
             return
         change = batch[0]
         other = None if change.trigger is None else instead(change, error, self._keep_error)
-        size = size_of(batch)
         if other is not None:
             log.error("[PT132] task %s: Redis refuses its end (%d bytes): ERROR instead", change.id, size)
             self._sent[0] = other
+            self.refused += 1
             return
         if change.trigger is None:
             self.dropped += 1

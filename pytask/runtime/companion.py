@@ -64,7 +64,11 @@ class Release:
 
 
 class Companion:
-    """Reads the line: `stop`, `release <prefix>`; its end means that the supervisor is gone."""
+    """Reads the line: `stop`, `hurry`, `release <prefix>`; its end means that the supervisor is gone.
+
+    `hurry` ends a drain.  A `stop` beside a signal does not: a service manager may send SIGTERM to every
+    process while the supervisor sends the word.
+    """
 
     def __init__(self, fd: int, prefix: str, number: int) -> None:
         os.set_inheritable(fd, False)  # noqa: FBT003 - positional only
@@ -84,8 +88,10 @@ class Companion:
         couriers: Sequence[Courier],
         timing: Timing,
         clock: Callable[[], float],
+        *,
         on_stop: Callable[[], None],
         on_quiet: Callable[[bool], None] = lambda _: None,
+        on_hurry: Callable[[], None] = lambda: None,
     ) -> None:
         """Listen from now on: one courier for each store, and what the words of the supervisor do."""
         self._couriers = couriers
@@ -93,6 +99,7 @@ class Companion:
         self._clock = clock
         self._on_stop = on_stop
         self._on_quiet = on_quiet
+        self._on_hurry = on_hurry
         Service.spawn(self._listen)
 
     def _listen(self) -> None:
@@ -104,6 +111,7 @@ class Companion:
                 fresh = b""
             if not fresh:
                 log.warning("the supervisor is gone: this worker hands its tasks back and ends")
+                self._on_hurry()
                 self._on_stop()
                 return
             *lines, rest = (rest + fresh).split(b"\n")
@@ -114,6 +122,8 @@ class Companion:
         word, _, prefix = line.partition(" ")
         if word == "stop":
             self._on_stop()
+        elif word == "hurry":
+            self._on_hurry()
         elif word in ("quiet", "resume"):
             self._on_quiet(word == "quiet")
         elif word == "release" and prefix:

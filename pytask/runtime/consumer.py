@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 from difflib import get_close_matches
+from itertools import chain
 
 import gevent
 from gevent.event import Event as Flag
@@ -13,10 +14,11 @@ from gevent.event import Event as Flag
 from pytask import codec
 from pytask.domain.errors import FailoverSuspected, Refused, StoreError, Unavailable, WrongKeyType
 from pytask.domain.messages import Event, IdFault, read_id
-from pytask.domain.policy import CLAIM_BATCH, Lease
+from pytask.domain.policy import Lease
 from pytask.domain.ports import Queue, Store
-from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
+from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.logger import get_logger
+from pytask.runtime.claims import Claims
 from pytask.runtime.committer import Committer
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor, Ids
@@ -55,12 +57,14 @@ class Consumer:
         self._executor = executor
         self._committer = committer
         self._lease = lease
-        self._ids = ids
         self._clock = clock
         self._uniform = uniform
         self._room = Flag()
         self._ahead: list[bytes] | None = None  # ids seen at the tail on the way; None: not looked
-        self._most = CLAIM_BATCH  # ids a claim; fewer after one that was never answered
+        self.claims = Claims(
+            store=store, executor=executor, committer=committer, lease=lease, ids=ids, clock=clock,
+            quarantine=lambda: self._places.quarantine(self),
+        )  # fmt: skip
         self._ended = False
         self._waiting = False
         self._pause = POLL_FIRST
@@ -106,7 +110,7 @@ class Consumer:
 
     def end(self) -> None:
         """Take no more.  A wait that blocks is not waited for: its connection is closed by `close`."""
-        self._ended = True
+        self._ended = self.claims.ended = True
         self._room.set()
 
     @property
@@ -118,6 +122,11 @@ class Consumer:
     def free(self) -> int:
         """Free places."""
         return self._places.free(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was told to take nothing."""
+        return self._places.closed
 
     def stand_back(self, seconds: float) -> None:
         """Take nothing for so long, so that others do; 0 ends that."""
@@ -146,8 +155,11 @@ class Consumer:
         self._room.clear()
         if self._places.shared:
             self._places.line_up(self)
+        pause = self._places.pause
+        if pause:
+            self._ahead = None  # others take these meanwhile
         if self.free <= 0:
-            self._room.wait(timeout=self._lease.timing.heartbeat)
+            self._room.wait(timeout=min(self._lease.timing.heartbeat, pause or math.inf))
 
     def _has_ids(self) -> bool:
         """Whether this lane of a full worker wants a place at all; waits for ids up to a second."""
@@ -189,7 +201,7 @@ class Consumer:
         free = self.free
         if self._ended or free <= 0 or not self._lease.may_claim(self._clock()):
             return 0, 0
-        raw_ids = self._next_ids(min(free, self._most), source)
+        raw_ids = self._next_ids(min(free, self.claims.most), source)
         good: dict[str, bytes] = {}
         handled = 0
         for raw in raw_ids:
@@ -202,6 +214,8 @@ class Consumer:
             handled += self._claim_and_take(good, source)
         elif self._places.shared:
             self._places.release(self)
+        if not raw_ids and source is None:
+            self.claims.nothing_waits()
         return len(raw_ids), handled
 
     def _next_ids(self, limit: int, source: str | None) -> list[bytes]:
@@ -221,15 +235,17 @@ class Consumer:
         sent_at, generation = self._clock(), self._lease.generation
         self._places.reserve(self, len(ids))
         try:
-            claims = self._claim(ids, source, sent_at)
+            claims = self.claims.claim(ids, source, sent_at)
             if source is None:
                 self._ahead = self._store.ahead
             # What was won first: an error while another id is put aside must not leave it unstarted.
             won = [claim for claim in claims if claim.won]
-            for claim in won:
+            whole, large = self.claims.apart(won)
+            for claim in chain(whole, self.claims.completed(large, source, sent_at)):
                 # Another server took over meanwhile: it may not know of this claim.
                 self._begin(claim, sent_at, stale=generation != self._lease.generation)
             handled = len(won)
+            self._places.took(handled)
             if handled < len(claims):
                 self._places.release(self)
                 handled += sum(
@@ -238,41 +254,6 @@ class Consumer:
         finally:
             self._places.release(self)
         return handled
-
-    def _claim(self, ids: tuple[str, ...], source: str | None, sent_at: float) -> list[Claim]:
-        """E1 with fresh run ids; on no answer the same request again, while the gate is open."""
-        executor = self._executor
-        request = ClaimRequest(
-            refs=tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids),
-            functions=frozenset(executor.tasks),
-            worker=executor.settings.name,
-            source=source,
-            server=self._lease.server,
-            quarantine=self._places.quarantine(self),
-            max_data=executor.settings.max_data,
-            # Also where no place is left: by the time one is free, no look should be needed.
-            look=min(executor.settings.max_tasks, CLAIM_BATCH) if source is None else 0,
-        )
-        while True:
-            try:
-                claims = self._store.claim(request)
-            except Unavailable:
-                now = self._clock()
-                if self._lease.may_claim(now) and not self._lease.claim_holds(sent_at, now):
-                    # Renewals were answered all the time: something on the way refuses so large a request, or
-                    # its reply.  A claim of few ids tells the one at fault from the others.
-                    self._most = max(1, len(ids) // 8)
-                # The gate is asked again before every attempt: a repeat may come long after the first.
-                if self._ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
-                    self._committer.doubt(list(request.refs))
-                    raise
-                gevent.sleep(self._lease.timing.tick)
-            except Exception:
-                self._committer.doubt(list(request.refs))
-                raise
-            else:
-                self._most = min(CLAIM_BATCH, 2 * self._most)
-                return claims
 
     def _begin(self, claim: Claim, sent_at: float, *, stale: bool) -> None:
         if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import gevent
 
-from pytask.domain.errors import Refused, StoreError, Unavailable
+from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.plural import counted
 from pytask.domain.policy import Starts, Timing, Wish
@@ -38,6 +38,7 @@ class Controller:
         on_hint: Callable[[str], None] = lambda _: None,
         request_ping: Callable[[], None] = lambda: None,
         on_deaf: Callable[[], None] = lambda: None,
+        place: str = "",
     ) -> None:
         self._store = store
         self._feed = feed
@@ -54,18 +55,34 @@ class Controller:
         self._failed: StoreError | None = None  # what kept it from being published
         self._next_ping = 0.0
         self._heard_at = -math.inf  # when the last ping was heard
+        self._place = place  # address and namespace, for people
+        self._opened = False  # the feed is open, and nothing was read so far
+        self._joined = False  # it was open before: from then on this worker is not refused any more
+        self._others: list[int] = []  # db numbers that share its channels, as it was last told
         self.reconnects = 0
         self.complaints = Complaints(timing.heartbeat)
 
+    def join(self) -> None:
+        """Listen before the worker takes any task.  Raises `SharedChannels` if that is refused.
+
+        A Redis that does not answer is left to `run`, which tries again and meets the same check.
+        """
+        if self._feed.database is None:
+            return
+        try:
+            self._open()
+        except StoreError as error:
+            log.debug("control messages are not heard yet: %s", error)
+
     def run(self) -> None:
-        """Listen until told to end; a broken or deaf connection is thrown away."""
+        """Listen until told to end; a broken or deaf connection is thrown away.  Raises `SharedChannels`."""
         pause = self._timing.tick
         try:
             while not self._ended:
                 try:
-                    self._feed.open()
-                    self._starts.listen(self._clock())
-                    self._expect_nothing()
+                    if not self._opened:
+                        self._open()
+                    self._opened = False  # whatever ends the reading: the feed is opened again
                     while not self._ended:
                         self._pass()
                         if self.listening:
@@ -77,6 +94,8 @@ class Controller:
                         log.warning("control messages are not heard, subscribing again: %s", error)
                     gevent.sleep(pause)
                     pause = min(2 * pause, self._timing.call_timeout)
+                except SharedChannels:
+                    raise
                 except Exception:
                     self._heard_at = -math.inf
                     self.reconnects += 1
@@ -93,6 +112,43 @@ class Controller:
     def listening(self) -> bool:
         """Whether the feed was heard to be at the server of the renewals, the last time not long ago."""
         return self._clock() - self._heard_at <= 4 * self._timing.heartbeat
+
+    def _open(self) -> None:
+        self._feed.open()
+        self._starts.listen(self._clock())
+        self._expect_nothing()
+        self._look_for_others()
+        self._opened = True
+
+    def _look_for_others(self) -> None:
+        """Refuse to start beside workers of another db number; a worker that was there before warns.
+
+        Each shows its own number before it asks, so that of two that start at once one or both are refused.
+        """
+        if self._feed.database is None:
+            return
+        try:
+            others = [number for number in self._store.databases() if number != self._feed.database]
+        except StoreError as error:
+            if isinstance(error, Unavailable) and not self._joined:
+                raise  # so that it is asked again, with the feed opened again
+            log.debug("the db numbers of other workers are not known: %s", error)  # a refusal: PT139
+            others = []
+        if others and not self._joined:
+            raise SharedChannels(f"this worker does not start. {self._shared(others)}")
+        self._joined = True
+        if others and others != self._others:
+            log.warning("[%s] %s. Its tasks go on", SharedChannels.code, self._shared(others))
+        self._others = others
+
+    def _shared(self, others: Sequence[int]) -> str:
+        return (
+            f"Workers with db {', '.join(map(str, others))} of this Redis hear the same control messages as"
+            f" this worker with db {self._feed.database} ({self._place}). Pub/sub has no db numbers: a stop"
+            " for a task of one deployment also stops the task of the same id in the other. Give one of them"
+            " a namespace of its own, its workers and its clients: --namespace NAME: (or $PYTASK_NAMESPACE,"
+            " or namespace= in code)"
+        )
 
     def _expect_nothing(self) -> None:
         self._next_ping = self._clock()

@@ -17,6 +17,8 @@ from pytask.runtime.timer import Timer, timer
 _deadlines: WeakKeyDictionary[Deadman, float] = WeakKeyDictionary()
 _timers: dict[int, Timer] = {}  # by process id, as a forked child inherits this module and no timer
 
+_released: set[int] = set()  # processes that a debugger holds
+
 
 class Deadman:
     """The timer, armed while runs live.  `hard=False` makes it a no-op (an embedded app's choice)."""
@@ -37,7 +39,7 @@ class Deadman:
 
     def arm(self, seconds: float | None) -> None:
         """End the process in `seconds`; None disarms."""
-        if not self.hard:
+        if not self.hard or os.getpid() in _released:
             return
         timer = _own_timer()
         self.armed = seconds is not None
@@ -50,6 +52,17 @@ class Deadman:
         elif mine is None:
             return  # nothing was armed, and nothing is
         timer.set(min(left, default=0.0))
+
+
+def release() -> bool:
+    """Let no deadline count in this process any more; whether one did."""
+    pid = os.getpid()
+    counted = pid in _timers and pid not in _released
+    _released.add(pid)
+    _deadlines.clear()
+    if counted:
+        _timers[pid].set(0.0)
+    return counted
 
 
 def _own_timer() -> Timer:

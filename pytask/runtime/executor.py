@@ -28,10 +28,13 @@ from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
+from pytask.runtime import leftovers, threads
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.process import exit_now
+from pytask.runtime.ramp import Turns
+from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import RunGreenlet, Service, StopGreenlet
@@ -40,6 +43,10 @@ log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
 KILLS = 64  # in the last third of the time that a run has to die
+NAMED = 5  # greenlets of a run, in a message
+HELD_MOST = 20  # runs whose threads this worker shows
+HELD_CHARACTERS = 500  # of each
+STUCK_SHOWN = 10  # tasks
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
@@ -51,6 +58,10 @@ WISHES = {
     Verdict.GONE: Wish.FORGET,
     Verdict.FENCED: Wish.FENCED,
 }
+LINGERS = (
+    "[PT045] task %s: start() returned %g s ago, and the task ends when its threads do: %s. Fix: end them"
+    " before start() returns; what is meant for all tasks is made at import, or in `with pytask.shared():`"
+)
 
 # Why a run is settled that could not be reloaded; in all other cases a newer run owns the id.
 UNRELOADED = {Verdict.GONE: Wish.FORGET, Verdict.STOP: Wish.STOP}
@@ -79,11 +90,14 @@ class Executor:
         ids: Ids,
         clock: Callable[[], float],
         exit_process: Callable[[int], None] = exit_now,
+        turns: Turns | None = None,
     ) -> None:
+        self.turns = turns or Turns(tasks, clock)
         self.settings = settings
         self.tasks = tasks
         self.living: dict[str, Run] = {}
         self.leaving = False
+        self.kept_by: dict[str, str] = {}  # by id: the threads that keep runs from ending, for `pytask why`
         self.monitors: set[str] = set()  # ids of the monitors that run here
         self.on_local_over: Callable[[str, Wish | None], None] = lambda _id, _wish: None
         self.on_place: Callable[[], None] = lambda: None  # a run is over, and its place free
@@ -99,6 +113,7 @@ class Executor:
         self._pid = os.getpid()
         self._crashed_before: set[Run] = set()
         self._locals = 0
+        self._unkilled: set[Run] = set()  # they outlived a stop, and are tried again
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -115,6 +130,12 @@ class Executor:
     def queued(self) -> int:
         """Living runs that came from the queue, not pre-started."""
         return len(self.living) - self._locals
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """Ids of tasks that outlived being stopped, a few of them."""
+        self._unkilled = {run for run in self._unkilled if not run.over}
+        return tuple(sorted(run.id for run in self._unkilled)[:STUCK_SHOWN])
 
     def quarantine(self) -> int:
         """How many tasks that crashed before may be taken: one, until it has lived a while."""
@@ -250,6 +271,19 @@ class Executor:
             run.stopping = True  # stop() is for tasks that are asked to stop
             self._start_actor(run)
 
+    def lingers(self, run: Run) -> None:
+        """`start()` has returned, and only threads live on, which nobody may have meant to be waited for."""
+        Service.spawn_later(self._lease.timing.grace / 2, self._name_threads, run)
+
+    def _name_threads(self, run: Run) -> None:
+        alive = run.alive()
+        if run.over or run.actor is not None or not threads.only_threads(alive):
+            return
+        names = "; ".join(map(threads.whereabouts, alive[:NAMED]))
+        if len(self.kept_by) < HELD_MOST:
+            self.kept_by[run.id] = names[:HELD_CHARACTERS]
+        log.warning(LINGERS, run.id, self._lease.timing.grace / 2, names)
+
     def _start_actor(self, run: Run) -> None:
         run.dead = Flag()
         run.actor = Service.spawn(self._act, run)
@@ -309,8 +343,9 @@ class Executor:
         stopper.join(timeout=seconds)
         if not stopper.ready():
             log.warning(
-                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed", run.id, seconds
-            )
+                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed (%s)",
+                run.id, seconds, threads.whereabouts(stopper),
+            )  # fmt: skip
         elif stopper.value and run.dead is not None and not run.over:
             run.dead.wait(timeout=max(0.0, until - self._clock()))
 
@@ -336,7 +371,8 @@ class Executor:
 
     def _go_on(self, run: Run) -> None:
         """A run that will not die: wait and try again, or end the process; never hand it on."""
-        names = ", ".join(str(g.name) for g in run.alive()[:5])
+        self._unkilled.add(run)
+        names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
         log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
         if self._must_not_go_on(run):
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
@@ -363,7 +399,7 @@ class Executor:
         """E8: a new instance in place of the dead one, with the data that is in the hash now."""
         new = RunRef(old.id, self._ids.next_run())
         # The old run is dead and acts no more: no deadline counts for it, but it stays ours until then.
-        self._lease.living.remove(old.ref.run)
+        self._lease.over(old.ref.run)
         self._lease.settling.add(old.ref, self._clock())
         claim, sent = self._ask_replacement(old, new)
         if claim is not None:
@@ -393,13 +429,15 @@ class Executor:
 
     def _ask_replacement(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
         """The answer, and when the first call was sent that can have brought it."""
-        sent = self._clock()
+        sent, refusals, most = self._clock(), Refusals(), self.settings.max_data
         while True:
             try:
                 return self._courier.call(
-                    lambda store: store.reload(old.ref, new, self.settings.name, self.settings.max_data)
+                    lambda store, most=most: store.reload(old.ref, new, self.settings.name, most)  # type: ignore[misc]
                 ), sent
             except StoreError as error:
+                if refusals.refused(error, self._lease.last_ok, self._clock()):
+                    most = min(most, LARGE)  # what is over that is left out of the answer, and fails the run
                 log.warning("task %s: reload waits for Redis: %s", old.id, error)
                 if old.wish is not Wish.RELOAD:
                     return None, sent
@@ -431,7 +469,7 @@ class Executor:
 
     def _restore(self, run: Run) -> None:
         """Queue a dead run's task again, from what it was claimed with."""
-        claim = run.claim
+        claim, refusals, verdict = run.claim, Refusals(), None
         while True:
             try:
                 verdict = self._courier.call(
@@ -440,20 +478,27 @@ class Executor:
                 break
             except StoreError as error:
                 log.warning("task %s: waits to be restored: %s", run.id, error)
+                if refusals.refused(error, self._lease.last_ok, self._clock()):
+                    log.error("task %s: is not restored, Redis refuses it: %s", run.id, error)
+                    break
                 gevent.sleep(self._lease.timing.call_timeout / 3)
         if verdict is Verdict.OK:
             log.warning("task %s: was lost with the data of Redis; it is queued again", run.id)
         self._close(run, run.wish)
 
     def _forget(self, run: Run) -> None:
+        if self.journal.unfinished:
+            self.journal.finish(run)
         if self.living.get(run.id) is run:
             del self.living[run.id]
             self._locals -= run.local
             self.on_place()
-        self._lease.living.remove(run.ref.run)
+        self._lease.over(run.ref.run)
+        self.kept_by.pop(run.id, None)
         if run.borrower is not None:
             self._backend.close_user_client(run.borrower)
             run.borrower = run.client_ = None
+        leftovers.look_at(run)
         if not self.living:
             self._deadman.arm(None)
 

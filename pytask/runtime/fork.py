@@ -32,6 +32,11 @@ def guard(worker: Worker) -> None:
         os.register_at_fork(after_in_child=_in_child)
 
 
+def is_working() -> bool:
+    """Whether a worker runs in this process."""
+    return bool(_workers)
+
+
 def release(worker: Worker) -> None:
     """The worker has stopped; forks are no longer its concern."""
     _workers.discard(worker)

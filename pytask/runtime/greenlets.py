@@ -14,6 +14,7 @@ from typing import Any
 from gevent import Greenlet, getcurrent
 from greenlet import greenlet
 
+from pytask.domain.escaping import escaped
 from pytask.domain.times import at
 
 Place = tuple[str, int, str]
@@ -37,12 +38,12 @@ def report() -> str:
         known = sorted(one for one in ids if one)
         lines.append(f"{len(ids)} x {kind}" + (f": {' '.join(known)}" if known else ""))
         lines += [f"    {file}:{line} in {function}" for file, line, function in stack]
-    return "\n".join([*lines, "--- end of greenlets", ""])
+    return "\n".join([*map(escaped, lines), "--- end of greenlets", ""])
 
 
 def write(text: str) -> None:
     """To standard error, past the log, whose locks the code that a signal met may hold."""
-    rest = text.encode(errors="backslashreplace")
+    rest = escaped(text, keep="\n\t").encode(errors="backslashreplace")
     while rest:
         try:
             rest = rest[os.write(2, rest) :]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import gevent
 from gevent import Timeout
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
+from pytask.domain.errors import StoreError, Unavailable, WrongKeyType, may_be_size
+from pytask.domain.leases import RENEW_CHUNK
 from pytask.domain.plural import counted, verb
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
@@ -17,8 +19,11 @@ from pytask.logger import get_logger
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
+from pytask.runtime.refusals import REMEMBERED, Refusals
 
 log = get_logger(__name__)
+
+FEWEST = 8  # runs of a renewal that no size limit refuses
 
 
 class Heartbeat:
@@ -45,6 +50,10 @@ class Heartbeat:
         self.address = ""
         self._ping_wanted = False
         self._wake = Flag()
+        self._most = RENEW_CHUNK  # runs of one renewal; fewer after one that was not acknowledged
+        self._failed: float = math.inf  # so many runs were not acknowledged, and no more were since
+        self._refusals = Refusals()  # whose sizes are numbers of runs
+        self._limited_until = -math.inf
 
     def run(self) -> None:
         """Beat until told to end."""
@@ -85,7 +94,7 @@ class Heartbeat:
         """Renew one chunk, if any is due; whether more are due at once.  Raises `StoreError`."""
         timing = self._lease.timing
         now = self._clock()
-        refs = self._lease.due(now)
+        refs = self._lease.due(now, self._most)
         early = now - self._lease.last_ok < timing.heartbeat - timing.tick
         if not refs and early and not self._ping_wanted:
             return False
@@ -94,11 +103,16 @@ class Heartbeat:
             # Beside the socket's own limit: name resolution and a slow drip of bytes know none.
             with Timeout(2 * timing.call_timeout, Unavailable("the renewal took too long")):
                 verdicts = self._store.renew(refs)
-        except Unavailable:
-            self._store.reset()
+        except StoreError as error:
+            if isinstance(error, Unavailable):
+                self._store.reset()
+            self._renew_fewer(len(refs), error)
             raise
+        if self._most < RENEW_CHUNK:
+            self._renew_more(len(refs))
         self._observe()
         doubted = self._doubted(verdicts)
+        self._lease.disown(_unknown(verdicts) - doubted.keys())
         # What Redis may only have forgotten is not acknowledged before it is put back.
         self._lease.acknowledged([ref for ref in refs if ref not in doubted] if doubted else refs, sent_at)
         if doubted:
@@ -114,7 +128,28 @@ class Heartbeat:
             self._executor.heard(ref, verdict)
         if self._ping_wanted:
             self._ping()
-        return bool(self._lease.due(self._clock()))
+        return bool(self._lease.due(self._clock(), self._most))
+
+    def _renew_fewer(self, count: int, error: StoreError) -> None:
+        """Something on the way may refuse so many runs at once; with fewer nothing is at risk."""
+        if not count or not may_be_size(error):
+            return
+        now = self._clock()
+        if self._refusals.refused(error, self._lease.last_ok, now, size=count, alone=False):
+            self._limited_until = now + REMEMBERED * self._lease.timing.lease
+            log.warning("Redis %s refuses renewals of %d runs: fewer go at once", self.address, count)
+        self._failed = min(self._failed, count)
+        self._most = max(FEWEST, count // 8)
+
+    def _renew_more(self, count: int) -> None:
+        if self._clock() > self._limited_until:
+            self._refusals.forget()
+        if count >= self._failed:  # their number was not the cause
+            self._failed, self._refusals = math.inf, Refusals()
+        limit = self._refusals.limit
+        # Well below a number that was refused twice, or it would be met again and again.
+        top = RENEW_CHUNK if limit == math.inf else max(FEWEST, int(limit) // 2)
+        self._most = min(top, 2 * self._most)
 
     def _ping(self) -> None:
         self.on_ping(None)  # before it: the feed may hear it before this greenlet goes on
@@ -152,8 +187,7 @@ class Heartbeat:
         """Living runs that Redis does not know, soon after another server took over."""
         if not self._lease.may_adopt(self._clock()):
             return {}
-        lost = [ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)]
-        return self._executor.adoptions(lost)
+        return self._executor.adoptions(_unknown(verdicts))
 
     def _adopt(self, doubted: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Verdict]) -> None:
         """E12 for these; what is put back has no verdict any more.  Raises `StoreError`."""
@@ -165,14 +199,14 @@ class Heartbeat:
         except Unavailable:
             self._store.reset()
             raise
-        self._lease.acknowledged(list(doubted), sent_at)
-        for ref, answer in zip(doubted, answers, strict=True):
-            if answer is Verdict.OK:
-                del verdicts[ref]
-        back = answers.count(Verdict.OK)
+        back = {ref for ref, answer in zip(doubted, answers, strict=True) if answer is Verdict.OK}
+        self._lease.disown(doubted.keys() - back)
+        self._lease.acknowledged(list(back), sent_at)
+        for ref in back:
+            del verdicts[ref]
         log.warning(
-            "Redis %s: %d of %s that it had forgotten %s put back", self.address, back,
-            counted(len(answers), "run"), verb(back, "was", "were"),
+            "Redis %s: %d of %s that it had forgotten %s put back", self.address, len(back),
+            counted(len(answers), "run"), verb(len(back), "was", "were"),
         )  # fmt: skip
 
     def watch(self) -> None:
@@ -204,3 +238,8 @@ class Heartbeat:
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
             fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""
             log.warning("Redis %s does not acknowledge: %s%s", self.address, error, fate)
+
+
+def _unknown(verdicts: Mapping[RunRef, Verdict]) -> set[RunRef]:
+    """The runs that Redis does not know, or knows to be replaced."""
+    return {ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)}

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pytask.domain.errors import Unavailable
-from pytask.domain.journal import NAME_MOST, PROGRESS, amounts, shortened
+from pytask.domain.errors import StoreError, Unavailable
+from pytask.domain.journal import NAME_MOST, PROGRESS, TEXT_MOST, amounts, shortened
 from pytask.domain.ports import Store
 from pytask.domain.record import Notes, Verdict
 from pytask.logger import get_logger
+from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.tree import current_run
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ CALL_BYTES = 256 * 1024  # of lines in one call, about
 LINES_MOST = 10_000  # that wait for Redis
 BYTES_MOST = 8 * 1024 * 1024
 TELL_EVERY = 60.0  # seconds between two warnings
+OUTPUT = {"stdout": "info", "stderr": "warning"}  # streams of a task, and the level of their lines
 
 _encode = msgspec.json.Encoder().encode
 _traces = logging.Formatter()
@@ -49,7 +51,10 @@ class Journal:
         self._lines: deque[tuple[str, str, bytes]] = deque()  # id, run, line: the oldest first
         self._bytes = 0
         self._progress: dict[str, tuple[Run, float, dict[str, Any]]] = {}  # the newest, by run
-        self._sent: list[Notes] = []  # without an answer so far: repeated as it was
+        self._sent: deque[list[Notes]] = deque()  # calls without an answer so far: repeated as they were
+        self._call_bytes = CALL_BYTES  # fewer after a call that Redis never took
+        self._refusals = Refusals()
+        self.unfinished: dict[tuple[str, str], str] = {}  # lines of output without an end, by run and stream
         self.dropped = 0  # lines, since the start
         self._told = (0, 0.0)  # how many of them were told of, and when
         self.wake: Callable[[], object] = lambda: None
@@ -74,6 +79,28 @@ class Journal:
         if record.stack_info:
             text = f"{text}\n{record.stack_info}"
         self._append(run, record.created, record.levelname.lower(), record.name[:NAME_MOST], shortened(text))
+
+    def output(self, run: Run, stream: str, text: str) -> None:
+        """What a run writes to a stream: whole lines at once, the last one when it is whole, or long."""
+        if not self._ring:
+            return
+        *lines, rest = (self.unfinished.pop((run.ref.run, stream), "") + text).split("\n")
+        if len(rest) > TEXT_MOST:
+            lines, rest = [*lines, rest], ""
+        if rest:
+            self.unfinished[run.ref.run, stream] = rest
+        for line in lines:
+            self._print(run, stream, line)
+
+    def finish(self, run: Run) -> None:
+        """No more comes of a run."""
+        for stream in OUTPUT:
+            self._print(run, stream, self.unfinished.pop((run.ref.run, stream), ""))
+
+    def _print(self, run: Run, stream: str, line: str) -> None:
+        shown = line.rstrip("\r").rpartition("\r")[2]  # a bar of progress writes over itself
+        if shown.strip():
+            self._append(run, self._wall(), OUTPUT[stream], stream, shortened(shown))
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
         """How far a run is, in place of what was not sent yet."""
@@ -107,29 +134,44 @@ class Journal:
         Raises :class:`Unavailable` where no answer came; then the same is sent again.  What Redis refuses is
         dropped: no line is worth holding up the end of a task.
         """
-        if self._sent:
-            self._send_batch(store)
+        while self._sent:
+            self._send_first(store)
         found = self._take_progress()
         left = len(self._lines)
         while (left > 0 and self._lines) or found:
             before = len(self._lines)
-            self._sent = self._next_batch(found)
+            self._sent.append(self._next_batch(found))
             left -= before - len(self._lines)
             found = {}
-            self._send_batch(store)
+            self._send_first(store)
         self._tell()
 
-    def _send_batch(self, store: Store) -> None:
+    def refused(self, error: StoreError, renewed_at: float, now: float) -> None:
+        """No answer came: what is never taken together goes in small calls; a small call is dropped."""
+        size = sum(map(_weight, self._sent[0])) if self._sent else 0
+        if not self._refusals.refused(error, renewed_at, now, size=size, alone=size <= LARGE):
+            return
+        batch = self._sent.popleft()
+        if size <= LARGE:
+            self._lose(batch, error)
+            return
+        log.warning("Redis refuses %d bytes of tasks' logs, which are sent in small calls: %s", size, error)
+        self._call_bytes = LARGE // 2
+        self._sent.extendleft(reversed(_small_calls(batch, LARGE // 2)))
+
+    def _send_first(self, store: Store) -> None:
+        batch = self._sent[0]
         try:
-            verdicts = store.note(self._sent, self._ring, self._keep)
+            verdicts = store.note(batch, self._ring, self._keep)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up what tasks write
-            self._lose(self._sent, error)
+            self._lose(batch, error)
         else:
-            broken = [n for n, said in zip(self._sent, verdicts, strict=True) if said is Verdict.BADTYPE]
+            self._refusals.taken(lambda: sum(map(_weight, batch)))
+            broken = [n for n, said in zip(batch, verdicts, strict=True) if said is Verdict.BADTYPE]
             self._lose(broken, "the ring's key holds another type")
-        self._sent = []
+        self._sent.popleft()
 
     def _take_progress(self) -> dict[tuple[str, str], Notes]:
         """The newest of each run; they stand behind the lines that their runs logged before."""
@@ -147,7 +189,7 @@ class Journal:
     def _next_batch(self, found: dict[tuple[str, str], Notes]) -> list[Notes]:
         lines: dict[tuple[str, str], list[bytes]] = {ref: [] for ref in found}
         size = count = 0
-        while self._lines and count < MANY and size < CALL_BYTES:
+        while self._lines and count < MANY and size < self._call_bytes:
             task_id, run, line = self._lines.popleft()
             lines.setdefault((task_id, run), []).append(line)
             size += len(line)
@@ -178,6 +220,27 @@ class Journal:
             )  # fmt: skip
 
 
+def _weight(notes: Notes) -> int:
+    return sum(map(len, notes.lines)) + len(notes.progress) + len(notes.event)
+
+
+def _small_calls(batch: list[Notes], most: int) -> list[list[Notes]]:
+    """The same in calls of about `most` bytes; of each run in its order."""
+    calls: list[list[Notes]] = []
+    size = 0
+    for notes in batch:
+        singles = [Notes(notes.id, notes.run, (line,)) for line in notes.lines]
+        if notes.progress:
+            singles.append(Notes(notes.id, notes.run, (), notes.progress, notes.event))
+        for single in singles:
+            if not calls or size + _weight(single) > most:
+                calls.append([])
+                size = 0
+            calls[-1].append(single)
+            size += _weight(single)
+    return calls
+
+
 class TaskLines(logging.Handler):
     """Gives what is logged inside of a task to the journal of its run; one for the whole process."""
 
@@ -197,7 +260,8 @@ class TaskLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line; what is logged outside of tasks, or in a forked child, is not ours."""
-        run = current_run()
+        # A service of pytask's says by itself which run its line is about.
+        run = getattr(record, "pytask_run", None) or current_run()
         if run is None or os.getpid() != self.pid:
             return
         try:

@@ -20,6 +20,7 @@ from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.balancer import Balancer
+from pytask.runtime.busy import Load
 from pytask.runtime.committer import Committer
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.controller import Controller
@@ -32,6 +33,7 @@ from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
 from pytask.runtime.process import Process, fresh_id
+from pytask.runtime.ramp import Turns
 from pytask.runtime.settings import Settings
 
 log = get_logger(__name__)
@@ -70,6 +72,8 @@ class Lane:
         prefix: str,
         clock: Callable[[], float],
         process: Process,
+        turns: Turns | None = None,
+        load: Load | None = None,
     ) -> None:
         self.backend = backend
         self.settings = settings
@@ -88,7 +92,7 @@ class Lane:
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
-            exit_process=process.exit,
+            exit_process=process.exit, turns=turns,
         )  # fmt: skip
         renewals = self._store()
         self.heartbeat = Heartbeat(
@@ -107,6 +111,7 @@ class Lane:
             store=self._store(), feed=self.feed, executor=self.executor, timing=timing,
             clock=clock, on_hint=self.consumer.hint, request_ping=self.heartbeat.request_ping,
             on_deaf=self.reconnect,
+            place=f"{backend.describe()}, namespace {settings.namespace!r}",
         )  # fmt: skip
         self.heartbeat.feed_session = ids.id
         self.heartbeat.on_ping = self.controller.pinged
@@ -114,8 +119,10 @@ class Lane:
         self.consumer.on_other_server = self.reconnect
         self.lookout = Lookout(store=self._store(), lease=lease, on_moved=self.reconnect)
         self.presence = Presence(
-            courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id
-        )
+            courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id,
+            held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
+            closed=lambda: places.closed, load=load,
+        )  # fmt: skip
         self.prestart = Prestart(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
             lease=lease, ids=ids, clock=clock, fresh_id=process.fresh_id,
@@ -150,6 +157,11 @@ class Lane:
             ("lookout", self.lookout.run),
         ]
         return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
+
+    @property
+    def held(self) -> float:
+        """Seconds for which Redis has not taken ends or events, or not answered claims, of this lane."""
+        return max(self.committer.held, self.consumer.claims.held)
 
     def reconnect(self, keep: Any = None) -> None:
         """Open every connection again, but for that of `keep`: the old server may live on, and keep them."""
@@ -208,6 +220,7 @@ class Lane:
     def close(self) -> None:
         """Drop the connections."""
         self.backend.close()
+        self.feed.close()
         self.queue.close()
         for store in self._stores:
             store.close()

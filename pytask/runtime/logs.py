@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pytask.domain.escaping import escaped, in_json
 from pytask.runtime.tree import current_run
 
 if TYPE_CHECKING:
@@ -39,21 +40,9 @@ class TaskContext(logging.Filter):
         return True
 
 
-# Control characters, the separators that break a line, marks that turn text round, and half characters.
-STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def _escaped(text: str) -> str:
-    def code(found: re.Match[str]) -> str:
-        number = ord(found[0])
-        return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
-
-    return STEERING.sub(code, text)
-
-
 def _indented(text: str) -> str:
     # The text of an error may hold what looks like a line of the log: these lines begin with a bar.
-    return "\n".join("  | " + _escaped(line.expandtabs()) for line in text.split("\n"))
+    return "\n".join("  | " + escaped(line.expandtabs()) for line in text.split("\n"))
 
 
 class ConsoleLines(logging.Formatter):
@@ -64,7 +53,7 @@ class ConsoleLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The line, on one line."""
-        return _escaped(super().formatMessage(record))
+        return escaped(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and the traceback below it; one that another handler formatted is not taken over."""
@@ -103,7 +92,7 @@ class JsonLines(logging.Formatter):
         line |= {name: vars(record)[name] for name in ("function", "epoch") if name in vars(record)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return STEERING.sub(lambda at: f"\\u{ord(at[0]):04x}", json.dumps(line, ensure_ascii=False))
+        return in_json(json.dumps(line, ensure_ascii=False))
 
 
 class SafeLines(Stream):
@@ -113,6 +102,33 @@ class SafeLines(Stream):
         """As logging does it, which itself raises where standard error is closed."""
         with suppress(Exception):
             super().handleError(record)
+
+
+PREFIXES = {
+    logging.PercentStyle: "[%(worker)s%(task_suffix)s] ",
+    logging.StrFormatStyle: "[{worker}{task_suffix}] ",
+    logging.StringTemplateStyle: "[${worker}${task_suffix}] ",
+}
+
+
+def name_tasks(worker: str) -> None:
+    """Let the root handlers that the program has set up name worker and task, which they do not know of.
+
+    A format that names them itself, and a formatter that is no plain one, are left as they are: the fields
+    are there for both.
+    """
+    for handler in logging.root.handlers:
+        handler.addFilter(TaskContext(worker))
+        formatter = handler.formatter or logging.Formatter(logging.BASIC_FORMAT)
+        style, text = formatter._style, str(formatter._fmt)  # noqa: SLF001 - nothing else tells the format
+        if type(formatter) is not logging.Formatter or type(style) not in PREFIXES or "task" in text:
+            continue
+        if text == logging.BASIC_FORMAT:  # nobody chose it
+            handler.setFormatter(ConsoleLines(CONSOLE))
+        else:
+            named = copy(formatter)
+            named._style = type(style)(PREFIXES[type(style)] + text)  # noqa: SLF001
+            handler.setFormatter(named)
 
 
 def set_up(worker: str, level: str = "INFO", style: str = "console") -> logging.Handler:

@@ -1,10 +1,12 @@
-"""The worker's places, shared by its lanes."""
+"""The worker's places and its rate of starts, shared by its lanes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from typing import Any
+
+from pytask.runtime.ramp import Allowance
 
 
 class Places:
@@ -14,7 +16,8 @@ class Places:
     the others, so that a lane with a long queue does not starve it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, allowance: Allowance | None = None) -> None:
+        self._allowance = allowance or Allowance(None, lambda: 0.0)
         self.closed = False  # no lane may take anything, until it is opened again
         self._limit = limit
         self._occupied: list[Callable[[], int]] = []
@@ -43,11 +46,20 @@ class Places:
             return 0
         left = self._limit - sum(occupied() for occupied in self._occupied)
         if not self.shared:
-            return left
+            return int(min(left, self._allowance.left))
         left -= sum(count for other, count in self._reserved.items() if other is not lane)
         ahead = self._line.index(lane) if lane in self._line else len(self._line)
         # A claim whose reply is lost holds its places for a while: not all of them, so that the others go on.
-        return math.ceil((left - ahead) / len(self._occupied))
+        return int(min(math.ceil((left - ahead) / len(self._occupied)), self._allowance.left))
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the worker's rate of starts allows the next one; 0 if it does now."""
+        return self._allowance.pause
+
+    def took(self, count: int) -> None:
+        """So many tasks were claimed, and start."""
+        self._allowance.take(count)
 
     def line_up(self, lane: Any) -> None:
         """This lane has ids and no place."""
@@ -73,7 +85,7 @@ class Places:
         for wake in self._wakers:
             wake()
 
-    def close(self, closed: bool) -> None:
+    def close(self, *, closed: bool) -> None:
         """Take no more tasks, or take tasks again."""
         self.closed = closed
         self.wake()

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import accumulate
 
 import gevent
 
@@ -17,8 +18,10 @@ from pytask.domain.ports import Store
 from pytask.domain.record import WorkerInfo
 from pytask.domain.version import __version__, may_share
 from pytask.logger import get_logger
+from pytask.runtime.busy import Load
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor
+from pytask.runtime.refusals import LARGE, Refusals
 
 log = get_logger(__name__)
 
@@ -36,11 +39,21 @@ class Presence:
         timing: Timing,
         session: Callable[[], str],
         wall: Callable[[], float] = time.time,
+        held: Callable[[], float] = lambda: 0.0,
+        refused: Callable[[], int] = lambda: 0,
+        closed: Callable[[], bool] = lambda: False,
+        load: Load | None = None,
     ) -> None:
         self._courier = courier
         self._executor = executor
         self._timing = timing
         self._session = session
+        self._held = held
+        self._refused_tasks = refused
+        self._closed = closed
+        self._load = load
+        self._refusals = Refusals()
+        self._brief = False  # an entry with all functions was refused
         self._ended = False
         self._began: float | None = None
         self._warned = False
@@ -53,6 +66,8 @@ class Presence:
         """Show up until told to end."""
         while not self._ended:
             try:
+                if self._load is not None:
+                    self._load.look()
                 self.show()
             except StoreError as error:
                 log.debug("could not show up: %s", error)
@@ -72,15 +87,17 @@ class Presence:
 
     def info(self) -> WorkerInfo:
         """What there is to show at this moment."""
+        names = tuple(sorted(self._executor.tasks))
         return WorkerInfo(
             session=self._session(),
             name=self._executor.settings.name,
             host=socket.gethostname(),
             pid=os.getpid(),
             running=len(self._executor.living),
-            functions=tuple(sorted(self._executor.tasks)),
+            functions=_fitting(names) if self._brief else names,
             tasks=self._executor.queued,
-            max_tasks=self._executor.settings.max_tasks,
+            # No room to others that rebalance, while it takes nothing.
+            max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
             version=__version__,
             dropped=self._executor.dropped,
             task_logs=self._executor.settings.task_logs,
@@ -90,12 +107,22 @@ class Presence:
             monitor=bool(self._executor.monitors),
             expiry=self._timing.expiry,
             files=files.limit(),
+            held=round(self._held(), 1),
+            refused=self._refused_tasks(),
+            kept_by=dict(self._executor.kept_by),
+            stuck=self._executor.stuck,
+            cpu=None if self._load is None else self._load.cpu,
+            busiest=() if self._load is None else self._load.busiest,
         )
 
     def show(self) -> None:
         """One entry; warns once when no monitor swept for 3T, or when a release does not fit ours."""
         info = self.info()
-        since = self._courier.call(lambda store: self._announce(store, info))
+        try:
+            since = self._courier.call(lambda store: self._announce(store, info))
+        except StoreError as error:
+            self._refused(error)
+            raise
         self._watch_monitors(since)
         if self._shows % LOOK_EVERY == 0:
             self.look()
@@ -107,6 +134,15 @@ class Presence:
         since = store.announce(info)
         self._round_trip = self._executor.now() - before
         return since
+
+    def _refused(self, error: StoreError) -> None:
+        lease = self._executor.lease
+        if not self._brief and self._refusals.refused(error, lease.last_ok, self._executor.now()):
+            self._brief = True
+            log.warning(
+                "Redis refuses the entry of this worker in pytask:workers, which names its %d functions: it"
+                " names only some of them from now on: %s", len(self._executor.tasks), error,
+            )  # fmt: skip
 
     def look(self) -> None:
         """Warn, once for each, of workers of a release that is not made to share a Redis with ours."""
@@ -136,6 +172,12 @@ class Presence:
         """Take the entry away."""
         session = self._session()
         self._courier.call(lambda store: store.leave(session))
+
+
+def _fitting(names: tuple[str, ...]) -> tuple[str, ...]:
+    """As many of these as an entry has room for that no size limit refuses."""
+    ends = accumulate(6 * len(name) + 4 for name in names)  # as JSON has them at the most
+    return names[: sum(end <= LARGE // 2 for end in ends)]
 
 
 @cache  # a worker looks again and again, and so does each of its lanes

@@ -22,7 +22,7 @@ from pytask.runtime.process import fresh_id
 log = get_logger(__name__)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Spec:
     """What was asked for, and whether it still has to be started."""
 
@@ -68,7 +68,11 @@ class Prestart:
                 self.ensure()
             except StoreError as error:
                 if not isinstance(error, Unavailable) or self.complaints.may(self._clock()):
-                    log.warning("pre-started tasks wait for Redis: %s", error)
+                    spec = self._specs[-1]
+                    log.warning(
+                        "pre-started tasks wait for Redis, among them %s with %d bytes of data: %s",
+                        spec.name, len(spec.data), error,
+                    )  # fmt: skip
             except Exception:
                 log.exception("pre-started tasks could not be started; tried again")
             if any(spec.wanted for spec in self._specs):
@@ -84,7 +88,7 @@ class Prestart:
     def ensure(self) -> int:
         """Start what is wanted and not there; the number started.  Without a lease nothing runs."""
         count = 0
-        for spec in self._specs:
+        for spec in list(self._specs):
             if spec.wanted and not self._ended and self._lease.may_claim(self._clock()):
                 self._start(spec)
                 count += 1
@@ -100,6 +104,9 @@ class Prestart:
         except StoreError:
             # Not known whether it is there: never started here, and released until that is known.
             self._committer.doubt([ref], local=True)
+            # Its data may be the cause, so the others go first the next time.
+            self._specs.remove(spec)
+            self._specs.append(spec)
             raise
         if not claim.won:
             if claim.verdict is Verdict.FOREIGN:  # a newer script may have made it ours

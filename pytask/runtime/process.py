@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import random
+import time
 import uuid
 from collections.abc import Callable
 
@@ -47,9 +48,10 @@ def kernel_timer(hard: bool) -> Deadman:
 
 @attrs.frozen(kw_only=True)
 class Process:
-    """Chance, names, and the two ways in which a process ends itself."""
+    """Chance, names, what it costs, and the two ways in which a process ends itself."""
 
     exit: Callable[[int], None] = exit_now
     fresh_id: Callable[[], str] = fresh_id
     uniform: Callable[[float, float], float] = random.uniform
     deadman: Callable[[bool], Deadman] = kernel_timer
+    used: Callable[[], float] = time.process_time  # seconds of CPU, of all its threads

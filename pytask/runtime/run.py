@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
 
 import attrs
 from gevent import Greenlet, GreenletExit
@@ -18,6 +19,8 @@ from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class, ignores_unknown, redis_wait
 from pytask.logger import get_logger
+from pytask.runtime import threads
+from pytask.runtime.refusals import without_data
 from pytask.runtime.tree import (
     AnyGreenlet,
     RunGreenlet,
@@ -42,7 +45,8 @@ class Run:
 
     __slots__ = (
         "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure",
-        "greenlet", "id", "lines", "local", "output", "over", "ref", "restore", "returned", "started",
+        "greenlet", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
+        "sockets", "started",
         "stopping", "task", "wish",
     )  # fmt: skip
 
@@ -71,6 +75,7 @@ class Run:
         self.stopping = False  # stop() was called
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; made with the client
+        self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
         self.lines = 0  # of its log, so far
 
     @property
@@ -86,6 +91,7 @@ class Run:
         Our own record decides, never gevent's: a killed greenlet counts as successful there.
         """
         try:
+            self.executor.turns.wait(self.cls)
             self.task = self._build()
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.
@@ -99,11 +105,14 @@ class Run:
             self.finished()
         elif self.failure is not None:
             self.executor.fail(self)
+        elif threads.only_threads(self.children):
+            self.executor.lingers(self)
 
     def _build(self) -> Task:
         if self.claim.oversize:
-            limit = self.executor.settings.max_data
-            raise TaskFailed(f"data has {self.claim.oversize} bytes, over the limit max_data={limit}")
+            size, limit = self.claim.oversize, self.executor.settings.max_data
+            over = f"data has {size} bytes, over the limit max_data={limit}"
+            raise TaskFailed(over if size > limit else without_data(size))
         if self.cls is None:
             raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
         data = codec.decode_data(self.claim.data, data_class(self.cls), unknown=ignores_unknown(self.cls))
@@ -166,7 +175,8 @@ class Run:
 
     def _after_child(self, name: str, error: BaseException | None) -> None:
         if error is not None:
-            log.warning("task %s: greenlet %s failed: %r", self.id, name, error)
+            about = {"task": self.id, "pytask_run": self}
+            log.warning("task %s: greenlet %s failed: %r", self.id, name, error, extra=about)
         self._describe()
         if self.returned and not self.children:
             self.finished()

@@ -36,7 +36,7 @@ def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 def _rate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
     if value is not None and not fits:
-        raise ConfigError(f"{field.name} is in moves a second above 0, or None for none, not {value!r}")
+        raise ConfigError(f"{field.name} is a number a second above 0, or None, not {value!r}")
 
 
 def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -44,8 +44,14 @@ def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{field.name} is in whole seconds: 0 for at once, None for never, not {value!r}")
 
 
-def _default_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
+def _seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    if not fits:
+        raise ConfigError(f"{field.name} is in seconds, 0 for none, not {value!r}")
+
+
+def _default_name(pid: int | None = None) -> str:
+    return f"{socket.gethostname()}-{pid or os.getpid()}"
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +104,8 @@ class Settings:
     """
 
     task_logs: int = attrs.field(default=0, validator=_ring)
-    """Lines of its log that each task keeps in Redis: what is logged (`logging`) inside of it; 0 keeps none.
+    """Lines of its log that each task keeps in Redis: what is logged (`logging`) inside of it, and what it
+    writes to `sys.stdout` and `sys.stderr`, as `print()` does; 0 keeps none.
 
     A line costs time and memory there, and what is secret in it can be read by whoever reads Redis.
     """
@@ -122,6 +129,13 @@ class Settings:
     rebalance: float | None = attrs.field(default=None, validator=_rate)
     """Runs a second, at the most, that go back to the queue while others have more room; None: none do."""
 
+    start_rate: float | None = attrs.field(default=None, validator=_rate)
+    """Tasks a second, at the most, that this worker starts; the others stay in the queue. None: no limit."""
+
+    drain: float = attrs.field(default=0.0, validator=_seconds)
+    """Seconds that tasks have to end by themselves when the worker is to end: it takes no more then, and
+    hands back what still runs.  0: hands back at once.  In `run()` and in the daemon, not in `app.stop()`."""
+
     slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""
 
@@ -141,6 +155,13 @@ class Settings:
 
     timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))
     """The times of the protocol."""
+
+
+def of_this_process(settings: Settings, made_in: int) -> Settings:
+    """With the default name of this process, where they have that of the process that they were made in."""
+    if os.getpid() == made_in or settings.name != _default_name(made_in):
+        return settings
+    return attrs.evolve(settings, name=_default_name())
 
 
 class SettingsGiven(TypedDict, total=False):
@@ -165,6 +186,8 @@ class SettingsGiven(TypedDict, total=False):
     hard_deadline: bool | None
     block_limit: float | None
     rebalance: float | None
+    start_rate: float | None
+    drain: float
     slow_sweep: bool
     embargo: bool | None
     on_data_loss: str

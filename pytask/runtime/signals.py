@@ -1,6 +1,7 @@
 """What signals mean to a worker.  The handlers only note them and wake the loop, but for two cases.
 
-SIGTERM, SIGINT: end; a second one ends now.  SIGHUP, where the daemon wants it: its own affair.
+SIGTERM, SIGINT: end; a second one ends now, or ends the drain, and then a third ends now.  SIGHUP, where
+the daemon wants it: its own affair.
 SIGTSTP, SIGCONT: take no more tasks, take tasks again.  SIGUSR1: print what every greenlet does; that is
 done in the handler itself, so that it also works while a task holds the loop.
 """
@@ -18,9 +19,10 @@ from gevent import GreenletExit, Timeout
 from gevent.event import Event as Flag
 
 from pytask.logger import get_logger
-from pytask.runtime import fork
+from pytask.runtime import busy, fork
 from pytask.runtime.greenlets import report, write
 from pytask.runtime.guard import Guard
+from pytask.runtime.tree import Service
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Taken over only where the program has no handler of its own.
@@ -44,13 +46,16 @@ log = get_logger(__name__)
 class Signals:
     """Waits for the first that ends.  A handler that raised would hit whichever task happens to run."""
 
-    def __init__(self, *, on_hangup: Callable[[], None] | None = None) -> None:
+    def __init__(self, *, on_hangup: Callable[[], None] | None = None, patient: bool = False) -> None:
         self.received: int | None = None
+        self.patient = patient  # a second signal is not the end, but ends the drain
+        self.hurried = False  # and has come
         self.thrown: BaseException | None = None  # what ended the wait: raised when all is handed back
         self.on_quiet: Callable[[bool], None] = lambda _: None
         self._on_hangup = on_hangup
         self._hung_up = False  # and not passed on yet
         self._quiet: bool | None = None  # asked for, and not passed on yet
+        self._asked = False  # for the busiest tasks, which are measured once the loop turns
         # Under `nohup` a hangup is ignored, and stays so.
         wanted = on_hangup is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._ending = (*SIGNALS, signal.SIGHUP) if wanted else SIGNALS
@@ -120,8 +125,18 @@ class Signals:
                 self.thrown = error
                 return True
 
+    def wait_again(self, timeout: float) -> None:
+        """After the first: until something came that may be another, at most so long."""
+        self._flag.clear()
+        self.wait(timeout)
+
     def wake(self) -> None:
         """End the wait without a signal."""
+        self._flag.set()
+
+    def hurry(self) -> None:
+        """End the wait, and the drain behind it."""
+        self.hurried = True
         self._flag.set()
 
     def _in_child(self) -> None:
@@ -137,13 +152,17 @@ class Signals:
         if number == signal.SIGHUP:
             self._hung_up = True
             return
-        if self.received not in (None, signal.SIGHUP):
+        if self.received in (None, signal.SIGHUP):
+            self.received = number
+        elif self.patient:
+            self.patient, self.hurried = False, True
+        else:
             os._exit(128 + number)
-        self.received = number
 
     def _oblige(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:
             write(report())
+            self._asked = True
         else:
             self._quiet = number == signal.SIGTSTP
 
@@ -159,6 +178,9 @@ class Signals:
         if self._hung_up and self.received is None and self._on_hangup is not None:
             self._hung_up = False
             self._on_hangup()
+        if self._asked:
+            self._asked = False
+            Service.spawn(busy.tell)
         if self._quiet is not None:
             quiet, self._quiet = self._quiet, None
             self.on_quiet(quiet)

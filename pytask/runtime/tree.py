@@ -1,7 +1,8 @@
 """Which run a greenlet belongs to: every greenlet spawned under a run is of that run's tree.
 
 gevent calls back for each greenlet that is started, also for those of `spawn_later`, pools and (in a
-patched process) threads.  `spawn_raw`, native threads and subprocesses are not seen.
+patched process) threads; see `owners` for the threads that are not of the run that starts them.
+`spawn_raw`, native threads and subprocesses are not seen.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from signal import SIGINT, default_int_handler, getsignal
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakSet, ref
 
-from gevent import Greenlet, GreenletExit, get_hub, getcurrent, killall
+from gevent import Greenlet, GreenletExit, Timeout, get_hub, getcurrent, killall
 from gevent.greenlet import SuccessSpawnedLink  # type: ignore[attr-defined]
 from gevent.pool import GroupMappingMixin, IMapUnordered  # type: ignore[attr-defined]
+
+from pytask.logger import get_logger
+from pytask.runtime import owners
 
 if TYPE_CHECKING:
     from pytask.runtime.run import Run
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
     Base = Greenlet[..., Any]
 else:
     AnyGreenlet = Base = Greenlet
+
+
+log = get_logger(__name__)
 
 
 class Service(Base):
@@ -51,10 +59,14 @@ def _is_kill(how: tuple[Any, ...]) -> bool:
 
 
 def end_services(services: Sequence[AnyGreenlet], timeout: float) -> None:
-    """Kill the worker's own greenlets.  Raises `gevent.Timeout` if some outlive that."""
+    """Kill the worker's own greenlets; what outlives that ends with the process."""
     for service in services:
         service.mortal = True  # type: ignore[attr-defined]
-    killall(services, timeout=timeout)
+    try:
+        killall(services, timeout=timeout)
+    except Timeout:  # kill() is content with that, killall() raises it
+        names = ", ".join(str(service.name) for service in services if not service.ready())
+        log.warning("these did not end within %g s: %s", timeout, names)
 
 
 class RunGreenlet(Base):
@@ -97,6 +109,7 @@ def watch_spawns() -> None:
 
 
 _MAP = getattr(GroupMappingMixin, "_GroupMappingMixin__map", None)  # what map() runs in a greenlet of its own
+_THREAD = getattr(Thread, "_bootstrap", None)  # what a thread runs in a greenlet
 _contained: WeakSet[Any] = WeakSet()
 
 
@@ -144,11 +157,18 @@ def _adopt(greenlet: Any) -> None:
     if isinstance(greenlet, (RunGreenlet, Service)):
         return
     run = current_run()
-    if run is not None:
-        take_in(run, greenlet)
-        if isinstance(greenlet, IMapUnordered) or getattr(greenlet._run, "__func__", None) is _MAP:  # noqa: SLF001
-            greenlet.pytask_collects = True  # whoever reads the results of imap() or map() gets the errors
-        greenlet.pytask_expected = hasattr(getcurrent(), "pytask_collects")
+    if run is None or (owners.blocks and owners.is_sharing()):
+        return
+    method = greenlet._run  # noqa: SLF001 - it has no public name
+    function = getattr(method, "__func__", None)
+    if function is _THREAD:
+        if owners.of_process(method.__self__):
+            return
+        greenlet.pytask_thread = method.__self__
+    take_in(run, greenlet)
+    if isinstance(greenlet, IMapUnordered) or function is _MAP:
+        greenlet.pytask_collects = True  # whoever reads the results of imap() or map() gets the errors
+    greenlet.pytask_expected = hasattr(getcurrent(), "pytask_collects")
 
 
 def take_in(run: Run, greenlet: Any) -> None:

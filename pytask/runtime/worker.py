@@ -8,21 +8,25 @@ from functools import partial
 
 import gevent
 
-from pytask.domain.errors import Denied, PytaskError, StoreError
+from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import fork, tree
+from pytask.runtime import fork, leftovers, output, owners, threads, tree
 from pytask.runtime.blocked import BlockedWatch
+from pytask.runtime.blockers import warn_of_blockers
+from pytask.runtime.busy import Load
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
 from pytask.runtime.journal import TaskLines
 from pytask.runtime.lane import Lane
+from pytask.runtime.likeness import use_locks
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.patched import require_patched
+from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
 from pytask.runtime.process import Process
+from pytask.runtime.ramp import Allowance, Turns
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 
@@ -48,20 +52,27 @@ class Worker:
     ) -> None:
         if any(backend.cooperative for backend in backends):
             require_patched()
+            warn_of_early()
+            use_locks()  # of conditions that are made from here on, where `pytask run` has not done it before
         self.forked = False
+        self.draining = False
         self.failed: BaseException | None = None
         self.on_failed: Callable[[], None] = lambda: None
         self.settings = settings
         self._clock = clock
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
-        self.places = Places(settings.max_tasks)
+        self.places = Places(settings.max_tasks, Allowance(settings.start_rate, clock))
+        process = process or Process()
+        turns = Turns(tasks, clock)
+        load = Load(clock=clock, used=process.used, pause=settings.timing.heartbeat / 2)
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         self.lanes = [
             Lane(
                 backend, settings, tasks, monitors if index else prestart, self.places,
-                hard=hard_deadline, prefix=prefix, clock=clock, process=process or Process(),
+                hard=hard_deadline, prefix=prefix, clock=clock, process=process,
+                turns=turns, load=load,
             )
             for index, backend in enumerate(backends)
         ]  # fmt: skip
@@ -89,23 +100,45 @@ class Worker:
         """The worker's own steady clock."""
         return self._clock()
 
+    @property
+    def queued(self) -> int:
+        """Living runs that came from the queue; the pre-started ones end with the worker."""
+        return sum(lane.executor.queued for lane in self.lanes)
+
+    def drain(self) -> None:
+        """Take no more tasks, for good: those that run may end by themselves."""
+        self.draining = True
+        self.places.close(closed=True)
+
     def be_quiet(self, quiet: bool) -> None:
         """Take no more tasks, or take tasks again; those that run are let be."""
+        if self.draining:
+            return
         if quiet is not self.places.closed:
             log.warning("%s", "takes no more tasks, until SIGCONT" if quiet else "takes tasks again")
-        self.places.close(quiet)
+        self.places.close(closed=quiet)
 
     # -- start ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all services.  Redis may be away (they wait for it); a wrong password is raised."""
-        self._check()
+        """Start all services.  Redis may be away (they wait for it).
+
+        Raises `Denied` for a wrong password, `SharedChannels` where another db number hears the same.
+        """
+        if self._check():
+            self._join()
+        if not fork.is_working():  # else what is there may be of its runs
+            owners.note_all()
         tree.watch_spawns()
+        threads.install()
+        leftovers.watch()
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()
+            warn_of_blockers()
         if self.settings.task_logs:
             TaskLines.install()
+            output.install()
         unreached = set(self.lanes)
         for index, lane in enumerate(self.lanes):
             lane.heartbeat.on_reached = partial(self._reached, lane, unreached)
@@ -124,7 +157,8 @@ class Worker:
             ", ".join(sorted(self.executor.tasks)) or "none",
         )  # fmt: skip
 
-    def _check(self) -> None:
+    def _check(self) -> bool:
+        """Whether Redis answers."""
         backend = self.lanes[0].backend
         try:
             backend.check()
@@ -135,6 +169,18 @@ class Worker:
         except StoreError as error:
             log.error("worker %s waits for Redis %s: %s", self.settings.name, backend.describe(), error)
             self.lanes[0].complaints.may(self._clock(), first=True)
+            return False
+        return True
+
+    def _join(self) -> None:
+        """Listen to control messages first: a worker that is refused has taken no task."""
+        try:
+            for lane in self.lanes:
+                lane.controller.join()
+        except BaseException:
+            for lane in self.lanes:
+                lane.close()
+            raise
 
     def _spawn(self, name: str, run: Callable[[], None]) -> None:
         greenlet = tree.Service.spawn(run)
@@ -149,7 +195,17 @@ class Worker:
             return
         self.failed = error
         self.on_failed()
+        if isinstance(error, SharedChannels):  # Redis was away at the start, or the start would have said so
+            log.error("%s", error)
+            return
         log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, error)
+
+    def raise_failure(self) -> None:
+        """Raise what ended the worker, if anything did."""
+        if isinstance(self.failed, SharedChannels):
+            raise self.failed
+        if self.failed is not None:
+            raise PytaskError(f"a service of the worker died: {self.failed!r}") from self.failed
 
     # -- stop -----------------------------------------------------------------------------------------
 
@@ -196,6 +252,7 @@ class Worker:
             self.blocked.stop()
         if self.settings.task_logs:
             TaskLines.remove()
+            output.remove()
 
     def _check_process(self) -> None:
         if self.forked or os.getpid() != self._pid:

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos import report
-from tests.chaos.faults import KINDS
 from tests.chaos.run import run
+from tests.chaos.schedule import KINDS
 from tests.chaos.sentinel import FAILOVERS
 from tests.chaos.world import Options
 
@@ -30,6 +30,7 @@ def parse(words):
         "--mix", default="", help="weights, as kill=3,stop=1,flushall=0; the others keep theirs"
     )
     parser.add_argument("--only", default="", help=f"kinds, of: {', '.join(KINDS)}")
+    parser.add_argument("--first", default="", help="kinds to make before any is drawn")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--slots", type=int, default=50, help="places a worker")
     parser.add_argument("--long", type=int, default=300, help="long tasks over the run (30-120 s each)")
@@ -65,20 +66,23 @@ def kinds_of(options):
     }
 
 
+def names_of(options, words):
+    """The kinds that stand in these words; ends the program where one is unknown."""
+    known = [*KINDS, *(FAILOVERS if options.block == "sentinel" else ())]
+    names = [word for word in words.split(",") if word]
+    if unknown := set(names) - set(known):
+        sys.exit(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return names
+
+
 def weights_of(options):
     weights = kinds_of(options)
-    known = [*KINDS, *(FAILOVERS if options.block == "sentinel" else ())]
     if options.only:
-        chosen = options.only.split(",")
-        unknown = set(chosen) - set(known)
-        if unknown:
-            sys.exit(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-        weights = {name: weights.get(name, 1.0) for name in chosen}
+        weights = {name: weights.get(name, 1.0) for name in names_of(options, options.only)}
     blind = options.unprotected and options.block == "server" and not options.only
     mix = options.mix or (BLIND if blind else "")
     given = dict(pair.split("=") for pair in mix.split(",") if pair)
-    if set(given) - set(known):
-        sys.exit(f"no such kind: {', '.join(sorted(set(given) - set(known)))}; there are {', '.join(known)}")
+    names_of(options, ",".join(given))
     if blind:
         weights = {}
     weights |= {name: float(weight) for name, weight in given.items()}
@@ -87,7 +91,7 @@ def weights_of(options):
 
 def main(words):
     if words[:1] == ["sum"]:
-        return conclude(report.add([json.loads(Path(name).read_text()) for name in words[1:]]), None, None)
+        return add_up(words[1:])
     options = parse(words)
     world = Options(
         seed=options.seed, minutes=options.minutes, workers=options.workers, slots=options.slots,
@@ -100,7 +104,8 @@ def main(words):
         sys.exit(f"--keep {folder}: not an empty folder; evidence of two runs must not mix")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        result = run(world, weights_of(options), folder, gap=options.gap, faults=options.faults)
+        result = run(world, weights_of(options), folder, gap=options.gap, faults=options.faults,
+                     first=names_of(options, options.first))  # fmt: skip
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -109,6 +114,20 @@ def main(words):
         print(f"protections off: {result['overlaps']} acts of overlapping runs were seen")
         return 0 if result["overlaps"] else 1
     return conclude(result, options.report, options.json)
+
+
+def add_up(words):
+    """The figures of parts, each written with --json, as those of one run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos sum", description=add_up.__doc__)
+    parser.add_argument("parts", type=Path, nargs="+", metavar="PART", help="JSON files")
+    parser.add_argument("--report", type=Path, help="write FILE (HTML) and FILE.txt")
+    parser.add_argument("--json", type=Path, help="write the sum, which may be added up again")
+    options = parser.parse_args(words)
+    parts = [json.loads(path.read_text()) for path in options.parts]
+    made = [fault[2] for part in parts for fault in part["fault_log"]]
+    if len(made) != len(set(made)):
+        sys.exit("a part is given twice: two of these files have faults of the same moment")
+    return conclude(report.add(parts), options.report, options.json)
 
 
 def conclude(result, page, figures):

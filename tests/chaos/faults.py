@@ -1,6 +1,7 @@
 """The kinds of fault: each does one, heals it, and returns; many run at once, in threads."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -8,13 +9,11 @@ import threading
 import time
 from contextlib import suppress
 
-import attrs
 import redis
 
-from tests.chaos.world import STEERED, D, E, H, K, T
+from tests.chaos.world import READY, STEERED, D, E, K, T
 
 EFFECT = 6.0  # seconds after which the effect of a control message is no longer waited for
-READY = 4.0  # seconds after which a worker that was started takes tasks, on a busy machine
 
 
 def half(dice, below, above):
@@ -35,19 +34,29 @@ def kill(world, worker, dice):
 def stop(world, worker, dice):
     # A third of them longer than K: the kernel's timer ends the process as it wakes up.
     seconds = dice.uniform(K + 0.5, 3 * T) if dice.random() < 1 / 3 else dice.uniform(0.3, K)
-    process = worker.process
-    with world.fault("stop", worker.name, READY, f"{seconds:.1f} s", process.pid):
-        process.send_signal(signal.SIGSTOP)
+    pid = worker.pids[1]
+    with world.fault("stop", worker.name, READY, f"{seconds:.1f} s", pid):
+        freeze(world, pid, seconds)
+
+
+def freeze(world, pid, seconds):
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
         world.over.wait(seconds)
-        process.send_signal(signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
 
 
 def term(world, worker, dice):
     with world.fault("term", worker.name, READY, pid=worker.process.pid):
-        process = worker.process
-        process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+        terminate(worker)
+
+
+def terminate(worker):
+    """SIGTERM; returns when it is gone, or after 20 s."""
+    process = worker.process
+    worker.signal(signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(20)
 
 
 # -- the network --------------------------------------------------------------------------------------------
@@ -251,93 +260,6 @@ def some(world, dice, number):
     return dice.sample(ids, min(number, len(ids)))
 
 
-@attrs.frozen
-class Kind:
-    run: object
-    weight: float
-    on: str  # "process", "wire", "server" or "tasks": what it needs for itself
-
-
-KINDS = {
-    # Weights as in the plan's table.
-    "kill": Kind(kill, 250, "process"),
-    "stop": Kind(stop, 150, "process"),
-    "term": Kind(term, 60, "process"),
-    "blackhole": Kind(blackhole, 100, "wire"),
-    "drop_replies": Kind(drop_replies, 100, "wire"),
-    "cut": Kind(cut_after_request, 100, "wire"),
-    "delay": Kind(delay, 100, "wire"),
-    "redis_kill": Kind(redis_kill, 50, "server"),
-    "redis_freeze": Kind(redis_freeze, 20, "server"),
-    "redis_sleep": Kind(redis_sleep, 20, "server"),
-    "pause_write": Kind(pause_write, 20, "server"),
-    "maxmemory": Kind(maxmemory, 20, "server"),
-    "misconf": Kind(misconf, 20, "server"),
-    "readonly": Kind(readonly, 20, "server"),
-    "flushall": Kind(flush_all, 10, "server"),
-    "del_keys": Kind(drop_keys, 10, "server"),
-    "clock": Kind(clock_step, 30, "server"),
-    "hog": Kind(bad_task("hog", "cpu hog", K + 4), 20, "tasks"),
-    "regex": Kind(bad_task("regex", "gil hog", K + 4), 20, "tasks"),
-    "stubborn": Kind(bad_task("stubborn", "stubborn", 0), 20, "tasks"),
-    "fork": Kind(bad_task("forker", "fork", 0), 20, "tasks"),
-    "stubborn_reload": Kind(stubborn_reload, 20, "tasks"),
-    "alarm": Kind(bad_task("alarm", "alarm user", 0), 20, "tasks"),
-    "handler": Kind(bad_task("handler", "signal handlers", 0), 20, "tasks"),
-    "child": Kind(bad_task("child", "multiprocessing", 0), 20, "tasks"),
-    "breaker": Kind(bad_task("breaker", "raising log", 0), 20, "tasks"),
-    "recreate": Kind(recreate, 180, "tasks"),
-    "delete": Kind(delete, 20, "tasks"),
-    "duplicates": Kind(duplicates, 200, "tasks"),
-    "storm": Kind(storm, 200, "tasks"),
-}
-
-
-class Scheduler:
-    """Draws faults by weight and starts each in a thread, so that they overlap."""
-
-    def __init__(self, world, weights, gap):
-        self.world = world
-        self.weights = weights
-        self.gap = gap  # mean seconds between two faults
-        self.running = []
-
-    def run(self, seconds, faults=None):
-        dice = self.world.random
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not (faults and len(self.world.faults) >= faults):
-            name = dice.choices(list(self.weights), list(self.weights.values()))[0]
-            self._begin(name, random.Random(dice.random()))
-            time.sleep(min(dice.expovariate(1 / self.gap), max(0.0, until - time.monotonic())))
-        return self
-
-    def wait(self):
-        for thread in self.running:
-            thread.join(60)
-
-    def _begin(self, name, dice):
-        kind = KINDS[name]
-        if name == "clock" and not self.world.clock.works:
-            return
-        worker = dice.choice(self.world.workers)
-        lock = {"process": worker.lock, "wire": worker.wire, "server": self.world.served}.get(kind.on)
-        if lock is not None and not lock.acquire(blocking=False):
-            return
-        thread = threading.Thread(target=self._hold, args=(kind, worker, dice, lock), daemon=True)
-        self.running.append(thread)
-        thread.start()
-
-    def _hold(self, kind, worker, dice, lock):
-        try:
-            kind.run(self.world, worker, dice)
-        except Exception as error:
-            self.world.errors.append(f"{kind.run.__name__}: {error!r}")
-            raise
-        finally:
-            if lock is not None:
-                lock.release()
-
-
 # -- asked all the time -------------------------------------------------------------------------------------
 
 
@@ -440,6 +362,3 @@ class Steerer(threading.Thread):
                 return time.monotonic_ns()
             time.sleep(0.01)
         return 0
-
-
-__all__ = ["KINDS", "H", "Kind", "Scheduler", "Steerer", "Zombies"]

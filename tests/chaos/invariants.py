@@ -32,7 +32,7 @@ CLIENT = ("push", "again", "recreate", "delete")  # writes of the test itself, a
 class Known:
     """One id, as the entries so far left it."""
 
-    __slots__ = ("epoch", "local", "pushed", "tampered", "view")
+    __slots__ = ("epoch", "local", "pushed", "tampered", "view", "waits")
 
     def __init__(self):
         self.view = View()
@@ -40,6 +40,7 @@ class Known:
         self.tampered = False  # a client took the hash, or an index, away under it
         self.local = False
         self.pushed = False
+        self.waits = False  # pushed since it was claimed last: what rests may stand in the queue again
 
 
 class Replay:
@@ -112,7 +113,7 @@ class Replay:
 
     def _client(self, verb, task_id, known):
         """A write of a client; it need not change any of the fields that are pytask's."""
-        known.pushed = verb != "delete"
+        known.pushed = known.waits = verb != "delete"
         if verb in ("recreate", "delete"):
             known.tampered, known.epoch = True, 0
         if verb == "delete":
@@ -132,6 +133,9 @@ class Replay:
         if (before.state, before.run, before.epoch) == (after.state, after.run, after.epoch):
             return  # only the registry, the lease or a wish: I3 and I5 look at those
         source, found = State.read(before.state), State.read(after.state)
+        if entry.verb == "stop" and known.waits and before.state in TERMINAL:
+            source = State.WAIT
+        known.waits = known.waits and entry.verb != "claim"
         if not any(TABLE.get((source, trigger)) is found for trigger in VERBS.get(entry.verb, ())):
             self._break("I2", entry, change, f"{source} -> {found} is no move of {entry.verb}")
 

@@ -4,8 +4,8 @@ import html
 from statistics import median
 
 from tests.chaos import figures
+from tests.chaos.failovers import WITHOUT_CLAIMS
 from tests.chaos.run import ZOMBIES
-from tests.chaos.sentinel import WITHOUT_CLAIMS
 
 DEATHS = 8  # a median over fewer deaths says more about the phases of the monitors than about the protocol
 
@@ -43,6 +43,7 @@ def rows(result):
         ("seeds", ", ".join(map(str, result["seed"])), "", None),
         ("faults", sum(result["faults"].values()), "", None),
         *((f"  {kind}", n, "", None) for kind, n in sorted(result["faults"].items())),
+        *(("  left out", reason, "", None) for reason in sorted(set(result.get("left_out", ())))),
         ("pairs of kinds at work at once", len(result["overlapping_pairs"]), "", None),
         ("seconds", f"{result['seconds']:.0f}", "", None),
         ("tasks / runs / acts", f"{result['tasks']} / {result['runs']} / {result['acts']}", "", None),
@@ -79,12 +80,25 @@ def rows(result):
         ("  Redis: connections, keys of pytask",
          f"{_sums(result['growth'].get('connections', []))}, {_sums(result['growth'].get('keys', []))}",
          "+2 %", None),
+        *_unclean(result.get("unclean") or {}),
         *_failovers(result.get("failovers") or {}, late),
         ("the machine's own lateness: worst", f"{late:.3f} s", "", None),
         ("  sleeps more than 100 ms late", result["lateness"]["over_100_ms"], "", None),
         ("CPU of the workers", f"{cpu:.0f} s, {cpu / max(1, result['seconds']):.2f} cores", "", None),
         ("seconds to rest after the last fault", result["healed"], "", None),
         ("violations", len(result["violations"]), "0", not result["violations"]),
+    ]  # fmt: skip
+
+
+def _unclean(found):
+    if not found:
+        return []
+    return [
+        ("lives as PID 1 / acts in them / stopped for longer than K",
+         f"{found['init_lives']} / {found['init_acts']} / {found['init_stopped']}", "", None),
+        ("tasks over a size limit, by their fate", _list(found["limits"]), "", None),
+        ("lone tasks / kills of their workers / killed four times",
+         f"{found['lone_tasks']} / {found['lone_kills']} / {found['lone_whole']}", "", None),
     ]  # fmt: skip
 
 

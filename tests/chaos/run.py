@@ -9,8 +9,9 @@ from pathlib import Path
 
 import redis
 
-from tests.chaos import figures, invariants, sentinel
-from tests.chaos.faults import KINDS, Scheduler, Steerer, Zombies
+from tests.chaos import failovers, figures, invariants, sentinel, unclean
+from tests.chaos.faults import Steerer, Zombies
+from tests.chaos.schedule import KINDS, Scheduler, impossible
 from tests.chaos.sentinel import SentinelWorld
 from tests.chaos.world import ROOT, H, K, T, World
 from tests.integration.evidence import Evidence
@@ -20,25 +21,29 @@ HEALING = 100.0  # seconds in which every task must come to its end once all fau
 ZOMBIES = 500
 
 
-def run(options, weights, folder, *, gap=1.5, faults=None, say=print):
+def run(options, weights, folder, *, gap=1.5, faults=None, first=(), say=print):
     """Run one part; the result as plain data (see `judge`)."""
     world = (SentinelWorld if options.block == "sentinel" else World)(options, Path(folder))
     probe = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.probe", str(world.folder / "late")], cwd=ROOT
     )
     try:
-        return _run(world, weights, gap, faults, say)
+        missing = impossible({*weights, *first}, world)
+        for name, reason in missing.items():
+            say(f"left out: {name}: {reason}")
+        weights = {name: weight for name, weight in weights.items() if name not in missing}
+        first = [name for name in first if name not in missing]
+        left_out = [f"{name}: {reason}" for name, reason in missing.items()]
+        return _run(world, weights, gap, faults, first, say) | {"left_out": left_out}
     finally:
         probe.kill()
         probe.wait()
         world.close()
 
 
-def _run(world, weights, gap, faults, say):
+def _run(world, weights, gap, faults, first, say):
     seconds = world.options.minutes * 60
-    if not world.clock.works and "clock" in weights:
-        say(f"skipped: clock steps: {world.clock.reason}")
-    world.start()
+    world.start(lone="lone" in {*weights, *first})
     time.sleep(4)
     world.spawn(world.feed, seconds)
     zombies, steerer = Zombies(world), Steerer(world)
@@ -49,7 +54,8 @@ def _run(world, weights, gap, faults, say):
     if world.options.block == "sentinel":
         chain = sentinel.Failovers(world, weights, seconds)
         chain.start()
-    scheduler = Scheduler(world, {name: weight for name, weight in weights.items() if name in KINDS}, gap)
+    drawn = {name: weight for name, weight in weights.items() if name in KINDS}
+    scheduler = Scheduler(world, drawn, gap, first)
     scheduler.run(seconds, faults)
     fed_until = time.monotonic_ns()
     if chain is not None:
@@ -129,8 +135,8 @@ def judge(world, zombies, half, healed, rest, fed_until):
     lines = Evidence(world.evidence).acts()
     late = _lateness(world.folder / "late")
     slack = late["worst"]
-    lives = {w.name: [list(life) for life in w.lives] for w in world.workers}
-    names = list(lives)
+    lives = {w.name: [list(life) for life in w.lives] for w in world.places}
+    names = [worker.name for worker in world.workers]
     troubled = figures.disturbances(world.faults, lives, names, figures.beginnings(lines))
     broken = list(replay.broken)
     broken += invariants.overlaps(lines)
@@ -152,10 +158,11 @@ def judge(world, zombies, half, healed, rest, fed_until):
     control = _control(world, lines, lives, troubled, names, slack, broken)
     grown = _growth(lines, half, broken)
     grown |= _server_growth([s for s in world.samples if s[0] <= fed_until], half, broken)
-    failovers = {}
+    kinds = unclean.judge(world, lives, lines, rest["hashes"], slack, broken)
+    changes = {}
     if world.options.block == "sentinel":
-        failovers = sentinel.judge(world, lines, slack, fed_until, broken)
-        failovers["writes_of_runs_made_current_again"] = len(current)
+        changes = failovers.judge(world, lines, slack, fed_until, broken)
+        changes["writes_of_runs_made_current_again"] = len(current)
     acts = [line for line in lines if invariants.is_act(line)]
     natural = {
         f"{verb} {verdict}": n for (source, verb, verdict), n in sorted(replay.verdicts.items())
@@ -185,11 +192,13 @@ def judge(world, zombies, half, healed, rest, fed_until):
         "zombies_accepted": len(zombie) + len([b for b in broken if b[0] == "I5"]),
         "latest_act": max(latest.values(), default=0.0),
         "processes": sum(len(spans) for spans in lives.values()),
+        "lives": lives,
         "exits": dict(Counter(str(life[3]) for spans in lives.values() for life in spans)),
         "recovery": recovery,
         "control": control,
         "growth": grown,
-        "failovers": failovers,
+        "failovers": changes,
+        "unclean": kinds,
         "lateness": late,
         "healed": healed,
         "worker_cpu": world.cpu_seconds(),

@@ -9,19 +9,18 @@ import signal
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
-from itertools import pairwise
 
 import redis
 from redis.sentinel import Sentinel
 
 from tests.chaos.audit import STREAM, Recorder
-from tests.chaos.invariants import SECOND, Replay, is_act
+from tests.chaos.invariants import SECOND, Replay
 from tests.chaos.world import D, E, K, World
 from tests.servers import HOST, MASTER_NAME, Trio
 
-WITHOUT_CLAIMS = 15.0 + E  # seconds at most from a failover to the next claim
 SETTLED = 15.0  # seconds after which no failover takes an entry back: replicas are cut off for less
 PAGE = 2000
+HANGS = 40.0  # seconds at most that a sentinel hangs beyond a failover
 BATCH = 30  # tasks whose claims are lost
 READ = (
     "local info = redis.call('INFO', 'replication')"
@@ -100,6 +99,7 @@ class SentinelWorld(World):
             "--min-replicas-to-write", options.min_replicas, "--min-replicas-max-lag", 10,
             "--enable-debug-command", "yes", "--repl-backlog-size", "64mb",
         )  # fmt: skip
+        self.hung = None  # the sentinel that does not answer
         self.failovers = []  # (kind, begin ns, promoted ns, end ns, entries lost)
         self._sentinel = Sentinel([(HOST, s.port) for s in self.trio.sentinels], socket_timeout=0.5)
         self.server = self.trio
@@ -134,9 +134,14 @@ class SentinelWorld(World):
 
     # -- the trio -------------------------------------------------------------------------------------
 
+    @property
+    def answering(self):
+        """The sentinels that do not hang."""
+        return [sentinel for sentinel in self.trio.sentinels if sentinel is not self.hung]
+
     def primary(self):
-        """The server that all sentinels call the primary, or None."""
-        ports = {ask(s.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME) for s in self.trio.sentinels}
+        """The server that all sentinels that answer call the primary, or None."""
+        ports = {ask(s.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME) for s in self.answering}
         if len(ports) != 1:
             return None
         answer = ports.pop()
@@ -154,6 +159,8 @@ class SentinelWorld(World):
                 "2", "2", "master",
             ):  # fmt: skip
                 return False
+            if not self.calm.is_set() and "sentinel_tilt:0" not in (ask(one.port, "INFO", "sentinel") or ""):
+                return False  # for 30 s after it hung it takes no part in a failover
         for server in self.trio.servers:
             role = ask(server.port, "ROLE")
             if not role or (server is not primary and role[:4] != ("slave", HOST, primary.port, "connected")):
@@ -188,7 +195,7 @@ def wait(condition, seconds, why, over=None):
 
 def planned(world, primary, dice):
     """A failover that an operator asked for."""
-    sentinel = dice.choice(world.trio.sentinels)
+    sentinel = dice.choice(world.answering)
     wait(lambda: ask(sentinel.port, "SENTINEL", "FAILOVER", MASTER_NAME) == "OK", 20, "a failover to begin")
     return lambda: None
 
@@ -264,7 +271,33 @@ def pin(worker, url):
     worker.signal(signal.SIGKILL)
 
 
-FAILOVERS = {"planned": (planned, 2), "death": (death, 2), "freeze": (freeze, 1), "lose": (lose, 2)}
+def hung(which):
+    """One of those, while a sentinel takes connections and never answers."""
+
+    def fail_over(world, primary, dice):
+        chosen = world.hung = which(world.trio.sentinels, dice)
+        chosen.freeze()
+        heal_primary = dice.choice((planned, death, freeze))(world, primary, dice)
+
+        def heal():
+            heal_primary()
+            world.calm.wait(dice.uniform(0, HANGS))
+            chosen.thaw()
+            world.hung = None
+
+        return heal
+
+    return fail_over
+
+
+FAILOVERS = {
+    "planned": (planned, 2),
+    "death": (death, 2),
+    "freeze": (freeze, 1),
+    "lose": (lose, 2),
+    "hung": (hung(lambda sentinels, dice: dice.choice(sentinels[1:])), 1),
+    "hung_first": (hung(lambda sentinels, _: sentinels[0]), 1),  # the first one that workers ask
+}
 
 
 class Failovers(threading.Thread):
@@ -293,7 +326,9 @@ class Failovers(threading.Thread):
 
     def _one(self, name):
         world, dice = self.world, self.dice
-        wait(world.whole, 60, "a whole trio")
+        wait(world.whole, 90, "a whole trio")
+        if world.calm.is_set():
+            return  # the last one to hang may not take part in a failover yet
         time.sleep(dice.uniform(1, 4))
         old = world.primary()
         if old is None:
@@ -304,50 +339,8 @@ class Failovers(threading.Thread):
             wait(lambda: world.primary() not in (None, old), 60, f"a new primary after {name}")
             promoted = time.monotonic_ns()
             heal()
-            wait(world.whole, 60, f"a whole trio after {name}")
+            wait(world.whole, 90, f"a whole trio after {name}")
             wait(lambda: world.recorder.changes > changes, 20, "a record of the new primary")
             lost = world.recorder.lost[lost:]
             made.note = f"{len(lost)} entries lost"
             world.failovers.append((name, made.begin, promoted, time.monotonic_ns(), lost))
-
-
-# -- the verdict --------------------------------------------------------------------------------------------
-
-
-def judge(world, lines, late, fed_until, broken):
-    """The figures of the failovers; adds to `broken`."""
-    if world.stuck:
-        broken.append(("failover", f"the trio did not come to rest: {world.stuck}"))
-    # A reload launches a run too, without a claim: the audit tells which were claimed.
-    claimed = {c.after.registered for e in [*world.recorder.entries, *world.recorder.lost]
-               if e.verb == "claim" for c in e.changes}  # fmt: skip
-    claims = [line.at for line in lines if line.kind == "ack" and line.run in claimed]
-    gaps, kinds = [], {}
-    for index, (name, begin, _promoted, _end, _lost) in enumerate(world.failovers):
-        kinds[name] = kinds.get(name, 0) + 1
-        following = world.failovers[index + 1][1] if index + 1 < len(world.failovers) else fed_until
-        times = [begin, *(at for at in claims if begin < at < following)]
-        if times[-1] == begin and following - begin < WITHOUT_CLAIMS * SECOND:
-            continue  # the load ended before the bar
-        longest = max(((b - a) / SECOND for a, b in pairwise(times)), default=1e9)
-        gaps.append(round(longest, 2))
-        if longest > WITHOUT_CLAIMS + late:
-            broken.append(("claims", f"{name}: {longest:.2f} s without a claim"))
-    lost = world.recorder.lost
-    begun = {c.after.registered for e in lost for c in e.changes if e.verb == "claim" and c.after.registered}
-    vanished = {i: at for i, at in world.acknowledged.items() if i not in world.replay.tasks}
-    broken += [
-        ("lost", f"{i}: its push was acknowledged, there was no failover, and no server tells of it")
-        for i, at in vanished.items()
-        if not any(begin - SECOND <= at <= end for _name, begin, _promoted, end, _lost in world.failovers)
-    ]
-    adopted = {c.after.registered for e in world.recorder.entries if e.verb == "adopt" for c in e.changes}
-    acting = {line.run for line in lines if is_act(line)}
-    return {
-        "kinds": kinds, "gaps": gaps, "min_replicas": [world.options.min_replicas],
-        "entries_lost": len(lost), "claims_lost": len(begun), "claims_lost_that_acted": len(begun & acting),
-        "put_back": len(adopted), "pushes_lost": len(vanished),
-    }  # fmt: skip
-
-
-__all__ = ["FAILOVERS", "Failovers", "SentinelWorld", "judge"]

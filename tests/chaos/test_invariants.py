@@ -53,6 +53,12 @@ def test_i2_finds_a_move_that_the_lifecycle_lacks():
     ]
 
 
+def test_what_was_pushed_again_after_its_end_may_be_stopped():
+    stop = entry("stop", ENDED, View("STOPPED", "", "6"))
+    assert rules(push(), CLAIM, END, push(), stop) == []
+    assert rules(push(), CLAIM, END, stop) == ["I2"]
+
+
 def test_i2_finds_a_change_that_nobody_recorded():
     assert rules(CLAIM, END, entry("start", View("ERROR", "", "6"), View("WAIT", "", "6"))) == ["I2"]
 

@@ -32,10 +32,14 @@ SHORT_STEP = 0.05  # seconds between two acts
 evidence = -1  # a file descriptor
 long_step = 0.2
 finish = Path()
+alias = 0  # what stands for the pid of the worker in a PID namespace: the init, or its child
 
 
 def write(at, name, run, kind):
-    os.write(evidence, f"{at} {name} {run} {os.getpid()} {kind}\n".encode())
+    pid = os.getpid()
+    if alias:
+        pid = alias + (0 if 1 in (pid, os.getppid()) else pid)
+    os.write(evidence, f"{at} {name} {run} {pid} {kind}\n".encode())
 
 
 class Acting(Task):
@@ -214,7 +218,31 @@ class Breaker(Acting):
         raise RuntimeError("a log handler that fails")
 
 
-TASKS = [Short, Long, Hog, Regex, Stubborn, Forker, Alarm, Handler, Child, Breaker]
+class Large(Acting):
+    """Makes an output, or an event, that some server or proxy may never take."""
+
+    class Config:
+        NAME = "large"
+
+    def start(self):
+        self.act()
+        much = "x" * self.task_data["bytes"]
+        if self.task_data["in"] == "output":
+            return much
+        self.emit("much", much)
+        self.tick(0.3, SHORT_STEP)
+        return "small"
+
+
+class Lone(Long):
+    """A precious long task, which has a worker of its own."""
+
+    class Config:
+        NAME = "lone"
+
+
+TASKS = [Short, Long, Hog, Regex, Stubborn, Forker, Alarm, Handler, Child, Breaker, Large]
+PRECIOUS = [Lone]
 
 
 def record_renewals():
@@ -267,15 +295,15 @@ def count_ourselves(app):
 
 
 def client_of(url):
-    """The URL, or a client that asks the sentinels behind these ports."""
+    """The URL, or a client that asks the sentinels behind these ports, with the library's own timeouts."""
     if not url.startswith("sentinel://"):
         return url
     ports = url.removeprefix("sentinel://").split(",")
-    return Sentinel([(HOST, int(port)) for port in ports], socket_timeout=0.3).master_for(MASTER_NAME)
+    return Sentinel([(HOST, int(port)) for port in ports]).master_for(MASTER_NAME)
 
 
 def main():
-    global evidence, finish, long_step  # noqa: PLW0603 - one worker a process
+    global alias, evidence, finish, long_step  # noqa: PLW0603 - one worker a process
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--name", required=True)
@@ -283,12 +311,14 @@ def main():
     parser.add_argument("--evidence", required=True)
     parser.add_argument("--finish", type=Path, required=True)
     parser.add_argument("--long-step", type=float, required=True)
+    parser.add_argument("--tasks", choices=["all", "lone"], default="all")
+    parser.add_argument("--pid", type=int, default=0, help="as the judge knows it, in a PID namespace")
     parser.add_argument("--monitor", action="store_true")
     parser.add_argument("--no-embargo", action="store_true")
     parser.add_argument("--unprotected", type=float, default=0.0, help="seconds instead of T")
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    finish, long_step = options.finish, options.long_step
+    alias, finish, long_step = options.pid, options.finish, options.long_step
     logs.set_up(options.name, "INFO")
     wrap_store("worker")
     record_renewals()
@@ -304,7 +334,7 @@ def main():
         embargo=False if options.no_embargo else None,
         timing=Timing().scaled(0.1),
     )
-    app.add_task(Monitor, *TASKS)
+    app.add_task(*(PRECIOUS if options.tasks == "lone" else [Monitor, *TASKS]))
     if options.monitor:
         app.pre_start_task("pytask/monitor")
     gevent.spawn(count_ourselves, app)

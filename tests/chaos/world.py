@@ -20,14 +20,18 @@ from pytask.adapters.keys import Keys
 from tests.chaos.audit import STREAM, Recorder, wrapped
 from tests.chaos.clockstep import ServerClock
 from tests.chaos.invariants import Replay
+from tests.container import children, container
 from tests.proxy import Proxy
 from tests.servers import HOST, start_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+SCALE = 0.1  # of the workers' times
 D, G, K, T, H, SWEEP, E = 6.0, 1.0, 7.0, 9.0, 0.5, 1.0, 8.0
 MONITORS = 3  # pre-started on that many of the workers
 # Keys of which there is one each; when the first task fails, or is stopped, is chance.
 FIXED = {STREAM, *Keys().indexes, *(name for name in attrs.astuple(Keys()) if isinstance(name, str))}
+READY = 4.0  # seconds after which a worker that was started takes tasks, on a busy machine
+NAMESPACED = 10_000_000  # from here on are the pids that the judge gives to workers in a PID namespace
 STEERED = 4  # long tasks that only measured control messages touch
 
 # What the test writes, as a client would; the shim puts it into the same total order.
@@ -75,27 +79,26 @@ class Fault:
 class Worker:
     """One place for a worker process, behind a proxy of its own."""
 
-    def __init__(self, world, number):
-        self.name = f"w{number}"
+    def __init__(self, world, name, *, slots=None, tasks="", monitors=False):
+        self.name = name
         self.world = world
         self.proxy = world.proxy()
         self.pinned = ""  # URL of the one server that it knows, in the block under Sentinel
-        self.monitors = number < MONITORS
+        self.slots = slots or world.options.slots
+        self.tasks = tasks  # which tasks it knows
+        self.monitors = monitors
+        self.next_as_init = False  # whether its next life is PID 1 of a PID namespace
+        self.as_init = False  # whether this one is
         self.process = None
-        self.lives = []  # (pid, begin ns, end ns or 0, exit code or None)
+        self.lives = []  # (pid in the evidence, begin ns, end ns or 0, exit code or None)
         self.lock = threading.Lock()  # one process fault at a time
         self.wire = threading.Lock()  # one network fault at a time
 
     def start(self):
-        options = self.world.options
-        words = ["--url", self.world.url_of(self), "--name", self.name, "--slots", options.slots]
-        words += ["--evidence", self.world.evidence, "--finish", self.world.finish]
-        words += ["--long-step", options.long_step, "--unprotected", options.unprotected]
-        words += ["--no-embargo"] if options.no_embargo else []
-        words += ["--monitor"] if self.monitors and not self.pinned else []
+        self.as_init, self.next_as_init = self.next_as_init, False
         with (self.world.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker_program", *map(str, words)],
+                [*(container()[0] if self.as_init else ()), sys.executable, *self._words()],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -103,7 +106,23 @@ class Worker:
                 stderr=log,
                 start_new_session=True,
             )
-        self.lives.append([self.process.pid, time.monotonic_ns(), 0, None])
+        pid = self._alias() if self.as_init else self.process.pid
+        self.lives.append([pid, time.monotonic_ns(), 0, None])
+
+    def _words(self):
+        options = self.world.options
+        words = ["-m", "tests.chaos.worker_program", "--url", self.world.url_of(self), "--name", self.name]
+        words += ["--slots", self.slots, "--evidence", self.world.evidence, "--finish", self.world.finish]
+        words += ["--long-step", options.long_step, "--unprotected", options.unprotected]
+        words += ["--tasks", self.tasks] if self.tasks else []
+        words += ["--pid", self._alias()] if self.as_init else []
+        words += ["--no-embargo"] if options.no_embargo else []
+        words += ["--monitor"] if self.monitors and not self.pinned else []
+        return list(map(str, words))
+
+    def _alias(self):
+        """What stands for the pid of the next life, as that of a namespace says nothing outside."""
+        return NAMESPACED * (1 + len(self.lives) * 100 + self.world.places.index(self))
 
     def reap(self):
         """Note its end; whether it is dead."""
@@ -112,9 +131,20 @@ class Worker:
             self.lives[-1][2:] = [time.monotonic_ns(), code]
         return code is not None
 
+    @property
+    def pids(self):
+        """Who gets its signals, and who works: the same process, but in a namespace PID 1 and its child."""
+        first = self.process.pid
+        if self.as_init:
+            first = next(iter(children(first)), first)
+        return first, next(iter(children(first)), first) if self.as_init else first
+
     def signal(self, number):
-        with suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        """SIGKILL to the one that works, as the kernel would; others, as an operator would, to a PID 1."""
+        if not self.reap():
+            init, works = self.pids
+            with suppress(ProcessLookupError):
+                os.kill(works if number == signal.SIGKILL else init, number)
 
 
 class World:
@@ -127,6 +157,7 @@ class World:
         self.evidence.touch()
         self.finish = folder / "finish"
         self.random = random.Random(options.seed)
+        self.calm = threading.Event()  # no fault begins any more
         self._serve()
         self.faults = []
         self.controls = []  # (id, word, sent ns, effective ns or 0, judged)
@@ -134,15 +165,21 @@ class World:
         self.unregistered = self.remade = -math.inf  # when the registry, or a hash, was last dropped
         self.over = threading.Event()
         self.served = threading.Lock()  # one fault of the server at a time
+        self.limited = threading.Lock()  # one size limit of the proxies at a time
+        self.alone = threading.Lock()  # one lone task at a time
         self.replay = Replay()
         self.recorder = self._record_with()
         self.acknowledged = {}  # id: when its push was answered (ns)
         self.samples = []  # (at ns, connections, keys of pytask beyond the fixed ones) every second
+        self.frozen = []  # (pid of a worker as PID 1, when it was stopped for longer than K)
+        self.large = {}  # id: what is known of a task over a size limit (see `unclean`)
+        self.bereaved = []  # (id, run) of lone tasks whose workers were killed
         self.stuck = ""  # why there can be no more faults
         self.client = self.connect(socket_timeout=2)
         self.lock = threading.RLock()  # around `client`
         self.pushed = 0
-        self.workers = [Worker(self, n) for n in range(options.workers)]
+        self.workers = [Worker(self, f"w{n}", monitors=n < MONITORS) for n in range(options.workers)]
+        self.places = list(self.workers)  # and those that only some kinds of fault need
         self._threads = []
         self._cpu = {}
 
@@ -214,8 +251,11 @@ class World:
 
     # -- threads --------------------------------------------------------------------------------------
 
-    def start(self):
-        for worker in self.workers:
+    def start(self, *, lone=False):
+        """Start all; with a place for a lone task, if that is wanted."""
+        if lone:
+            self.places.append(Worker(self, "lone", slots=1, tasks="lone"))
+        for worker in self.places:
             worker.start()
         for loop in (self._record, self._supervise, self._count):
             self.spawn(loop)
@@ -236,10 +276,10 @@ class World:
 
     def _supervise(self):
         while not self.over.is_set():
-            for worker in self.workers:
+            for worker in self.places:
                 if worker.reap():
                     worker.start()
-                self._measure(worker.process.pid)
+                self._measure(worker.pids[1])
             time.sleep(0.1)
 
     def _count(self):
@@ -286,9 +326,9 @@ class World:
         self.over.set()
         for thread in self._threads:
             thread.join(15)
-        for worker in self.workers:
+        for worker in self.places:
             worker.signal(signal.SIGTERM)
-        for worker in self.workers:
+        for worker in self.places:
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(20)
             worker.reap()
@@ -297,7 +337,7 @@ class World:
 
     def close(self):
         self.over.set()
-        for worker in self.workers:
+        for worker in self.places:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.kill()
                 worker.process.wait()

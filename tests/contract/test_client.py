@@ -253,6 +253,31 @@ def test_nothing_is_sent_of_many_when_one_is_wrong(real):
     assert real.bench.queue() == []
 
 
+@pytest.fixture(params=["proto-max-bulk-len", "client-query-buffer-limit"])
+def limited(request, real):
+    """A server that takes one megabyte at once, the least that it can be set to."""
+    before = real.bench.raw.config_get(request.param)
+    real.bench.raw.config_set(request.param, 2**20)
+    yield real
+    for name, value in before.items():
+        real.bench.raw.config_set(name, value)
+
+
+def test_of_many_only_what_the_server_never_takes_is_not_queued(limited):
+    tasks = [("f", {"x": "x" * 100_000}) for _ in range(30)]
+    tasks[7:7] = [("f", {"x": "x" * 2_000_000}, "big"), ("f", {"x": "x" * 3_000_000}, "bigger")]
+    with pytest.raises(errors.TooLarge, match=r"PT134.*30 of the 32 tasks are queued") as caught:
+        limited.client.start_many(tasks)
+    assert caught.value.ids == ("big", "bigger")
+    assert len(limited.bench.queue()) == len(set(limited.bench.queue())) == 30
+    with pytest.raises(errors.TooLarge, match="'big', 2,000,008 bytes"):
+        limited.client.start("f", {"x": "x" * 2_000_000}, id="big")
+    task_id = limited.client.start("f", {"x": 1})
+    with pytest.raises(errors.TooLarge):
+        limited.client.update_data(task_id, {"x": "x" * 2_000_000})
+    assert limited.client.get(task_id).data == {"x": 1}
+
+
 @pytest.mark.parametrize(
     ("data", "path"),
     [
@@ -862,8 +887,13 @@ def test_in_a_long_queue_a_count_says_that_it_is_not_exact(real):
 def test_remove_a_parked_task(both):
     both.bench.push("t", function="unknown")
     assert both.bench.store.park("t", "unknown", b"{}") is Verdict.OK
+    both.bench.push("other", function="unknown")
+    assert both.bench.store.park("other", "unknown", b"{}") is Verdict.OK
     assert both.client.remove("t") is True
+    assert both.bench.raw.smembers(both.bench.keys.parked) == {b"unknown"}  # something waits for it
+    assert both.client.remove("other") is True
     assert both.bench.parking("unknown") == []
+    assert not both.bench.raw.exists(both.bench.keys.parked)
     assert not both.bench.index(life.WAIT)
 
 

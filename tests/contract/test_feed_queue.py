@@ -5,11 +5,15 @@ import time
 
 import fakeredis
 import pytest
+import redis
 
+from pytask.adapters.backend import RedisBackend
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.record import Notice
-from tests.contract.conftest import SOON, MemoryBench
+from tests.contract.conftest import SOON, MemoryBench, make_bench
+from tests.proxy import Proxy
+from tests.servers import HOST
 
 
 @pytest.fixture
@@ -163,6 +167,31 @@ def test_every_kept_connection_is_opened_again_where_another_server_answers(real
         assert before
         assert not before & clients(real, f"pytask-{name}")
     feed.close()
+
+
+def test_a_feed_shows_its_db_number_as_soon_as_it_is_open(real):
+    """To whoever asks on another connection: that is why of two that start at once one sees the other."""
+    namespace, decoy = "a[b]*:", "abc:"  # the one, taken for a pattern, would mean the other
+    with Proxy(real.server.port) as slow:
+        slow.delay(0.05, 0.05)  # what the feed sends arrives long after what others send
+        opened = [
+            RedisBackend(redis.Redis(HOST, slow.port, db=number), namespace=space).feed("s")
+            for number, space in ((7, decoy), (3, namespace), (11, namespace))
+        ]
+        store = RedisBackend(redis.Redis(HOST, real.server.port), namespace=namespace).store()
+        for feed, seen in zip(opened, ([], [3], [3, 11]), strict=True):
+            feed.open()
+            assert store.databases() == seen
+        for one in (*opened, store):
+            one.close()
+
+
+@pytest.mark.parametrize("kind", ["fakeredis", "memory"])
+def test_where_no_db_number_is_shown_none_is_looked_for(kind, servers):
+    bench = make_bench(kind, servers)
+    assert bench.backend.feed("session").database is None
+    assert bench.store.databases() == []
+    bench.close()
 
 
 def test_waiting_finds_what_is_queued_and_leaves_it(bench, queue):

@@ -980,6 +980,7 @@ def test_the_crew_shows_what_it_said_of_itself(bench):
     info = WorkerInfo(
         session="s1", name="w", host="h", pid=1, running=3, functions=("f", "g"), tasks=2, max_tasks=7,
         version="1.2.3", started=1_700_000_000.5, lag=0.001, round_trip=0.0002, monitor=True, expiry=90.0,
+        kept_by={"a": "thread t (in f at x.py:1)"},
     )  # fmt: skip
     bench.store.announce(info)
     assert bench.store.crew(10) == [info]

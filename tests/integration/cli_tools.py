@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -125,6 +126,13 @@ def typed(script, store, folder):
     wrong = re.search(r"^(ERR|WRONGTYPE|NOSCRIPT|\(error\)) .*", shown.stdout, re.MULTILINE)
     assert not wrong, f"{wrong[0]}\n{script}"
     return shown.stdout
+
+
+def sent_by(fix, user=""):
+    """What redis-cli sends for a command that is printed with the address of the server."""
+    found = re.match(r"redis-cli -h \S+ -p \d+ -n \d+ (.*?)(?:    |$)", fix)
+    assert found, fix
+    return shlex.split(found[1].replace("<user>", user))
 
 
 class Started:

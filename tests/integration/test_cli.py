@@ -339,14 +339,21 @@ def embedded_url(daemon):
 
 
 def test_embedded_keeps_its_data_between_two_runs(tmp_path):
+    """At the same port, and with tasks at once: nobody else could have taken over from a private server."""
     write(tmp_path / "tasks.py", KEEPER)
+    urls = []
     for count in (1, 2):
         with Started(pytask("run", "tasks.py", "--embedded"), tmp_path, tmp_path) as daemon:
-            with redis.Redis.from_url(embedded_url(daemon)) as client:
-                push(client, "again", "keeper", {})
-                daemon.says(f"count is {count}")
+            urls.append(embedded_url(daemon))
+            # The command line finds the server of its folder by itself, while it runs.
+            assert done(pytask("new", "keeper", "--id", f"run-{count}"), tmp_path).returncode == 0
+            daemon.says(f"count is {count}")
             assert daemon.end() == 0
-    assert (tmp_path / ".pytask" / "lock").exists()
+        assert "no task is taken" not in daemon.output.lower()
+    assert urls[0] == urls[1]
+    lost = done(pytask("config"), tmp_path)
+    assert re.search(r"redis_url +redis://127.0.0.1:6379/0 +the default", lost.stdout)
+    assert (tmp_path / ".pytask" / ".gitignore").read_text() == "*\n"
     with redis.Redis.from_url(embedded_url(daemon)) as client, pytest.raises(redis.ConnectionError):
         client.ping()
 
@@ -358,6 +365,9 @@ def test_a_second_daemon_uses_the_server_of_the_first(tmp_path):
         url = embedded_url(first)
         with Started(command, tmp_path, tmp_path) as second:
             second.says(f"at {url}: using that one")
+            found = done(pytask("config", "-o", "json"), tmp_path, PYTASK_DATA_DIR="kept")
+            origin = {one["name"]: one["origin"] for one in json.loads(found.stdout)["items"]}["redis_url"]
+            assert origin == "the embedded server of kept"
             second.says("takes tasks from")
             assert second.end() == 0
         with redis.Redis.from_url(url) as client:

@@ -245,5 +245,6 @@ def test_an_address_that_is_no_cluster_or_has_no_hash_tag(cluster):
         assert (shown.exit_code, shown.stdout) == (code, ""), shown.output
         assert said in shown.stderr
     shown = CliRunner().invoke(main, ["show", "a", "--explain", "--redis", whole, "--namespace", NAMESPACE])
-    assert shown.stdout.splitlines()[0] == "redis-cli -c HGETALL '{pt}:a'"
-    assert all(line.startswith("redis-cli -c ") for line in shown.stdout.splitlines())
+    program = f"redis-cli -c -h {HOST} -p {whole.rpartition(':')[2].partition('/')[0]}"
+    assert shown.stdout.splitlines()[0] == f"{program} HGETALL '{{pt}}:a'"
+    assert all(line.startswith(f"{program} ") for line in shown.stdout.splitlines())

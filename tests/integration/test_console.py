@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shlex
 import signal
 import socketserver
 import subprocess
@@ -28,6 +27,7 @@ from tests.integration.cli_tools import (
     environment,
     pytask,
     redis_cli,
+    sent_by,
     typed,
     until,
     write,
@@ -136,7 +136,7 @@ def test_what_there_is_and_why(fleet, cli):
     assert (picture["tasks"]["RUNNING"], [item["name"] for item in picture["items"]]) == (3, ["w1"])
 
     found = {item["code"]: item for item in json.loads(cli("doctor", "-o", "json").stdout)["items"]}
-    assert set(found) == {"PT092", "PT095"}
+    assert set(found) == {"PT092", "PT095", "PT142"}
     assert "sleper (did you mean sleeper?)" in found["PT092"]["what"]
     assert "'ghost': no-hash" in found["PT095"]["what"]
 
@@ -174,13 +174,31 @@ def test_each_page_leads_to_the_next_and_all_shows_each_once(client, cli):
     assert len(cli("ls", "--all", "-l", "70", "-o", "id").stdout.split()) == 70
     shown = cli("ls", "-l", "5")
     assert len(shown.stdout.splitlines()) == 6
-    assert "there are more: --cursor " in shown.stderr
+    assert "there are more: --all, or --cursor " in shown.stderr
     wrong = cli("ls", "--cursor", "abc")
     assert wrong.exit_code == 78
     assert "[PT087]" in wrong.stderr
     slip = cli("ls", "-s", "runing")
     assert slip.exit_code == 2
     assert "did you mean RUNNING?" in slip.stderr
+
+
+def test_a_cursor_is_short_where_thousands_run_and_leads_to_each_once(client, cli):
+    now = client.time()[0] * 1_000_000
+    for number in (100, 1000):  # Redis keeps few ids and many in two ways, and scans them in two
+        ids = [f"{'a-long-id-of-a-task-' * 3}{n:04}" for n in range(number)]
+        client.zadd("pytask:leases", dict.fromkeys(ids, now))
+        with client.pipeline(transaction=False) as pipe:
+            for task_id in ids:
+                pipe.hset(task_id, mapping={"function": "f", "state": "RUNNING"})
+            pipe.execute()
+        seen, cursor = [], None
+        while cursor is not None or not seen:
+            page = cli.json("ls", "-s", "running", "-l", "30", *(["--cursor", cursor] if cursor else []))
+            seen += [item["id"] for item in page["items"]]
+            cursor = page["cursor"]
+            assert len(cursor or "") < 200
+        assert sorted(seen) == ids
 
 
 # -- the cost ----------------------------------------------------------------------------------------------
@@ -336,12 +354,13 @@ def test_what_the_doctor_reads_shows_each_fault(store, client, cli, tmp_path):
     client.hset("pytask:monitors", "another", "program's")
     try:
         found = cli("doctor", "--explain").stdout.splitlines()
-        reads = found[: found.index("redis-cli ZCARD pytask:leases")]
+        redis_cli = f"redis-cli -h {store.host} -p {store.port} -n 0"
+        reads = found[: found.index(f"{redis_cli} ZCARD pytask:leases")]
         answers = typed("\n".join(reads), store, tmp_path).splitlines()
         assert answers[answers.index("maxmemory-policy") + 1] == "allkeys-lru"
-        types = [line for line in reads if line.startswith("redis-cli TYPE ")]
+        types = [line for line in reads if line.startswith(f"{redis_cli} TYPE ")]
         at = answers.index("none")
-        assert answers[at : at + len(types)][types.index("redis-cli TYPE pytask:monitors")] == "hash"
+        assert answers[at : at + len(types)][types.index(f"{redis_cli} TYPE pytask:monitors")] == "hash"
         assert {"PT054", "PT075"} <= set(codes(cli))
     finally:
         client.config_set("maxmemory-policy", "noeviction")
@@ -359,7 +378,7 @@ def codes(cli, *words):
 
 def obey(client, fix):
     """The fix as it is printed, given to the server."""
-    return client.execute_command(*shlex.split(fix.removeprefix("redis-cli ").partition("    ")[0]))
+    return client.execute_command(*sent_by(fix))
 
 
 def test_a_healthy_server_has_nothing_to_mend(client, cli):
@@ -468,6 +487,42 @@ def test_a_worker_of_another_release(store, client, cli):
     found = codes(cli)
     assert set(found) == {"PT093", "PT094"}
     assert "newer run pytask 9.1" in found["PT094"]["what"]
+
+
+def test_failed_tasks_are_told_and_do_not_make_it_unhealthy(client, cli):
+    client.hset("bad 1", mapping={"function": "f", "state": "ERROR", "error": "E"})
+    client.zadd("pytask:index:ERROR", {"bad 1": client.time()[0]})
+    client.zadd("pytask:monitors", {"m": client.time()[0]})
+    found = codes(cli)
+    assert set(found) == {"PT142"}
+    assert found["PT142"]["what"] == "1 task failed, and is in ERROR; the last is bad 1 (f)"
+    assert found["PT142"]["fix"].startswith("pytask why 'bad 1'    ")
+    assert cli("requeue", "--all", "-y").exit_code == 0  # as `pytask explain PT142` says
+    assert "PT142" not in codes(cli)
+
+
+def test_a_place_where_nothing_is_names_one_where_something_is(store, client, cli):
+    client.zadd("app:pytask:workers", {"s": client.time()[0]})
+    client.lpush("new-task", "t")
+    (found,) = (item for code, item in codes(cli, "--redis", f"redis://{store.host}:{store.port}/5").items())
+    assert found["code"] == "PT143"
+    assert found["what"].endswith("there are some in db 0")
+    assert found["fix"].startswith(f"pytask doctor --redis redis://{store.host}:{store.port}/0    ")
+    client.delete("new-task")
+    (found,) = codes(cli).values()
+    assert found["fix"].startswith("pytask doctor --namespace app:    ")
+    assert "PT143" not in codes(cli, "--namespace", "app:")
+
+
+def test_a_task_that_outlives_its_stop_is_named(store, client, cli):
+    worker = WorkerInfo(session="s", name="w1", host="h", pid=7, running=1, stuck=("deaf-1",))
+    with redis.Redis.from_url(store.url) as plain:
+        RedisStore(plain, Keys()).announce(worker)
+    client.zadd("pytask:monitors", {"m": client.time()[0]})
+    found = codes(cli)
+    assert set(found) == {"PT042"}
+    assert found["PT042"]["what"] == "w1 has 1 task that does not stop: deaf-1"
+    assert "kill -USR1 7 on h" in found["PT042"]["fix"]
 
 
 # -- not there, not allowed, interrupted -------------------------------------------------------------------

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from pytask.cli import main
 from pytask.console.codes import explanations
 from tests.chaos.clockstep import ServerClock
-from tests.integration.cli_tools import ROOT, Started, done, pytask, until, write
+from tests.integration.cli_tools import ROOT, Started, done, pytask, sent_by, until, write
 from tests.servers import start_server
 
 pytestmark = pytest.mark.slow
@@ -121,7 +121,7 @@ def test_a_server_that_evicts_and_keeps_nothing_on_disk():
         assert "allkeys-lru" in found["PT075"]["what"]
         assert "a restart of the server loses tasks" in found["PT076"]["what"]
         for one in found.values():
-            admin.execute_command(*shlex.split(one["fix"].partition("    ")[0]))
+            admin.execute_command(*sent_by(one["fix"]))
         assert diagnosis(server.url) == {}
         server.kill()  # it would write its new file first
 
@@ -360,8 +360,7 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
     assert "'neither'" in found["what"]
     told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
     assert "neither a lease nor the registry tells of its run" in told
-    fix = re.search(r"redis-cli LPUSH (\S+) (\S+)", found["fix"])
-    client.lpush(fix[1], fix[2])
+    client.execute_command(*sent_by(found["fix"]))
     with worker(store, folder, "--time-scale", "0.1") as other:
         for task_id in ids:
             until(lambda i=task_id: client.hget(i, "run") not in (None, runs[i]), lambda: other.output)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -46,8 +47,8 @@ def folder(tmp_path):
 
 
 @contextmanager
-def program(server, store, folder, *command, **env):
-    """It listens; at the end it has left on SIGTERM, and handed back what ran."""
+def program(server, store, folder, *command, leave=signal.SIGTERM, **env):
+    """It listens; at the end it has left on a signal, and handed back what ran."""
     places = {"REDIS_URL": server.url, "PYTHONPATH": f"{ROOT}:{folder}", **env}
     with Started([sys.executable, *command], folder, folder, **places) as running:
         until(lambda: listeners(store), lambda: running.output)
@@ -57,7 +58,11 @@ def program(server, store, folder, *command, **env):
         until(lambda: store.hget("long", "state") == "RUNNING", lambda: running.output)
         children = psutil.Process(running.process.pid).children(recursive=True)
         # uvicorn lets the signal have its way once it has put everything in order.
-        assert running.end(signal.SIGTERM) in (0, -signal.SIGTERM), running.output
+        if leave == signal.SIGINT:
+            os.killpg(running.process.pid, leave)  # as the terminal sends it for Ctrl-C
+            assert running.process.wait(60) in (0, 130, -leave), running.output
+        else:
+            assert running.end(leave) in (0, -leave), running.output
         assert store.hget("long", "state") == "WAIT"
         assert "Traceback" not in running.output
         assert not [child for child in children if child.is_running()]
@@ -124,10 +129,15 @@ def reachable(port):
     return True
 
 
-def test_fastapi_and_a_worker_that_it_brings_along(server, store, folder):
+@pytest.mark.parametrize("leave", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "ctrl-c"])
+def test_fastapi_and_a_worker_that_it_brings_along(server, store, folder, leave):
+    with (folder / "tasks.py").open("a") as tasks:
+        tasks.write(
+            "\n    def stop(self):\n        time.sleep(1)  # a second signal meanwhile ends all at once\n"
+        )
     port = free_port()
     command = ["-m", "uvicorn", "site_with_worker:app", "--port", str(port)]
-    with program(server, store, folder, *command) as running:
+    with program(server, store, folder, *command, leave=leave) as running:
         until(lambda: reachable(port), lambda: running.output)
         counts_down(port)[0].close()
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 
 import pytest
 import redis
@@ -14,7 +13,7 @@ from pytask.adapters.acl import rules
 from pytask.adapters.memory import MemoryBackend
 from pytask.cli import main
 from pytask.console.codes import explanations
-from tests.integration.cli_tools import Started, done, pytask, until, write
+from tests.integration.cli_tools import Started, done, pytask, sent_by, until, write
 from tests.servers import HOST, find_binary, start_server
 
 pytestmark = pytest.mark.slow
@@ -91,6 +90,9 @@ def test_a_name_that_no_class_has():
         class Config:
             NAME = "tick"
 
+        def start(self):
+            """Nothing."""
+
     def app_with(name):
         app = PyTask(MemoryBackend())
         app.add_task(Tick)
@@ -147,10 +149,10 @@ def diagnosis(cli, url, *words):
 
 
 def obey(admin, fix, user=""):
-    return admin.execute_command(*shlex.split(fix.partition("    ")[0].replace("<user>", user)))
+    return admin.execute_command(*sent_by(fix, user))
 
 
-@pytest.mark.parametrize(("lacks", "code"), [("config|get", "PT070"), ("info", "PT071")])
+@pytest.mark.parametrize(("lacks", "code"), [("config|get", "PT070"), ("info", "PT071"), ("pubsub", "PT139")])
 def test_a_user_that_may_not_look_at_the_server(cli, store, client, lacks, code):
     words = [*rules("worker"), f"-{lacks.partition('|')[0]}"]
     client.execute_command("ACL", "SETUSER", "some", "reset", "on", f">{SECRET}", *words)
@@ -158,7 +160,7 @@ def test_a_user_that_may_not_look_at_the_server(cli, store, client, lacks, code)
     found = diagnosis(cli, url)
     assert set(found) == {code}
     assert not found[code]["serious"]
-    assert found[code]["fix"] in fix_of(code)
+    assert " ".join(sent_by(found[code]["fix"], "<user>")) in fix_of(code)
     obey(client, found[code]["fix"], "some")
     assert diagnosis(cli, url) == {}
 
@@ -173,7 +175,7 @@ def test_a_primary_that_can_lose_what_it_acknowledged(cli):
         for code in ("PT073", "PT074"):  # the second shows once the first is mended
             found = diagnosis(cli, primary.url)
             assert set(found) == {code}
-            assert found[code]["fix"] in fix_of(code)
+            assert " ".join(sent_by(found[code]["fix"], "<user>")) in fix_of(code)
             obey(admin, found[code]["fix"])
         assert diagnosis(cli, primary.url) == {}
 

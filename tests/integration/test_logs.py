@@ -22,6 +22,7 @@ from tests.servers import start_server
 
 TASKS = """
     import logging
+    import threading
     from pathlib import Path
     import gevent
     from pytask import Task
@@ -64,6 +65,13 @@ TASKS = """
                 log.info("line %d", number)
                 self.progress(number)
             go.with_name("done").touch()
+
+    class Prints(Task):
+        class Config:
+            NAME = "prints"
+        def start(self):
+            print("in the thread", threading.current_thread().name)
+            threading.Thread(target=int, args=["nonsense"], name="reader").start()
 
     class Broken(Task):
         class Config:
@@ -199,6 +207,15 @@ def test_a_ring_keeps_the_newest_lines_and_a_failure_its_traceback(cli, tasks, d
     assert "  | ZeroDivisionError: division by zero" in cli("logs", "broken-1").stdout
 
 
+def test_output_and_errors_of_threads_are_in_the_log_of_the_task(tasks, done):
+    done("prints", "prints-1")
+    line, failure = tasks.logs("prints-1")
+    assert (line.level, line.logger, line.text) == ("info", "stdout", "in the thread prints-1")
+    assert (failure.level, failure.logger) == ("error", "pytask.runtime.threads")
+    assert failure.text.startswith("[PT149] task prints-1: thread reader failed, and the task goes on: Value")
+    assert "Traceback (most recent call last):\n" in failure.text
+
+
 def test_no_lines_has_a_reason(cli, tasks, done):
     task = done("quiet", "quiet-1")
     assert task.progress.done == 7  # costs no ring
@@ -311,9 +328,10 @@ def test_a_real_redis_cli_takes_what_explain_prints(fleet, cli, done):
     done("pages", "explained", of=2)
     (line,) = cli("logs", "explained", "--explain").stdout.splitlines()
     words = shlex.split(line)[1:]
-    assert words == ["LRANGE", "pytask:log:explained", "-100", "-1"]
+    address = ["-h", "127.0.0.1", "-p", str(fleet.port), "-n", "0"]
+    assert words == [*address, "LRANGE", "pytask:log:explained", "-100", "-1"]
     said = subprocess.run(
-        [str(redis_cli()), "-p", str(fleet.port), *words],
+        [str(redis_cli()), *words],
         capture_output=True,
         text=True,
         timeout=60,

@@ -150,3 +150,15 @@ def test_delay_holds_each_chunk_on_its_way_there_and_back(proxy, client):
     start = time.monotonic()
     assert client.ask("PING") == b"+PONG\r\n"
     assert time.monotonic() - start >= 0.1
+
+
+def test_limit_resets_a_connection_with_a_larger_request_and_no_other(proxy, client, direct):
+    proxy.limit(1000)
+    for _ in range(3):
+        assert client.ask(f"SET k {'x' * 900}") == b"+OK\r\n"
+    with pytest.raises(ConnectionError):
+        client.ask(f"SET k {'y' * 1100}")
+    assert direct.ask("STRLEN k") == b":900\r\n"
+    proxy.limit(0)
+    with Client(proxy.port) as again:
+        assert again.ask(f"SET k {'y' * 1100}") == b"+OK\r\n"

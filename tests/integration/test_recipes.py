@@ -83,6 +83,14 @@ class Web:
         line.close()
         return found
 
+    def refuses(self, text):
+        """The status of a start with this as its JSON."""
+        line = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        line.request("POST", "/tasks/countdown?id=none", text, {"Content-Type": "application/json"})
+        status = line.getresponse().status
+        line.close()
+        return status
+
     def up(self):
         try:
             return self.ask("GET", "/tasks/nobody")[0] == 404
@@ -117,6 +125,8 @@ def test_a_web_application(page, command, data, server, store, tmp_path):
     ):
         web = Web(port)
         until(web.up, lambda: running.output)
+        assert web.refuses('{"from": ') in (400, 422)
+        assert web.ask("GET", "/tasks/none")[0] == 404
         slow = data | {next(iter(data)): 1000}
         assert web.ask("POST", "/tasks/countdown?id=slow", slow) == (201, {"id": "slow"})
         assert web.ask("POST", "/tasks/countdown?id=slow", slow) == (201, {"id": "slow"})

@@ -114,12 +114,17 @@ def test_data_from_a_file_and_from_standard_input(cli, tmp_path):
     assert json.loads(made.stdout)["output"] == {"é": "ü"}
 
 
-def test_one_id_is_one_task(cli):
-    for _ in range(2):
-        assert cli("new", "echo", "n=1", "--id", "once").stdout == "once\n"
-    again = cli("new", "echo", "n=2", "--id", "once")
-    assert (again.exit_code, again.stdout) == (1, "")
-    assert "PT084" in again.stderr
+def test_one_id_is_one_task_which_may_run_again(cli, client):
+    for n in (1, 2):
+        assert cli("new", "echo", f"n={n}", "--id", "nightly").stdout == "nightly\n"
+        assert cli("wait", "nightly").exit_code == 0
+        assert (client.hget("nightly", "attempts"), client.hget("nightly", "output")) == (
+            str(n),
+            f'{{"n":{n}}}',
+        )
+    other = cli("new", "sleeper", "--id", "nightly")
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "PT084" in other.stderr
 
 
 @pytest.mark.parametrize(
@@ -231,7 +236,7 @@ def test_what_does_not_exist_is_4_and_the_others_are_done(cli, client):
         word = {"rm": "deleted"}.get(verb, "done" if words else "asked")
         assert [row["outcome"] for row in found.values()] == ["no such task", word, "no such task"], verb
     assert not client.exists(made)
-    for verb in ("wait", "show", "watch", "logs", "why"):
+    for verb in ("wait", "show", "logs", "why"):
         gone = cli(verb, "no-such-task")
         assert (gone.exit_code, "PT080" in gone.stderr) == (4, True), verb
 
@@ -344,6 +349,40 @@ def test_requeue_waits_until_they_run(cli, client):
     assert rows(again)[ended]["state"] in ("RUNNING", "ENDED")
     assert client.hget(ended, "attempts") == "2"
     assert cli("stop", *made, "--wait", "30").exit_code == 0
+
+
+def test_a_start_that_ends_in_error_is_not_done(cli, client):
+    cli("new", "broken", "--id", "fails", "--wait", "30")
+    # What is waited for is that it runs: it may still run at the look, or have failed by then.
+    until(lambda: cli("start", "fails", "--wait", "30").exit_code == 1, "it has failed by then")
+    shown = cli("start", "fails", "--wait", "30", "-o", "json")
+    while shown.exit_code == 0:
+        shown = cli("start", "fails", "--wait", "30", "-o", "json")
+    assert rows(shown)["fails"] | {"reason": ""} == {
+        "id": "fails", "outcome": "failed", "state": "ERROR", "done": False, "reason": ""
+    }  # fmt: skip
+    assert "[PT141] 'fails' ran, and failed: pytask why fails" in shown.stderr
+    assert cli("rm", "fails").exit_code == 0
+
+
+def test_a_new_task_of_which_nothing_is_kept_shows_how_it_ended(tmp_path, cli, monkeypatch):
+    write(tmp_path / "tasks.py", TASKS)
+    with start_server("valkey") as server:
+        monkeypatch.setenv("PYTASK_REDIS_URL", server.url)
+        env = {"PYTASK_KEEP_ENDED": "0", "PYTASK_KEEP_ERROR": "0"}
+        with Started(pytask("run", "tasks.py", "--redis", server.url), tmp_path, tmp_path, **env) as daemon:
+            daemon.says("takes tasks from")
+            for number in range(5):
+                made = cli("new", "echo", f"n={number}", "--wait", "30", "-o", "json")
+                assert made.exit_code == 0, made.stderr
+                shown = json.loads(made.stdout)
+                assert (shown["state"], shown["output"], shown["data"]) == (
+                    "ENDED",
+                    {"n": number},
+                    {"n": number},
+                )
+            made = cli("new", "broken", "--wait", "30", "-o", "json")
+            assert (made.exit_code, json.loads(made.stdout)["error"]) == (1, "as asked")
 
 
 def test_a_start_that_no_worker_takes_is_told_as_it_is(cli, client):
@@ -565,6 +604,18 @@ def test_watching(cli, client, store, tmp_path):
         assert "Traceback" not in one.output
 
 
+def test_watching_what_is_not_there_yet_waits_for_it(client, store, tmp_path):
+    command = pytask("watch", "later-1", "--count", "2", "-o", "jsonl", "--redis", store.url)
+    with Started(command, tmp_path) as watching:
+        watching.says("there is no task 'later-1' yet: waiting for its events")
+        until(lambda: client.pubsub_numsub("task-later-1")[0][1], lambda: watching.output)
+        client.hset("later-1", mapping={"function": "echo", "data": "{}"})
+        client.lpush("new-task", "later-1")
+        assert watching.process.wait(30) == 0, watching.output
+        events = [json.loads(line)["event"] for line in watching.output.splitlines() if line.startswith("{")]
+    assert events == ["running", "ended"]
+
+
 def test_watching_for_a_time(cli):
     ended = json.loads(cli("new", "echo", "--wait", "30", "-o", "json").stdout)["id"]
     shown = cli("watch", ended, "--for", "0.2")
@@ -757,13 +808,22 @@ def test_deleting_by_hand_leaves_nothing_behind(type_all):
     with start_server("valkey") as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         client.hset("p", mapping={"function": "nobody's", "state": "WAIT"})
         client.lpush("pytask:parked:nobody's", "p", "other")
+        client.hset("alone", mapping={"function": "unheard of", "state": "WAIT"})
+        client.lpush("pytask:parked:unheard of", "alone")
+        client.sadd("pytask:parked", "nobody's", "unheard of")
         client.lpush("new-task", "p", "other", "p")
         client.lpush("pytask:log:p", "{}")
         for state in ("WAIT", "STOPPED", "ENDED", "ERROR"):
             client.zadd(f"pytask:index:{state}", {"p": 1, "other": 2})
-        type_all("rm", "p", at=server)
+        type_all("rm", "p", "alone", at=server)
+        assert client.smembers("pytask:parked") == {"nobody's"}
         assert sorted(client.keys()) == sorted(
-            ["new-task", "pytask:parked:nobody's", *(f"pytask:index:{s}" for s in State if s != "RUNNING")]
+            [
+                "new-task",
+                "pytask:parked",
+                "pytask:parked:nobody's",
+                *(f"pytask:index:{s}" for s in State if s != "RUNNING"),
+            ]
         )
         assert client.lrange("new-task", 0, -1) == client.lrange("pytask:parked:nobody's", 0, -1) == ["other"]
         assert all(client.zrange(f"pytask:index:{s}", 0, -1) == ["other"] for s in State if s != "RUNNING")

@@ -98,6 +98,18 @@ class Large(Acting):
         return "x" * 2_000_000
 
 
+class Chatty(Acting):
+    """Logs fifty lines of a thousand characters at once."""
+
+    class Config:
+        NAME = "chatty"
+
+    def start(self):
+        self.act()
+        for n in range(50):
+            logging.getLogger("chatty").warning("%d %s", n, "x" * 1000)
+
+
 class Fail(Acting):
     """Fails."""
 
@@ -302,7 +314,7 @@ class Census(Acting):
         return sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
 
 
-TASKS = [Large, Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
+TASKS = [Large, Chatty, Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
 
 
 def beat():
@@ -345,6 +357,7 @@ def main():
     parser.add_argument("--prestart", action="append", default=[], help="name of a task")
     parser.add_argument("--namespace", default="")
     parser.add_argument("--max-data", type=int, default=1 << 20)
+    parser.add_argument("--task-logs", type=int, default=0)
     parser.add_argument("--no-embargo", action="store_true")
     parser.add_argument("--on-data-loss", default="stop")
     parser.add_argument("--durable-acks", type=int, default=0)
@@ -363,6 +376,7 @@ def main():
         namespace=options.namespace,
         partitions=options.partitions,
         max_data=options.max_data,
+        task_logs=options.task_logs,
         slow_sweep=options.slow_sweep,
         embargo=False if options.no_embargo else None,
         on_data_loss=options.on_data_loss,

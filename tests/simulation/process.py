@@ -65,7 +65,7 @@ class Process(Life):
     def _main(self):
         world = self.world
         around = Around(exit=self._exit, fresh_id=self._fresh_id, uniform=self.random.uniform,
-                        deadman=lambda hard: Alarm(self))  # fmt: skip
+                        deadman=lambda hard: Alarm(self), used=lambda: 0.0)  # fmt: skip
         settings = Settings(name=self.name, max_tasks=SLOTS, block_limit=None, slow_sweep=world.slow_sweep,
                             hard_deadline=True, timing=world.timing)  # fmt: skip
         tasks = {Monitor.Config.NAME: Monitor, "work": world.task_class(self)}

@@ -108,10 +108,10 @@ class Server:
         if verb in READS:
             return
         if self.read_only:
-            raise Refused("MISCONF writes are refused")
+            raise Refused("MISCONF writes are refused", "MISCONF")
         begins_free = ("renew", "commit", "expire", "reload", "leave", "adopt")
         if self.full and verb not in begins_free and not (verb == "control" and args[0] is Command.STOP):
-            raise Refused("OOM command not allowed")
+            raise Refused("OOM command not allowed", "OOM")
 
     def _waited(self, call):
         if call in self._waiting:

@@ -1,5 +1,8 @@
 """Settings that the composition root refuses."""
 
+import subprocess
+import sys
+
 import pytest
 
 from pytask import PyTask
@@ -10,3 +13,28 @@ from pytask.domain.errors import ConfigError
 def test_a_backend_of_ones_own_has_no_replicas_to_wait_for():
     with pytest.raises(ConfigError, match="durable_acks needs a Redis client or URL"):
         PyTask(MemoryBackend(), durable_acks=1).start()
+
+
+FORKS = """
+from gevent import monkey; monkey.patch_all()
+import os, socket
+from pytask import PyTask
+from pytask.adapters.memory import MemoryBackend
+
+apps = [PyTask(MemoryBackend()), PyTask(MemoryBackend(), name="mine")]
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    for app in apps:
+        with app:
+            print(app.worker.settings.name)
+    print(f"{socket.gethostname()}-{os.getpid()}")
+"""
+
+
+def test_a_process_forked_from_the_one_that_made_the_app_has_a_name_of_its_own():
+    """As `gunicorn --preload` does it: there, all workers had the name of their parent."""
+    shown = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
+    default, chosen, expected = shown.stdout.split()
+    assert default == expected
+    assert chosen == "mine"

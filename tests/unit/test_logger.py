@@ -2,7 +2,9 @@
 
 import io
 import logging
+import logging.config
 import os
+import sys
 
 import gevent
 import pytest
@@ -78,6 +80,14 @@ def test_a_line_names_its_caller(caplog):
     assert caplog.records[1].exc_info[0] is ValueError
 
 
+def test_a_dict_config_of_the_program_silences_nothing(caplog):
+    log = logger.get_logger("pytask.tests.there_before")
+    logging.config.dictConfig({"version": 1, "incremental": False})  # disables all loggers there are
+    logging.root.addHandler(caplog.handler)
+    log.warning("still here")
+    assert caplog.messages == ["still here"]
+
+
 @pytest.mark.parametrize("hangs", [False, True])
 def test_the_process_ends_though_the_log_cannot_be_flushed(monkeypatch, hangs):
     def shutdown():
@@ -92,3 +102,28 @@ def test_the_process_ends_though_the_log_cannot_be_flushed(monkeypatch, hangs):
     with pytest.raises((RuntimeError, gevent.Timeout)):
         process.exit_now(70)
     assert codes == [70]
+
+
+def test_a_configuration_of_the_program_does_not_silence_pytask(capsys):
+    """As dictConfig is called in most programs: it disables all loggers that are there by then."""
+    log = logger.get_logger("pytask.tests.configured")
+    handlers, level = logging.root.handlers[:], logging.root.level
+    known = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    enabled = [one for one in known if not one.disabled]
+    try:
+        logging.config.dictConfig(
+            {
+                "version": 1,
+                "handlers": {"out": {"class": "logging.StreamHandler", "stream": sys.stdout}},
+                "root": {"handlers": ["out"], "level": "INFO"},
+            }
+        )
+        log.warning("still here")
+        log.logger.setLevel("ERROR")
+        log.warning("not wanted")
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        for one in enabled:
+            one.disabled = False
+    assert capsys.readouterr().out == "still here\n"

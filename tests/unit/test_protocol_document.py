@@ -58,6 +58,7 @@ def test_every_key_and_channel_has_its_row():
     fixed |= {
         keys.parking("<function>").decode(),
         keys.ping_channel("<session>"),
+        keys.database_channel("<number>"),
         "<space>pytask:index:<STATE>",
         keys.log("<id>"),
     }

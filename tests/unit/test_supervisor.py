@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytask import supervisor
-from pytask.supervisor import Burial, Supervisor, arguments, restart_delay
+from pytask.supervisor import Burial, Slot, Supervisor, arguments, restart_delay
 
 FLAGS = {"redis": None, "monitor": True, "max_tasks": 5, "embedded": False, "log_level": "debug"}
 
@@ -24,6 +24,34 @@ def test_restarts_come_later_and_later():
 def test_the_command_line_of_a_child():
     assert arguments("-x.py", FLAGS) == ["run", "--max-tasks=5", "--log-level=debug", "--", "-x.py"]
     assert "--no-monitor" in arguments("x.py", FLAGS | {"monitor": False})
+
+
+def test_a_second_signal_ends_the_drain_and_a_third_kills(family, monkeypatch):
+    monkeypatch.setenv("LAST", "left\\n")
+    one = family()
+    turns(one, lambda: one._living == 2)
+    told, killed = [], []
+    monkeypatch.setattr(Slot, "tell", lambda _slot, word: told.append(word) or True)
+    monkeypatch.setattr(one, "_kill", lambda: killed.append(one._signals))
+    for slot in one.slots:
+        slot.said = {"drain": 60.0}
+    one._signals = 1
+    one._wake[1].send(b"x")
+    one.turn()
+    one._signals = 2
+    for _ in range(2):
+        one._wake[1].send(b"x")
+        one.turn()
+    assert (told, killed) == (["stop", "stop", "hurry", "hurry"], [])
+    one._stopping -= supervisor.STOP_LIMIT + 50  # the limit counts behind the drain
+    one._wake[1].send(b"x")
+    one.turn()
+    assert killed == []
+    one._signals = 3
+    one._wake[1].send(b"x")
+    one.turn()
+    assert killed == [3]
+    monkeypatch.undo()
 
 
 CHILD = """

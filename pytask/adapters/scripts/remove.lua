@@ -1,6 +1,6 @@
 -- Delete tasks that do not run, wherever they wait; or only those that are in one of some states.
 --
--- KEYS  1 runs (hash)  2 queue (list)  3-6 indexes of the resting states (zsets)
+-- KEYS  1 runs (hash)  2 queue (list)  3-6 indexes of the resting states (zsets)  7 names of parked functions (set)
 --       then for each id: its hash, the parking list of its function, the ring of its lines
 -- ARGV  1 running state  2-5 names of the resting states, that of one that waits first  6 number of states (0: any)
 --       7.. their names, then the ids
@@ -26,9 +26,9 @@ local function meant(state, id)
   end
   return allowed[state]
 end
-for i = 1, (#KEYS - 6) / 3 do
+for i = 1, (#KEYS - 7) / 3 do
   if walked > WORK then break end
-  local id, hash, parking, ring = ARGV[first + i], KEYS[4 + 3 * i], KEYS[5 + 3 * i], KEYS[6 + 3 * i]
+  local id, hash, parking, ring = ARGV[first + i], KEYS[5 + 3 * i], KEYS[6 + 3 * i], KEYS[7 + 3 * i]
   local h = redis.pcall('HMGET', hash, 'state', 'run')
   if h.err then
     reply[i] = 'BADTYPE'
@@ -45,6 +45,11 @@ for i = 1, (#KEYS - 6) / 3 do
     if type(parked) == 'number' then
       redis.call('LREM', parking, 0, id)
       walked = walked + parked
+      -- The name of a function for which nothing waits any more; a monitor would take it away later. Behind the
+      -- name of the set and a colon stands that of the function. Roles of older releases may not do this.
+      if redis.call('EXISTS', parking) == 0 then
+        redis.pcall('SREM', KEYS[7], string.sub(parking, #KEYS[7] + 2))
+      end
     end
     walked = walked + queued
     reply[i] = found == 1 and 'OK' or 'NOHASH'

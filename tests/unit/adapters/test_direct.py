@@ -126,7 +126,15 @@ def test_after_an_answer_that_is_an_error_the_connection_is_good(clock):
     assert (connection.dropped, client.taken) == (0, 1)
 
 
-@pytest.mark.parametrize("error", [OSError("cut"), ResponseError("READONLY You can't"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("cut"),
+        ResponseError("READONLY You can't"),
+        ResponseError("Protocol error: x"),
+        KeyboardInterrupt(),
+    ],
+)
 def test_after_anything_else_it_is_dropped(error, clock):
     """An unread reply would be the next command's."""
     client = Client()

@@ -43,7 +43,7 @@ def test_each_says_what_why_and_the_fix(cli, code):
     assert (shown.exit_code, shown.stdout) == (0, f"{code}  {explanations()[code]}\n")
 
 
-@pytest.mark.parametrize("written", ["pt051", "[PT051]", "51", "051"])
+@pytest.mark.parametrize("written", ["pt051", "[PT051]", "51", "051", "pt51", "PT51"])
 def test_a_code_may_be_written_as_people_do(cli, written):
     assert cli("explain", written).stdout.startswith("PT051  No answer from Redis\n")
 

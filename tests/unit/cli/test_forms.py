@@ -25,18 +25,20 @@ ID = "3f2a9c1e-5b7d-4e8f-9a0b-1c2d3e4f5a6b"
 def drawn(rows, columns, width):
     """The lines of a table on a terminal of that width."""
     out = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    out.print(drawn_table(rows, columns))
+    out.print(drawn_table(rows, columns, width), soft_wrap=True)
     return out.file.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("width", [200, 80, 60, 44])
-def test_where_there_is_no_room_all_is_cut_but_ids(width):
-    row = {"id": ID, "state": "RUNNING", "function": "a-function-of-some-length", "worker": "larch" * 6}
-    head, line = drawn([row, row | {"id": "a"}], TASKS[:5], width)[:2]
-    assert line.startswith(ID + " ")
-    assert len(line) <= width
-    assert ("…" in line) == (width in (80, 60))  # at 44 nothing is left of the others
-    assert head.startswith("ID ")
+def test_where_there_is_no_room_names_go_on_below_and_ids_stay_whole(width):
+    row = {"id": ID, "state": "RUNNING", "function": "a-function-of-some-length", "worker": "larch-" * 6}
+    head, line, *more = drawn([row], TASKS[:5], width)
+    assert head.split() == ["ID", "STATE", "FUNCTION", "WORKER", "UPDATED"]
+    assert line.startswith(ID + " ") == (width > 60)
+    assert "RUNNING" in line
+    assert len(line) <= max(width, 60)  # at 44 there is no room for the titles alone
+    assert bool(more) == (width < 200)
+    assert "…" not in line
 
 
 @pytest.mark.parametrize("width", [30, 12])
@@ -49,8 +51,9 @@ def test_an_id_longer_than_the_terminal_goes_on_below(columns, width):
 
 def test_the_session_of_a_worker_is_whole_too():
     wide = [column for column in WORKERS if column.field in ("name", "functions", "session")]
-    (line,) = drawn([{"name": "w" * 40, "functions": ["f"] * 40, "session": ID}], wide, 60)[1:]
+    line, *more = drawn([{"name": "w" * 40, "functions": ["f"] * 40, "session": ID}], wide, 60)[1:]
     assert line.endswith(ID)
+    assert max(map(len, [line, *more])) <= 60
 
 
 def test_heads_are_the_same_on_a_terminal_and_piped(capsys):

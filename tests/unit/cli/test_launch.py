@@ -8,6 +8,14 @@ import pytest
 from pytask.console.launch import Check, Launch
 
 
+def test_the_check_needs_no_folder_for_temporary_files(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    check = Check([sys.executable, "-c", "raise SystemExit('said')"], "/")
+    while (answer := check.result()) is None:
+        time.sleep(0.01)
+    assert answer == "the check ended with 1: said"
+
+
 def called(monkeypatch, *words, given=("run", "tasks.py")):
     monkeypatch.setattr(sys, "argv", ["the script", *given])
     monkeypatch.setattr(sys, "orig_argv", [*words, *given])

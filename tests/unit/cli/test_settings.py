@@ -1,5 +1,7 @@
 """Settings: defaults < file < environment < flags, and each says where it came from."""
 
+import json
+
 import attrs
 import pytest
 
@@ -124,3 +126,12 @@ def test_words_for_true_and_false_and_none(tmp_path):
 
 def test_the_texts_of_our_own_settings():
     assert all(known.text for known in OWN.values())
+
+
+def test_no_form_of_an_address_shows_its_password_and_a_namespace_is_no_address(cli):
+    for url in ("me:sesame@h:6379", "redis://h/0?Password=sesame", "redis://:sesame", "h:sesame"):
+        shown = cli("config", "--redis", url, "--namespace", "app:eu:", "-o", "json")
+        values = {one["name"]: one["value"] for one in json.loads(shown.stdout)["items"]}
+        assert "sesame" not in shown.stdout
+        assert "***" in values["redis_url"]
+        assert values["namespace"] == "app:eu:"

@@ -67,13 +67,20 @@ def test_the_folder_of_the_sockets(monkeypatch, tmp_path):
     assert str(sockets.folder("mine")) == "mine"
 
 
-def test_sockets_of_dead_processes_are_removed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (tmp_path / f"{gone.pid}.sock").touch()
-    (tmp_path / f"{os.getpid()}.sock").touch()
-    assert [path.stem for path in sockets.workers(".")] == [str(os.getpid())]
+def test_without_a_folder_for_temporary_files_the_way_out_is_told():
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"}
+    }
+    limited = f"ulimit -f 0; exec {sys.executable} -m pytask"  # no file takes a byte, so no folder is usable
+    for words, way in (("health", "--run-dir"), ("demo", "--data-dir")):
+        shown = subprocess.run(
+            ["sh", "-c", f"{limited} {words}"], env=env, capture_output=True, text=True, check=False
+        )
+        assert shown.returncode == 78, shown.stderr
+        assert "No usable temporary directory" in shown.stderr
+        assert f"Choose one: {way}" in shown.stderr
 
 
 def test_a_socket_where_nobody_listens_is_no_worker(tmp_path):
@@ -98,7 +105,35 @@ def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "pytask").mkdir()
     (tmp_path / "pytask").chmod(0o777)
-    with pytest.raises(ConfigError, match="others may write to it: use --run-dir"):
+    with pytest.raises(ConfigError, match=r"other users may write to .*--run-dir"):
         sockets.own_socket()
     with pytest.raises(ConfigError, match="too long"):
         sockets.own_socket(str(tmp_path / ("x" * 100)))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["a.py", "--name", "../../x"], "--name is '../../x'"),
+        (["a.py", "--name", ".hidden"], "the first no dot"),
+        (["a.py", "--user", "me\nExecStartPre=/bin/x"], "--user is"),
+        (["a\n[Service]\nUser=root\n.py"], "a line break"),
+        (["a.py", "--folder", "/x\nUser=root"], "a line break"),
+        (["a.py", "--", "--worker-name=x\nUser=root"], "a line break"),
+        (["a.py", "--", "--redis", "redis://:sesame@h/0"], "'redis://***@h/0' has a password"),
+        (["a.py", "--", "--redis=redis://h/0?Password=sesame"], "'redis://h/0?Password=***' has a password"),
+        (["a.py", "--", "--redis", "me:sesame@h:6379"], "'***@h:6379' has a password"),
+    ],
+)
+def test_no_directive_no_file_elsewhere_and_no_password_gets_into_a_unit(cli, words, says):
+    shown = cli("unit", *words)
+    assert (shown.exit_code, shown.stdout) == (78, "")
+    assert says in shown.stderr
+    assert "sesame" not in shown.stderr
+
+
+def test_the_name_of_a_unit_is_made_of_the_target(cli, tmp_path):
+    (tmp_path / "a b%.py").touch()
+    shown = cli("unit", "a b%.py").stdout
+    assert "# /etc/systemd/system/pytask-a-b-.service" in shown
+    assert "Description=pytask worker of a b%%.py" in shown

@@ -391,6 +391,16 @@ def test_a_run_without_a_lease_has_no_known_age_and_is_not_blamed():
     assert (Crowd([one]).judge(one).crashes, Crowd([one]).pause(one, T)) == (1, 0)
 
 
+@pytest.mark.parametrize("crashes", [0, 3])
+def test_a_run_that_was_claimed_after_the_clock_went_back_has_no_known_age_and_is_not_blamed(crashes):
+    """Its epoch stays ahead of the clock, perhaps for hours, so it would count as young all that time."""
+    one = suspect(age=-3600, crashes=crashes)
+    expiry = Crowd([one]).judge(one)
+    assert (expiry.crashes, expiry.poison, Crowd([one]).pause(one, T)) == (crashes, False, 0)
+    again = suspect(age=-0.002)  # an end and a start within one millisecond
+    assert blamed(again, [again])
+
+
 @pytest.mark.parametrize(
     ("crashes", "age", "after", "poison"),
     [(0, 10, 1, False), (2, 10, 3, False), (3, 10, 4, True), (3, 59, 4, True), (3, 60, 0, False)],

@@ -223,6 +223,20 @@ def test_what_a_run_does_now():
     assert found.notes[0].startswith("push it, and a monitor hands it on: redis-cli LPUSH new-task a")
 
 
+def test_what_redis_does_not_take_is_told_of_a_run_and_of_what_waits():
+    held = Crew(session="s", host="box", pid=7, functions=("watch-ulr",), max_tasks=9, held=25.0)
+    run = task_of("RUNNING", session="s", worker="larch")
+    facts = Facts(now=1700000100.0, workers=[held], renewed=4.0, monitor=3.0, place=0, queued=1)
+    assert "; Redis has taken no end of a task from its worker, or answered no claim, for 25s" in story(
+        run, facts
+    )
+    assert "; Redis answers no claim of a worker, or takes no end" in story(task_of("WAIT"), facts)
+    well = Facts(
+        now=1700000100.0, workers=[held, Crew(session="t", functions=("watch-ulr",))], place=0, queued=1
+    )
+    assert "Redis answers no claim" not in story(task_of("WAIT"), well)
+
+
 def test_what_it_waits_for():
     near = [Crew(session="s", functions=("watch-url",), tasks=4, max_tasks=4)]
     full = [Crew(session="s", functions=("watch-ulr",), tasks=4, max_tasks=4)]
@@ -289,3 +303,11 @@ def test_the_last_moves_are_told_the_newest_last_and_so_are_many_runs():
 def test_every_trigger_that_moves_a_task_has_its_words():
     """But a renewal, which is no move."""
     assert set(TELL) == set(Trigger) - {Trigger.RENEW}
+
+
+def test_a_run_whose_threads_keep_it_from_ending():
+    held = {"a": "thread beater (in beat at x.py:7)", "b": "thread other"}
+    facts = Facts(now=1700000100.0, workers=[Crew(session="s", kept_by=held)], renewed=1.0)
+    said = story(task_of("RUNNING", session="s"), facts)
+    assert said.endswith("start() has returned, and it ends when its threads do: " + held["a"])
+    assert "threads" not in story(task_of("RUNNING", session="t"), facts)

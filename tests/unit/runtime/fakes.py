@@ -111,6 +111,7 @@ class FakeFeed:
     def __init__(self, *batches):
         self.batches = list(batches)
         self.behind = False
+        self.database = None
         self.opened = self.closed = 0
         self.patience = []  # of each read, seconds
 
@@ -200,10 +201,10 @@ class World:
         service.on_lost = self.ids.renew
         return service
 
-    def consumer(self, queue=None):
+    def consumer(self, queue=None, places=None):
         return Consumer(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
-            lease=self.lease, ids=self.ids, clock=self.clock,
+            lease=self.lease, ids=self.ids, clock=self.clock, places=places,
         )  # fmt: skip
 
     def launch(self, task_id="a", function="demo", data=b"{}", *, local=False, **claim):

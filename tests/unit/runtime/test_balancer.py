@@ -147,6 +147,19 @@ def test_a_leaving_worker_gives_nothing(world, balancer):
     assert world.store.asked("crew") == []
 
 
+def test_a_worker_that_takes_nothing_shows_no_room_and_moves_nothing(world, balancer):
+    fill(world, 20)
+    world.store.say("crew", [idle()])
+    world.consumer_._places.close(closed=True)
+    assert balancer.look().give == 0
+    assert world.ends() == []
+    presence = Presence(
+        courier=world.courier, executor=world.executor, timing=world.timing, session=lambda: "me",
+        closed=lambda: world.consumer_.closed,
+    )  # fmt: skip
+    assert presence.info().max_tasks == 0
+
+
 def test_a_run_that_will_not_move_does_not_end_the_process(world, monkeypatch, timer):
     """Handing back for the sake of balance is no need: only a lost lease is."""
     monkeypatch.setattr("os._exit", lambda code: pytest.fail(f"exit {code}"))

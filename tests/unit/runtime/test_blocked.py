@@ -1,5 +1,6 @@
 """Naming the task that holds the event loop; the monitor thread is played by the test."""
 
+from importlib.util import module_from_spec, spec_from_file_location
 from types import SimpleNamespace
 
 import gevent
@@ -86,6 +87,43 @@ def test_the_task_and_the_line_are_named_at_once_and_in_the_log(watch, hub, capf
     assert "pytask: task order-7 (resize) held the event loop for more than 0.5 s at " in text
     assert "test_blocked.py:" in text
     until(lambda: "[PT041] task order-7 (resize)" in caplog.text)
+
+
+def library(tmp_path, name):
+    """A function of an installed library that calls what it is given."""
+    file = tmp_path / "site-packages" / f"{name}.py"
+    file.parent.mkdir()
+    file.write_text("def call(f, *args):\n    f(*args)\n")
+    spec = spec_from_file_location(name, file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.call, f"{file}:2"
+
+
+@pytest.mark.parametrize(
+    ("name", "helps"),
+    [("unheard_of", "call gevent.sleep(0) in between"), ("duckdb", "give its calls to a thread")],
+)
+def test_the_user_s_own_line_stands_beside_that_of_the_library(
+    watch, hub, capfd, caplog, tmp_path, name, helps
+):
+    call, line = library(tmp_path, name)
+    event = events.EventLoopBlocked(SimpleNamespace(pytask_run=a_run()), 1, [], hub=hub)
+    call(watch._heard, event)
+    assert f" s at {line}, called from {__file__}:" in capfd.readouterr().err
+    until(
+        lambda: (
+            f"[PT041] task order-7 (resize) held the event loop for more than 0.5 s at {line}" in caplog.text
+        )
+    )
+    assert f": {helps}" in caplog.text
+
+
+def test_a_task_that_is_installed_like_a_library_is_the_user_s(watch, hub, capfd, tmp_path):
+    call, line = library(tmp_path, "shop")
+    run = SimpleNamespace(**vars(a_run()), cls=SimpleNamespace(__module__="shop.tasks"))
+    call(watch._heard, events.EventLoopBlocked(SimpleNamespace(pytask_run=run), 1, [], hub=hub))
+    assert f" s at {line};" in capfd.readouterr().err
 
 
 def test_a_greenlet_of_no_task_is_named_too(watch, hub, capfd):

@@ -105,21 +105,25 @@ def test_it_gives_up_when_the_monitors_have_done_it(world, line, passing):
     assert ours.recv(100) == b"released p. 0 0\n"
 
 
-def start(companion, world, on_stop=lambda: None):
-    companion.start([world.courier], world.timing, world.clock, on_stop)
+def start(companion, world, on_stop=lambda: None, on_hurry=lambda: None):
+    companion.start([world.courier], world.timing, world.clock, on_stop=on_stop, on_hurry=on_hurry)
 
 
 def test_it_is_told_to_stop_and_notices_the_end_of_the_line(world, line, caplog):
-    stops = []
+    stops, hurries = [], []
     ours, companion = line
     assert (companion.number, companion.prefix) == (3, "p.")
     assert not os.get_inheritable(companion._socket.fileno())
-    start(companion, world, lambda: stops.append(1))
+    start(companion, world, lambda: stops.append(1), lambda: hurries.append(1))
     ours.send(b"so")
     ours.send(b"mething new\nst")
-    ours.send(b"op\n")
-    until(lambda: len(stops) == 1)
+    ours.send(b"op\nstop\n")
+    until(lambda: len(stops) == 2)
+    assert hurries == []  # the word may come beside a signal
+    ours.send(b"hurry\n")
+    until(lambda: hurries == [1])
     assert "gone" not in caplog.text
     ours.close()
-    until(lambda: len(stops) == 2)
+    until(lambda: len(stops) == 3)
+    assert hurries == [1, 1]  # nobody knows for how long it would go on
     assert "the supervisor is gone" in caplog.text

@@ -44,4 +44,4 @@ def test_who_alone_gets_no_answer_says_so_and_a_refusal_too(caplog):
     world = World(timing=Timing())
     for service in (world.consumer(), world.committer):
         assert len(failing(world, service, 21, caplog, Unavailable("away"))) == 3
-        assert len(failing(world, service, 21, caplog, Refused("OOM"))) == 5
+        assert len(failing(world, service, 21, caplog, Refused("OOM", "OOM"))) == 5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.domain.errors import Denied, Refused, Unavailable
+from pytask.domain.errors import Denied, Refused, SharedChannels, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Notice, Verdict
@@ -232,7 +232,7 @@ def test_a_long_backlog_in_front_of_the_ping_is_no_deafness(world, controller, f
 
 
 def test_what_redis_refuses_is_given_up_at_once_so_that_others_are_heard(world, controller):
-    world.store.say("control", Refused("OOM"))
+    world.store.say("control", Refused("OOM", "OOM"))
     controller.apply(START, ["a"])
     assert len(world.store.asked("control")) == 1
 
@@ -253,3 +253,53 @@ def test_a_start_that_its_sender_carries_out_is_noted_in_its_place_and_not_done_
     controller.handle([told("a", STOP), Notice("started", "a"), told("a", STOP)])
     ages = [(command, ages) for command, ids, ages in world.store.asked("control")]
     assert ages == [(STOP, [60.0 - H]), (STOP, [0.0])]
+
+
+# -- other db numbers ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbered(feed):
+    feed.database = 3
+    return feed
+
+
+def test_beside_another_db_number_it_does_not_start(world, controller, numbered):
+    world.store.say("databases", [0, 3, 5])
+    with pytest.raises(SharedChannels, match=r"does not start. Workers with db 0, 5 .* worker with db 3"):
+        controller.join()
+
+
+def test_where_redis_does_not_answer_at_the_start_the_loop_looks_as_soon_as_it_does(
+    world, controller, numbered, passing
+):
+    passing(world.clock)
+    world.store.say("databases", Unavailable("away"), Unavailable("away"), [0, 3])
+    controller.join()
+    with pytest.raises(SharedChannels):
+        controller.run()
+    assert (numbered.opened, numbered.closed) == (3, 1)
+
+
+def test_a_worker_that_was_there_before_goes_on_and_says_it_once(
+    world, controller, numbered, passing, caplog
+):
+    passing(world.clock)
+    world.store.say("databases", [3], [0, 3], [0, 3])
+    numbered.batches = [Unavailable("cut"), Unavailable("cut"), [told("a", STOP)]]
+    world.store.say("control", lambda *_: controller.end() or [Verdict.OK])
+    controller.join()
+    controller.run()
+    assert numbered.opened == 3  # the feed that was opened at the start is read
+    assert caplog.text.count("[PT138] Workers with db 0 ") == 1
+
+
+def test_who_may_not_look_starts(world, controller, numbered):
+    world.store.say("databases", Denied("NOPERM"))
+    controller.join()
+    assert (numbered.opened, world.store.asked("databases")) == (1, [()])
+
+
+def test_where_there_are_no_db_numbers_nothing_is_asked(world, controller, feed):
+    controller.join()
+    assert (feed.opened, world.store.calls) == (0, [])

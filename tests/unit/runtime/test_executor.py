@@ -12,6 +12,7 @@ from pytask.domain.policy import COMMIT_BATCH, Timing, Wish
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.runtime.executor import ASKED_AT_ONCE, EXIT_STUCK
+from pytask.runtime.refusals import LARGE
 from tests.unit.runtime.fakes import World, switch, until, won
 
 KILLED = gevent.GreenletExit
@@ -359,8 +360,10 @@ def test_stopped_by_the_operator_it_stays_registered_until_it_dies(stubborn, gat
     assert "a" in world.executor.living
     assert run.ref.run in world.lease.living
     assert world.ends() == []
+    assert world.executor.stuck == ("a",)  # shown to the doctor
     gate.set()
     gone(world)
+    assert world.executor.stuck == ()
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert log == ["stop"]
     assert "ignores being killed" in caplog.text
@@ -572,6 +575,35 @@ def test_without_an_answer_the_same_reload_is_repeated(demo):
     until(lambda: world.executor.living.get("a") not in (None, old))
     asked = world.store.asked("reload")
     assert asked == [asked[0]] * 3
+
+
+def test_a_reload_whose_data_never_comes_is_an_error(demo, log):
+    world = World(demo)
+    held = {}
+
+    def limited(_old, new, _worker, max_data):
+        world.lease.acknowledged([], world.clock() + 0.0005)
+        world.clock.move(0.001)
+        if max_data > LARGE:
+            held[new] = True
+            raise Unavailable("connection closed by the server")
+        return won(new, data=None, oversize=200_000, verdict=Verdict.ALREADY)
+
+    world.store.say("reload", *[limited] * 20)
+    world.executor.wish(world.launch(), Wish.RELOAD)
+    gone(world)
+    assert len(held) == 1
+    (end,) = world.commit()
+    assert (end.run, end.trigger) == ("s1:2", Trigger.FAIL)
+    assert end.fields["error"].startswith("[PT133] data has 200000 bytes")
+    assert len(log) == 1  # of the run before
+
+
+def test_a_reload_is_repeated_as_it_was_while_nothing_is_acknowledged(demo):
+    world = World(demo)
+    world.store.say("reload", *[Unavailable("?")] * 9)
+    world.executor.wish(world.launch(), Wish.RELOAD)
+    until(lambda: len(asked := world.store.asked("reload")) == 10 and asked == [asked[0]] * 10)
 
 
 def test_a_renewal_during_the_reload_that_finds_the_old_run_fenced_is_ignored(demo):

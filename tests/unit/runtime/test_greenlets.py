@@ -48,3 +48,16 @@ def test_greenlets_with_one_stack_stand_together_with_their_tasks():
 def test_it_goes_to_standard_error_past_the_log(capfd):
     write("caf\udce9 " * 3 + "\n")
     assert capfd.readouterr().err == "caf\\udce9 " * 3 + "\n"
+
+
+def test_names_of_others_steer_no_terminal_and_make_no_line(capfd):
+    greenlet = gevent.spawn(wait_here)
+    greenlet.pytask_run = Claimed("a\x1b[2J", "f\n--- end of greenlets\u202e")
+    really_sleep(0)
+    try:
+        text = report()
+    finally:
+        gevent.killall([greenlet])
+    assert "1 x task f\\x0a--- end of greenlets\\u202e: a\\x1b[2J\n" in text
+    write("one\x1b[2J\ntwo\n")
+    assert capfd.readouterr().err == "one\\x1b[2J\ntwo\n"

@@ -99,7 +99,56 @@ def test_the_deadline_counts_from_the_sending_not_from_the_answer(world):
     assert run.wish is Wish.HAND_BACK
 
 
-@pytest.mark.parametrize("error", [Unavailable("gone"), Refused("OOM"), WrongKeyType("string")])
+def crowd(world, limit, number=1000):
+    """Runs whose renewal is refused where it is of more than `limit` at once."""
+
+    def renew(refs):
+        if len(refs) > limit:
+            raise Unavailable("connection closed by the server")
+        return {}
+
+    world.store.say("renew", *[renew] * 2000)
+    for n in range(number):
+        world.lease.living.add(RunRef(f"t{n}", f"s:{n}"), world.clock())
+
+
+def beat_for(world, heartbeat, seconds):
+    """Beats as the loop does; how many calls failed."""
+    failed, until = 0, world.clock() + seconds
+    while world.clock() < until:
+        try:
+            more = heartbeat.beat()
+        except Unavailable:
+            failed += 1
+            world.clock.move(1)
+        else:
+            world.clock.move(0.01 if more else world.lease.rest(world.clock()))
+    return failed
+
+
+def test_renewals_that_are_refused_for_their_size_go_in_smaller_ones(world):
+    crowd(world, 300)
+    heartbeat = world.heartbeat()
+    assert beat_for(world, heartbeat, 3 * D) < 10
+    assert heartbeat.check_deadline() is False
+    assert world.clock() - world.lease.living.oldest() <= 1.2 * H
+    assert beat_for(world, heartbeat, D) == 0  # the number is known
+    assert beat_for(world, heartbeat, 10 * D) <= 8  # and tried again after a while
+
+
+def test_after_an_outage_renewals_are_soon_as_large_as_before(world):
+    crowd(world, 0)
+    heartbeat = world.heartbeat()
+    for _ in range(5):  # in all that time
+        beat_for(world, heartbeat, D / 3)
+        world.store._lined_up["renew"].clear()
+        beat_for(world, heartbeat, 2 * H)
+        assert heartbeat.check_deadline() is False
+        assert len(world.store.asked("renew")[-1][0]) > 500
+        crowd(world, 0, 0)
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), Refused("OOM", "OOM"), WrongKeyType("string")])
 def test_a_renewal_that_fails_does_not_move_the_deadline(world, error):
     world.launch()
     before = world.lease.living.oldest(), world.lease.last_ok
@@ -244,6 +293,27 @@ def test_a_renewal_that_fails_does_not_prolong_the_timer(demo, timer):
     assert timer == [K, K - H]
 
 
+@pytest.mark.parametrize("verdict", [Verdict.GONE, Verdict.FENCED])
+def test_the_answer_that_a_run_is_not_known_does_not_prolong_its_time(demo, timer, verdict):
+    """A worker that is frozen right behind that answer must be dead before the task is handed on."""
+    world = World(demo, timing=Timing(), hard=True)
+    gone, kept = world.launch("a"), world.launch("b")
+    heartbeat = world.heartbeat()
+    world.clock.move(H)
+    world.store.say("renew", {gone.ref: verdict})
+    heartbeat.beat()
+    assert timer[-1] == K - H
+    world.clock.move(H)
+    heartbeat.beat()
+    assert world.store.asked("renew")[-1] == ([kept.ref],)  # it dies, and is not asked for again
+    assert timer[-1] == K - 2 * H
+    for _ in range(6):
+        switch()
+    assert list(world.executor.living) == ["b"]
+    heartbeat.check_deadline()
+    assert timer[-1] == K
+
+
 def test_without_runs_the_timer_is_off(demo, timer, gate):
     world = World(demo, timing=Timing(), hard=True)
     world.launch()
@@ -383,6 +453,16 @@ def test_a_run_that_the_new_server_forgot_is_put_back(world, verdict):
     assert world.store.asked("adopt") == [([Adoption("a", run.ref.run, 7)], "w")]
     assert run.wish is None
     assert world.lease.living.oldest() == world.clock()
+
+
+def test_what_cannot_be_put_back_has_no_more_time(demo, timer):
+    world = World(demo, timing=Timing(), hard=True)
+    run = world.launch()
+    heartbeat = failed_over(world)
+    world.store.say("renew", {run.ref: Verdict.GONE})
+    world.store.say("adopt", [Verdict.FENCED])
+    heartbeat.beat()
+    assert timer[-1] == K - H
 
 
 def test_what_cannot_be_put_back_stops(world):

@@ -1,8 +1,10 @@
 """Lines of logs and progress: whose they are, in which order they go, and what becomes of too many."""
 
+import contextlib
 import json
 import logging
 import os
+import sys
 import time
 
 import gevent
@@ -15,6 +17,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
 from pytask.runtime import journal as journals
+from pytask.runtime import output
 from pytask.runtime.journal import LINES_MOST, MANY, TaskLines
 from pytask.runtime.tree import Service
 from tests.unit.runtime.fakes import World, switch
@@ -271,7 +274,7 @@ def test_without_an_answer_the_same_is_sent_again_and_the_end_waits(listening):
     assert first == second
 
 
-@pytest.mark.parametrize("refusal", [Refused("OOM"), ValueError("a bug")])
+@pytest.mark.parametrize("refusal", [Refused("OOM", "OOM"), ValueError("a bug")])
 def test_what_is_refused_is_dropped_and_told_and_the_end_goes(listening, caplog, refusal):
     world = world_of(chatter(2))
     world.launch("a")
@@ -282,6 +285,64 @@ def test_what_is_refused_is_dropped_and_told_and_the_end_goes(listening, caplog,
     assert world.committer.journal.dropped == 2
     assert "2 lines of tasks' logs were dropped" in caplog.text
     assert len(world.committer.journal) == 0
+
+
+def limit_calls(world, limit):
+    """A proxy that closes the connection at a call of more than `limit` bytes of lines."""
+
+    def note(notes, *_):
+        if sum(len(line) for one in notes for line in one.lines) > limit:
+            raise Unavailable("connection closed by the server")
+        return [Verdict.OK] * len(notes)
+
+    world.store.say("note", *[note] * 200)
+
+
+def attempts(world, most=12, *, renewed=True):
+    """Attempts of the committer, each a moment after a renewal that was acknowledged (or not)."""
+    for _ in range(most):
+        world.clock.move(world.timing.heartbeat)
+        if renewed:
+            world.lease.acknowledged([], world.clock())
+        world.clock.move(world.timing.heartbeat / 50)
+        with contextlib.suppress(Unavailable):
+            world.committer.commit()
+
+
+def test_lines_that_are_never_taken_together_go_in_small_calls_and_hold_up_no_end(listening, caplog):
+    world = world_of(lambda _self: [log.info("%03d %s", n, "x" * 1000) for n in range(200)], task_logs=1000)
+    limit_calls(world, 50_000)
+    world.launch("a")
+    attempts(world)
+    assert world.ends() == [("s1:1", Trigger.END)]
+    taken = [batch for batch, _, _ in world.store.asked("note") if sum(len(n.lines) for n in batch) < 50]
+    assert [json.loads(line)["n"] for b in taken for n in b for line in n.lines] == [*range(1, 201)]
+    assert world.committer.journal.dropped == 0
+    assert "sent in small calls: [PT051] connection closed" in caplog.text
+    seen = len(world.store.asked("note"))
+    world.launch("b")
+    attempts(world, 1)
+    assert len(world.ends()) == 2
+    assert all(sum(len(n.lines) for n in b) < 50 for b, _, _ in world.store.asked("note")[seen:])
+
+
+def test_lines_that_are_not_even_taken_in_small_calls_are_dropped(listening):
+    world = world_of(chatter(5))
+    limit_calls(world, 0)
+    world.launch("a")
+    attempts(world)
+    assert world.ends() == [("s1:1", Trigger.END)]
+    assert world.committer.journal.dropped == 5
+
+
+def test_while_nothing_is_acknowledged_lines_are_repeated_and_health_knows(listening):
+    world = world_of(chatter(5))
+    limit_calls(world, 0)
+    world.launch("a")
+    attempts(world, 20, renewed=False)
+    calls = world.store.asked("note")
+    assert calls == [calls[0]] * 20
+    assert world.committer.held > 10 * world.timing.heartbeat
 
 
 def test_a_ring_of_another_type_loses_its_own_lines_only(listening):
@@ -360,3 +421,109 @@ def test_an_end_does_not_linger(listening, monkeypatch):
     world.committer.end()
     committer.join(5)
     assert committer.ready()
+
+
+# -- output ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def copied():
+    """Within a test, as pytest puts streams of its own in place before each."""
+    before = sys.stdout, sys.stderr
+    output.install()
+    try:
+        yield
+    finally:
+        output.remove()
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_what_a_task_prints_is_in_its_log_and_where_it_went_before(capsys):
+    def start(self):
+        print("one", 2)
+        print("half a ", end="")
+        gevent.sleep(0)
+        sys.stderr.write("a warning\nanother\n")
+        print(f"line of {self.id}", end="")
+
+    world = world_of(start)
+    with copied():
+        world.launch("a")
+        world.launch("b")
+        print("outside")
+    world.commit()
+    assert [(one, line["level"], line["logger"], line["text"]) for one, _, line in sent(world)] == [
+        found
+        for one in "ab"
+        for found in [
+            (one, "info", "stdout", "one 2"),
+            (one, "warning", "stderr", "a warning"),
+            (one, "warning", "stderr", "another"),
+            (one, "info", "stdout", f"half a line of {one}"),
+        ]
+    ]
+    assert not world.executor.journal.unfinished
+    seen = capsys.readouterr()
+    assert "one 2\n" in seen.out
+    assert "outside" in seen.out
+    assert seen.err.count("another") == 2
+
+
+def test_what_is_logged_to_a_stream_is_kept_once(listening):
+    def start(_self):
+        handler = logging.StreamHandler()  # to the stream as it is now
+        log.addHandler(handler)
+        log.info("once")
+        log.removeHandler(handler)
+
+    world = world_of(start)
+    with copied():
+        world.launch()
+    world.commit()
+    assert texts(world) == ["once"]
+
+
+def test_a_bar_of_progress_is_one_line_and_one_without_end_is_cut():
+    def start(_self):
+        for at in range(5):
+            sys.stderr.write(f"\r{at}0 %")
+        sys.stderr.write("\r\n")
+        print()
+        print("x" * (3 * TEXT_MOST), end="")
+
+    world = world_of(start)
+    with copied():
+        run = world.launch()
+    world.commit()
+    assert run.failure is None
+    first, second = texts(world)
+    assert first == "40 %"
+    assert TEXT_MOST / 2 < len(second) <= TEXT_MOST
+
+
+def test_what_the_stream_refuses_is_the_tasks_own_error():
+    world = world_of(lambda _self: sys.stdout.write(b"bytes"))
+    with copied():
+        run = world.launch()
+    assert "TypeError" in run.failure
+
+
+def test_without_a_ring_nothing_is_kept():
+    world = world_of(lambda _self: print("x", end=""), task_logs=0)
+    with copied():
+        world.launch()
+    world.commit()
+    assert sent(world) == []
+    assert not world.executor.journal.unfinished
+
+
+def test_a_greenlet_that_fails_is_in_the_log_of_its_task(listening):
+    def start(self):
+        self.spawn(int, "nonsense")
+        gevent.sleep(0.001)
+
+    world = world_of(start)
+    world.launch()
+    switch(20)
+    world.commit()
+    assert any("greenlet int of task a failed: ValueError" in text for text in texts(world))

@@ -1,5 +1,6 @@
 """Lines that carry worker and task."""
 
+import contextlib
 import io
 import json
 import logging
@@ -7,6 +8,8 @@ import re
 
 import pytest
 
+from pytask import PyTask
+from pytask.daemon import Flags, _set_up_logging
 from pytask.domain.policy import Timing
 from pytask.domain.task import Task
 from pytask.runtime import logs
@@ -101,3 +104,52 @@ def test_a_traceback_cannot_look_like_lines_of_the_log():
     assert first == "failed"
     assert all(line.startswith("  | ") and line.isprintable() for line in rest)
     assert record.exc_text == "as another handler formatted it\x1b[2J"
+
+
+@pytest.fixture
+def program():
+    """Within it the root logger has the handlers that the program sets up, and none of pytest's."""
+
+    @contextlib.contextmanager
+    def made():
+        root = logging.getLogger()
+        level, handlers = root.level, list(root.handlers)
+        root.handlers.clear()
+        try:
+            yield root
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("form", "style", "line"),
+    [
+        (logging.BASIC_FORMAT, "%", r"\d{4}-.*Z INFO    \[w1 order-7\] mine: inside\\x0ait"),
+        ("%(levelname)s! %(message)s", "%", r"\[w1 order-7\] INFO! inside\nit"),
+        ("{levelname}! {message}", "{", r"\[w1 order-7\] INFO! inside\nit"),
+        ("$levelname! $message", "$", r"\[w1 order-7\] INFO! inside\nit"),
+        ("%(message)s of %(task)s", "%", r"inside\nit of order-7"),
+    ],
+)
+def test_the_handler_of_a_program_that_called_basic_config_names_the_task(program, form, style, line):
+    out = io.StringIO()
+    with program():
+        logging.basicConfig(stream=out, level="INFO", format=form, style=style)
+        _set_up_logging(PyTask(name="w1"), Flags())
+        World(Chatty, timing=Timing()).launch("order-7")
+    assert re.match(line, out.getvalue())
+
+
+def test_a_formatter_of_the_programs_own_is_left_as_it_is_and_has_the_fields(program):
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(logs.JsonLines())
+    with program() as root:
+        root.addHandler(handler)
+        root.setLevel("INFO")
+        _set_up_logging(PyTask(name="w1"), Flags())
+        World(Chatty, timing=Timing()).launch("order-7")
+    assert json.loads(out.getvalue().splitlines()[0])["task"] == "order-7"

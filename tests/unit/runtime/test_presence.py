@@ -1,5 +1,7 @@
 """The worker's entry, and the missing monitor."""
 
+import contextlib
+
 import pytest
 
 from pytask.domain.errors import Unavailable
@@ -53,6 +55,14 @@ def test_the_entry_tells_how_the_worker_fares(world):
     assert (later.round_trip, later.monitor) == (0.25, True)
 
 
+def test_the_entry_tells_what_redis_does_not_take(world):
+    presence = Presence(
+        courier=world.courier, executor=world.executor, timing=world.timing, session=str,
+        held=lambda: 12.34, refused=lambda: 3,
+    )  # fmt: skip
+    assert (presence.info().held, presence.info().refused) == (12.3, 3)
+
+
 def test_the_loop_is_late(world, presence, monkeypatch):
     monkeypatch.setattr(module.gevent, "sleep", lambda s: world.clock.move(s + 0.5))
     world.store.say("announce", 0.0, lambda _: presence.end())
@@ -78,6 +88,35 @@ def test_a_monitor_long_silent_is_warned_of_again_after_it_was_seen(world, prese
     for _ in range(4):
         presence.show()
     assert caplog.text.count("no monitor has been seen for 271 s") == 2
+
+
+def test_an_entry_that_redis_never_takes_names_fewer_functions(world, presence, caplog):
+    world.executor.tasks.update({f"function-{n:05}": Demo for n in range(5000)})
+
+    def limited(info):
+        if sum(map(len, info.functions)) > 50_000:
+            raise Unavailable("connection closed by the server")
+        return 0.0
+
+    world.store.say("announce", *[limited] * 20)
+    for _ in range(5):
+        with contextlib.suppress(Unavailable):
+            presence.show()
+        world.clock.move(5)
+        world.lease.acknowledged([], world.clock())
+    shown = [info for (info,) in world.store.asked("announce")][-1]
+    assert shown.functions[:2] == ("demo", "function-00000")
+    assert 50 < len(shown.functions) < 1000
+    assert "Redis refuses the entry of this worker" in caplog.text
+
+
+def test_while_redis_is_away_the_entry_stays_whole(world, presence):
+    world.store.say("announce", *[Unavailable("away")] * 20)
+    for _ in range(20):
+        with pytest.raises(Unavailable):
+            presence.show()
+        world.clock.move(5)
+    assert presence.info().functions == ("demo",)
 
 
 def test_it_leaves(world, presence):

@@ -47,6 +47,25 @@ def test_it_starts_once(world, prestart):
     assert world.store.asked("open_local") == [(run.ref, "demo", b'{"n": 1}', "w")]
 
 
+def test_one_that_redis_never_takes_does_not_hold_up_the_others(world):
+    prestart = Prestart(
+        specs=[("demo", b"x" * 1000), ("demo", b'{"n": 1}'), ("demo", b'{"n": 2}')],
+        courier=world.courier, executor=world.executor, committer=world.committer, lease=world.lease,
+        ids=world.ids, clock=world.clock,
+    )  # fmt: skip
+
+    def limited(ref, function, data, _worker):
+        if len(data) > 100:
+            raise Unavailable("connection closed by the server")
+        return won(ref, function, data)
+
+    world.store.say("open_local", *[limited] * 9)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            prestart.ensure()
+    assert len(world.executor.living) == 2
+
+
 def test_it_waits_until_the_gate_is_open(world, prestart):
     world.clock.move(F)
     assert prestart.ensure() == 0
@@ -115,7 +134,7 @@ def test_it_can_be_reloaded_and_still_comes_back_after_a_loss(world, prestart):
     assert prestart.ensure() == 1
 
 
-@pytest.mark.parametrize("error", [Unavailable("?"), Refused("OOM")])
+@pytest.mark.parametrize("error", [Unavailable("?"), Refused("OOM", "OOM")])
 def test_without_an_answer_it_is_released_as_local_and_tried_under_another_id(world, prestart, error):
     world.store.say("open_local", error)
     with pytest.raises(type(error)):
@@ -164,4 +183,4 @@ def test_the_loop_waits_for_redis(world, prestart, passing, caplog):
     passing(world.clock)
     world.store.say("open_local", Unavailable("away"), lambda ref, *_: prestart.end() or won(ref))
     prestart.run()
-    assert "pre-started tasks wait for Redis" in caplog.text
+    assert "pre-started tasks wait for Redis, among them demo with 8 bytes of data" in caplog.text

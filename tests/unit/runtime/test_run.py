@@ -190,7 +190,7 @@ def test_text_that_is_no_utf8_can_be_sent():
         ({"data": b"{oops"}, "data is not JSON"),
         ({"data": b"[1]"}, "not an array"),
         ({"function": ""}, "the hash has no function"),
-        ({"data": None, "oversize": 99}, "data has 99 bytes, over the limit max_data="),
+        ({"data": None, "oversize": 99_000_000}, "data has 99000000 bytes, over the limit max_data="),
     ],
 )
 def test_what_cannot_be_run_is_an_error(launch, says):

@@ -29,6 +29,19 @@ def test_a_second_ends_at_once(monkeypatch):
     assert codes == [128 + signal.SIGINT]
 
 
+def test_of_a_drain_the_second_is_the_end_and_the_third_ends_at_once(monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with Signals(patient=True) as signals:
+        signal.raise_signal(signal.SIGTERM)
+        assert not signals.hurried
+        signal.raise_signal(signal.SIGINT)
+        assert signals.hurried
+        assert (signals.received, codes) == (signal.SIGTERM, [])
+        signal.raise_signal(signal.SIGTERM)
+    assert codes == [128 + signal.SIGTERM]
+
+
 @pytest.mark.parametrize(
     "error", [gevent.GreenletExit(), gevent.Timeout(1), SystemExit(1), SystemError("from C code")]
 )

@@ -43,6 +43,22 @@ def test_a_service_is_killed_by_its_worker_alone(kill, began, gate):
     assert service.dead
 
 
+def test_a_service_that_outlives_its_kill_is_named(gate, caplog):
+    """And nothing is raised: a worker that stops would lose the rest of its clean-up."""
+
+    def deaf():
+        try:
+            gate.wait()
+        except gevent.GreenletExit:
+            gate.wait()
+
+    service = Service.spawn(deaf)
+    service.name = "pytask deaf"
+    switch()
+    end_services([service], timeout=0.01)
+    assert "did not end within 0.01 s: pytask deaf" in caplog.text
+
+
 def test_a_timeout_of_its_own_reaches_a_service(gate):
     def wait():
         with gevent.Timeout(0.001, False):

@@ -1,0 +1,197 @@
+"""How tasks that are started together reach Redis: in batches; in parts where one is refused for its size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from pytask.client.own import CHUNK as CHUNK_STEERED
+from pytask.client.own import control
+from pytask.client.places import Places
+from pytask.client.records import FINISHED
+from pytask.client.wire import Op, Script, ask, ask_all
+from pytask.domain.errors import Denied, StoreError, TooLarge, Unavailable, may_be_size
+from pytask.domain.messages import Command
+
+CHUNK = 500  # tasks of one script: it holds the server for 2 ms
+CHUNK_BYTES = 1024 * 1024  # of their data, but for one that is larger alone
+ROUND = 8  # scripts of one round trip
+LARGE = 16 * 1024  # bytes: no size limit of a server or a proxy is known to be lower
+
+
+@attrs.define
+class Batch:
+    """Tasks of one partition and function."""
+
+    place: int
+    name: str
+    check: bool  # an id may be taken
+    restart: bool = False  # and a task that has ended runs again
+    ids: list[str] = attrs.Factory(list)
+    raws: list[bytes] = attrs.Factory(list)
+    size: int = 0  # bytes of data
+
+    def add(self, task_id: str, raw: bytes) -> None:
+        """One more task."""
+        self.ids.append(task_id)
+        self.raws.append(raw)
+        self.size += len(raw)
+
+    def has_room(self, raw: bytes) -> bool:
+        """Whether a task with this data fits in."""
+        return len(self.ids) < CHUNK and (not self.ids or self.size + len(raw) <= CHUNK_BYTES)
+
+    def halves(self) -> Iterator[Batch]:
+        """The same tasks in two parts."""
+        middle = len(self.ids) // 2
+        for part in (slice(middle), slice(middle, None)):
+            raws = self.raws[part]
+            size = sum(map(len, raws))
+            yield attrs.evolve(self, ids=self.ids[part], raws=raws, size=size)
+
+
+@attrs.define
+class Delivery:
+    """What became of tasks that were started together."""
+
+    queued: list[str] = attrs.Factory(list)  # by now, those that were there before among them
+    taken: list[str] = attrs.Factory(list)  # ids that stand for another task, or key
+    finished: dict[int, list[str]] = attrs.Factory(dict)  # by partition: those to be started again
+    refused: list[tuple[str, int, StoreError]] = attrs.Factory(list)  # ids, bytes, the answer of Redis
+
+    def note(self, batch: Batch, odd: Sequence[Any]) -> None:
+        """A reply of the script."""
+        found = {batch.ids[nth - 1]: word for nth, word in zip(odd[::2], odd[1::2], strict=True)}
+        finished = [task_id for task_id, word in found.items() if word == b"FINISHED"]
+        taken = [task_id for task_id, word in found.items() if word not in (b"FINISHED", b"ALREADY")]
+        if finished:
+            self.finished.setdefault(batch.place, []).extend(finished)
+        self.taken += taken
+        self.queued += (task_id for task_id in batch.ids if task_id not in taken) if taken else batch.ids
+
+
+def deliver(places: Places, batches: Sequence[Batch]) -> Op[Delivery]:
+    """Queue all that Redis takes.
+
+    Raises the `StoreError` of anything but a size limit, with `queued` of those that were queued by then; of
+    the others in the round it is not known.
+    """
+    done = Delivery()
+    try:
+        for part in _rounds(batches):
+            yield from _round(places, part, done)
+        for place, ids in done.finished.items():
+            for at in range(0, len(ids), CHUNK_STEERED):
+                yield from control(places, place, Command.START, ids[at : at + CHUNK_STEERED])
+        for batch in batches if places.unsure else ():
+            for task_id in batch.ids:
+                places.unsure.pop(task_id, None)
+    except StoreError as error:
+        places.doubt(task_id for batch in batches if batch.check for task_id in batch.ids)
+        total = sum(len(batch.ids) for batch in batches)
+        if total > 1:
+            error.queued = tuple(done.queued)
+            error.args = (f"{error.args[0]}; {len(done.queued)} of {total} tasks are queued for certain",)
+        raise
+    return done
+
+
+def _rounds(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    part: list[Batch] = []
+    size = 0
+    for batch in batches:
+        if part and (len(part) == ROUND or size + batch.size > ROUND * CHUNK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(batch)
+        size += batch.size
+    if part:
+        yield part
+
+
+def _round(places: Places, part: list[Batch], done: Delivery) -> Op[None]:
+    """Some batches in one round trip; those that have no reply once more, each for itself."""
+    try:
+        replies = yield from ask_all([(b.place, script(places, b)) for b in part], tolerant=True)
+    except StoreError as error:
+        replies = [error] * len(part)  # that the connection broke tells not which of them was at fault
+    for batch, reply in zip(part, replies, strict=True):
+        if not isinstance(reply, Exception):
+            done.note(batch, reply)
+    for batch, reply in zip(part, replies, strict=True):
+        if isinstance(reply, Denied) and not batch.check:
+            yield from _plainly(places, batch)
+            done.queued += batch.ids
+        elif isinstance(reply, Exception):
+            if not may_be_size(reply) or sum(one.size for one in part) < LARGE:
+                raise reply
+            yield from probe(places, batch.place)
+            yield from _again(places, batch, done)
+
+
+def _again(places: Places, batch: Batch, done: Delivery) -> Op[None]:
+    """Once more, then in halves: each task that Redis does not take alone is refused for its size.
+
+    Redis may have done the first one, whose reply was lost: each id is looked at, so that none is queued
+    twice.
+    """
+    try:
+        odd = yield from ask(batch.place, script(places, batch, check=True))
+    except StoreError as error:
+        if not may_be_size(error):
+            raise
+        yield from probe(places, batch.place)
+        if len(batch.ids) == 1:
+            done.refused.append((batch.ids[0], batch.size, error))
+            return
+        for half in batch.halves():
+            yield from _again(places, half, done)
+    else:
+        done.note(batch, odd)
+
+
+def probe(places: Places, place: int) -> Op[None]:
+    """Raises `StoreError` if Redis does not take a small command of the same kind either."""
+    small = script(places, Batch(place, "?", check=False))
+    try:
+        yield from ask(place, small)
+    except Unavailable:  # the server may have closed this connection after its answer
+        yield from ask(place, small)
+
+
+def _plainly(places: Places, batch: Batch) -> Op[None]:
+    """The documented commands: a producer's user may have no right to scripts.  For fresh ids only."""
+    keys = places.keys[batch.place]
+    tasks = zip(batch.ids, batch.raws, strict=True)
+    hashes = [
+        ("HSET", keys.task(i), "function", batch.name, *(("data", raw) if raw else ())) for i, raw in tasks
+    ]
+    commands = [*hashes, ("LPUSH", keys.queue, *batch.ids)]
+    yield from ask_all([(batch.place, words) for words in commands])
+
+
+def script(places: Places, batch: Batch, *, check: bool | None = None) -> Script:
+    """The script that queues a batch."""
+    keys = places.keys[batch.place]
+    space = keys.namespace
+    hashes = [space + task_id for task_id in batch.ids] if space else batch.ids
+    look = batch.check if check is None else check
+    finished = FINISHED if batch.restart else ()
+    args = [len(space.encode()), batch.name, "1" if look else "", len(finished), *finished, *batch.raws]
+    return Script("enqueue", [keys.queue, *hashes], args)
+
+
+def too_large(refused: Iterable[tuple[str, int, StoreError]], rest: str = "") -> TooLarge:
+    """The error for tasks whose data Redis does not take."""
+    found = list(refused)
+    task_id, size, error = found[0]
+    more = f" (and of {len(found) - 1} more)" if len(found) > 1 else ""
+    answer = str(error.args[0]).removeprefix("no answer from Redis: ")
+    return TooLarge(
+        f"the data of {task_id!r}{more}, {size:,} bytes, is more than the server, or a proxy, takes:"
+        f" {answer}.{rest} Keep large data elsewhere and pass its address, or raise the limit"
+        " (proto-max-bulk-len, client-query-buffer-limit)",
+        tuple(task_id for task_id, _, _ in found),
+    )

@@ -1,0 +1,54 @@
+"""The one way out of the command line: what is printed steers no terminal, whoever wrote it.
+
+Data goes to standard output by `out`, messages to standard error by `say`.  On a terminal long lines are
+broken between words, and go on below their text; what is piped keeps its lines.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from typing import IO
+
+import click
+
+from pytask.domain.escaping import escaped
+
+HANG = "  "  # in front of what belongs to the line above
+LEAST = 40  # columns
+
+
+def out(text: str = "", *, nl: bool = True, wrap: bool = False) -> None:
+    """Data, or with `wrap` text for people."""
+    lines = escaped(text, keep="\n\t")
+    _echo(wrapped(lines, sys.stdout) if wrap else lines, nl=nl)
+
+
+def say(text: str) -> None:
+    """A message: only its first line begins at the margin, so that a text within cannot look like another."""
+    first, *more = escaped(f"pytask: {text}", keep="\n").split("\n")
+    lines = [first, *(line if line.startswith(HANG) or not line else HANG + line for line in more)]
+    _echo(wrapped("\n".join(lines), sys.stderr), err=True)
+
+
+def wrapped(text: str, stream: IO[str], hang: str = HANG) -> str:
+    """`text` as broad as the terminal: a line goes on where it is indented, and by `hang` more."""
+    if not stream.isatty():
+        return text
+    width = max(LEAST, shutil.get_terminal_size().columns)
+    return "\n".join(_broken(line, width, hang) for line in text.split("\n"))
+
+
+def _broken(line: str, width: int, hang: str) -> str:
+    if len(line) <= width:
+        return line
+    indent = " " * (len(line) - len(line.lstrip(" ")))
+    return textwrap.fill(
+        line.strip(), width, initial_indent=indent, subsequent_indent=indent + hang,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    click.echo(text, nl=nl, err=err)  # noqa: TID251 - here

@@ -1,0 +1,31 @@
+"""The end of a worker whose tasks may end by themselves: it takes no more, and waits."""
+
+from __future__ import annotations
+
+from pytask.domain.plural import counted
+from pytask.logger import get_logger
+from pytask.runtime.signals import Signals
+from pytask.runtime.worker import Worker
+
+log = get_logger(__name__)
+
+STEP = 0.1  # seconds between looks
+
+
+def drain(worker: Worker, signals: Signals, seconds: float) -> None:
+    """Until no task from the queue runs, for so many seconds at the most, or until another signal came."""
+    until = worker.now() + seconds
+    if seconds and _goes_on(worker, signals):
+        worker.drain()
+        log.info(
+            "signal received: no more tasks are taken. %s may end within %g s; another signal hands back what"
+            " runs", counted(worker.queued, "task"), seconds,
+        )  # fmt: skip
+    while _goes_on(worker, signals) and (left := until - worker.now()) > 0:
+        signals.wait_again(min(STEP, left))
+    signals.patient = False
+
+
+def _goes_on(worker: Worker, signals: Signals) -> bool:
+    ended = signals.hurried or signals.thrown is not None or worker.failed is not None
+    return worker.queued > 0 and not ended

@@ -1,0 +1,182 @@
+"""Whose a thread is: it belongs to who made the object that starts it.
+
+In a patched process a thread is a greenlet, and would belong to the run that happens to start it.  A client
+of the whole program starts its threads on first use, in whichever run that is; so such a thread is the
+process's where a method of an object of the process's starts it, to work on that object or on what it has.
+Objects are the process's that were there before the worker began, or are made inside `with shared():`.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from types import CellType, FrameType, FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import ReferenceType, ref
+
+from gevent import getcurrent, monkey
+
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class of Python code, not one of the interpreter's own
+NO_OWNERS = frozenset({"_frozen_importlib", "_frozen_importlib_external", "enum", "re", "typing"})
+BETWEEN = frozenset({"pytask", "gevent", "threading"})  # packages between who starts a thread and here
+DEPTH = 4  # from the fields of a thread to its function, what that has, and through a weak reference
+MANY = 50  # arguments of a thread that are looked at
+
+_made: dict[int, ReferenceType[Any]] = {}  # the process's objects, by id(): they may not be hashable
+blocks: set[object] = set()  # of `with shared()` that are being executed
+
+
+def note_all() -> None:
+    """What is there now is the process's: called before the first run may begin.
+
+    And before `gc.freeze()`, after which nobody finds these objects any more.
+    """
+    if not monkey.is_module_patched("threading"):
+        return  # threads are no greenlets here
+    for key in [key for key, known in _made.items() if known() is None]:
+        del _made[key]
+    fits: dict[type, bool] = {}
+    for one in gc.get_objects():
+        kind = type(one)  # not __class__, for which some objects have code of their own
+        if kind not in fits:
+            fits[kind] = _may_own(kind)
+        if fits[kind]:
+            _made[id(one)] = ref(one)
+
+
+def _may_own(kind: type) -> bool:
+    return bool(
+        kind.__flags__ & HEAP_TYPE
+        and kind.__weakrefoffset__
+        and not issubclass(kind, type | ModuleType)
+        and kind.__module__ not in NO_OWNERS
+    )
+
+
+def is_of_process(one: object) -> bool:
+    """Whether this object is the process's."""
+    known = _made.get(id(one))
+    return known is not None and known() is one
+
+
+# -- with shared() -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """What is made inside belongs to the process, and so do the threads and greenlets that are started there.
+
+    For a client or a pool that is made on first use, by the first task that needs it, and meant for all.
+    """
+    here, block = getcurrent(), object()
+    before = getattr(here, "pytask_sharing", False)
+    here.pytask_sharing = True  # type: ignore[attr-defined]
+    watches = not before and sys.getprofile() in (None, _note)  # a profiler of the program's own stays
+    blocks.add(block)
+    if watches:
+        sys.setprofile(_note)
+    try:
+        yield
+    finally:
+        blocks.discard(block)
+        here.pytask_sharing = before  # type: ignore[attr-defined]
+        if watches and not blocks:
+            sys.setprofile(None)
+
+
+def is_sharing() -> bool:
+    """Whether the code that runs is inside of `with shared()`."""
+    return bool(getattr(getcurrent(), "pytask_sharing", False))
+
+
+def _note(frame: FrameType, event: str, _: object) -> None:
+    # Called for each Python function: the one way to hear of new objects of any class.
+    if event == "call" and frame.f_code.co_name == "__init__" and is_sharing():
+        made = _first_argument(frame)
+        if _may_own(type(made)):
+            _made[id(made)] = ref(made)
+
+
+# -- whose a thread is -------------------------------------------------------------------------------------
+
+
+def of_process(thread: Any) -> bool:
+    """Whether a thread that is being started by the code that runs is the process's."""
+    if is_sharing() or is_of_process(thread):
+        return True
+    held = {id(one) for one in _held(vars(thread), DEPTH) if is_of_process(one)}
+    if not held:
+        return False
+    starters = filter(is_of_process, _starters(thread))
+    return any(not held.isdisjoint(map(id, (one, *_fields(one)))) for one in starters)
+
+
+def _held(value: Any, depth: int) -> Iterator[Any]:
+    """What a thread works on: its own fields, the object of its method, what its function closes over."""
+    yield value
+    if depth > 0:
+        for part in _parts(value):
+            yield from _held(part, depth - 1)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    kind = type(value)
+    parts: Iterable[Any] = ()
+    if kind is MethodType:
+        parts = (value.__self__,)
+    elif kind is FunctionType:
+        parts = map(_content, value.__closure__ or ())
+    elif kind is partial:
+        parts = (value.func, *value.args, *value.keywords.values())
+    elif issubclass(kind, ReferenceType):
+        parts = (value(),)
+    elif kind is tuple:
+        parts = value[:MANY]
+    elif kind is dict:
+        parts = tuple(islice(value.values(), MANY))
+    return parts
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # not assigned yet
+
+
+def _fields(one: Any) -> Iterable[Any]:
+    try:
+        fields = object.__getattribute__(one, "__dict__")  # without the object's own code
+    except AttributeError:
+        return ()
+    return tuple(fields.values())
+
+
+def _starters(thread: Any) -> Iterator[Any]:
+    """The first arguments of the functions that start a thread: of a method that is its object.
+
+    Only those of one package: what an object of a library calls back is the task's code, with its threads.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - no other way to see who calls
+    package = ""
+    while frame is not None:
+        first, name = _first_argument(frame), _package(frame)
+        if first is not thread and name not in BETWEEN:
+            package = package or name
+            if name != package:
+                return
+            yield first
+        frame = frame.f_back
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _first_argument(frame: FrameType) -> Any:
+    code = frame.f_code
+    return frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
