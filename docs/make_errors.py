@@ -84,6 +84,10 @@ PROOFS: dict[str, str] = {
     "PT134": "tests/contract/test_client.py::test_of_many_only_what_the_server_never_takes_is_not_queued",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
+    "PT145": "shared_redis::test_a_write_whose_reply_was_lost_says_so_and_is_done_once",
+    "PT146": "doctor::test_a_worker_with_few_files_and_a_server_with_few_connections",
+    "PT147": "shared_redis::test_a_long_wait_is_told_once",
+    "PT148": "doctor::test_a_worker_with_few_files_and_a_server_with_few_connections",
     "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
     "PT139": "fixes::test_a_user_that_may_not_look_at_the_server",
     "PT142": "console::test_failed_tasks_are_told_and_do_not_make_it_unhealthy",
@@ -97,20 +101,7 @@ PROOFS: dict[str, str] = {
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
-    (
-        "PT013",
-        "PT041",
-        "PT042",
-        "PT043",
-        "PT046",
-        "PT055",
-        "PT123",
-        "PT124",
-        "PT125",
-        "PT135",
-        "PT137",
-        "PT149",
-    ),
+    [f"PT{n:03}" for n in (13, 41, 42, 43, 46, 55, 123, 124, 125, 135, 137, 147, 149)],
     "log",
 )
 LOGGED |= {"PT045": "log, why", "PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}

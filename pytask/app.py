@@ -278,6 +278,7 @@ class PyTask:
             namespace=settings.namespace,
             call_timeout=settings.timing.call_timeout,
             durable_acks=settings.durable_acks,
+            redis_connections=settings.redis_connections,
             retention=Retention(
                 ended=settings.keep_ended,
                 error=settings.keep_error,

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from pytask import files
 from pytask.adapters.address import DEFAULT_URL, UNSET
 from pytask.app import PyTask
 from pytask.console.interrupt import INTERRUPTED
@@ -88,6 +89,7 @@ def serve(target: str, flags: Flags) -> None:
         if flags.supervised:
             _supervise(app, flags.supervised)
         _set_up_logging(app, flags)
+        files.raise_limit(app.settings.max_tasks + app.settings.redis_connections)
         if flags.monitor:
             _add_monitor(app)
         _connect(app, flags, servers)

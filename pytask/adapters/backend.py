@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pytask.adapters import client as clients
@@ -10,8 +11,10 @@ from pytask.adapters.keys import Keys
 from pytask.adapters.pinned import Topology
 from pytask.adapters.pubsub import RedisFeed
 from pytask.adapters.queue import RedisQueue
+from pytask.adapters.shared import TaskClients
 from pytask.adapters.store import Durability, RedisStore, Retention
 from pytask.domain.partition import namespace_of
+from pytask.domain.ports import Borrower
 from pytask.domain.record import Risk
 
 WAIT_MARGIN = 1.5  # a blocking wait may last this much longer than asked, before its socket gives up
@@ -31,6 +34,8 @@ class RedisBackend:
         retention: Retention | None = None,
         durable_acks: int = 0,
         topology: Topology | None = None,
+        redis_connections: int = 64,
+        tasks: TaskClients | None = None,
     ) -> None:
         self._client = clients.open_client(source)
         clients.check_client(self._client, namespace)
@@ -43,6 +48,7 @@ class RedisBackend:
         self._topology = topology
         if topology is None and clients.is_cluster(self._client):
             self._topology = clients.topology_of(self._client)
+        self._tasks = tasks or TaskClients(self._client, redis_connections)
         self.keys = Keys(namespace)
         self._timeout = call_timeout
         self._retention = retention or Retention()
@@ -60,13 +66,17 @@ class RedisBackend:
         database = None if self._topology is not None else clients.database_of(self._client)
         return RedisFeed(self._own("feed"), self.keys, session, database=database, timeout=self._timeout)
 
-    def user_client(self) -> Any:
-        """A client for task code: the user's own settings, a pool of its own."""
-        return clients.clone(self._client)
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
+        """A client for task code: the user's own settings, on connections that all tasks share."""
+        return self._tasks.client(current)
 
-    def close_user_client(self, client: Any) -> None:
-        """Drop the connections of a run's client."""
-        clients.disconnect(client)
+    def close_user_client(self, borrower: Borrower) -> None:
+        """Drop the connections that a run did not give back."""
+        self._tasks.free(borrower)
+
+    def close(self) -> None:
+        """Drop the connections that tasks shared."""
+        self._tasks.close()
 
     def partitions(self, count: int) -> list[RedisBackend]:
         """One for each of `count` partitions of the namespace."""
@@ -78,6 +88,7 @@ class RedisBackend:
                 retention=self._retention,
                 durable_acks=self._durability.replicas,
                 topology=self._topology,
+                tasks=self._tasks,
             )
             for index in range(count)
         ]

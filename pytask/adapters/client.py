@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pytask import files
 from pytask.adapters import carried, options, reading, tokens
 from pytask.adapters.acl import missing
 from pytask.adapters.address import hide_password, plain
@@ -216,12 +217,19 @@ def stands_alone(client: object) -> bool:
     return not is_cluster(client) and not hasattr(pool, "sentinel_manager")
 
 
-def clone(client: Any) -> Any:
-    """A client for task code, with a pool of its own: it carries what `client` carries (`carried`)."""
+def _same(cls: Any) -> Any:
+    return cls
+
+
+def clone(client: Any, pools: Callable[[Any], Any] = _same, cluster: Callable[[Any], Any] = _same) -> Any:
+    """A client for task code, with a pool of its own: it carries what `client` carries (`carried`).
+
+    `pools` and `cluster` give the class to use in place of the library's.
+    """
     if is_cluster(client):
-        return _clone_cluster(client)
+        return _clone_cluster(client, pools, cluster)
     pool = client.connection_pool
-    own = _with_pool(client, carried.pool_class(pool), carried.of_pool(pool))
+    own = _with_pool(client, pools(carried.pool_class(pool)), carried.of_pool(pool))
     dict.update(own.response_callbacks, client.response_callbacks)  # their own update takes 0.3 ms
     return own
 
@@ -326,7 +334,10 @@ def own_client(
     }
     sentinel = hasattr(pool, "sentinel_manager")
     pool_class = carried.pool_class(pool) if sentinel else importlib.import_module(package).ConnectionPool
-    return _with_pool(client, pool_class, kwargs, kwargs["socket_connect_timeout"])
+    own = _with_pool(client, pool_class, kwargs, kwargs["socket_connect_timeout"])
+    if hasattr(own.connection_pool.connection_class, "_connect"):
+        own.connection_pool.connection_class = files.reserved(own.connection_pool.connection_class)
+    return own
 
 
 def packs(client: Any) -> bool:
@@ -347,7 +358,7 @@ def _is_unix(client: Any) -> bool:
     return "path" in getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
 
 
-def _clone_cluster(client: Any) -> Any:
+def _clone_cluster(client: Any, pools: Callable[[Any], Any], cluster: Callable[[Any], Any]) -> Any:
     manager, package = client.nodes_manager, package_of(client)
     kwargs = carried.of_cluster(client)
     # The client put a method of its own there, which would do the handshake a second time.
@@ -360,7 +371,10 @@ def _clone_cluster(client: Any) -> Any:
         tls = "SSL" in getattr(kwargs.pop("connection_class", None), "__name__", "")
         scheme = "rediss" if tls else "redis"
         kwargs["url"] = f"{scheme}://{nodes[0].host}:{nodes[0].port}"
-    own = type(client)(startup_nodes=nodes, **kwargs)
+    if pools is not _same:
+        library = importlib.import_module(package)
+        kwargs["connection_pool_class"] = pools(kwargs.get("connection_pool_class", library.ConnectionPool))
+    own = cluster(type(client))(startup_nodes=nodes, **kwargs)
     own.read_from_replicas = client.read_from_replicas
     return own
 

@@ -16,6 +16,7 @@ from pytask.adapters.memory_store import MemoryStore
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import MAX_ID_BYTES, STARTED, read_command
+from pytask.domain.ports import Borrower
 from pytask.domain.record import Notice, Risk
 
 FEED_BATCH = 256
@@ -111,14 +112,17 @@ class MemoryBackend:
         """A listener."""
         return MemoryFeed(self.state, session)
 
-    def user_client(self) -> Any:
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:  # noqa: ARG002 - the port's own
         """There is none: raises :class:`ConfigError`."""
         raise ConfigError(
             "the in-memory backend has no Redis client for `self.redis`: run this task on"
             " fakeredis.FakeRedis() or on a server instead"
         )
 
-    def close_user_client(self, client: Any) -> None:
+    def close_user_client(self, borrower: Borrower) -> None:
+        """Nothing to drop."""
+
+    def close(self) -> None:
         """Nothing to drop."""
 
     def partitions(self, count: int) -> Sequence[MemoryBackend]:

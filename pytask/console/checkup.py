@@ -37,11 +37,13 @@ NOTES = (
     "PT097",
     "PT139",
     "PT142",
+    "PT146",
     "PT150",
 )  # nothing to be mended at once
 MUCH = 0.9  # of a core
 HELD = 10.0  # seconds for which what a worker sends may wait, as it does while another server takes over
 DB = re.compile(r"db\d+")  # of the server, as INFO names those that have keys
+ROOM = 16  # connections that an operator needs, at the least
 NAMED = 5  # silent workers that are told of one by one
 NAMED_BUSY = 3  # tasks of a worker that uses up its core
 MAX_DATA = 16 * 1024 * 1024
@@ -132,6 +134,8 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
     yield from _monitor(found)
     yield from _idle(found)
     yield from _releases(found)
+    yield from _files(found)
+    yield from _clients(found)
     yield from _rejected(remote, found)
     yield from _failed(remote, found)
     if not (found.workers or found.count.total or found.count.rejected or found.monitor is not None):
@@ -365,6 +369,39 @@ def _releases(found: Survey) -> Iterator[Finding]:
             " understand each other",
             fix="upgrade the older ones: pip install --upgrade pytaskd",
         )
+
+
+def _files(found: Survey) -> Iterator[Finding]:
+    """Workers that take more tasks than they may open sockets."""
+    for worker in found.alive:
+        files = reading.whole(worker.more.get("files"))
+        if files is not None and worker.max_tasks is not None and files < worker.max_tasks:
+            yield Finding(
+                code="PT146",
+                what=f"worker {worker.name} takes up to {worker.max_tasks} tasks, and its process may open"
+                f" {files} files and sockets: with one for each task it runs out of them",
+                fix=f"LimitNOFILE={2 * worker.max_tasks} in its unit, or ulimit -Hn; or --max-tasks {files}",
+            )
+
+
+def _clients(found: Survey) -> Iterator[Finding]:
+    """Whether the server takes a connection for each task that runs, and ours."""
+    most, now = (_int(found.server.get(name)) for name in ("maxclients", "connected_clients"))
+    if most is None or now is None:
+        return
+    room, running = most - now, sum(worker.running for worker in found.alive)
+    if room < max(ROOM, running):
+        yield Finding(
+            code="PT148",
+            what=f"the server takes {most} connections (maxclients) and has {now}: there is room for"
+            f" {max(0, room)} more, and {counted(running, 'task runs', 'tasks run')}, of which each that"
+            " makes a blocking call or subscribes has a connection of its own",
+            fix=f"CONFIG SET maxclients {max(10_000, 2 * (now + running))}",
+        )
+
+
+def _int(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None
 
 
 def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:

@@ -154,6 +154,15 @@ class Unavailable(StoreError):
     code = "PT051"
 
 
+class OutcomeUnknown(PytaskError):
+    """Redis was lost after a write of `self.redis` was sent: it may have been done, or not.
+
+    What is raised is an error of the client library as well: `redis.ConnectionError`, or `TimeoutError`.
+    """
+
+    code = "PT145"
+
+
 class Refused(StoreError):
     """Redis answered, and refused: OOM, READONLY, MISCONF, NOREPLICAS, BUSY, CLUSTERDOWN."""
 

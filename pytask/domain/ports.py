@@ -6,8 +6,10 @@ same call with the same run ids may be repeated until a verdict comes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+import attrs
 
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
@@ -174,6 +176,17 @@ class Feed(Protocol):
         """Drop the connection."""
 
 
+@attrs.define(eq=False)
+class Borrower:
+    """A run that takes connections from those for task code."""
+
+    name: str  # the task's id
+    patience: float  # seconds that its commands wait for a Redis that is away
+    reply: float  # seconds that the reply to a write may take
+    held: set[Any] = attrs.Factory(set)  # connections that it has now
+    told: bool = False  # the log was told that it waits
+
+
 class Backend(Protocol):
     """Makes the above, each on a connection of its own."""
 
@@ -188,11 +201,14 @@ class Backend(Protocol):
     def feed(self, session: str) -> Feed:
         """A listener."""
 
-    def user_client(self) -> Any:
-        """A client for task code, with the user's own settings; closed when the run ends."""
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
+        """A client for task code, with the user's own settings; `current` tells whose code uses it."""
 
-    def close_user_client(self, client: Any) -> None:
-        """Drop the connections of such a client."""
+    def close_user_client(self, borrower: Borrower) -> None:
+        """A run is over: drop the connections that it did not give back."""
+
+    def close(self) -> None:
+        """No run is left: drop the connections that tasks shared."""
 
     def partitions(self, count: int) -> Sequence[Backend]:
         """One backend for each of `count` partitions of the namespace."""

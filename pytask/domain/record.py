@@ -213,6 +213,7 @@ class WorkerInfo:
     expiry: float | None = None  # T: seconds of silence after which its runs may be taken; None: not shown
     dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
     task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
+    files: int | None = None  # files and sockets that its tasks may open; None: not shown, or no limit
     held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
     refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
     kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
@@ -58,6 +58,8 @@ class TaskConfig:
     """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
 
     With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
+    `REDIS_WAIT` says how long `self.redis` waits for a Redis that is away: True for as long as the run
+    lives, False not at all, or seconds.
     `START_RATE` is how many tasks of this class may begin in a second on one worker; the others wait.
     """
 
@@ -123,7 +125,11 @@ class Task(Generic[Data]):
 
     @property
     def redis(self) -> Redis:
-        """A Redis client of this run's own, with the settings of the app's; closed with the run."""
+        """A Redis client with the settings of the app's, on connections that the tasks of a worker share.
+
+        It waits while Redis is away (`Config.REDIS_WAIT`), and does again what does no harm.  A write whose
+        reply was lost raises `pytask.errors.OutcomeUnknown`, which is a `redis.ConnectionError` as well.
+        """
         return cast("Redis", self._run.client())
 
 
@@ -159,6 +165,9 @@ def check_class(kind: object) -> None:
     how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
     if how not in ("refuse", "ignore"):
         raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} is 'refuse' or 'ignore', not {how!r}")
+    wait = getattr(cls.Config, "REDIS_WAIT", True)
+    if not isinstance(wait, int | float) or wait < 0:
+        raise BadTaskClass(f"Config.REDIS_WAIT of {name} is True, False or seconds, not {wait!r}")
     start_rate(cls)
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
@@ -200,12 +209,18 @@ def ignores_unknown(cls: type[Task]) -> bool:
     return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
 
 
+def redis_wait(cls: type[Task]) -> float:
+    """Seconds that `self.redis` waits for a Redis that is away."""
+    given = getattr(cls.Config, "REDIS_WAIT", True)
+    return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
+
+
 def start_rate(cls: type[Task]) -> float | None:
     """`Config.START_RATE`, starts a second on one worker; raises :class:`BadTaskClass` for what is none."""
     rate = getattr(cls.Config, "START_RATE", None)
     if rate is None:
         return None
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not (rate > 0 and isfinite(rate)):
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not (rate > 0 and math.isfinite(rate)):
         raise BadTaskClass(
             f"Config.START_RATE of {cls.__qualname__} is a number of starts a second above 0, not {rate!r}"
         )

@@ -24,7 +24,7 @@ from pytask.domain.policy import (
     closing,
     outweighs,
 )
-from pytask.domain.ports import Backend
+from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
@@ -187,10 +187,10 @@ class Executor:
         if self.settings.progress:
             self.journal.progress(run, progress)
 
-    def user_client(self) -> Any:
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A Redis client for a run's own use."""
         self._check_process()
-        return self._backend.user_client()
+        return self._backend.user_client(current)
 
     def _check_process(self) -> None:
         # A forked child has the task's code, but its run is the parent's.
@@ -495,9 +495,9 @@ class Executor:
             self.on_place()
         self._lease.over(run.ref.run)
         self.kept_by.pop(run.id, None)
-        if run.client_ is not None:
-            self._backend.close_user_client(run.client_)
-            run.client_ = None
+        if run.borrower is not None:
+            self._backend.close_user_client(run.borrower)
+            run.borrower = run.client_ = None
         leftovers.look_at(run)
         if not self.living:
             self._deadman.arm(None)

@@ -219,6 +219,7 @@ class Lane:
 
     def close(self) -> None:
         """Drop the connections."""
+        self.backend.close()
         self.feed.close()
         self.queue.close()
         for store in self._stores:

@@ -11,6 +11,7 @@ from itertools import accumulate
 
 import gevent
 
+from pytask import files
 from pytask.domain.errors import StoreError
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Store
@@ -105,6 +106,7 @@ class Presence:
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),
             monitor=bool(self._executor.monitors),
             expiry=self._timing.expiry,
+            files=files.limit(),
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
             kept_by=dict(self._executor.kept_by),

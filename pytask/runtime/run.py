@@ -15,12 +15,21 @@ from gevent.event import Event as Flag
 from pytask import codec
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
+from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
-from pytask.domain.task import Task, data_class, ignores_unknown
+from pytask.domain.task import Task, data_class, ignores_unknown, redis_wait
 from pytask.logger import get_logger
 from pytask.runtime import threads
 from pytask.runtime.refusals import without_data
-from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, is_expected, take_in
+from pytask.runtime.tree import (
+    AnyGreenlet,
+    RunGreenlet,
+    Service,
+    StopGreenlet,
+    current_run,
+    is_expected,
+    take_in,
+)
 
 if TYPE_CHECKING:
     from pytask.runtime.executor import Executor
@@ -35,8 +44,9 @@ class Run:
     """`start()`, the greenlets under it, and how it came out.  Slots: there are thousands of these."""
 
     __slots__ = (
-        "actor", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure", "greenlet",
-        "id", "lines", "local", "output", "over", "ref", "restore", "returned", "sockets", "started",
+        "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure",
+        "greenlet", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
+        "sockets", "started",
         "stopping", "task", "wish",
     )  # fmt: skip
 
@@ -64,6 +74,7 @@ class Run:
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
         self.client_: Any = None
+        self.borrower: Borrower | None = None  # of connections; made with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
         self.lines = 0  # of its log, so far
 
@@ -227,8 +238,15 @@ class Run:
     def client(self) -> Any:
         """The run's own Redis client, made on first use."""
         if self.client_ is None:
-            self.client_ = self.executor.user_client()
+            patience = redis_wait(self.cls) if self.cls is not None else 0.0
+            self.borrower = Borrower(self.id, patience, self.executor.lease.timing.lease)
+            self.client_ = self.executor.user_client(_current_borrower)
         return self.client_
+
+
+def _current_borrower() -> Borrower | None:
+    run = current_run()
+    return None if run is None else run.borrower
 
 
 def _is_exit(error: BaseException) -> bool:

@@ -71,6 +71,9 @@ class Settings:
     max_tasks: int = attrs.field(default=10_000, validator=_positive)
     """Tasks that run at once here; a full worker leaves ids in the queue."""
 
+    redis_connections: int = attrs.field(default=64, validator=_positive)
+    """Connections that `self.redis` of all tasks here shares; those of blocking calls come on top."""
+
     max_data: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
     """Bytes of `data`, of an output, of an event; a larger one is an ERROR of that task."""
 
@@ -168,6 +171,7 @@ class SettingsGiven(TypedDict, total=False):
     partitions: int
     name: str
     max_tasks: int
+    redis_connections: int
     max_data: int
     max_pending: int
     max_pending_bytes: int

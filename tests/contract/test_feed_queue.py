@@ -234,12 +234,12 @@ def test_the_backend_is_checked_and_described(bench):
 def test_task_code_gets_a_client_of_its_own_or_hears_why_not(bench):
     if not bench.backend.cooperative:
         with pytest.raises(ConfigError, match="fakeredis"):
-            bench.backend.user_client()
-        bench.backend.close_user_client(None)
+            bench.backend.user_client(lambda: None)
+        bench.backend.close()
         return
-    client = bench.backend.user_client()
+    client = bench.backend.user_client(lambda: None)
     decodes = bench.client.connection_pool.connection_kwargs.get("decode_responses", False)
     mine = bench.keys.task("mine")
     client.set(mine, "1")
     assert client.get(mine) == ("1" if decodes else b"1")
-    bench.backend.close_user_client(client)
+    bench.backend.close()

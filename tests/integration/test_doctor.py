@@ -134,6 +134,25 @@ def test_a_replica_and_its_primary(store, client):
         assert "PT072" not in diagnosis(f"redis://{primary}/0")
 
 
+def test_a_worker_with_few_files_and_a_server_with_few_connections(store, client, folder):
+    limited = ["sh", "-c", 'ulimit -n 400; exec "$@"', "sh"]
+    run = pytask("run", "tasks.py", "--redis", store.url, "--name", "small")
+    with Started([*limited, *run], folder, folder) as one:
+        one.says("takes tasks")
+        until(lambda: set(diagnosis(store.url)) == {"PT146"}, "it shows itself, and a monitor has swept")
+        found = diagnosis(store.url)
+        assert "takes up to 10000 tasks, and its process may open 336 files" in found["PT146"]["what"]
+    most = client.config_get("maxclients")["maxclients"]
+    client.config_set("maxclients", client.info("clients")["connected_clients"] + 10)
+    try:
+        found = diagnosis(store.url)
+        assert "there is room for" in found["PT148"]["what"]
+        client.execute_command(*shlex.split(found["PT148"]["fix"]))
+        assert "PT148" not in diagnosis(store.url)
+    finally:
+        client.config_set("maxclients", most)
+
+
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory):
     """A clock of the wall that can be set, for the processes that are started with `clock.env`."""

@@ -101,16 +101,17 @@ def test_a_hard_deadline_is_a_timer_of_its_own(lab):
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_each_run_has_a_client_of_its_own_until_it_ends(lab):
+def test_what_a_run_took_from_its_client_lasts_until_it_ends(lab):
     def use(self):
-        self.redis.client_setname(f"mine-{self.id}")
         assert self.redis is self.redis
+        heard = self.redis.pubsub()  # nobody closes it
+        heard.subscribe(f"mine-{self.id}")
         gevent.sleep((self.task_data or {}).get("for", 1e9))
 
     def theirs():
-        return {c["name"] for c in lab.redis.client_list() if c["name"].startswith("mine-")}
+        return set(lab.redis.pubsub_channels("mine-*"))
 
-    with app_with(lab, task("use", use), timing=REAL):  # their clients wait for an answer as long as pytask's
+    with app_with(lab, task("use", use), timing=REAL):
         for name, data in (("a", {}), ("b", {}), ("c", {"for": 0.3})):
             lab.push("use", name, **data)
         wait_until(lambda: {"mine-a", "mine-b"} <= theirs())

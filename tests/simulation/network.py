@@ -211,10 +211,13 @@ class Backend:
     def feed(self, session):
         return Feed(self._world, self._process, session)
 
-    def user_client(self):
+    def user_client(self, current):
         raise ConfigError("no Redis client in a simulation")
 
-    def close_user_client(self, client):
+    def close_user_client(self, borrower):
+        pass
+
+    def close(self):
         pass
 
     def partitions(self, count):

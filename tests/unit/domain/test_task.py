@@ -1,9 +1,11 @@
 """Task classes, and what is wrong with those that cannot be used."""
 
+import math
+
 import pytest
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
-from pytask.domain.task import Task, data_class, register, task_name
+from pytask.domain.task import Task, data_class, redis_wait, register, task_name
 
 
 class Good(Task):
@@ -26,6 +28,11 @@ class Nameless(Task):
 class OddName(Task):
     class Config:
         NAME = 5
+
+
+class Impatient(Good):
+    class Config(Good.Config):
+        REDIS_WAIT = -1
 
 
 class EmptyName(Task):
@@ -159,12 +166,23 @@ def no_data(self):
         (variant(stop=coroutine), r"Odd.stop\(\) is `async def`"),
         (variant(start=generator), r"Odd.start\(\) has a `yield`"),
         (variant(start=with_data), r"Odd.start\(\) cannot be called .*'data'.*self.task_data"),
+        (Impatient, r"Config.REDIS_WAIT of Impatient is True, False or seconds, not -1"),
         (variant(__init__=no_data), r"Odd.__init__\(\) .*def __init__\(self, task_data\)"),
     ],
 )
 def test_a_class_whose_every_run_would_fail_is_refused_with_the_fix(cls, fix):
     with pytest.raises(BadTaskClass, match=fix):
         register({}, cls)
+
+
+def test_how_long_a_task_waits_for_redis():
+    class Config(Good.Config):
+        REDIS_WAIT = 2.5
+
+    assert redis_wait(Good) == math.inf
+    assert redis_wait(variant(Config=Config)) == 2.5
+    Config.REDIS_WAIT = False
+    assert redis_wait(variant(Config=Config)) == 0
 
 
 def test_what_can_be_called_is_taken():

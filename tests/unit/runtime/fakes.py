@@ -135,12 +135,15 @@ class FakeBackend:
     def __init__(self):
         self.opened, self.closed = [], []
 
-    def user_client(self):
-        self.opened.append(object())
-        return self.opened[-1]
+    def user_client(self, current):
+        self.opened.append(current())
+        return object()
 
-    def close_user_client(self, client):
-        self.closed.append(client)
+    def close_user_client(self, borrower):
+        self.closed.append(borrower)
+
+    def close(self):
+        pass
 
 
 class FakeIds:

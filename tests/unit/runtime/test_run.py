@@ -432,7 +432,8 @@ def test_a_client_is_made_on_first_use_and_closed_with_the_run():
     world = world_of(lambda self: clients.extend([self.redis, self.redis]))
     world.launch()
     assert clients[0] is clients[1]
-    assert world.backend.opened == world.backend.closed == clients[:1]
+    assert [one.name for one in world.backend.opened] == ["a"]
+    assert world.backend.closed == world.backend.opened
 
 
 def test_without_use_there_is_no_client():

@@ -18,7 +18,9 @@ def test_the_defaults():
     assert settings.timing == Timing()
 
 
-@pytest.mark.parametrize("field", ["max_tasks", "max_data", "max_pending", "max_pending_bytes", "partitions"])
+@pytest.mark.parametrize(
+    "field", ["max_tasks", "redis_connections", "max_data", "max_pending", "max_pending_bytes", "partitions"]
+)
 @pytest.mark.parametrize("value", [0, -1, 1.5, "5", None, True])
 def test_counts(field, value):
     with pytest.raises(ConfigError, match=f"{field} must be a whole number of 1 or more, not {value!r}"):
