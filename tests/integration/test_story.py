@@ -173,12 +173,13 @@ def test_a_worker_shows_all_that_there_is_to_know_and_is_gone_when_it_leaves(cli
 
     heads, row = cli("workers", "-o", "wide").stdout.splitlines()
     assert heads.split() == [
-        "NAME", "HOST", "PID", "VERSION", "TASKS", "SEEN", "UP", "LAG", "REDIS", "MONITOR", "FUNCTIONS",
-        "SESSION",
+        "NAME", "HOST", "PID", "VERSION", "TASKS", "SEEN", "UP", "LAG", "REDIS", "CPU", "MONITOR",
+        "FUNCTIONS", "SESSION",
     ]  # fmt: skip
-    name, host, pid, version, tasks, seen, up, lag, trip, monitor, *_ = row.split()
+    name, host, pid, version, tasks, seen, up, lag, trip, cpu, monitor, *_ = row.split()
     assert (name, host, pid, version) == ("larch", item["host"], str(item["pid"]), __version__)
     assert (tasks, monitor) == ("2/7", "yes")
+    assert re.fullmatch(r"\d+%|-", cpu)
     assert all(re.fullmatch(r"\d+s", span) for span in (seen, up))
     assert all(re.fullmatch(r"\d+\.\dms", span) for span in (lag, trip))
     assert row.split()[-3:] == ["pytask/monitor,", "watch-url", item["session"]]
