@@ -18,7 +18,7 @@ from gevent.os import fork_gevent
 from pytask import codec, schema
 from pytask.adapters.address import UNSET, Unset, given
 from pytask.adapters.backend import RedisBackend
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.plural import counted
 from pytask.domain.ports import Backend

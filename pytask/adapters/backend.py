@@ -7,12 +7,14 @@ from typing import Any
 
 from pytask.adapters import client as clients
 from pytask.adapters import server
+from pytask.adapters.connection import Durability
 from pytask.adapters.keys import Keys
 from pytask.adapters.pinned import Topology
 from pytask.adapters.pubsub import RedisFeed
 from pytask.adapters.queue import RedisQueue
+from pytask.adapters.rules import Retention
 from pytask.adapters.shared import TaskClients
-from pytask.adapters.store import Durability, RedisStore, Retention
+from pytask.adapters.store import RedisStore
 from pytask.domain.partition import namespace_of
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Risk

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytask.adapters.memory_state import REACH, Fields, MemoryState, named, number, plausible, text
-from pytask.adapters.store import (
+from pytask.adapters.rules import (
     KEEP_REJECTED,
     NOBODY,
     POISON,
@@ -17,7 +17,7 @@ from pytask.adapters.store import (
     SHORT_LIST,
     WISHES,
     Retention,
-    ending_line,
+    ending_why,
     event,
     parked_why,
 )
@@ -341,7 +341,8 @@ class MemoryStore:
             return Verdict.OK
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
         plain = trigger is Trigger.END
-        state.note(change.id, ending_line(change, self.who), self._retention.history, plain=plain)
+        line = history.tail(life.RUNNING, destination(trigger), trigger, self.who, ending_why(change))
+        state.note(change.id, line, self._retention.history, plain=plain)
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
             state.erase(change.id, "crashes", "crash_at")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import ENDED, ERROR, RESTING, STOPPED, WAIT, Trigger, destination
 from pytask.domain.messages import Command, IdFault

@@ -1,0 +1,365 @@
+"""Calls of the scripts that take tasks from lists, and that keep and end runs; nothing is sent here."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import chain
+from typing import NamedTuple
+
+from pytask.adapters import reading, scripts
+from pytask.adapters.lua import ScriptCall
+from pytask.adapters.rules import (
+    KEEP_REJECTED,
+    PRESTARTED,
+    RESTORED,
+    SHORT_LIST,
+    event,
+    parked_why,
+)
+from pytask.adapters.scope import UNKNOWN, Scope, run_event
+from pytask.adapters.wire import Packed
+from pytask.domain import lifecycle as life
+from pytask.domain.leases import Chunk
+from pytask.domain.lifecycle import RESTING, Trigger, destination
+from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
+from pytask.domain.policy import QUARANTINE_FROM
+from pytask.domain.record import Adoption, Change, ClaimRequest, Notes, RunRef, Verdict
+
+RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: nobody else's command waits for longer
+
+# What must hold as an id is rejected, in the words of reject.lua.
+STILL = {
+    IdFault.NO_HASH: "none",
+    IdFault.WRONG_TYPE: "other",
+    IdFault.LOCAL: "local",
+    IdFault.LONG: "long",
+}
+
+
+# -- the queue ----------------------------------------------------------------------------------------
+
+
+def peek(scope: Scope, limit: int, source: str | None) -> ScriptCall[list[bytes]]:
+    """The ids at the tail."""
+    return scripts.peek(source=scope.keys.source(source), most=limit, longest=MAX_ID_BYTES)
+
+
+def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> ScriptCall[list[bytes]]:
+    """E1/E13/E14; `functions` are those of the request, in the order in which the answer counts them."""
+    keys = scope.keys
+    return scripts.claim(
+        runs=keys.runs,
+        leases=keys.leases,
+        source=keys.source(request.source),
+        indexes=keys.indexes,
+        hashes=[keys.task(ref.id) for ref in request.refs],
+        running=life.RUNNING,
+        worker=request.worker,
+        max_data=request.max_data,
+        short_list=SHORT_LIST,
+        places=request.quarantine,
+        crashes_from=QUARANTINE_FROM,
+        channel=keys.channel,
+        unknown=UNKNOWN,
+        server=request.server,
+        space=scope.space,
+        look=request.look,
+        longest=MAX_ID_BYTES,
+        line=scope.line_from(Trigger.CLAIM, who=request.worker),
+        kept=scope.kept,
+        event=run_event(Event.RUNNING, request.worker),
+        resting=RESTING,
+        functions=functions,
+        new_runs=[ref.run for ref in request.refs],
+    )
+
+
+def reject(scope: Scope, raw: bytes, reason: IdFault, source: str | None) -> ScriptCall[bytes]:
+    """E15."""
+    keys = scope.keys
+    id_hex = raw[: MAX_ID_BYTES + 1].hex()
+    note = json.dumps({"id_hex": id_hex, "reason": reason, "at": 0}, separators=(",", ":"))
+    still = STILL.get(reason, "")
+    task_id = raw.decode() if still and reason is not IdFault.LONG else None
+    return scripts.reject(
+        source=keys.source(source),
+        rejected=keys.rejected,
+        hashes=[] if task_id is None else [keys.task(task_id)],
+        raw=raw,
+        note_head=note[:-2],
+        note_tail=note[-1:],
+        most=KEEP_REJECTED,
+        still=still,
+        channel="" if task_id is None else keys.events(task_id),
+        event=event(Event.REJECTED, {"reason": reason}),
+    )
+
+
+def park(
+    scope: Scope, task_id: str, function: str, published: bytes, source: str | None
+) -> ScriptCall[bytes]:
+    """A7."""
+    keys = scope.keys
+    return scripts.park(
+        runs=keys.runs,
+        source=keys.source(source),
+        parking=keys.parking(function),
+        parked=keys.parked,
+        indexes=keys.indexes,
+        hash=keys.task(task_id),
+        id=task_id,
+        func=reading.raw_of(function),
+        waiting=destination(Trigger.PARK),
+        channel=keys.events(task_id),
+        event=published,
+        hint_channel=keys.hint_channel,
+        line=scope.line_from(Trigger.PARK, parked_why(function, published)),
+        kept=scope.kept,
+        resting=RESTING,
+    )
+
+
+def unpark(scope: Scope, function: str) -> ScriptCall[int]:
+    """Forget the name of a function with an empty parking list."""
+    keys = scope.keys
+    return scripts.unpark(parked=keys.parked, parking=keys.parking(function), func=reading.raw_of(function))
+
+
+# -- renewals -----------------------------------------------------------------------------------------
+
+
+class Renewed(NamedTuple):
+    """What one call of a renewal says of its runs, see `scripts.renew`."""
+
+    hashes: Sequence[str] | Packed
+    session: str
+    rests: str | Packed
+
+
+def renewals(
+    scope: Scope, refs: Sequence[RunRef], *, alone: bool, packs: bool
+) -> list[ScriptCall[list[object]]]:
+    """E2, in calls of 250 runs; one call even without runs."""
+    keys, marker = scope.keys, uuid.uuid4().hex
+    return [
+        scripts.renew(
+            runs=keys.runs,
+            leases=keys.leases,
+            incarnation=keys.incarnation,
+            hashes=one.hashes,
+            running=life.RUNNING,
+            marker=marker,
+            alone=alone,
+            space=scope.space,
+            session=one.session,
+            rests=one.rests,
+        )
+        for one in _renewed(scope, refs, packs=packs)
+    ]
+
+
+def _renewed(scope: Scope, refs: Sequence[RunRef], *, packs: bool) -> list[Renewed]:
+    """Packed once for runs that are renewed together again and again."""
+    if not isinstance(refs, Chunk) or not packs:
+        return [Renewed(*part) for part in _parts(scope, refs)]
+    if not isinstance(refs.kept, list):
+        refs.kept = [
+            Renewed(Packed(hashes), session, Packed([rests]))
+            for hashes, session, rests in _parts(scope, refs)
+        ]
+    return refs.kept
+
+
+def _parts(scope: Scope, refs: Sequence[RunRef]) -> Iterator[tuple[list[str], str, str]]:
+    for at in range(0, len(refs) or 1, RENEW_CALL):
+        part = refs[at : at + RENEW_CALL]
+        session = part[0].run.rpartition(":")[0] + ":" if part else ""
+        rests = [_rest(ref.run, session) for ref in part]
+        yield [scope.keys.task(ref.id) for ref in part], session, " ".join(rests)
+
+
+def _rest(run: str, session: str) -> str:
+    return run[len(session) :] if run.startswith(session) else f"={run}"
+
+
+# -- ends and events ----------------------------------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """What many changes of a commit say alike, see commit.lua."""
+
+    event: str | bytes
+    state: str = ""
+    mode: str = ""
+    drop: bool = False
+    line: str = ""
+    instead: int = 0
+    fields: tuple[str | bytes, ...] = ()
+
+
+def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
+    """E3-E6 and events, in order."""
+    keys = scope.keys
+    kinds: dict[Kind, int] = {}
+    change_kinds = [kinds.setdefault(_kind(scope, change, kinds), len(kinds) + 1) for change in changes]
+    return scripts.commit(
+        runs=keys.runs,
+        leases=keys.leases,
+        queue=keys.queue,
+        indexes=keys.indexes,
+        hashes=[keys.task(change.id) for change in changes],
+        channel=keys.channel,
+        stop=Verdict.STOP,
+        space=scope.space,
+        kept=scope.kept,
+        resting=RESTING,
+        events=[kind.event for kind in kinds],
+        states=[kind.state for kind in kinds],
+        modes=[kind.mode for kind in kinds],
+        drops=[kind.drop for kind in kinds],
+        lines=[kind.line for kind in kinds],
+        instead=[kind.instead for kind in kinds],
+        field_counts=[len(kind.fields) for kind in kinds],
+        fields=list(chain.from_iterable(kind.fields for kind in kinds)),
+        change_runs=[change.run for change in changes],
+        change_kinds=change_kinds,
+    )
+
+
+def _kind(scope: Scope, change: Change, kinds: dict[Kind, int]) -> Kind:
+    fields = tuple(chain.from_iterable(change.fields.items()))
+    state, mode = _ending(change.trigger, change.local)
+    if mode != "queue":
+        drop = change.trigger is not None and change.trigger is not Trigger.RELEASE and change.keep == 0
+        return Kind(change.event, state, mode, drop, scope.ending(change), 0, fields)
+    # Unless a stop was asked meanwhile.
+    stopped = Kind(
+        event(Event.STOPPED),
+        *_ending(Trigger.STOP, local=False),
+        scope.drops(Trigger.STOP),
+        scope.line(Trigger.STOP),
+    )
+    instead = kinds.setdefault(stopped, len(kinds) + 1)
+    return Kind(change.event, state, mode, line=scope.ending(change), instead=instead)
+
+
+@cache
+def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
+    """(new state, mode) of a change, as commit.lua takes them."""
+    if trigger is None:
+        return "", ""
+    state = destination(trigger)
+    if trigger is Trigger.RELEASE:
+        return state, "delete" if local else "queue"
+    return state, "done" if trigger is Trigger.END else "rest"
+
+
+def note(scope: Scope, notes: Sequence[Notes], lines: int, keep: int) -> ScriptCall[bytes]:
+    """Lines and progress."""
+    keys = scope.keys
+    return scripts.note(
+        runs=keys.runs,
+        hashes=[keys.task(one.id) for one in notes],
+        rings=[keys.log(one.id) for one in notes],
+        space=scope.space,
+        channel=keys.channel,
+        most=lines,
+        seconds=keep,
+        live_runs=[one.run for one in notes],
+        progress=[one.progress for one in notes],
+        events=[one.event for one in notes],
+        line_counts=[len(one.lines) for one in notes],
+        lines=list(chain.from_iterable(one.lines for one in notes)),
+    )
+
+
+# -- other runs ---------------------------------------------------------------------------------------
+
+
+def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCall[list[bytes]]:
+    """E12."""
+    keys = scope.keys
+    return scripts.adopt(
+        runs=keys.runs,
+        leases=keys.leases,
+        queue=keys.queue,
+        indexes=keys.indexes,
+        hashes=[keys.task(one.id) for one in adoptions],
+        running=life.RUNNING,
+        worker=worker,
+        channel=keys.channel,
+        unknown=UNKNOWN,
+        stop=Verdict.STOP,
+        kept=scope.kept,
+        event=run_event(Event.RUNNING, worker),
+        resting=RESTING,
+        ids=[one.id for one in adoptions],
+        new_runs=[one.run for one in adoptions],
+        epochs=[one.epoch for one in adoptions],
+    )
+
+
+def restore(scope: Scope, task_id: str, function: str, data: bytes | None) -> ScriptCall[bytes]:
+    """A task whose hash was lost."""
+    keys, waiting = scope.keys, destination(Trigger.RELEASE)
+    return scripts.restore(
+        runs=keys.runs,
+        queue=keys.queue,
+        waiting_index=keys.index(waiting),
+        hash=keys.task(task_id),
+        id=task_id,
+        func=reading.raw_of(function),
+        waiting=waiting,
+        channel=keys.events(task_id),
+        event=event(Event.REQUEUED, {"reason": RESTORED}),
+        line=scope.line(Trigger.RELEASE, RESTORED),
+        kept=scope.kept,
+        has_data=data is not None,
+        data=data or b"",
+    )
+
+
+def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -> ScriptCall[list[object]]:
+    """E8."""
+    keys = scope.keys
+    return scripts.reload(
+        runs=keys.runs,
+        leases=keys.leases,
+        hash=keys.task(old.id),
+        id=old.id,
+        old_run=old.run,
+        new_run=new.run,
+        worker=worker,
+        max_data=max_data,
+        channel=keys.events(old.id),
+        stop=Verdict.STOP,
+        line=scope.line(Trigger.RELOAD, who=worker),
+        kept=scope.kept,
+        event=run_event(Event.RELOADED, worker),
+    )
+
+
+def open_local(
+    scope: Scope, ref: RunRef, function: str, data: bytes, worker: str
+) -> ScriptCall[list[object]]:
+    """A pre-started task."""
+    keys = scope.keys
+    return scripts.open_local(
+        runs=keys.runs,
+        leases=keys.leases,
+        hash=keys.task(ref.id),
+        id=ref.id,
+        new_run=ref.run,
+        func=function,
+        data=data,
+        worker=worker,
+        session=ref.run.rpartition(":")[0],
+        running=life.RUNNING,
+        channel=keys.events(ref.id),
+        line=f"{UNKNOWN}{scope.line_from(Trigger.CLAIM, PRESTARTED, who=worker)}",
+        kept=scope.kept,
+        event=run_event(Event.RUNNING, worker),
+    )
