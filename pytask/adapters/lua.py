@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
+from types import ModuleType
 from typing import Annotated, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from pytask.adapters.wire import Packed
@@ -51,6 +52,8 @@ CALLS = "local call, pcall = redis.call, redis.pcall\n"
 FLAG = "local function flag(word) return word == '1' end\n"
 SLICE = """\
 local function slice(words, from, count, read)
+  -- The stack of Lua holds 8000 values.
+  if not read and count < 4000 then return {unpack(words, from + 1, from + count)} end
   local found = {}
   for i = 1, count do
     local word = words[from + i]
@@ -140,6 +143,11 @@ class Script(Generic[P, R_co]):
 def script(declaration: Callable[P, R_co]) -> Script[P, R_co]:
     """Declare the script that is named like this function, with its parameters."""
     return Script(declaration)
+
+
+def declared(module: ModuleType) -> list[Script[..., Any]]:
+    """The scripts that a module declares."""
+    return [one for one in vars(module).values() if isinstance(one, Script)]
 
 
 def load(one: Script[..., Any]) -> tuple[str, str]:

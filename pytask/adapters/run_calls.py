@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -203,8 +202,7 @@ class Kind(NamedTuple):
 def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     """E3-E6 and events, in order."""
     keys = scope.keys
-    kinds: dict[Kind, int] = {}
-    change_kinds = [kinds.setdefault(_kind(scope, change, kinds), len(kinds) + 1) for change in changes]
+    kinds, change_kinds = _kinds_of(scope, changes)
     return scripts.commit(
         runs=keys.runs,
         leases=keys.leases,
@@ -229,24 +227,34 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     )
 
 
-def _kind(scope: Scope, change: Change, kinds: dict[Kind, int]) -> Kind:
-    fields = tuple(chain.from_iterable(change.fields.items()))
+def _kinds_of(scope: Scope, changes: Sequence[Change]) -> tuple[list[Kind], list[int]]:
+    """The kinds of change that there are, and for each change its kind, from 1."""
+    kinds: list[Kind] = []
+    known: dict[tuple[object, ...], int] = {}
+    numbers = []
+    for one in changes:
+        alike = (one.event, one.trigger, one.keep, one.local, *one.fields.items())
+        if alike not in known:
+            kinds += _kind(scope, one, len(kinds) + 1)
+            known[alike] = len(kinds)
+        numbers.append(known[alike])
+    return kinds, numbers
+
+
+def _kind(scope: Scope, change: Change, number: int) -> Iterator[Kind]:
+    """The kind of a change; where a stop may be asked meanwhile, that of such an end before it: `number`."""
     state, mode = _ending(change.trigger, change.local)
-    if mode != "queue":
-        drop = change.trigger is not None and change.trigger is not Trigger.RELEASE and change.keep == 0
-        return Kind(change.event, state, mode, drop, scope.ending(change), 0, fields)
-    # Unless a stop was asked meanwhile.
-    stopped = Kind(
-        event(Event.STOPPED),
-        *_ending(Trigger.STOP, local=False),
-        scope.drops(Trigger.STOP),
-        scope.line(Trigger.STOP),
-    )
-    instead = kinds.setdefault(stopped, len(kinds) + 1)
-    return Kind(change.event, state, mode, line=scope.ending(change), instead=instead)
+    if mode == "queue":
+        stopped, rest = _ending(Trigger.STOP, local=False)
+        told, line = event(Event.STOPPED), scope.line(Trigger.STOP)
+        yield Kind(told, stopped, rest, scope.drops(Trigger.STOP), line)
+        yield Kind(change.event, state, mode, line=scope.ending(change), instead=number)
+    else:
+        drop = state != "" and mode != "delete" and change.keep == 0
+        fields = tuple(chain.from_iterable(change.fields.items()))
+        yield Kind(change.event, state, mode, drop, scope.ending(change), fields=fields)
 
 
-@cache
 def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
     """(new state, mode) of a change, as commit.lua takes them."""
     if trigger is None:

@@ -40,7 +40,8 @@ end
 
 --- event
 -- The event of a new run.
-local function event_of(run, epoch) return event[1] .. run .. event[2] .. epoch .. event[3] end
+local event_head, event_middle, event_tail = unpack(event)
+local function event_of(run, epoch) return event_head .. run .. event_middle .. epoch .. event_tail end
 
 --- server
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
