@@ -10,14 +10,7 @@ from typing import NamedTuple
 
 from pytask.adapters import reading, scripts
 from pytask.adapters.lua import ScriptCall
-from pytask.adapters.rules import (
-    KEEP_REJECTED,
-    PRESTARTED,
-    RESTORED,
-    SHORT_LIST,
-    event,
-    parked_why,
-)
+from pytask.adapters.rules import KEEP_REJECTED, PRESTARTED, RESTORED, SHORT_LIST, event, parked_why
 from pytask.adapters.scope import UNKNOWN, Scope, run_event
 from pytask.adapters.wire import Packed
 from pytask.domain import lifecycle as life
