@@ -3,7 +3,7 @@
 
     python3 dev.py demo [arguments of `pytask demo`]
     python3 dev.py test [arguments of pytest]      with arguments, the lints are left out
-    python3 dev.py unit [arguments of pytest]      a first signal: ruff, mypy, unit tests, the contract in memory
+    python3 dev.py unit [arguments of pytest]      ruff, mypy, unit tests and the contract in memory
     python3 dev.py fix                             what ruff can correct by itself
     python3 dev.py lint
     python3 dev.py bench [arguments of the benchmarks]
