@@ -6,7 +6,7 @@ from pytask.adapters.memory_control_verbs import ControlVerbs
 from pytask.adapters.memory_monitor_verbs import MonitorVerbs
 from pytask.adapters.memory_queue_verbs import QueueVerbs
 from pytask.adapters.memory_run_verbs import RunVerbs
-from pytask.domain.record import WorkerInfo
+from pytask.domain.figures import WorkerInfo
 
 
 class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):

@@ -12,9 +12,10 @@ from pytask.adapters.lua import ScriptCall
 from pytask.adapters.rules import EXPIRED, NOBODY, POISON, event
 from pytask.adapters.scope import Scope
 from pytask.domain import lifecycle as life
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State, Trigger, destination
 from pytask.domain.messages import Event
-from pytask.domain.record import Expiry, Verdict, WorkerInfo
+from pytask.domain.record import Expiry, Verdict
 
 
 def suspects(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[object]]:

@@ -11,6 +11,7 @@ from pytask.adapters.keys import Keys
 from pytask.adapters.registry import Registry
 from pytask.adapters.rules import Retention
 from pytask.adapters.scope import Scope
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
@@ -24,7 +25,6 @@ from pytask.domain.record import (
     RunRef,
     Suspect,
     Verdict,
-    WorkerInfo,
 )
 
 CREW_LIMIT = 1000  # workers that are looked at
