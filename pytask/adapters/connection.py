@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from pytask.adapters import client as clients
+from pytask.adapters import clients, errors
 from pytask.adapters.direct import direct
 from pytask.adapters.lua import ScriptCall
 from pytask.domain.errors import Unavailable
@@ -122,7 +122,7 @@ class Connection:
 
     def _translated(self, error: Exception, call: ScriptCall[Any] | None = None) -> Exception:
         script = ("", "") if call is None else (call.script.name, call.script.source[0])
-        ours = clients.translate(error, script)
+        ours = errors.translate(error, script)
         if ours is not error:
             self.reset()  # also after READONLY: ask again for the primary
         return ours

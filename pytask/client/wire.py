@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from pytask.adapters import client as clients
+from pytask.adapters import errors
 from pytask.adapters.lua import ScriptCall
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def ask_all(
         if isinstance(reply, Exception):
             one = commands[at][1]
             where = (one.script.name, one.script.source[0]) if isinstance(one, ScriptCall) else ("", "")
-            replies[at] = clients.translate(reply, where)
+            replies[at] = errors.translate(reply, where)
             if not tolerant:
                 raise replies[at] from reply
     return replies
