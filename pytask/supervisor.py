@@ -28,6 +28,7 @@ from typing import Any
 import attrs
 
 from pytask.console.launch import REFUSED, Check, Launch
+from pytask.console.settings import HANDED_URL
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError
 from pytask.domain.escaping import escaped, in_json
@@ -475,6 +476,9 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
             flags |= {"redis": private_url(folder, servers), "private": True}
         log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         reception = Reception(_run_path(run_dir), Notifier())
+        if url := flags.pop("redis", None):
+            # Every user of the machine may read command lines, with the password; an environment its owner.
+            os.environ[HANDED_URL] = url
         words = arguments(target, flags)
         check = partial(launch.check, words)
         code = Supervisor([*launch.program, *words], number, reception, check, launch.folder).run()

@@ -17,7 +17,8 @@ from pytask.domain.errors import BadConfigFile, ConfigError
 FILE = "pytask.toml"
 PREFIX = "PYTASK_"
 # Variables with our prefix that are no settings: for the completion of shells, and of other parts.
-OTHER_VARIABLES = ("PYTASK_CONFIG", "PYTASK_COMPLETE", "PYTASK_REDIS_SERVER")
+HANDED_URL = "PYTASK_SUPERVISED_URL"  # from a supervisor to its children, for --redis
+OTHER_VARIABLES = ("PYTASK_CONFIG", "PYTASK_COMPLETE", "PYTASK_REDIS_SERVER", HANDED_URL)
 
 
 class Value(NamedTuple):
