@@ -45,6 +45,11 @@ def event(name: str, data: Any = None) -> str:
     return json.dumps({"event": name, "data": data}, separators=(",", ":"))
 
 
+def refusal(path: str, reason: str) -> str:
+    """A refused reload as its field has it, behind the epoch and the time, which only Redis knows."""
+    return json.dumps({"path": path, "reason": reason}, separators=(",", ":"))[1:]
+
+
 def ending_why(change: Change) -> str:
     """Why a run ended, for the history; "" where its other fields tell."""
     if change.trigger is Trigger.FAIL:

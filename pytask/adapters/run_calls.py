@@ -1,8 +1,7 @@
-"""Calls of the scripts that take tasks from lists, and that keep and end runs; nothing is sent here."""
+"""Calls of the scripts that keep and end runs; nothing is sent here."""
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -10,115 +9,16 @@ from typing import NamedTuple
 
 from pytask.adapters import reading, scripts
 from pytask.adapters.lua import ScriptCall
-from pytask.adapters.rules import KEEP_REJECTED, PRESTARTED, RESTORED, SHORT_LIST, event, parked_why
+from pytask.adapters.rules import PRESTARTED, RESTORED, event, refusal
 from pytask.adapters.scope import UNKNOWN, Scope, run_event
 from pytask.adapters.wire import Packed
 from pytask.domain import lifecycle as life
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import RESTING, Trigger, destination
-from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
-from pytask.domain.policy import QUARANTINE_FROM
-from pytask.domain.record import Adoption, Change, ClaimRequest, Notes, RunRef, Verdict
+from pytask.domain.messages import Event
+from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef, Verdict
 
 RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: nobody else's command waits for longer
-
-# What must hold as an id is rejected, in the words of reject.lua.
-STILL = {
-    IdFault.NO_HASH: "none",
-    IdFault.WRONG_TYPE: "other",
-    IdFault.LOCAL: "local",
-    IdFault.LONG: "long",
-}
-
-
-# -- the queue ----------------------------------------------------------------------------------------
-
-
-def peek(scope: Scope, limit: int, source: str | None) -> ScriptCall[list[bytes]]:
-    """The ids at the tail."""
-    return scripts.peek(source=scope.keys.source(source), most=limit, longest=MAX_ID_BYTES)
-
-
-def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """E1/E13/E14; `functions` are those of the request, in the order in which the answer counts them."""
-    keys = scope.keys
-    return scripts.claim(
-        runs=keys.runs,
-        leases=keys.leases,
-        source=keys.source(request.source),
-        indexes=keys.indexes,
-        hashes=[keys.task(ref.id) for ref in request.refs],
-        running=life.RUNNING,
-        worker=request.worker,
-        max_data=request.max_data,
-        short_list=SHORT_LIST,
-        places=request.quarantine,
-        crashes_from=QUARANTINE_FROM,
-        channel=keys.channel,
-        unknown=UNKNOWN,
-        server=request.server,
-        space=scope.space,
-        look=request.look,
-        longest=MAX_ID_BYTES,
-        line=scope.line_from(Trigger.CLAIM, who=request.worker),
-        kept=scope.kept,
-        event=run_event(Event.RUNNING, request.worker),
-        resting=RESTING,
-        functions=functions,
-        new_runs=[ref.run for ref in request.refs],
-    )
-
-
-def reject(scope: Scope, raw: bytes, reason: IdFault, source: str | None) -> ScriptCall[bytes]:
-    """E15."""
-    keys = scope.keys
-    id_hex = raw[: MAX_ID_BYTES + 1].hex()
-    note = json.dumps({"id_hex": id_hex, "reason": reason, "at": 0}, separators=(",", ":"))
-    still = STILL.get(reason, "")
-    task_id = raw.decode() if still and reason is not IdFault.LONG else None
-    return scripts.reject(
-        source=keys.source(source),
-        rejected=keys.rejected,
-        hashes=[] if task_id is None else [keys.task(task_id)],
-        raw=raw,
-        note_head=note[:-2],
-        note_tail=note[-1:],
-        most=KEEP_REJECTED,
-        still=still,
-        channel="" if task_id is None else keys.events(task_id),
-        event=event(Event.REJECTED, {"reason": reason}),
-    )
-
-
-def park(
-    scope: Scope, task_id: str, function: str, published: bytes, source: str | None
-) -> ScriptCall[bytes]:
-    """A7."""
-    keys = scope.keys
-    return scripts.park(
-        runs=keys.runs,
-        source=keys.source(source),
-        parking=keys.parking(function),
-        parked=keys.parked,
-        indexes=keys.indexes,
-        hash=keys.task(task_id),
-        id=task_id,
-        func=reading.raw_of(function),
-        waiting=destination(Trigger.PARK),
-        channel=keys.events(task_id),
-        event=published,
-        hint_channel=keys.hint_channel,
-        line=scope.line_from(Trigger.PARK, parked_why(function, published)),
-        kept=scope.kept,
-        resting=RESTING,
-    )
-
-
-def unpark(scope: Scope, function: str) -> ScriptCall[int]:
-    """Forget the name of a function with an empty parking list."""
-    keys = scope.keys
-    return scripts.unpark(parked=keys.parked, parking=keys.parking(function), func=reading.raw_of(function))
-
 
 # -- renewals -----------------------------------------------------------------------------------------
 
@@ -341,6 +241,38 @@ def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -
         kept=scope.kept,
         event=run_event(Event.RELOADED, worker),
     )
+
+
+def preview(scope: Scope, ref: RunRef, max_data: int) -> ScriptCall[list[object]]:
+    """What a reload would begin with."""
+    keys = scope.keys
+    return scripts.preview(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run, max_data=max_data)
+
+
+def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[bytes]:
+    """E17."""
+    keys = scope.keys
+    return scripts.refuse(
+        runs=keys.runs,
+        hash=keys.task(judged.id),
+        id=judged.id,
+        run=judged.run,
+        func=reading.raw_of(judged.function),
+        data=judged.data or b"",
+        unread=judged.oversize,
+        wish=Verdict.RELOAD,
+        refusal=refusal(path, reason),
+        channel=keys.events(judged.id),
+        event=event(Event.REFUSED, {"path": path, "reason": reason, "epoch": judged.epoch}),
+        line=scope.line(Trigger.REFUSE, f"{path}: {reason}"),
+        kept=scope.kept,
+    )
+
+
+def settle(scope: Scope, ref: RunRef) -> ScriptCall[bytes]:
+    """E18."""
+    keys = scope.keys
+    return scripts.settle(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run)
 
 
 def open_local(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytask.adapters import control_calls, monitor_calls, reading, replies, run_calls
+from pytask.adapters import control_calls, monitor_calls, queue_calls, reading, replies, run_calls
 from pytask.adapters.connection import Connection, Durability
 from pytask.adapters.keys import Keys
 from pytask.adapters.registry import Registry
@@ -64,7 +64,7 @@ class RedisStore:
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
-        return self._redis.run(run_calls.peek(self._scope, limit, source))
+        return self._redis.run(queue_calls.peek(self._scope, limit, source))
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """E1/E13/E14: an answer for each ref, in order."""
@@ -72,18 +72,18 @@ class RedisStore:
         if not request.refs:
             return []
         functions = tuple(request.functions)
-        (reply,) = self._redis.run_durably([run_calls.claim(self._scope, request, functions)])
+        (reply,) = self._redis.run_durably([queue_calls.claim(self._scope, request, functions)])
         claims, ahead = replies.claims(request.refs, functions, reply)
         self.ahead = ahead if request.look else None
         return claims
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
         """E15: out of the list, with a note in `pytask:rejected`."""
-        return replies.verdict(self._redis.run(run_calls.reject(self._scope, raw, reason, source)))
+        return replies.verdict(self._redis.run(queue_calls.reject(self._scope, raw, reason, source)))
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
         """A7: from the queue (or another list) to the parking list of `function`."""
-        call = run_calls.park(self._scope, task_id, function, event, source)
+        call = queue_calls.park(self._scope, task_id, function, event, source)
         return replies.verdict(self._redis.run(call))
 
     def parked(self) -> list[str]:
@@ -93,7 +93,7 @@ class RedisStore:
         """
         found = self._redis.command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)
         names = [reading.text(raw) for raw in found]
-        return [name for name in names if not self._redis.run(run_calls.unpark(self._scope, name))]
+        return [name for name in names if not self._redis.run(queue_calls.unpark(self._scope, name))]
 
     def hint(self, function: str) -> None:
         """Tell workers that know `function` to look at its parking list."""
@@ -135,6 +135,18 @@ class RedisStore:
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: `new` takes the place of `old`."""
         return replies.claim(new, self._redis.run(run_calls.reload(self._scope, old, new, worker, max_data)))
+
+    def preview(self, ref: RunRef, max_data: int) -> Claim:
+        """What a reload of this run would begin with."""
+        return replies.claim(ref, self._redis.run(run_calls.preview(self._scope, ref, max_data)))
+
+    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
+        """E17: the data does not fit, and the run goes on."""
+        return replies.verdict(self._redis.run(run_calls.refuse(self._scope, judged, path, reason)))
+
+    def settle(self, ref: RunRef) -> Verdict:
+        """E18: the run that a reload began lives."""
+        return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref)))
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """The hash and the run of a pre-started task."""

@@ -256,6 +256,33 @@ def reload(
 
 
 @script
+def preview(*, runs: Key, hash: Key, id: Text, run: Text, max_data: Number) -> list[Any]: ...
+
+
+@script
+def refuse(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    func: Text,  # and the data, which were judged; "" for none
+    data: Text,
+    unread: Number,  # size of data that was not read; 0: it was
+    wish: Text,  # to reload
+    refusal: Text,  # JSON, behind its epoch and time
+    channel: Text,
+    event: Text,
+    line: Text,
+    kept: Number,
+) -> bytes: ...
+
+
+@script
+def settle(*, runs: Key, hash: Key, id: Text, run: Text) -> bytes: ...
+
+
+@script
 def open_local(
     *,
     runs: Key,

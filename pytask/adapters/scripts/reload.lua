@@ -3,6 +3,8 @@
 -- A wish to stop that stands in the hash is kept and answered: the old run is then settled as stopped, and no new
 -- one begins, since nothing replaces a stop but its being carried out, or a start that came later.
 --
+-- The new run has yet to prove that it lives: its epoch stands in `settling` until then (see settle.lua).
+--
 -- Returns verdict (OK, ALREADY, FENCED, GONE, or the wish to stop: nothing done), epoch, crashes, size of data over the limit, function, data.
 --- include: names, time, whole, number, event, history
 local held = call('HGET', runs, id)
@@ -20,8 +22,8 @@ if held == new_run then
 end
 if h[7] == stop then return {stop} end
 local epoch = whole(math.max(number(h[3]) + 1, now_ms))
-call('HSET', hash, 'run', new_run, 'worker', worker, 'epoch', epoch, 'last_run', old_run, 'last_update', now,
-  noted(h[6], line))
+call('HSET', hash, 'run', new_run, 'worker', worker, 'epoch', epoch, 'settling', epoch, 'last_run', old_run,
+  'last_update', now, noted(h[6], line))
 call('HDEL', hash, 'control')
 call('HSET', runs, id, new_run)
 call('ZADD', leases, now_us, id)

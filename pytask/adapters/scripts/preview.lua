@@ -1,0 +1,12 @@
+-- What a reload of a run would begin with, read before anything stops.
+--
+-- Returns verdict (OK, FENCED, GONE), and after OK: epoch, crashes, size of data over the limit, function, data.
+--- include: names, whole, number
+if call('HGET', runs, id) ~= run then return {'FENCED'} end
+local size = pcall('HSTRLEN', hash, 'data')
+if type(size) == 'table' then return {'GONE'} end
+local over = size > max_data
+local h = call('HMGET', hash, 'run', 'function', 'epoch', 'crashes', over and '' or 'data')
+if h[1] ~= run then return {'GONE'} end
+local func = h[2] and #h[2] <= 512 and h[2] or ''
+return {'OK', whole(number(h[3])), number(h[4]), over and size or 0, func, h[5]}

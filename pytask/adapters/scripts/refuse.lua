@@ -1,0 +1,21 @@
+-- E17: a reload is refused, as the data in the hash does not fit; the run goes on as it is.
+--
+-- Returns OK, FENCED, GONE, or MOVED: the hash has other data by now, nothing done.
+--
+-- The wish goes with it, so a client that wrote better data meanwhile must not lose its own: what is there
+-- now has to be what was judged.  A wish to stop stays.
+-- Begins with a write that needs no memory (see renew.lua).
+--- include: names, time, whole, number, history
+call('HDEL', runs, '')
+if call('HGET', runs, id) ~= run then return 'FENCED' end
+local size = pcall('HSTRLEN', hash, 'data')
+if type(size) == 'table' then return 'GONE' end
+local h = call('HMGET', hash, 'run', 'function', 'control', 'history', 'epoch', unread > 0 and '' or 'data')
+if h[1] ~= run then return 'GONE' end
+local there = h[2] and #h[2] <= 512 and h[2] or ''
+if there ~= func or (h[6] or '') ~= data or (unread > 0 and size ~= unread) then return 'MOVED' end
+call('HSET', hash, 'reload_refused', '{"epoch":' .. whole(number(h[5])) .. ',"at":' .. now .. ',' .. refusal,
+  noted(h[4], line))
+if h[3] == wish then call('HDEL', hash, 'control') end
+call('PUBLISH', channel, event)
+return 'OK'

@@ -1,0 +1,11 @@
+-- E18: the run that a reload began lives: it is no longer one that has yet to prove it (see reload.lua).
+--
+-- Returns OK, FENCED or GONE.
+--
+-- Its only write needs no memory.
+--- include: names
+if call('HGET', runs, id) ~= run then return 'FENCED' end
+local h = pcall('HMGET', hash, 'run')
+if h.err or h[1] ~= run then return 'GONE' end
+call('HDEL', hash, 'settling')
+return 'OK'
