@@ -14,8 +14,8 @@ local h = call('HMGET', hash, 'run', 'function', 'control', 'history', 'epoch', 
 if h[1] ~= run then return 'GONE' end
 local there = h[2] and #h[2] <= 512 and h[2] or ''
 if there ~= func or (h[6] or '') ~= data or (unread > 0 and size ~= unread) then return 'MOVED' end
-call('HSET', hash, 'reload_refused', '{"epoch":' .. whole(number(h[5])) .. ',"at":' .. now .. ',' .. refusal,
-  noted(h[4], line))
+local epoch = whole(number(h[5]))
+call('HSET', hash, 'reload_refused', '{"epoch":' .. epoch .. ',"at":' .. now .. ',' .. refusal, noted(h[4], line))
 if h[3] == wish then call('HDEL', hash, 'control') end
 call('PUBLISH', channel, event)
 return 'OK'
