@@ -28,15 +28,15 @@ from pytask.runtime import init, leaving, owners
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.companion import Companion
 from pytask.runtime.drain import drain
-from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.patched import require_patched
 from pytask.runtime.process import calm_collector, exit_now
 from pytask.runtime.resolver import use_own_resolver
 from pytask.runtime.settings import Settings, SettingsGiven, of_this_process, settings_of
 from pytask.runtime.signals import Signals
+from pytask.runtime.stopping import EXIT_STUCK
 from pytask.runtime.tree import Service
-from pytask.runtime.worker import Worker
+from pytask.runtime.worker import Worker, WorkerPorts
 
 log = get_logger(__name__)
 
@@ -139,7 +139,7 @@ class PyTask:
 
         The kernel timer is off here unless `hard_deadline=True` (see `Settings`).
         """
-        self._start(hard=bool(self.settings.hard_deadline))
+        self._start(self._stop_later, hard=bool(self.settings.hard_deadline))
 
     def stop(self, timeout: float | None = None) -> bool:
         """Hand all tasks back and stop; True if that was done within `timeout` seconds (default 25)."""
@@ -168,12 +168,12 @@ class PyTask:
         use_own_resolver()
         # Of the program; those that are started from now on belong to tasks.
         kept, threads = leaving.children(), leaving.threads()
-        with Signals(on_hangup=self._on_hangup(), patient=self.settings.drain > 0) as signals:
+        with Signals(
+            on_hangup=self._on_hangup(), on_quiet=self._be_quiet, patient=self.settings.drain > 0
+        ) as signals:
             owners.note_all()
             calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
-            worker = self._start(hard=self.settings.hard_deadline is not False)
-            worker.on_failed = signals.wake
-            signals.on_quiet = worker.be_quiet
+            worker = self._start(signals.wake, hard=self.settings.hard_deadline is not False)
             if self._companion is not None:
                 couriers = [lane.courier for lane in worker.lanes]
                 self._companion.start(
@@ -221,7 +221,11 @@ class PyTask:
         """The running worker, for a look inside."""
         return self._worker
 
-    def _start(self, *, hard: bool) -> Worker:
+    def _be_quiet(self, quiet: bool) -> None:
+        if self._worker is not None:
+            self._worker.be_quiet(quiet)
+
+    def _start(self, on_failed: Callable[[], None], *, hard: bool) -> Worker:
         if self._worker is not None:
             raise ConfigError("this app runs already")
         self.check_prestarted()
@@ -229,10 +233,8 @@ class PyTask:
             require_patched()  # before the adapters import redis, which would then be named as the culprit
         self.settings = of_this_process(self.settings, self._made_in)
         prefix = self._companion.prefix if self._companion is not None else ""
-        worker = Worker(
-            self._backends(), self.settings, self.tasks, self._prestart, hard_deadline=hard, prefix=prefix
-        )
-        worker.on_failed = self._stop_later
+        ports = WorkerPorts(hard_deadline=hard, prefix=prefix, on_failed=on_failed)
+        worker = Worker(self._backends(), self.settings, self.tasks, self._prestart, ports)
         worker.start()
         self._worker = worker
         return worker

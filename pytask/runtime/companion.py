@@ -19,6 +19,7 @@ from pytask.domain.record import Suspect, Verdict
 from pytask.logger import get_logger
 from pytask.runtime.courier import Courier
 from pytask.runtime.tree import Service
+from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
 
@@ -134,16 +135,22 @@ class Companion:
         releases = [Release(prefix, courier, self._timing) for courier in self._couriers]
         until = self._clock() + self._timing.expiry + 2 * self._timing.sweep
         quiet = 0
+
+        def give_up(error: StoreError) -> bool:
+            nonlocal quiet
+            quiet = 0
+            log.warning("the runs of a dead worker process wait for Redis: %s", error)
+            return self._clock() >= until
+
+        def step() -> int:
+            return sum([one.step() for one in releases])  # all of them, before they are counted
+
         while quiet < QUIET_PASSES and self._clock() < until:
-            try:
-                done = sum([one.step() for one in releases])  # all of them, before they are counted
-                quiet = 0 if done else quiet + 1
-                if done:
-                    are = f"{counted(done, 'run')} of a dead worker process {verb(done, 'is', 'are')}"
-                    log.warning("%s handed on", are)
-            except StoreError as error:
-                quiet = 0
-                log.warning("the runs of a dead worker process wait for Redis: %s", error)
+            done = until_answered(step, give_up, self._timing.tick) or 0
+            quiet = 0 if done else quiet + 1
+            if done:
+                are = f"{counted(done, 'run')} of a dead worker process {verb(done, 'is', 'are')}"
+                log.warning("%s handed on", are)
             gevent.sleep(self._timing.tick)
         handed_on, left = sum(one.handed_on for one in releases), sum(one.left for one in releases)
         self.tell(f"released {prefix} {handed_on} {left}")

@@ -20,8 +20,9 @@ from pytask.domain.policy import Crowd, Lease, Timing, Watch
 from pytask.domain.record import Change, RunRef
 from pytask.runtime.claims import Claims
 from pytask.runtime.committer import Committer
-from pytask.runtime.executor import HANDED_BACK, Executor
+from pytask.runtime.executor import Executor
 from pytask.runtime.lane import Session
+from pytask.runtime.outcome import HANDED_BACK
 from tests.simulation.process import Alarm
 
 
