@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import attrs
 
 from pytask import files
-from pytask.adapters.address import DEFAULT_URL, UNSET
+from pytask.adapters.address import DEFAULT_URL
 from pytask.app import PyTask
 from pytask.console.interrupt import INTERRUPTED
 from pytask.console.launch import Launch
@@ -24,13 +24,13 @@ from pytask.console.settings import Value
 from pytask.console.sockets import own_socket
 from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.policy import Timing
-from pytask.domain.ports import Backend
 from pytask.logger import get_logger
 from pytask.reloading import Hangup
 from pytask.runtime import debugger, logs
 from pytask.runtime.companion import Companion
+from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.settings import Settings
+from pytask.runtime.settings import Settings, changed
 from pytask.target import find_app
 
 log = get_logger(__name__)
@@ -61,47 +61,28 @@ class Flags:
     ambient: Mapping[str, Value] = attrs.Factory(dict)  # what file and environment set, for the app
 
 
-class NamedBackend:
-    """A backend whose address, in every line that names it, says where it came from."""
-
-    def __init__(self, backend: Backend, origin: str) -> None:
-        self._backend = backend
-        self._origin = origin
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def partitions(self, count: int) -> list[NamedBackend]:
-        """Those of the backend, with the origin in their names."""
-        return [NamedBackend(part, self._origin) for part in self._backend.partitions(count)]
-
-    def describe(self) -> str:
-        """Such as `127.0.0.1:6379/0 (from $REDIS_URL)`; never a password."""
-        return f"{self._backend.describe()} ({self._origin})"
-
-
 def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
     hangup = Hangup(launch := Launch.recorded())
     with _ended_by_signals(), ExitStack() as servers:
         app = find_app(target)
-        _configure(app, flags)
-        if flags.supervised:
-            _supervise(app, flags.supervised)
+        link = Companion.parse(flags.supervised) if flags.supervised else None
+        app.settings = _settings(app.settings, flags, link)
         _set_up_logging(app, flags)
         files.raise_limit(app.settings.max_tasks + app.settings.redis_connections)
         if flags.monitor:
             _add_monitor(app)
         _connect(app, flags, servers)
-        if not flags.supervised:
-            app._run_path = _run_path(flags)  # noqa: SLF001 - only a daemon has one
-            app._hangup = hangup  # noqa: SLF001 - and starts anew
+        if link is not None:
+            daemon = Daemon(link=link)  # the supervisor answers for it, and decides what a hangup means
+        else:
+            daemon = Daemon(hangup=hangup, health_path=_health_path(flags))
         debugger.install()
         try:
-            app.run()
+            ended_by = app.serve(daemon)
         except Denied as error:
             _deny(error, app)
-    if app.ended_by == signal.SIGHUP:
+    if ended_by == signal.SIGHUP:
         log.info("started anew by SIGHUP")
         logging.shutdown()
         launch.again(sys.argv[1:])
@@ -110,7 +91,7 @@ def serve(target: str, flags: Flags) -> None:
 def check(target: str, flags: Flags) -> None:
     """Import the target and read the settings, as `serve` does; raises what cannot be served."""
     app = find_app(target)
-    _configure(app, flags)
+    app.settings = _settings(app.settings, flags, None)
     if flags.monitor:
         _add_monitor(app)
     app.check_prestarted()
@@ -119,7 +100,7 @@ def check(target: str, flags: Flags) -> None:
             _connect(app, flags, servers)
 
 
-def _run_path(flags: Flags) -> Path | None:
+def _health_path(flags: Flags) -> Path | None:
     try:
         return own_socket(flags.run_dir)
     except ConfigError as error:
@@ -129,38 +110,39 @@ def _run_path(flags: Flags) -> Path | None:
         return None
 
 
-def _settings(flags: Flags) -> dict[str, Any]:
-    names = (
-        "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
-    )  # fmt: skip
-    settings = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
-    if flags.time_scale is not None:
-        settings["timing"] = Timing().scaled(flags.time_scale)
-    return settings
-
-
-def _configure(app: PyTask, flags: Flags) -> None:
+def _settings(own: Settings, flags: Flags, link: Companion | None) -> Settings:
     """File and environment, where neither a flag nor the app itself says otherwise; then the flags."""
-    fresh = attrs.asdict(Settings(), recurse=False)
-    own = attrs.asdict(app.settings, recurse=False)
-    free = {name for name in fresh if own[name] == fresh[name] and getattr(flags, name, None) is None}
-    ambient = {name: value for name, value in flags.ambient.items() if name in free}
+    default = Settings()
+    free = [
+        field.name
+        for field in attrs.fields(Settings)
+        if getattr(own, field.name) == getattr(default, field.name)
+        and getattr(flags, field.name, None) is None
+    ]
+    ambient = {name: flags.ambient[name] for name in free if name in flags.ambient}
     try:
-        app.configure(**{name: value.value for name, value in ambient.items()})
+        settings = changed(own, {name: value.value for name, value in ambient.items()})
     except ConfigError as error:
         for name, value in ambient.items():
             error.add_note(f"  {name} = {value.shown} ({value.origin})")
         raise
-    app.configure(**_settings(flags))
+    settings = changed(settings, _given(flags))
+    if link is None:
+        return settings
+    # Host and pid, unless a name was given: the pid of the process that stays.
+    name = f"{socket.gethostname()}-{os.getppid()}" if settings.name == default.name else settings.name
+    return attrs.evolve(settings, name=f"{name}-{link.number}")
 
 
-def _supervise(app: PyTask, line: str) -> None:
-    companion = Companion.parse(line)
-    app._companion = companion  # noqa: SLF001 - only a supervised daemon has one
-    name = app.settings.name
-    if name == Settings().name:  # host and pid: the pid of the one that stays
-        name = f"{socket.gethostname()}-{os.getppid()}"
-    app.configure(name=f"{name}-{companion.number}")
+def _given(flags: Flags) -> dict[str, Any]:
+    """The settings that flags give."""
+    names = (
+        "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
+    )  # fmt: skip
+    given = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
+    if flags.time_scale is not None:
+        given["timing"] = Timing().scaled(flags.time_scale)
+    return given
 
 
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
@@ -186,8 +168,13 @@ def _connect(app: PyTask, flags: Flags, servers: ExitStack) -> None:
     chosen = _source(app, flags, servers)
     if chosen.private and app.settings.embargo is None:
         # Nobody takes over from a private server, and each write is in its file before it is answered.
-        app.configure(embargo=False)
-    _name_origin(app, chosen.value, chosen.origin)
+        app.settings = attrs.evolve(app.settings, embargo=False)
+    app.configure(chosen.value, origin=chosen.origin)
+    try:
+        log.debug("the address: %s", app.address)  # one that cannot work is refused here
+    except (ConfigError, StoreError) as error:
+        error.add_note(f"  the address is {chosen.origin}")
+        raise
 
 
 def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
@@ -197,27 +184,16 @@ def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
         return Value(private_url(folder, servers), f"the embedded server of {folder}", private=True)
     if flags.redis:
         return Value(flags.redis, "from --redis", private=bool(flags.private))
-    if app._source is not UNSET:  # noqa: SLF001 - only here, to see whether the app chose for itself
+    if app.chose_address:
         return Value(None, "from the app itself")
     unset = "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
     return flags.ambient.get("redis_url") or Value(DEFAULT_URL, unset)
 
 
-def _name_origin(app: PyTask, source: Any, origin: str) -> None:
-    try:
-        app.configure(source)
-        backend = app._backend()  # noqa: SLF001 - the one that the app would make, with our words around it
-    except (ConfigError, StoreError) as error:
-        error.add_note(f"  the address is {origin}")
-        raise
-    app.configure(NamedBackend(backend, origin))
-
-
 def _deny(error: Denied, app: PyTask) -> NoReturn:
-    address = app._source.describe()  # noqa: SLF001 - our own NamedBackend
     error.add_note(
-        f"  asked: {address}. Give the user and password that the server knows, with all of pytask's commands"
-        " allowed (`pytask acl worker` prints the rules): redis://user:password@host:port/0"
+        f"  asked: {app.address}. Give the user and password that the server knows, with all of pytask's"
+        " commands allowed (`pytask acl worker` prints the rules): redis://user:password@host:port/0"
     )
     raise error
 
