@@ -18,10 +18,11 @@ from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import leftovers, threads
+from pytask.runtime import leftovers
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
+from pytask.runtime.lingering import Lingering
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.outcome import Outcomes, never_began
 from pytask.runtime.process import exit_now
@@ -29,25 +30,19 @@ from pytask.runtime.ramp import Turns
 from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
-from pytask.runtime.stopping import NAMED, Stopping
+from pytask.runtime.stopping import Stopping
 from pytask.runtime.tree import RunGreenlet, Service
 from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
-HELD_MOST = 20  # runs whose threads this worker shows
-HELD_CHARACTERS = 500  # of each
 WISHES = {
     Verdict.STOP: Wish.STOP,
     Verdict.RELOAD: Wish.RELOAD,
     Verdict.GONE: Wish.FORGET,
     Verdict.FENCED: Wish.FENCED,
 }
-LINGERS = (
-    "[PT045] task %s: start() returned %g s ago, and the task ends when its threads do: %s. Fix: end them"
-    " before start() returns; what is meant for all tasks is made at import, or in `with pytask.shared():`"
-)
 
 # Why a run is settled that could not be reloaded; in all other cases a newer run owns the id.
 UNRELOADED = {Verdict.GONE: Wish.FORGET, Verdict.STOP: Wish.STOP}
@@ -88,7 +83,7 @@ class Executor:
         self.turns = ports.turns
         self.living: dict[str, Run] = {}
         self.leaving = False
-        self.kept_by: dict[str, str] = {}  # by id: the threads that keep runs from ending, for `pytask why`
+        self.lingering = Lingering(ports.lease.timing.grace / 2)
         self.journal = ports.committer.journal
         self.stopping = Stopping(
             lease=ports.lease, committer=ports.committer, deadman=ports.deadman, clock=ports.clock,
@@ -247,16 +242,7 @@ class Executor:
 
     def lingers(self, run: Run) -> None:
         """`start()` has returned, and only threads live on, which nobody may have meant to be waited for."""
-        Service.spawn_later(self._lease.timing.grace / 2, self._name_threads, run)
-
-    def _name_threads(self, run: Run) -> None:
-        alive = run.alive()
-        if run.over or run.actor is not None or not threads.only_threads(alive):
-            return
-        names = "; ".join(map(threads.whereabouts, alive[:NAMED]))
-        if len(self.kept_by) < HELD_MOST:
-            self.kept_by[run.id] = names[:HELD_CHARACTERS]
-        log.warning(LINGERS, run.id, self._lease.timing.grace / 2, names)
+        self.lingering.watch(run)
 
     def _start_actor(self, run: Run) -> None:
         run.dead = Flag()
@@ -381,7 +367,8 @@ class Executor:
             self._locals -= run.local
             self._on_place()
         self._lease.over(run.ref.run)
-        self.kept_by.pop(run.id, None)
+        if self.lingering.kept_by:
+            self.lingering.forget(run)
         if run.borrower is not None:
             self._backend.close_user_client(run.borrower)
             run.borrower = run.client_ = None

@@ -118,7 +118,7 @@ class Presence:
             files=files.limit(),
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
-            kept_by=dict(self._executor.kept_by),
+            kept_by=dict(self._executor.lingering.kept_by),
             stuck=self._executor.stopping.stuck,
             cpu=None if self._load is None else self._load.cpu,
             busiest=() if self._load is None else self._load.busiest,
