@@ -18,7 +18,7 @@ from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.runtime import init, leaving, owners
 from pytask.runtime.attendant import Attendant
-from pytask.runtime.companion import Companion
+from pytask.runtime.companion import Companion, CompanionPorts
 from pytask.runtime.drain import drain
 from pytask.runtime.notify import Notifier
 from pytask.runtime.process import calm_collector, exit_now
@@ -129,10 +129,10 @@ class Foreground:
     def _report_health(self, worker: Worker, signals: Signals) -> Attendant:
         link, hangup = self._daemon.link, self._daemon.hangup
         if link is not None:
-            link.start(
-                [lane.courier for lane in worker.lanes], self._settings.timing, worker.now,
-                on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
-            )  # fmt: skip
+            link.start(CompanionPorts(
+                couriers=[lane.courier for lane in worker.lanes], timing=self._settings.timing,
+                clock=worker.now, on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
+            ))  # fmt: skip
         tell = link.tell if link is not None else None
         health = Attendant(worker, notifier=Notifier(), path=self._daemon.health_path, tell=tell)
         health.start()
