@@ -24,6 +24,7 @@ from pytask.adapters.store import (
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import FailoverSuspected
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State, Trigger, destination, next_state, sources
 from pytask.domain.messages import MAX_ID_BYTES, Command, Event, IdFault
 from pytask.domain.policy import QUARANTINE_FROM
@@ -38,7 +39,6 @@ from pytask.domain.record import (
     RunRef,
     Suspect,
     Verdict,
-    WorkerInfo,
 )
 
 

@@ -18,9 +18,10 @@ from pytask.adapters import reading
 from pytask.adapters.direct import direct
 from pytask.adapters.keys import Keys
 from pytask.adapters.wire import Packed
-from pytask.domain import history
+from pytask.domain import figures, history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import Unavailable
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
 from pytask.domain.messages import LONGEST_NAME, MAX_ID_BYTES, Command, Event, IdFault
@@ -36,7 +37,6 @@ from pytask.domain.record import (
     RunRef,
     Suspect,
     Verdict,
-    WorkerInfo,
 )
 from pytask.logger import get_logger
 
@@ -817,35 +817,9 @@ def parked_why(function: str, published: bytes) -> str:
 
 def read_info(text: bytes | str) -> WorkerInfo | None:
     """What a worker of any release showed of itself; None if that is not to be understood."""
-    try:
-        shown = json.loads(text)
-        return WorkerInfo(
-            session=str(shown["session"]),
-            name=str(shown.get("name", "")),
-            host=str(shown.get("host", "")),
-            pid=reading.whole(shown.get("pid")) or 0,
-            running=reading.whole(shown.get("running")) or 0,
-            functions=tuple(str(name) for name in shown.get("functions") or ()),
-            tasks=reading.whole(shown.get("tasks")),
-            max_tasks=reading.whole(shown.get("max_tasks")),
-            version=_version(shown.get("version")),
-            started=reading.measure(shown.get("started")),
-            lag=reading.measure(shown.get("lag")),
-            round_trip=reading.measure(shown.get("round_trip")),
-            expiry=reading.measure(shown.get("expiry")),
-            monitor=shown.get("monitor") is True,
-            dropped=reading.whole(shown.get("dropped")) or 0,
-            task_logs=reading.whole(shown.get("task_logs")),
-            kept_by=reading.texts(shown.get("kept_by")),
-            stuck=tuple(str(one) for one in shown.get("stuck") or ()),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
+    shown = reading.json_object(text)
+    return WorkerInfo(**figures.read(shown)) if isinstance(shown.get("session"), str) else None
 
 
 def _seconds(micros: int) -> float:
     return -1.0 if micros < 0 else micros / 1e6
-
-
-def _version(value: Any) -> str:
-    return value[:40] if isinstance(value, str) else ""

@@ -10,9 +10,9 @@ import attrs
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.journal import amounts, progress_of
 from pytask.domain.lifecycle import State
-from pytask.domain.record import Busy
 
 if TYPE_CHECKING:
     from pytask.domain.task import Task
@@ -228,32 +228,13 @@ class Outcome:
 
 
 @attrs.frozen(kw_only=True)
-class Worker:
-    """A worker as it shows itself, every few seconds."""
+class Worker(WorkerInfo):
+    """A worker as it shows itself, every few seconds; its figures are those of `WorkerInfo`."""
 
-    session: str
-    name: str = ""
-    host: str = ""
-    pid: int = 0
-    version: str = ""
-    running: int = 0  # its runs, pre-started ones among them
-    tasks: int | None = None  # of those, the ones from the queue; None: not shown
-    max_tasks: int | None = None  # places for them
-    functions: tuple[str, ...] = ()
-    started: float | None = None  # seconds since 1970, by its own clock; None: not shown
-    lag: float | None = None  # seconds by which its event loop was late, the last time
-    round_trip: float | None = None  # seconds that Redis took to answer it, the last time
-    monitor: bool = False  # a monitor runs there
-    task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
-    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
-    refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
-    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
-    cpu: float | None = None  # part of a core that its process used lately; None: not shown
-    busiest: tuple[Busy, ...] = ()  # the tasks that had most of the time, where that is nearly a whole core
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0
-    more: Mapping[str, Any] = attrs.Factory(dict)
+    more: Mapping[str, Any] = attrs.Factory(dict)  # what only other releases show
 
     @property
     def alive(self) -> bool:

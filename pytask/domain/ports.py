@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
@@ -25,7 +26,6 @@ from pytask.domain.record import (
     RunRef,
     Suspect,
     Verdict,
-    WorkerInfo,
 )
 
 

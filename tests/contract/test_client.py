@@ -22,9 +22,10 @@ from pytask.client import Client, Event, New, follow
 from pytask.client.places import own_name
 from pytask.client.steer import await_stop
 from pytask.domain import lifecycle as life
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import Change, Verdict, WorkerInfo
+from pytask.domain.record import Change, Verdict
 from tests.contract.conftest import KEEP, NAMESPACE, SOON, RedisBench
 
 KINDS = ("fakeredis", "redis62", "redis", "valkey", "valkey-decoded", "valkey-py", "valkey-namespace")

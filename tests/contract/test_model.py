@@ -19,9 +19,16 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from pytask.adapters.memory_state import number
 from pytask.domain.errors import FailoverSuspected
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
+from pytask.domain.record import (
+    Adoption,
+    Change,
+    Expiry,
+    RunRef,
+    Verdict,
+)
 from tests.contract.conftest import KEEP, SOON, MemoryBench, RedisBench
 from tests.servers import is_available, start_server
 

@@ -6,10 +6,17 @@ import time
 import pytest
 
 from pytask.adapters.store import Retention
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import ENDED, ERROR, RESTING, STOPPED, WAIT, Trigger, destination
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict, WorkerInfo
+from pytask.domain.record import (
+    Adoption,
+    Change,
+    Expiry,
+    RunRef,
+    Verdict,
+)
 
 X = b'{"event":"x","data":null}'
 STRANGER = "stranger:1"

@@ -18,8 +18,8 @@ import redis
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import RedisStore
 from pytask.console import survey
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State
-from pytask.domain.record import WorkerInfo
 from tests.integration.cli_tools import (
     SLEEPER,
     Started,
