@@ -38,7 +38,7 @@ class CommitterPorts:
     backlog: Backlog
     journal: Journal
     complaints: Complaints
-    on_settled: Callable[[], None]  # some changes have their verdicts
+    on_settled: Callable[[], None]  # after each commit: some changes have their verdicts
     drops: bool = False  # the oldest events, where there is no room; else emit() waits
     keep_error: int | None = None  # seconds
 
@@ -135,7 +135,7 @@ class Committer:
             raise error
         self._pause = min(max(2 * self._pause, 0.02), self._lease.timing.call_timeout / 3)
         self._complain(error)
-        self._wake.set()  # what waits is sent again after the pause
+        self._wake.set()  # send again after the pause
         return self._pause
 
     def end(self) -> None:

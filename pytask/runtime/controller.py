@@ -36,9 +36,9 @@ class ControllerPorts:
     timing: Timing
     clock: Callable[[], float]
     complaints: Complaints
-    on_hint: Callable[[str], None]  # something was parked for this function
-    request_ping: Callable[[], None]  # have a ping published where this worker renews
-    on_deaf: Callable[[], None]  # the feed does not hear that
+    on_hint: Callable[[str], None]  # a task of this function was parked
+    request_ping: Callable[[], None]  # publish a ping at the server of the renewals
+    on_deaf: Callable[[], None]  # the feed did not receive the ping
     place: str = ""  # address and namespace, for people
 
 

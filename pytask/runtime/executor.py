@@ -69,8 +69,8 @@ class ExecutorPorts:
     backend: Backend
     ids: Ids
     clock: Callable[[], float]
-    on_place: Callable[[], None]  # a run is over, and its place free
-    on_local_over: Callable[[str, Wish | None], None]  # a pre-started task is over: its id, why
+    on_place: Callable[[], None]  # a run is over and its place is free
+    on_local_over: Callable[[str, Wish | None], None]  # a pre-started task is over: id, last wish
     exit_process: Callable[[int], None] = exit_now
 
 

@@ -14,7 +14,7 @@ from greenlet import greenlet
 
 
 class Guarded(Protocol):
-    """A worker, which is none in a forked child."""
+    """The part of a worker that a fork touches."""
 
     forked: bool
 

@@ -39,9 +39,9 @@ class HeartbeatPorts:
     clock: Callable[[], float]
     complaints: Complaints
     on_reached: Callable[[], None]  # after the first acknowledged renewal
-    on_lost: Callable[[], None]  # all runs were stopped, as the lease is lost
+    on_lost: Callable[[], None]  # the lease is lost and all runs are being stopped
     on_other_server: Callable[[], None]
-    on_ping: Callable[[StoreError | None], None]  # a ping is about to be published, or why it was not
+    on_ping: Callable[[StoreError | None], None]  # before a ping is published; with the error if that failed
     feed_session: str = ""  # of the feed that is pinged
     address: str = ""
 

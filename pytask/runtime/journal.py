@@ -37,7 +37,7 @@ _traces = logging.Formatter()
 
 
 class Noter(Protocol):
-    """A run, as its log knows it."""
+    """The part of a run that its log uses."""
 
     ref: RunRef
     lines: int  # of its log, so far
@@ -63,7 +63,7 @@ class Journal:
         self.unfinished: dict[tuple[str, str], str] = {}  # lines of output without an end, by run and stream
         self.dropped = 0  # lines, since the start
         self._told = (0, 0.0)  # how many of them were told of, and when
-        self.news = Flag()  # something waits: the committer sends it
+        self.news = Flag()  # set when lines wait to be sent
 
     def __len__(self) -> int:
         return len(self._lines) + len(self._progress) + len(self._sent)

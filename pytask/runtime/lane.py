@@ -60,24 +60,24 @@ class Session:
 
 
 class Connections:
-    """All that a lane has open at its partition: each store belongs to one service."""
+    """Every connection of a lane to its partition.  Each store belongs to one service."""
 
     def __init__(self, backend: Backend, worker: str, feed_session: str) -> None:
         self._backend = backend
-        self._worker = worker  # its name, which its commands are noted with
+        self._worker = worker  # the name recorded with its commands
         self._stores: list[Any] = []
         self.queue = backend.queue()
         self.feed = backend.feed(feed_session)
 
     def store(self) -> Any:
-        """One more."""
+        """A new store, with a connection of its own."""
         store = self._backend.store()
         store.who = self._worker
         self._stores.append(store)
         return store
 
     def reconnect(self, keep: Any = None) -> None:
-        """Open all again, but for that of `keep`: the old server may live on, and keep them."""
+        """Reopen every connection except that of `keep`: the old server may still be up and hold them."""
         for store in self._stores:
             if store is not keep:
                 store.reconnect()
@@ -85,7 +85,7 @@ class Connections:
         self.feed.reconnect()
 
     def close(self) -> None:
-        """Drop them."""
+        """Close all connections."""
         self._backend.close()
         self.feed.close()
         self.queue.close()
@@ -95,10 +95,9 @@ class Connections:
 
 @attrs.frozen(kw_only=True)
 class LanePorts:
-    """What a lane shares with the other lanes of its worker, and what it tells the worker."""
+    """What all lanes of a worker share."""
 
     tasks: Mapping[str, type[Task]]
-    prestart: Sequence[tuple[str, bytes]]
     places: Places
     turns: Turns
     load: Load
@@ -112,7 +111,13 @@ class LanePorts:
 class Lane:
     """Ports in, services out.  Every socket belongs to one service that is never killed in mid-command."""
 
-    def __init__(self, backend: Backend, settings: Settings, ports: LanePorts) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        settings: Settings,
+        prestart: Sequence[tuple[str, bytes]],
+        ports: LanePorts,
+    ) -> None:
         self.backend = backend
         self.settings = settings
         self.session = Session(ports.prefix, ports.process.fresh_id)
@@ -120,11 +125,11 @@ class Lane:
         self.complaints = Complaints(settings.timing.heartbeat)
         self.connections = Connections(backend, settings.name, self.session.id)
         self._wire_runs(ports)
-        self._wire_redis(ports)
-        self._wire_neighbours(ports)
+        self._wire_core_services(ports)
+        self._wire_side_services(ports, prestart)
 
     def _wire_runs(self, ports: LanePorts) -> None:
-        """The table of runs, and the ways on which they reach Redis."""
+        """The table of runs, and what carries their calls and changes to Redis."""
         settings = self.settings
         self.deadman = ports.process.deadman(ports.hard)
         self.courier = Courier(store=self.connections.store())
@@ -142,8 +147,8 @@ class Lane:
             on_place=ports.places.wake, on_local_over=self._local_over,
         ))  # fmt: skip
 
-    def _wire_redis(self, ports: LanePorts) -> None:
-        """What keeps the lease, takes tasks, and hears of wishes."""
+    def _wire_core_services(self, ports: LanePorts) -> None:
+        """The services that renew leases, claim tasks, and receive control messages."""
         renewals = self.connections.store()
         self.heartbeat = Heartbeat(HeartbeatPorts(
             store=renewals, lease=self.lease, executor=self.executor, deadman=self.deadman,
@@ -169,8 +174,8 @@ class Lane:
             store=self.connections.store(), lease=self.lease, on_moved=self.connections.reconnect
         )
 
-    def _wire_neighbours(self, ports: LanePorts) -> None:
-        """What shows this worker, and gives tasks away; and the tasks that only it has."""
+    def _wire_side_services(self, ports: LanePorts, prestart: Sequence[tuple[str, bytes]]) -> None:
+        """The worker's registry entry, its pre-started tasks, and rebalancing."""
         self.presence = Presence(PresencePorts(
             courier=self.courier, executor=self.executor, lease=self.lease, clock=ports.clock,
             session=lambda: self.session.id, dropped=lambda: self.committer.dropped,
@@ -178,7 +183,7 @@ class Lane:
             closed=lambda: ports.places.closed, load=ports.load,
         ))  # fmt: skip
         self.prestart = Prestart(PrestartPorts(
-            specs=ports.prestart, courier=self.courier, executor=self.executor, committer=self.committer,
+            specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
             lease=self.lease, ids=self.session, clock=ports.clock, complaints=self.complaints,
             fresh_id=ports.process.fresh_id,
         ))  # fmt: skip
@@ -190,7 +195,7 @@ class Lane:
                 clock=ports.clock,
             ))  # fmt: skip
 
-    # What calls these is made before those that it is for.
+    # Called by objects that are created before the service they call.
 
     def _local_over(self, task_id: str, wish: Wish | None) -> None:
         self.prestart.over(task_id, wish)
@@ -266,5 +271,5 @@ class Lane:
         self.deadman.arm(None if not self.executor.living else self.settings.timing.grace)
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close all connections."""
         self.connections.close()

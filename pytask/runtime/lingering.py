@@ -1,4 +1,4 @@
-"""Tasks that go on after `start()` has returned, for threads that nobody may have meant to be waited for."""
+"""Runs whose `start()` has returned while threads keep them from ending, perhaps unintended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINGERS = (
 
 
 class Lingering:
-    """Names the threads that keep runs from ending, once a run."""
+    """Names the threads that keep a run from ending, once per run."""
 
     def __init__(self, patience: float) -> None:
         self.kept_by: dict[str, str] = {}  # by id: the threads, for `pytask why`

@@ -1,4 +1,4 @@
-"""What is logged inside of a task goes to the journal of its run, wherever it is logged."""
+"""Copies what tasks log, by any logger, to the journals of their runs."""
 
 from __future__ import annotations
 

@@ -26,21 +26,21 @@ SCAN_PAUSE = 0.2  # seconds a step of about 200 keys: at most 1000 a second
 
 @attrs.frozen(kw_only=True)
 class MonitorPorts:
-    """What a monitor needs of the worker that runs it."""
+    """What a monitor gets from the worker that runs it."""
 
     lease: Lease
     clock: Callable[[], float]
     courier: Courier
-    slow_sweep: bool  # unless its data says so
-    here: set[str]  # ids of the monitors that run: the worker shows whether there is one
+    slow_sweep: bool  # unless the task's data says otherwise
+    here: set[str]  # ids of running monitors; the worker's entry shows whether there is one
 
 
 class MonitorRun(Protocol):
-    """The run of a monitor, as that knows it."""
+    """The part of a run that a monitor uses."""
 
     @property
     def monitor_ports(self) -> MonitorPorts:
-        """What it needs of the worker."""
+        """From the worker."""
 
 
 class Monitor(Task):

@@ -1,4 +1,4 @@
-"""What Redis is told of a run that is dead: how it came out."""
+"""Reporting the outcome of a dead run to Redis."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ STOPPED_EVENT = codec.event(Event.STOPPED)
 
 
 def never_began(ref: RunRef, *, local: bool = False) -> Change:
-    """Releases a claim whose run never began."""
+    """The release of a claim whose run never began."""
     return Change(ref.id, ref.run, STOPPED_EVENT if local else HANDED_BACK, Trigger.RELEASE, local=local)
 
 
 def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
-    """The end of a run by this trigger."""
+    """The change that ends a run by this trigger."""
     ref = run.ref
     if trigger is Trigger.END:
         if run.output is None:
@@ -53,7 +53,7 @@ def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
 
 
 class Outcomes:
-    """Tells how dead runs came out, and puts those back into the queue that Redis lost with its data."""
+    """Commits the outcome of dead runs, and requeues tasks that Redis lost with its data."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Outcomes:
         self._clock = clock
 
     def close(self, run: Run, wish: Wish | None) -> None:
-        """How a run came out, which was asked for this; never blocks, so it can be called from the hub."""
+        """Commit the outcome of a run after this wish.  Never blocks: may be called from the hub."""
         error, run.error = run.error, None  # its frames refer to the run
         if wish is Wish.RELOAD:
             wish = Wish.HAND_BACK
@@ -83,7 +83,7 @@ class Outcomes:
             _log_failure(run, error)
 
     def restore(self, run: Run) -> None:
-        """Queue a dead run's task again, from what it was claimed with; blocks until Redis answers."""
+        """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
         claim, refusals = run.claim, Refusals()
 
         def give_up(error: StoreError) -> bool:

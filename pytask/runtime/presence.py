@@ -31,7 +31,7 @@ LOOK_EVERY = 12  # heartbeats between two looks at the releases of the others
 
 @attrs.frozen(kw_only=True)
 class PresencePorts:
-    """What a presence works with, and what it shows."""
+    """What the worker's entry is made from."""
 
     courier: Courier
     executor: Executor
@@ -39,10 +39,10 @@ class PresencePorts:
     clock: Callable[[], float]
     session: Callable[[], str]
     wall: Callable[[], float] = time.time
-    dropped: Callable[[], int] = lambda: 0  # events of tasks, as Redis did not take them fast enough
-    held: Callable[[], float] = lambda: 0.0  # seconds for which Redis has not taken ends, or answered claims
-    refused: Callable[[], int] = lambda: 0  # tasks, for the size of what they have
-    closed: Callable[[], bool] = lambda: False  # it was told to take no tasks
+    dropped: Callable[[], int] = lambda: 0  # events dropped because Redis was too slow
+    held: Callable[[], float] = lambda: 0.0  # seconds without an answer to commits or claims
+    refused: Callable[[], int] = lambda: 0  # tasks refused for their size
+    closed: Callable[[], bool] = lambda: False  # told to take no tasks
     load: Load | None = None
 
 

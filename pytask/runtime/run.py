@@ -42,7 +42,7 @@ LARGE = 4096  # bytes of data that are not kept beside what was read from them
 
 
 class RunHost(Protocol):
-    """The executor, as its runs know it."""
+    """The part of the executor that runs use."""
 
     settings: Settings
     turns: Turns
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def monitor_ports(self) -> MonitorPorts:
-        """What a monitor needs of the worker."""
+        """What a monitor gets from the worker."""
         return self.host.monitor_ports
 
     # -- in the run's own greenlet --------------------------------------------------------------------
@@ -276,7 +276,7 @@ class Run:
 
 
 def running() -> Run | None:
-    """The run whose code is executing, or None; its greenlets know it by less."""
+    """The run whose code is executing, or None: as `current_run`, with the full type."""
     return cast("Run | None", current_run())
 
 

@@ -1,4 +1,4 @@
-"""How a run is stopped: `stop()`, then kill after kill; and what is done about one that will not die."""
+"""Stopping a run: `stop()`, then repeated kills; and handling a run that survives them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 
 
 class Stopping:
-    """Stops runs, each in the greenlet of its actor.  All of it blocks."""
+    """Stops runs.  Its methods block; each run has a greenlet that calls them."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Stopping:
         return run.over
 
     def outlived(self, run: Run, *, leaving: bool) -> None:
-        """A run that will not die: wait, to try again, or end the process; never hand it on."""
+        """The run survived: wait before the next attempt, or end the process; never hand the task on."""
         self._unkilled.add(run)
         names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
         log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)

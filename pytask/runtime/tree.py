@@ -34,22 +34,22 @@ log = get_logger(__name__)
 
 
 class TreeOwner(Protocol):
-    """A run, as its greenlets know it: what they do, where they end, and what messages about it say."""
+    """The part of a run that its greenlets and messages about it use."""
 
     id: str
     claim: Claim
-    actor: AnyGreenlet | None  # stops the run, where there is one
-    over: bool  # nothing of it is left
+    actor: AnyGreenlet | None  # the greenlet that stops the run, if any
+    over: bool  # no greenlet of it is left
 
     @property
     def epoch(self) -> int:
         """Grows with every run of this id."""
 
     def main(self) -> None:
-        """What the greenlet of `start()` does."""
+        """The body of the greenlet of `start()`."""
 
     def call_stop(self) -> bool:
-        """What the greenlet of `stop()` does; whether it did its work."""
+        """The body of the greenlet of `stop()`; whether `stop()` returned normally."""
 
     def adopt(self, greenlet: AnyGreenlet) -> None:
         """A greenlet was spawned under this run."""

@@ -1,4 +1,7 @@
-"""What everybody does who needs an answer of a Redis that is lost: tries again, in one of two loops."""
+"""The retry loops used while Redis is lost: one for a call, one for a service.
+
+How long a worker keeps its tasks meanwhile is decided elsewhere: see `heartbeat`.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ T = TypeVar("T")
 
 
 def until_answered(call: Callable[[], T], give_up: Callable[[StoreError], bool], pause: float) -> T | None:
-    """What `call()` returns once Redis answers; None where `give_up(error)` is true of a failed attempt.
+    """Repeat `call()` until Redis answers, and return the answer; None once `give_up(error)` is true.
 
-    The call is repeated as it is, `pause` seconds after each failure, so it must be safe to repeat.
-    `give_up` may raise as well; what is no `StoreError` is raised at once.
+    A failed call is repeated after `pause` seconds, so it must be safe to repeat.  `give_up` may also raise.
+    Errors other than `StoreError` are raised at once.
     """
     while True:
         try:
@@ -30,13 +33,13 @@ def until_answered(call: Callable[[], T], give_up: Callable[[StoreError], bool],
 def pass_by_pass(
     one_pass: Callable[[], object], failed: Callable[[Exception], float], ended: Callable[[], bool]
 ) -> None:
-    """The loop of a service: one pass after the other, until `ended()`.
+    """Run a service: one pass after another until `ended()`.
 
-    `failed(error)` tells of a pass that failed, and returns the seconds until the next one.  It may raise,
-    which ends the service.
+    After a failed pass `failed(error)` reports the error and returns the seconds to wait.  If it raises, the
+    service ends.
     """
     while not ended():
         try:
             one_pass()
-        except Exception as error:  # noqa: BLE001 - `failed` decides
+        except Exception as error:  # noqa: BLE001 - `failed` decides what ends the service
             gevent.sleep(failed(error))

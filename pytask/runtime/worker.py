@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import attrs
 import gevent
@@ -38,13 +37,13 @@ DRAIN_STEP = 0.02  # seconds between looks while the worker drains
 
 @attrs.frozen(kw_only=True)
 class WorkerPorts:
-    """The process around a worker, and what its end means to that."""
+    """The process around a worker, and how a failure is reported to it."""
 
-    hard_deadline: bool = False  # the kernel ends the process, where a deadline is over
-    prefix: str = ""  # of its session ids
+    hard_deadline: bool = False  # the kernel kills the process at the deadline
+    prefix: str = ""  # of its session ids; chosen by a supervisor
     clock: Callable[[], float] = steady
     process: Process = attrs.Factory(Process)
-    on_failed: Callable[[], None] = lambda: None  # a service of it died
+    on_failed: Callable[[], None] = lambda: None  # a service of the worker died
 
 
 class Worker:
@@ -73,23 +72,19 @@ class Worker:
         self.places = Places(settings.max_tasks, Allowance(settings.start_rate, ports.clock))
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
-        first = LanePorts(
-            tasks=tasks, prestart=prestart, places=self.places, turns=Turns(tasks, ports.clock),
+        shared = LanePorts(
+            tasks=tasks, places=self.places, turns=Turns(tasks, ports.clock),
             load=Load(
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),
-            process=ports.process, clock=ports.clock, on_reached=partial(self._reached, 0),
+            process=ports.process, clock=ports.clock, on_reached=self._reached,
             hard=ports.hard_deadline, prefix=ports.prefix,
         )  # fmt: skip
         self.lanes = [
-            Lane(
-                backend, settings,
-                attrs.evolve(first, prestart=monitors, on_reached=partial(self._reached, index))
-                if index else first,
-            )
+            Lane(backend, settings, monitors if index else prestart, shared)
             for index, backend in enumerate(backends)
-        ]  # fmt: skip
-        self._unreached = set(range(len(self.lanes)))
+        ]
+        self._unreached = len(self.lanes)  # lanes without an acknowledged renewal so far
         self.blocked = None
         if settings.block_limit is not None:
             ours = {lane.executor for lane in self.lanes}
@@ -157,9 +152,9 @@ class Worker:
             for name, run in lane.services():
                 self._spawn(f"{name} {index}" if len(self.lanes) > 1 else name, run)
 
-    def _reached(self, index: int) -> None:
+    def _reached(self) -> None:
         """Every claim waits for the first acknowledged renewal, so that only then it takes tasks."""
-        self._unreached.discard(index)
+        self._unreached -= 1
         if self._unreached:
             return
         log.info(
