@@ -11,7 +11,7 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import PytaskError, Refused, StoreError
+from pytask.domain.errors import PytaskError
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import COMMIT_BATCH, CRASH_YOUNG, QUARANTINE_FROM, Lease, Wish, outweighs
 from pytask.domain.ports import Backend, Borrower
@@ -27,12 +27,11 @@ from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.outcome import Outcomes, never_began
 from pytask.runtime.process import exit_now
 from pytask.runtime.ramp import Turns
-from pytask.runtime.refusals import LARGE, Refusals
+from pytask.runtime.reloads import Reloads
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.stopping import Stopping
 from pytask.runtime.tree import RunGreenlet, Service
-from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
 
@@ -97,6 +96,10 @@ class Executor:
             settings=ports.settings, lease=ports.lease, committer=ports.committer, courier=ports.courier,
             clock=ports.clock,
         )  # fmt: skip
+        self.reloads = Reloads(
+            courier=ports.courier, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
+            clock=ports.clock,
+        )  # fmt: skip
         self._lease = ports.lease
         self._committer = ports.committer
         self._courier = ports.courier
@@ -132,8 +135,8 @@ class Executor:
         self._crashed_before = {run for run in self._crashed_before if not run.over and run.started > after}
         return 0 if self._crashed_before else 1
 
-    def launch(self, claim: Claim, sent_at: float, *, local: bool = False) -> None:
-        """Start the run of a claim that was sent at `sent_at`."""
+    def launch(self, claim: Claim, sent_at: float, *, local: bool = False, reloads: bool = False) -> None:
+        """Start the run of a claim that was sent at `sent_at`; `reloads`: in the place of another."""
         ref = RunRef(claim.id, claim.run)
         if claim.id in self.living:
             # A run of this id that was fenced off is still dying here: not beside it.
@@ -147,7 +150,7 @@ class Executor:
                 self._on_local_over(claim.id, Wish.HAND_BACK)
             return
         run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
-        run.local = local
+        run.local, run.settling = local, reloads
         self._locals += local
         if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)
@@ -228,11 +231,21 @@ class Executor:
         """Note a wish; the first one makes the run's actor."""
         if not outweighs(wish, run.wish):
             return
+        if wish is Wish.RELOAD and run.fits is None:
+            self.reloads.judge(run, self._reload)
+            return
         run.wish = wish
         if run.actor is None and not run.over:
             self._start_actor(run)  # before the log, whose handlers may switch: there is one actor only
             if wish in (Wish.FENCED, Wish.FORGET):
                 log.warning("task %s: its run here is stopped: %s", run.id, wish.name.lower())
+
+    def _reload(self, run: Run) -> None:
+        self.wish(run, Wish.RELOAD)
+
+    def began(self, run: Run) -> None:
+        """`start()` of a run that a reload began is about to be called."""
+        self.reloads.began(run)
 
     def fail(self, run: Run) -> None:
         """A run failed, and greenlets of it live on: they are killed, or it would never become an ERROR."""
@@ -291,7 +304,7 @@ class Executor:
         # The old run is dead and acts no more: no deadline counts for it, but it stays ours until then.
         self._lease.over(old.ref.run)
         self._lease.settling.add(old.ref, self._clock())
-        claim, sent = self._ask_replacement(old, new)
+        claim, sent = self.reloads.replace(old, new)
         if claim is not None:
             self._lease.settling.remove(old.ref.run)
         if claim is not None and not claim.won:
@@ -315,27 +328,7 @@ class Executor:
             old.ref, old.wish = new, Wish.HAND_BACK  # the answer came too late to be used
             self._finish(old)
         else:
-            self.launch(claim, sent, local=old.local)
-
-    def _ask_replacement(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
-        """The answer, and when the first call was sent that can have brought it."""
-        sent, refusals, most = self._clock(), Refusals(), self.settings.max_data
-
-        def reload() -> Claim:
-            return self._courier.call(lambda store: store.reload(old.ref, new, self.settings.name, most))
-
-        def give_up(error: StoreError) -> bool:
-            nonlocal sent, most
-            if refusals.refused(error, self._lease.last_ok, self._clock()):
-                most = min(most, LARGE)  # what is over that is left out of the answer, and fails the run
-            log.warning("task %s: reload waits for Redis: %s", old.id, error)
-            if old.wish is not Wish.RELOAD:
-                return True
-            if isinstance(error, Refused):
-                sent = self._clock()  # a refused call did nothing
-            return False
-
-        return until_answered(reload, give_up, self._lease.timing.call_timeout / 3), sent
+            self.launch(self.reloads.usable(old, claim), sent, local=old.local, reloads=True)
 
     # -- settling -------------------------------------------------------------------------------------
 

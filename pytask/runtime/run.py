@@ -17,13 +17,13 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
-from pytask.domain.task import Task, data_class, ignores_unknown, redis_wait
+from pytask.domain.task import Task, redis_wait
 from pytask.logger import get_logger
 from pytask.runtime import threads
+from pytask.runtime.fitting import fitted
 from pytask.runtime.journal import Journal
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.ramp import Turns
-from pytask.runtime.refusals import without_data
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
     AnyGreenlet,
@@ -58,6 +58,9 @@ class RunHost(Protocol):
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A Redis client for a run's own use."""
 
+    def began(self, run: Run) -> None:
+        """`start()` of a run that a reload began is about to be called."""
+
     def fail(self, run: Run) -> None:
         """A run failed, and greenlets of it live on."""
 
@@ -73,8 +76,8 @@ class Run:
 
     __slots__ = (
         "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
-        "greenlet", "host", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
-        "sockets", "started",
+        "fits", "greenlet", "host", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
+        "settling", "sockets", "started",
         "stopping", "task", "wish",
     )  # fmt: skip
 
@@ -99,6 +102,8 @@ class Run:
         self.actor: AnyGreenlet | None = None  # made with the first wish
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
+        self.settling = False  # a reload began it, and it has yet to prove that it lives
+        self.fits: Claim | None = None  # what the reload that ends it was judged by
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; made with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
@@ -124,6 +129,8 @@ class Run:
         try:
             self.host.turns.wait(self.cls)
             self.task = self._build()
+            if self.settling:
+                self.host.began(self)
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.
             if value is not None and not isinstance(value, GreenletExit):
@@ -140,16 +147,10 @@ class Run:
             self.host.lingers(self)
 
     def _build(self) -> Task:
-        if self.claim.oversize:
-            size, limit = self.claim.oversize, self.host.settings.max_data
-            over = f"data has {size} bytes, over the limit max_data={limit}"
-            raise TaskFailed(over if size > limit else without_data(size))
-        if self.cls is None:
-            raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
-        data = codec.decode_data(self.claim.data, data_class(self.cls), unknown=ignores_unknown(self.cls))
+        data = fitted(self.claim, self.cls, self.host.settings.max_data)
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
-        task = self.cls.__new__(self.cls)
+        task = self.cls.__new__(self.cls)  # type: ignore[arg-type]  # without a class nothing fits
         # Before __init__, so that emit() and id work in there, and for one that does not call Task's own.
         task._run = self  # noqa: SLF001
         task.task_data = data
