@@ -130,18 +130,19 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     ambient = Ambient(config)
     processes = _settle(ambient, flags)
     if processes > 1 and not check:
-        from pytask.supervisor import supervise
+        from pytask.daemon.supervise import supervise
 
         ambient.check()
         given = {"config": config} if config else {}
         click.get_current_context().exit(supervise(target, processes, flags | given))
     _patch(flags.pop("patch") or "")
-    from pytask import daemon
+    from pytask.daemon import serve
+    from pytask.daemon.flags import Flags
 
     ambient.check()
     of_the_app = {name: value for name, value in ambient.given().items() if name not in FOR_RUN}
-    begin = daemon.check if check else daemon.serve
-    begin(target, daemon.Flags(**flags, ambient=of_the_app))
+    begin = serve.check if check else serve.serve
+    begin(target, Flags(**flags, ambient=of_the_app))
 
 
 def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:
