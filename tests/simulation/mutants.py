@@ -154,8 +154,8 @@ def _acknowledged_now(self, refs, sent_at):
     _acknowledged(self, refs, _clock())
 
 
-def _launch_now(self, claim, sent_at, *, local=False):
-    _launch(self, claim, _clock(), local=local)
+def _launch_now(self, claim, sent_at, **how):
+    _launch(self, claim, _clock(), **how)
 
 
 FROM_THE_ACK = (
@@ -240,9 +240,9 @@ NUMBERED = (
 )
 
 
-def _launch_beside(self, claim, sent_at, *, local=False):
+def _launch_beside(self, claim, sent_at, **how):
     older = self.living.pop(claim.id, None)
-    _launch(self, claim, sent_at, local=local)
+    _launch(self, claim, sent_at, **how)
     if older is not None:
         self.living.setdefault(claim.id, older)
 
