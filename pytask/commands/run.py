@@ -120,6 +120,10 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     The process is patched by gevent, and looks up names in native threads of its own, as the system does
     (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped
+    from pytask.daemon.flags import HANDED_URL
+
+    if flags["supervised"] or check:
+        flags["redis"] = flags["redis"] or os.environ.get(HANDED_URL)
     if flags["redis"] and flags["embedded"]:
         raise click.UsageError("--redis and --embedded exclude each other: which server is it to be?")
     if flags["data_dir"] and not flags["embedded"]:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytask.adapters.address import DEFAULT_URL, VARIABLES
-from pytask.daemon.flags import Value
+from pytask.daemon.flags import HANDED_URL, Value
 from pytask.domain.errors import BadConfigFile, ConfigError
 
 FILE = "pytask.toml"
 PREFIX = "PYTASK_"
 # Variables with our prefix that are no settings: for the completion of shells, and of other parts.
-OTHER_VARIABLES = ("PYTASK_CONFIG", "PYTASK_COMPLETE", "PYTASK_REDIS_SERVER")
+OTHER_VARIABLES = ("PYTASK_CONFIG", "PYTASK_COMPLETE", "PYTASK_REDIS_SERVER", HANDED_URL)
 
 
 class Known(NamedTuple):

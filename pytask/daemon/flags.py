@@ -10,6 +10,8 @@ import attrs
 
 from pytask.adapters.address import hide_password
 
+HANDED_URL = "PYTASK_SUPERVISED_URL"  # from a supervisor to its children, for --redis
+
 
 class Value(NamedTuple):
     """A setting as it stands, and where it came from."""

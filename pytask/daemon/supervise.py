@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from pytask.daemon.child import Command, Slot
+from pytask.daemon.flags import HANDED_URL
 from pytask.daemon.health_socket import socket_of_this_process
 from pytask.daemon.relaunch import Launch
 from pytask.daemon.rolling_restart import RollingRestart
@@ -50,6 +51,9 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
             flags |= {"redis": private_url(folder, servers), "private": True}
         log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         health = SupervisorHealth(socket_of_this_process(run_dir, "this supervisor"), Notifier())
+        if url := flags.pop("redis", None):
+            # Every user of the machine may read command lines, with the password; an environment its owner.
+            os.environ[HANDED_URL] = url
         words = arguments(target, flags)
         environ = dict(os.environ)
         take_from(environ)  # the service manager listens to the parent
