@@ -89,7 +89,7 @@ class Reloads:
         return until_answered(look, give_up, self._pause)
 
     def replace(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
-        """E8: the answer (None: given up), and when the first call was sent that can have brought it."""
+        """The answer (None: given up), and when the first call was sent that can have brought it."""
         sent, refusals, most = self._clock(), Refusals(), self._settings.max_data
 
         def reload() -> Claim:
