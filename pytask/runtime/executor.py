@@ -26,7 +26,7 @@ from pytask.domain.policy import (
 )
 from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
-from pytask.domain.task import Task
+from pytask.domain.task import Task, secret_fields
 from pytask.logger import get_logger
 from pytask.runtime import leftovers, threads
 from pytask.runtime.committer import Committer
@@ -526,6 +526,8 @@ class Executor:
         about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
         if error is None or isinstance(error, (TaskFailed, GreenletExit)):
             log.warning("task %s failed: %s", run.id, text, extra=about)
+        elif run.cls is not None and secret_fields(run.cls):  # the traceback would quote what is hidden
+            log.error("task %s failed: %s; the traceback is in its field `error`", run.id, text, extra=about)
         else:
             log.error("task %s failed: %s", run.id, text, extra=about, exc_info=error)
 
