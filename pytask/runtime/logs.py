@@ -95,8 +95,9 @@ class JsonLines(logging.Formatter):
         }
         line |= {name: vars(record)[name] for name in ("function", "epoch") if name in vars(record)}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return in_json(hide(json.dumps(line, ensure_ascii=False), getattr(record, "hidden", ())))
+            # Not the whole line: a value may be a word of its own.
+            line["exception"] = hide(self.formatException(record.exc_info), getattr(record, "hidden", ()))
+        return in_json(json.dumps(line, ensure_ascii=False))
 
 
 class SafeLines(Stream):
