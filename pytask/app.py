@@ -12,7 +12,7 @@ from typing import Any, Self, Unpack
 from pytask import codec, schema
 from pytask.adapters.address import UNSET, Unset, given
 from pytask.adapters.backend import RedisBackend
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, check_class, data_class, register

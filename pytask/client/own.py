@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from pytask.adapters.store import RedisStore, Retention
+from pytask.adapters.rules import Retention
+from pytask.adapters.store import RedisStore
 from pytask.client.places import Places
 from pytask.client.wire import Op, Send, Words, ask_all
 from pytask.domain.messages import STARTED, Command

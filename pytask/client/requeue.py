@@ -12,7 +12,8 @@ from functools import partial
 import attrs
 
 from pytask.adapters import reading
-from pytask.adapters.store import RedisStore, read_info
+from pytask.adapters.replies import read_info
+from pytask.adapters.store import RedisStore
 from pytask.client import produce
 from pytask.client.own import CHUNK, by_store
 from pytask.client.places import Places

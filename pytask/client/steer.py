@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 import attrs
 
+from pytask.adapters import reading, scripts
 from pytask.client import follow, produce
 from pytask.client.look import no_such_task, read_one
 from pytask.client.own import CHUNK, control
 from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo, states_of
-from pytask.client.wire import Now, Op, Script, ask, ask_all
+from pytask.client.wire import Now, Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import RunFailed, TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
@@ -338,17 +338,25 @@ def _remove_chunk(
     places: Places, place: int, ids: list[str], states: Sequence[life.State]
 ) -> Op[list[bytes]]:
     keys = places.keys[place]
-    functions = yield from ask(place, Script("functions", [keys.task(i) for i in ids], [LONGEST_NAME]))
-    names: list[tuple[str | bytes, ...]] = [
-        (keys.task(i), keys.parking(function.decode(errors="surrogateescape")), keys.log(i))
-        for i, function in zip(ids, functions, strict=True)
-    ]
-    fixed = (keys.runs, keys.queue, *keys.indexes, keys.parked)
-    args = [life.RUNNING, *life.RESTING, len(states), *states]
+    hashes = [keys.task(i) for i in ids]
+    functions = yield from ask(place, scripts.functions(hashes=hashes, longest=LONGEST_NAME))
     words: list[bytes] = []
     while len(words) < len(ids):  # a call does what it can in a few milliseconds
         left = len(words)
-        script = Script("remove", [*fixed, *chain.from_iterable(names[left:])], [*args, *ids[left:]])
+        script = scripts.remove(
+            runs=keys.runs,
+            queue=keys.queue,
+            parked=keys.parked,
+            indexes=keys.indexes,
+            hashes=hashes[left:],
+            parkings=[keys.parking(reading.text(name)) for name in functions[left:]],
+            rings=[keys.log(i) for i in ids[left:]],
+            running=life.RUNNING,
+            unknown=life.State.read(None),
+            resting=life.RESTING,
+            states=states,
+            ids=ids[left:],
+        )
         words += yield from ask(place, script)
     return words
 
