@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.libraries.cases import BLOCKING, IMPORT, Call, Peers, again, case, wait
+from benchmarks.libraries.cases import BLOCKING, IMPORT, MISSING, Call, Peers, again, case, wait
 from benchmarks.libraries.peers import HOST
 
 
@@ -18,7 +18,7 @@ def paho(at: Peers) -> Call:
     def call(seconds: float, word: str) -> str:
         sent = client.publish(wait(seconds, word), b"", qos=1)
         sent.wait_for_publish(seconds + 5)
-        return word if sent.is_published() else "missing"
+        return word if sent.is_published() else MISSING
 
     return call
 

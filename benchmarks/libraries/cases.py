@@ -13,6 +13,9 @@ from benchmarks.libraries.peers import HOST
 Call = Callable[[float, str], Any]
 """Wait so many seconds, by the library; what it answers, or None where it has no answer."""
 
+MISSING = "missing"
+"""The answer where what was sent did not arrive."""
+
 
 @attrs.frozen
 class Peers:
@@ -53,7 +56,7 @@ SERVERS = {
     "": "-",
     "http": "HTTP/1.1",
     "tcp": "lines over TCP",
-    "silent": "a port that never answers",
+    "silent": "no server (a port that never answers)",
     "redis": "Valkey 9.1",
     "postgres": "PostgreSQL 18",
     "mysql": "mysql-mimic",

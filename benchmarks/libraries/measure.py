@@ -134,7 +134,7 @@ def once(worker: Worker) -> Iterator[Facts]:
     if not state:
         worker.ask("gap")
         kept = KEPT.search(worker.log.read_text(errors="replace"))
-        yield {"kept by": f"`{kept[1]}()`" if kept else "?", "once stopped": worker.stop(task)}
+        yield {"kept by": kept[1] if kept else "", "once stopped": worker.stop(task)}
 
 
 def few(worker: Worker) -> Iterator[Facts]:

@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 
 import pytask
-from benchmarks.libraries.cases import Call, Peers
+from benchmarks.libraries.cases import MISSING, Call, Peers
 from benchmarks.libraries.registry import ROWS
 from pytask import Task
 
@@ -103,7 +103,8 @@ class Ask(Task):
                 _answers[f"{type(error).__name__}: {error}"[:80]] += 1
                 gevent.sleep(0.01)
             else:
-                _answers["right" if got in (None, word) else "wrong"] += 1
+                kind = "errors" if got == MISSING else "right" if got in (None, word) else "wrong"
+                _answers[kind] += 1
             gevent.sleep(0)
 
 

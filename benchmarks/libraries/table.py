@@ -50,11 +50,16 @@ def cooperates(case: Case, facts: Facts) -> str:
         return "yes"  # what its stop broke is told under "after"
     if facts["errors"]:
         return f"one only: {short(facts['errors'][0])}"
-    if facts["right"] < TASKS:
-        return f"yes, {TASKS - facts['right']} wrong answers"
+    if unusable(facts):
+        return "**wrong answers**"
     if facts.get("span", 0) > TASKS * WAIT / 2:
         return "yes, one after the other"
     return "yes"
+
+
+def unusable(facts: Facts) -> bool:
+    """Whether its calls return with wrong answers, with nobody stopped."""
+    return not holds(facts) and not facts["errors"] and facts["right"] < TASKS
 
 
 def ends(facts: Facts) -> str:
@@ -63,12 +68,12 @@ def ends(facts: Facts) -> str:
         return "yes"
     if facts["once"] == "ERROR":
         return "-"
-    return f"**no**: {facts['kept by']} goes on" if "kept by" in facts else f"**no**, not in {ENDS:g} s"
+    return "**no**, its threads go on" if facts.get("kept by") else f"**no**, not in {ENDS:g} s"
 
 
 def after(case: Case, facts: Facts) -> str:
     """What a stop in the middle of a call did."""
-    if "gap" not in facts:
+    if "gap" not in facts or (facts["once"] and unusable(facts)):
         return "-"
     if holds(facts):
         return "when the call returns" if facts["stop"] is None or facts["stop"] > SOON else "at once"
@@ -85,9 +90,8 @@ def harm(facts: Facts) -> list[str]:
         notes.append("**others fail**")
     if not all(works(facts[name]) for name in ("later", "after kills") if name in facts):
         notes.append("**it does not work any more**")
-    answers = facts.get("answers", {})
-    if wrong := answers.get("wrong"):
-        notes.append(f"**wrong answers** ({wrong} of {wrong + answers.get('right', 0)})")
+    if facts.get("answers", {}).get("wrong"):
+        notes.append("**wrong answers**")
     return notes
 
 

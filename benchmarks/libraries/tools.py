@@ -61,7 +61,7 @@ def os_system(at: Peers) -> Call:
     return call
 
 
-@case("pexpect.spawn", "pexpect", do="`PopenSpawn`")
+@case("pexpect.spawn", "pexpect", do="`subprocess`")
 def pexpect_spawn(at: Peers) -> Call:
     import pexpect
 
@@ -76,7 +76,7 @@ def pexpect_spawn(at: Peers) -> Call:
     return call
 
 
-@case("pexpect PopenSpawn", "pexpect", do="")
+@case("pexpect PopenSpawn", "pexpect", do="`subprocess`")
 def pexpect_popen(at: Peers) -> Call:
     import pexpect
     from pexpect.popen_spawn import PopenSpawn
@@ -234,11 +234,11 @@ def lxml_parse(at: Peers) -> Call:
     return lambda seconds, word: etree.fromstring(text, etree.XMLParser(huge_tree=True)) and None
 
 
-@case("numpy.linalg.svd, 900 x 900", "numpy", work=True, do=BLOCKING)
+@case("numpy.linalg.svd, 600 x 600", "numpy", work=True, do=BLOCKING)
 def numpy_svd(at: Peers) -> Call:
     import numpy as np
 
-    matrix = np.random.default_rng(1).random((900, 900))
+    matrix = np.random.default_rng(1).random((600, 600))
 
     def call(seconds: float, word: str) -> None:
         np.linalg.svd(matrix)

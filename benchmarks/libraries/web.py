@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.libraries.cases import BLOCKING, IMPORT, Call, Peers, again, case, wait
+from benchmarks.libraries.cases import BLOCKING, IMPORT, MISSING, Call, Peers, again, case, wait
 from benchmarks.libraries.peers import HOST
 
 
@@ -300,7 +300,7 @@ def prometheus(at: Peers) -> Call:
         counter.labels(word).inc()
         gevent.sleep(seconds)
         text = urlopen(f"http://{HOST}:{server.server_port}/metrics").read().decode()
-        return word if f'word="{word}"' in text else "missing"
+        return word if f'word="{word}"' in text else MISSING
 
     return call
 
@@ -310,4 +310,4 @@ def arrived(at: Peers, word: str) -> str:
     from urllib.request import urlopen
 
     seen = urlopen(f"http://{HOST}:{at['http']}/saw/{word}").read()
-    return word if seen == b"True" else "missing"
+    return word if seen == b"True" else MISSING
