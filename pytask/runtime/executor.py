@@ -12,7 +12,7 @@ from gevent import GreenletExit, Timeout
 from gevent.event import Event as Flag
 
 from pytask import codec
-from pytask.domain.errors import PytaskError, Refused, StoreError, TaskFailed
+from pytask.domain.errors import PytaskError, Refused, StoreError, TaskFailed, WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.policy import (
@@ -28,10 +28,11 @@ from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import leftovers, threads
+from pytask.runtime import leftovers, programs, threads
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
+from pytask.runtime.native import NativePool
 from pytask.runtime.process import exit_now
 from pytask.runtime.ramp import Turns
 from pytask.runtime.refusals import LARGE, Refusals
@@ -91,7 +92,9 @@ class Executor:
         clock: Callable[[], float],
         exit_process: Callable[[int], None] = exit_now,
         turns: Turns | None = None,
+        native: NativePool | None = None,
     ) -> None:
+        self.native = native or NativePool(settings.blocking_threads)
         self.turns = turns or Turns(tasks, clock)
         self.settings = settings
         self.tasks = tasks
@@ -178,24 +181,29 @@ class Executor:
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
-        self._check_process()
+        self.check_caller(run)
         self._committer.emit(Change(run.ref.id, run.ref.run, event))
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
         """How far a run is; only the newest is sent."""
-        self._check_process()
+        self.check_caller(run)
         if self.settings.progress:
             self.journal.progress(run, progress)
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A Redis client for a run's own use."""
-        self._check_process()
         return self._backend.user_client(current)
 
-    def _check_process(self) -> None:
-        # A forked child has the task's code, but its run is the parent's.
+    def check_caller(self, run: Run) -> None:
+        """Raise unless this is the process and the thread of the event loop.
+
+        A forked child has the task's code, but its run is the parent's.
+        """
+        if self.native.is_home:
+            return
         if os.getpid() != self._pid:
             raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")
+        raise WrongThread(run.id)
 
     @property
     def dropped(self) -> int:
@@ -351,6 +359,7 @@ class Executor:
 
     def _kill_tree(self, run: Run, until: float) -> bool:
         """Kill what lives, then again and again; whether all of it is dead."""
+        programs.end(run)  # they get their signal now; a task may wait for one of them as it dies
         for share in (3, 2):
             self._kill(run, max(0.01, (until - self._clock()) / share))
         # A pool's greenlet takes a kill for the failure of one item and goes on with the next: many kills.

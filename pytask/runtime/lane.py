@@ -29,6 +29,7 @@ from pytask.runtime.executor import Executor
 from pytask.runtime.heartbeat import Heartbeat
 from pytask.runtime.journal import Journal
 from pytask.runtime.lookout import Lookout
+from pytask.runtime.native import NativePool
 from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence
 from pytask.runtime.prestart import Prestart
@@ -74,6 +75,7 @@ class Lane:
         process: Process,
         turns: Turns | None = None,
         load: Load | None = None,
+        native: NativePool | None = None,
     ) -> None:
         self.backend = backend
         self.settings = settings
@@ -92,7 +94,7 @@ class Lane:
         self.executor = Executor(
             settings=settings, lease=lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
-            exit_process=process.exit, turns=turns,
+            exit_process=process.exit, turns=turns, native=native,
         )  # fmt: skip
         renewals = self._store()
         self.heartbeat = Heartbeat(

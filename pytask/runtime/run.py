@@ -19,7 +19,7 @@ from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.task import Task, data_class, ignores_unknown, redis_wait
 from pytask.logger import get_logger
-from pytask.runtime import threads
+from pytask.runtime import programs, threads
 from pytask.runtime.refusals import without_data
 from pytask.runtime.tree import (
     AnyGreenlet,
@@ -184,8 +184,8 @@ class Run:
             self.executor.fail(self)
 
     def finished(self) -> None:
-        """Nothing of this run is left; tell the executor, once."""
-        if not self.over:
+        """No greenlet of this run is left, nor, by and by, a program; tell the executor, once."""
+        if not self.over and not programs.end(self):
             self.over = True
             self.task = None  # they refer to each other: its data would wait for the garbage collector
             self.executor.ended(self)
@@ -227,6 +227,7 @@ class Run:
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyGreenlet:
         """A greenlet under this run, with the caller's contextvars."""
+        self.executor.check_caller(self)
         greenlet: AnyGreenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
         greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
         greenlet.start()
@@ -235,8 +236,18 @@ class Run:
             take_in(self, greenlet)
         return greenlet
 
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `fn` returns or raises, in a native thread."""
+        return self.executor.native.call(self.id, fn, args, kwargs)
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """A program that ends with this run."""
+        self.executor.check_caller(self)
+        return programs.start(self, args, options)
+
     def client(self) -> Any:
         """The run's own Redis client, made on first use."""
+        self.executor.check_caller(self)
         if self.client_ is None:
             patience = redis_wait(self.cls) if self.cls is not None else 0.0
             self.borrower = Borrower(self.id, patience, self.executor.lease.timing.lease)

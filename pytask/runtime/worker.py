@@ -23,6 +23,7 @@ from pytask.runtime.journal import TaskLines
 from pytask.runtime.lane import Lane
 from pytask.runtime.likeness import use_locks
 from pytask.runtime.monitor import Monitor
+from pytask.runtime.native import NativePool
 from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
 from pytask.runtime.process import Process
@@ -65,6 +66,7 @@ class Worker:
         self.places = Places(settings.max_tasks, Allowance(settings.start_rate, clock))
         process = process or Process()
         turns = Turns(tasks, clock)
+        native = NativePool(settings.blocking_threads)
         load = Load(clock=clock, used=process.used, pause=settings.timing.heartbeat / 2)
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
@@ -72,7 +74,7 @@ class Worker:
             Lane(
                 backend, settings, tasks, monitors if index else prestart, self.places,
                 hard=hard_deadline, prefix=prefix, clock=clock, process=process,
-                turns=turns, load=load,
+                turns=turns, load=load, native=native,
             )
             for index, backend in enumerate(backends)
         ]  # fmt: skip
