@@ -43,8 +43,8 @@ class WrongThread(PytaskError):
     def __init__(self, task: str) -> None:
         super().__init__(
             f"task {task}: emit(), progress(), spawn(), subprocess() and redis belong to the thread of the"
-            " event loop, and this is another one. Fix: let the function that self.blocking() calls return what"
-            " is to be sent; take `client = self.redis` before the call"
+            " event loop, and this is another one. Fix: let the function that self.blocking() calls return"
+            " what is to be sent; take `client = self.redis` before the call"
         )
 
 

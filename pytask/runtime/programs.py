@@ -29,8 +29,9 @@ log = get_logger(__name__)
 
 OURS = ("preexec_fn", "process_group", "start_new_session")  # options that would undo the group
 TERM_SHARE = 4  # of the grace of a stop: from SIGTERM to SIGKILL
+AT_ONCE = 50  # processes that are looked at in one turn of the event loop
 KILL_SECONDS = 1.0  # for the kernel to carry out SIGKILL
-STEP = 0.02
+STEP, LONGEST_STEP = 0.01, 0.1
 ORPHANS = str(Path(orphans.__file__))
 
 # Groups that may have a living process, by the first one.  Any: to the stubs, `pid` is never None.
@@ -94,7 +95,7 @@ def _forget(run: Run, program: Any) -> None:
 
 def _lives(program: Any) -> bool:
     if program.returncode is None:
-        return True
+        return program.pid is not None
     # The number of a process that was waited for is not given away while its group lives: a process that
     # has it is another one.
     return bool(orphans.signalled([program.pid], 0)) and not _exists(program.pid)
@@ -108,6 +109,27 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _may_act(program: Any) -> bool:
+    return _lives(program) and (program.returncode is None or _acts(program.pid))
+
+
+def _acts(group: int) -> bool:
+    """Whether a group has more than zombies: the first process of many containers waits for none of them."""
+    if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 - as the lines below
+        return True
+    for number, name in enumerate(filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208
+        if number % AT_ONCE == AT_ONCE - 1:
+            gevent.sleep(0)
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                state, _, its_group = file.read().rpartition(b")")[2].split()[:3]
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(its_group) == group and state not in b"ZX":
+            return True
+    return False
 
 
 # -- the end of a run --------------------------------------------------------------------------------------
@@ -131,8 +153,9 @@ def end(run: Run) -> bool:
 
 def _end(run: Run) -> None:
     asked: set[tuple[Any, int]] = set()
+    pause = STEP
     until = steady() + run.executor.lease.timing.grace / TERM_SHARE
-    while living := [one for one in _groups.get(run, ()) if one.pid is not None and _lives(one)]:
+    while living := [*filter(_may_act, tuple(_groups.get(run, ())))]:
         late = steady() - until
         if late > KILL_SECONDS:  # zombies that nobody waits for, or processes in the kernel
             pids = [one.pid for one in living]
@@ -141,7 +164,8 @@ def _end(run: Run) -> None:
         number = signal.SIGKILL if late >= 0 else signal.SIGTERM
         orphans.signalled([one.pid for one in living if (one, number) not in asked], number)
         asked |= {(one, number) for one in living}
-        gevent.sleep(STEP)
+        gevent.sleep(pause)
+        pause = min(2 * pause, LONGEST_STEP)
     for program in list(_groups.get(run, ())):
         _forget(run, program)
     _ending.discard(run)
