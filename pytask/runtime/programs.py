@@ -73,6 +73,7 @@ def _lead(line: int) -> None:
 def _undo(run: Run, program: Any) -> None:
     # The exec failed, or the task was killed meanwhile; then it may not have a group yet.
     if program.pid is not None and program.returncode is None:
+        orphans.signalled([program.pid], signal.SIGKILL)
         os.kill(program.pid, signal.SIGKILL)
     _forget(run, program)
 
