@@ -11,6 +11,9 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+
+# Not that of `os`: gevent's closes with the next turn of an event loop, which a forked child may never see.
+from posix import close
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -59,7 +62,7 @@ def start(run: Run, args: Any, options: dict[str, Any]) -> Any:
         _undo(run, program)
         raise
     finally:
-        os.close(line)
+        close(line)
     program.result.rawlink(partial(_first_ended, run, program))
     return program
 
@@ -184,7 +187,7 @@ def _to_orphans(grace: float) -> int:
         _hooked = True
         os.register_at_fork(after_in_child=_forked)
     if _pipe >= 0:
-        os.close(_pipe)
+        close(_pipe)
     read, _pipe = os.pipe()
     try:
         os.set_blocking(_pipe, False)
@@ -196,7 +199,7 @@ def _to_orphans(grace: float) -> int:
             file_actions=[(os.POSIX_SPAWN_DUP2, read, 0), *null], setpgroup=0,
         )  # fmt: skip
     finally:
-        os.close(read)
+        close(read)
     for known in _groups.values():
         for program in known:
             if program.pid is not None:
@@ -216,5 +219,5 @@ def _forked() -> None:
     # In a child of any kind: with this end open there, the death of the worker would go unnoticed.
     global _pipe  # noqa: PLW0603
     if _pipe >= 0:
-        os.close(_pipe)
+        close(_pipe)
         _pipe = -1
