@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import gevent
-from gevent import monkey
 from gevent.event import Event as Flag
 from gevent.threadpool import ThreadPool
 
 from pytask.logger import get_logger
+from pytask.runtime import relay
 from pytask.runtime.clock import steady
+from pytask.runtime.relay import get_ident
 from pytask.runtime.tree import Service
+
+if TYPE_CHECKING:
+    from pytask.runtime.run import Run
 
 log = get_logger(__name__)
 
@@ -24,8 +28,6 @@ IDLE = 10  # seconds until a thread without work ends
 LONG = 5.0  # seconds from which on a call that waits, or that nobody waits for, is named
 AGAIN = 60.0  # seconds between two lines about calls that wait
 NAMED = 5  # calls, in such a line
-
-get_ident = monkey.get_original("_thread", "get_ident")  # the patched one tells greenlets apart
 
 
 @attrs.define(eq=False)
@@ -60,13 +62,13 @@ class NativePool:
         """Whether this is the process and the thread of the event loop."""
         return (os.getpid(), get_ident()) == self._home
 
-    def call(self, task: str, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def call(self, run: Run, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """`fn(*args, **kwargs)` in a thread; called from such a thread, directly."""
         if not self.is_home:
             return fn(*args, **kwargs)
-        call = Call(task, getattr(fn, "__qualname__", None) or repr(fn), steady())
+        call = Call(run.id, getattr(fn, "__qualname__", None) or repr(fn), steady())
         self._take_place(call)
-        result = self._spawn(call, copy_context(), fn, args, kwargs)
+        result = self._spawn(call, partial(copy_context().run, fn, *args, **kwargs), run)
         try:
             value, error = result.get()
         except BaseException:  # a kill, or a gevent.Timeout
@@ -79,11 +81,12 @@ class NativePool:
         finally:
             del error  # its traceback has this frame
 
-    def _spawn(self, call: Call, *what: Any) -> Any:
+    def _spawn(self, call: Call, fn: Callable[[], Any], run: Run) -> Any:
         if self._pool is None:
+            relay.install()
             self._pool = ThreadPool(self._size, idle_task_timeout=IDLE)
         try:
-            result = self._pool.spawn(_outcome, *what)
+            result = self._pool.spawn(_outcome, fn, run, gevent.get_hub().loop)
         except BaseException:  # the system gives no more threads
             self._leave_place(call)
             raise
@@ -146,11 +149,10 @@ class NativePool:
             )  # fmt: skip
 
 
-def _outcome(
-    context: Context, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[Any, BaseException | None]:
+def _outcome(fn: Callable[[], Any], run: Run, loop: Any) -> tuple[Any, BaseException | None]:
     """In the thread.  As a value: gevent prints what a function raises there."""
     try:
-        return context.run(fn, *args, **kwargs), None
+        with relay.within(run, loop):
+            return fn(), None
     except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
         return None, error

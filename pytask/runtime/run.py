@@ -238,7 +238,7 @@ class Run:
 
     def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What `fn` returns or raises, in a native thread."""
-        return self.executor.native.call(self.id, fn, args, kwargs)
+        return self.executor.native.call(self, fn, args, kwargs)
 
     def subprocess(self, args: Any, **options: Any) -> Any:
         """A program that ends with this run."""

@@ -12,6 +12,7 @@ from tests.servers import start_server
 
 TASKS = """
     import hashlib
+    import logging
     import sqlite3
     import time
     from pathlib import Path
@@ -21,6 +22,10 @@ TASKS = """
 
     native_sleep = monkey.get_original("time", "sleep")
     TICKS = 0
+    log = logging.getLogger("tasks")
+    log.propagate = False  # not to the terminal
+    log.addHandler(logging.FileHandler("some.log"))
+    log.setLevel("INFO")
 
     class Ticks(Task):
         class Config:
@@ -69,6 +74,22 @@ TASKS = """
             NAME = "emits"
         def start(self):
             self.blocking(self.emit, "event")
+
+    class Logs(Task):
+        '''In several threads, and in the loop: the locks of the handlers are used by all of them.'''
+        class Config:
+            NAME = "logs"
+        def start(self):
+            workers = [self.spawn(self.blocking, self.work) for _ in range(4)]
+            while not all(worker.ready() for worker in workers):
+                log.info("in the loop")
+                gevent.sleep(0)
+            for worker in workers:
+                worker.get()
+            self.blocking(log.warning, "the last of %s", "all")
+        def work(self):
+            for number in range(5_000):
+                log.info("in a thread %d", number)
 
     class Asks(Task):
         class Config:
@@ -166,6 +187,14 @@ def test_the_error_of_a_function_is_the_tasks_with_its_lines(tasks):
 
 def test_what_belongs_to_the_loop_says_so(tasks):
     assert ended(tasks, "emits").error.startswith("[PT014] task ")
+
+
+def test_threads_and_the_loop_can_log_at_once(tasks, folder):
+    assert ended(tasks, "logs").state == "ENDED"
+    lines = (folder / "some.log").read_text().splitlines()
+    assert [lines.count(f"in a thread {number}") for number in (0, 4_999)] == [4, 4]
+    assert "in the loop" in lines
+    until(lambda: (folder / "some.log").read_text().endswith("the last of all\n"), "the last line")
 
 
 def test_the_redis_client_works_where_it_was_taken_before(tasks):

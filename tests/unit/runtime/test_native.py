@@ -1,8 +1,10 @@
 """Calls in native threads: what they return, who waits for whom, and what goes on after a kill."""
 
 import gc
+import logging
 import traceback
 from contextvars import ContextVar
+from types import SimpleNamespace
 
 import gevent
 import pytest
@@ -12,10 +14,11 @@ from pytask.domain.errors import WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.task import Task
-from pytask.runtime import native
+from pytask.runtime import native, relay
 from pytask.runtime.native import NativePool
 from tests.unit.runtime.fakes import World, switch, until
 
+A = SimpleNamespace(id="a")
 place = ContextVar("place", default="nowhere")
 
 
@@ -31,7 +34,7 @@ def lock():
 
 def spawn(pool, fn, *args, task="a", **kwargs):
     """A greenlet that makes this call, as far as it gets."""
-    greenlet = gevent.spawn(pool.call, task, fn, args, kwargs)
+    greenlet = gevent.spawn(pool.call, SimpleNamespace(id=task), fn, args, kwargs)
     switch()
     return greenlet
 
@@ -52,34 +55,34 @@ def test_the_loop_turns_while_a_call_waits(lock):
 def test_nothing_is_made_before_the_first_call():
     pool = NativePool(4)
     assert pool._pool is None
-    assert pool.call("a", int, ("ff",), {"base": 16}) == 255
+    assert pool.call(A, int, ("ff",), {"base": 16}) == 255
     assert pool._pool is not None
 
 
 def test_an_error_comes_with_the_lines_that_raised_it_and_is_not_printed(capsys):
     with pytest.raises(KeyError, match="missing") as caught:
-        NativePool(1).call("a", fails, (), {})
+        NativePool(1).call(A, fails, (), {})
     assert "fails" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert capsys.readouterr().err == ""
 
 
 def test_even_what_ends_a_program_is_raised_where_the_call_was_made():
     with pytest.raises(SystemExit):
-        NativePool(1).call("a", exit, (3,), {})
+        NativePool(1).call(A, exit, (3,), {})
 
 
 def test_contextvars_are_copied():
     place.set("outside")
     pool = NativePool(1)
-    assert pool.call("a", place.get, (), {}) == "outside"
+    assert pool.call(A, place.get, (), {}) == "outside"
     with pytest.raises(KeyError):
-        pool.call("a", fails, (), {})
+        pool.call(A, fails, (), {})
     assert place.get() == "outside"
 
 
 def test_a_call_in_such_a_thread_needs_no_further_one():
     pool = NativePool(1)
-    assert pool.call("a", lambda: pool.call("a", native.get_ident, (), {}) == native.get_ident(), (), {})
+    assert pool.call(A, lambda: pool.call(A, relay.get_ident, (), {}) == relay.get_ident(), (), {})
 
 
 def test_calls_that_wait_for_a_thread_are_done_in_their_order(lock):
@@ -87,7 +90,7 @@ def test_calls_that_wait_for_a_thread_are_done_in_their_order(lock):
     spawn(pool, lock.acquire)
     waiting = [spawn(pool, done.append, number) for number in range(20)]
     lock.release()
-    late = gevent.spawn(pool.call, "a", done.append, ("late",), {})
+    late = gevent.spawn(pool.call, A, done.append, ("late",), {})
     gevent.joinall([*waiting, late])
     assert done == [*range(20), "late"]
 
@@ -129,13 +132,14 @@ def test_a_killed_task_waits_for_no_thread_and_the_thread_keeps_its_place(lock, 
     assert done == ["done"]
 
 
-def test_a_call_that_is_over_soon_after_the_kill_is_not_worth_a_line(lock, monkeypatch, caplog):
-    monkeypatch.setattr(native, "LONG", 0.01)
+def test_a_call_that_is_over_soon_after_the_kill_is_not_worth_a_line(lock, caplog):
     pool = NativePool(1)
-    spawn(pool, lock.acquire).kill()
+    waiting = spawn(pool, lock.acquire)
+    (call,) = pool._busy
+    waiting.kill()
     lock.release()
     until(lambda: not pool._busy)
-    gevent.sleep(0.03)
+    pool._outlives(call)
     assert "PT048" not in caplog.text
 
 
@@ -153,12 +157,52 @@ def test_who_waits_for_long_and_who_has_the_threads_is_said(lock, monkeypatch, c
     assert caplog.text.count("PT047") == 1
 
 
+class Kept(logging.Handler):
+    """Records, and the threads in which they came."""
+
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        self.records.append((relay.get_ident(), record))
+
+
+def test_what_is_logged_in_a_thread_is_handled_by_the_loop_as_the_tasks():
+    logger, kept = logging.getLogger("test.native"), Kept()
+    logger.addHandler(kept)
+    logger.setLevel("INFO")
+    try:
+        NativePool(1).call(A, lambda: [logger.info("line %d", n) for n in range(200)], (), {})
+        until(lambda: len(kept.records) == 200)
+        logger.info("outside")
+    finally:
+        logger.removeHandler(kept)
+    assert [record.getMessage() for _, record in kept.records[:-1]] == [f"line {n}" for n in range(200)]
+    assert {thread for thread, _ in kept.records} == {relay.get_ident()}
+    assert all((record.task, record.pytask_run) == ("a", A) for _, record in kept.records[:-1])
+    assert not hasattr(kept.records[-1][1], "pytask_run")
+
+
+def test_a_handler_that_fails_keeps_no_other_line(monkeypatch):
+    logger, kept = logging.getLogger("test.native"), Kept()
+    monkeypatch.setattr(logger, "handlers", [kept])
+    monkeypatch.setattr(kept, "handle", lambda record: {}[record.msg])
+    NativePool(1).call(A, logger.warning, ("fails",), {})
+    switch()
+    monkeypatch.undo()
+    logger.addHandler(kept)
+    NativePool(1).call(A, logger.warning, ("comes",), {})
+    until(lambda: kept.records)
+    logger.removeHandler(kept)
+
+
 def test_a_call_keeps_nothing_alive():
     class Big:
         pass
 
     pool, big = NativePool(1), Big()
-    pool.call("a", lambda one: None, (big,), {})
+    pool.call(A, lambda one: None, (big,), {})
     switch()
     del big
     gc.collect()
@@ -235,8 +279,8 @@ def test_id_epoch_and_data_are_there_in_a_thread():
 def test_in_a_task_that_no_worker_runs_the_function_is_called_directly():
     class Plain(Task):
         def start(self):
-            return self.blocking(native.get_ident), self.blocking(place.set, "in the call")
+            return self.blocking(relay.get_ident), self.blocking(place.set, "in the call")
 
     place.set("outside")
-    assert Plain(None).start()[0] == native.get_ident()
+    assert Plain(None).start()[0] == relay.get_ident()
     assert place.get() == "outside"
