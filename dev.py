@@ -3,6 +3,8 @@
 
     python3 dev.py demo [arguments of `pytask demo`]
     python3 dev.py test [arguments of pytest]      with arguments, the lints are left out
+    python3 dev.py unit [arguments of pytest]      ruff, mypy, unit tests and the contract in memory
+    python3 dev.py fix                             what ruff can correct by itself
     python3 dev.py lint
     python3 dev.py bench [arguments of the benchmarks]
 
@@ -17,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,7 +30,14 @@ PYTHON = BIN / "python"
 STAMP = VENV / "installed.json"
 
 # The dependency groups that each command needs on top of the package itself.
-GROUPS = {"demo": (), "test": ("lint", "test"), "lint": ("lint",), "bench": ("test",)}
+GROUPS = {
+    "demo": (),
+    "test": ("lint", "test"),
+    "unit": ("lint", "test"),
+    "fix": ("lint",),
+    "lint": ("lint",),
+    "bench": ("test",),
+}
 
 # Dependency groups are known to pip since 25.1.
 PIP_IS_NEW = "import pip; assert tuple(map(int, pip.__version__.split('.')[:2])) >= (25, 1)"
@@ -39,7 +49,9 @@ LINTS = {
     "import-linter": [BIN / "lint-imports"],
     "types of the examples": [PYTHON, ROOT / "docs" / "check_types.py"],
 }
+QUICK_LINTS = ("ruff check", "mypy")
 PYTEST = [PYTHON, "-m", "pytest"]
+UNIT = ["-q", "tests/unit", "tests/contract", "-k", "unit or memory"]
 COVERAGE = ["--cov=pytask", "--cov-branch", "--cov-report=term"]
 
 
@@ -52,7 +64,7 @@ def main(arguments: list[str]) -> int:
     command, rest = arguments[0], arguments[1:]
     os.chdir(ROOT)
     prepare(GROUPS[command])
-    commands = {"demo": demo, "test": test, "lint": lint, "bench": bench}
+    commands = {"demo": demo, "test": test, "unit": unit, "fix": fix, "lint": lint, "bench": bench}
     return commands[command](rest)
 
 
@@ -72,12 +84,27 @@ def test(arguments: list[str]) -> int:
     return lint([]) or replace([*PYTEST, *COVERAGE])
 
 
+def unit(arguments: list[str]) -> int:
+    """Run what needs neither servers nor waiting, in under half a minute."""
+    return check(QUICK_LINTS) or replace([*PYTEST, *UNIT, *arguments])
+
+
+def fix(_arguments: list[str]) -> int:
+    """Let ruff correct and format what it can."""
+    return run([BIN / "ruff", "check", "--fix", "."]) | run([BIN / "ruff", "format", "."])
+
+
 def lint(_arguments: list[str]) -> int:
-    """Run every lint, even after one has failed; 1 if any did."""
+    """Run every lint."""
+    return check(LINTS)
+
+
+def check(names: Iterable[str]) -> int:
+    """Run these lints, even after one has failed; 1 if any did."""
     failed = []
-    for name, command in LINTS.items():
+    for name in names:
         print(f"--- {name}", flush=True)
-        if run(command) != 0:
+        if run(LINTS[name]) != 0:
             failed.append(name)
     if failed:
         print(f"dev.py: lint failed: {', '.join(failed)}", file=sys.stderr, flush=True)

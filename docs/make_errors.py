@@ -44,6 +44,7 @@ PROOFS: dict[str, str] = {
     "PT046": "tests/unit/runtime/test_blockers.py::test_an_imported_one_is_named_once_with_what_helps",
     "PT047": "tests/unit/runtime/test_native.py::test_who_waits_for_long_and_who_has_the_threads_is_said",
     "PT048": "blocking::test_a_function_that_never_returns_keeps_neither_a_stop_nor_the_exit",
+    "PT049": "reload::test_a_reload_with_data_that_does_not_fit_and_its_fix",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
     "PT052": "mistakes::test_a_full_server",
     "PT053": "mistakes::test_a_missing_password",
@@ -107,7 +108,13 @@ LOGGED = dict.fromkeys(
     [f"PT{n:03}" for n in (13, 41, 42, 43, 46, 47, 48, 55, 123, 124, 125, 135, 137, 147, 149)],
     "log",
 )
-LOGGED |= {"PT045": "log, why", "PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
+LOGGED |= {
+    "PT045": "log, why",
+    "PT049": "log, why",
+    "PT095": "log, doctor",
+    "PT132": "log, field",
+    "PT133": "log, field",
+}
 FIELDS = {"PT030": "field", "PT040": "field"}
 
 

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, Unpack
-
-import attrs
-from gevent.os import fork_gevent
+from typing import Any, Self, Unpack
 
 from pytask import codec, schema
 from pytask.adapters.address import UNSET, Unset, given
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.store import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
-from pytask.domain.plural import counted
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, check_class, data_class, register
-from pytask.logger import get_logger
-from pytask.runtime import init, leaving, owners
-from pytask.runtime.attendant import Attendant
-from pytask.runtime.companion import Companion
-from pytask.runtime.drain import drain
-from pytask.runtime.executor import EXIT_STUCK
-from pytask.runtime.notify import Notifier
+from pytask.runtime.foreground import Daemon, Foreground
 from pytask.runtime.patched import require_patched
-from pytask.runtime.process import calm_collector, exit_now
-from pytask.runtime.resolver import use_own_resolver
-from pytask.runtime.settings import Settings, SettingsGiven, of_this_process, settings_of
-from pytask.runtime.signals import Signals
+from pytask.runtime.settings import Settings, SettingsGiven, changed, of_this_process, settings_of
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker
-
-log = get_logger(__name__)
-
 
 _collected: ContextVar[list[PyTask] | None] = ContextVar("_collected", default=None)
 
@@ -59,16 +40,6 @@ def collect_runs() -> Iterator[list[PyTask]]:
         _collected.reset(token)
 
 
-class Hangup(Protocol):
-    """What a daemon does on SIGHUP, and what it needs of the run for that."""
-
-    end: Callable[[int], None]
-    told: Attendant | None
-
-    def __call__(self) -> None:
-        """SIGHUP came."""
-
-
 class PyTask:
     """A worker and the tasks it knows.  Several in one process share nothing.
 
@@ -85,10 +56,7 @@ class PyTask:
         self._source = source
         self._prestart: list[tuple[str, bytes]] = []
         self._worker: Worker | None = None
-        self._companion: Companion | None = None  # of a child of `pytask run --processes N`
-        self._run_path: Path | None = None  # of the socket that `pytask health` asks: the daemon's
-        self._hangup: Hangup | None = None  # what a daemon does on SIGHUP
-        self.ended_by: int | None = None  # the signal that ended run(), if one did
+        self._origin = ""  # where the address came from, in words
         if not isinstance(source, str | Unset):
             self._backend()  # a client that cannot work is refused here, not later
 
@@ -109,14 +77,27 @@ class PyTask:
         raw = codec.encode(schema.plain(task_data), f"the data of pre-started task {name!r}")
         self._prestart.append((name, raw))
 
-    def configure(self, source: Any = None, **settings: Unpack[SettingsGiven]) -> None:
-        """Change the address or settings before the start; what the daemon's flags do."""
+    def configure(self, source: Any = None, *, origin: str = "", **settings: Unpack[SettingsGiven]) -> None:
+        """Change the address or settings before the start; what the daemon's flags do.
+
+        Every line that names the address says its `origin`, such as "from --redis".
+        """
         if self._worker is not None:
             raise ConfigError("the app runs already: configure it before start()")
         if source is not None:
             self._source = source
-        if settings:
-            self.settings = settings_of(attrs.asdict(self.settings, recurse=False) | {**settings})
+        self.settings = changed(self.settings, {**settings})
+        self._origin = origin or self._origin
+
+    @property
+    def chose_address(self) -> bool:
+        """Whether it was made with a client, URL or backend of its own."""
+        return self._source is not UNSET
+
+    @property
+    def address(self) -> str:
+        """Of Redis, in words, without a password.  Raises `ConfigError` for what cannot be one."""
+        return self._backend().describe()
 
     @property
     def prestarted(self) -> list[str]:
@@ -139,7 +120,7 @@ class PyTask:
 
         The kernel timer is off here unless `hard_deadline=True` (see `Settings`).
         """
-        self._start(hard=bool(self.settings.hard_deadline))
+        self._start(bool(self.settings.hard_deadline))
 
     def stop(self, timeout: float | None = None) -> bool:
         """Hand all tasks back and stop; True if that was done within `timeout` seconds (default 25)."""
@@ -163,47 +144,11 @@ class PyTask:
         if collected is not None:
             collected.append(self)
             return
-        if self.settings.hard_deadline is not False and init.alone():
-            init.leave_init(fork_gevent)  # a script of its own as PID 1; with other threads it is refused
-        use_own_resolver()
-        # Of the program; those that are started from now on belong to tasks.
-        kept, threads = leaving.children(), leaving.threads()
-        with Signals(on_hangup=self._on_hangup(), patient=self.settings.drain > 0) as signals:
-            owners.note_all()
-            calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
-            worker = self._start(hard=self.settings.hard_deadline is not False)
-            worker.on_failed = signals.wake
-            signals.on_quiet = worker.be_quiet
-            if self._companion is not None:
-                couriers = [lane.courier for lane in worker.lanes]
-                self._companion.start(
-                    couriers, self.settings.timing, worker.now,
-                    on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
-                )  # fmt: skip
-            attendant = self._attend(worker)
-            if self._hangup is not None:
-                self._hangup.end, self._hangup.told = signals.end, attendant
-            signals.wait()
-            attendant.leave(reload=signals.received == signal.SIGHUP)
-            drain(worker, signals, self.settings.drain)
-            log.info("signal received: handing %s back", counted(len(worker.living), "task"))
-            self.ended_by = signals.received
-            until = time.monotonic() + self.settings.timing.shutdown
-            clean = self.stop()
-            self.ended_by = signals.received  # SIGTERM may have come while a SIGHUP was carried out
-            stuck = bool(worker.living)
-            if self._companion is not None and clean and not stuck:
-                self._companion.tell("left")  # else the supervisor lets a sibling release what is left
-            self._leave_by(until, stuck, failed=worker.failed is not None)
-            leaving.end_children(kept)
-            leaving.name_threads(threads)
-            attendant.end()
-            worker.raise_failure()
-            if signals.thrown is not None:
-                raise signals.thrown
-        if stuck:
-            exit_now(EXIT_STUCK)
-        log.info("all tasks handed back" if clean else "stopped; Redis does not know all of it yet")
+        self.serve(Daemon())
+
+    def serve(self, daemon: Daemon) -> int | None:
+        """What `run()` does, with what a daemon adds; the signal that ended it, if one did."""
+        return Foreground(self.settings, daemon, start=self._start, stop=self.stop).run()
 
     def __enter__(self) -> Self:
         """`with app:` is start() and stop()."""
@@ -221,14 +166,13 @@ class PyTask:
         """The running worker, for a look inside."""
         return self._worker
 
-    def _start(self, *, hard: bool) -> Worker:
+    def _start(self, hard: bool, prefix: str = "") -> Worker:
         if self._worker is not None:
             raise ConfigError("this app runs already")
         self.check_prestarted()
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
         self.settings = of_this_process(self.settings, self._made_in)
-        prefix = self._companion.prefix if self._companion is not None else ""
         worker = Worker(
             self._backends(), self.settings, self.tasks, self._prestart, hard_deadline=hard, prefix=prefix
         )
@@ -236,25 +180,6 @@ class PyTask:
         worker.start()
         self._worker = worker
         return worker
-
-    def _on_hangup(self) -> Callable[[], None] | None:
-        if self._companion is not None:
-            return lambda: None  # the supervisor decides what a hangup means
-        return self._hangup
-
-    def _leave_by(self, until: float, stuck: bool, *, failed: bool) -> None:
-        """Limit the rest: of a daemon, whose process ends now, and of one that a run would not leave."""
-        if not stuck and self._hangup is None and self._companion is None:
-            return
-        # With 0, nobody would start the new code that SIGHUP asked for.
-        code = EXIT_STUCK if stuck else int(failed or self.ended_by == signal.SIGHUP)
-        leaving.leave_within(until - time.monotonic(), code)
-
-    def _attend(self, worker: Worker) -> Attendant:
-        tell = None if self._companion is None else self._companion.tell
-        attendant = Attendant(worker, notifier=Notifier(), path=self._run_path, tell=tell)
-        attendant.start()
-        return attendant
 
     def _stop_later(self) -> None:
         def stop() -> None:
@@ -279,6 +204,7 @@ class PyTask:
             call_timeout=settings.timing.call_timeout,
             durable_acks=settings.durable_acks,
             redis_connections=settings.redis_connections,
+            origin=self._origin,
             retention=Retention(
                 ended=settings.keep_ended,
                 error=settings.keep_error,

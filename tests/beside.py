@@ -56,10 +56,10 @@ def group_of(item):
 
 
 def order_of(item):
-    """What runs beside comes last, when most of it is done."""
+    """Unit tests come first, for an early signal; what runs beside comes last, when most of it is done."""
     group = group_of(item)
     long = next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))
-    return (-1, 0) if group is None else (group, long)
+    return (-1, not item.nodeid.startswith("tests/unit")) if group is None else (group, long)
 
 
 class Beside:

@@ -36,10 +36,12 @@ class RedisBackend:
         topology: Topology | None = None,
         redis_connections: int = 64,
         tasks: TaskClients | None = None,
+        origin: str = "",
     ) -> None:
         self._client = clients.open_client(source)
         clients.check_client(self._client, namespace)
         self._namespace = namespace
+        self._origin = f" ({origin})" if origin else ""
         self._durability = Durability(
             alone=clients.stands_alone(self._client),
             replicas=durable_acks,
@@ -89,12 +91,16 @@ class RedisBackend:
                 durable_acks=self._durability.replicas,
                 topology=self._topology,
                 tasks=self._tasks,
+                origin=self._origin[2:-1],
             )
             for index in range(count)
         ]
 
     def describe(self) -> str:
-        """The address, without a password."""
+        """The address, without a password, and where it came from: `127.0.0.1:6379/0 (from $REDIS_URL)`."""
+        return f"{self._address()}{self._origin}"
+
+    def _address(self) -> str:
         if self._topology is not None:
             return f"cluster of {self._topology.nodes[0][0]}:{self._topology.nodes[0][1]}, {self._namespace}"
         pool = getattr(self._client, "connection_pool", None)

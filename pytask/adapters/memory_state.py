@@ -11,10 +11,10 @@ import attrs
 
 from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.history import added
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.messages import LONGEST_NAME
-from pytask.domain.record import WorkerInfo
 
 Fields = dict[str, bytes]
 Listener = Callable[[str, bytes], None]

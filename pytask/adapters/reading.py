@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-LONGEST_MEASURE = 1e12  # seconds: anything above was made up
-
 
 def text(raw: Any) -> str:
     """A name or an id; what is not UTF-8 comes back as it was by :func:`raw_of`."""
@@ -25,29 +23,12 @@ def shown(raw: Any) -> str:
     return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
 
 
-def whole(value: Any) -> int | None:
-    """A whole number of 0 or more out of JSON; None for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def measure(value: Any) -> float | None:
-    """A number of seconds out of JSON; None for anything else."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
-    return float(value) if fits else None
-
-
-def texts(value: Any) -> dict[str, str]:
-    """Names with a text each out of JSON; empty for anything else."""
-    found = value.items() if isinstance(value, dict) else ()
-    return {name: text for name, text in found if isinstance(text, str)}
-
-
 def pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Of a flat reply the first with the second, the third with the fourth, and so on."""
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-def json_object(raw: bytes | None) -> Mapping[str, Any]:
+def json_object(raw: bytes | str | None) -> Mapping[str, Any]:
     """A JSON object; an empty one for anything else."""
     try:
         found = json.loads(raw or b"{}")

@@ -18,9 +18,10 @@ from pytask.adapters import reading
 from pytask.adapters.direct import direct
 from pytask.adapters.keys import Keys
 from pytask.adapters.wire import Packed
-from pytask.domain import history
+from pytask.domain import figures, history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import Unavailable
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
 from pytask.domain.messages import LONGEST_NAME, MAX_ID_BYTES, Command, Event, IdFault
@@ -36,7 +37,6 @@ from pytask.domain.record import (
     RunRef,
     Suspect,
     Verdict,
-    WorkerInfo,
 )
 from pytask.logger import get_logger
 
@@ -110,6 +110,11 @@ def load_script(name: str) -> tuple[str, str]:
 def event(name: str, data: Any = None) -> str:
     """An event as it goes over the wire."""
     return json.dumps({"event": name, "data": data}, separators=(",", ":"))
+
+
+def refusal(path: str, reason: str) -> str:
+    """A refused reload as its field has it, behind the epoch and the time, which only Redis knows."""
+    return json.dumps({"path": path, "reason": reason}, separators=(",", ":"))[1:]
 
 
 @cache
@@ -339,6 +344,32 @@ class RedisStore:
         args += [Verdict.STOP, _line(Trigger.RELOAD, worker), self._retention.history]
         reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
         return _read_claim(new, iter(reply))
+
+    def preview(self, ref: RunRef, max_data: int) -> Claim:
+        """What a reload of this run would begin with."""
+        keys = self._keys
+        reply = self._run("preview", [keys.runs, keys.task(ref.id)], [ref.id, ref.run, max_data])
+        return _read_claim(ref, iter(reply))
+
+    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
+        """E17: the data does not fit, and the run goes on."""
+        keys, task_id = self._keys, judged.id
+        args: Args = [
+            task_id,
+            judged.run,
+            reading.raw_of(judged.function),
+            judged.data or b"",
+            judged.oversize,
+        ]
+        args += [Verdict.RELOAD, refusal(path, reason), keys.events(task_id)]
+        args.append(event(Event.REFUSED, {"path": path, "reason": reason, "epoch": judged.epoch}))
+        args += [_line(Trigger.REFUSE, self.who, f"{path}: {reason}"), self._retention.history]
+        return _verdict(self._run("refuse", [keys.runs, keys.task(task_id)], args))
+
+    def settle(self, ref: RunRef) -> Verdict:
+        """E18: the run that a reload began lives."""
+        keys = self._keys
+        return _verdict(self._run("settle", [keys.runs, keys.task(ref.id)], [ref.id, ref.run]))
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """The hash and the run of a pre-started task."""
@@ -817,35 +848,9 @@ def parked_why(function: str, published: bytes) -> str:
 
 def read_info(text: bytes | str) -> WorkerInfo | None:
     """What a worker of any release showed of itself; None if that is not to be understood."""
-    try:
-        shown = json.loads(text)
-        return WorkerInfo(
-            session=str(shown["session"]),
-            name=str(shown.get("name", "")),
-            host=str(shown.get("host", "")),
-            pid=reading.whole(shown.get("pid")) or 0,
-            running=reading.whole(shown.get("running")) or 0,
-            functions=tuple(str(name) for name in shown.get("functions") or ()),
-            tasks=reading.whole(shown.get("tasks")),
-            max_tasks=reading.whole(shown.get("max_tasks")),
-            version=_version(shown.get("version")),
-            started=reading.measure(shown.get("started")),
-            lag=reading.measure(shown.get("lag")),
-            round_trip=reading.measure(shown.get("round_trip")),
-            expiry=reading.measure(shown.get("expiry")),
-            monitor=shown.get("monitor") is True,
-            dropped=reading.whole(shown.get("dropped")) or 0,
-            task_logs=reading.whole(shown.get("task_logs")),
-            kept_by=reading.texts(shown.get("kept_by")),
-            stuck=tuple(str(one) for one in shown.get("stuck") or ()),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
+    shown = reading.json_object(text)
+    return WorkerInfo(**figures.read(shown)) if isinstance(shown.get("session"), str) else None
 
 
 def _seconds(micros: int) -> float:
     return -1.0 if micros < 0 else micros / 1e6
-
-
-def _version(value: Any) -> str:
-    return value[:40] if isinstance(value, str) else ""

@@ -112,8 +112,14 @@ class Client(Face[Shell]):
     def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Let a running task begin anew with the data that is in its hash, or with `data`.
 
-        With `wait` this returns when the new run has begun, or raises `TaskRests` if the task came to rest
-        before.  A task that does not run is left alone: `requested` is False then.
+        The worker looks at that data first.  Where it does not fit (no JSON, other types, unknown keys, a
+        validator that fails) nothing stops: the run goes on, and `refusal` of the task has the path and the
+        reason.  The hash keeps what was written: write data that fits, as the next run begins with it.
+
+        With `wait` this returns when the new run lives, which is a second after its `start()` was called, or
+        when the reload was refused: then `done` is False, and `refusal` tells why.  Raises `TaskRests` if the
+        task came to rest before, `RunFailed` if the new run failed at once.  A task that does not run is left
+        alone: `requested` is False then.
         """
         return self._steer(Command.RELOAD, id, wait, data)
 
@@ -125,9 +131,12 @@ class Client(Face[Shell]):
         """As `stop_many`."""
         return self._shell.run(steer.steer_many(self._places, Command.START, [*ids]))
 
-    def reload_many(self, ids: Iterable[str]) -> Outcomes:
-        """As `stop_many`."""
-        return self._shell.run(steer.steer_many(self._places, Command.RELOAD, [*ids]))
+    def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
+        """As `stop_many`; with `wait` each outcome is that of `reload`, and nothing is raised for one task.
+
+        `refused` then says why one is not done, also where its new run failed or it came to rest before.
+        """
+        return self._shell.run(steer.reload_many(self._places, [*ids], wait))
 
     def remove(self, id: str) -> bool:  # noqa: A002
         """Delete a task that does not run, from wherever it waits; False if there was none.

@@ -10,10 +10,10 @@ from pytask.adapters import reading
 from pytask.client.places import Places
 from pytask.client.records import FINISHED, Count, FunctionInfo, TaskInfo, Worker, read_task
 from pytask.client.wire import Op, ask, ask_all
+from pytask.domain import figures
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import NoSuchTask, WrongKeyType
 from pytask.domain.lifecycle import State
-from pytask.domain.record import Busy
 
 FORGOTTEN = (
     "hashes of finished tasks are deleted after a while (settings keep_ended, keep_error, keep_stopped)"
@@ -145,48 +145,13 @@ def workers(places: Places) -> Op[list[Worker]]:
 
 def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, place: int) -> Worker:
     shown = reading.json_object(text)
-    known = {field.name for field in attrs.fields(Worker)}
-    functions = shown.get("functions")
     return Worker(
-        session=reading.shown(session),
-        name=_text(shown.get("name")),
-        host=_text(shown.get("host")),
-        version=_text(shown.get("version")),
-        pid=reading.whole(shown.get("pid")) or 0,
-        running=reading.whole(shown.get("running")) or 0,
-        tasks=reading.whole(shown.get("tasks")),
-        max_tasks=reading.whole(shown.get("max_tasks")),
-        functions=tuple(str(name) for name in functions) if isinstance(functions, list) else (),
-        started=reading.measure(shown.get("started")),
-        lag=reading.measure(shown.get("lag")),
-        round_trip=reading.measure(shown.get("round_trip")),
-        monitor=shown.get("monitor") is True,
-        task_logs=reading.whole(shown.get("task_logs")),
-        held=reading.measure(shown.get("held")) or 0.0,
-        refused=reading.whole(shown.get("refused")) or 0,
-        kept_by=reading.texts(shown.get("kept_by")),
-        cpu=reading.measure(shown.get("cpu")),
-        busiest=_busiest(shown.get("busiest")),
+        **{**figures.read(shown), "session": reading.shown(session)},
         seen=seen,
         silent=max(0.0, now - seen),
         partition=place,
-        more={name: value for name, value in shown.items() if name not in known},
+        more={name: value for name, value in shown.items() if name not in figures.FIGURES},
     )
-
-
-def _busiest(shown: Any) -> tuple[Busy, ...]:
-    rows = [one for one in shown if isinstance(one, dict)] if isinstance(shown, list) else []
-    return tuple(
-        Busy(
-            _text(one.get("id")), _text(one.get("function")), reading.measure(one.get("share")) or 0.0,
-            reading.whole(one.get("turns")) or 0,
-        )
-        for one in rows
-    )  # fmt: skip
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def functions(places: Places) -> Op[list[FunctionInfo]]:

@@ -10,9 +10,9 @@ import attrs
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.journal import amounts, progress_of
 from pytask.domain.lifecycle import State
-from pytask.domain.record import Busy
 
 if TYPE_CHECKING:
     from pytask.domain.task import Task
@@ -41,6 +41,15 @@ class Progress:
 
 
 @attrs.frozen(kw_only=True)
+class Refusal:
+    """A reload that was not begun, as its data does not fit: the run went on with the data that it had."""
+
+    path: str  # to what does not fit, such as `$.limit`; `$` for the whole
+    reason: str
+    at: float = 0.0  # seconds since 1970, of the server
+
+
+@attrs.frozen(kw_only=True)
 class TaskInfo:
     """A task as its hash tells it."""
 
@@ -63,6 +72,8 @@ class TaskInfo:
     raw_output: bytes | None = None  # JSON
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None where it said nothing
+    refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
+    settling: bool = False  # a reload began its run, which has not lived for a second so far
     more: Mapping[str, str] = attrs.Factory(dict)
 
     @property
@@ -115,9 +126,9 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
 
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
-    "control", "local", "progress",
+    "control", "local", "progress", "settling",
 )  # fmt: skip
-_KNOWN = {*LIST_FIELDS, "data", "output", "error"}
+_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused"}
 
 
 def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
@@ -140,6 +151,8 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         attempts=int(_float(fields, "attempts")),
         crashes=int(_float(fields, "crashes")),
         progress=read_progress(fields.get("progress"), int(_float(fields, "epoch"))),
+        refusal=_read_refusal(fields.get("reload_refused"), int(_float(fields, "epoch"))),
+        settling="settling" in fields and _float(fields, "settling") == _float(fields, "epoch"),
     )
 
 
@@ -164,6 +177,21 @@ def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
     except (msgspec.MsgspecError, ValueError, RecursionError, BadData, TypeError, KeyError, AttributeError):
         return None
     return Progress(**found, at=float(at) if isinstance(at, int | float) else 0.0)
+
+
+def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
+    """The refusal of a reload of the run of this epoch; None for another's, and for what is none."""
+    if raw is None:
+        return None
+    import msgspec
+
+    try:
+        kept = msgspec.json.decode(raw)
+        if kept["epoch"] != epoch:
+            return None
+        return Refusal(path=str(kept["path"]), reason=str(kept["reason"]), at=float(kept["at"]))
+    except (msgspec.MsgspecError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _text(fields: Mapping[str, bytes], name: str) -> str:
@@ -222,38 +250,20 @@ class Outcome:
     requested: bool = False  # the wish is written down, and its worker was told
     heard: int | None = None  # workers that listen; None where none had to be told
     refused: str = ""  # why nothing was done, where that is not plain from the state: it runs, or is no task
+    refusal: Refusal | None = None  # of a reload whose data does not fit, where it was waited for
 
     def __bool__(self) -> bool:
         return self.done
 
 
 @attrs.frozen(kw_only=True)
-class Worker:
-    """A worker as it shows itself, every few seconds."""
+class Worker(WorkerInfo):
+    """A worker as it shows itself, every few seconds; its figures are those of `WorkerInfo`."""
 
-    session: str
-    name: str = ""
-    host: str = ""
-    pid: int = 0
-    version: str = ""
-    running: int = 0  # its runs, pre-started ones among them
-    tasks: int | None = None  # of those, the ones from the queue; None: not shown
-    max_tasks: int | None = None  # places for them
-    functions: tuple[str, ...] = ()
-    started: float | None = None  # seconds since 1970, by its own clock; None: not shown
-    lag: float | None = None  # seconds by which its event loop was late, the last time
-    round_trip: float | None = None  # seconds that Redis took to answer it, the last time
-    monitor: bool = False  # a monitor runs there
-    task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
-    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
-    refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
-    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
-    cpu: float | None = None  # part of a core that its process used lately; None: not shown
-    busiest: tuple[Busy, ...] = ()  # the tasks that had most of the time, where that is nearly a whole core
     seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0
-    more: Mapping[str, Any] = attrs.Factory(dict)
+    more: Mapping[str, Any] = attrs.Factory(dict)  # what only other releases show
 
     @property
     def alive(self) -> bool:

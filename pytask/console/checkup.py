@@ -175,7 +175,7 @@ def _silent(remote: Remote) -> Iterator[Finding]:
     silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
     for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
         number = held[worker.session]
-        expiry = reading.measure(worker.more.get("expiry")) or Timing().expiry
+        expiry = worker.expiry or Timing().expiry
         yield Finding(
             code="PT097",
             what=f"worker {worker.name} has been silent for {ago(worker.silent)} and holds"
@@ -195,8 +195,7 @@ def _silent(remote: Remote) -> Iterator[Finding]:
 def _stuck(remote: Remote) -> Iterator[Finding]:
     """Tasks that outlived being stopped, as their workers tell."""
     for worker in remote.tasks.workers():
-        told = worker.more.get("stuck")
-        ids = [str(one) for one in told] if worker.alive and isinstance(told, list) else []
+        ids = worker.stuck if worker.alive else ()
         if ids:
             yield Finding(
                 code="PT042",
@@ -374,7 +373,7 @@ def _releases(found: Survey) -> Iterator[Finding]:
 def _files(found: Survey) -> Iterator[Finding]:
     """Workers that take more tasks than they may open sockets."""
     for worker in found.alive:
-        files = reading.whole(worker.more.get("files"))
+        files = worker.files
         if files is not None and worker.max_tasks is not None and files < worker.max_tasks:
             yield Finding(
                 code="PT146",

@@ -9,6 +9,7 @@ import attrs
 from pytask.client.records import TaskInfo, Worker
 from pytask.console.output import Column
 from pytask.console.times import since
+from pytask.domain.figures import FIGURES
 from pytask.domain.times import ago
 
 TASKS = (
@@ -31,10 +32,7 @@ WORKERS = (
     Column("_load", "tasks"),
     Column("_silent", "seen"),
     Column("_up", "up"),
-    Column("_lag", "lag"),
-    Column("_round_trip", "redis"),
-    Column("_cpu", "cpu"),
-    Column("monitor", "monitor"),
+    *(Column(f"_{name}", figure.column) for name, figure in FIGURES.items() if figure.column),
     Column("functions", "functions", wide=True),
     Column("session", "session", wide=True),
 )
@@ -68,47 +66,23 @@ def progress_row(task: TaskInfo) -> dict[str, Any] | None:
 
 
 def worker_row(worker: Worker) -> dict[str, Any]:
-    """A worker for a list; a release that shows more has it in `more`."""
+    """A worker for a list: its figures under their names; what other releases show is in `more`."""
     places = "" if worker.max_tasks is None else f"/{worker.max_tasks}"
     seen = ago(worker.silent)
-    return {
-        "name": worker.name,
-        "host": worker.host,
-        "pid": worker.pid,
-        "version": worker.version,
-        "running": worker.running,
-        "max_tasks": worker.max_tasks,
-        "_load": f"{worker.running}{places}",
+    row = attrs.asdict(worker)
+    row |= {f"_{name}": _cell(row[name], figure.unit) for name, figure in FIGURES.items() if figure.column}
+    return row | {
         "alive": worker.alive,
+        "_load": f"{worker.running}{places}",
         "_silent": seen if worker.alive else f"silent for {seen}",
-        "silent": worker.silent,
-        "started": _number(_told(worker, "started")),
-        "lag": _number(_told(worker, "lag")),
-        "round_trip": _number(_told(worker, "round_trip")),
-        "_up": since(_number(_told(worker, "started"))),
-        "_lag": _millis(_told(worker, "lag")),
-        "_round_trip": _millis(_told(worker, "round_trip")),
-        "cpu": worker.cpu,
-        "_cpu": "" if worker.cpu is None else f"{worker.cpu:.0%}",
-        "busiest": [attrs.asdict(one) for one in worker.busiest],
-        "monitor": _told(worker, "monitor"),
-        "task_logs": worker.task_logs,
-        "functions": list(worker.functions),
-        "session": worker.session,
-        "partition": worker.partition,
-        "more": dict(worker.more),
+        "_up": since(worker.started),
     }
 
 
-def _told(worker: Worker, name: str) -> Any:
-    """What workers of some releases show, and others do not."""
-    return getattr(worker, name, worker.more.get(name))
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _millis(value: Any) -> str | None:
-    seconds = _number(value)
-    return None if seconds is None else f"{seconds * 1000:.1f}ms"
+def _cell(value: Any, unit: str) -> Any:
+    """A figure for people."""
+    if value is None:
+        return None
+    if unit == "s":
+        return f"{value * 1000:.1f}ms"
+    return f"{value:.0%}" if unit == "cores" else value

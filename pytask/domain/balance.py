@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from pytask.domain.record import WorkerInfo
+from pytask.domain.figures import WorkerInfo
 
 TOLERANCE = 0.05  # of the fair share: what differs by less is left as it is, or it would never come to rest
 TOLERANCE_RUNS = 1  # ... or by no more runs than this

@@ -178,51 +178,6 @@ class Suspect:
 
 
 @attrs.frozen
-class Busy:
-    """A task that had much of its worker's time."""
-
-    id: str
-    function: str
-    share: float  # of the time of one core
-    turns: int = 0  # how often it went on, while that was measured
-
-
-@attrs.frozen(kw_only=True)
-class WorkerInfo:
-    """What a worker shows of itself.  Nothing that must hold is decided by it; rebalancing goes by it.
-
-    Kept in each partition as JSON with these names, in field `session` of the hash `pytask:workers:info`;
-    its score in the zset `pytask:workers` is the time of Redis at which it was shown, in seconds.  A worker
-    shows itself every heartbeat; it is gone when it leaves, and silent when its score grows old: readers
-    decide by that age.  Other releases show more or fewer fields.
-    """
-
-    session: str
-    name: str
-    host: str
-    pid: int
-    running: int
-    functions: tuple[str, ...] = ()
-    tasks: int | None = None  # of those running, the ones that came from the queue; None: not shown
-    max_tasks: int | None = None  # places for them, 0 while it takes none; None: not shown
-    version: str = ""  # of pytask; "": not shown
-    started: float | None = None  # seconds since 1970, by the worker's own clock, which is compared to none
-    lag: float | None = None  # seconds by which its event loop woke it too late, the last time
-    round_trip: float | None = None  # seconds that Redis took to answer, the last time
-    monitor: bool = False  # whether a monitor runs there
-    expiry: float | None = None  # T: seconds of silence after which its runs may be taken; None: not shown
-    dropped: int = 0  # events of tasks that Redis did not take fast enough, since the start
-    task_logs: int | None = None  # lines of its log that each task keeps, 0 for none; None: not shown
-    files: int | None = None  # files and sockets that its tasks may open; None: not shown, or no limit
-    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
-    refused: int = 0  # tasks that became ERROR as Redis refused their data or their end for its size
-    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
-    stuck: tuple[str, ...] = ()  # ids of tasks that outlived being stopped, a few of them
-    cpu: float | None = None  # part of a core that its process used since the last entry; None: not shown
-    busiest: tuple[Busy, ...] = ()  # the tasks that had most of the time, where that is nearly a whole core
-
-
-@attrs.frozen
 class Notice:
     """One message of a feed: "control" (of a task), "started" (by its sender), "ping" (our own), or
     "parked" (a hint)."""

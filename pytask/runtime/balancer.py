@@ -8,9 +8,9 @@ import gevent
 
 from pytask.domain.balance import TAKE_PATIENCE, Share, batch, fair_share
 from pytask.domain.errors import StoreError
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.plural import counted
 from pytask.domain.policy import CLAIM_BATCH, Lease
-from pytask.domain.record import WorkerInfo
 from pytask.logger import get_logger
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.courier import Courier

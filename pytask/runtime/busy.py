@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from greenlet import gettrace, settrace
 
-from pytask.domain.record import Busy
+from pytask.domain.figures import Busy
 from pytask.logger import get_logger
 from pytask.runtime.greenlets import write
 

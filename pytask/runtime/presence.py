@@ -13,9 +13,9 @@ import gevent
 
 from pytask import files
 from pytask.domain.errors import StoreError
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.policy import Timing
 from pytask.domain.ports import Store
-from pytask.domain.record import WorkerInfo
 from pytask.domain.version import __version__, may_share
 from pytask.logger import get_logger
 from pytask.runtime.busy import Load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import attrs
@@ -209,3 +210,8 @@ def settings_of(values: dict[str, Any]) -> Settings:
         return Settings(**values)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from None
+
+
+def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """With other values; raises :class:`ConfigError`."""
+    return settings_of({**attrs.asdict(settings, recurse=False), **values}) if values else settings

@@ -8,8 +8,9 @@ import pytest
 
 from pytask import errors
 from pytask.client import Progress
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import STOPPED, Trigger
-from pytask.domain.record import Notes, Verdict, WorkerInfo
+from pytask.domain.record import Notes, Verdict
 from tests.contract.test_client import FACES, KINDS, make
 
 RING = 20

@@ -8,9 +8,16 @@ import redis
 
 from pytask.adapters.backend import RedisBackend
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import ENDED, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Adoption, Change, Expiry, Notes, Verdict, WorkerInfo
+from pytask.domain.record import (
+    Adoption,
+    Change,
+    Expiry,
+    Notes,
+    Verdict,
+)
 from tests.contract.conftest import SOON
 
 X = b'{"event":"x","data":null}'

@@ -11,12 +11,13 @@ import pytask
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import KEEP_REJECTED, LONGEST_NAME, event
 from pytask.domain import messages
+from pytask.domain.figures import FIGURES
 from pytask.domain.journal import TEXT_MOST
 from pytask.domain.lifecycle import RESTING, TABLE, State
 from pytask.domain.messages import COMMANDS, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
 from pytask.domain.policy import CRASH_LIMIT, Timing
-from pytask.domain.record import Claim, RunRef, Verdict, WorkerInfo
+from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.version import PROTOCOL
 from pytask.runtime.journal import LINGER, Journal
 from pytask.runtime.run import ERROR_BYTES, Run
@@ -69,8 +70,8 @@ def test_every_key_and_channel_has_its_row():
 
 
 def test_what_a_worker_shows():
-    (shown,) = re.findall(r"^A worker shows (.*?), and maybe more", TEXT, re.MULTILINE | re.DOTALL)
-    assert set(words(shown)) <= set(attrs.fields_dict(WorkerInfo))
+    told = [f"| `{name}` | {figure.text} | {figure.unit} |" for name, figure in FIGURES.items()]
+    assert "| figure | meaning | unit |\n| --- | --- | --- |\n" + "\n".join(told) + "\n\n" in TEXT
 
 
 def test_what_becomes_of_a_pushed_id():

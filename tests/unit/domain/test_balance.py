@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytask.domain.balance import batch, fair_share
-from pytask.domain.record import WorkerInfo
+from pytask.domain.figures import WorkerInfo
 
 
 def worker(session, tasks, places=1000, functions=("f", "pytask/monitor")):

@@ -3,8 +3,8 @@
 import gevent
 import pytest
 
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.policy import Timing, Wish
-from pytask.domain.record import WorkerInfo
 from pytask.domain.task import Task
 from pytask.runtime.balancer import Balancer
 from pytask.runtime.presence import Presence

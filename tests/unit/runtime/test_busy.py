@@ -4,7 +4,7 @@ import gevent
 import greenlet
 import pytest
 
-from pytask.domain.record import Busy
+from pytask.domain.figures import Busy
 from pytask.domain.task import Task
 from pytask.runtime import busy
 from pytask.runtime.busy import MEASURE_EVERY, Load, Meter, measure

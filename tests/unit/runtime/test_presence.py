@@ -5,8 +5,8 @@ import contextlib
 import pytest
 
 from pytask.domain.errors import Unavailable
+from pytask.domain.figures import WorkerInfo
 from pytask.domain.policy import Timing
-from pytask.domain.record import WorkerInfo
 from pytask.domain.task import Task
 from pytask.domain.version import __version__
 from pytask.runtime import presence as module

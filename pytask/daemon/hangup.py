@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import gevent
 
-from pytask.console.launch import REFUSED, Launch
+from pytask.daemon.relaunch import REFUSED, Launch
 from pytask.logger import get_logger
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.tree import Service
@@ -27,13 +27,19 @@ class Hangup:
         self._had_terminal = os.isatty(0)
         self._wanted = False
         self._checking = False
-        self.end: Callable[[int], None] = lambda _: None  # ends the run, as if by that signal
-        self.told: Attendant | None = None
+        self._end: Callable[[int], None] = lambda _: None  # until the run begins
+        self._health: Attendant | None = None
+
+    def attach(self, end: Callable[[int], None], health: Attendant) -> None:
+        """The run begins: `end` ends it, as if by that signal; `health` is told of the check."""
+        self._end, self._health = end, health
 
     def __call__(self) -> None:
         """SIGHUP came; called in the hub."""
         if self._had_terminal and not os.isatty(0):
-            self.end(signal.SIGTERM)  # that signal was the terminal going away, and this program goes with it
+            self._end(
+                signal.SIGTERM
+            )  # that signal was the terminal going away, and this program goes with it
             return
         self._wanted = True
         if not self._checking:
@@ -45,15 +51,15 @@ class Hangup:
             while self._wanted:
                 self._wanted = False
                 if self._holds():
-                    self.end(signal.SIGHUP)
+                    self._end(signal.SIGHUP)
                     return
         finally:
             self._checking = False
 
     def _holds(self) -> bool:
         log.info("signal received: a child process checks what would start now")
-        if self.told is not None:
-            self.told.reloading()
+        if self._health is not None:
+            self._health.reloading()
         check = self._launch.check(sys.argv[1:])
         try:
             while (failed := check.result()) is None:
@@ -64,6 +70,6 @@ class Hangup:
         if not failed:
             return True
         log.error(REFUSED, self._launch.folder, failed)
-        if self.told is not None:
-            self.told.refused()
+        if self._health is not None:
+            self._health.refused()
         return False

@@ -1,0 +1,181 @@
+"""What `pytask run` does once the process is patched: flags, address, server, monitor, worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
+
+import attrs
+
+from pytask import files
+from pytask.adapters.address import DEFAULT_URL
+from pytask.app import PyTask
+from pytask.daemon.flags import Flags, Value
+from pytask.daemon.hangup import Hangup
+from pytask.daemon.health_socket import socket_of_this_process
+from pytask.daemon.interrupt import INTERRUPTED
+from pytask.daemon.private_server import DATA_DIR, private_url
+from pytask.daemon.relaunch import Launch
+from pytask.daemon.target import find_app
+from pytask.domain.errors import ConfigError, Denied, StoreError
+from pytask.domain.policy import Timing
+from pytask.logger import get_logger
+from pytask.runtime import debugger, logs
+from pytask.runtime.companion import Companion
+from pytask.runtime.foreground import Daemon
+from pytask.runtime.monitor import Monitor
+from pytask.runtime.settings import Settings, changed
+
+log = get_logger(__name__)
+
+
+def serve(target: str, flags: Flags) -> None:
+    """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
+    hangup = Hangup(launch := Launch.recorded())
+    with _ended_by_signals(), ExitStack() as servers:
+        app = find_app(target)
+        link = Companion.parse(flags.supervised) if flags.supervised else None
+        app.settings = _settings(app.settings, flags, link)
+        _set_up_logging(app, flags)
+        files.raise_limit(app.settings.max_tasks + app.settings.redis_connections)
+        if flags.monitor:
+            _add_monitor(app)
+        _connect(app, flags, servers)
+        if link is not None:
+            daemon = Daemon(link=link)  # the supervisor answers for it, and decides what a hangup means
+        else:
+            daemon = Daemon(hangup=hangup, health_path=socket_of_this_process(flags.run_dir, "this worker"))
+        debugger.install()
+        try:
+            ended_by = app.serve(daemon)
+        except Denied as error:
+            _deny(error, app)
+    if ended_by == signal.SIGHUP:
+        log.info("started anew by SIGHUP")
+        logging.shutdown()
+        launch.again(sys.argv[1:])
+
+
+def check(target: str, flags: Flags) -> None:
+    """Import the target and read the settings, as `serve` does; raises what cannot be served."""
+    app = find_app(target)
+    app.settings = _settings(app.settings, flags, None)
+    if flags.monitor:
+        _add_monitor(app)
+    app.check_prestarted()
+    with ExitStack() as servers:
+        if not flags.embedded:
+            _connect(app, flags, servers)
+
+
+def _settings(own: Settings, flags: Flags, link: Companion | None) -> Settings:
+    """File and environment, where neither a flag nor the app itself says otherwise; then the flags."""
+    default = Settings()
+    free = [
+        field.name
+        for field in attrs.fields(Settings)
+        if getattr(own, field.name) == getattr(default, field.name)
+        and getattr(flags, field.name, None) is None
+    ]
+    ambient = {name: flags.ambient[name] for name in free if name in flags.ambient}
+    try:
+        settings = changed(own, {name: value.value for name, value in ambient.items()})
+    except ConfigError as error:
+        for name, value in ambient.items():
+            error.add_note(f"  {name} = {value.shown} ({value.origin})")
+        raise
+    settings = changed(settings, _given(flags))
+    if link is None:
+        return settings
+    # Host and pid, unless a name was given: the pid of the process that stays.
+    name = f"{socket.gethostname()}-{os.getppid()}" if settings.name == default.name else settings.name
+    return attrs.evolve(settings, name=f"{name}-{link.number}")
+
+
+def _given(flags: Flags) -> dict[str, Any]:
+    """The settings that flags give."""
+    names = (
+        "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
+    )  # fmt: skip
+    given = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
+    if flags.time_scale is not None:
+        given["timing"] = Timing().scaled(flags.time_scale)
+    return given
+
+
+def _set_up_logging(app: PyTask, flags: Flags) -> None:
+    root = logging.root
+    if root.handlers and not (flags.log_level or flags.log_format):
+        logs.name_tasks(app.settings.name)  # the target has set up its own
+        return
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    logs.set_up(app.settings.name, flags.log_level or "info", flags.log_format or "console")
+
+
+def _add_monitor(app: PyTask) -> None:
+    if Monitor.Config.NAME not in app.prestarted:
+        app.add_task(Monitor)
+        app.pre_start_task(Monitor.Config.NAME)
+
+
+# -- the address --------------------------------------------------------------------------------------------
+
+
+def _connect(app: PyTask, flags: Flags, servers: ExitStack) -> None:
+    chosen = _source(app, flags, servers)
+    if chosen.private and app.settings.embargo is None:
+        # Nobody takes over from a private server, and each write is in its file before it is answered.
+        app.settings = attrs.evolve(app.settings, embargo=False)
+    app.configure(chosen.value, origin=chosen.origin)
+    try:
+        log.debug("the address: %s", app.address)  # one that cannot work is refused here
+    except (ConfigError, StoreError) as error:
+        error.add_note(f"  the address is {chosen.origin}")
+        raise
+
+
+def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
+    """What to connect to (None: the app's own choice), and where that came from."""
+    if flags.embedded:
+        folder = (flags.data_dir or DATA_DIR).absolute()
+        return Value(private_url(folder, servers), f"the embedded server of {folder}", private=True)
+    if flags.redis:
+        return Value(flags.redis, "from --redis", private=bool(flags.private))
+    if app.chose_address:
+        return Value(None, "from the app itself")
+    unset = "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"
+    return flags.ambient.get("redis_url") or Value(DEFAULT_URL, unset)
+
+
+def _deny(error: Denied, app: PyTask) -> NoReturn:
+    error.add_note(
+        f"  asked: {app.address}. Give the user and password that the server knows, with all of pytask's"
+        " commands allowed (`pytask acl worker` prints the rules): redis://user:password@host:port/0"
+    )
+    raise error
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C unwind the stack also before the worker listens to them: no server is left.
+
+    A KeyboardInterrupt that meets the hub would be printed by it; SystemExit is not.
+    """
+    codes = {signal.SIGTERM: 0, signal.SIGINT: INTERRUPTED}
+
+    def end(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(codes[signal.Signals(number)])
+
+    before = {number: signal.signal(number, end) for number in codes}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

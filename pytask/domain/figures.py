@@ -1,0 +1,184 @@
+"""What a worker shows of itself, each figure declared once: its name, unit, meaning, and how it is read.
+
+From this list are made the entry of a worker in the registry, what other workers and clients read of it,
+the rows of `pytask workers` and `pytask top`, and the table in docs/protocol.md.  A new figure is one field
+here, and the line in `pytask.runtime.presence` that measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+LONGEST_MEASURE = 1e12  # seconds: anything above was made up
+LONGEST_VERSION = 40  # characters
+ITSELF: Final = "figure"  # the key of a figure in the metadata of its field
+
+
+# -- readers: others wrote the JSON, so nothing is taken on trust; None is what cannot be understood --------
+
+
+def whole(value: Any) -> int | None:
+    """A whole number of 0 or more."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def measure(value: Any) -> float | None:
+    """A number of seconds, or another measure of 0 or more."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_MEASURE
+    return float(value) if fits else None
+
+
+def word(value: Any) -> str | None:
+    """A text."""
+    return value if isinstance(value, str) else None
+
+
+def flag(value: Any) -> bool | None:
+    """True or false."""
+    return value if isinstance(value, bool) else None
+
+
+def words(value: Any) -> tuple[str, ...] | None:
+    """A list of texts."""
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else None
+
+
+def texts(value: Any) -> dict[str, str] | None:
+    """An object of texts."""
+    found = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in found if isinstance(text, str)}
+
+
+def _version(value: Any) -> str | None:
+    return value[:LONGEST_VERSION] if isinstance(value, str) else None
+
+
+@attrs.frozen
+class Busy:
+    """A task that had much of its worker's time."""
+
+    id: str
+    function: str
+    share: float  # of the time of one core
+    turns: int = 0  # how often it went on, while that was measured
+
+
+def _busiest(value: Any) -> tuple[Busy, ...] | None:
+    rows = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return tuple(
+        Busy(
+            id=word(one.get("id")) or "",
+            function=word(one.get("function")) or "",
+            share=measure(one.get("share")) or 0.0,
+            turns=whole(one.get("turns")) or 0,
+        )
+        for one in rows
+    )
+
+
+# -- the list -----------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Figure:
+    """How a figure is read, what it means, its unit ("" for none), and its column ("": it has none)."""
+
+    read: Callable[[Any], Any]
+    text: str
+    unit: str = ""
+    column: str = ""
+
+
+def _figure(read: Callable[[Any], Any], text: str, unit: str = "", column: str = "") -> dict[str, Figure]:
+    return {ITSELF: Figure(read, text, unit, column)}
+
+
+@attrs.frozen(kw_only=True)
+class WorkerInfo:
+    """What a worker shows of itself.  Nothing that must hold is decided by it; rebalancing goes by it.
+
+    Kept in each partition as JSON with these names, in field `session` of the hash `pytask:workers:info`;
+    its score in the zset `pytask:workers` is the time of Redis at which it was shown, in seconds.  A worker
+    shows itself every heartbeat; it is gone when it leaves, and silent when its score grows old: readers
+    decide by that age.  Other releases show more or fewer figures; None is what was not shown.
+    """
+
+    session: str = attrs.field(metadata=_figure(word, "identifier, new for each start of a worker"))
+    name: str = attrs.field(default="", metadata=_figure(word, "what people call it"))
+    host: str = attrs.field(default="", metadata=_figure(word, "name of its machine"))
+    pid: int = attrs.field(default=0, metadata=_figure(whole, "process id on that machine"))
+    version: str = attrs.field(default="", metadata=_figure(_version, "release of pytask"))
+    functions: tuple[str, ...] = attrs.field(default=(), metadata=_figure(words, "functions that it runs"))
+    running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
+    tasks: int | None = attrs.field(
+        default=None, metadata=_figure(whole, "those of its runs that came from the queue")
+    )
+    max_tasks: int | None = attrs.field(
+        default=None,
+        metadata=_figure(whole, "room for runs from the queue, 0 while it takes none"),
+    )
+    started: float | None = attrs.field(
+        default=None, metadata=_figure(measure, "when it started, by its own clock", "s since 1970")
+    )
+    lag: float | None = attrs.field(
+        default=None, metadata=_figure(measure, "how late its event loop was, the last time", "s", "lag")
+    )
+    round_trip: float | None = attrs.field(
+        default=None, metadata=_figure(measure, "time that Redis took to answer, the last time", "s", "redis")
+    )
+    cpu: float | None = attrs.field(
+        default=None,
+        metadata=_figure(measure, "processor time of its process since the last entry", "cores", "cpu"),
+    )
+    monitor: bool = attrs.field(
+        default=False, metadata=_figure(flag, "whether a monitor runs there", column="monitor")
+    )
+    expiry: float | None = attrs.field(
+        default=None, metadata=_figure(measure, "silence after which its runs may be taken over", "s")
+    )
+    dropped: int = attrs.field(
+        default=0,
+        metadata=_figure(whole, "events that Redis did not take fast enough, since the start"),
+    )
+    task_logs: int | None = attrs.field(
+        default=None, metadata=_figure(whole, "lines of its log that each task keeps, 0 for none")
+    )
+    files: int | None = attrs.field(
+        default=None, metadata=_figure(whole, "files and sockets that its process may open")
+    )
+    held: float = attrs.field(
+        default=0.0,
+        metadata=_figure(measure, "time for which Redis has taken no end, or answered no claim", "s"),
+    )
+    refused: int = attrs.field(
+        default=0,
+        metadata=_figure(whole, "tasks that became ERROR as their data or end was too large for Redis"),
+    )
+    kept_by: Mapping[str, str] = attrs.field(
+        factory=dict,
+        metadata=_figure(texts, "id of a task: the threads that keep its run from ending; 20 tasks at most"),
+    )
+    stuck: tuple[str, ...] = attrs.field(
+        default=(), metadata=_figure(words, "ids of tasks that survived being stopped, a few of them")
+    )
+    busiest: tuple[Busy, ...] = attrs.field(
+        default=(),
+        metadata=_figure(
+            _busiest, "tasks that had most of the processor time, where that is nearly a whole core:"
+            " objects with id, function, share and turns",
+        ),
+    )  # fmt: skip
+
+
+FIGURES: Final[Mapping[str, Figure]] = {
+    field.name: field.metadata[ITSELF] for field in attrs.fields(WorkerInfo)
+}
+
+
+def read(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures in the entry of a worker of any release; what cannot be understood is left out."""
+    found = {name: figure.read(shown[name]) for name, figure in FIGURES.items() if name in shown}
+    return {name: value for name, value in found.items() if value is not None}
