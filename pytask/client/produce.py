@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytask import codec, schema
+from pytask.adapters import scripts
 from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
 from pytask.client.follow import in_time, open_ear
 from pytask.client.places import Places
 from pytask.client.records import FINISHED, New, TaskInfo
-from pytask.client.wire import Op, Script, ask
+from pytask.client.wire import Op, ask
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
-from pytask.domain.task import Task, data_class, ignores_unknown, task_name
+from pytask.domain.secrets import hide
+from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields, task_name
 
 ID_BYTES = 12
 
@@ -44,7 +46,7 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
         return b""
     raw = b"" if data is None else codec.encode(schema.plain(data), "data")
     if into is not None and not isinstance(function, str):
-        codec.decode_data(raw, into, unknown=ignores_unknown(function))
+        _check(function, raw, into)
     elif not raw.startswith(b"{") and raw != b"null":
         codec.decode_data(raw, None)  # raises: it is no object
     if len(raw) > limit:
@@ -53,6 +55,17 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
             " settings): keep what is large elsewhere, and pass its address"
         )
     return raw
+
+
+def _check(function: type[Task], raw: bytes, into: Any) -> None:
+    """Raise `BadData` where it does not fit; the values of secret fields are hidden in its text."""
+    try:
+        codec.decode_data(raw, into, unknown=ignores_unknown(function))
+    except BadData as error:
+        values = codec.secrets_in(raw, secret_fields(function))
+        if not values:
+            raise
+        raise BadData(hide(error.args[0], values), error.path) from None
 
 
 def start(places: Places, function: Function, data: Any, task_id: str | None) -> Op[str]:
@@ -150,7 +163,7 @@ def update_data(places: Places, task_id: str, data: Any, function: Function | No
 
 def _update(places: Places, place: int, task_id: str, raw: bytes) -> Op[bytes]:
     """The verdict; where there is none for the size of the data, that is told."""
-    command = Script("update", [places.keys[place].task(task_id)], [raw])
+    command = scripts.update(hash=places.keys[place].task(task_id), data=raw)
     try:
         return (yield from ask(place, command))  # type: ignore[no-any-return]
     except StoreError as error:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import attrs
 import gevent
@@ -19,15 +19,18 @@ from pytask.runtime.clock import steady
 from pytask.runtime.relay import get_ident
 from pytask.runtime.tree import Service
 
-if TYPE_CHECKING:
-    from pytask.runtime.run import Run
-
 log = get_logger(__name__)
 
 IDLE = 10  # seconds until a thread without work ends
 LONG = 5.0  # seconds from which on a call that waits, or that nobody waits for, is named
 AGAIN = 60.0  # seconds between two lines about calls that wait
 NAMED = 5  # calls, in such a line
+
+
+class Caller(Protocol):
+    """What this needs of a run."""
+
+    id: str
 
 
 @attrs.define(eq=False)
@@ -62,7 +65,9 @@ class NativePool:
         """Whether this is the process and the thread of the event loop."""
         return (os.getpid(), get_ident()) == self._home
 
-    def call(self, run: Run, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def call(
+        self, run: Caller, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
         """`fn(*args, **kwargs)` in a thread; called from such a thread, directly."""
         if not self.is_home:
             return fn(*args, **kwargs)
@@ -81,7 +86,7 @@ class NativePool:
         finally:
             del error  # its traceback has this frame
 
-    def _spawn(self, call: Call, fn: Callable[[], Any], run: Run) -> Any:
+    def _spawn(self, call: Call, fn: Callable[[], Any], run: Caller) -> Any:
         if self._pool is None:
             relay.install()
             self._pool = ThreadPool(self._size, idle_task_timeout=IDLE)
@@ -149,7 +154,7 @@ class NativePool:
             )  # fmt: skip
 
 
-def _outcome(fn: Callable[[], Any], run: Run, loop: Any) -> tuple[Any, BaseException | None]:
+def _outcome(fn: Callable[[], Any], run: Caller, loop: Any) -> tuple[Any, BaseException | None]:
     """In the thread.  As a value: gevent prints what a function raises there."""
     try:
         with relay.within(run, loop):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # Not that of `os`: gevent's closes with the next turn of an event loop, which a forked child may never see.
 from posix import close
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.subprocess import Popen
@@ -25,9 +25,6 @@ from pytask.runtime import orphans
 from pytask.runtime.clock import steady
 from pytask.runtime.tree import Service
 
-if TYPE_CHECKING:
-    from pytask.runtime.run import Run
-
 log = get_logger(__name__)
 
 OURS = ("preexec_fn", "process_group", "start_new_session")  # options that would undo the group
@@ -37,21 +34,36 @@ KILL_SECONDS = 1.0  # for the kernel to carry out SIGKILL
 STEP, LONGEST_STEP = 0.01, 0.1
 ORPHANS = str(Path(orphans.__file__))
 
+
+class Owner(Protocol):
+    """What this needs of a run."""
+
+    id: str
+    over: bool
+
+    @property
+    def grace(self) -> float:
+        """Seconds for a stop."""
+
+    def adopt(self, greenlet: Any) -> None:
+        """Make a greenlet part of the run."""
+
+
 # Groups that may have a living process, by the first one.  Any: to the stubs, `pid` is never None.
-_groups: dict[Run, list[Any]] = {}
-_ending: set[Run] = set()
+_groups: dict[Owner, list[Any]] = {}
+_ending: set[Owner] = set()
 _pipe = -1  # to `orphans`
 _hooked = False
 
 
-def start(run: Run, args: Any, options: dict[str, Any]) -> Any:
+def start(run: Owner, args: Any, options: dict[str, Any]) -> Any:
     """Start a program in a group of its own, as part of `run`."""
     for name in OURS:
         if name in options:
             raise TypeError(f"self.subprocess() makes a process group of its own: leave out {name}")
     if run.over:
         raise NotRun(f"the run of task {run.id} is over: it starts no program")
-    line = os.dup(_to_orphans(run.executor.lease.timing.grace / TERM_SHARE))
+    line = os.dup(_to_orphans(run.grace / TERM_SHARE))
     # Known before it is made: starting it waits for the exec, and the task may be killed meanwhile.
     program: Any = Popen.__new__(Popen)
     program.pid = program.returncode = None
@@ -73,7 +85,7 @@ def _lead(line: int) -> None:
     os.write(line, b"+%d\n" % os.getpid())
 
 
-def _undo(run: Run, program: Any) -> None:
+def _undo(run: Owner, program: Any) -> None:
     # The exec failed, or the task was killed meanwhile; then it may not have a group yet.
     if program.pid is not None and program.returncode is None:
         orphans.signalled([program.pid], signal.SIGKILL)
@@ -81,13 +93,13 @@ def _undo(run: Run, program: Any) -> None:
     _forget(run, program)
 
 
-def _first_ended(run: Run, program: Any, _code: object) -> None:
+def _first_ended(run: Owner, program: Any, _code: object) -> None:
     # In the hub.  What the program has left in its group belongs to the run as before.
     if not _lives(program):
         _forget(run, program)
 
 
-def _forget(run: Run, program: Any) -> None:
+def _forget(run: Owner, program: Any) -> None:
     known = _groups.get(run, [])
     if program in known:
         known.remove(program)
@@ -139,7 +151,7 @@ def _acts(group: int) -> bool:
 # -- the end of a run --------------------------------------------------------------------------------------
 
 
-def end(run: Run) -> bool:
+def end(run: Owner) -> bool:
     """Begin to end the programs of a run, if it has any; whether that is to be waited for.
 
     What does it is part of the run, which so is over when they are gone.
@@ -155,10 +167,10 @@ def end(run: Run) -> bool:
     return True
 
 
-def _end(run: Run) -> None:
+def _end(run: Owner) -> None:
     asked: set[tuple[Any, int]] = set()
     pause = STEP
-    until = steady() + run.executor.lease.timing.grace / TERM_SHARE
+    until = steady() + run.grace / TERM_SHARE
     while living := [*filter(_may_act, tuple(_groups.get(run, ())))]:
         late = steady() - until
         if late > KILL_SECONDS:  # zombies that nobody waits for, or processes in the kernel

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 from weakref import ReferenceType
 
 import attrs
@@ -17,10 +17,16 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
+from pytask.domain.secrets import hide
 from pytask.domain.task import Task, redis_wait
 from pytask.logger import get_logger
 from pytask.runtime import programs, threads
-from pytask.runtime.fitting import fitted
+from pytask.runtime.fitting import fitted, secrets_of
+from pytask.runtime.journal import Journal
+from pytask.runtime.monitor import MonitorPorts
+from pytask.runtime.native import NativePool
+from pytask.runtime.ramp import Turns
+from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
     AnyGreenlet,
     RunGreenlet,
@@ -31,29 +37,57 @@ from pytask.runtime.tree import (
     take_in,
 )
 
-if TYPE_CHECKING:
-    from pytask.runtime.executor import Executor
-
 log = get_logger(__name__)
 
 ERROR_BYTES = 8192
 LARGE = 4096  # bytes of data that are not kept beside what was read from them
 
 
+class RunHost(Protocol):
+    """The part of the executor that runs use."""
+
+    settings: Settings
+    turns: Turns
+    journal: Journal
+    monitor_ports: MonitorPorts
+    native: NativePool
+
+    def check_caller(self, run: Run) -> None:
+        """Raise unless this is the process and the thread of the event loop."""
+
+    def emit(self, run: Run, event: bytes) -> None:
+        """An event of a run; waits while too many wait."""
+
+    def progress(self, run: Run, progress: dict[str, Any]) -> None:
+        """How far a run is; never waits."""
+
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
+        """A Redis client for a run's own use."""
+
+    def began(self, run: Run) -> None:
+        """`start()` of a run that a reload began is about to be called."""
+
+    def fail(self, run: Run) -> None:
+        """A run failed, and greenlets of it live on."""
+
+    def lingers(self, run: Run) -> None:
+        """`start()` has returned, and only threads of the run live on."""
+
+    def ended(self, run: Run) -> None:
+        """Nothing of a run is left.  May be called from the hub: never blocks."""
+
+
 class Run:
     """`start()`, the greenlets under it, and how it came out.  Slots: there are thousands of these."""
 
     __slots__ = (
-        "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure",
-        "fits", "greenlet", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
-        "settling", "sockets", "started",
-        "stopping", "task", "wish",
+        "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
+        "fits", "greenlet", "hidden", "host", "id", "lines", "local", "output", "over", "ref", "restore",
+        "returned", "settling", "sockets", "started", "stopping", "task", "wish",
     )  # fmt: skip
 
-    def __init__(
-        self, executor: Executor, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float
-    ) -> None:
-        self.executor = executor
+    def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
+        self.host = host
         self.claim = claim
         self.id = claim.id
         self.ref = ref
@@ -74,6 +108,7 @@ class Run:
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
         self.settling = False  # a reload began it, and it has yet to prove that it lives
+        self.hidden: tuple[str, ...] = ()  # values of secret fields, which no text of it shows
         self.fits: Claim | None = None  # what the reload that ends it was judged by
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; made with the client
@@ -85,6 +120,16 @@ class Run:
         """Grows with every run of this id."""
         return self.claim.epoch
 
+    @property
+    def grace(self) -> float:
+        """Seconds for a stop of this run."""
+        return self.host.settings.timing.grace
+
+    @property
+    def monitor_ports(self) -> MonitorPorts:
+        """What a monitor gets from the worker."""
+        return self.host.monitor_ports
+
     # -- in the run's own greenlet --------------------------------------------------------------------
 
     def main(self) -> None:
@@ -93,10 +138,10 @@ class Run:
         Our own record decides, never gevent's: a killed greenlet counts as successful there.
         """
         try:
-            self.executor.turns.wait(self.cls)
+            self.host.turns.wait(self.cls)
             self.task = self._build()
             if self.settling:
-                self.executor.reloads.began(self)
+                self.host.began(self)
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.
             if value is not None and not isinstance(value, GreenletExit):
@@ -108,12 +153,13 @@ class Run:
         if not self.children:
             self.finished()
         elif self.failure is not None:
-            self.executor.fail(self)
+            self.host.fail(self)
         elif threads.only_threads(self.children):
-            self.executor.lingers(self)
+            self.host.lingers(self)
 
     def _build(self) -> Task:
-        data = fitted(self.claim, self.cls, self.executor.settings.max_data)
+        self.hidden = secrets_of(self.claim, self.cls)
+        data = fitted(self.claim, self.cls, self.host.settings.max_data)
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
         task = self.cls.__new__(self.cls)  # type: ignore[arg-type]  # without a class nothing fits
@@ -146,7 +192,7 @@ class Run:
         if isinstance(self.error, GreenletExit):
             self.failure = "killed: other code killed the greenlet of start()"
         else:
-            self.failure = describe(self.error)
+            self.failure = describe(self.error, self.hidden)
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -179,14 +225,14 @@ class Run:
         if self.returned and not self.children:
             self.finished()
         elif self.failure is not None:
-            self.executor.fail(self)
+            self.host.fail(self)
 
     def finished(self) -> None:
         """No greenlet of this run is left, nor, by and by, a program; tell the executor, once."""
         if not self.over and not programs.end(self):
             self.over = True
             self.task = None  # they refer to each other: its data would wait for the garbage collector
-            self.executor.ended(self)
+            self.host.ended(self)
 
     def alive(self) -> list[AnyGreenlet]:
         """The greenlets of this run that may still act."""
@@ -210,22 +256,22 @@ class Run:
 
     def emit(self, event: str, data: Any) -> None:
         """Publish an event of this run; waits only while far too many wait already."""
-        self.executor.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
+        self.host.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Note how far this run is; never waits."""
-        self.executor.progress(self, progress)
+        self.host.progress(self, progress)
 
     def _fitting(self, text: bytes, what: str) -> bytes:
         # One that Redis never takes would be sent again and again, and hold up the ends of all others.
-        limit = self.executor.settings.max_data
+        limit = self.host.settings.max_data
         if len(text) > limit:
             raise BadData(f"{what} has {len(text)} bytes, over the limit max_data={limit}")
         return text
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyGreenlet:
         """A greenlet under this run, with the caller's contextvars."""
-        self.executor.check_caller(self)
+        self.host.check_caller(self)
         greenlet: AnyGreenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
         greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
         greenlet.start()
@@ -236,25 +282,30 @@ class Run:
 
     def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What `fn` returns or raises, in a native thread."""
-        return self.executor.native.call(self, fn, args, kwargs)
+        return self.host.native.call(self, fn, args, kwargs)
 
     def subprocess(self, args: Any, **options: Any) -> Any:
         """A program that ends with this run."""
-        self.executor.check_caller(self)
+        self.host.check_caller(self)
         return programs.start(self, args, options)
 
     def client(self) -> Any:
         """The run's own Redis client, made on first use."""
-        self.executor.check_caller(self)
+        self.host.check_caller(self)
         if self.client_ is None:
             patience = redis_wait(self.cls) if self.cls is not None else 0.0
-            self.borrower = Borrower(self.id, patience, self.executor.lease.timing.lease)
-            self.client_ = self.executor.user_client(_current_borrower)
+            self.borrower = Borrower(self.id, patience, self.host.settings.timing.lease)
+            self.client_ = self.host.user_client(_current_borrower)
         return self.client_
 
 
+def running() -> Run | None:
+    """The run whose code is executing, or None: as `current_run`, with the full type."""
+    return cast("Run | None", current_run())
+
+
 def _current_borrower() -> Borrower | None:
-    run = current_run()
+    run = running()
     return None if run is None else run.borrower
 
 
@@ -263,17 +314,17 @@ def _is_exit(error: BaseException) -> bool:
     return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
-def describe(error: BaseException) -> str:
-    """The `error` field: the text, then the traceback, 8 KiB at the most."""
+def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
+    """The `error` field: the text, then the traceback, 8 KiB at the most; without what is `hidden`."""
     if isinstance(error, TaskFailed):
-        return _cut(_text(error), ERROR_BYTES)
+        return _cut(hide(_text(error), hidden), ERROR_BYTES)
     # Only our own errors begin with a code of ours; SystemExit has a `code` too, and so have many others.
     name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
-    text = _cut(name + _text(error), 2048)
+    text = _cut(hide(name + _text(error), hidden), 2048)
     frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
     if frames is None:
         return text
-    trace = "".join(traceback.format_exception(type(error), error, frames))
+    trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)
     room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
     tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
     return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"
