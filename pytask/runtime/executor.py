@@ -66,12 +66,12 @@ class ExecutorPorts:
     deadman: Deadman
     tasks: Mapping[str, type[Task]]
     turns: Turns
+    native: NativePool
     backend: Backend
     ids: Ids
     clock: Callable[[], float]
     on_place: Callable[[], None]  # a run is over and its place is free
     on_local_over: Callable[[str, Wish | None], None]  # a pre-started task is over: id, last wish
-    native: NativePool
     exit_process: Callable[[int], None] = exit_now
 
 

@@ -101,8 +101,8 @@ class LanePorts:
     tasks: Mapping[str, type[Task]]
     places: Places
     turns: Turns
-    load: Load
     native: NativePool
+    load: Load
     process: Process
     clock: Callable[[], float]
     on_reached: Callable[[], None]  # after the first acknowledged renewal
@@ -144,9 +144,10 @@ class Lane:
         ))  # fmt: skip
         self.executor = Executor(ExecutorPorts(
             settings=settings, lease=self.lease, committer=self.committer, courier=self.courier,
-            deadman=self.deadman, tasks=ports.tasks, turns=ports.turns, backend=self.backend,
+            deadman=self.deadman, tasks=ports.tasks, turns=ports.turns, native=ports.native,
+            backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
-            on_place=ports.places.wake, on_local_over=self._local_over, native=ports.native,
+            on_place=ports.places.wake, on_local_over=self._local_over,
         ))  # fmt: skip
 
     def _wire_core_services(self, ports: LanePorts) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import gevent
@@ -17,7 +17,7 @@ from pytask.logger import get_logger
 from pytask.runtime import relay
 from pytask.runtime.clock import steady
 from pytask.runtime.relay import get_ident
-from pytask.runtime.tree import Service
+from pytask.runtime.tree import Service, TreeOwner
 
 log = get_logger(__name__)
 
@@ -25,12 +25,6 @@ IDLE = 10  # seconds until a thread without work ends
 LONG = 5.0  # seconds from which on a call that waits, or that nobody waits for, is named
 AGAIN = 60.0  # seconds between two lines about calls that wait
 NAMED = 5  # calls, in such a line
-
-
-class Caller(Protocol):
-    """What this needs of a run."""
-
-    id: str
 
 
 @attrs.define(eq=False)
@@ -66,7 +60,7 @@ class NativePool:
         return (os.getpid(), get_ident()) == self._home
 
     def call(
-        self, run: Caller, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, run: TreeOwner, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """`fn(*args, **kwargs)` in a thread; called from such a thread, directly."""
         if not self.is_home:
@@ -86,7 +80,7 @@ class NativePool:
         finally:
             del error  # its traceback has this frame
 
-    def _spawn(self, call: Call, fn: Callable[[], Any], run: Caller) -> Any:
+    def _spawn(self, call: Call, fn: Callable[[], Any], run: TreeOwner) -> Any:
         if self._pool is None:
             relay.install()
             self._pool = ThreadPool(self._size, idle_task_timeout=IDLE)
@@ -154,7 +148,7 @@ class NativePool:
             )  # fmt: skip
 
 
-def _outcome(fn: Callable[[], Any], run: Caller, loop: Any) -> tuple[Any, BaseException | None]:
+def _outcome(fn: Callable[[], Any], run: TreeOwner, loop: Any) -> tuple[Any, BaseException | None]:
     """In the thread.  As a value: gevent prints what a function raises there."""
     try:
         with relay.within(run, loop):

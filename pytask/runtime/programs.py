@@ -23,7 +23,7 @@ from pytask.domain.errors import NotRun
 from pytask.logger import get_logger
 from pytask.runtime import orphans
 from pytask.runtime.clock import steady
-from pytask.runtime.tree import Service
+from pytask.runtime.tree import Service, TreeOwner
 
 log = get_logger(__name__)
 
@@ -35,28 +35,22 @@ STEP, LONGEST_STEP = 0.01, 0.1
 ORPHANS = str(Path(orphans.__file__))
 
 
-class Owner(Protocol):
-    """What this needs of a run."""
-
-    id: str
-    over: bool
+class ProgramOwner(TreeOwner, Protocol):
+    """The part of a run that its programs use."""
 
     @property
     def grace(self) -> float:
-        """Seconds for a stop."""
-
-    def adopt(self, greenlet: Any) -> None:
-        """Make a greenlet part of the run."""
+        """Seconds that a stop may take."""
 
 
 # Groups that may have a living process, by the first one.  Any: to the stubs, `pid` is never None.
-_groups: dict[Owner, list[Any]] = {}
-_ending: set[Owner] = set()
+_groups: dict[ProgramOwner, list[Any]] = {}
+_ending: set[ProgramOwner] = set()
 _pipe = -1  # to `orphans`
 _hooked = False
 
 
-def start(run: Owner, args: Any, options: dict[str, Any]) -> Any:
+def start(run: ProgramOwner, args: Any, options: dict[str, Any]) -> Any:
     """Start a program in a group of its own, as part of `run`."""
     for name in OURS:
         if name in options:
@@ -85,7 +79,7 @@ def _lead(line: int) -> None:
     os.write(line, b"+%d\n" % os.getpid())
 
 
-def _undo(run: Owner, program: Any) -> None:
+def _undo(run: ProgramOwner, program: Any) -> None:
     # The exec failed, or the task was killed meanwhile; then it may not have a group yet.
     if program.pid is not None and program.returncode is None:
         orphans.signalled([program.pid], signal.SIGKILL)
@@ -93,13 +87,13 @@ def _undo(run: Owner, program: Any) -> None:
     _forget(run, program)
 
 
-def _first_ended(run: Owner, program: Any, _code: object) -> None:
+def _first_ended(run: ProgramOwner, program: Any, _code: object) -> None:
     # In the hub.  What the program has left in its group belongs to the run as before.
     if not _lives(program):
         _forget(run, program)
 
 
-def _forget(run: Owner, program: Any) -> None:
+def _forget(run: ProgramOwner, program: Any) -> None:
     known = _groups.get(run, [])
     if program in known:
         known.remove(program)
@@ -151,7 +145,7 @@ def _acts(group: int) -> bool:
 # -- the end of a run --------------------------------------------------------------------------------------
 
 
-def end(run: Owner) -> bool:
+def end(run: ProgramOwner) -> bool:
     """Begin to end the programs of a run, if it has any; whether that is to be waited for.
 
     What does it is part of the run, which so is over when they are gone.
@@ -167,7 +161,7 @@ def end(run: Owner) -> bool:
     return True
 
 
-def _end(run: Owner) -> None:
+def _end(run: ProgramOwner) -> None:
     asked: set[tuple[Any, int]] = set()
     pause = STEP
     until = steady() + run.grace / TERM_SHARE

@@ -116,14 +116,14 @@ class Run:
         self.lines = 0  # of its log, so far
 
     @property
+    def grace(self) -> float:
+        """Seconds that a stop of this run may take."""
+        return self.host.settings.timing.grace
+
+    @property
     def epoch(self) -> int:
         """Grows with every run of this id."""
         return self.claim.epoch
-
-    @property
-    def grace(self) -> float:
-        """Seconds for a stop of this run."""
-        return self.host.settings.timing.grace
 
     @property
     def monitor_ports(self) -> MonitorPorts:

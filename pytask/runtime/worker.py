@@ -75,10 +75,10 @@ class Worker:
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         shared = LanePorts(
             tasks=tasks, places=self.places, turns=Turns(tasks, ports.clock),
+            native=NativePool(settings.blocking_threads),
             load=Load(
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),
-            native=NativePool(settings.blocking_threads),
             process=ports.process, clock=ports.clock, on_reached=self._reached,
             hard=ports.hard_deadline, prefix=ports.prefix,
         )  # fmt: skip

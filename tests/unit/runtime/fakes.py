@@ -207,9 +207,9 @@ class World:
         self.executor = Executor(ExecutorPorts(
             settings=self.settings, lease=self.lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
-            ids=self.ids, clock=self.clock, on_place=self._later("on_place"),
+            native=NativePool(self.settings.blocking_threads), ids=self.ids, clock=self.clock,
+            on_place=self._later("on_place"),
             on_local_over=self._later("on_local_over"),
-            native=NativePool(self.settings.blocking_threads),
         ))  # fmt: skip
 
     def _wake(self):
