@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -13,6 +13,7 @@ from pytask.adapters.lua import ScriptCall
 from pytask.domain.errors import Unavailable
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +49,15 @@ class Connection:
             self.reset()  # an interrupted command leaves its reply in the connection
             raise
         return reply  # type: ignore[no-any-return]
+
+    def drive(self, verb: Generator[ScriptCall[Any], Any, T]) -> T:
+        """What a verb of several scripts comes to."""
+        try:
+            call = next(verb)
+            while True:
+                call = verb.send(self.run(call))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
     def run_durably(self, calls: Sequence[ScriptCall[R]]) -> list[R]:
         """The replies of some calls of one script that are sent together.

@@ -8,6 +8,7 @@ from pytask.adapters.memory_state import text
 from pytask.adapters.memory_verbs import Verbs
 from pytask.adapters.rules import event
 from pytask.domain import lifecycle as life
+from pytask.domain.control import TABLE
 from pytask.domain.lifecycle import State, Trigger, destination, sources
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import Verdict
@@ -19,7 +20,7 @@ class ControlVerbs(Verbs):
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
         verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
-        missing = Verdict.STATE if command is Command.RELOAD else Verdict.NOHASH
+        missing = TABLE[command].missing
         found = []
         for task_id, age in zip(ids, ages or [0.0] * len(ids), strict=True):
             value = self._state.value(task_id)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from pytask.adapters.memory_state import named, number, text
 from pytask.adapters.memory_verbs import Verbs
-from pytask.adapters.rules import PRESTARTED, RESTORED, WISHES, ending_why, event, refusal
+from pytask.adapters.rules import PRESTARTED, RESTORED, ending_why, event, refusal
 from pytask.domain import history
 from pytask.domain import lifecycle as life
+from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
 from pytask.domain.messages import Event
 from pytask.domain.record import Adoption, Change, Claim, Incarnation, Notes, RunRef, Verdict
@@ -96,7 +97,7 @@ class RunVerbs(Verbs):
         # Without an entry in the registry the hash is still ours: nobody claimed it since.
         state.register(ref.id, ref.run)
         state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
-        return WISHES.get(fields.get("control", b""))
+        return REQUESTS.get(fields.get("control", b""))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """E3-E6 and events, in order; an answer for each."""

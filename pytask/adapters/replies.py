@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from pytask.adapters import reading
-from pytask.adapters.rules import WISHES
 from pytask.domain import figures
+from pytask.domain.control import REQUESTS
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
 from pytask.logger import get_logger
@@ -96,8 +96,8 @@ def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterato
             found = verdict(word)
             if found is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
                 yield refs[first + place - 1], found
-        elif word in WISHES:  # others come from a newer release, or from a client: not ours to act on
-            yield refs[first - place - 1], WISHES[word]
+        elif word in REQUESTS:  # others come from a newer release, or from a client: not ours to act on
+            yield refs[first - place - 1], REQUESTS[word]
 
 
 def incarnation(reply: Sequence[Any]) -> Incarnation:

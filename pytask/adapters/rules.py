@@ -11,7 +11,7 @@ import attrs
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger, destination
-from pytask.domain.record import Change, Verdict
+from pytask.domain.record import Change
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
@@ -20,8 +20,6 @@ POISON = "poison: its worker died soon after each of its last four starts"
 PRESTARTED = "pre-started"
 RESTORED = "restored after a loss of data"
 EXPIRED = "lease expired"
-
-WISHES = {wish.encode(): wish for wish in (Verdict.STOP, Verdict.RELOAD)}
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytask.adapters import control_calls, monitor_calls, queue_calls, reading, replies, run_calls
+from pytask.adapters import monitor_calls, queue_calls, reading, replies, run_calls, verbs
 from pytask.adapters.connection import Connection, Durability
 from pytask.adapters.keys import Keys
 from pytask.adapters.registry import Registry
@@ -157,20 +157,7 @@ class RedisStore:
 
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
-        if command is Command.RELOAD:
-            return replies.verdicts(self._redis.run(control_calls.ask_reload(self._scope, ids)))
-        dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
-        if command is Command.STOP:
-            return replies.verdicts(self._stop(dated))
-        return replies.verdicts(self._redis.run(control_calls.start(self._scope, dated)))
-
-    def _stop(self, dated: control_calls.Dated) -> list[bytes]:
-        names = self._redis.run(control_calls.functions(self._scope, [task_id for task_id, _ in dated]))
-        found: list[bytes] = []
-        while len(found) < len(dated):  # a call does what it can in a few milliseconds
-            left = len(found)
-            found += self._redis.run(control_calls.stop(self._scope, dated[left:], names[left:]))
-        return found
+        return self._redis.drive(verbs.control(self._scope, command, ids, ages))
 
     # -- the monitor ----------------------------------------------------------------------------------
 
@@ -188,7 +175,7 @@ class RedisStore:
 
     def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
         """E7 for a batch."""
-        return replies.verdicts(self._redis.run(monitor_calls.expire(self._scope, expiries, server)))
+        return self._redis.drive(verbs.expire(self._scope, expiries, server))
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
         """E16, one step of SCAN: (next cursor, hashes mended)."""

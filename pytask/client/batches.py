@@ -9,10 +9,10 @@ import attrs
 
 from pytask.adapters import scripts
 from pytask.adapters.lua import ScriptCall
-from pytask.client.own import CHUNK as CHUNK_STEERED
-from pytask.client.own import control
 from pytask.client.places import Places
 from pytask.client.records import FINISHED
+from pytask.client.verbs import CHUNK as CHUNK_STEERED
+from pytask.client.verbs import control
 from pytask.client.wire import Op, ask, ask_all
 from pytask.domain.errors import Denied, StoreError, TooLarge, Unavailable, may_be_size
 from pytask.domain.messages import Command

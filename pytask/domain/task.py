@@ -60,6 +60,9 @@ class TaskConfig:
     With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
     `REDIS_WAIT` says how long `self.redis` waits for a Redis that is away: True for as long as the run
     lives, False not at all, or seconds.
+    `SECRET` names fields of the data that nobody is to read by chance: `("password", "api.token")`.  A name
+    without a dot is a key at any depth, a path leads from the top.  They are masked by the command line, and
+    hidden in errors and log lines; whoever may read Redis reads them all the same.
     `START_RATE` is how many tasks of this class may begin in a second on one worker; the others wait.
     """
 
@@ -169,6 +172,7 @@ def check_class(kind: object) -> None:
     if not isinstance(wait, int | float) or wait < 0:
         raise BadTaskClass(f"Config.REDIS_WAIT of {name} is True, False or seconds, not {wait!r}")
     start_rate(cls)
+    secret_fields(cls)
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -213,6 +217,19 @@ def redis_wait(cls: type[Task]) -> float:
     """Seconds that `self.redis` waits for a Redis that is away."""
     given = getattr(cls.Config, "REDIS_WAIT", True)
     return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
+
+
+def secret_fields(cls: object) -> tuple[str, ...]:
+    """`Config.SECRET`, names and paths; raises :class:`BadTaskClass` for what is none."""
+    given = getattr(getattr(cls, "Config", None), "SECRET", ())
+    fields = (given,) if isinstance(given, str) else given
+    usable = isinstance(fields, tuple | list) and all(isinstance(one, str) for one in fields)
+    if not usable or not all(all(one.split(".")) for one in fields):
+        raise BadTaskClass(
+            f"Config.SECRET of {getattr(cls, '__qualname__', cls)} names fields of the data, as in"
+            f" ('password', 'api.token'), not {given!r}"
+        )
+    return tuple(fields)
 
 
 def start_rate(cls: type[Task]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Any, Protocol, cast
 from weakref import ReferenceType
@@ -17,10 +17,11 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
+from pytask.domain.secrets import hide
 from pytask.domain.task import Task, redis_wait
 from pytask.logger import get_logger
 from pytask.runtime import threads
-from pytask.runtime.fitting import fitted
+from pytask.runtime.fitting import fitted, secrets_of
 from pytask.runtime.journal import Journal
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.ramp import Turns
@@ -76,9 +77,8 @@ class Run:
 
     __slots__ = (
         "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
-        "fits", "greenlet", "host", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
-        "settling", "sockets", "started",
-        "stopping", "task", "wish",
+        "fits", "greenlet", "hidden", "host", "id", "lines", "local", "output", "over", "ref", "restore",
+        "returned", "settling", "sockets", "started", "stopping", "task", "wish",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -103,6 +103,7 @@ class Run:
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
         self.settling = False  # a reload began it, and it has yet to prove that it lives
+        self.hidden: tuple[str, ...] = ()  # values of secret fields, which no text of it shows
         self.fits: Claim | None = None  # what the reload that ends it was judged by
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; made with the client
@@ -147,6 +148,7 @@ class Run:
             self.host.lingers(self)
 
     def _build(self) -> Task:
+        self.hidden = secrets_of(self.claim, self.cls)
         data = fitted(self.claim, self.cls, self.host.settings.max_data)
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
@@ -180,7 +182,7 @@ class Run:
         if isinstance(self.error, GreenletExit):
             self.failure = "killed: other code killed the greenlet of start()"
         else:
-            self.failure = describe(self.error)
+            self.failure = describe(self.error, self.hidden)
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -291,17 +293,17 @@ def _is_exit(error: BaseException) -> bool:
     return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
-def describe(error: BaseException) -> str:
-    """The `error` field: the text, then the traceback, 8 KiB at the most."""
+def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
+    """The `error` field: the text, then the traceback, 8 KiB at the most; without what is `hidden`."""
     if isinstance(error, TaskFailed):
-        return _cut(_text(error), ERROR_BYTES)
+        return _cut(hide(_text(error), hidden), ERROR_BYTES)
     # Only our own errors begin with a code of ours; SystemExit has a `code` too, and so have many others.
     name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
-    text = _cut(name + _text(error), 2048)
+    text = _cut(hide(name + _text(error), hidden), 2048)
     frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
     if frames is None:
         return text
-    trace = "".join(traceback.format_exception(type(error), error, frames))
+    trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)
     room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
     tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
     return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"

@@ -243,6 +243,30 @@ def test_from_loops(server, store, tmp_path):
         assert store.hget("feed-news", "run") == runs["feed-news"]
 
 
+def test_thousands_of_loops_move_and_a_second_run_changes_only_what_is_different(server, store, tmp_path):
+    made = files("from-loops", tmp_path)
+    conf = tmp_path / "supervisord.conf"
+    move = [sys.executable, made["move.py"], conf, server.url]
+
+    def write(pauses):
+        sections = (f"[program:feed-{n}]\ncommand=python feed.py u{n} {p}\n" for n, p in enumerate(pauses))
+        conf.write_text("\n".join(sections))
+
+    write([60] * 2500)
+    shown = done(move)
+    assert (shown.returncode, len(shown.stdout.splitlines())) == (0, 2500), shown.stderr
+    assert store.llen("new-task") == 2500
+    pauses = [60] * 2500
+    for changed in (3, 1700, 2499):
+        pauses[changed] = 30
+    write([*pauses, 60])
+    shown = done(move)
+    assert shown.returncode == 0, shown.stderr
+    assert store.llen("new-task") == 2501
+    data = [json.loads(store.hget(f"feed-{n}", "data")) for n in range(2501)]
+    assert [n for n, one in enumerate(data) if one["pause"] == 30] == [3, 1700, 2499]
+
+
 @pytest.mark.parametrize("page", ["docker", "systemd"])
 def test_the_tasks_of_a_deployment(page, server, store, tmp_path):
     files(page, tmp_path)
