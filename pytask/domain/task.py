@@ -5,17 +5,23 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.journal import progress_of
 
 if TYPE_CHECKING:  # what a type checker shows; nothing of it is loaded
+    from collections.abc import Sequence
+    from subprocess import Popen
+
+    from _typeshed import StrOrBytesPath
     from gevent import Greenlet
     from redis import Redis
     from typing_extensions import TypeVar
 
     Data = TypeVar("Data", default=Any)
+    Command = StrOrBytesPath | Sequence[StrOrBytesPath]
 else:
     from typing import TypeVar
 
@@ -43,6 +49,12 @@ class RunPort(Protocol):
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """A greenlet of this run."""
 
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `fn` returns or raises, in a native thread."""
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """A program that ends with this run."""
+
     def client(self) -> Any:
         """A Redis client of this run."""
 
@@ -52,6 +64,9 @@ class _NoRun:
 
     def __getattr__(self, name: str) -> Any:
         raise NotRun(f"no worker runs this task: it has no {name}")
+
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return copy_context().run(fn, *args, **kwargs)  # there is no event loop to be held
 
 
 class TaskConfig:
@@ -115,6 +130,41 @@ class Task(Generic[Data]):
     def spawn(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
         """Run `fn` in a greenlet that ends with this task; contextvars are copied.  Returns it."""
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
+
+    def blocking(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `fn(*args, **kwargs)` returns or raises, run in a native thread; other tasks go on meanwhile.
+
+        For C code that waits or computes; contextvars are copied.  The tasks of a worker share the threads
+        (the setting `blocking_threads`), first come, first served.  A thread cannot be killed: when the task
+        is stopped, what `fn` has begun goes on; see docs/threads.md.  In a task that no worker runs, as in
+        a test, `fn` is called directly.
+        """
+        return cast("R", self._run.blocking(fn, *args, **kwargs))
+
+    @overload
+    def subprocess(self, args: Command, *, text: Literal[True], **options: Any) -> Popen[str]: ...
+
+    @overload
+    def subprocess(self, args: Command, *, encoding: str, **options: Any) -> Popen[str]: ...
+
+    @overload
+    def subprocess(
+        self,
+        args: Command,
+        *,
+        text: Literal[False] | None = None,
+        encoding: None = None,
+        **options: Any,
+    ) -> Popen[bytes]: ...
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """Start a program, as `subprocess.Popen` does, whose whole process group ends with this run.
+
+        `options` are those of Popen but `preexec_fn`, `process_group` and `start_new_session`.  When the run
+        ends, what is left of the group gets SIGTERM, and SIGKILL 2.5 s later (a quarter of `Timing.grace`);
+        also when the worker dies.
+        """
+        return self._run.subprocess(args, **options)
 
     @property
     def id(self) -> str:

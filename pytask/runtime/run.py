@@ -20,10 +20,11 @@ from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task, redis_wait
 from pytask.logger import get_logger
-from pytask.runtime import threads
+from pytask.runtime import programs, threads
 from pytask.runtime.fitting import fitted, secrets_of
 from pytask.runtime.journal import Journal
 from pytask.runtime.monitor import MonitorPorts
+from pytask.runtime.native import NativePool
 from pytask.runtime.ramp import Turns
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
@@ -49,6 +50,10 @@ class RunHost(Protocol):
     turns: Turns
     journal: Journal
     monitor_ports: MonitorPorts
+    native: NativePool
+
+    def check_caller(self, run: Run) -> None:
+        """Raise unless this is the process and the thread of the event loop."""
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run; waits while too many wait."""
@@ -109,6 +114,11 @@ class Run:
         self.borrower: Borrower | None = None  # of connections; made with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
         self.lines = 0  # of its log, so far
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a stop of this run may take."""
+        return self.host.settings.timing.grace
 
     @property
     def epoch(self) -> int:
@@ -218,8 +228,8 @@ class Run:
             self.host.fail(self)
 
     def finished(self) -> None:
-        """Nothing of this run is left; tell the executor, once."""
-        if not self.over:
+        """No greenlet of this run is left, nor, by and by, a program; tell the executor, once."""
+        if not self.over and not programs.end(self):
             self.over = True
             self.task = None  # they refer to each other: its data would wait for the garbage collector
             self.host.ended(self)
@@ -261,6 +271,7 @@ class Run:
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyGreenlet:
         """A greenlet under this run, with the caller's contextvars."""
+        self.host.check_caller(self)
         greenlet: AnyGreenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
         greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
         greenlet.start()
@@ -269,8 +280,18 @@ class Run:
             take_in(self, greenlet)
         return greenlet
 
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `fn` returns or raises, in a native thread."""
+        return self.host.native.call(self, fn, args, kwargs)
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """A program that ends with this run."""
+        self.host.check_caller(self)
+        return programs.start(self, args, options)
+
     def client(self) -> Any:
         """The run's own Redis client, made on first use."""
+        self.host.check_caller(self)
         if self.client_ is None:
             patience = redis_wait(self.cls) if self.cls is not None else 0.0
             self.borrower = Borrower(self.id, patience, self.host.settings.timing.lease)

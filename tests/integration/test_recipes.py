@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import hashlib
 import http.client
 import json
 import re
@@ -279,6 +280,20 @@ def test_the_tasks_of_a_deployment(page, server, store, tmp_path):
         own = {"docker": "tick", "systemd": "seen"}[page]
         until(lambda: own in str((ear.get_message(timeout=0.5) or {}).get("data")), own)
         ear.close()
+
+
+def test_c_code_and_another_program(server, store, tmp_path):
+    files("blocking", tmp_path)
+    text = tmp_path / "lines.txt"
+    text.write_text("b\na\nb\n")
+    worker = pytask("run", "tasks.py", "--redis", server.url)
+    with Started(worker, tmp_path, tmp_path) as running:
+        for name in ("digest", "sort"):
+            store.hset(name, mapping={"function": name, "data": json.dumps({"path": str(text)})})
+            store.lpush("new-task", name)
+            until(lambda name=name: store.hget(name, "state") == "ENDED", lambda: running.output)
+    digest = hashlib.sha256(text.read_bytes()).hexdigest()
+    assert [json.loads(store.hget(name, "output")) for name in ("digest", "sort")] == [digest, ["a", "b"]]
 
 
 def test_the_image(tmp_path):
