@@ -5,17 +5,23 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.journal import progress_of
 
 if TYPE_CHECKING:  # what a type checker shows; nothing of it is loaded
+    from collections.abc import Sequence
+    from subprocess import Popen
+
+    from _typeshed import StrOrBytesPath
     from gevent import Greenlet
     from redis import Redis
     from typing_extensions import TypeVar
 
     Data = TypeVar("Data", default=Any)
+    Command = StrOrBytesPath | Sequence[StrOrBytesPath]
 else:
     from typing import TypeVar
 
@@ -43,6 +49,12 @@ class RunPort(Protocol):
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """A greenlet of this run."""
 
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `fn` returns or raises, in a native thread."""
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """A program that ends with this run."""
+
     def client(self) -> Any:
         """A Redis client of this run."""
 
@@ -53,6 +65,9 @@ class _NoRun:
     def __getattr__(self, name: str) -> Any:
         raise NotRun(f"no worker runs this task: it has no {name}")
 
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return copy_context().run(fn, *args, **kwargs)  # there is no event loop to be held
+
 
 class TaskConfig:
     """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
@@ -60,6 +75,9 @@ class TaskConfig:
     With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
     `REDIS_WAIT` says how long `self.redis` waits for a Redis that is away: True for as long as the run
     lives, False not at all, or seconds.
+    `SECRET` names fields of the data that nobody is to read by chance: `("password", "api.token")`.  A name
+    without a dot is a key at any depth, a path leads from the top.  They are masked by the command line, and
+    hidden in errors and log lines; whoever may read Redis reads them all the same.
     `START_RATE` is how many tasks of this class may begin in a second on one worker; the others wait.
     """
 
@@ -112,6 +130,41 @@ class Task(Generic[Data]):
     def spawn(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
         """Run `fn` in a greenlet that ends with this task; contextvars are copied.  Returns it."""
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
+
+    def blocking(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `fn(*args, **kwargs)` returns or raises, run in a native thread; other tasks go on meanwhile.
+
+        For C code that waits or computes; contextvars are copied.  The tasks of a worker share the threads
+        (the setting `blocking_threads`), first come, first served.  A thread cannot be killed: when the task
+        is stopped, what `fn` has begun goes on; see docs/threads.md.  In a task that no worker runs, as in
+        a test, `fn` is called directly.
+        """
+        return cast("R", self._run.blocking(fn, *args, **kwargs))
+
+    @overload
+    def subprocess(self, args: Command, *, text: Literal[True], **options: Any) -> Popen[str]: ...
+
+    @overload
+    def subprocess(self, args: Command, *, encoding: str, **options: Any) -> Popen[str]: ...
+
+    @overload
+    def subprocess(
+        self,
+        args: Command,
+        *,
+        text: Literal[False] | None = None,
+        encoding: None = None,
+        **options: Any,
+    ) -> Popen[bytes]: ...
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """Start a program, as `subprocess.Popen` does, whose whole process group ends with this run.
+
+        `options` are those of Popen but `preexec_fn`, `process_group` and `start_new_session`.  When the run
+        ends, what is left of the group gets SIGTERM, and SIGKILL 2.5 s later (a quarter of `Timing.grace`);
+        also when the worker dies.
+        """
+        return self._run.subprocess(args, **options)
 
     @property
     def id(self) -> str:
@@ -169,6 +222,7 @@ def check_class(kind: object) -> None:
     if not isinstance(wait, int | float) or wait < 0:
         raise BadTaskClass(f"Config.REDIS_WAIT of {name} is True, False or seconds, not {wait!r}")
     start_rate(cls)
+    secret_fields(cls)
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -213,6 +267,19 @@ def redis_wait(cls: type[Task]) -> float:
     """Seconds that `self.redis` waits for a Redis that is away."""
     given = getattr(cls.Config, "REDIS_WAIT", True)
     return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
+
+
+def secret_fields(cls: object) -> tuple[str, ...]:
+    """`Config.SECRET`, names and paths; raises :class:`BadTaskClass` for what is none."""
+    given = getattr(getattr(cls, "Config", None), "SECRET", ())
+    fields = (given,) if isinstance(given, str) else given
+    usable = isinstance(fields, tuple | list) and all(isinstance(one, str) for one in fields)
+    if not usable or not all(all(one.split(".")) for one in fields):
+        raise BadTaskClass(
+            f"Config.SECRET of {getattr(cls, '__qualname__', cls)} names fields of the data, as in"
+            f" ('password', 'api.token'), not {given!r}"
+        )
+    return tuple(fields)
 
 
 def start_rate(cls: type[Task]) -> float | None:
