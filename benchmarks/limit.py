@@ -24,9 +24,10 @@ from gevent.event import Event  # noqa: E402
 from pytask.adapters import scripts  # noqa: E402
 from pytask.adapters.keys import Keys  # noqa: E402
 from pytask.adapters.lua import ScriptCall  # noqa: E402
+from pytask.domain.crashes import QUARANTINE_FROM  # noqa: E402
 from pytask.domain.lifecycle import ENDED, RESTING, RUNNING, WAIT  # noqa: E402
 from pytask.domain.messages import MAX_ID_BYTES  # noqa: E402
-from pytask.domain.policy import CLAIM_BATCH, COMMIT_BATCH, QUARANTINE_FROM  # noqa: E402
+from pytask.domain.timing import CLAIM_BATCH, COMMIT_BATCH  # noqa: E402
 
 EVENT = b'{"event":"ended","data":{"output":null}}'
 LINE = "RUNNING ENDED end w -"  # of the history, kept by tasks to which more happened than this

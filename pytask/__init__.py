@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pytask.domain import errors as errors
     from pytask.domain.partition import namespace_of as namespace_of
     from pytask.domain.partition import partition_of as partition_of
-    from pytask.domain.policy import Timing as Timing
     from pytask.domain.task import Task as Task
+    from pytask.domain.timing import Timing as Timing
     from pytask.runtime.loop import run_loop as run_loop
     from pytask.runtime.monitor import Monitor as Monitor
     from pytask.runtime.owners import shared as shared
@@ -46,7 +46,7 @@ _HOMES = {
     "Client": "pytask.client",
     "PyTask": "pytask.app",
     "Task": "pytask.domain.task",
-    "Timing": "pytask.domain.policy",
+    "Timing": "pytask.domain.timing",
     "namespace_of": "pytask.domain.partition",
     "partition_of": "pytask.domain.partition",
     "Monitor": "pytask.runtime.monitor",

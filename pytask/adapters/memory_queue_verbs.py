@@ -9,9 +9,9 @@ from pytask.adapters.memory_state import REACH, Fields, named, number, plausible
 from pytask.adapters.memory_verbs import Verbs
 from pytask.adapters.rules import KEEP_REJECTED, SHORT_LIST, event, parked_why
 from pytask.domain import lifecycle as life
+from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import Trigger, destination, next_state
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
-from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
 
 

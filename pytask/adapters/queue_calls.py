@@ -10,9 +10,9 @@ from pytask.adapters.lua import ScriptCall
 from pytask.adapters.rules import KEEP_REJECTED, SHORT_LIST, event, parked_why
 from pytask.adapters.scope import UNKNOWN, Scope, run_event
 from pytask.domain import lifecycle as life
+from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import RESTING, Trigger, destination
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
-from pytask.domain.policy import QUARANTINE_FROM
 from pytask.domain.record import ClaimRequest
 
 # What must hold as an id is rejected, in the words of reject.lua.

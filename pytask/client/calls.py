@@ -14,7 +14,7 @@ from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
     from pytask.client.produce import Function
-    from pytask.domain.policy import Timing
+    from pytask.domain.timing import Timing
 
 Ids = list[str]
 Outcomes = list[Outcome]

@@ -22,8 +22,8 @@ from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import Denied, Refused, TaskRuns
 from pytask.domain.messages import Command
-from pytask.domain.policy import MOMENT, Timing
 from pytask.domain.record import Expiry, Verdict
+from pytask.domain.timing import MOMENT, Timing
 
 STEP = 500  # ids of one round trip
 

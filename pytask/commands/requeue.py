@@ -37,7 +37,7 @@ def command(
     from pytask.console.printing import say
     from pytask.console.steering import Verb, carry_out, started
     from pytask.domain import lifecycle as life
-    from pytask.domain.policy import Timing
+    from pytask.domain.timing import Timing
 
     meant = (life.ERROR,)
     if choice.explained(explained.requeue, meant, explained.until_run(wait, over=False)):

@@ -23,8 +23,8 @@ from pytask.console.survey import Survey
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import PytaskError
 from pytask.domain.plural import counted, verb
-from pytask.domain.policy import Timing
 from pytask.domain.times import ago
+from pytask.domain.timing import Timing
 from pytask.domain.version import __version__, may_share
 
 CLOCK = 2.0  # seconds that two clocks may differ

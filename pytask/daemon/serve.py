@@ -24,7 +24,7 @@ from pytask.daemon.private_server import DATA_DIR, private_url
 from pytask.daemon.relaunch import Launch
 from pytask.daemon.target import find_app
 from pytask.domain.errors import ConfigError, Denied, StoreError
-from pytask.domain.policy import Timing
+from pytask.domain.timing import Timing
 from pytask.logger import get_logger
 from pytask.runtime import debugger, logs
 from pytask.runtime.companion import Companion

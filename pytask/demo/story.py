@@ -14,7 +14,7 @@ from pytask.demo.stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
 from pytask.domain.errors import ConfigError, PytaskError
 from pytask.domain.lifecycle import State
 from pytask.domain.messages import Command, Event
-from pytask.domain.policy import Timing
+from pytask.domain.timing import Timing
 
 WORKERS = ("worker-a", "worker-b")
 SPARE = "worker-c"

@@ -1,4 +1,4 @@
-"""Which runs a worker must renew, and when each was last renewed.
+"""Which runs a worker must renew, when each was last renewed, and what it may do by that.
 
 Runs that were renewed together stay together: nothing is done per run while a worker's runs do not
 change, so that a hundred thousand of them cost a few hundred steps a round.
@@ -11,7 +11,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 
-from pytask.domain.record import RunRef
+import attrs
+
+from pytask.domain.incarnation import News, compare, merged
+from pytask.domain.record import Incarnation, RunRef
+from pytask.domain.timing import Timing
 
 RENEW_CHUNK = 1000  # runs that are renewed together; what they cost a worker is mostly the round trip
 # A chunk that is fuller than this stays as it is.  If it were filled up from the next one, a run that ends
@@ -149,3 +153,117 @@ class LeaseBook:
         for sheaf in self._sheaves:
             return sheaf.sent_at
         return None
+
+
+@attrs.define
+class Lease:
+    """What a worker may do, given when its last renewals were sent."""
+
+    timing: Timing
+    living: LeaseBook = attrs.Factory(LeaseBook)  # runs whose code may still act
+    disowned: LeaseBook = attrs.Factory(LeaseBook)  # such runs that Redis does not know any more
+    settling: LeaseBook = attrs.Factory(LeaseBook)  # dead runs whose end is not acknowledged yet
+    last_ok: float = -math.inf  # send time of the last acknowledged call, with or without runs
+    embargo_until: float = -math.inf  # no claims before this, after a suspected failover
+    embargo: bool | None = None  # True after every change of server, False never, None after unsafe ones
+    known: Incarnation | None = None  # as the last renewal saw it
+    generation: int = 0  # grows when the server or the data changed: what was seen before proves nothing
+    lost_at: float = -math.inf  # when the data was last found to be another
+
+    def acknowledged(self, refs: Sequence[RunRef], sent_at: float) -> None:
+        """A renewal of `refs` (or of nothing: a sign of life from Redis) was answered."""
+        self.last_ok = max(self.last_ok, sent_at)
+        self.living.renewed(refs, sent_at)
+        if self.settling:
+            self.settling.renewed(refs, sent_at)
+
+    def disown(self, refs: Iterable[RunRef]) -> None:
+        """Redis knows these runs no more: they are stopped, and are not renewed.
+
+        Somebody else may soon begin them, so that their deadline counts on from their last renewal until they
+        are dead; the answer that said so is none.
+        """
+        for ref in refs:
+            sent_at = self.living.sent_at(ref.run)
+            if sent_at is not None:
+                self.living.remove(ref.run)
+                self.disowned.add(ref, sent_at)
+
+    def over(self, run: str) -> None:
+        """The code of this run acts no more."""
+        self.living.remove(run)
+        self.disowned.remove(run)
+
+    @property
+    def server(self) -> str:
+        """The server this worker knows of; no other may take its claims.  "" where servers are not told."""
+        return "" if self.known is None else self.known.server
+
+    def observe(self, seen: Incarnation, now: float) -> News:
+        """What a renewal saw of the server and its data; claims wait where that asks for it."""
+        timing = self.timing
+        news = compare(
+            self.known, seen, embargo=timing.embargo, reassert=timing.reassert, always=self.embargo
+        )
+        self.known = merged(self.known, seen)
+        self.generation += news.failover or news.data_lost
+        if news.pause:
+            self.embargo_until = max(self.embargo_until, now + news.pause)
+        if news.data_lost:
+            self.lost_at = now
+        return news
+
+    def may_adopt(self, now: float) -> bool:
+        """E12 is for the time in which nobody claims: afterwards what Redis says stands."""
+        return now < self.embargo_until
+
+    def lost_with_data(self, started: float, now: float) -> bool:
+        """Whether a run that began at `started`, and is found gone now, went with all the data."""
+        return started < self.lost_at and now - self.lost_at <= self.timing.claim_gate
+
+    def may_claim(self, now: float) -> bool:
+        """The claim gate F: a worker that Redis cannot hear must not take tasks."""
+        return now - self.last_ok < self.timing.claim_gate and now >= self.embargo_until
+
+    def claim_holds(self, sent_at: float, now: float) -> bool:
+        """Whether the answer to a claim sent at `sent_at` may still be used."""
+        return now - sent_at < self.timing.claim_gate
+
+    def lost(self, now: float) -> bool:
+        """Some run went unacknowledged for longer than D: stop them all."""
+        oldest = self.living.oldest()
+        return oldest is not None and now - oldest > self.timing.lease
+
+    def nap(self, now: float) -> float:
+        """Seconds until the deadline is looked at again: often when it is near, at the most half a heartbeat.
+
+        No longer, as a claim whose answer came late is older than what is here already (half of D is left).
+        """
+        oldest = self.living.oldest()
+        left = math.inf if oldest is None else self.timing.lease - (now - oldest)
+        return min(max(self.timing.watch, left / 2), self.timing.heartbeat / 2)
+
+    def kill_in(self, now: float) -> float | None:
+        """Seconds until the kernel must end the process; None while no run lives."""
+        sent = [at for at in (self.living.oldest(), self.disowned.oldest()) if at is not None]
+        return max(0.001, self.timing.kill - (now - min(sent))) if sent else None
+
+    def due(self, now: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
+        """The next chunk to renew: a tick early rather than late."""
+        before = now - self.timing.heartbeat + self.timing.tick
+        chunk = self.living.due(before, limit)
+        if not self.settling or now - self.last_ok > self.timing.lease:
+            # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
+            # dead runs all the same would keep every monitor from handing them on, for ever.
+            return chunk
+        return [*chunk, *self.settling.due(before, limit - len(chunk))]
+
+    def rest(self, now: float) -> float:
+        """Seconds until a renewal is due, when none is: from a tick to half a heartbeat.
+
+        No longer, as a claim whose answer came late is older than what is here already.
+        """
+        timing = self.timing
+        sent = [self.last_ok, self.living.oldest(), self.settling.oldest()]
+        due = min(at for at in sent if at is not None) + timing.heartbeat - timing.tick
+        return min(max(timing.tick, due - now), timing.heartbeat / 2)

@@ -14,8 +14,8 @@ from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.moves import Phrase, asker_of, phrased, told_all
 from pytask.domain.plural import counted, verb
-from pytask.domain.policy import Timing
 from pytask.domain.times import ago, at
+from pytask.domain.timing import Timing
 
 LOOK = 100_000  # places of the queue that are looked through
 MOVES = 5  # of the history that are told

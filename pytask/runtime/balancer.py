@@ -10,8 +10,9 @@ import gevent
 from pytask.domain.balance import TAKE_PATIENCE, Share, batch, fair_share
 from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
+from pytask.domain.leases import Lease
 from pytask.domain.plural import counted
-from pytask.domain.policy import CLAIM_BATCH, Lease
+from pytask.domain.timing import CLAIM_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.consumer import Consumer
 from pytask.runtime.courier import Courier

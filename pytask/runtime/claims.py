@@ -14,9 +14,10 @@ from functools import partial
 import attrs
 
 from pytask.domain.errors import StoreError, may_be_size
-from pytask.domain.policy import CLAIM_BATCH, Lease
+from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Claim, ClaimRequest, RunRef
+from pytask.domain.timing import CLAIM_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.committer import Committer
 from pytask.runtime.executor import Executor, Ids

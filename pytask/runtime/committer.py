@@ -13,11 +13,12 @@ import gevent
 from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
+from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.plural import counted, verb
-from pytask.domain.policy import COMMIT_BATCH, COMMIT_BYTES, Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.timing import COMMIT_BATCH, COMMIT_BYTES
 from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.complaints import Complaints

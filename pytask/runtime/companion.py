@@ -13,10 +13,11 @@ import attrs
 import gevent
 from gevent import socket
 
+from pytask.domain.crashes import bury
 from pytask.domain.errors import StoreError
 from pytask.domain.plural import counted, verb
-from pytask.domain.policy import Timing, bury
 from pytask.domain.record import Suspect, Verdict
+from pytask.domain.timing import Timing
 from pytask.logger import get_logger
 from pytask.runtime.courier import Courier
 from pytask.runtime.tree import Service

@@ -14,8 +14,8 @@ from gevent.event import Event as Flag
 
 from pytask import codec
 from pytask.domain.errors import FailoverSuspected, Refused, StoreError, Unavailable, WrongKeyType
+from pytask.domain.leases import Lease
 from pytask.domain.messages import Event, IdFault, read_id
-from pytask.domain.policy import Lease
 from pytask.domain.ports import Queue, Store
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.logger import get_logger

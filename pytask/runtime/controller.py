@@ -9,12 +9,13 @@ from itertools import groupby
 import attrs
 import gevent
 
+from pytask.domain.control import Starts, Wish
 from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.plural import counted
-from pytask.domain.policy import Starts, Timing, Wish
 from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
+from pytask.domain.timing import Timing
 from pytask.logger import get_logger
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor

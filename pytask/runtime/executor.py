@@ -11,12 +11,15 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
+from pytask.domain.control import Wish, outweighs
+from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
 from pytask.domain.errors import PytaskError, WrongThread
+from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import COMMIT_BATCH, CRASH_YOUNG, QUARANTINE_FROM, Lease, Wish, outweighs
 from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
 from pytask.domain.task import Task
+from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
 from pytask.runtime import leftovers
 from pytask.runtime.committer import Committer

@@ -11,9 +11,8 @@ from gevent import Timeout
 from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType, may_be_size
-from pytask.domain.leases import RENEW_CHUNK
+from pytask.domain.leases import RENEW_CHUNK, Lease
 from pytask.domain.plural import counted, verb
-from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Adoption, RunRef, Verdict
 from pytask.logger import get_logger

@@ -14,8 +14,9 @@ from typing import Any
 import attrs
 import gevent
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import PytaskError, StoreError
-from pytask.domain.policy import Lease, Wish
+from pytask.domain.leases import Lease
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger

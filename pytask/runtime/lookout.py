@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gevent.event import Event as Flag
 
 from pytask.domain.errors import PytaskError
-from pytask.domain.policy import Lease
+from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
 from pytask.logger import get_logger
 

@@ -9,11 +9,13 @@ from typing import Any, Protocol, cast
 import attrs
 import gevent
 
+from pytask.domain.crashes import Watch
 from pytask.domain.errors import BadData, StoreError
-from pytask.domain.policy import Lease, Timing, Watch
+from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.logger import get_logger
 from pytask.runtime.courier import Courier
 from pytask.runtime.until_answered import pass_by_pass

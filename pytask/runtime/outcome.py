@@ -7,10 +7,11 @@ from collections.abc import Callable
 from gevent import GreenletExit
 
 from pytask import codec
+from pytask.domain.control import Wish, closing
 from pytask.domain.errors import StoreError, TaskFailed
+from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
-from pytask.domain.policy import Lease, Wish, closing
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.domain.task import secret_fields
 from pytask.logger import get_logger

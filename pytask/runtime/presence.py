@@ -15,7 +15,7 @@ import gevent
 from pytask import files
 from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.policy import Lease
+from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
 from pytask.domain.task import secret_fields
 from pytask.domain.version import __version__, may_share

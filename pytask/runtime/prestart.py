@@ -8,9 +8,10 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import StoreError, Unavailable
+from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Lease, Wish
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.logger import get_logger
 from pytask.runtime.committer import Committer

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from pytask.domain.control import Wish, outweighs
 from pytask.domain.errors import Refused, StoreError
-from pytask.domain.policy import Lease, Wish, outweighs
+from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger

@@ -13,8 +13,8 @@ from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
 from pytask import codec
+from pytask.domain.control import Wish
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
-from pytask.domain.policy import Wish
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide

@@ -11,7 +11,7 @@ import attrs
 
 from pytask.domain.errors import ConfigError
 from pytask.domain.journal import RING_MOST
-from pytask.domain.policy import Timing
+from pytask.domain.timing import Timing
 
 
 def _positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:

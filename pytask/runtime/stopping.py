@@ -8,8 +8,9 @@ import gevent
 from gevent import Timeout
 
 from pytask import codec
+from pytask.domain.control import Wish
+from pytask.domain.leases import Lease
 from pytask.domain.messages import Event
-from pytask.domain.policy import Lease, Wish
 from pytask.domain.record import Change
 from pytask.logger import get_logger
 from pytask.runtime import programs, threads

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from statistics import median
 
-from pytask.domain.policy import crash_pause
+from pytask.domain.crashes import crash_pause
 from tests.chaos import invariants
 from tests.chaos.world import MONITORS, SWEEP, H, K, T
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import attrs
 import redis
 
-from pytask.domain.policy import CRASH_LIMIT, CRASH_YOUNG
+from pytask.domain.crashes import CRASH_LIMIT, CRASH_YOUNG
 from tests.chaos.faults import command, terminate
 from tests.chaos.invariants import SECOND, TERMINAL, is_act, number
 from tests.chaos.world import NAMESPACED, READY, SCALE, H, K

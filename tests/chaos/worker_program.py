@@ -20,7 +20,7 @@ import greenlet
 from redis.sentinel import Sentinel
 
 from pytask import Monitor, PyTask, Task, Timing
-from pytask.domain import policy
+from pytask.domain import leases
 from pytask.runtime import logs, monitor
 from pytask.runtime.clock import steady
 from pytask.runtime.committer import Committer
@@ -248,7 +248,7 @@ PRECIOUS = [Lone]
 def record_renewals():
     """Note when each acknowledged renewal was sent, each sweep, and which runs are over by our own word."""
     sweep = monitor.Monitor.check_tasks
-    acknowledged, put, launch = policy.Lease.acknowledged, Committer.put, Executor.launch
+    acknowledged, put, launch = leases.Lease.acknowledged, Committer.put, Executor.launch
 
     def noting_acknowledged(self, refs, sent_at):
         acknowledged(self, refs, sent_at)
@@ -269,14 +269,14 @@ def record_renewals():
         return sweep(self)
 
     monitor.Monitor.check_tasks = noting_sweep
-    policy.Lease.acknowledged = noting_acknowledged
+    leases.Lease.acknowledged = noting_acknowledged
     Executor.launch = noting_launch
     Committer.put = noting_put
 
 
 def take_protections_off(expiry):
     """What the promise rests on, switched off: the deadline in the process, and a T that outlasts it."""
-    policy.Lease.lost = lambda self, now: False
+    leases.Lease.lost = lambda self, now: False
     watch = monitor.Watch
     monitor.Watch = lambda _expiry, scale: watch(expiry, scale)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.domain.policy import CRASH_LIMIT, CRASH_YOUNG
+from pytask.domain.crashes import CRASH_LIMIT, CRASH_YOUNG
 from tests.integration.conftest import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 import redis
 import yaml
 
-from pytask.domain.policy import Timing
+from pytask.domain.timing import Timing
 from tests.integration.cli_tools import ROOT, Started, done, kept_port, pytask, until
 from tests.servers import HOST, start_server
 

@@ -14,10 +14,12 @@ import gevent
 
 from pytask.adapters.memory_state import MemoryState, number, text
 from pytask.adapters.memory_store import MemoryStore
+from pytask.domain.crashes import Crowd, Watch
 from pytask.domain.incarnation import News
+from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Crowd, Lease, Timing, Watch
 from pytask.domain.record import Change, RunRef
+from pytask.domain.timing import Timing
 from pytask.runtime.claims import Claims
 from pytask.runtime.committer import Committer
 from pytask.runtime.executor import Executor

@@ -14,8 +14,8 @@ import gevent
 
 from pytask.domain.lifecycle import ENDED, ERROR, STOPPED
 from pytask.domain.messages import Command
-from pytask.domain.policy import Timing
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime.monitor import Monitor
 from tests.simulation import faults
 from tests.simulation.evidence import Evidence

@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from pytask.domain.policy import crash_pause
+from pytask.domain.crashes import crash_pause
 from tests.soak.history import SECOND, History, Reader, Takeover
 from tests.soak.load import Load
 from tests.soak.sampler import Sampler

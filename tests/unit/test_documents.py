@@ -9,7 +9,7 @@ import pytest
 
 from pytask.domain.lifecycle import diagram
 from pytask.domain.messages import Event
-from pytask.domain.policy import Timing
+from pytask.domain.timing import Timing
 
 ROOT = Path(__file__).parents[2]
 

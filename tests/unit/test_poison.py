@@ -3,9 +3,10 @@
 import itertools
 
 from pytask.adapters.memory import MemoryBackend
+from pytask.domain.crashes import CRASH_LIMIT, Watch
 from pytask.domain.lifecycle import ERROR, RUNNING, WAIT
-from pytask.domain.policy import CRASH_LIMIT, Timing, Watch
 from pytask.domain.record import ClaimRequest, RunRef
+from pytask.domain.timing import Timing
 
 TIMING = Timing()
 STEP = TIMING.sweep

@@ -11,13 +11,14 @@ import pytask
 from pytask.adapters.keys import Keys
 from pytask.adapters.rules import KEEP_REJECTED, event
 from pytask.domain import messages
+from pytask.domain.crashes import CRASH_LIMIT
 from pytask.domain.figures import FIGURES
 from pytask.domain.journal import TEXT_MOST
 from pytask.domain.lifecycle import RESTING, TABLE, State
 from pytask.domain.messages import COMMANDS, LONGEST_NAME, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
-from pytask.domain.policy import CRASH_LIMIT, Timing
 from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.timing import Timing
 from pytask.domain.version import PROTOCOL
 from pytask.runtime.journal import LINGER, Journal
 from pytask.runtime.run import ERROR_BYTES, Run

@@ -12,13 +12,11 @@
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
---- include: names, server, time, whole, number, plausible, id_of, index, places, event, history
+--- include: names, server, time, whole, number, plausible, ids, index, places, event, history
 
 -- What is there: the runs, and the list -----------------------------------------------------------------
 
 local n = #hashes
-local ids = {}
-for i = 1, n do ids[i] = id_of(hashes[i]) end
 local live = call('HMGET', runs, unpack(ids))
 call('ZCARD', leases)
 -- The tail, the next id first.  Those of the batch were seen to be short; of those behind them a producer

@@ -7,7 +7,7 @@
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and made anew: only the registry is cleared, or we would write a ghost.
---- include: names, time, id_of, index, history
+--- include: names, time, ids, index, history
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -17,8 +17,6 @@ for k = 1, #states do
     instead = instead[k], fields = slice(fields, from, field_counts[k])}
   from = from + field_counts[k]
 end
-local ids = {}
-for i = 1, n do ids[i] = id_of(hashes[i]) end
 local live = call('HMGET', runs, unpack(ids))
 local queue_ok = type(pcall('LLEN', queue)) == 'number'
 local reply, dropped, over, indexed = {}, {}, {}, {}

@@ -4,10 +4,10 @@
 -- function has ended: it has the new data now, and is to be started) or STATE (another task or key is there),
 -- for each id that was not queued; empty where all were.
 -- A key of another type is met before anything is written.
---- include: names, id_of, places
+--- include: names, ids, places
 call('LLEN', queue)
 local ended = places_in(finished)
-local ids, reply = {}, {}
+local waiting, reply = {}, {}
 for i, hash in ipairs(hashes) do
   local new = data[i]
   if check and call('EXISTS', hash) == 1 then
@@ -29,8 +29,8 @@ for i, hash in ipairs(hashes) do
     else
       call('HSET', hash, 'function', func, 'data', new)
     end
-    ids[#ids + 1] = id_of(hash)
+    waiting[#waiting + 1] = ids[i]
   end
 end
-if #ids > 0 then call('LPUSH', queue, unpack(ids)) end
+if #waiting > 0 then call('LPUSH', queue, unpack(waiting)) end
 return reply

@@ -3,9 +3,7 @@
 -- Returns one string of words, for each run OK, FENCED, GONE, or BADTYPE (the ring is no list).
 --
 -- Nothing here begins with a write that needs no memory: lines can be lost, and a full Redis refuses them.
---- include: names, id_of
-local ids = {}
-for i, hash in ipairs(hashes) do ids[i] = id_of(hash) end
+--- include: names, ids
 local live = call('HMGET', runs, unpack(ids))
 local reply, from = {}, 0
 for i, hash in ipairs(hashes) do

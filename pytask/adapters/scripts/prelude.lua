@@ -22,8 +22,12 @@ end
 -- A registry entry is read by monitors: what a client wrote as `run` gets there only if it looks like one.
 local function plausible(run) return run and #run > 0 and #run <= 128 and not run:find('[^!-~]') end
 
---- id_of
-local function id_of(hash) return space == 0 and hash or hash:sub(space + 1) end
+--- ids
+-- The id of each hash.
+local ids = space == 0 and hashes or {}
+if space > 0 then
+  for i, hash in ipairs(hashes) do ids[i] = hash:sub(space + 1) end
+end
 
 --- index
 -- The index of each resting state.

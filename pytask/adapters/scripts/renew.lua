@@ -13,7 +13,7 @@
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
 -- late heartbeat would otherwise make a ghost of two fields out of a deleted task.
---- include: names, time, id_of
+--- include: names, time, ids
 call('ZREM', leases, '')
 
 -- The server, and the marker of the data ------------------------------------------------------------------
@@ -54,9 +54,7 @@ local reply = {known, server, age(since), age(moved)}
 
 local n = #hashes
 if n == 0 then return reply end
-local ids, renewed = {}, {}
-for i = 1, n do ids[i] = id_of(hashes[i]) end
-local mine = {}
+local mine, renewed = {}, {}
 for rest in rests:gmatch('%S+') do
   mine[#mine + 1] = rest:byte() == 61 and rest:sub(2) or session .. rest
 end

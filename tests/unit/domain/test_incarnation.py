@@ -3,8 +3,9 @@
 import pytest
 
 from pytask.domain.incarnation import News, compare
-from pytask.domain.policy import Lease, Timing
+from pytask.domain.leases import Lease
 from pytask.domain.record import Incarnation
+from pytask.domain.timing import Timing
 
 E, SHORT = 80.0, 10.0
 

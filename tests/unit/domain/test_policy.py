@@ -8,22 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytask.domain.control import Starts, Wish, closing, outweighs
+from pytask.domain.crashes import Crowd, Watch, bury, crash_pause
 from pytask.domain.errors import ConfigError
+from pytask.domain.leases import Lease, LeaseBook
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import (
-    Crowd,
-    Lease,
-    LeaseBook,
-    Starts,
-    Timing,
-    Watch,
-    Wish,
-    bury,
-    closing,
-    crash_pause,
-    outweighs,
-)
 from pytask.domain.record import RunRef, Suspect
+from pytask.domain.timing import Timing
 
 T = 90.0
 

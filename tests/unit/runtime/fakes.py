@@ -4,9 +4,10 @@ from collections import defaultdict
 
 import gevent
 
-from pytask.domain.policy import Lease, Timing
+from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, Verdict
 from pytask.domain.task import register
+from pytask.domain.timing import Timing
 from pytask.runtime.backlog import Backlog
 from pytask.runtime.committer import Committer, CommitterPorts
 from pytask.runtime.complaints import Complaints

@@ -3,9 +3,10 @@
 import gevent
 import pytest
 
+from pytask.domain.control import Wish
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.policy import Timing, Wish
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime.balancer import Balancer, BalancerPorts
 from tests.unit.runtime.fakes import World, switch
 

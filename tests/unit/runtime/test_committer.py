@@ -5,8 +5,8 @@ import pytest
 
 from pytask.domain.errors import Denied, FailoverSuspected, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Timing
 from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.timing import Timing
 from tests.unit.runtime.fakes import World, switch
 
 F, H = 30.0, 5.0

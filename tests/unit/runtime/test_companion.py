@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from pytask.domain.errors import Unavailable
-from pytask.domain.policy import Timing
 from pytask.domain.record import Suspect, Verdict
+from pytask.domain.timing import Timing
 from pytask.runtime.companion import Companion, CompanionPorts, Release
 from tests.unit.runtime.fakes import World, really_sleep, until
 

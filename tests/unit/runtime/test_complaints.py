@@ -1,7 +1,7 @@
 """Who tells of an outage."""
 
 from pytask.domain.errors import Refused, Unavailable
-from pytask.domain.policy import Timing
+from pytask.domain.timing import Timing
 from pytask.runtime.complaints import Complaints
 from tests.unit.runtime.fakes import World
 

@@ -5,9 +5,9 @@ import pytest
 from pytask.domain.errors import FailoverSuspected, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import IdFault
-from pytask.domain.policy import COMMIT_BATCH, Timing
 from pytask.domain.record import Claim, Incarnation, RunRef, Verdict
 from pytask.domain.task import Task
+from pytask.domain.timing import COMMIT_BATCH, Timing
 from tests.unit.runtime.fakes import FakeQueue, World, switch, won
 
 F, H = 30.0, 5.0

@@ -2,11 +2,12 @@
 
 import pytest
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import Denied, Refused, SharedChannels, Unavailable
 from pytask.domain.messages import Command
-from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime.controller import IDLE, Controller, ControllerPorts
 from tests.unit.runtime.fakes import FakeFeed, World, until
 

@@ -7,11 +7,12 @@ import attrs
 import gevent
 import pytest
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import COMMIT_BATCH, Timing, Wish
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
+from pytask.domain.timing import COMMIT_BATCH, Timing
 from pytask.runtime.executor import ASKED_AT_ONCE
 from pytask.runtime.refusals import LARGE
 from pytask.runtime.stopping import EXIT_STUCK

@@ -4,8 +4,8 @@ import gevent
 import pytest
 
 from pytask.domain.errors import Unavailable
-from pytask.domain.policy import Timing
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime.places import Places
 from tests.unit.runtime.fakes import World, switch
 

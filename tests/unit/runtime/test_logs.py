@@ -10,8 +10,8 @@ import pytest
 
 from pytask import PyTask
 from pytask.daemon.serve import Flags, _set_up_logging
-from pytask.domain.policy import Timing
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime import logs
 from tests.unit.runtime.fakes import World
 

@@ -3,8 +3,8 @@
 import pytest
 
 from pytask.domain.errors import Unavailable
-from pytask.domain.policy import Timing
 from pytask.domain.record import Incarnation
+from pytask.domain.timing import Timing
 from pytask.runtime.lookout import Lookout
 from tests.unit.runtime.fakes import World
 

@@ -6,8 +6,8 @@ import gevent
 import pytest
 
 from pytask.domain.errors import BadData, Unavailable
-from pytask.domain.policy import Timing
 from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
+from pytask.domain.timing import Timing
 from pytask.runtime.monitor import EXPIRE_BATCH, Monitor
 from pytask.runtime.run import Run
 from tests.unit.runtime.fakes import World

@@ -10,10 +10,11 @@ import gevent
 import pytest
 from gevent import monkey
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import WrongThread
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Timing, Wish
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime import native, relay
 from pytask.runtime.native import NativePool
 from tests.unit.runtime.fakes import World, switch, until

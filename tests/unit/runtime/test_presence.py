@@ -6,8 +6,8 @@ import pytest
 
 from pytask.domain.errors import Unavailable
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.policy import Timing
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.domain.version import __version__
 from pytask.runtime import presence as module
 from tests.unit.runtime.fakes import World

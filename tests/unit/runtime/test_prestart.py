@@ -3,11 +3,12 @@
 import gevent
 import pytest
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from tests.unit.runtime.fakes import World, switch, until, won
 
 F = 30.0

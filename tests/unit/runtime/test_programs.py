@@ -8,8 +8,8 @@ import gevent
 import pytest
 
 from pytask.domain.errors import NotRun
-from pytask.domain.policy import Timing
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime import orphans, programs
 from tests.unit.runtime.fakes import World, switch, until
 

@@ -3,9 +3,10 @@
 import gevent
 import pytest
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import BadTaskClass, ConfigError
-from pytask.domain.policy import Timing, Wish
 from pytask.domain.task import Task, register
+from pytask.domain.timing import Timing
 from pytask.runtime.places import Places
 from pytask.runtime.ramp import Allowance
 from pytask.runtime.settings import Settings

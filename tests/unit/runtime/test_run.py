@@ -9,10 +9,11 @@ import gevent
 import pytest
 from gevent.pool import Pool
 
+from pytask.domain.control import Wish
 from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.policy import Timing, Wish
 from pytask.domain.task import Task
+from pytask.domain.timing import Timing
 from pytask.runtime.run import describe
 from pytask.runtime.tree import Service, current_run
 from tests.unit.runtime.fakes import World, switch, until

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from pytask.domain.errors import ConfigError
-from pytask.domain.policy import Timing
+from pytask.domain.timing import Timing
 from pytask.runtime.settings import Settings, SettingsGiven, settings_of
 
 
