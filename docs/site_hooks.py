@@ -1,0 +1,96 @@
+"""What the site needs besides the Markdown: pages and links outside docs/, and the comments of fields.
+
+MkDocs calls the functions `on_...` (see `hooks` in mkdocs.yml), and Griffe uses the class.
+"""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from pathlib import Path
+
+import griffe
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parent.parent
+# Files of the repository that are pages, too, or are shown by one.
+PAGES = {
+    "README.md": "index.md",
+    "ARCHITECTURE.md": "architecture.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/RESULTS.md": "benchmarks.md",
+    "benchmarks/results.svg": "results.svg",
+    "conformance/README.md": "conformance.md",
+}
+SOURCES = {page: source for source, page in PAGES.items()}
+FENCED = re.compile(r"^(`{3,}).*?^\1$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+RANGE = re.compile(r"\[([\w.]*[<>]=?[^\]\s]*)\]")  # of an option, such as [x>=1]
+FENCE = re.compile(r"^```(\w+) (.+)$", re.MULTILINE)
+REQUEST = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//""")
+
+
+def on_files(files, config):
+    """Add the pages from outside of docs/."""
+    for source, page in PAGES.items():
+        content = (ROOT / source).read_bytes()
+        files.append(File.generated(config, page, content=content))
+    return files
+
+
+def on_page_markdown(markdown, page, files, **_):
+    """Let links lead to pages, and where there is none, be text; give titles to named blocks."""
+    here = page.file.src_uri
+    parts, end = [], 0
+    for code in FENCED.finditer(markdown):
+        parts += [_prose(markdown[end : code.start()], here, files), code[0]]
+        end = code.end()
+    parts.append(_prose(markdown[end:], here, files))
+    return FENCE.sub(_fence, "".join(parts))
+
+
+def on_post_page(output, page, **_):
+    """Refuse what a reader's browser would fetch from another host."""
+    found = REQUEST.search(output)
+    if found:
+        raise PluginError(f"{page.file.src_uri} loads something from another host: {found[0]}")
+    return output
+
+
+def _prose(text, here, files):
+    return RANGE.sub(r"\\[\1\\]", LINK.sub(lambda link: _link(link, here, files), text))
+
+
+def _link(link, here, files):
+    picture, text, target = link.groups()
+    path, mark, anchor = target.partition("#")
+    if not path or ":" in path:
+        return link[0]
+    source = SOURCES.get(here, f"docs/{here}")
+    wanted = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+    shown = PAGES.get(wanted, wanted.removeprefix("docs/"))
+    if (wanted in PAGES or wanted.startswith("docs/")) and files.get_file_from_path(shown):
+        return f"{picture}[{text}]({posixpath.relpath(shown, posixpath.dirname(here))}{mark}{anchor})"
+    # A file of the repository that is no page; where there is none at all, MkDocs complains.
+    return text if (ROOT / wanted).exists() else link[0]
+
+
+def _fence(fence):
+    language, name = fence.groups()
+    return f"```{language}" if language == "console" else f'```{language} title="{name}"'
+
+
+class FieldComments(griffe.Extension):
+    """The comment behind a field of a class is its description, as a string below it would be."""
+
+    def on_attribute_instance(self, *, node, attr, **_):
+        """Take the comment of the line, if there is no other text."""
+        if not isinstance(node, ast.AnnAssign) or attr.docstring or not attr.parent.is_class:
+            return
+        line = attr.filepath.read_text("utf-8").splitlines()[node.end_lineno - 1]
+        code, mark, comment = line[node.end_col_offset :].partition("# ")
+        if mark and not code.strip() and not comment.startswith(("type:", "noqa", "fmt:")):
+            attr.docstring = griffe.Docstring(comment[0].upper() + comment[1:] + ".", parent=attr)
