@@ -1,4 +1,4 @@
-"""What the site needs besides the Markdown: pages and links outside docs/, and the comments of fields.
+"""What the site needs besides the Markdown: pages and links outside docs/, and the descriptions of fields.
 
 MkDocs calls the functions `on_...` (see `hooks` in mkdocs.yml), and Griffe uses the class.
 """
@@ -29,6 +29,7 @@ SOURCES = {page: source for source, page in PAGES.items()}
 FENCED = re.compile(r"^(`{3,}).*?^\1$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 RANGE = re.compile(r"\[([\w.]*[<>]=?[^\]\s]*)\]")  # of an option, such as [x>=1]
+COMMENT = re.compile(r"\s# (?!type:|noqa|fmt:)(.+)$")
 FENCE = re.compile(r"^```(\w+) (.+)$", re.MULTILINE)
 REQUEST = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//""")
 
@@ -83,14 +84,35 @@ def _fence(fence):
     return f"```{language}" if language == "console" else f'```{language} title="{name}"'
 
 
-class FieldComments(griffe.Extension):
-    """The comment behind a field of a class is its description, as a string below it would be."""
+class Fields(griffe.Extension):
+    """The comment beside a field of a class is its description, as a string below it would be."""
 
     def on_attribute_instance(self, *, node, attr, **_):
-        """Take the comment of the line, if there is no other text."""
-        if not isinstance(node, ast.AnnAssign) or attr.docstring or not attr.parent.is_class:
+        """Show the default alone, and the comment or the text of a worker's figure if there is no other."""
+        if not isinstance(node, ast.AnnAssign) or not attr.parent.is_class:
             return
-        line = attr.filepath.read_text("utf-8").splitlines()[node.end_lineno - 1]
-        code, mark, comment = line[node.end_col_offset :].partition("# ")
-        if mark and not code.strip() and not comment.startswith(("type:", "noqa", "fmt:")):
-            attr.docstring = griffe.Docstring(comment[0].upper() + comment[1:] + ".", parent=attr)
+        if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "attrs.field":
+            attr.value = _default(node.value)
+        text = _figure(node) or _comment(attr.filepath, node)
+        if text and not attr.docstring:
+            attr.docstring = griffe.Docstring(text[0].upper() + text[1:] + ".", parent=attr)
+
+
+def _default(call):
+    given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+    return given.get("default", f"{given['factory']}()" if "factory" in given else None)
+
+
+def _comment(file, node):
+    lines = file.read_text("utf-8").splitlines()[node.lineno - 1 : node.end_lineno]
+    found = (COMMENT.search(line) for line in lines)
+    return next((comment[1] for comment in found if comment), "")
+
+
+def _figure(node):
+    """See `pytask.domain.figures`."""
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "_figure":
+            text, unit = [*(one.value for one in call.args[1:3] if isinstance(one, ast.Constant)), ""][:2]
+            return f"{text} ({unit})" if unit else text
+    return ""

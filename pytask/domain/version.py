@@ -12,7 +12,7 @@ RELEASE = re.compile(r"([0-9]{1,9})(?![0-9])(?:\.([0-9]{1,9})(?![0-9]))?")
 
 
 def may_share(mine: str, other: str) -> bool:
-    """Whether two releases may share a Redis, by SemVer: same major version, and below 1.0 same minor version.
+    """Whether two releases may share a Redis, by SemVer: one major version, and below 1.0 one minor version.
 
     A version that names no such number, as other builds may show, is not judged.
     """

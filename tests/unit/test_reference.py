@@ -1,0 +1,52 @@
+"""The reference has a section for every public name, and an example on every page."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import pytask
+import pytask.aio
+import pytask.client
+
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+PAGES = {page.name: page.read_text("utf-8") for page in sorted(FOLDER.glob("*.md"))}
+SECTIONS = re.findall(r"^::: (\S+)$", "\n".join(PAGES.values()), re.MULTILINE)
+IN_WORDS = {"pytask.__version__", "pytask.client.Client"}  # told in the table, and a second name of one
+
+
+def names():
+    yield from (f"pytask.{name}" for name in pytask.__all__)
+    yield from (f"pytask.client.{name}" for name in pytask.client.__all__)
+    yield "pytask.aio.Client"
+
+
+@pytest.mark.parametrize("name", sorted({*names()} - IN_WORDS))
+def test_every_public_name_has_a_section(name):
+    assert SECTIONS.count(name) == 1
+
+
+def test_the_version_is_told():
+    assert "`pytask.__version__`" in PAGES["README.md"]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - {"README.md"}))
+def test_every_page_is_listed_and_has_an_example(page):
+    assert f"]({page}" in PAGES["README.md"]
+    assert re.search(r"^```python \w+_example\.py$", PAGES[page], re.MULTILINE)
+
+
+def test_each_field_of_a_record_is_described():
+    """The site takes the descriptions from comments: those of settings and times may not be missing."""
+    for kind in (pytask.Settings, pytask.Timing):
+        source = inspect.getsource(kind)
+        fields = re.findall(r"^    (\w+): .*= .*$", source, re.MULTILINE)
+        told = re.findall(r'^    (\w+): [^#]*?(?:  # |\n    """)', source, re.MULTILINE)
+        assert fields == told, kind
+
+
+def test_errors_have_a_code_and_a_description():
+    kinds = [kind for _, kind in inspect.getmembers(pytask.errors, inspect.isclass)]
+    assert len(kinds) > 30
+    assert all(kind.__doc__ and re.fullmatch(r"PT\d{3}", kind.code) for kind in kinds)
