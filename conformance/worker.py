@@ -40,6 +40,26 @@ class Wait(Task):
             gevent.sleep(3600)
 
 
+@attrs.frozen
+class Numbered:
+    """Data of `conformance/typed`."""
+
+    n: int
+
+
+class Typed(Task):
+    """Says `ready` with the number in its data, then waits until it is stopped."""
+
+    class Config:
+        NAME = "conformance/typed"
+        DATA = Numbered
+
+    def start(self):
+        self.emit("ready", self.task_data.n)
+        while True:
+            gevent.sleep(3600)
+
+
 class Emit(Task):
     """Emits each of `events`, a list of [name, data]."""
 
@@ -109,7 +129,7 @@ class Slow(Wait):
 
 
 released = set()
-TASKS = [Echo, Wait, Emit, Fail, Crash, Stubborn, Release, Slow]
+TASKS = [Echo, Wait, Typed, Emit, Fail, Crash, Stubborn, Release, Slow]
 
 
 def main():

@@ -41,6 +41,7 @@ PROOFS: dict[str, str] = {
     "PT044": "tests/unit/domain/test_task.py::test_a_task_that_no_worker_runs_says_so",
     "PT045": "threads::test_the_thread_that_keeps_a_task_from_ending_is_named",
     "PT046": "tests/unit/runtime/test_blockers.py::test_an_imported_one_is_named_once_with_what_helps",
+    "PT049": "reload::test_a_reload_with_data_that_does_not_fit_and_its_fix",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
     "PT052": "mistakes::test_a_full_server",
     "PT053": "mistakes::test_a_missing_password",
@@ -104,7 +105,13 @@ LOGGED = dict.fromkeys(
     [f"PT{n:03}" for n in (13, 41, 42, 43, 46, 55, 123, 124, 125, 135, 137, 147, 149)],
     "log",
 )
-LOGGED |= {"PT045": "log, why", "PT095": "log, doctor", "PT132": "log, field", "PT133": "log, field"}
+LOGGED |= {
+    "PT045": "log, why",
+    "PT049": "log, why",
+    "PT095": "log, doctor",
+    "PT132": "log, field",
+    "PT133": "log, field",
+}
 FIELDS = {"PT030": "field", "PT040": "field"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from pytask.console.interrupt import guard_imports
+from pytask.daemon.interrupt import guard_imports
 from pytask.runtime.init import leave_init
 
 

@@ -101,9 +101,9 @@ class Client(Face[Shell]):
         """As `pytask.Client.start_again_many`."""
         return await self._shell.run(steer.steer_many(self._places, Command.START, [*ids]))
 
-    async def reload_many(self, ids: Iterable[str]) -> Outcomes:
+    async def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
         """As `pytask.Client.reload_many`."""
-        return await self._shell.run(steer.steer_many(self._places, Command.RELOAD, [*ids]))
+        return await self._shell.run(steer.reload_many(self._places, [*ids], wait))
 
     async def remove(self, id: str) -> bool:  # noqa: A002
         """As `pytask.Client.remove`."""

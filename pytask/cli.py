@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import pytask
-from pytask.console.interrupt import INTERRUPTED, unwind_from_here
+from pytask.daemon.interrupt import INTERRUPTED, unwind_from_here
 from pytask.domain import errors
 from pytask.domain.escaping import escaped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytask
-from pytask.console.interrupt import guard_imports
+from pytask.daemon.interrupt import guard_imports
 
 BAD_CONFIG = 78  # as of the command line, which may not be ours here
 

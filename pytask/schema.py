@@ -8,6 +8,7 @@ not count, and a key that no field has would be dropped.  So each class has a tw
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from collections.abc import Iterator
 from functools import cache
@@ -64,11 +65,22 @@ def convert(value: dict[str, Any], into: Any, *, unknown: bool = False) -> Any:
     try:
         found = msgspec.convert(value, twin(into, unknown=unknown).struct if is_record(into) else into)
     except msgspec.ValidationError as error:
-        raise BadData(f"data does not fit {name}: {error}") from None
+        raise BadData(f"data does not fit {name}: {error}", _path_in(str(error))) from None
     if is_typeddict(into) and not unknown:
         for key in value.keys() - into.__annotations__.keys():
-            raise BadData(f"data does not fit {name}: Object contains unknown field `{key}`")
+            raise BadData(f"data does not fit {name}: Object contains unknown field `{key}`", f"$.{key}")
     return _built(found, "$")
+
+
+def _path_in(text: str) -> str:
+    """The path to what does not fit, as far as msgspec tells, with the field that is unknown or missing."""
+    said, _, where = text.rpartition(" - at `")
+    path = where.removesuffix("`") if said else "$"
+    field = _FIELD.search(text)
+    return f"{path}.{field[1]}" if field else path
+
+
+_FIELD = re.compile(r"(?:unknown|missing required) field `([^`]+)`")
 
 
 @cache
@@ -173,7 +185,7 @@ def _called(cls: type, given: dict[str, Any], path: str) -> Any:
         said = str(error.args[0]) if error.args else ""
         text = said if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: {said}"
         where = "" if path == "$" else f" - at `{path}`"
-        raise BadData(f"data does not fit {cls.__qualname__}: {text}{where}") from error
+        raise BadData(f"data does not fit {cls.__qualname__}: {text}{where}", path) from error
 
 
 # -- back -------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from pytask.adapters.store import (
     ending_line,
     event,
     parked_why,
+    refusal,
 )
 from pytask.domain import history
 from pytask.domain import lifecycle as life
@@ -383,9 +384,51 @@ class MemoryStore:
         next_state(life.RUNNING, Trigger.RELOAD)
         epoch = state.run(new.id, new.run, worker, last_run=old.run)
         self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
+        state.write(new.id, settling=epoch)
         state.erase(new.id, "control")
         self._announce_run(Event.RELOADED, new, worker, epoch)
         return self._answer(new, Verdict.OK, max_data)
+
+    def preview(self, ref: RunRef, max_data: int) -> Claim:
+        """What a reload of this run would begin with."""
+        verdict = self._owned(ref)
+        return (
+            self._answer(ref, verdict, max_data) if verdict is Verdict.OK else Claim(ref.id, ref.run, verdict)
+        )
+
+    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
+        """E17: the data does not fit, and the run goes on."""
+        state, task_id = self._state, judged.id
+        verdict = self._owned(RunRef(task_id, judged.run))
+        if verdict is not Verdict.OK:
+            return verdict
+        fields = state.fields(task_id)
+        data = fields.get("data", b"")
+        same = len(data) == judged.oversize if judged.oversize else data == (judged.data or b"")
+        if named(fields) != judged.function or not same:
+            return Verdict.MOVED
+        next_state(life.RUNNING, Trigger.REFUSE)
+        head = f'{{"epoch":{number(fields, "epoch")},"at":{state.stamp()},'
+        state.write(task_id, reload_refused=head + refusal(path, reason))
+        self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
+        if text(fields, "control") == Verdict.RELOAD:
+            state.erase(task_id, "control")
+        told = {"path": path, "reason": reason, "epoch": judged.epoch}
+        state.emit(task_id, event(Event.REFUSED, told))
+        return Verdict.OK
+
+    def settle(self, ref: RunRef) -> Verdict:
+        """E18: the run that a reload began lives."""
+        verdict = self._owned(ref)
+        if verdict is Verdict.OK:
+            self._state.erase(ref.id, "settling")
+        return verdict
+
+    def _owned(self, ref: RunRef) -> Verdict:
+        """Whether registry and hash name this run."""
+        if self._state.runs.get(ref.id) != ref.run:
+            return Verdict.FENCED
+        return Verdict.OK if text(self._state.fields(ref.id), "run") == ref.run else Verdict.GONE
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """The hash and the run of a pre-started task."""

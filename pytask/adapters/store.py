@@ -112,6 +112,11 @@ def event(name: str, data: Any = None) -> str:
     return json.dumps({"event": name, "data": data}, separators=(",", ":"))
 
 
+def refusal(path: str, reason: str) -> str:
+    """A refused reload as its field has it, behind the epoch and the time, which only Redis knows."""
+    return json.dumps({"path": path, "reason": reason}, separators=(",", ":"))[1:]
+
+
 @cache
 def _run_event(name: Event, worker: str) -> tuple[str, str, str]:
     """An event with a gap for the run and one for the epoch, which only Redis knows."""
@@ -339,6 +344,32 @@ class RedisStore:
         args += [Verdict.STOP, _line(Trigger.RELOAD, worker), self._retention.history]
         reply = self._run("reload", [keys.runs, keys.leases, keys.task(old.id)], args)
         return _read_claim(new, iter(reply))
+
+    def preview(self, ref: RunRef, max_data: int) -> Claim:
+        """What a reload of this run would begin with."""
+        keys = self._keys
+        reply = self._run("preview", [keys.runs, keys.task(ref.id)], [ref.id, ref.run, max_data])
+        return _read_claim(ref, iter(reply))
+
+    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
+        """E17: the data does not fit, and the run goes on."""
+        keys, task_id = self._keys, judged.id
+        args: Args = [
+            task_id,
+            judged.run,
+            reading.raw_of(judged.function),
+            judged.data or b"",
+            judged.oversize,
+        ]
+        args += [Verdict.RELOAD, refusal(path, reason), keys.events(task_id)]
+        args.append(event(Event.REFUSED, {"path": path, "reason": reason, "epoch": judged.epoch}))
+        args += [_line(Trigger.REFUSE, self.who, f"{path}: {reason}"), self._retention.history]
+        return _verdict(self._run("refuse", [keys.runs, keys.task(task_id)], args))
+
+    def settle(self, ref: RunRef) -> Verdict:
+        """E18: the run that a reload began lives."""
+        keys = self._keys
+        return _verdict(self._run("settle", [keys.runs, keys.task(ref.id)], [ref.id, ref.run]))
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """The hash and the run of a pre-started task."""

@@ -17,6 +17,7 @@ from pytask.client.records import (
     Outcome,
     Page,
     Progress,
+    Refusal,
     TaskInfo,
     Worker,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Outcome",
     "Page",
     "Progress",
+    "Refusal",
     "TaskInfo",
     "Worker",
 ]

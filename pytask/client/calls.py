@@ -186,21 +186,27 @@ class Client(Face[Shell]):
         return self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
 
     def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """Restart a running task in place with the data from its hash, or with `data`.  Others are left
-        alone.
+        """Restart a running task in place with the data from its hash, or with `data`.
+
+        The worker checks that data first.  Data that does not fit (not JSON, other types, unknown keys, a
+        validator that fails) changes nothing: the run goes on, and `refusal` of the task has the path and the
+        reason.  The hash keeps what was written: write data that fits, as the next run begins with it.
 
         Args:
             id: The task.
             data: New data; None keeps the present data.
-            wait: Seconds to wait until the new run has begun; 0 returns at once.
+            wait: Seconds to wait until the new run has lived for a second, or the reload was refused; 0 returns
+                at once.
 
         Returns:
-            What happened; `requested` is False if the task was not running.
+            What happened; `requested` is False if the task was not running.  After a refusal `done` is False,
+            and `refusal` has the reason.
 
         Raises:
             NoSuchTask: There is no such task.
             TimedOut: The new run has not begun within `wait` seconds.
             TaskRests: It came to rest before the new run began.
+            RunFailed: The new run failed at once.
         """
         return self._steer(Command.RELOAD, id, wait, data)
 
@@ -212,9 +218,18 @@ class Client(Face[Shell]):
         """As `start_again`, for many tasks and without waiting; an outcome for each, in order."""
         return self._shell.run(steer.steer_many(self._places, Command.START, [*ids]))
 
-    def reload_many(self, ids: Iterable[str]) -> Outcomes:
-        """As `reload`, for many tasks and without waiting; an outcome for each, in order."""
-        return self._shell.run(steer.steer_many(self._places, Command.RELOAD, [*ids]))
+    def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
+        """As `reload`, for many tasks; an outcome for each, in order.  Nothing is raised for a single task.
+
+        Args:
+            ids: The tasks.
+            wait: Seconds to wait for all of them, as in `reload`; 0 returns at once.
+
+        Returns:
+            What happened to each; `refused` says why one is not done, also if its new run failed or it came
+            to rest before.
+        """
+        return self._shell.run(steer.reload_many(self._places, [*ids], wait))
 
     def remove(self, id: str) -> bool:  # noqa: A002
         """Delete a task that is not running, and its queue entry.

@@ -25,6 +25,7 @@ READ = 1.0  # seconds of one read
 PING_EVERY = 5.0  # seconds of silence after which the server is asked whether it is there
 DEAF = 5.0  # seconds that it has for the answer
 LOOK_EVERY = 5.0  # seconds between two reads of the hash, should an event have been lost on its way
+SETTLING = 0.2  # the same while a run that a reload began has yet to prove that it lives: no event says so
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0  # seconds between two attempts to subscribe again
 
 LEADS_TO: dict[str, State] = {
@@ -138,7 +139,8 @@ class TaskEar:
                         return found
                     if found is None and gone:
                         return None
-                    last, look_at = found or last, now + LOOK_EVERY
+                    every = SETTLING if found is not None and found.settling else LOOK_EVERY
+                    last, look_at = found or last, now + every
                 if left <= 0:
                     return None
                 heard = yield from self._ear.hear(min(left, READ, max(0.01, look_at - now)))

@@ -41,6 +41,15 @@ class Progress:
 
 
 @attrs.frozen(kw_only=True)
+class Refusal:
+    """A reload that was not begun, as its data does not fit: the run went on with the data that it had."""
+
+    path: str  # to what does not fit, such as `$.limit`; `$` for the whole
+    reason: str
+    at: float = 0.0  # seconds since 1970, of the server
+
+
+@attrs.frozen(kw_only=True)
 class TaskInfo:
     """A task as its hash tells it."""
 
@@ -63,6 +72,8 @@ class TaskInfo:
     raw_output: bytes | None = None  # JSON
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None where it said nothing
+    refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
+    settling: bool = False  # a reload began its run, which has not lived for a second so far
     more: Mapping[str, str] = attrs.Factory(dict)
 
     @property
@@ -115,9 +126,9 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
 
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
-    "control", "local", "progress",
+    "control", "local", "progress", "settling",
 )  # fmt: skip
-_KNOWN = {*LIST_FIELDS, "data", "output", "error"}
+_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused"}
 
 
 def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
@@ -140,6 +151,8 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         attempts=int(_float(fields, "attempts")),
         crashes=int(_float(fields, "crashes")),
         progress=read_progress(fields.get("progress"), int(_float(fields, "epoch"))),
+        refusal=_read_refusal(fields.get("reload_refused"), int(_float(fields, "epoch"))),
+        settling="settling" in fields and _float(fields, "settling") == _float(fields, "epoch"),
     )
 
 
@@ -164,6 +177,21 @@ def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
     except (msgspec.MsgspecError, ValueError, RecursionError, BadData, TypeError, KeyError, AttributeError):
         return None
     return Progress(**found, at=float(at) if isinstance(at, int | float) else 0.0)
+
+
+def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
+    """The refusal of a reload of the run of this epoch; None for another's, and for what is none."""
+    if raw is None:
+        return None
+    import msgspec
+
+    try:
+        kept = msgspec.json.decode(raw)
+        if kept["epoch"] != epoch:
+            return None
+        return Refusal(path=str(kept["path"]), reason=str(kept["reason"]), at=float(kept["at"]))
+    except (msgspec.MsgspecError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _text(fields: Mapping[str, bytes], name: str) -> str:
@@ -222,6 +250,7 @@ class Outcome:
     requested: bool = False  # the wish is written down, and its worker was told
     heard: int | None = None  # workers that listen; None where none had to be told
     refused: str = ""  # why nothing was done, where that is not plain from the state: it runs, or is no task
+    refusal: Refusal | None = None  # of a reload whose data does not fit, where it was waited for
 
     def __bool__(self) -> bool:
         return self.done

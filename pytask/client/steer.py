@@ -13,10 +13,10 @@ from pytask.client.look import no_such_task, read_one
 from pytask.client.own import CHUNK, control
 from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo, states_of
-from pytask.client.wire import Op, Script, ask, ask_all
+from pytask.client.wire import Now, Op, Script, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
-from pytask.domain.errors import TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
+from pytask.domain.errors import RunFailed, TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import LONGEST_NAME, Command
 from pytask.domain.record import Verdict
@@ -43,7 +43,27 @@ def _goal(command: Command, before: TaskInfo | None) -> Goal:
         return Goal(_finished, _finished)
     if command is Command.START:
         return Goal(_left_the_queue, lambda task: task.state is life.RUNNING or task.epoch > epoch)
-    return Goal(lambda task: task.epoch > epoch or task.finished, lambda task: task.epoch > epoch)
+    return _reloaded(epoch)
+
+
+def _reloaded(epoch: int) -> Goal:
+    """A reload is over where its new run lives (or is over as well), or where it was refused.
+
+    Workers of wire protocol 1.0 refuse none, and do not say that a new run lives: with them it is over where
+    that run is registered.
+    """
+
+    def over(task: TaskInfo) -> bool:
+        if task.epoch > epoch and not task.finished:
+            return task.state is life.RUNNING and not task.settling
+        return task.finished or _is_refused(task)
+
+    return Goal(over, lambda task: task.epoch > epoch)
+
+
+def _is_refused(task: TaskInfo) -> bool:
+    """Whether the reload that was asked for last was refused: its wish is gone, and the run is not."""
+    return task.refusal is not None and task.state is life.RUNNING and not task.control
 
 
 def _finished(task: TaskInfo) -> bool:
@@ -95,6 +115,53 @@ def await_stop(places: Places, task_id: str, wait: float) -> Op[Outcome]:
     return (yield from _after(places, Command.STOP, told, _goal(Command.STOP, None), wait))
 
 
+def await_reload(places: Places, task_id: str, epoch: int, wait: float) -> Op[Outcome]:
+    """Wait until a reload is over that was asked for of a run of `epoch`.
+
+    Raises `TimedOut`, `Unheard`, `TaskRests`, `RunFailed`.
+    """
+    told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
+    return (yield from _after(places, Command.RELOAD, told, _reloaded(epoch), wait))
+
+
+def epochs_of(places: Places, ids: Iterable[str]) -> Op[dict[str, int]]:
+    """The epochs that tasks are in; 0 where there is none."""
+    names = list(dict.fromkeys(ids))
+    words = [(places.of(i), ("HGET", places.keys[places.of(i)].task(i), "epoch")) for i in names]
+    found = yield from ask_all(words, tolerant=True)
+    return {
+        i: int(raw) if isinstance(raw, bytes) and raw.isdigit() else 0
+        for i, raw in zip(names, found, strict=True)
+    }
+
+
+def reload_many(places: Places, ids: Sequence[str], wait: float) -> Op[list[Outcome]]:
+    """All are told, and then (with `wait`) awaited; raises nothing for a task, its outcome says it."""
+    epochs = (yield from epochs_of(places, ids)) if wait else {}
+    outcomes = yield from steer_many(places, Command.RELOAD, ids)
+    until = (yield Now()) + wait
+    found = []
+    for outcome in outcomes:
+        if wait and outcome.requested:
+            left = max(0.01, until - (yield Now()))
+            outcome = yield from _gently(places, outcome, epochs[outcome.id], left)  # noqa: PLW2901
+        found.append(outcome)
+    return found
+
+
+def _gently(places: Places, outcome: Outcome, epoch: int, wait: float) -> Op[Outcome]:
+    try:
+        return (yield from await_reload(places, outcome.id, epoch, wait))
+    except (TimedOut, Unheard) as error:
+        return attrs.evolve(outcome, state=_state_of(error))
+    except (TaskRests, RunFailed) as error:
+        return attrs.evolve(outcome, state=_state_of(error), requested=False, refused=error.args[0])
+
+
+def _state_of(error: TimedOut | Unheard | TaskRests | RunFailed) -> life.State | None:
+    return None if error.state is None else life.State(error.state)
+
+
 def _after(places: Places, command: Command, told: Outcome, goal: Goal, wait: float) -> Op[Outcome]:
     ear = yield from follow.open_ear(places, places.of(told.id), told.id)
     if (yield from read_one(places, told.id)) is None:
@@ -113,10 +180,21 @@ def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
             return attrs.evolve(outcome, done=True, state=None)
         if task is None or not goal.over(task):
             raise (yield from _late(places, command, outcome, task, wait))
-    if not goal.done(task):
-        verb = "reloaded" if command is Command.RELOAD else "run"
-        raise TaskRests(f"{outcome.id!r} came to rest before it was {verb}: it is {task.state}", task.state)
-    return attrs.evolve(outcome, done=True, state=task.state)
+    return _came_to(command, outcome, task, done=goal.done(task))
+
+
+def _came_to(command: Command, outcome: Outcome, task: TaskInfo, *, done: bool) -> Outcome:
+    """What became of what was waited for.  Raises `TaskRests`, `RunFailed`."""
+    if command is Command.RELOAD and done and task.state is life.ERROR:
+        text = f"{outcome.id!r} was reloaded, and its new run failed at once: {task.reason}. See "
+        raise RunFailed(Advice(text, Typed(("pytask", "why", outcome.id))), task.state)
+    if done:
+        return attrs.evolve(outcome, done=True, state=task.state)
+    if task.refusal is not None and not task.finished:
+        why = f"{outcome.id!r} is not reloaded, and goes on with the data that it has: {task.refusal.reason}"
+        return attrs.evolve(outcome, state=task.state, requested=False, refused=why, refusal=task.refusal)
+    verb = "reloaded" if command is Command.RELOAD else "run"
+    raise TaskRests(f"{outcome.id!r} came to rest before it was {verb}: it is {task.state}", task.state)
 
 
 def steer_many(places: Places, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
@@ -202,6 +280,9 @@ def _late(
 ) -> Op[Exception]:
     """The error for what did not come in time; it says what is known, and what will come of it."""
     task_id, state = outcome.id, None if task is None else task.state
+    if task is not None and task.settling:
+        text = f"{task_id!r} began anew, and its start() has not run for a second within {wait:g} s. See `"
+        return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     heard = outcome.heard
     if heard is None:
         place = places.of(task_id)

@@ -25,6 +25,6 @@ def command(seconds: float | None, data_dir: Path | None) -> None:
     if not, and 130 if Ctrl-C came before the story was over.
     """
     refuse_namesake()
-    from pytask.demo import play
+    from pytask.demo.story import play
 
     click.get_current_context().exit(play(seconds, data_dir))

@@ -33,20 +33,20 @@ def command(
     Each worker answers on a unix socket from its event loop: one whose loop does not turn does not answer.
     Exit code 0 if all do, 3 if one does not or there is none. For the probes of Kubernetes and for scripts.
     """
-    from pytask.console import sockets
     from pytask.console.output import Column
+    from pytask.daemon import health_socket
     from pytask.domain.errors import Unhealthy
 
     place = run_dir or remote.setting("run_dir").value or None
-    found = [path for path in sockets.workers(place) if pid is None or path.stem == str(pid)]
+    found = [path for path in health_socket.workers(place) if pid is None or path.stem == str(pid)]
     rows = []
     for path in found:
         with suppress(ConnectionRefusedError):
-            rows.append(_row(path, sockets.ask(path, timeout)))
+            rows.append(_row(path, health_socket.ask(path, timeout)))
     if not rows:
         who = f"no worker with pid {pid}" if pid else "no worker"
         raise Unhealthy(
-            f"{who} of this user runs here (looked for in {sockets.folder(place)}). Start one with"
+            f"{who} of this user runs here (looked for in {health_socket.folder(place)}). Start one with"
             " `pytask run`; one that was started with --run-dir DIR is found with --run-dir DIR"
         )
     columns = [

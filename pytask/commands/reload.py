@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--data", metavar="JSON", help="New data for it: JSON, @FILE, or - for standard input.")
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until they run anew."
+    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until their new runs live."
 )
 @options.remote
 @choices.tasks
@@ -30,12 +29,14 @@ def command(
 ) -> None:
     """Let running tasks begin anew, with the data that is in their hash.
 
-    With --data they get new data first, all of them the same. A task that is named and does not run is an
-    error: `pytask start` is for those.
+    With --data they get new data first, all of them the same. A worker looks at the data before it stops
+    anything: where it does not fit, the task goes on as it is, which --wait and `pytask why` tell. A task
+    that is named and does not run is an error: `pytask start` is for those.
     """
+    from pytask.client.steer import epochs_of
     from pytask.console import explained
     from pytask.console.data import read_data
-    from pytask.console.steering import Verb, carry_out, each, running, together
+    from pytask.console.steering import Verb, carry_out, each, reloaded, running, together
     from pytask.domain import lifecycle as life
 
     new = None if data is None else read_data(data)
@@ -44,14 +45,19 @@ def command(
     if choice.explained(lambda space, task_id: explained.reload(space, task_id, text), meant):
         return
     tasks = remote.tasks
-    until = time.monotonic() + wait
-    value = None if new is None else new.value
+    epochs: dict[str, int] = {}
+
+    def many(ids: list[str]) -> list[Outcome]:
+        # Before they are told: a task that has begun anew by then would be waited for in vain.
+        epochs.update(remote.shell.run(epochs_of(remote.places, ids)) if wait else {})
+        return tasks.reload_many(ids)
 
     def one(task_id: str) -> Outcome:
-        # A task whose worker is told has begun anew before it could be waited for: each is told in its turn.
-        left = max(0.01, until - time.monotonic()) if wait else 0
-        return tasks.reload(task_id, value, wait=left)
+        tasks.update_data(task_id, value)
+        return many([task_id])[0]
 
-    act = each(one) if wait or new is not None else together(tasks.reload_many)
-    verb = Verb(act if choice.bulk else running(act, written=new is not None))
+    value = None if new is None else new.value
+    act = together(many) if value is None else each(one)
+    told = act if choice.bulk else running(act, written=value is not None)
+    verb = Verb(told, finish=reloaded(remote, epochs), wait=wait)
     carry_out(printer, choice.batches("reload", meant, yes=yes), verb)

@@ -120,6 +120,10 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     The process is patched by gevent, and looks up names in native threads of its own, as the system does
     (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.
     """  # noqa: D301 - a mark for click: what follows is not to be wrapped
+    from pytask.daemon.flags import HANDED_URL
+
+    if flags["supervised"] or check:
+        flags["redis"] = flags["redis"] or os.environ.get(HANDED_URL)
     if flags["redis"] and flags["embedded"]:
         raise click.UsageError("--redis and --embedded exclude each other: which server is it to be?")
     if flags["data_dir"] and not flags["embedded"]:
@@ -130,18 +134,19 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     ambient = Ambient(config)
     processes = _settle(ambient, flags)
     if processes > 1 and not check:
-        from pytask.supervisor import supervise
+        from pytask.daemon.supervise import supervise
 
         ambient.check()
         given = {"config": config} if config else {}
         click.get_current_context().exit(supervise(target, processes, flags | given))
     _patch(flags.pop("patch") or "")
-    from pytask import daemon
+    from pytask.daemon import serve
+    from pytask.daemon.flags import Flags
 
     ambient.check()
     of_the_app = {name: value for name, value in ambient.given().items() if name not in FOR_RUN}
-    begin = daemon.check if check else daemon.serve
-    begin(target, daemon.Flags(**flags, ambient=of_the_app))
+    begin = serve.check if check else serve.serve
+    begin(target, Flags(**flags, ambient=of_the_app))
 
 
 def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:

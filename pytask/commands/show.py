@@ -64,6 +64,7 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
         "data": _decoded(task.raw_data),
         "output": _decoded(task.raw_output),
         "error": task.error or None,
+        "refusal": None if task.refusal is None else attrs.asdict(task.refusal),
         "epoch": task.epoch,
         "last_run": task.last_run,
         "history": [attrs.asdict(move) for move in task.history],
@@ -92,6 +93,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("data", _text(task.raw_data)),
         ("output", _text(task.raw_output)),
         ("progress", _progress(task)),
+        ("reload", _refusal(task)),
         ("error", task.error.rstrip("\n").split("\n") if task.error else None),
         ("history", _history(task) or None),
         *sorted((name, _more(name, value)) for name, value in task.more.items() if name != "history"),
@@ -127,6 +129,13 @@ def _progress(task: TaskInfo) -> str | None:
 
     found = task.progress
     return None if found is None else f"{found} ({since(found.at)} ago)"
+
+
+def _refusal(task: TaskInfo) -> str | None:
+    from pytask.console.times import since
+
+    found = task.refusal
+    return None if found is None else f"refused {since(found.at)} ago at {found.path}: {found.reason}"
 
 
 def _decoded(raw: bytes | None) -> Any:

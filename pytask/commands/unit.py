@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pytask.console.launch import logical_folder
+from pytask.daemon.relaunch import logical_folder
 
 UNIT = """\
 # /etc/systemd/system/{name}.service, made by `pytask unit`.

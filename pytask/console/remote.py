@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytask.console.printing import out, say
-from pytask.console.settings import Ambient, Value
+from pytask.console.settings import Ambient
+from pytask.daemon.flags import Value
 from pytask.domain.errors import AmbiguousId, BadConfigFile, ConfigError, NoSuchTask, PytaskError, StoreError
 
 if TYPE_CHECKING:

@@ -11,31 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytask.adapters.address import DEFAULT_URL, VARIABLES, hide_password
+from pytask.adapters.address import DEFAULT_URL, VARIABLES
+from pytask.daemon.flags import HANDED_URL, Value
 from pytask.domain.errors import BadConfigFile, ConfigError
 
 FILE = "pytask.toml"
 PREFIX = "PYTASK_"
 # Variables with our prefix that are no settings: for the completion of shells, and of other parts.
-OTHER_VARIABLES = ("PYTASK_CONFIG", "PYTASK_COMPLETE", "PYTASK_REDIS_SERVER")
-
-
-class Value(NamedTuple):
-    """A setting as it stands, and where it came from."""
-
-    value: Any
-    origin: str
-    given: bool = True  # False: nobody said so, it is the default
-    private: bool = False  # of an address: that of the private server of a folder
-    address: bool = False  # of Redis, maybe with a password
-
-    @property
-    def shown(self) -> str:
-        """As `pytask config` prints it: never a password."""
-        if isinstance(self.value, str):
-            return hide_password(self.value) if self.address or "://" in self.value else self.value
-        words: dict[Any, str] = {True: "true", False: "false", None: "none"}
-        return words[self.value] if isinstance(self.value, bool | None) else str(self.value)
+OTHER_VARIABLES = ("PYTASK_CONFIG", "PYTASK_COMPLETE", "PYTASK_REDIS_SERVER", HANDED_URL)
 
 
 class Known(NamedTuple):

@@ -33,6 +33,7 @@ WORDS: dict[type[PytaskError], str] = {
     errors.WrongKeyType: "no task",
     errors.TaskRuns: "runs",
     errors.TaskRests: "does not run",
+    errors.ReloadRefused: "refused",
     errors.TimedOut: "not yet",
     errors.Unheard: "not heard",
     errors.RunFailed: "failed",
@@ -127,6 +128,15 @@ def stopped(remote: Remote) -> Await:
     return lambda task_id, seconds: remote.shell.run(await_stop(remote.places, task_id, seconds))
 
 
+def reloaded(remote: Remote, epochs: Mapping[str, int]) -> Await:
+    """Waits until a reload is over, of a task that was in one of these epochs before."""
+    from pytask.client.steer import await_reload
+
+    return lambda task_id, seconds: remote.shell.run(
+        await_reload(remote.places, task_id, epochs[task_id], seconds)
+    )
+
+
 def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict[str, Any]]:
     """All are told before any is awaited.  Of a bulk, only those that are awaited are kept until then."""
     finish = verb.finish if verb.wait else None
@@ -182,7 +192,8 @@ def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
         left = "does not run" if verb.leaves_a_state else "waits again"
         word, done = "asked" if found.requested else left, False
     near = getattr(error, "near", "")
-    return {
+    refusal = {"path": found.refusal.path} if isinstance(found, Outcome) and found.refusal else {}
+    return refusal | {
         "id": name,
         "outcome": word,
         "_outcome": word + (f" (did you mean {near}?)" if near else ""),
@@ -193,6 +204,8 @@ def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
 
 
 def _fault_of(found: Outcome) -> PytaskError | None:
+    if found.refusal is not None:
+        return errors.ReloadRefused(found.refused, found.state)
     if found.refused:
         return (errors.TaskRuns if found.state is not None else errors.WrongKeyType)(found.refused)
     if found.state is None and not found.done:

@@ -124,6 +124,20 @@ class BadData(PytaskError):
 
     code = "PT030"
 
+    def __init__(self, text: str = "", path: str = "$") -> None:
+        super().__init__(text)
+        self.path = path  # to what does not fit, `$` for the whole
+
+
+class ReloadRefused(PytaskError):
+    """A reload with data that does not fit: the run goes on with the data that it has."""
+
+    code = "PT049"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
+
 
 class TaskFailed(PytaskError):
     """Raised by a task as `raise self.Error("...")`: ERROR with this text and no traceback."""

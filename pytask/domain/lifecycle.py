@@ -48,6 +48,7 @@ class Trigger(StrEnum):
     ADOPT = "adopt"  # E12: the owner re-asserts a run that Redis forgot
     PARK = "park"  # A7: no such function here; kept for a worker that has it
     REPAIR = "repair"  # E16: it says RUNNING, and nobody runs it
+    REFUSE = "refuse"  # E17: a reload is not begun, its data does not fit
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
@@ -77,6 +78,7 @@ MACHINE = Machine(
         [Trigger.ADOPT, [WAIT, STOPPED, ENDED, ERROR, RUNNING], RUNNING],
         [Trigger.PARK, [WAIT, STOPPED, ENDED, ERROR], WAIT],
         [Trigger.REPAIR, [RUNNING], WAIT],
+        [Trigger.REFUSE, [RUNNING], RUNNING],
     ],
 )
 

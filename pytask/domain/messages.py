@@ -32,6 +32,7 @@ class Event(StrEnum):
     STOPPED = "stopped"
     REQUEUED = "requeued"  # {"reason"}: it waits in the queue again
     RELOADED = "reloaded"  # {"worker", "run", "epoch"}
+    REFUSED = "reload-refused"  # {"path", "reason", "epoch"}: the data does not fit, the run goes on
     QUEUED = "queued"  # a start message put it back into the queue
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
     REJECTED = "rejected"  # {"reason"}: the pushed id cannot be a task

@@ -121,6 +121,9 @@ TELL: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.EXPIRE_STOPPED: _expired_stopped,
     Trigger.POISON: _poisoned,
     Trigger.RELOAD: lambda move, _: Phrase(f"begun anew{_by(move)}, with the data of that time"),
+    Trigger.REFUSE: lambda move, _: Phrase(
+        f"not reloaded{_on(move)}", f"its data does not fit: {move.why}", ": "
+    ),
     Trigger.CANCEL: lambda move, _: Phrase(f"stopped{_by(move)} before it ran"),
     Trigger.START: lambda move, _: Phrase(f"started again{_by(move)}"),
     Trigger.REQUEST: lambda move, _: Phrase(f"asked to {move.why or 'do something'}{_by(move)}"),

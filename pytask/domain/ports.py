@@ -84,6 +84,18 @@ class Store(Protocol):
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
         """E8: the new run takes the place of the old, dead one."""
 
+    def preview(self, ref: RunRef, max_data: int) -> Claim:
+        """What a reload of this run would begin with, read before anything stops: OK, FENCED or GONE."""
+
+    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
+        """E17: what `preview` told does not fit; the run goes on: OK, FENCED or GONE.
+
+        MOVED, with nothing done, where other data is there by now.
+        """
+
+    def settle(self, ref: RunRef) -> Verdict:
+        """E18: the run that a reload began lives: OK, FENCED or GONE."""
+
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """A pre-started task: its hash and its run in one step, never queued."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Protocol
 
 import attrs
 
@@ -18,6 +19,18 @@ from pytask.domain.times import ago, at
 
 LOOK = 100_000  # places of the queue that are looked through
 MOVES = 5  # of the history that are told
+
+
+class Refused(Protocol):
+    """A reload that was refused."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+
+    @property
+    def at(self) -> float:
+        """Seconds since 1970."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +50,8 @@ class Known:
     error: str = ""
     history: tuple[Transition, ...] = ()
     again: bool = False  # pushed again after it had come to rest
+    refusal: Refused | None = None  # of its last reload
+    settling: bool = False  # a reload began its run, which has not lived for a second so far
 
 
 @attrs.frozen(kw_only=True)
@@ -210,6 +225,11 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
         yield f"Redis has taken no end of a task from its worker, or answered no claim, for {ago(owner.held)}"
     if owner is not None and task.id in owner.kept_by:
         yield f"start() has returned, and it ends when its threads do: {owner.kept_by[task.id]}"
+    if task.refusal is not None:
+        when = ago(max(0.0, facts.now - task.refusal.at))
+        yield f"its last reload was refused {when} ago, and it goes on as it was: {task.refusal.reason}"
+    if task.settling:
+        yield "a reload began this run, and its start() has not run for a second so far"
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"
@@ -308,6 +328,11 @@ def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
         yield Advice("start a worker without --no-monitor, or put it back now: ", _verb("requeue", task))
     if task.control:
         yield "its stop() may take long, or hang"
+    if task.refusal is not None:
+        yield Advice(
+            "the next run begins with what is in the hash: write data that fits, ",
+            Typed(("pytask", "reload", task.id, "--data", "JSON")),
+        )
 
 
 def _verb(word: str, task: Known) -> Typed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 __version__ = "0.1.0"
-PROTOCOL = "1.0"  # of the wire, as docs/protocol.md describes it
+PROTOCOL = "1.1"  # of the wire, as docs/protocol.md describes it
 
 
 RELEASE = re.compile(r"([0-9]{1,9})(?![0-9])(?:\.([0-9]{1,9})(?![0-9]))?")

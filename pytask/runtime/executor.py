@@ -35,6 +35,7 @@ from pytask.runtime.deadman import Deadman
 from pytask.runtime.process import exit_now
 from pytask.runtime.ramp import Turns
 from pytask.runtime.refusals import LARGE, Refusals
+from pytask.runtime.reloads import Reloads
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import RunGreenlet, Service, StopGreenlet
@@ -111,6 +112,7 @@ class Executor:
         self._clock = clock
         self._exit = exit_process
         self._pid = os.getpid()
+        self.reloads = Reloads(courier=courier, tasks=tasks, settings=settings, lease=lease, clock=clock)
         self._crashed_before: set[Run] = set()
         self._locals = 0
         self._unkilled: set[Run] = set()  # they outlived a stop, and are tried again
@@ -143,8 +145,8 @@ class Executor:
         self._crashed_before = {run for run in self._crashed_before if not run.over and run.started > after}
         return 0 if self._crashed_before else 1
 
-    def launch(self, claim: Claim, sent_at: float, *, local: bool = False) -> None:
-        """Start the run of a claim that was sent at `sent_at`."""
+    def launch(self, claim: Claim, sent_at: float, *, local: bool = False, reloads: bool = False) -> None:
+        """Start the run of a claim that was sent at `sent_at`; `reloads`: in the place of another."""
         ref = RunRef(claim.id, claim.run)
         if claim.id in self.living:
             # A run of this id that was fenced off is still dying here: not beside it.
@@ -158,7 +160,7 @@ class Executor:
                 self.on_local_over(claim.id, Wish.HAND_BACK)
             return
         run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
-        run.local = local
+        run.local, run.settling = local, reloads
         self._locals += local
         if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)
@@ -259,11 +261,17 @@ class Executor:
         """Note a wish; the first one makes the run's actor."""
         if not outweighs(wish, run.wish):
             return
+        if wish is Wish.RELOAD and run.fits is None:
+            self.reloads.judge(run, self._reload)
+            return
         run.wish = wish
         if run.actor is None and not run.over:
             self._start_actor(run)  # before the log, whose handlers may switch: there is one actor only
             if wish in (Wish.FENCED, Wish.FORGET):
                 log.warning("task %s: its run here is stopped: %s", run.id, wish.name.lower())
+
+    def _reload(self, run: Run) -> None:
+        self.wish(run, Wish.RELOAD)
 
     def fail(self, run: Run) -> None:
         """A run failed, and greenlets of it live on: they are killed, or it would never become an ERROR."""
@@ -425,7 +433,7 @@ class Executor:
             old.ref, old.wish = new, Wish.HAND_BACK  # the answer came too late to be used
             self._finish(old)
         else:
-            self.launch(claim, sent, local=old.local)
+            self.launch(self.reloads.usable(old, claim), sent, local=old.local, reloads=True)
 
     def _ask_replacement(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
         """The answer, and when the first call was sent that can have brought it."""

@@ -17,10 +17,10 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
-from pytask.domain.task import Task, data_class, ignores_unknown, redis_wait
+from pytask.domain.task import Task, redis_wait
 from pytask.logger import get_logger
 from pytask.runtime import threads
-from pytask.runtime.refusals import without_data
+from pytask.runtime.fitting import fitted
 from pytask.runtime.tree import (
     AnyGreenlet,
     RunGreenlet,
@@ -45,8 +45,8 @@ class Run:
 
     __slots__ = (
         "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure",
-        "greenlet", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
-        "sockets", "started",
+        "fits", "greenlet", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
+        "settling", "sockets", "started",
         "stopping", "task", "wish",
     )  # fmt: skip
 
@@ -73,6 +73,8 @@ class Run:
         self.actor: AnyGreenlet | None = None  # made with the first wish
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
+        self.settling = False  # a reload began it, and it has yet to prove that it lives
+        self.fits: Claim | None = None  # what the reload that ends it was judged by
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; made with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
@@ -93,6 +95,8 @@ class Run:
         try:
             self.executor.turns.wait(self.cls)
             self.task = self._build()
+            if self.settling:
+                self.executor.reloads.began(self)
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.
             if value is not None and not isinstance(value, GreenletExit):
@@ -109,16 +113,10 @@ class Run:
             self.executor.lingers(self)
 
     def _build(self) -> Task:
-        if self.claim.oversize:
-            size, limit = self.claim.oversize, self.executor.settings.max_data
-            over = f"data has {size} bytes, over the limit max_data={limit}"
-            raise TaskFailed(over if size > limit else without_data(size))
-        if self.cls is None:
-            raise TaskFailed("the hash has no function: HMSET <task_id> function <name> data <json>")
-        data = codec.decode_data(self.claim.data, data_class(self.cls), unknown=ignores_unknown(self.cls))
+        data = fitted(self.claim, self.cls, self.executor.settings.max_data)
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
-        task = self.cls.__new__(self.cls)
+        task = self.cls.__new__(self.cls)  # type: ignore[arg-type]  # without a class nothing fits
         # Before __init__, so that emit() and id work in there, and for one that does not call Task's own.
         task._run = self  # noqa: SLF001
         task.task_data = data

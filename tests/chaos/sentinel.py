@@ -196,7 +196,14 @@ def wait(condition, seconds, why, over=None):
 def planned(world, primary, dice):
     """A failover that an operator asked for."""
     sentinel = dice.choice(world.answering)
-    wait(lambda: ask(sentinel.port, "SENTINEL", "FAILOVER", MASTER_NAME) == "OK", 20, "a failover to begin")
+    for _ in range(3):
+        wait(
+            lambda: ask(sentinel.port, "SENTINEL", "FAILOVER", MASTER_NAME) == "OK", 20, "a failover to begin"
+        )
+        # Sentinels give up what is not done within their failover-timeout (5 s here), and do not try again.
+        with suppress(RuntimeError):
+            wait(lambda: world.primary() not in (None, primary), 15, "a new primary")
+            break
     return lambda: None
 
 

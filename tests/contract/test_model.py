@@ -10,6 +10,7 @@ was found; with PYTASK_MODEL_SHRINK=1 it is made as short as can be first, which
 import os
 from itertools import count
 
+import attrs
 import pytest
 import redis
 from hypothesis import HealthCheck, Phase, note, seed, settings
@@ -48,6 +49,8 @@ CLOCKS = {
     "crash_at",
     "start_at",
     "history",
+    "settling",
+    "reload_refused",
 }  # each server's own TIME: compared as set or not
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
 RUBBISH = (
@@ -355,6 +358,23 @@ class Contract(RuleBasedStateMachine):
             return found.verdict, found.function, found.data, found.crashes, found.oversize
 
         self.both(act)
+
+    @rule(back=recent, path=st.sampled_from(("$", "$.a")), meanwhile=st.booleans())
+    def refuse(self, back, path, meanwhile):
+        ref = self.old(back)
+
+        def act(bench):
+            judged = bench.store.preview(ref, 10)
+            if meanwhile:
+                judged = attrs.evolve(judged, data=b"9")
+            return judged.verdict, judged.data, bench.store.refuse(judged, path, "no fit")
+
+        self.both(act)
+
+    @rule(back=recent)
+    def settle(self, back):
+        ref = self.old(back)
+        self.both(lambda bench: bench.store.settle(ref))
 
     @rule(task_id=tasks, again=st.none() | recent)
     def open_local(self, task_id, again):

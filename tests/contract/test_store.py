@@ -3,9 +3,11 @@
 import json
 import time
 
+import attrs
 import pytest
 
 from pytask.adapters.store import Retention
+from pytask.domain import history
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import ENDED, ERROR, RESTING, STOPPED, WAIT, Trigger, destination
@@ -621,6 +623,91 @@ def test_an_expired_local_task_is_deleted(bench):
 
 
 # -- reload ----------------------------------------------------------------------------------------------
+
+
+def test_what_a_reload_would_begin_with_can_be_read_before(bench):
+    ref = bench.running("a")
+    bench.write("a", data="2")
+    before = bench.dump()
+    claim = bench.store.preview(ref, 1000)
+    assert (claim.verdict, claim.run, claim.function, claim.data) == (Verdict.OK, ref.run, "f", b"2")
+    assert claim.epoch == int(bench.hash("a")["epoch"])
+    assert bench.store.preview(bench.ref("a"), 1000).verdict is Verdict.FENCED
+    bench.write("a", data="x" * 11)
+    assert (bench.store.preview(ref, 10).oversize, bench.store.preview(ref, 10).data) == (11, None)
+    bench.write("a", data="2")
+    assert bench.dump() == before
+    bench.delete("a")
+    assert bench.store.preview(ref, 1000).verdict is Verdict.GONE
+
+
+def test_a_refused_reload_leaves_the_run_and_says_so(bench):
+    ref = bench.running("a")
+    bench.store.who = "yew"
+    bench.store.control(Command.RELOAD, ["a"])
+    bench.events()
+    judged = bench.store.preview(ref, 1000)
+    assert bench.store.refuse(judged, "$.a", 'it is "odd"') is Verdict.OK
+    bench.assert_registered(ref)
+    fields = bench.hash("a")
+    assert "control" not in fields
+    kept = json.loads(fields["reload_refused"])
+    assert (kept["epoch"], kept["path"], kept["reason"]) == (judged.epoch, "$.a", 'it is "odd"')
+    assert kept["at"] > 0
+    told = {"path": "$.a", "reason": 'it is "odd"', "epoch": judged.epoch}
+    assert bench.events() == [("a", "reload-refused", told)]
+    line = history.read(fields["history"])[-1]
+    assert (line.trigger, line.target, line.who, line.why) == ("refuse", "RUNNING", "yew", '$.a: it is "odd"')
+    assert bench.store.renew([ref]) == {}
+
+
+@pytest.mark.parametrize("changed", [{"data": "3"}, {"function": "g"}, {"data": ""}])
+def test_other_data_than_was_judged_is_not_refused(bench, changed):
+    ref = bench.running("a")
+    judged = bench.store.preview(ref, 1000)
+    bench.store.control(Command.RELOAD, ["a"])
+    bench.write("a", **changed)
+    before = bench.dump()
+    bench.events()
+    assert bench.store.refuse(judged, "$", "bad") is Verdict.MOVED
+    assert (bench.dump(), bench.events()) == (before, [])
+    assert bench.store.refuse(bench.store.preview(ref, 1000), "$", "bad") is Verdict.OK
+
+
+def test_data_that_was_not_read_is_refused_by_its_size(bench):
+    ref = bench.running("a")
+    bench.write("a", data="x" * 20)
+    judged = bench.store.preview(ref, 10)
+    bench.write("a", data="x" * 21)
+    assert bench.store.refuse(judged, "$", "bad") is Verdict.MOVED
+    assert bench.store.refuse(bench.store.preview(ref, 10), "$", "bad") is Verdict.OK
+
+
+def test_a_refusal_keeps_a_stop_and_writes_nothing_for_another_run(bench):
+    ref = bench.running("a")
+    judged = bench.store.preview(ref, 1000)
+    bench.store.control(Command.STOP, ["a"])
+    assert bench.store.refuse(judged, "$", "bad") is Verdict.OK
+    assert bench.hash("a")["control"] == "stop"
+    before = bench.dump()
+    other = bench.ref("a")
+    assert bench.store.refuse(attrs.evolve(judged, run=other.run), "$", "bad") is Verdict.FENCED
+    assert bench.store.settle(other) is Verdict.FENCED
+    assert bench.dump() == before
+    bench.delete("a")
+    assert bench.store.refuse(judged, "$", "bad") is bench.store.settle(ref) is Verdict.GONE
+    assert not bench.exists("a")
+
+
+def test_the_run_that_a_reload_began_settles_once_it_lives(bench):
+    old, new = bench.running("a"), bench.ref("a")
+    assert "settling" not in bench.hash("a")
+    claim = bench.store.reload(old, new, "w", 1000)
+    assert bench.hash("a")["settling"] == str(claim.epoch)
+    assert bench.store.settle(old) is Verdict.FENCED
+    assert bench.store.settle(new) is Verdict.OK
+    assert "settling" not in bench.hash("a")
+    assert bench.store.settle(new) is Verdict.OK
 
 
 def test_a_reload_is_a_new_run_in_place(bench):

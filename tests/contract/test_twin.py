@@ -1,8 +1,10 @@
 """Long random histories, told to the in-memory twin and to a server: both must answer alike."""
 
+import json
 import random
 import re
 
+import attrs
 import pytest
 
 from pytask.domain.lifecycle import RESTING, Trigger
@@ -131,6 +133,23 @@ class Teller:
 
         return act
 
+    def do_refuse(self):
+        ref, path = self.old_ref(), self.random.choice(["$", "$.a"])
+        judged = self.random.choice([None, b"1", b"y" * 7])
+
+        def act(bench):
+            claim = bench.store.preview(ref, 10)
+            if judged is not None and claim.won:
+                claim = attrs.evolve(claim, data=judged)
+            told = claim.verdict, claim.function, claim.data, claim.crashes, claim.oversize
+            return told, bench.store.refuse(attrs.evolve(claim, function="f"), path, "no fit")
+
+        return act
+
+    def do_settle(self):
+        ref = self.old_ref()
+        return lambda bench: bench.store.settle(ref)
+
     def do_open_local(self):
         ref = self.old_ref() if self.random.random() < 0.5 else self.ref(self.random.choice(IDS))
 
@@ -189,6 +208,11 @@ def picture(bench):
         if "history" in fields:
             lines = [line.partition(" ")[2] for line in fields["history"].splitlines()]
             fields["history"] = [SILENCE.sub("", line) for line in lines]
+        if "reload_refused" in fields:
+            kept = json.loads(fields["reload_refused"])
+            fields["reload_refused"] = list(kept), kept["path"], kept["reason"]
+        if "settling" in fields:
+            fields["settling"] = fields["settling"] == bench.hash(task_id).get("epoch")
         hashes[task_id] = (bench.is_string(task_id), fields, bench.ttl(task_id) is not None)
     lists = (bench.queue(), bench.parking("g"), bench.parking("f"), [n["id_hex"] for n in bench.rejected()])
     # Entries of hashes that a client deleted or wrote over may stay; those of the states there are must be.

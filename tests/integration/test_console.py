@@ -651,7 +651,7 @@ def test_ctrl_c_before_anything_is_imported():
     """The guard is set by the very first lines; a signal then ends with 130 and says nothing."""
     script = """
         import os, signal, sys
-        from pytask.console.interrupt import guard_imports
+        from pytask.daemon.interrupt import guard_imports
         guard_imports()
         os.kill(os.getpid(), signal.SIGINT)
         while True: pass

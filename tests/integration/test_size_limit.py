@@ -58,14 +58,16 @@ def test_a_task_whose_data_never_comes_is_an_error_and_others_go_on(lab: Lab, se
     lab.wait_state(big, "ENDED")
 
 
-def test_a_reload_whose_data_never_comes_is_an_error(lab: Lab, setting):
+def test_a_reload_whose_data_never_comes_is_refused(lab: Lab, setting):
     setting("client-output-buffer-limit", "normal 1mb 0 0")
     lab.worker("--max-data", "4000000")
     (task,) = lab.started(1)
     lab.redis.hset(task, "data", '{"x": "%s"}' % ("x" * SIZE))
+    run = lab.run(task)
     lab.control(task, "reload")
-    lab.wait_state(task, "ERROR")
-    assert lab.field(task, "error").startswith("[PT133] data has 2000009 bytes")
+    lab.events.wait(task, "reload-refused")
+    assert "[PT133] data has 2000009 bytes" in lab.field(task, "reload_refused")
+    assert (lab.run(task), lab.field(task, "control")) == (run, None)
 
 
 def doctor(lab):

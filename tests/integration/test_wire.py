@@ -213,7 +213,7 @@ def test_every_control_word_in_every_state(lab):
     lab.evidence.check()
 
 
-def test_reload_reads_the_hash_and_bad_data_is_an_error(lab):
+def test_reload_reads_the_hash_and_bad_data_is_refused(lab):
     lab.worker()
     good, bad = lab.started(2)
     lab.redis.hset(good, "data", '{"note": "new"}')
@@ -224,9 +224,10 @@ def test_reload_reads_the_hash_and_bad_data_is_an_error(lab):
     lab.wait_new_run(good, run)
     wait_until(lambda: names(lab, good).count("started") == 2)
     assert lab.events.of(good)[-1]["data"] == {"note": "new"}
-    lab.wait_state(bad, "ERROR")
-    assert "JSON" in lab.field(bad, "error")
-    assert names(lab, bad) == ["running", "started", "reloaded", "error"]
+    lab.events.wait(bad, "reload-refused")
+    assert "JSON" in lab.field(bad, "reload_refused")
+    assert names(lab, bad) == ["running", "started", "reload-refused"]
+    assert lab.state(bad) == "RUNNING"
     for task in (good, bad):  # never through WAIT
         assert not {"requeued", "queued"} & set(lab.events.names(task))
 

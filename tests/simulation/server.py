@@ -10,7 +10,10 @@ from pytask.adapters.store import Retention
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command, Event
 
-READS = {"peek", "parked", "suspects", "runs_of", "crew", "wait", "subscribe", "check", "hint", "ping"}
+READS = {
+    "peek", "parked", "suspects", "runs_of", "crew", "preview",
+    "wait", "subscribe", "check", "hint", "ping",
+}  # fmt: skip
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
     "monitors", "incarnation",
@@ -109,7 +112,9 @@ class Server:
             return
         if self.read_only:
             raise Refused("MISCONF writes are refused", "MISCONF")
-        begins_free = ("renew", "commit", "expire", "reload", "leave", "adopt")
+        begins_free = (
+            "renew", "commit", "expire", "reload", "refuse", "settle", "leave", "adopt",
+        )  # fmt: skip
         if self.full and verb not in begins_free and not (verb == "control" and args[0] is Command.STOP):
             raise Refused("OOM command not allowed", "OOM")
 

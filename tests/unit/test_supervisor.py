@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pytask import supervisor
-from pytask.supervisor import Burial, Slot, Supervisor, arguments, restart_delay
+from pytask.daemon import supervisor
+from pytask.daemon.child import Command, Slot
+from pytask.daemon.dead_children import DeadChild
+from pytask.daemon.rolling_restart import RollingRestart
+from pytask.daemon.supervise import arguments
+from pytask.daemon.supervisor import Supervisor, restart_delay
+from pytask.daemon.supervisor_health import SupervisorHealth
+from pytask.runtime.notify import Notifier
 
 FLAGS = {"redis": None, "monitor": True, "max_tasks": 5, "embedded": False, "log_level": "debug"}
 
@@ -74,6 +80,11 @@ while True:
 """
 
 
+def supervisor_of(words, number):
+    slots, health = [Slot(place + 1) for place in range(number)], SupervisorHealth(None, Notifier({}))
+    return Supervisor(Command(words), slots, health, RollingRestart(slots, health))
+
+
 @pytest.fixture
 def family(capfd, caplog):
     """A supervisor whose children are small programs; ended with the test."""
@@ -81,8 +92,8 @@ def family(capfd, caplog):
     made = []
 
     def build(number=2, mode="up"):
-        made.append(Supervisor([sys.executable, "-c", CHILD, "--", mode], number))
         # `-c CHILD --supervised=... -- mode`: the two last words stand behind the option.
+        made.append(supervisor_of([sys.executable, "-c", CHILD, "--", mode], number))
         return made[-1]
 
     yield build
@@ -120,7 +131,7 @@ def test_a_killed_child_is_started_again_and_its_runs_are_released(family, caplo
     assert f"child 1 (pid {dead.pid}) was killed by SIGKILL" in caplog.text
     assert "child 2 releases the runs of child 1" in caplog.text
     assert "1 are left to the monitors" in caplog.text
-    assert one.burials == {}
+    assert one.dead.waiting == {}
     assert second.young_deaths == 0
 
 
@@ -128,15 +139,15 @@ def test_a_burial_goes_to_another_child_if_its_undertaker_dies(family):
     one = family()
     turns(one, lambda: one._living == 2)
     first, second = one.slots
-    burial = one.burials["p."] = Burial("p.", "child 9", time.monotonic())
+    burial = one.dead.waiting["p."] = DeadChild("p.", "child 9", time.monotonic())
     second.began += 1
     os.kill(first.process.pid, signal.SIGSTOP)
-    one._entrust(time.monotonic())
+    one.dead.entrust(one.slots, time.monotonic())
     assert burial.slot is first
     first.process.kill()
     first.process.wait()
     turns(one, lambda: burial.slot is not first or burial.asked is first.process)
-    turns(one, lambda: not one.burials)
+    turns(one, lambda: not one.dead.waiting)
 
 
 def test_a_wrong_target_ends_all(family, monkeypatch):
@@ -150,7 +161,7 @@ def test_a_child_that_ends_with_0_unasked_is_dead(family):
     turns(one, lambda: one._living == 2)
     first, prefix = one.slots[0], one.slots[0].prefix
     heard = []
-    one._entrust = lambda _: heard.extend(set(one.burials) - set(heard))
+    one.dead.entrust = lambda *_: heard.extend(set(one.dead.waiting) - set(heard))
     first.tell("stop")  # it ends with 0 and does not say that it has handed its tasks back
     turns(one, lambda: heard)
     assert heard == [prefix]
@@ -163,7 +174,7 @@ def test_a_child_that_has_handed_its_tasks_back_is_not_buried(family, monkeypatc
     first, prefix = one.slots[0], one.slots[0].prefix
     first.tell("stop")
     turns(one, lambda: first.prefix != prefix)
-    assert one.burials == {}
+    assert one.dead.waiting == {}
 
 
 def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatch, caplog):
@@ -185,8 +196,14 @@ def test_it_keeps_no_descriptors(family, monkeypatch):
 
 PARENT = """
 import sys
-from pytask.supervisor import Supervisor
-sys.exit(Supervisor([sys.executable, "-c", sys.argv[1], "--", "up"], 2).run())
+from pytask.daemon.child import Command, Slot
+from pytask.daemon.rolling_restart import RollingRestart
+from pytask.daemon.supervisor import Supervisor
+from pytask.daemon.supervisor_health import SupervisorHealth
+from pytask.runtime.notify import Notifier
+slots, health = [Slot(1), Slot(2)], SupervisorHealth(None, Notifier({}))
+command = Command([sys.executable, "-c", sys.argv[1], "--", "up"])
+sys.exit(Supervisor(command, slots, health, RollingRestart(slots, health)).run())
 """
 
 
@@ -216,6 +233,6 @@ def test_children_end_with_a_killed_parent():
 
 
 def test_the_parent_needs_neither_gevent_nor_redis():
-    code = "import sys, pytask.supervisor; print({'gevent', 'redis', 'transitions'} & set(sys.modules))"
+    code = "import sys, pytask.daemon.supervise; print({'gevent', 'redis', 'transitions'} & set(sys.modules))"
     words = [sys.executable, "-c", code]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "set()\n"

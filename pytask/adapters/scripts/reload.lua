@@ -3,6 +3,8 @@
 -- A wish to stop that stands in the hash is kept and answered: the old run is then settled as stopped, and no new
 -- one begins, since nothing replaces a stop but its being carried out, or a start that came later.
 --
+-- The new run has yet to prove that it lives: its epoch stands in `settling` until then (see settle.lua).
+--
 -- KEYS  1 runs (hash)  2 leases (zset)  3 the task's hash
 -- ARGV  1 id  2 old run  3 new run  4 worker  5 data limit (bytes)  6 channel  7-9 the `reloaded`
 --       event, around run and epoch  10 the wish to stop  11 the line for the history
@@ -36,7 +38,7 @@ local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
 if now_ms > e then e = now_ms end
 local es = string.format('%.0f', e)
 local us = string.format('%06d', t[2])
-redis.call('HSET', KEYS[3], 'run', ARGV[3], 'worker', ARGV[4], 'epoch', es, 'last_run', ARGV[2],
+redis.call('HSET', KEYS[3], 'run', ARGV[3], 'worker', ARGV[4], 'epoch', es, 'settling', es, 'last_run', ARGV[2],
   'last_update', t[1] .. '.' .. us, noted(h[6], t, ARGV[11]))
 redis.call('HDEL', KEYS[3], 'control')
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pytask.console.launch import Check, Launch
+from pytask.daemon.relaunch import Check, Launch
 
 
 def test_the_check_needs_no_folder_for_temporary_files(monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytask.console import sockets
+from pytask.daemon import health_socket
 from pytask.domain.errors import UnsafeFolder
 from pytask.runtime.sockets import bind
 
@@ -85,7 +85,7 @@ def test_a_start_removes_what_killed_workers_of_this_user_left_and_no_more(place
     left_behind(place / "editor.sock")
     (place / "6.sock").write_text("a file")
     with answering(place / f"{ELSEWHERE}.sock", b"{}"):
-        sockets.own_socket(str(place))
+        health_socket.own_socket(str(place))
         names = sorted(path.name for path in place.iterdir())
     assert names == sorted(["6.sock", "editor.sock", f"{ELSEWHERE}.sock"])
 
@@ -93,7 +93,7 @@ def test_a_start_removes_what_killed_workers_of_this_user_left_and_no_more(place
 def test_a_start_leaves_what_other_users_left(place, monkeypatch):
     left_behind(place / f"{LEFT}.sock")
     monkeypatch.setattr(os, "getuid", lambda: 4711)
-    sockets.own_socket(str(place))
+    health_socket.own_socket(str(place))
     assert (place / f"{LEFT}.sock").is_socket()
 
 
@@ -110,11 +110,11 @@ def test_the_folder_of_the_user_may_be_nobody_elses(place, monkeypatch):
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
     own = place / "pytask"
-    sockets.own_socket()
+    health_socket.own_socket()
     own.chmod(0o770)
     with pytest.raises(UnsafeFolder, match="chmod go-w"):
-        sockets.own_socket()
+        health_socket.own_socket()
     own.chmod(0o700)
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     with pytest.raises(UnsafeFolder, match="belongs to another user"):
-        sockets.own_socket()
+        health_socket.own_socket()

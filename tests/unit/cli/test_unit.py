@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pytask.cli import main
-from pytask.console import sockets
+from pytask.daemon import health_socket
 from pytask.domain.errors import ConfigError
 
 
@@ -44,7 +44,7 @@ def test_systemd_finds_no_fault_in_it(cli, tmp_path):
     ("target", "missing"),
     [
         ("nofile.py", "nofile.py"), ("nofile.py:app", "nofile.py"), ("nopack.module:app", "nopack.module"),
-        ("there.py", ""), ("there.py:app", ""), ("there:app", ""), ("pytask.demo_tasks", ""),
+        ("there.py", ""), ("there.py:app", ""), ("there:app", ""), ("pytask.demo.tasks", ""),
     ],
 )  # fmt: skip
 def test_a_target_that_is_not_there_is_told_and_printed_all_the_same(cli, tmp_path, target, missing):
@@ -59,12 +59,12 @@ def test_a_target_that_is_not_there_is_told_and_printed_all_the_same(cli, tmp_pa
 def test_the_folder_of_the_sockets(monkeypatch, tmp_path):
     for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
-    assert sockets.folder().name == f"pytask-{os.getuid()}"
+    assert health_socket.folder().name == f"pytask-{os.getuid()}"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert sockets.folder() == tmp_path / "pytask"
+    assert health_socket.folder() == tmp_path / "pytask"
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a:/run/b")
-    assert str(sockets.folder()) == "/run/a"
-    assert str(sockets.folder("mine")) == "mine"
+    assert str(health_socket.folder()) == "/run/a"
+    assert str(health_socket.folder("mine")) == "mine"
 
 
 def test_without_a_folder_for_temporary_files_the_way_out_is_told():
@@ -106,9 +106,9 @@ def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
     (tmp_path / "pytask").mkdir()
     (tmp_path / "pytask").chmod(0o777)
     with pytest.raises(ConfigError, match=r"other users may write to .*--run-dir"):
-        sockets.own_socket()
+        health_socket.own_socket()
     with pytest.raises(ConfigError, match="too long"):
-        sockets.own_socket(str(tmp_path / ("x" * 100)))
+        health_socket.own_socket(str(tmp_path / ("x" * 100)))
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ request           RUNNING   -         -         -         -
 adopt             RUNNING   RUNNING   RUNNING   RUNNING   RUNNING
 park              -         WAIT      WAIT      WAIT      WAIT
 repair            WAIT      -         -         -         -
+refuse            RUNNING   -         -         -         -
 """
 
 
@@ -55,7 +56,7 @@ EXPECTED = second_table()
 
 def test_the_second_table_is_complete():
     assert set(EXPECTED) == set(product(map(str, State), map(str, Trigger)))
-    assert len(EXPECTED) == 5 * 16
+    assert len(EXPECTED) == 5 * 17
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))

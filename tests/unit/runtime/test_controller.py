@@ -8,7 +8,7 @@ from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.task import Task
 from pytask.runtime.controller import IDLE, Controller
-from tests.unit.runtime.fakes import FakeFeed, World
+from tests.unit.runtime.fakes import FakeFeed, World, until
 
 D, H = 60.0, 5.0
 STOP, START, RELOAD = Command.STOP, Command.START, Command.RELOAD
@@ -74,7 +74,7 @@ def test_the_wish_is_written_down_and_then_acted_on(world, controller, command, 
     world.store.say("control", lambda *_: [Verdict.REQUESTED] if run.wish is None else [])
     controller.handle([told("a", command)])
     assert asked(world) == [(command, ["a"])]
-    assert run.wish is wish
+    until(lambda: run.wish is wish)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.STATE, Verdict.NOHASH])

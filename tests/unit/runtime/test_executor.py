@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 
+import attrs
 import gevent
 import pytest
 
@@ -13,7 +14,7 @@ from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.runtime.executor import ASKED_AT_ONCE, EXIT_STUCK
 from pytask.runtime.refusals import LARGE
-from tests.unit.runtime.fakes import World, switch, until, won
+from tests.unit.runtime.fakes import FAST, World, switch, until, won
 
 KILLED = gevent.GreenletExit
 
@@ -497,13 +498,154 @@ def test_the_old_run_is_dead_before_the_new_one_is_asked_for(demo):
     assert alive == []
 
 
-def test_bad_data_at_a_reload_is_an_error(demo):
+BAD = {
+    "no JSON": (b"{oops", "$", "is not JSON"),
+    "no object": (b"[1]", "$", "must be a JSON object"),
+    "of another type": (b'{"n":"many"}', "$.n", "Expected `int`"),
+    "with an unknown key": (b'{"n":1,"m":2}', "$.m", "unknown field `m`"),
+    "without a key": (b"{}", "$.n", "missing required field `n`"),
+    "that a validator refuses": (b'{"n":-1}', "$", "not negative"),
+    "whose validator ends the process": (b'{"n":-2}', "$", "SystemExit"),
+}
+
+
+@pytest.fixture
+def strict(demo):
+    def positive(_self, _field, value):
+        if value == -2:
+            raise SystemExit(3)
+        if value < 0:
+            raise ValueError("not negative, please")
+
+    demo.Config.DATA = attrs.make_class("Data", {"n": attrs.field(type=int, validator=positive)})
+    return demo
+
+
+@pytest.mark.parametrize("data", BAD)
+def test_a_reload_with_bad_data_is_refused_and_the_run_goes_on(strict, log, data):
+    raw, path, reason = BAD[data]
+    world = World(strict)
+    run = world.launch(data=b'{"n": 1}')
+    world.store.say("preview", lambda ref, _most: won(ref, data=raw, epoch=7))
+    world.executor.wish(run, Wish.RELOAD)
+    until(lambda: world.store.asked("refuse"))
+    switch()
+    ((judged, where, why),) = world.store.asked("refuse")
+    assert (judged.run, judged.data, judged.epoch, where) == ("s1:1", raw, 7, path)
+    assert reason in why
+    assert world.store.asked("reload") == []
+    assert world.executor.living["a"] is run
+    assert (run.wish, run.actor, run.over) == (None, None, False)
+    assert len(log) == 1
+    world.executor.wish(run, Wish.STOP)  # and it may be steered as before
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+
+
+def test_data_over_the_limit_or_a_missing_function_are_refused_at_a_reload(demo):
+    world = World(demo)
+    run = world.launch()
+    world.store.say("preview", lambda ref, _most: won(ref, data=None, oversize=1 << 30))
+    world.executor.wish(run, Wish.RELOAD)
+    until(lambda: world.store.asked("refuse"))
+    world.store.say("preview", lambda ref, _most: won(ref, function=""))
+    until(lambda: not world.executor.reloads._judged)
+    world.executor.wish(run, Wish.RELOAD)
+    until(lambda: len(world.store.asked("refuse")) == 2)
+    assert [why.split(" has ")[0] for _, _, why in world.store.asked("refuse")] == ["data", "the hash"]
+    assert world.executor.living["a"] is run
+
+
+def test_better_data_that_comes_before_the_refusal_is_looked_at(demo, log):
     world = World(demo)
     old = world.launch()
-    world.store.say("reload", lambda _old, new, *_: won(new, data=b"{oops"))
+    world.store.say("preview", lambda ref, _most: won(ref, data=b"{oops"))
+    world.store.say("refuse", Verdict.MOVED)
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.executor.living.get("a") not in (None, old))
+    assert len(world.store.asked("preview")) == 2
+
+
+def test_worse_data_that_comes_while_the_old_run_is_stopped_is_refused_by_the_new_one(demo, log):
+    world = World(demo)
+    old = world.launch()
+    world.store.say("preview", lambda ref, _most: won(ref, data=b'{"n": 2}'))
+    world.store.say("reload", lambda _old, new, *_: won(new, data=b"{oops", epoch=9))
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.store.asked("refuse") and len(log) == 2)
+    ((judged, _, _),) = world.store.asked("refuse")
+    assert (judged.run, judged.data) == ("s1:2", b"{oops")
+    assert log[-1] == {"n": 2}
+    assert world.commit() == []
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FENCED, Verdict.GONE, Verdict.FOREIGN])
+def test_a_reload_of_a_run_that_is_not_ours_any_more_stops_nothing(demo, verdict):
+    world = World(demo)
+    run = world.launch()
+    world.store.say("preview", lambda ref, _most: Claim(ref.id, ref.run, verdict))
+    world.executor.wish(run, Wish.RELOAD)
+    until(lambda: world.store.asked("preview") and not world.executor.reloads._judged)
+    assert (run.wish, world.executor.living["a"]) == (None, run)
+
+
+def test_a_stop_during_the_look_is_carried_out_and_nothing_begins(demo, log):
+    world = World(demo)
+    run = world.launch()
+
+    def meanwhile(ref, _most):
+        world.executor.ask("a", Wish.STOP)
+        return won(ref)
+
+    world.store.say("preview", meanwhile)
+    world.executor.wish(run, Wish.RELOAD)
+    gone(world)
+    assert world.ends() == [("s1:1", Trigger.STOP)]
+    assert world.store.asked("reload") == []
+
+
+def test_a_look_without_an_answer_is_repeated(demo, log):
+    world = World(demo)
+    old = world.launch()
+    world.store.say("preview", Unavailable("?"), Unavailable("?"))
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.executor.living.get("a") not in (None, old))
+    assert len(world.store.asked("preview")) == 3
+
+
+def test_many_wishes_to_reload_are_looked_at_once(demo, log):
+    world = World(demo)
+    old = world.launch()
+    for _ in range(5):
+        world.executor.wish(old, Wish.RELOAD)
+    until(lambda: world.executor.living.get("a") not in (None, old))
+    assert len(world.store.asked("preview")) == len(world.store.asked("reload")) == 1
+
+
+def test_the_new_run_says_that_it_lives_after_its_first_moments(demo, log):
+    world = World(demo)
+    old = world.launch()
+    assert world.store.asked("settle") == []
+    world.store.say("settle", Unavailable("?"))
+    world.executor.wish(old, Wish.RELOAD)
+    until(lambda: len(world.store.asked("settle")) == 2)
+    assert world.store.asked("settle")[-1] == (world.executor.living["a"].ref,)
+
+
+def test_a_new_run_that_fails_at_once_never_says_that_it_lives(demo, log):
+    world = World(demo)
+    old = world.launch()
+
+    def fails(_old, new, *_):
+        demo.start = lambda _self: 1 / 0
+        return won(new)
+
+    world.store.say("reload", fails)
     world.executor.wish(old, Wish.RELOAD)
     gone(world)
     assert world.ends() == [("s1:2", Trigger.FAIL)]
+    gevent.sleep(5 * FAST.scale)
+    assert world.store.asked("settle") == []
 
 
 def test_a_reload_with_a_verdict_of_a_newer_release_is_not_started_and_released(demo, log):
@@ -577,7 +719,7 @@ def test_without_an_answer_the_same_reload_is_repeated(demo):
     assert asked == [asked[0]] * 3
 
 
-def test_a_reload_whose_data_never_comes_is_an_error(demo, log):
+def test_a_reload_whose_data_never_comes_goes_on_with_what_was_judged(demo, log):
     world = World(demo)
     held = {}
 
@@ -591,12 +733,29 @@ def test_a_reload_whose_data_never_comes_is_an_error(demo, log):
 
     world.store.say("reload", *[limited] * 20)
     world.executor.wish(world.launch(), Wish.RELOAD)
-    gone(world)
+    until(lambda: world.store.asked("refuse") and len(log) == 2)
     assert len(held) == 1
-    (end,) = world.commit()
-    assert (end.run, end.trigger) == ("s1:2", Trigger.FAIL)
-    assert end.fields["error"].startswith("[PT133] data has 200000 bytes")
-    assert len(log) == 1  # of the run before
+    ((judged, _, why),) = world.store.asked("refuse")
+    assert (judged.run, judged.oversize) == ("s1:2", 200_000)
+    assert why.startswith("[PT133] data has 200000 bytes")
+    assert world.commit() == []
+
+
+def test_a_look_at_data_that_never_comes_is_a_refusal(demo, log):
+    world = World(demo)
+
+    def limited(ref, max_data):
+        world.lease.acknowledged([], world.clock() + 0.0005)
+        world.clock.move(0.001)
+        if max_data > LARGE:
+            raise Unavailable("connection closed by the server")
+        return won(ref, data=None, oversize=200_000)
+
+    world.store.say("preview", *[limited] * 20)
+    world.executor.wish(world.launch(), Wish.RELOAD)
+    until(lambda: world.store.asked("refuse"))
+    assert world.store.asked("refuse")[0][2].startswith("[PT133] data has 200000 bytes")
+    assert len(log) == 1
 
 
 def test_a_reload_is_repeated_as_it_was_while_nothing_is_acknowledged(demo):

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from pytask import PyTask
-from pytask.daemon import Flags, _set_up_logging
+from pytask.daemon.serve import Flags, _set_up_logging
 from pytask.domain.policy import Timing
 from pytask.domain.task import Task
 from pytask.runtime import logs

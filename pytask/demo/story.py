@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytask.adapters.embedded import EmbeddedServer
 from pytask.console.printing import out, say
-from pytask.demo_stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
+from pytask.demo.stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
 from pytask.domain.errors import ConfigError, PytaskError
 from pytask.domain.lifecycle import State
 from pytask.domain.messages import Command, Event

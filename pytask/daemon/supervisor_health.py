@@ -50,7 +50,7 @@ def summary(children: Sequence[Child]) -> dict[str, Any]:
     }
 
 
-class Reception:
+class SupervisorHealth:
     """The supervisor's socket and its words to the service manager."""
 
     def __init__(self, path: Path | None, notifier: Notifier) -> None:

@@ -1,4 +1,4 @@
-"""The tasks of `pytask demo`.  They run like anybody's: `pytask run pytask.demo_tasks`."""
+"""The tasks of `pytask demo`.  They run like anybody's: `pytask run pytask.demo.tasks`."""
 
 from __future__ import annotations
 

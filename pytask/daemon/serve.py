@@ -7,9 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
@@ -17,48 +16,23 @@ import attrs
 from pytask import files
 from pytask.adapters.address import DEFAULT_URL
 from pytask.app import PyTask
-from pytask.console.interrupt import INTERRUPTED
-from pytask.console.launch import Launch
-from pytask.console.private import DATA_DIR, private_url
-from pytask.console.settings import Value
-from pytask.console.sockets import own_socket
+from pytask.daemon.flags import Flags, Value
+from pytask.daemon.hangup import Hangup
+from pytask.daemon.health_socket import socket_of_this_process
+from pytask.daemon.interrupt import INTERRUPTED
+from pytask.daemon.private_server import DATA_DIR, private_url
+from pytask.daemon.relaunch import Launch
+from pytask.daemon.target import find_app
 from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.policy import Timing
 from pytask.logger import get_logger
-from pytask.reloading import Hangup
 from pytask.runtime import debugger, logs
 from pytask.runtime.companion import Companion
 from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.settings import Settings, changed
-from pytask.target import find_app
 
 log = get_logger(__name__)
-
-
-@attrs.frozen(kw_only=True)
-class Flags:
-    """The command line; None is what was not given."""
-
-    redis: str | None = None
-    embedded: bool = False
-    data_dir: Path | None = None
-    max_tasks: int | None = None
-    monitor: bool = True
-    name: str | None = None
-    namespace: str | None = None
-    partitions: int | None = None
-    log_level: str | None = None
-    log_format: str | None = None
-    rebalance: float | None = None
-    start_rate: float | None = None
-    drain: float | None = None
-    task_logs: int | None = None
-    time_scale: float | None = None
-    supervised: str | None = None
-    run_dir: str | None = None
-    private: bool | None = None  # `redis` is the private server of a folder
-    ambient: Mapping[str, Value] = attrs.Factory(dict)  # what file and environment set, for the app
 
 
 def serve(target: str, flags: Flags) -> None:
@@ -76,7 +50,7 @@ def serve(target: str, flags: Flags) -> None:
         if link is not None:
             daemon = Daemon(link=link)  # the supervisor answers for it, and decides what a hangup means
         else:
-            daemon = Daemon(hangup=hangup, health_path=_health_path(flags))
+            daemon = Daemon(hangup=hangup, health_path=socket_of_this_process(flags.run_dir, "this worker"))
         debugger.install()
         try:
             ended_by = app.serve(daemon)
@@ -98,16 +72,6 @@ def check(target: str, flags: Flags) -> None:
     with ExitStack() as servers:
         if not flags.embedded:
             _connect(app, flags, servers)
-
-
-def _health_path(flags: Flags) -> Path | None:
-    try:
-        return own_socket(flags.run_dir)
-    except ConfigError as error:
-        if flags.run_dir:
-            raise
-        log.warning("`pytask health` will not find this worker: %s", error)
-        return None
 
 
 def _settings(own: Settings, flags: Flags, link: Companion | None) -> Settings:

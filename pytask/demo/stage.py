@@ -146,7 +146,7 @@ class Stage:
 
     def start_worker(self, name: str) -> None:
         """Start `pytask run` on the demo's tasks."""
-        command = [sys.executable, "-P", "-m", "pytask", "run", "pytask.demo_tasks", "--redis", self._url]
+        command = [sys.executable, "-P", "-m", "pytask", "run", "pytask.demo.tasks", "--redis", self._url]
         command += ["--name", name, "--time-scale", str(TIME_SCALE)]
         # The same pytask as this one, wherever it is started from.
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]

@@ -14,7 +14,7 @@ from typing import IO, NoReturn, Self
 
 import attrs
 
-from pytask.console.program import program
+from pytask.daemon.program import program
 from pytask.runtime.notify import take_from
 
 CHECK_SECONDS = 60.0  # for the import of the new code

@@ -16,7 +16,7 @@ from pytask.app import PyTask, collect_runs
 from pytask.domain.errors import BadTarget, BrokenTarget, PytaskError
 from pytask.domain.task import Task
 
-OWN = str(Path(__file__).parent) + os.sep
+OWN = str(Path(__file__).parents[1]) + os.sep
 
 
 def find_app(target: str) -> PyTask:
@@ -104,7 +104,7 @@ def _last_user_line(trace: TracebackType | None) -> str:
 
 def _is_machinery(file: str) -> bool:
     # The tasks of the demo lie in our folder, but are a target like any other.
-    ours = file.startswith(OWN) and not file.endswith("demo_tasks.py")
+    ours = file.startswith(OWN) and Path(file).parts[-2:] != ("demo", "tasks.py")
     return ours or file.startswith("<frozen") or "importlib" in Path(file).parts
 
 

@@ -15,7 +15,10 @@ from typing import Any
 
 from pytask.adapters.folders import make_own
 from pytask.domain.errors import ConfigError
+from pytask.logger import get_logger
 from pytask.runtime.sockets import answers
+
+log = get_logger(__name__)
 
 NAME = re.compile(r"[1-9][0-9]{0,9}\.sock")  # of a process: its number
 LARGEST = 1_000_000  # bytes of an answer
@@ -58,6 +61,17 @@ def own_socket(run_dir: str | None = None) -> Path:
         raise ConfigError(f"{path} is too long for a unix socket: use a shorter --run-dir")
     _tidy(place)
     return path
+
+
+def socket_of_this_process(run_dir: str | None, who: str) -> Path | None:
+    """As `own_socket`; None, and a warning, where nobody named a folder and there is none."""
+    try:
+        return own_socket(run_dir)
+    except ConfigError as error:
+        if run_dir:
+            raise
+        log.warning("`pytask health` will not find %s: %s", who, error)
+        return None
 
 
 def workers(run_dir: str | None = None) -> list[Path]:

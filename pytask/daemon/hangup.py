@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import gevent
 
-from pytask.console.launch import REFUSED, Launch
+from pytask.daemon.relaunch import REFUSED, Launch
 from pytask.logger import get_logger
 from pytask.runtime.attendant import Attendant
 from pytask.runtime.tree import Service

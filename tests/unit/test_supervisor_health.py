@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from pytask.reception import PATIENCE, SILENT, Reception, summary
+from pytask.daemon.supervisor_health import PATIENCE, SILENT, SupervisorHealth, summary
 from pytask.runtime.notify import Notifier
 
 GOOD = {"name": "w-1", "live": True, "ready": True, "why": [], "running": 3, "max_tasks": 10}
@@ -52,7 +52,7 @@ def heard(manager):
 
 
 def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager):
-    one = Reception(None, Notifier({"NOTIFY_SOCKET": "notify", "WATCHDOG_USEC": "3000000"}))
+    one = SupervisorHealth(None, Notifier({"NOTIFY_SOCKET": "notify", "WATCHDOG_USEC": "3000000"}))
     assert one.pause == 1.0
     one.turn([(GOOD, 0.1), (None, 0.1)])
     assert heard(manager) == [
@@ -83,17 +83,17 @@ def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager)
 
 def test_nobody_asked_and_nothing_is_said(manager):
     for environ in ({}, {"NOTIFY_SOCKET": "nobody"}, {"NOTIFY_SOCKET": "notify", "WATCHDOG_USEC": "x"}):
-        one = Reception(None, Notifier(environ))
+        one = SupervisorHealth(None, Notifier(environ))
         one.turn([(GOOD, 0.1)])
         one.leave()
     assert "WATCHDOG=1" not in heard(manager)
-    assert Reception(None, Notifier({})).pause is None
+    assert SupervisorHealth(None, Notifier({})).pause is None
 
 
 def test_the_socket_answers_and_goes_with_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path.relative_to(tmp_path) / "s.sock"
-    one = Reception(path, Notifier({}))
+    one = SupervisorHealth(path, Notifier({}))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.connect("s.sock")
         one.answer([(GOOD, 0.1)])
@@ -104,7 +104,7 @@ def test_the_socket_answers_and_goes_with_it(tmp_path, monkeypatch):
 
 
 def test_a_socket_that_cannot_be_made_is_only_told(tmp_path, caplog):
-    one = Reception(tmp_path / "none" / "s.sock", Notifier({}))
+    one = SupervisorHealth(tmp_path / "none" / "s.sock", Notifier({}))
     assert one.listener is None
     assert "will not find this supervisor" in caplog.text
     one.answer([])

@@ -1,0 +1,56 @@
+"""What a daemon is told: the flags of one call, and each setting with where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import attrs
+
+from pytask.adapters.address import hide_password
+
+HANDED_URL = "PYTASK_SUPERVISED_URL"  # from a supervisor to its children, for --redis
+
+
+class Value(NamedTuple):
+    """A setting as it stands, and where it came from."""
+
+    value: Any
+    origin: str
+    given: bool = True  # False: nobody said so, it is the default
+    private: bool = False  # of an address: that of the private server of a folder
+    address: bool = False  # of Redis, maybe with a password
+
+    @property
+    def shown(self) -> str:
+        """As `pytask config` prints it: never a password."""
+        if isinstance(self.value, str):
+            return hide_password(self.value) if self.address or "://" in self.value else self.value
+        words: dict[Any, str] = {True: "true", False: "false", None: "none"}
+        return words[self.value] if isinstance(self.value, bool | None) else str(self.value)
+
+
+@attrs.frozen(kw_only=True)
+class Flags:
+    """The command line; None is what was not given."""
+
+    redis: str | None = None
+    embedded: bool = False
+    data_dir: Path | None = None
+    max_tasks: int | None = None
+    monitor: bool = True
+    name: str | None = None
+    namespace: str | None = None
+    partitions: int | None = None
+    log_level: str | None = None
+    log_format: str | None = None
+    rebalance: float | None = None
+    start_rate: float | None = None
+    drain: float | None = None
+    task_logs: int | None = None
+    time_scale: float | None = None
+    supervised: str | None = None
+    run_dir: str | None = None
+    private: bool | None = None  # `redis` is the private server of a folder
+    ambient: Mapping[str, Value] = attrs.Factory(dict)  # what file and environment set, for the app
