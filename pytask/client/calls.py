@@ -195,8 +195,8 @@ class Client(Face[Shell]):
         Args:
             id: The task.
             data: New data; None keeps the present data.
-            wait: Seconds to wait until the new run has lived for a second, or the reload was refused; 0 returns
-                at once.
+            wait: Seconds to wait until the new run has lived for a second, or the reload was refused; 0
+                returns at once.
 
         Returns:
             What happened; `requested` is False if the task was not running.  After a refusal `done` is False,
