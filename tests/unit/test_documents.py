@@ -62,3 +62,23 @@ def test_patching_is_written_as_it_works_everywhere():
     ]
     for path in [ROOT / "README.md", *files]:
         assert "gevent.monkey.patch_all" not in path.read_text("utf-8"), path
+
+
+def test_the_glossary_defines_each_term_once():
+    rows = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE
+    )
+    terms = [term for row in rows for term in row.split(", ") if term not in ("term", "---")]
+    assert len(terms) == len(set(terms))
+    services = {
+        "consumer",
+        "executor",
+        "committer",
+        "controller",
+        "heartbeat",
+        "presence",
+        "prestart",
+        "monitor",
+    }
+    assert services <= set(terms)
+    assert {"run", "claim", "lease", "epoch", "fencing", "embargo", "quarantine", "poison"} <= set(terms)
