@@ -20,8 +20,8 @@ import redis
 from benchmarks.results import Row
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import RedisStore
-from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.figures import WorkerInfo
+from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.version import __version__
 from tests.servers import free_port, start_server
 

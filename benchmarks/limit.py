@@ -21,16 +21,17 @@ import gevent  # noqa: E402
 import redis  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
+from pytask.adapters import scripts  # noqa: E402
 from pytask.adapters.keys import Keys  # noqa: E402
-from pytask.adapters.store import load_script  # noqa: E402
-from pytask.domain.lifecycle import ENDED, RESTING, RUNNING  # noqa: E402
+from pytask.adapters.lua import ScriptCall  # noqa: E402
+from pytask.domain.lifecycle import ENDED, RESTING, RUNNING, WAIT  # noqa: E402
 from pytask.domain.messages import MAX_ID_BYTES  # noqa: E402
 from pytask.domain.policy import CLAIM_BATCH, COMMIT_BATCH, QUARANTINE_FROM  # noqa: E402
 
 EVENT = b'{"event":"ended","data":{"output":null}}'
 LINE = "RUNNING ENDED end w -"  # of the history, kept by tasks to which more happened than this
-HISTORY = (" RUNNING claim w -", 16)
-HEAD, MIDDLE, TAIL = '{"event":"running","data":{"worker":"w","run":"', '","epoch":', "}}"
+CLAIM_LINE, KEPT = " RUNNING claim w -", 16
+RUNNING_EVENT = '{"event":"running","data":{"worker":"w","run":"', '","epoch":', "}}"
 
 
 class Loop:
@@ -39,11 +40,10 @@ class Loop:
     def __init__(self, url: str, places: int = 1 << 24, seconds: float = 0.0) -> None:
         self.places, self.seconds = places, seconds
         self.claims, self.ends = (redis.Redis.from_url(url, protocol=2) for _ in range(2))
-        scripts = ("peek", "claim", "commit")
-        self.peek, self.claim, self.commit = (self.claims.script_load(load_script(s)[0]) for s in scripts)
+        for script in (scripts.peek, scripts.claim, scripts.commit):
+            self.claims.script_load(script.source[0])
         self.server = self.claims.info("replication")["master_replid"]
         self.keys = Keys("")
-        self.fixed = [self.keys.runs, self.keys.leases, self.keys.queue, *self.keys.indexes]
         self.ended: list[tuple[str, str]] = []
         self.wake, self.room = Event(), Event()
         self.running = self.started = self.committed = 0
@@ -51,8 +51,8 @@ class Loop:
     def drain(self) -> int:
         """Run everything in the queue; returns how many."""
         committer = gevent.spawn(self.commit_all)
-        look = ("EVALSHA", self.peek, 1, self.keys.queue, CLAIM_BATCH, MAX_ID_BYTES)
-        ids = self.claims.execute_command(*look)
+        look = scripts.peek(source=self.keys.queue, most=CLAIM_BATCH, longest=MAX_ID_BYTES)
+        ids = self.claims.execute_command(*look.command())
         while ids:
             while self.running >= self.places:
                 self.room.clear()
@@ -65,13 +65,33 @@ class Loop:
 
     def claim_batch(self, ids: list[str]) -> list[bytes]:
         """Claim these and start a greenlet for each; the ids behind them."""
-        args: list = [RUNNING, "w", 1 << 24, 128, 1, self.keys.channel, HEAD, MIDDLE, TAIL, *RESTING]
-        args += [QUARANTINE_FROM, self.server, 0, CLAIM_BATCH, MAX_ID_BYTES, 1, "noop"]
         runs = [f"{'0' * 32}:{self.started + number}" for number in range(len(ids))]
-        names = [*self.fixed, *ids]
-        words, told = self.claims.execute_command(
-            "EVALSHA", self.claim, len(names), *names, *args, *runs, *HISTORY
+        call = scripts.claim(
+            runs=self.keys.runs,
+            leases=self.keys.leases,
+            source=self.keys.queue,
+            indexes=self.keys.indexes,
+            hashes=ids,
+            running=RUNNING,
+            worker="w",
+            max_data=1 << 24,
+            short_list=128,
+            places=1,
+            crashes_from=QUARANTINE_FROM,
+            channel=self.keys.channel,
+            unknown=WAIT,
+            server=self.server,
+            space=0,
+            look=CLAIM_BATCH,
+            longest=MAX_ID_BYTES,
+            line=CLAIM_LINE,
+            kept=KEPT,
+            event=RUNNING_EVENT,
+            resting=RESTING,
+            functions=["noop"],
+            new_runs=runs,
         )
+        words, told = self.claims.execute_command(*call.command())
         self.started += len(ids)
         self.running += len(ids)
         for task in zip(ids, runs, strict=True):
@@ -100,12 +120,33 @@ class Loop:
             self.wake.clear()
             while self.ended:
                 batch, self.ended[:] = self.ended[:COMMIT_BATCH], self.ended[COMMIT_BATCH:]
-                args: list = [self.keys.channel, *RESTING, 0, 1, EVENT, ENDED, "done", 604800, LINE, 0]
-                for _, run in batch:
-                    args += (run, 1)
-                names = [*self.fixed, *(task_id for task_id, _ in batch)]
-                self.ends.execute_command("EVALSHA", self.commit, len(names), *names, *args, HISTORY[1])
+                self.ends.execute_command(*self.commit_call(batch).command())
                 self.committed += len(batch)
+
+    def commit_call(self, batch: list[tuple[str, str]]) -> ScriptCall:
+        """The ends of these."""
+        return scripts.commit(
+            runs=self.keys.runs,
+            leases=self.keys.leases,
+            queue=self.keys.queue,
+            indexes=self.keys.indexes,
+            hashes=[task_id for task_id, _ in batch],
+            channel=self.keys.channel,
+            stop="stop",
+            space=0,
+            kept=KEPT,
+            resting=RESTING,
+            events=[EVENT],
+            states=[ENDED],
+            modes=["done"],
+            drops=[False],
+            lines=[LINE],
+            instead=[0],
+            field_counts=[0],
+            fields=[],
+            change_runs=[run for _, run in batch],
+            change_kinds=[1] * len(batch),
+        )
 
 
 if __name__ == "__main__":

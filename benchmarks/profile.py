@@ -21,11 +21,11 @@ from benchmarks.contest import limit_loop, pytask_command, running
 from benchmarks.growth import push_ids, spent, write_hashes
 from benchmarks.place import ROOT, server, wait
 from benchmarks.results import Row
-from pytask.adapters.store import load_script
+from pytask.adapters import scripts
+from pytask.adapters.lua import declared
 
 OUTSIDE = "no Python frame: event loop, kernel"
 SAMPLES = 1000  # a second
-SCRIPTS = sorted(path.stem for path in (ROOT / "pytask/adapters/scripts").glob("*.lua"))
 
 
 def profile(count: int, cache: Path | None) -> list[Row]:
@@ -60,7 +60,7 @@ def redis_rows(count: int) -> list[Row]:
 
 def calls(client: redis.Redis) -> collections.Counter[str]:
     """Microseconds by script, from the slow log (which also has the commands inside: not counted here)."""
-    names = {client.script_load(load_script(name)[0]): name for name in SCRIPTS}
+    names = {client.script_load(script.source[0]): script.name for script in declared(scripts)}
     seen: collections.Counter[str] = collections.Counter()
     for entry in client.slowlog_get(1_000_000):
         words = entry["command"].decode(errors="replace").split(" ", 2)

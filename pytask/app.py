@@ -12,7 +12,7 @@ from typing import Any, Self, Unpack
 from pytask import codec, schema
 from pytask.adapters.address import UNSET, Unset, given
 from pytask.adapters.backend import RedisBackend
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, check_class, data_class, register
@@ -20,7 +20,7 @@ from pytask.runtime.foreground import Daemon, Foreground
 from pytask.runtime.patched import require_patched
 from pytask.runtime.settings import Settings, SettingsGiven, changed, of_this_process, settings_of
 from pytask.runtime.tree import Service
-from pytask.runtime.worker import Worker
+from pytask.runtime.worker import Worker, WorkerPorts
 
 _collected: ContextVar[list[PyTask] | None] = ContextVar("_collected", default=None)
 
@@ -159,7 +159,8 @@ class PyTask:
             Denied: A wrong password, or missing rights.  A Redis that does not answer is waited for.
             SharedChannels: A worker with another db number of this Redis uses the same namespace.
         """
-        self._start(bool(self.settings.hard_deadline))
+        hard = bool(self.settings.hard_deadline)
+        self._start(WorkerPorts(hard_deadline=hard, on_failed=self._stop_later))
 
     def stop(self, timeout: float | None = None) -> bool:
         """Hand all tasks back and stop the worker.
@@ -221,17 +222,14 @@ class PyTask:
         """The running worker, for a look inside."""
         return self._worker
 
-    def _start(self, hard: bool, prefix: str = "") -> Worker:
+    def _start(self, ports: WorkerPorts) -> Worker:
         if self._worker is not None:
             raise ConfigError("this app runs already")
         self.check_prestarted()
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
         self.settings = of_this_process(self.settings, self._made_in)
-        worker = Worker(
-            self._backends(), self.settings, self.tasks, self._prestart, hard_deadline=hard, prefix=prefix
-        )
-        worker.on_failed = self._stop_later
+        worker = Worker(self._backends(), self.settings, self.tasks, self._prestart, ports)
         worker.start()
         self._worker = worker
         return worker

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytask.adapters import client as clients
-from pytask.adapters import server
+from pytask.adapters import clients, errors, server, support
+from pytask.adapters.connection import Durability
 from pytask.adapters.keys import Keys
 from pytask.adapters.pinned import Topology
 from pytask.adapters.pubsub import RedisFeed
 from pytask.adapters.queue import RedisQueue
+from pytask.adapters.rules import Retention
 from pytask.adapters.shared import TaskClients
-from pytask.adapters.store import Durability, RedisStore, Retention
+from pytask.adapters.store import RedisStore
 from pytask.domain.partition import namespace_of
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Risk
@@ -39,16 +40,16 @@ class RedisBackend:
         origin: str = "",
     ) -> None:
         self._client = clients.open_client(source)
-        clients.check_client(self._client, namespace)
+        support.check_client(self._client, namespace)
         self._namespace = namespace
         self._origin = f" ({origin})" if origin else ""
         self._durability = Durability(
-            alone=clients.stands_alone(self._client),
+            alone=support.stands_alone(self._client),
             replicas=durable_acks,
             wait=min(1.0, call_timeout / 2),
         )
         self._topology = topology
-        if topology is None and clients.is_cluster(self._client):
+        if topology is None and support.is_cluster(self._client):
             self._topology = clients.topology_of(self._client)
         self._tasks = tasks or TaskClients(self._client, redis_connections)
         self.keys = Keys(namespace)
@@ -65,7 +66,7 @@ class RedisBackend:
 
     def feed(self, session: str) -> RedisFeed:
         """A listener with a subscription of its own."""
-        database = None if self._topology is not None else clients.database_of(self._client)
+        database = None if self._topology is not None else support.database_of(self._client)
         return RedisFeed(self._own("feed"), self.keys, session, database=database, timeout=self._timeout)
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
@@ -121,7 +122,7 @@ class RedisBackend:
             store.close()
         client = self._own("check")
         try:
-            clients.check_server(client)
+            support.check_server(client)
         finally:
             clients.disconnect(client)
 
@@ -131,7 +132,7 @@ class RedisBackend:
         try:
             return server.risks(client, max_data=max_data)
         except Exception as error:
-            raise clients.translate(error) from error
+            raise errors.translate(error) from error
         finally:
             clients.disconnect(client)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pytask.adapters.memory_state import MemoryState, Published, encoded
 from pytask.adapters.memory_store import MemoryStore
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import MAX_ID_BYTES, STARTED, read_command
 from pytask.domain.ports import Borrower

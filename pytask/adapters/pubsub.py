@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from pytask.adapters import client as clients
+from pytask.adapters import clients, errors
 from pytask.adapters.keys import Keys
 from pytask.domain.errors import Unavailable
 from pytask.domain.messages import STARTED, Command, read_command
@@ -45,7 +45,7 @@ class RedisFeed:
             self._pubsub.psubscribe(self._keys.control_pattern)
             self._pubsub.subscribe(self._ping, self._keys.hint_channel)
         except Exception as error:
-            raise clients.translate(error) from error
+            raise errors.translate(error) from error
 
     def _announce(self, database: int) -> None:
         # Confirmed before anything else happens: who asks for the db numbers afterwards, on whatever
@@ -75,7 +75,7 @@ class RedisFeed:
                     break  # who publishes rubbish without end must not keep us in here
                 message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0)
         except Exception as error:
-            raise clients.translate(error) from error
+            raise errors.translate(error) from error
         return notices
 
     def reconnect(self) -> None:

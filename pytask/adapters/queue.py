@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pytask.adapters import client as clients
+from pytask.adapters import errors
 from pytask.adapters.direct import direct
 from pytask.domain.messages import MAX_ID_BYTES
 
@@ -36,7 +36,7 @@ class RedisQueue:
         except Exception as error:
             if self._closed:
                 return []  # cut short from outside, which the library meets with errors of all kinds
-            ours = clients.translate(error)
+            ours = errors.translate(error)
             if ours is not error:
                 self._send.disconnect()
             raise ours from error

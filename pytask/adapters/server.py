@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytask.adapters import client as clients
-from pytask.adapters import reading
+from pytask.adapters import errors, reading, support
 from pytask.domain.errors import Refused, StoreError
 from pytask.domain.record import Risk
 
@@ -25,8 +24,8 @@ Words = Mapping[str, str]
 
 def risks(client: Any, *, max_data: int = 0) -> list[Risk]:
     """What is risky about the server behind `client`; of a cluster, about any of its primaries."""
-    if not clients.is_cluster(client):
-        risks = _risks_of(client, max_data, alone=clients.stands_alone(client))
+    if not support.is_cluster(client):
+        risks = _risks_of(client, max_data, alone=support.stands_alone(client))
         return [*risks, *_of_channels(client)]
     found: dict[str, Risk] = {}
     for node in client.get_primaries():
@@ -63,7 +62,7 @@ def _of_channels(client: Any) -> list[Risk]:
 
 
 def _unseen(error: Exception, code: str, command: str, so: str) -> list[Risk]:
-    ours = clients.translate(error)
+    ours = errors.translate(error)
     if not isinstance(ours, StoreError):
         raise error
     if not isinstance(ours, Refused) and "NOPERM" not in str(error) and "permission" not in str(error):

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pytask.adapters import client as clients
-from pytask.adapters import tame
+from pytask.adapters import clients, errors, support, tame
 from pytask.domain.ports import Borrower
 from pytask.logger import get_logger
 
@@ -231,7 +230,7 @@ def may_wait(borrower: Borrower | None, error: Exception, waited: float, attempt
 
 def translated(error: Exception) -> str:
     """The text of our own error for it."""
-    return str(clients.translate(error)).partition("] ")[2] or str(error)
+    return str(errors.translate(error)).partition("] ")[2] or str(error)
 
 
 class _Turn:
@@ -295,7 +294,7 @@ class TaskClients:
         """One for a run; `current` tells which run asks."""
         if self._own is None:
             self._own = self._make(current)
-        if clients.is_cluster(self._own):
+        if support.is_cluster(self._own):
             return self._own  # a copy would close its connections when it is thrown away
         own = copy.copy(self._own)
         own.response_callbacks = type(own.response_callbacks)({})
@@ -306,8 +305,8 @@ class TaskClients:
         ways = {
             "current": staticmethod(current),
             "limit": self._limit,
-            "package": clients.package_of(self._client),
-            "clustered": clients.is_cluster(self._client),
+            "package": support.package_of(self._client),
+            "clustered": support.is_cluster(self._client),
         }
         return clients.clone(
             self._client,

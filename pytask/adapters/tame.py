@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytask.adapters import words
-from pytask.adapters.client import translate
+from pytask.adapters.errors import translate
 from pytask.domain.errors import OutcomeUnknown, Unavailable
 from pytask.logger import get_logger
 

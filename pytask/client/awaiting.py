@@ -11,8 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
-from pytask.adapters import carried, options
-from pytask.adapters import client as clients
+from pytask.adapters import carried, clients, options, support
 from pytask.adapters.address import plain
 from pytask.adapters.direct import is_reply
 from pytask.adapters.pinned import REDIRECTS, Address, Topology, redirected
@@ -45,7 +44,7 @@ def open_client(source: Any) -> Any:
         if not clustered:
             options.check_made(made, source)
         return made
-    clients.package_of(source)
+    support.package_of(source)
     if not asyncio.iscoroutinefunction(source.execute_command):
         raise UnsupportedClient(
             "pytask.aio.Client needs an asyncio client, such as redis.asyncio.Redis(...), or a URL;"
@@ -59,7 +58,7 @@ def own_client(client: Any, *, timeout: float, connect_timeout: float, address: 
 
     Of a cluster's client: a client of the node at `address`.
     """
-    package = clients.package_of(client)
+    package = support.package_of(client)
     library = importlib.import_module(f"{package}.asyncio")
     retry = importlib.import_module(f"{package}.asyncio.retry")
     backoff = importlib.import_module(f"{package}.backoff")
@@ -271,13 +270,13 @@ class Shell(Doer):
 
     def __init__(self, source: Any, places: Places, timeout: float, connect_timeout: float) -> None:
         self._source = open_client(source)
-        clients.check_client(self._source, places.namespace)
+        support.check_client(self._source, places.namespace)
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._loops: dict[asyncio.AbstractEventLoop, Connections] = {}
         self._topology: Topology | None = None
         self._numbers: list[int] = []  # of the slots
-        if clients.is_cluster(self._source):
+        if support.is_cluster(self._source):
             self._topology = clients.topology_of(self._source)
             self._numbers = [crc16(hash_tag(keys.namespace).encode()) % SLOTS for keys in places.keys]
 

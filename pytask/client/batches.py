@@ -7,11 +7,13 @@ from typing import Any
 
 import attrs
 
-from pytask.client.own import CHUNK as CHUNK_STEERED
-from pytask.client.own import control
+from pytask.adapters import scripts
+from pytask.adapters.lua import ScriptCall
 from pytask.client.places import Places
 from pytask.client.records import FINISHED
-from pytask.client.wire import Op, Script, ask, ask_all
+from pytask.client.verbs import CHUNK as CHUNK_STEERED
+from pytask.client.verbs import control
+from pytask.client.wire import Op, ask, ask_all
 from pytask.domain.errors import Denied, StoreError, TooLarge, Unavailable, may_be_size
 from pytask.domain.messages import Command
 
@@ -172,15 +174,19 @@ def _plainly(places: Places, batch: Batch) -> Op[None]:
     yield from ask_all([(batch.place, words) for words in commands])
 
 
-def script(places: Places, batch: Batch, *, check: bool | None = None) -> Script:
+def script(places: Places, batch: Batch, *, check: bool | None = None) -> ScriptCall[list[Any]]:
     """The script that queues a batch."""
     keys = places.keys[batch.place]
     space = keys.namespace
-    hashes = [space + task_id for task_id in batch.ids] if space else batch.ids
-    look = batch.check if check is None else check
-    finished = FINISHED if batch.restart else ()
-    args = [len(space.encode()), batch.name, "1" if look else "", len(finished), *finished, *batch.raws]
-    return Script("enqueue", [keys.queue, *hashes], args)
+    return scripts.enqueue(
+        queue=keys.queue,
+        hashes=[space + task_id for task_id in batch.ids] if space else batch.ids,
+        space=len(space.encode()),
+        func=batch.name,
+        check=batch.check if check is None else check,
+        finished=FINISHED if batch.restart else (),
+        data=batch.raws,
+    )
 
 
 def too_large(refused: Iterable[tuple[str, int, StoreError]], rest: str = "") -> TooLarge:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-from pytask.adapters import client as clients
+from pytask.adapters import clients, support
 from pytask.adapters.direct import Direct, is_reply
 from pytask.client.places import Places
 from pytask.client.shell import HEAR_MOST, Doer, heard, translated
@@ -74,10 +74,10 @@ class Shell(Doer):
         self._spaces = [keys.namespace for keys in places.keys]
         limits = {"socket_timeout": timeout, "socket_connect_timeout": min(timeout, connect_timeout)}
         self._source = clients.open_client(source, **limits)
-        clients.check_client(self._source, places.namespace)
+        support.check_client(self._source, places.namespace)
         self._timeout = timeout
         self._connect_timeout = min(timeout, connect_timeout)
-        self.clustered = clients.is_cluster(self._source)
+        self.clustered = support.is_cluster(self._source)
         self._topology = clients.topology_of(self._source) if self.clustered else None
         self._locks = [threading.Lock() for _ in self._spaces]
         self._clients: dict[int, Any] = {}

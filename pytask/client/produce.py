@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytask import codec, schema
+from pytask.adapters import scripts
 from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
 from pytask.client.follow import in_time, open_ear
 from pytask.client.places import Places
 from pytask.client.records import FINISHED, New, TaskInfo
-from pytask.client.wire import Op, Script, ask
+from pytask.client.wire import Op, ask
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
@@ -150,7 +151,7 @@ def update_data(places: Places, task_id: str, data: Any, function: Function | No
 
 def _update(places: Places, place: int, task_id: str, raw: bytes) -> Op[bytes]:
     """The verdict; where there is none for the size of the data, that is told."""
-    command = Script("update", [places.keys[place].task(task_id)], [raw])
+    command = scripts.update(hash=places.keys[place].task(task_id), data=raw)
     try:
         return (yield from ask(place, command))  # type: ignore[no-any-return]
     except StoreError as error:

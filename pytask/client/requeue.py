@@ -7,17 +7,16 @@ the lease unchanged for T, so that no clock is compared, and the script compares
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 import attrs
 
 from pytask.adapters import reading
-from pytask.adapters.store import RedisStore, read_info
-from pytask.client import produce
-from pytask.client.own import CHUNK, by_store
+from pytask.adapters.replies import read_info
+from pytask.client import produce, verbs
 from pytask.client.places import Places
 from pytask.client.records import Outcome
 from pytask.client.steer import await_run, existing, steer, steer_many
+from pytask.client.verbs import CHUNK
 from pytask.client.wire import Now, Op, Pause, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
@@ -170,8 +169,7 @@ def _expire(places: Places, dead: Mapping[str, Held], servers: Sequence[str]) ->
     for place, group in places.group(list(dead)).items():
         for at in range(0, len(group), CHUNK):
             part = [Expiry(id=i, run=dead[i].run, seen=dead[i].lease) for i in group[at : at + CHUNK]]
-            verb = partial(RedisStore.expire, expiries=part, server=servers[place])
-            verdicts = yield from by_store(places, place, verb)
+            verdicts = yield from verbs.expire(places, place, part, servers[place])
             for one, verdict in zip(part, verdicts, strict=True):
                 if verdict is Verdict.RENEWED:
                     refused[one.id] = f"{one.id!r} runs: its lease was renewed at the last moment"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pytask.adapters import client as clients
+from pytask.adapters import errors
 from pytask.client.wire import Hear, Hush, Listen, Now, Pause, Ping, Send, Words
 
 HEAR_MOST = 1000  # messages of one read
@@ -62,7 +62,7 @@ def _raw(value: Any) -> bytes:
 
 def translated(error: Exception) -> Exception:
     """Our own error, caused by the library's."""
-    ours = clients.translate(error)
+    ours = errors.translate(error)
     if ours is not error:
         ours.__cause__ = error
     return ours

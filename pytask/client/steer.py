@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from pytask.adapters import reading, scripts
 from pytask.client import follow, produce
 from pytask.client.look import no_such_task, read_one
-from pytask.client.own import CHUNK, control
 from pytask.client.places import Places
 from pytask.client.records import Outcome, TaskInfo, states_of
-from pytask.client.wire import Now, Op, Script, ask, ask_all
+from pytask.client.verbs import CHUNK, control
+from pytask.client.wire import Now, Op, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
+from pytask.domain.control import TABLE
 from pytask.domain.errors import RunFailed, TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
-from pytask.domain.lifecycle import Trigger, destination
+from pytask.domain.lifecycle import destination
 from pytask.domain.messages import LONGEST_NAME, Command
 from pytask.domain.record import Verdict
 
@@ -39,11 +40,15 @@ def _goal(command: Command, before: TaskInfo | None) -> Goal:
     A newer run has a larger epoch, whatever became of it since.
     """
     epoch = 0 if before is None else before.epoch
-    if command is Command.STOP:
-        return Goal(_finished, _finished)
-    if command is Command.START:
-        return Goal(_left_the_queue, lambda task: task.state is life.RUNNING or task.epoch > epoch)
-    return _reloaded(epoch)
+    return GOALS[command](epoch)
+
+
+def _stopped(_epoch: int) -> Goal:
+    return Goal(_finished, _finished)
+
+
+def _started(epoch: int) -> Goal:
+    return Goal(_left_the_queue, lambda task: task.state is life.RUNNING or task.epoch > epoch)
 
 
 def _reloaded(epoch: int) -> Goal:
@@ -59,6 +64,13 @@ def _reloaded(epoch: int) -> Goal:
         return task.finished or _is_refused(task)
 
     return Goal(over, lambda task: task.epoch > epoch)
+
+
+GOALS: Mapping[Command, Callable[[int], Goal]] = {
+    Command.STOP: _stopped,
+    Command.START: _started,
+    Command.RELOAD: _reloaded,
+}
 
 
 def _is_refused(task: TaskInfo) -> bool:
@@ -95,7 +107,7 @@ def steer(places: Places, command: Command, task_id: str, wait: float, data: Any
     before = yield from read_one(places, task_id)
     (outcome,) = yield from steer_many(places, command, [task_id])
     existing(outcome)
-    if command is not Command.START and not outcome.requested:
+    if TABLE[command].request is not None and not outcome.requested:
         return outcome
     return (yield from _awaited(places, command, outcome, ear, goal=_goal(command, before), wait=wait))
 
@@ -193,8 +205,8 @@ def _came_to(command: Command, outcome: Outcome, task: TaskInfo, *, done: bool) 
     if task.refusal is not None and not task.finished:
         why = f"{outcome.id!r} is not reloaded, and goes on with the data that it has: {task.refusal.reason}"
         return attrs.evolve(outcome, state=task.state, requested=False, refused=why, refusal=task.refusal)
-    verb = "reloaded" if command is Command.RELOAD else "run"
-    raise TaskRests(f"{outcome.id!r} came to rest before it was {verb}: it is {task.state}", task.state)
+    past = TABLE[command].past
+    raise TaskRests(f"{outcome.id!r} came to rest before it was {past}: it is {task.state}", task.state)
 
 
 def steer_many(places: Places, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
@@ -251,13 +263,12 @@ def _outcome(
     if verdict is Verdict.BADTYPE:
         return _no_task(task_id)
     if verdict is Verdict.OK:
-        trigger = Trigger.CANCEL if command is Command.STOP else Trigger.START
-        return Outcome(id=task_id, done=True, state=destination(trigger))
+        moved = TABLE[command].without_run
+        return Outcome(id=task_id, done=True, state=None if moved is None else destination(moved))
     if verdict is Verdict.REQUESTED:
         return Outcome(id=task_id, done=False, state=life.RUNNING, requested=True, heard=heard)
     if verdict is Verdict.STATE:
-        wanted = {Command.STOP: life.RESTING, Command.START: (life.WAIT, life.RUNNING)}.get(command, ())
-        return Outcome(id=task_id, done=state in wanted, state=state)
+        return Outcome(id=task_id, done=state in TABLE[command].idle_in, state=state)
     return Outcome(id=task_id, done=False, state=None)
 
 
@@ -287,7 +298,7 @@ def _late(
     if heard is None:
         place = places.of(task_id)
         heard = int((yield from ask(place, _listeners(places, place)))[1])
-    queued = command is Command.START
+    queued = TABLE[command].request is None
     if heard == 0:
         kept = (
             f"{task_id!r} is queued, and starts when a worker comes"
@@ -338,17 +349,25 @@ def _remove_chunk(
     places: Places, place: int, ids: list[str], states: Sequence[life.State]
 ) -> Op[list[bytes]]:
     keys = places.keys[place]
-    functions = yield from ask(place, Script("functions", [keys.task(i) for i in ids], [LONGEST_NAME]))
-    names: list[tuple[str | bytes, ...]] = [
-        (keys.task(i), keys.parking(function.decode(errors="surrogateescape")), keys.log(i))
-        for i, function in zip(ids, functions, strict=True)
-    ]
-    fixed = (keys.runs, keys.queue, *keys.indexes, keys.parked)
-    args = [life.RUNNING, *life.RESTING, len(states), *states]
+    hashes = [keys.task(i) for i in ids]
+    functions = yield from ask(place, scripts.functions(hashes=hashes, longest=LONGEST_NAME))
     words: list[bytes] = []
     while len(words) < len(ids):  # a call does what it can in a few milliseconds
         left = len(words)
-        script = Script("remove", [*fixed, *chain.from_iterable(names[left:])], [*args, *ids[left:]])
+        script = scripts.remove(
+            runs=keys.runs,
+            queue=keys.queue,
+            parked=keys.parked,
+            indexes=keys.indexes,
+            hashes=hashes[left:],
+            parkings=[keys.parking(reading.text(name)) for name in functions[left:]],
+            rings=[keys.log(i) for i in ids[left:]],
+            running=life.RUNNING,
+            unknown=life.State.read(None),
+            resting=life.RESTING,
+            states=states,
+            ids=ids[left:],
+        )
         words += yield from ask(place, script)
     return words
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from pytask.adapters import client as clients
+from pytask.adapters import errors
+from pytask.adapters.lua import ScriptCall
 
 T = TypeVar("T")
 Words = tuple[Any, ...]
@@ -74,56 +75,33 @@ class Give(NamedTuple):
     value: Any
 
 
-class Script(NamedTuple):
-    """One of our scripts, as a command."""
-
-    name: str
-    keys: Sequence[str | bytes]
-    args: Sequence[Any] = ()
-
-    def text(self) -> tuple[str, str]:
-        """Its text, and its digest."""
-        from pytask.adapters.store import load_script  # most of what only looks needs no script
-
-        return load_script(self.name)
-
-    def words(self, *, whole: bool = False) -> Words:
-        """By its digest, or with its whole text for a server that does not know it."""
-        text, sha = self.text()
-        return (
-            "EVAL" if whole else "EVALSHA",
-            text if whole else sha,
-            len(self.keys),
-            *self.keys,
-            *self.args,
-        )
-
-
-def ask_all(commands: Sequence[tuple[int, Words | Script]], *, tolerant: bool = False) -> Op[list[Any]]:
+def ask_all(
+    commands: Sequence[tuple[int, Words | ScriptCall[Any]]], *, tolerant: bool = False
+) -> Op[list[Any]]:
     """The replies of commands, each for a partition; the first error is raised, unless they are wanted."""
     if not commands:
         return []
-    sent = [(place, one.words() if isinstance(one, Script) else one) for place, one in commands]
+    sent = [(place, one.command() if isinstance(one, ScriptCall) else one) for place, one in commands]
     replies: list[Any] = yield Send(sent)
     unknown = [at for at, reply in enumerate(replies) if _is_unknown_script(reply)]
     if unknown:
         again: list[tuple[int, Words]] = []
         for at in unknown:
             place, one = commands[at]
-            again.append((place, one.words(whole=True) if isinstance(one, Script) else one))
+            again.append((place, one.command(whole=True) if isinstance(one, ScriptCall) else one))
         for at, reply in zip(unknown, (yield Send(again)), strict=True):
             replies[at] = reply
     for at, reply in enumerate(replies):
         if isinstance(reply, Exception):
             one = commands[at][1]
-            where = (one.name, one.text()[0]) if isinstance(one, Script) else ("", "")
-            replies[at] = clients.translate(reply, where)
+            where = (one.script.name, one.script.source[0]) if isinstance(one, ScriptCall) else ("", "")
+            replies[at] = errors.translate(reply, where)
             if not tolerant:
                 raise replies[at] from reply
     return replies
 
 
-def ask(place: int, command: Words | Script) -> Op[Any]:
+def ask(place: int, command: Words | ScriptCall[Any]) -> Op[Any]:
     """The reply of one command."""
     return (yield from ask_all([(place, command)]))[0]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import attrs
 
-from pytask.adapters import client as clients
-from pytask.adapters import reading, server
+from pytask.adapters import reading, server, support
 from pytask.adapters.address import redis_cli, without_login
 from pytask.adapters.keys import Keys
 from pytask.client.records import SILENT
@@ -66,7 +65,7 @@ class Finding:
 
 def of_this_machine(client: Any, namespace: str) -> Iterator[Finding]:
     """The packages that are installed here."""
-    for check in (refuse_namesake, lambda: clients.check_client(client, namespace)):
+    for check in (refuse_namesake, lambda: support.check_client(client, namespace)):
         try:
             check()
         except PytaskError as error:
@@ -78,7 +77,7 @@ def of_the_server(remote: Remote) -> Iterator[Finding]:
     """Its version and settings."""
     client = remote.client
     try:
-        clients.check_server(client)
+        support.check_server(client)
     except PytaskError as error:
         yield Finding(code=error.code, what=str(error).partition("] ")[2], fix="upgrade the server")
     url = remote.setting("redis_url").value

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from pytask.adapters import client as clients
+from pytask.adapters import support
 from pytask.adapters.keys import Keys
 from pytask.client.records import Worker
 from pytask.console.remote import Remote
@@ -24,7 +24,7 @@ class Neighbors:
 
 def neighbors(remote: Remote) -> Neighbors | None:
     """None where nobody does, or where it cannot be seen."""
-    own = clients.database_of(remote.client)
+    own = support.database_of(remote.client)
     if own is None:
         return None
     try:

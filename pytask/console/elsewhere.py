@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytask.adapters import client as clients
-from pytask.adapters import reading
+from pytask.adapters import clients, reading, support
 from pytask.adapters.address import in_db
 from pytask.adapters.keys import Keys
 from pytask.console.remote import Remote
@@ -18,7 +17,7 @@ MOST = 3  # places that are named
 
 def elsewhere(remote: Remote, dbs: Sequence[int]) -> Iterator[tuple[str, list[str]]]:
     """(what it is, the flags that lead there) of places that have workers, or had some."""
-    if remote.partitions > 1 or clients.is_cluster(remote.client):
+    if remote.partitions > 1 or support.is_cluster(remote.client):
         return
     url = remote.setting("redis_url").value
     space = ["--namespace", remote.namespace] if remote.namespace else []

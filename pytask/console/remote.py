@@ -104,18 +104,18 @@ class Remote:
 
     def _opened(self, url: str) -> Any:
         """What a worker makes of the URL; where that is a node of a cluster, a client of the cluster."""
-        from pytask.adapters import client as clients
+        from pytask.adapters import clients, support
         from pytask.adapters.address import of_cluster, plain
         from pytask.domain.partition import hash_tag
 
         timeout, connecting = self.timeouts
         limits = {"socket_timeout": timeout, "socket_connect_timeout": connecting}
         opened = clients.open_client(url, **limits)
-        if clients.is_cluster(opened):
+        if support.is_cluster(opened):
             return opened
         own = clients.own_client(opened, timeout=timeout, connect_timeout=connecting, name="pytask-cli")
         # Elsewhere the keys could not live in a cluster, and nothing is asked.
-        if hash_tag(self.namespace) and clients.in_cluster(own):
+        if hash_tag(self.namespace) and support.in_cluster(own):
             clients.disconnect(own)
             return clients.open_client(of_cluster(plain(url)[0]), **limits)
         return own

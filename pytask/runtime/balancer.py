@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import attrs
 import gevent
 
 from pytask.domain.balance import TAKE_PATIENCE, Share, batch, fair_share
@@ -22,27 +23,30 @@ LOOK = 0.05  # seconds between looks at whether it was taken
 LONGEST = 64  # heartbeats between two tries, where nobody takes
 
 
+@attrs.frozen(kw_only=True)
+class BalancerPorts:
+    """What a balancer works with."""
+
+    rate: float  # runs a second that may be handed back
+    courier: Courier
+    executor: Executor
+    consumer: Consumer
+    lease: Lease
+    info: Callable[[], WorkerInfo]  # what this worker shows
+    clock: Callable[[], float]
+
+
 class Balancer:
     """Looks at the others every H.  Nothing is lost or doubled by it: a move is a release and a claim."""
 
-    def __init__(
-        self,
-        *,
-        rate: float,
-        courier: Courier,
-        executor: Executor,
-        consumer: Consumer,
-        lease: Lease,
-        info: Callable[[], WorkerInfo],
-        clock: Callable[[], float],
-    ) -> None:
-        self._rate = rate
-        self._courier = courier
-        self._executor = executor
-        self._consumer = consumer
-        self._lease = lease
-        self._info = info
-        self._clock = clock
+    def __init__(self, ports: BalancerPorts) -> None:
+        self._rate = ports.rate
+        self._courier = ports.courier
+        self._executor = ports.executor
+        self._consumer = ports.consumer
+        self._lease = ports.lease
+        self._info = ports.info
+        self._clock = ports.clock
         self._ended = False
         self._beats = 1  # heartbeats until the next look
         self.moved = 0  # runs handed back so far

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gevent
 from greenlet import gettrace, settrace
@@ -20,9 +20,7 @@ from greenlet import gettrace, settrace
 from pytask.domain.figures import Busy
 from pytask.logger import get_logger
 from pytask.runtime.greenlets import write
-
-if TYPE_CHECKING:
-    from pytask.runtime.run import Run
+from pytask.runtime.run import Run
 
 log = get_logger(__name__)
 

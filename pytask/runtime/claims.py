@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import attrs
-import gevent
 
 from pytask.domain.errors import StoreError, may_be_size
 from pytask.domain.policy import CLAIM_BATCH, Lease
@@ -22,31 +21,35 @@ from pytask.logger import get_logger
 from pytask.runtime.committer import Committer
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.refusals import LARGE, REMEMBERED, Refusals
+from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class ClaimsPorts:
+    """What the claims of a consumer are made with."""
+
+    store: Store
+    executor: Executor
+    committer: Committer
+    lease: Lease
+    ids: Ids
+    clock: Callable[[], float]
+    quarantine: Callable[[], int]  # how many tasks that crashed before may be claimed
 
 
 class Claims:
     """The claims of one consumer, one after the other."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        executor: Executor,
-        committer: Committer,
-        lease: Lease,
-        ids: Ids,
-        clock: Callable[[], float],
-        quarantine: Callable[[], int],
-    ) -> None:
-        self._quarantine = quarantine
-        self._store = store
-        self._executor = executor
-        self._committer = committer
-        self._lease = lease
-        self._ids = ids
-        self._clock = clock
+    def __init__(self, ports: ClaimsPorts) -> None:
+        self._quarantine = ports.quarantine
+        self._store = ports.store
+        self._executor = ports.executor
+        self._committer = ports.committer
+        self._lease = ports.lease
+        self._ids = ports.ids
+        self._clock = ports.clock
         self._refusals = Refusals()
         self._careful_until = -math.inf  # answers are kept below a limit that was met
         self.most = CLAIM_BATCH  # ids a claim; fewer after one of which not even a short answer came
@@ -132,26 +135,34 @@ class Claims:
         self, request: ClaimRequest, sent_at: float, *, size: int = 0, known: bool = False
     ) -> list[Claim] | None:
         """The answer; None once it is proven that none will come.  On no answer the same request again."""
-        while True:
-            try:
-                claims = self._store.claim(request)
-            except Exception as error:
-                now, last = self._clock(), self._lease.last_ok
-                self._held_since = now if self._held_since is None else self._held_since
-                unclear = isinstance(error, StoreError) and may_be_size(error)
-                proven = unclear and self._refusals.refused(error, last, now, size=size, alone=size > 0)
-                if proven or (unclear and known):
-                    return None
-                # The gate is asked again before every attempt: a repeat may come long after the first.
-                holds = self._lease.may_claim(now) and self._lease.claim_holds(sent_at, now)
-                if self.ended or not unclear or not holds:
-                    self._committer.doubt(list(request.refs))
-                    raise
-                gevent.sleep(self._lease.timing.tick)
-            else:
-                self._held_since = None
-                self._refusals.taken(partial(_data_of, claims))
-                return claims
+
+        def give_up(error: StoreError) -> bool:
+            now = self._hold()
+            if not may_be_size(error):
+                raise error
+            last = self._lease.last_ok
+            if self._refusals.refused(error, last, now, size=size, alone=size > 0) or known:
+                return True
+            # The gate is asked again before every attempt: a repeat may come long after the first.
+            if self.ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
+                raise error
+            return False
+
+        try:
+            claims = until_answered(lambda: self._store.claim(request), give_up, self._lease.timing.tick)
+        except Exception:
+            self._hold()
+            self._committer.doubt(list(request.refs))
+            raise
+        if claims is not None:
+            self._held_since = None
+            self._refusals.taken(partial(_data_of, claims))
+        return claims
+
+    def _hold(self) -> float:
+        now = self._clock()
+        self._held_since = now if self._held_since is None else self._held_since
+        return now
 
     def _ask_without_data(self, request: ClaimRequest) -> list[Claim]:
         """The same claim, with little data in the answer, and with no ids behind it."""

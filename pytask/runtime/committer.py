@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+import attrs
 import gevent
 from gevent.event import Event as Flag
 
@@ -22,47 +23,53 @@ from pytask.runtime.backlog import Backlog
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.journal import LINGER, Journal
 from pytask.runtime.refusals import Refusals, instead, size_of, weight
+from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class CommitterPorts:
+    """What a committer works with."""
+
+    store: Store
+    lease: Lease
+    clock: Callable[[], float]
+    backlog: Backlog
+    journal: Journal
+    complaints: Complaints
+    on_settled: Callable[[], None]  # after each commit: some changes have their verdicts
+    drops: bool = False  # the oldest events, where there is no room; else emit() waits
+    keep_error: int | None = None  # seconds
 
 
 class Committer:
     """Sends events and ends in order.  An end is repeated until a verdict comes: the run id arbitrates."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        lease: Lease,
-        clock: Callable[[], float],
-        backlog: Backlog,
-        drops: bool = False,
-        journal: Journal | None = None,
-        keep_error: int | None = None,
-    ) -> None:
-        self._store = store
-        self._lease = lease
-        self._clock = clock
-        self._waiting = backlog
-        self._drops = drops  # of the oldest events, where there is no room; else emit() waits
+    def __init__(self, ports: CommitterPorts) -> None:
+        self._store = ports.store
+        self._lease = ports.lease
+        self._clock = ports.clock
+        self._waiting = ports.backlog
+        self._drops = ports.drops
         self.dropped = 0  # events, since the start
         self.refused = 0  # ends that became ERROR for their size, since the start
         self._told = (0, -math.inf)  # how many of them were told of, and when
         self._sent: list[Change] = []  # without a verdict so far: repeated as it was
         self._refusals = Refusals()
-        self._keep_error = keep_error  # seconds
+        self._keep_error = ports.keep_error
         self._held_since: float | None = None  # when the batch was first sent in vain
-        self._wake = Flag()
+        self.journal = ports.journal
+        self._wake = self.journal.news
         self._room = Flag()
         self._room.set()
-        self.journal = Journal() if journal is None else journal
-        self.journal.wake = self._wake.set
         self._doubts: dict[RunRef, tuple[float, Change]] = {}  # until when, and what is repeated
         self._doubts_due = 0.0
-        self.complaints = Complaints(lease.timing.heartbeat)
+        self._complaints = ports.complaints
         self._complained = -math.inf
+        self._pause = 0.0  # seconds, after the last failure
         self._ended = False
-        self.on_settled: Callable[[], None] = lambda: None
+        self._on_settled = ports.on_settled
 
     @property
     def pending(self) -> int:
@@ -111,23 +118,25 @@ class Committer:
         """Commit until told to end."""
         with suppress(StoreError):
             self._store.commit([])  # connects: the first end need not wait for that
-        timing = self._lease.timing
-        pause = 0.0
-        while not self._ended:
-            self._wake.wait(timing.heartbeat if self._doubts else None)
+        pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
+
+    def _pass(self) -> None:
+        self._wake.wait(self._lease.timing.heartbeat if self._doubts else None)
+        self._wake.clear()
+        if self.journal.lingers and not self.pending:
+            self._wake.wait(LINGER)  # for more lines, or for an end, which takes them along
             self._wake.clear()
-            if self.journal.lingers and not self.pending:
-                self._wake.wait(LINGER)  # for more lines, or for an end, which takes them along
-                self._wake.clear()
-            self._tell_dropped()
-            try:
-                while self.commit():
-                    pause = 0.0
-            except StoreError as error:
-                pause = min(max(2 * pause, 0.02), timing.call_timeout / 3)
-                self._complain(error)
-                gevent.sleep(pause)
-                self._wake.set()
+        self._tell_dropped()
+        while self.commit():
+            self._pause = 0.0
+
+    def _pass_failed(self, error: Exception) -> float:
+        if not isinstance(error, StoreError):
+            raise error
+        self._pause = min(max(2 * self._pause, 0.02), self._lease.timing.call_timeout / 3)
+        self._complain(error)
+        self._wake.set()  # send again after the pause
+        return self._pause
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
@@ -159,7 +168,7 @@ class Committer:
                 self._settled(change, verdict)
         if not self._waiting.full:
             self._room.set()
-        self.on_settled()
+        self._on_settled()
         return len(batch)
 
     def _send_lines(self) -> None:
@@ -223,7 +232,7 @@ class Committer:
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
         if isinstance(error, Unavailable):
-            if not self.complaints.may(now):
+            if not self._complaints.may(now):
                 return
         elif now - self._complained < self._lease.timing.heartbeat:
             return  # told of every H, not at every attempt

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+import attrs
 import gevent
 from gevent import socket
 
@@ -19,6 +20,7 @@ from pytask.domain.record import Suspect, Verdict
 from pytask.logger import get_logger
 from pytask.runtime.courier import Courier
 from pytask.runtime.tree import Service
+from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
 
@@ -63,6 +65,18 @@ class Release:
                 return found
 
 
+@attrs.frozen(kw_only=True)
+class CompanionPorts:
+    """What a child of a supervisor has, and what it does at its words."""
+
+    couriers: Sequence[Courier]  # one for each store
+    timing: Timing
+    clock: Callable[[], float]
+    on_stop: Callable[[], None]
+    on_quiet: Callable[[bool], None] = lambda _: None
+    on_hurry: Callable[[], None] = lambda: None
+
+
 class Companion:
     """Reads the line: `stop`, `hurry`, `release <prefix>`; its end means that the supervisor is gone.
 
@@ -83,23 +97,9 @@ class Companion:
         fd, number, prefix = text.split(":", 2)
         return cls(int(fd), prefix, int(number))
 
-    def start(
-        self,
-        couriers: Sequence[Courier],
-        timing: Timing,
-        clock: Callable[[], float],
-        *,
-        on_stop: Callable[[], None],
-        on_quiet: Callable[[bool], None] = lambda _: None,
-        on_hurry: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Listen from now on: one courier for each store, and what the words of the supervisor do."""
-        self._couriers = couriers
-        self._timing = timing
-        self._clock = clock
-        self._on_stop = on_stop
-        self._on_quiet = on_quiet
-        self._on_hurry = on_hurry
+    def start(self, ports: CompanionPorts) -> None:
+        """Listen from now on."""
+        self._ports = ports
         Service.spawn(self._listen)
 
     def _listen(self) -> None:
@@ -111,8 +111,8 @@ class Companion:
                 fresh = b""
             if not fresh:
                 log.warning("the supervisor is gone: this worker hands its tasks back and ends")
-                self._on_hurry()
-                self._on_stop()
+                self._ports.on_hurry()
+                self._ports.on_stop()
                 return
             *lines, rest = (rest + fresh).split(b"\n")
             for line in lines:
@@ -121,30 +121,37 @@ class Companion:
     def _told(self, line: str) -> None:
         word, _, prefix = line.partition(" ")
         if word == "stop":
-            self._on_stop()
+            self._ports.on_stop()
         elif word == "hurry":
-            self._on_hurry()
+            self._ports.on_hurry()
         elif word in ("quiet", "resume"):
-            self._on_quiet(word == "quiet")
+            self._ports.on_quiet(word == "quiet")
         elif word == "release" and prefix:
             Service.spawn(self.release, prefix)
 
     def release(self, prefix: str) -> None:
         """Hand on the runs of a dead sibling; tried until the monitors have done it anyway."""
-        releases = [Release(prefix, courier, self._timing) for courier in self._couriers]
-        until = self._clock() + self._timing.expiry + 2 * self._timing.sweep
+        timing, clock = self._ports.timing, self._ports.clock
+        releases = [Release(prefix, courier, timing) for courier in self._ports.couriers]
+        until = clock() + timing.expiry + 2 * timing.sweep
         quiet = 0
-        while quiet < QUIET_PASSES and self._clock() < until:
-            try:
-                done = sum([one.step() for one in releases])  # all of them, before they are counted
-                quiet = 0 if done else quiet + 1
-                if done:
-                    are = f"{counted(done, 'run')} of a dead worker process {verb(done, 'is', 'are')}"
-                    log.warning("%s handed on", are)
-            except StoreError as error:
-                quiet = 0
-                log.warning("the runs of a dead worker process wait for Redis: %s", error)
-            gevent.sleep(self._timing.tick)
+
+        def give_up(error: StoreError) -> bool:
+            nonlocal quiet
+            quiet = 0
+            log.warning("the runs of a dead worker process wait for Redis: %s", error)
+            return clock() >= until
+
+        def step() -> int:
+            return sum([one.step() for one in releases])  # all of them, before they are counted
+
+        while quiet < QUIET_PASSES and clock() < until:
+            done = until_answered(step, give_up, timing.tick) or 0
+            quiet = 0 if done else quiet + 1
+            if done:
+                are = f"{counted(done, 'run')} of a dead worker process {verb(done, 'is', 'are')}"
+                log.warning("%s handed on", are)
+            gevent.sleep(timing.tick)
         handed_on, left = sum(one.handed_on for one in releases), sum(one.left for one in releases)
         self.tell(f"released {prefix} {handed_on} {left}")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from itertools import chain
 
+import attrs
 import gevent
 from gevent.event import Event as Flag
 
@@ -18,11 +19,12 @@ from pytask.domain.policy import Lease
 from pytask.domain.ports import Queue, Store
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.logger import get_logger
-from pytask.runtime.claims import Claims
+from pytask.runtime.claims import Claims, ClaimsPorts
 from pytask.runtime.committer import Committer
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.places import Places
+from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
@@ -35,78 +37,80 @@ FAULTS = {
 }
 
 
+@attrs.frozen(kw_only=True)
+class ConsumerPorts:
+    """What a consumer works with."""
+
+    store: Store
+    queue: Queue
+    executor: Executor
+    committer: Committer
+    lease: Lease
+    ids: Ids
+    clock: Callable[[], float]
+    places: Places
+    complaints: Complaints
+    on_other_server: Callable[[], None]  # another server may have taken over
+    uniform: Callable[[float, float], float] = random.uniform
+
+
 class Consumer:
     """Peek, claim, launch.  A malformed id is put aside; nothing that is pushed ends the loop."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        queue: Queue,
-        executor: Executor,
-        committer: Committer,
-        lease: Lease,
-        ids: Ids,
-        clock: Callable[[], float],
-        uniform: Callable[[float, float], float] = random.uniform,
-        places: Places | None = None,
-    ) -> None:
-        self._places = places or Places(executor.settings.max_tasks)
-        self._store = store
-        self._queue = queue
-        self._executor = executor
-        self._committer = committer
-        self._lease = lease
-        self._clock = clock
-        self._uniform = uniform
+    def __init__(self, ports: ConsumerPorts) -> None:
+        self._places = ports.places
+        self._store = ports.store
+        self._queue = ports.queue
+        self._executor = executor = ports.executor
+        self._committer = ports.committer
+        self._lease = ports.lease
+        self._clock = ports.clock
+        self._uniform = ports.uniform
         self._room = Flag()
         self._ahead: list[bytes] | None = None  # ids seen at the tail on the way; None: not looked
-        self.claims = Claims(
-            store=store, executor=executor, committer=committer, lease=lease, ids=ids, clock=clock,
-            quarantine=lambda: self._places.quarantine(self),
-        )  # fmt: skip
+        self.claims = Claims(ClaimsPorts(
+            store=ports.store, executor=executor, committer=ports.committer, lease=ports.lease, ids=ports.ids,
+            clock=ports.clock, quarantine=lambda: self._places.quarantine(self),
+        ))  # fmt: skip
         self._ended = False
         self._waiting = False
         self._pause = POLL_FIRST
         self._hints: set[str] = set(executor.tasks)  # at start: look at all our parking lists
-        self._looked = clock()
+        self._looked = self._clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
-        self.complaints = Complaints(lease.timing.heartbeat)
+        self._complaints = ports.complaints
         self._back_until = -math.inf
-        self.on_other_server: Callable[[], None] = lambda: None
-        committer.on_settled = executor.on_place = self._places.wake
+        self._on_other_server = ports.on_other_server
         self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
     # -- the loop -------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Consume until told to end."""
-        timing = self._lease.timing
-        while not self._ended:
-            if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
-                self._places.release(self)  # whoever cannot claim keeps no place from other lanes
-                gevent.sleep(self._pause)
-                self._pause = min(2 * self._pause, max(POLL_FIRST, timing.tick))
-                continue
-            try:
-                if self.free > 0:
-                    self._step()
-                elif not self._places.shared or self._has_ids():
-                    self._wait_for_room()
-            except StoreError as error:
-                if isinstance(error, FailoverSuspected):
-                    self.on_other_server()  # renewals may still go to the old one, which lives on
-                self._complain(error)
-                self._places.release(self)  # a lane that does not get on keeps no place from the others
-                self._store.reset()
-                gevent.sleep(timing.call_timeout / 3)
-            except Exception:
-                # Whatever stands in Redis, one hash must not end this worker, and the next, and the next.
-                log.exception("cannot take tasks; tried again")
-                self._places.release(self)
-                self._store.reset()
-                gevent.sleep(timing.call_timeout / 3)
+        pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
+
+    def _pass(self) -> None:
+        if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
+            self._places.release(self)  # whoever cannot claim keeps no place from other lanes
+            gevent.sleep(self._pause)
+            self._pause = min(2 * self._pause, max(POLL_FIRST, self._lease.timing.tick))
+        elif self.free > 0:
+            self._step()
+        elif not self._places.shared or self._has_ids():
+            self._wait_for_room()
+
+    def _pass_failed(self, error: Exception) -> float:
+        if isinstance(error, FailoverSuspected):
+            self._on_other_server()  # renewals may still go to the old one, which lives on
+        if isinstance(error, StoreError):
+            self._complain(error)
+        else:
+            # Whatever stands in Redis, one hash must not end this worker, and the next, and the next.
+            log.error("cannot take tasks; tried again", exc_info=error)
+        self._places.release(self)  # a lane that does not get on keeps no place from the others
+        self._store.reset()
+        return self._lease.timing.call_timeout / 3
 
     def end(self) -> None:
         """Take no more.  A wait that blocks is not waited for: its connection is closed by `close`."""
@@ -299,7 +303,7 @@ class Consumer:
         if self._ended:
             return  # the wait was cut short by our own worker
         if isinstance(error, Unavailable):
-            if self.complaints.may(now):
+            if self._complaints.may(now):
                 log.warning("cannot take tasks: %s", error)
             return
         if now - self._complained < self._lease.timing.heartbeat:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
+import attrs
 import gevent
 
 from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
@@ -17,6 +18,7 @@ from pytask.domain.record import Notice, Verdict
 from pytask.logger import get_logger
 from pytask.runtime.complaints import Complaints
 from pytask.runtime.executor import Executor
+from pytask.runtime.until_answered import pass_by_pass, until_answered
 
 log = get_logger(__name__)
 
@@ -24,43 +26,48 @@ IDLE = 0.02  # seconds between reads of a feed that does not block
 WISHES = {Command.STOP: Wish.STOP, Command.RELOAD: Wish.RELOAD}
 
 
+@attrs.frozen(kw_only=True)
+class ControllerPorts:
+    """What a controller works with."""
+
+    store: Store
+    feed: Feed
+    executor: Executor
+    timing: Timing
+    clock: Callable[[], float]
+    complaints: Complaints
+    on_hint: Callable[[str], None]  # a task of this function was parked
+    request_ping: Callable[[], None]  # publish a ping at the server of the renewals
+    on_deaf: Callable[[], None]  # the feed did not receive the ping
+    place: str = ""  # address and namespace, for people
+
+
 class Controller:
     """One subscription for all tasks.  Every worker hears every message; the store picks who acts."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        feed: Feed,
-        executor: Executor,
-        timing: Timing,
-        clock: Callable[[], float],
-        on_hint: Callable[[str], None] = lambda _: None,
-        request_ping: Callable[[], None] = lambda: None,
-        on_deaf: Callable[[], None] = lambda: None,
-        place: str = "",
-    ) -> None:
-        self._store = store
-        self._feed = feed
-        self._executor = executor
-        self._clock = clock
-        self._timing = timing
-        self._on_hint = on_hint
+    def __init__(self, ports: ControllerPorts) -> None:
+        self._store = ports.store
+        self._feed = ports.feed
+        self._executor = ports.executor
+        self._clock = ports.clock
+        self._timing = ports.timing
+        self._on_hint = ports.on_hint
         self._ended = False
-        self._starts = Starts(timing.heartbeat)
-        self._request_ping = request_ping
-        self._on_deaf = on_deaf
+        self._starts = Starts(ports.timing.heartbeat)
+        self._request_ping = ports.request_ping
+        self._on_deaf = ports.on_deaf
         self._asked = False  # a ping was requested, and not heard so far
         self._sent: float | None = None  # when that ping was published
         self._failed: StoreError | None = None  # what kept it from being published
         self._next_ping = 0.0
         self._heard_at = -math.inf  # when the last ping was heard
-        self._place = place  # address and namespace, for people
+        self._place = ports.place
         self._opened = False  # the feed is open, and nothing was read so far
         self._joined = False  # it was open before: from then on this worker is not refused any more
         self._others: list[int] = []  # db numbers that share its channels, as it was last told
         self.reconnects = 0
-        self.complaints = Complaints(timing.heartbeat)
+        self._complaints = ports.complaints
+        self._pause = ports.timing.tick  # seconds, after the next failure
 
     def join(self) -> None:
         """Listen before the worker takes any task.  Raises `SharedChannels` if that is refused.
@@ -76,33 +83,32 @@ class Controller:
 
     def run(self) -> None:
         """Listen until told to end; a broken or deaf connection is thrown away.  Raises `SharedChannels`."""
-        pause = self._timing.tick
         try:
-            while not self._ended:
-                try:
-                    if not self._opened:
-                        self._open()
-                    self._opened = False  # whatever ends the reading: the feed is opened again
-                    while not self._ended:
-                        self._pass()
-                        if self.listening:
-                            pause = self._timing.tick
-                except StoreError as error:
-                    self._heard_at = -math.inf
-                    self.reconnects += 1
-                    if not isinstance(error, Unavailable) or self.complaints.may(self._clock()):
-                        log.warning("control messages are not heard, subscribing again: %s", error)
-                    gevent.sleep(pause)
-                    pause = min(2 * pause, self._timing.call_timeout)
-                except SharedChannels:
-                    raise
-                except Exception:
-                    self._heard_at = -math.inf
-                    self.reconnects += 1
-                    log.exception("control messages are not heard, subscribing again")
-                    gevent.sleep(self._timing.call_timeout)
+            pass_by_pass(self._listen, self._pass_failed, lambda: self._ended)
         finally:
             self._feed.close()  # also when killed in a read: nobody else has these sockets
+
+    def _listen(self) -> None:
+        if not self._opened:
+            self._open()
+        self._opened = False  # whatever ends the reading: the feed is opened again
+        while not self._ended:
+            self._pass()
+            if self.listening:
+                self._pause = self._timing.tick
+
+    def _pass_failed(self, error: Exception) -> float:
+        if isinstance(error, SharedChannels):
+            raise error
+        self._heard_at = -math.inf
+        self.reconnects += 1
+        if not isinstance(error, StoreError):
+            log.error("control messages are not heard, subscribing again", exc_info=error)
+            return self._timing.call_timeout
+        if not isinstance(error, Unavailable) or self._complaints.may(self._clock()):
+            log.warning("control messages are not heard, subscribing again: %s", error)
+        pause, self._pause = self._pause, min(2 * self._pause, self._timing.call_timeout)
+        return pause
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
@@ -237,17 +243,19 @@ class Controller:
         self, command: Command, ids: Sequence[str], ages: Sequence[float], heard: float
     ) -> list[Verdict]:
         until = heard + self._timing.lease
-        while True:
-            try:
-                waited = self._clock() - heard
-                return self._store.control(command, ids, [age + waited for age in ages])
-            except StoreError as error:
-                # What Redis refuses (a start, when it is full) must not keep later messages from being heard.
-                if self._ended or self._clock() > until or isinstance(error, Refused):
-                    many = counted(len(ids), "task")
-                    log.error("%s for %s could not be written down: %s", command, many, error)
-                    return []
-                gevent.sleep(self._timing.call_timeout / 3)
+
+        def write() -> list[Verdict]:
+            waited = self._clock() - heard
+            return self._store.control(command, ids, [age + waited for age in ages])
+
+        def give_up(error: StoreError) -> bool:
+            # What Redis refuses (a start, when it is full) must not keep later messages from being heard.
+            if not self._ended and self._clock() <= until and not isinstance(error, Refused):
+                return False
+            log.error("%s for %s could not be written down: %s", command, counted(len(ids), "task"), error)
+            return True
+
+        return until_answered(write, give_up, self._timing.call_timeout / 3) or []
 
 
 def _read(notice: Notice) -> str | IdFault:

@@ -18,15 +18,15 @@ from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.runtime import init, leaving, owners
 from pytask.runtime.attendant import Attendant
-from pytask.runtime.companion import Companion
+from pytask.runtime.companion import Companion, CompanionPorts
 from pytask.runtime.drain import drain
-from pytask.runtime.executor import EXIT_STUCK
 from pytask.runtime.notify import Notifier
 from pytask.runtime.process import calm_collector, exit_now
 from pytask.runtime.resolver import use_own_resolver
 from pytask.runtime.settings import Settings
 from pytask.runtime.signals import Signals
-from pytask.runtime.worker import Worker
+from pytask.runtime.stopping import EXIT_STUCK
+from pytask.runtime.worker import Worker, WorkerPorts
 
 log = get_logger(__name__)
 
@@ -69,20 +69,21 @@ class Daemon:
 
 
 class Foreground:
-    """One run: `start(hard, prefix)` gives the running worker, `stop()` hands all back."""
+    """One run: `start(ports)` gives the running worker, `stop()` hands all back."""
 
     def __init__(
         self,
         settings: Settings,
         daemon: Daemon,
         *,
-        start: Callable[[bool, str], Worker],
+        start: Callable[[WorkerPorts], Worker],
         stop: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._daemon = daemon
         self._start = start
         self._stop = stop
+        self._worker: Worker | None = None
 
     def run(self) -> int | None:
         """Until a signal, and all is handed back; the signal that ended it, if one did.
@@ -95,8 +96,9 @@ class Foreground:
         use_own_resolver()
         # Of the program; those that are started from now on belong to tasks.
         kept, threads = leaving.children(), leaving.threads()
-        with Signals(on_hangup=self._daemon.on_hangup(), patient=self._settings.drain > 0) as signals:
-            worker = self._begin(signals, hard)
+        patient = self._settings.drain > 0
+        with Signals(on_hangup=self._daemon.on_hangup(), on_quiet=self._be_quiet, patient=patient) as signals:
+            worker = self._worker = self._begin(signals, hard)
             health = self._report_health(worker, signals)
             signals.wait()
             health.leave(reload=signals.received == signal.SIGHUP)
@@ -116,18 +118,21 @@ class Foreground:
     def _begin(self, signals: Signals, hard: bool) -> Worker:
         owners.note_all()
         calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
-        worker = self._start(hard, self._daemon.prefix)
-        worker.on_failed = signals.wake
-        signals.on_quiet = worker.be_quiet
-        return worker
+        return self._start(
+            WorkerPorts(hard_deadline=hard, prefix=self._daemon.prefix, on_failed=signals.wake)
+        )
+
+    def _be_quiet(self, quiet: bool) -> None:
+        if self._worker is not None:
+            self._worker.be_quiet(quiet)
 
     def _report_health(self, worker: Worker, signals: Signals) -> Attendant:
         link, hangup = self._daemon.link, self._daemon.hangup
         if link is not None:
-            link.start(
-                [lane.courier for lane in worker.lanes], self._settings.timing, worker.now,
-                on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
-            )  # fmt: skip
+            link.start(CompanionPorts(
+                couriers=[lane.courier for lane in worker.lanes], timing=self._settings.timing,
+                clock=worker.now, on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
+            ))  # fmt: skip
         tell = link.tell if link is not None else None
         health = Attendant(worker, notifier=Notifier(), path=self._daemon.health_path, tell=tell)
         health.start()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gevent
 from gevent._hub_local import set_hub, set_loop
 from gevent.hub import Hub
 from greenlet import greenlet
 
-if TYPE_CHECKING:
-    from pytask.runtime.worker import Worker
 
-_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+class Guarded(Protocol):
+    """The part of a worker that a fork touches."""
+
+    forked: bool
+
+
+_workers: weakref.WeakSet[Guarded] = weakref.WeakSet()
 _registered = False
 _undo: list[Callable[[], None]] = []
 _left: list[Any] = []  # hubs of the parent: their end would resume them
@@ -23,7 +27,7 @@ _left: list[Any] = []  # hubs of the parent: their end would resume them
 EXIT_FORKED = 70  # a forked child whose greenlet ended without ending the process
 
 
-def guard(worker: Worker) -> None:
+def guard(worker: Guarded) -> None:
     """Mark `worker` dead in every child that this process forks while it runs."""
     global _registered  # noqa: PLW0603 - a hook of the process, set once
     _workers.add(worker)
@@ -37,7 +41,7 @@ def is_working() -> bool:
     return bool(_workers)
 
 
-def release(worker: Worker) -> None:
+def release(worker: Guarded) -> None:
     """The worker has stopped; forks are no longer its concern."""
     _workers.discard(worker)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import attrs
 import gevent
 from gevent import Timeout
 from gevent.event import Event as Flag
@@ -20,34 +21,50 @@ from pytask.runtime.complaints import Complaints
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor
 from pytask.runtime.refusals import REMEMBERED, Refusals
+from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
 FEWEST = 8  # runs of a renewal that no size limit refuses
 
 
+@attrs.frozen(kw_only=True)
+class HeartbeatPorts:
+    """What a heartbeat works with."""
+
+    store: Store
+    lease: Lease
+    executor: Executor
+    deadman: Deadman
+    clock: Callable[[], float]
+    complaints: Complaints
+    on_reached: Callable[[], None]  # after the first acknowledged renewal
+    on_lost: Callable[[], None]  # the lease is lost and all runs are being stopped
+    on_other_server: Callable[[], None]
+    on_ping: Callable[[StoreError | None], None]  # before a ping is published; with the error if that failed
+    feed_session: str = ""  # of the feed that is pinged
+    address: str = ""
+
+
 class Heartbeat:
     """Renews the longest unrenewed runs first, at most 1000 at once, so that the calls spread over H."""
 
-    def __init__(
-        self, *, store: Store, lease: Lease, executor: Executor, deadman: Deadman, clock: Callable[[], float]
-    ) -> None:
-        self._store = store
-        self._lease = lease
-        self._executor = executor
-        self._deadman = deadman
-        self._clock = clock
+    def __init__(self, ports: HeartbeatPorts) -> None:
+        self._store = ports.store
+        self._lease = ports.lease
+        self._executor = ports.executor
+        self._deadman = ports.deadman
+        self._clock = ports.clock
         self._ended = False
         self._complained = False
         self._reached = False
-        self.complaints = Complaints(lease.timing.heartbeat)
-        self.on_reached: Callable[[], None] = lambda: None  # after the first acknowledged renewal
-        self.on_lost: Callable[[], None] = lambda: None
-        self.on_other_server: Callable[[], None] = lambda: None
-        # Before the feed's ping is published; and with what kept it from being published.
-        self.on_ping: Callable[[StoreError | None], None] = lambda _: None
-        self.feed_session = ""  # of the feed that is pinged
-        self.address = ""
+        self._complaints = ports.complaints
+        self._on_reached = ports.on_reached
+        self._on_lost = ports.on_lost
+        self._on_other_server = ports.on_other_server
+        self._on_ping = ports.on_ping
+        self._feed_session = ports.feed_session
+        self._address = ports.address
         self._ping_wanted = False
         self._wake = Flag()
         self._most = RENEW_CHUNK  # runs of one renewal; fewer after one that was not acknowledged
@@ -57,25 +74,23 @@ class Heartbeat:
 
     def run(self) -> None:
         """Beat until told to end."""
-        timing = self._lease.timing
-        while not self._ended:
-            try:
-                more = self.beat()
-            except StoreError as error:
-                self._complain(error)
-                gevent.sleep(timing.call_timeout / 3)
-                continue
-            except Exception:
-                log.exception("the renewal failed: it counts as not acknowledged")
-                self._store.reset()
-                gevent.sleep(timing.call_timeout / 3)
-                continue
+        pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
+
+    def _pass(self) -> None:
+        if self.beat():
             # Between full chunks Redis gets air, so that a hundred thousand runs never hold it for long.
-            if more:
-                gevent.sleep(timing.tick / 500)
-            else:
-                self._wake.wait(self._lease.rest(self._clock()))
-                self._wake.clear()
+            gevent.sleep(self._lease.timing.tick / 500)
+        else:
+            self._wake.wait(self._lease.rest(self._clock()))
+            self._wake.clear()
+
+    def _pass_failed(self, error: Exception) -> float:
+        if isinstance(error, StoreError):
+            self._complain(error)
+        else:
+            log.error("the renewal failed: it counts as not acknowledged", exc_info=error)
+            self._store.reset()
+        return self._lease.timing.call_timeout / 3
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
@@ -119,11 +134,11 @@ class Heartbeat:
             self._adopt(doubted, verdicts)
         self._deadman.arm(self._lease.kill_in(self._clock()))
         if self._complained:  # whoever read the countdown reads that it is over
-            log.warning("Redis %s answers again", self.address)
+            log.warning("Redis %s answers again", self._address)
             self._complained = False
         if not self._reached:
             self._reached = True
-            self.on_reached()
+            self._on_reached()
         for ref, verdict in verdicts.items():
             self._executor.heard(ref, verdict)
         if self._ping_wanted:
@@ -137,7 +152,7 @@ class Heartbeat:
         now = self._clock()
         if self._refusals.refused(error, self._lease.last_ok, now, size=count, alone=False):
             self._limited_until = now + REMEMBERED * self._lease.timing.lease
-            log.warning("Redis %s refuses renewals of %d runs: fewer go at once", self.address, count)
+            log.warning("Redis %s refuses renewals of %d runs: fewer go at once", self._address, count)
         self._failed = min(self._failed, count)
         self._most = max(FEWEST, count // 8)
 
@@ -152,14 +167,14 @@ class Heartbeat:
         self._most = min(top, 2 * self._most)
 
     def _ping(self) -> None:
-        self.on_ping(None)  # before it: the feed may hear it before this greenlet goes on
+        self._on_ping(None)  # before it: the feed may hear it before this greenlet goes on
         try:
             with Timeout(2 * self._lease.timing.call_timeout, Unavailable("the ping took too long")):
-                self._store.ping(self.feed_session)
+                self._store.ping(self._feed_session)
             self._ping_wanted = False
         except StoreError as error:  # no word about the renewal, which was acknowledged
             self._store.reset()
-            self.on_ping(error)
+            self._on_ping(error)
 
     def _observe(self) -> None:
         seen = self._store.incarnation
@@ -167,20 +182,20 @@ class Heartbeat:
             return
         news = self._lease.observe(seen, self._clock())
         if news.failover:
-            self.on_other_server()
+            self._on_other_server()
             log.warning(
                 "Redis %s: another server answers (a failover, or a restart). No task is taken for %g s, in"
-                " which runs that it does not know of are put back", self.address, news.pause,
+                " which runs that it does not know of are put back", self._address, news.pause,
             )  # fmt: skip
         elif news.pause:
             log.warning(
                 "Redis %s changed its server a short time ago, which may have lost writes: no task is taken"
-                " for %g s", self.address, news.pause,
+                " for %g s", self._address, news.pause,
             )  # fmt: skip
         if news.data_lost:
             log.error(
                 "Redis %s has other data than before (its marker pytask:incarnation is new): tasks that are"
-                " gone there stop; see the setting on_data_loss", self.address,
+                " gone there stop; see the setting on_data_loss", self._address,
             )  # fmt: skip
 
     def _doubted(self, verdicts: Mapping[RunRef, Verdict]) -> dict[RunRef, Adoption]:
@@ -205,7 +220,7 @@ class Heartbeat:
         for ref in back:
             del verdicts[ref]
         log.warning(
-            "Redis %s: %d of %s that it had forgotten %s put back", self.address, len(back),
+            "Redis %s: %d of %s that it had forgotten %s put back", self._address, len(back),
             counted(len(answers), "run"), verb(len(back), "was", "were"),
         )  # fmt: skip
 
@@ -224,20 +239,20 @@ class Heartbeat:
         log.error(
             "[PT051] Redis %s lost for more than %g s: all tasks here are stopped and go on elsewhere,"
             " or here when it is back",
-            self.address,
+            self._address,
             self._lease.timing.lease,
         )
-        self.on_lost()
+        self._on_lost()
         return True
 
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
         self._complained = True  # or somebody else of this lane has, a moment ago
-        if self.complaints.may(now, first=True) or isinstance(error, WrongKeyType):
+        if self._complaints.may(now, first=True) or isinstance(error, WrongKeyType):
             oldest = self._lease.living.oldest()
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
             fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""
-            log.warning("Redis %s does not acknowledge: %s%s", self.address, error, fate)
+            log.warning("Redis %s does not acknowledge: %s%s", self._address, error, fate)
 
 
 def _unknown(verdicts: Mapping[RunRef, Verdict]) -> set[RunRef]:

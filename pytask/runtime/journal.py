@@ -7,25 +7,20 @@ Where Redis is slow, away or full the oldest lines are dropped; readers see that
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
+from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.journal import NAME_MOST, PROGRESS, TEXT_MOST, amounts, shortened
 from pytask.domain.ports import Store
-from pytask.domain.record import Notes, Verdict
+from pytask.domain.record import Notes, RunRef, Verdict
 from pytask.logger import get_logger
 from pytask.runtime.refusals import LARGE, Refusals
-from pytask.runtime.tree import current_run
-
-if TYPE_CHECKING:
-    from pytask.runtime.run import Run
 
 log = get_logger(__name__)
 
@@ -41,6 +36,17 @@ _encode = msgspec.json.Encoder().encode
 _traces = logging.Formatter()
 
 
+class Noter(Protocol):
+    """The part of a run that its log uses."""
+
+    ref: RunRef
+    lines: int  # of its log, so far
+
+    @property
+    def epoch(self) -> int:
+        """Grows with every run of this id."""
+
+
 class Journal:
     """What the runs of a lane noted and Redis has not got yet, bounded in lines and in bytes."""
 
@@ -50,14 +56,14 @@ class Journal:
         self._wall = wall
         self._lines: deque[tuple[str, str, bytes]] = deque()  # id, run, line: the oldest first
         self._bytes = 0
-        self._progress: dict[str, tuple[Run, float, dict[str, Any]]] = {}  # the newest, by run
+        self._progress: dict[str, tuple[Noter, float, dict[str, Any]]] = {}  # the newest, by run
         self._sent: deque[list[Notes]] = deque()  # calls without an answer so far: repeated as they were
         self._call_bytes = CALL_BYTES  # fewer after a call that Redis never took
         self._refusals = Refusals()
         self.unfinished: dict[tuple[str, str], str] = {}  # lines of output without an end, by run and stream
         self.dropped = 0  # lines, since the start
         self._told = (0, 0.0)  # how many of them were told of, and when
-        self.wake: Callable[[], object] = lambda: None
+        self.news = Flag()  # set when lines wait to be sent
 
     def __len__(self) -> int:
         return len(self._lines) + len(self._progress) + len(self._sent)
@@ -69,7 +75,7 @@ class Journal:
 
     # -- in the greenlets of runs: nothing may switch --------------------------------------------------
 
-    def log(self, run: Run, record: logging.LogRecord) -> None:
+    def log(self, run: Noter, record: logging.LogRecord) -> None:
         """One line of the log of a run, formatted as things are now."""
         if not self._ring:
             return
@@ -80,7 +86,7 @@ class Journal:
             text = f"{text}\n{record.stack_info}"
         self._append(run, record.created, record.levelname.lower(), record.name[:NAME_MOST], shortened(text))
 
-    def output(self, run: Run, stream: str, text: str) -> None:
+    def output(self, run: Noter, stream: str, text: str) -> None:
         """What a run writes to a stream: whole lines at once, the last one when it is whole, or long."""
         if not self._ring:
             return
@@ -92,24 +98,24 @@ class Journal:
         for line in lines:
             self._print(run, stream, line)
 
-    def finish(self, run: Run) -> None:
+    def finish(self, run: Noter) -> None:
         """No more comes of a run."""
         for stream in OUTPUT:
             self._print(run, stream, self.unfinished.pop((run.ref.run, stream), ""))
 
-    def _print(self, run: Run, stream: str, line: str) -> None:
+    def _print(self, run: Noter, stream: str, line: str) -> None:
         shown = line.rstrip("\r").rpartition("\r")[2]  # a bar of progress writes over itself
         if shown.strip():
             self._append(run, self._wall(), OUTPUT[stream], stream, shortened(shown))
 
-    def progress(self, run: Run, progress: dict[str, Any]) -> None:
+    def progress(self, run: Noter, progress: dict[str, Any]) -> None:
         """How far a run is, in place of what was not sent yet."""
         first = not self._lines and not self._progress
         self._progress[run.ref.run] = (run, self._wall(), progress)
         if first:
-            self.wake()
+            self.news.set()
 
-    def _append(self, run: Run, at: float, level: str, logger: str, text: str, **more: Any) -> None:
+    def _append(self, run: Noter, at: float, level: str, logger: str, text: str, **more: Any) -> None:
         run.lines += 1
         line = {"n": run.lines, "at": round(at, 3), "level": level, "logger": logger, "text": text, **more}
         try:
@@ -124,7 +130,7 @@ class Journal:
             self._bytes -= len(self._lines.popleft()[2])
             self.dropped += 1
         if first or len(self._lines) == MANY:
-            self.wake()
+            self.news.set()
 
     # -- in the committer's greenlet -------------------------------------------------------------------
 
@@ -239,50 +245,3 @@ def _small_calls(batch: list[Notes], most: int) -> list[list[Notes]]:
             calls[-1].append(single)
             size += _weight(single)
     return calls
-
-
-class TaskLines(logging.Handler):
-    """Gives what is logged inside of a task to the journal of its run; one for the whole process."""
-
-    _users = 0
-    _shared: TaskLines | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pid = os.getpid()  # of the worker whose tasks it hears
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """As any handler, but without its lock: nothing here switches, and native threads have no runs."""
-        passed: Any = self.filter(record)  # may be another record, from Python 3.12 on
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return bool(passed)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """One line; what is logged outside of tasks, or in a forked child, is not ours."""
-        # A service of pytask's says by itself which run its line is about.
-        run = getattr(record, "pytask_run", None) or current_run()
-        if run is None or os.getpid() != self.pid:
-            return
-        try:
-            run.executor.journal.log(run, record)
-        except Exception:  # noqa: BLE001 - as all handlers of logging do
-            with suppress(Exception):  # it writes to standard error, which may be closed
-                self.handleError(record)
-
-    @classmethod
-    def install(cls) -> None:
-        """Listen at the root logger, once however many workers ask for it."""
-        cls._users += 1
-        if cls._shared is None:
-            cls._shared = cls()
-            logging.root.addHandler(cls._shared)
-        cls._shared.pid = os.getpid()  # a forked child may become a worker of its own
-
-    @classmethod
-    def remove(cls) -> None:
-        """Listen no more, once all workers said so."""
-        cls._users -= 1
-        if cls._users == 0 and cls._shared is not None:
-            logging.root.removeHandler(cls._shared)
-            cls._shared = None

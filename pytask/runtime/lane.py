@@ -11,27 +11,29 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import attrs
 import gevent
 
-from pytask.domain.errors import PytaskError
-from pytask.domain.policy import Lease
+from pytask.domain.errors import PytaskError, StoreError
+from pytask.domain.policy import Lease, Wish
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.backlog import Backlog
-from pytask.runtime.balancer import Balancer
+from pytask.runtime.balancer import Balancer, BalancerPorts
 from pytask.runtime.busy import Load
-from pytask.runtime.committer import Committer
-from pytask.runtime.consumer import Consumer
-from pytask.runtime.controller import Controller
+from pytask.runtime.committer import Committer, CommitterPorts
+from pytask.runtime.complaints import Complaints
+from pytask.runtime.consumer import Consumer, ConsumerPorts
+from pytask.runtime.controller import Controller, ControllerPorts
 from pytask.runtime.courier import Courier
-from pytask.runtime.executor import Executor
-from pytask.runtime.heartbeat import Heartbeat
+from pytask.runtime.executor import Executor, ExecutorPorts
+from pytask.runtime.heartbeat import Heartbeat, HeartbeatPorts
 from pytask.runtime.journal import Journal
 from pytask.runtime.lookout import Lookout
 from pytask.runtime.places import Places
-from pytask.runtime.presence import Presence
-from pytask.runtime.prestart import Prestart
+from pytask.runtime.presence import Presence, PresencePorts
+from pytask.runtime.prestart import Prestart, PrestartPorts
 from pytask.runtime.process import Process, fresh_id
 from pytask.runtime.ramp import Turns
 from pytask.runtime.settings import Settings
@@ -57,6 +59,55 @@ class Session:
         return f"{self.id}:{next(self._counter)}"
 
 
+class Connections:
+    """Every connection of a lane to its partition.  Each store belongs to one service."""
+
+    def __init__(self, backend: Backend, worker: str, feed_session: str) -> None:
+        self._backend = backend
+        self._worker = worker  # the name recorded with its commands
+        self._stores: list[Any] = []
+        self.queue = backend.queue()
+        self.feed = backend.feed(feed_session)
+
+    def store(self) -> Any:
+        """A new store, with a connection of its own."""
+        store = self._backend.store()
+        store.who = self._worker
+        self._stores.append(store)
+        return store
+
+    def reconnect(self, keep: Any = None) -> None:
+        """Reopen every connection except that of `keep`: the old server may still be up and hold them."""
+        for store in self._stores:
+            if store is not keep:
+                store.reconnect()
+        self.queue.reconnect()
+        self.feed.reconnect()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._backend.close()
+        self.feed.close()
+        self.queue.close()
+        for store in self._stores:
+            store.close()
+
+
+@attrs.frozen(kw_only=True)
+class LanePorts:
+    """What all lanes of a worker share."""
+
+    tasks: Mapping[str, type[Task]]
+    places: Places
+    turns: Turns
+    load: Load
+    process: Process
+    clock: Callable[[], float]
+    on_reached: Callable[[], None]  # after the first acknowledged renewal
+    hard: bool  # the kernel ends the process at the deadline
+    prefix: str = ""  # of the session
+
+
 class Lane:
     """Ports in, services out.  Every socket belongs to one service that is never killed in mid-command."""
 
@@ -64,84 +115,93 @@ class Lane:
         self,
         backend: Backend,
         settings: Settings,
-        tasks: Mapping[str, type[Task]],
         prestart: Sequence[tuple[str, bytes]],
-        places: Places,
-        *,
-        hard: bool,
-        prefix: str,
-        clock: Callable[[], float],
-        process: Process,
-        turns: Turns | None = None,
-        load: Load | None = None,
+        ports: LanePorts,
     ) -> None:
         self.backend = backend
         self.settings = settings
-        self.session = ids = Session(prefix, process.fresh_id)
-        self._stores: list[Any] = []
-        timing = settings.timing
-        self.lease = lease = Lease(timing, embargo=settings.embargo)
-        self.deadman = process.deadman(hard)
-        self.courier = Courier(store=self._store())
-        self.committer = Committer(
-            store=self._store(), lease=lease, clock=clock, drops=settings.when_full == "drop",
+        self.session = Session(ports.prefix, ports.process.fresh_id)
+        self.lease = Lease(settings.timing, embargo=settings.embargo)
+        self.complaints = Complaints(settings.timing.heartbeat)
+        self.connections = Connections(backend, settings.name, self.session.id)
+        self._wire_runs(ports)
+        self._wire_core_services(ports)
+        self._wire_side_services(ports, prestart)
+
+    def _wire_runs(self, ports: LanePorts) -> None:
+        """The table of runs, and what carries their calls and changes to Redis."""
+        settings = self.settings
+        self.deadman = ports.process.deadman(ports.hard)
+        self.courier = Courier(store=self.connections.store())
+        self.committer = Committer(CommitterPorts(
+            store=self.connections.store(), lease=self.lease, clock=ports.clock, complaints=self.complaints,
             backlog=Backlog(max_events=settings.max_pending, max_bytes=settings.max_pending_bytes),
             journal=Journal(lines=settings.task_logs, keep=settings.keep_logs),
-            keep_error=settings.keep_error,
-        )  # fmt: skip
-        self.executor = Executor(
-            settings=settings, lease=lease, committer=self.committer, courier=self.courier,
-            deadman=self.deadman, tasks=tasks, backend=backend, ids=ids, clock=clock,
-            exit_process=process.exit, turns=turns,
-        )  # fmt: skip
-        renewals = self._store()
-        self.heartbeat = Heartbeat(
-            store=renewals, lease=lease, executor=self.executor, deadman=self.deadman, clock=clock
+            drops=settings.when_full == "drop", keep_error=settings.keep_error,
+            on_settled=ports.places.wake,
+        ))  # fmt: skip
+        self.executor = Executor(ExecutorPorts(
+            settings=settings, lease=self.lease, committer=self.committer, courier=self.courier,
+            deadman=self.deadman, tasks=ports.tasks, turns=ports.turns, backend=self.backend,
+            ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
+            on_place=ports.places.wake, on_local_over=self._local_over,
+        ))  # fmt: skip
+
+    def _wire_core_services(self, ports: LanePorts) -> None:
+        """The services that renew leases, claim tasks, and receive control messages."""
+        renewals = self.connections.store()
+        self.heartbeat = Heartbeat(HeartbeatPorts(
+            store=renewals, lease=self.lease, executor=self.executor, deadman=self.deadman,
+            clock=ports.clock, complaints=self.complaints, address=self.backend.describe(),
+            feed_session=self.session.id, on_reached=ports.on_reached, on_lost=self.session.renew,
+            on_other_server=partial(self.connections.reconnect, keep=renewals),
+            on_ping=self._pinged,
+        ))  # fmt: skip
+        self.consumer = Consumer(ConsumerPorts(
+            store=self.connections.store(), queue=self.connections.queue, executor=self.executor,
+            committer=self.committer, lease=self.lease, ids=self.session, clock=ports.clock,
+            places=ports.places, complaints=self.complaints, uniform=ports.process.uniform,
+            on_other_server=self.connections.reconnect,
+        ))  # fmt: skip
+        self.controller = Controller(ControllerPorts(
+            store=self.connections.store(), feed=self.connections.feed, executor=self.executor,
+            timing=self.settings.timing, clock=ports.clock, complaints=self.complaints,
+            on_hint=self.consumer.hint, request_ping=self.heartbeat.request_ping,
+            on_deaf=self.connections.reconnect,
+            place=f"{self.backend.describe()}, namespace {self.settings.namespace!r}",
+        ))  # fmt: skip
+        self.lookout = Lookout(
+            store=self.connections.store(), lease=self.lease, on_moved=self.connections.reconnect
         )
-        self.heartbeat.on_lost = ids.renew
-        self.complaints = self.heartbeat.complaints
-        self.heartbeat.address = backend.describe()
-        self.queue = backend.queue()
-        self.feed = backend.feed(ids.id)
-        self.consumer = Consumer(
-            store=self._store(), queue=self.queue, executor=self.executor, committer=self.committer,
-            lease=lease, ids=ids, clock=clock, places=places, uniform=process.uniform,
-        )  # fmt: skip
-        self.controller = Controller(
-            store=self._store(), feed=self.feed, executor=self.executor, timing=timing,
-            clock=clock, on_hint=self.consumer.hint, request_ping=self.heartbeat.request_ping,
-            on_deaf=self.reconnect,
-            place=f"{backend.describe()}, namespace {settings.namespace!r}",
-        )  # fmt: skip
-        self.heartbeat.feed_session = ids.id
-        self.heartbeat.on_ping = self.controller.pinged
-        self.heartbeat.on_other_server = partial(self.reconnect, keep=renewals)
-        self.consumer.on_other_server = self.reconnect
-        self.lookout = Lookout(store=self._store(), lease=lease, on_moved=self.reconnect)
-        self.presence = Presence(
-            courier=self.courier, executor=self.executor, timing=timing, session=lambda: ids.id,
+
+    def _wire_side_services(self, ports: LanePorts, prestart: Sequence[tuple[str, bytes]]) -> None:
+        """The worker's registry entry, its pre-started tasks, and rebalancing."""
+        self.presence = Presence(PresencePorts(
+            courier=self.courier, executor=self.executor, lease=self.lease, clock=ports.clock,
+            session=lambda: self.session.id, dropped=lambda: self.committer.dropped,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
-            closed=lambda: places.closed, load=load,
-        )  # fmt: skip
-        self.prestart = Prestart(
+            closed=lambda: ports.places.closed, load=ports.load,
+        ))  # fmt: skip
+        self.prestart = Prestart(PrestartPorts(
             specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
-            lease=lease, ids=ids, clock=clock, fresh_id=process.fresh_id,
-        )  # fmt: skip
-
-        for service in (self.consumer, self.committer, self.controller, self.prestart):
-            service.complaints = self.complaints
+            lease=self.lease, ids=self.session, clock=ports.clock, complaints=self.complaints,
+            fresh_id=ports.process.fresh_id,
+        ))  # fmt: skip
         self.balancer = None
-        if settings.rebalance is not None:
-            self.balancer = Balancer(
-                rate=settings.rebalance / settings.partitions, courier=self.courier, executor=self.executor,
-                consumer=self.consumer, lease=lease, info=self.presence.info, clock=clock,
-            )  # fmt: skip
+        if self.settings.rebalance is not None:
+            self.balancer = Balancer(BalancerPorts(
+                rate=self.settings.rebalance / self.settings.partitions, courier=self.courier,
+                executor=self.executor, consumer=self.consumer, lease=self.lease, info=self.presence.info,
+                clock=ports.clock,
+            ))  # fmt: skip
 
-    def _store(self) -> Any:
-        store = self.backend.store()
-        store.who = self.settings.name
-        self._stores.append(store)
-        return store
+    # Called by objects that are created before the service they call.
+
+    def _local_over(self, task_id: str, wish: Wish | None) -> None:
+        self.prestart.over(task_id, wish)
+
+    def _pinged(self, error: StoreError | None) -> None:
+        self.controller.pinged(error)
 
     def services(self) -> list[tuple[str, Callable[[], None]]]:
         """What runs, in the order of the start: renewals before claims, whose gate is shut until then."""
@@ -163,14 +223,6 @@ class Lane:
         """Seconds for which Redis has not taken ends or events, or not answered claims, of this lane."""
         return max(self.committer.held, self.consumer.claims.held)
 
-    def reconnect(self, keep: Any = None) -> None:
-        """Open every connection again, but for that of `keep`: the old server may live on, and keep them."""
-        for store in self._stores:
-            if store is not keep:
-                store.reconnect()
-        self.queue.reconnect()
-        self.feed.reconnect()
-
     # -- stop, in these steps -------------------------------------------------------------------------
 
     def leave(self) -> None:
@@ -185,7 +237,8 @@ class Lane:
     def drained(self, consumer_ended: Callable[[], bool]) -> bool:
         """One look: whether all is handed back and acknowledged."""
         if self.consumer.waiting:
-            self.queue.close()  # it wakes up with an error; nothing is lost, since a wait takes nothing
+            # It wakes up with an error; nothing is lost, since a wait takes nothing.
+            self.connections.queue.close()
         if not consumer_ended():
             return False
         self.executor.hand_back_all()  # a claim that was in flight may have come in
@@ -218,9 +271,5 @@ class Lane:
         self.deadman.arm(None if not self.executor.living else self.settings.timing.grace)
 
     def close(self) -> None:
-        """Drop the connections."""
-        self.backend.close()
-        self.feed.close()
-        self.queue.close()
-        for store in self._stores:
-            store.close()
+        """Close all connections."""
+        self.connections.close()

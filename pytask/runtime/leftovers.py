@@ -8,19 +8,16 @@ made soon after a run left an open socket; never otherwise, and for a hundredth 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ReferenceType, ref
 
 from gevent import socket
 
 from pytask.logger import get_logger
-from pytask.runtime.tree import Service, current_run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pytask.runtime.run import Run
+from pytask.runtime.run import Run, running
+from pytask.runtime.tree import Service
 
 log = get_logger(__name__)
 
@@ -47,7 +44,7 @@ def watch() -> None:
 def _noted(make: Callable[..., None]) -> Callable[..., None]:
     def init(self: Any, *how: Any, **named: Any) -> None:
         make(self, *how, **named)
-        run = current_run()
+        run = running()
         if run is not None:
             made = run.sockets = run.sockets or []
             made.append(ref(self))

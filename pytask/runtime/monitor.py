@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
+import attrs
 import gevent
 
 from pytask.domain.errors import BadData, StoreError
-from pytask.domain.policy import Timing, Watch
+from pytask.domain.policy import Lease, Timing, Watch
 from pytask.domain.ports import Store
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-
-if TYPE_CHECKING:
-    from pytask.runtime.run import Run
+from pytask.runtime.courier import Courier
+from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
 EXPIRE_BATCH = 256
 SCAN_PAUSE = 0.2  # seconds a step of about 200 keys: at most 1000 a second
+
+
+@attrs.frozen(kw_only=True)
+class MonitorPorts:
+    """What a monitor gets from the worker that runs it."""
+
+    lease: Lease
+    clock: Callable[[], float]
+    courier: Courier
+    slow_sweep: bool  # unless the task's data says otherwise
+    here: set[str]  # ids of running monitors; the worker's entry shows whether there is one
+
+
+class MonitorRun(Protocol):
+    """The part of a run that a monitor uses."""
+
+    @property
+    def monitor_ports(self) -> MonitorPorts:
+        """From the worker."""
 
 
 class Monitor(Task):
@@ -36,22 +55,23 @@ class Monitor(Task):
         NAME = "pytask/monitor"
 
     def __init__(self, task_data: Any) -> None:
-        run = cast("Run", self._run)
+        ports = cast("MonitorRun", self._run).monitor_ports
         data = task_data or {}
-        self.timing: Timing = run.executor.lease.timing
+        self.timing: Timing = ports.lease.timing
         timeout = data.get("task_timeout", self.timing.expiry)
         if not isinstance(timeout, int | float) or timeout < self.timing.expiry:
             raise BadData(
                 f"task_timeout must be at least {self.timing.expiry:g} s, not {timeout!r}: a worker has"
                 f" {self.timing.kill:g} s to stop its tasks, and before that they would run twice"
             )
-        self.slow_sweep = bool(data.get("slow_sweep", run.executor.settings.slow_sweep))
+        self.slow_sweep = bool(data.get("slow_sweep", ports.slow_sweep))
         self._watch = Watch(float(timeout), self.timing.scale)
-        self._clock: Callable[[], float] = run.executor.now
-        self._call = run.executor.courier.call
-        self._lease = run.executor.lease
-        self._here = run.executor.monitors  # which the worker shows
+        self._clock = ports.clock
+        self._call = ports.courier.call
+        self._lease = ports.lease
+        self._here = ports.here
         self._generation = self._lease.generation
+        self._cursor = 0  # of the slow sweep
 
     def start(self) -> None:
         """Sweep every I, and when the oldest suspect has been watched for T."""
@@ -64,19 +84,22 @@ class Monitor(Task):
     def _sweep_on(self) -> None:
         if self.slow_sweep:
             self.spawn(self._sweep_slowly)
-        while True:
-            try:
-                self.check_tasks()
-            except StoreError as error:
-                self._watch.forget()
-                # While nothing is acknowledged either, the heartbeat tells of it.
-                heard = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
-                level = logging.WARNING if heard else logging.DEBUG
-                log.log(level, "monitor: sweep failed, what was seen is forgotten: %s", error)
-            except Exception:
-                self._watch.forget()
-                log.exception("monitor: sweep failed; the next one comes all the same")
-            gevent.sleep(self._watch.wait(self._clock(), self.timing.sweep))
+        pass_by_pass(self._sweep, self._pass_failed, lambda: False)
+
+    def _sweep(self) -> None:
+        self.check_tasks()
+        gevent.sleep(self._watch.wait(self._clock(), self.timing.sweep))
+
+    def _pass_failed(self, error: Exception) -> float:
+        self._watch.forget()
+        if isinstance(error, StoreError):
+            # While nothing is acknowledged either, the heartbeat tells of it.
+            heard = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
+            level = logging.WARNING if heard else logging.DEBUG
+            log.log(level, "monitor: sweep failed, what was seen is forgotten: %s", error)
+        else:
+            log.error("monitor: sweep failed; the next one comes all the same", exc_info=error)
+        return self._watch.wait(self._clock(), self.timing.sweep)
 
     def check_tasks(self) -> int:
         """One sweep; the number of runs handed on.  Raises `StoreError`."""
@@ -112,14 +135,16 @@ class Monitor(Task):
             store.hint(function)
 
     def _sweep_slowly(self) -> None:
-        cursor = 0
-        while True:
-            try:
-                cursor, mended = self._call(
-                    lambda store, at=cursor: store.repair(at, self.timing.expiry)  # type: ignore[misc]
-                )
-            except StoreError:
-                cursor, mended = 0, 0
-            if mended:
-                log.warning("monitor: %d hashes said they run, and nobody ran them", mended)
-            gevent.sleep(SCAN_PAUSE if cursor else self.timing.expiry)
+        pass_by_pass(self._repair, self._repair_failed, lambda: False)
+
+    def _repair(self) -> None:
+        self._cursor, mended = self._call(lambda store: store.repair(self._cursor, self.timing.expiry))
+        if mended:
+            log.warning("monitor: %d hashes said they run, and nobody ran them", mended)
+        gevent.sleep(SCAN_PAUSE if self._cursor else self.timing.expiry)
+
+    def _repair_failed(self, error: Exception) -> float:
+        if not isinstance(error, StoreError):
+            raise error
+        self._cursor = 0
+        return self.timing.expiry

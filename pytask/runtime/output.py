@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from pytask.runtime.journal import OUTPUT
-from pytask.runtime.tree import current_run
+from pytask.runtime.run import running
 
 LOGGING = logging.__file__
 FRAMES = 12  # between a handler that writes a record and the stream
@@ -28,10 +28,10 @@ class Copied:
 
     def write(self, text: Any) -> Any:
         """As the stream's own, which may fail."""
-        run = current_run()
+        run = running()
         if run is not None and not _by_logging() and os.getpid() == _pid:
             with suppress(Exception):  # a text of another type: the stream's own call says so
-                run.executor.journal.output(run, self._name, text)
+                run.host.journal.output(run, self._name, text)
         return self._stream.write(text)
 
     def writelines(self, lines: Any) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from functools import cache
 from itertools import accumulate
 
+import attrs
 import gevent
 
 from pytask import files
 from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.policy import Timing
+from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
 from pytask.domain.version import __version__, may_share
 from pytask.logger import get_logger
@@ -28,37 +29,45 @@ log = get_logger(__name__)
 LOOK_EVERY = 12  # heartbeats between two looks at the releases of the others
 
 
+@attrs.frozen(kw_only=True)
+class PresencePorts:
+    """What the worker's entry is made from."""
+
+    courier: Courier
+    executor: Executor
+    lease: Lease
+    clock: Callable[[], float]
+    session: Callable[[], str]
+    wall: Callable[[], float] = time.time
+    dropped: Callable[[], int] = lambda: 0  # events dropped because Redis was too slow
+    held: Callable[[], float] = lambda: 0.0  # seconds without an answer to commits or claims
+    refused: Callable[[], int] = lambda: 0  # tasks refused for their size
+    closed: Callable[[], bool] = lambda: False  # told to take no tasks
+    load: Load | None = None
+
+
 class Presence:
     """An entry in `pytask:workers` every H.  Information only."""
 
-    def __init__(
-        self,
-        *,
-        courier: Courier,
-        executor: Executor,
-        timing: Timing,
-        session: Callable[[], str],
-        wall: Callable[[], float] = time.time,
-        held: Callable[[], float] = lambda: 0.0,
-        refused: Callable[[], int] = lambda: 0,
-        closed: Callable[[], bool] = lambda: False,
-        load: Load | None = None,
-    ) -> None:
-        self._courier = courier
-        self._executor = executor
-        self._timing = timing
-        self._session = session
-        self._held = held
-        self._refused_tasks = refused
-        self._closed = closed
-        self._load = load
+    def __init__(self, ports: PresencePorts) -> None:
+        self._courier = ports.courier
+        self._executor = ports.executor
+        self._lease = ports.lease
+        self._timing = ports.lease.timing
+        self._clock = ports.clock
+        self._session = ports.session
+        self._dropped = ports.dropped
+        self._held = ports.held
+        self._refused_tasks = ports.refused
+        self._closed = ports.closed
+        self._load = ports.load
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
         self._began: float | None = None
         self._warned = False
         self._shows = 0
-        self._started = wall()
+        self._started = ports.wall()
         self._lag: float | None = None
         self._round_trip: float | None = None
 
@@ -77,9 +86,9 @@ class Presence:
 
     def _nap(self) -> None:
         # How late the loop comes back to one who sleeps is how late it comes to everybody.
-        before = self._executor.now()
+        before = self._clock()
         gevent.sleep(self._timing.heartbeat)
-        self._lag = max(0.0, self._executor.now() - before - self._timing.heartbeat)
+        self._lag = max(0.0, self._clock() - before - self._timing.heartbeat)
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
@@ -99,18 +108,18 @@ class Presence:
             # No room to others that rebalance, while it takes nothing.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
             version=__version__,
-            dropped=self._executor.dropped,
+            dropped=self._dropped(),
             task_logs=self._executor.settings.task_logs,
             started=round(self._started, 3),
             lag=None if self._lag is None else round(self._lag, 6),
             round_trip=None if self._round_trip is None else round(self._round_trip, 6),
-            monitor=bool(self._executor.monitors),
+            monitor=bool(self._executor.monitor_ports.here),
             expiry=self._timing.expiry,
             files=files.limit(),
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
-            kept_by=dict(self._executor.kept_by),
-            stuck=self._executor.stuck,
+            kept_by=dict(self._executor.lingering.kept_by),
+            stuck=self._executor.stopping.stuck,
             cpu=None if self._load is None else self._load.cpu,
             busiest=() if self._load is None else self._load.busiest,
         )
@@ -130,14 +139,13 @@ class Presence:
 
     def _announce(self, store: Store, info: WorkerInfo) -> float | None:
         # In the courier's greenlet: what waits there before us is no time of Redis.
-        before = self._executor.now()
+        before = self._clock()
         since = store.announce(info)
-        self._round_trip = self._executor.now() - before
+        self._round_trip = self._clock() - before
         return since
 
     def _refused(self, error: StoreError) -> None:
-        lease = self._executor.lease
-        if not self._brief and self._refusals.refused(error, lease.last_ok, self._executor.now()):
+        if not self._brief and self._refusals.refused(error, self._lease.last_ok, self._clock()):
             self._brief = True
             log.warning(
                 "Redis refuses the entry of this worker in pytask:workers, which names its %d functions: it"
@@ -152,7 +160,7 @@ class Presence:
                 _warn_of(other.version, other.name, other.host)
 
     def _watch_monitors(self, since: float | None) -> None:
-        now = self._executor.now()
+        now = self._clock()
         self._began = now if self._began is None else self._began
         silent = now - self._began if since is None else since
         if silent <= 3 * self._timing.expiry:

@@ -18,6 +18,7 @@ from pytask.runtime.complaints import Complaints
 from pytask.runtime.courier import Courier
 from pytask.runtime.executor import Executor, Ids
 from pytask.runtime.process import fresh_id
+from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
@@ -32,53 +33,59 @@ class Spec:
     task_id: str = ""
 
 
+@attrs.frozen(kw_only=True)
+class PrestartPorts:
+    """What the pre-started tasks of a worker are started with."""
+
+    specs: Sequence[tuple[str, bytes]]
+    courier: Courier
+    executor: Executor
+    committer: Committer
+    lease: Lease
+    ids: Ids
+    clock: Callable[[], float]
+    complaints: Complaints
+    fresh_id: Callable[[], str] = fresh_id
+
+
 class Prestart:
     """Starts them once Redis is there, and again after a loss; not after they ended or were stopped."""
 
-    def __init__(
-        self,
-        *,
-        specs: Sequence[tuple[str, bytes]],
-        courier: Courier,
-        executor: Executor,
-        committer: Committer,
-        lease: Lease,
-        ids: Ids,
-        clock: Callable[[], float],
-        fresh_id: Callable[[], str] = fresh_id,
-    ) -> None:
-        self._specs = [Spec(name, data) for name, data in specs]
-        self._courier = courier
-        self._executor = executor
-        self._committer = committer
-        self._lease = lease
-        self._ids = ids
-        self._clock = clock
-        self._fresh_id = fresh_id
+    def __init__(self, ports: PrestartPorts) -> None:
+        self._specs = [Spec(name, data) for name, data in ports.specs]
+        self._courier = ports.courier
+        self._executor = ports.executor
+        self._committer = ports.committer
+        self._lease = ports.lease
+        self._ids = ports.ids
+        self._clock = ports.clock
+        self._fresh_id = ports.fresh_id
         self._ended = False
         self._wake = Flag()
-        self.complaints = Complaints(lease.timing.heartbeat)
-        executor.on_local_over = self._over
+        self._complaints = ports.complaints
 
     def run(self) -> None:
         """Keep them started until told to end."""
-        while not self._ended:
-            self._wake.clear()  # before the look: a loss during it must not be slept over
-            try:
-                self.ensure()
-            except StoreError as error:
-                if not isinstance(error, Unavailable) or self.complaints.may(self._clock()):
-                    spec = self._specs[-1]
-                    log.warning(
-                        "pre-started tasks wait for Redis, among them %s with %d bytes of data: %s",
-                        spec.name, len(spec.data), error,
-                    )  # fmt: skip
-            except Exception:
-                log.exception("pre-started tasks could not be started; tried again")
-            if any(spec.wanted for spec in self._specs):
-                gevent.sleep(self._lease.timing.tick)
-            else:
-                self._wake.wait()
+        pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
+
+    def _pass(self) -> None:
+        self._wake.clear()  # before the look: a loss during it must not be slept over
+        self.ensure()
+        if any(spec.wanted for spec in self._specs):
+            gevent.sleep(self._lease.timing.tick)
+        else:
+            self._wake.wait()
+
+    def _pass_failed(self, error: Exception) -> float:
+        if not isinstance(error, StoreError):
+            log.error("pre-started tasks could not be started; tried again", exc_info=error)
+        elif not isinstance(error, Unavailable) or self._complaints.may(self._clock()):
+            spec = self._specs[-1]
+            log.warning(
+                "pre-started tasks wait for Redis, among them %s with %d bytes of data: %s",
+                spec.name, len(spec.data), error,
+            )  # fmt: skip
+        return self._lease.timing.tick
 
     def end(self) -> None:
         """Let the loop end after what it is doing."""
@@ -118,7 +125,8 @@ class Prestart:
             spec.wanted, spec.task_id = False, task_id
             self._executor.launch(claim, sent_at, local=True)
 
-    def _over(self, task_id: str, wish: Wish | None) -> None:
+    def over(self, task_id: str, wish: Wish | None) -> None:
+        """A pre-started task is over, which was asked for this."""
         for spec in self._specs:
             if spec.task_id == task_id and wish in (Wish.HAND_BACK, Wish.FORGET, Wish.FENCED):
                 spec.wanted = not self._executor.leaving

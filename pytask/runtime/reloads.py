@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import attrs
-import gevent
 
-from pytask.domain.errors import StoreError
+from pytask.domain.errors import Refused, StoreError
 from pytask.domain.policy import Lease, Wish, outweighs
-from pytask.domain.record import Claim, Verdict
+from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.courier import Courier
@@ -21,6 +20,7 @@ from pytask.runtime.refusals import LARGE, Refusals
 from pytask.runtime.run import Run
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import Service
+from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
 
@@ -45,6 +45,7 @@ class Reloads:
         self._settings = settings
         self._lease = lease
         self._clock = clock
+        self._pause = lease.timing.call_timeout / 3  # seconds between attempts
         self._judged: set[Run] = set()  # those whose data is being looked at
 
     def judge(self, run: Run, then: Callable[[Run], None]) -> None:
@@ -65,9 +66,10 @@ class Reloads:
     def _until_judged(self, run: Run) -> Claim | None:
         """What the reload begins with; None if it was refused, or does not matter any more."""
         refusals, most = Refusals(), self._settings.max_data
-        while _matters(run):
-            try:
-                claim: Claim = self._courier.call(lambda store, most=most: store.preview(run.ref, most))  # type: ignore[misc]
+
+        def look() -> Claim | None:
+            while _matters(run):
+                claim = self._courier.call(lambda store: store.preview(run.ref, most))
                 if not claim.won:
                     return None  # not ours: the next renewal says so, and what follows from it
                 found = self._fault(claim)
@@ -75,12 +77,36 @@ class Reloads:
                     return claim
                 if self._refuse(claim, found) is not Verdict.MOVED:
                     return None
-            except StoreError as error:
-                log.warning("task %s: its reload waits for Redis: %s", run.id, error)
-                if refusals.refused(error, self._lease.last_ok, self._clock()):
-                    most = min(most, LARGE)  # what is over that is left out of the answer, and refused
-                gevent.sleep(self._lease.timing.call_timeout / 3)
-        return None
+            return None
+
+        def give_up(error: StoreError) -> bool:
+            nonlocal most
+            log.warning("task %s: its reload waits for Redis: %s", run.id, error)
+            if refusals.refused(error, self._lease.last_ok, self._clock()):
+                most = min(most, LARGE)  # what is over that is left out of the answer, and refused
+            return False
+
+        return until_answered(look, give_up, self._pause)
+
+    def replace(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
+        """The answer (None: given up), and when the first call was sent that can have brought it."""
+        sent, refusals, most = self._clock(), Refusals(), self._settings.max_data
+
+        def reload() -> Claim:
+            return self._courier.call(lambda store: store.reload(old.ref, new, self._settings.name, most))
+
+        def give_up(error: StoreError) -> bool:
+            nonlocal sent, most
+            if refusals.refused(error, self._lease.last_ok, self._clock()):
+                most = min(most, LARGE)  # what is over that is left out of the answer, and fails the run
+            log.warning("task %s: reload waits for Redis: %s", old.id, error)
+            if old.wish is not Wish.RELOAD:
+                return True
+            if isinstance(error, Refused):
+                sent = self._clock()  # a refused call did nothing
+            return False
+
+        return until_answered(reload, give_up, self._pause), sent
 
     def usable(self, old: Run, claim: Claim) -> Claim:
         """What the new run begins with: the data of now, or what was judged where the other does not fit."""
@@ -92,14 +118,12 @@ class Reloads:
 
     def _refuse_late(self, claim: Claim, found: Fault) -> None:
         """Refuse what was written after the data was judged: the old run was being stopped by then."""
-        while True:
-            try:
-                self._refuse(claim, found)
-            except StoreError as error:
-                log.warning("task %s: Redis does not take that a reload is refused: %s", claim.id, error)
-                gevent.sleep(self._lease.timing.call_timeout / 3)
-            else:
-                return
+
+        def give_up(error: StoreError) -> bool:
+            log.warning("task %s: Redis does not take that a reload is refused: %s", claim.id, error)
+            return False
+
+        until_answered(lambda: self._refuse(claim, found), give_up, self._pause)
 
     def _refuse(self, claim: Claim, found: Fault) -> Verdict:
         path, reason = found[0], found[1][:SHOWN]
@@ -121,14 +145,15 @@ class Reloads:
         Service.spawn_later(FIRST_MOMENTS * self._lease.timing.scale, self._settle, run)
 
     def _settle(self, run: Run) -> None:
-        while not run.over and run.failure is None:
-            try:
+        def settle() -> None:
+            if not run.over and run.failure is None:
                 self._courier.call(lambda store: store.settle(run.ref))
-            except StoreError as error:
-                log.debug("task %s: Redis does not take that its new run lives: %s", run.id, error)
-                gevent.sleep(self._lease.timing.call_timeout / 3)
-            else:
-                return
+
+        def give_up(error: StoreError) -> bool:
+            log.debug("task %s: Redis does not take that its new run lives: %s", run.id, error)
+            return False
+
+        until_answered(settle, give_up, self._pause)
 
 
 def _matters(run: Run) -> bool:

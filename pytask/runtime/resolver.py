@@ -40,7 +40,7 @@ class Resolver(thread.Resolver):
     def pool(self, _shared: object) -> None:
         """The base class would use the threads of the hub."""
 
-    def getaddrinfo(  # noqa: PLR0917 - as socket.getaddrinfo
+    def getaddrinfo(  # noqa: PLR0913, PLR0917 - as socket.getaddrinfo
         self,
         host: Any,
         port: Any,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 from weakref import ReferenceType
 
 import attrs
@@ -21,6 +21,10 @@ from pytask.domain.task import Task, redis_wait
 from pytask.logger import get_logger
 from pytask.runtime import threads
 from pytask.runtime.fitting import fitted
+from pytask.runtime.journal import Journal
+from pytask.runtime.monitor import MonitorPorts
+from pytask.runtime.ramp import Turns
+from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
     AnyGreenlet,
     RunGreenlet,
@@ -31,29 +35,54 @@ from pytask.runtime.tree import (
     take_in,
 )
 
-if TYPE_CHECKING:
-    from pytask.runtime.executor import Executor
-
 log = get_logger(__name__)
 
 ERROR_BYTES = 8192
 LARGE = 4096  # bytes of data that are not kept beside what was read from them
 
 
+class RunHost(Protocol):
+    """The part of the executor that runs use."""
+
+    settings: Settings
+    turns: Turns
+    journal: Journal
+    monitor_ports: MonitorPorts
+
+    def emit(self, run: Run, event: bytes) -> None:
+        """An event of a run; waits while too many wait."""
+
+    def progress(self, run: Run, progress: dict[str, Any]) -> None:
+        """How far a run is; never waits."""
+
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
+        """A Redis client for a run's own use."""
+
+    def began(self, run: Run) -> None:
+        """`start()` of a run that a reload began is about to be called."""
+
+    def fail(self, run: Run) -> None:
+        """A run failed, and greenlets of it live on."""
+
+    def lingers(self, run: Run) -> None:
+        """`start()` has returned, and only threads of the run live on."""
+
+    def ended(self, run: Run) -> None:
+        """Nothing of a run is left.  May be called from the hub: never blocks."""
+
+
 class Run:
     """`start()`, the greenlets under it, and how it came out.  Slots: there are thousands of these."""
 
     __slots__ = (
-        "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "executor", "failure",
-        "fits", "greenlet", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
+        "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
+        "fits", "greenlet", "host", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
         "settling", "sockets", "started",
         "stopping", "task", "wish",
     )  # fmt: skip
 
-    def __init__(
-        self, executor: Executor, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float
-    ) -> None:
-        self.executor = executor
+    def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
+        self.host = host
         self.claim = claim
         self.id = claim.id
         self.ref = ref
@@ -85,6 +114,11 @@ class Run:
         """Grows with every run of this id."""
         return self.claim.epoch
 
+    @property
+    def monitor_ports(self) -> MonitorPorts:
+        """What a monitor gets from the worker."""
+        return self.host.monitor_ports
+
     # -- in the run's own greenlet --------------------------------------------------------------------
 
     def main(self) -> None:
@@ -93,10 +127,10 @@ class Run:
         Our own record decides, never gevent's: a killed greenlet counts as successful there.
         """
         try:
-            self.executor.turns.wait(self.cls)
+            self.host.turns.wait(self.cls)
             self.task = self._build()
             if self.settling:
-                self.executor.reloads.began(self)
+                self.host.began(self)
             value = self.task.start()
             # A start() that joined its killed loop gets the GreenletExit as a value.
             if value is not None and not isinstance(value, GreenletExit):
@@ -108,12 +142,12 @@ class Run:
         if not self.children:
             self.finished()
         elif self.failure is not None:
-            self.executor.fail(self)
+            self.host.fail(self)
         elif threads.only_threads(self.children):
-            self.executor.lingers(self)
+            self.host.lingers(self)
 
     def _build(self) -> Task:
-        data = fitted(self.claim, self.cls, self.executor.settings.max_data)
+        data = fitted(self.claim, self.cls, self.host.settings.max_data)
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
         task = self.cls.__new__(self.cls)  # type: ignore[arg-type]  # without a class nothing fits
@@ -179,14 +213,14 @@ class Run:
         if self.returned and not self.children:
             self.finished()
         elif self.failure is not None:
-            self.executor.fail(self)
+            self.host.fail(self)
 
     def finished(self) -> None:
         """Nothing of this run is left; tell the executor, once."""
         if not self.over:
             self.over = True
             self.task = None  # they refer to each other: its data would wait for the garbage collector
-            self.executor.ended(self)
+            self.host.ended(self)
 
     def alive(self) -> list[AnyGreenlet]:
         """The greenlets of this run that may still act."""
@@ -210,15 +244,15 @@ class Run:
 
     def emit(self, event: str, data: Any) -> None:
         """Publish an event of this run; waits only while far too many wait already."""
-        self.executor.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
+        self.host.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Note how far this run is; never waits."""
-        self.executor.progress(self, progress)
+        self.host.progress(self, progress)
 
     def _fitting(self, text: bytes, what: str) -> bytes:
         # One that Redis never takes would be sent again and again, and hold up the ends of all others.
-        limit = self.executor.settings.max_data
+        limit = self.host.settings.max_data
         if len(text) > limit:
             raise BadData(f"{what} has {len(text)} bytes, over the limit max_data={limit}")
         return text
@@ -237,13 +271,18 @@ class Run:
         """The run's own Redis client, made on first use."""
         if self.client_ is None:
             patience = redis_wait(self.cls) if self.cls is not None else 0.0
-            self.borrower = Borrower(self.id, patience, self.executor.lease.timing.lease)
-            self.client_ = self.executor.user_client(_current_borrower)
+            self.borrower = Borrower(self.id, patience, self.host.settings.timing.lease)
+            self.client_ = self.host.user_client(_current_borrower)
         return self.client_
 
 
+def running() -> Run | None:
+    """The run whose code is executing, or None: as `current_run`, with the full type."""
+    return cast("Run | None", current_run())
+
+
 def _current_borrower() -> Borrower | None:
-    run = current_run()
+    run = running()
     return None if run is None else run.borrower
 
 

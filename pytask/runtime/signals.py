@@ -46,12 +46,18 @@ log = get_logger(__name__)
 class Signals:
     """Waits for the first that ends.  A handler that raised would hit whichever task happens to run."""
 
-    def __init__(self, *, on_hangup: Callable[[], None] | None = None, patient: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        on_hangup: Callable[[], None] | None = None,
+        on_quiet: Callable[[bool], None] = lambda _: None,  # take no more tasks, or take tasks again
+        patient: bool = False,
+    ) -> None:
         self.received: int | None = None
         self.patient = patient  # a second signal is not the end, but ends the drain
         self.hurried = False  # and has come
         self.thrown: BaseException | None = None  # what ended the wait: raised when all is handed back
-        self.on_quiet: Callable[[bool], None] = lambda _: None
+        self._on_quiet = on_quiet
         self._on_hangup = on_hangup
         self._hung_up = False  # and not passed on yet
         self._quiet: bool | None = None  # asked for, and not passed on yet
@@ -183,7 +189,7 @@ class Signals:
             Service.spawn(busy.tell)
         if self._quiet is not None:
             quiet, self._quiet = self._quiet, None
-            self.on_quiet(quiet)
+            self._on_quiet(quiet)
         if self.received is not None:
             self._flag.set()
 

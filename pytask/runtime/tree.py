@@ -12,19 +12,18 @@ from contextlib import suppress
 from functools import partial
 from signal import SIGINT, default_int_handler, getsignal
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakSet, ref
 
 from gevent import Greenlet, GreenletExit, Timeout, get_hub, getcurrent, killall
 from gevent.greenlet import SuccessSpawnedLink  # type: ignore[attr-defined]
 from gevent.pool import GroupMappingMixin, IMapUnordered  # type: ignore[attr-defined]
 
+from pytask.domain.record import Claim
 from pytask.logger import get_logger
 from pytask.runtime import owners
 
 if TYPE_CHECKING:
-    from pytask.runtime.run import Run
-
     AnyGreenlet = Greenlet[..., Any]
     Base = Greenlet[..., Any]
 else:
@@ -32,6 +31,28 @@ else:
 
 
 log = get_logger(__name__)
+
+
+class TreeOwner(Protocol):
+    """The part of a run that its greenlets and messages about it use."""
+
+    id: str
+    claim: Claim
+    actor: AnyGreenlet | None  # the greenlet that stops the run, if any
+    over: bool  # no greenlet of it is left
+
+    @property
+    def epoch(self) -> int:
+        """Grows with every run of this id."""
+
+    def main(self) -> None:
+        """The body of the greenlet of `start()`."""
+
+    def call_stop(self) -> bool:
+        """The body of the greenlet of `stop()`; whether `stop()` returned normally."""
+
+    def adopt(self, greenlet: AnyGreenlet) -> None:
+        """A greenlet was spawned under this run."""
 
 
 class Service(Base):
@@ -74,9 +95,9 @@ class RunGreenlet(Base):
 
     spawning_stack_limit = 0  # always that of the consumer: tells nothing, and is kept as long as the run
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TreeOwner) -> None:
         super().__init__()
-        self.pytask_run: Run | None = run
+        self.pytask_run: TreeOwner | None = run
 
     def _run(self) -> Any:
         if self.pytask_run is not None:
@@ -92,7 +113,7 @@ class StopGreenlet(RunGreenlet):
         return self.pytask_run is not None and self.pytask_run.call_stop()
 
 
-def current_run() -> Run | None:
+def current_run() -> TreeOwner | None:
     """The run whose code is executing, or None."""
     return getattr(getcurrent(), "pytask_run", None)
 
@@ -125,7 +146,7 @@ def _contain(hub: Any, handle: Callable[..., None]) -> Callable[..., None]:
     return handle_error
 
 
-def _run_of(context: Any) -> Run | None:
+def _run_of(context: Any) -> TreeOwner | None:
     # The context is the greenlet, or for what it is linked to the callback and the greenlet.
     source = context[-1] if isinstance(context, tuple) and context else context
     return getattr(source, "pytask_run", None)
@@ -171,7 +192,7 @@ def _adopt(greenlet: Any) -> None:
     greenlet.pytask_expected = hasattr(getcurrent(), "pytask_collects")
 
 
-def take_in(run: Run, greenlet: Any) -> None:
+def take_in(run: TreeOwner, greenlet: Any) -> None:
     """Make `greenlet` part of the run's tree, and what its `link()` callbacks do as well."""
     greenlet.pytask_run = run
     greenlet.link = partial(_link, run, ref(greenlet))
@@ -190,7 +211,7 @@ def _get(source: ReferenceType[Any], *how: Any, **named: Any) -> Any:
     return type(greenlet).get(greenlet, *how, **named)  # type: ignore[union-attr]
 
 
-def _link(run: Run, linked: ReferenceType[Any], callback: Any, *how: Any, **named: Any) -> None:
+def _link(run: TreeOwner, linked: ReferenceType[Any], callback: Any, *how: Any, **named: Any) -> None:
     greenlet = linked()
     if greenlet is not None:
         if SuccessSpawnedLink not in (*how, *named.values()):
@@ -203,7 +224,7 @@ class _Within:
 
     __slots__ = ("callback", "run")
 
-    def __init__(self, run: Run, callback: Callable[[Any], Any]) -> None:
+    def __init__(self, run: TreeOwner, callback: Callable[[Any], Any]) -> None:
         if not callable(callback):
             raise TypeError(f"Expected callable: {callback!r}")
         self.run = run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
+import attrs
 import gevent
 
 from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
@@ -19,9 +19,9 @@ from pytask.runtime.busy import Load
 from pytask.runtime.clock import steady
 from pytask.runtime.controller import Controller
 from pytask.runtime.executor import Executor
-from pytask.runtime.journal import TaskLines
-from pytask.runtime.lane import Lane
+from pytask.runtime.lane import Lane, LanePorts
 from pytask.runtime.likeness import use_locks
+from pytask.runtime.log_handler import TaskLines
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
@@ -35,6 +35,17 @@ log = get_logger(__name__)
 DRAIN_STEP = 0.02  # seconds between looks while the worker drains
 
 
+@attrs.frozen(kw_only=True)
+class WorkerPorts:
+    """The process around a worker, and how a failure is reported to it."""
+
+    hard_deadline: bool = False  # the kernel kills the process at the deadline
+    prefix: str = ""  # of its session ids; chosen by a supervisor
+    clock: Callable[[], float] = steady
+    process: Process = attrs.Factory(Process)
+    on_failed: Callable[[], None] = lambda: None  # a service of the worker died
+
+
 class Worker:
     """Lanes, and what they share: places, the process, start and stop."""
 
@@ -43,12 +54,8 @@ class Worker:
         backends: Sequence[Backend],
         settings: Settings,
         tasks: Mapping[str, type[Task]],
-        prestart: Sequence[tuple[str, bytes]] = (),
-        *,
-        hard_deadline: bool = False,
-        prefix: str = "",
-        clock: Callable[[], float] = steady,
-        process: Process | None = None,
+        prestart: Sequence[tuple[str, bytes]],
+        ports: WorkerPorts,
     ) -> None:
         if any(backend.cooperative for backend in backends):
             require_patched()
@@ -57,29 +64,31 @@ class Worker:
         self.forked = False
         self.draining = False
         self.failed: BaseException | None = None
-        self.on_failed: Callable[[], None] = lambda: None
         self.settings = settings
-        self._clock = clock
+        self._on_failed = ports.on_failed
+        self._clock = ports.clock
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
-        self.places = Places(settings.max_tasks, Allowance(settings.start_rate, clock))
-        process = process or Process()
-        turns = Turns(tasks, clock)
-        load = Load(clock=clock, used=process.used, pause=settings.timing.heartbeat / 2)
+        self.places = Places(settings.max_tasks, Allowance(settings.start_rate, ports.clock))
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
+        shared = LanePorts(
+            tasks=tasks, places=self.places, turns=Turns(tasks, ports.clock),
+            load=Load(
+                clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
+            ),
+            process=ports.process, clock=ports.clock, on_reached=self._reached,
+            hard=ports.hard_deadline, prefix=ports.prefix,
+        )  # fmt: skip
         self.lanes = [
-            Lane(
-                backend, settings, tasks, monitors if index else prestart, self.places,
-                hard=hard_deadline, prefix=prefix, clock=clock, process=process,
-                turns=turns, load=load,
-            )
+            Lane(backend, settings, monitors if index else prestart, shared)
             for index, backend in enumerate(backends)
-        ]  # fmt: skip
+        ]
+        self._unreached = len(self.lanes)  # lanes without an acknowledged renewal so far
         self.blocked = None
         if settings.block_limit is not None:
             ours = {lane.executor for lane in self.lanes}
-            self.blocked = BlockedWatch(settings.block_limit, ours=lambda run: run.executor in ours)
+            self.blocked = BlockedWatch(settings.block_limit, ours=lambda run: run.host in ours)
 
     @property
     def executor(self) -> Executor:
@@ -139,16 +148,14 @@ class Worker:
         if self.settings.task_logs:
             TaskLines.install()
             output.install()
-        unreached = set(self.lanes)
         for index, lane in enumerate(self.lanes):
-            lane.heartbeat.on_reached = partial(self._reached, lane, unreached)
             for name, run in lane.services():
                 self._spawn(f"{name} {index}" if len(self.lanes) > 1 else name, run)
 
-    def _reached(self, lane: Lane, unreached: set[Lane]) -> None:
+    def _reached(self) -> None:
         """Every claim waits for the first acknowledged renewal, so that only then it takes tasks."""
-        unreached.discard(lane)
-        if unreached:
+        self._unreached -= 1
+        if self._unreached:
             return
         log.info(
             "worker %s takes tasks from %s%s: %s",
@@ -194,7 +201,7 @@ class Worker:
         if not isinstance(error, BaseException) or greenlet.mortal:
             return
         self.failed = error
-        self.on_failed()
+        self._on_failed()
         if isinstance(error, SharedChannels):  # Redis was away at the start, or the start would have said so
             log.error("%s", error)
             return

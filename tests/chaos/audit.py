@@ -7,9 +7,10 @@ writes, so nothing changes a task beside the record; `Replay` would see the gap 
 import hashlib
 import threading
 import time
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from pytask.adapters import lua, scripts
 
 STREAM = "pytask:audit"
 HEAD = Path(__file__).with_name("shim.lua").read_text()
@@ -52,21 +53,21 @@ class Entry(NamedTuple):
 
 def wrapped(text, verb, source):
     """The text of a script with the shim around it."""
-    return HEAD.replace("@SOURCE@", source).replace("@VERB@", verb) + text + TAIL
+    tail = TAIL.replace("@RENEW@", scripts.renew.locals)
+    return HEAD.replace("@SOURCE@", source).replace("@VERB@", verb) + text + tail
 
 
 def wrap_store(source):
     """From now on every script of this process's stores writes its audit."""
-    from pytask.adapters import store
+    plain = lua.load
 
-    plain = store.load_script
-
-    @cache
-    def load_script(name):
-        text = wrapped(plain(name)[0], name, source)
+    def load(script):
+        text = wrapped(plain(script)[0], script.name, source)
         return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    store.load_script = load_script
+    lua.load = load
+    for script in lua.declared(scripts):
+        script.__dict__.pop("source", None)
 
 
 def read_change(line):

@@ -3,10 +3,11 @@ end
 local fine, result = pcall(main)
 local named = {}
 for _, word in ipairs(ARGV) do named[word] = true end
-if VERB == 'renew' and ARGV[6] then
+if VERB == 'renew' then
   -- There the runs travel as one word, behind the session that they share.
-  for rest in string.gmatch(ARGV[6], '%S+') do
-    named[string.byte(rest) == 61 and string.sub(rest, 2) or ARGV[5] .. rest] = true
+@RENEW@
+  for rest in string.gmatch(rests, '%S+') do
+    named[string.byte(rest) == 61 and string.sub(rest, 2) or session .. rest] = true
   end
 end
 local lines = {}

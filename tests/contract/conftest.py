@@ -12,7 +12,7 @@ from pytask.adapters.acl import rules
 from pytask.adapters.backend import RedisBackend
 from pytask.adapters.keys import Keys
 from pytask.adapters.memory import MemoryBackend
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.lifecycle import RESTING
 from pytask.domain.record import ClaimRequest, Expiry, RunRef
 from tests.servers import is_available, start_server

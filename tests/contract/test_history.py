@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain import history
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command

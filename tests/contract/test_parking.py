@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.lifecycle import STOPPED, WAIT
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Verdict

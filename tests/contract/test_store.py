@@ -6,7 +6,7 @@ import time
 import attrs
 import pytest
 
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain import history
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Chunk

@@ -14,8 +14,7 @@ from redis.commands.policies import StaticPolicyResolver
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from pytask.adapters import carried
-from pytask.adapters import client as clients
+from pytask.adapters import carried, clients, support
 from pytask.domain.partition import SLOTS
 from tests.servers import is_available, start_server
 
@@ -77,7 +76,7 @@ def seen(client, name):
 
 
 def pools(client):
-    connection_of = getattr(client, f"get_{clients.package_of(client)}_connection")
+    connection_of = getattr(client, f"get_{support.package_of(client)}_connection")
     nodes = [*client.get_nodes(), *client.nodes_manager.startup_nodes.values()]
     return {connection_of(node).connection_pool for node in nodes}
 

@@ -20,8 +20,9 @@ from pytask.domain.policy import Crowd, Lease, Timing, Watch
 from pytask.domain.record import Change, RunRef
 from pytask.runtime.claims import Claims
 from pytask.runtime.committer import Committer
-from pytask.runtime.executor import HANDED_BACK, Executor
+from pytask.runtime.executor import Executor
 from pytask.runtime.lane import Session
+from pytask.runtime.outcome import HANDED_BACK
 from tests.simulation.process import Alarm
 
 
@@ -153,8 +154,8 @@ def _acknowledged_now(self, refs, sent_at):
     _acknowledged(self, refs, _clock())
 
 
-def _launch_now(self, claim, sent_at, *, local=False):
-    _launch(self, claim, _clock(), local=local)
+def _launch_now(self, claim, sent_at, **how):
+    _launch(self, claim, _clock(), **how)
 
 
 FROM_THE_ACK = (
@@ -239,9 +240,9 @@ NUMBERED = (
 )
 
 
-def _launch_beside(self, claim, sent_at, *, local=False):
+def _launch_beside(self, claim, sent_at, **how):
     older = self.living.pop(claim.id, None)
-    _launch(self, claim, sent_at, local=local)
+    _launch(self, claim, sent_at, **how)
     if older is not None:
         self.living.setdefault(claim.id, older)
 

@@ -11,7 +11,7 @@ from pytask.runtime.monitor import Monitor
 from pytask.runtime.process import Process as Around
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import Service
-from pytask.runtime.worker import Worker
+from pytask.runtime.worker import Worker, WorkerPorts
 from tests.simulation.loop import Life, wait_for_ever
 from tests.simulation.network import Backend
 
@@ -72,9 +72,11 @@ class Process(Life):
         prestart = [(Monitor.Config.NAME, b"null")] if self.place in world.monitors else []
         self.worker = worker = Worker(
             [Backend(world, self)], settings, tasks, prestart,
-            hard_deadline=True, clock=self.clock, process=around,
+            WorkerPorts(
+                hard_deadline=True, clock=self.clock, process=around,
+                on_failed=lambda: world.evidence.broken(self, f"a service died: {worker.failed!r}"),
+            ),
         )  # fmt: skip
-        worker.on_failed = lambda: world.evidence.broken(self, f"a service died: {worker.failed!r}")
         worker.start()
         fork.release(worker)
         self.started.set()

@@ -6,7 +6,7 @@ import copy
 
 from pytask.adapters.memory_state import MemoryState
 from pytask.adapters.memory_store import MemoryStore
-from pytask.adapters.store import Retention
+from pytask.adapters.rules import Retention
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command, Event
 

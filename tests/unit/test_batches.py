@@ -33,7 +33,8 @@ class Server:
         if number == 1 and len(words) == 2:  # update
             self.hashes[words[0]] = ("f", words[1])
             return b"OK"
-        ids, (_, function, check, states, *rest) = words[1:number], words[number:]
+        # The arguments, the lengths of the lists (hashes, states, data), and the lists.
+        ids, (_, function, check, _, states, _, *rest) = words[1:number], words[number:]
         raws = rest[states:]
         odd = []
         for at, (task_id, raw) in enumerate(zip(ids, raws, strict=True), 1):

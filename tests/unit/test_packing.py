@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import Encoder, PythonRespSerializer
 
-from pytask.adapters.client import own_client, packs
+from pytask.adapters.clients import own_client, packs
 from pytask.adapters.keys import Keys
 from pytask.adapters.store import RedisStore
 from pytask.adapters.wire import Packed, Packer

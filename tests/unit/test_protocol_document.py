@@ -9,12 +9,12 @@ import pytest
 
 import pytask
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import KEEP_REJECTED, LONGEST_NAME, event
+from pytask.adapters.rules import KEEP_REJECTED, event
 from pytask.domain import messages
 from pytask.domain.figures import FIGURES
 from pytask.domain.journal import TEXT_MOST
 from pytask.domain.lifecycle import RESTING, TABLE, State
-from pytask.domain.messages import COMMANDS, MAX_ID_BYTES, Event, IdFault
+from pytask.domain.messages import COMMANDS, LONGEST_NAME, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
 from pytask.domain.policy import CRASH_LIMIT, Timing
 from pytask.domain.record import Claim, RunRef, Verdict

@@ -3,7 +3,7 @@
 import fakeredis
 import pytest
 
-from pytask.adapters.client import check_server
+from pytask.adapters.support import check_server
 from pytask.domain.errors import UnsupportedServer
 
 

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
-from pytask.adapters import store as adapter
+from pytask.adapters import replies
 from pytask.adapters.keys import Keys
+from pytask.adapters.store import RedisStore
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Change, Claim, ClaimRequest, Expiry, RunRef, Verdict
@@ -30,7 +31,7 @@ class Newer:
 
 
 def store(reply):
-    return adapter.RedisStore(Newer(reply), Keys())
+    return RedisStore(Newer(reply), Keys())
 
 
 REQUEST = ClaimRequest(refs=(REF,), functions=frozenset("f"), worker="w")
@@ -76,7 +77,7 @@ def test_a_renewal_with_an_unknown_verdict_lets_the_run_go_on():
 
 
 def test_an_unknown_word_is_told_once(caplog):
-    adapter._verdict.cache_clear()
+    replies.verdict.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             store(b"ONCE").park("a", "f", b"")

@@ -1,38 +1,31 @@
 -- What runs noted since the last call: lines for the rings of their tasks, and how far they are.
 --
--- KEYS  1 runs (hash), then for each run: the hash of its task, the ring of its lines (list)
--- ARGV  1 bytes of the namespace, in front of each hash's id  2 channel prefix  3 lines that a ring keeps
---       4 seconds that it is kept after the last one;
---       then for each run: run, progress ('' for none), the event of that, number of lines, the lines
 -- Returns one string of words, for each run OK, FENCED, GONE, or BADTYPE (the ring is no list).
 --
 -- Nothing here begins with a write that needs no memory: lines can be lost, and a full Redis refuses them.
-local call, pcall = redis.call, redis.pcall
-local from, most, n = tonumber(ARGV[1]) + 1, tonumber(ARGV[3]), (#KEYS - 1) / 2
+--- include: names, id_of
 local ids = {}
-for i = 1, n do ids[i] = KEYS[2 * i]:sub(from) end
-local live = call('HMGET', KEYS[1], unpack(ids))
-local reply, p = {}, 5
-for i = 1, n do
-  local hash, ring = KEYS[2 * i], KEYS[2 * i + 1]
-  local run, progress, event, count = ARGV[p], ARGV[p + 1], ARGV[p + 2], tonumber(ARGV[p + 3])
+for i, hash in ipairs(hashes) do ids[i] = id_of(hash) end
+local live = call('HMGET', runs, unpack(ids))
+local reply, from = {}, 0
+for i, hash in ipairs(hashes) do
+  local run, ring, count = live_runs[i], rings[i], line_counts[i]
   local owner, verdict = pcall('HGET', hash, 'run'), 'OK'
-  p = p + 4
   -- The registry may have lost the run, the hash not (see commit.lua); a hash that does not name it is another's.
   if (live[i] or owner) ~= run then
     verdict = 'FENCED'
   elseif owner ~= run then
     verdict = 'GONE'
   else
-    if progress ~= '' then
-      call('HSET', hash, 'progress', progress)
-      call('PUBLISH', ARGV[2] .. ids[i], event)
+    if progress[i] ~= '' then
+      call('HSET', hash, 'progress', progress[i])
+      call('PUBLISH', channel .. ids[i], events[i])
     end
     if count > 0 then
-      local length = pcall('RPUSH', ring, unpack(ARGV, p, p + count - 1))
+      local length = pcall('RPUSH', ring, unpack(lines, from + 1, from + count))
       if type(length) == 'number' then
         if length > most then call('LTRIM', ring, -most, -1) end
-        call('EXPIRE', ring, ARGV[4])
+        call('EXPIRE', ring, seconds)
       elseif tostring(length.err):find('WRONGTYPE', 1, true) then
         verdict = 'BADTYPE'
       else
@@ -40,7 +33,7 @@ for i = 1, n do
       end
     end
   end
-  p = p + count
+  from = from + count
   reply[i] = verdict
 end
 return table.concat(reply, ' ')

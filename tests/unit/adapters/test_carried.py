@@ -24,8 +24,7 @@ from redis.event import EventDispatcher
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from pytask.adapters import carried
-from pytask.adapters import client as clients
+from pytask.adapters import carried, clients
 
 CACHE = CacheConfig(max_size=17)
 SAMPLES = {

@@ -9,7 +9,7 @@ import redis.sentinel
 import valkey
 import valkey.asyncio
 
-from pytask.adapters import client as clients
+from pytask.adapters import clients, support
 from pytask.client import awaiting
 
 
@@ -43,14 +43,14 @@ def hook_of(client, package):
 @pytest.mark.parametrize("make", [clients.clone, lambda c: clients.own_client(c, timeout=1, name="n")])
 def test_a_clone_keeps_it(kind, make):
     source = SYNC[kind]()
-    assert hook_of(make(source), clients.package_of(source)) is hook
+    assert hook_of(make(source), support.package_of(source)) is hook
 
 
 @pytest.mark.parametrize("kind", ASYNC)
 def test_an_asyncio_clone_keeps_it(kind):
     source = ASYNC[kind]()
     own = awaiting.own_client(source, timeout=1, connect_timeout=1)
-    assert hook_of(own, clients.package_of(source)) is hook
+    assert hook_of(own, support.package_of(source)) is hook
 
 
 class Cluster:

@@ -11,7 +11,8 @@ import trustme
 import pytask
 import pytask.aio
 from pytask.adapters.address import DEFAULT_URL
-from pytask.adapters.client import open_client, translate
+from pytask.adapters.clients import open_client
+from pytask.adapters.errors import translate
 from pytask.domain.errors import ConfigError, Unavailable
 from tests.servers import HOST
 

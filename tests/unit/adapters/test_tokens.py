@@ -5,7 +5,7 @@ import gc
 import redis
 from redis.credentials import StreamingCredentialProvider
 
-from pytask.adapters import client as clients
+from pytask.adapters import clients
 
 
 class Provider(StreamingCredentialProvider):

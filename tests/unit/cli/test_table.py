@@ -12,7 +12,7 @@ import pytest
 from pytask import commands
 from pytask.cli import EXIT_CODES, VERBS, exit_code, main
 from pytask.domain import errors
-from pytask.runtime.executor import EXIT_STUCK
+from pytask.runtime.stopping import EXIT_STUCK
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = main.list_commands(None)

@@ -3,7 +3,7 @@ import json
 import attrs
 import pytest
 
-from pytask.adapters.store import read_info
+from pytask.adapters.replies import read_info
 from pytask.client.records import Worker
 from pytask.console.tasks import WORKERS, worker_row
 from pytask.domain import figures

@@ -8,12 +8,17 @@ from pytask.domain.policy import Lease, Timing
 from pytask.domain.record import Claim, Verdict
 from pytask.domain.task import register
 from pytask.runtime.backlog import Backlog
-from pytask.runtime.committer import Committer
-from pytask.runtime.consumer import Consumer
+from pytask.runtime.committer import Committer, CommitterPorts
+from pytask.runtime.complaints import Complaints
+from pytask.runtime.consumer import Consumer, ConsumerPorts
 from pytask.runtime.deadman import Deadman
-from pytask.runtime.executor import Executor
-from pytask.runtime.heartbeat import Heartbeat
+from pytask.runtime.executor import Executor, ExecutorPorts
+from pytask.runtime.heartbeat import Heartbeat, HeartbeatPorts
 from pytask.runtime.journal import Journal
+from pytask.runtime.places import Places
+from pytask.runtime.presence import Presence, PresencePorts
+from pytask.runtime.prestart import Prestart, PrestartPorts
+from pytask.runtime.ramp import Turns
 from pytask.runtime.settings import Settings
 
 FAST = Timing().scaled(0.001)  # where the ladder waits for greenlets in real time: G is 10 ms
@@ -176,7 +181,7 @@ class DirectCourier:
 class World:
     """An executor and its neighbours on one fake store; Redis has just answered."""
 
-    def __init__(self, *classes, timing=FAST, hard=False, **settings):
+    def __init__(self, *classes, timing=FAST, hard=False, places=None, **settings):
         self.clock, self.store, self.backend, self.ids = Clock(), FakeStore(), FakeBackend(), FakeIds()
         self.timing = timing
         self.settings = Settings(name="w", timing=timing, **settings)
@@ -184,31 +189,65 @@ class World:
         self.lease.acknowledged([], self.clock())
         self.deadman = Deadman(hard=hard)
         self.courier = DirectCourier(self.store)
-        self.committer = Committer(
+        self.complaints = Complaints(timing.heartbeat)
+        self.places = places or Places(self.settings.max_tasks)
+        # What is told to others; a test may listen instead.
+        self.on_settled = self.on_place = self._wake
+        self.on_local_over = lambda _id, _wish: None
+        self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
+            complaints=self.complaints, on_settled=self._later("on_settled"),
             backlog=Backlog(
                 max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
             ),
             journal=Journal(lines=self.settings.task_logs, keep=self.settings.keep_logs, wall=self.clock),
-        )  # fmt: skip
-        self.executor = Executor(
+        ))  # fmt: skip
+        tasks = register({}, *classes)
+        self.executor = Executor(ExecutorPorts(
             settings=self.settings, lease=self.lease, committer=self.committer, courier=self.courier,
-            deadman=self.deadman, tasks=register({}, *classes), backend=self.backend, ids=self.ids,
-            clock=self.clock,
-        )  # fmt: skip
+            deadman=self.deadman, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
+            ids=self.ids, clock=self.clock, on_place=self._later("on_place"),
+            on_local_over=self._later("on_local_over"),
+        ))  # fmt: skip
 
-    def heartbeat(self):
-        service = Heartbeat(
-            store=self.store, lease=self.lease, executor=self.executor, deadman=self.deadman, clock=self.clock
-        )
-        service.on_lost = self.ids.renew
-        return service
+    def _wake(self):
+        self.places.wake()
 
-    def consumer(self, queue=None, places=None):
-        return Consumer(
+    def _later(self, name):
+        def call(*args):
+            return getattr(self, name)(*args)
+
+        return call
+
+    def heartbeat(self, **told):
+        quiet = dict.fromkeys(("on_reached", "on_other_server"), lambda: None)
+        return Heartbeat(HeartbeatPorts(**{
+            "store": self.store, "lease": self.lease, "executor": self.executor, "deadman": self.deadman,
+            "clock": self.clock, "complaints": self.complaints, "on_lost": self.ids.renew,
+            "on_ping": lambda _: None, **quiet, **told,
+        }))  # fmt: skip
+
+    def consumer(self, queue=None, places=None, on_other_server=lambda: None):
+        self.places = places or self.places
+        return Consumer(ConsumerPorts(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
-            lease=self.lease, ids=self.ids, clock=self.clock, places=places,
-        )  # fmt: skip
+            lease=self.lease, ids=self.ids, clock=self.clock, places=self.places, complaints=self.complaints,
+            on_other_server=on_other_server,
+        ))  # fmt: skip
+
+    def presence(self, **shown):
+        return Presence(PresencePorts(**{
+            "courier": self.courier, "executor": self.executor, "lease": self.lease, "clock": self.clock,
+            "session": lambda: "s1", **shown,
+        }))  # fmt: skip
+
+    def prestart(self, *specs):
+        made = Prestart(PrestartPorts(
+            specs=specs, courier=self.courier, executor=self.executor, committer=self.committer,
+            lease=self.lease, ids=self.ids, clock=self.clock, complaints=self.complaints,
+        ))  # fmt: skip
+        self.on_local_over = made.over
+        return made
 
     def launch(self, task_id="a", function="demo", data=b"{}", *, local=False, **claim):
         """Start a run of a claim that was sent just now; let it begin; return it."""

@@ -6,8 +6,7 @@ import pytest
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.task import Task
-from pytask.runtime.balancer import Balancer
-from pytask.runtime.presence import Presence
+from pytask.runtime.balancer import Balancer, BalancerPorts
 from tests.unit.runtime.fakes import World, switch
 
 H = 5.0
@@ -39,13 +38,11 @@ def world():
 def balancer(world, passing):
     world.naps = passing(world.clock)
     world.consumer_ = world.consumer()
-    presence = Presence(
-        courier=world.courier, executor=world.executor, timing=world.timing, session=lambda: "me"
-    )
-    return Balancer(
+    presence = world.presence(session=lambda: "me")
+    return Balancer(BalancerPorts(
         rate=10, courier=world.courier, executor=world.executor, consumer=world.consumer_,
         lease=world.lease, info=presence.info, clock=world.clock,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def idle(functions=("demo",), tasks=0):
@@ -153,10 +150,7 @@ def test_a_worker_that_takes_nothing_shows_no_room_and_moves_nothing(world, bala
     world.consumer_._places.close(closed=True)
     assert balancer.look().give == 0
     assert world.ends() == []
-    presence = Presence(
-        courier=world.courier, executor=world.executor, timing=world.timing, session=lambda: "me",
-        closed=lambda: world.consumer_.closed,
-    )  # fmt: skip
+    presence = world.presence(session=lambda: "me", closed=lambda: world.consumer_.closed)
     assert presence.info().max_tasks == 0
 
 
@@ -167,5 +161,5 @@ def test_a_run_that_will_not_move_does_not_end_the_process(world, monkeypatch, t
     run = world.launch("a")
     run.wish = Wish.MOVE
     run.dead = None
-    world.executor._go_on(run)
+    world.executor.stopping.outlived(run, leaving=False)
     assert "a" in world.executor.living

@@ -287,9 +287,9 @@ def test_the_loop_repeats_with_a_growing_pause(world, committer, passing, caplog
     assert "1 change waits for Redis" in caplog.text
 
 
-def test_who_waits_for_a_place_is_told_of_each_verdict(committer):
+def test_who_waits_for_a_place_is_told_of_each_verdict(world, committer):
     told = []
-    committer.on_settled = lambda: told.append(committer.pending)
+    world.on_settled = lambda: told.append(committer.pending)
     committer.put(end())
     committer.commit()
     assert told == [0]

@@ -8,7 +8,7 @@ import pytest
 from pytask.domain.errors import Unavailable
 from pytask.domain.policy import Timing
 from pytask.domain.record import Suspect, Verdict
-from pytask.runtime.companion import Companion, Release
+from pytask.runtime.companion import Companion, CompanionPorts, Release
 from tests.unit.runtime.fakes import World, really_sleep, until
 
 SECOND = 1_000_000
@@ -106,7 +106,9 @@ def test_it_gives_up_when_the_monitors_have_done_it(world, line, passing):
 
 
 def start(companion, world, on_stop=lambda: None, on_hurry=lambda: None):
-    companion.start([world.courier], world.timing, world.clock, on_stop=on_stop, on_hurry=on_hurry)
+    companion.start(CompanionPorts(
+        couriers=[world.courier], timing=world.timing, clock=world.clock, on_stop=on_stop, on_hurry=on_hurry
+    ))  # fmt: skip
 
 
 def test_it_is_told_to_stop_and_notices_the_end_of_the_line(world, line, caplog):

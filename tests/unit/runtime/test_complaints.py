@@ -28,8 +28,6 @@ def test_all_services_together_tell_of_an_outage_once_every_h(caplog):
     world = World(timing=Timing())
     heartbeat, consumer = world.heartbeat(), world.consumer()
     services = [consumer, world.committer, heartbeat]
-    for service in services:
-        service.complaints = heartbeat.complaints
     for _ in range(60):
         world.clock.move(1.0)
         for service in services:
@@ -41,7 +39,8 @@ def test_all_services_together_tell_of_an_outage_once_every_h(caplog):
 
 
 def test_who_alone_gets_no_answer_says_so_and_a_refusal_too(caplog):
-    world = World(timing=Timing())
-    for service in (world.consumer(), world.committer):
+    for alone in (World.consumer, lambda world: world.committer):
+        world = World(timing=Timing())
+        service = alone(world)
         assert len(failing(world, service, 21, caplog, Unavailable("away"))) == 3
         assert len(failing(world, service, 21, caplog, Refused("OOM", "OOM"))) == 5

@@ -7,7 +7,7 @@ from pytask.domain.messages import Command
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.task import Task
-from pytask.runtime.controller import IDLE, Controller
+from pytask.runtime.controller import IDLE, Controller, ControllerPorts
 from tests.unit.runtime.fakes import FakeFeed, World, until
 
 D, H = 60.0, 5.0
@@ -53,10 +53,11 @@ def controller(world, feed, hints, pings, deaf):
         pings.append(world.clock())
         made.pinged(None)
 
-    made = Controller(
+    made = Controller(ControllerPorts(
         store=world.store, feed=feed, executor=world.executor, timing=world.timing, clock=world.clock,
         on_hint=hints.append, request_ping=publish, on_deaf=lambda: deaf.append(world.clock()),
-    )  # fmt: skip
+        complaints=world.complaints,
+    ))  # fmt: skip
     return made
 
 

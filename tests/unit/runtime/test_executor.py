@@ -12,8 +12,9 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import COMMIT_BATCH, Timing, Wish
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
-from pytask.runtime.executor import ASKED_AT_ONCE, EXIT_STUCK
+from pytask.runtime.executor import ASKED_AT_ONCE
 from pytask.runtime.refusals import LARGE
+from pytask.runtime.stopping import EXIT_STUCK
 from tests.unit.runtime.fakes import FAST, World, switch, until, won
 
 KILLED = gevent.GreenletExit
@@ -98,7 +99,7 @@ def test_a_claim_beside_a_dying_older_run_is_handed_back_when_it_had_time(stubbo
 def test_places_are_taken_by_runs_and_by_ends_beyond_one_commit(demo, gate):
     world = World(demo)
     freed = []
-    world.executor.on_place = lambda: freed.append(world.executor.occupied)
+    world.on_place = lambda: freed.append(world.executor.occupied)
     for number in range(COMMIT_BATCH + 2):
         world.launch(str(number))
     assert world.executor.occupied == COMMIT_BATCH + 2
@@ -361,10 +362,10 @@ def test_stopped_by_the_operator_it_stays_registered_until_it_dies(stubborn, gat
     assert "a" in world.executor.living
     assert run.ref.run in world.lease.living
     assert world.ends() == []
-    assert world.executor.stuck == ("a",)  # shown to the doctor
+    assert world.executor.stopping.stuck == ("a",)  # shown to the doctor
     gate.set()
     gone(world)
-    assert world.executor.stuck == ()
+    assert world.executor.stopping.stuck == ()
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert log == ["stop"]
     assert "ignores being killed" in caplog.text
@@ -669,7 +670,7 @@ def test_a_reloaded_run_of_a_function_unknown_here_is_handed_back(demo):
 def test_a_stop_that_a_reload_finds_in_the_hash_is_carried_out(demo, log, local):
     world = World(demo)
     over = []
-    world.executor.on_local_over = lambda *args: over.append(args)
+    world.on_local_over = lambda *args: over.append(args)
     world.store.say("reload", lambda _old, new, *_: won(new, verdict=Verdict.STOP))
     world.executor.wish(world.launch(local=local), Wish.RELOAD)
     gone(world)
@@ -683,7 +684,7 @@ def test_a_stop_that_a_reload_finds_in_the_hash_is_carried_out(demo, log, local)
 def test_a_wish_that_arrives_during_the_reload_settles_the_new_run(demo, log, wish, trigger, local):
     world = World(demo)
     over = []
-    world.executor.on_local_over = lambda *args: over.append(args)
+    world.on_local_over = lambda *args: over.append(args)
 
     def meanwhile(_old, new, *_):
         world.executor.ask("a", wish)
@@ -803,7 +804,7 @@ def test_redis_lost_during_the_reload_ends_both_runs_as_was_wished(demo, log, wi
 def test_a_released_local_task_is_not_queued(demo):
     world = World(demo)
     over = []
-    world.executor.on_local_over = lambda *args: over.append(args)
+    world.on_local_over = lambda *args: over.append(args)
     world.executor.wish(world.launch(local=True), Wish.HAND_BACK)
     gone(world)
     (change,) = world.commit()

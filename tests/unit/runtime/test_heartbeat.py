@@ -343,8 +343,7 @@ def test_after_a_failure_the_loop_tries_again_soon(world, passing, caplog):
 
 def test_the_first_acknowledged_renewal_is_told_once(world):
     told = []
-    heartbeat = world.heartbeat()
-    heartbeat.on_reached = lambda: told.append(world.clock())
+    heartbeat = world.heartbeat(on_reached=lambda: told.append(world.clock()))
     world.clock.move(H)
     world.store.say("renew", Unavailable("gone"))
     with pytest.raises(Unavailable):
@@ -364,10 +363,8 @@ def verbs(world):
 
 
 def test_the_ping_goes_where_the_renewal_went_just_before(world):
-    heartbeat = world.heartbeat()
-    heartbeat.feed_session = "s"
     sent = []
-    heartbeat.on_ping = lambda error: sent.append((error, verbs(world)))
+    heartbeat = world.heartbeat(feed_session="s", on_ping=lambda error: sent.append((error, verbs(world))))
     heartbeat.request_ping()
     heartbeat.beat()
     assert verbs(world) == ["renew", "ping"]  # though no renewal was due
@@ -379,9 +376,8 @@ def test_the_ping_goes_where_the_renewal_went_just_before(world):
 
 @pytest.mark.parametrize("error", [Unavailable("gone"), Denied("NOPERM")])
 def test_a_ping_that_fails_is_no_failure_of_the_renewal_and_goes_again(world, error):
-    heartbeat = world.heartbeat()
     told = []
-    heartbeat.on_ping = told.append
+    heartbeat = world.heartbeat(on_ping=told.append)
     world.clock.move(H)
     world.store.say("ping", error)
     heartbeat.request_ping()
@@ -402,8 +398,7 @@ def test_without_a_renewal_there_is_no_ping(world):
 
 
 def test_a_request_ends_the_rest_of_the_loop(world):
-    heartbeat = world.heartbeat()
-    heartbeat.feed_session = "s"
+    heartbeat = world.heartbeat(feed_session="s")
     world.clock.move(H)
     loop = gevent.spawn(heartbeat.run)
     until(lambda: verbs(world) == ["renew"])
@@ -420,11 +415,11 @@ def seen(world, server="s1", marker="m1", age=-1.0):
     world.store.incarnation = Incarnation(id=marker, server=server, age=age)
 
 
-def failed_over(world):
+def failed_over(world, **told):
     """A first renewal, then one that another server answers."""
     seen(world)
     world.clock.move(H)
-    heartbeat = world.heartbeat()
+    heartbeat = world.heartbeat(**told)
     heartbeat.beat()
     seen(world, "s2", age=0.5)
     world.clock.move(H)
@@ -432,9 +427,8 @@ def failed_over(world):
 
 
 def test_another_server_stops_the_claims(world, caplog):
-    heartbeat = failed_over(world)
     told = []
-    heartbeat.on_other_server = lambda: told.append(world.clock())
+    heartbeat = failed_over(world, on_other_server=lambda: told.append(world.clock()))
     heartbeat.beat()
     heartbeat.beat()
     assert told == [world.clock()]

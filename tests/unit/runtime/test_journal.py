@@ -18,7 +18,8 @@ from pytask.domain.record import Verdict
 from pytask.domain.task import Task
 from pytask.runtime import journal as journals
 from pytask.runtime import output
-from pytask.runtime.journal import LINES_MOST, MANY, TaskLines
+from pytask.runtime.journal import LINES_MOST, MANY
+from pytask.runtime.log_handler import TaskLines
 from pytask.runtime.tree import Service
 from tests.unit.runtime.fakes import World, switch
 

@@ -6,9 +6,8 @@ import pytest
 from pytask.domain.errors import Unavailable
 from pytask.domain.policy import Timing
 from pytask.domain.task import Task
-from pytask.runtime.consumer import Consumer
 from pytask.runtime.places import Places
-from tests.unit.runtime.fakes import FakeQueue, World, switch
+from tests.unit.runtime.fakes import World, switch
 
 
 @pytest.fixture
@@ -27,12 +26,8 @@ def lanes_of(demo, max_tasks):
     places = Places(max_tasks)
     made = []
     for _ in range(2):
-        world = World(demo, timing=Timing(), max_tasks=max_tasks)
-        consumer = Consumer(
-            store=world.store, queue=FakeQueue(), executor=world.executor, committer=world.committer,
-            lease=world.lease, ids=world.ids, clock=world.clock, places=places,
-        )  # fmt: skip
-        made.append((world, consumer))
+        world = World(demo, timing=Timing(), max_tasks=max_tasks, places=places)
+        made.append((world, world.consumer()))
     return places, *made
 
 

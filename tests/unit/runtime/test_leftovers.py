@@ -73,7 +73,7 @@ def test_those_who_close_what_they_opened_cost_no_look(looked):
             closed.extend(socket.socketpair())
             closed[-1].close()
             closed[-2].close()
-        assert len(leftovers.current_run().sockets) < 2 * leftovers.PRUNE
+        assert len(leftovers.running().sockets) < 2 * leftovers.PRUNE
 
     run = run_of(start)
     assert run.failure is None

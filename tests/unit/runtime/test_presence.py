@@ -10,7 +10,6 @@ from pytask.domain.policy import Timing
 from pytask.domain.task import Task
 from pytask.domain.version import __version__
 from pytask.runtime import presence as module
-from pytask.runtime.presence import Presence
 from tests.unit.runtime.fakes import World
 
 T = 90.0
@@ -31,7 +30,7 @@ def world():
 
 @pytest.fixture
 def presence(world):
-    return Presence(courier=world.courier, executor=world.executor, timing=world.timing, session=lambda: "s1")
+    return world.presence()
 
 
 def test_the_entry(world, presence):
@@ -43,23 +42,18 @@ def test_the_entry(world, presence):
 
 
 def test_the_entry_tells_how_the_worker_fares(world):
-    presence = Presence(
-        courier=world.courier, executor=world.executor, timing=world.timing, session=str, wall=lambda: 1700.5
-    )
+    presence = world.presence(wall=lambda: 1700.5)
     first = presence.info()
     assert (first.started, first.lag, first.round_trip, first.monitor) == (1700.5, None, None, False)
     world.store.say("announce", lambda _: world.clock.move(0.25))
-    world.executor.monitors.add("m")
+    world.executor.monitor_ports.here.add("m")
     presence.show()
     later = presence.info()
     assert (later.round_trip, later.monitor) == (0.25, True)
 
 
 def test_the_entry_tells_what_redis_does_not_take(world):
-    presence = Presence(
-        courier=world.courier, executor=world.executor, timing=world.timing, session=str,
-        held=lambda: 12.34, refused=lambda: 3,
-    )  # fmt: skip
+    presence = world.presence(held=lambda: 12.34, refused=lambda: 3)
     assert (presence.info().held, presence.info().refused) == (12.3, 3)
 
 

@@ -8,7 +8,6 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import Timing, Wish
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
-from pytask.runtime.prestart import Prestart
 from tests.unit.runtime.fakes import World, switch, until, won
 
 F = 30.0
@@ -28,10 +27,7 @@ def world(gate):
 
 @pytest.fixture
 def prestart(world):
-    return Prestart(
-        specs=[("demo", b'{"n": 1}')], courier=world.courier, executor=world.executor,
-        committer=world.committer, lease=world.lease, ids=world.ids, clock=world.clock,
-    )  # fmt: skip
+    return world.prestart(("demo", b'{"n": 1}'))
 
 
 def only(world):
@@ -48,11 +44,7 @@ def test_it_starts_once(world, prestart):
 
 
 def test_one_that_redis_never_takes_does_not_hold_up_the_others(world):
-    prestart = Prestart(
-        specs=[("demo", b"x" * 1000), ("demo", b'{"n": 1}'), ("demo", b'{"n": 2}')],
-        courier=world.courier, executor=world.executor, committer=world.committer, lease=world.lease,
-        ids=world.ids, clock=world.clock,
-    )  # fmt: skip
+    prestart = world.prestart(("demo", b"x" * 1000), ("demo", b'{"n": 1}'), ("demo", b'{"n": 2}'))
 
     def limited(ref, function, data, _worker):
         if len(data) > 100:

@@ -1,0 +1,76 @@
+"""What both stores, that of Redis and the one in memory, must say and do alike."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import attrs
+
+from pytask.domain import history
+from pytask.domain import lifecycle as life
+from pytask.domain.lifecycle import Trigger, destination
+from pytask.domain.record import Change
+
+SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
+KEEP_REJECTED = 1000
+NOBODY = "nobody ran it"
+POISON = "poison: its worker died soon after each of its last four starts"
+PRESTARTED = "pre-started"
+RESTORED = "restored after a loss of data"
+EXPIRED = "lease expired"
+
+
+@attrs.frozen(kw_only=True)
+class Retention:
+    """Seconds that the hashes of finished tasks are kept; None for ever, 0 not at all."""
+
+    ended: int | None = 7 * 86400
+    error: int | None = 30 * 86400
+    stopped: int | None = None
+    history: int = 16  # lines of a task's history; 0 for none
+
+    def of(self, trigger: Trigger) -> int | None:
+        """The time for the state that `trigger` leads to."""
+        return {life.ENDED: self.ended, life.ERROR: self.error, life.STOPPED: self.stopped}.get(
+            destination(trigger)
+        )
+
+
+def event(name: str, data: Any = None) -> str:
+    """An event as it goes over the wire."""
+    return json.dumps({"event": name, "data": data}, separators=(",", ":"))
+
+
+def refusal(path: str, reason: str) -> str:
+    """A refused reload as its field has it, behind the epoch and the time, which only Redis knows."""
+    return json.dumps({"path": path, "reason": reason}, separators=(",", ":"))[1:]
+
+
+def ending_why(change: Change) -> str:
+    """Why a run ended, for the history; "" where its other fields tell."""
+    if change.trigger is Trigger.FAIL:
+        error = change.fields.get("error", "")
+        text = error if isinstance(error, str) else error.decode(errors="surrogateescape")
+        return text[: history.WHY_BYTES].partition("\n")[0]
+    if change.trigger is Trigger.RELEASE and change.event:
+        return _reason(change.event)
+    return ""
+
+
+@lru_cache(maxsize=64)
+def _reason(published: bytes) -> str:
+    try:
+        return str(json.loads(published)["data"]["reason"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def parked_why(function: str, published: bytes) -> str:
+    """Why a task is parked, with the near misses that the event of it names."""
+    try:
+        near = [str(name) for name in json.loads(published)["data"]["near"]]
+    except (ValueError, TypeError, KeyError):
+        near = []
+    return history.parked_because(function, near)
