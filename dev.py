@@ -8,6 +8,7 @@
     python3 dev.py lint
     python3 dev.py docs                            the site, into build/site
     python3 dev.py bench [arguments of the benchmarks]
+    python3 dev.py release --check                 builds a release, and runs the demo from its wheel
 
 The first run builds `.venv` next to this file; later runs find it as it should be and start at once.
 """
@@ -39,6 +40,7 @@ GROUPS = {
     "lint": ("docs", "lint"),
     "docs": ("docs",),
     "bench": ("test",),
+    "release": ("release",),
 }
 
 # Dependency groups are known to pip since 25.1.
@@ -125,6 +127,13 @@ def check(names: Iterable[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """Run the package `benchmarks`."""
     replace([PYTHON, "-m", "benchmarks", *arguments])
+
+
+def release(arguments: list[str]) -> int:
+    """Build what would be released, and try it; nothing is uploaded."""
+    if arguments != ["--check"]:
+        fail("this only checks a release: python3 dev.py release --check")
+    return run([PYTHON, ROOT / ".ci" / "check_release.py"])
 
 
 def prepare(groups: tuple[str, ...]) -> None:
@@ -220,7 +229,16 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-COMMANDS = {"demo": demo, "test": test, "unit": unit, "fix": fix, "lint": lint, "docs": docs, "bench": bench}
+COMMANDS = {
+    "demo": demo,
+    "test": test,
+    "unit": unit,
+    "fix": fix,
+    "lint": lint,
+    "docs": docs,
+    "bench": bench,
+    "release": release,
+}
 
 
 if __name__ == "__main__":
