@@ -52,7 +52,7 @@ LINTS = {
     "mypy": [PYTHON, "-m", "mypy", "--strict", "pytask"],
     "import-linter": [BIN / "lint-imports"],
     "types of the examples": [PYTHON, ROOT / "docs" / "check_types.py"],
-    "site": [PYTHON, "-m", "mkdocs", "--quiet", "build", "--strict"],
+    "site": [PYTHON, "-m", "mkdocs", "build", "--strict"],
 }
 QUICK_LINTS = ("ruff check", "mypy")
 PYTEST = [PYTHON, "-m", "pytest"]
