@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import pytask
 import pytask.aio
 import pytask.client
 
-FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "reference"
 PAGES = {page.name: page.read_text("utf-8") for page in sorted(FOLDER.glob("*.md"))}
 SECTIONS = re.findall(r"^::: (\S+)$", "\n".join(PAGES.values()), re.MULTILINE)
 IN_WORDS = {"pytask.__version__", "pytask.client.Client"}  # told in the table, and a second name of one
@@ -20,6 +23,7 @@ def names():
     yield from (f"pytask.{name}" for name in pytask.__all__)
     yield from (f"pytask.client.{name}" for name in pytask.client.__all__)
     yield "pytask.aio.Client"
+    yield "pytask.adapters.memory.MemoryBackend"
 
 
 @pytest.mark.parametrize("name", sorted({*names()} - IN_WORDS))
@@ -50,3 +54,15 @@ def test_errors_have_a_code_and_a_description():
     kinds = [kind for _, kind in inspect.getmembers(pytask.errors, inspect.isclass)]
     assert len(kinds) > 30
     assert all(kind.__doc__ and re.fullmatch(r"PT\d{3}", kind.code) for kind in kinds)
+
+
+def test_the_example_of_a_test_is_one():
+    """In a process of its own: it has to be patched."""
+    (text,) = re.findall(
+        r"^```python testing_example\.py\n(.*?)^```$", PAGES["testing.md"], re.DOTALL | re.MULTILINE
+    )
+    program = f"from gevent import monkey\nmonkey.patch_all()\n{text}\ntest_double()\nprint('right')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "right\n"
