@@ -1,4 +1,4 @@
-"""What the site needs besides the Markdown: pages and links outside docs/, and the descriptions of fields.
+"""What the site needs besides the Markdown: pages and links outside docs/, links and fields in docstrings.
 
 MkDocs calls the functions `on_...` (see `hooks` in mkdocs.yml), and Griffe uses the class.
 """
@@ -30,6 +30,8 @@ FENCED = re.compile(r"^(`{3,}).*?^\1$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 RANGE = re.compile(r"\[([\w.]*[<>]=?[^\]\s]*)\]")  # of an option, such as [x>=1]
 COMMENT = re.compile(r"\s# (?!type:|noqa|fmt:)(.+)$")
+NAME = re.compile(r"`(pytask(?:\.\w+)+)`")
+OPTIONAL_LINK = r'<autoref identifier="\1" optional><code>\1</code></autoref>'
 FENCE = re.compile(r"^```(\w+) (.+)$", re.MULTILINE)
 REQUEST = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//""")
 
@@ -84,8 +86,13 @@ def _fence(fence):
     return f"```{language}" if language == "console" else f'```{language} title="{name}"'
 
 
-class Fields(griffe.Extension):
-    """The comment beside a field of a class is its description, as a string below it would be."""
+class Docstrings(griffe.Extension):
+    """Names in docstrings are links; the comment beside a field is its description, as a string would be."""
+
+    def on_object(self, *, obj, **_):
+        """Link the names of pytask that have a section; the others stay as they are."""
+        if obj.docstring:
+            obj.docstring.value = NAME.sub(OPTIONAL_LINK, obj.docstring.value)
 
     def on_attribute_instance(self, *, node, attr, **_):
         """Show the default alone, and the comment or the text of a worker's figure if there is no other."""
