@@ -3,6 +3,7 @@
     python -m benchmarks                    all parts, then benchmarks/RESULTS.md
     python -m benchmarks PART... [options]  some of them; `report` writes RESULTS.md from what is known
     python -m benchmarks cluster [options]  one worker on a real cluster
+    python -m benchmarks.libraries          how libraries behave in tasks: the table of docs/libraries.md
 
 A worker is `pytask run` with default settings, events and leases on.  Peers are installed at the first run,
 each into an environment of its own under --cache.
@@ -17,12 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import enqueueing, growth, profile, report, versus
-from benchmarks.place import cpu, fill, push, rss, server, wait, worker_process
+from benchmarks.place import CACHE, cpu, fill, push, rss, server, wait, worker_process
 from benchmarks.results import Results, show
 
 __all__ = ["cpu", "fill", "push", "rss", "server", "wait", "worker_process"]
-
-CACHE = Path.home() / ".cache" / "pytask-bench"
 
 
 def main(arguments: list[str]) -> None:

@@ -16,6 +16,7 @@ from tests.servers import start_server
 
 ROOT = Path(__file__).parent.parent
 TASKS = "benchmarks/tasks.py"
+CACHE = Path.home() / ".cache" / "pytask-bench"  # environments, results
 
 
 @contextlib.contextmanager

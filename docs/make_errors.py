@@ -24,6 +24,7 @@ PROOFS: dict[str, str] = {
     "PT011": "tests/unit/runtime/test_patched.py::test_a_patch_that_cannot_be",
     "PT012": "patching::test_an_agent_that_imports_before_the_patch_is_named",
     "PT013": "patching::test_modules_imported_before_a_late_patch_are_named",
+    "PT014": "blocking::test_what_belongs_to_the_loop_says_so",
     "PT020": "fixes::test_a_setting_that_cannot_be_and_where_it_came_from",
     "PT021": "mistakes::test_a_task_class_that_cannot_be_one",
     "PT022": "fixes::test_a_name_that_no_class_has",
@@ -41,6 +42,8 @@ PROOFS: dict[str, str] = {
     "PT044": "tests/unit/domain/test_task.py::test_a_task_that_no_worker_runs_says_so",
     "PT045": "threads::test_the_thread_that_keeps_a_task_from_ending_is_named",
     "PT046": "tests/unit/runtime/test_blockers.py::test_an_imported_one_is_named_once_with_what_helps",
+    "PT047": "tests/unit/runtime/test_native.py::test_who_waits_for_long_and_who_has_the_threads_is_said",
+    "PT048": "blocking::test_a_function_that_never_returns_keeps_neither_a_stop_nor_the_exit",
     "PT049": "reload::test_a_reload_with_data_that_does_not_fit_and_its_fix",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
     "PT052": "mistakes::test_a_full_server",
@@ -102,7 +105,7 @@ PROOFS: dict[str, str] = {
 # These have no fix of their own: a fault of ours, and the base of others.
 WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
-    [f"PT{n:03}" for n in (13, 41, 42, 43, 46, 55, 123, 124, 125, 135, 137, 147, 149)],
+    [f"PT{n:03}" for n in (13, 41, 42, 43, 46, 47, 48, 55, 123, 124, 125, 135, 137, 147, 149)],
     "log",
 )
 LOGGED |= {

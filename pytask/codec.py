@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from pytask import schema
+from pytask.domain import secrets
 from pytask.domain.errors import BadData
 from pytask.domain.messages import Event
 
@@ -56,10 +58,11 @@ def event(name: str | Event, data: Any = None) -> bytes:
     return encode({"event": str(name), "data": data}, f"the data of event {str(name)!r}")
 
 
-def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False) -> Any:
+def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False, quote: bool = True) -> Any:
     """The task's data: None where there is none, else a dict, or an instance of `into`.
 
-    With `unknown`, keys that `into` has no field for are ignored.  Raises :class:`BadData` that points at the
+    With `unknown`, keys that `into` has no field for are ignored.  Without `quote`, the error of what is no
+    JSON does not show its beginning.  Raises :class:`BadData` that points at the
     byte, or at the path and the type it should have.
     """
     value: Any = None
@@ -68,12 +71,23 @@ def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False) -> Any:
             value = _decoder.decode(raw)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             where = "" if "byte" in str(error) else f" (byte {len(raw)}, its end)"
-            raise BadData(f"data is not JSON: {error}{where}; it begins with {raw[:60]!r}") from None
+            begins = f"; it begins with {raw[:60]!r}" if quote else ""
+            raise BadData(f"data is not JSON: {error}{where}{begins}") from None
     if value is not None and not isinstance(value, dict):
         raise BadData(f'data must be a JSON object such as {{"url": "..."}}, not {_kind(value)}')
     if into is None:
         return value
     return schema.convert({} if value is None else value, into, unknown=unknown)
+
+
+def secrets_in(raw: bytes | None, fields: Sequence[str]) -> tuple[str, ...]:
+    """The values of secret fields in data, as texts may have them; none where it is no JSON."""
+    if not raw or not fields:
+        return ()
+    try:
+        return secrets.values_in(_decoder.decode(raw), fields)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ()
 
 
 def _kind(value: Any) -> str:

@@ -17,7 +17,8 @@ from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
-from pytask.domain.task import Task, data_class, ignores_unknown, task_name
+from pytask.domain.secrets import hide
+from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields, task_name
 
 ID_BYTES = 12
 
@@ -45,7 +46,7 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
         return b""
     raw = b"" if data is None else codec.encode(schema.plain(data), "data")
     if into is not None and not isinstance(function, str):
-        codec.decode_data(raw, into, unknown=ignores_unknown(function))
+        _check(function, raw, into)
     elif not raw.startswith(b"{") and raw != b"null":
         codec.decode_data(raw, None)  # raises: it is no object
     if len(raw) > limit:
@@ -54,6 +55,17 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
             " settings): keep what is large elsewhere, and pass its address"
         )
     return raw
+
+
+def _check(function: type[Task], raw: bytes, into: Any) -> None:
+    """Raise `BadData` where it does not fit; the values of secret fields are hidden in its text."""
+    try:
+        codec.decode_data(raw, into, unknown=ignores_unknown(function))
+    except BadData as error:
+        values = codec.secrets_in(raw, secret_fields(function))
+        if not values:
+            raise
+        raise BadData(hide(error.args[0], values), error.path) from None
 
 
 def start(places: Places, function: Function, data: Any, task_id: str | None) -> Op[str]:

@@ -23,7 +23,7 @@ class New:
     """One task for `start_many`: a task's name or class, its data, and an id if it is to have that one."""
 
     function: str | type[Task]
-    data: Any = None
+    data: Any = attrs.field(default=None, repr=False)  # it may hold secrets
     id: str | None = None
 
 
@@ -68,8 +68,9 @@ class TaskInfo:
     again: bool = (
         False  # it had come to rest and was pushed again: it waits, the rest tells of the run before
     )
-    raw_data: bytes | None = None  # JSON; None where there is none, or where it was not asked for
-    raw_output: bytes | None = None  # JSON
+    # JSON; None where there is none, or where it was not asked for.  It may hold secrets: no repr shows it.
+    raw_data: bytes | None = attrs.field(default=None, repr=False)
+    raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None where it said nothing
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused

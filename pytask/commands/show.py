@@ -20,23 +20,40 @@ MOMENT = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
 
 @click.command()
+@click.option("--reveal", is_flag=True, help="Show the fields that the task's class names as secret, too.")
 @options.one_task
-def command(task_id: str, remote: Remote, printer: Printer) -> None:
+def command(task_id: str, reveal: bool, remote: Remote, printer: Printer) -> None:
     """Show one task: its state, its data, and how it came out.
 
-    ID may be the beginning of an id, as long as only one task begins so.
+    ID may be the beginning of an id, as long as only one task begins so. Fields of the data that the
+    workers name as secret (Config.SECRET) are masked, in the output as well.
     """
     from pytask.console.facts import commands
 
     if remote.explains(commands(remote.space_of(task_id), task_id)):
         return
-    show(remote, printer, remote.tasks.get(remote.find(task_id)))
+    show(remote, printer, remote.tasks.get(remote.find(task_id)), reveal=reveal)
 
 
-def show(remote: Remote, printer: Printer, task: TaskInfo) -> None:
-    """Print a task."""
+def show(remote: Remote, printer: Printer, task: TaskInfo, *, reveal: bool = False) -> None:
+    """Print a task; `reveal`: with the secret fields of its data."""
+    if not reveal:
+        task = _masked(remote, task)
     found = _account(remote, task)
     printer.record("task", fields(task, found), lines(task, found))
+
+
+def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
+    import attrs
+
+    from pytask.console.secrecy import fields_of, masked_text
+
+    if task.raw_data is None and task.raw_output is None:
+        return task
+    fields = fields_of(remote, task.function)
+    return attrs.evolve(
+        task, raw_data=masked_text(task.raw_data, fields), raw_output=masked_text(task.raw_output, fields)
+    )
 
 
 def _account(remote: Remote, task: TaskInfo) -> Account | None:

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 @click.argument("task_id", metavar="[ID]", required=False, callback=options.id_text)
 @click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many events.")
+@click.option("--reveal", is_flag=True, help="Show the fields that task classes name as secret, too.")
 @options.remote
 @options.form
 def command(
-    task_id: str | None, seconds: float | None, count: int | None, remote: Remote, printer: Printer
+    task_id: str | None,
+    seconds: float | None,
+    count: int | None,
+    *,
+    reveal: bool,
+    remote: Remote,
+    printer: Printer,
 ) -> None:
     """Print the events of a task, or of all, as they come, until Ctrl-C.
 
@@ -31,17 +38,33 @@ def command(
     """
     import sys
 
+    from pytask.console.secrecy import all_fields
+
     if remote.explain:
         remote.explains(_commands(remote, task_id, seconds))
         return
     whole = None if task_id is None else _id_of(remote, task_id)
     left = count
-    for event in remote.tasks.watch(whole, seconds=seconds):
-        show(printer, event)
+    heard = remote.tasks.watch(whole, seconds=seconds)
+    fields = () if reveal else all_fields(remote)
+    for event in heard:
+        show(printer, without(event, fields))
         sys.stdout.flush()
         left = None if left is None else left - 1
         if left == 0:
             return
+
+
+def without(event: Event | Gap, fields: tuple[str, ...]) -> Event | Gap:
+    """The event with these fields masked in its data."""
+    import attrs
+
+    from pytask.client import Event
+    from pytask.domain.secrets import masked
+
+    if not fields or not isinstance(event, Event):
+        return event
+    return attrs.evolve(event, data=masked(event.data, fields))
 
 
 def _id_of(remote: Remote, word: str) -> str:

@@ -35,6 +35,19 @@ class NotPatched(PytaskError):
         )
 
 
+class WrongThread(PytaskError):
+    """A native thread asked a task for something that only the thread of the event loop can do."""
+
+    code = "PT014"
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"task {task}: emit(), progress(), spawn(), subprocess() and redis belong to the thread of the"
+            " event loop, and this is another one. Fix: let the function that self.blocking() calls return"
+            " what is to be sent; take `client = self.redis` before the call"
+        )
+
+
 class ConfigError(PytaskError):
     """A setting, a task class or a command line that cannot work."""
 

@@ -52,6 +52,11 @@ def texts(value: Any) -> dict[str, str] | None:
     return {name: text for name, text in found if isinstance(text, str)}
 
 
+def _fields(value: Any) -> dict[str, tuple[str, ...]] | None:
+    rows = value.items() if isinstance(value, dict) else ()
+    return {name: found for name, fields in rows if (found := words(fields))}
+
+
 def _version(value: Any) -> str | None:
     return value[:LONGEST_VERSION] if isinstance(value, str) else None
 
@@ -112,6 +117,10 @@ class WorkerInfo:
     pid: int = attrs.field(default=0, metadata=_figure(whole, "process id on that machine"))
     version: str = attrs.field(default="", metadata=_figure(_version, "release of pytask"))
     functions: tuple[str, ...] = attrs.field(default=(), metadata=_figure(words, "functions that it runs"))
+    secret: Mapping[str, tuple[str, ...]] = attrs.field(
+        factory=dict,
+        metadata=_figure(_fields, "function: the fields of its data that readers mask (`Config.SECRET`)"),
+    )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
     tasks: int | None = attrs.field(
         default=None, metadata=_figure(whole, "those of its runs that came from the queue")

@@ -5,17 +5,23 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, cast
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.journal import progress_of
 
 if TYPE_CHECKING:  # what a type checker shows; nothing of it is loaded
+    from collections.abc import Sequence
+    from subprocess import Popen
+
+    from _typeshed import StrOrBytesPath
     from gevent import Greenlet
     from redis import Redis
     from typing_extensions import TypeVar
 
     Data = TypeVar("Data", default=Any)
+    Command = StrOrBytesPath | Sequence[StrOrBytesPath]
 else:
     from typing import TypeVar
 
@@ -43,6 +49,12 @@ class RunPort(Protocol):
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """A greenlet of this run."""
 
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `fn` returns or raises, in a native thread."""
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """A program that ends with this run."""
+
     def client(self) -> Any:
         """A Redis client of this run."""
 
@@ -52,6 +64,9 @@ class _NoRun:
 
     def __getattr__(self, name: str) -> Any:
         raise NotRun(f"no worker runs this task: it has no {name}")
+
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return copy_context().run(fn, *args, **kwargs)  # there is no event loop to be held
 
 
 class TaskConfig:
@@ -65,6 +80,9 @@ class TaskConfig:
             not at all, or seconds.
         START_RATE: Tasks of this class that one worker may start per second; the others wait.  No limit by
             default.
+        SECRET: Fields of the data that the command line masks, and errors and log lines hide, such as
+            `("password", "api.token")`.  A name without a dot is a key at any depth, a path starts at the
+            top.  Whoever may read Redis can still read them.
     """
 
 
@@ -158,6 +176,61 @@ class Task(Generic[Data]):
         """
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
+    def blocking(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `fn` in a native thread and wait for it, while other tasks go on.
+
+        For C code that waits or computes; context variables are copied.  The tasks of a worker share the
+        threads (setting `blocking_threads`), first come, first served.  A thread cannot be killed: when the
+        task is stopped, what `fn` has begun goes on; see docs/threads.md.  In a task that no worker runs, as
+        in a test, `fn` is called directly.
+
+        Args:
+            fn: What to call.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            What `fn` returned.
+
+        Raises:
+            Exception: Whatever `fn` raised.
+        """
+        return cast("R", self._run.blocking(fn, *args, **kwargs))
+
+    @overload
+    def subprocess(self, args: Command, *, text: Literal[True], **options: Any) -> Popen[str]: ...
+
+    @overload
+    def subprocess(self, args: Command, *, encoding: str, **options: Any) -> Popen[str]: ...
+
+    @overload
+    def subprocess(
+        self,
+        args: Command,
+        *,
+        text: Literal[False] | None = None,
+        encoding: None = None,
+        **options: Any,
+    ) -> Popen[bytes]: ...
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """Start a program, as `subprocess.Popen` does, whose whole process group ends with this run.
+
+        When the run ends, what is left of the group gets SIGTERM, and SIGKILL 2.5 s later (a quarter of
+        `Timing.grace`); also when the worker dies.
+
+        Args:
+            args: The program and its arguments.
+            **options: Those of Popen but `preexec_fn`, `process_group` and `start_new_session`.
+
+        Returns:
+            The process, a `Popen`.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
+        return self._run.subprocess(args, **options)
+
     @property
     def id(self) -> str:
         """The id of the task.
@@ -226,6 +299,7 @@ def check_class(kind: object) -> None:
     if not isinstance(wait, int | float) or wait < 0:
         raise BadTaskClass(f"Config.REDIS_WAIT of {name} is True, False or seconds, not {wait!r}")
     start_rate(cls)
+    secret_fields(cls)
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -270,6 +344,19 @@ def redis_wait(cls: type[Task]) -> float:
     """Seconds that `self.redis` waits for a Redis that is away."""
     given = getattr(cls.Config, "REDIS_WAIT", True)
     return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
+
+
+def secret_fields(cls: object) -> tuple[str, ...]:
+    """`Config.SECRET`, names and paths; raises :class:`BadTaskClass` for what is none."""
+    given = getattr(getattr(cls, "Config", None), "SECRET", ())
+    fields = (given,) if isinstance(given, str) else given
+    usable = isinstance(fields, tuple | list) and all(isinstance(one, str) for one in fields)
+    if not usable or not all(all(one.split(".")) for one in fields):
+        raise BadTaskClass(
+            f"Config.SECRET of {getattr(cls, '__qualname__', cls)} names fields of the data, as in"
+            f" ('password', 'api.token'), not {given!r}"
+        )
+    return tuple(fields)
 
 
 def start_rate(cls: type[Task]) -> float | None:

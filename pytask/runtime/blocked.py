@@ -24,10 +24,7 @@ log = get_logger(__name__)
 OURS = (str(Path(__file__).parents[1]) + os.sep, str(Path(gevent.__file__).parent) + os.sep, "<frozen")
 STANDARD = str(Path(os.__file__).parent) + os.sep
 PACKAGES = ("site-packages", "dist-packages")  # may lie in the folder of the standard library
-GENERAL = (
-    "call gevent.sleep(0) in between, or give the work to a thread:"
-    " gevent.get_hub().threadpool.apply(f, args)"
-)
+GENERAL = "call gevent.sleep(0) in between, or give the work to a native thread: self.blocking(f, *args)"
 
 _watching: set[BlockedWatch] = set()
 

@@ -10,7 +10,7 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-THREAD = "give its calls to a thread: gevent.get_hub().threadpool.apply(f, args)"
+THREAD = "give its calls to a native thread: self.blocking(f, *args)"
 
 REMEDIES: dict[str, str] = {
     "psycopg2": "psycopg2.extensions.set_wait_callback(f) before the first connection, or use psycopg 3",

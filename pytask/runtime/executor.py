@@ -11,7 +11,7 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import PytaskError
+from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.policy import COMMIT_BATCH, CRASH_YOUNG, QUARANTINE_FROM, Lease, Wish, outweighs
 from pytask.domain.ports import Backend, Borrower
@@ -24,6 +24,7 @@ from pytask.runtime.courier import Courier
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.lingering import Lingering
 from pytask.runtime.monitor import MonitorPorts
+from pytask.runtime.native import NativePool
 from pytask.runtime.outcome import Outcomes, never_began
 from pytask.runtime.process import exit_now
 from pytask.runtime.ramp import Turns
@@ -65,6 +66,7 @@ class ExecutorPorts:
     deadman: Deadman
     tasks: Mapping[str, type[Task]]
     turns: Turns
+    native: NativePool
     backend: Backend
     ids: Ids
     clock: Callable[[], float]
@@ -80,6 +82,7 @@ class Executor:
         self.settings = ports.settings
         self.tasks = ports.tasks
         self.turns = ports.turns
+        self.native = ports.native
         self.living: dict[str, Run] = {}
         self.leaving = False
         self.lingering = Lingering(ports.lease.timing.grace / 2)
@@ -169,24 +172,29 @@ class Executor:
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
-        self._check_process()
+        self.check_caller(run)
         self._committer.emit(Change(run.ref.id, run.ref.run, event))
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
         """How far a run is; only the newest is sent."""
-        self._check_process()
+        self.check_caller(run)
         if self.settings.progress:
             self.journal.progress(run, progress)
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A Redis client for a run's own use."""
-        self._check_process()
         return self._backend.user_client(current)
 
-    def _check_process(self) -> None:
-        # A forked child has the task's code, but its run is the parent's.
+    def check_caller(self, run: Run) -> None:
+        """Raise unless this is the process and the thread of the event loop.
+
+        A forked child has the task's code, but its run is the parent's.
+        """
+        if self.native.is_home:
+            return
         if os.getpid() != self._pid:
             raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")
+        raise WrongThread(run.id)
 
     # -- wishes ---------------------------------------------------------------------------------------
 

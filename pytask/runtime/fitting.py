@@ -7,7 +7,8 @@ from typing import Any
 from pytask import codec
 from pytask.domain.errors import BadData, TaskFailed
 from pytask.domain.record import Claim
-from pytask.domain.task import Task, data_class, ignores_unknown
+from pytask.domain.secrets import hide
+from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields
 from pytask.runtime.refusals import without_data
 
 NO_FUNCTION = "the hash has no function: HMSET <task_id> function <name> data <json>"
@@ -22,7 +23,13 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
         raise TaskFailed(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
         raise TaskFailed(NO_FUNCTION)
-    return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls))
+    quote = not secret_fields(cls)
+    return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
+
+
+def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:
+    """The values in the data of a claim that no text is to show."""
+    return () if cls is None else codec.secrets_in(claim.data, secret_fields(cls))
 
 
 def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:
@@ -30,7 +37,7 @@ def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:
     try:
         fitted(claim, cls, limit)
     except BadData as error:
-        return error.path, str(error)
+        return error.path, hide(str(error), secrets_of(claim, cls))
     except TaskFailed as error:
         return "$", str(error)
     except BaseException as error:  # noqa: BLE001 - a validator may raise anything; the run must go on

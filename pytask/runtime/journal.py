@@ -19,6 +19,7 @@ from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.journal import NAME_MOST, PROGRESS, TEXT_MOST, amounts, shortened
 from pytask.domain.ports import Store
 from pytask.domain.record import Notes, RunRef, Verdict
+from pytask.domain.secrets import hide
 from pytask.logger import get_logger
 from pytask.runtime.refusals import LARGE, Refusals
 
@@ -41,6 +42,7 @@ class Noter(Protocol):
 
     ref: RunRef
     lines: int  # of its log, so far
+    hidden: tuple[str, ...]  # values that are masked in what it notes
 
     @property
     def epoch(self) -> int:
@@ -84,7 +86,9 @@ class Journal:
             text = f"{text}\n{_traces.formatException(record.exc_info)}"
         if record.stack_info:
             text = f"{text}\n{record.stack_info}"
-        self._append(run, record.created, record.levelname.lower(), record.name[:NAME_MOST], shortened(text))
+        self._append(
+            run, record.created, record.levelname.lower(), record.name[:NAME_MOST], _shown(run, text)
+        )
 
     def output(self, run: Noter, stream: str, text: str) -> None:
         """What a run writes to a stream: whole lines at once, the last one when it is whole, or long."""
@@ -106,7 +110,7 @@ class Journal:
     def _print(self, run: Noter, stream: str, line: str) -> None:
         shown = line.rstrip("\r").rpartition("\r")[2]  # a bar of progress writes over itself
         if shown.strip():
-            self._append(run, self._wall(), OUTPUT[stream], stream, shortened(shown))
+            self._append(run, self._wall(), OUTPUT[stream], stream, _shown(run, shown))
 
     def progress(self, run: Noter, progress: dict[str, Any]) -> None:
         """How far a run is, in place of what was not sent yet."""
@@ -224,6 +228,10 @@ class Journal:
                 "%d lines of tasks' logs were dropped, the oldest first: Redis does not take them, or not as"
                 " fast as they are logged (see the setting task_logs)", self.dropped - told,
             )  # fmt: skip
+
+
+def _shown(run: Noter, text: str) -> str:
+    return shortened(hide(text, run.hidden))
 
 
 def _weight(notes: Notes) -> int:

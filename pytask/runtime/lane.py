@@ -31,6 +31,7 @@ from pytask.runtime.executor import Executor, ExecutorPorts
 from pytask.runtime.heartbeat import Heartbeat, HeartbeatPorts
 from pytask.runtime.journal import Journal
 from pytask.runtime.lookout import Lookout
+from pytask.runtime.native import NativePool
 from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence, PresencePorts
 from pytask.runtime.prestart import Prestart, PrestartPorts
@@ -100,6 +101,7 @@ class LanePorts:
     tasks: Mapping[str, type[Task]]
     places: Places
     turns: Turns
+    native: NativePool
     load: Load
     process: Process
     clock: Callable[[], float]
@@ -142,7 +144,8 @@ class Lane:
         ))  # fmt: skip
         self.executor = Executor(ExecutorPorts(
             settings=settings, lease=self.lease, committer=self.committer, courier=self.courier,
-            deadman=self.deadman, tasks=ports.tasks, turns=ports.turns, backend=self.backend,
+            deadman=self.deadman, tasks=ports.tasks, turns=ports.turns, native=ports.native,
+            backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
             on_place=ports.places.wake, on_local_over=self._local_over,
         ))  # fmt: skip

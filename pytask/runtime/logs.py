@@ -10,6 +10,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pytask.domain.escaping import escaped, in_json
+from pytask.domain.secrets import hide
 from pytask.runtime.tree import current_run
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ class TaskContext(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always true; adds the fields."""
-        run = current_run()
+        run = getattr(record, "pytask_run", None) or current_run()
+        if run is not None and run.hidden:
+            record.msg, record.args = hide(record.getMessage(), run.hidden), ()
+            record.hidden = run.hidden  # for our own formatters, whose tracebacks quote it as well
         task = getattr(record, "task", None) or (run.id if run is not None else "")
         record.worker = self._worker
         record.task = task or "-"
@@ -59,7 +63,7 @@ class ConsoleLines(logging.Formatter):
         """The line, and the traceback below it; one that another handler formatted is not taken over."""
         kept, record.exc_text = record.exc_text, None
         try:
-            return super().format(record)
+            return hide(super().format(record), getattr(record, "hidden", ()))
         finally:
             record.exc_text = kept
 
@@ -91,7 +95,8 @@ class JsonLines(logging.Formatter):
         }
         line |= {name: vars(record)[name] for name in ("function", "epoch") if name in vars(record)}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            # Not the whole line: a value may be a word of its own.
+            line["exception"] = hide(self.formatException(record.exc_info), getattr(record, "hidden", ()))
         return in_json(json.dumps(line, ensure_ascii=False))
 
 

@@ -12,6 +12,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.policy import Lease, Wish, closing
 from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.task import secret_fields
 from pytask.logger import get_logger
 from pytask.runtime.committer import Committer
 from pytask.runtime.courier import Courier
@@ -108,5 +109,7 @@ def _log_failure(run: Run, error: BaseException | None) -> None:
     about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
     if error is None or isinstance(error, (TaskFailed, GreenletExit)):
         log.warning("task %s failed: %s", run.id, text, extra=about)
+    elif run.cls is not None and secret_fields(run.cls):  # the traceback would quote what is hidden
+        log.error("task %s failed: %s; the traceback is in its field `error`", run.id, text, extra=about)
     else:
         log.error("task %s failed: %s", run.id, text, extra=about, exc_info=error)

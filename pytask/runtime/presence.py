@@ -17,6 +17,7 @@ from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.policy import Lease
 from pytask.domain.ports import Store
+from pytask.domain.task import secret_fields
 from pytask.domain.version import __version__, may_share
 from pytask.logger import get_logger
 from pytask.runtime.busy import Load
@@ -96,7 +97,8 @@ class Presence:
 
     def info(self) -> WorkerInfo:
         """What there is to show at this moment."""
-        names = tuple(sorted(self._executor.tasks))
+        known = self._executor.tasks
+        names = tuple(sorted(known))
         return WorkerInfo(
             session=self._session(),
             name=self._executor.settings.name,
@@ -104,6 +106,7 @@ class Presence:
             pid=os.getpid(),
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
+            secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             tasks=self._executor.queued,
             # No room to others that rebalance, while it takes nothing.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Any, Protocol, cast
 from weakref import ReferenceType
@@ -17,12 +17,14 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.policy import Wish
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
+from pytask.domain.secrets import hide
 from pytask.domain.task import Task, redis_wait
 from pytask.logger import get_logger
-from pytask.runtime import threads
-from pytask.runtime.fitting import fitted
+from pytask.runtime import programs, threads
+from pytask.runtime.fitting import fitted, secrets_of
 from pytask.runtime.journal import Journal
 from pytask.runtime.monitor import MonitorPorts
+from pytask.runtime.native import NativePool
 from pytask.runtime.ramp import Turns
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
@@ -48,6 +50,10 @@ class RunHost(Protocol):
     turns: Turns
     journal: Journal
     monitor_ports: MonitorPorts
+    native: NativePool
+
+    def check_caller(self, run: Run) -> None:
+        """Raise unless this is the process and the thread of the event loop."""
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run; waits while too many wait."""
@@ -76,9 +82,8 @@ class Run:
 
     __slots__ = (
         "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
-        "fits", "greenlet", "host", "id", "lines", "local", "output", "over", "ref", "restore", "returned",
-        "settling", "sockets", "started",
-        "stopping", "task", "wish",
+        "fits", "greenlet", "hidden", "host", "id", "lines", "local", "output", "over", "ref", "restore",
+        "returned", "settling", "sockets", "started", "stopping", "task", "wish",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -103,11 +108,17 @@ class Run:
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
         self.settling = False  # a reload began it, and it has yet to prove that it lives
+        self.hidden: tuple[str, ...] = ()  # values of secret fields, which no text of it shows
         self.fits: Claim | None = None  # what the reload that ends it was judged by
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; made with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
         self.lines = 0  # of its log, so far
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a stop of this run may take."""
+        return self.host.settings.timing.grace
 
     @property
     def epoch(self) -> int:
@@ -147,6 +158,7 @@ class Run:
             self.host.lingers(self)
 
     def _build(self) -> Task:
+        self.hidden = secrets_of(self.claim, self.cls)
         data = fitted(self.claim, self.cls, self.host.settings.max_data)
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
@@ -180,7 +192,7 @@ class Run:
         if isinstance(self.error, GreenletExit):
             self.failure = "killed: other code killed the greenlet of start()"
         else:
-            self.failure = describe(self.error)
+            self.failure = describe(self.error, self.hidden)
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -216,8 +228,8 @@ class Run:
             self.host.fail(self)
 
     def finished(self) -> None:
-        """Nothing of this run is left; tell the executor, once."""
-        if not self.over:
+        """No greenlet of this run is left, nor, by and by, a program; tell the executor, once."""
+        if not self.over and not programs.end(self):
             self.over = True
             self.task = None  # they refer to each other: its data would wait for the garbage collector
             self.host.ended(self)
@@ -259,6 +271,7 @@ class Run:
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyGreenlet:
         """A greenlet under this run, with the caller's contextvars."""
+        self.host.check_caller(self)
         greenlet: AnyGreenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
         greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
         greenlet.start()
@@ -267,8 +280,18 @@ class Run:
             take_in(self, greenlet)
         return greenlet
 
+    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `fn` returns or raises, in a native thread."""
+        return self.host.native.call(self, fn, args, kwargs)
+
+    def subprocess(self, args: Any, **options: Any) -> Any:
+        """A program that ends with this run."""
+        self.host.check_caller(self)
+        return programs.start(self, args, options)
+
     def client(self) -> Any:
         """The run's own Redis client, made on first use."""
+        self.host.check_caller(self)
         if self.client_ is None:
             patience = redis_wait(self.cls) if self.cls is not None else 0.0
             self.borrower = Borrower(self.id, patience, self.host.settings.timing.lease)
@@ -291,17 +314,17 @@ def _is_exit(error: BaseException) -> bool:
     return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
-def describe(error: BaseException) -> str:
-    """The `error` field: the text, then the traceback, 8 KiB at the most."""
+def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
+    """The `error` field: the text, then the traceback, 8 KiB at the most; without what is `hidden`."""
     if isinstance(error, TaskFailed):
-        return _cut(_text(error), ERROR_BYTES)
+        return _cut(hide(_text(error), hidden), ERROR_BYTES)
     # Only our own errors begin with a code of ours; SystemExit has a `code` too, and so have many others.
     name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
-    text = _cut(name + _text(error), 2048)
+    text = _cut(hide(name + _text(error), hidden), 2048)
     frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
     if frames is None:
         return text
-    trace = "".join(traceback.format_exception(type(error), error, frames))
+    trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)
     room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
     tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
     return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"

@@ -75,6 +75,9 @@ class Settings:
     redis_connections: int = attrs.field(default=64, validator=_positive)
     """Connections that `self.redis` of all tasks here shares; those of blocking calls come on top."""
 
+    blocking_threads: int = attrs.field(default=32, validator=_positive)
+    """Native threads, at the most, that run what tasks here give to `self.blocking()`; others wait."""
+
     max_data: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
     """Bytes of `data`, of an output, of an event; a larger one is an ERROR of that task."""
 
@@ -173,6 +176,7 @@ class SettingsGiven(TypedDict, total=False):
     name: str
     max_tasks: int
     redis_connections: int
+    blocking_threads: int
     max_data: int
     max_pending: int
     max_pending_bytes: int

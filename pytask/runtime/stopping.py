@@ -12,7 +12,7 @@ from pytask.domain.messages import Event
 from pytask.domain.policy import Lease, Wish
 from pytask.domain.record import Change
 from pytask.logger import get_logger
-from pytask.runtime import threads
+from pytask.runtime import programs, threads
 from pytask.runtime.committer import Committer
 from pytask.runtime.deadman import Deadman
 from pytask.runtime.run import Run
@@ -92,6 +92,7 @@ class Stopping:
 
     def _kill_tree(self, run: Run, until: float) -> bool:
         """Kill what lives, then again and again; whether all of it is dead."""
+        programs.end(run)  # they get their signal now; a task may wait for one of them as it dies
         for share in (3, 2):
             self._kill(run, max(0.01, (until - self._clock()) / share))
         # A pool's greenlet takes a kill for the failure of one item and goes on with the next: many kills.

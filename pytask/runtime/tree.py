@@ -40,6 +40,7 @@ class TreeOwner(Protocol):
     claim: Claim
     actor: AnyGreenlet | None  # the greenlet that stops the run, if any
     over: bool  # no greenlet of it is left
+    hidden: tuple[str, ...]  # values that no text of it shows
 
     @property
     def epoch(self) -> int:

@@ -23,6 +23,7 @@ from pytask.runtime.lane import Lane, LanePorts
 from pytask.runtime.likeness import use_locks
 from pytask.runtime.log_handler import TaskLines
 from pytask.runtime.monitor import Monitor
+from pytask.runtime.native import NativePool
 from pytask.runtime.patched import require_patched, warn_of_early
 from pytask.runtime.places import Places
 from pytask.runtime.process import Process
@@ -74,6 +75,7 @@ class Worker:
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         shared = LanePorts(
             tasks=tasks, places=self.places, turns=Turns(tasks, ports.clock),
+            native=NativePool(settings.blocking_threads),
             load=Load(
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),

@@ -89,6 +89,20 @@ class NoClock:
     works, reason, prefix = False, "not in this block", ()
 
 
+class Fresh(redis.Redis):
+    """Asks the sentinels again where a kept connection leads to a server that is no primary any more.
+
+    redis-py (8.1 too) keeps a connection on which READONLY was answered.
+    """
+
+    def execute_command(self, *words, **options):
+        try:
+            return super().execute_command(*words, **options)
+        except redis.exceptions.ReadOnlyError:
+            self.connection_pool.disconnect()
+            raise
+
+
 class SentinelWorld(World):
     """A world whose server is a trio; workers and clients ask the sentinels where the primary is."""
 
@@ -118,7 +132,7 @@ class SentinelWorld(World):
         self.replay = replay
 
     def connect(self, **options):
-        return self._sentinel.master_for(MASTER_NAME, decode_responses=True, **options)
+        return self._sentinel.master_for(MASTER_NAME, redis_class=Fresh, decode_responses=True, **options)
 
     def proxy(self):
         return None
@@ -127,7 +141,7 @@ class SentinelWorld(World):
         return worker.pinned or self.trio.url
 
     def raw_client(self):
-        return self._sentinel.master_for(MASTER_NAME, socket_timeout=2)
+        return self._sentinel.master_for(MASTER_NAME, redis_class=Fresh, socket_timeout=2)
 
     def settled(self, at):
         return at < time.monotonic_ns() - SETTLED * SECOND

@@ -198,8 +198,8 @@ FIXES = {
     "yield": lambda log, line: f"{re.search(r'call (gevent.sleep[(]0[)]) in between', log)[1]}; {line}",
     "thread": lambda log, line: line.replace(
         "sum(range(200_000))",
-        re.search(r"give the work to a thread: (\S+apply[(]f, args[)])", log)[1].replace(
-            "f, args", "sum, (range(200_000),)"
+        re.search(r"give the work to a native thread: (self.blocking[(]f, [*]args[)])", log)[1].replace(
+            "f, *args", "sum, range(200_000)"
         ),
     ),
 }
@@ -215,7 +215,7 @@ def test_a_task_that_holds_the_loop_and_both_ways_out(store, client, folder):
         state(client, "greedy", "ENDED")
     number = int(re.search(rf"{re.escape(str(source))}:(\d+): ", log)[1])
     assert "sum(range(200_000))" in lines[number - 1]
-    assert re.search(r"call gevent.sleep\(0\).*threadpool.apply\(f, args\)", explained("PT041"))
+    assert re.search(r"call gevent.sleep\(0\).*self.blocking\(f, \*args\)", explained("PT041"))
     for name, fix in FIXES.items():
         indent = re.match(" *", lines[number - 1])[0]
         mended = [*lines[: number - 1], indent + fix(log, lines[number - 1].strip()), *lines[number:]]

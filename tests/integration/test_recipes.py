@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import hashlib
 import http.client
 import json
 import re
@@ -243,6 +244,30 @@ def test_from_loops(server, store, tmp_path):
         assert store.hget("feed-news", "run") == runs["feed-news"]
 
 
+def test_thousands_of_loops_move_and_a_second_run_changes_only_what_is_different(server, store, tmp_path):
+    made = files("from-loops", tmp_path)
+    conf = tmp_path / "supervisord.conf"
+    move = [sys.executable, made["move.py"], conf, server.url]
+
+    def write(pauses):
+        sections = (f"[program:feed-{n}]\ncommand=python feed.py u{n} {p}\n" for n, p in enumerate(pauses))
+        conf.write_text("\n".join(sections))
+
+    write([60] * 2500)
+    shown = done(move)
+    assert (shown.returncode, len(shown.stdout.splitlines())) == (0, 2500), shown.stderr
+    assert store.llen("new-task") == 2500
+    pauses = [60] * 2500
+    for changed in (3, 1700, 2499):
+        pauses[changed] = 30
+    write([*pauses, 60])
+    shown = done(move)
+    assert shown.returncode == 0, shown.stderr
+    assert store.llen("new-task") == 2501
+    data = [json.loads(store.hget(f"feed-{n}", "data")) for n in range(2501)]
+    assert [n for n, one in enumerate(data) if one["pause"] == 30] == [3, 1700, 2499]
+
+
 @pytest.mark.parametrize("page", ["docker", "systemd"])
 def test_the_tasks_of_a_deployment(page, server, store, tmp_path):
     files(page, tmp_path)
@@ -255,6 +280,20 @@ def test_the_tasks_of_a_deployment(page, server, store, tmp_path):
         own = {"docker": "tick", "systemd": "seen"}[page]
         until(lambda: own in str((ear.get_message(timeout=0.5) or {}).get("data")), own)
         ear.close()
+
+
+def test_c_code_and_another_program(server, store, tmp_path):
+    files("blocking", tmp_path)
+    text = tmp_path / "lines.txt"
+    text.write_text("b\na\nb\n")
+    worker = pytask("run", "tasks.py", "--redis", server.url)
+    with Started(worker, tmp_path, tmp_path) as running:
+        for name in ("digest", "sort"):
+            store.hset(name, mapping={"function": name, "data": json.dumps({"path": str(text)})})
+            store.lpush("new-task", name)
+            until(lambda name=name: store.hget(name, "state") == "ENDED", lambda: running.output)
+    digest = hashlib.sha256(text.read_bytes()).hexdigest()
+    assert [json.loads(store.hget(name, "output")) for name in ("digest", "sort")] == [digest, ["a", "b"]]
 
 
 def test_the_image(tmp_path):

@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from pytask import codec
+from pytask import Task, codec
+from pytask.client.produce import payload
 from pytask.domain.errors import BadData
 from pytask.domain.messages import Event
 
@@ -93,3 +94,27 @@ def test_data_in_its_class():
 def test_data_that_does_not_fit_points_at_the_path(raw, where):
     with pytest.raises(BadData, match=f"data does not fit Order: .*{where}"):
         codec.decode_data(raw, Order)
+
+
+class Login(Task):
+    class Config:
+        NAME = "login"
+        DATA = attrs.make_class("Data", {"pin": attrs.field(type=str, validator=attrs.validators.max_len(5))})
+        SECRET = "pin"
+
+    def start(self):
+        pass
+
+
+def test_the_client_hides_the_values_of_secret_fields_in_its_errors():
+    with pytest.raises(BadData, match="data does not fit") as refused:
+        payload(Login, {"pin": "123456789"}, 1000)
+    assert "123456789" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_what_is_no_json_is_not_quoted_where_fields_are_secret():
+    with pytest.raises(BadData, match="not JSON") as refused:
+        codec.decode_data(b'{"pin": "1234567', None, quote=False)
+    assert "1234567" not in str(refused.value)
+    assert codec.secrets_in(b'{"pin": "1234567', ("pin",)) == ()

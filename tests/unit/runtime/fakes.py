@@ -15,6 +15,7 @@ from pytask.runtime.deadman import Deadman
 from pytask.runtime.executor import Executor, ExecutorPorts
 from pytask.runtime.heartbeat import Heartbeat, HeartbeatPorts
 from pytask.runtime.journal import Journal
+from pytask.runtime.native import NativePool
 from pytask.runtime.places import Places
 from pytask.runtime.presence import Presence, PresencePorts
 from pytask.runtime.prestart import Prestart, PrestartPorts
@@ -206,7 +207,8 @@ class World:
         self.executor = Executor(ExecutorPorts(
             settings=self.settings, lease=self.lease, committer=self.committer, courier=self.courier,
             deadman=self.deadman, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
-            ids=self.ids, clock=self.clock, on_place=self._later("on_place"),
+            native=NativePool(self.settings.blocking_threads), ids=self.ids, clock=self.clock,
+            on_place=self._later("on_place"),
             on_local_over=self._later("on_local_over"),
         ))  # fmt: skip
 

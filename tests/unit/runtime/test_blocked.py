@@ -102,7 +102,7 @@ def library(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "helps"),
-    [("unheard_of", "call gevent.sleep(0) in between"), ("duckdb", "give its calls to a thread")],
+    [("unheard_of", "call gevent.sleep(0) in between"), ("duckdb", "give its calls to a native thread")],
 )
 def test_the_user_s_own_line_stands_beside_that_of_the_library(
     watch, hub, capfd, caplog, tmp_path, name, helps

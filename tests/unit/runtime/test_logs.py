@@ -44,6 +44,41 @@ class Chatty(Task):
         self.spawn(log.warning, "in a child")
 
 
+class Quoting(Task):
+    class Config:
+        NAME = "demo"
+        SECRET = ("password", "kind")
+
+    def start(self):
+        log.info("with %s", self.task_data)
+        try:
+            raise OSError(self.task_data["password"])
+        except OSError:
+            log.exception("no luck")
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_values_of_secret_fields_are_in_no_line_and_json_stays_json(style):
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    out = io.StringIO()
+    try:
+        logs.set_up("w1", "info", style).setStream(out)
+        data = b'{"password": "correct-horse", "kind": "message"}'
+        World(Quoting, timing=Timing()).launch("order-7", data=data)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    text = out.getvalue()
+    assert "no luck" in text
+    assert "OSError: ********" in text
+    assert "correct-horse" not in text
+    if style == "json":
+        first, second = (json.loads(line) for line in text.splitlines())
+        assert first["message"] == "with {'password': '********', 'kind': '********'}"
+        assert "OSError" in second["exception"]
+
+
 def test_console(lines):
     text = "\n".join(lines("console"))
     assert all(

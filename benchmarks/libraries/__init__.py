@@ -1,0 +1,1 @@
+"""How libraries behave in tasks, measured: `python -m benchmarks.libraries --help`."""

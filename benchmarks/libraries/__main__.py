@@ -1,0 +1,97 @@
+"""Measure how libraries behave in tasks, and write the table of docs/libraries.md.
+
+    python -m benchmarks.libraries                      all; prints the table
+    python -m benchmarks.libraries NAME... [options]    rows of these names, or that contain one
+    python -m benchmarks.libraries --write              and writes it into docs/libraries.md
+
+Each library gets a worker of its own.  They are installed, at the versions of requirements.txt, into an
+environment that is kept for the next run.  Needs the dependencies of the tests, for the servers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from benchmarks.libraries.measure import Facts, Place, here
+from benchmarks.libraries.registry import ROWS
+from benchmarks.libraries.table import BEGIN, END, row, table
+from benchmarks.place import CACHE
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+PAGE = Path(__file__).parents[2] / "docs" / "libraries.md"
+
+
+def main(arguments: list[str]) -> None:
+    """Measure the rows asked for."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
+    python = here() if options.here else environment(options.cache / "libraries")
+    names = [name for name in ROWS if chosen(name, options.names)]
+    found: dict[str, Facts] = json.loads(options.json.read_text()) if options.update else {}
+    with (
+        tempfile.TemporaryDirectory(prefix="pytask-libraries-") as folder,
+        Place(python, Path(folder)) as place,
+    ):
+        for name in names:
+            found[name] = place.row(ROWS[name])
+            print(row(ROWS[name], found[name], versions()), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(found, indent=1))
+    if options.write:
+        write(table(found, versions()))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="benchmarks.libraries", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("names", nargs="*", metavar="NAME")
+    made.add_argument("--here", action="store_true", help="with this interpreter, and what it has installed")
+    made.add_argument("--json", type=Path, help="write what was seen, in seconds and counts, into this file")
+    made.add_argument(
+        "--update", action="store_true", help="keep the rows that the file has, except for these"
+    )
+    made.add_argument("--write", action="store_true", help="write the table into docs/libraries.md")
+    made.add_argument("--cache", type=Path, default=CACHE, help=f"for the environment  [default: {CACHE}]")
+    return made
+
+
+def chosen(name: str, parts: list[str]) -> bool:
+    """Whether a row is asked for."""
+    return not parts or any(part == name if part in ROWS else part.lower() in name.lower() for part in parts)
+
+
+def versions() -> dict[str, str]:
+    """Of each distribution, as pinned."""
+    return dict(re.findall(r"^([\w.-]+)(?:\[\w+\])?==(\S+)$", REQUIREMENTS.read_text(), re.MULTILINE))
+
+
+def environment(folder: Path) -> Path:
+    """The interpreter of an environment with all of them; made anew when the requirements have changed."""
+    python, stamp = folder / "bin" / "python", folder / "requirements"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
+        stamp.write_text(wanted)
+    return python
+
+
+def write(made: str) -> None:
+    """Put the table between the marks of the page."""
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

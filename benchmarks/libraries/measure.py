@@ -1,0 +1,304 @@
+"""Drives one worker of one library, and notes what it saw: seconds and counts, without a judgement."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+import pytask
+from benchmarks.libraries.cases import Case
+from pytask.domain.errors import TimedOut
+from tests.servers import start_postgres, start_server
+
+ROOT = Path(__file__).parents[2]
+FEW, TASKS, WAIT = 3, 20, 0.5  # so many wait at once, for so many seconds
+LONG, SHORT = 30.0, 0.05
+ENDS = 8.0  # seconds for a task to end whose call takes SHORT; a thread that keeps it is named after 5
+HELD = WAIT / 2  # seconds: a loop that did not turn for so long was held
+PATIENCE = 8.0  # seconds for all of what should take one or two
+SOCKET = 3.0  # seconds in which the connection of a stopped run is expected to be closed
+KILLS = 40
+KEPT = re.compile(r"\[PT045\].*?thread [\w .:<>-]+ \(in (\w+)")
+
+RETURNED = ("ENDED", "kept")  # states in which the call has returned
+
+Facts = dict[str, Any]
+
+
+class Worker:
+    """A worker of one library."""
+
+    def __init__(self, case: Case, python: Path, redis: str, ports: dict[str, int], folder: Path) -> None:
+        self.case, self.port = case, ports.get(case.peer, 0)
+        self.client = pytask.Client(redis, timeout=10, connect_timeout=10)
+        self.log = folder / "worker.log"
+        env = os.environ | {"PYTHONPATH": str(ROOT), "LIBRARY": case.name, "FOLDER": str(folder)}
+        words = ["run", "benchmarks.libraries.program", "--redis", redis, "--run-dir", str(folder / "run")]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [python, "-m", "pytask", *words], cwd=folder, env=env | {"PEERS": json.dumps(ports)},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self._ids = itertools.count()
+
+    def start(self, function: str, **data: Any) -> str:
+        return self.client.start(function, data, id=f"{function}-{next(self._ids)}")
+
+    def result(self, task_id: str, timeout: float = PATIENCE) -> tuple[str, Any]:
+        """State and output, or the text of its error; the state is "" if it has not ended by then."""
+        try:
+            found = self.client.wait(task_id, timeout=timeout)
+        except TimedOut:
+            return "", None
+        return found.state, found.output if found.state == "ENDED" else (found.error or "").split("\n")[0]
+
+    def ask(self, function: str) -> Any:
+        """The output of a task that returns at once."""
+        state, output = self.result(self.start(function), 10)
+        if state != "ENDED":
+            raise Stands(f"{function}: {state} {output}")
+        return output
+
+    def results(self, tasks: list[str], timeout: float = PATIENCE) -> list[tuple[str, Any]]:
+        """Of all of them, which have `timeout` together; those that have not ended then are stopped.
+
+        The state is "kept" if the call has returned, but a thread keeps the task.
+        """
+        until = time.monotonic() + timeout
+        results = [self.result(task, max(0.1, until - time.monotonic())) for task in tasks]
+        if all(state for state, _ in results):
+            return results
+        self.client.stop_many(task for task, (state, _) in zip(tasks, results, strict=True) if not state)
+        returned = self.ask("returned")
+        return [
+            ("kept", returned[task]) if not one[0] and task in returned else one
+            for task, one in zip(tasks, results, strict=True)
+        ]
+
+    def ready(self) -> bool:
+        """Wait until it takes tasks; False if it ended before."""
+        while self.process.poll() is None:
+            if "takes tasks from" in self.log.read_text(errors="replace"):
+                return True
+            time.sleep(0.05)
+        return False
+
+    def connections(self) -> int:
+        """Connections to the server, and of it."""
+        lines = psutil.Process(self.process.pid).net_connections("tcp")
+        return sum(1 for line in lines if line.raddr and line.raddr.port == self.port)
+
+    def stop(self, task_id: str) -> float | None:
+        """Stop a task; seconds until it was STOPPED, None if it was not."""
+        began = time.monotonic()
+        try:
+            ended = self.client.stop(task_id, wait=15).state == "STOPPED"
+        except TimedOut:
+            return None
+        return time.monotonic() - began if ended else None
+
+    def end(self) -> None:
+        self.client.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(8)
+            os.killpg(self.process.pid, signal.SIGKILL)  # and what it left behind
+        self.process.wait()
+
+
+class Stands(Exception):
+    """The worker does not answer any more."""
+
+
+def once(worker: Worker) -> Iterator[Facts]:
+    """One task that calls it once: does it end?"""
+    began = time.monotonic()
+    task = worker.start("wait", seconds=SHORT)
+    state, output = worker.result(task, ENDS)
+    yield {"once": state, "once seconds": round(time.monotonic() - began, 2)}
+    if state == "ERROR":
+        yield {"error": output}
+    if not state:
+        worker.ask("gap")
+        kept = KEPT.search(worker.log.read_text(errors="replace"))
+        yield {"kept by": kept[1] if kept else "", "once stopped": worker.stop(task)}
+
+
+def few(worker: Worker) -> Iterator[Facts]:
+    """A few wait at once: do others go on meanwhile?"""
+    worker.start("tick")
+    worker.ask("gap")
+    results = worker.results([worker.start("wait", seconds=WAIT) for _ in range(FEW)])
+    yield {"gap": round(worker.ask("gap"), 3), "later": results[-1]}
+
+
+def together(worker: Worker) -> Iterator[Facts]:
+    """Many wait at once: do they wait together?"""
+    results = worker.results([worker.start("wait", seconds=WAIT) for _ in range(TASKS)])
+    times = [output for state, output in results if state in RETURNED]
+    yield {"gap of many": round(worker.ask("gap"), 3), "right": sum(right for *_, right in times)}
+    if times:
+        yield {"span": round(max(end for _, end, _ in times) - min(start for start, *_ in times), 3)}
+    yield {"errors": sorted({str(output)[:150] for state, output in results if state not in RETURNED})}
+
+
+def held(worker: Worker) -> Iterator[Facts]:
+    """A stop of a task that holds the loop."""
+    task = worker.start("wait", seconds=2)
+    time.sleep(0.3)
+    yield {"stop": worker.stop(task)}
+
+
+def stopped(worker: Worker) -> Iterator[Facts]:
+    """One of three is stopped while all wait: what becomes of the others, and of its connection?"""
+    first = worker.start("wait", seconds=LONG)
+    others = [worker.start("wait", seconds=3) for _ in range(2)]
+    time.sleep(1.2)
+    before = worker.connections()
+    yield {"stop": worker.stop(first)}
+    until = time.monotonic() + SOCKET
+    while worker.connections() >= before and time.monotonic() < until:
+        time.sleep(0.05)
+    yield {
+        "connections": [before, worker.connections()],
+        "others": [state for state, _ in worker.results(others)],
+    }
+    yield {"later": worker.results([worker.start("wait", seconds=SHORT)], 5)[0]}
+
+
+def killed(worker: Worker) -> Iterator[Facts]:
+    """Tasks that share an object are stopped in the middle of its calls: who gets a wrong answer?"""
+    asking = [worker.start("ask") for _ in range(10)]
+    time.sleep(0.3)
+    for number in range(KILLS):
+        worker.client.stop(asking[number])
+        asking.append(worker.start("ask"))
+        time.sleep(0.03)
+    for task in asking[KILLS:]:
+        worker.stop(task)
+    yield {
+        "answers": worker.ask("answers"),
+        "after kills": worker.results([worker.start("wait", seconds=SHORT)], 5)[0],
+    }
+
+
+def measure(worker: Worker, statements: Callable[[], int]) -> Facts:
+    """All that there is to say of one library; `statements` counts those that go on at the database."""
+    facts: Facts = {"worker": "stands"}
+    with contextlib.suppress(Stands, psutil.Error):
+        for part in parts(worker.case, facts):
+            for more in part(worker):
+                facts |= more
+            if part is stopped and worker.case.peer == "postgres":
+                facts["statements"] = statements()
+        facts["worker"] = "answers" if worker.process.poll() is None else worker.process.returncode
+    return facts
+
+
+def holds(facts: Facts) -> bool:
+    """Whether it holds the loop; many that connect at once may do so on a busy machine, too."""
+    return facts["gap"] > HELD
+
+
+def parts(case: Case, facts: Facts) -> Iterator[Callable[[Worker], Iterator[Facts]]]:
+    """What to measure next, by what was seen."""
+    yield once
+    if facts["once"] == "ERROR":
+        return
+    yield few
+    if holds(facts):
+        yield held
+    elif facts["once"] or facts["later"][0]:  # else the stop of the first task ended it for all
+        yield together
+        yield stopped
+        if case.shared:
+            yield killed
+
+
+class Place:
+    """The servers, for as long as there are rows to measure."""
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        self._python, self._folder = python, folder
+        self._undo = contextlib.ExitStack()
+        self._postgres: Any = None
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Self:
+        self._redis = self._undo.enter_context(start_server("valkey"))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._undo.close()
+
+    def row(self, case: Case) -> Facts:
+        """Measure one, with servers of its own beside it."""
+        folder = self._folder / f"row-{next(self._numbers)}"
+        folder.mkdir()
+        with peers(self._python, case.peer) as ports:
+            worker = Worker(case, self._python, self._redis.url, self._known(case.peer) | ports, folder)
+            try:
+                if not worker.ready():
+                    said = worker.log.read_text(errors="replace").strip().splitlines()
+                    return {"worker": "did not start", "once": "ERROR", "error": said[-1]}
+                return measure(worker, self._statements)
+            finally:
+                worker.end()
+                self._flush()
+
+    def _known(self, peer: str) -> dict[str, int]:
+        if peer == "postgres" and self._postgres is None:
+            self._postgres = self._undo.enter_context(start_postgres())
+        return {"redis": self._redis.port} | ({"postgres": self._postgres.port} if self._postgres else {})
+
+    def _flush(self) -> None:
+        import redis
+
+        with redis.Redis.from_url(self._redis.url) as client:
+            client.flushall()
+
+    def _statements(self) -> int:
+        """Statements of the stopped run that still run, and their ends, for the next row."""
+        import psycopg
+
+        with psycopg.connect(self._postgres.url, autocommit=True) as line:
+            found = line.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where state = 'active' and query like '%pg_sleep%' and pid <> pg_backend_pid()"
+            )
+            return found.rowcount
+
+
+@contextlib.contextmanager
+def peers(python: Path, kind: str) -> Iterator[dict[str, int]]:
+    """The server of that kind, in a process of its own."""
+    if kind in ("", "redis", "postgres"):
+        yield {}
+        return
+    process = subprocess.Popen(
+        [python, "-m", "benchmarks.libraries.peers", kind], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+
+
+def here() -> Path:
+    """The interpreter of this process."""
+    return Path(sys.executable)

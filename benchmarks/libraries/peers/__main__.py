@@ -1,0 +1,36 @@
+"""Start the servers that are named; print their ports as JSON; end with the standard input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+from benchmarks.libraries.peers import binary, full, text
+
+KINDS: dict[str, Callable[[], int]] = {
+    "http": text.http,
+    "tcp": text.tcp,
+    "smtp": text.smtp,
+    "pop3": text.pop3,
+    "imap": text.imap,
+    "ftp": text.ftp,
+    "irc": text.irc,
+    "stomp": text.stomp,
+    "memcached": text.memcached,
+    "silent": text.silent,
+    "mqtt": binary.mqtt,
+    "amqp": binary.amqp,
+    "mongo": binary.mongo,
+    "ldap": binary.ldap,
+    "dns": binary.dns,
+    "zmq": full.zmq,
+    "grpc": full.grpc,
+    "ssh": full.ssh,
+    "mysql": full.mysql,
+    "websocket": full.websocket,
+}
+
+if __name__ == "__main__":
+    print(json.dumps({name: KINDS[name]() for name in sys.argv[1:]}), flush=True)
+    sys.stdin.read()

@@ -1,0 +1,118 @@
+"""The tasks of the worker that is measured; the environment says which library, and where the servers are."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+import pytask
+from benchmarks.libraries.cases import MISSING, Call, Peers
+from benchmarks.libraries.registry import ROWS
+from pytask import Task
+
+CASE = ROWS[os.environ["LIBRARY"]]
+AT = Peers(json.loads(os.environ["PEERS"]), Path(os.environ["FOLDER"]))
+TICK = 0.005  # seconds
+
+_made: list[Call] = [CASE.make(AT)] if CASE.made == "import" else []
+_gaps = [0.0]
+_returned: dict[str, tuple[float, float, bool]] = {}
+_answers: Counter[str] = Counter()
+
+
+def use(seconds: float, word: str) -> Any:
+    """One call of the library."""
+    if not _made:
+        with pytask.shared() if CASE.made == "shared" else nullcontext():
+            _made.append(CASE.make(AT))
+    return _made[0](seconds, word)
+
+
+class Wait(Task):
+    """Calls it once; when it began, when it ended, and whether the answer is right."""
+
+    class Config:
+        NAME = "wait"
+
+    def start(self) -> tuple[float, float, bool]:
+        word = self.id.replace("-", "_")
+        began = time.monotonic()
+        got = use(self.task_data["seconds"], word)
+        _returned[self.id] = found = began, time.monotonic(), got is None or got == word
+        return found
+
+
+class Returned(Task):
+    """What `wait` found, also where a thread keeps the task."""
+
+    class Config:
+        NAME = "returned"
+
+    def start(self) -> dict[str, tuple[float, float, bool]]:
+        return _returned
+
+
+class Tick(Task):
+    """Notes for how long the loop did not turn."""
+
+    class Config:
+        NAME = "tick"
+
+    def start(self) -> None:
+        last = time.monotonic()
+        while True:
+            gevent.sleep(TICK)
+            now = time.monotonic()
+            _gaps[0] = max(_gaps[0], now - last - TICK)
+            last = now
+
+
+class Gap(Task):
+    """The longest since it was last asked, in seconds."""
+
+    class Config:
+        NAME = "gap"
+
+    def start(self) -> float:
+        gap, _gaps[0] = _gaps[0], 0.0
+        return gap
+
+
+class Ask(Task):
+    """Calls it again and again, until it is stopped."""
+
+    class Config:
+        NAME = "ask"
+
+    def start(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            word = f"{self.id}_{number}".replace("-", "_")
+            try:
+                got = use(0.01, word)
+            except Exception as error:
+                _answers["errors"] += 1
+                _answers[f"{type(error).__name__}: {error}"[:80]] += 1
+                gevent.sleep(0.01)
+            else:
+                kind = "errors" if got == MISSING else "right" if got in (None, word) else "wrong"
+                _answers[kind] += 1
+            gevent.sleep(0)
+
+
+class Answers(Task):
+    """What the answers to `ask` were."""
+
+    class Config:
+        NAME = "answers"
+
+    def start(self) -> dict[str, int]:
+        return dict(_answers)

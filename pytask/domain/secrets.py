@@ -1,0 +1,79 @@
+"""Fields of the data that `Config.SECRET` names: masked where data is shown, hidden where texts quote it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+MASK = "********"
+SHORTEST = 4  # characters of a value that is looked for in texts: shorter ones stand in every other word
+
+Trail = tuple[str, ...]  # the keys that still lead to a secret field
+
+
+def masked(value: Any, fields: Sequence[str]) -> Any:
+    """A copy of decoded JSON with the mask in place of secret values.
+
+    A field is a path of keys from the top, as `api.token`, through all items of a list on its way; a single
+    name stands for that key at any depth.
+    """
+    return _masked(value, *_read(fields)) if fields else value
+
+
+def values_in(value: Any, fields: Sequence[str]) -> tuple[str, ...]:
+    """The secret values in decoded JSON as texts may have them, the longest first."""
+    found: set[str] = set()
+    for leaf in _secrets(value, *_read(fields)):
+        text = leaf if isinstance(leaf, str) else json.dumps(leaf)
+        if len(text) >= SHORTEST:
+            forms = json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]
+            found |= {text, *forms}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def hide(text: str, values: Iterable[str]) -> str:
+    """The text without these values."""
+    for value in values:
+        text = text.replace(value, MASK)
+    return text
+
+
+def _read(fields: Sequence[str]) -> tuple[frozenset[str], tuple[Trail, ...]]:
+    paths = [tuple(field.split(".")) for field in fields]
+    return frozenset(path[0] for path in paths if len(path) == 1), tuple(p for p in paths if len(p) > 1)
+
+
+def _follow(key: str, trails: Iterable[Trail]) -> tuple[Trail, ...]:
+    return tuple(trail[1:] for trail in trails if trail[0] == key)
+
+
+def _masked(value: Any, names: frozenset[str], trails: tuple[Trail, ...]) -> Any:
+    if isinstance(value, list):
+        return [_masked(one, names, trails) for one in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {}
+    for key, one in value.items():
+        left = _follow(key, trails)
+        secret = key in names or () in left
+        shown[key] = MASK if secret and one is not None else _masked(one, names, left)
+    return shown
+
+
+def _secrets(value: Any, names: frozenset[str], trails: tuple[Trail, ...]) -> Iterator[Any]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _secrets(one, names, trails)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            left = _follow(key, trails)
+            yield from _leaves(one) if key in names or () in left else _secrets(one, names, left)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(one)
+    elif value is not None and not isinstance(value, bool):
+        yield value
