@@ -6,7 +6,9 @@
     python3 dev.py unit [arguments of pytest]      ruff, mypy, unit tests and the contract in memory
     python3 dev.py fix                             what ruff can correct by itself
     python3 dev.py lint
+    python3 dev.py docs                            the site, into build/site
     python3 dev.py bench [arguments of the benchmarks]
+    python3 dev.py release --check                 builds a release, and runs the demo from its wheel
 
 The first run builds `.venv` next to this file; later runs find it as it should be and start at once.
 """
@@ -32,11 +34,13 @@ STAMP = VENV / "installed.json"
 # The dependency groups that each command needs on top of the package itself.
 GROUPS = {
     "demo": (),
-    "test": ("lint", "test"),
+    "test": ("docs", "lint", "test"),
     "unit": ("lint", "test"),
     "fix": ("lint",),
-    "lint": ("lint",),
+    "lint": ("docs", "lint"),
+    "docs": ("docs",),
     "bench": ("test",),
+    "release": ("release",),
 }
 
 # Dependency groups are known to pip since 25.1.
@@ -48,6 +52,7 @@ LINTS = {
     "mypy": [PYTHON, "-m", "mypy", "--strict", "pytask"],
     "import-linter": [BIN / "lint-imports"],
     "types of the examples": [PYTHON, ROOT / "docs" / "check_types.py"],
+    "site": [PYTHON, "-m", "mkdocs", "build", "--strict"],
 }
 QUICK_LINTS = ("ruff check", "mypy")
 PYTEST = [PYTHON, "-m", "pytest"]
@@ -63,9 +68,9 @@ def main(arguments: list[str]) -> int:
         return 0 if asked else 2
     command, rest = arguments[0], arguments[1:]
     os.chdir(ROOT)
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # an advertisement that reads like an error
     prepare(GROUPS[command])
-    commands = {"demo": demo, "test": test, "unit": unit, "fix": fix, "lint": lint, "bench": bench}
-    return commands[command](rest)
+    return COMMANDS[command](rest)
 
 
 def demo(arguments: list[str]) -> int:
@@ -99,6 +104,14 @@ def lint(_arguments: list[str]) -> int:
     return check(LINTS)
 
 
+def docs(_arguments: list[str]) -> int:
+    """Build the site; a link that leads nowhere is an error."""
+    code = check(["site"])
+    if code == 0:
+        print("dev.py: built build/site; to read it: python3 -m http.server -d build/site", flush=True)
+    return code
+
+
 def check(names: Iterable[str]) -> int:
     """Run these lints, even after one has failed; 1 if any did."""
     failed = []
@@ -114,6 +127,13 @@ def check(names: Iterable[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """Run the package `benchmarks`."""
     replace([PYTHON, "-m", "benchmarks", *arguments])
+
+
+def release(arguments: list[str]) -> int:
+    """Build what would be released, and try it; nothing is uploaded."""
+    if arguments != ["--check"]:
+        fail("this only checks a release: python3 dev.py release --check")
+    return run([PYTHON, ROOT / ".ci" / "check_release.py"])
 
 
 def prepare(groups: tuple[str, ...]) -> None:
@@ -207,6 +227,18 @@ def fail(message: str) -> NoReturn:
     """End with a message for a person."""
     print(f"dev.py: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+COMMANDS = {
+    "demo": demo,
+    "test": test,
+    "unit": unit,
+    "fix": fix,
+    "lint": lint,
+    "docs": docs,
+    "bench": bench,
+    "release": release,
+}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Check the types of what users copy: the examples, and the programs of the README, the tour and the recipes.
+"""Check the types of what users copy: the examples, and the programs of the documents.
 
 `python docs/check_types.py` runs mypy and pyright (in its build `basedpyright`, which brings its own node)
 with their default settings.  Exits with 1 where either has something to say.
@@ -15,7 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "tour.md", *sorted((ROOT / "docs" / "recipes").glob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "tour.md",
+    *sorted((ROOT / "docs" / "recipes").glob("*.md")),
+    *sorted((ROOT / "docs" / "reference").glob("*.md")),
+)
 BLOCK = re.compile(r"^```python(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NAME = re.compile(r"# ([\w/.-]+\.py)(?:,| |\n)")
 # The synopsis is the first one that users were promised, word for word: its attribute replaces a method.
@@ -47,7 +52,11 @@ def main() -> int:
         "--config-file=",
     ]
     with TemporaryDirectory() as folder:
-        homes = {Path(folder) / page.stem.replace("-", "_"): dict(programs(page)) for page in PAGES}
+        homes: dict[Path, dict[str, str]] = {}
+        for page in PAGES:
+            # The files of the reference have names of their own: one run for all is faster.
+            home = page.parent.name if page.parent.name == "reference" else page.stem.replace("-", "_")
+            homes.setdefault(Path(folder) / home, {}).update(programs(page))
         homes = {home: texts for home, texts in homes.items() if texts}
         for home, texts in homes.items():
             home.mkdir()

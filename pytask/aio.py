@@ -23,10 +23,23 @@ Functions = list[FunctionInfo]
 
 
 class Client(Face[Shell]):
-    """Starts, steers and watches tasks, for asyncio.  Each call is the one of `pytask.Client`.
+    """Starts, steers and watches tasks, for asyncio.  Each call is the one of `pytask.Client`, awaited.
 
-    `source` is a URL or an asyncio client (`redis.asyncio`, Sentinel and Cluster too), whose settings are
-    taken over on connections of our own.
+    Args:
+        source: A URL, or an asyncio client (`redis.asyncio`, Sentinel and Cluster too), whose settings are
+            used on separate connections.  Default: $PYTASK_REDIS_URL, else $REDIS_URL, else
+            redis://127.0.0.1:6379/0.
+        namespace: The prefix of keys and channels; that of the workers.
+        partitions: The number of partitions; that of the workers.
+        timeout: Seconds that one call to Redis may take; default 3.
+        connect_timeout: Seconds that connecting may take; default 0.8.
+        max_data: Bytes of one task's data; default 16 MiB, as for workers.
+        keep_stopped: As in `pytask.Client`.
+        name: As in `pytask.Client`.
+
+    Raises:
+        ConfigError: An address, namespace or number of partitions that is invalid.
+        UnsupportedClient: A client that is not asyncio's, or a version that pytask cannot use.
     """
 
     _make_shell = Shell

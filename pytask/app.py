@@ -41,12 +41,17 @@ def collect_runs() -> Iterator[list[PyTask]]:
 
 
 class PyTask:
-    """A worker and the tasks it knows.  Several in one process share nothing.
+    """A worker and the tasks it can run.  Several apps in one process share nothing.
 
-    `source` is any redis-py compatible client, or a URL (`redis://`, `rediss://`, `unix://`), or a
-    backend such as `pytask.adapters.memory.MemoryBackend`; without one the address is that of
-    $PYTASK_REDIS_URL or $REDIS_URL, else redis://127.0.0.1:6379/0.  Further keyword arguments are the fields
-    of `pytask.Settings`.
+    Args:
+        source: A client that is compatible with redis-py's, a URL (`redis://`, `rediss://`, `unix://`), or a
+            backend such as `pytask.adapters.memory.MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
+            $REDIS_URL, else redis://127.0.0.1:6379/0.
+        **settings: The fields of `pytask.Settings`.
+
+    Raises:
+        ConfigError: A setting that does not exist or has an invalid value.
+        UnsupportedClient: A client, or a version of one, that pytask cannot use.
     """
 
     def __init__(self, source: Any = UNSET, **settings: Unpack[SettingsGiven]) -> None:
@@ -63,24 +68,43 @@ class PyTask:
     # -- tasks ----------------------------------------------------------------------------------------
 
     def add_task(self, *classes: type[Task]) -> None:
-        """Let this app run these task classes.  Raises `BadTaskClass` with the fix."""
+        """Let this app run these task classes.
+
+        Args:
+            *classes: Subclasses of `pytask.Task`, each with a `Config.NAME` of its own.
+
+        Raises:
+            BadTaskClass: A class that cannot run, or a second class with the same name; the message has the
+                fix.
+        """
         tasks = register(self.tasks, *classes)
         for cls in classes:
             schema.check(data_class(cls), cls.__qualname__)
         self.tasks = tasks
 
     def pre_start_task(self, name: str, task_data: Any = None) -> None:
-        """Run a task of this name on this worker from its start, with `task_data` (any JSON object).
+        """Run a task on this worker from its start to its stop, without the queue.
 
-        It is never queued; it stops with the worker.  The class may be added before or after.
+        Args:
+            name: The `Config.NAME` of its class, which may be added before or after this call.
+            task_data: Any JSON object, or an instance of `Config.DATA`.
+
+        Raises:
+            BadData: Data that has no JSON form.
         """
         raw = codec.encode(schema.plain(task_data), f"the data of pre-started task {name!r}")
         self._prestart.append((name, raw))
 
     def configure(self, source: Any = None, *, origin: str = "", **settings: Unpack[SettingsGiven]) -> None:
-        """Change the address or settings before the start; what the daemon's flags do.
+        """Change the address or settings before the start, as the flags of `pytask run` do.
 
-        Every line that names the address says its `origin`, such as "from --redis".
+        Args:
+            source: As in `PyTask(source)`; None keeps the present one.
+            origin: Where the address came from, for messages, such as "from --redis".
+            **settings: The fields of `pytask.Settings` to change.
+
+        Raises:
+            ConfigError: The app is running, or a setting is invalid.
         """
         if self._worker is not None:
             raise ConfigError("the app runs already: configure it before start()")
@@ -96,7 +120,11 @@ class PyTask:
 
     @property
     def address(self) -> str:
-        """Of Redis, in words, without a password.  Raises `ConfigError` for what cannot be one."""
+        """The address of Redis, without a password.
+
+        Raises:
+            ConfigError: The source cannot be an address.
+        """
         return self._backend().describe()
 
     @property
@@ -105,7 +133,11 @@ class PyTask:
         return [name for name, _ in self._prestart]
 
     def check_prestarted(self) -> None:
-        """Raise `UnknownTask` for a pre-started task of which there is no class."""
+        """Check that there is a class for each pre-started task.
+
+        Raises:
+            UnknownTask: There is none.
+        """
         missing = [name for name in self.prestarted if name not in self.tasks]
         if missing:
             known = ", ".join(sorted(self.tasks)) or "none"
@@ -116,26 +148,49 @@ class PyTask:
     # -- life -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the worker beside your own program, in this process; `stop()` ends it.
+        """Start the worker inside your program and return; `stop()` ends it.
 
-        The kernel timer is off here unless `hard_deadline=True` (see `Settings`).
+        The kernel timer is off in this form unless `hard_deadline=True` (see `pytask.Settings`).
+
+        Raises:
+            NotPatched: gevent has not patched this process.
+            UnknownTask: A pre-started task has no class.
+            ConfigError: The app is running already.
+            Denied: A wrong password, or missing rights.  A Redis that does not answer is waited for.
+            SharedChannels: A worker with another db number of this Redis uses the same namespace.
         """
         hard = bool(self.settings.hard_deadline)
         self._start(WorkerPorts(hard_deadline=hard, on_failed=self._stop_later))
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Hand all tasks back and stop; True if that was done within `timeout` seconds (default 25)."""
+        """Hand all tasks back and stop the worker.
+
+        Args:
+            timeout: Seconds this may take; default `Timing.shutdown`, 25 s.
+
+        Returns:
+            Whether every task was handed back in time.  True if the app was not running.
+        """
         if self._worker is None:
             return True
         worker, self._worker = self._worker, None
         return worker.stop(timeout)
 
     def run(self, task_map: Mapping[str, type[Task]] | None = None) -> None:
-        """Work until SIGTERM or SIGINT, then hand everything back; a second signal ends at once.
+        """Work until SIGTERM or SIGINT, then hand all tasks back; a second signal ends at once.
 
-        Returns within 30 s of the signal, unless a task holds the event loop; what follows is the program's.
-        With the setting `drain`, tasks first have that time to end, and a second signal ends it.
-        `task_map` adds task classes by name.  If a run could not be stopped, the process exits with 70.
+        Returns within 30 s of the signal unless a task blocks the event loop.  With the setting `drain`,
+        tasks first get that many seconds to end by themselves; a second signal then ends the drain.  If a run
+        cannot be stopped, the process exits with 70.
+
+        Args:
+            task_map: Further task classes by name.
+
+        Raises:
+            BadTaskClass: A class of `task_map` that cannot run.
+            NotPatched: gevent has not patched this process.
+            UnknownTask: A pre-started task has no class.
+            ConfigError: The app is running already.
         """
         for name, cls in (task_map or {}).items():
             check_class(cls)

@@ -44,6 +44,7 @@ LONG = (  # taken first: a long file that is taken last would be waited for by a
     "tests/integration/test_recipes.py",
     "tests/integration/test_conformance.py",
     "tests/integration/test_takeover.py",
+    "tests/integration/test_programs.py",
 )
 CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a group's orders and reports
 

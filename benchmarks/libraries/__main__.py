@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
     python = here() if options.here else environment(options.cache / "libraries")
     names = [name for name in ROWS if chosen(name, options.names)]
-    found: dict[str, Facts] = json.loads(options.json.read_text()) if options.update else {}
+    found: dict[str, Facts] = json.loads(options.update.read_text()) if options.update else {}
     with (
         tempfile.TemporaryDirectory(prefix="pytask-libraries-") as folder,
         Place(python, Path(folder)) as place,
@@ -58,9 +58,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("names", nargs="*", metavar="NAME")
     made.add_argument("--here", action="store_true", help="with this interpreter, and what it has installed")
     made.add_argument("--json", type=Path, help="write what was seen, in seconds and counts, into this file")
-    made.add_argument(
-        "--update", action="store_true", help="keep the rows that the file has, except for these"
-    )
+    made.add_argument("--update", type=Path, metavar="JSON", help="keep the other rows of such a file")
     made.add_argument("--write", action="store_true", help="write the table into docs/libraries.md")
     made.add_argument("--cache", type=Path, default=CACHE, help=f"for the environment  [default: {CACHE}]")
     return made

@@ -23,13 +23,28 @@ Functions = list[FunctionInfo]
 
 
 class Client(Face[Shell]):
-    """Starts, steers and watches tasks.  Needs no gevent; may be shared by threads and by greenlets.
+    """Starts, steers and watches tasks.  Needs no gevent; threads and greenlets may share one.
 
-    `source` is a URL or any redis-py compatible client (Sentinel and Cluster too), whose settings are
-    taken over on connections of our own.  `namespace` and `partitions` are those of the workers.  Only
-    data of 16 KB and more is sent again by itself, where Redis did not take it and answers all the same, to
-    tell whether it is too large (`TooLarge`).  After `errors.Unavailable` it is not known whether the call
-    had an effect, and repeating it is harmless (for `start`, where it was given an `id`).
+    After `Unavailable` it is not known whether a call had an effect; repeating it is safe (`start`: if it was
+    given an `id`).  Every call that reaches Redis may raise a `StoreError`: `Unavailable`, `Refused` or
+    `Denied`.
+
+    Args:
+        source: A URL, or any client compatible with redis-py's (Sentinel and Cluster too), whose settings are
+            used on separate connections.  Default: $PYTASK_REDIS_URL, else $REDIS_URL, else
+            redis://127.0.0.1:6379/0.
+        namespace: The prefix of keys and channels; that of the workers.
+        partitions: The number of partitions; that of the workers.
+        timeout: Seconds that one call to Redis may take; default 3.
+        connect_timeout: Seconds that connecting may take; default 0.8.
+        max_data: Bytes of one task's data; default 16 MiB, as for workers.
+        keep_stopped: 0 deletes the hash of a task that `stop` ends before it ran; by default the setting of
+            the workers decides how long it is kept.
+        name: Shown in the history of tasks that this client steers, 64 bytes of it; default `user@host`.
+
+    Raises:
+        ConfigError: An address, namespace or number of partitions that is invalid.
+        UnsupportedClient: A client, or a version of one, that pytask cannot use.
     """
 
     _make_shell = Shell
@@ -43,31 +58,58 @@ class Client(Face[Shell]):
         *,
         id: str | None = None,  # noqa: A002 - the field's own name, here and below
     ) -> str:
-        """Queue a task, in one round trip; its id.
+        """Queue a task, in one round trip.
 
-        `function` is a task's name, or its class: then `data` (a dict, or an instance of `Config.DATA`) is
-        checked against `Config.DATA` first, and `BadData` tells the path to what does not fit.  With an `id`
-        the call may be repeated: while that very task waits or runs, nothing is done.  Once it has ended
-        (ENDED, ERROR, STOPPED) it runs again, with this data; but not where this repeats a call of the same
-        client that got no answer.  `TaskExists` if another task has the id.
+        With an `id` the call may be repeated: while that task waits or runs, nothing is done.  Once it has
+        ended (ENDED, ERROR, STOPPED) it runs again with this data, unless this repeats a call of the same
+        client that got no answer.
+
+        Args:
+            function: The name of the task, or its class, which then checks the data against `Config.DATA`.
+            data: A JSON object (a dict), or an instance of `Config.DATA`.
+            id: The id; by default a new unique one.
+
+        Returns:
+            The id.
+
+        Raises:
+            BadData: The data has no JSON form, or does not fit; the message has the path.
+            TaskExists: Another task has this id.
+            TooLarge: Redis does not accept data of this size.
         """
         return self._shell.run(produce.start(self._places, function, data, id))
 
     def start_many(self, tasks: Iterable[Any]) -> Ids:
-        """Queue many tasks; their ids in order.
+        """Queue many tasks, in chunks that are each queued as a whole or not at all.
 
-        Each is `(function, data)`, `(function, data, id)`, a function alone, or a `pytask.client.New`.  All
-        data is checked before anything is sent; then they go in chunks, each as a whole or not at all.  A
-        chunk that is refused for its size is sent again in parts, which queues no task twice; `TooLarge` then
-        names the tasks that are too large alone, and all others are queued.  Of any other `StoreError` the
-        attribute `queued` has the ids that are queued for certain.
+        All data is checked before anything is sent.
+
+        Args:
+            tasks: Each is `(function, data)`, `(function, data, id)`, a function alone, or a
+                `pytask.client.New`.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            BadData: As in `start`; nothing was queued.
+            TaskExists: Another task has one of the ids.
+            TooLarge: Its `ids` are too large; all others are queued.
+            StoreError: Its `queued` names the ids that are certainly queued.
         """
         return self._shell.run(produce.start_many(self._places, tasks))
 
     def update_data(self, id: str, data: Any, function: Function | None = None) -> None:  # noqa: A002
-        """Replace the data of a task; a running one sees it at its next run, such as `reload(id)` begins.
+        """Replace the data of a task.  A running task sees it at its next run: call `reload(id)`.
 
-        `function`, a task class, has the data checked.  Raises `NoSuchTask`.
+        Args:
+            id: The task.
+            data: As in `start`.
+            function: A task class to check the data.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            BadData: As in `start`.
         """
         self._shell.run(produce.update_data(self._places, id, data, function))
 
@@ -76,17 +118,38 @@ class Client(Face[Shell]):
     def stop(self, id: str, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Stop a task, whether it waits or runs.
 
-        The wish is written down, so that it outlives a restart of everything, and the worker is told.  With
-        `wait` (seconds) this returns when the task has come to rest, or raises `TimedOut`, or `Unheard` if no
-        worker listens.  Without, `done` tells whether it rests already.  Raises `NoSuchTask`.
+        The request is stored in the hash, so it survives restarts, and the worker is notified.
+
+        Args:
+            id: The task.
+            wait: Seconds to wait until the task has stopped; 0 returns at once.
+
+        Returns:
+            What happened; `done` says whether it is at rest already.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TimedOut: It has not stopped within `wait` seconds.
+            Unheard: No worker listens that could stop it; only with `wait`.
         """
         return self._steer(Command.STOP, id, wait)
 
     def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """Queue a task at rest again (ENDED, STOPPED or ERROR), with new data if some is given.
+        """Queue a task at rest (ENDED, STOPPED, ERROR) again.  One that waits or runs is left alone.
 
-        Nothing is done to one that waits or runs.  With `wait` this returns when its run began, or
-        raises `TaskRests` if it was stopped before.
+        Args:
+            id: The task.
+            data: New data; None keeps the present data.
+            wait: Seconds to wait until its run has begun; 0 returns at once.
+
+        Returns:
+            What happened.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TimedOut: It has not begun within `wait` seconds.
+            TaskRests: It was stopped before it began.
+            RunFailed: It began, and failed within the wait.
         """
         return self._steer(Command.START, id, wait, data)
 
@@ -98,10 +161,23 @@ class Client(Face[Shell]):
         wait: float = 0,
         timing: Timing | None = None,
     ) -> Outcome:
-        """Queue a task again: as `start_again`, and also one whose worker died while no monitor lives.
+        """Queue a task again: as `start_again`, and also one whose worker died while no monitor is running.
 
-        Its lease is watched for T = 90 s first, as a monitor does, so this call takes as long; longer where
-        the dead worker's own times asked for it.  Raises `TaskRuns` where it was renewed within T.
+        Its lease is watched for 90 s first (`Timing.expiry`), as a monitor does, or longer if the settings of
+        the dead worker ask for it.
+
+        Args:
+            id: The task.
+            data: New data; None keeps the present data.
+            wait: Seconds to wait until its run has begun; 0 returns as soon as it is queued.
+            timing: The times of the workers; default `Timing()`.
+
+        Returns:
+            What happened.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TaskRuns: It was renewed meanwhile, so its worker is alive.
         """
         return self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
 
@@ -110,54 +186,89 @@ class Client(Face[Shell]):
         return self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
 
     def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """Let a running task begin anew with the data that is in its hash, or with `data`.
+        """Restart a running task in place with the data from its hash, or with `data`.
 
-        The worker looks at that data first.  Where it does not fit (no JSON, other types, unknown keys, a
-        validator that fails) nothing stops: the run goes on, and `refusal` of the task has the path and the
+        The worker checks that data first.  Data that does not fit (not JSON, other types, unknown keys, a
+        validator that fails) changes nothing: the run goes on, and `refusal` of the task has the path and the
         reason.  The hash keeps what was written: write data that fits, as the next run begins with it.
 
-        With `wait` this returns when the new run lives, which is a second after its `start()` was called, or
-        when the reload was refused: then `done` is False, and `refusal` tells why.  Raises `TaskRests` if the
-        task came to rest before, `RunFailed` if the new run failed at once.  A task that does not run is left
-        alone: `requested` is False then.
+        Args:
+            id: The task.
+            data: New data; None keeps the present data.
+            wait: Seconds to wait until the new run has lived for a second, or the reload was refused; 0
+                returns at once.
+
+        Returns:
+            What happened; `requested` is False if the task was not running.  After a refusal `done` is False,
+            and `refusal` has the reason.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TimedOut: The new run has not begun within `wait` seconds.
+            TaskRests: It came to rest before the new run began.
+            RunFailed: The new run failed at once.
         """
         return self._steer(Command.RELOAD, id, wait, data)
 
     def stop_many(self, ids: Iterable[str]) -> Outcomes:
-        """Stop many, without waiting; an outcome for each, in order, `state` None where there is none."""
+        """As `stop`, for many tasks and without waiting; an outcome for each, in order."""
         return self._shell.run(steer.steer_many(self._places, Command.STOP, [*ids]))
 
     def start_again_many(self, ids: Iterable[str]) -> Outcomes:
-        """As `stop_many`."""
+        """As `start_again`, for many tasks and without waiting; an outcome for each, in order."""
         return self._shell.run(steer.steer_many(self._places, Command.START, [*ids]))
 
     def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
-        """As `stop_many`; with `wait` each outcome is that of `reload`, and nothing is raised for one task.
+        """As `reload`, for many tasks; an outcome for each, in order.  Nothing is raised for a single task.
 
-        `refused` then says why one is not done, also where its new run failed or it came to rest before.
+        Args:
+            ids: The tasks.
+            wait: Seconds to wait for all of them, as in `reload`; 0 returns at once.
+
+        Returns:
+            What happened to each; `refused` says why one is not done, also if its new run failed or it came
+            to rest before.
         """
         return self._shell.run(steer.reload_many(self._places, [*ids], wait))
 
     def remove(self, id: str) -> bool:  # noqa: A002
-        """Delete a task that does not run, from wherever it waits; False if there was none.
+        """Delete a task that is not running, and its queue entry.
 
-        Raises `TaskRuns`.
+        Args:
+            id: The task.
+
+        Returns:
+            False if there was none.
+
+        Raises:
+            TaskRuns: It is running.
         """
         return self._shell.run(steer.remove(self._places, id))
 
     def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
-        """As `remove`, 256 in two round trips; an outcome for each, in order.
+        """Delete many tasks that are not running, 256 in two round trips.
 
-        With `state` only those that are in it, or in one of several, in the very step that deletes: an id
-        that has ended and was pushed again waits, and is left.  `done` is False where there was none, where
-        it is in another state, and where `refused` says why it was left: it runs.
+        Args:
+            ids: The tasks.
+            state: Delete only tasks in this state, or one of these; checked in the same step that deletes.
+
+        Returns:
+            What happened to each, in order.  `done` is False if there was none, if it was in another state,
+            or if it is running (`refused`).
         """
         return self._shell.run(steer.remove_many(self._places, [*ids], state))
 
     # -- looking --------------------------------------------------------------------------------------
 
     def get(self, id: str) -> TaskInfo:  # noqa: A002
-        """A task as it is now.  Raises `NoSuchTask`."""
+        """A task as it is now.
+
+        Args:
+            id: The task.
+
+        Raises:
+            NoSuchTask: There is no such task.
+        """
         return self._shell.run(look.get(self._places, id))
 
     def list(
@@ -169,11 +280,25 @@ class Client(Face[Shell]):
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """A page of tasks, without their data: running, waiting, failed, stopped, ended; newest first.
+        """One page of tasks, without their data: running, waiting, failed, stopped, ended; newest first.
 
-        `worker` is a worker's name or its session.  The states have indexes; `function` and `worker` have
-        none: a page with them reads ten hashes a row (or 1000) at the most, and may have few rows or none
-        while its `cursor` leads on.  `page.cursor` is None at the end.
+        States are indexed; `function` and `worker` are not.  A page filtered by those reads at most ten
+        hashes per row (or 1000), and may have few rows or none although its cursor leads on.
+
+        Args:
+            state: Only tasks in this state, or one of these.
+            function: Only tasks of this name.
+            worker: Only tasks of this worker, by name or session.
+            limit: Rows of a page.
+            cursor: `page.cursor` of the page before.
+
+        Returns:
+            The page; its `cursor` is None at the end.
+
+        Raises:
+            BadCursor: A cursor of another list.
+            BadData: No such state.
+            ConfigError: A limit that is not from 1 to 10,000.
         """
         return self._shell.run(
             pages.page(
@@ -194,7 +319,16 @@ class Client(Face[Shell]):
         return self._shell.run(look.functions(self._places))
 
     def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
-        """Ids that begin so, `limit` at the most, and whether all keys were looked at (5000 a step)."""
+        """Find ids by their beginning.
+
+        Args:
+            beginning: What they begin with.
+            limit: Ids to return, at most.
+            steps: Steps of 5000 keys to look at, at most.
+
+        Returns:
+            The ids, and whether all keys were looked at.
+        """
         return self._shell.run(follow.find(self._places, beginning, limit, steps))
 
     # -- following ------------------------------------------------------------------------------------
@@ -205,10 +339,16 @@ class Client(Face[Shell]):
         *,
         seconds: float | None = None,
     ) -> Iterator[Event | Gap]:
-        """The events of a task, or of all, that are published after this call returned.
+        """The events that are published after this call returned.
 
-        For ever, or for so many `seconds`.  Outlives lost connections: then it gives a `Gap`, since events
-        may have been missed.
+        Survives lost connections: it then yields a `Gap`, because events may have been missed.
+
+        Args:
+            id: The task; None for all tasks.
+            seconds: How long to watch; None for ever.
+
+        Returns:
+            An iterator of events and gaps.
         """
         steps = self._shell.steps(follow.watch(self._places, id, seconds))
         next(steps)
@@ -220,10 +360,20 @@ class Client(Face[Shell]):
         for_state: str | Iterable[str] | None = None,
         timeout: float = 60.0,
     ) -> TaskInfo:
-        """Wait until a task is in a state, or in one of several; by default until it has ended in any way.
+        """Wait until a task is in a state.  Survives lost connections.
 
-        Returns the task.  Raises `NoSuchTask`, and `TimedOut` after `timeout` seconds.  Outlives lost
-        connections.
+        Args:
+            id: The task.
+            for_state: The state, or one of several; by default ENDED, ERROR or STOPPED.
+            timeout: Seconds to wait.
+
+        Returns:
+            The task.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TimedOut: It did not get there in time.
+            BadData: No such state.
         """
         return self._shell.run(follow.wait(self._places, id, for_state, timeout))
 
@@ -234,11 +384,20 @@ class Client(Face[Shell]):
         limit: int | None = 100,
         follow: bool = False,
     ) -> Iterator[LogLine]:
-        """The newest `limit` lines that a task logged, the oldest first; None for all that are kept.
+        """The newest lines of a task's log, oldest first.  None are kept while the setting `task_logs` is 0
+        (default).
 
-        With `follow` also those that come, until the task has ended, failed, was stopped, or is gone; that
-        outlives lost connections, and `line.missed` tells how many lines were not kept long enough.  There
-        are none where the worker's setting `task_logs` is 0, as it is by default.  Raises `NoSuchTask`.
+        Args:
+            id: The task.
+            limit: Lines, at most; None for all that are kept.
+            follow: Go on with new lines until the task is at rest or gone.  Survives lost connections;
+                `line.missed` counts lines that were not kept long enough.
+
+        Returns:
+            An iterator of lines.
+
+        Raises:
+            NoSuchTask: There is no such task.
         """
         steps = self._shell.steps(logs.read(self._places, id, limit, follow))
         next(steps)

@@ -28,13 +28,7 @@ class Face(Generic[S]):
         keep_stopped: int | None = None,
         name: str | None = None,
     ) -> None:
-        """Connects at the first call, by default to $PYTASK_REDIS_URL or $REDIS_URL, else 127.0.0.1:6379.
-
-        `timeout` and `connect_timeout` are in seconds, for one call; `max_data` in bytes.  `keep_stopped`:
-        0 deletes the hash of a task that `stop` ends before it ran at once; else the workers' setting of that
-        name says how long it is kept.  `name` stands in the history of the tasks that this client stops,
-        starts or reloads (64 bytes of it); without one it is `user@host`.
-        """
+        """Connects at the first call."""
         self._places = places_of(
             namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name
         )

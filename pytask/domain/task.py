@@ -70,25 +70,37 @@ class _NoRun:
 
 
 class TaskConfig:
-    """`NAME` (required) is the task's name on the wire; `DATA`, an attrs class the data must fit.
+    """What a task class declares about itself, in its inner class `Config`.
 
-    With `UNKNOWN_KEYS = "ignore"`, keys of the data that `DATA` has no field for are ignored.
-    `REDIS_WAIT` says how long `self.redis` waits for a Redis that is away: True for as long as the run
-    lives, False not at all, or seconds.
-    `SECRET` names fields of the data that nobody is to read by chance: `("password", "api.token")`.  A name
-    without a dot is a key at any depth, a path leads from the top.  They are masked by the command line, and
-    hidden in errors and log lines; whoever may read Redis reads them all the same.
-    `START_RATE` is how many tasks of this class may begin in a second on one worker; the others wait.
+    Attributes:
+        NAME: Required: the name of the task on the wire, 1 to 512 bytes.
+        DATA: An attrs class, dataclass or TypedDict that the data must fit; by default any JSON object.
+        UNKNOWN_KEYS: "refuse" (default) or "ignore": keys of the data for which `DATA` has no field.
+        REDIS_WAIT: How long `self.redis` waits for Redis: True (default) for as long as the run lives, False
+            not at all, or seconds.
+        START_RATE: Tasks of this class that one worker may start per second; the others wait.  No limit by
+            default.
+        SECRET: Fields of the data that the command line masks, and errors and log lines hide, such as
+            `("password", "api.token")`.  A name without a dot is a key at any depth, a path starts at the
+            top.  Whoever may read Redis can still read them.
     """
 
 
 class Task(Generic[Data]):
     """A long-running job: subclass it, give its `Config` a `NAME`, and write `start()`.
 
-    For type checkers, `Task[D]` is one whose `self.task_data` is a `D`, as with `Config.DATA = D`.
+    A run lasts until `start()` has returned *and* every greenlet spawned under it has ended.  What `start()`
+    returns, any JSON value, is stored as the output; an exception makes the task ERROR.  Each run gets a new
+    instance: attributes set on `self` are lost at the end of the run.
 
-    The run lasts until `start()` returned *and* every greenlet spawned under it has ended.  What
-    `start()` returns is kept as the task's output (any JSON value); an exception makes it ERROR.
+    For type checkers, `Task[D]` is a task whose `self.task_data` is a `D`, as with `Config.DATA = D`.
+
+    Args:
+        task_data: The dict decoded from the data's JSON, or an instance of `Config.DATA`.
+
+    Attributes:
+        task_data: The same; set before `__init__`, so that one of your own need not call this one.
+        Error: The exception for a failure without a traceback: `raise self.Error("no such feed")`.
     """
 
     Config: ClassVar[type[Any]] = TaskConfig  # type[Any]: that of a subclass need not derive from this
@@ -97,47 +109,91 @@ class Task(Generic[Data]):
     _run: RunPort = cast("RunPort", _NoRun())
 
     def __init__(self, task_data: Data = None) -> None:  # type: ignore[assignment]
-        """`task_data` is the dict from the data's JSON, or an instance of `Config.DATA`.
-
-        A worker has set `self.task_data` before, so an `__init__` of your own that forgets to call this
-        one loses nothing.
-        """
+        """Set `self.task_data`."""
         self.task_data = task_data
 
     def start(self) -> Any:
-        """Do the work; block for as long as it takes."""
+        """Do the work; block for as long as it takes.
+
+        Returns:
+            Any JSON value, stored in the hash field `output` and sent with the event `ended`.
+
+        Raises:
+            Exception: Any exception ends the run with the state ERROR.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no start()")
 
     def stop(self) -> None:
-        """Called once when the task is to stop, beside a running `start()`: write one to ask that to end.
+        """Override it to ask a running `start()` to end; it is called once, in a greenlet beside it.
 
-        5 s after the call (half of `Timing.grace`) the task's greenlets are killed; at once where a class
-        has no `stop()` of its own, or where it raises.
+        5 s after the call (half of `Timing.grace`) the greenlets of the task are killed.  Without a `stop()`,
+        or if it raises, they are killed at once.
         """
 
     def emit(self, event: str, data: Any = None) -> None:
-        """Publish `{"event": event, "data": data}` on `task-<id>`, if this run is still the task's."""
+        """Publish `{"event": event, "data": data}` on the channel `task-<id>` if this run is still current.
+
+        Args:
+            event: The name of the event.
+            data: Any JSON value, `Settings.max_data` bytes at most.
+
+        Raises:
+            BadData: Data that has no JSON form, or is too large.
+            NotRun: No worker runs this task.
+        """
         self._run.emit(event, data)
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
-        """Say how far this run is: `done` of `total` (in any unit), and a short note for people.
+        """Report how far this run is.
 
-        Cheap, and never waits: only the newest is sent, about ten times a second.  `pytask show` has it, and
-        watchers get it as the event `progress`.
+        Never waits: only the newest report is sent, about ten times per second.  `pytask show` prints it, and
+        watchers get the event `progress`.
+
+        Args:
+            done: How much is done, in any unit.
+            total: How much there is, in the same unit.
+            note: A short text for people.
+
+        Raises:
+            BadData: Not a finite number, or not a text.
+            NotRun: No worker runs this task.
         """
         self._run.progress(progress_of(done, total, note))
 
     def spawn(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
-        """Run `fn` in a greenlet that ends with this task; contextvars are copied.  Returns it."""
+        """Run `fn` in a greenlet that ends with this task; context variables are copied.
+
+        Args:
+            fn: What to call.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            The greenlet.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
     def blocking(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `fn(*args, **kwargs)` returns or raises, run in a native thread; other tasks go on meanwhile.
+        """Call `fn` in a native thread and wait for it, while other tasks go on.
 
-        For C code that waits or computes; contextvars are copied.  The tasks of a worker share the threads
-        (the setting `blocking_threads`), first come, first served.  A thread cannot be killed: when the task
-        is stopped, what `fn` has begun goes on; see docs/threads.md.  In a task that no worker runs, as in
-        a test, `fn` is called directly.
+        For C code that waits or computes; context variables are copied.  The tasks of a worker share the
+        threads (setting `blocking_threads`), first come, first served.  A thread cannot be killed: when the
+        task is stopped, what `fn` has begun goes on; see docs/threads.md.  In a task that no worker runs, as
+        in a test, `fn` is called directly.
+
+        Args:
+            fn: What to call.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            What `fn` returned.
+
+        Raises:
+            Exception: Whatever `fn` raised.
         """
         return cast("R", self._run.blocking(fn, *args, **kwargs))
 
@@ -160,28 +216,49 @@ class Task(Generic[Data]):
     def subprocess(self, args: Any, **options: Any) -> Any:
         """Start a program, as `subprocess.Popen` does, whose whole process group ends with this run.
 
-        `options` are those of Popen but `preexec_fn`, `process_group` and `start_new_session`.  When the run
-        ends, what is left of the group gets SIGTERM, and SIGKILL 2.5 s later (a quarter of `Timing.grace`);
-        also when the worker dies.
+        When the run ends, what is left of the group gets SIGTERM, and SIGKILL 2.5 s later (a quarter of
+        `Timing.grace`); also when the worker dies.
+
+        Args:
+            args: The program and its arguments.
+            **options: Those of Popen but `preexec_fn`, `process_group` and `start_new_session`.
+
+        Returns:
+            The process, a `Popen`.
+
+        Raises:
+            NotRun: No worker runs this task.
         """
         return self._run.subprocess(args, **options)
 
     @property
     def id(self) -> str:
-        """The task's id."""
+        """The id of the task.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
         return self._run.id
 
     @property
     def epoch(self) -> int:
-        """Grows with every run of this id, also across lost data: a fencing token for other systems."""
+        """Grows with every run of this id, also after data loss: a fencing token for other systems.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
         return self._run.epoch
 
     @property
     def redis(self) -> Redis:
-        """A Redis client with the settings of the app's, on connections that the tasks of a worker share.
+        """A Redis client with the settings of the app's, on connections that all tasks of a worker share.
 
-        It waits while Redis is away (`Config.REDIS_WAIT`), and does again what does no harm.  A write whose
-        reply was lost raises `pytask.errors.OutcomeUnknown`, which is a `redis.ConnectionError` as well.
+        It waits while Redis is unreachable (`Config.REDIS_WAIT`) and repeats only calls that are safe to
+        repeat.  A write whose reply was lost raises `pytask.errors.OutcomeUnknown`, which is a
+        `redis.ConnectionError` as well.
+
+        Raises:
+            NotRun: No worker runs this task.
         """
         return cast("Redis", self._run.client())
 

@@ -136,21 +136,10 @@ class Claims:
         self, request: ClaimRequest, sent_at: float, *, size: int = 0, known: bool = False
     ) -> list[Claim] | None:
         """The answer; None once it is proven that none will come.  On no answer the same request again."""
-
-        def give_up(error: StoreError) -> bool:
-            now = self._hold()
-            if not may_be_size(error):
-                raise error
-            last = self._lease.last_ok
-            if self._refusals.refused(error, last, now, size=size, alone=size > 0) or known:
-                return True
-            # The gate is asked again before every attempt: a repeat may come long after the first.
-            if self.ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
-                raise error
-            return False
-
+        # Partials, as each claim comes this way: closures would cost the good case a microsecond.
+        call, give_up = partial(self._store.claim, request), partial(self._give_up, sent_at, size, known)
         try:
-            claims = until_answered(lambda: self._store.claim(request), give_up, self._lease.timing.tick)
+            claims = until_answered(call, give_up, self._lease.timing.tick)
         except Exception:
             self._hold()
             self._committer.doubt(list(request.refs))
@@ -159,6 +148,18 @@ class Claims:
             self._held_since = None
             self._refusals.taken(partial(_data_of, claims))
         return claims
+
+    def _give_up(self, sent_at: float, size: int, known: bool, error: StoreError) -> bool:
+        now = self._hold()
+        if not may_be_size(error):
+            raise error
+        last = self._lease.last_ok
+        if self._refusals.refused(error, last, now, size=size, alone=size > 0) or known:
+            return True
+        # The gate is asked again before every attempt: a repeat may come long after the first.
+        if self.ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
+            raise error
+        return False
 
     def _hold(self) -> float:
         now = self._clock()

@@ -209,7 +209,7 @@ class Executor:
             return
         if run.over and wish in (Wish.FENCED, Wish.FORGET):
             return  # it is being settled, or replaced; that verdict decides
-        if wish is Wish.FORGET and self._restorable(run):
+        if wish is Wish.FORGET and self._outcomes.restorable(run):
             run.restore = True
         self.wish(run, wish)
 
@@ -221,16 +221,6 @@ class Executor:
             if run is not None and run.ref == ref and not run.over:
                 found[ref] = Adoption(ref.id, ref.run, run.epoch)
         return found
-
-    def _restorable(self, run: Run) -> bool:
-        return (
-            self.settings.on_data_loss == "restore"
-            and not run.local  # its worker makes a new one
-            and run.wish is not Wish.STOP
-            and bool(run.claim.function)
-            and not run.claim.oversize
-            and self._lease.lost_with_data(run.started, self._clock())
-        )
 
     def ask(self, task_id: str, wish: Wish) -> None:
         """A wish for whatever run of the id lives here."""

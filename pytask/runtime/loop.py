@@ -11,10 +11,19 @@ from pytask.runtime.clock import steady
 
 
 def run_loop(fn: Callable[[], Any], interval: float, *, now: Callable[[], float] = steady) -> None:
-    """Call `fn()` every `interval` seconds, from start to start, for ever.
+    """Call `fn()` every `interval` seconds, from start to start, until it raises.
 
-    Rounds never overlap and do not drift; one that takes longer than the interval skips the rounds it
-    ran over instead of bunching them.  An exception of `fn` ends the loop and is raised.
+    Rounds never overlap and do not drift; a round that takes longer than the interval skips the rounds it ran
+    over.
+
+    Args:
+        fn: What to call.
+        interval: Seconds between the starts of two rounds.
+        now: A steady clock, in seconds; for tests.
+
+    Raises:
+        ValueError: The interval is not above 0.
+        Exception: Whatever `fn` raised; it ends the loop.
     """
     if not interval > 0:
         raise ValueError(f"run_loop needs an interval above 0 seconds, not {interval!r}")

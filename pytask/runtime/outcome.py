@@ -84,6 +84,17 @@ class Outcomes:
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
 
+    def restorable(self, run: Run) -> bool:
+        """Whether the task of a run whose hash is gone is to be requeued: the data of Redis was lost."""
+        return (
+            self._settings.on_data_loss == "restore"
+            and not run.local  # its worker makes a new one
+            and run.wish is not Wish.STOP
+            and bool(run.claim.function)
+            and not run.claim.oversize
+            and self._lease.lost_with_data(run.started, self._clock())
+        )
+
     def restore(self, run: Run) -> None:
         """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
         claim, refusals = run.claim, Refusals()

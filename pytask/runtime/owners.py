@@ -70,7 +70,8 @@ def is_of_process(one: object) -> bool:
 def shared() -> Iterator[None]:
     """What is made inside belongs to the process, and so do the threads and greenlets that are started there.
 
-    For a client or a pool that is made on first use, by the first task that needs it, and meant for all.
+    For a client or a pool that the first task that needs it makes, and all tasks use.  Without it, its
+    threads would be part of that task's run and end with it.
     """
     here, block = getcurrent(), object()
     before = getattr(here, "pytask_sharing", False)

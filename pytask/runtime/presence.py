@@ -194,7 +194,7 @@ def _fitting(names: tuple[str, ...]) -> tuple[str, ...]:
 @cache  # a worker looks again and again, and so does each of its lanes
 def _warn_of(version: str, name: str, host: str) -> None:
     log.warning(
-        "[PT094] worker %r on %r runs pytask %r, and this one %s: releases whose first numbers differ may not"
+        "[PT094] worker %r on %r runs pytask %r, and this one %s: these releases may not"
         " understand each other's tasks. Let one release take over from the other soon, or give them"
         " namespaces of their own",
         name[:80], host[:80], version, __version__,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+from tests.integration.cli_tools import done, environment, pytask
 from tests.integration.conftest import wait_until
 from tests.servers import start_server
 
@@ -63,6 +64,26 @@ def test_the_program_and_the_three_lines(tmp_path):
         finally:
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(30) == 0
+
+
+def test_the_same_with_an_embedded_server_and_the_verbs_of_pytask(tmp_path):
+    (tmp_path / "tick.py").write_text(
+        block("python").replace("run_loop(self.tick, 10)", "run_loop(self.tick, 0.2)")
+    )
+    new, watch, stop = (shlex.split(line, comments=True)[1:] for line in block("sh", 2).strip().splitlines())
+    worker = subprocess.Popen(pytask("run", "tick.py", "--embedded"), cwd=tmp_path, env=environment())
+    try:
+        wait_until(
+            lambda: done(pytask("health", "--ready", "--pid", worker.pid), tmp_path).returncode == 0, 30
+        )
+        assert done(pytask(*new), tmp_path).stdout == "clock-1\n"
+        seen = done(pytask(*watch, "--count", 3), tmp_path).stdout
+        assert "tick" in seen
+        assert "kitchen" in seen
+        assert re.search(r"clock-1 +done +STOPPED", done(pytask(*stop), tmp_path).stdout)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
 
 
 def test_the_two_commands_are_there_and_documented():

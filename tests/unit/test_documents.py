@@ -62,3 +62,37 @@ def test_patching_is_written_as_it_works_everywhere():
     ]
     for path in [ROOT / "README.md", *files]:
         assert "gevent.monkey.patch_all" not in path.read_text("utf-8"), path
+
+
+def test_the_glossary_defines_each_term_once():
+    rows = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE
+    )
+    terms = [term for row in rows for term in row.split(", ") if term not in ("term", "---")]
+    assert len(terms) == len(set(terms))
+    services = {
+        "consumer",
+        "executor",
+        "committer",
+        "controller",
+        "heartbeat",
+        "presence",
+        "prestart",
+        "monitor",
+    }
+    assert services <= set(terms)
+    assert {"run", "claim", "lease", "epoch", "fencing", "embargo", "quarantine", "poison"} <= set(terms)
+
+
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_is_listed_and_names_tests_that_are_there(page):
+    text = page.read_text("utf-8")
+    assert f"]({page.name})" in (ROOT / "docs" / "decisions" / "README.md").read_text("utf-8")
+    named = re.findall(r"^- `(tests/\w+)`: `(\w+)`$", text, re.MULTILINE)
+    assert named
+    for folder, name in named:
+        sources = (path.read_text("utf-8") for path in (ROOT / folder).rglob("test_*.py"))
+        assert any(f"def {name}(" in source for source in sources), name

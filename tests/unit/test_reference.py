@@ -1,0 +1,68 @@
+"""The reference has a section for every public name, and an example on every page."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytask
+import pytask.aio
+import pytask.client
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "reference"
+PAGES = {page.name: page.read_text("utf-8") for page in sorted(FOLDER.glob("*.md"))}
+SECTIONS = re.findall(r"^::: (\S+)$", "\n".join(PAGES.values()), re.MULTILINE)
+IN_WORDS = {"pytask.__version__", "pytask.client.Client"}  # told in the table, and a second name of one
+
+
+def names():
+    yield from (f"pytask.{name}" for name in pytask.__all__)
+    yield from (f"pytask.client.{name}" for name in pytask.client.__all__)
+    yield "pytask.aio.Client"
+    yield "pytask.adapters.memory.MemoryBackend"
+
+
+@pytest.mark.parametrize("name", sorted({*names()} - IN_WORDS))
+def test_every_public_name_has_a_section(name):
+    assert SECTIONS.count(name) == 1
+
+
+def test_the_version_is_told():
+    assert "`pytask.__version__`" in PAGES["README.md"]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - {"README.md"}))
+def test_every_page_is_listed_and_has_an_example(page):
+    assert f"]({page}" in PAGES["README.md"]
+    assert re.search(r"^```python \w+_example\.py$", PAGES[page], re.MULTILINE)
+
+
+def test_each_field_of_a_record_is_described():
+    """The site takes the descriptions from comments: those of settings and times may not be missing."""
+    for kind in (pytask.Settings, pytask.Timing):
+        source = inspect.getsource(kind)
+        fields = re.findall(r"^    (\w+): .*= .*$", source, re.MULTILINE)
+        told = re.findall(r'^    (\w+): [^#]*?(?:  # |\n    """)', source, re.MULTILINE)
+        assert fields == told, kind
+
+
+def test_errors_have_a_code_and_a_description():
+    kinds = [kind for _, kind in inspect.getmembers(pytask.errors, inspect.isclass)]
+    assert len(kinds) > 30
+    assert all(kind.__doc__ and re.fullmatch(r"PT\d{3}", kind.code) for kind in kinds)
+
+
+def test_the_example_of_a_test_is_one():
+    """In a process of its own: it has to be patched."""
+    (text,) = re.findall(
+        r"^```python testing_example\.py\n(.*?)^```$", PAGES["testing.md"], re.DOTALL | re.MULTILINE
+    )
+    program = f"from gevent import monkey\nmonkey.patch_all()\n{text}\ntest_double()\nprint('right')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "right\n"
