@@ -104,15 +104,23 @@ class Script(Generic[P, R_co]):
         for name in self._flags:
             values[name] = _sent(values[name])
         words = [values[name] for name in self._keys]
-        count = len(words)
-        lengths = []
+        count, lengths = len(words), []
         for name in self._key_lists:
-            lengths.append(_append(words, values[name]))
-            count += lengths[-1]
+            some = values[name]
+            if isinstance(some, Packed):
+                words.append(some)
+                length = some.count
+            else:
+                words += some
+                length = len(some)
+            lengths.append(length)
+            count += length
         words += [values[name] for name in self._args]
-        at = len(words)
-        lengths += [_append(words, values[name]) for name in self._arg_lists]
-        words[at:at] = lengths
+        lists = [values[name] for name in self._arg_lists]
+        words += lengths
+        words += map(len, lists)
+        for some in lists:
+            words += some
         return ScriptCall(self, count, words)
 
     @cached_property
@@ -189,15 +197,6 @@ def _lists(of: str, names: Sequence[str], kinds: dict[str, Kind], first: int, le
         read = f", {kinds[name].read}" if kinds[name].read else ""
         yield f"local {name} = slice({of}, {start}, tonumber(ARGV[{at}]){read})\n"
         start += f" + #{name}"
-
-
-def _append(words: list[Any], some: Any) -> int:
-    """Put a list behind the others; how many words it has."""
-    if isinstance(some, Packed):
-        words.append(some)
-        return some.count
-    words += some
-    return len(some)
 
 
 def _sent(value: Any) -> Any:

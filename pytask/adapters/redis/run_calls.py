@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
@@ -93,10 +93,15 @@ class Kind(NamedTuple):
     fields: tuple[str | bytes, ...] = ()
 
 
+NO_KINDS: tuple[tuple[Any, ...], ...] = ((),) * len(Kind._fields)
+
+
 def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     """E3-E6 and events, in order."""
     keys = scope.keys
     kinds, change_kinds = _kinds_of(scope, changes)
+    # Each is what the kinds have in one field, in the order of `Kind`.
+    events, states, modes, drops, lines, instead, fields = zip(*kinds, strict=True) if kinds else NO_KINDS
     return scripts.commit(
         runs=keys.runs,
         leases=keys.leases,
@@ -108,14 +113,14 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
         space=scope.space,
         kept=scope.kept,
         resting=RESTING,
-        events=[kind.event for kind in kinds],
-        states=[kind.state for kind in kinds],
-        modes=[kind.mode for kind in kinds],
-        drops=[kind.drop for kind in kinds],
-        lines=[kind.line for kind in kinds],
-        instead=[kind.instead for kind in kinds],
-        field_counts=[len(kind.fields) for kind in kinds],
-        fields=list(chain.from_iterable(kind.fields for kind in kinds)),
+        events=events,
+        states=states,
+        modes=modes,
+        drops=drops,
+        lines=lines,
+        instead=instead,
+        field_counts=list(map(len, fields)),
+        fields=list(chain.from_iterable(fields)),
         change_runs=[change.run for change in changes],
         change_kinds=change_kinds,
     )

@@ -3,8 +3,9 @@
 
 --- time
 local t = call('TIME')
-local now = t[1] .. '.' .. string.format('%06d', t[2]) -- as `last_update` has it
-local now_us = t[1] .. string.format('%06d', t[2]) -- as leases have it
+local micros = string.format('%06d', t[2])
+local now = t[1] .. '.' .. micros -- as `last_update` has it
+local now_us = t[1] .. micros -- as leases have it
 local now_ms = t[1] * 1000 + math.floor(t[2] / 1000) -- as epochs and the history have it
 
 --- whole
