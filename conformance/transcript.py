@@ -56,7 +56,7 @@ class Player:
         """Raises Failed, with the step that it failed at."""
         ids = {name: f"{start}.{tag}" for name, start in transcript.ids.items()}
         scene = Scene(self._stage, self._program, self._space, ids, self._within)
-        ear = wire.Ear(self._stage.url)
+        ear = wire.EventStream(self._stage.url)
         others = wire.others(self._stage.redis)
         try:
             for number, step in enumerate(transcript.steps, 2):

@@ -32,7 +32,7 @@ ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 NAME = "conformance-kit"
 
 
-class Ear:
+class EventStream:
     """MONITOR: every command, from the time it is opened."""
 
     def __init__(self, url):

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pytask.client.async_driver import Shell
+from pytask.client.async_driver import AsyncDriver
 from pytask.client.lazy import control, enqueue, listing, logs, queries, requeue, watch
-from pytask.client.options import Face
+from pytask.client.options import ClientOptions
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
 
@@ -22,7 +22,7 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client(Face[Shell]):
+class Client(ClientOptions[AsyncDriver]):
     """Starts, steers and watches tasks, for asyncio.  Each call is the one of `pytask.Client`, awaited.
 
     Args:
@@ -42,7 +42,7 @@ class Client(Face[Shell]):
         UnsupportedClient: A client that is not asyncio's, or a version that pytask cannot use.
     """
 
-    _make_shell = Shell
+    _make_driver = AsyncDriver
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -54,15 +54,15 @@ class Client(Face[Shell]):
         id: str | None = None,  # noqa: A002 - the field's own name, here and below
     ) -> str:
         """As `pytask.Client.start`."""
-        return await self._shell.run(enqueue.start(self._places, function, data, id))
+        return await self._driver.run(enqueue.start(self._partitions, function, data, id))
 
     async def start_many(self, tasks: Iterable[Any]) -> Ids:
         """As `pytask.Client.start_many`."""
-        return await self._shell.run(enqueue.start_many(self._places, tasks))
+        return await self._driver.run(enqueue.start_many(self._partitions, tasks))
 
     async def update_data(self, id: str, data: Any, function: Function | None = None) -> None:  # noqa: A002
         """As `pytask.Client.update_data`."""
-        await self._shell.run(enqueue.update_data(self._places, id, data, function))
+        await self._driver.run(enqueue.update_data(self._partitions, id, data, function))
 
     # -- steering -------------------------------------------------------------------------------------
 
@@ -83,11 +83,11 @@ class Client(Face[Shell]):
         timing: Timing | None = None,
     ) -> Outcome:
         """As `pytask.Client.requeue`."""
-        return await self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
+        return await self._driver.run(requeue.requeue(self._partitions, id, data, wait, timing))
 
     async def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
         """As `pytask.Client.requeue_many`."""
-        return await self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
+        return await self._driver.run(requeue.requeue_many(self._partitions, [*ids], timing))
 
     async def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """As `pytask.Client.reload`."""
@@ -95,29 +95,29 @@ class Client(Face[Shell]):
 
     async def stop_many(self, ids: Iterable[str]) -> Outcomes:
         """As `pytask.Client.stop_many`."""
-        return await self._shell.run(control.steer_many(self._places, Command.STOP, [*ids]))
+        return await self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
 
     async def start_again_many(self, ids: Iterable[str]) -> Outcomes:
         """As `pytask.Client.start_again_many`."""
-        return await self._shell.run(control.steer_many(self._places, Command.START, [*ids]))
+        return await self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
 
     async def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
         """As `pytask.Client.reload_many`."""
-        return await self._shell.run(control.reload_many(self._places, [*ids], wait))
+        return await self._driver.run(control.reload_many(self._partitions, [*ids], wait))
 
     async def remove(self, id: str) -> bool:  # noqa: A002
         """As `pytask.Client.remove`."""
-        return await self._shell.run(control.remove(self._places, id))
+        return await self._driver.run(control.remove(self._partitions, id))
 
     async def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
         """As `pytask.Client.remove_many`."""
-        return await self._shell.run(control.remove_many(self._places, [*ids], state))
+        return await self._driver.run(control.remove_many(self._partitions, [*ids], state))
 
     # -- looking --------------------------------------------------------------------------------------
 
     async def get(self, id: str) -> TaskInfo:  # noqa: A002
         """As `pytask.Client.get`."""
-        return await self._shell.run(queries.get(self._places, id))
+        return await self._driver.run(queries.get(self._partitions, id))
 
     async def list(
         self,
@@ -129,27 +129,27 @@ class Client(Face[Shell]):
         cursor: str | None = None,
     ) -> Page:
         """As `pytask.Client.list`."""
-        return await self._shell.run(
+        return await self._driver.run(
             listing.page(
-                self._places, state=state, function=function, worker=worker, limit=limit, cursor=cursor
+                self._partitions, state=state, function=function, worker=worker, limit=limit, cursor=cursor
             )
         )
 
     async def count(self) -> Count:
         """As `pytask.Client.count`."""
-        return await self._shell.run(queries.count(self._places))
+        return await self._driver.run(queries.count(self._partitions))
 
     async def workers(self) -> Workers:
         """As `pytask.Client.workers`."""
-        return await self._shell.run(queries.workers(self._places))
+        return await self._driver.run(queries.workers(self._partitions))
 
     async def functions(self) -> Functions:
         """As `pytask.Client.functions`."""
-        return await self._shell.run(queries.functions(self._places))
+        return await self._driver.run(queries.functions(self._partitions))
 
     async def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
         """As `pytask.Client.find`."""
-        return await self._shell.run(watch.find(self._places, beginning, limit, steps))
+        return await self._driver.run(watch.find(self._partitions, beginning, limit, steps))
 
     # -- following ------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Client(Face[Shell]):
         seconds: float | None = None,
     ) -> AsyncIterator[Event | Gap]:
         """As `pytask.Client.watch`: `async for event in await client.watch():`."""
-        steps = self._shell.steps(watch.watch(self._places, id, seconds), [])
+        steps = self._driver.steps(watch.watch(self._partitions, id, seconds), [])
         await anext(steps)
         return steps
 
@@ -171,7 +171,7 @@ class Client(Face[Shell]):
         timeout: float = 60.0,
     ) -> TaskInfo:
         """As `pytask.Client.wait`."""
-        return await self._shell.run(watch.wait(self._places, id, for_state, timeout))
+        return await self._driver.run(watch.wait(self._partitions, id, for_state, timeout))
 
     async def logs(
         self,
@@ -181,7 +181,7 @@ class Client(Face[Shell]):
         follow: bool = False,
     ) -> AsyncIterator[LogLine]:
         """As `pytask.Client.logs`: `async for line in await client.logs(id):`."""
-        steps = self._shell.steps(logs.read(self._places, id, limit, follow), [])
+        steps = self._driver.steps(logs.read(self._partitions, id, limit, follow), [])
         await anext(steps)
         return steps
 
@@ -189,7 +189,7 @@ class Client(Face[Shell]):
 
     async def close(self) -> None:
         """Drop the connections; the next call makes new ones."""
-        await self._shell.close()
+        await self._driver.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -200,4 +200,4 @@ class Client(Face[Shell]):
         await self.close()
 
     async def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return await self._shell.run(control.steer(self._places, command, task_id, wait, data))
+        return await self._driver.run(control.steer(self._partitions, command, task_id, wait, data))

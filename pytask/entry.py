@@ -22,11 +22,11 @@ def main() -> None:
 
 def _tell() -> int:
     from pytask.cli.name_clash import refuse_namesake
-    from pytask.domain.errors import Namesake
+    from pytask.domain.errors import NameClash
 
     try:
         refuse_namesake()
-    except Namesake as error:
+    except NameClash as error:
         print(f"pytask: {error}", file=sys.stderr)  # noqa: T201 - click's way is that of the other project
     else:
         print(f"pytask: {pytask.__file__} is not of the package pytaskd", file=sys.stderr)  # noqa: T201

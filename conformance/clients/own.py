@@ -54,7 +54,7 @@ class Own:
     async def remove(self, task_id):
         try:
             await self._client.remove(task_id)
-        except errors.TaskRuns:
+        except errors.TaskRunning:
             raise Unsupported from None  # it stops a task first, then removes it
 
     async def watch(self, task_id):

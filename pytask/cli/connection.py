@@ -13,8 +13,8 @@ from pytask.terminal import out, say
 if TYPE_CHECKING:
     from pytask.cli.explain_script import Item
     from pytask.client import Client
-    from pytask.client.partitions import Places
-    from pytask.client.sync_driver import Shell
+    from pytask.client.partitions import Partitions
+    from pytask.client.sync_driver import SyncDriver
 
 CONNECTING = 0.5  # seconds, unless the setting `timeout` says otherwise
 SHOWN = 5  # ids that an ambiguous beginning lists
@@ -38,7 +38,7 @@ class Remote:
         self._config = config
         self._ambient: Ambient | None = None
         self._client: Any = None
-        self._shell: Shell | None = None
+        self._driver: SyncDriver | None = None
         self._tasks: Client | None = None
         self.explain = explain
 
@@ -62,7 +62,7 @@ class Remote:
         return str(self.setting("namespace").value)
 
     @property
-    def partitions(self) -> int:
+    def partition_count(self) -> int:
         """Of the namespace."""
         return int(self.setting("partitions").value)
 
@@ -71,7 +71,9 @@ class Remote:
         """The namespaces of all partitions."""
         from pytask.domain.partition import namespace_of
 
-        return [namespace_of(self.namespace, index, self.partitions) for index in range(self.partitions)]
+        return [
+            namespace_of(self.namespace, index, self.partition_count) for index in range(self.partition_count)
+        ]
 
     def space_of(self, task_id: str) -> str:
         """The namespace of the partition that a task belongs to."""
@@ -81,7 +83,7 @@ class Remote:
         """The partition that a task belongs to."""
         from pytask.domain.partition import partition_of
 
-        return partition_of(task_id, self.partitions)
+        return partition_of(task_id, self.partition_count)
 
     # -- the connection -------------------------------------------------------------------------------
 
@@ -130,20 +132,20 @@ class Remote:
         return float(timeout.value), float(timeout.value) if timeout.given else CONNECTING
 
     @property
-    def places(self) -> Places:
+    def partitions(self) -> Partitions:
         """Where tasks are, by the settings of this call."""
-        from pytask.client.partitions import places_of
+        from pytask.client.partitions import partitions_of
 
-        return places_of(self.namespace, self.partitions, name=str(self.setting("who").value))
+        return partitions_of(self.namespace, self.partition_count, name=str(self.setting("who").value))
 
     @property
-    def shell(self) -> Shell:
+    def driver(self) -> SyncDriver:
         """Carries commands to the servers of the partitions."""
-        if self._shell is None:
-            from pytask.client.sync_driver import Shell
+        if self._driver is None:
+            from pytask.client.sync_driver import SyncDriver
 
-            self._shell = Shell(self.client, self.places, *self.timeouts)
-        return self._shell
+            self._driver = SyncDriver(self.client, self.partitions, *self.timeouts)
+        return self._driver
 
     @property
     def tasks(self) -> Client:
@@ -151,7 +153,7 @@ class Remote:
         if self._tasks is None:
             from pytask.client import Client
 
-            self._tasks = Client.over(self.shell, self.places)
+            self._tasks = Client.over(self.driver, self.partitions)
         return self._tasks
 
     def ask(self, *words: Any, at: int = 0) -> Any:
@@ -166,7 +168,7 @@ class Remote:
         """Commands, each for the server of a partition; one round trip a server."""
         from pytask.client.operations import ask_all
 
-        return self.shell.run(ask_all([(at, tuple(words)) for at, words in commands]))
+        return self.driver.run(ask_all([(at, tuple(words)) for at, words in commands]))
 
     def place(self, error: StoreError) -> None:
         """Let the error say which Redis was asked, and where that address came from."""

@@ -31,11 +31,11 @@ WORDS: dict[type[PytaskError], str] = {
     errors.AmbiguousId: "ambiguous",
     errors.BadData: "no task",
     errors.WrongKeyType: "no task",
-    errors.TaskRuns: "runs",
-    errors.TaskRests: "does not run",
+    errors.TaskRunning: "runs",
+    errors.TaskNotRunning: "does not run",
     errors.ReloadRefused: "refused",
     errors.TimedOut: "not yet",
-    errors.Unheard: "not heard",
+    errors.NoListeners: "not heard",
     errors.RunFailed: "failed",
 }
 
@@ -101,7 +101,7 @@ def _run_of(found: Found, *, written: bool) -> Found:
     fix: tuple[str | Call, ...] = (": use ", Call("start_again", found.id))
     if found.state is life.WAIT:
         fix = (", and begins with the data that is in its hash as soon as a worker takes it",)
-    return errors.TaskRests(
+    return errors.TaskNotRunning(
         Advice(f"{found.id!r} does not run{data}: it is {found.state}", *fix), found.state
     )
 
@@ -112,7 +112,7 @@ def started(remote: Remote) -> Await:
     from pytask.domain import lifecycle as life
 
     def wait(task_id: str, seconds: float) -> Outcome:
-        found = remote.shell.run(await_run(remote.places, task_id, seconds))
+        found = remote.driver.run(await_run(remote.partitions, task_id, seconds))
         if found.state is life.ERROR:
             text = f"{task_id!r} ran, and failed: "
             raise errors.RunFailed(Advice(text, Typed(("pytask", "why", task_id))), found.state)
@@ -125,15 +125,15 @@ def stopped(remote: Remote) -> Await:
     """Waits until a task that was told to stop has stopped."""
     from pytask.client.control import await_stop
 
-    return lambda task_id, seconds: remote.shell.run(await_stop(remote.places, task_id, seconds))
+    return lambda task_id, seconds: remote.driver.run(await_stop(remote.partitions, task_id, seconds))
 
 
 def reloaded(remote: Remote, epochs: Mapping[str, int]) -> Await:
     """Waits until a reload is over, of a task that was in one of these epochs before."""
     from pytask.client.control import await_reload
 
-    return lambda task_id, seconds: remote.shell.run(
-        await_reload(remote.places, task_id, epochs[task_id], seconds)
+    return lambda task_id, seconds: remote.driver.run(
+        await_reload(remote.partitions, task_id, epochs[task_id], seconds)
     )
 
 
@@ -181,7 +181,9 @@ def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
     error = found if isinstance(found, PytaskError) else _fault_of(found)
     state = (
         found.state
-        if isinstance(found, Outcome | errors.TaskRests | errors.TimedOut | errors.Unheard | errors.RunFailed)
+        if isinstance(
+            found, Outcome | errors.TaskNotRunning | errors.TimedOut | errors.NoListeners | errors.RunFailed
+        )
         else None
     )
     word, done = verb.done, True
@@ -207,7 +209,7 @@ def _fault_of(found: Outcome) -> PytaskError | None:
     if found.refusal is not None:
         return errors.ReloadRefused(found.refused, found.state)
     if found.refused:
-        return (errors.TaskRuns if found.state is not None else errors.WrongKeyType)(found.refused)
+        return (errors.TaskRunning if found.state is not None else errors.WrongKeyType)(found.refused)
     if found.state is None and not found.done:
         return no_such_task(found.id)
     return None

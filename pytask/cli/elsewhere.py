@@ -18,7 +18,7 @@ MOST = 3  # places that are named
 
 def elsewhere(remote: Remote, dbs: Sequence[int]) -> Iterator[tuple[str, list[str]]]:
     """(what it is, the flags that lead there) of places that have workers, or had some."""
-    if remote.partitions > 1 or support.is_cluster(remote.client):
+    if remote.partition_count > 1 or support.is_cluster(remote.client):
         return
     url = remote.setting("redis_url").value
     space = ["--namespace", remote.namespace] if remote.namespace else []

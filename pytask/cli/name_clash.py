@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pytask.domain.errors import Namesake
+from pytask.domain.errors import NameClash
 
 
 def refuse_namesake() -> None:
-    """Raise :class:`Namesake` if PyPI's `pytask`, another project, is installed beside ours."""
+    """Raise :class:`NameClash` if PyPI's `pytask`, another project, is installed beside ours."""
     version = namesake()
     if version is None:
         return
-    raise Namesake(
+    raise NameClash(
         f"two projects share the import name `pytask` here: ours, PyPI's `pytaskd`, and the workflow tool"
         f" `pytask` {version}. Each overwrites files of the other. Give them an environment each, or run:"
         " pip uninstall -y pytask pytaskd && pip install pytaskd"

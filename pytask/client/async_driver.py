@@ -16,9 +16,9 @@ from pytask.adapters.redis.address import plain
 from pytask.adapters.redis.fast_commands import is_reply
 from pytask.adapters.redis.sentinels import AwaitedSentinels
 from pytask.adapters.redis.slot_client import REDIRECTS, Address, Topology, redirected
-from pytask.client.driver import HEAR_MOST, Doer, heard, translated
+from pytask.client.driver import HEAR_MOST, Driver, heard, translated
 from pytask.client.operations import Give, Listen, Op, Words
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.domain.errors import Unavailable, UnsupportedClient
 from pytask.domain.partition import SLOTS, crc16, hash_tag
 
@@ -265,12 +265,12 @@ def _connections_of(client: Any) -> list[Any]:
     return [one for name in names for one in getattr(pool, name, ())]
 
 
-class Shell(Doer):
+class AsyncDriver(Driver):
     """Does what operations ask for, in any event loop that asks."""
 
-    def __init__(self, source: Any, places: Places, timeout: float, connect_timeout: float) -> None:
+    def __init__(self, source: Any, partitions: Partitions, timeout: float, connect_timeout: float) -> None:
         self._source = open_client(source)
-        support.check_client(self._source, places.namespace)
+        support.check_client(self._source, partitions.namespace)
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._loops: dict[asyncio.AbstractEventLoop, Connections] = {}
@@ -278,7 +278,7 @@ class Shell(Doer):
         self._numbers: list[int] = []  # of the slots
         if support.is_cluster(self._source):
             self._topology = clients.topology_of(self._source)
-            self._numbers = [crc16(hash_tag(keys.namespace).encode()) % SLOTS for keys in places.keys]
+            self._numbers = [crc16(hash_tag(keys.namespace).encode()) % SLOTS for keys in partitions.keys]
 
     @property
     def _here(self) -> Connections:
@@ -332,7 +332,7 @@ class Shell(Doer):
 
     async def listen(self, step: Listen, opened: list[Any]) -> Subscription:
         """A subscription at the server of the step's partition."""
-        subscription = Subscription(await self._listener(step.place))
+        subscription = Subscription(await self._listener(step.partition))
         opened.append(subscription)
         await subscription.open(step, self._timeout)
         return subscription
@@ -349,17 +349,17 @@ class Shell(Doer):
                 here.client = self._own()
             return await together(here.client, [words for _, words in commands])
         replies: list[Any] = [None] * len(commands)
-        for place in dict.fromkeys(place for place, _ in commands):
-            mine = [at for at, (other, _) in enumerate(commands) if other == place]
-            found = await here.slots[place].together([commands[at][1] for at in mine])
+        for partition in dict.fromkeys(partition for partition, _ in commands):
+            mine = [at for at, (other, _) in enumerate(commands) if other == partition]
+            found = await here.slots[partition].together([commands[at][1] for at in mine])
             for at, reply in zip(mine, found, strict=True):
                 replies[at] = reply
         return replies
 
-    async def _listener(self, place: int) -> Any:
+    async def _listener(self, partition: int) -> Any:
         """A client for a subscription: of a cluster, of the node that the slot is at now."""
         slots = self._here.slots
-        return self._own(await slots[place].address() if slots else None)
+        return self._own(await slots[partition].address() if slots else None)
 
     def _own(self, address: Address | None = None) -> Any:
         return own_client(

@@ -10,7 +10,7 @@ import attrs
 from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.client.operations import Op, ask, ask_all
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.client.records import FINISHED
 from pytask.client.verbs import CHUNK as CHUNK_STEERED
 from pytask.client.verbs import control
@@ -27,7 +27,7 @@ LARGE = 16 * 1024  # bytes: no size limit of a server or a proxy is known to be 
 class Batch:
     """Tasks of one partition and function."""
 
-    place: int
+    partition: int
     name: str
     check: bool  # an id may be taken
     restart: bool = False  # and a task that has ended runs again
@@ -69,12 +69,12 @@ class Delivery:
         finished = [task_id for task_id, word in found.items() if word == b"FINISHED"]
         taken = [task_id for task_id, word in found.items() if word not in (b"FINISHED", b"ALREADY")]
         if finished:
-            self.finished.setdefault(batch.place, []).extend(finished)
+            self.finished.setdefault(batch.partition, []).extend(finished)
         self.taken += taken
         self.queued += (task_id for task_id in batch.ids if task_id not in taken) if taken else batch.ids
 
 
-def deliver(places: Places, batches: Sequence[Batch]) -> Op[Delivery]:
+def deliver(partitions: Partitions, batches: Sequence[Batch]) -> Op[Delivery]:
     """Queue all that Redis takes.
 
     Raises the `StoreError` of anything but a size limit, with `queued` of those that were queued by then; of
@@ -83,15 +83,15 @@ def deliver(places: Places, batches: Sequence[Batch]) -> Op[Delivery]:
     done = Delivery()
     try:
         for part in _rounds(batches):
-            yield from _round(places, part, done)
-        for place, ids in done.finished.items():
+            yield from _round(partitions, part, done)
+        for partition, ids in done.finished.items():
             for at in range(0, len(ids), CHUNK_STEERED):
-                yield from control(places, place, Command.START, ids[at : at + CHUNK_STEERED])
-        for batch in batches if places.unsure else ():
+                yield from control(partitions, partition, Command.START, ids[at : at + CHUNK_STEERED])
+        for batch in batches if partitions.unsure else ():
             for task_id in batch.ids:
-                places.unsure.pop(task_id, None)
+                partitions.unsure.pop(task_id, None)
     except StoreError as error:
-        places.doubt(task_id for batch in batches if batch.check for task_id in batch.ids)
+        partitions.doubt(task_id for batch in batches if batch.check for task_id in batch.ids)
         total = sum(len(batch.ids) for batch in batches)
         if total > 1:
             error.queued = tuple(done.queued)
@@ -113,10 +113,10 @@ def _rounds(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
         yield part
 
 
-def _round(places: Places, part: list[Batch], done: Delivery) -> Op[None]:
+def _round(partitions: Partitions, part: list[Batch], done: Delivery) -> Op[None]:
     """Some batches in one round trip; those that have no reply once more, each for itself."""
     try:
-        replies = yield from ask_all([(b.place, script(places, b)) for b in part], tolerant=True)
+        replies = yield from ask_all([(b.partition, script(partitions, b)) for b in part], tolerant=True)
     except StoreError as error:
         replies = [error] * len(part)  # that the connection broke tells not which of them was at fault
     for batch, reply in zip(part, replies, strict=True):
@@ -124,59 +124,59 @@ def _round(places: Places, part: list[Batch], done: Delivery) -> Op[None]:
             done.note(batch, reply)
     for batch, reply in zip(part, replies, strict=True):
         if isinstance(reply, Denied) and not batch.check:
-            yield from _plainly(places, batch)
+            yield from _plainly(partitions, batch)
             done.queued += batch.ids
         elif isinstance(reply, Exception):
             if not may_be_size(reply) or sum(one.size for one in part) < LARGE:
                 raise reply
-            yield from probe(places, batch.place)
-            yield from _again(places, batch, done)
+            yield from probe(partitions, batch.partition)
+            yield from _again(partitions, batch, done)
 
 
-def _again(places: Places, batch: Batch, done: Delivery) -> Op[None]:
+def _again(partitions: Partitions, batch: Batch, done: Delivery) -> Op[None]:
     """Once more, then in halves: each task that Redis does not take alone is refused for its size.
 
     Redis may have done the first one, whose reply was lost: each id is looked at, so that none is queued
     twice.
     """
     try:
-        odd = yield from ask(batch.place, script(places, batch, check=True))
+        odd = yield from ask(batch.partition, script(partitions, batch, check=True))
     except StoreError as error:
         if not may_be_size(error):
             raise
-        yield from probe(places, batch.place)
+        yield from probe(partitions, batch.partition)
         if len(batch.ids) == 1:
             done.refused.append((batch.ids[0], batch.size, error))
             return
         for half in batch.halves():
-            yield from _again(places, half, done)
+            yield from _again(partitions, half, done)
     else:
         done.note(batch, odd)
 
 
-def probe(places: Places, place: int) -> Op[None]:
+def probe(partitions: Partitions, partition: int) -> Op[None]:
     """Raises `StoreError` if Redis does not take a small command of the same kind either."""
-    small = script(places, Batch(place, "?", check=False))
+    small = script(partitions, Batch(partition, "?", check=False))
     try:
-        yield from ask(place, small)
+        yield from ask(partition, small)
     except Unavailable:  # the server may have closed this connection after its answer
-        yield from ask(place, small)
+        yield from ask(partition, small)
 
 
-def _plainly(places: Places, batch: Batch) -> Op[None]:
+def _plainly(partitions: Partitions, batch: Batch) -> Op[None]:
     """The documented commands: a producer's user may have no right to scripts.  For fresh ids only."""
-    keys = places.keys[batch.place]
+    keys = partitions.keys[batch.partition]
     tasks = zip(batch.ids, batch.raws, strict=True)
     hashes = [
         ("HSET", keys.task(i), "function", batch.name, *(("data", raw) if raw else ())) for i, raw in tasks
     ]
     commands = [*hashes, ("LPUSH", keys.queue, *batch.ids)]
-    yield from ask_all([(batch.place, words) for words in commands])
+    yield from ask_all([(batch.partition, words) for words in commands])
 
 
-def script(places: Places, batch: Batch, *, check: bool | None = None) -> ScriptCall[list[Any]]:
+def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -> ScriptCall[list[Any]]:
     """The script that queues a batch."""
-    keys = places.keys[batch.place]
+    keys = partitions.keys[batch.partition]
     space = keys.namespace
     return scripts.enqueue(
         queue=keys.queue,

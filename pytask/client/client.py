@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pytask.client.lazy import control, enqueue, listing, logs, queries, requeue, watch
-from pytask.client.options import Face
+from pytask.client.options import ClientOptions
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
-from pytask.client.sync_driver import Shell
+from pytask.client.sync_driver import SyncDriver
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client(Face[Shell]):
+class Client(ClientOptions[SyncDriver]):
     """Starts, steers and watches tasks.  Needs no gevent; threads and greenlets may share one.
 
     After `Unavailable` it is not known whether a call had an effect; repeating it is safe (`start`: if it was
@@ -47,7 +47,7 @@ class Client(Face[Shell]):
         UnsupportedClient: A client, or a version of one, that pytask cannot use.
     """
 
-    _make_shell = Shell
+    _make_driver = SyncDriver
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class Client(Face[Shell]):
             TaskExists: Another task has this id.
             TooLarge: Redis does not accept data of this size.
         """
-        return self._shell.run(enqueue.start(self._places, function, data, id))
+        return self._driver.run(enqueue.start(self._partitions, function, data, id))
 
     def start_many(self, tasks: Iterable[Any]) -> Ids:
         """Queue many tasks, in chunks that are each queued as a whole or not at all.
@@ -97,7 +97,7 @@ class Client(Face[Shell]):
             TooLarge: Its `ids` are too large; all others are queued.
             StoreError: Its `queued` names the ids that are certainly queued.
         """
-        return self._shell.run(enqueue.start_many(self._places, tasks))
+        return self._driver.run(enqueue.start_many(self._partitions, tasks))
 
     def update_data(self, id: str, data: Any, function: Function | None = None) -> None:  # noqa: A002
         """Replace the data of a task.  A running task sees it at its next run: call `reload(id)`.
@@ -111,7 +111,7 @@ class Client(Face[Shell]):
             NoSuchTask: There is no such task.
             BadData: As in `start`.
         """
-        self._shell.run(enqueue.update_data(self._places, id, data, function))
+        self._driver.run(enqueue.update_data(self._partitions, id, data, function))
 
     # -- steering -------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Client(Face[Shell]):
         Raises:
             NoSuchTask: There is no such task.
             TimedOut: It has not stopped within `wait` seconds.
-            Unheard: No worker listens that could stop it; only with `wait`.
+            NoListeners: No worker listens that could stop it; only with `wait`.
         """
         return self._steer(Command.STOP, id, wait)
 
@@ -148,7 +148,7 @@ class Client(Face[Shell]):
         Raises:
             NoSuchTask: There is no such task.
             TimedOut: It has not begun within `wait` seconds.
-            TaskRests: It was stopped before it began.
+            TaskNotRunning: It was stopped before it began.
             RunFailed: It began, and failed within the wait.
         """
         return self._steer(Command.START, id, wait, data)
@@ -177,13 +177,13 @@ class Client(Face[Shell]):
 
         Raises:
             NoSuchTask: There is no such task.
-            TaskRuns: It was renewed meanwhile, so its worker is alive.
+            TaskRunning: It was renewed meanwhile, so its worker is alive.
         """
-        return self._shell.run(requeue.requeue(self._places, id, data, wait, timing))
+        return self._driver.run(requeue.requeue(self._partitions, id, data, wait, timing))
 
     def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
         """As `requeue`, all in one watch; an outcome for each, whose `refused` says why it was left alone."""
-        return self._shell.run(requeue.requeue_many(self._places, [*ids], timing))
+        return self._driver.run(requeue.requeue_many(self._partitions, [*ids], timing))
 
     def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Restart a running task in place with the data from its hash, or with `data`.
@@ -205,18 +205,18 @@ class Client(Face[Shell]):
         Raises:
             NoSuchTask: There is no such task.
             TimedOut: The new run has not begun within `wait` seconds.
-            TaskRests: It came to rest before the new run began.
+            TaskNotRunning: It came to rest before the new run began.
             RunFailed: The new run failed at once.
         """
         return self._steer(Command.RELOAD, id, wait, data)
 
     def stop_many(self, ids: Iterable[str]) -> Outcomes:
         """As `stop`, for many tasks and without waiting; an outcome for each, in order."""
-        return self._shell.run(control.steer_many(self._places, Command.STOP, [*ids]))
+        return self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
 
     def start_again_many(self, ids: Iterable[str]) -> Outcomes:
         """As `start_again`, for many tasks and without waiting; an outcome for each, in order."""
-        return self._shell.run(control.steer_many(self._places, Command.START, [*ids]))
+        return self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
 
     def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
         """As `reload`, for many tasks; an outcome for each, in order.  Nothing is raised for a single task.
@@ -229,7 +229,7 @@ class Client(Face[Shell]):
             What happened to each; `refused` says why one is not done, also if its new run failed or it came
             to rest before.
         """
-        return self._shell.run(control.reload_many(self._places, [*ids], wait))
+        return self._driver.run(control.reload_many(self._partitions, [*ids], wait))
 
     def remove(self, id: str) -> bool:  # noqa: A002
         """Delete a task that is not running, and its queue entry.
@@ -241,9 +241,9 @@ class Client(Face[Shell]):
             False if there was none.
 
         Raises:
-            TaskRuns: It is running.
+            TaskRunning: It is running.
         """
-        return self._shell.run(control.remove(self._places, id))
+        return self._driver.run(control.remove(self._partitions, id))
 
     def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
         """Delete many tasks that are not running, 256 in two round trips.
@@ -256,7 +256,7 @@ class Client(Face[Shell]):
             What happened to each, in order.  `done` is False if there was none, if it was in another state,
             or if it is running (`refused`).
         """
-        return self._shell.run(control.remove_many(self._places, [*ids], state))
+        return self._driver.run(control.remove_many(self._partitions, [*ids], state))
 
     # -- looking --------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Client(Face[Shell]):
         Raises:
             NoSuchTask: There is no such task.
         """
-        return self._shell.run(queries.get(self._places, id))
+        return self._driver.run(queries.get(self._partitions, id))
 
     def list(
         self,
@@ -300,23 +300,23 @@ class Client(Face[Shell]):
             BadData: No such state.
             ConfigError: A limit that is not from 1 to 10,000.
         """
-        return self._shell.run(
+        return self._driver.run(
             listing.page(
-                self._places, state=state, function=function, worker=worker, limit=limit, cursor=cursor
+                self._partitions, state=state, function=function, worker=worker, limit=limit, cursor=cursor
             )
         )
 
     def count(self) -> Count:
         """How many tasks are in each state; costs the same for ten tasks and for ten million."""
-        return self._shell.run(queries.count(self._places))
+        return self._driver.run(queries.count(self._partitions))
 
     def workers(self) -> Workers:
         """The workers that showed themselves lately, one for each session (a worker has one a partition)."""
-        return self._shell.run(queries.workers(self._places))
+        return self._driver.run(queries.workers(self._partitions))
 
     def functions(self) -> Functions:
         """The task names that living workers know, or that tasks wait for."""
-        return self._shell.run(queries.functions(self._places))
+        return self._driver.run(queries.functions(self._partitions))
 
     def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
         """Find ids by their beginning.
@@ -329,7 +329,7 @@ class Client(Face[Shell]):
         Returns:
             The ids, and whether all keys were looked at.
         """
-        return self._shell.run(watch.find(self._places, beginning, limit, steps))
+        return self._driver.run(watch.find(self._partitions, beginning, limit, steps))
 
     # -- following ------------------------------------------------------------------------------------
 
@@ -350,7 +350,7 @@ class Client(Face[Shell]):
         Returns:
             An iterator of events and gaps.
         """
-        steps = self._shell.steps(watch.watch(self._places, id, seconds))
+        steps = self._driver.steps(watch.watch(self._partitions, id, seconds))
         next(steps)
         return steps
 
@@ -375,7 +375,7 @@ class Client(Face[Shell]):
             TimedOut: It did not get there in time.
             BadData: No such state.
         """
-        return self._shell.run(watch.wait(self._places, id, for_state, timeout))
+        return self._driver.run(watch.wait(self._partitions, id, for_state, timeout))
 
     def logs(
         self,
@@ -399,7 +399,7 @@ class Client(Face[Shell]):
         Raises:
             NoSuchTask: There is no such task.
         """
-        steps = self._shell.steps(logs.read(self._places, id, limit, follow))
+        steps = self._driver.steps(logs.read(self._partitions, id, limit, follow))
         next(steps)
         return steps
 
@@ -407,7 +407,7 @@ class Client(Face[Shell]):
 
     def close(self) -> None:
         """Drop the connections; the next call makes new ones."""
-        self._shell.close()
+        self._driver.close()
 
     def __enter__(self) -> Self:
         return self
@@ -418,4 +418,4 @@ class Client(Face[Shell]):
         self.close()
 
     def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return self._shell.run(control.steer(self._places, command, task_id, wait, data))
+        return self._driver.run(control.steer(self._partitions, command, task_id, wait, data))

@@ -11,14 +11,14 @@ from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
 from pytask.client import enqueue, watch
 from pytask.client.operations import Now, Op, ask, ask_all
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.client.queries import no_such_task, read_one
 from pytask.client.records import Outcome, TaskInfo, states_of
 from pytask.client.verbs import CHUNK, control
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.control import TABLE
-from pytask.domain.errors import RunFailed, TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
+from pytask.domain.errors import NoListeners, RunFailed, TaskNotRunning, TaskRunning, TimedOut, WrongKeyType
 from pytask.domain.lifecycle import destination
 from pytask.domain.messages import LONGEST_NAME, Command
 from pytask.domain.record import Verdict
@@ -96,51 +96,51 @@ def _ran(task: TaskInfo) -> bool:
 RAN = Goal(_left_the_queue, _ran)
 
 
-def steer(places: Places, command: Command, task_id: str, wait: float, data: Any) -> Op[Outcome]:
-    """One task.  Raises `NoSuchTask`, and with `wait` also `TimedOut` or `Unheard`."""
+def steer(partitions: Partitions, command: Command, task_id: str, wait: float, data: Any) -> Op[Outcome]:
+    """One task.  Raises `NoSuchTask`, and with `wait` also `TimedOut` or `NoListeners`."""
     if data is not None:
-        yield from enqueue.update_data(places, task_id, data, None)
+        yield from enqueue.update_data(partitions, task_id, data, None)
     if not wait:
-        (outcome,) = yield from steer_many(places, command, [task_id])
+        (outcome,) = yield from steer_many(partitions, command, [task_id])
         return existing(outcome)
-    place = places.of(task_id)
-    ear = yield from watch.open_ear(places, place, task_id)
-    before = yield from read_one(places, task_id)
-    (outcome,) = yield from steer_many(places, command, [task_id])
+    partition = partitions.of(task_id)
+    stream = yield from watch.open_stream(partitions, partition, task_id)
+    before = yield from read_one(partitions, task_id)
+    (outcome,) = yield from steer_many(partitions, command, [task_id])
     existing(outcome)
     if TABLE[command].request is not None and not outcome.requested:
         return outcome
-    return (yield from _awaited(places, command, outcome, ear, goal=_goal(command, before), wait=wait))
+    return (yield from _awaited(partitions, command, outcome, stream, goal=_goal(command, before), wait=wait))
 
 
-def await_run(places: Places, task_id: str, wait: float) -> Op[Outcome]:
-    """Wait until a task that was just queued runs, or has run.  Raises `TimedOut` or `Unheard`."""
+def await_run(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]:
+    """Wait until a task that was just queued runs, or has run.  Raises `TimedOut` or `NoListeners`."""
     told = Outcome(id=task_id, done=True, state=life.WAIT)
-    return (yield from _after(places, Command.START, told, RAN, wait))
+    return (yield from _after(partitions, Command.START, told, RAN, wait))
 
 
-def await_stop(places: Places, task_id: str, wait: float) -> Op[Outcome]:
-    """Wait until a task that was told to stop has stopped.  Raises `TimedOut` or `Unheard`.
+def await_stop(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]:
+    """Wait until a task that was told to stop has stopped.  Raises `TimedOut` or `NoListeners`.
 
     It is not told again: a second word might undo a start that came in between.
     """
     told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
-    return (yield from _after(places, Command.STOP, told, _goal(Command.STOP, None), wait))
+    return (yield from _after(partitions, Command.STOP, told, _goal(Command.STOP, None), wait))
 
 
-def await_reload(places: Places, task_id: str, epoch: int, wait: float) -> Op[Outcome]:
+def await_reload(partitions: Partitions, task_id: str, epoch: int, wait: float) -> Op[Outcome]:
     """Wait until a reload is over that was asked for of a run of `epoch`.
 
-    Raises `TimedOut`, `Unheard`, `TaskRests`, `RunFailed`.
+    Raises `TimedOut`, `NoListeners`, `TaskNotRunning`, `RunFailed`.
     """
     told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
-    return (yield from _after(places, Command.RELOAD, told, _reloaded(epoch), wait))
+    return (yield from _after(partitions, Command.RELOAD, told, _reloaded(epoch), wait))
 
 
-def epochs_of(places: Places, ids: Iterable[str]) -> Op[dict[str, int]]:
+def epochs_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, int]]:
     """The epochs that tasks are in; 0 where there is none."""
     names = list(dict.fromkeys(ids))
-    words = [(places.of(i), ("HGET", places.keys[places.of(i)].task(i), "epoch")) for i in names]
+    words = [(partitions.of(i), ("HGET", partitions.keys[partitions.of(i)].task(i), "epoch")) for i in names]
     found = yield from ask_all(words, tolerant=True)
     return {
         i: int(raw) if isinstance(raw, bytes) and raw.isdigit() else 0
@@ -148,56 +148,62 @@ def epochs_of(places: Places, ids: Iterable[str]) -> Op[dict[str, int]]:
     }
 
 
-def reload_many(places: Places, ids: Sequence[str], wait: float) -> Op[list[Outcome]]:
+def reload_many(partitions: Partitions, ids: Sequence[str], wait: float) -> Op[list[Outcome]]:
     """All are told, and then (with `wait`) awaited; raises nothing for a task, its outcome says it."""
-    epochs = (yield from epochs_of(places, ids)) if wait else {}
-    outcomes = yield from steer_many(places, Command.RELOAD, ids)
+    epochs = (yield from epochs_of(partitions, ids)) if wait else {}
+    outcomes = yield from steer_many(partitions, Command.RELOAD, ids)
     until = (yield Now()) + wait
     found = []
     for outcome in outcomes:
         if wait and outcome.requested:
             left = max(0.01, until - (yield Now()))
-            outcome = yield from _gently(places, outcome, epochs[outcome.id], left)  # noqa: PLW2901
+            outcome = yield from _gently(partitions, outcome, epochs[outcome.id], left)  # noqa: PLW2901
         found.append(outcome)
     return found
 
 
-def _gently(places: Places, outcome: Outcome, epoch: int, wait: float) -> Op[Outcome]:
+def _gently(partitions: Partitions, outcome: Outcome, epoch: int, wait: float) -> Op[Outcome]:
     try:
-        return (yield from await_reload(places, outcome.id, epoch, wait))
-    except (TimedOut, Unheard) as error:
+        return (yield from await_reload(partitions, outcome.id, epoch, wait))
+    except (TimedOut, NoListeners) as error:
         return attrs.evolve(outcome, state=_state_of(error))
-    except (TaskRests, RunFailed) as error:
+    except (TaskNotRunning, RunFailed) as error:
         return attrs.evolve(outcome, state=_state_of(error), requested=False, refused=error.args[0])
 
 
-def _state_of(error: TimedOut | Unheard | TaskRests | RunFailed) -> life.State | None:
+def _state_of(error: TimedOut | NoListeners | TaskNotRunning | RunFailed) -> life.State | None:
     return None if error.state is None else life.State(error.state)
 
 
-def _after(places: Places, command: Command, told: Outcome, goal: Goal, wait: float) -> Op[Outcome]:
-    ear = yield from watch.open_ear(places, places.of(told.id), told.id)
-    if (yield from read_one(places, told.id)) is None:
+def _after(partitions: Partitions, command: Command, told: Outcome, goal: Goal, wait: float) -> Op[Outcome]:
+    stream = yield from watch.open_stream(partitions, partitions.of(told.id), told.id)
+    if (yield from read_one(partitions, told.id)) is None:
         return attrs.evolve(told, done=True, state=None)  # it did so, and its hash is not kept
-    return (yield from _awaited(places, command, told, ear, goal=goal, wait=wait))
+    return (yield from _awaited(partitions, command, told, stream, goal=goal, wait=wait))
 
 
 def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
-    places: Places, command: Command, outcome: Outcome, ear: watch.TaskEar, *, goal: Goal, wait: float
+    partitions: Partitions,
+    command: Command,
+    outcome: Outcome,
+    stream: watch.TaskEventStream,
+    *,
+    goal: Goal,
+    wait: float,
 ) -> Op[Outcome]:
     stop = command is Command.STOP
-    task = yield from ear.until(goal.over, wait, lasting=True, gone=stop)
+    task = yield from stream.until(goal.over, wait, lasting=True, gone=stop)
     if task is None:
-        task = yield from read_one(places, outcome.id)
+        task = yield from read_one(partitions, outcome.id)
         if task is None and stop:  # it did so, and its hash is not kept
             return attrs.evolve(outcome, done=True, state=None)
         if task is None or not goal.over(task):
-            raise (yield from _late(places, command, outcome, task, wait))
+            raise (yield from _late(partitions, command, outcome, task, wait))
     return _came_to(command, outcome, task, done=goal.done(task))
 
 
 def _came_to(command: Command, outcome: Outcome, task: TaskInfo, *, done: bool) -> Outcome:
-    """What became of what was waited for.  Raises `TaskRests`, `RunFailed`."""
+    """What became of what was waited for.  Raises `TaskNotRunning`, `RunFailed`."""
     if command is Command.RELOAD and done and task.state is life.ERROR:
         text = f"{outcome.id!r} was reloaded, and its new run failed at once: {task.reason}. See "
         raise RunFailed(Advice(text, Typed(("pytask", "why", outcome.id))), task.state)
@@ -207,49 +213,55 @@ def _came_to(command: Command, outcome: Outcome, task: TaskInfo, *, done: bool) 
         why = f"{outcome.id!r} is not reloaded, and goes on with the data that it has: {task.refusal.reason}"
         return attrs.evolve(outcome, state=task.state, requested=False, refused=why, refusal=task.refusal)
     past = TABLE[command].past
-    raise TaskRests(f"{outcome.id!r} came to rest before it was {past}: it is {task.state}", task.state)
+    raise TaskNotRunning(f"{outcome.id!r} came to rest before it was {past}: it is {task.state}", task.state)
 
 
-def steer_many(places: Places, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
+def steer_many(partitions: Partitions, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
     """Many tasks, without waiting; one that does not exist is `done=False, state=None`."""
     found: dict[str, Outcome] = {}
-    for place, group in places.group(list(dict.fromkeys(ids))).items():
+    for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
         for at in range(0, len(group), CHUNK):
             chunk = group[at : at + CHUNK]
-            for outcome in (yield from _steer_chunk(places, place, command, chunk)):
+            for outcome in (yield from _steer_chunk(partitions, partition, command, chunk)):
                 found[outcome.id] = outcome
     return [found[task_id] for task_id in ids]
 
 
-def _steer_chunk(places: Places, place: int, command: Command, ids: list[str]) -> Op[list[Outcome]]:
-    verdicts = yield from control(places, place, command, ids)
+def _steer_chunk(
+    partitions: Partitions, partition: int, command: Command, ids: list[str]
+) -> Op[list[Outcome]]:
+    verdicts = yield from control(partitions, partition, command, ids)
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
-    heard = (yield from _tell(places, place, command, asked)) if asked else None
-    states = yield from _states_of(places, place, ids, verdicts)
+    heard = (yield from _tell(partitions, partition, command, asked)) if asked else None
+    states = yield from _states_of(partitions, partition, ids, verdicts)
     return [
         _outcome(command, i, verdict, states.get(i), heard) for i, verdict in zip(ids, verdicts, strict=True)
     ]
 
 
-def _tell(places: Places, place: int, command: Command, ids: list[str]) -> Op[int]:
+def _tell(partitions: Partitions, partition: int, command: Command, ids: list[str]) -> Op[int]:
     """Wake the workers up; how many of them listen, whoever else does."""
-    keys = places.keys[place]
-    words: list[tuple[int, tuple[Any, ...]]] = [(place, ("PUBLISH", keys.control(i), command)) for i in ids]
-    replies = yield from ask_all([*words, (place, _listeners(places, place))])
+    keys = partitions.keys[partition]
+    words: list[tuple[int, tuple[Any, ...]]] = [
+        (partition, ("PUBLISH", keys.control(i), command)) for i in ids
+    ]
+    replies = yield from ask_all([*words, (partition, _listeners(partitions, partition))])
     return int(replies[-1][1])
 
 
-def _listeners(places: Places, place: int) -> tuple[str, ...]:
+def _listeners(partitions: Partitions, partition: int) -> tuple[str, ...]:
     """A worker's subscription has the channel of hints, too."""
-    return ("PUBSUB", "NUMSUB", places.keys[place].hint_channel)
+    return ("PUBSUB", "NUMSUB", partitions.keys[partition].hint_channel)
 
 
-def _states_of(places: Places, place: int, ids: list[str], verdicts: Sequence[Verdict]) -> Op[dict[str, Any]]:
+def _states_of(
+    partitions: Partitions, partition: int, ids: list[str], verdicts: Sequence[Verdict]
+) -> Op[dict[str, Any]]:
     """The states of those for which there was nothing to do."""
     resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.STATE]
-    keys = places.keys[place]
+    keys = partitions.keys[partition]
     found = yield from ask_all(
-        [(place, ("HMGET", keys.task(i), "state", "function")) for i in resting], tolerant=True
+        [(partition, ("HMGET", keys.task(i), "state", "function")) for i in resting], tolerant=True
     )
     return {
         i: life.State.read((fields[0] or b"").decode(errors="replace"))
@@ -288,7 +300,7 @@ def existing(outcome: Outcome) -> Outcome:
 
 
 def _late(
-    places: Places, command: Command, outcome: Outcome, task: TaskInfo | None, wait: float
+    partitions: Partitions, command: Command, outcome: Outcome, task: TaskInfo | None, wait: float
 ) -> Op[Exception]:
     """The error for what did not come in time; it says what is known, and what will come of it."""
     task_id, state = outcome.id, None if task is None else task.state
@@ -297,8 +309,8 @@ def _late(
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     heard = outcome.heard
     if heard is None:
-        place = places.of(task_id)
-        heard = int((yield from ask(place, _listeners(places, place)))[1])
+        partition = partitions.of(task_id)
+        heard = int((yield from ask(partition, _listeners(partitions, partition)))[1])
     queued = TABLE[command].request is None
     if heard == 0:
         kept = (
@@ -307,7 +319,7 @@ def _late(
             else f"the wish to {command} {task_id!r} is written down, and its worker reads it with its next"
             " renewal, if there is one"
         )
-        return Unheard(f"no worker listens: {kept}. See `pytask workers`", state)
+        return NoListeners(f"no worker listens: {kept}. See `pytask workers`", state)
     is_now = state or "gone"
     if queued:
         text = f"no worker took {task_id!r} within {wait:g} s: it is {is_now}. See `"
@@ -321,25 +333,25 @@ def _late(
     )
 
 
-def remove(places: Places, task_id: str) -> Op[bool]:
-    """Delete a task that does not run; False if there was none.  Raises `TaskRuns`."""
-    (outcome,) = yield from remove_many(places, [task_id])
+def remove(partitions: Partitions, task_id: str) -> Op[bool]:
+    """Delete a task that does not run; False if there was none.  Raises `TaskRunning`."""
+    (outcome,) = yield from remove_many(partitions, [task_id])
     if outcome.refused:
-        raise (TaskRuns if outcome.state is life.RUNNING else WrongKeyType)(outcome.refused)
+        raise (TaskRunning if outcome.state is life.RUNNING else WrongKeyType)(outcome.refused)
     return outcome.done
 
 
 def remove_many(
-    places: Places, ids: Sequence[str], state: str | Iterable[str] | None = None
+    partitions: Partitions, ids: Sequence[str], state: str | Iterable[str] | None = None
 ) -> Op[list[Outcome]]:
     """Delete those that do not run (with `state`: and are in it), 256 in two round trips; `done` for those
     that were there."""
     states = () if state is None else states_of(state)
     found: dict[str, Outcome] = {}
-    for place, group in places.group(list(dict.fromkeys(ids))).items():
+    for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
         for at in range(0, len(group), CHUNK):
             chunk = group[at : at + CHUNK]
-            words = yield from _remove_chunk(places, place, chunk, states)
+            words = yield from _remove_chunk(partitions, partition, chunk, states)
             found |= {
                 i: _removed(i, Verdict.read(word.decode())) for i, word in zip(chunk, words, strict=True)
             }
@@ -347,11 +359,11 @@ def remove_many(
 
 
 def _remove_chunk(
-    places: Places, place: int, ids: list[str], states: Sequence[life.State]
+    partitions: Partitions, partition: int, ids: list[str], states: Sequence[life.State]
 ) -> Op[list[bytes]]:
-    keys = places.keys[place]
+    keys = partitions.keys[partition]
     hashes = [keys.task(i) for i in ids]
-    functions = yield from ask(place, scripts.functions(hashes=hashes, longest=LONGEST_NAME))
+    functions = yield from ask(partition, scripts.functions(hashes=hashes, longest=LONGEST_NAME))
     words: list[bytes] = []
     while len(words) < len(ids):  # a call does what it can in a few milliseconds
         left = len(words)
@@ -369,7 +381,7 @@ def _remove_chunk(
             states=states,
             ids=ids[left:],
         )
-        words += yield from ask(place, script)
+        words += yield from ask(partition, script)
     return words
 
 

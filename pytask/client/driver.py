@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 from pytask.adapters.redis import errors
-from pytask.client.operations import Hear, Hush, Listen, Now, Pause, Ping, Send, Words
+from pytask.client.operations import Listen, Now, Pause, Ping, Receive, Send, Unsubscribe, Words
 
 HEAR_MOST = 1000  # messages of one read
 
 
-class Doer:
+class Driver:
     """Does one step.  In the asyncio shell, what takes time is an awaitable."""
 
     def do(self, step: Any, opened: list[Any]) -> Any:  # noqa: PLR0911 - one a kind of step
@@ -19,13 +19,13 @@ class Doer:
         match step:
             case Send(commands):
                 return self.send(list(commands))
-            case Hear(handle, timeout):
+            case Receive(handle, timeout):
                 return handle.hear(timeout)
             case Listen():
                 return self.listen(step, opened)
             case Ping(handle):
                 return handle.ping()
-            case Hush(handle):
+            case Unsubscribe(handle):
                 opened.remove(handle)
                 return handle.close()
             case Pause(seconds):

@@ -10,9 +10,9 @@ from pytask import codec, schema
 from pytask.adapters.redis import scripts
 from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
 from pytask.client.operations import Op, ask
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.client.records import FINISHED, New, TaskInfo
-from pytask.client.watch import in_time, open_ear
+from pytask.client.watch import in_time, open_stream
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
@@ -68,30 +68,32 @@ def _check(function: type[Task], raw: bytes, into: Any) -> None:
         raise BadData(hide(error.args[0], values), error.path) from None
 
 
-def start(places: Places, function: Function, data: Any, task_id: str | None) -> Op[str]:
+def start(partitions: Partitions, function: Function, data: Any, task_id: str | None) -> Op[str]:
     """One task, in one round trip; its id."""
     chosen = new_ids(1)[0] if task_id is None else task_id
-    yield from _queued(places, function, data, chosen, named=task_id is not None)
+    yield from _queued(partitions, function, data, chosen, named=task_id is not None)
     return chosen
 
 
 def start_and_wait(
-    places: Places, function: Function, data: Any, task_id: str | None, timeout: float
+    partitions: Partitions, function: Function, data: Any, task_id: str | None, timeout: float
 ) -> Op[TaskInfo]:
     """Start a task, and wait until it has ended in any way; also where its hash is not kept after that."""
     chosen = new_ids(1)[0] if task_id is None else task_id
-    ear = yield from open_ear(places, places.of(chosen), chosen)  # before the start: it may end at once
-    raw = yield from _queued(places, function, data, chosen, named=task_id is not None)
+    stream = yield from open_stream(
+        partitions, partitions.of(chosen), chosen
+    )  # before the start: it may end at once
+    raw = yield from _queued(partitions, function, data, chosen, named=task_id is not None)
     known = TaskInfo(id=chosen, state=life.WAIT, function=name_of(function), raw_data=raw or None)
-    return (yield from in_time(places, ear, known, FINISHED, timeout))
+    return (yield from in_time(partitions, stream, known, FINISHED, timeout))
 
 
-def _queued(places: Places, function: Function, data: Any, chosen: str, *, named: bool) -> Op[bytes]:
+def _queued(partitions: Partitions, function: Function, data: Any, chosen: str, *, named: bool) -> Op[bytes]:
     """Queue it; its data as JSON."""
-    name, raw = name_of(function), payload(function, data, places.max_data)
-    batch = Batch(places.of(chosen), name, check=named, restart=named and chosen not in places.unsure)
+    name, raw = name_of(function), payload(function, data, partitions.max_data)
+    batch = Batch(partitions.of(chosen), name, check=named, restart=named and chosen not in partitions.unsure)
     batch.add(chosen, raw)
-    done = yield from deliver(places, [batch])
+    done = yield from deliver(partitions, [batch])
     _raise_odd(done, 1)
     return raw
 
@@ -111,25 +113,25 @@ def _raise_odd(done: Delivery, total: int) -> None:
         )
 
 
-def start_many(places: Places, tasks: Iterable[Any]) -> Op[list[str]]:
+def start_many(partitions: Partitions, tasks: Iterable[Any]) -> Op[list[str]]:
     """Many tasks, a few thousand in each round trip; their ids in order.
 
     All are checked before the first is sent.  Raises `TooLarge` or `TaskExists` after all others were queued.
     """
-    batches, ids = _batches(places, tasks)
-    done = yield from deliver(places, batches)
+    batches, ids = _batches(partitions, tasks)
+    done = yield from deliver(partitions, batches)
     _raise_odd(done, len(ids))
     return ids
 
 
-def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[Batch], list[str]]:
+def _batches(partitions: Partitions, tasks: Iterable[Any]) -> tuple[list[Batch], list[str]]:
     """Chunks of one partition and function each, and all ids in order."""
     items = [
         one if isinstance(one, New) else New(*((one,) if isinstance(one, str | type) else one))
         for one in tasks
     ]
     fresh = iter(new_ids(len(items)))
-    several = len(places.keys) > 1
+    several = len(partitions.keys) > 1
     names: dict[Function, str] = {}
     open_ones: dict[tuple[int, str, bool, bool], Batch] = {}
     batches: list[Batch] = []
@@ -137,11 +139,11 @@ def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[Batch], list[st
     for item in items:
         function, check = item.function, item.id is not None
         task_id = item.id if item.id is not None else next(fresh)
-        place = places.of(task_id) if check or several else 0
+        partition = partitions.of(task_id) if check or several else 0
         name = names.get(function) or names.setdefault(function, name_of(function))
-        kind = place, name, check, check and task_id not in places.unsure
+        kind = partition, name, check, check and task_id not in partitions.unsure
         batch = open_ones.get(kind)
-        raw = payload(function, item.data, places.max_data)
+        raw = payload(function, item.data, partitions.max_data)
         if batch is None or not batch.has_room(raw):
             batch = open_ones[kind] = Batch(*kind)
             batches.append(batch)
@@ -150,30 +152,30 @@ def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[Batch], list[st
     return batches, ids
 
 
-def update_data(places: Places, task_id: str, data: Any, function: Function | None) -> Op[None]:
+def update_data(partitions: Partitions, task_id: str, data: Any, function: Function | None) -> Op[None]:
     """New data in the hash; `function` is checked against, where a class is given."""
-    place = places.of(task_id)
-    raw = payload(function or "?", data, places.max_data)
-    verdict = yield from _update(places, place, task_id, raw)
+    partition = partitions.of(task_id)
+    raw = payload(function or "?", data, partitions.max_data)
+    verdict = yield from _update(partitions, partition, task_id, raw)
     if verdict == b"NOHASH":
         raise NoSuchTask(f"there is no task {task_id!r}: its data cannot be changed")
     if verdict != b"OK":
         raise WrongKeyType(f"the key {task_id!r} is no hash, so it is no task")
 
 
-def _update(places: Places, place: int, task_id: str, raw: bytes) -> Op[bytes]:
+def _update(partitions: Partitions, partition: int, task_id: str, raw: bytes) -> Op[bytes]:
     """The verdict; where there is none for the size of the data, that is told."""
-    command = scripts.update(hash=places.keys[place].task(task_id), data=raw)
+    command = scripts.update(hash=partitions.keys[partition].task(task_id), data=raw)
     try:
-        return (yield from ask(place, command))  # type: ignore[no-any-return]
+        return (yield from ask(partition, command))  # type: ignore[no-any-return]
     except StoreError as error:
         if len(raw) < LARGE or not may_be_size(error):
             raise
-    yield from probe(places, place)
+    yield from probe(partitions, partition)
     try:
-        return (yield from ask(place, command))  # type: ignore[no-any-return]
+        return (yield from ask(partition, command))  # type: ignore[no-any-return]
     except StoreError as error:
         if not may_be_size(error):
             raise
-        yield from probe(places, place)
+        yield from probe(partitions, partition)
         raise too_large([(task_id, len(raw), error)]) from error

@@ -16,7 +16,7 @@ import attrs
 from pytask.adapters.decoding import pairs, raw_of, text
 from pytask.adapters.keys import Keys
 from pytask.client.operations import Op, ask, ask_all
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.client.queries import standing
 from pytask.client.records import FINISHED, LIST_FIELDS, Page, TaskInfo, read_task, states_of
 from pytask.domain import lifecycle as life
@@ -42,7 +42,7 @@ class Source(Protocol):
         """Of all that is in it."""
 
     @property
-    def place(self) -> int:
+    def partition(self) -> int:
         """The partition."""
 
     def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
@@ -53,14 +53,14 @@ class Source(Protocol):
 class Runs:
     """RUNNING's index, the leases.  Their scores change all the time, so it is scanned."""
 
-    place: int
+    partition: int
     keys: Keys
     state: State = life.RUNNING
 
     def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
         """A scan gives more than `limit`: the same step is done again, and goes on behind its last id."""
         cursor, count, last = part or ["0", limit, None]
-        reply = yield from ask(self.place, ("ZSCAN", self.keys.leases, cursor, "COUNT", count))
+        reply = yield from ask(self.partition, ("ZSCAN", self.keys.leases, cursor, "COUNT", count))
         after, found = text(reply[0]), reply[1]
         # The libraries make pairs of it, where they know the command.
         ids = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
@@ -75,7 +75,7 @@ class Runs:
 class Index:
     """The index of a resting state, the last that came first."""
 
-    place: int
+    partition: int
     keys: Keys
     state: State
 
@@ -84,7 +84,7 @@ class Index:
         top, last, ties = part or ["+inf", None, 0]
         key, most = self.keys.index(self.state), limit + ties
         found = yield from ask(
-            self.place, ("ZREVRANGEBYSCORE", key, top, "-inf", "WITHSCORES", "LIMIT", 0, most)
+            self.partition, ("ZREVRANGEBYSCORE", key, top, "-inf", "WITHSCORES", "LIMIT", 0, most)
         )
         scored = [(text(raw), text(score)) for raw, score in pairs(found)]
         fresh = [(i, s) for i, s in scored if last is None or s != top or raw_of(i) < raw_of(last)][:limit]
@@ -101,7 +101,7 @@ class Index:
 class Queue:
     """The queue from its tail, where workers take: the next task first."""
 
-    place: int
+    partition: int
     keys: Keys
     state: State = life.WAIT
 
@@ -110,11 +110,11 @@ class Queue:
         offset = 0
         if part is not None:
             offset = yield from self._offset_after(*part)
-        found = yield from ask(self.place, ("LRANGE", self.keys.queue, -(offset + limit), -(offset + 1)))
+        found = yield from ask(self.partition, ("LRANGE", self.keys.queue, -(offset + limit), -(offset + 1)))
         ids = [text(raw) for raw in reversed(found)]
         # What pytask put back is in the index of this state, and was shown there.
         index = self.keys.index(self.state)
-        scores = yield from ask_all([(self.place, ("ZSCORE", index, raw_of(task_id))) for task_id in ids])
+        scores = yield from ask_all([(self.partition, ("ZSCORE", index, raw_of(task_id))) for task_id in ids])
         entries = [
             (task_id, [offset + at, task_id])
             for at, (task_id, score) in enumerate(zip(ids, scores, strict=True), 1)
@@ -124,17 +124,19 @@ class Queue:
 
     def _offset_after(self, offset: int, last: str) -> Op[int]:
         key = self.keys.queue
-        there = yield from ask(self.place, ("LINDEX", key, -offset))
+        there = yield from ask(self.partition, ("LINDEX", key, -offset))
         if there is not None and text(there) == last:
             return offset
-        found = yield from ask(self.place, ("LPOS", key, raw_of(last), "RANK", -1, "MAXLEN", offset + 1000))
+        found = yield from ask(
+            self.partition, ("LPOS", key, raw_of(last), "RANK", -1, "MAXLEN", offset + 1000)
+        )
         if found is None:
             return 0  # taken, and so is all that stood before it
-        return int((yield from ask(self.place, ("LLEN", key)))) - int(found)
+        return int((yield from ask(self.partition, ("LLEN", key)))) - int(found)
 
 
 def page(  # noqa: PLR0913 - the filters there are
-    places: Places,
+    partitions: Partitions,
     *,
     state: str | Iterable[str] | None,
     function: str | None,
@@ -146,7 +148,7 @@ def page(  # noqa: PLR0913 - the filters there are
     if type(limit) is not int or not 1 <= limit <= MOST:
         raise ConfigError(f"limit is a whole number from 1 to {MOST}, not {limit!r}")
     states = ORDER if state is None else tuple(one for one in ORDER if one in states_of(state))
-    sources = _sources(places, states)
+    sources = _sources(partitions, states)
     at, part = _read_cursor(cursor, states, len(sources))
     filtered = function is not None or worker is not None
     budget = max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else 2 * limit + LOOK_LEAST
@@ -160,11 +162,11 @@ def page(  # noqa: PLR0913 - the filters there are
         ids = [task_id for task_id, _ in entries]
         looked += len(ids)
         part = after
-        found = yield from _rows(source, places, ids)
-        if source.state in FINISHED and ids and source.place not in waiting:
-            waiting[source.place], _ = yield from standing(places, source.place, LIST_MOST)
+        found = yield from _rows(source, partitions, ids)
+        if source.state in FINISHED and ids and source.partition not in waiting:
+            waiting[source.partition], _ = yield from standing(partitions, source.partition, LIST_MOST)
         for (task_id, here), task in zip(entries, found, strict=True):
-            if source.state in FINISHED and task_id in waiting[source.place]:
+            if source.state in FINISHED and task_id in waiting[source.partition]:
                 continue  # pushed again: it is shown where it waits
             if isinstance(source, Queue) and task_id in shown:
                 continue
@@ -181,20 +183,20 @@ def page(  # noqa: PLR0913 - the filters there are
     return Page(tasks=tuple(rows), cursor=more, looked=looked)
 
 
-def _sources(places: Places, states: Sequence[State]) -> list[Source]:
+def _sources(partitions: Partitions, states: Sequence[State]) -> list[Source]:
     found: list[Source] = []
     for state in states:
-        for place, keys in enumerate(places.keys):
-            found.append(Runs(place, keys) if state is life.RUNNING else Index(place, keys, state))
+        for partition, keys in enumerate(partitions.keys):
+            found.append(Runs(partition, keys) if state is life.RUNNING else Index(partition, keys, state))
             if state is life.WAIT:
-                found.append(Queue(place, keys))
+                found.append(Queue(partition, keys))
     return found
 
 
-def _rows(source: Source, places: Places, ids: Sequence[str]) -> Op[list[TaskInfo | None]]:
+def _rows(source: Source, partitions: Partitions, ids: Sequence[str]) -> Op[list[TaskInfo | None]]:
     """What the hashes tell; None for those that are gone, or have moved on."""
-    keys = places.keys[source.place]
-    commands = [(source.place, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
+    keys = partitions.keys[source.partition]
+    commands = [(source.partition, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
     replies = yield from ask_all(commands, tolerant=True)
     return [_row(source, task_id, reply) for task_id, reply in zip(ids, replies, strict=True)]
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pytask.client.operations import Give, Op, Pause, ask_all
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.client.records import FINISHED, LogLine
 from pytask.domain.errors import BadData, NoSuchTask, Unavailable
 from pytask.domain.lifecycle import State
@@ -21,15 +21,15 @@ FIRST_LOOK, LONGEST_LOOK = 0.1, 0.5  # seconds between two looks at a ring: shor
 LONGEST_PAUSE = 3.0  # seconds between two attempts to reach Redis again
 
 
-def read(places: Places, task_id: str, limit: int | None, follow: bool) -> Op[None]:
+def read(partitions: Partitions, task_id: str, limit: int | None, follow: bool) -> Op[None]:
     """Gives None once it has looked, then the newest `limit` lines; with `follow` those that come, too.
 
     Following ends when the task has ended, failed, was stopped, or is gone.  Raises `NoSuchTask`, `BadData`.
     """
     if limit is not None and (type(limit) is not int or limit < 0):
         raise BadData(f"limit is a number of lines, or None for all that are kept, not {limit!r}")
-    place = places.of(task_id)
-    reader = Reader(places, place, task_id)
+    partition = partitions.of(task_id)
+    reader = Reader(partitions, partition, task_id)
     lines = yield from reader.first(limit)
     yield Give(None)
     for line in lines:
@@ -50,9 +50,9 @@ def read(places: Places, task_id: str, limit: int | None, follow: bool) -> Op[No
 class Reader:
     """One ring, and how far it was read."""
 
-    def __init__(self, places: Places, place: int, task_id: str) -> None:
-        keys = places.keys[place]
-        self._place, self._id = place, task_id
+    def __init__(self, partitions: Partitions, partition: int, task_id: str) -> None:
+        keys = partitions.keys[partition]
+        self._place, self._id = partition, task_id
         self._hash, self._ring = keys.task(task_id), keys.log(task_id)
         self._last: tuple[int, int] | None = None  # epoch and number of the newest line that was read
         self.gone = False  # there is no such task

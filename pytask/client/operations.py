@@ -30,14 +30,14 @@ class Send(NamedTuple):
 
 
 class Listen(NamedTuple):
-    """Subscribe at the server of a partition.  The answer is a handle, for `Hear` and `Hush`."""
+    """Subscribe at the server of a partition.  The answer is a handle, for `Receive` and `Unsubscribe`."""
 
-    place: int
+    partition: int
     channels: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
 
 
-class Hear(NamedTuple):
+class Receive(NamedTuple):
     """What arrived within `timeout` seconds: [(channel, payload), ...], empty when nothing did.
 
     A pair of empty bytes is the answer to a ping.
@@ -53,7 +53,7 @@ class Ping(NamedTuple):
     handle: Any
 
 
-class Hush(NamedTuple):
+class Unsubscribe(NamedTuple):
     """End a subscription."""
 
     handle: Any
@@ -81,14 +81,14 @@ def ask_all(
     """The replies of commands, each for a partition; the first error is raised, unless they are wanted."""
     if not commands:
         return []
-    sent = [(place, one.command() if isinstance(one, ScriptCall) else one) for place, one in commands]
+    sent = [(partition, one.command() if isinstance(one, ScriptCall) else one) for partition, one in commands]
     replies: list[Any] = yield Send(sent)
     unknown = [at for at, reply in enumerate(replies) if _is_unknown_script(reply)]
     if unknown:
         again: list[tuple[int, Words]] = []
         for at in unknown:
-            place, one = commands[at]
-            again.append((place, one.command(whole=True) if isinstance(one, ScriptCall) else one))
+            partition, one = commands[at]
+            again.append((partition, one.command(whole=True) if isinstance(one, ScriptCall) else one))
         for at, reply in zip(unknown, (yield Send(again)), strict=True):
             replies[at] = reply
     for at, reply in enumerate(replies):
@@ -101,9 +101,9 @@ def ask_all(
     return replies
 
 
-def ask(place: int, command: Words | ScriptCall[Any]) -> Op[Any]:
+def ask(partition: int, command: Words | ScriptCall[Any]) -> Op[Any]:
     """The reply of one command."""
-    return (yield from ask_all([(place, command)]))[0]
+    return (yield from ask_all([(partition, command)]))[0]
 
 
 def _is_unknown_script(reply: Any) -> bool:
@@ -112,6 +112,6 @@ def _is_unknown_script(reply: Any) -> bool:
     )
 
 
-def listen(place: int, channels: Sequence[str] = (), patterns: Sequence[str] = ()) -> Op[Any]:
+def listen(partition: int, channels: Sequence[str] = (), patterns: Sequence[str] = ()) -> Op[Any]:
     """A new subscription."""
-    return (yield Listen(place, tuple(channels), tuple(patterns)))
+    return (yield Listen(partition, tuple(channels), tuple(patterns)))

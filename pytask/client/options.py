@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
 from pytask.adapters.redis.address import UNSET, given
-from pytask.client.partitions import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, Places, places_of
+from pytask.client.partitions import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, Partitions, partitions_of
 
 S = TypeVar("S")
 
 
-class Face(Generic[S]):
+class ClientOptions(Generic[S]):
     """The options that both clients take."""
 
-    _make_shell: Callable[[Any, Places, float, float], S]
+    _make_driver: Callable[[Any, Partitions, float, float], S]
 
     def __init__(  # noqa: PLR0913 - what there is to choose
         self,
@@ -29,14 +29,14 @@ class Face(Generic[S]):
         name: str | None = None,
     ) -> None:
         """Connects at the first call."""
-        self._places = places_of(
+        self._partitions = partitions_of(
             namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name
         )
-        self._shell = self._make_shell(given(source), self._places, timeout, connect_timeout)
+        self._driver = self._make_driver(given(source), self._partitions, timeout, connect_timeout)
 
     @classmethod
-    def over(cls, shell: S, places: Places) -> Self:
+    def over(cls, driver: S, partitions: Partitions) -> Self:
         """A client whose shell others use, too."""
         made = cls.__new__(cls)
-        made._places, made._shell = places, shell  # noqa: SLF001 - our own
+        made._partitions, made._driver = partitions, driver  # noqa: SLF001 - our own
         return made

@@ -21,7 +21,7 @@ MAX_DATA = 16 * 1024 * 1024  # bytes, as the workers' own default
 
 
 @attrs.frozen(kw_only=True)
-class Places:
+class Partitions:
     """What all operations of one client know."""
 
     namespace: str  # as the client was given it
@@ -61,20 +61,20 @@ class Places:
         return found
 
 
-def places_of(
+def partitions_of(
     namespace: str,
     partitions: int,
     *,
     max_data: int = MAX_DATA,
     keep_stopped: int | None = None,
     name: str | None = None,
-) -> Places:
+) -> Partitions:
     """The places of a namespace; raises `ConfigError`."""
     if not isinstance(name, str | None):
         raise ConfigError(f"a client's name is text, not {name!r}")
     if type(partitions) is not int or partitions < 1:
         raise ConfigError(f"partitions must be a whole number of 1 or more, not {partitions!r}")
-    return Places(
+    return Partitions(
         namespace=namespace,
         keys=tuple(Keys(namespace_of(namespace, index, partitions)) for index in range(partitions)),
         keep_stopped=keep_stopped,

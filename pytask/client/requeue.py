@@ -15,12 +15,12 @@ from pytask.adapters.redis.replies import read_info
 from pytask.client import enqueue, verbs
 from pytask.client.control import await_run, existing, steer, steer_many
 from pytask.client.operations import Now, Op, Pause, ask, ask_all
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.client.records import Outcome
 from pytask.client.verbs import CHUNK
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
-from pytask.domain.errors import Denied, Refused, TaskRuns
+from pytask.domain.errors import Denied, Refused, TaskRunning
 from pytask.domain.messages import Command
 from pytask.domain.record import Expiry, Verdict
 from pytask.domain.timing import MOMENT, Timing
@@ -36,36 +36,38 @@ class Held:
     lease: int
 
 
-def requeue(places: Places, task_id: str, data: object, wait: float, timing: Timing | None) -> Op[Outcome]:
-    """One task.  Raises `NoSuchTask`, `TaskRuns`, and with `wait` also `TimedOut` or `Unheard`."""
+def requeue(
+    partitions: Partitions, task_id: str, data: object, wait: float, timing: Timing | None
+) -> Op[Outcome]:
+    """One task.  Raises `NoSuchTask`, `TaskRunning`, and with `wait` also `TimedOut` or `NoListeners`."""
     if data is not None:
-        yield from enqueue.update_data(places, task_id, data, None)
-    if wait and not (yield from _held(places, [task_id])):
-        return (yield from steer(places, Command.START, task_id, wait, None))
-    (outcome,) = yield from requeue_many(places, [task_id], timing)
+        yield from enqueue.update_data(partitions, task_id, data, None)
+    if wait and not (yield from _held(partitions, [task_id])):
+        return (yield from steer(partitions, Command.START, task_id, wait, None))
+    (outcome,) = yield from requeue_many(partitions, [task_id], timing)
     existing(outcome)
     if outcome.refused:
-        raise TaskRuns(outcome.refused)
-    return (yield from await_run(places, task_id, wait)) if wait else outcome
+        raise TaskRunning(outcome.refused)
+    return (yield from await_run(partitions, task_id, wait)) if wait else outcome
 
 
-def requeue_many(places: Places, ids: Sequence[str], timing: Timing | None) -> Op[list[Outcome]]:
+def requeue_many(partitions: Partitions, ids: Sequence[str], timing: Timing | None) -> Op[list[Outcome]]:
     """Many; what was `refused` says so.  Takes T where the lease of a run is silent, else no time."""
     timing = timing or Timing()
-    servers = yield from _servers(places)
-    held = yield from _held(places, ids)
-    timing = yield from _patience(places, held, timing)
-    refused = yield from _renewed_lately(places, held, timing)
+    servers = yield from _servers(partitions)
+    held = yield from _held(partitions, ids)
+    timing = yield from _patience(partitions, held, timing)
+    refused = yield from _renewed_lately(partitions, held, timing)
     watched = {i: one for i, one in held.items() if i not in refused}
     if watched:
-        refused |= yield from _watch(places, watched, timing)
+        refused |= yield from _watch(partitions, watched, timing)
         dead = {i: one for i, one in watched.items() if i not in refused}
-        refused |= yield from _expire(places, dead, servers)
+        refused |= yield from _expire(partitions, dead, servers)
     free = [i for i in ids if i not in refused]
-    found = {one.id: one for one in (yield from steer_many(places, Command.START, free))}
+    found = {one.id: one for one in (yield from steer_many(partitions, Command.START, free))}
     odd = [i for i, one in found.items() if one.state is life.RUNNING and i not in held]
-    taken = yield from _held(places, odd)  # by a worker, a moment ago
-    refused |= {i: _nobodys(places, i) for i in odd if i not in taken}
+    taken = yield from _held(partitions, odd)  # by a worker, a moment ago
+    refused |= {i: _nobodys(partitions, i) for i in odd if i not in taken}
     return [_refused(i, refused[i]) if i in refused else found[i] for i in ids]
 
 
@@ -73,18 +75,20 @@ def _refused(task_id: str, why: str) -> Outcome:
     return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
 
 
-def _nobodys(places: Places, task_id: str) -> str:
+def _nobodys(partitions: Partitions, task_id: str) -> str:
     return Advice(
         f"the hash of {task_id!r} says that it runs, and no worker has a run of it: push it, ",
-        Typed(("redis-cli", "LPUSH", places.keys[places.of(task_id)].queue, task_id)),
+        Typed(("redis-cli", "LPUSH", partitions.keys[partitions.of(task_id)].queue, task_id)),
         ", or start a monitor with slow_sweep=True",
     )
 
 
-def _servers(places: Places) -> Op[list[str]]:
+def _servers(partitions: Partitions) -> Op[list[str]]:
     """The replication id of each partition's server: no other may take the expiry."""
     words = ("INFO", "replication")
-    told = yield from ask_all([(place, words) for place in range(len(places.keys))], tolerant=True)
+    told = yield from ask_all(
+        [(partition, words) for partition in range(len(partitions.keys))], tolerant=True
+    )
     for one in told:
         if isinstance(one, Exception) and not isinstance(one, Refused | Denied):
             raise one
@@ -92,15 +96,17 @@ def _servers(places: Places) -> Op[list[str]]:
     return ["" if isinstance(one, Exception) else decoding.info(one).get("master_replid", "") for one in told]
 
 
-def _held(places: Places, ids: Iterable[str]) -> Op[dict[str, Held]]:
+def _held(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, Held]]:
     """Those that the registry has a run of."""
     found: dict[str, Held] = {}
-    for place, group in places.group(list(dict.fromkeys(ids))).items():
-        keys = places.keys[place]
+    for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
+        keys = partitions.keys[partition]
         for at in range(0, len(group), STEP):
             part = group[at : at + STEP]
             commands = [
-                (place, (*words, i)) for i in part for words in (("HGET", keys.runs), ("ZSCORE", keys.leases))
+                (partition, (*words, i))
+                for i in part
+                for words in (("HGET", keys.runs), ("ZSCORE", keys.leases))
             ]
             for task_id, (run, lease) in zip(
                 part, decoding.pairs((yield from ask_all(commands))), strict=True
@@ -110,25 +116,25 @@ def _held(places: Places, ids: Iterable[str]) -> Op[dict[str, Held]]:
     return found
 
 
-def _patience(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[Timing]:
+def _patience(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> Op[Timing]:
     """With the T of the workers that have the runs, where theirs is longer: they may act for longer, too."""
     longest = timing.expiry
-    for place, group in places.group(list(held)).items():
+    for partition, group in partitions.group(list(held)).items():
         sessions = list(dict.fromkeys(held[i].run.rpartition(":")[0] for i in group))
-        shown = yield from ask(place, ("HMGET", places.keys[place].worker_info, *sessions))
+        shown = yield from ask(partition, ("HMGET", partitions.keys[partition].worker_info, *sessions))
         infos = (read_info(text) for text in shown if text is not None)
         longest = max(longest, *(info.expiry or 0.0 for info in infos if info is not None), 0.0)
     return attrs.evolve(timing, expiry=longest)
 
 
-def _renewed_lately(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
+def _renewed_lately(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
     """Why to leave those alone that were renewed within T, as far as the clock of Redis tells.
 
     It may have been set, so this only spares a useless watch; it proves nothing in the other direction.
     """
     refused: dict[str, str] = {}
-    for place, group in places.group(list(held)).items():
-        seconds, micros = yield from ask(place, ("TIME",))
+    for partition, group in partitions.group(list(held)).items():
+        seconds, micros = yield from ask(partition, ("TIME",))
         now = int(seconds) + int(micros) / 1e6
         for task_id in group:
             silent = now - held[task_id].lease / 1e6
@@ -146,7 +152,7 @@ def _alive(task_id: str, when: str, timing: Timing) -> str:
     )
 
 
-def _watch(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
+def _watch(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
     """Why to leave those alone that did not keep still for T."""
     began = yield Now()
     refused: dict[str, str] = {}
@@ -156,20 +162,20 @@ def _watch(places: Places, held: Mapping[str, Held], timing: Timing) -> Op[dict[
             break
         yield Pause(min(left, timing.heartbeat))
         waiting = [i for i in held if i not in refused]
-        now = yield from _held(places, waiting)
+        now = yield from _held(partitions, waiting)
         for task_id in waiting:
             if task_id in now and now[task_id] != held[task_id]:
                 refused[task_id] = _alive(task_id, "while it was watched", timing)
     return refused
 
 
-def _expire(places: Places, dead: Mapping[str, Held], servers: Sequence[str]) -> Op[dict[str, str]]:
+def _expire(partitions: Partitions, dead: Mapping[str, Held], servers: Sequence[str]) -> Op[dict[str, str]]:
     """E7 for each; why those were left alone that moved at the last moment.  Crashes are forgotten."""
     refused: dict[str, str] = {}
-    for place, group in places.group(list(dead)).items():
+    for partition, group in partitions.group(list(dead)).items():
         for at in range(0, len(group), CHUNK):
             part = [Expiry(id=i, run=dead[i].run, seen=dead[i].lease) for i in group[at : at + CHUNK]]
-            verdicts = yield from verbs.expire(places, place, part, servers[place])
+            verdicts = yield from verbs.expire(partitions, partition, part, servers[partition])
             for one, verdict in zip(part, verdicts, strict=True):
                 if verdict is Verdict.RENEWED:
                     refused[one.id] = f"{one.id!r} runs: its lease was renewed at the last moment"

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from pytask.adapters.redis import clients, support
 from pytask.adapters.redis.fast_commands import Direct, is_reply
-from pytask.client.driver import HEAR_MOST, Doer, heard, translated
+from pytask.client.driver import HEAR_MOST, Driver, heard, translated
 from pytask.client.operations import Give, Listen, Op, Words
-from pytask.client.partitions import Places
+from pytask.client.partitions import Partitions
 from pytask.domain.errors import Unavailable
 
 T = TypeVar("T")
@@ -67,14 +67,14 @@ class Subscription:
         clients.disconnect(self._client)
 
 
-class Shell(Doer):
+class SyncDriver(Driver):
     """Does what operations ask for."""
 
-    def __init__(self, source: Any, places: Places, timeout: float, connect_timeout: float) -> None:
-        self._spaces = [keys.namespace for keys in places.keys]
+    def __init__(self, source: Any, partitions: Partitions, timeout: float, connect_timeout: float) -> None:
+        self._spaces = [keys.namespace for keys in partitions.keys]
         limits = {"socket_timeout": timeout, "socket_connect_timeout": min(timeout, connect_timeout)}
         self._source = clients.open_client(source, **limits)
-        support.check_client(self._source, places.namespace)
+        support.check_client(self._source, partitions.namespace)
         self._timeout = timeout
         self._connect_timeout = min(timeout, connect_timeout)
         self.clustered = support.is_cluster(self._source)
@@ -126,7 +126,7 @@ class Shell(Doer):
 
     def listen(self, step: Listen, opened: list[Any]) -> Subscription:
         """A subscription at the server of the step's partition."""
-        subscription = Subscription(self._own(step.place), step, self._timeout)
+        subscription = Subscription(self._own(step.partition), step, self._timeout)
         opened.append(subscription)
         return subscription
 
@@ -141,10 +141,10 @@ class Shell(Doer):
                 return self._together(self._direct_of(0), [commands[0][1]])
             return self._together(self._client_of(0), [words for _, words in commands])
         replies: list[Any] = [None] * len(commands)
-        for place in dict.fromkeys(place for place, _ in commands):
-            mine = [at for at, (other, _) in enumerate(commands) if other == place]
-            with self._locks[place]:
-                client = self._client_of(place)
+        for partition in dict.fromkeys(partition for partition, _ in commands):
+            mine = [at for at, (other, _) in enumerate(commands) if other == partition]
+            with self._locks[partition]:
+                client = self._client_of(partition)
                 try:
                     found = self._together(client, [commands[at][1] for at in mine])
                 except Exception:
@@ -167,18 +167,18 @@ class Shell(Doer):
             pipe.execute_command(*words)
         return list(pipe.execute(raise_on_error=False))
 
-    def _client_of(self, place: int) -> Any:
-        if place not in self._clients:
-            self._clients.setdefault(place, self._own(place))
-        return self._clients[place]
+    def _client_of(self, partition: int) -> Any:
+        if partition not in self._clients:
+            self._clients.setdefault(partition, self._own(partition))
+        return self._clients[partition]
 
-    def _direct_of(self, place: int) -> Direct:
+    def _direct_of(self, partition: int) -> Direct:
         if self._direct is None:
-            self._direct = Direct(self._client_of(place))
+            self._direct = Direct(self._client_of(partition))
         return self._direct
 
-    def _own(self, place: int) -> Any:
+    def _own(self, partition: int) -> Any:
         limits = {"timeout": self._timeout, "connect_timeout": self._connect_timeout, "name": "pytask-client"}
         if self._topology is None:
             return clients.own_client(self._source, **limits)  # type: ignore[arg-type]
-        return clients.slot_client(self._source, self._spaces[place], self._topology, **limits)  # type: ignore[arg-type]
+        return clients.slot_client(self._source, self._spaces[partition], self._topology, **limits)  # type: ignore[arg-type]

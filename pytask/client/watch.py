@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from pytask.client.operations import Give, Hear, Hush, Now, Op, Pause, Ping, ask, listen
-from pytask.client.partitions import Places
+from pytask.client.operations import Give, Now, Op, Pause, Ping, Receive, Unsubscribe, ask, listen
+from pytask.client.partitions import Partitions
 from pytask.client.queries import get, read_one
 from pytask.client.records import Event, Gap, TaskInfo, states_of
 from pytask.domain import lifecycle as life
@@ -40,11 +40,11 @@ LEADS_TO: dict[str, State] = {
 }
 
 
-class Ear:
+class EventStream:
     """One subscription, which notices when it is deaf."""
 
-    def __init__(self, place: int, channels: tuple[str, ...], patterns: tuple[str, ...]) -> None:
-        self._where = (place, channels, patterns)
+    def __init__(self, partition: int, channels: tuple[str, ...], patterns: tuple[str, ...]) -> None:
+        self._where = (partition, channels, patterns)
         self._handle: Any = None
         self._heard = 0.0  # when the server was last heard
         self._asked: float | None = None
@@ -60,11 +60,11 @@ class Ear:
         """End the subscription."""
         handle, self._handle = self._handle, None
         if handle is not None:
-            yield Hush(handle)
+            yield Unsubscribe(handle)
 
     def hear(self, timeout: float) -> Op[list[tuple[str, bytes]]]:
         """What arrived within `timeout` seconds; raises `Unavailable` when the connection is lost or deaf."""
-        found = yield Hear(self._handle, timeout)
+        found = yield Receive(self._handle, timeout)
         now = yield Now()
         if found:
             self._heard, self._asked = now, None
@@ -96,13 +96,13 @@ def read_event(task_id: str, payload: bytes) -> Event | None:
 # -- one task -----------------------------------------------------------------------------------------------
 
 
-class TaskEar:
+class TaskEventStream:
     """Follows one task: events, and reads of its hash."""
 
-    def __init__(self, places: Places, place: int, task_id: str) -> None:
-        self._places = places
+    def __init__(self, partitions: Partitions, partition: int, task_id: str) -> None:
+        self._partitions = partitions
         self._id = task_id
-        self._ear = Ear(place, (places.keys[place].events(task_id),), ())
+        self._ear = EventStream(partition, (partitions.keys[partition].events(task_id),), ())
 
     def open(self) -> Op[None]:
         """Subscribe."""
@@ -134,7 +134,7 @@ class TaskEar:
                     yield from self._ear.open()
                     broken, pause, look_at = False, FIRST_PAUSE, now
                 if now >= look_at:
-                    found = yield from read_one(self._places, self._id)
+                    found = yield from read_one(self._partitions, self._id)
                     if found is not None and reached(found):
                         return found
                     if found is None and gone:
@@ -159,7 +159,7 @@ class TaskEar:
                     last = told
                     if reached(told):
                         # The hash has all fields, if it is still there and has not moved on.
-                        found = yield from read_one(self._places, self._id)
+                        found = yield from read_one(self._partitions, self._id)
                         if found is not None and reached(found):
                             return found
                         if found is None or not lasting:
@@ -185,31 +185,31 @@ def _told(task: TaskInfo, event: Event) -> TaskInfo | None:
     return attrs.evolve(task, **changes)
 
 
-def open_ear(places: Places, place: int, task_id: str) -> Op[TaskEar]:
+def open_stream(partitions: Partitions, partition: int, task_id: str) -> Op[TaskEventStream]:
     """An open ear for a task."""
-    ear = TaskEar(places, place, task_id)
-    yield from ear.open()
-    return ear
+    stream = TaskEventStream(partitions, partition, task_id)
+    yield from stream.open()
+    return stream
 
 
-def wait(places: Places, task_id: str, for_state: Any, timeout: float) -> Op[TaskInfo]:
+def wait(partitions: Partitions, task_id: str, for_state: Any, timeout: float) -> Op[TaskInfo]:
     """The task in one of the states, by default a final one.  Raises `NoSuchTask`, `TimedOut`."""
     wanted = states_of(for_state)
-    ear = yield from open_ear(places, places.of(task_id), task_id)
-    task = yield from get(places, task_id)
+    stream = yield from open_stream(partitions, partitions.of(task_id), task_id)
+    task = yield from get(partitions, task_id)
     if task.state in wanted:
         return task
-    return (yield from in_time(places, ear, task, wanted, timeout))
+    return (yield from in_time(partitions, stream, task, wanted, timeout))
 
 
 def in_time(
-    places: Places, ear: TaskEar, known: TaskInfo, wanted: Sequence[State], timeout: float
+    partitions: Partitions, stream: TaskEventStream, known: TaskInfo, wanted: Sequence[State], timeout: float
 ) -> Op[TaskInfo]:
     """The task in one of the states, from what is known of it on.  Raises `TimedOut`."""
     task_id = known.id
-    found = yield from ear.until(lambda one: one.state in wanted, timeout, known=known)
+    found = yield from stream.until(lambda one: one.state in wanted, timeout, known=known)
     if found is None:
-        now = yield from read_one(places, task_id)
+        now = yield from read_one(partitions, task_id)
         is_now = "gone" if now is None else now.state
         raise TimedOut(f"{task_id!r} was not {' or '.join(wanted)} within {timeout:g} s: it is {is_now}")
     return found
@@ -218,25 +218,25 @@ def in_time(
 # -- events -------------------------------------------------------------------------------------------------
 
 
-def watch(places: Places, task_id: str | None, seconds: float | None) -> Op[None]:
+def watch(partitions: Partitions, task_id: str | None, seconds: float | None) -> Op[None]:
     """Gives None once it listens, then events of a task, or of all, for so many seconds (None: for ever); a
     `Gap` whenever some may have been missed."""
     if task_id is None:
-        starts = tuple(keys.channel for keys in places.keys)
-        ear = Ear(0, (), tuple(keys.event_pattern for keys in places.keys))
+        starts = tuple(keys.channel for keys in partitions.keys)
+        stream = EventStream(0, (), tuple(keys.event_pattern for keys in partitions.keys))
     else:
-        place = places.of(task_id)
-        starts = (places.keys[place].channel,)
-        ear = Ear(place, (places.keys[place].events(task_id),), ())
-    yield from ear.open()  # what is wrong from the beginning is raised
+        partition = partitions.of(task_id)
+        starts = (partitions.keys[partition].channel,)
+        stream = EventStream(partition, (partitions.keys[partition].events(task_id),), ())
+    yield from stream.open()  # what is wrong from the beginning is raised
     yield Give(None)  # subscribed: nothing is missed from here on
     began = now = yield Now()
     while seconds is None or now < began + seconds:
         left = READ if seconds is None else min(READ, began + seconds - now)
         try:
-            heard = yield from ear.hear(left)
+            heard = yield from stream.hear(left)
         except Unavailable as error:
-            yield from _reopen(ear, places, task_id, str(error))
+            yield from _reopen(stream, partitions, task_id, str(error))
             heard = []
         for channel, payload in heard:
             event = _event_of(channel, payload, starts)
@@ -254,13 +254,13 @@ def _event_of(channel: str, payload: bytes, starts: tuple[str, ...]) -> Event | 
     return read_event(channel[len(start) :], payload)
 
 
-def _reopen(ear: Ear, places: Places, task_id: str | None, reason: str) -> Op[None]:
+def _reopen(stream: EventStream, partitions: Partitions, task_id: str | None, reason: str) -> Op[None]:
     pause = FIRST_PAUSE
     while True:
-        silent = yield from ear.silent()
+        silent = yield from stream.silent()
         try:
-            yield from ear.open()
-            task = (yield from read_one(places, task_id)) if task_id is not None else None
+            yield from stream.open()
+            task = (yield from read_one(partitions, task_id)) if task_id is not None else None
         except StoreError:
             yield Pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -269,15 +269,17 @@ def _reopen(ear: Ear, places: Places, task_id: str | None, reason: str) -> Op[No
             return
 
 
-def find(places: Places, beginning: str, limit: int, steps: int) -> Op[tuple[list[str], bool]]:
+def find(partitions: Partitions, beginning: str, limit: int, steps: int) -> Op[tuple[list[str], bool]]:
     """Up to `limit` ids that begin so, and whether all keys were looked at (`steps` SCANs at the most)."""
     found: dict[str, None] = {}
-    for place, keys in enumerate(places.keys):
+    for partition, keys in enumerate(partitions.keys):
         cursor = 0
         while steps > 0:
             steps -= 1
             pattern = keys.matching(beginning)
-            reply = yield from ask(place, ("SCAN", cursor, "MATCH", pattern, "COUNT", 5000, "TYPE", "hash"))
+            reply = yield from ask(
+                partition, ("SCAN", cursor, "MATCH", pattern, "COUNT", 5000, "TYPE", "hash")
+            )
             cursor = int(reply[0])
             names = (raw.decode(errors="replace").removeprefix(keys.namespace) for raw in reply[1])
             found.update(dict.fromkeys(name for name in names if not name.startswith("pytask:")))

@@ -11,7 +11,7 @@ import gevent
 
 from pytask.daemon.relaunch import REFUSED, Launch
 from pytask.logger import get_logger
-from pytask.runtime.health import Attendant
+from pytask.runtime.health import HealthReporter
 from pytask.runtime.tree import Service
 
 log = get_logger(__name__)
@@ -28,9 +28,9 @@ class Hangup:
         self._wanted = False
         self._checking = False
         self._end: Callable[[int], None] = lambda _: None  # until the run begins
-        self._health: Attendant | None = None
+        self._health: HealthReporter | None = None
 
-    def attach(self, end: Callable[[int], None], health: Attendant) -> None:
+    def attach(self, end: Callable[[int], None], health: HealthReporter) -> None:
         """The run begins: `end` ends it, as if by that signal; `health` is told of the check."""
         self._end, self._health = end, health
 

@@ -30,7 +30,7 @@ from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.process import debugger, log_format
 from pytask.runtime.settings import Settings, changed
-from pytask.runtime.supervised import Companion
+from pytask.runtime.supervised import SupervisorLink
 
 log = get_logger(__name__)
 
@@ -40,7 +40,7 @@ def serve(target: str, flags: Flags) -> None:
     hangup = Hangup(launch := Launch.recorded())
     with _ended_by_signals(), ExitStack() as servers:
         app = find_app(target)
-        link = Companion.parse(flags.supervised) if flags.supervised else None
+        link = SupervisorLink.parse(flags.supervised) if flags.supervised else None
         app.settings = _settings(app.settings, flags, link)
         _set_up_logging(app, flags)
         files.raise_limit(app.settings.max_tasks + app.settings.redis_connections)
@@ -74,7 +74,7 @@ def check(target: str, flags: Flags) -> None:
             _connect(app, flags, servers)
 
 
-def _settings(own: Settings, flags: Flags, link: Companion | None) -> Settings:
+def _settings(own: Settings, flags: Flags, link: SupervisorLink | None) -> Settings:
     """File and environment, where neither a flag nor the app itself says otherwise; then the flags."""
     default = Settings()
     free = [

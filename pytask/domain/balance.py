@@ -24,7 +24,7 @@ class Share:
 
     give: int = 0  # runs to hand back
     functions: frozenset[str] = frozenset()  # those that somebody with room knows
-    stand_back: bool = False  # leave the queue to those with room for a moment
+    back_off: bool = False  # leave the queue to those with room for a moment
 
 
 def fair_share(mine: WorkerInfo, others: Iterable[WorkerInfo]) -> Share:
@@ -47,8 +47,8 @@ def fair_share(mine: WorkerInfo, others: Iterable[WorkerInfo]) -> Share:
     over = _tasks(mine) - math.ceil(fair)
     known = frozenset[str]().union(*(own & _shared(one) for one, _ in takers))
     if over > slack and room > 0:
-        return Share(give=min(over, room), functions=known, stand_back=True)
-    return Share(stand_back=_tasks(mine) >= fair and room > slack)
+        return Share(give=min(over, room), functions=known, back_off=True)
+    return Share(back_off=_tasks(mine) >= fair and room > slack)
 
 
 def batch(rate: float) -> tuple[int, float]:

@@ -19,7 +19,7 @@ from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 
 
-class Wish(IntEnum):
+class StopReason(IntEnum):
     """Why a run is being stopped; of two, the larger wins."""
 
     MOVE = 1  # another worker has more room: WAIT, for any worker; nothing depends on it
@@ -30,18 +30,20 @@ class Wish(IntEnum):
     FENCED = 6  # a newer run owns the id: write nothing
 
 
-def outweighs(new: Wish, current: Wish | None) -> bool:
+def outweighs(new: StopReason, current: StopReason | None) -> bool:
     """Whether `new` replaces the wish that a run already has."""
     return current is None or new > current
 
 
-def closing(wish: Wish | None, failed: bool) -> Trigger | None:
+def closing(stop_reason: StopReason | None, failed: bool) -> Trigger | None:
     """The trigger that a dead run is settled with; None where nothing may be written, or for RELOAD."""
-    if wish is None:
+    if stop_reason is None:
         return Trigger.FAIL if failed else Trigger.END
-    if wish is Wish.STOP:
+    if stop_reason is StopReason.STOP:
         return Trigger.STOP
-    return Trigger.RELEASE if wish in (Wish.MOVE, Wish.HAND_BACK, Wish.FORGET) else None
+    return (
+        Trigger.RELEASE if stop_reason in (StopReason.MOVE, StopReason.HAND_BACK, StopReason.FORGET) else None
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +57,7 @@ class ControlWord:
     request: Verdict | None = None
     """For a task that runs: kept in the field `control` of its hash and told to its owner with each renewal,
     until that has obeyed.  None: a task that runs is left alone."""
-    reason: Wish | None = None  # for which its owner stops the run
+    reason: StopReason | None = None  # for which its owner stops the run
     idle_in: tuple[State, ...] = ()  # a task in one of these states is already where the word leads
     missing: Verdict = Verdict.NOHASH  # the answer where there is no such task
 
@@ -68,7 +70,7 @@ TABLE: Mapping[Command, ControlWord] = {
             past="stopped",
             without_run=Trigger.CANCEL,
             request=Verdict.STOP,
-            reason=Wish.STOP,
+            reason=StopReason.STOP,
             idle_in=life.RESTING,
         ),
         ControlWord(
@@ -81,7 +83,7 @@ TABLE: Mapping[Command, ControlWord] = {
             command=Command.RELOAD,
             past="reloaded",
             request=Verdict.RELOAD,
-            reason=Wish.RELOAD,
+            reason=StopReason.RELOAD,
             missing=Verdict.STATE,
         ),
     )
@@ -92,10 +94,10 @@ REQUESTS: Mapping[bytes, Verdict] = {
 }
 """What the field `control` of a hash may hold; anything else is of a newer release, or of a client."""
 
-REASONS: Mapping[Verdict, Wish] = {
+REASONS: Mapping[Verdict, StopReason] = {
     **{word.request: word.reason for word in TABLE.values() if word.request and word.reason},
-    Verdict.GONE: Wish.FORGET,
-    Verdict.FENCED: Wish.FENCED,
+    Verdict.GONE: StopReason.FORGET,
+    Verdict.FENCED: StopReason.FENCED,
 }
 """Why a run is stopped for which a renewal had this answer."""
 

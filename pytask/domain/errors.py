@@ -96,7 +96,7 @@ class UnsupportedServer(ConfigError):
     code = "PT027"
 
 
-class Namesake(ConfigError):
+class NameClash(ConfigError):
     """The other project called pytask is installed too; it has the same import name and script."""
 
     code = "PT025"
@@ -234,13 +234,13 @@ class TaskExists(PytaskError):
     code = "PT084"
 
 
-class TaskRuns(PytaskError):
+class TaskRunning(PytaskError):
     """It runs: what was asked for needs a task at rest."""
 
     code = "PT085"
 
 
-class Unheard(PytaskError):
+class NoListeners(PytaskError):
     """The wish is kept in Redis, but no worker listens that could carry it out."""
 
     code = "PT086"
@@ -250,7 +250,7 @@ class Unheard(PytaskError):
         self.state = state  # that the task was in; None where it is not known
 
 
-class TaskRests(PytaskError):
+class TaskNotRunning(PytaskError):
     """It does not run: what was asked for needs a run."""
 
     code = "PT088"

@@ -133,7 +133,7 @@ class Store(Protocol):
     def announce(self, info: WorkerInfo) -> float | None:
         """Show this worker; returns the seconds since any monitor swept, None if none ever did."""
 
-    def crew(self, within: float) -> list[WorkerInfo]:
+    def recent_workers(self, within: float) -> list[WorkerInfo]:
         """The workers that showed up in the last `within` seconds; what cannot be read is left out."""
 
     def leave(self, session: str) -> None:

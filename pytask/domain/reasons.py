@@ -15,7 +15,7 @@ from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.plural import counted, verb
 from pytask.domain.times import ago, at
 from pytask.domain.timing import Timing
-from pytask.domain.transition_text import Phrase, asker_of, phrased, told_all
+from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transition_lines
 
 LOOK = 100_000  # places of the queue that are looked through
 MOVES = 5  # of the history that are told
@@ -119,7 +119,7 @@ def account(task: Known, facts: Facts) -> Account:
         since=since,
         story=f"{head}: {'; '.join(parts)}" if parts else head,
         notes=(*_advice(task, facts), *_asides(task)),
-        moves=tuple(told_all(task.history[-MOVES:], failed=task.state is life.ERROR)),
+        moves=tuple(transition_lines(task.history[-MOVES:], failed=task.state is life.ERROR)),
     )
 
 
@@ -166,7 +166,7 @@ def _cause(task: Known, led: Sequence[Transition]) -> Iterator[str]:
 
 
 def _asked(task: Known, before: Sequence[Transition], move: Transition) -> str:
-    phrase = phrased(move, asker_of(before, "stop"))
+    phrase = phrase_of(move, asker_of(before, "stop"))
     if task.state is life.ERROR and move.trigger == Trigger.FAIL:
         phrase = Phrase(phrase.what, _text(task), ": ")  # the whole text: history keeps its beginning
     return str(phrase)
@@ -180,10 +180,10 @@ def _taken(task: Known, led: Sequence[Transition]) -> Iterator[str]:
     else:
         earlier = [move for move in _before(task, led) if move.trigger != Trigger.PARK]
         waited = earlier and earlier[-1].target == led[0].source == life.WAIT
-        yield f"{phrased(earlier[-1])}, then {phrased(led[0])}" if waited else str(phrased(led[0]))
+        yield f"{phrase_of(earlier[-1])}, then {phrase_of(led[0])}" if waited else str(phrase_of(led[0]))
     again = next((m for m in reversed(led) if m.trigger in (Trigger.RELOAD, Trigger.ADOPT)), None)
     if again is not None:
-        yield str(phrased(again))
+        yield str(phrase_of(again))
 
 
 def _from_fields(task: Known) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Verdict(StrEnum):
     REQUESTED = "REQUESTED"  # control: written down for the owner of the run
     STOP = "stop"  # renew(): the owner is asked to stop this run
     RELOAD = "reload"  # renew(): the owner is asked to reload this run
-    FOREIGN = "?"  # a word of a newer release: known to nobody here, so nothing follows from it
+    UNRECOGNIZED = "?"  # a word of a newer release: known to nobody here, so nothing follows from it
 
     @classmethod
     def read(cls, word: str) -> Verdict:
@@ -38,7 +38,7 @@ class Verdict(StrEnum):
         try:
             return cls(word)
         except ValueError:
-            return cls.FOREIGN
+            return cls.UNRECOGNIZED
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ class Phrase(NamedTuple):
         return f"{self.what}{self.joint}{self.why}" if self.why else self.what
 
 
-def told_all(moves: Sequence[Transition], *, failed: bool = False) -> list[str]:
+def transition_lines(moves: Sequence[Transition], *, failed: bool = False) -> list[str]:
     """Moves, a line each; `failed`: why the last one failed is told elsewhere."""
     lines = list(map(told, moves))
     if failed and lines and moves[-1].trigger == Trigger.FAIL:
@@ -33,11 +33,11 @@ def told_all(moves: Sequence[Transition], *, failed: bool = False) -> list[str]:
 
 def told(move: Transition) -> str:
     """A move on a line of its own."""
-    phrase = phrased(move)
+    phrase = phrase_of(move)
     return f"{at(move.at)} {phrase.what}{f': {phrase.why}' if phrase.why else ''}"
 
 
-def phrased(move: Transition, asker: str = "") -> Phrase:
+def phrase_of(move: Transition, asker: str = "") -> Phrase:
     """A move as a part of a sentence; `asker` is who had asked for it, where somebody had."""
     tell = TELL.get(move.trigger)
     if tell is not None:
@@ -46,10 +46,10 @@ def phrased(move: Transition, asker: str = "") -> Phrase:
     return Phrase(f"{move.trigger}{_by(move)}, from {move.source} to {move.target}", move.why, ": ")
 
 
-def asker_of(moves: Sequence[Transition], wish: str) -> str:
+def asker_of(moves: Sequence[Transition], stop_reason: str) -> str:
     """Who asked the last run among `moves` for that; "" where it is not known."""
     for move in reversed(moves):
-        if move.trigger == Trigger.REQUEST and move.why == wish:
+        if move.trigger == Trigger.REQUEST and move.why == stop_reason:
             return move.who
         if move.trigger == Trigger.CLAIM:
             break

@@ -18,7 +18,7 @@ from pytask.domain.plural import counted
 from pytask.logger import get_logger
 from pytask.runtime import thread_owners
 from pytask.runtime.drain import drain
-from pytask.runtime.health import Attendant
+from pytask.runtime.health import HealthReporter
 from pytask.runtime.process import init, shutdown
 from pytask.runtime.process.host import calm_collector, exit_now
 from pytask.runtime.process.resolver import use_own_resolver
@@ -26,7 +26,7 @@ from pytask.runtime.process.signals import Signals
 from pytask.runtime.process.systemd import Notifier
 from pytask.runtime.runs.stopping import EXIT_STUCK
 from pytask.runtime.settings import Settings
-from pytask.runtime.supervised import Companion, CompanionPorts
+from pytask.runtime.supervised import SupervisorLink, SupervisorLinkPorts
 from pytask.runtime.worker import Worker, WorkerPorts
 
 log = get_logger(__name__)
@@ -35,7 +35,7 @@ log = get_logger(__name__)
 class Hangup(Protocol):
     """What a daemon does on SIGHUP."""
 
-    def attach(self, end: Callable[[int], None], health: Attendant) -> None:
+    def attach(self, end: Callable[[int], None], health: HealthReporter) -> None:
         """The run begins: `end` ends it, as if by that signal; `health` is told of a reload."""
 
     def __call__(self) -> None:
@@ -46,7 +46,7 @@ class Hangup(Protocol):
 class Daemon:
     """What a daemon has, and a program that calls `run()` has not."""
 
-    link: Companion | None = None
+    link: SupervisorLink | None = None
     """To the supervisor, in a child of `pytask run --processes N`."""
     health_path: Path | None = None
     """Of the socket that `pytask health` asks."""
@@ -125,17 +125,18 @@ class Foreground:
 
     def _be_quiet(self, quiet: bool) -> None:
         if self._worker is not None:
-            self._worker.be_quiet(quiet)
+            self._worker.pause_intake(quiet)
 
-    def _report_health(self, worker: Worker, signals: Signals) -> Attendant:
+    def _report_health(self, worker: Worker, signals: Signals) -> HealthReporter:
         link, hangup = self._daemon.link, self._daemon.hangup
         if link is not None:
-            link.start(CompanionPorts(
-                couriers=[lane.courier for lane in worker.lanes], timing=self._settings.timing,
-                clock=worker.now, on_stop=signals.wake, on_quiet=worker.be_quiet, on_hurry=signals.hurry,
+            link.start(SupervisorLinkPorts(
+                store_proxies=[partition.store_proxy for partition in worker.partitions],
+                timing=self._settings.timing, clock=worker.now,
+                on_stop=signals.wake, on_quiet=worker.pause_intake, on_hurry=signals.hurry,
             ))  # fmt: skip
         tell = link.tell if link is not None else None
-        health = Attendant(worker, notifier=Notifier(), path=self._daemon.health_path, tell=tell)
+        health = HealthReporter(worker, notifier=Notifier(), path=self._daemon.health_path, tell=tell)
         health.start()
         if hangup is not None:
             hangup.attach(signals.end, health)

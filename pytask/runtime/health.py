@@ -34,23 +34,25 @@ ANSWER_SECONDS = 2.0  # for one who asks and does not read
 def vitals(worker: Worker) -> dict[str, Any]:
     """How a worker is: `live`, `ready`, and `why` not."""
     why = []
-    lanes = worker.lanes
+    partitions = worker.partitions
     if worker.failed is not None:
         why.append(f"a service died: {worker.failed!r}")
-    if any(lane.executor.leaving for lane in lanes):
+    if any(partition.executor.leaving for partition in partitions):
         why.append("it hands its tasks back")
     elif worker.draining:
         why.append("it ends: it takes no more tasks, and lets those that run end by themselves")
-    elif worker.places.closed:
+    elif worker.capacity.closed:
         why.append("it was told to take no more tasks (SIGTSTP)")
-    if not all(lane.lease.may_claim(worker.now()) for lane in lanes):
-        why.append(f"it takes no tasks: Redis {lanes[0].backend.describe()} does not answer, or has changed")
-    held = max((lane.held for lane in lanes), default=0.0)
+    if not all(partition.lease.may_claim(worker.now()) for partition in partitions):
+        why.append(
+            f"it takes no tasks: Redis {partitions[0].backend.describe()} does not answer, or has changed"
+        )
+    held = max((partition.held for partition in partitions), default=0.0)
     if held > 2 * worker.settings.timing.heartbeat:
         why.append(
             f"Redis has not taken the ends and events of its tasks, or answered its claims, for {held:.0f} s"
         )
-    if not all(lane.controller.listening for lane in lanes):
+    if not all(partition.controller.listening for partition in partitions):
         why.append("it does not hear control messages")
     return {
         "pid": os.getpid(),
@@ -58,13 +60,13 @@ def vitals(worker: Worker) -> dict[str, Any]:
         "live": worker.failed is None,
         "ready": not why,
         "why": why,
-        "running": sum(len(lane.executor.living) for lane in lanes),
+        "running": sum(len(partition.executor.living) for partition in partitions),
         "max_tasks": worker.settings.max_tasks,
         "drain": worker.settings.drain,
     }
 
 
-class Attendant:
+class HealthReporter:
     """Tells those who want to know how the worker is, each second, and answers those who ask."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Complaints:
+class LogThrottle:
     """Who may log the next line about an outage.
 
     The heartbeat goes first, as it knows when the tasks will stop; the others speak where it has nothing to

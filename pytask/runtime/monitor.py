@@ -17,7 +17,7 @@ from pytask.domain.record import Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
@@ -32,7 +32,7 @@ class MonitorPorts:
 
     lease: Lease
     clock: Callable[[], float]
-    courier: Courier
+    store_proxy: StoreProxy
     slow_sweep: bool  # unless the task's data says otherwise
     here: set[str]  # ids of running monitors; the worker's entry shows whether there is one
 
@@ -69,7 +69,7 @@ class Monitor(Task):
         self.slow_sweep = bool(data.get("slow_sweep", ports.slow_sweep))
         self._watch = Watch(float(timeout), self.timing.scale)
         self._clock = ports.clock
-        self._call = ports.courier.call
+        self._call = ports.store_proxy.call
         self._lease = ports.lease
         self._here = ports.here
         self._generation = self._lease.generation

@@ -14,16 +14,16 @@ from typing import Any
 import attrs
 import gevent
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import PytaskError, StoreError
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime.log_throttle import Complaints
+from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.process.host import Process, fresh_id
-from pytask.runtime.runs.capacity import Places
+from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer, CommitterPorts
 from pytask.runtime.runs.event_buffer import Backlog
 from pytask.runtime.runs.executor import Executor, ExecutorPorts
@@ -36,9 +36,9 @@ from pytask.runtime.services.controller import Controller, ControllerPorts
 from pytask.runtime.services.heartbeat import Heartbeat, HeartbeatPorts
 from pytask.runtime.services.presence import Presence, PresencePorts
 from pytask.runtime.services.prestart import Prestart, PrestartPorts
-from pytask.runtime.services.server_watch import Lookout
+from pytask.runtime.services.server_watch import ServerWatch
 from pytask.runtime.settings import Settings
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 
 log = get_logger(__name__)
 
@@ -96,11 +96,11 @@ class Connections:
 
 
 @attrs.frozen(kw_only=True)
-class LanePorts:
+class PartitionWorkerPorts:
     """What all lanes of a worker share."""
 
     tasks: Mapping[str, type[Task]]
-    places: Places
+    capacity: Capacity
     turns: Turns
     native: NativePool
     load: Load
@@ -111,7 +111,7 @@ class LanePorts:
     prefix: str = ""  # of the session
 
 
-class Lane:
+class PartitionWorker:
     """Ports in, services out.  Every socket belongs to one service that is never killed in mid-command."""
 
     def __init__(
@@ -119,44 +119,45 @@ class Lane:
         backend: Backend,
         settings: Settings,
         prestart: Sequence[tuple[str, bytes]],
-        ports: LanePorts,
+        ports: PartitionWorkerPorts,
     ) -> None:
         self.backend = backend
         self.settings = settings
         self.session = Session(ports.prefix, ports.process.fresh_id)
         self.lease = Lease(settings.timing, embargo=settings.embargo)
-        self.complaints = Complaints(settings.timing.heartbeat)
+        self.log_throttle = LogThrottle(settings.timing.heartbeat)
         self.connections = Connections(backend, settings.name, self.session.id)
         self._wire_runs(ports)
         self._wire_core_services(ports)
         self._wire_side_services(ports, prestart)
 
-    def _wire_runs(self, ports: LanePorts) -> None:
+    def _wire_runs(self, ports: PartitionWorkerPorts) -> None:
         """The table of runs, and what carries their calls and changes to Redis."""
         settings = self.settings
-        self.deadman = ports.process.deadman(ports.hard)
-        self.courier = Courier(store=self.connections.store())
+        self.kill_timer = ports.process.kill_timer(ports.hard)
+        self.store_proxy = StoreProxy(store=self.connections.store())
         self.committer = Committer(CommitterPorts(
-            store=self.connections.store(), lease=self.lease, clock=ports.clock, complaints=self.complaints,
+            store=self.connections.store(), lease=self.lease, clock=ports.clock,
+            log_throttle=self.log_throttle,
             backlog=Backlog(max_events=settings.max_pending, max_bytes=settings.max_pending_bytes),
             journal=Journal(lines=settings.task_logs, keep=settings.keep_logs),
             drops=settings.when_full == "drop", keep_error=settings.keep_error,
-            on_settled=ports.places.wake,
+            on_settled=ports.capacity.wake,
         ))  # fmt: skip
         self.executor = Executor(ExecutorPorts(
-            settings=settings, lease=self.lease, committer=self.committer, courier=self.courier,
-            deadman=self.deadman, tasks=ports.tasks, turns=ports.turns, native=ports.native,
+            settings=settings, lease=self.lease, committer=self.committer, store_proxy=self.store_proxy,
+            kill_timer=self.kill_timer, tasks=ports.tasks, turns=ports.turns, native=ports.native,
             backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
-            on_place=ports.places.wake, on_local_over=self._local_over,
+            on_place=ports.capacity.wake, on_local_over=self._local_over,
         ))  # fmt: skip
 
-    def _wire_core_services(self, ports: LanePorts) -> None:
+    def _wire_core_services(self, ports: PartitionWorkerPorts) -> None:
         """The services that renew leases, claim tasks, and receive control messages."""
         renewals = self.connections.store()
         self.heartbeat = Heartbeat(HeartbeatPorts(
-            store=renewals, lease=self.lease, executor=self.executor, deadman=self.deadman,
-            clock=ports.clock, complaints=self.complaints, address=self.backend.describe(),
+            store=renewals, lease=self.lease, executor=self.executor, kill_timer=self.kill_timer,
+            clock=ports.clock, log_throttle=self.log_throttle, address=self.backend.describe(),
             feed_session=self.session.id, on_reached=ports.on_reached, on_lost=self.session.renew,
             on_other_server=partial(self.connections.reconnect, keep=renewals),
             on_ping=self._pinged,
@@ -164,45 +165,45 @@ class Lane:
         self.consumer = Consumer(ConsumerPorts(
             store=self.connections.store(), queue=self.connections.queue, executor=self.executor,
             committer=self.committer, lease=self.lease, ids=self.session, clock=ports.clock,
-            places=ports.places, complaints=self.complaints, uniform=ports.process.uniform,
+            capacity=ports.capacity, log_throttle=self.log_throttle, uniform=ports.process.uniform,
             on_other_server=self.connections.reconnect,
         ))  # fmt: skip
         self.controller = Controller(ControllerPorts(
             store=self.connections.store(), feed=self.connections.feed, executor=self.executor,
-            timing=self.settings.timing, clock=ports.clock, complaints=self.complaints,
+            timing=self.settings.timing, clock=ports.clock, log_throttle=self.log_throttle,
             on_hint=self.consumer.hint, request_ping=self.heartbeat.request_ping,
             on_deaf=self.connections.reconnect,
             place=f"{self.backend.describe()}, namespace {self.settings.namespace!r}",
         ))  # fmt: skip
-        self.lookout = Lookout(
+        self.server_watch = ServerWatch(
             store=self.connections.store(), lease=self.lease, on_moved=self.connections.reconnect
         )
 
-    def _wire_side_services(self, ports: LanePorts, prestart: Sequence[tuple[str, bytes]]) -> None:
+    def _wire_side_services(self, ports: PartitionWorkerPorts, prestart: Sequence[tuple[str, bytes]]) -> None:
         """The worker's registry entry, its pre-started tasks, and rebalancing."""
         self.presence = Presence(PresencePorts(
-            courier=self.courier, executor=self.executor, lease=self.lease, clock=ports.clock,
+            store_proxy=self.store_proxy, executor=self.executor, lease=self.lease, clock=ports.clock,
             session=lambda: self.session.id, dropped=lambda: self.committer.dropped,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
-            closed=lambda: ports.places.closed, load=ports.load,
+            closed=lambda: ports.capacity.closed, load=ports.load,
         ))  # fmt: skip
         self.prestart = Prestart(PrestartPorts(
-            specs=prestart, courier=self.courier, executor=self.executor, committer=self.committer,
-            lease=self.lease, ids=self.session, clock=ports.clock, complaints=self.complaints,
+            specs=prestart, store_proxy=self.store_proxy, executor=self.executor, committer=self.committer,
+            lease=self.lease, ids=self.session, clock=ports.clock, log_throttle=self.log_throttle,
             fresh_id=ports.process.fresh_id,
         ))  # fmt: skip
         self.balancer = None
         if self.settings.rebalance is not None:
             self.balancer = Balancer(BalancerPorts(
-                rate=self.settings.rebalance / self.settings.partitions, courier=self.courier,
+                rate=self.settings.rebalance / self.settings.partitions, store_proxy=self.store_proxy,
                 executor=self.executor, consumer=self.consumer, lease=self.lease, info=self.presence.info,
                 clock=ports.clock,
             ))  # fmt: skip
 
     # Called by objects that are created before the service they call.
 
-    def _local_over(self, task_id: str, wish: Wish | None) -> None:
-        self.prestart.over(task_id, wish)
+    def _local_over(self, task_id: str, stop_reason: StopReason | None) -> None:
+        self.prestart.over(task_id, stop_reason)
 
     def _pinged(self, error: StoreError | None) -> None:
         self.controller.pinged(error)
@@ -210,7 +211,7 @@ class Lane:
     def services(self) -> list[tuple[str, Callable[[], None]]]:
         """What runs, in the order of the start: renewals before claims, whose gate is shut until then."""
         services = [
-            ("courier", self.courier.run),
+            ("courier", self.store_proxy.run),
             ("committer", self.committer.run),
             ("heartbeat", self.heartbeat.run),
             ("deadline", self.heartbeat.watch),
@@ -218,7 +219,7 @@ class Lane:
             ("presence", self.presence.run),
             ("prestart", self.prestart.run),
             ("consumer", self.consumer.run),
-            ("lookout", self.lookout.run),
+            ("lookout", self.server_watch.run),
         ]
         return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
 
@@ -253,7 +254,7 @@ class Lane:
         """Nothing runs here, and nothing waits to be handed back."""
         return not self.executor.living and not self.lease.settling
 
-    def say_goodbye(self, timeout: float) -> None:
+    def deregister(self, timeout: float) -> None:
         """Take the entry out of `pytask:workers`, if the server answers within `timeout` seconds."""
         try:
             with gevent.Timeout(timeout):
@@ -264,15 +265,15 @@ class Lane:
     def end_services(self) -> None:
         """Let the loops end; a run that would not die gets its grace, then the kernel's timer."""
         for service in (
-            self.lookout,
+            self.server_watch,
             self.presence,
             self.controller,
             self.heartbeat,
             self.committer,
-            self.courier,
+            self.store_proxy,
         ):
             service.end()
-        self.deadman.arm(None if not self.executor.living else self.settings.timing.grace)
+        self.kill_timer.arm(None if not self.executor.living else self.settings.timing.grace)
 
     def close(self) -> None:
         """Close all connections."""

@@ -18,7 +18,7 @@ from pytask.domain.ports import Store
 T = TypeVar("T")
 
 
-class Courier:
+class StoreProxy:
     """One store, used for one call after the other."""
 
     def __init__(self, *, store: Store) -> None:

@@ -19,7 +19,7 @@ from pytask.domain.plural import counted, verb
 from pytask.domain.record import Suspect, Verdict
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import Service
 from pytask.runtime.until_answered import until_answered
 
@@ -32,9 +32,9 @@ QUIET_PASSES = 2  # a claim of the dead process may still lie in its socket when
 class Release:
     """The runs of one dead process, in one store: found by the prefix of its run ids."""
 
-    def __init__(self, prefix: str, courier: Courier, timing: Timing) -> None:
+    def __init__(self, prefix: str, store_proxy: StoreProxy, timing: Timing) -> None:
         self._prefix = prefix
-        self._courier = courier
+        self._store_proxy = store_proxy
         self._timing = timing
         self._seen: dict[str, Suspect] = {}  # also those handed on: they were its neighbours when it died
         self.handed_on = 0
@@ -49,7 +49,7 @@ class Release:
         done = 0
         for at in range(0, len(due), EXPIRE_BATCH):
             chunk = due[at : at + EXPIRE_BATCH]
-            verdicts = self._courier.call(lambda store, chunk=chunk: store.expire(chunk))  # type: ignore[misc]
+            verdicts = self._store_proxy.call(lambda store, chunk=chunk: store.expire(chunk))  # type: ignore[misc]
             done += sum(verdict is Verdict.OK for verdict in verdicts)
         self.handed_on += done
         return done
@@ -58,7 +58,7 @@ class Release:
         found: dict[str, Suspect] = {}
         cursor = 0
         while True:
-            cursor, some = self._courier.call(
+            cursor, some = self._store_proxy.call(
                 lambda store, at=cursor: store.runs_of(self._prefix, at)  # type: ignore[misc]
             )
             found.update({one.id: one for one in some})
@@ -67,10 +67,10 @@ class Release:
 
 
 @attrs.frozen(kw_only=True)
-class CompanionPorts:
+class SupervisorLinkPorts:
     """What a child of a supervisor has, and what it does at its words."""
 
-    couriers: Sequence[Courier]  # one for each store
+    store_proxies: Sequence[StoreProxy]  # one for each store
     timing: Timing
     clock: Callable[[], float]
     on_stop: Callable[[], None]
@@ -78,7 +78,7 @@ class CompanionPorts:
     on_hurry: Callable[[], None] = lambda: None
 
 
-class Companion:
+class SupervisorLink:
     """Reads the line: `stop`, `hurry`, `release <prefix>`; its end means that the supervisor is gone.
 
     `hurry` ends a drain.  A `stop` beside a signal does not: a service manager may send SIGTERM to every
@@ -93,12 +93,12 @@ class Companion:
         self._socket = socket.socket(fileno=fd)
 
     @classmethod
-    def parse(cls, text: str) -> Companion:
+    def parse(cls, text: str) -> SupervisorLink:
         """From `<descriptor>:<number>:<prefix>`, as the supervisor writes it."""
         fd, number, prefix = text.split(":", 2)
         return cls(int(fd), prefix, int(number))
 
-    def start(self, ports: CompanionPorts) -> None:
+    def start(self, ports: SupervisorLinkPorts) -> None:
         """Listen from now on."""
         self._ports = ports
         Service.spawn(self._listen)
@@ -133,7 +133,7 @@ class Companion:
     def release(self, prefix: str) -> None:
         """Hand on the runs of a dead sibling; tried until the monitors have done it anyway."""
         timing, clock = self._ports.timing, self._ports.clock
-        releases = [Release(prefix, courier, timing) for courier in self._ports.couriers]
+        releases = [Release(prefix, store_proxy, timing) for store_proxy in self._ports.store_proxies]
         until = clock() + timing.expiry + 2 * timing.sweep
         quiet = 0
 

@@ -14,7 +14,7 @@ from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime import thread_owners, tree
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.partition_worker import Lane, LanePorts
+from pytask.runtime.partition_worker import PartitionWorker, PartitionWorkerPorts
 from pytask.runtime.process import fork
 from pytask.runtime.process.clock import steady
 from pytask.runtime.process.cpu_usage import Load
@@ -23,7 +23,7 @@ from pytask.runtime.process.patched import require_patched, warn_of_early
 from pytask.runtime.process.patched_locks import use_locks
 from pytask.runtime.runs import leftover_sockets, output, threads
 from pytask.runtime.runs.blocking_libraries import warn_of_blockers
-from pytask.runtime.runs.capacity import Places
+from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.log_handler import TaskLines
 from pytask.runtime.runs.loop_monitor import BlockedWatch
@@ -72,11 +72,11 @@ class Worker:
         self._clock = ports.clock
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
-        self.places = Places(settings.max_tasks, Allowance(settings.start_rate, ports.clock))
+        self.capacity = Capacity(settings.max_tasks, Allowance(settings.start_rate, ports.clock))
         # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
-        shared = LanePorts(
-            tasks=tasks, places=self.places, turns=Turns(tasks, ports.clock),
+        shared = PartitionWorkerPorts(
+            tasks=tasks, capacity=self.capacity, turns=Turns(tasks, ports.clock),
             native=NativePool(settings.blocking_threads),
             load=Load(
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
@@ -84,30 +84,30 @@ class Worker:
             process=ports.process, clock=ports.clock, on_reached=self._reached,
             hard=ports.hard_deadline, prefix=ports.prefix,
         )  # fmt: skip
-        self.lanes = [
-            Lane(backend, settings, monitors if index else prestart, shared)
+        self.partitions = [
+            PartitionWorker(backend, settings, monitors if index else prestart, shared)
             for index, backend in enumerate(backends)
         ]
-        self._unreached = len(self.lanes)  # lanes without an acknowledged renewal so far
+        self._unreached = len(self.partitions)  # lanes without an acknowledged renewal so far
         self.blocked = None
         if settings.block_limit is not None:
-            ours = {lane.executor for lane in self.lanes}
+            ours = {partition.executor for partition in self.partitions}
             self.blocked = BlockedWatch(settings.block_limit, ours=lambda run: run.host in ours)
 
     @property
     def executor(self) -> Executor:
         """The first lane's: the only one, unless there are partitions."""
-        return self.lanes[0].executor
+        return self.partitions[0].executor
 
     @property
     def controller(self) -> Controller:
         """The first lane's: the only one, unless there are partitions."""
-        return self.lanes[0].controller
+        return self.partitions[0].controller
 
     @property
     def living(self) -> list[Run]:
         """The runs of all lanes."""
-        return [run for lane in self.lanes for run in lane.executor.living.values()]
+        return [run for partition in self.partitions for run in partition.executor.living.values()]
 
     def now(self) -> float:
         """The worker's own steady clock."""
@@ -116,20 +116,20 @@ class Worker:
     @property
     def queued(self) -> int:
         """Living runs that came from the queue; the pre-started ones end with the worker."""
-        return sum(lane.executor.queued for lane in self.lanes)
+        return sum(partition.executor.queued for partition in self.partitions)
 
     def drain(self) -> None:
         """Take no more tasks, for good: those that run may end by themselves."""
         self.draining = True
-        self.places.close(closed=True)
+        self.capacity.close(closed=True)
 
-    def be_quiet(self, quiet: bool) -> None:
+    def pause_intake(self, quiet: bool) -> None:
         """Take no more tasks, or take tasks again; those that run are let be."""
         if self.draining:
             return
-        if quiet is not self.places.closed:
+        if quiet is not self.capacity.closed:
             log.warning("%s", "takes no more tasks, until SIGCONT" if quiet else "takes tasks again")
-        self.places.close(closed=quiet)
+        self.capacity.close(closed=quiet)
 
     # -- start ----------------------------------------------------------------------------------------
 
@@ -152,9 +152,9 @@ class Worker:
         if self.settings.task_logs:
             TaskLines.install()
             output.install()
-        for index, lane in enumerate(self.lanes):
-            for name, run in lane.services():
-                self._spawn(f"{name} {index}" if len(self.lanes) > 1 else name, run)
+        for index, partition in enumerate(self.partitions):
+            for name, run in partition.services():
+                self._spawn(f"{name} {index}" if len(self.partitions) > 1 else name, run)
 
     def _reached(self) -> None:
         """Every claim waits for the first acknowledged renewal, so that only then it takes tasks."""
@@ -163,14 +163,14 @@ class Worker:
             return
         log.info(
             "worker %s takes tasks from %s%s: %s",
-            self.settings.name, self.lanes[0].backend.describe(),
-            f", {len(self.lanes)} partitions" if len(self.lanes) > 1 else "",
+            self.settings.name, self.partitions[0].backend.describe(),
+            f", {len(self.partitions)} partitions" if len(self.partitions) > 1 else "",
             ", ".join(sorted(self.executor.tasks)) or "none",
         )  # fmt: skip
 
     def _check(self) -> bool:
         """Whether Redis answers."""
-        backend = self.lanes[0].backend
+        backend = self.partitions[0].backend
         try:
             backend.check()
             for risk in backend.risks(self.settings.max_data):
@@ -179,18 +179,18 @@ class Worker:
             raise
         except StoreError as error:
             log.error("worker %s waits for Redis %s: %s", self.settings.name, backend.describe(), error)
-            self.lanes[0].complaints.may(self._clock(), first=True)
+            self.partitions[0].log_throttle.may(self._clock(), first=True)
             return False
         return True
 
     def _join(self) -> None:
         """Listen to control messages first: a worker that is refused has taken no task."""
         try:
-            for lane in self.lanes:
-                lane.controller.join()
+            for partition in self.partitions:
+                partition.controller.join()
         except BaseException:
-            for lane in self.lanes:
-                lane.close()
+            for partition in self.partitions:
+                partition.close()
             raise
 
     def _spawn(self, name: str, run: Callable[[], None]) -> None:
@@ -229,8 +229,8 @@ class Worker:
         self._check_process()
         limit = self.settings.timing.shutdown if timeout is None else timeout
         until = self._clock() + limit
-        for lane in self.lanes:
-            lane.leave()
+        for partition in self.partitions:
+            partition.leave()
         clean = self._drain(until)
         for run in self.living:
             log.error("task %s could not be stopped; it stays RUNNING until a monitor hands it on", run.id)
@@ -241,24 +241,26 @@ class Worker:
     def _drain(self, until: float) -> bool:
         while self._clock() < until:
             # All of them are looked at each time: a look also ends waits and hands late claims back.
-            looks = [lane.drained(self._consumer_of(index)) for index, lane in enumerate(self.lanes)]
+            looks = [
+                partition.drained(self._consumer_of(index)) for index, partition in enumerate(self.partitions)
+            ]
             if all(looks):
                 return True
             gevent.sleep(DRAIN_STEP)
-        return all(lane.idle for lane in self.lanes)
+        return all(partition.idle for partition in self.partitions)
 
     def _consumer_of(self, index: int) -> Callable[[], bool]:
-        return self._greenlets[f"consumer {index}" if len(self.lanes) > 1 else "consumer"].ready
+        return self._greenlets[f"consumer {index}" if len(self.partitions) > 1 else "consumer"].ready
 
     def _end_services(self, until: float) -> None:
         limit = max(0.2, min(1.0, until - self._clock()))
-        gevent.joinall([tree.Service.spawn(lane.say_goodbye, limit) for lane in self.lanes])
-        for lane in self.lanes:
-            lane.end_services()
+        gevent.joinall([tree.Service.spawn(partition.deregister, limit) for partition in self.partitions])
+        for partition in self.partitions:
+            partition.end_services()
         # Their sockets are thrown away with them, so killing them here mixes up no replies.
         tree.end_services(list(self._greenlets.values()), timeout=2)
-        for lane in self.lanes:
-            lane.close()
+        for partition in self.partitions:
+            partition.close()
         if self.blocked is not None:
             self.blocked.stop()
         if self.settings.task_logs:

@@ -292,7 +292,7 @@ def count_ourselves(app):
         living = len(worker.executor.living)
         greenlets = sum(1 for thing in gc.get_objects() if isinstance(thing, greenlet.greenlet) and thing)
         fds = sum(1 for _ in Path("/proc/self/fd").iterdir())
-        write(time.monotonic_ns(), "-", worker.lanes[0].session.id, f"stat:{fds}:{greenlets}:{living}")
+        write(time.monotonic_ns(), "-", worker.partitions[0].session.id, f"stat:{fds}:{greenlets}:{living}")
 
 
 def client_of(url):

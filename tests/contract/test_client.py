@@ -102,14 +102,14 @@ def make(kind, face, servers, **options):
         bench = RedisBench(fakeredis.FakeRedis(server=server), fakeredis.FakeRedis(server=server), KEEP)
         of = fakeredis.FakeAsyncRedis if face == "asyncio" else fakeredis.FakeRedis
         return Both(face, lambda: of(server=server), bench, **options)
-    place = servers("valkey" if kind.startswith("valkey") else kind)
-    at = {"host": place.host, "port": place.port, "socket_timeout": SOON}
+    partition = servers("valkey" if kind.startswith("valkey") else kind)
+    at = {"host": partition.host, "port": partition.port, "socket_timeout": SOON}
     raw = redis.Redis(**at)
     raw.flushall()
     bench = RedisBench(redis.Redis(**at), raw, KEEP, NAMESPACE if kind == "valkey-namespace" else "")
     library = redis.asyncio if face == "asyncio" else redis
     plain = {
-        "valkey": lambda: place.url,
+        "valkey": lambda: partition.url,
         "valkey-decoded": lambda: library.Redis(**at, decode_responses=True, protocol=3),
         "valkey-py": lambda: valkey.asyncio.Valkey(**at) if face == "asyncio" else valkey.Valkey(**at),
     }
@@ -461,7 +461,7 @@ def test_a_stop_that_was_replaced_is_told_as_not_done(real):
     assert real.client.stop("t").requested
     real.bench.erase("t", "control")
     with Client(real.bench.raw) as client, pytest.raises(errors.TimedOut, match=r"does not stand any more"):
-        client._shell.run(await_stop(client._places, "t", 0.05))
+        client._driver.run(await_stop(client._partitions, "t", 0.05))
     told.close()
 
 
@@ -490,7 +490,9 @@ def test_a_run_that_came_to_rest_before_its_reload_was_not_reloaded(real, trigge
         real.end(ref, trigger, "stopped" if trigger is Trigger.STOP else "ended")
 
     acting = Beside(worker)
-    with pytest.raises(errors.TaskRests, match=r"PT088.*'t' came to rest before it was reloaded") as rests:
+    with pytest.raises(
+        errors.TaskNotRunning, match=r"PT088.*'t' came to rest before it was reloaded"
+    ) as rests:
         real.client.reload("t", wait=SOON)
     acting.over()
     assert rests.value.state == real.bench.hash("t")["state"]
@@ -522,14 +524,16 @@ def test_a_start_that_is_stopped_in_the_queue_did_not_run(real, verb):
         assert real.bench.store.control(Command.STOP, ["t"]) == [Verdict.OK]
 
     acting = Beside(other)
-    with pytest.raises(errors.TaskRests, match=r"PT088.*'t' came to rest before it was run: it is STOPPED"):
+    with pytest.raises(
+        errors.TaskNotRunning, match=r"PT088.*'t' came to rest before it was run: it is STOPPED"
+    ):
         getattr(real.client, verb)("t", wait=SOON)
     acting.over()
 
 
 def test_a_stop_that_nobody_hears_or_obeys(both):
     both.bench.running("t")
-    with pytest.raises(errors.Unheard, match="PT086"):
+    with pytest.raises(errors.NoListeners, match="PT086"):
         both.client.stop("t", wait=0.05)
     told = both.bench.raw.pubsub()
     told.subscribe(both.bench.keys.hint_channel)
@@ -547,7 +551,7 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
 def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
     both.end(both.bench.running("t"))
     with pytest.raises(
-        errors.Unheard, match=r"PT086.*no worker listens: 't' is queued, and starts"
+        errors.NoListeners, match=r"PT086.*no worker listens: 't' is queued, and starts"
     ) as nobody:
         both.client.start_again("t", wait=0.05)
     assert nobody.value.state is life.WAIT
@@ -831,7 +835,7 @@ def test_requeue_takes_a_dead_run_after_it_was_watched(both):
 def test_requeue_leaves_a_living_run_alone(real):
     living = real.bench.running("living")
     began = time.monotonic()
-    with pytest.raises(errors.TaskRuns, match=r"PT085.*renewed \d+ s ago.*after 90 s of silence"):
+    with pytest.raises(errors.TaskRunning, match=r"PT085.*renewed \d+ s ago.*after 90 s of silence"):
         real.client.requeue("living")
     assert time.monotonic() - began < 60  # nothing was watched
     real.bench.assert_registered(living)
@@ -844,7 +848,7 @@ def test_requeue_leaves_a_living_run_alone(real):
         real.bench.store.renew([late])
 
     acting = Beside(owner)
-    with pytest.raises(errors.TaskRuns, match="renewed while it was watched"):
+    with pytest.raises(errors.TaskRunning, match="renewed while it was watched"):
         real.client.requeue("late", timing=WATCHFUL)
     acting.over()
     real.bench.assert_registered(late)
@@ -860,7 +864,7 @@ def test_requeue_waits_as_long_as_the_workers_own_times_ask_for(real):
     assert time.monotonic() - began >= 1.5
     silent_run(real, "b", seconds=50)
     real.bench.store.announce(attrs.evolve(patient, expiry=1000.0))
-    with pytest.raises(errors.TaskRuns, match=r"renewed 5. s ago. Only after 1000 s"):
+    with pytest.raises(errors.TaskRunning, match=r"renewed 5. s ago. Only after 1000 s"):
         real.client.requeue("b", timing=QUICK)
 
 
@@ -881,7 +885,7 @@ def test_requeue_of_what_rests_and_of_what_says_that_it_runs(real):
     (odd,) = real.client.requeue_many(["odd"], timing=QUICK)
     assert not odd.done
     assert "no worker has a run of it" in odd.refused
-    with pytest.raises(errors.TaskRuns, match="no worker has a run of it"):
+    with pytest.raises(errors.TaskRunning, match="no worker has a run of it"):
         real.client.requeue("odd")
 
 
@@ -892,7 +896,7 @@ def test_remove(both):
     assert both.bench.queue() == []
     assert both.client.remove(task_id) is False
     ref = both.bench.running("t")
-    with pytest.raises(errors.TaskRuns, match="PT085"):
+    with pytest.raises(errors.TaskRunning, match="PT085"):
         both.client.remove("t")
     both.bench.assert_registered(ref)
     both.end(ref)

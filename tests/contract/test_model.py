@@ -394,8 +394,8 @@ class Contract(RuleBasedStateMachine):
         self.both(act)
 
     @rule(within=st.sampled_from((-10, 1000)))
-    def crew(self, within):
-        self.both(lambda bench: sorted(bench.store.crew(within), key=lambda info: info.session))
+    def recent_workers(self, within):
+        self.both(lambda bench: sorted(bench.store.recent_workers(within), key=lambda info: info.session))
 
     # -- control and the monitor ----------------------------------------------------------------------
 

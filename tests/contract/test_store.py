@@ -1070,17 +1070,17 @@ def test_workers_show_themselves_and_leave(bench):
 
 
 def test_the_crew_shows_what_it_said_of_itself(bench):
-    assert bench.store.crew(10) == []
+    assert bench.store.recent_workers(10) == []
     info = WorkerInfo(
         session="s1", name="w", host="h", pid=1, running=3, functions=("f", "g"), tasks=2, max_tasks=7,
         version="1.2.3", started=1_700_000_000.5, lag=0.001, round_trip=0.0002, monitor=True, expiry=90.0,
         kept_by={"a": "thread t (in f at x.py:1)"},
     )  # fmt: skip
     bench.store.announce(info)
-    assert bench.store.crew(10) == [info]
-    assert bench.store.crew(-5) == []
+    assert bench.store.recent_workers(10) == [info]
+    assert bench.store.recent_workers(-5) == []
     bench.store.leave("s1")
-    assert bench.store.crew(10) == []
+    assert bench.store.recent_workers(10) == []
 
 
 def test_the_crew_of_other_releases(real):
@@ -1095,7 +1095,7 @@ def test_the_crew_of_other_releases(real):
     now = real.now() // 1_000_000
     real.raw.zadd(real.keys.workers, dict.fromkeys([*shown, "entry-gone"], now))
     real.raw.hset(real.keys.worker_info, mapping=shown)
-    found = {one.session: one for one in real.store.crew(10)}
+    found = {one.session: one for one in real.store.recent_workers(10)}
     assert set(found) == {"old", "new", "odd"}
     assert (found["old"].running, found["old"].tasks, found["old"].max_tasks) == (2, None, None)
     assert (found["new"].tasks, found["new"].max_tasks, found["new"].functions) == (4, 9, ())

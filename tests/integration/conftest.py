@@ -111,10 +111,10 @@ def cli(store, no_settings, monkeypatch):
 @pytest.fixture
 def workers(tmp_path):
     """Starts worker processes, and ends those that are left after the test."""
-    crew = Crew(tmp_path)
-    yield crew
-    crew.close()
-    print(crew.logs())  # shown if the test failed
+    recent_workers = Crew(tmp_path)
+    yield recent_workers
+    recent_workers.close()
+    print(recent_workers.logs())  # shown if the test failed
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ class Crew:
         return "\n".join(f"--- {worker.name} ({worker.code})\n{worker.log}" for worker in self.all)
 
 
-class Ear:
+class EventStream:
     """Hears every event, as a person with PSUBSCRIBE would."""
 
     def __init__(self, client, pattern="task-*"):
@@ -268,7 +268,7 @@ class Lab:
         self.server = server
         self.workers = workers
         self.redis = self.connect()
-        self.events = Ear(self.connect(socket_timeout=5, encoding_errors="replace"))
+        self.events = EventStream(self.connect(socket_timeout=5, encoding_errors="replace"))
         self._ids = count(1)
         wait_until(lambda: self.redis.pubsub_numpat() >= 1)
 

@@ -39,12 +39,12 @@ def place(request, tmp_path_factory):
     """A server with those users, and a worker that runs as the worker of them."""
     if not is_available(request.param):
         pytest.skip(f"no {request.param} server for this platform")
-    crew = Crew(tmp_path_factory.mktemp("crew"))
+    recent_workers = Crew(tmp_path_factory.mktemp("recent_workers"))
     with start_server(request.param) as server, redis.Redis(HOST, server.port) as admin:
         for line in LINES.values():
             admin.execute_command(*shlex.split(line.replace("PASSWORD", SECRET)))
         server.admin = admin
-        worker = crew.start(url(server, "worker"), "--monitor", "--namespace", "app:", name="larch")
+        worker = recent_workers.start(url(server, "worker"), "--monitor", "--namespace", "app:", name="larch")
         with connected(server, "watcher") as watcher:
             wait_until(lambda: worker.code is not None or watcher.workers(), why=lambda: worker.log)
         wait_until(lambda: admin.pubsub_numsub("app:pytask:hint")[0][1], why=lambda: worker.log)
@@ -60,7 +60,7 @@ def place(request, tmp_path_factory):
         ]
         assert refused == []
         assert SECRET not in worker.log
-        crew.close()
+        recent_workers.close()
 
 
 def url(server, role):

@@ -29,17 +29,17 @@ PATIENT = {"timeout": 5, "connect_timeout": 5}  # the machine may be busy with o
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """One server and one worker for all tests of this file."""
-    crew = Crew(tmp_path_factory.mktemp("crew"))
+    recent_workers = Crew(tmp_path_factory.mktemp("recent_workers"))
     with start_server("valkey") as server:
-        worker = crew.start(server.url, name="larch")
+        worker = recent_workers.start(server.url, name="larch")
         with pytask.Client(server.url, **PATIENT) as client:
             wait_until(lambda: worker.code is not None or client.workers(), why="the worker shows itself")
             assert worker.code is None, worker.log
             listens = redis.Redis(HOST, server.port)
             wait_until(lambda: listens.pubsub_numsub("pytask:hint")[0][1], why="the worker listens")
             yield server, client
-        crew.close()
-        print(crew.logs())
+        recent_workers.close()
+        print(recent_workers.logs())
 
 
 @pytest.fixture

@@ -338,8 +338,8 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
     assert (int(error), int(queued) + int(rest[1])) == (told["ERROR"], told["WAIT"])
     assert rest[:3] == ["sleper", str(status["parked"]["sleper"]), str(status["rejected"])]
 
-    crew = cli.json("workers")["items"]
-    assert {item["session"] for item in crew} <= set(answered("workers"))
+    recent_workers = cli.json("workers")["items"]
+    assert {item["session"] for item in recent_workers} <= set(answered("workers"))
     known, name, parked = answered("functions")
     functions = {item["name"]: item for item in cli.json("functions")["items"]}
     assert {*json.loads(known)["functions"], name} == set(functions)

@@ -94,16 +94,16 @@ def test_a_thousand_tasks_are_handed_over_at_once(lab, daemons):
 
 
 def test_ten_rolling_restarts(lab, daemons):
-    crew = [daemons.start(f"--name=w{i}", step=0.1) for i in range(2)]
-    for one in crew:
+    recent_workers = [daemons.start(f"--name=w{i}", step=0.1) for i in range(2)]
+    for one in recent_workers:
         one.says("takes tasks from")
     ids = lab.started(200)
     began = now()
     for i in range(10):
         fresh = daemons.start(f"--name=w{i + 2}", step=0.1)
         wait_until(lambda: len(lab.listeners()) == 3)
-        crew.append(fresh)
-        assert crew.pop(0).end() == 0
+        recent_workers.append(fresh)
+        assert recent_workers.pop(0).end() == 0
         lab.wait_acting(ids, since=now())
     lab.evidence.check()
     found = changes(lab.evidence.acts(), began)

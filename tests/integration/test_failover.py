@@ -27,8 +27,8 @@ WITHOUT_CLAIMS = PATIENCE  # seconds, beside E where acknowledged writes may be 
 class Deployment:
     """A trio, and a client's view of it.  It fails over when a test wants it, however slow the machine is."""
 
-    def __init__(self, trio, crew):
-        self.trio, self.crew = trio, crew
+    def __init__(self, trio, recent_workers):
+        self.trio, self.recent_workers = trio, recent_workers
         self.sentinel = Sentinel([(HOST, s.port) for s in trio.sentinels], socket_timeout=5)
         self.redis = self.sentinel.master_for(MASTER_NAME, decode_responses=True)
         self.direct = [redis.Redis(HOST, s.port, decode_responses=True) for s in trio.servers]
@@ -70,7 +70,7 @@ class Deployment:
         self.sentinels_wait(60)
 
     def worker(self, *words, url=None, **options):
-        worker = self.crew.start(url or self.trio.url, *words, **options)
+        worker = self.recent_workers.start(url or self.trio.url, *words, **options)
         at = self.direct[0]
         wait_until(lambda: worker.code is not None or worker.name in str(at.hgetall("pytask:workers:info")))
         assert worker.code is None, worker.log
@@ -85,7 +85,7 @@ class Deployment:
 
     def wait_acting(self, ids, since=0, timeout=PATIENCE):
         def missing():
-            return set(ids) - {act.id for act in self.crew.evidence.acts() if act.at > since}
+            return set(ids) - {act.id for act in self.recent_workers.evidence.acts() if act.at > since}
 
         wait_until(lambda: not missing(), timeout, lambda: f"acts of {missing()}")
 
@@ -139,7 +139,7 @@ def freeze(site):
 @pytest.mark.parametrize("replicas", [0, 1], ids=["unsafe", "min-replicas"])
 def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
     site = deploy("--min-replicas-to-write", replicas, "--min-replicas-max-lag", 10)
-    crew = site.crew
+    recent_workers = site.recent_workers
     for _ in range(2):
         site.worker("--monitor", max_tasks=100)
     ids = site.push(site.redis, 30)
@@ -152,7 +152,7 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
     switched = now() if fault is planned else began  # until then the old one serves
     wait_until(lambda: push_quietly(site), why="a push to the new primary")
     site.wait_acting(["late0"], timeout=WITHOUT_CLAIMS + (0 if replicas else E))
-    without = (crew.evidence.acts("late0")[0].at - switched) / SECOND
+    without = (recent_workers.evidence.acts("late0")[0].at - switched) / SECOND
     print(f"{fault.__name__}: failed over in {took:.1f} s, without claims for {without:.1f} s")
     site.wait_acting(ids, since=now(), timeout=E + PATIENCE)
     if fault is freeze:
@@ -160,11 +160,13 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
         awake = now()
         gevent.sleep(2)
         site.wait_acting(ids, since=awake)
-    crew.evidence.check()
+    recent_workers.evidence.check()
     if took < D - 4 * H:  # else it may be D until a worker gets through, and its runs stop as they must
-        assert all(len(crew.evidence.runs(task_id)) == 1 for task_id in ids), "a run was interrupted"
-        assert max(crew.evidence.longest_pause(task_id, began) for task_id in ids) < G
-    assert "another server answers" in crew.logs()
+        assert all(len(recent_workers.evidence.runs(task_id)) == 1 for task_id in ids), (
+            "a run was interrupted"
+        )
+        assert max(recent_workers.evidence.longest_pause(task_id, began) for task_id in ids) < G
+    assert "another server answers" in recent_workers.logs()
 
 
 def push_quietly(site):
@@ -209,8 +211,8 @@ def test_lost_claims_are_put_back_by_their_owner(deploy):
     wait_until(lambda: push_quietly(site), why="a push to the new primary")
     site.wait_acting(["late0"], timeout=E + PATIENCE)
     site.wait_acting(ids, since=now())
-    site.crew.evidence.check()
-    assert all(len(site.crew.evidence.runs(task_id)) == 1 for task_id in ids)
+    site.recent_workers.evidence.check()
+    assert all(len(site.recent_workers.evidence.runs(task_id)) == 1 for task_id in ids)
     wait_until(lambda: set(site.new_primary().hkeys("pytask:runs")) == set(ids), why="only these run")
 
 
@@ -218,9 +220,9 @@ def test_an_owner_that_is_cut_off_is_dead_before_its_lost_claims_are_taken(deplo
     site = deploy()
     ids = lose_claims(site, cut_off=True)
     fail_over_without_claims(site, ids)
-    wait_until(lambda: all(len(site.crew.evidence.runs(i)) == 2 for i in ids), D + E + PATIENCE)
+    wait_until(lambda: all(len(site.recent_workers.evidence.runs(i)) == 2 for i in ids), D + E + PATIENCE)
     site.wait_acting(ids, since=now())
-    site.crew.evidence.check()
+    site.recent_workers.evidence.check()
 
 
 def test_without_the_embargo_both_act(deploy):
@@ -228,8 +230,8 @@ def test_without_the_embargo_both_act(deploy):
     site = deploy()
     ids = lose_claims(site, "--no-embargo", cut_off=True)
     fail_over_without_claims(site, ids)
-    wait_until(lambda: all(len(site.crew.evidence.runs(i)) == 2 for i in ids), E + PATIENCE)
-    wait_until(site.crew.evidence.overlaps, D, "acts of both runs")
+    wait_until(lambda: all(len(site.recent_workers.evidence.runs(i)) == 2 for i in ids), E + PATIENCE)
+    wait_until(site.recent_workers.evidence.overlaps, D, "acts of both runs")
 
 
 def test_with_min_replicas_there_are_no_claims_to_lose(deploy):
@@ -238,10 +240,10 @@ def test_with_min_replicas_there_are_no_claims_to_lose(deploy):
     wait_until(lambda: "NOREPLICAS" in site.owner.log, why="the primary refuses")
     freeze(site)
     site.wait_failover()
-    fresh = site.crew.start(site.trio.url, name="fresh")
+    fresh = site.recent_workers.start(site.trio.url, name="fresh")
     site.wait_acting(ids, timeout=WITHOUT_CLAIMS + E)
-    site.crew.evidence.check()
-    assert {act.pid for act in site.crew.evidence.acts()} == {fresh.pid}
+    site.recent_workers.evidence.check()
+    assert {act.pid for act in site.recent_workers.evidence.acts()} == {fresh.pid}
 
 
 # -- one server --------------------------------------------------------------------------------------------

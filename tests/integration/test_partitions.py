@@ -71,4 +71,4 @@ def test_the_in_memory_backend_has_one_partition():
         app.start()
     app.configure(partitions=1)
     with app:
-        assert len(app.worker.lanes) == 1
+        assert len(app.worker.partitions) == 1

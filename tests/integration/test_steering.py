@@ -561,12 +561,12 @@ def test_what_does_not_come_in_time_is_124(cli, client, tmp_path):
     assert (late.exit_code, late.stdout) == (124, "")
     assert "it is RUNNING" in late.stderr
     deaf = cli.started("deaf", f"until={tmp_path / 'enough'}")
-    with client.pubsub(ignore_subscribe_messages=True) as ear:
-        ear.subscribe(f"task-{deaf}-control")
+    with client.pubsub(ignore_subscribe_messages=True) as stream:
+        stream.subscribe(f"task-{deaf}-control")
         late = cli("stop", deaf, made, "--wait", "5", "-o", "json")  # the time in which the other one stops
         client.publish(f"task-{deaf}-control", "over")
         words = []
-        until(lambda: words.append(ear.get_message(timeout=1)) or "over" in str(words), words)
+        until(lambda: words.append(stream.get_message(timeout=1)) or "over" in str(words), words)
     # What is awaited is told once: a second word might undo what somebody else did in between.
     assert [one["data"] for one in words if one is not None] == ["stop", "over"]
     assert late.exit_code == 124
@@ -576,11 +576,11 @@ def test_what_does_not_come_in_time_is_124(cli, client, tmp_path):
 
 
 def test_watching(cli, client, store, tmp_path):
-    with client.pubsub(ignore_subscribe_messages=True) as ear:
-        ear.subscribe("task-watched")
+    with client.pubsub(ignore_subscribe_messages=True) as stream:
+        stream.subscribe("task-watched")
         made = cli.started("sleeper", "n=1", "--id", "watched")
         # What it tells at its start must not come when the others listen.
-        until(lambda: "slept" in str(ear.get_message(timeout=1)), "its first event")
+        until(lambda: "slept" in str(stream.get_message(timeout=1)), "its first event")
     with (
         Started(pytask("watch", made, "-o", "jsonl", "--redis", store.url), tmp_path) as one,
         Started(pytask("watch", "--redis", store.url, "--count", "3"), tmp_path) as everything,

@@ -11,7 +11,7 @@ import gevent
 import pytest
 import redis
 
-from tests.integration.conftest import PATIENCE, TAKEOVER, Ear, wait_until
+from tests.integration.conftest import PATIENCE, TAKEOVER, EventStream, wait_until
 from tests.servers import HOST
 
 pytestmark = pytest.mark.slow
@@ -284,7 +284,7 @@ def test_an_owner_that_does_not_hear_learns_of_it_and_a_dead_ones_task_is_stoppe
 
 
 def test_a_namespace_goes_in_front_of_everything(lab):
-    ear = Ear(lab.connect(socket_timeout=5), "ns:task-*")
+    ear = EventStream(lab.connect(socket_timeout=5), "ns:task-*")
     lab.worker("--namespace", "ns:", "--monitor")
     other = lab.worker()
     lab.redis.hset("ns:a", mapping={"function": "tick", "data": "{}"})

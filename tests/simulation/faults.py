@@ -244,7 +244,7 @@ def control_storm(world, random):
 
 
 @kind
-def wishes(world, random):
+def stop_reasons(world, random):
     """HSET id control stop (or reload), often while a reload of it is under way."""
     for task_id in random.sample(sorted(world.jobs), random.randint(1, 3)):
         at = random.uniform(0, 20)
@@ -252,5 +252,5 @@ def wishes(world, random):
             world.after(at, lambda i=task_id: world.control(i, Command.RELOAD))
         word = random.choice((Command.STOP, Command.STOP, Command.RELOAD))
         pause = random.choice((random.uniform(0, 0.1), random.uniform(0, 12)))
-        world.after(at + pause, lambda i=task_id, w=word: world.wish(i, w))
+        world.after(at + pause, lambda i=task_id, w=word: world.stop_reason(i, w))
     return 32.0

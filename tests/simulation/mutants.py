@@ -130,7 +130,7 @@ def _claim_without_retry(self, ids, source, sent_at):
         self._lease = lease
 
 
-NO_DOUBT = (Committer, "doubt", lambda self, refs, trigger=Trigger.RELEASE, **_: None)
+NO_DOUBT = (Committer, "unconfirmed", lambda self, refs, trigger=Trigger.RELEASE, **_: None)
 NO_RETRY = ((Claims, "claim", _claim_without_retry), NO_DOUBT)
 
 
@@ -257,7 +257,7 @@ _hand_back_all = Executor.hand_back_all
 def _requeue_first(self):
     if self.leaving:
         for run in self.living.values():
-            if run.wish is None:
+            if run.stop_reason is None:
                 self._committer.put(Change(run.ref.id, run.ref.run, HANDED_BACK, Trigger.RELEASE))
     return _hand_back_all(self)
 

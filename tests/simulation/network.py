@@ -16,7 +16,7 @@ TIMED_OUT = object()
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "renew", "commit", "reload",
     "preview", "refuse", "settle", "open_local",
-    "control", "suspects", "runs_of", "crew", "expire", "repair", "tidy", "retire", "announce",
+    "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping",
 )  # fmt: skip
 

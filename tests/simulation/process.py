@@ -8,7 +8,7 @@ from gevent.event import Event as Flag
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.process import fork
 from pytask.runtime.process.host import Process as Around
-from pytask.runtime.process.kill_timer import Deadman
+from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
@@ -18,7 +18,7 @@ from tests.simulation.network import Backend
 SLOTS = 5
 
 
-class Alarm(Deadman):
+class Alarm(KillTimer):
     """The kernel's timer: it holds in a frozen process too, where the signal waits for SIGCONT."""
 
     def __init__(self, process):
@@ -65,7 +65,7 @@ class Process(Life):
     def _main(self):
         world = self.world
         around = Around(exit=self._exit, fresh_id=self._fresh_id, uniform=self.random.uniform,
-                        deadman=lambda hard: Alarm(self), used=lambda: 0.0)  # fmt: skip
+                        kill_timer=lambda hard: Alarm(self), used=lambda: 0.0)  # fmt: skip
         settings = Settings(name=self.name, max_tasks=SLOTS, block_limit=None, slow_sweep=world.slow_sweep,
                             hard_deadline=True, timing=world.timing)  # fmt: skip
         tasks = {Monitor.Config.NAME: Monitor, "work": world.task_class(self)}

@@ -11,7 +11,7 @@ from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command, Event
 
 READS = {
-    "peek", "parked", "suspects", "runs_of", "crew", "preview",
+    "peek", "parked", "suspects", "runs_of", "recent_workers", "preview",
     "wait", "subscribe", "check", "hint", "ping",
 }  # fmt: skip
 DATA = (

@@ -340,7 +340,7 @@ class World:
 
         self.server.client(client)
 
-    def wish(self, task_id, word):
+    def stop_reason(self, task_id, word):
         """Written down by a client that has only redis-cli: while there is a run, and never over a stop."""
 
         def client(state):

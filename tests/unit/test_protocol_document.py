@@ -177,4 +177,4 @@ def test_an_event_begins_as_it_is_said():
 
 def test_the_verdicts():
     named = {word for row in rows("What a worker does") for word in words(row[0])}
-    assert named == {str(verdict) for verdict in Verdict} - {str(Verdict.FOREIGN)}
+    assert named == {str(verdict) for verdict in Verdict} - {str(Verdict.UNRECOGNIZED)}

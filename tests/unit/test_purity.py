@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOREIGN = ("gevent", "msgspec", "redis", "valkey", "fakeredis")
+UNRECOGNIZED = ("gevent", "msgspec", "redis", "valkey", "fakeredis")
 SCRIPT = """
 import pkgutil, sys
 from importlib import import_module
@@ -23,7 +23,7 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} & set({foreign!r
 
 @pytest.mark.parametrize("package", ["pytask.domain", "pytask.adapters.memory.backend"])
 def test_it_loads_neither_redis_nor_gevent(package):
-    script = SCRIPT.format(package=package, foreign=FOREIGN)
+    script = SCRIPT.format(package=package, foreign=UNRECOGNIZED)
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -47,4 +47,4 @@ def names_of(path):
 def test_tests_of_the_domain_wait_for_nothing(path):
     names = set(names_of(path))
     assert not {name for name in names if name.endswith("sleep")}
-    assert not {name.partition(".")[0] for name in names} & set(FOREIGN)
+    assert not {name.partition(".")[0] for name in names} & set(UNRECOGNIZED)

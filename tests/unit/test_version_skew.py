@@ -53,7 +53,7 @@ CALLS = {
 @pytest.mark.parametrize("verb", CALLS)
 def test_an_unknown_verdict_is_foreign_and_never_won(verb):
     call, reply = CALLS[verb]
-    assert call(store(reply)) is Verdict.FOREIGN
+    assert call(store(reply)) is Verdict.UNRECOGNIZED
 
 
 def test_a_claim_with_an_unknown_verdict_is_not_won():
@@ -68,7 +68,7 @@ def test_what_follows_an_unknown_verdict_in_a_claim_is_not_guessed_at():
     claims = newer.claim(request)
     assert newer.ahead is None
     assert [(claim.id, claim.run) for claim in claims] == [(ref.id, ref.run) for ref in refs]
-    assert [claim.verdict for claim in claims] == [Verdict.MOVED, Verdict.FOREIGN, Verdict.FOREIGN]
+    assert [claim.verdict for claim in claims] == [Verdict.MOVED, Verdict.UNRECOGNIZED, Verdict.UNRECOGNIZED]
 
 
 def test_a_renewal_with_an_unknown_verdict_lets_the_run_go_on():

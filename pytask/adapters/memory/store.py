@@ -19,7 +19,7 @@ class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
         state.infos[info.session] = info
         return max(0.0, float(int(state.now()) - max(state.monitors.values()))) if state.monitors else None
 
-    def crew(self, within: float) -> list[WorkerInfo]:
+    def recent_workers(self, within: float) -> list[WorkerInfo]:
         """Who showed up in the last `within` seconds."""
         state = self._state
         since = int(state.now()) - within

@@ -23,7 +23,7 @@ MARKER_WORDS = 4  # in front of a renewal's verdicts, see renew.lua
 def verdict(word: bytes) -> Verdict:
     """The verdict of a reply.  The cache makes a word of a newer release be told once."""
     found = Verdict.read(word.decode(errors="replace"))
-    if found is Verdict.FOREIGN:
+    if found is Verdict.UNRECOGNIZED:
         log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])
     return found
 
@@ -52,7 +52,7 @@ def claims(
     at = start = 0
     for ref in refs:
         word = verdict(words[at])
-        if word is Verdict.FOREIGN:
+        if word is Verdict.UNRECOGNIZED:
             break
         if word is Verdict.OK or word is Verdict.ALREADY:
             _, epoch, crashes, size, place, length = words[at : at + CLAIM_WORDS]
@@ -76,7 +76,7 @@ def claims(
             found.append(Claim(ref.id, ref.run, word))
             at += 1
     # How much stands behind a word of a newer release is not known: no later answer can be read.
-    lost = [Claim(ref.id, ref.run, Verdict.FOREIGN) for ref in refs[len(found) :]]
+    lost = [Claim(ref.id, ref.run, Verdict.UNRECOGNIZED) for ref in refs[len(found) :]]
     if lost:
         return found + lost, None
     return found, list(_parts(told, start, words[at:]))
@@ -94,7 +94,7 @@ def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterato
     for place, word in decoding.pairs(reply[MARKER_WORDS:]):
         if place > 0:
             found = verdict(word)
-            if found is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
+            if found is not Verdict.UNRECOGNIZED:  # the run's own lease goes on until we know better
                 yield refs[first + place - 1], found
         elif word in REQUESTS:  # others come from a newer release, or from a client: not ours to act on
             yield refs[first - place - 1], REQUESTS[word]

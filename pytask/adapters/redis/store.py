@@ -219,7 +219,7 @@ class RedisStore:
         since = self._redis.run(monitor_calls.announce(self._scope, info))
         return None if since < 0 else float(since)
 
-    def crew(self, within: float) -> list[WorkerInfo]:
+    def recent_workers(self, within: float) -> list[WorkerInfo]:
         """Who showed up in the last `within` seconds, by Redis TIME."""
         keys, redis = self._keys, self._redis
         since = int(redis.command("TIME")[0]) - within

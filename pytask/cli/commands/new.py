@@ -61,7 +61,7 @@ def command(
         from pytask.client.enqueue import start_and_wait
 
         _name_near_misses(remote, name)
-        task = remote.shell.run(start_and_wait(remote.places, name, given.value, task_id, wait))
+        task = remote.driver.run(start_and_wait(remote.partitions, name, given.value, task_id, wait))
         show_end(remote, printer, task, failed=task.state is life.ERROR)
         return
     made = remote.tasks.start(name, given.value, id=task_id)

@@ -49,7 +49,7 @@ def command(
 
     def many(ids: list[str]) -> list[Outcome]:
         # Before they are told: a task that has begun anew by then would be waited for in vain.
-        epochs.update(remote.shell.run(epochs_of(remote.places, ids)) if wait else {})
+        epochs.update(remote.driver.run(epochs_of(remote.partitions, ids)) if wait else {})
         return tasks.reload_many(ids)
 
     def one(task_id: str) -> Outcome:

@@ -120,9 +120,9 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
 def _history(task: TaskInfo) -> list[str]:
     """The moves; what the last one failed with stands under `error`."""
     from pytask.domain import lifecycle as life
-    from pytask.domain.transition_text import told_all
+    from pytask.domain.transition_text import transition_lines
 
-    return told_all(task.history, failed=task.state is life.ERROR)
+    return transition_lines(task.history, failed=task.state is life.ERROR)
 
 
 def _story(task: TaskInfo, found: Account) -> str:

@@ -69,5 +69,5 @@ def _stack(one: Any) -> tuple[Place, ...]:
     """Innermost last; a greenlet that has not begun has none."""
     frame: FrameType | None = sys._getframe() if one is getcurrent() else one.gr_frame  # noqa: SLF001
     found = traceback.extract_stack(frame, limit=None) if frame is not None else []
-    places = [(f.filename, f.lineno or 0, f.name) for f in found if f.filename != OWN_FILE]
-    return tuple(places[-FRAMES:])
+    capacity = [(f.filename, f.lineno or 0, f.name) for f in found if f.filename != OWN_FILE]
+    return tuple(capacity[-FRAMES:])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import attrs
 import gevent
 
-from pytask.runtime.process.kill_timer import Deadman
+from pytask.runtime.process.kill_timer import KillTimer
 
 FLUSH_SECONDS = 1.0  # for the log, at an exit that must not wait
 
@@ -41,9 +41,9 @@ def fresh_id() -> str:
     return uuid.uuid4().hex
 
 
-def kernel_timer(hard: bool) -> Deadman:
+def kernel_timer(hard: bool) -> KillTimer:
     """The timer that ends the process."""
-    return Deadman(hard=hard)
+    return KillTimer(hard=hard)
 
 
 @attrs.frozen(kw_only=True)
@@ -53,5 +53,5 @@ class Process:
     exit: Callable[[int], None] = exit_now
     fresh_id: Callable[[], str] = fresh_id
     uniform: Callable[[float, float], float] = random.uniform
-    deadman: Callable[[bool], Deadman] = kernel_timer
+    kill_timer: Callable[[bool], KillTimer] = kernel_timer
     used: Callable[[], float] = time.process_time  # seconds of CPU, of all its threads

@@ -14,13 +14,13 @@ from pytask.runtime.process.clock import steady
 from pytask.runtime.process.posix_timer import Timer, timer
 
 # The timer belongs to the process, in which several apps and lanes may run: the earliest deadline counts.
-_deadlines: WeakKeyDictionary[Deadman, float] = WeakKeyDictionary()
+_deadlines: WeakKeyDictionary[KillTimer, float] = WeakKeyDictionary()
 _timers: dict[int, Timer] = {}  # by process id, as a forked child inherits this module and no timer
 
 _released: set[int] = set()  # processes that a debugger holds
 
 
-class Deadman:
+class KillTimer:
     """The timer, armed while runs live.  `hard=False` makes it a no-op (an embedded app's choice)."""
 
     def __init__(self, *, hard: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pytask.runtime.runs.start_rate import Allowance
 
 
-class Places:
+class Capacity:
     """`max_tasks` and the one place of quarantine, for all lanes together.
 
     A lane that found the worker full while its queue has ids stands in line: a place is kept for it before
@@ -40,15 +40,15 @@ class Places:
         self._crashed.append(crashed)
         self._wakers.append(wake)
 
-    def free(self, lane: Any) -> int:
+    def free(self, partition: Any) -> int:
         """Places that this lane may take now."""
         if self.closed:
             return 0
         left = self._limit - sum(occupied() for occupied in self._occupied)
         if not self.shared:
             return int(min(left, self._allowance.left))
-        left -= sum(count for other, count in self._reserved.items() if other is not lane)
-        ahead = self._line.index(lane) if lane in self._line else len(self._line)
+        left -= sum(count for other, count in self._reserved.items() if other is not partition)
+        ahead = self._line.index(partition) if partition in self._line else len(self._line)
         # A claim whose reply is lost holds its places for a while: not all of them, so that the others go on.
         return int(min(math.ceil((left - ahead) / len(self._occupied)), self._allowance.left))
 
@@ -61,21 +61,21 @@ class Places:
         """So many tasks were claimed, and start."""
         self._allowance.take(count)
 
-    def line_up(self, lane: Any) -> None:
+    def line_up(self, partition: Any) -> None:
         """This lane has ids and no place."""
-        if lane not in self._line:
-            self._line.append(lane)
+        if partition not in self._line:
+            self._line.append(partition)
 
-    def reserve(self, lane: Any, count: int) -> None:
+    def reserve(self, partition: Any, count: int) -> None:
         """Keep places for a claim that is on its way."""
-        self._reserved[lane] = count
+        self._reserved[partition] = count
 
-    def release(self, lane: Any) -> None:
+    def release(self, partition: Any) -> None:
         """The claim is answered; what it won is counted by its lane."""
-        self._reserved.pop(lane, None)
-        if lane in self._line:
-            self._line.remove(lane)
-        if self._trying is lane:
+        self._reserved.pop(partition, None)
+        if partition in self._line:
+            self._line.remove(partition)
+        if self._trying is partition:
             self._trying = None
         if self._line:
             self.wake()
@@ -90,10 +90,10 @@ class Places:
         self.closed = closed
         self.wake()
 
-    def quarantine(self, lane: Any) -> int:
+    def quarantine(self, partition: Any) -> int:
         """How many tasks that crashed before this lane's claim may take: one at a time in this process."""
-        if self._trying not in (None, lane) or any(crashed() for crashed in self._crashed):
+        if self._trying not in (None, partition) or any(crashed() for crashed in self._crashed):
             return 0
         if self.shared:
-            self._trying = lane
+            self._trying = partition
         return 1

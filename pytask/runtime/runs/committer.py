@@ -20,7 +20,7 @@ from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.domain.timing import COMMIT_BATCH, COMMIT_BYTES
 from pytask.logger import get_logger
-from pytask.runtime.log_throttle import Complaints
+from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.runs.event_buffer import Backlog
 from pytask.runtime.runs.refusals import Refusals, instead, size_of, weight
 from pytask.runtime.runs.task_log import LINGER, Journal
@@ -38,7 +38,7 @@ class CommitterPorts:
     clock: Callable[[], float]
     backlog: Backlog
     journal: Journal
-    complaints: Complaints
+    log_throttle: LogThrottle
     on_settled: Callable[[], None]  # after each commit: some changes have their verdicts
     drops: bool = False  # the oldest events, where there is no room; else emit() waits
     keep_error: int | None = None  # seconds
@@ -66,7 +66,7 @@ class Committer:
         self._room.set()
         self._doubts: dict[RunRef, tuple[float, Change]] = {}  # until when, and what is repeated
         self._doubts_due = 0.0
-        self._complaints = ports.complaints
+        self._log_throttle = ports.log_throttle
         self._complained = -math.inf
         self._pause = 0.0  # seconds, after the last failure
         self._ended = False
@@ -100,7 +100,7 @@ class Committer:
             self._room.wait()
         self.put(change)
 
-    def doubt(
+    def unconfirmed(
         self,
         refs: list[RunRef],
         trigger: Trigger = Trigger.RELEASE,
@@ -233,7 +233,7 @@ class Committer:
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
         if isinstance(error, Unavailable):
-            if not self._complaints.may(now):
+            if not self._log_throttle.may(now):
                 return
         elif now - self._complained < self._lease.timing.heartbeat:
             return  # told of every H, not at every attempt

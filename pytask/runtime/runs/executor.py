@@ -11,7 +11,7 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
-from pytask.domain.control import Wish, outweighs
+from pytask.domain.control import StopReason, outweighs
 from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
 from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.leases import Lease
@@ -23,7 +23,7 @@ from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.process.host import exit_now
-from pytask.runtime.process.kill_timer import Deadman
+from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs import leftover_sockets
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.lingering import Lingering
@@ -34,21 +34,21 @@ from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.stopping import Stopping
 from pytask.runtime.settings import Settings
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import RunGreenlet, Service
 
 log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
 WISHES = {
-    Verdict.STOP: Wish.STOP,
-    Verdict.RELOAD: Wish.RELOAD,
-    Verdict.GONE: Wish.FORGET,
-    Verdict.FENCED: Wish.FENCED,
+    Verdict.STOP: StopReason.STOP,
+    Verdict.RELOAD: StopReason.RELOAD,
+    Verdict.GONE: StopReason.FORGET,
+    Verdict.FENCED: StopReason.FENCED,
 }
 
 # Why a run is settled that could not be reloaded; in all other cases a newer run owns the id.
-UNRELOADED = {Verdict.GONE: Wish.FORGET, Verdict.STOP: Wish.STOP}
+UNRELOADED = {Verdict.GONE: StopReason.FORGET, Verdict.STOP: StopReason.STOP}
 
 
 class Ids(Protocol):
@@ -65,8 +65,8 @@ class ExecutorPorts:
     settings: Settings
     lease: Lease
     committer: Committer
-    courier: Courier
-    deadman: Deadman
+    store_proxy: StoreProxy
+    kill_timer: KillTimer
     tasks: Mapping[str, type[Task]]
     turns: Turns
     native: NativePool
@@ -74,7 +74,7 @@ class ExecutorPorts:
     ids: Ids
     clock: Callable[[], float]
     on_place: Callable[[], None]  # a run is over and its place is free
-    on_local_over: Callable[[str, Wish | None], None]  # a pre-started task is over: id, last wish
+    on_local_over: Callable[[str, StopReason | None], None]  # a pre-started task is over: id, last wish
     exit_process: Callable[[int], None] = exit_now
 
 
@@ -91,25 +91,25 @@ class Executor:
         self.lingering = Lingering(ports.lease.timing.grace / 2)
         self.journal = ports.committer.journal
         self.stopping = Stopping(
-            lease=ports.lease, committer=ports.committer, deadman=ports.deadman, clock=ports.clock,
+            lease=ports.lease, committer=ports.committer, kill_timer=ports.kill_timer, clock=ports.clock,
             exit_process=ports.exit_process,
         )  # fmt: skip
         self.monitor_ports = MonitorPorts(
-            lease=ports.lease, clock=ports.clock, courier=ports.courier, slow_sweep=ports.settings.slow_sweep,
-            here=set(),
+            lease=ports.lease, clock=ports.clock, store_proxy=ports.store_proxy,
+            slow_sweep=ports.settings.slow_sweep, here=set(),
         )  # fmt: skip
         self._outcomes = Outcomes(
-            settings=ports.settings, lease=ports.lease, committer=ports.committer, courier=ports.courier,
-            clock=ports.clock,
+            settings=ports.settings, lease=ports.lease, committer=ports.committer,
+            store_proxy=ports.store_proxy, clock=ports.clock,
         )  # fmt: skip
         self.reloads = Reloads(
-            courier=ports.courier, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
+            store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
             clock=ports.clock,
         )  # fmt: skip
         self._lease = ports.lease
         self._committer = ports.committer
-        self._courier = ports.courier
-        self._deadman = ports.deadman
+        self._store_proxy = ports.store_proxy
+        self._kill_timer = ports.kill_timer
         self._backend = ports.backend
         self._ids = ports.ids
         self._clock = ports.clock
@@ -153,7 +153,7 @@ class Executor:
         if claim.function and claim.function not in self.tasks:
             self.give_back(ref, local=local)  # it goes to the parking list at the next claim
             if local:
-                self._on_local_over(claim.id, Wish.HAND_BACK)
+                self._on_local_over(claim.id, StopReason.HAND_BACK)
             return
         run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
         run.local, run.settling = local, reloads
@@ -162,8 +162,8 @@ class Executor:
             self._crashed_before.add(run)
         self.living[claim.id] = run
         self._lease.living.add(ref, sent_at)
-        if not self._deadman.armed:
-            self._deadman.arm(self._lease.kill_in(self._clock()))
+        if not self._kill_timer.armed:
+            self._kill_timer.arm(self._lease.kill_in(self._clock()))
         run.greenlet = greenlet = RunGreenlet(run)
         greenlet.start()
 
@@ -204,14 +204,14 @@ class Executor:
     def heard(self, ref: RunRef, verdict: Verdict) -> None:
         """A renewal (or a control message) brought something for a run of ours."""
         run = self.living.get(ref.id)
-        wish = WISHES.get(verdict)
-        if run is None or run.ref.run != ref.run or wish is None:
+        stop_reason = WISHES.get(verdict)
+        if run is None or run.ref.run != ref.run or stop_reason is None:
             return
-        if run.over and wish in (Wish.FENCED, Wish.FORGET):
+        if run.over and stop_reason in (StopReason.FENCED, StopReason.FORGET):
             return  # it is being settled, or replaced; that verdict decides
-        if wish is Wish.FORGET and self._outcomes.restorable(run):
+        if stop_reason is StopReason.FORGET and self._outcomes.restorable(run):
             run.restore = True
-        self.wish(run, wish)
+        self.stop_reason(run, stop_reason)
 
     def adoptions(self, refs: Iterable[RunRef]) -> dict[RunRef, Adoption]:
         """What proves to a Redis that forgot them that these runs live here; without those that do not."""
@@ -222,27 +222,27 @@ class Executor:
                 found[ref] = Adoption(ref.id, ref.run, run.epoch)
         return found
 
-    def ask(self, task_id: str, wish: Wish) -> None:
+    def ask(self, task_id: str, stop_reason: StopReason) -> None:
         """A wish for whatever run of the id lives here."""
         run = self.living.get(task_id)
         if run is not None:
-            self.wish(run, wish)
+            self.stop_reason(run, stop_reason)
 
-    def wish(self, run: Run, wish: Wish) -> None:
+    def stop_reason(self, run: Run, stop_reason: StopReason) -> None:
         """Note a wish; the first one makes the run's actor."""
-        if not outweighs(wish, run.wish):
+        if not outweighs(stop_reason, run.stop_reason):
             return
-        if wish is Wish.RELOAD and run.fits is None:
+        if stop_reason is StopReason.RELOAD and run.fits is None:
             self.reloads.judge(run, self._reload)
             return
-        run.wish = wish
+        run.stop_reason = stop_reason
         if run.actor is None and not run.over:
             self._start_actor(run)  # before the log, whose handlers may switch: there is one actor only
-            if wish in (Wish.FENCED, Wish.FORGET):
-                log.warning("task %s: its run here is stopped: %s", run.id, wish.name.lower())
+            if stop_reason in (StopReason.FENCED, StopReason.FORGET):
+                log.warning("task %s: its run here is stopped: %s", run.id, stop_reason.name.lower())
 
     def _reload(self, run: Run) -> None:
-        self.wish(run, Wish.RELOAD)
+        self.stop_reason(run, StopReason.RELOAD)
 
     def began(self, run: Run) -> None:
         """`start()` of a run that a reload began is about to be called."""
@@ -260,13 +260,13 @@ class Executor:
 
     def _start_actor(self, run: Run) -> None:
         run.dead = Flag()
-        run.actor = Service.spawn(self._act, run)
+        run.actor = Service.spawn(self._stop_loop, run)
 
     def hand_back_all(self) -> int:
         """Every run down the ladder, to go on elsewhere; returns how many were newly asked."""
-        runs = [run for run in self.living.values() if outweighs(Wish.HAND_BACK, run.wish)]
+        runs = [run for run in self.living.values() if outweighs(StopReason.HAND_BACK, run.stop_reason)]
         for number, run in enumerate(runs, 1):
-            self.wish(run, Wish.HAND_BACK)
+            self.stop_reason(run, StopReason.HAND_BACK)
             if number % ASKED_AT_ONCE == 0:
                 # A hundred thousand ladders begun at once would need a greenlet each, and run out of time
                 # before the first of them had its turn.
@@ -281,20 +281,20 @@ class Executor:
         fit = (
             run
             for run in reversed(self.living.values())
-            if run.wish is None and not run.over and not run.local
+            if run.stop_reason is None and not run.over and not run.local
             and run.claim.function in functions and not run.claim.crashes
         )  # fmt: skip
         chosen = list(islice(fit, number))
         for run in chosen:
-            self.wish(run, Wish.MOVE)
+            self.stop_reason(run, StopReason.MOVE)
         return [run.id for run in chosen]
 
     # -- the actor of one run -------------------------------------------------------------------------
 
-    def _act(self, run: Run) -> None:
+    def _stop_loop(self, run: Run) -> None:
         while not self.stopping.stop_and_kill(run):
             self.stopping.outlived(run, leaving=self.leaving)
-        if run.wish is Wish.RELOAD:
+        if run.stop_reason is StopReason.RELOAD:
             self._replace(run)
         else:
             self._settle(run)
@@ -309,24 +309,26 @@ class Executor:
         if claim is not None:
             self._lease.settling.remove(old.ref.run)
         if claim is not None and not claim.won:
-            if claim.verdict is Verdict.FOREIGN:  # a newer script may have made it ours
-                self._committer.doubt([new], local=old.local)
-            old.wish = UNRELOADED.get(claim.verdict, Wish.FENCED)
+            if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have made it ours
+                self._committer.unconfirmed([new], local=old.local)
+            old.stop_reason = UNRELOADED.get(claim.verdict, StopReason.FENCED)
             self._settle(old)
             return
         if claim is None:  # lost Redis on the way: one of the two is the live one
             self._settle(old)
-            if old.wish is Wish.STOP:
-                self._committer.doubt([new], Trigger.STOP, keep=self.settings.keep_stopped, local=old.local)
+            if old.stop_reason is StopReason.STOP:
+                self._committer.unconfirmed(
+                    [new], Trigger.STOP, keep=self.settings.keep_stopped, local=old.local
+                )
             else:
-                self._committer.doubt([new], local=old.local)
+                self._committer.unconfirmed([new], local=old.local)
             return
         self._forget(old)
-        if old.wish is not Wish.RELOAD:  # stopped, or handed back, meanwhile
+        if old.stop_reason is not StopReason.RELOAD:  # stopped, or handed back, meanwhile
             old.ref = new
             self._finish(old)
         elif not self._lease.claim_holds(sent, self._clock()):
-            old.ref, old.wish = new, Wish.HAND_BACK  # the answer came too late to be used
+            old.ref, old.stop_reason = new, StopReason.HAND_BACK  # the answer came too late to be used
             self._finish(old)
         else:
             self.launch(self.reloads.usable(old, claim), sent, local=old.local, reloads=True)
@@ -349,9 +351,9 @@ class Executor:
             self._lease.settling.add(run.ref, self._clock())  # the worker does not leave before it is done
             Service.spawn(self._outcomes.restore, run)
         else:
-            self._outcomes.close(run, run.wish)
+            self._outcomes.close(run, run.stop_reason)
         if run.local:
-            self._on_local_over(run.id, run.wish)
+            self._on_local_over(run.id, run.stop_reason)
 
     def _forget(self, run: Run) -> None:
         if self.journal.unfinished:
@@ -368,4 +370,4 @@ class Executor:
             run.borrower = run.client_ = None
         leftover_sockets.look_at(run)
         if not self.living:
-            self._deadman.arm(None)
+            self._kill_timer.arm(None)

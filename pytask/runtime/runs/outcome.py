@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gevent import GreenletExit
 
 from pytask import codec
-from pytask.domain.control import Wish, closing
+from pytask.domain.control import StopReason, closing
 from pytask.domain.errors import StoreError, TaskFailed
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
@@ -19,7 +19,7 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.run import Run
 from pytask.runtime.settings import Settings
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
@@ -50,7 +50,7 @@ def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
     if trigger is Trigger.STOP:
         return Change(ref.id, ref.run, STOPPED_EVENT, trigger, keep=settings.keep_stopped)
     # A pre-started task goes with its worker; any other waits for the next one.
-    event = STOPPED_EVENT if run.local else MOVED if run.wish is Wish.MOVE else HANDED_BACK
+    event = STOPPED_EVENT if run.local else MOVED if run.stop_reason is StopReason.MOVE else HANDED_BACK
     return Change(ref.id, ref.run, event, Trigger.RELEASE, local=run.local)
 
 
@@ -63,21 +63,21 @@ class Outcomes:
         settings: Settings,
         lease: Lease,
         committer: Committer,
-        courier: Courier,
+        store_proxy: StoreProxy,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._lease = lease
         self._committer = committer
-        self._courier = courier
+        self._store_proxy = store_proxy
         self._clock = clock
 
-    def close(self, run: Run, wish: Wish | None) -> None:
+    def close(self, run: Run, stop_reason: StopReason | None) -> None:
         """Commit the outcome of a run after this wish.  Never blocks: may be called from the hub."""
         error, run.error = run.error, None  # its frames refer to the run
-        if wish is Wish.RELOAD:
-            wish = Wish.HAND_BACK
-        trigger = closing(wish, run.failure is not None)
+        if stop_reason is StopReason.RELOAD:
+            stop_reason = StopReason.HAND_BACK
+        trigger = closing(stop_reason, run.failure is not None)
         if trigger is None:
             return
         self._committer.put(ending(run, trigger, self._settings))
@@ -89,7 +89,7 @@ class Outcomes:
         return (
             self._settings.on_data_loss == "restore"
             and not run.local  # its worker makes a new one
-            and run.wish is not Wish.STOP
+            and run.stop_reason is not StopReason.STOP
             and bool(run.claim.function)
             and not run.claim.oversize
             and self._lease.lost_with_data(run.started, self._clock())
@@ -107,13 +107,13 @@ class Outcomes:
             return True
 
         verdict = until_answered(
-            lambda: self._courier.call(lambda store: store.restore(claim.id, claim.function, claim.data)),
+            lambda: self._store_proxy.call(lambda store: store.restore(claim.id, claim.function, claim.data)),
             give_up,
             self._lease.timing.call_timeout / 3,
         )
         if verdict is Verdict.OK:
             log.warning("task %s: was lost with the data of Redis; it is queued again", run.id)
-        self.close(run, run.wish)
+        self.close(run, run.stop_reason)
 
 
 def _log_failure(run: Run, error: BaseException | None) -> None:

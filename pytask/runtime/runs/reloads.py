@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from pytask.domain.control import Wish, outweighs
+from pytask.domain.control import StopReason, outweighs
 from pytask.domain.errors import Refused, StoreError
 from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, RunRef, Verdict
@@ -19,7 +19,7 @@ from pytask.runtime.runs.fitting import Fault, fault
 from pytask.runtime.runs.refusals import LARGE, Refusals
 from pytask.runtime.runs.run import Run
 from pytask.runtime.settings import Settings
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import Service
 from pytask.runtime.until_answered import until_answered
 
@@ -35,13 +35,13 @@ class Reloads:
     def __init__(
         self,
         *,
-        courier: Courier,
+        store_proxy: StoreProxy,
         tasks: Mapping[str, type[Task]],
         settings: Settings,
         lease: Lease,
         clock: Callable[[], float],
     ) -> None:
-        self._courier = courier
+        self._store_proxy = store_proxy
         self._tasks = tasks
         self._settings = settings
         self._lease = lease
@@ -70,7 +70,7 @@ class Reloads:
 
         def look() -> Claim | None:
             while _matters(run):
-                claim = self._courier.call(lambda store: store.preview(run.ref, most))
+                claim = self._store_proxy.call(lambda store: store.preview(run.ref, most))
                 if not claim.won:
                     return None  # not ours: the next renewal says so, and what follows from it
                 found = self._fault(claim)
@@ -94,14 +94,14 @@ class Reloads:
         sent, refusals, most = self._clock(), Refusals(), self._settings.max_data
 
         def reload() -> Claim:
-            return self._courier.call(lambda store: store.reload(old.ref, new, self._settings.name, most))
+            return self._store_proxy.call(lambda store: store.reload(old.ref, new, self._settings.name, most))
 
         def give_up(error: StoreError) -> bool:
             nonlocal sent, most
             if refusals.refused(error, self._lease.last_ok, self._clock()):
                 most = min(most, LARGE)  # what is over that is left out of the answer, and fails the run
             log.warning("task %s: reload waits for Redis: %s", old.id, error)
-            if old.wish is not Wish.RELOAD:
+            if old.stop_reason is not StopReason.RELOAD:
                 return True
             if isinstance(error, Refused):
                 sent = self._clock()  # a refused call did nothing
@@ -128,7 +128,7 @@ class Reloads:
 
     def _refuse(self, claim: Claim, found: Fault) -> Verdict:
         path, reason = found[0], found[1][:SHOWN]
-        verdict = self._courier.call(lambda store: store.refuse(claim, path, reason))
+        verdict = self._store_proxy.call(lambda store: store.refuse(claim, path, reason))
         if verdict is Verdict.OK:
             log.warning("[PT049] task %s: its reload is refused, and the run goes on: %s", claim.id, reason)
         return verdict
@@ -148,7 +148,7 @@ class Reloads:
     def _settle(self, run: Run) -> None:
         def settle() -> None:
             if not run.over and run.failure is None:
-                self._courier.call(lambda store: store.settle(run.ref))
+                self._store_proxy.call(lambda store: store.settle(run.ref))
 
         def give_up(error: StoreError) -> bool:
             log.debug("task %s: Redis does not take that its new run lives: %s", run.id, error)
@@ -158,4 +158,4 @@ class Reloads:
 
 
 def _matters(run: Run) -> bool:
-    return not run.over and outweighs(Wish.RELOAD, run.wish)
+    return not run.over and outweighs(StopReason.RELOAD, run.stop_reason)

@@ -13,7 +13,7 @@ from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
 from pytask import codec
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
@@ -83,7 +83,7 @@ class Run:
     __slots__ = (
         "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
         "fits", "greenlet", "hidden", "host", "id", "lines", "local", "output", "over", "ref", "restore",
-        "returned", "settling", "sockets", "started", "stopping", "task", "wish",
+        "returned", "settling", "sockets", "started", "stop_reason", "stopping", "task",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -103,7 +103,7 @@ class Run:
         self.output: bytes | None = None
         self.error: BaseException | None = None  # the first one, which fails the run
         self.failure: str | None = None  # its text
-        self.wish: Wish | None = None
+        self.stop_reason: StopReason | None = None
         self.actor: AnyGreenlet | None = None  # made with the first wish
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
@@ -209,7 +209,7 @@ class Run:
             return
         children.discard(greenlet)
         error = greenlet.exception
-        if error is not None and (self.wish is not None or is_expected(greenlet) or _is_exit(error)):
+        if error is not None and (self.stop_reason is not None or is_expected(greenlet) or _is_exit(error)):
             error = None
         if error is not None:
             self._note(error)  # the first failure is the run's, as in a task group

@@ -8,12 +8,12 @@ import gevent
 from gevent import Timeout
 
 from pytask import codec
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.leases import Lease
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
 from pytask.logger import get_logger
-from pytask.runtime.process.kill_timer import Deadman
+from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs import subprocesses, threads
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.run import Run
@@ -35,13 +35,13 @@ class Stopping:
         *,
         lease: Lease,
         committer: Committer,
-        deadman: Deadman,
+        kill_timer: KillTimer,
         clock: Callable[[], float],
         exit_process: Callable[[int], None],
     ) -> None:
         self._lease = lease
         self._committer = committer
-        self._deadman = deadman
+        self._kill_timer = kill_timer
         self._clock = clock
         self._exit = exit_process
         self._unkilled: set[Run] = set()  # they outlived a stop, and are tried again
@@ -72,7 +72,7 @@ class Stopping:
         if not leaving and self._must_not_go_on(run):
             log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
             self._exit(EXIT_STUCK)
-        elif run.wish in (Wish.STOP, Wish.RELOAD):
+        elif run.stop_reason in (StopReason.STOP, StopReason.RELOAD):
             seconds = self._lease.timing.grace
             event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
             self._committer.put(Change(run.ref.id, run.ref.run, event))
@@ -118,7 +118,7 @@ class Stopping:
         While its lease holds, a run that was asked to stop, to reload or to move may as well stay. A worker
         that leaves first hands the others back; what then still runs ends with the process.
         """
-        if not self._deadman.hard or run.wish is None:
+        if not self._kill_timer.hard or run.stop_reason is None:
             return False
-        stays = run.wish in (Wish.STOP, Wish.RELOAD, Wish.MOVE)
+        stays = run.stop_reason in (StopReason.STOP, StopReason.RELOAD, StopReason.MOVE)
         return not stays or self._lease.lost(self._clock())

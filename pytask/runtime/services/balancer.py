@@ -16,7 +16,7 @@ from pytask.domain.timing import CLAIM_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.services.consumer import Consumer
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 
 log = get_logger(__name__)
 
@@ -29,7 +29,7 @@ class BalancerPorts:
     """What a balancer works with."""
 
     rate: float  # runs a second that may be handed back
-    courier: Courier
+    store_proxy: StoreProxy
     executor: Executor
     consumer: Consumer
     lease: Lease
@@ -42,7 +42,7 @@ class Balancer:
 
     def __init__(self, ports: BalancerPorts) -> None:
         self._rate = ports.rate
-        self._courier = ports.courier
+        self._store_proxy = ports.store_proxy
         self._executor = ports.executor
         self._consumer = ports.consumer
         self._lease = ports.lease
@@ -76,13 +76,13 @@ class Balancer:
         # Whoever missed two of its entries may be gone; the times there are whole seconds.
         within = 3 * self._lease.timing.heartbeat + 1
         mine = self._info()
-        share = fair_share(mine, self._courier.call(lambda store: store.crew(within)))
+        share = fair_share(mine, self._store_proxy.call(lambda store: store.recent_workers(within)))
         if share.give:
             queued = counted(self._executor.queued, "task")
             log.info("rebalancing: %d of %s may go to other workers", share.give, queued)
             self._settle(taken=self._give(share))
-        elif share.stand_back:
-            self._consumer.stand_back(TAKE_PATIENCE)
+        elif share.back_off:
+            self._consumer.back_off(TAKE_PATIENCE)
             gevent.sleep(TAKE_PATIENCE)
             self._settle(taken=not self._waiting([]))
         else:
@@ -94,7 +94,7 @@ class Balancer:
         return self._ended or self._executor.leaving
 
     def _settle(self, *, taken: bool) -> None:
-        self._consumer.stand_back(0)
+        self._consumer.back_off(0)
         # After moves the others show what they took in their next entry: before that we would give twice.
         self._beats = 2 if taken else min(2 * max(2, self._beats), LONGEST)
         if not taken:
@@ -106,7 +106,7 @@ class Balancer:
         left = share.give
         while left > 0 and not self._leaving and not self._consumer.closed:
             began = self._clock()
-            self._consumer.stand_back(seconds + TAKE_PATIENCE)
+            self._consumer.back_off(seconds + TAKE_PATIENCE)
             ids = self._executor.move(min(left, size), share.functions)
             if not ids:
                 return False  # what there is cannot be moved
@@ -130,5 +130,5 @@ class Balancer:
 
     def _waiting(self, ids: Sequence[str]) -> bool:
         """Whether any of these (or, without ids, anything) lies where the next ones are taken."""
-        queue = self._courier.call(lambda store: store.peek(CLAIM_BATCH))
+        queue = self._store_proxy.call(lambda store: store.peek(CLAIM_BATCH))
         return bool(queue if not ids else {raw.decode(errors="replace") for raw in queue} & set(ids))

@@ -100,7 +100,7 @@ class Claims:
                     yield claim
         finally:
             if left:
-                self._committer.doubt([RunRef(claim.id, claim.run) for claim in left])
+                self._committer.unconfirmed([RunRef(claim.id, claim.run) for claim in left])
 
     def _complete(self, claim: Claim, source: str | None, sent_at: float) -> Claim:
         size = claim.oversize
@@ -142,7 +142,7 @@ class Claims:
             claims = until_answered(call, give_up, self._lease.timing.tick)
         except Exception:
             self._hold()
-            self._committer.doubt(list(request.refs))
+            self._committer.unconfirmed(list(request.refs))
             raise
         if claims is not None:
             self._held_since = None
@@ -173,7 +173,7 @@ class Claims:
         except Exception:
             # Not a matter of data, then: a claim of few ids tells the one at fault from the others.
             self.most = max(1, len(request.refs) // 8)
-            self._committer.doubt(list(request.refs))
+            self._committer.unconfirmed(list(request.refs))
             raise
         asked = [claim for claim in claims if claim.oversize <= request.max_data]
         size = sum(claim.oversize or len(claim.data or b"") for claim in asked)

@@ -19,8 +19,8 @@ from pytask.domain.messages import Event, IdFault, read_id
 from pytask.domain.ports import Queue, Store
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.logger import get_logger
-from pytask.runtime.log_throttle import Complaints
-from pytask.runtime.runs.capacity import Places
+from pytask.runtime.log_throttle import LogThrottle
+from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor, Ids
 from pytask.runtime.services.claims import Claims, ClaimsPorts
@@ -48,8 +48,8 @@ class ConsumerPorts:
     lease: Lease
     ids: Ids
     clock: Callable[[], float]
-    places: Places
-    complaints: Complaints
+    capacity: Capacity
+    log_throttle: LogThrottle
     on_other_server: Callable[[], None]  # another server may have taken over
     uniform: Callable[[float, float], float] = random.uniform
 
@@ -58,7 +58,7 @@ class Consumer:
     """Peek, claim, launch.  A malformed id is put aside; nothing that is pushed ends the loop."""
 
     def __init__(self, ports: ConsumerPorts) -> None:
-        self._places = ports.places
+        self._capacity = ports.capacity
         self._store = ports.store
         self._queue = ports.queue
         self._executor = executor = ports.executor
@@ -70,7 +70,7 @@ class Consumer:
         self._ahead: list[bytes] | None = None  # ids seen at the tail on the way; None: not looked
         self.claims = Claims(ClaimsPorts(
             store=ports.store, executor=executor, committer=ports.committer, lease=ports.lease, ids=ports.ids,
-            clock=ports.clock, quarantine=lambda: self._places.quarantine(self),
+            clock=ports.clock, quarantine=lambda: self._capacity.quarantine(self),
         ))  # fmt: skip
         self._ended = False
         self._waiting = False
@@ -79,10 +79,10 @@ class Consumer:
         self._looked = self._clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
-        self._complaints = ports.complaints
+        self._log_throttle = ports.log_throttle
         self._back_until = -math.inf
         self._on_other_server = ports.on_other_server
-        self._places.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
+        self._capacity.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
     # -- the loop -------------------------------------------------------------------------------------
 
@@ -92,12 +92,12 @@ class Consumer:
 
     def _pass(self) -> None:
         if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
-            self._places.release(self)  # whoever cannot claim keeps no place from other lanes
+            self._capacity.release(self)  # whoever cannot claim keeps no place from other lanes
             gevent.sleep(self._pause)
             self._pause = min(2 * self._pause, max(POLL_FIRST, self._lease.timing.tick))
         elif self.free > 0:
             self._step()
-        elif not self._places.shared or self._has_ids():
+        elif not self._capacity.shared or self._has_ids():
             self._wait_for_room()
 
     def _pass_failed(self, error: Exception) -> float:
@@ -108,7 +108,7 @@ class Consumer:
         else:
             # Whatever stands in Redis, one hash must not end this worker, and the next, and the next.
             log.error("cannot take tasks; tried again", exc_info=error)
-        self._places.release(self)  # a lane that does not get on keeps no place from the others
+        self._capacity.release(self)  # a lane that does not get on keeps no place from the others
         self._store.reset()
         return self._lease.timing.call_timeout / 3
 
@@ -125,14 +125,14 @@ class Consumer:
     @property
     def free(self) -> int:
         """Free places."""
-        return self._places.free(self)
+        return self._capacity.free(self)
 
     @property
     def closed(self) -> bool:
         """Whether it was told to take nothing."""
-        return self._places.closed
+        return self._capacity.closed
 
-    def stand_back(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """Take nothing for so long, so that others do; 0 ends that."""
         self._back_until = self._clock() + seconds
 
@@ -157,9 +157,9 @@ class Consumer:
 
     def _wait_for_room(self) -> None:
         self._room.clear()
-        if self._places.shared:
-            self._places.line_up(self)
-        pause = self._places.pause
+        if self._capacity.shared:
+            self._capacity.line_up(self)
+        pause = self._capacity.pause
         if pause:
             self._ahead = None  # others take these meanwhile
         if self.free <= 0:
@@ -216,8 +216,8 @@ class Consumer:
                 good[task_id] = raw
         if good:
             handled += self._claim_and_take(good, source)
-        elif self._places.shared:
-            self._places.release(self)
+        elif self._capacity.shared:
+            self._capacity.release(self)
         if not raw_ids and source is None:
             self.claims.nothing_waits()
         return len(raw_ids), handled
@@ -233,11 +233,11 @@ class Consumer:
         if not self._lease.may_claim(self._clock()):
             return 0  # the gate was asked before the peek, and another server may have taken over meanwhile
         # Other lanes may have taken places during the peek.
-        ids = tuple(good)[: max(0, self.free)] if self._places.shared else tuple(good)
+        ids = tuple(good)[: max(0, self.free)] if self._capacity.shared else tuple(good)
         if not ids:
             return 0
         sent_at, generation = self._clock(), self._lease.generation
-        self._places.reserve(self, len(ids))
+        self._capacity.reserve(self, len(ids))
         try:
             claims = self.claims.claim(ids, source, sent_at)
             if source is None:
@@ -249,14 +249,14 @@ class Consumer:
                 # Another server took over meanwhile: it may not know of this claim.
                 self._begin(claim, sent_at, stale=generation != self._lease.generation)
             handled = len(won)
-            self._places.took(handled)
+            self._capacity.took(handled)
             if handled < len(claims):
-                self._places.release(self)
+                self._capacity.release(self)
                 handled += sum(
                     self._put_aside(claim, good[claim.id], source) for claim in claims if not claim.won
                 )
         finally:
-            self._places.release(self)
+            self._capacity.release(self)
         return handled
 
     def _begin(self, claim: Claim, sent_at: float, *, stale: bool) -> None:
@@ -266,9 +266,9 @@ class Consumer:
             self._executor.launch(claim, sent_at)
 
     def _put_aside(self, claim: Claim, raw: bytes, source: str | None) -> int:
-        if claim.verdict is Verdict.FOREIGN:
+        if claim.verdict is Verdict.UNRECOGNIZED:
             # Not known to be ours, so never started; released, as a newer script may have made it ours.
-            self._committer.doubt([RunRef(claim.id, claim.run)])
+            self._committer.unconfirmed([RunRef(claim.id, claim.run)])
             return 0
         if claim.verdict in FAULTS:
             return self._reject(raw, FAULTS[claim.verdict], source)
@@ -303,7 +303,7 @@ class Consumer:
         if self._ended:
             return  # the wait was cut short by our own worker
         if isinstance(error, Unavailable):
-            if self._complaints.may(now):
+            if self._log_throttle.may(now):
                 log.warning("cannot take tasks: %s", error)
             return
         if now - self._complained < self._lease.timing.heartbeat:

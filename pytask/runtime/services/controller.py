@@ -9,7 +9,7 @@ from itertools import groupby
 import attrs
 import gevent
 
-from pytask.domain.control import Starts, Wish
+from pytask.domain.control import Starts, StopReason
 from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.plural import counted
@@ -17,14 +17,14 @@ from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
-from pytask.runtime.log_throttle import Complaints
+from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.until_answered import pass_by_pass, until_answered
 
 log = get_logger(__name__)
 
 IDLE = 0.02  # seconds between reads of a feed that does not block
-WISHES = {Command.STOP: Wish.STOP, Command.RELOAD: Wish.RELOAD}
+WISHES = {Command.STOP: StopReason.STOP, Command.RELOAD: StopReason.RELOAD}
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +36,7 @@ class ControllerPorts:
     executor: Executor
     timing: Timing
     clock: Callable[[], float]
-    complaints: Complaints
+    log_throttle: LogThrottle
     on_hint: Callable[[str], None]  # a task of this function was parked
     request_ping: Callable[[], None]  # publish a ping at the server of the renewals
     on_deaf: Callable[[], None]  # the feed did not receive the ping
@@ -67,7 +67,7 @@ class Controller:
         self._joined = False  # it was open before: from then on this worker is not refused any more
         self._others: list[int] = []  # db numbers that share its channels, as it was last told
         self.reconnects = 0
-        self._complaints = ports.complaints
+        self._log_throttle = ports.log_throttle
         self._pause = ports.timing.tick  # seconds, after the next failure
 
     def join(self) -> None:
@@ -106,7 +106,7 @@ class Controller:
         if not isinstance(error, StoreError):
             log.error("control messages are not heard, subscribing again", exc_info=error)
             return self._timing.call_timeout
-        if not isinstance(error, Unavailable) or self._complaints.may(self._clock()):
+        if not isinstance(error, Unavailable) or self._log_throttle.may(self._clock()):
             log.warning("control messages are not heard, subscribing again: %s", error)
         pause, self._pause = self._pause, min(2 * self._pause, self._timing.call_timeout)
         return pause
@@ -228,9 +228,9 @@ class Controller:
         # Before the call: what it waits for Redis is added to the age of each.
         ages = [self._age(command, task_id, heard) for task_id in ids]
         for task_id, verdict in zip(ids, self._write_down(command, ids, ages, heard), strict=False):
-            wish = WISHES.get(command)
-            if verdict is Verdict.REQUESTED and wish is not None:
-                self._executor.ask(task_id, wish)
+            stop_reason = WISHES.get(command)
+            if verdict is Verdict.REQUESTED and stop_reason is not None:
+                self._executor.ask(task_id, stop_reason)
             elif command is Command.START:
                 self._starts.heard(task_id, self._clock())  # carried out now, however long that took
 

@@ -16,8 +16,8 @@ from pytask.domain.plural import counted, verb
 from pytask.domain.ports import Store
 from pytask.domain.record import Adoption, RunRef, Verdict
 from pytask.logger import get_logger
-from pytask.runtime.log_throttle import Complaints
-from pytask.runtime.process.kill_timer import Deadman
+from pytask.runtime.log_throttle import LogThrottle
+from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.refusals import REMEMBERED, Refusals
 from pytask.runtime.until_answered import pass_by_pass
@@ -34,9 +34,9 @@ class HeartbeatPorts:
     store: Store
     lease: Lease
     executor: Executor
-    deadman: Deadman
+    kill_timer: KillTimer
     clock: Callable[[], float]
-    complaints: Complaints
+    log_throttle: LogThrottle
     on_reached: Callable[[], None]  # after the first acknowledged renewal
     on_lost: Callable[[], None]  # the lease is lost and all runs are being stopped
     on_other_server: Callable[[], None]
@@ -52,12 +52,12 @@ class Heartbeat:
         self._store = ports.store
         self._lease = ports.lease
         self._executor = ports.executor
-        self._deadman = ports.deadman
+        self._kill_timer = ports.kill_timer
         self._clock = ports.clock
         self._ended = False
         self._complained = False
         self._reached = False
-        self._complaints = ports.complaints
+        self._log_throttle = ports.log_throttle
         self._on_reached = ports.on_reached
         self._on_lost = ports.on_lost
         self._on_other_server = ports.on_other_server
@@ -131,7 +131,7 @@ class Heartbeat:
         self._lease.acknowledged([ref for ref in refs if ref not in doubted] if doubted else refs, sent_at)
         if doubted:
             self._adopt(doubted, verdicts)
-        self._deadman.arm(self._lease.kill_in(self._clock()))
+        self._kill_timer.arm(self._lease.kill_in(self._clock()))
         if self._complained:  # whoever read the countdown reads that it is over
             log.warning("Redis %s answers again", self._address)
             self._complained = False
@@ -232,7 +232,7 @@ class Heartbeat:
     def check_deadline(self) -> bool:
         """Stop all runs once one went unacknowledged for longer than D; whether it just did."""
         now = self._clock()
-        self._deadman.arm(self._lease.kill_in(now))
+        self._kill_timer.arm(self._lease.kill_in(now))
         if not self._lease.lost(now) or not self._executor.hand_back_all():
             return False
         log.error(
@@ -247,7 +247,7 @@ class Heartbeat:
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
         self._complained = True  # or somebody else of this lane has, a moment ago
-        if self._complaints.may(now, first=True) or isinstance(error, WrongKeyType):
+        if self._log_throttle.may(now, first=True) or isinstance(error, WrongKeyType):
             oldest = self._lease.living.oldest()
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
             fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""

@@ -23,7 +23,7 @@ from pytask.logger import get_logger
 from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.refusals import LARGE, Refusals
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 
 log = get_logger(__name__)
 
@@ -34,7 +34,7 @@ LOOK_EVERY = 12  # heartbeats between two looks at the releases of the others
 class PresencePorts:
     """What the worker's entry is made from."""
 
-    courier: Courier
+    store_proxy: StoreProxy
     executor: Executor
     lease: Lease
     clock: Callable[[], float]
@@ -51,7 +51,7 @@ class Presence:
     """An entry in `pytask:workers` every H.  Information only."""
 
     def __init__(self, ports: PresencePorts) -> None:
-        self._courier = ports.courier
+        self._store_proxy = ports.store_proxy
         self._executor = ports.executor
         self._lease = ports.lease
         self._timing = ports.lease.timing
@@ -131,7 +131,7 @@ class Presence:
         """One entry; warns once when no monitor swept for 3T, or when a release does not fit ours."""
         info = self.info()
         try:
-            since = self._courier.call(lambda store: self._announce(store, info))
+            since = self._store_proxy.call(lambda store: self._announce(store, info))
         except StoreError as error:
             self._refused(error)
             raise
@@ -158,7 +158,7 @@ class Presence:
     def look(self) -> None:
         """Warn, once for each, of workers of a release that is not made to share a Redis with ours."""
         within = 3 * self._timing.heartbeat + 1  # the times there are whole seconds
-        for other in self._courier.call(lambda store: store.crew(within)):
+        for other in self._store_proxy.call(lambda store: store.recent_workers(within)):
             if not may_share(__version__, other.version):
                 _warn_of(other.version, other.name, other.host)
 
@@ -170,7 +170,7 @@ class Presence:
             self._warned = False
             return
         if self._shows % LOOK_EVERY == 0:
-            self._courier.call(lambda store: store.retire())  # a monitor does this, where there is one
+            self._store_proxy.call(lambda store: store.retire())  # a monitor does this, where there is one
         if not self._warned:
             self._warned = True
             log.warning(
@@ -182,7 +182,7 @@ class Presence:
     def leave(self) -> None:
         """Take the entry away."""
         session = self._session()
-        self._courier.call(lambda store: store.leave(session))
+        self._store_proxy.call(lambda store: store.leave(session))
 
 
 def _fitting(names: tuple[str, ...]) -> tuple[str, ...]:

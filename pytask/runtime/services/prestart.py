@@ -8,17 +8,17 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.logger import get_logger
-from pytask.runtime.log_throttle import Complaints
+from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.host import fresh_id
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor, Ids
-from pytask.runtime.store_proxy import Courier
+from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
@@ -39,13 +39,13 @@ class PrestartPorts:
     """What the pre-started tasks of a worker are started with."""
 
     specs: Sequence[tuple[str, bytes]]
-    courier: Courier
+    store_proxy: StoreProxy
     executor: Executor
     committer: Committer
     lease: Lease
     ids: Ids
     clock: Callable[[], float]
-    complaints: Complaints
+    log_throttle: LogThrottle
     fresh_id: Callable[[], str] = fresh_id
 
 
@@ -54,7 +54,7 @@ class Prestart:
 
     def __init__(self, ports: PrestartPorts) -> None:
         self._specs = [Spec(name, data) for name, data in ports.specs]
-        self._courier = ports.courier
+        self._store_proxy = ports.store_proxy
         self._executor = ports.executor
         self._committer = ports.committer
         self._lease = ports.lease
@@ -63,7 +63,7 @@ class Prestart:
         self._fresh_id = ports.fresh_id
         self._ended = False
         self._wake = Flag()
-        self._complaints = ports.complaints
+        self._log_throttle = ports.log_throttle
 
     def run(self) -> None:
         """Keep them started until told to end."""
@@ -80,7 +80,7 @@ class Prestart:
     def _pass_failed(self, error: Exception) -> float:
         if not isinstance(error, StoreError):
             log.error("pre-started tasks could not be started; tried again", exc_info=error)
-        elif not isinstance(error, Unavailable) or self._complaints.may(self._clock()):
+        elif not isinstance(error, Unavailable) or self._log_throttle.may(self._clock()):
             spec = self._specs[-1]
             log.warning(
                 "pre-started tasks wait for Redis, among them %s with %d bytes of data: %s",
@@ -108,17 +108,17 @@ class Prestart:
         sent_at = self._clock()
         name = self._executor.settings.name
         try:
-            claim = self._courier.call(lambda store: store.open_local(ref, spec.name, spec.data, name))
+            claim = self._store_proxy.call(lambda store: store.open_local(ref, spec.name, spec.data, name))
         except StoreError:
             # Not known whether it is there: never started here, and released until that is known.
-            self._committer.doubt([ref], local=True)
+            self._committer.unconfirmed([ref], local=True)
             # Its data may be the cause, so the others go first the next time.
             self._specs.remove(spec)
             self._specs.append(spec)
             raise
         if not claim.won:
-            if claim.verdict is Verdict.FOREIGN:  # a newer script may have made it ours
-                self._committer.doubt([ref], local=True)
+            if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have made it ours
+                self._committer.unconfirmed([ref], local=True)
             return
         if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
             self._committer.put(Change(ref.id, ref.run, b"", Trigger.RELEASE, local=True))
@@ -126,9 +126,13 @@ class Prestart:
             spec.wanted, spec.task_id = False, task_id
             self._executor.launch(claim, sent_at, local=True)
 
-    def over(self, task_id: str, wish: Wish | None) -> None:
+    def over(self, task_id: str, stop_reason: StopReason | None) -> None:
         """A pre-started task is over, which was asked for this."""
         for spec in self._specs:
-            if spec.task_id == task_id and wish in (Wish.HAND_BACK, Wish.FORGET, Wish.FENCED):
+            if spec.task_id == task_id and stop_reason in (
+                StopReason.HAND_BACK,
+                StopReason.FORGET,
+                StopReason.FENCED,
+            ):
                 spec.wanted = not self._executor.leaving
                 self._wake.set()

@@ -18,7 +18,7 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 
-class Lookout:
+class ServerWatch:
     """Opens a connection every F, long before a monitor at another server hands on what runs here."""
 
     def __init__(self, *, store: Store, lease: Lease, on_moved: Callable[[], None]) -> None:

@@ -55,7 +55,7 @@ def test_a_file_that_is_none_is_named(tmp_path):
 @AIO
 def test_an_address_is_taken_from_the_environment(monkeypatch, client):
     def address():
-        made = client()._shell._source.connection_pool.connection_kwargs
+        made = client()._driver._source.connection_pool.connection_kwargs
         return made["host"], made["port"]
 
     for name in ("PYTASK_REDIS_URL", "REDIS_URL"):

@@ -17,9 +17,9 @@ def worker(session, tasks, places=1000, functions=("f", "pytask/monitor")):
 
 def test_half_goes_to_one_that_joins():
     share = fair_share(worker("a", 200), [worker("a", 150), worker("b", 0)])
-    assert (share.give, share.functions, share.stand_back) == (100, {"f"}, True)
+    assert (share.give, share.functions, share.back_off) == (100, {"f"}, True)
     assert fair_share(worker("b", 0), [worker("a", 200)]).give == 0
-    assert not fair_share(worker("b", 0), [worker("a", 200)]).stand_back
+    assert not fair_share(worker("b", 0), [worker("a", 200)]).back_off
 
 
 def test_shares_follow_the_places():
@@ -39,10 +39,10 @@ def test_what_the_other_does_not_know_stays():
 
 
 def test_one_at_its_share_leaves_the_queue_to_those_below():
-    crew = [worker("a", 150), worker("b", 150), worker("c", 0)]
-    assert fair_share(crew[0], crew[1:]).give == 50
+    recent_workers = [worker("a", 150), worker("b", 150), worker("c", 0)]
+    assert fair_share(recent_workers[0], recent_workers[1:]).give == 50
     third = fair_share(worker("b", 100), [worker("a", 200), worker("c", 0)])
-    assert (third.give, third.stand_back) == (0, True)
+    assert (third.give, third.back_off) == (0, True)
 
 
 def test_what_is_not_shown_is_as_with_us():
@@ -62,23 +62,23 @@ def test_steps_keep_the_rate(rate, step):
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 1000)), min_size=2, max_size=6))
 def test_it_comes_to_rest(loads):
     """Looks in turn, each carried out: soon nobody gives any more, and nothing came back to one that gave."""
-    crew = {str(i): [min(tasks, places), places] for i, (tasks, places) in enumerate(loads)}
+    recent_workers = {str(i): [min(tasks, places), places] for i, (tasks, places) in enumerate(loads)}
     gave, took = set(), set()
     for _ in range(10):
         moved = 0
-        for name in list(crew):
-            infos = [worker(session, *load) for session, load in crew.items()]
-            give = fair_share(worker(name, *crew[name]), infos).give
+        for name in list(recent_workers):
+            infos = [worker(session, *load) for session, load in recent_workers.items()]
+            give = fair_share(worker(name, *recent_workers[name]), infos).give
             moved += give
-            crew[name][0] -= give
+            recent_workers[name][0] -= give
             gave |= {name} if give else set()
             for _ in range(give):
-                room = {n: (t + 1) / p for n, (t, p) in crew.items() if n != name and t < p}
+                room = {n: (t + 1) / p for n, (t, p) in recent_workers.items() if n != name and t < p}
                 taker = min(room, key=room.get)
-                crew[taker][0] += 1
+                recent_workers[taker][0] += 1
                 took.add(taker)
         if not moved:
             break
     assert not moved
     assert not gave & took
-    assert all(tasks <= places for tasks, places in crew.values())
+    assert all(tasks <= places for tasks, places in recent_workers.values())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytask.domain.control import Starts, Wish, closing, outweighs
+from pytask.domain.control import Starts, StopReason, closing, outweighs
 from pytask.domain.crashes import Crowd, Watch, bury, crash_pause
 from pytask.domain.errors import ConfigError
 from pytask.domain.leases import Lease, LeaseBook
@@ -94,36 +94,36 @@ def test_whatever_is_accepted_kills_the_old_run_first(lease, grace, expiry, slow
     assert dead_at < handed_on_at
 
 
-# -- Wish --------------------------------------------------------------------------------------------------
+# -- stop reasons -------------------------------------------------------------------------------------------
 
 
 def test_of_two_wishes_the_stronger_wins():
-    order = [Wish.RELOAD, Wish.HAND_BACK, Wish.STOP, Wish.FORGET, Wish.FENCED]
+    order = [StopReason.RELOAD, StopReason.HAND_BACK, StopReason.STOP, StopReason.FORGET, StopReason.FENCED]
     for weaker, stronger in pairwise(order):
         assert outweighs(stronger, weaker)
         assert not outweighs(weaker, stronger)
-    for wish in Wish:
-        assert outweighs(wish, None)
-        assert not outweighs(wish, wish)
+    for stop_reason in StopReason:
+        assert outweighs(stop_reason, None)
+        assert not outweighs(stop_reason, stop_reason)
 
 
 @pytest.mark.parametrize(
-    ("wish", "failed", "trigger"),
+    ("stop_reason", "failed", "trigger"),
     [
         (None, False, Trigger.END),
         (None, True, Trigger.FAIL),
-        (Wish.STOP, False, Trigger.STOP),
-        (Wish.STOP, True, Trigger.STOP),
-        (Wish.HAND_BACK, False, Trigger.RELEASE),
-        (Wish.HAND_BACK, True, Trigger.RELEASE),
-        (Wish.FORGET, False, Trigger.RELEASE),
-        (Wish.FENCED, False, None),
-        (Wish.FENCED, True, None),
-        (Wish.RELOAD, False, None),
+        (StopReason.STOP, False, Trigger.STOP),
+        (StopReason.STOP, True, Trigger.STOP),
+        (StopReason.HAND_BACK, False, Trigger.RELEASE),
+        (StopReason.HAND_BACK, True, Trigger.RELEASE),
+        (StopReason.FORGET, False, Trigger.RELEASE),
+        (StopReason.FENCED, False, None),
+        (StopReason.FENCED, True, None),
+        (StopReason.RELOAD, False, None),
     ],
 )
-def test_how_a_dead_run_is_settled(wish, failed, trigger):
-    assert closing(wish, failed) is trigger
+def test_how_a_dead_run_is_settled(stop_reason, failed, trigger):
+    assert closing(stop_reason, failed) is trigger
 
 
 # -- LeaseBook ---------------------------------------------------------------------------------------------

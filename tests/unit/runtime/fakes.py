@@ -8,9 +8,9 @@ from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, Verdict
 from pytask.domain.task import register
 from pytask.domain.timing import Timing
-from pytask.runtime.log_throttle import Complaints
-from pytask.runtime.process.kill_timer import Deadman
-from pytask.runtime.runs.capacity import Places
+from pytask.runtime.log_throttle import LogThrottle
+from pytask.runtime.process.kill_timer import KillTimer
+from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer, CommitterPorts
 from pytask.runtime.runs.event_buffer import Backlog
 from pytask.runtime.runs.executor import Executor, ExecutorPorts
@@ -91,7 +91,7 @@ GOOD = {
     "control": lambda _command, ids, _ages=(): [Verdict.REQUESTED] * len(ids),
     "suspects": lambda *_: [],
     "runs_of": lambda *_: (0, []),
-    "crew": lambda *_: [],
+    "recent_workers": lambda *_: [],
     "adopt": lambda adoptions, _worker: [Verdict.OK] * len(adoptions),
     "restore": lambda *_: Verdict.OK,
     "expire": lambda expiries, _server="": [Verdict.OK] * len(expiries),
@@ -183,22 +183,22 @@ class DirectCourier:
 class World:
     """An executor and its neighbours on one fake store; Redis has just answered."""
 
-    def __init__(self, *classes, timing=FAST, hard=False, places=None, **settings):
+    def __init__(self, *classes, timing=FAST, hard=False, capacity=None, **settings):
         self.clock, self.store, self.backend, self.ids = Clock(), FakeStore(), FakeBackend(), FakeIds()
         self.timing = timing
         self.settings = Settings(name="w", timing=timing, **settings)
         self.lease = Lease(timing)
         self.lease.acknowledged([], self.clock())
-        self.deadman = Deadman(hard=hard)
-        self.courier = DirectCourier(self.store)
-        self.complaints = Complaints(timing.heartbeat)
-        self.places = places or Places(self.settings.max_tasks)
+        self.kill_timer = KillTimer(hard=hard)
+        self.store_proxy = DirectCourier(self.store)
+        self.log_throttle = LogThrottle(timing.heartbeat)
+        self.capacity = capacity or Capacity(self.settings.max_tasks)
         # What is told to others; a test may listen instead.
         self.on_settled = self.on_place = self._wake
-        self.on_local_over = lambda _id, _wish: None
+        self.on_local_over = lambda _id, _stop_reason: None
         self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
-            complaints=self.complaints, on_settled=self._later("on_settled"),
+            log_throttle=self.log_throttle, on_settled=self._later("on_settled"),
             backlog=Backlog(
                 max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
             ),
@@ -206,15 +206,15 @@ class World:
         ))  # fmt: skip
         tasks = register({}, *classes)
         self.executor = Executor(ExecutorPorts(
-            settings=self.settings, lease=self.lease, committer=self.committer, courier=self.courier,
-            deadman=self.deadman, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
+            settings=self.settings, lease=self.lease, committer=self.committer, store_proxy=self.store_proxy,
+            kill_timer=self.kill_timer, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
             native=NativePool(self.settings.blocking_threads), ids=self.ids, clock=self.clock,
             on_place=self._later("on_place"),
             on_local_over=self._later("on_local_over"),
         ))  # fmt: skip
 
     def _wake(self):
-        self.places.wake()
+        self.capacity.wake()
 
     def _later(self, name):
         def call(*args):
@@ -225,29 +225,29 @@ class World:
     def heartbeat(self, **told):
         quiet = dict.fromkeys(("on_reached", "on_other_server"), lambda: None)
         return Heartbeat(HeartbeatPorts(**{
-            "store": self.store, "lease": self.lease, "executor": self.executor, "deadman": self.deadman,
-            "clock": self.clock, "complaints": self.complaints, "on_lost": self.ids.renew,
+            "store": self.store, "lease": self.lease, "executor": self.executor,
+            "kill_timer": self.kill_timer, "clock": self.clock, "log_throttle": self.log_throttle, "on_lost": self.ids.renew,
             "on_ping": lambda _: None, **quiet, **told,
         }))  # fmt: skip
 
-    def consumer(self, queue=None, places=None, on_other_server=lambda: None):
-        self.places = places or self.places
+    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None):
+        self.capacity = capacity or self.capacity
         return Consumer(ConsumerPorts(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
-            lease=self.lease, ids=self.ids, clock=self.clock, places=self.places, complaints=self.complaints,
-            on_other_server=on_other_server,
+            lease=self.lease, ids=self.ids, clock=self.clock, capacity=self.capacity,
+            log_throttle=self.log_throttle, on_other_server=on_other_server,
         ))  # fmt: skip
 
     def presence(self, **shown):
         return Presence(PresencePorts(**{
-            "courier": self.courier, "executor": self.executor, "lease": self.lease, "clock": self.clock,
-            "session": lambda: "s1", **shown,
+            "store_proxy": self.store_proxy, "executor": self.executor, "lease": self.lease,
+            "clock": self.clock, "session": lambda: "s1", **shown,
         }))  # fmt: skip
 
     def prestart(self, *specs):
         made = Prestart(PrestartPorts(
-            specs=specs, courier=self.courier, executor=self.executor, committer=self.committer,
-            lease=self.lease, ids=self.ids, clock=self.clock, complaints=self.complaints,
+            specs=specs, store_proxy=self.store_proxy, executor=self.executor, committer=self.committer,
+            lease=self.lease, ids=self.ids, clock=self.clock, log_throttle=self.log_throttle,
         ))  # fmt: skip
         self.on_local_over = made.over
         return made

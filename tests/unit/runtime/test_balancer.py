@@ -3,7 +3,7 @@
 import gevent
 import pytest
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
@@ -31,7 +31,7 @@ def world():
     made = World(Demo, Other, timing=Timing())
     yield made
     for run in list(made.executor.living.values()):
-        made.executor.wish(run, Wish.STOP)
+        made.executor.stop_reason(run, StopReason.STOP)
     switch(20)
 
 
@@ -41,7 +41,7 @@ def balancer(world, passing):
     world.consumer_ = world.consumer()
     presence = world.presence(session=lambda: "me")
     return Balancer(BalancerPorts(
-        rate=10, courier=world.courier, executor=world.executor, consumer=world.consumer_,
+        rate=10, store_proxy=world.store_proxy, executor=world.executor, consumer=world.consumer_,
         lease=world.lease, info=presence.info, clock=world.clock,
     ))  # fmt: skip
 
@@ -60,7 +60,7 @@ def fill(world, number, **more):
 
 def test_half_is_given_at_the_rate_youngest_first(world, balancer):
     fill(world, 60)
-    world.store.say("crew", [idle()])
+    world.store.say("recent_workers", [idle()])
     began = world.clock()
     world.clock.move(0)
     balancer.look()
@@ -76,7 +76,7 @@ def test_half_is_given_at_the_rate_youngest_first(world, balancer):
 
 def test_nothing_moves_within_the_tolerance_or_without_others(world, balancer):
     fill(world, 20)
-    world.store.say("crew", [], [idle(tasks=20)], [idle(functions=("else",))])
+    world.store.say("recent_workers", [], [idle(tasks=20)], [idle(functions=("else",))])
     for _ in range(3):
         assert balancer.look().give == 0
     assert balancer.moved == 0
@@ -87,7 +87,7 @@ def test_only_what_the_other_knows_and_nothing_pre_started(world, balancer):
     fill(world, 5, function="demo", local=True)
     fill(world, 10, function="other")
     world.launch("crashed", function="other", crashes=1)
-    world.store.say("crew", [idle(functions=("other",))])
+    world.store.say("recent_workers", [idle(functions=("other",))])
     balancer.look()
     assert balancer.moved == 5
     assert "crashed" in world.executor.living
@@ -98,7 +98,7 @@ def test_where_nobody_takes_it_claims_again_and_waits_longer(world, balancer):
     fill(world, 60)
     beats = []
     for _ in range(7):
-        world.store.say("crew", [idle()])
+        world.store.say("recent_workers", [idle()])
         world.store.say("peek", *[[b"demo%d" % i for i in range(60)]] * 60)
         began = world.clock()
         balancer.look()
@@ -112,19 +112,19 @@ def test_where_nobody_takes_it_claims_again_and_waits_longer(world, balancer):
 
 def test_one_at_its_share_stands_back_for_the_one_below(world, balancer):
     fill(world, 10)
-    world.store.say("crew", [idle(), idle_full := WorkerInfo(
+    world.store.say("recent_workers", [idle(), idle_full := WorkerInfo(
         session="full", name="f", host="h", pid=1, running=20, functions=("demo",), tasks=20, max_tasks=10_000
     )])  # fmt: skip
     assert idle_full.tasks == 20
     share = balancer.look()
-    assert (share.give, share.stand_back) == (0, True)
+    assert (share.give, share.back_off) == (0, True)
     assert world.store.asked("claim") == []
 
 
 def test_a_consumer_that_stands_back_takes_nothing(world, passing):
     passing(world.clock)
     consumer = world.consumer()
-    consumer.stand_back(2.0)
+    consumer.back_off(2.0)
     began = world.clock()
     seen = []
 
@@ -142,13 +142,13 @@ def test_a_leaving_worker_gives_nothing(world, balancer):
     fill(world, 20)
     world.executor.leaving = True
     assert balancer.look().give == 0
-    assert world.store.asked("crew") == []
+    assert world.store.asked("recent_workers") == []
 
 
 def test_a_worker_that_takes_nothing_shows_no_room_and_moves_nothing(world, balancer):
     fill(world, 20)
-    world.store.say("crew", [idle()])
-    world.consumer_._places.close(closed=True)
+    world.store.say("recent_workers", [idle()])
+    world.consumer_._capacity.close(closed=True)
     assert balancer.look().give == 0
     assert world.ends() == []
     presence = world.presence(session=lambda: "me", closed=lambda: world.consumer_.closed)
@@ -158,9 +158,9 @@ def test_a_worker_that_takes_nothing_shows_no_room_and_moves_nothing(world, bala
 def test_a_run_that_will_not_move_does_not_end_the_process(world, monkeypatch, timer):
     """Handing back for the sake of balance is no need: only a lost lease is."""
     monkeypatch.setattr("os._exit", lambda code: pytest.fail(f"exit {code}"))
-    world.deadman.hard = True
+    world.kill_timer.hard = True
     run = world.launch("a")
-    run.wish = Wish.MOVE
+    run.stop_reason = StopReason.MOVE
     run.dead = None
     world.executor.stopping.outlived(run, leaving=False)
     assert "a" in world.executor.living

@@ -127,7 +127,7 @@ def test_a_queue_of_the_wrong_type_is_tried_again_each_h(world, committer, monke
 
 
 def test_a_doubtful_claim_is_released_again_and_again_until_f(world, committer):
-    committer.doubt([RunRef("a", "s:a")])
+    committer.unconfirmed([RunRef("a", "s:a")])
     world.store.say("commit", *[[Verdict.FENCED]] * 20)
     for _ in range(80):
         committer.commit()
@@ -138,7 +138,7 @@ def test_a_doubtful_claim_is_released_again_and_again_until_f(world, committer):
 
 @pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.ALREADY])
 def test_until_the_release_was_taken(world, committer, verdict):
-    committer.doubt([RunRef("a", "s:a")])
+    committer.unconfirmed([RunRef("a", "s:a")])
     world.store.say("commit", [Verdict.FENCED], [verdict])
     for _ in range(5):
         committer.commit()
@@ -147,13 +147,13 @@ def test_until_the_release_was_taken(world, committer, verdict):
 
 
 def test_a_doubtful_pre_started_task_is_not_queued(world, committer):
-    committer.doubt([RunRef("a", "s:a")], local=True)
+    committer.unconfirmed([RunRef("a", "s:a")], local=True)
     committer.commit()
     assert [change.local for change in batches(world)[0]] == [True]
 
 
 def test_a_doubtful_claim_is_not_renewed(world, committer):
-    committer.doubt([RunRef("a", "s:a")])
+    committer.unconfirmed([RunRef("a", "s:a")])
     committer.commit()
     assert len(world.lease.settling) == 0
 

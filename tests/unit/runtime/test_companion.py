@@ -8,7 +8,7 @@ import pytest
 from pytask.domain.errors import Unavailable
 from pytask.domain.record import Suspect, Verdict
 from pytask.domain.timing import Timing
-from pytask.runtime.supervised import Companion, CompanionPorts, Release
+from pytask.runtime.supervised import Release, SupervisorLink, SupervisorLinkPorts
 from tests.unit.runtime.fakes import World, really_sleep, until
 
 SECOND = 1_000_000
@@ -24,12 +24,12 @@ def world():
 def line():
     """The supervisor's end, and a companion at the other one."""
     ours, theirs = socket.socketpair()
-    companion = Companion.parse(f"{theirs.detach()}:3:p.")
-    yield ours, companion
+    link = SupervisorLink.parse(f"{theirs.detach()}:3:p.")
+    yield ours, link
     ours.close()
     for _ in range(8):
         really_sleep(0.001)  # the listener, if there is one, reads the end
-    companion._socket.close()
+    link._socket.close()
 
 
 def suspect(i, *, age=100, crashes=0, session="p.s1"):
@@ -39,7 +39,7 @@ def suspect(i, *, age=100, crashes=0, session="p.s1"):
 
 
 def release(world):
-    return Release("p.", world.courier, world.timing)
+    return Release("p.", world.store_proxy, world.timing)
 
 
 def test_all_runs_are_expired_by_what_was_seen(world):
@@ -85,38 +85,39 @@ def test_a_late_one_is_judged_with_the_crowd_it_died_with(world):
 
 def test_it_waits_for_redis_and_reports(world, line, passing):
     passing(world.clock)
-    ours, companion = line
+    ours, link = line
     world.store.say(
         "runs_of", Unavailable("away"), Unavailable("away"), (0, [suspect(1), suspect(2, age=10, crashes=1)])
     )
-    start(companion, world)
-    companion.release("p.")
+    start(link, world)
+    link.release("p.")
     assert ours.recv(100) == b"released p. 1 1\n"
 
 
 def test_it_gives_up_when_the_monitors_have_done_it(world, line, passing):
     passing(world.clock)
-    ours, companion = line
+    ours, link = line
     began = world.clock()
     world.store.say("runs_of", *[Unavailable("away")] * 1000)
-    start(companion, world)
-    companion.release("p.")
+    start(link, world)
+    link.release("p.")
     assert 110 <= world.clock() - began < 112
     assert ours.recv(100) == b"released p. 0 0\n"
 
 
-def start(companion, world, on_stop=lambda: None, on_hurry=lambda: None):
-    companion.start(CompanionPorts(
-        couriers=[world.courier], timing=world.timing, clock=world.clock, on_stop=on_stop, on_hurry=on_hurry
+def start(link, world, on_stop=lambda: None, on_hurry=lambda: None):
+    link.start(SupervisorLinkPorts(
+        store_proxies=[world.store_proxy], timing=world.timing, clock=world.clock,
+        on_stop=on_stop, on_hurry=on_hurry,
     ))  # fmt: skip
 
 
 def test_it_is_told_to_stop_and_notices_the_end_of_the_line(world, line, caplog):
     stops, hurries = [], []
-    ours, companion = line
-    assert (companion.number, companion.prefix) == (3, "p.")
-    assert not os.get_inheritable(companion._socket.fileno())
-    start(companion, world, lambda: stops.append(1), lambda: hurries.append(1))
+    ours, link = line
+    assert (link.number, link.prefix) == (3, "p.")
+    assert not os.get_inheritable(link._socket.fileno())
+    start(link, world, lambda: stops.append(1), lambda: hurries.append(1))
     ours.send(b"so")
     ours.send(b"mething new\nst")
     ours.send(b"op\nstop\n")

@@ -2,12 +2,12 @@
 
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.timing import Timing
-from pytask.runtime.log_throttle import Complaints
+from pytask.runtime.log_throttle import LogThrottle
 from tests.unit.runtime.fakes import World
 
 
 def test_one_line_an_interval_and_the_heartbeat_goes_first():
-    told = Complaints(5.0)
+    told = LogThrottle(5.0)
     assert told.may(100.0)
     assert not told.may(104.9, first=True)
     assert told.may(105.0, first=True)

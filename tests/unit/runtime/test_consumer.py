@@ -340,7 +340,7 @@ def test_what_may_have_been_claimed_is_doubted(world, error):
 
 def test_a_claim_with_a_verdict_of_a_newer_release_is_doubted_and_not_started(world):
     world.store.say("peek", [b"a", b"b"])
-    world.store.say("claim", answer(Verdict.FOREIGN, Verdict.OK))
+    world.store.say("claim", answer(Verdict.UNRECOGNIZED, Verdict.OK))
     assert world.consumer().consume() == (2, 1)
     assert list(world.executor.living) == ["b"]
     assert world.ends() == [("s1:1", Trigger.RELEASE)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import Denied, Refused, SharedChannels, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.record import Notice, Verdict
@@ -57,7 +57,7 @@ def controller(world, feed, hints, pings, deaf):
     made = Controller(ControllerPorts(
         store=world.store, feed=feed, executor=world.executor, timing=world.timing, clock=world.clock,
         on_hint=hints.append, request_ping=publish, on_deaf=lambda: deaf.append(world.clock()),
-        complaints=world.complaints,
+        log_throttle=world.log_throttle,
     ))  # fmt: skip
     return made
 
@@ -70,13 +70,15 @@ def told(task_id, command):
     return Notice("control", task_id, command)
 
 
-@pytest.mark.parametrize(("command", "wish"), [(STOP, Wish.STOP), (RELOAD, Wish.RELOAD), (START, None)])
-def test_the_wish_is_written_down_and_then_acted_on(world, controller, command, wish):
+@pytest.mark.parametrize(
+    ("command", "stop_reason"), [(STOP, StopReason.STOP), (RELOAD, StopReason.RELOAD), (START, None)]
+)
+def test_the_wish_is_written_down_and_then_acted_on(world, controller, command, stop_reason):
     run = world.launch()
-    world.store.say("control", lambda *_: [Verdict.REQUESTED] if run.wish is None else [])
+    world.store.say("control", lambda *_: [Verdict.REQUESTED] if run.stop_reason is None else [])
     controller.handle([told("a", command)])
     assert asked(world) == [(command, ["a"])]
-    until(lambda: run.wish is wish)
+    until(lambda: run.stop_reason is stop_reason)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.STATE, Verdict.NOHASH])
@@ -84,7 +86,7 @@ def test_only_what_is_meant_for_a_living_run_is_acted_on(world, controller, verd
     run = world.launch()
     world.store.say("control", [verdict])
     controller.handle([told("a", STOP)])
-    assert run.wish is None
+    assert run.stop_reason is None
 
 
 def test_a_run_that_lives_elsewhere_is_written_down_all_the_same(world, controller):
@@ -95,7 +97,7 @@ def test_a_run_that_lives_elsewhere_is_written_down_all_the_same(world, controll
 def test_stop_beats_reload_beats_nothing_in_any_order(world, controller):
     first, second = world.launch("a"), world.launch("b")
     controller.handle([told("a", RELOAD), told("a", STOP), told("b", STOP), told("b", RELOAD)])
-    assert (first.wish, second.wish) == (Wish.STOP, Wish.STOP)
+    assert (first.stop_reason, second.stop_reason) == (StopReason.STOP, StopReason.STOP)
 
 
 def test_equal_commands_in_a_row_share_a_call_and_duplicates_fall_away(world, controller):
@@ -120,7 +122,7 @@ def test_without_an_answer_the_message_is_written_down_again(world, controller, 
     world.store.say("control", Unavailable("?"), Unavailable("?"))
     controller.apply(STOP, ["a"])
     assert asked(world) == [(STOP, ["a"])] * 3
-    assert run.wish is Wish.STOP
+    assert run.stop_reason is StopReason.STOP
 
 
 def test_after_d_it_is_given_up_and_nothing_is_done(world, controller, passing, caplog):
@@ -129,7 +131,7 @@ def test_after_d_it_is_given_up_and_nothing_is_done(world, controller, passing, 
     world.store.say("control", *[Unavailable("?")] * 100)
     controller.apply(STOP, ["a"])
     assert D <= world.clock() - 1000 < D + 3
-    assert run.wish is None
+    assert run.stop_reason is None
     assert "stop for 1 task could not be written down" in caplog.text
 
 

@@ -7,7 +7,7 @@ import attrs
 import gevent
 import pytest
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Claim, RunRef, Verdict
@@ -82,7 +82,7 @@ def test_a_function_nobody_knows_here_is_given_back(demo):
 def test_a_claim_beside_a_dying_older_run_is_handed_back_when_it_had_time(stubborn, monkeypatch):
     world = World(stubborn)
     old = world.launch()
-    world.executor.wish(old, Wish.FENCED)
+    world.executor.stop_reason(old, StopReason.FENCED)
     later = []
     monkeypatch.setattr(gevent, "spawn_later", lambda *args: later.append(args))
     new = RunRef("a", "s1:new")
@@ -118,13 +118,17 @@ def test_places_are_taken_by_runs_and_by_ends_beyond_one_commit(demo, gate):
 
 
 @pytest.mark.parametrize(
-    ("wish", "trigger"),
-    [(Wish.STOP, Trigger.STOP), (Wish.HAND_BACK, Trigger.RELEASE), (Wish.FORGET, Trigger.RELEASE)],
+    ("stop_reason", "trigger"),
+    [
+        (StopReason.STOP, Trigger.STOP),
+        (StopReason.HAND_BACK, Trigger.RELEASE),
+        (StopReason.FORGET, Trigger.RELEASE),
+    ],
 )
-def test_a_dead_run_is_settled_as_was_wished(demo, wish, trigger):
+def test_a_dead_run_is_settled_as_was_wished(demo, stop_reason, trigger):
     world = World(demo)
     run = world.launch()
-    world.executor.wish(run, wish)
+    world.executor.stop_reason(run, stop_reason)
     gone(world)
     assert world.ends() == [("s1:1", trigger)]
     assert world.lease.living.oldest() is None
@@ -132,7 +136,7 @@ def test_a_dead_run_is_settled_as_was_wished(demo, wish, trigger):
 
 def test_nothing_is_written_for_a_fenced_run(demo):
     world = World(demo)
-    world.executor.wish(world.launch(), Wish.FENCED)
+    world.executor.stop_reason(world.launch(), StopReason.FENCED)
     gone(world)
     assert world.commit() == []
     assert world.executor.occupied == 0
@@ -141,20 +145,20 @@ def test_nothing_is_written_for_a_fenced_run(demo):
 @pytest.mark.parametrize(
     ("first", "second", "trigger"),
     [
-        (Wish.RELOAD, Wish.STOP, Trigger.STOP),
-        (Wish.STOP, Wish.RELOAD, Trigger.STOP),
-        (Wish.HAND_BACK, Wish.STOP, Trigger.STOP),
-        (Wish.STOP, Wish.HAND_BACK, Trigger.STOP),
-        (Wish.RELOAD, Wish.HAND_BACK, Trigger.RELEASE),
-        (Wish.HAND_BACK, Wish.RELOAD, Trigger.RELEASE),
-        (Wish.STOP, Wish.FORGET, Trigger.RELEASE),
+        (StopReason.RELOAD, StopReason.STOP, Trigger.STOP),
+        (StopReason.STOP, StopReason.RELOAD, Trigger.STOP),
+        (StopReason.HAND_BACK, StopReason.STOP, Trigger.STOP),
+        (StopReason.STOP, StopReason.HAND_BACK, Trigger.STOP),
+        (StopReason.RELOAD, StopReason.HAND_BACK, Trigger.RELEASE),
+        (StopReason.HAND_BACK, StopReason.RELOAD, Trigger.RELEASE),
+        (StopReason.STOP, StopReason.FORGET, Trigger.RELEASE),
     ],
 )
 def test_the_larger_wish_wins_in_either_order(demo, first, second, trigger):
     world = World(demo)
     run = world.launch()
-    world.executor.wish(run, first)
-    world.executor.wish(run, second)
+    world.executor.stop_reason(run, first)
+    world.executor.stop_reason(run, second)
     gone(world)
     assert world.ends() == [("s1:1", trigger)]
     assert world.store.asked("reload") == []
@@ -163,8 +167,8 @@ def test_the_larger_wish_wins_in_either_order(demo, first, second, trigger):
 def test_fenced_outweighs_all(demo):
     world = World(demo)
     run = world.launch()
-    world.executor.wish(run, Wish.STOP)
-    world.executor.wish(run, Wish.FENCED)
+    world.executor.stop_reason(run, StopReason.STOP)
+    world.executor.stop_reason(run, StopReason.FENCED)
     gone(world)
     assert world.commit() == []
 
@@ -175,15 +179,15 @@ def test_a_run_that_ends_by_itself_as_it_is_stopped_is_stopped(demo, gate, log):
     run = world.launch()
     gate.set()
     switch(1)
-    world.executor.wish(run, Wish.STOP)
+    world.executor.stop_reason(run, StopReason.STOP)
     gone(world)
     assert [trigger for _, trigger in world.ends()] in ([Trigger.STOP], [Trigger.END])
-    world.executor.wish(run, Wish.FORGET)
+    world.executor.stop_reason(run, StopReason.FORGET)
     assert len(world.ends()) == 1
 
 
 def test_a_wish_for_an_unknown_id_is_nothing(demo):
-    World(demo).executor.ask("nobody", Wish.STOP)
+    World(demo).executor.ask("nobody", StopReason.STOP)
 
 
 def test_of_many_runs_only_some_are_stopped_at_a_time(demo):
@@ -228,7 +232,7 @@ def test_stop_is_called_once_and_then_the_children_are_killed(gate, log):
             log.append("stop")
 
     world = World(Demo)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert log == ["stop", "killed", "killed"]
     assert world.ends() == [("s1:1", Trigger.STOP)]
@@ -251,7 +255,7 @@ def test_a_stop_that_ends_the_work_needs_no_kill(log):
             gevent.sleep(0)
 
     world = World(Demo)
-    world.executor.wish(world.launch(), Wish.HAND_BACK)
+    world.executor.stop_reason(world.launch(), StopReason.HAND_BACK)
     gone(world)
     assert log == ["ended in peace"]
 
@@ -273,7 +277,7 @@ def test_a_stop_that_only_asks_lets_start_finish(log):
             self.asked = True
 
     world = World(Demo, timing=Timing().scaled(1))
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert log == ["finished"]
     assert world.ends() == [("s1:1", Trigger.STOP)]
@@ -282,7 +286,7 @@ def test_a_stop_that_only_asks_lets_start_finish(log):
 def test_a_start_that_does_not_heed_it_is_killed_in_time(gate, demo, caplog):
     demo.stop = lambda _: None
     world = World(demo)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert "PT042" not in caplog.text
@@ -291,7 +295,7 @@ def test_a_start_that_does_not_heed_it_is_killed_in_time(gate, demo, caplog):
 def test_a_stop_that_hangs_is_capped_and_killed(demo, gate, caplog):
     demo.stop = lambda _: gate.wait()
     world = World(demo)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert "stop() did not return" in caplog.text
     assert world.ends() == [("s1:1", Trigger.STOP)]
@@ -304,7 +308,7 @@ def test_a_stop_that_raises_is_logged(demo, caplog, error):
 
     demo.stop = stop
     world = World(demo)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert "task a: stop() raised" in caplog.text
     assert world.ends() == [("s1:1", Trigger.STOP)]
@@ -316,7 +320,7 @@ def test_a_run_killed_before_its_first_switch_is_settled(demo, log):
     world.executor.launch(Claim("a", ref.run, Verdict.OK, "demo", b"{}"), world.clock())
     run = world.executor.living["a"]
     run.greenlet.kill(block=False)
-    world.executor.wish(run, Wish.HAND_BACK)
+    world.executor.stop_reason(run, StopReason.HAND_BACK)
     gone(world)
     assert log == []
     assert world.ends() == [(ref.run, Trigger.RELEASE)]
@@ -340,7 +344,7 @@ def test_a_child_born_during_the_kill_is_killed_too(gate, log, caplog):
                 log.append("killed")
 
     world = World(Demo)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert log in ([], ["killed"])  # before or after its first switch
     assert "ignores being killed" not in caplog.text
@@ -358,7 +362,7 @@ def test_stopped_by_the_operator_it_stays_registered_until_it_dies(stubborn, gat
     stubborn.stop = lambda _: log.append("stop")
     world = World(stubborn, hard=False)
     run = world.launch()
-    world.executor.wish(run, Wish.STOP)
+    world.executor.stop_reason(run, StopReason.STOP)
     until(lambda: stop_timeouts(world))
     assert "a" in world.executor.living
     assert run.ref.run in world.lease.living
@@ -375,25 +379,25 @@ def test_stopped_by_the_operator_it_stays_registered_until_it_dies(stubborn, gat
 def test_the_ladder_is_climbed_again_without_a_second_stop(stubborn, log):
     stubborn.stop = lambda _: log.append("stop")
     world = World(stubborn)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     until(lambda: len(stop_timeouts(world)) >= 2)
     assert world.ends() == []
     assert log == ["stop"]
 
 
-@pytest.mark.parametrize("wish", [Wish.HAND_BACK, Wish.FORGET, Wish.FENCED])
-def test_what_must_not_go_on_ends_the_process(stubborn, exits, timer, wish):
+@pytest.mark.parametrize("stop_reason", [StopReason.HAND_BACK, StopReason.FORGET, StopReason.FENCED])
+def test_what_must_not_go_on_ends_the_process(stubborn, exits, timer, stop_reason):
     world = World(stubborn, hard=True)
-    world.executor.wish(world.launch(), wish)
+    world.executor.stop_reason(world.launch(), stop_reason)
     until(lambda: exits)
     assert exits == [EXIT_STUCK] == [70]
     assert world.commit() == []
 
 
-@pytest.mark.parametrize("wish", [Wish.STOP, Wish.RELOAD, Wish.MOVE])
-def test_so_does_any_other_once_the_lease_is_lost(stubborn, exits, timer, wish):
+@pytest.mark.parametrize("stop_reason", [StopReason.STOP, StopReason.RELOAD, StopReason.MOVE])
+def test_so_does_any_other_once_the_lease_is_lost(stubborn, exits, timer, stop_reason):
     world = World(stubborn, hard=True)
-    world.executor.wish(world.launch(), wish)
+    world.executor.stop_reason(world.launch(), stop_reason)
     world.clock.move(world.timing.lease * 1.01)
     until(lambda: exits)
     assert exits == [70]
@@ -402,7 +406,7 @@ def test_so_does_any_other_once_the_lease_is_lost(stubborn, exits, timer, wish):
 def test_a_reload_that_is_ignored_is_tried_again_and_the_worker_lives(stubborn, exits, timer, gate):
     world = World(stubborn, hard=True)
     old = world.launch()
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: len(stop_timeouts(world)) >= 2)
     assert exits == []
     assert world.executor.living["a"] is old
@@ -414,9 +418,9 @@ def test_a_reload_that_is_ignored_is_tried_again_and_the_worker_lives(stubborn, 
 def test_a_stop_wins_over_a_reload_that_is_ignored(stubborn, exits, timer, gate):
     world = World(stubborn, hard=True)
     run = world.launch()
-    world.executor.wish(run, Wish.RELOAD)
+    world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: stop_timeouts(world))
-    world.executor.wish(run, Wish.STOP)
+    world.executor.stop_reason(run, StopReason.STOP)
     gate.set()
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
@@ -435,7 +439,7 @@ def test_the_items_of_a_pool_are_killed_one_by_one_within_one_ladder(gate, caplo
                     gate.wait()
 
     world = World(Demo)
-    world.executor.wish(world.launch(), Wish.STOP)
+    world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert "ignores being killed" not in caplog.text
@@ -443,7 +447,7 @@ def test_the_items_of_a_pool_are_killed_one_by_one_within_one_ladder(gate, caplo
 
 def test_without_the_hard_deadline_it_is_tried_again(stubborn, exits, gate):
     world = World(stubborn, hard=False)
-    world.executor.wish(world.launch(), Wish.HAND_BACK)
+    world.executor.stop_reason(world.launch(), StopReason.HAND_BACK)
     for _ in range(60):
         gevent.sleep(0.001)
     assert world.ends() == []
@@ -478,7 +482,7 @@ def test_reload_is_a_new_run_with_fresh_data(demo, log):
     world = World(demo)
     old = world.launch(data=b'{"n": 1}')
     world.store.say("reload", lambda _old, new, *_: won(new, data=b'{"n": 2}', epoch=9))
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.executor.living.get("a") not in (None, old))
     switch()
     new = world.executor.living["a"]
@@ -495,7 +499,7 @@ def test_the_old_run_is_dead_before_the_new_one_is_asked_for(demo):
     old = world.launch()
     alive = []
     world.store.say("reload", lambda _old, new, *_: alive.extend(old.alive()) or won(new))
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.store.asked("reload"))
     assert alive == []
 
@@ -529,7 +533,7 @@ def test_a_reload_with_bad_data_is_refused_and_the_run_goes_on(strict, log, data
     world = World(strict)
     run = world.launch(data=b'{"n": 1}')
     world.store.say("preview", lambda ref, _most: won(ref, data=raw, epoch=7))
-    world.executor.wish(run, Wish.RELOAD)
+    world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: world.store.asked("refuse"))
     switch()
     ((judged, where, why),) = world.store.asked("refuse")
@@ -537,9 +541,9 @@ def test_a_reload_with_bad_data_is_refused_and_the_run_goes_on(strict, log, data
     assert reason in why
     assert world.store.asked("reload") == []
     assert world.executor.living["a"] is run
-    assert (run.wish, run.actor, run.over) == (None, None, False)
+    assert (run.stop_reason, run.actor, run.over) == (None, None, False)
     assert len(log) == 1
-    world.executor.wish(run, Wish.STOP)  # and it may be steered as before
+    world.executor.stop_reason(run, StopReason.STOP)  # and it may be steered as before
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
 
@@ -548,11 +552,11 @@ def test_data_over_the_limit_or_a_missing_function_are_refused_at_a_reload(demo)
     world = World(demo)
     run = world.launch()
     world.store.say("preview", lambda ref, _most: won(ref, data=None, oversize=1 << 30))
-    world.executor.wish(run, Wish.RELOAD)
+    world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: world.store.asked("refuse"))
     world.store.say("preview", lambda ref, _most: won(ref, function=""))
     until(lambda: not world.executor.reloads._judged)
-    world.executor.wish(run, Wish.RELOAD)
+    world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: len(world.store.asked("refuse")) == 2)
     assert [why.split(" has ")[0] for _, _, why in world.store.asked("refuse")] == ["data", "the hash"]
     assert world.executor.living["a"] is run
@@ -563,7 +567,7 @@ def test_better_data_that_comes_before_the_refusal_is_looked_at(demo, log):
     old = world.launch()
     world.store.say("preview", lambda ref, _most: won(ref, data=b"{oops"))
     world.store.say("refuse", Verdict.MOVED)
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.executor.living.get("a") not in (None, old))
     assert len(world.store.asked("preview")) == 2
 
@@ -573,7 +577,7 @@ def test_worse_data_that_comes_while_the_old_run_is_stopped_is_refused_by_the_ne
     old = world.launch()
     world.store.say("preview", lambda ref, _most: won(ref, data=b'{"n": 2}'))
     world.store.say("reload", lambda _old, new, *_: won(new, data=b"{oops", epoch=9))
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.store.asked("refuse") and len(log) == 2)
     ((judged, _, _),) = world.store.asked("refuse")
     assert (judged.run, judged.data) == ("s1:2", b"{oops")
@@ -581,14 +585,14 @@ def test_worse_data_that_comes_while_the_old_run_is_stopped_is_refused_by_the_ne
     assert world.commit() == []
 
 
-@pytest.mark.parametrize("verdict", [Verdict.FENCED, Verdict.GONE, Verdict.FOREIGN])
+@pytest.mark.parametrize("verdict", [Verdict.FENCED, Verdict.GONE, Verdict.UNRECOGNIZED])
 def test_a_reload_of_a_run_that_is_not_ours_any_more_stops_nothing(demo, verdict):
     world = World(demo)
     run = world.launch()
     world.store.say("preview", lambda ref, _most: Claim(ref.id, ref.run, verdict))
-    world.executor.wish(run, Wish.RELOAD)
+    world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: world.store.asked("preview") and not world.executor.reloads._judged)
-    assert (run.wish, world.executor.living["a"]) == (None, run)
+    assert (run.stop_reason, world.executor.living["a"]) == (None, run)
 
 
 def test_a_stop_during_the_look_is_carried_out_and_nothing_begins(demo, log):
@@ -596,11 +600,11 @@ def test_a_stop_during_the_look_is_carried_out_and_nothing_begins(demo, log):
     run = world.launch()
 
     def meanwhile(ref, _most):
-        world.executor.ask("a", Wish.STOP)
+        world.executor.ask("a", StopReason.STOP)
         return won(ref)
 
     world.store.say("preview", meanwhile)
-    world.executor.wish(run, Wish.RELOAD)
+    world.executor.stop_reason(run, StopReason.RELOAD)
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert world.store.asked("reload") == []
@@ -610,7 +614,7 @@ def test_a_look_without_an_answer_is_repeated(demo, log):
     world = World(demo)
     old = world.launch()
     world.store.say("preview", Unavailable("?"), Unavailable("?"))
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.executor.living.get("a") not in (None, old))
     assert len(world.store.asked("preview")) == 3
 
@@ -619,7 +623,7 @@ def test_many_wishes_to_reload_are_looked_at_once(demo, log):
     world = World(demo)
     old = world.launch()
     for _ in range(5):
-        world.executor.wish(old, Wish.RELOAD)
+        world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.executor.living.get("a") not in (None, old))
     assert len(world.store.asked("preview")) == len(world.store.asked("reload")) == 1
 
@@ -629,7 +633,7 @@ def test_the_new_run_says_that_it_lives_after_its_first_moments(demo, log):
     old = world.launch()
     assert world.store.asked("settle") == []
     world.store.say("settle", Unavailable("?"))
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: len(world.store.asked("settle")) == 2)
     assert world.store.asked("settle")[-1] == (world.executor.living["a"].ref,)
 
@@ -643,7 +647,7 @@ def test_a_new_run_that_fails_at_once_never_says_that_it_lives(demo, log):
         return won(new)
 
     world.store.say("reload", fails)
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     gone(world)
     assert world.ends() == [("s1:2", Trigger.FAIL)]
     gevent.sleep(5 * FAST.scale)
@@ -652,8 +656,8 @@ def test_a_new_run_that_fails_at_once_never_says_that_it_lives(demo, log):
 
 def test_a_reload_with_a_verdict_of_a_newer_release_is_not_started_and_released(demo, log):
     world = World(demo)
-    world.store.say("reload", lambda _old, new, *_: won(new, verdict=Verdict.FOREIGN))
-    world.executor.wish(world.launch(), Wish.RELOAD)
+    world.store.say("reload", lambda _old, new, *_: won(new, verdict=Verdict.UNRECOGNIZED))
+    world.executor.stop_reason(world.launch(), StopReason.RELOAD)
     gone(world)
     assert world.ends() == [("s1:2", Trigger.RELEASE)]
     assert len(log) == 1
@@ -662,7 +666,7 @@ def test_a_reload_with_a_verdict_of_a_newer_release_is_not_started_and_released(
 def test_a_reloaded_run_of_a_function_unknown_here_is_handed_back(demo):
     world = World(demo)
     world.store.say("reload", lambda _old, new, *_: won(new, function="other"))
-    world.executor.wish(world.launch(), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(), StopReason.RELOAD)
     gone(world)
     assert world.ends() == [("s1:2", Trigger.RELEASE)]
 
@@ -673,30 +677,32 @@ def test_a_stop_that_a_reload_finds_in_the_hash_is_carried_out(demo, log, local)
     over = []
     world.on_local_over = lambda *args: over.append(args)
     world.store.say("reload", lambda _old, new, *_: won(new, verdict=Verdict.STOP))
-    world.executor.wish(world.launch(local=local), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(local=local), StopReason.RELOAD)
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert len(log) == 1
-    assert over == ([("a", Wish.STOP)] if local else [])
+    assert over == ([("a", StopReason.STOP)] if local else [])
 
 
-@pytest.mark.parametrize(("wish", "trigger"), [(Wish.STOP, Trigger.STOP), (Wish.HAND_BACK, Trigger.RELEASE)])
+@pytest.mark.parametrize(
+    ("stop_reason", "trigger"), [(StopReason.STOP, Trigger.STOP), (StopReason.HAND_BACK, Trigger.RELEASE)]
+)
 @pytest.mark.parametrize("local", [False, True])
-def test_a_wish_that_arrives_during_the_reload_settles_the_new_run(demo, log, wish, trigger, local):
+def test_a_wish_that_arrives_during_the_reload_settles_the_new_run(demo, log, stop_reason, trigger, local):
     world = World(demo)
     over = []
     world.on_local_over = lambda *args: over.append(args)
 
     def meanwhile(_old, new, *_):
-        world.executor.ask("a", wish)
+        world.executor.ask("a", stop_reason)
         return won(new)
 
     world.store.say("reload", meanwhile)
-    world.executor.wish(world.launch(local=local), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(local=local), StopReason.RELOAD)
     gone(world)
     assert world.ends() == [("s1:2", trigger)]
     assert len(log) == 1
-    assert over == ([("a", wish)] if local else [])
+    assert over == ([("a", stop_reason)] if local else [])
 
 
 @pytest.mark.parametrize(
@@ -705,7 +711,7 @@ def test_a_wish_that_arrives_during_the_reload_settles_the_new_run(demo, log, wi
 def test_a_reload_that_is_refused(demo, verdict, ends, log):
     world = World(demo)
     world.store.say("reload", lambda _old, new, *_: Claim(new.id, new.run, verdict))
-    world.executor.wish(world.launch(), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(), StopReason.RELOAD)
     gone(world)
     assert world.ends() == ends
     assert len(log) == 1
@@ -715,7 +721,7 @@ def test_without_an_answer_the_same_reload_is_repeated(demo):
     world = World(demo)
     old = world.launch()
     world.store.say("reload", Unavailable("?"), Unavailable("?"))
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.executor.living.get("a") not in (None, old))
     asked = world.store.asked("reload")
     assert asked == [asked[0]] * 3
@@ -734,7 +740,7 @@ def test_a_reload_whose_data_never_comes_goes_on_with_what_was_judged(demo, log)
         return won(new, data=None, oversize=200_000, verdict=Verdict.ALREADY)
 
     world.store.say("reload", *[limited] * 20)
-    world.executor.wish(world.launch(), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(), StopReason.RELOAD)
     until(lambda: world.store.asked("refuse") and len(log) == 2)
     assert len(held) == 1
     ((judged, _, why),) = world.store.asked("refuse")
@@ -754,7 +760,7 @@ def test_a_look_at_data_that_never_comes_is_a_refusal(demo, log):
         return won(ref, data=None, oversize=200_000)
 
     world.store.say("preview", *[limited] * 20)
-    world.executor.wish(world.launch(), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(), StopReason.RELOAD)
     until(lambda: world.store.asked("refuse"))
     assert world.store.asked("refuse")[0][2].startswith("[PT133] data has 200000 bytes")
     assert len(log) == 1
@@ -763,7 +769,7 @@ def test_a_look_at_data_that_never_comes_is_a_refusal(demo, log):
 def test_a_reload_is_repeated_as_it_was_while_nothing_is_acknowledged(demo):
     world = World(demo)
     world.store.say("reload", *[Unavailable("?")] * 9)
-    world.executor.wish(world.launch(), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(), StopReason.RELOAD)
     until(lambda: len(asked := world.store.asked("reload")) == 10 and asked == [asked[0]] * 10)
 
 
@@ -776,26 +782,28 @@ def test_a_renewal_during_the_reload_that_finds_the_old_run_fenced_is_ignored(de
         return won(new)
 
     world.store.say("reload", meanwhile)
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.executor.living.get("a") not in (None, old))
     assert world.executor.living["a"].ref.run == "s1:2"
 
 
-@pytest.mark.parametrize(("wish", "trigger"), [(Wish.HAND_BACK, Trigger.RELEASE), (Wish.STOP, Trigger.STOP)])
+@pytest.mark.parametrize(
+    ("stop_reason", "trigger"), [(StopReason.HAND_BACK, Trigger.RELEASE), (StopReason.STOP, Trigger.STOP)]
+)
 @pytest.mark.parametrize("local", [False, True])
-def test_redis_lost_during_the_reload_ends_both_runs_as_was_wished(demo, log, wish, trigger, local):
+def test_redis_lost_during_the_reload_ends_both_runs_as_was_wished(demo, log, stop_reason, trigger, local):
     world = World(demo)
 
     def lost(*_):
-        world.executor.ask("a", wish)
+        world.executor.ask("a", stop_reason)
         raise Unavailable("?")
 
     world.store.say("reload", lost)
-    world.executor.wish(world.launch(local=local), Wish.RELOAD)
+    world.executor.stop_reason(world.launch(local=local), StopReason.RELOAD)
     gone(world)
     assert sorted(world.ends()) == [("s1:1", trigger), ("s1:2", trigger)]
     assert len(log) == 1
-    if wish is Wish.HAND_BACK:
+    if stop_reason is StopReason.HAND_BACK:
         assert {change.local for change in world.commit()} == {local}
 
 
@@ -806,8 +814,8 @@ def test_a_released_local_task_is_not_queued(demo):
     world = World(demo)
     over = []
     world.on_local_over = lambda *args: over.append(args)
-    world.executor.wish(world.launch(local=True), Wish.HAND_BACK)
+    world.executor.stop_reason(world.launch(local=True), StopReason.HAND_BACK)
     gone(world)
     (change,) = world.commit()
     assert (change.trigger, change.local) == (Trigger.RELEASE, True)
-    assert over == [("a", Wish.HAND_BACK)]
+    assert over == [("a", StopReason.HAND_BACK)]

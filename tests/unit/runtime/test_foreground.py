@@ -25,7 +25,7 @@ def test_a_service_that_dies_while_the_worker_starts_ends_the_run(process):
         raise PytaskError("a service of the worker died")
 
     worker = SimpleNamespace(
-        settings=settings, lanes=[], living=[], queued=0, failed=OSError(), now=lambda: 0.0,
+        settings=settings, partitions=[], living=[], queued=0, failed=OSError(), now=lambda: 0.0,
         raise_failure=raise_failure,
     )  # fmt: skip
     stopped = []

@@ -3,7 +3,7 @@
 import gevent
 import pytest
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import Denied, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Adoption, Change, Claim, Incarnation, RunRef, Verdict
@@ -97,7 +97,7 @@ def test_the_deadline_counts_from_the_sending_not_from_the_answer(world):
     assert heartbeat.check_deadline() is False
     world.clock.now = sent + D + 0.01
     assert heartbeat.check_deadline() is True
-    assert run.wish is Wish.HAND_BACK
+    assert run.stop_reason is StopReason.HAND_BACK
 
 
 def crowd(world, limit, number=1000):
@@ -195,10 +195,10 @@ def test_after_d_every_run_is_handed_back_under_a_new_session(demo):
 def test_the_operators_stop_outlives_the_loss(demo, gate):
     world = World(demo)
     run = world.launch()
-    run.wish = Wish.STOP
+    run.stop_reason = StopReason.STOP
     world.clock.move(world.timing.lease * 1.01)
     world.heartbeat().check_deadline()
-    assert run.wish is Wish.STOP
+    assert run.stop_reason is StopReason.STOP
 
 
 def test_one_run_renewed_does_not_hide_one_that_is_not(world):
@@ -222,20 +222,20 @@ def test_a_late_claim_counts_from_its_own_sending(world):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "wish"),
+    ("verdict", "stop_reason"),
     [
-        (Verdict.STOP, Wish.STOP),
-        (Verdict.RELOAD, Wish.RELOAD),
-        (Verdict.GONE, Wish.FORGET),
-        (Verdict.FENCED, Wish.FENCED),
+        (Verdict.STOP, StopReason.STOP),
+        (Verdict.RELOAD, StopReason.RELOAD),
+        (Verdict.GONE, StopReason.FORGET),
+        (Verdict.FENCED, StopReason.FENCED),
     ],
 )
-def test_what_a_renewal_brings_reaches_the_run(world, verdict, wish):
+def test_what_a_renewal_brings_reaches_the_run(world, verdict, stop_reason):
     run = world.launch()
     world.clock.move(H)
     world.store.say("renew", {run.ref: verdict})
     world.heartbeat().beat()
-    until(lambda: run.wish is wish)
+    until(lambda: run.stop_reason is stop_reason)
 
 
 def test_what_is_meant_for_another_run_of_the_id_is_ignored(world):
@@ -243,7 +243,7 @@ def test_what_is_meant_for_another_run_of_the_id_is_ignored(world):
     world.executor.heard(RunRef("a", "s0:9"), Verdict.FENCED)
     world.executor.heard(RunRef("unknown", "s0:9"), Verdict.STOP)
     world.executor.heard(run.ref, Verdict.OK)
-    assert run.wish is None
+    assert run.stop_reason is None
 
 
 # -- the kernel's timer ------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_without_runs_the_timer_is_off(demo, timer, gate):
     gate.set()
     switch()
     assert timer == [K, 0.0]
-    assert not world.deadman.armed
+    assert not world.kill_timer.armed
     world.heartbeat().check_deadline()
     assert timer[-1] == 0.0
 
@@ -446,7 +446,7 @@ def test_a_run_that_the_new_server_forgot_is_put_back(world, verdict):
     world.store.say("renew", {run.ref: verdict})
     heartbeat.beat()
     assert world.store.asked("adopt") == [([Adoption("a", run.ref.run, 7)], "w")]
-    assert run.wish is None
+    assert run.stop_reason is None
     assert world.lease.living.oldest() == world.clock()
 
 
@@ -466,7 +466,7 @@ def test_what_cannot_be_put_back_stops(world):
     world.store.say("renew", {run.ref: Verdict.FENCED})
     world.store.say("adopt", [Verdict.FENCED])
     heartbeat.beat()
-    assert run.wish is Wish.FENCED
+    assert run.stop_reason is StopReason.FENCED
 
 
 def test_a_run_whose_putting_back_failed_is_not_acknowledged_and_tried_again(world):
@@ -478,7 +478,7 @@ def test_a_run_whose_putting_back_failed_is_not_acknowledged_and_tried_again(wor
     with pytest.raises(Unavailable):
         heartbeat.beat()
     assert world.lease.living.oldest() == before
-    assert run.wish is None
+    assert run.stop_reason is None
     heartbeat.beat()
     assert len(world.store.asked("adopt")) == 2
     assert world.lease.living.oldest() == world.clock()
@@ -491,7 +491,7 @@ def test_without_a_failover_nothing_is_put_back(world):
     world.store.say("renew", {run.ref: Verdict.FENCED})
     world.heartbeat().beat()
     assert world.store.asked("adopt") == []
-    assert run.wish is Wish.FENCED
+    assert run.stop_reason is StopReason.FENCED
 
 
 def test_a_run_that_is_over_is_not_put_back(world, gate):

@@ -6,7 +6,7 @@ import pytest
 from pytask.domain.errors import Unavailable
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime.runs.capacity import Places
+from pytask.runtime.runs.capacity import Capacity
 from tests.unit.runtime.fakes import World, switch
 
 
@@ -23,12 +23,12 @@ def demo(gate):
 
 
 def lanes_of(demo, max_tasks):
-    places = Places(max_tasks)
+    capacity = Capacity(max_tasks)
     made = []
     for _ in range(2):
-        world = World(demo, timing=Timing(), max_tasks=max_tasks, places=places)
+        world = World(demo, timing=Timing(), max_tasks=max_tasks, capacity=capacity)
         made.append((world, world.consumer()))
-    return places, *made
+    return capacity, *made
 
 
 def test_together_they_run_no_more_than_the_worker_may(demo):
@@ -54,7 +54,7 @@ def test_a_place_that_another_lane_took_during_the_peek_is_not_taken_twice(demo)
 
 
 def test_a_claim_that_fails_gives_its_places_back(demo):
-    places, (first, one), (_second, two) = lanes_of(demo, 1)
+    capacity, (first, one), (_second, two) = lanes_of(demo, 1)
     first.store.say("peek", [b"a"])
 
     def no_answer(_request):
@@ -65,12 +65,12 @@ def test_a_claim_that_fails_gives_its_places_back(demo):
     with pytest.raises(Unavailable):
         one.consume()
     assert two.free == 1
-    assert places.quarantine(two) == 1
+    assert capacity.quarantine(two) == 1
 
 
 def test_a_lane_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo, passing):
-    places, (first, one), (_second, two) = lanes_of(demo, 1)
-    places.line_up(one)
+    capacity, (first, one), (_second, two) = lanes_of(demo, 1)
+    capacity.line_up(one)
     assert two.free == 0
     first.clock.move(first.timing.claim_gate + 1)  # its shard was lost while it stood in line
     passing(first.clock, limit=100_000)
@@ -82,7 +82,7 @@ def test_a_lane_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo,
 
 
 def test_a_lane_that_came_too_late_stands_in_line_instead_of_sleeping(demo, passing):
-    _places, (first, one), (second, two) = lanes_of(demo, 1)
+    _capacity, (first, one), (second, two) = lanes_of(demo, 1)
     naps = passing(first.clock)
     one._hints.clear()
 

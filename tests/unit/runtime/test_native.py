@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent import monkey
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.task import Task
@@ -233,7 +233,7 @@ def test_a_stopped_task_is_over_at_once(lock):
     world = World(demo(lambda self: self.blocking(lock.acquire)))
     run = world.launch()
     assert not run.over
-    world.executor.wish(run, Wish.STOP)
+    world.executor.stop_reason(run, StopReason.STOP)
     until(lambda: run.over)
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert lock.locked()

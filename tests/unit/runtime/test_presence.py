@@ -131,10 +131,10 @@ def of(version, name="other"):
 
 def test_a_release_that_may_not_share_is_warned_of_once(world, presence, caplog):
     module._warn_of.cache_clear()
-    world.store.say("crew", *[[of(__version__), of(""), of("odd"), of("7.1.0", "newer")]] * 3)
+    world.store.say("recent_workers", *[[of(__version__), of(""), of("odd"), of("7.1.0", "newer")]] * 3)
     for _ in range(2 * module.LOOK_EVERY + 1):
         presence.show()
-    assert len(world.store.asked("crew")) == 3
+    assert len(world.store.asked("recent_workers")) == 3
     (line,) = [r.getMessage() for r in caplog.records if "these releases may not" in r.getMessage()]
     assert "worker 'newer' on 'h' runs pytask '7.1.0'" in line
 

@@ -3,7 +3,7 @@
 import gevent
 import pytest
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Verdict
@@ -67,11 +67,11 @@ def test_it_waits_until_the_gate_is_open(world, prestart):
     assert prestart.ensure() == 1
 
 
-@pytest.mark.parametrize("wish", [Wish.HAND_BACK, Wish.FORGET, Wish.FENCED])
-def test_it_starts_again_after_a_loss_under_a_new_id(world, prestart, wish):
+@pytest.mark.parametrize("stop_reason", [StopReason.HAND_BACK, StopReason.FORGET, StopReason.FENCED])
+def test_it_starts_again_after_a_loss_under_a_new_id(world, prestart, stop_reason):
     prestart.ensure()
     old = only(world)
-    world.executor.wish(old, wish)
+    world.executor.stop_reason(old, stop_reason)
     until(lambda: not world.executor.living)
     assert prestart.ensure() == 1
     assert only(world).id != old.id
@@ -82,7 +82,7 @@ def test_once_all_run_the_loop_only_waits_for_a_loss(world, prestart, passing):
     loop = gevent.spawn(prestart.run)
     until(lambda: world.executor.living)
     old = only(world)
-    world.executor.wish(old, Wish.HAND_BACK)
+    world.executor.stop_reason(old, StopReason.HAND_BACK)
     until(lambda: world.executor.living and old.id not in world.executor.living)
     assert not loop.ready()
     prestart.end()
@@ -93,7 +93,7 @@ def test_once_all_run_the_loop_only_waits_for_a_loss(world, prestart, passing):
 
 def test_not_after_it_was_stopped(world, prestart):
     prestart.ensure()
-    world.executor.wish(only(world), Wish.STOP)
+    world.executor.stop_reason(only(world), StopReason.STOP)
     until(lambda: not world.executor.living)
     assert prestart.ensure() == 0
 
@@ -119,10 +119,10 @@ def test_not_while_the_worker_leaves(world, prestart):
 def test_it_can_be_reloaded_and_still_comes_back_after_a_loss(world, prestart):
     prestart.ensure()
     old = only(world)
-    world.executor.wish(old, Wish.RELOAD)
+    world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.executor.living.get(old.id) not in (None, old))
     assert prestart.ensure() == 0
-    world.executor.wish(only(world), Wish.HAND_BACK)
+    world.executor.stop_reason(only(world), StopReason.HAND_BACK)
     until(lambda: not world.executor.living)
     assert prestart.ensure() == 1
 
@@ -164,7 +164,7 @@ def test_what_is_not_won_is_not_started(world, prestart):
 
 
 def test_a_verdict_of_a_newer_release_is_released_as_local(world, prestart):
-    world.store.say("open_local", lambda ref, *_: won(ref, verdict=Verdict.FOREIGN))
+    world.store.say("open_local", lambda ref, *_: won(ref, verdict=Verdict.UNRECOGNIZED))
     prestart.ensure()
     assert world.executor.living == {}
     assert [(change.run, change.trigger, change.local) for change in world.commit()] == [

@@ -3,11 +3,11 @@
 import gevent
 import pytest
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import BadTaskClass, ConfigError
 from pytask.domain.task import Task, register
 from pytask.domain.timing import Timing
-from pytask.runtime.runs.capacity import Places
+from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.start_rate import Allowance
 from pytask.runtime.settings import Settings
 from tests.unit.runtime.fakes import Clock, FakeQueue, World, switch, until
@@ -65,7 +65,7 @@ def test_a_slow_rate_starts_one_at_a_time():
 def test_what_the_rate_does_not_allow_is_not_claimed(gate):
     began = []
     world = World(paced(gate, None, began), timing=Timing())
-    consumer = world.consumer(places=Places(100, Allowance(2.0, world.clock)))
+    consumer = world.consumer(capacity=Capacity(100, Allowance(2.0, world.clock)))
     world.store.say("peek", lambda limit, _: IDS[:limit], lambda limit, _: IDS[1 : 1 + limit])
     consumer.consume()
     consumer.consume()
@@ -83,7 +83,7 @@ def test_a_paced_worker_comes_back_as_soon_as_it_may(gate, passing):
     began = []
     world = World(paced(gate, None, began), timing=Timing())
     naps = passing(world.clock)
-    consumer = world.consumer(FakeQueue(), places=Places(100, Allowance(2.0, world.clock)))
+    consumer = world.consumer(FakeQueue(), capacity=Capacity(100, Allowance(2.0, world.clock)))
     consumer._room = Room(world.clock, naps)
     world.store.say("peek", *[[one] for one in IDS], lambda *_: consumer.end() or [])
     world.store.ahead = [b"stale"]
@@ -137,12 +137,12 @@ def test_one_that_is_stopped_leaves_its_turn_to_the_next(gate):
     began = []
     world = World(paced(gate, 0.001, began))
     first, waits, last = (world.launch(one) for one in "abc")
-    world.executor.wish(waits, Wish.STOP)
+    world.executor.stop_reason(waits, StopReason.STOP)
     until(lambda: waits.over)
     assert [trigger.name for _, trigger in world.ends()] == ["STOP"]
     assert began == ["a"]
-    world.executor.wish(first, Wish.HAND_BACK)
-    world.executor.wish(last, Wish.HAND_BACK)
+    world.executor.stop_reason(first, StopReason.HAND_BACK)
+    world.executor.stop_reason(last, StopReason.HAND_BACK)
     until(lambda: first.over and last.over)
     assert [trigger.name for _, trigger in world.ends()] == ["STOP", "RELEASE", "RELEASE"]
 
@@ -152,11 +152,11 @@ def test_the_turn_of_one_that_is_stopped_is_not_lost(gate):
     world = World(paced(gate, 0.001, began))
     _, head, next_one, last = (world.launch(one) for one in "abcd")
     world.clock.move(1000)  # the head is asleep, and knows nothing of it
-    world.executor.wish(head, Wish.STOP)
+    world.executor.stop_reason(head, StopReason.STOP)
     until(lambda: began == ["a", "c"])
     assert head.over
     assert not next_one.over
-    world.executor.wish(last, Wish.STOP)
+    world.executor.stop_reason(last, StopReason.STOP)
     until(lambda: last.over)
 
 

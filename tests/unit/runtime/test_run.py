@@ -9,7 +9,7 @@ import gevent
 import pytest
 from gevent.pool import Pool
 
-from pytask.domain.control import Wish
+from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.task import Task
@@ -452,7 +452,7 @@ def test_a_wish_silences_what_the_children_raise(gate):
 
     world = world_of(lambda _: gevent.spawn(loop) and None)
     run = world.launch()
-    world.executor.wish(run, Wish.STOP)
+    world.executor.stop_reason(run, StopReason.STOP)
     switch()
     assert outcome(world).trigger is Trigger.STOP
 
@@ -530,7 +530,7 @@ def test_a_link_that_restarts_what_is_killed_does_not_outlive_a_stop(gate):
     world = world_of(start)
     run = world.launch()
     switch()
-    world.executor.wish(run, Wish.STOP)
+    world.executor.stop_reason(run, StopReason.STOP)
     until(lambda: run.over)
     assert rounds == [1]
     assert [change.trigger for change in world.commit()] == [Trigger.STOP]
