@@ -20,7 +20,7 @@ from greenlet import gettrace, settrace
 from pytask.domain.figures import Busy
 from pytask.logger import get_logger
 from pytask.runtime.greenlets import write
-from pytask.runtime.run import Run
+from pytask.runtime.tree import TreeOwner
 
 log = get_logger(__name__)
 
@@ -40,8 +40,8 @@ class Meter:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._began = self._at = clock()
-        self._run: Run | None = None  # whose code executes; None: other code, or the event loop
-        self.spent: dict[Run, list[float]] = {}  # seconds, turns
+        self._run: TreeOwner | None = None  # whose code executes; None: other code, or the event loop
+        self.spent: dict[TreeOwner, list[float]] = {}  # seconds, turns
 
     def switch(self, target: Any) -> None:
         """Now `target` executes."""
