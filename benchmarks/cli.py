@@ -19,7 +19,7 @@ import redis
 
 from benchmarks.results import Row
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import RedisStore
+from pytask.adapters.redis.store import RedisStore
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.version import __version__

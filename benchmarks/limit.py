@@ -21,9 +21,9 @@ import gevent  # noqa: E402
 import redis  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
-from pytask.adapters import scripts  # noqa: E402
 from pytask.adapters.keys import Keys  # noqa: E402
-from pytask.adapters.lua import ScriptCall  # noqa: E402
+from pytask.adapters.redis import scripts  # noqa: E402
+from pytask.adapters.redis.lua import ScriptCall  # noqa: E402
 from pytask.domain.crashes import QUARANTINE_FROM  # noqa: E402
 from pytask.domain.lifecycle import ENDED, RESTING, RUNNING, WAIT  # noqa: E402
 from pytask.domain.messages import MAX_ID_BYTES  # noqa: E402

@@ -21,8 +21,8 @@ from benchmarks.contest import limit_loop, pytask_command, running
 from benchmarks.growth import push_ids, spent, write_hashes
 from benchmarks.place import ROOT, server, wait
 from benchmarks.results import Row
-from pytask.adapters import scripts
-from pytask.adapters.lua import declared
+from pytask.adapters.redis import scripts
+from pytask.adapters.redis.lua import declared
 
 OUTSIDE = "no Python frame: event loop, kernel"
 SAMPLES = 1000  # a second

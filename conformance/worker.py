@@ -11,7 +11,7 @@ import attrs
 import gevent
 
 from pytask import Monitor, PyTask, Task, Timing
-from pytask.runtime import logs
+from pytask.runtime.process import log_format
 
 # A tenth of the real times: renewals every half second, one second until `stop-timeout`.  To hand back its
 # tasks it has as long as ever, on a busy machine.
@@ -139,7 +139,7 @@ def main():
     parser.add_argument("--namespace", default="")
     parser.add_argument("--partitions", type=int, default=1)
     options = parser.parse_args()
-    logs.set_up(options.name, "INFO")
+    log_format.set_up(options.name, "INFO")
     app = PyTask(
         options.url,
         name=options.name,

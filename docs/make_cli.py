@@ -43,7 +43,7 @@ For `pytask run`, what an app sets in its code stands above file and environment
 
 def manual() -> str:
     """The whole page, as Markdown."""
-    from pytask.cli import VERBS, main
+    from pytask.cli.main import VERBS, main
 
     parts = [HEAD]
     for section, verbs in VERBS.items():

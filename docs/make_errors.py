@@ -126,7 +126,7 @@ def proof(code: str) -> tuple[str, str]:
 
 def page() -> str:
     """The whole page, as Markdown."""
-    from pytask.console.codes import explanations
+    from pytask.cli.explanations import explanations
 
     return "\n".join([HEAD, *_table(explanations()), "", *_texts(explanations())])
 
@@ -142,7 +142,7 @@ def _table(known: dict[str, str]) -> Iterator[str]:
 
 
 def _seen(code: str) -> str:
-    from pytask.cli import EXIT_CODES
+    from pytask.cli.main import EXIT_CODES
     from pytask.domain import errors
 
     if code in LOGGED:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pytask.domain.timing import Timing as Timing
     from pytask.runtime.loop import run_loop as run_loop
     from pytask.runtime.monitor import Monitor as Monitor
-    from pytask.runtime.owners import shared as shared
     from pytask.runtime.settings import Settings as Settings
+    from pytask.runtime.thread_owners import shared as shared
 
 __all__ = [
     "Client",
@@ -52,7 +52,7 @@ _HOMES = {
     "Monitor": "pytask.runtime.monitor",
     "Settings": "pytask.runtime.settings",
     "run_loop": "pytask.runtime.loop",
-    "shared": "pytask.runtime.owners",
+    "shared": "pytask.runtime.thread_owners",
 }
 
 

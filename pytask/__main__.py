@@ -6,7 +6,7 @@ import gc
 import sys
 
 from pytask.daemon.interrupt import guard_imports
-from pytask.runtime.init import leave_init
+from pytask.runtime.process.init import leave_init
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     if not works:
         # While modules are imported there is no garbage; looking for it takes a tenth of the time.
         gc.set_threshold(100_000, *gc.get_threshold()[1:])
-    from pytask.cli import main as command
+    from pytask.cli.main import main as command
 
     command()
 

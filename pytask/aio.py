@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pytask.client.awaiting import Shell
-from pytask.client.face import Face
-from pytask.client.late import follow, logs, look, pages, produce, requeue, steer
+from pytask.client.async_driver import Shell
+from pytask.client.lazy import control, enqueue, listing, logs, queries, requeue, watch
+from pytask.client.options import Face
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
-    from pytask.client.produce import Function
+    from pytask.client.enqueue import Function
     from pytask.domain.timing import Timing
 
 Ids = list[str]
@@ -54,15 +54,15 @@ class Client(Face[Shell]):
         id: str | None = None,  # noqa: A002 - the field's own name, here and below
     ) -> str:
         """As `pytask.Client.start`."""
-        return await self._shell.run(produce.start(self._places, function, data, id))
+        return await self._shell.run(enqueue.start(self._places, function, data, id))
 
     async def start_many(self, tasks: Iterable[Any]) -> Ids:
         """As `pytask.Client.start_many`."""
-        return await self._shell.run(produce.start_many(self._places, tasks))
+        return await self._shell.run(enqueue.start_many(self._places, tasks))
 
     async def update_data(self, id: str, data: Any, function: Function | None = None) -> None:  # noqa: A002
         """As `pytask.Client.update_data`."""
-        await self._shell.run(produce.update_data(self._places, id, data, function))
+        await self._shell.run(enqueue.update_data(self._places, id, data, function))
 
     # -- steering -------------------------------------------------------------------------------------
 
@@ -95,29 +95,29 @@ class Client(Face[Shell]):
 
     async def stop_many(self, ids: Iterable[str]) -> Outcomes:
         """As `pytask.Client.stop_many`."""
-        return await self._shell.run(steer.steer_many(self._places, Command.STOP, [*ids]))
+        return await self._shell.run(control.steer_many(self._places, Command.STOP, [*ids]))
 
     async def start_again_many(self, ids: Iterable[str]) -> Outcomes:
         """As `pytask.Client.start_again_many`."""
-        return await self._shell.run(steer.steer_many(self._places, Command.START, [*ids]))
+        return await self._shell.run(control.steer_many(self._places, Command.START, [*ids]))
 
     async def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
         """As `pytask.Client.reload_many`."""
-        return await self._shell.run(steer.reload_many(self._places, [*ids], wait))
+        return await self._shell.run(control.reload_many(self._places, [*ids], wait))
 
     async def remove(self, id: str) -> bool:  # noqa: A002
         """As `pytask.Client.remove`."""
-        return await self._shell.run(steer.remove(self._places, id))
+        return await self._shell.run(control.remove(self._places, id))
 
     async def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
         """As `pytask.Client.remove_many`."""
-        return await self._shell.run(steer.remove_many(self._places, [*ids], state))
+        return await self._shell.run(control.remove_many(self._places, [*ids], state))
 
     # -- looking --------------------------------------------------------------------------------------
 
     async def get(self, id: str) -> TaskInfo:  # noqa: A002
         """As `pytask.Client.get`."""
-        return await self._shell.run(look.get(self._places, id))
+        return await self._shell.run(queries.get(self._places, id))
 
     async def list(
         self,
@@ -130,26 +130,26 @@ class Client(Face[Shell]):
     ) -> Page:
         """As `pytask.Client.list`."""
         return await self._shell.run(
-            pages.page(
+            listing.page(
                 self._places, state=state, function=function, worker=worker, limit=limit, cursor=cursor
             )
         )
 
     async def count(self) -> Count:
         """As `pytask.Client.count`."""
-        return await self._shell.run(look.count(self._places))
+        return await self._shell.run(queries.count(self._places))
 
     async def workers(self) -> Workers:
         """As `pytask.Client.workers`."""
-        return await self._shell.run(look.workers(self._places))
+        return await self._shell.run(queries.workers(self._places))
 
     async def functions(self) -> Functions:
         """As `pytask.Client.functions`."""
-        return await self._shell.run(look.functions(self._places))
+        return await self._shell.run(queries.functions(self._places))
 
     async def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
         """As `pytask.Client.find`."""
-        return await self._shell.run(follow.find(self._places, beginning, limit, steps))
+        return await self._shell.run(watch.find(self._places, beginning, limit, steps))
 
     # -- following ------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Client(Face[Shell]):
         seconds: float | None = None,
     ) -> AsyncIterator[Event | Gap]:
         """As `pytask.Client.watch`: `async for event in await client.watch():`."""
-        steps = self._shell.steps(follow.watch(self._places, id, seconds), [])
+        steps = self._shell.steps(watch.watch(self._places, id, seconds), [])
         await anext(steps)
         return steps
 
@@ -171,7 +171,7 @@ class Client(Face[Shell]):
         timeout: float = 60.0,
     ) -> TaskInfo:
         """As `pytask.Client.wait`."""
-        return await self._shell.run(follow.wait(self._places, id, for_state, timeout))
+        return await self._shell.run(watch.wait(self._places, id, for_state, timeout))
 
     async def logs(
         self,
@@ -200,4 +200,4 @@ class Client(Face[Shell]):
         await self.close()
 
     async def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return await self._shell.run(steer.steer(self._places, command, task_id, wait, data))
+        return await self._shell.run(control.steer(self._places, command, task_id, wait, data))

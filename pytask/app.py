@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from pytask import codec, schema
-from pytask.adapters.address import UNSET, Unset, given
-from pytask.adapters.backend import RedisBackend
+from pytask.adapters.redis.address import UNSET, Unset, given
+from pytask.adapters.redis.backend import RedisBackend
 from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task, check_class, data_class, register
 from pytask.runtime.foreground import Daemon, Foreground
-from pytask.runtime.patched import require_patched
+from pytask.runtime.process.patched import require_patched
 from pytask.runtime.settings import Settings, SettingsGiven, changed, of_this_process, settings_of
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
@@ -45,7 +45,7 @@ class PyTask:
 
     Args:
         source: A client that is compatible with redis-py's, a URL (`redis://`, `rediss://`, `unix://`), or a
-            backend such as `pytask.adapters.memory.MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
+            backend such as `pytask.adapters.memory.backend.MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
             $REDIS_URL, else redis://127.0.0.1:6379/0.
         **settings: The fields of `pytask.Settings`.
 

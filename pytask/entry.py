@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def _tell() -> int:
-    from pytask.console.namesake import refuse_namesake
+    from pytask.cli.name_clash import refuse_namesake
     from pytask.domain.errors import Namesake
 
     try:

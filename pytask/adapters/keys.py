@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from pytask.adapters import reading
+from pytask.adapters import decoding
 from pytask.domain.lifecycle import RESTING, State
 
 DIGITS = 10  # more than any db number has
@@ -104,7 +104,7 @@ class Keys:
 
     def databases_of(self, channels: Iterable[bytes | str]) -> list[int]:
         """The db numbers in the names of such channels."""
-        numbers = (reading.text(channel).rpartition(":")[2] for channel in channels)
+        numbers = (decoding.text(channel).rpartition(":")[2] for channel in channels)
         return sorted({int(number) for number in numbers if number.isdecimal() and len(number) < DIGITS})
 
     @property

@@ -6,7 +6,7 @@ yield what to send and get the replies.  Two shells drive them: `blocking` here,
 
 from __future__ import annotations
 
-from pytask.client.calls import Client
+from pytask.client.client import Client
 from pytask.client.records import (
     Count,
     Event,

@@ -7,13 +7,13 @@ from typing import Any
 
 import attrs
 
-from pytask.adapters import scripts
-from pytask.adapters.lua import ScriptCall
-from pytask.client.places import Places
+from pytask.adapters.redis import scripts
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.client.operations import Op, ask, ask_all
+from pytask.client.partitions import Places
 from pytask.client.records import FINISHED
 from pytask.client.verbs import CHUNK as CHUNK_STEERED
 from pytask.client.verbs import control
-from pytask.client.wire import Op, ask, ask_all
 from pytask.domain.errors import Denied, StoreError, TooLarge, Unavailable, may_be_size
 from pytask.domain.messages import Command
 

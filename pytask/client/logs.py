@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from pytask.client.places import Places
+from pytask.client.operations import Give, Op, Pause, ask_all
+from pytask.client.partitions import Places
 from pytask.client.records import FINISHED, LogLine
-from pytask.client.wire import Give, Op, Pause, ask_all
 from pytask.domain.errors import BadData, NoSuchTask, Unavailable
-from pytask.domain.journal import RING_MOST
 from pytask.domain.lifecycle import State
+from pytask.domain.task_log import RING_MOST
 
 FIRST_LOOK, LONGEST_LOOK = 0.1, 0.5  # seconds between two looks at a ring: short after a line, then longer
 LONGEST_PAUSE = 3.0  # seconds between two attempts to reach Redis again

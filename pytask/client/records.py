@@ -11,8 +11,8 @@ from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.journal import amounts, progress_of
 from pytask.domain.lifecycle import State
+from pytask.domain.task_log import amounts, progress_of
 
 if TYPE_CHECKING:
     from pytask.domain.task import Task

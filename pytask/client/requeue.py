@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from pytask.adapters import reading
-from pytask.adapters.replies import read_info
-from pytask.client import produce, verbs
-from pytask.client.places import Places
+from pytask.adapters import decoding
+from pytask.adapters.redis.replies import read_info
+from pytask.client import enqueue, verbs
+from pytask.client.control import await_run, existing, steer, steer_many
+from pytask.client.operations import Now, Op, Pause, ask, ask_all
+from pytask.client.partitions import Places
 from pytask.client.records import Outcome
-from pytask.client.steer import await_run, existing, steer, steer_many
 from pytask.client.verbs import CHUNK
-from pytask.client.wire import Now, Op, Pause, ask, ask_all
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import Denied, Refused, TaskRuns
@@ -39,7 +39,7 @@ class Held:
 def requeue(places: Places, task_id: str, data: object, wait: float, timing: Timing | None) -> Op[Outcome]:
     """One task.  Raises `NoSuchTask`, `TaskRuns`, and with `wait` also `TimedOut` or `Unheard`."""
     if data is not None:
-        yield from produce.update_data(places, task_id, data, None)
+        yield from enqueue.update_data(places, task_id, data, None)
     if wait and not (yield from _held(places, [task_id])):
         return (yield from steer(places, Command.START, task_id, wait, None))
     (outcome,) = yield from requeue_many(places, [task_id], timing)
@@ -89,7 +89,7 @@ def _servers(places: Places) -> Op[list[str]]:
         if isinstance(one, Exception) and not isinstance(one, Refused | Denied):
             raise one
     # As for a worker, where a server does not tell, or we may not ask: it is not checked then.
-    return ["" if isinstance(one, Exception) else reading.info(one).get("master_replid", "") for one in told]
+    return ["" if isinstance(one, Exception) else decoding.info(one).get("master_replid", "") for one in told]
 
 
 def _held(places: Places, ids: Iterable[str]) -> Op[dict[str, Held]]:
@@ -103,10 +103,10 @@ def _held(places: Places, ids: Iterable[str]) -> Op[dict[str, Held]]:
                 (place, (*words, i)) for i in part for words in (("HGET", keys.runs), ("ZSCORE", keys.leases))
             ]
             for task_id, (run, lease) in zip(
-                part, reading.pairs((yield from ask_all(commands))), strict=True
+                part, decoding.pairs((yield from ask_all(commands))), strict=True
             ):
                 if run is not None:
-                    found[task_id] = Held(reading.shown(run), int(float(lease or 0)))
+                    found[task_id] = Held(decoding.shown(run), int(float(lease or 0)))
     return found
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pytask.adapters import verbs
+from pytask.adapters.redis import verbs
+from pytask.adapters.redis.scope import Scope
+from pytask.adapters.redis.verbs import Verb
 from pytask.adapters.rules import Retention
-from pytask.adapters.scope import Scope
-from pytask.adapters.verbs import Verb
-from pytask.client.places import Places
-from pytask.client.wire import Op, ask, ask_all
+from pytask.client.operations import Op, ask, ask_all
+from pytask.client.partitions import Places
 from pytask.domain.messages import STARTED, Command
 from pytask.domain.record import Expiry, Verdict
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from pytask.adapters.address import hide_password
+from pytask.adapters.redis.address import hide_password
 
 HANDED_URL = "PYTASK_SUPERVISED_URL"  # from a supervisor to its children, for --redis
 

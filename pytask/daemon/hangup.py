@@ -11,7 +11,7 @@ import gevent
 
 from pytask.daemon.relaunch import REFUSED, Launch
 from pytask.logger import get_logger
-from pytask.runtime.attendant import Attendant
+from pytask.runtime.health import Attendant
 from pytask.runtime.tree import Service
 
 log = get_logger(__name__)

@@ -16,7 +16,7 @@ from typing import Any
 from pytask.adapters.folders import make_own
 from pytask.domain.errors import ConfigError
 from pytask.logger import get_logger
-from pytask.runtime.sockets import answers
+from pytask.runtime.process.unix_socket import answers
 
 log = get_logger(__name__)
 

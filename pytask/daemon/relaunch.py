@@ -15,7 +15,7 @@ from typing import IO, NoReturn, Self
 import attrs
 
 from pytask.daemon.program import program
-from pytask.runtime.notify import take_from
+from pytask.runtime.process.systemd import take_from
 
 CHECK_SECONDS = 60.0  # for the import of the new code
 SHOWN = 4000  # characters of what a failed check wrote, the last ones

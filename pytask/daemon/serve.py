@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import attrs
 
 from pytask import files
-from pytask.adapters.address import DEFAULT_URL
+from pytask.adapters.redis.address import DEFAULT_URL
 from pytask.app import PyTask
 from pytask.daemon.flags import Flags, Value
 from pytask.daemon.hangup import Hangup
@@ -26,11 +26,11 @@ from pytask.daemon.target import find_app
 from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
-from pytask.runtime import debugger, logs
-from pytask.runtime.companion import Companion
 from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
+from pytask.runtime.process import debugger, log_format
 from pytask.runtime.settings import Settings, changed
+from pytask.runtime.supervised import Companion
 
 log = get_logger(__name__)
 
@@ -112,11 +112,11 @@ def _given(flags: Flags) -> dict[str, Any]:
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
     root = logging.root
     if root.handlers and not (flags.log_level or flags.log_format):
-        logs.name_tasks(app.settings.name)  # the target has set up its own
+        log_format.name_tasks(app.settings.name)  # the target has set up its own
         return
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    logs.set_up(app.settings.name, flags.log_level or "info", flags.log_format or "console")
+    log_format.set_up(app.settings.name, flags.log_level or "info", flags.log_format or "console")
 
 
 def _add_monitor(app: PyTask) -> None:

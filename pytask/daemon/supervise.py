@@ -21,7 +21,7 @@ from pytask.daemon.supervisor_health import SupervisorHealth
 from pytask.domain.escaping import escaped, in_json
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
-from pytask.runtime.notify import Notifier, take_from
+from pytask.runtime.process.systemd import Notifier, take_from
 
 log = get_logger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
-from pytask.runtime.notify import Notifier
-from pytask.runtime.sockets import bind
+from pytask.runtime.process.systemd import Notifier
+from pytask.runtime.process.unix_socket import bind
 
 log = get_logger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 
 from pytask.adapters.keys import Keys
-from pytask.console.printing import out
 from pytask.domain.messages import Event
+from pytask.terminal import out
 
 TIME_SCALE = 0.1  # a dead worker's tasks go on after about 10 s instead of 100
 PATIENCE = 30.0  # seconds until something that did not happen went wrong

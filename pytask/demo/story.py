@@ -9,12 +9,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from pytask.adapters.embedded import EmbeddedServer
-from pytask.console.printing import out, say
 from pytask.demo.stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
 from pytask.domain.errors import ConfigError, PytaskError
 from pytask.domain.lifecycle import State
 from pytask.domain.messages import Command, Event
 from pytask.domain.timing import Timing
+from pytask.terminal import out, say
 
 WORKERS = ("worker-a", "worker-b")
 SPARE = "worker-c"

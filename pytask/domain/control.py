@@ -1,7 +1,7 @@
 """The control words, one row each: what becomes of a task that is told to stop, to start or to reload.
 
-A new word is a row here, a script that carries it out (`pytask.adapters.control_calls`, and its twin in
-memory), what a client waits for (`pytask.client.steer`), and a verb of the command line.
+A new word is a row here, a script that carries it out (`pytask.adapters.redis.control_calls`, and its twin in
+memory), what a client waits for (`pytask.client.control`), and a verb of the command line.
 """
 
 from __future__ import annotations

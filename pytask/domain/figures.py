@@ -2,7 +2,7 @@
 
 From this list are made the entry of a worker in the registry, what other workers and clients read of it,
 the rows of `pytask workers` and `pytask top`, and the table in docs/protocol.md.  A new figure is one field
-here, and the line in `pytask.runtime.presence` that measures it.
+here, and the line in `pytask.runtime.services.presence` that measures it.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
-from pytask.domain.moves import Phrase, asker_of, phrased, told_all
 from pytask.domain.plural import counted, verb
 from pytask.domain.times import ago, at
 from pytask.domain.timing import Timing
+from pytask.domain.transition_text import Phrase, asker_of, phrased, told_all
 
 LOOK = 100_000  # places of the queue that are looked through
 MOVES = 5  # of the history that are told

@@ -129,7 +129,7 @@ class Notes:
 
     id: str
     run: str
-    lines: tuple[bytes, ...] = ()  # JSON, see pytask/domain/journal.py
+    lines: tuple[bytes, ...] = ()  # JSON, see pytask/domain/task_log.py
     progress: bytes = b""  # JSON for the field of the hash; b"" leaves it
     event: bytes = b""  # JSON, published with the progress
 

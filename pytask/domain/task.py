@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
-from pytask.domain.journal import progress_of
+from pytask.domain.task_log import progress_of
 
 if TYPE_CHECKING:  # what a type checker shows; nothing of it is loaded
     from collections.abc import Sequence

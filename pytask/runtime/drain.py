@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
-from pytask.runtime.signals import Signals
+from pytask.runtime.process.signals import Signals
 from pytask.runtime.worker import Worker
 
 log = get_logger(__name__)

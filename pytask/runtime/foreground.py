@@ -16,16 +16,17 @@ from gevent.os import fork_gevent
 
 from pytask.domain.plural import counted
 from pytask.logger import get_logger
-from pytask.runtime import init, leaving, owners
-from pytask.runtime.attendant import Attendant
-from pytask.runtime.companion import Companion, CompanionPorts
+from pytask.runtime import thread_owners
 from pytask.runtime.drain import drain
-from pytask.runtime.notify import Notifier
-from pytask.runtime.process import calm_collector, exit_now
-from pytask.runtime.resolver import use_own_resolver
+from pytask.runtime.health import Attendant
+from pytask.runtime.process import init, shutdown
+from pytask.runtime.process.host import calm_collector, exit_now
+from pytask.runtime.process.resolver import use_own_resolver
+from pytask.runtime.process.signals import Signals
+from pytask.runtime.process.systemd import Notifier
+from pytask.runtime.runs.stopping import EXIT_STUCK
 from pytask.runtime.settings import Settings
-from pytask.runtime.signals import Signals
-from pytask.runtime.stopping import EXIT_STUCK
+from pytask.runtime.supervised import Companion, CompanionPorts
 from pytask.runtime.worker import Worker, WorkerPorts
 
 log = get_logger(__name__)
@@ -95,7 +96,7 @@ class Foreground:
             init.leave_init(fork_gevent)  # a script of its own as PID 1; with other threads it is refused
         use_own_resolver()
         # Of the program; those that are started from now on belong to tasks.
-        kept, threads = leaving.children(), leaving.threads()
+        kept, threads = shutdown.children(), shutdown.threads()
         patient = self._settings.drain > 0
         with Signals(on_hangup=self._daemon.on_hangup(), on_quiet=self._be_quiet, patient=patient) as signals:
             worker = self._worker = self._begin(signals, hard)
@@ -104,8 +105,8 @@ class Foreground:
             health.leave(reload=signals.received == signal.SIGHUP)
             drain(worker, signals, self._settings.drain)
             clean, stuck = self._hand_back(worker, signals)
-            leaving.end_children(kept)
-            leaving.name_threads(threads)
+            shutdown.end_children(kept)
+            shutdown.name_threads(threads)
             health.end()
             worker.raise_failure()
             if signals.thrown is not None:
@@ -116,7 +117,7 @@ class Foreground:
         return signals.received
 
     def _begin(self, signals: Signals, hard: bool) -> Worker:
-        owners.note_all()
+        thread_owners.note_all()
         calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
         return self._start(
             WorkerPorts(hard_deadline=hard, prefix=self._daemon.prefix, on_failed=signals.wake)
@@ -152,5 +153,5 @@ class Foreground:
             # With 0, nobody would start the new code that SIGHUP asked for.  SIGTERM may have come while
             # a SIGHUP was carried out: the last one counts.
             failed = worker.failed is not None or signals.received == signal.SIGHUP
-            leaving.leave_within(until - time.monotonic(), EXIT_STUCK if stuck else int(failed))
+            shutdown.leave_within(until - time.monotonic(), EXIT_STUCK if stuck else int(failed))
         return clean, stuck

@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 
-from pytask.runtime.clock import steady
+from pytask.runtime.process.clock import steady
 
 
 def run_loop(fn: Callable[[], Any], interval: float, *, now: Callable[[], float] = steady) -> None:

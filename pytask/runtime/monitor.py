@@ -17,7 +17,7 @@ from pytask.domain.record import Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
-from pytask.runtime.courier import Courier
+from pytask.runtime.store_proxy import Courier
 from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)

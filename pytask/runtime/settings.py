@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import attrs
 
 from pytask.domain.errors import ConfigError
-from pytask.domain.journal import RING_MOST
+from pytask.domain.task_log import RING_MOST
 from pytask.domain.timing import Timing
 
 

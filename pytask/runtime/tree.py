@@ -21,7 +21,7 @@ from gevent.pool import GroupMappingMixin, IMapUnordered  # type: ignore[attr-de
 
 from pytask.domain.record import Claim
 from pytask.logger import get_logger
-from pytask.runtime import owners
+from pytask.runtime import thread_owners
 
 if TYPE_CHECKING:
     AnyGreenlet = Greenlet[..., Any]
@@ -179,12 +179,12 @@ def _adopt(greenlet: Any) -> None:
     if isinstance(greenlet, (RunGreenlet, Service)):
         return
     run = current_run()
-    if run is None or (owners.blocks and owners.is_sharing()):
+    if run is None or (thread_owners.blocks and thread_owners.is_sharing()):
         return
     method = greenlet._run  # noqa: SLF001 - it has no public name
     function = getattr(method, "__func__", None)
     if function is _THREAD:
-        if owners.of_process(method.__self__):
+        if thread_owners.of_process(method.__self__):
             return
         greenlet.pytask_thread = method.__self__
     take_in(run, greenlet)

@@ -12,23 +12,25 @@ from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
-from pytask.runtime import fork, leftovers, output, owners, threads, tree
-from pytask.runtime.blocked import BlockedWatch
-from pytask.runtime.blockers import warn_of_blockers
-from pytask.runtime.busy import Load
-from pytask.runtime.clock import steady
-from pytask.runtime.controller import Controller
-from pytask.runtime.executor import Executor
-from pytask.runtime.lane import Lane, LanePorts
-from pytask.runtime.likeness import use_locks
-from pytask.runtime.log_handler import TaskLines
+from pytask.runtime import thread_owners, tree
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.native import NativePool
-from pytask.runtime.patched import require_patched, warn_of_early
-from pytask.runtime.places import Places
-from pytask.runtime.process import Process
-from pytask.runtime.ramp import Allowance, Turns
-from pytask.runtime.run import Run
+from pytask.runtime.partition_worker import Lane, LanePorts
+from pytask.runtime.process import fork
+from pytask.runtime.process.clock import steady
+from pytask.runtime.process.cpu_usage import Load
+from pytask.runtime.process.host import Process
+from pytask.runtime.process.patched import require_patched, warn_of_early
+from pytask.runtime.process.patched_locks import use_locks
+from pytask.runtime.runs import leftover_sockets, output, threads
+from pytask.runtime.runs.blocking_libraries import warn_of_blockers
+from pytask.runtime.runs.capacity import Places
+from pytask.runtime.runs.executor import Executor
+from pytask.runtime.runs.log_handler import TaskLines
+from pytask.runtime.runs.loop_monitor import BlockedWatch
+from pytask.runtime.runs.native_threads import NativePool
+from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.start_rate import Allowance, Turns
+from pytask.runtime.services.controller import Controller
 from pytask.runtime.settings import Settings
 
 log = get_logger(__name__)
@@ -139,10 +141,10 @@ class Worker:
         if self._check():
             self._join()
         if not fork.is_working():  # else what is there may be of its runs
-            owners.note_all()
+            thread_owners.note_all()
         tree.watch_spawns()
         threads.install()
-        leftovers.watch()
+        leftover_sockets.watch()
         fork.guard(self)
         if self.blocked is not None:
             self.blocked.start()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from pytask.adapters import lua, scripts
+from pytask.adapters.redis import lua, scripts
 
 STREAM = "pytask:audit"
 HEAD = Path(__file__).with_name("shim.lua").read_text()

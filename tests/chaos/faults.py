@@ -275,7 +275,7 @@ class Zombies(threading.Thread):
 
     def run(self):
         from pytask.adapters.keys import Keys
-        from pytask.adapters.store import RedisStore
+        from pytask.adapters.redis.store import RedisStore
         from pytask.domain.lifecycle import Trigger
         from pytask.domain.record import Change, RunRef
         from tests.chaos.audit import wrap_store

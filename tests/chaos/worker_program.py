@@ -21,10 +21,11 @@ from redis.sentinel import Sentinel
 
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain import leases
-from pytask.runtime import logs, monitor
-from pytask.runtime.clock import steady
-from pytask.runtime.committer import Committer
-from pytask.runtime.executor import Executor
+from pytask.runtime import monitor
+from pytask.runtime.process import log_format
+from pytask.runtime.process.clock import steady
+from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.executor import Executor
 from tests.chaos.audit import wrap_store
 from tests.servers import HOST, MASTER_NAME
 
@@ -319,7 +320,7 @@ def main():
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     alias, finish, long_step = options.pid, options.finish, options.long_step
-    logs.set_up(options.name, "INFO")
+    log_format.set_up(options.name, "INFO")
     wrap_store("worker")
     record_renewals()
     if options.unprotected and not options.no_embargo:

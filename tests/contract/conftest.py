@@ -8,10 +8,10 @@ import pytest
 import redis
 import valkey
 
-from pytask.adapters.acl import rules
-from pytask.adapters.backend import RedisBackend
 from pytask.adapters.keys import Keys
-from pytask.adapters.memory import MemoryBackend
+from pytask.adapters.memory.backend import MemoryBackend
+from pytask.adapters.redis.acl import rules
+from pytask.adapters.redis.backend import RedisBackend
 from pytask.adapters.rules import Retention
 from pytask.domain.lifecycle import RESTING
 from pytask.domain.record import ClaimRequest, Expiry, RunRef

@@ -18,9 +18,9 @@ import valkey.asyncio
 import pytask
 import pytask.aio
 from pytask import Task, errors, partition_of
-from pytask.client import Client, Event, New, follow
-from pytask.client.places import own_name
-from pytask.client.steer import await_stop
+from pytask.client import Client, Event, New, watch
+from pytask.client.control import await_stop
+from pytask.client.partitions import own_name
 from pytask.domain import lifecycle as life
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger
@@ -466,7 +466,7 @@ def test_a_stop_that_was_replaced_is_told_as_not_done(real):
 
 
 def test_a_stop_whose_hash_is_gone_is_done(real, monkeypatch):
-    monkeypatch.setattr(follow, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(watch, "LOOK_EVERY", 0.05)
     ref = real.bench.running("t")
 
     def worker():

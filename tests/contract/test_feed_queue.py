@@ -7,7 +7,7 @@ import fakeredis
 import pytest
 import redis
 
-from pytask.adapters.backend import RedisBackend
+from pytask.adapters.redis.backend import RedisBackend
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.record import Notice

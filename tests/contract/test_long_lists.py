@@ -4,9 +4,9 @@ import pytest
 import redis
 
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import RedisStore
+from pytask.adapters.redis.store import RedisStore
 from pytask.client import Client
-from pytask.client.blocking import Shell
+from pytask.client.sync_driver import Shell
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from tests.contract.conftest import SOON

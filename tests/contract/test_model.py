@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from pytask.adapters.memory_state import number
+from pytask.adapters.memory.state import number
 from pytask.domain.errors import FailoverSuspected
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import Trigger

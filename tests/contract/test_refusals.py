@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from pytask.adapters.backend import RedisBackend
+from pytask.adapters.redis.backend import RedisBackend
 from pytask.domain.errors import Refused, Unavailable, WrongKeyType
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import ENDED, STOPPED, WAIT, Trigger

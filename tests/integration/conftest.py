@@ -92,7 +92,7 @@ def no_settings(monkeypatch, tmp_path):
 @pytest.fixture
 def cli(store, no_settings, monkeypatch):
     """`cli(*words)` against the server, in this process; `cli.json(*words)` is the answer decoded."""
-    from pytask.cli import main
+    from pytask.cli.main import main
 
     monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
 

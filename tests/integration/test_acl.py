@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from pytask.adapters.acl import ROLES, rules
+from pytask.adapters.redis.acl import ROLES, rules
 from tests.integration.conftest import PATIENCE, wait_until
 from tests.servers import HOST, is_available, start_server
 

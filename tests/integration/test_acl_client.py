@@ -13,8 +13,8 @@ from click.testing import CliRunner
 import pytask
 import pytask.aio
 from pytask import Timing, errors
-from pytask.adapters.acl import ROLES, command, rules
-from pytask.cli import main
+from pytask.adapters.redis.acl import ROLES, command, rules
+from pytask.cli.main import main
 from pytask.client import New
 from pytask.domain.partition import namespace_of
 from tests.integration.cli_tools import ROOT

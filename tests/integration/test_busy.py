@@ -7,7 +7,7 @@ import signal
 import pytest
 from click.testing import CliRunner
 
-from pytask.cli import main
+from pytask.cli.main import main
 from tests.integration.cli_tools import Started, pytask, write
 from tests.integration.conftest import wait_until
 

@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from pytask import Monitor, PyTask, Task, Timing
-from pytask.adapters.backend import RedisBackend
+from pytask.adapters.redis.backend import RedisBackend
 from tests.integration.conftest import wait_until
 from tests.servers import start_server
 

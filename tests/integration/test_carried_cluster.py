@@ -14,7 +14,7 @@ from redis.commands.policies import StaticPolicyResolver
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from pytask.adapters import carried, clients, support
+from pytask.adapters.redis import clients, cloned_options, support
 from pytask.domain.partition import SLOTS
 from tests.servers import is_available, start_server
 
@@ -61,7 +61,7 @@ def names(library):
     if library is redis:
         allowed.add("connection_pool_class")
     assert allowed <= set(getattr(cluster, f"{library.__name__.upper()}_ALLOWED_KEYS"))
-    left_out = NODES | carried.NEVER.keys() | {name for of, name in NO_EFFECT if of is library}
+    left_out = NODES | cloned_options.NEVER.keys() | {name for of, name in NO_EFFECT if of is library}
     return sorted((own | allowed) - left_out)
 
 

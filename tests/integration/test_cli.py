@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 import redis
 
-from pytask.adapters.acl import ROLES
-from pytask.cli import main
+from pytask.adapters.redis.acl import ROLES
+from pytask.cli.main import main
 from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, kept_port, pytask, until, write
 from tests.servers import start_server
 
@@ -50,7 +50,7 @@ def test_help_and_version():
 def test_help_loads_nothing_heavy():
     script = """
         import sys
-        from pytask.cli import main
+        from pytask.cli.main import main
         main(["run", "--help"], standalone_mode=False)
         print(sorted({"gevent", "redis", "msgspec", "attrs", "logging"} & set(sys.modules)))
     """
@@ -61,11 +61,11 @@ def test_help_loads_nothing_heavy():
 def test_a_verb_that_looks_loads_what_it_needs(store, client):
     script = f"""
         import sys
-        from pytask.cli import main
+        from pytask.cli.main import main
         for verb in ("status", "ls"):
             main([verb, "--redis", {store.url!r}], standalone_mode=False)
         heavy = ("gevent", "msgspec", "rich", "redis.asyncio.client", "opentelemetry",
-                 "pytask.adapters.store", "pytask.client.steer", "pytask.client.produce")
+                 "pytask.adapters.redis.store", "pytask.client.control", "pytask.client.enqueue")
         print([name for name in heavy if name in sys.modules])
         from redis.asyncio import Redis
         import redis

@@ -156,8 +156,8 @@ def test_watching_outlives_a_cut_and_tells_of_the_gap(client, proxy, client_at):
 
 def test_a_deaf_connection_is_noticed(client, proxy, monkeypatch, client_at):
     """Half-open: the socket stands, and nothing comes."""
-    monkeypatch.setattr("pytask.client.follow.PING_EVERY", 0.5)
-    monkeypatch.setattr("pytask.client.follow.DEAF", 0.5)
+    monkeypatch.setattr("pytask.client.watch.PING_EVERY", 0.5)
+    monkeypatch.setattr("pytask.client.watch.DEAF", 0.5)
     events = client_at(proxy.url, **PATIENT).watch()
     before = proxy.connections()
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import pytask
 import pytask.aio
 from pytask import errors
-from pytask.cli import main
+from pytask.cli.main import main
 from pytask.client import Gap
 from pytask.domain import lifecycle as life
 from pytask.domain.partition import SLOTS, crc16, hash_tag, namespace_of, partition_of

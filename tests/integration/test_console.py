@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import RedisStore
-from pytask.console import survey
+from pytask.adapters.redis.store import RedisStore
+from pytask.cli import fleet as fleet_module
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State
 from tests.integration.cli_tools import (
@@ -407,11 +407,11 @@ def test_a_replica_names_its_primary(store, cli):
 
 def test_a_clock_that_is_off(client, cli, monkeypatch):
     real = time.time
-    monkeypatch.setattr(survey.time, "time", lambda: real() - 300)
+    monkeypatch.setattr(fleet_module.time, "time", lambda: real() - 300)
     assert re.search(r"is (4m5\ds|5m\S*) ahead of the one of this", codes(cli)["PT090"]["what"])
-    monkeypatch.setattr(survey.time, "time", lambda: real() + 300)
+    monkeypatch.setattr(fleet_module.time, "time", lambda: real() + 300)
     assert re.search(r"is (4m5\ds|5m\S*) behind", codes(cli)["PT090"]["what"])
-    monkeypatch.setattr(survey.time, "time", real)
+    monkeypatch.setattr(fleet_module.time, "time", real)
     assert codes(cli) == {}
 
 

@@ -9,8 +9,8 @@ import valkey
 from click.testing import CliRunner
 
 from pytask import PyTask, Task, Timing
-from pytask.adapters.acl import rules
-from pytask.cli import main
+from pytask.adapters.redis.acl import rules
+from pytask.cli.main import main
 from pytask.domain.errors import SharedChannels
 from tests.integration.cli_tools import SLEEPER, Started, pytask, until, write
 from tests.integration.conftest import PATIENCE, wait_until

@@ -18,8 +18,8 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from pytask.cli import main
-from pytask.console.codes import explanations
+from pytask.cli.explanations import explanations
+from pytask.cli.main import main
 from tests.chaos.clockstep import ServerClock
 from tests.integration.cli_tools import ROOT, Started, done, pytask, sent_by, until, write
 from tests.servers import start_server
@@ -48,7 +48,7 @@ OTHER_RELEASE = """
     import sys
     from pytask.domain import version
     version.__version__ = "9.1.0"
-    from pytask.cli import main
+    from pytask.cli.main import main
     sys.argv[0] = "pytask"
     main()
 """

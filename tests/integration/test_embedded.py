@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from pytask.adapters import embedded
-from pytask.adapters.backend import RedisBackend
 from pytask.adapters.embedded import EmbeddedServer, ServerBusy, find_server
+from pytask.adapters.redis.backend import RedisBackend
 from pytask.domain.errors import ServerFailed, ServerNotFound
 from pytask.runtime.settings import Settings
 from tests.servers import find_binary, free_port
@@ -94,7 +94,7 @@ def test_a_folder_in_use_is_refused_and_the_holder_named(tmp_path):
 LAUNCHER_DIES = """
 import os, signal, sys
 from pathlib import Path
-from pytask.adapters.backend import RedisBackend
+from pytask.adapters.redis.backend import RedisBackend
 from pytask.adapters.embedded import EmbeddedServer
 EmbeddedServer(Path(sys.argv[1])).start()
 os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ import pytest
 import redis
 from redis.sentinel import Sentinel
 
-from pytask.adapters.server import risks
+from pytask.adapters.redis.server_checks import risks
 from tests.cluster import start_cluster
 from tests.integration.cluster_lab import ClusterLab
 from tests.integration.conftest import PATIENCE, D, G, H, K, wait_until

@@ -12,7 +12,7 @@ monkey.patch_all()
 import gevent, os, resource, sys
 import redis
 from pytask import files
-from pytask.adapters.clients import own_client
+from pytask.adapters.redis.clients import own_client
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 600))
 files.raise_limit(10_000)

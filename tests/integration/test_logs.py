@@ -14,7 +14,7 @@ import redis
 from click.testing import CliRunner
 
 import pytask
-from pytask.cli import main
+from pytask.cli.main import main
 from pytask.domain.times import at
 from tests.integration import cli_tools
 from tests.integration.cli_tools import Started, until, write
@@ -211,7 +211,7 @@ def test_output_and_errors_of_threads_are_in_the_log_of_the_task(tasks, done):
     done("prints", "prints-1")
     line, failure = tasks.logs("prints-1")
     assert (line.level, line.logger, line.text) == ("info", "stdout", "in the thread prints-1")
-    assert (failure.level, failure.logger) == ("error", "pytask.runtime.threads")
+    assert (failure.level, failure.logger) == ("error", "pytask.runtime.runs.threads")
     assert failure.text.startswith("[PT149] task prints-1: thread reader failed, and the task goes on: Value")
     assert "Traceback (most recent call last):\n" in failure.text
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from pytask.cli import main
+from pytask.cli.main import main
 from tests.integration.cli_tools import Started, done, pytask, until, write
 from tests.servers import free_port, start_server
 

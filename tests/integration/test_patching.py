@@ -38,7 +38,7 @@ def check(target, *flags, **env):
 def test_an_event_takes_attributes_and_a_setting_chooses_the_queues(target):
     shown = check(target)
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith("pytask.runtime.likeness gevent.")
+    assert shown.stdout.startswith("pytask.runtime.process.patched_locks gevent.")
     write(target.parent / "pytask.toml", '[run]\npatch = "queue=off"\n')
     shown = check(target)
     assert shown.returncode == 0, shown.stderr
@@ -63,9 +63,9 @@ def test_an_agent_that_imports_before_the_patch_is_named(target):
 
 def test_what_the_command_itself_imports_first_holds_nothing(tmp_path):
     program = """
-        import pytask.__main__, pytask.cli, pytask.commands.run as run
+        import pytask.__main__, pytask.cli.main, pytask.cli.commands.run as run
         run._patch("")
-        from pytask.runtime import patched
+        from pytask.runtime.process import patched
         print(list(patched.holders()))
     """
     shown = done([sys.executable, write(tmp_path / "command.py", program)])

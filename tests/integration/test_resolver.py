@@ -52,7 +52,7 @@ def test_full_native_threads_do_not_hold_up_a_connection(tmp_path):
         finally:
             worker.terminate()
             worker.wait(30)
-    assert output == {"resolver": "pytask.runtime.resolver", "still busy": [True] * 10}
+    assert output == {"resolver": "pytask.runtime.process.resolver", "still busy": [True] * 10}
 
 
 NAME = "redis.test"

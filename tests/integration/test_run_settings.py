@@ -8,7 +8,7 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from pytask.cli import main
+from pytask.cli.main import main
 from tests.integration.cli_tools import Started, done, pytask, until, write
 from tests.servers import start_server
 

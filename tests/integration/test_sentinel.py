@@ -11,7 +11,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from pytask import PyTask, Task, Timing
-from pytask.adapters import clients
+from pytask.adapters.redis import clients
 from tests.integration.conftest import Lab, wait_until
 from tests.proxy import HOST, Proxy
 from tests.servers import MASTER_NAME, start_sentinel

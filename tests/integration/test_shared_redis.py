@@ -12,8 +12,8 @@ import valkey
 from gevent.event import Event
 
 from pytask import PyTask, Task
-from pytask.adapters import shared, tame
-from pytask.adapters.shared import TaskClients
+from pytask.adapters.redis import task_client, task_connection
+from pytask.adapters.redis.task_client import TaskClients
 from pytask.domain.errors import OutcomeUnknown
 from pytask.domain.ports import Borrower
 from tests.integration.conftest import HOST, wait_until
@@ -215,7 +215,7 @@ def test_a_write_that_was_not_sent_waits_or_fails_at_once_as_the_task_wants(cut_
 
 
 def test_a_long_wait_is_told_once(cut_off, caplog, monkeypatch):
-    monkeypatch.setattr(tame, "NOTICE", SHORT)
+    monkeypatch.setattr(task_connection, "NOTICE", SHORT)
     monkeypatch.setattr(logging.getLogger("pytask"), "propagate", True)
     proxy, tasks, _ = cut_off
     proxy.refuse()
@@ -365,7 +365,7 @@ def test_transactions_that_watch_take_no_place(single):
 
 
 def test_one_that_is_held_without_a_command_makes_room(single, monkeypatch):
-    monkeypatch.setattr(shared, "HELD", 0.1)
+    monkeypatch.setattr(task_client, "HELD", 0.1)
 
     def hold(client):
         with client.client() as own:

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pytask.cli import main
+from pytask.cli.main import main
 from tests.integration.conftest import Lab, wait_until
 from tests.proxy import Proxy
 

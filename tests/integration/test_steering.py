@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
+from pytask.cli import control
+from pytask.cli.printer import Printer
+from pytask.cli.selection import Batch, _fresh
 from pytask.client import Client, Outcome
-from pytask.client.blocking import Shell
-from pytask.client.places import own_name
-from pytask.console import steering
-from pytask.console.choice import Batch, _fresh
-from pytask.console.output import Printer
+from pytask.client.partitions import own_name
+from pytask.client.sync_driver import Shell
 from pytask.domain.errors import NoSuchTask, TaskExists
 from pytask.domain.lifecycle import State
 from tests.integration.cli_tools import ECHO, Started, pytask, quickest, redis_cli, typed, until, write
@@ -484,7 +484,7 @@ def test_deleting_thousands_takes_few_round_trips_and_never_holds_them_all(cli, 
 
 
 def test_a_bulk_is_counted_before_it_is_asked_about(cli, monkeypatch):
-    monkeypatch.setattr("pytask.console.choice.PAGE", 3)
+    monkeypatch.setattr("pytask.cli.selection.PAGE", 3)
     with start_server("valkey") as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         for at in range(8):
             client.hset(f"t{at}", mapping={"function": "f", "state": "STOPPED"})
@@ -511,9 +511,9 @@ def test_the_time_to_wait_begins_when_all_were_told(monkeypatch):
         given.append(seconds)
         return Outcome(id=task_id, done=True, state=State.RUNNING)
 
-    monkeypatch.setattr(steering.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(control.time, "monotonic", lambda: now[0])
     one, two = Batch(["a"], ["a"], {}), Batch(["b"], ["b"], {})
-    steering.carry_out(Printer("json"), [one, two], steering.Verb(act, finish, wait=30))
+    control.carry_out(Printer("json"), [one, two], control.Verb(act, finish, wait=30))
     assert given == [30, 30]
 
 

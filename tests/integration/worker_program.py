@@ -24,7 +24,7 @@ from redis.sentinel import Sentinel
 
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain.errors import PytaskError
-from pytask.runtime import logs
+from pytask.runtime.process import log_format
 from tests.integration.evidence import BEAT, BEAT_SECONDS
 from tests.servers import HOST, MASTER_NAME
 
@@ -368,7 +368,7 @@ def main():
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     monkey.get_original("_thread", "start_new_thread")(beat, ())
-    logs.set_up(options.name, "INFO")
+    log_format.set_up(options.name, "INFO")
     app = PyTask(
         RedisCluster.from_url(options.url) if options.cluster else client_of(options.url, options.feed_port),
         name=options.name,

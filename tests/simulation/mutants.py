@@ -12,19 +12,19 @@ from unittest.mock import patch
 import attrs
 import gevent
 
-from pytask.adapters.memory_state import MemoryState, number, text
-from pytask.adapters.memory_store import MemoryStore
+from pytask.adapters.memory.state import MemoryState, number, text
+from pytask.adapters.memory.store import MemoryStore
 from pytask.domain.crashes import Crowd, Watch
 from pytask.domain.incarnation import News
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Change, RunRef
 from pytask.domain.timing import Timing
-from pytask.runtime.claims import Claims
-from pytask.runtime.committer import Committer
-from pytask.runtime.executor import Executor
-from pytask.runtime.lane import Session
-from pytask.runtime.outcome import HANDED_BACK
+from pytask.runtime.partition_worker import Session
+from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.executor import Executor
+from pytask.runtime.runs.outcome import HANDED_BACK
+from pytask.runtime.services.claims import Claims
 from tests.simulation.process import Alarm
 
 

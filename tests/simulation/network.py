@@ -7,7 +7,7 @@ from collections import deque
 from gevent.event import Event as Flag
 from gevent.hub import Waiter
 
-from pytask.adapters.memory import MemoryFeed
+from pytask.adapters.memory.backend import MemoryFeed
 from pytask.domain.errors import ConfigError, Unavailable
 
 FAST = (0.0002, 0.002)  # seconds, one way

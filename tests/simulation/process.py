@@ -5,10 +5,10 @@ from __future__ import annotations
 from gevent import Greenlet
 from gevent.event import Event as Flag
 
-from pytask.runtime import fork
-from pytask.runtime.deadman import Deadman
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.process import Process as Around
+from pytask.runtime.process import fork
+from pytask.runtime.process.host import Process as Around
+from pytask.runtime.process.kill_timer import Deadman
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts

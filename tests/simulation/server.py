@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from pytask.adapters.memory_state import MemoryState
-from pytask.adapters.memory_store import MemoryStore
+from pytask.adapters.memory.state import MemoryState
+from pytask.adapters.memory.store import MemoryStore
 from pytask.adapters.rules import Retention
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.messages import Command, Event

@@ -395,7 +395,7 @@ class World:
                 self.push(task_id)
 
     def may_lose(self, what):
-        """The registry and a hash must not both go: then nothing in Redis knows of the run (§1.1, P2).
+        """The registry and a hash must not both go: then nothing in Redis knows of the run (.1.1, P2).
 
         Asked when a client decides, and again when the server takes it, which may be minutes later.
         """

@@ -16,7 +16,7 @@ import gevent
 from greenlet import greenlet
 
 from pytask import Monitor, PyTask, Task, Timing
-from pytask.runtime import logs
+from pytask.runtime.process import log_format
 
 EMIT_EVERY = 30  # acts of a long task
 files = {}
@@ -105,7 +105,7 @@ def main():
     options = parser.parse_args()
     for name in ("evidence", "gauge"):
         files[name] = os.open(getattr(options, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    logs.set_up(options.name, "INFO")
+    log_format.set_up(options.name, "INFO")
     app = PyTask(
         options.url,
         name=options.name,

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pytask import PyTask
-from pytask.adapters.memory import MemoryBackend
+from pytask.adapters.memory.backend import MemoryBackend
 from pytask.domain.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ FORKS = """
 from gevent import monkey; monkey.patch_all()
 import os, socket
 from pytask import PyTask
-from pytask.adapters.memory import MemoryBackend
+from pytask.adapters.memory.backend import MemoryBackend
 
 apps = [PyTask(MemoryBackend()), PyTask(MemoryBackend(), name="mine")]
 if child := os.fork():

@@ -3,8 +3,8 @@
 import pytest
 
 from pytask.client.batches import CHUNK, CHUNK_BYTES
-from pytask.client.places import places_of
-from pytask.client.produce import start, start_many, update_data
+from pytask.client.enqueue import start, start_many, update_data
+from pytask.client.partitions import places_of
 from pytask.domain.errors import Refused, TaskExists, TooLarge, Unavailable
 
 LIMIT = 200_000

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from pytask import Task, codec
-from pytask.client.produce import payload
+from pytask.client.enqueue import payload
 from pytask.domain.errors import BadData
 from pytask.domain.messages import Event
 

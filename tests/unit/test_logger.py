@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 from pytask import logger
-from pytask.runtime import process
+from pytask.runtime.process import host
 
 
 class Raising(logging.Handler):
@@ -96,11 +96,11 @@ def test_the_process_ends_though_the_log_cannot_be_flushed(monkeypatch, hangs):
         raise RuntimeError("a handler's flush")
 
     codes = []
-    monkeypatch.setattr(process, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr(host, "FLUSH_SECONDS", 0.01)
     monkeypatch.setattr("logging.shutdown", shutdown)
     monkeypatch.setattr(os, "_exit", codes.append)
     with pytest.raises((RuntimeError, gevent.Timeout)):
-        process.exit_now(70)
+        host.exit_now(70)
     assert codes == [70]
 
 

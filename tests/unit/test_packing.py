@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import Encoder, PythonRespSerializer
 
-from pytask.adapters.clients import own_client, packs
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import RedisStore
-from pytask.adapters.wire import Packed, Packer
+from pytask.adapters.redis.clients import own_client, packs
+from pytask.adapters.redis.packing import Packed, Packer
+from pytask.adapters.redis.store import RedisStore
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import State
 from pytask.domain.record import RunRef

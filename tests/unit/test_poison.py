@@ -2,7 +2,7 @@
 
 import itertools
 
-from pytask.adapters.memory import MemoryBackend
+from pytask.adapters.memory.backend import MemoryBackend
 from pytask.domain.crashes import CRASH_LIMIT, Watch
 from pytask.domain.lifecycle import ERROR, RUNNING, WAIT
 from pytask.domain.record import ClaimRequest, RunRef

@@ -13,21 +13,21 @@ from pytask.adapters.rules import KEEP_REJECTED, event
 from pytask.domain import messages
 from pytask.domain.crashes import CRASH_LIMIT
 from pytask.domain.figures import FIGURES
-from pytask.domain.journal import TEXT_MOST
 from pytask.domain.lifecycle import RESTING, TABLE, State
 from pytask.domain.messages import COMMANDS, LONGEST_NAME, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
 from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.task_log import TEXT_MOST
 from pytask.domain.timing import Timing
 from pytask.domain.version import PROTOCOL
-from pytask.runtime.journal import LINGER, Journal
-from pytask.runtime.run import ERROR_BYTES, Run
+from pytask.runtime.runs.run import ERROR_BYTES, Run
+from pytask.runtime.runs.task_log import LINGER, Journal
 from pytask.runtime.settings import Settings
 from tests.unit.runtime.fakes import FakeStore, World
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "protocol.md").read_text()
-SCRIPTS = ROOT / "pytask" / "adapters" / "scripts"
+SCRIPTS = ROOT / "pytask" / "adapters" / "redis" / "scripts"
 MARKER = {"id", "server", "safe", "since", "changed"}  # of pytask:incarnation, which is no client's business
 WORD = re.compile(r"`([^`]+)`")
 

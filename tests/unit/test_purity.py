@@ -21,7 +21,7 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} & set({foreign!r
 """
 
 
-@pytest.mark.parametrize("package", ["pytask.domain", "pytask.adapters.memory"])
+@pytest.mark.parametrize("package", ["pytask.domain", "pytask.adapters.memory.backend"])
 def test_it_loads_neither_redis_nor_gevent(package):
     script = SCRIPT.format(package=package, foreign=FOREIGN)
     done = subprocess.run(

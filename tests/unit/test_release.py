@@ -21,14 +21,16 @@ def wheel(folder, names):
 
 
 def test_a_wheel_with_all_files(tmp_path):
-    names = {"pytask/py.typed", "pytask/adapters/scripts/claim.lua"}
+    names = {"pytask/py.typed", "pytask/adapters/redis/scripts/claim.lua"}
     CHECK["check_files"](names, CHECK["names_in_wheel"](wheel(tmp_path, names)), "a.whl")
 
 
 def test_a_wheel_without_a_script(tmp_path):
     found = CHECK["names_in_wheel"](wheel(tmp_path, ["pytask/py.typed"]))
-    with pytest.raises(CHECK["Wrong"], match=r"a\.whl lacks pytask/adapters/scripts/claim\.lua \(1 files\)"):
-        CHECK["check_files"]({"pytask/py.typed", "pytask/adapters/scripts/claim.lua"}, found, "a.whl")
+    with pytest.raises(
+        CHECK["Wrong"], match=r"a\.whl lacks pytask/adapters/redis/scripts/claim\.lua \(1 files\)"
+    ):
+        CHECK["check_files"]({"pytask/py.typed", "pytask/adapters/redis/scripts/claim.lua"}, found, "a.whl")
 
 
 def test_a_step_that_fails_fails_the_check():

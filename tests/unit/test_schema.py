@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pytask import PyTask, Task, codec, schema
-from pytask.client.produce import payload
+from pytask.client.enqueue import payload
 from pytask.domain.errors import BadData, BadTaskClass
 
 

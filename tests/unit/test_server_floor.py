@@ -3,7 +3,7 @@
 import fakeredis
 import pytest
 
-from pytask.adapters.support import check_server
+from pytask.adapters.redis.support import check_server
 from pytask.domain.errors import UnsupportedServer
 
 

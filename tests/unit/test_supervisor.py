@@ -17,7 +17,7 @@ from pytask.daemon.rolling_restart import RollingRestart
 from pytask.daemon.supervise import arguments
 from pytask.daemon.supervisor import Supervisor, restart_delay
 from pytask.daemon.supervisor_health import SupervisorHealth
-from pytask.runtime.notify import Notifier
+from pytask.runtime.process.systemd import Notifier
 
 FLAGS = {"redis": None, "monitor": True, "max_tasks": 5, "embedded": False, "log_level": "debug"}
 
@@ -200,7 +200,7 @@ from pytask.daemon.child import Command, Slot
 from pytask.daemon.rolling_restart import RollingRestart
 from pytask.daemon.supervisor import Supervisor
 from pytask.daemon.supervisor_health import SupervisorHealth
-from pytask.runtime.notify import Notifier
+from pytask.runtime.process.systemd import Notifier
 slots, health = [Slot(1), Slot(2)], SupervisorHealth(None, Notifier({}))
 command = Command([sys.executable, "-c", sys.argv[1], "--", "up"])
 sys.exit(Supervisor(command, slots, health, RollingRestart(slots, health)).run())

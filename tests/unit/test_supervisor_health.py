@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from pytask.daemon.supervisor_health import PATIENCE, SILENT, SupervisorHealth, summary
-from pytask.runtime.notify import Notifier
+from pytask.runtime.process.systemd import Notifier
 
 GOOD = {"name": "w-1", "live": True, "ready": True, "why": [], "running": 3, "max_tasks": 10}
 QUIET = GOOD | {"name": "w-2", "ready": False, "why": ["it was told to take no more tasks (SIGTSTP)"]}

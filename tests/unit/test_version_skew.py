@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from pytask.adapters import replies
 from pytask.adapters.keys import Keys
-from pytask.adapters.store import RedisStore
+from pytask.adapters.redis import replies
+from pytask.adapters.redis.store import RedisStore
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Change, Claim, ClaimRequest, Expiry, RunRef, Verdict

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.adapters.address import hide_password, redis_cli, without_login
+from pytask.adapters.redis.address import hide_password, redis_cli, without_login
 
 S = "sesame"
 

@@ -1,7 +1,7 @@
 """Whatever a client carries survives cloning: each argument of each constructor, by its signature.
 
 An argument of a later release fails here, until it has a sample below, and is carried, or is listed with a
-reason in `pytask.adapters.carried`.
+reason in `pytask.adapters.redis.cloned_options`.
 """
 
 import importlib
@@ -24,7 +24,7 @@ from redis.event import EventDispatcher
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from pytask.adapters import carried, clients
+from pytask.adapters.redis import clients, cloned_options
 
 CACHE = CacheConfig(max_size=17)
 SAMPLES = {
@@ -60,7 +60,7 @@ PLACES = {
 # No setting of a client, or of it alone: nothing can be given, or nothing would be kept.
 NO_EFFECT = {(redis.Redis, "retry_on_timeout")}  # since redis-py 6
 OFF_IN_BOTH = {"maint_notifications_config"}
-NOT_GIVEN = carried.NEVER.keys() - {"event_dispatcher", "cache", "client_cache"}
+NOT_GIVEN = cloned_options.NEVER.keys() - {"event_dispatcher", "cache", "client_cache"}
 RESP3 = {"protocol": 3}
 WITH = dict.fromkeys(("cache", "cache_config", "cache_factory", "maint_notifications_config"), RESP3)
 WITH["cache_factory"] = RESP3 | {"cache_config": CACHE}
@@ -155,7 +155,7 @@ def sources(library, way):
         if name.startswith("ssl_validate_ocsp"):
             with_it["protocol"] = 2
         source, without = make(**with_it), make(**WITH.get(name, {}))
-        if name not in carried.NEVER:
+        if name not in cloned_options.NEVER:
             assert seen(source, name) != seen(without, name), f"{name} cannot be seen: how is it kept?"
         yield name, source
 
@@ -165,7 +165,7 @@ def test_a_task_s_client_carries_each_argument(library, way):
     lost = {
         name: (seen(source, name), seen(clone, name))
         for name, source in sources(library, way)
-        if name not in carried.NEVER
+        if name not in cloned_options.NEVER
         for clone in [clients.clone(source)]
         if seen(clone, name) != seen(source, name)
     }
@@ -179,7 +179,7 @@ def test_the_daemon_s_client_carries_what_is_not_listed(library, way):
         own = clients.own_client(source, timeout=1, name="ours")
         own.connection_pool.make_connection()
         kept = seen(own, name) == seen(source, name)
-        listed = name in carried.NEVER or PLACES.get(name, name) in carried.OF_DAEMON
+        listed = name in cloned_options.NEVER or PLACES.get(name, name) in cloned_options.OF_DAEMON
         if kept == listed and name not in OFF_IN_BOTH:
             wrong.append(name)
     assert wrong == []
@@ -233,4 +233,4 @@ def test_the_lists_name_arguments_only():
         classes = [plain(library), library.BlockingConnectionPool, library.SSLConnection]
         classes += [cluster.RedisCluster if library is redis else cluster.ValkeyCluster]
         known |= {name for cls in classes for name in parameters(cls)}
-    assert (carried.NEVER | carried.OF_DAEMON).keys() <= known
+    assert (cloned_options.NEVER | cloned_options.OF_DAEMON).keys() <= known

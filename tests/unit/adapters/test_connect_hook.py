@@ -9,8 +9,8 @@ import redis.sentinel
 import valkey
 import valkey.asyncio
 
-from pytask.adapters import clients, support
-from pytask.client import awaiting
+from pytask.adapters.redis import clients, support
+from pytask.client import async_driver
 
 
 def hook(connection):
@@ -49,7 +49,7 @@ def test_a_clone_keeps_it(kind, make):
 @pytest.mark.parametrize("kind", ASYNC)
 def test_an_asyncio_clone_keeps_it(kind):
     source = ASYNC[kind]()
-    own = awaiting.own_client(source, timeout=1, connect_timeout=1)
+    own = async_driver.own_client(source, timeout=1, connect_timeout=1)
     assert hook_of(own, support.package_of(source)) is hook
 
 

@@ -6,8 +6,8 @@ import redis
 import valkey
 from redis.sentinel import Sentinel
 
-from pytask.adapters.clients import clone
-from pytask.adapters.support import database_of
+from pytask.adapters.redis.clients import clone
+from pytask.adapters.redis.support import database_of
 
 
 @pytest.mark.parametrize(

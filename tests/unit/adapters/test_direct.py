@@ -2,8 +2,8 @@
 
 import pytest
 
-from pytask.adapters import direct as module
-from pytask.adapters.direct import Direct, direct
+from pytask.adapters.redis import fast_commands as module
+from pytask.adapters.redis.fast_commands import Direct, direct
 
 
 class ResponseError(Exception):

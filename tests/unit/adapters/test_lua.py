@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pytask.adapters import lua, scripts
-from pytask.adapters.lua import Flag, Flags, Key, Keys, Number, Numbers, Text, Texts
-from pytask.adapters.wire import Packed
+from pytask.adapters.redis import lua, scripts
+from pytask.adapters.redis.lua import Flag, Flags, Key, Keys, Number, Numbers, Text, Texts
+from pytask.adapters.redis.packing import Packed
 
 FOLDER = Path(lua.__file__).with_name("scripts")
 DECLARED = {one.name: one for one in lua.declared(scripts)}

@@ -10,9 +10,9 @@ import trustme
 
 import pytask
 import pytask.aio
-from pytask.adapters.address import DEFAULT_URL
-from pytask.adapters.clients import open_client
-from pytask.adapters.errors import translate
+from pytask.adapters.redis.address import DEFAULT_URL
+from pytask.adapters.redis.clients import open_client
+from pytask.adapters.redis.errors import translate
 from pytask.domain.errors import ConfigError, Unavailable
 from tests.servers import HOST
 

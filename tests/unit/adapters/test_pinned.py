@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pytask.adapters.pinned import REDIRECTS, SlotClient, Topology
+from pytask.adapters.redis.slot_client import REDIRECTS, SlotClient, Topology
 
 SLOT = 7
 A, B, C = ("10.0.0.1", 1), ("10.0.0.2", 2), ("10.0.0.3", 3)

@@ -7,7 +7,7 @@ import redis
 from redis.asyncio.sentinel import Sentinel as AwaitedSentinel
 from redis.sentinel import Sentinel
 
-from pytask.adapters.sentinels import AwaitedSentinels, Sentinels
+from pytask.adapters.redis.sentinels import AwaitedSentinels, Sentinels
 
 HANGING = redis.TimeoutError("Timeout reading from socket")
 

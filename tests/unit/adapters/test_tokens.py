@@ -5,7 +5,7 @@ import gc
 import redis
 from redis.credentials import StreamingCredentialProvider
 
-from pytask.adapters import clients
+from pytask.adapters.redis import clients
 
 
 class Provider(StreamingCredentialProvider):

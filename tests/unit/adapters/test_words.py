@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from pytask.adapters import words
+from pytask.adapters.redis import command_effects
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ from pytask.adapters import words
     ],
 )
 def test_how_long_the_server_may_take(command, seconds):
-    assert words.waits(command) == seconds
+    assert command_effects.waits(command) == seconds
 
 
 def test_a_look_that_is_repeated_ends_when_the_first_one_would_have():
-    assert words.shortened(("XREAD", "BLOCK", 2000, "STREAMS", "s", "0"), 1.5)[2] == 500
-    assert words.shortened(("XREAD", "BLOCK", b"2000", "STREAMS", "s", "0"), 3)[2] == 1
+    assert command_effects.shortened(("XREAD", "BLOCK", 2000, "STREAMS", "s", "0"), 1.5)[2] == 500
+    assert command_effects.shortened(("XREAD", "BLOCK", b"2000", "STREAMS", "s", "0"), 3)[2] == 1
     for others in (("XREAD", "BLOCK", 0, "STREAMS", "s", "0"), ("XREAD", "STREAMS", "s", "0"), ("GET", "a")):
-        assert words.shortened(others, 1.5) == others
+        assert command_effects.shortened(others, 1.5) == others
 
 
 READS = [
@@ -57,8 +57,8 @@ WRITES = [
 
 @pytest.mark.parametrize("package", ["redis", "valkey"])
 def test_what_may_be_done_twice(package):
-    assert [one for one in READS if not words.only_reads(one, package)] == []
-    assert [one for one in WRITES if words.only_reads(one, package)] == []
+    assert [one for one in READS if not command_effects.only_reads(one, package)] == []
+    assert [one for one in WRITES if command_effects.only_reads(one, package)] == []
 
 
 DECIDED = {"GET": True, b"get": True, "INCR": False, "NOSUCH": False}
@@ -67,15 +67,17 @@ OPEN = ["BLPOP", "blmpop", "XREAD", "WAIT", "SELECT", "WATCH", "EXEC", "SUBSCRIB
 
 @pytest.mark.parametrize(("word", "reads"), [*DECIDED.items(), *((word, None) for word in OPEN)])
 def test_what_the_first_word_decides(word, reads):
-    assert words.plain(word, "redis") is reads
+    assert command_effects.plain(word, "redis") is reads
 
 
 def test_what_is_done_as_a_whole_or_not_at_all():
-    assert words.is_one_step([("INCR", "a")])
-    assert words.is_one_step([("MULTI",), ("INCR", "a"), ("EXEC",)])
-    assert not words.is_one_step([("INCR", "a"), ("INCR", "a")])
+    assert command_effects.is_one_step([("INCR", "a")])
+    assert command_effects.is_one_step([("MULTI",), ("INCR", "a"), ("EXEC",)])
+    assert not command_effects.is_one_step([("INCR", "a"), ("INCR", "a")])
 
 
 def test_what_makes_a_connection_unlike_the_others():
-    assert all(map(words.sets_state, [("SELECT", 1), ("CLIENT SETNAME", "a"), ("CLIENT", "REPLY", "OFF")]))
-    assert not any(map(words.sets_state, [("GET", "SELECT"), ("CLIENT LIST",), ("CLIENT", "ID")]))
+    assert all(
+        map(command_effects.sets_state, [("SELECT", 1), ("CLIENT SETNAME", "a"), ("CLIENT", "REPLY", "OFF")])
+    )
+    assert not any(map(command_effects.sets_state, [("GET", "SELECT"), ("CLIENT LIST",), ("CLIENT", "ID")]))

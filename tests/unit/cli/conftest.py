@@ -5,7 +5,7 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from pytask.cli import main
+from pytask.cli.main import main
 
 
 @pytest.fixture

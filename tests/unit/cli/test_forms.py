@@ -6,11 +6,11 @@ import time
 import pytest
 from rich.console import Console
 
+from pytask.cli.commands.watch import show
+from pytask.cli.control import OUTCOMES
+from pytask.cli.printer import Printer, drawn_table, table
+from pytask.cli.rows import TASKS, WORKERS
 from pytask.client import Event
-from pytask.commands.watch import show
-from pytask.console.output import Printer, drawn_table, table
-from pytask.console.steering import OUTCOMES
-from pytask.console.tasks import TASKS, WORKERS
 
 
 def test_watch_prints_its_times_in_utc(tokyo, capsys, monkeypatch):

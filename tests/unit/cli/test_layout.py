@@ -2,8 +2,8 @@
 
 import pytest
 
-from pytask.console.codes import explanations, unfilled
-from pytask.console.layout import rows_of, widths
+from pytask.cli.columns import rows_of, widths
+from pytask.cli.explanations import explanations, unfilled
 
 NAMES = ["web-worker-7f9c-12345", "ip-10-0-0-12.eu-west-1.compute.internal", "short"]
 

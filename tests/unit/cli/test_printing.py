@@ -9,14 +9,14 @@ from io import StringIO
 
 import pytest
 
+from pytask.cli.commands.show import lines
+from pytask.cli.printer import Column, Printer, pairs
+from pytask.cli.quoting import command, quoted
 from pytask.client.records import TaskInfo
-from pytask.commands.show import lines
-from pytask.console.output import Column, Printer, pairs
-from pytask.console.printing import out, say, wrapped
-from pytask.console.quoting import command, quoted
 from pytask.domain.errors import AmbiguousId, Refused
 from pytask.domain.escaping import STEERING, escaped
 from pytask.domain.lifecycle import State
+from pytask.terminal import out, say, wrapped
 
 HOSTILE = "a\x1b]0;x\x07\r\nb\u202ec\u200b\u2066\ufeff\U000e0041\x9b"
 
@@ -30,7 +30,7 @@ def test_a_message_has_one_line_at_the_margin_and_steers_nothing(capsys):
 
 @pytest.mark.parametrize("error", [AmbiguousId(HOSTILE), Refused(f"ERR {HOSTILE}")], ids=["ids", "server"])
 def test_an_error_of_a_verb_leaves_by_the_printer(cli, monkeypatch, error):
-    from pytask.console.remote import Remote
+    from pytask.cli.connection import Remote
 
     def fail(*_):
         error.add_note(HOSTILE)
@@ -103,9 +103,9 @@ def test_a_printed_command_is_the_same_word_for_a_shell(word):
 def test_a_terminal_of_another_alphabet_is_no_traceback():
     """A Latin-1 terminal, after the verb acted."""
     script = """
-from pytask.cli import main
-from pytask.console.output import Printer
-import pytask.commands.completion as verb
+from pytask.cli.main import main
+from pytask.cli.printer import Printer
+import pytask.cli.commands.completion as verb
 def show(**_):
     Printer("jsonl").rows("tasks", [{"id": "漢 😀 é"}], ())
     Printer("id").rows("tasks", [{"id": "漢 é"}], ())

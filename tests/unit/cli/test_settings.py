@@ -5,7 +5,7 @@ import json
 import attrs
 import pytest
 
-from pytask.console.settings import OWN, Ambient, known_settings
+from pytask.cli.config import OWN, Ambient, known_settings
 from pytask.domain.errors import ConfigError
 from pytask.runtime.settings import Settings
 

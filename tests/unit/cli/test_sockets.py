@@ -13,7 +13,7 @@ import pytest
 
 from pytask.daemon import health_socket
 from pytask.domain.errors import UnsafeFolder
-from pytask.runtime.sockets import bind
+from pytask.runtime.process.unix_socket import bind
 
 ELSEWHERE = 4_000_000  # no process here has this number, as it is with one of another container
 LEFT = 4_000_001

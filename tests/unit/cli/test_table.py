@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
-from pytask import commands
-from pytask.cli import EXIT_CODES, VERBS, exit_code, main
+from pytask.cli import commands
+from pytask.cli.main import EXIT_CODES, VERBS, exit_code, main
 from pytask.domain import errors
-from pytask.runtime.stopping import EXIT_STUCK
+from pytask.runtime.runs.stopping import EXIT_STUCK
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = main.list_commands(None)
@@ -32,7 +32,7 @@ def test_the_table_has_every_verb_and_no_other():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_words_of_the_table_are_those_of_the_verb(name):
     section = next(section for section in VERBS.values() if name in section)
-    command = import_module(f"pytask.commands.{name}").command
+    command = import_module(f"pytask.cli.commands.{name}").command
     first = inspect.cleandoc(command.callback.__doc__).split("\n\n")[0]
     assert " ".join(first.split()) == section[name]
 
@@ -70,7 +70,7 @@ def test_every_error_has_an_exit_code_of_its_own_kind(cls, cli, monkeypatch):
     def fail(**_):
         raise error
 
-    monkeypatch.setattr(import_module("pytask.commands.completion").command, "callback", fail)
+    monkeypatch.setattr(import_module("pytask.cli.commands.completion").command, "callback", fail)
     shown = cli("completion", "bash")
     assert shown.exit_code == exit_code(error) != 0
     assert (shown.stdout, shown.stderr) == ("", f"pytask: {error}\n  a note\n")
@@ -91,7 +91,7 @@ def test_an_interrupt_is_clean(cli, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(import_module("pytask.commands.completion").command, "callback", interrupted)
+    monkeypatch.setattr(import_module("pytask.cli.commands.completion").command, "callback", interrupted)
     shown = cli("completion", "bash")
     assert (shown.exit_code, shown.stdout, shown.stderr) == (130, "", "")
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from pytask.cli import main
+from pytask.cli.main import main
 from pytask.daemon import health_socket
 from pytask.domain.errors import ConfigError
 

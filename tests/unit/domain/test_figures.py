@@ -3,9 +3,9 @@ import json
 import attrs
 import pytest
 
-from pytask.adapters.replies import read_info
+from pytask.adapters.redis.replies import read_info
+from pytask.cli.rows import WORKERS, worker_row
 from pytask.client.records import Worker
-from pytask.console.tasks import WORKERS, worker_row
 from pytask.domain import figures
 from pytask.domain.figures import FIGURES, Busy, WorkerInfo
 

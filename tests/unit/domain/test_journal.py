@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pytask.domain.errors import BadData
-from pytask.domain.journal import CUT, NOTE_MOST, TEXT_MOST, amounts, progress_of, shortened
+from pytask.domain.task_log import CUT, NOTE_MOST, TEXT_MOST, amounts, progress_of, shortened
 
 
 def test_what_fits_is_left_as_it_is():

@@ -149,7 +149,7 @@ NAMES = {str(state) for state in State}
 
 
 def test_no_script_names_a_state():
-    scripts = sorted((PACKAGE / "adapters" / "scripts").glob("*.lua"))
+    scripts = sorted((PACKAGE / "adapters" / "redis" / "scripts").glob("*.lua"))
     assert len(scripts) >= 14
     for script in scripts:
         code = "\n".join(line.partition("--")[0] for line in script.read_text("utf-8").splitlines())

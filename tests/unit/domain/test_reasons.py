@@ -4,8 +4,8 @@ import pytest
 
 from pytask.domain import history
 from pytask.domain.lifecycle import State, Trigger
-from pytask.domain.moves import TELL
 from pytask.domain.reasons import Crew, Facts, Known, account
+from pytask.domain.transition_text import TELL
 
 LEASE = "lease of larch silent for 90 s"
 MEANT = "`watch-ulr` (did you mean watch-url?)"

@@ -6,7 +6,8 @@ import gevent
 import gevent.event
 import pytest
 
-from pytask.runtime import deadman, tree
+from pytask.runtime import tree
+from pytask.runtime.process import kill_timer
 from tests.unit.runtime.fakes import really_sleep
 
 
@@ -50,6 +51,6 @@ def passing(monkeypatch):
 def timer(monkeypatch):
     """What the kernel's timer was set to."""
     seconds = []
-    monkeypatch.setattr(deadman, "_timers", {os.getpid(): SimpleNamespace(set=seconds.append)})
-    monkeypatch.setattr(deadman, "_deadlines", WeakKeyDictionary())  # other tests' timers are not ours
+    monkeypatch.setattr(kill_timer, "_timers", {os.getpid(): SimpleNamespace(set=seconds.append)})
+    monkeypatch.setattr(kill_timer, "_deadlines", WeakKeyDictionary())  # other tests' timers are not ours
     return seconds

@@ -8,19 +8,19 @@ from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, Verdict
 from pytask.domain.task import register
 from pytask.domain.timing import Timing
-from pytask.runtime.backlog import Backlog
-from pytask.runtime.committer import Committer, CommitterPorts
-from pytask.runtime.complaints import Complaints
-from pytask.runtime.consumer import Consumer, ConsumerPorts
-from pytask.runtime.deadman import Deadman
-from pytask.runtime.executor import Executor, ExecutorPorts
-from pytask.runtime.heartbeat import Heartbeat, HeartbeatPorts
-from pytask.runtime.journal import Journal
-from pytask.runtime.native import NativePool
-from pytask.runtime.places import Places
-from pytask.runtime.presence import Presence, PresencePorts
-from pytask.runtime.prestart import Prestart, PrestartPorts
-from pytask.runtime.ramp import Turns
+from pytask.runtime.log_throttle import Complaints
+from pytask.runtime.process.kill_timer import Deadman
+from pytask.runtime.runs.capacity import Places
+from pytask.runtime.runs.committer import Committer, CommitterPorts
+from pytask.runtime.runs.event_buffer import Backlog
+from pytask.runtime.runs.executor import Executor, ExecutorPorts
+from pytask.runtime.runs.native_threads import NativePool
+from pytask.runtime.runs.start_rate import Turns
+from pytask.runtime.runs.task_log import Journal
+from pytask.runtime.services.consumer import Consumer, ConsumerPorts
+from pytask.runtime.services.heartbeat import Heartbeat, HeartbeatPorts
+from pytask.runtime.services.presence import Presence, PresencePorts
+from pytask.runtime.services.prestart import Prestart, PrestartPorts
 from pytask.runtime.settings import Settings
 
 FAST = Timing().scaled(0.001)  # where the ladder waits for greenlets in real time: G is 10 ms

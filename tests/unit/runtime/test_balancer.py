@@ -7,7 +7,7 @@ from pytask.domain.control import Wish
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime.balancer import Balancer, BalancerPorts
+from pytask.runtime.services.balancer import Balancer, BalancerPorts
 from tests.unit.runtime.fakes import World, switch
 
 H = 5.0

@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent import events
 
-from pytask.runtime.blocked import BlockedWatch
+from pytask.runtime.runs.loop_monitor import BlockedWatch
 from tests.unit.runtime.fakes import really_sleep, until
 
 

@@ -6,17 +6,17 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from pytask import PyTask
-from pytask.adapters.memory import MemoryBackend
-from pytask.runtime import blockers
+from pytask.adapters.memory.backend import MemoryBackend
+from pytask.runtime.runs import blocking_libraries
 
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch):
-    blockers.warn_of_blockers.cache_clear()
-    for name in blockers.REMEDIES:
+    blocking_libraries.warn_of_blockers.cache_clear()
+    for name in blocking_libraries.REMEDIES:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield
-    blockers.warn_of_blockers.cache_clear()
+    blocking_libraries.warn_of_blockers.cache_clear()
 
 
 def test_an_imported_one_is_named_once_with_what_helps(monkeypatch, caplog):
@@ -40,9 +40,9 @@ def test_an_imported_one_is_named_once_with_what_helps(monkeypatch, caplog):
 def test_one_that_the_program_has_remedied_is_not_named(monkeypatch, name, module, remedied):
     monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "psycopg2.extensions", SimpleNamespace(get_wait_callback=lambda: None))
-    assert blockers.imported() == [name]
+    assert blocking_libraries.imported() == [name]
     monkeypatch.setitem(sys.modules, module, remedied)
-    assert blockers.imported() == []
+    assert blocking_libraries.imported() == []
 
 
 def test_no_watch_no_warning(monkeypatch, caplog):

@@ -6,8 +6,8 @@ import pytest
 
 from pytask.domain.figures import Busy
 from pytask.domain.task import Task
-from pytask.runtime import busy
-from pytask.runtime.busy import MEASURE_EVERY, Load, Meter, measure
+from pytask.runtime.process import cpu_usage
+from pytask.runtime.process.cpu_usage import MEASURE_EVERY, Load, Meter, measure
 from tests.unit.runtime.fakes import Clock, World, really_sleep, until
 
 
@@ -107,8 +107,8 @@ def test_tasks_are_looked_at_while_most_of_a_core_is_used_and_then_once_a_minute
 
 
 def test_it_is_printed_for_one_who_asked(monkeypatch, capfd):
-    monkeypatch.setattr(busy, "measure", lambda seconds: (Busy("t\udce9", "demo", 0.934, 1200),))
-    busy.tell()
+    monkeypatch.setattr(cpu_usage, "measure", lambda seconds: (Busy("t\udce9", "demo", 0.934, 1200),))
+    cpu_usage.tell()
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith("--- busiest tasks of process ")
     assert lines[1:] == [" 93% task demo: t\\udce9, 1200 turns", "--- end of busiest tasks"]

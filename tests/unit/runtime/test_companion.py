@@ -8,7 +8,7 @@ import pytest
 from pytask.domain.errors import Unavailable
 from pytask.domain.record import Suspect, Verdict
 from pytask.domain.timing import Timing
-from pytask.runtime.companion import Companion, CompanionPorts, Release
+from pytask.runtime.supervised import Companion, CompanionPorts, Release
 from tests.unit.runtime.fakes import World, really_sleep, until
 
 SECOND = 1_000_000

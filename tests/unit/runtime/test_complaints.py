@@ -2,7 +2,7 @@
 
 from pytask.domain.errors import Refused, Unavailable
 from pytask.domain.timing import Timing
-from pytask.runtime.complaints import Complaints
+from pytask.runtime.log_throttle import Complaints
 from tests.unit.runtime.fakes import World
 
 

@@ -8,7 +8,7 @@ from pytask.domain.messages import Command
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime.controller import IDLE, Controller, ControllerPorts
+from pytask.runtime.services.controller import IDLE, Controller, ControllerPorts
 from tests.unit.runtime.fakes import FakeFeed, World, until
 
 D, H = 60.0, 5.0

@@ -5,7 +5,7 @@ import gevent.event
 import pytest
 
 from pytask.domain.errors import Unavailable
-from pytask.runtime.courier import Courier
+from pytask.runtime.store_proxy import Courier
 from tests.unit.runtime.fakes import FakeStore, switch
 
 

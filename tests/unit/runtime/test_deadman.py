@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from pytask.domain.errors import ConfigError, RunsAsInit
-from pytask.runtime import deadman
-from pytask.runtime.deadman import Deadman
+from pytask.runtime.process import kill_timer
+from pytask.runtime.process.kill_timer import Deadman
 
 
 def test_armed_and_disarmed(timer):
@@ -30,10 +30,10 @@ def test_off_it_never_touches_the_kernel(timer):
 
 def test_where_sigalrm_must_do_a_program_that_handles_it_is_refused(monkeypatch, caplog):
     monkeypatch.delattr("time.CLOCK_BOOTTIME", raising=False)
-    monkeypatch.setattr(deadman, "_timers", {})
+    monkeypatch.setattr(kill_timer, "_timers", {})
     Deadman(hard=True)
     assert "SIGALRM is used, which tasks must leave alone" in caplog.text
-    monkeypatch.setattr(deadman, "_timers", {})
+    monkeypatch.setattr(kill_timer, "_timers", {})
     old = signal.signal(signal.SIGALRM, lambda *_: None)
     try:
         with pytest.raises(ConfigError, match="hard_deadline=False"):
@@ -54,7 +54,7 @@ def test_a_forked_child_has_a_timer_of_its_own_and_none_of_the_deadlines(timer, 
     parent = Deadman(hard=True)
     parent.arm(5)
     made = []
-    monkeypatch.setattr(deadman, "timer", lambda: SimpleNamespace(set=made.append))
+    monkeypatch.setattr(kill_timer, "timer", lambda: SimpleNamespace(set=made.append))
     monkeypatch.setattr("os.getpid", lambda: 4_000_000)
     Deadman(hard=True).arm(70)
     assert timer == [5]
@@ -62,7 +62,7 @@ def test_a_forked_child_has_a_timer_of_its_own_and_none_of_the_deadlines(timer, 
 
 
 def test_of_several_apps_the_earliest_deadline_counts(timer, monkeypatch):
-    monkeypatch.setattr(deadman, "steady", lambda: 1000.0)
+    monkeypatch.setattr(kill_timer, "steady", lambda: 1000.0)
     first, second = Deadman(hard=True), Deadman(hard=True)
     first.arm(30)
     second.arm(None)  # it has no runs: the other's timer stays

@@ -13,9 +13,9 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import COMMIT_BATCH, Timing
-from pytask.runtime.executor import ASKED_AT_ONCE
-from pytask.runtime.refusals import LARGE
-from pytask.runtime.stopping import EXIT_STUCK
+from pytask.runtime.runs.executor import ASKED_AT_ONCE
+from pytask.runtime.runs.refusals import LARGE
+from pytask.runtime.runs.stopping import EXIT_STUCK
 from tests.unit.runtime.fakes import FAST, World, switch, until, won
 
 KILLED = gevent.GreenletExit

@@ -15,7 +15,7 @@ def process(monkeypatch):
     """What would change this very process is left out."""
     for name in ("use_own_resolver", "calm_collector"):
         monkeypatch.setattr(foreground, name, lambda: None)
-    monkeypatch.setattr(foreground.owners, "note_all", lambda: None)
+    monkeypatch.setattr(foreground.thread_owners, "note_all", lambda: None)
 
 
 def test_a_service_that_dies_while_the_worker_starts_ends_the_run(process):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pytask.runtime import fork
+from pytask.runtime.process import fork
 
 
 class FakeWorker:

@@ -4,7 +4,7 @@ import os
 
 import gevent
 
-from pytask.runtime.greenlets import report, write
+from pytask.runtime.process.greenlet_dump import report, write
 from pytask.runtime.tree import Service, end_services
 from tests.unit.runtime.fakes import really_sleep
 

@@ -12,14 +12,14 @@ import pytest
 from gevent.event import Event
 
 from pytask.domain.errors import BadData, Refused, Unavailable
-from pytask.domain.journal import TEXT_MOST
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Verdict
 from pytask.domain.task import Task
-from pytask.runtime import journal as journals
-from pytask.runtime import output
-from pytask.runtime.journal import LINES_MOST, MANY
-from pytask.runtime.log_handler import TaskLines
+from pytask.domain.task_log import TEXT_MOST
+from pytask.runtime.runs import output
+from pytask.runtime.runs import task_log as journals
+from pytask.runtime.runs.log_handler import TaskLines
+from pytask.runtime.runs.task_log import LINES_MOST, MANY
 from pytask.runtime.tree import Service
 from tests.unit.runtime.fakes import World, switch
 
@@ -403,7 +403,7 @@ def test_a_task_that_logs_never_waits_and_its_lines_go_together(listening):
 
 
 def test_an_end_does_not_linger(listening, monkeypatch):
-    monkeypatch.setattr("pytask.runtime.committer.LINGER", 1000.0)
+    monkeypatch.setattr("pytask.runtime.runs.committer.LINGER", 1000.0)
     gate = Event()
 
     def start(_self):

@@ -6,7 +6,7 @@ import pytest
 from pytask.domain.errors import Unavailable
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime.places import Places
+from pytask.runtime.runs.capacity import Places
 from tests.unit.runtime.fakes import World, switch
 
 

@@ -7,16 +7,16 @@ from weakref import ref
 import pytest
 from gevent import socket
 
-from pytask.runtime import leftovers
+from pytask.runtime.runs import leftover_sockets
 from tests.unit.runtime.fakes import until
 from tests.unit.runtime.test_run import world_of
 
 
 @pytest.fixture(autouse=True)
 def watched(monkeypatch):
-    monkeypatch.setattr(socket.socket, "__init__", leftovers._noted(socket.socket.__init__))
+    monkeypatch.setattr(socket.socket, "__init__", leftover_sockets._noted(socket.socket.__init__))
     for name, value in {"SOON": 0.0, "_pause": 0.0, "_left": [], "_looking": False}.items():
-        monkeypatch.setattr(leftovers, name, value)
+        monkeypatch.setattr(leftover_sockets, name, value)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def looked(monkeypatch):
         made.append(collect)
         gc.collect()
 
-    monkeypatch.setattr(leftovers, "gc", SimpleNamespace(collect=collect))
+    monkeypatch.setattr(leftover_sockets, "gc", SimpleNamespace(collect=collect))
     gc.disable()
     yield made
     gc.enable()
@@ -60,7 +60,7 @@ def test_one_that_is_in_use_elsewhere_stays_open_and_is_looked_at_once(looked):
     until(lambda: looked)
     run_of(lambda _: shared[0].sendall(b"still open"))
     assert shared[1].recv(99) == b"still open"
-    assert (leftovers._left, leftovers._looking, len(looked)) == ([], False, 1)
+    assert (leftover_sockets._left, leftover_sockets._looking, len(looked)) == ([], False, 1)
     for one in shared:
         one.close()
 
@@ -73,19 +73,19 @@ def test_those_who_close_what_they_opened_cost_no_look(looked):
             closed.extend(socket.socketpair())
             closed[-1].close()
             closed[-2].close()
-        assert len(leftovers.running().sockets) < 2 * leftovers.PRUNE
+        assert len(leftover_sockets.running().sockets) < 2 * leftover_sockets.PRUNE
 
     run = run_of(start)
     assert run.failure is None
-    assert (leftovers._left, leftovers._looking, looked) == ([], False, [])
+    assert (leftover_sockets._left, leftover_sockets._looking, looked) == ([], False, [])
 
 
 def test_looks_take_a_hundredth_of_the_time_at_the_most(looked, monkeypatch):
     times = iter([10.0, 10.2])
-    monkeypatch.setattr(leftovers, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(leftover_sockets, "perf_counter", lambda: next(times))
     shared = []
     run_of(lambda _: shared.extend(socket.socketpair()))
     until(lambda: looked)
-    assert leftovers._pause == pytest.approx(20)
+    assert leftover_sockets._pause == pytest.approx(20)
     for one in shared:
         one.close()

@@ -6,8 +6,8 @@ import gevent
 import pytest
 from gevent.thread import LockType
 
-from pytask.runtime import likeness
-from pytask.runtime.likeness import Event, LifoQueue, PriorityQueue, Queue
+from pytask.runtime.process import patched_locks
+from pytask.runtime.process.patched_locks import Event, LifoQueue, PriorityQueue, Queue
 from tests.unit.runtime.fakes import really_sleep
 
 
@@ -24,7 +24,7 @@ def test_an_event_whose_set_is_replaced():
 
 def test_a_notify_lets_nobody_else_run(monkeypatch):
     monkeypatch.setattr(LockType, "_is_owned", None, raising=False)  # put back after the test
-    likeness.use_locks()
+    patched_locks.use_locks()
     condition, others = threading.Condition(LockType()), []
     gevent.spawn(others.append, "ran")
     with condition:

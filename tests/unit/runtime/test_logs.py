@@ -12,7 +12,7 @@ from pytask import PyTask
 from pytask.daemon.serve import Flags, _set_up_logging
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime import logs
+from pytask.runtime.process import log_format
 from tests.unit.runtime.fakes import World
 
 log = logging.getLogger("mine")
@@ -25,7 +25,7 @@ def lines():
     out = io.StringIO()
 
     def read(style):
-        logs.set_up("w1", "info", style).setStream(out)
+        log_format.set_up("w1", "info", style).setStream(out)
         World(Chatty, timing=Timing()).launch("order-7")
         log.info("outside")
         return out.getvalue().splitlines()
@@ -63,7 +63,7 @@ def test_values_of_secret_fields_are_in_no_line_and_json_stays_json(style):
     level, handlers = root.level, list(root.handlers)
     out = io.StringIO()
     try:
-        logs.set_up("w1", "info", style).setStream(out)
+        log_format.set_up("w1", "info", style).setStream(out)
         data = b'{"password": "correct-horse", "kind": "message"}'
         World(Quoting, timing=Timing()).launch("order-7", data=data)
     finally:
@@ -108,7 +108,7 @@ def test_an_exception_is_part_of_its_json_line():
     except ValueError as error:
         info = (ValueError, error, error.__traceback__)
     record = logging.LogRecord("x", logging.ERROR, "f", 1, "%s failed", ("it",), info)
-    line = json.loads(logs.JsonLines().format(record))
+    line = json.loads(log_format.JsonLines().format(record))
     assert (line["message"], line["worker"], line["task"]) == ("it failed", "-", "-")
     assert line["exception"].endswith("ValueError: broken")
 
@@ -116,7 +116,7 @@ def test_an_exception_is_part_of_its_json_line():
 HOSTILE = "id\r\n2026-01-01 INFO forged\x1b[2J\x9b1m\u2028two\u2029\u202edlrow\udc80\x00"
 
 
-@pytest.mark.parametrize("formatter", [logs.ConsoleLines("%(message)s"), logs.JsonLines()])
+@pytest.mark.parametrize("formatter", [log_format.ConsoleLines("%(message)s"), log_format.JsonLines()])
 def test_hostile_text_makes_no_second_line_and_steers_no_terminal(formatter):
     line = formatter.format(
         logging.LogRecord(HOSTILE, logging.ERROR, "f", 1, "task %s failed", (HOSTILE,), None)
@@ -124,7 +124,7 @@ def test_hostile_text_makes_no_second_line_and_steers_no_terminal(formatter):
     assert len(line.splitlines()) == 1
     assert line.isprintable()
     assert "forged" in line
-    if isinstance(formatter, logs.JsonLines):
+    if isinstance(formatter, log_format.JsonLines):
         assert json.loads(line)["message"] == f"task {HOSTILE} failed"
 
 
@@ -135,7 +135,7 @@ def test_a_traceback_cannot_look_like_lines_of_the_log():
         info = (ValueError, error, error.__traceback__)
     record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", (), info)
     record.exc_text = "as another handler formatted it\x1b[2J"
-    first, *rest = logs.ConsoleLines("%(message)s").format(record).splitlines()
+    first, *rest = log_format.ConsoleLines("%(message)s").format(record).splitlines()
     assert first == "failed"
     assert all(line.startswith("  | ") and line.isprintable() for line in rest)
     assert record.exc_text == "as another handler formatted it\x1b[2J"
@@ -181,7 +181,7 @@ def test_the_handler_of_a_program_that_called_basic_config_names_the_task(progra
 def test_a_formatter_of_the_programs_own_is_left_as_it_is_and_has_the_fields(program):
     out = io.StringIO()
     handler = logging.StreamHandler(out)
-    handler.setFormatter(logs.JsonLines())
+    handler.setFormatter(log_format.JsonLines())
     with program() as root:
         root.addHandler(handler)
         root.setLevel("INFO")

@@ -5,7 +5,7 @@ import pytest
 from pytask.domain.errors import Unavailable
 from pytask.domain.record import Incarnation
 from pytask.domain.timing import Timing
-from pytask.runtime.lookout import Lookout
+from pytask.runtime.services.server_watch import Lookout
 from tests.unit.runtime.fakes import World
 
 

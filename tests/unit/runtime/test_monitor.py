@@ -9,7 +9,7 @@ from pytask.domain.errors import BadData, Unavailable
 from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
 from pytask.domain.timing import Timing
 from pytask.runtime.monitor import EXPIRE_BATCH, Monitor
-from pytask.runtime.run import Run
+from pytask.runtime.runs.run import Run
 from tests.unit.runtime.fakes import World
 
 T = 90.0

@@ -15,8 +15,8 @@ from pytask.domain.errors import WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime import native, relay
-from pytask.runtime.native import NativePool
+from pytask.runtime.runs import log_relay, native_threads
+from pytask.runtime.runs.native_threads import NativePool
 from tests.unit.runtime.fakes import World, switch, until
 
 A = SimpleNamespace(id="a")
@@ -83,7 +83,7 @@ def test_contextvars_are_copied():
 
 def test_a_call_in_such_a_thread_needs_no_further_one():
     pool = NativePool(1)
-    assert pool.call(A, lambda: pool.call(A, relay.get_ident, (), {}) == relay.get_ident(), (), {})
+    assert pool.call(A, lambda: pool.call(A, log_relay.get_ident, (), {}) == log_relay.get_ident(), (), {})
 
 
 def test_calls_that_wait_for_a_thread_are_done_in_their_order(lock):
@@ -120,7 +120,7 @@ def test_a_place_that_comes_with_the_kill_goes_to_the_next(lock):
 
 
 def test_a_killed_task_waits_for_no_thread_and_the_thread_keeps_its_place(lock, monkeypatch, caplog):
-    monkeypatch.setattr(native, "LONG", 0.01)
+    monkeypatch.setattr(native_threads, "LONG", 0.01)
     pool, done = NativePool(1), []
     waiting = spawn(pool, lock.acquire)
     waiting.kill()
@@ -145,7 +145,7 @@ def test_a_call_that_is_over_soon_after_the_kill_is_not_worth_a_line(lock, caplo
 
 
 def test_who_waits_for_long_and_who_has_the_threads_is_said(lock, monkeypatch, caplog):
-    monkeypatch.setattr(native, "LONG", 0.01)
+    monkeypatch.setattr(native_threads, "LONG", 0.01)
     pool = NativePool(1)
     spawn(pool, lock.acquire, task="slow")
     waiting = spawn(pool, str, task="next")
@@ -166,7 +166,7 @@ class Kept(logging.Handler):
         self.records = []
 
     def emit(self, record):
-        self.records.append((relay.get_ident(), record))
+        self.records.append((log_relay.get_ident(), record))
 
 
 def test_what_is_logged_in_a_thread_is_handled_by_the_loop_as_the_tasks():
@@ -180,7 +180,7 @@ def test_what_is_logged_in_a_thread_is_handled_by_the_loop_as_the_tasks():
     finally:
         logger.removeHandler(kept)
     assert [record.getMessage() for _, record in kept.records[:-1]] == [f"line {n}" for n in range(200)]
-    assert {thread for thread, _ in kept.records} == {relay.get_ident()}
+    assert {thread for thread, _ in kept.records} == {log_relay.get_ident()}
     assert all((record.task, record.pytask_run) == ("a", A) for _, record in kept.records[:-1])
     assert not hasattr(kept.records[-1][1], "pytask_run")
 
@@ -280,8 +280,8 @@ def test_id_epoch_and_data_are_there_in_a_thread():
 def test_in_a_task_that_no_worker_runs_the_function_is_called_directly():
     class Plain(Task):
         def start(self):
-            return self.blocking(relay.get_ident), self.blocking(place.set, "in the call")
+            return self.blocking(log_relay.get_ident), self.blocking(place.set, "in the call")
 
     place.set("outside")
-    assert Plain(None).start()[0] == relay.get_ident()
+    assert Plain(None).start()[0] == log_relay.get_ident()
     assert place.get() == "outside"

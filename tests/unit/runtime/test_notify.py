@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from pytask.runtime.notify import Notifier, take_from
+from pytask.runtime.process.systemd import Notifier, take_from
 
 
 @pytest.mark.parametrize("name", ["notify", "@pytask-test-{pid}"])

@@ -7,8 +7,8 @@ import attrs
 import gevent
 import pytest
 
-from pytask.runtime import owners
-from pytask.runtime.owners import is_of_process, shared
+from pytask.runtime import thread_owners
+from pytask.runtime.thread_owners import is_of_process, shared
 
 
 class Client:
@@ -28,29 +28,29 @@ class Slotted:
 @pytest.fixture(autouse=True)
 def patched(monkeypatch):
     """As if threads were greenlets; what is noted here is forgotten."""
-    monkeypatch.setattr(owners.monkey, "is_module_patched", lambda _: True)
-    monkeypatch.setattr(owners, "_made", {})
+    monkeypatch.setattr(thread_owners.monkey, "is_module_patched", lambda _: True)
+    monkeypatch.setattr(thread_owners, "_made", {})
 
 
 def test_what_is_there_is_of_the_process_and_what_comes_later_is_not():
     there = [Client(), Slotted(), ThreadPoolExecutor(1)]
-    owners.note_all()
+    thread_owners.note_all()
     assert all(map(is_of_process, there))
     assert not any(map(is_of_process, [Client(), Slotted(), ThreadPoolExecutor(1)]))
     assert not is_of_process(Client)
 
 
 def test_an_object_that_has_the_address_of_a_dead_one_is_another():
-    owners.note_all()
+    thread_owners.note_all()
     later = Client()
-    owners._made[id(later)] = lambda: None  # a weak reference to what died there
+    thread_owners._made[id(later)] = lambda: None  # a weak reference to what died there
     assert not is_of_process(later)
 
 
 def test_a_process_that_is_not_patched_notes_nothing(monkeypatch):
-    monkeypatch.setattr(owners.monkey, "is_module_patched", lambda _: False)
+    monkeypatch.setattr(thread_owners.monkey, "is_module_patched", lambda _: False)
     there = Client()
-    owners.note_all()
+    thread_owners.note_all()
     assert not is_of_process(there)
 
 
@@ -104,5 +104,5 @@ def test_a_profiler_of_the_program_stays():
 def test_what_fails_inside_leaves_nothing_behind():
     with pytest.raises(ValueError, match="no client"), shared():
         raise ValueError("no client")
-    assert not owners.is_sharing()
+    assert not thread_owners.is_sharing()
     assert sys.getprofile() is None

@@ -3,7 +3,7 @@
 import pytest
 
 from pytask.domain.errors import BadPatch
-from pytask.runtime import patched
+from pytask.runtime.process import patched
 
 
 def test_names_and_words_of_a_patch():

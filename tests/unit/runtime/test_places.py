@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.runtime.places import Places
+from pytask.runtime.runs.capacity import Places
 
 
 class Lane:

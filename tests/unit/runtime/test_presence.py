@@ -9,7 +9,7 @@ from pytask.domain.figures import WorkerInfo
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.domain.version import __version__
-from pytask.runtime import presence as module
+from pytask.runtime.services import presence as module
 from tests.unit.runtime.fakes import World
 
 T = 90.0

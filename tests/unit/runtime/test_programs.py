@@ -10,7 +10,7 @@ import pytest
 from pytask.domain.errors import NotRun
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime import orphans, programs
+from pytask.runtime.runs import orphan_reaper, subprocesses
 from tests.unit.runtime.fakes import World, switch, until
 
 
@@ -41,13 +41,16 @@ def started():
 
 
 def test_what_was_begun_and_is_not_gone_is_left():
-    assert orphans.left([b"+5\n", b"\n", b"+7\n", b"-5\n", b"+5\n", b"+9\n", b"-9\n", b"-8\n"]) == [7, 5]
+    assert orphan_reaper.left([b"+5\n", b"\n", b"+7\n", b"-5\n", b"+5\n", b"+9\n", b"-9\n", b"-8\n"]) == [
+        7,
+        5,
+    ]
 
 
 def test_what_is_left_is_asked_first_and_killed_then(started):
     polite = started("echo; exec sleep 1000")
     stubborn = started("trap '' TERM; echo; while :; do sleep 1000; done")
-    orphans.end([polite.pid, stubborn.pid, 2**22 + 1], 0.05)
+    orphan_reaper.end([polite.pid, stubborn.pid, 2**22 + 1], 0.05)
     assert (polite.wait(), stubborn.wait()) == (-signal.SIGTERM, -signal.SIGKILL)
 
 
@@ -55,7 +58,7 @@ def test_its_input_tells_of_the_groups_and_its_end_of_the_worker(started):
     kept, ended = started("echo; exec sleep 1000"), started("echo; exec sleep 1000")
     text = b"+%d\n+%d\n-%d\n" % (kept.pid, ended.pid, kept.pid)
     done = subprocess.run(
-        [sys.executable, "-I", "-S", programs.ORPHANS, "1"], input=text, check=False, timeout=30
+        [sys.executable, "-I", "-S", subprocesses.ORPHANS, "1"], input=text, check=False, timeout=30
     )
     assert done.returncode == 0
     assert ended.wait() == -signal.SIGTERM
@@ -89,7 +92,7 @@ def test_a_program_that_is_not_there_leaves_nothing():
     run = world.launch()
     until(lambda: not world.executor.living)
     assert said == ["/nowhere/program"]
-    assert run not in programs._groups
+    assert run not in subprocesses._groups
 
 
 def test_a_program_ends_with_its_run_which_is_over_then():
@@ -105,10 +108,10 @@ def test_a_program_ends_with_its_run_which_is_over_then():
     until(lambda: run.returned)
     assert not run.over  # it ignores SIGTERM
     until(lambda: run.over)
-    assert not programs._acts(found[0].pid)
+    assert not subprocesses._acts(found[0].pid)
     assert found[0].wait() == -signal.SIGKILL
-    assert run not in programs._groups
-    assert not programs._ending
+    assert run not in subprocesses._groups
+    assert not subprocesses._ending
 
 
 def test_a_program_that_has_ended_is_forgotten_at_once():
@@ -120,8 +123,8 @@ def test_a_program_that_has_ended_is_forgotten_at_once():
 
     world = world_of(start)
     run = world.launch()
-    until(lambda: run.children is not None or run not in programs._groups)
-    until(lambda: run not in programs._groups)
+    until(lambda: run.children is not None or run not in subprocesses._groups)
+    until(lambda: run not in subprocesses._groups)
     assert not run.over
     held.set()
     until(lambda: run.over)
@@ -139,7 +142,7 @@ def test_who_is_killed_while_it_starts_a_program_leaves_none(monkeypatch):
             begun.append(self.process)
             gevent.sleep(1000)
 
-    monkeypatch.setattr(programs, "Popen", Slow)
+    monkeypatch.setattr(subprocesses, "Popen", Slow)
     greenlets = []
 
     def start(self):
@@ -152,13 +155,13 @@ def test_who_is_killed_while_it_starts_a_program_leaves_none(monkeypatch):
     greenlets[0].kill()
     assert begun[0].wait() == -signal.SIGKILL
     until(lambda: run.over)
-    assert run not in programs._groups
+    assert run not in subprocesses._groups
 
 
 def test_a_number_that_was_given_to_another_process_is_left_alone(started):
     other = started("echo; exec sleep 1000")
     program = type("Program", (), {"pid": other.pid, "returncode": 0})()
-    assert not programs._lives(program)
+    assert not subprocesses._lives(program)
 
 
 def test_a_run_that_is_over_starts_no_program():

@@ -7,8 +7,8 @@ from pytask.domain.control import Wish
 from pytask.domain.errors import BadTaskClass, ConfigError
 from pytask.domain.task import Task, register
 from pytask.domain.timing import Timing
-from pytask.runtime.places import Places
-from pytask.runtime.ramp import Allowance
+from pytask.runtime.runs.capacity import Places
+from pytask.runtime.runs.start_rate import Allowance
 from pytask.runtime.settings import Settings
 from tests.unit.runtime.fakes import Clock, FakeQueue, World, switch, until
 

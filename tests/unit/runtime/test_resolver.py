@@ -6,8 +6,8 @@ import socket
 import gevent
 import pytest
 
-from pytask.runtime import resolver as module
-from pytask.runtime.resolver import LOOKUPS, Resolver
+from pytask.runtime.process import resolver as module
+from pytask.runtime.process.resolver import LOOKUPS, Resolver
 from pytask.runtime.tree import RunGreenlet
 from tests.unit.runtime.fakes import until
 

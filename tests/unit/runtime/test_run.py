@@ -14,7 +14,7 @@ from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime.run import describe
+from pytask.runtime.runs.run import describe
 from pytask.runtime.tree import Service, current_run
 from tests.unit.runtime.fakes import World, switch, until
 

@@ -6,7 +6,7 @@ import signal
 import gevent
 import pytest
 
-from pytask.runtime.signals import Signals
+from pytask.runtime.process.signals import Signals
 from tests.unit.runtime.fakes import switch, until
 
 
@@ -86,7 +86,7 @@ def test_what_was_there_is_put_back():
 
 
 def test_a_foreign_handler_is_replaced_and_a_hangup_that_is_ignored_stays_so(monkeypatch):
-    monkeypatch.setattr("pytask.runtime.signals.LOOK", 0.01)
+    monkeypatch.setattr("pytask.runtime.process.signals.LOOK", 0.01)
     called = []
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

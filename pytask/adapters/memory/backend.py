@@ -1,0 +1,178 @@
+"""The in-memory twin of the Redis adapters: the same verbs and verdicts, for tests without a server.
+
+It passes the same contract tests.  All it keeps is in this process, so it suits neither two workers in
+two processes nor anything that must outlive them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pytask.adapters.memory.state import MemoryState, Published, encoded
+from pytask.adapters.memory.store import MemoryStore
+from pytask.adapters.rules import Retention
+from pytask.domain.errors import ConfigError, Unavailable
+from pytask.domain.messages import MAX_ID_BYTES, STARTED, read_command
+from pytask.domain.ports import Borrower
+from pytask.domain.record import Notice, Risk
+
+FEED_BATCH = 256
+
+
+class MemoryQueue:
+    """Cannot block: the caller polls."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def wait(self, timeout: float) -> list[bytes] | None:  # noqa: ARG002 - the port's own
+        """The next id, else None at once, whatever the timeout (seconds)."""
+        return [self._state.queue[-1][: MAX_ID_BYTES + 1]] if self._state.queue else None
+
+    def reconnect(self) -> None:
+        """Nothing to drop."""
+
+    def close(self) -> None:
+        """Nothing to drop."""
+
+
+class MemoryFeed:
+    """Control messages and hints, kept until they are read."""
+
+    behind = False
+    database = None
+
+    def __init__(self, state: MemoryState, session: str) -> None:
+        self._state = state
+        self._ping = state.keys.ping_channel(session)
+        self._inbox: deque[Notice] | None = None
+
+    def open(self) -> None:
+        """Listen from now on."""
+        self.close()
+        self._inbox = deque()
+        self._state.listeners.append(self._hear)
+
+    def read(self, timeout: float) -> list[Notice]:  # noqa: ARG002 - the port's own
+        """What arrived so far, 256 at the most; never waits, whatever the timeout (seconds)."""
+        if self._inbox is None:
+            raise Unavailable("not subscribed")
+        found = [self._inbox.popleft() for _ in range(min(FEED_BATCH, len(self._inbox)))]
+        self.behind = bool(self._inbox)
+        return found
+
+    def reconnect(self) -> None:
+        """There is no other server."""
+
+    def close(self) -> None:
+        """Listen no more; what was not read is dropped."""
+        if self._inbox is not None:
+            self._inbox = None
+            self._state.listeners.remove(self._hear)
+
+    def _hear(self, channel: str, payload: bytes) -> None:
+        keys = self._state.keys
+        notice: Notice | None = None
+        if channel == self._ping:
+            notice = Notice("ping")
+        elif channel == keys.hint_channel:
+            notice = Notice("parked", payload.decode(errors="replace"))
+        elif channel.startswith(keys.channel) and channel.endswith("-control"):
+            command, task_id = read_command(payload), keys.task_of_control(channel)
+            notice = Notice("control", task_id, command) if command else None
+            notice = Notice("started", task_id) if payload == STARTED else notice
+        if notice is not None and self._inbox is not None:
+            self._inbox.append(notice)
+
+
+class MemoryBackend:
+    """Stores, queues and feeds over one shared state, and what a Redis client would do in a test.
+
+    `now` stands for Redis TIME: seconds since 1970, which a test may move by hand.
+    """
+
+    cooperative = False
+
+    def __init__(self, *, now: Callable[[], float] = time.time, retention: Retention | None = None) -> None:
+        self.state = MemoryState(now)
+        self._retention = retention or Retention()
+
+    def store(self) -> MemoryStore:
+        """A store; all of one backend see the same tasks."""
+        return MemoryStore(self.state, self._retention)
+
+    def queue(self) -> MemoryQueue:
+        """A waiter."""
+        return MemoryQueue(self.state)
+
+    def feed(self, session: str) -> MemoryFeed:
+        """A listener."""
+        return MemoryFeed(self.state, session)
+
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:  # noqa: ARG002 - the port's own
+        """There is none: raises :class:`ConfigError`."""
+        raise ConfigError(
+            "the in-memory backend has no Redis client for `self.redis`: run this task on"
+            " fakeredis.FakeRedis() or on a server instead"
+        )
+
+    def close_user_client(self, borrower: Borrower) -> None:
+        """Nothing to drop."""
+
+    def close(self) -> None:
+        """Nothing to drop."""
+
+    def partitions(self, count: int) -> Sequence[MemoryBackend]:
+        """Only one: raises :class:`ConfigError` for more."""
+        if count > 1:
+            raise ConfigError(
+                f"partitions={count}: the in-memory backend has one; partitions spread tasks over the nodes"
+                " of a Redis Cluster, so leave the setting away in tests"
+            )
+        return [self]
+
+    def describe(self) -> str:
+        """What stands in logs in place of an address."""
+        return "memory"
+
+    def check(self) -> None:
+        """Always well."""
+
+    def risks(self, max_data: int) -> list[Risk]:  # noqa: ARG002 - the port's own
+        """None: there is no server."""
+        return []
+
+    # -- what a client does ---------------------------------------------------------------------------
+
+    def push(self, task_id: str, function: str, data: str | bytes | None = None) -> None:
+        """`HMSET task_id function ... data ...` and `LPUSH new-task task_id`."""
+        self.state.write(task_id, function=function, **({} if data is None else {"data": data}))
+        self.state.queue.insert(0, task_id.encode())
+
+    def publish(self, channel: str, payload: str | bytes) -> None:
+        """`PUBLISH channel payload`, such as `publish("task-1-control", "stop")`."""
+        self.state.publish(channel, encoded(payload))
+
+    def subscribe(self, listener: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Call `listener(channel, payload)` for whatever is published; returns what ends that."""
+        self.state.listeners.append(listener)
+        return lambda: self.state.listeners.remove(listener)
+
+    def hash(self, task_id: str) -> dict[str, str]:
+        """`HGETALL task_id`, as text."""
+        return {name: value.decode(errors="replace") for name, value in self.state.fields(task_id).items()}
+
+    def delete(self, task_id: str) -> None:
+        """`DEL task_id`."""
+        self.state.delete(task_id)
+
+    def queued(self) -> list[str]:
+        """The ids in the queue, the next one first."""
+        return [raw.decode(errors="replace") for raw in reversed(self.state.queue)]
+
+    def events(self, task_id: str | None = None) -> list[Published]:
+        """The events published so far, of all tasks or of one."""
+        return [found for found in self.state.events if task_id in (None, found.task_id)]

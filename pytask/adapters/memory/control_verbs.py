@@ -1,0 +1,94 @@
+"""Stop, start and reload in memory.  See stop.lua, start.lua and ask_reload.lua."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytask.adapters.memory.state import text
+from pytask.adapters.memory.verbs import Verbs
+from pytask.adapters.rules import event
+from pytask.domain import lifecycle as life
+from pytask.domain.control import TABLE
+from pytask.domain.lifecycle import State, Trigger, destination, sources
+from pytask.domain.messages import Command, Event
+from pytask.domain.record import Verdict
+
+
+class ControlVerbs(Verbs):
+    """Steer tasks."""
+
+    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
+        """E9, E10, E11 for a batch."""
+        verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
+        missing = TABLE[command].missing
+        found = []
+        for task_id, age in zip(ids, ages or [0.0] * len(ids), strict=True):
+            value = self._state.value(task_id)
+            known = missing if value is None else Verdict.BADTYPE
+            found.append(verbs[command](task_id, age) if isinstance(value, dict) else known)
+        return found
+
+    def _stop(self, task_id: str, age: float) -> Verdict:
+        state = self._state
+        if self._started_within(task_id, age):
+            return Verdict.STATE
+        fields, held = state.fields(task_id), state.runs.get(task_id)
+        owner, word = text(fields, "run"), text(fields, "state")
+        if owner is not None and (held is not None or word == life.RUNNING):
+            if text(fields, "control") != Verdict.STOP:
+                state.write(task_id, control=Verdict.STOP)
+                self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.STOP)
+            return Verdict.REQUESTED
+        # It waits, whatever its hash tells of the time before it was pushed again.
+        before = State.read(None) if task_id.encode() in state.queue else state.resting(word)
+        if before not in sources(Trigger.CANCEL):
+            return Verdict.STATE
+        parking = state.parking.get(text(fields, "function") or "", [])
+        keep = self._retention.of(Trigger.CANCEL)
+        state.leave(task_id)
+        state.rest(task_id, destination(Trigger.CANCEL))
+        self._note(task_id, before, Trigger.CANCEL, self.who)
+        state.expires.pop(task_id, None)
+        if keep == 0:
+            state.index[destination(Trigger.CANCEL)].pop(task_id)
+            state.delete(task_id)
+        for ids in (state.queue, parking):
+            ids[:] = [raw for raw in ids if raw != task_id.encode()]
+        state.emit(task_id, event(Event.STOPPED))
+        # A run of the hash that stood here before may be dying: its owner is told, too.
+        return Verdict.OK if held is None else Verdict.REQUESTED
+
+    def _start(self, task_id: str, age: float) -> Verdict:
+        state = self._state
+        if self._started_within(task_id, age):
+            return Verdict.STATE
+        word = text(state.fields(task_id), "state")
+        at_rest = task_id not in state.runs and word != life.RUNNING
+        if not at_rest or state.resting(word) not in sources(Trigger.START):
+            return Verdict.STATE
+        state.leave(task_id)
+        state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
+        self._note(task_id, state.resting(word), Trigger.START, self.who)
+        state.erase(task_id, "control")
+        state.expires.pop(task_id, None)
+        if task_id.encode() not in state.queue:  # pushed again by hand, it waits already
+            state.queue.insert(0, task_id.encode())
+        state.emit(task_id, event(Event.QUEUED))
+        return Verdict.OK
+
+    def _started_within(self, task_id: str, seconds: float) -> bool:
+        try:
+            began = float(text(self._state.fields(task_id), "start_at") or "nan")
+        except ValueError:
+            return False
+        return 0 <= float(self._state.stamp()) - began < seconds
+
+    def _ask_reload(self, task_id: str, _age: float) -> Verdict:
+        state = self._state
+        fields, held = state.fields(task_id), state.runs.get(task_id)
+        if held is None or text(fields, "run") != held:
+            return Verdict.STATE
+        if text(fields, "control") not in (Verdict.STOP, Verdict.RELOAD):
+            state.write(task_id, control=Verdict.RELOAD)
+            self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.RELOAD)
+        return Verdict.REQUESTED

@@ -1,0 +1,186 @@
+"""The queue in memory: ids are claimed, parked, or rejected.  See the scripts of the same names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from pytask.adapters.memory.state import REACH, Fields, named, number, plausible, text
+from pytask.adapters.memory.verbs import Verbs
+from pytask.adapters.rules import KEEP_REJECTED, SHORT_LIST, event, parked_why
+from pytask.domain import lifecycle as life
+from pytask.domain.crashes import QUARANTINE_FROM
+from pytask.domain.lifecycle import Trigger, destination, next_state
+from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
+from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
+
+
+class QueueVerbs(Verbs):
+    """Take ids from lists."""
+
+    def peek(self, limit: int, source: str | None = None) -> list[bytes]:
+        """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
+        return _upto_long(self._state.waiting(source)[: -limit - 1 : -1])
+
+    def claim(self, request: ClaimRequest) -> list[Claim]:
+        """E1/E13/E14: an answer for each ref, in order."""
+        self.ahead = None
+        if not request.refs:
+            return []
+        self._require(request.server)
+        source = self._state.waiting(request.source)
+        reach = _reach(source, len(request.refs), request.look)
+        window = set(source[-reach:]) if reach else set()
+        places = request.quarantine
+        took: set[bytes] = set()
+        rotated: list[bytes] = []
+        answers: list[Claim] = []
+        read, full = 0, False
+        for ref in request.refs:
+            raw = ref.id.encode()
+            size = self._size(ref, request.max_data)
+            ours = self._state.runs.get(ref.id) == ref.run
+            if size is not None and raw in window and raw not in took and not ours:
+                # The data of a batch is one reply: what does not fit waits for the next.
+                full = full or (read > 0 and read + size > request.max_data)
+            verdict = self._verdict(ref, request, raw in window and not full, raw in took, places)
+            if verdict in (Verdict.OK, Verdict.ALREADY):
+                read += size or 0
+            if verdict is Verdict.OK:
+                places -= number(self._state.fields(ref.id), "crashes") >= QUARANTINE_FROM
+                self._begin(ref, request.worker)
+            if verdict in (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED):
+                took.add(raw)
+            if verdict is Verdict.ROTATED:
+                rotated.append(raw)
+            answers.append(self._answer(ref, verdict, request.max_data))
+        near = [raw for raw in source[len(source) - reach :] if raw not in took]
+        if request.look:
+            self.ahead = _upto_long(near[: -request.look - 1 : -1])
+        left = source[: len(source) - reach] + near
+        if len(left) <= SHORT_LIST:
+            left = [raw for raw in left if raw not in took]
+        source[:] = [*reversed(rotated), *left]
+        return answers
+
+    def _size(self, ref: RunRef, limit: int) -> int | None:
+        """Bytes of data that a claim would read; None where that does not count."""
+        value = self._state.value(ref.id)
+        size = len(value.get("data", b"")) if isinstance(value, dict) else 0
+        return None if isinstance(value, bytes) or size > limit else size
+
+    def _verdict(self, ref: RunRef, request: ClaimRequest, waits: bool, taken: bool, places: int) -> Verdict:
+        value, held = self._state.value(ref.id), self._state.runs.get(ref.id)
+        if taken:
+            return Verdict.DUPLICATE
+        if held != ref.run and not waits:
+            return Verdict.MOVED
+        if isinstance(value, bytes):
+            return Verdict.BADTYPE
+        if held == ref.run:
+            return Verdict.ALREADY
+        if value is None:
+            return Verdict.NOHASH
+        return self._verdict_of_task(ref.id, value, held, request.functions, places)
+
+    def _verdict_of_task(
+        self, task_id: str, fields: Fields, held: str | None, functions: frozenset[str], places: int
+    ) -> Verdict:
+        owner = text(fields, "run")
+        if held is not None:
+            # Without a lease no monitor would ever look at it, should its owner be dead.
+            self._state.leases.setdefault(task_id, self._state.micros())
+            # Made anew under a live run, it waits at the other end until that run has ended.
+            return Verdict.DUPLICATE if owner == held else Verdict.ROTATED
+        if "local" in fields:
+            return Verdict.LOCAL
+        if owner is not None and plausible(owner) and text(fields, "state") == life.RUNNING:
+            # The registry forgot a run that its hash still names: its owner may live.
+            self._state.register(task_id, owner)
+            return Verdict.DUPLICATE
+        function = named(fields)
+        if function and function not in functions:
+            return Verdict.UNKNOWN
+        crowded = number(fields, "crashes") >= QUARANTINE_FROM and places <= 0
+        return Verdict.ROTATED if crowded else Verdict.OK
+
+    def _begin(self, ref: RunRef, worker: str) -> None:
+        state = self._state
+        fields = state.fields(ref.id)
+        before = state.resting(text(fields, "state"))
+        next_state(before, Trigger.CLAIM)
+        state.leave(ref.id)
+        if "epoch" in fields:
+            state.erase(ref.id, "control", "output", "error")
+        epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
+        self._note(ref.id, before, Trigger.CLAIM, worker)
+        state.expires.pop(ref.id, None)
+        self._announce_run(Event.RUNNING, ref, worker, epoch)
+
+    def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
+        """E15: out of the list, with a note of it."""
+        state = self._state
+        task_id = raw.decode(errors="replace")
+        if reason is IdFault.LONG:
+            raw = next((one for one in state.waiting(source)[: -REACH - 1 : -1] if one.startswith(raw)), raw)
+        value = state.value(task_id)
+        still = {
+            IdFault.NO_HASH: value is None,
+            IdFault.WRONG_TYPE: isinstance(value, bytes),
+            IdFault.LOCAL: isinstance(value, dict) and "local" in value,
+        }
+        if not still.get(reason, True) or not state.take(raw, source):
+            return Verdict.MOVED
+        note = {"id_hex": raw[: MAX_ID_BYTES + 1].hex(), "reason": reason, "at": int(state.now())}
+        state.rejected.insert(0, json.dumps(note, separators=(",", ":")).encode())
+        del state.rejected[KEEP_REJECTED:]
+        if reason in still:
+            state.emit(task_id, event(Event.REJECTED, {"reason": reason}))
+        return Verdict.OK
+
+    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
+        """A7: from the queue (or another list) to the parking list of `function`."""
+        state = self._state
+        known = text(state.fields(task_id), "function")
+        if task_id in state.runs or known != function or not state.take(task_id.encode(), source):
+            return Verdict.MOVED
+        before = state.resting(text(state.fields(task_id), "state"))
+        state.leave(task_id)
+        state.rest(task_id, destination(Trigger.PARK))
+        self._note(task_id, before, Trigger.PARK, self.who, parked_why(function, event))
+        state.expires.pop(task_id, None)
+        state.parking.setdefault(function, []).insert(0, task_id.encode())
+        state.emit(task_id, event)
+        self.hint(function)
+        return Verdict.OK
+
+    def parked(self) -> list[str]:
+        """The functions with a parking list."""
+        self._state.parking = {name: ids for name, ids in self._state.parking.items() if ids}
+        return list(self._state.parking)
+
+    def hint(self, function: str) -> None:
+        """Tell workers that know `function` to look at its parking list."""
+        self._state.publish(self._state.keys.hint_channel, function.encode(errors="surrogateescape"))
+
+
+def _upto_long(ids: Sequence[bytes]) -> list[bytes]:
+    """Ids up to the first that is too long, which is cut."""
+    found: list[bytes] = []
+    for raw in ids:
+        found.append(raw[: MAX_ID_BYTES + 1])
+        if len(raw) > MAX_ID_BYTES:
+            break
+    return found
+
+
+def _reach(source: Sequence[bytes], count: int, look: int) -> int:
+    """How far from the tail a claim of `count` ids reads: in steps, and none behind one that is too long."""
+    reach, want, step = 0, count + max(look, count + 16), count
+    while reach < min(want, len(source)):
+        part = source[max(0, len(source) - reach - step) : len(source) - reach]
+        reach += len(part)
+        if any(len(raw) > MAX_ID_BYTES for raw in part):
+            break
+        step = min(32, want - reach)
+    return reach

@@ -1,0 +1,242 @@
+"""Runs in memory, from a renewal to their end.  See the scripts of the same names."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from pytask.adapters.memory.state import named, number, text
+from pytask.adapters.memory.verbs import Verbs
+from pytask.adapters.rules import PRESTARTED, RESTORED, ending_why, event, refusal
+from pytask.domain import history
+from pytask.domain import lifecycle as life
+from pytask.domain.control import REQUESTS
+from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
+from pytask.domain.messages import Event
+from pytask.domain.record import Adoption, Change, Claim, Incarnation, Notes, RunRef, Verdict
+
+
+class RunVerbs(Verbs):
+    """Keep and end runs."""
+
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
+        """E2: only what is not OK is in the answer."""
+        self.incarnation = self._look()
+        # All are looked up before any is put back, as in the script.
+        held = {ref.id: self._state.runs.get(ref.id) for ref in refs}
+        found = {ref: self._renew(ref, held[ref.id]) for ref in refs}
+        return {ref: verdict for ref, verdict in found.items() if verdict is not None}
+
+    def _look(self) -> Incarnation:
+        """The marker of the data, made where it is missing."""
+        state = self._state
+        marker = state.incarnation
+        if not marker:
+            marker.update(id=uuid.uuid4().hex, server=state.server, since=0, changed=0, safe=state.safe)
+        elif marker["server"] != state.server:
+            since = 0 if marker["safe"] else state.micros()
+            marker.update(server=state.server, since=since, changed=state.micros())
+        marker["safe"] = state.safe
+        age, changed = (
+            max(0, state.micros() - marker[name]) / 1e6 if marker[name] else -1.0
+            for name in ("since", "changed")
+        )
+        return Incarnation(id=marker["id"], server=state.server, age=age, changed=changed)
+
+    def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
+        """E12: an answer for each, in order."""
+        return [self._adopt(one, worker) for one in adoptions]
+
+    def _adopt(self, one: Adoption, worker: str) -> Verdict:
+        state = self._state
+        if not isinstance(state.value(one.id), dict):
+            return Verdict.GONE
+        fields, held = state.fields(one.id), state.runs.get(one.id)
+        owner, epoch = text(fields, "run"), number(fields, "epoch")
+        newer = epoch > one.epoch or (epoch == one.epoch and owner != one.run)
+        if newer or held not in (None, one.run, owner):
+            return Verdict.FENCED
+        word = text(fields, "state")
+        before = life.RUNNING if word == life.RUNNING else state.resting(word)
+        state.leave(one.id)
+        if owner == one.run:
+            state.register(one.id, one.run)
+            state.write(one.id, state=life.RUNNING, last_update=state.stamp())
+        else:
+            # The epoch of our claim, not the next one.
+            state.run(one.id, one.run, worker, attempts=number(fields, "attempts") + 1)
+            state.write(one.id, epoch=one.epoch)
+            # A stop is kept: whether it is older than our claim is not known.
+            kept = () if text(fields, "control") == Verdict.STOP else ("control",)
+            state.erase(one.id, *kept, "output", "error")
+        self._note(one.id, before, Trigger.ADOPT, worker)
+        state.expires.pop(one.id, None)
+        state.take(one.id.encode(), None)
+        self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
+        return Verdict.OK
+
+    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
+        """A task whose hash was lost with the data, made and queued anew."""
+        state = self._state
+        if state.value(task_id) is not None or task_id in state.runs:
+            return Verdict.STATE
+        state.write(task_id, function=function, **({} if data is None else {"data": data}))
+        state.rest(task_id, destination(Trigger.RELEASE))
+        self._note(task_id, life.RUNNING, Trigger.RELEASE, self.who, RESTORED)
+        state.queue.insert(0, task_id.encode())
+        state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
+        return Verdict.OK
+
+    def _renew(self, ref: RunRef, held: str | None) -> Verdict | None:
+        state = self._state
+        fields = state.fields(ref.id)
+        if held not in (None, ref.run):
+            return Verdict.FENCED
+        if text(fields, "run") != ref.run:
+            return Verdict.GONE
+        # Without an entry in the registry the hash is still ours: nobody claimed it since.
+        state.register(ref.id, ref.run)
+        state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
+        return REQUESTS.get(fields.get("control", b""))
+
+    def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+        """E3-E6 and events, in order; an answer for each."""
+        return [self._commit(change) for change in changes]
+
+    def _commit(self, change: Change) -> Verdict:
+        state = self._state
+        # The registry may have lost the run: while the hash is ours, nobody claimed it since.
+        ours = text(state.fields(change.id), "run") == change.run
+        if state.runs.get(change.id, change.run if ours else None) != change.run:
+            done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
+            return Verdict.ALREADY if done else Verdict.FENCED
+        if ours and change.trigger is Trigger.RELEASE and not change.local:
+            change = self._unless_stopped(change)
+        verdict = Verdict.OK if change.trigger is None else self._settle(change, change.trigger)
+        if verdict is Verdict.OK and change.event:
+            state.emit(change.id, change.event)
+        return verdict
+
+    def _unless_stopped(self, change: Change) -> Change:
+        """A run that is handed back while a stop stands in its hash is stopped: it is dead by now."""
+        if text(self._state.fields(change.id), "control") != Verdict.STOP:
+            return change
+        told = event(Event.STOPPED).encode()
+        return Change(change.id, change.run, told, Trigger.STOP, keep=self._retention.of(Trigger.STOP))
+
+    def _settle(self, change: Change, trigger: Trigger) -> Verdict:
+        state = self._state
+        state.unregister(change.id)
+        if text(state.fields(change.id), "run") != change.run:
+            return Verdict.GONE
+        released = trigger is Trigger.RELEASE
+        if (released and change.local) or (not released and change.keep == 0):
+            state.delete(change.id)
+            return Verdict.OK
+        state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
+        plain = trigger is Trigger.END
+        line = history.tail(life.RUNNING, destination(trigger), trigger, self.who, ending_why(change))
+        state.note(change.id, line, self._retention.history, plain=plain)
+        state.erase(change.id, "run", "control", "local")
+        if trigger is Trigger.END:
+            state.erase(change.id, "crashes", "crash_at")
+        if released:
+            state.queue.append(change.id.encode())
+        return Verdict.OK
+
+    def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
+        """Lines for the rings of tasks, and how far these are: an answer for each run, in order."""
+        return [self._keep_notes(one, lines, keep) for one in notes]
+
+    def _keep_notes(self, notes: Notes, most: int, keep: int) -> Verdict:
+        state = self._state
+        owner = text(state.fields(notes.id), "run")
+        if (state.runs.get(notes.id) or owner) != notes.run:
+            return Verdict.FENCED
+        if owner != notes.run:
+            return Verdict.GONE
+        if notes.progress:
+            state.write(notes.id, progress=notes.progress)
+            state.emit(notes.id, notes.event)
+        if notes.lines:
+            ring = [*state.ring(notes.id), *notes.lines][-most:]
+            state.rings[notes.id] = (ring, state.now() + keep)
+        return Verdict.OK
+
+    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
+        """E8: `new` takes the place of `old`."""
+        state = self._state
+        held = state.runs.get(old.id)
+        if held not in (old.run, new.run):
+            return Claim(new.id, new.run, Verdict.FENCED)
+        if text(state.fields(old.id), "run") != held:
+            return Claim(new.id, new.run, Verdict.GONE)
+        if held == new.run:
+            return self._answer(new, Verdict.ALREADY, max_data)
+        if text(state.fields(old.id), "control") == Verdict.STOP:
+            return Claim(new.id, new.run, Verdict.STOP)  # carried out instead: no new run begins
+        next_state(life.RUNNING, Trigger.RELOAD)
+        epoch = state.run(new.id, new.run, worker, last_run=old.run)
+        self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
+        state.write(new.id, settling=epoch)
+        state.erase(new.id, "control")
+        self._announce_run(Event.RELOADED, new, worker, epoch)
+        return self._answer(new, Verdict.OK, max_data)
+
+    def preview(self, ref: RunRef, max_data: int) -> Claim:
+        """What a reload of this run would begin with."""
+        verdict = self._owned(ref)
+        return (
+            self._answer(ref, verdict, max_data) if verdict is Verdict.OK else Claim(ref.id, ref.run, verdict)
+        )
+
+    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
+        """E17: the data does not fit, and the run goes on."""
+        state, task_id = self._state, judged.id
+        verdict = self._owned(RunRef(task_id, judged.run))
+        if verdict is not Verdict.OK:
+            return verdict
+        fields = state.fields(task_id)
+        data = fields.get("data", b"")
+        same = len(data) == judged.oversize if judged.oversize else data == (judged.data or b"")
+        if named(fields) != judged.function or not same:
+            return Verdict.MOVED
+        next_state(life.RUNNING, Trigger.REFUSE)
+        head = f'{{"epoch":{number(fields, "epoch")},"at":{state.stamp()},'
+        state.write(task_id, reload_refused=head + refusal(path, reason))
+        self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
+        if text(fields, "control") == Verdict.RELOAD:
+            state.erase(task_id, "control")
+        told = {"path": path, "reason": reason, "epoch": judged.epoch}
+        state.emit(task_id, event(Event.REFUSED, told))
+        return Verdict.OK
+
+    def settle(self, ref: RunRef) -> Verdict:
+        """E18: the run that a reload began lives."""
+        verdict = self._owned(ref)
+        if verdict is Verdict.OK:
+            self._state.erase(ref.id, "settling")
+        return verdict
+
+    def _owned(self, ref: RunRef) -> Verdict:
+        """Whether registry and hash name this run."""
+        if self._state.runs.get(ref.id) != ref.run:
+            return Verdict.FENCED
+        return Verdict.OK if text(self._state.fields(ref.id), "run") == ref.run else Verdict.GONE
+
+    def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
+        """The hash and the run of a pre-started task."""
+        state = self._state
+        held = state.runs.get(ref.id)
+        if held not in (None, ref.run):
+            return Claim(ref.id, ref.run, Verdict.FENCED)
+        if held is not None:
+            epoch = number(state.fields(ref.id), "epoch")
+            return Claim(ref.id, ref.run, Verdict.ALREADY, function, data, epoch)
+        session = ref.run.rpartition(":")[0]
+        state.write(ref.id, function=function, data=data, local=session)
+        epoch = state.run(ref.id, ref.run, worker, attempts=1)
+        state.erase(ref.id, "history")
+        self._note(ref.id, RESTING[0], Trigger.CLAIM, worker, PRESTARTED)
+        self._announce_run(Event.RUNNING, ref, worker, epoch)
+        return Claim(ref.id, ref.run, Verdict.OK, function, data, epoch)

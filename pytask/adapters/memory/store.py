@@ -1,0 +1,44 @@
+"""The store of the in-memory twin: each verb does what its Lua script does, in the same order."""
+
+from __future__ import annotations
+
+from pytask.adapters.memory.control_verbs import ControlVerbs
+from pytask.adapters.memory.monitor_verbs import MonitorVerbs
+from pytask.adapters.memory.queue_verbs import QueueVerbs
+from pytask.adapters.memory.run_verbs import RunVerbs
+from pytask.domain.figures import WorkerInfo
+
+
+class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
+    """All verbs: those that move tasks by duty, and here those that show the workers."""
+
+    def announce(self, info: WorkerInfo) -> float | None:
+        """Show this worker; the seconds since any monitor swept."""
+        state = self._state
+        state.workers[info.session] = int(state.now())
+        state.infos[info.session] = info
+        return max(0.0, float(int(state.now()) - max(state.monitors.values()))) if state.monitors else None
+
+    def crew(self, within: float) -> list[WorkerInfo]:
+        """Who showed up in the last `within` seconds."""
+        state = self._state
+        since = int(state.now()) - within
+        return [state.infos[session] for session, at in state.workers.items() if at >= since]
+
+    def leave(self, session: str) -> None:
+        """Take this worker off the list."""
+        self._state.workers.pop(session, None)
+        self._state.infos.pop(session, None)
+
+    def ping(self, session: str) -> None:
+        """Publish to the feed of that session."""
+        self._state.publish(self._state.keys.ping_channel(session), b"ping")
+
+    def databases(self) -> list[int]:
+        """There are no db numbers."""
+        return []
+
+    def reset(self) -> None:
+        """Nothing to drop."""
+
+    close = reconnect = reset

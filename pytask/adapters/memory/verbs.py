@@ -1,0 +1,46 @@
+"""What the verbs of the in-memory store share, whatever their duty."""
+
+from __future__ import annotations
+
+from pytask.adapters.memory.state import MemoryState, named, number
+from pytask.adapters.rules import Retention, event
+from pytask.domain import history
+from pytask.domain.errors import FailoverSuspected
+from pytask.domain.lifecycle import Trigger, destination
+from pytask.domain.messages import Event
+from pytask.domain.record import Claim, Incarnation, RunRef, Verdict
+
+
+class Verbs:
+    """What the verbs of all duties have in common."""
+
+    def __init__(self, state: MemoryState, retention: Retention) -> None:
+        self.incarnation: Incarnation | None = None
+        self.ahead: list[bytes] | None = None
+        self.who = ""
+        self._state = state
+        self._retention = retention
+
+    def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
+        line = history.tail(source, destination(trigger), trigger, who, why)
+        plain = trigger is Trigger.CLAIM and not why
+        self._state.note(task_id, line, self._retention.history, plain=plain)
+
+    def _announce_run(self, name: Event, ref: RunRef, worker: str, epoch: int) -> None:
+        self._state.emit(ref.id, event(name, {"worker": worker, "run": ref.run, "epoch": epoch}))
+
+    def _answer(self, ref: RunRef, verdict: Verdict, max_data: int) -> Claim:
+        fields = self._state.fields(ref.id)
+        function = named(fields)
+        if verdict is Verdict.UNKNOWN:
+            return Claim(ref.id, ref.run, verdict, function)
+        if verdict not in (Verdict.OK, Verdict.ALREADY):
+            return Claim(ref.id, ref.run, verdict)
+        data = fields.get("data")
+        size = 0 if data is None or len(data) <= max_data else len(data)
+        epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
+        return Claim(ref.id, ref.run, verdict, function, None if size else data, epoch, crashes, size)
+
+    def _require(self, server: str) -> None:
+        if server and server != self._state.server:
+            raise FailoverSuspected(f"no longer the server that was known: it is {self._state.server}")

@@ -1,0 +1,143 @@
+"""Makes stores, queues and feeds, each on connections of its own, from the client the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytask.adapters.keys import Keys
+from pytask.adapters.redis import clients, errors, server_checks, support
+from pytask.adapters.redis.connection import Durability
+from pytask.adapters.redis.pubsub import RedisFeed
+from pytask.adapters.redis.queue import RedisQueue
+from pytask.adapters.redis.slot_client import Topology
+from pytask.adapters.redis.store import RedisStore
+from pytask.adapters.redis.task_client import TaskClients
+from pytask.adapters.rules import Retention
+from pytask.domain.partition import namespace_of
+from pytask.domain.ports import Borrower
+from pytask.domain.record import Risk
+
+WAIT_MARGIN = 1.5  # a blocking wait may last this much longer than asked, before its socket gives up
+
+
+class RedisBackend:
+    """Redis behind any redis-py compatible client, or a URL."""
+
+    cooperative = True
+
+    def __init__(  # noqa: PLR0913 - what the one composition root knows
+        self,
+        source: Any,
+        *,
+        namespace: str = "",
+        call_timeout: float = 3.0,
+        retention: Retention | None = None,
+        durable_acks: int = 0,
+        topology: Topology | None = None,
+        redis_connections: int = 64,
+        tasks: TaskClients | None = None,
+        origin: str = "",
+    ) -> None:
+        self._client = clients.open_client(source)
+        support.check_client(self._client, namespace)
+        self._namespace = namespace
+        self._origin = f" ({origin})" if origin else ""
+        self._durability = Durability(
+            alone=support.stands_alone(self._client),
+            replicas=durable_acks,
+            wait=min(1.0, call_timeout / 2),
+        )
+        self._topology = topology
+        if topology is None and support.is_cluster(self._client):
+            self._topology = clients.topology_of(self._client)
+        self._tasks = tasks or TaskClients(self._client, redis_connections)
+        self.keys = Keys(namespace)
+        self._timeout = call_timeout
+        self._retention = retention or Retention()
+
+    def store(self) -> RedisStore:
+        """A store on a connection of its own."""
+        return RedisStore(self._own("store"), self.keys, self._retention, self._durability)
+
+    def queue(self) -> RedisQueue:
+        """A waiter; its socket outlasts the blocking call."""
+        return RedisQueue(self._own("wait", WAIT_MARGIN), self.keys.queue)
+
+    def feed(self, session: str) -> RedisFeed:
+        """A listener with a subscription of its own."""
+        database = None if self._topology is not None else support.database_of(self._client)
+        return RedisFeed(self._own("feed"), self.keys, session, database=database, timeout=self._timeout)
+
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
+        """A client for task code: the user's own settings, on connections that all tasks share."""
+        return self._tasks.client(current)
+
+    def close_user_client(self, borrower: Borrower) -> None:
+        """Drop the connections that a run did not give back."""
+        self._tasks.free(borrower)
+
+    def close(self) -> None:
+        """Drop the connections that tasks shared."""
+        self._tasks.close()
+
+    def partitions(self, count: int) -> list[RedisBackend]:
+        """One for each of `count` partitions of the namespace."""
+        return [
+            RedisBackend(
+                self._client,
+                namespace=namespace_of(self._namespace, index, count),
+                call_timeout=self._timeout,
+                retention=self._retention,
+                durable_acks=self._durability.replicas,
+                topology=self._topology,
+                tasks=self._tasks,
+                origin=self._origin[2:-1],
+            )
+            for index in range(count)
+        ]
+
+    def describe(self) -> str:
+        """The address, without a password, and where it came from: `127.0.0.1:6379/0 (from $REDIS_URL)`."""
+        return f"{self._address()}{self._origin}"
+
+    def _address(self) -> str:
+        if self._topology is not None:
+            return f"cluster of {self._topology.nodes[0][0]}:{self._topology.nodes[0][1]}, {self._namespace}"
+        pool = getattr(self._client, "connection_pool", None)
+        kwargs = getattr(pool, "connection_kwargs", {})
+        if pool is not None and hasattr(pool, "sentinel_manager"):
+            return f"sentinel master {pool.service_name!r}"
+        if "path" in kwargs:
+            return f"unix:{kwargs['path']}"
+        host = kwargs.get("host", type(self._client).__name__)
+        return f"{host}:{kwargs.get('port', '')}/{kwargs.get('db', 0)}"
+
+    def check(self) -> None:
+        """Raise what can be known at start: no answer, a wrong password, a server that is too old."""
+        store = self.store()
+        try:
+            store.renew([])
+        finally:
+            store.close()
+        client = self._own("check")
+        try:
+            support.check_server(client)
+        finally:
+            clients.disconnect(client)
+
+    def risks(self, max_data: int) -> list[Risk]:
+        """Settings of the server under which the promise is weaker, each with its fix."""
+        client = self._own("check")
+        try:
+            return server_checks.risks(client, max_data=max_data)
+        except Exception as error:
+            raise errors.translate(error) from error
+        finally:
+            clients.disconnect(client)
+
+    def _own(self, role: str, margin: float = 0.0) -> Any:
+        timeout, name = self._timeout + margin, f"pytask-{role}"
+        if self._topology is None:
+            return clients.own_client(self._client, timeout=timeout, name=name)
+        return clients.slot_client(self._client, self._namespace, self._topology, timeout=timeout, name=name)

@@ -1,0 +1,145 @@
+"""How a store's commands and scripts reach Redis, and what becomes of errors on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from pytask.adapters.redis import clients, errors
+from pytask.adapters.redis.fast_commands import direct
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.domain.errors import Unavailable
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Durability:
+    """What the deployment does for a write, and what is asked of it."""
+
+    alone: bool = True  # no Sentinel and no Cluster puts another server in this one's place
+    replicas: int = 0  # that must have a claim or a renewal before it counts
+    wait: float = 1.0  # seconds to wait for them
+
+
+class Connection:
+    """One connection to Redis, for one greenlet.  What it raises are errors of our own."""
+
+    def __init__(self, client: Any, durability: Durability | None = None) -> None:
+        self.durability = durability or Durability()
+        self.packs = clients.packs(client)
+        self._direct = direct(client)
+        self._stale = False
+
+    def run(self, call: ScriptCall[R]) -> R:
+        """The reply of a script."""
+        try:
+            try:
+                reply = self._send.execute_command(*call.command())
+            except Exception as error:
+                if not _no_script(error):
+                    raise
+                reply = self._send.execute_command(*call.command(whole=True))
+        except Exception as error:
+            raise self._translated(error, call) from error
+        except BaseException:
+            self.reset()  # an interrupted command leaves its reply in the connection
+            raise
+        return reply  # type: ignore[no-any-return]
+
+    def drive(self, verb: Generator[ScriptCall[Any], Any, T]) -> T:
+        """What a verb of several scripts comes to."""
+        try:
+            call = next(verb)
+            while True:
+                call = verb.send(self.run(call))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def run_durably(self, calls: Sequence[ScriptCall[R]]) -> list[R]:
+        """The replies of some calls of one script that are sent together.
+
+        With `durable_acks`, raises `Unavailable` unless enough replicas have them too.  Redis waits for
+        what the very connection wrote last, so that command travels in the same pipeline.  A call may be
+        repeated: for scripts only that can be.
+        """
+        durability = self.durability
+        if not durability.replicas and len(calls) == 1:
+            return [self.run(calls[0])]
+        wait = [("wait", durability.replicas, max(1, int(durability.wait * 1000)))]
+        wait = wait if durability.replicas else []
+        replies = self._pipeline([*(call.command() for call in calls), *wait])
+        if any(_no_script(reply) for reply in replies):
+            replies = self._pipeline([*(call.command(whole=True) for call in calls), *wait])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._translated(reply, calls[0]) from reply
+        if wait and (acks := replies.pop()) < durability.replicas:
+            raise Unavailable(
+                f"only {acks} of {durability.replicas} replicas acknowledged in {durability.wait:g} s"
+                " (durable_acks): see `INFO replication` on the primary"
+            )
+        return replies
+
+    def command(self, *words: Any) -> Any:
+        """The reply of one command."""
+        try:
+            return self._send.execute_command(*words)
+        except Exception as error:
+            raise self._translated(error) from error
+        except BaseException:
+            self.reset()
+            raise
+
+    def pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies in order; the first that is an error is raised."""
+        replies = self._pipeline(commands)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise self._translated(reply) from reply
+        return replies
+
+    def reset(self) -> None:
+        """Drop the connection: what is in it is not known."""
+        self._stale = False
+        self._direct.disconnect()
+
+    def reconnect(self) -> None:
+        """The next command opens a new connection; one that is under way ends where it was sent."""
+        self._stale = True
+
+    @property
+    def _send(self) -> Any:
+        if self._stale:  # only here, by the greenlet that uses the connection, nobody waits for a reply on it
+            self.reset()
+        return self._direct
+
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies in order, errors among them."""
+        if not commands:
+            return []
+        try:
+            replies: list[Any] = self._send.send_all(commands)
+        except Exception as error:
+            raise self._translated(error) from error
+        except BaseException:
+            self.reset()
+            raise
+        return replies
+
+    def _translated(self, error: Exception, call: ScriptCall[Any] | None = None) -> Exception:
+        script = ("", "") if call is None else (call.script.name, call.script.source[0])
+        ours = errors.translate(error, script)
+        if ours is not error:
+            self.reset()  # also after READONLY: ask again for the primary
+        return ours
+
+
+def _no_script(reply: object) -> bool:
+    """Whether the server does not have the script: redis-py takes the word off its errors, others do not."""
+    return isinstance(reply, Exception) and (
+        type(reply).__name__ == "NoScriptError" or "NOSCRIPT" in str(reply).upper()
+    )

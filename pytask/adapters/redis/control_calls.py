@@ -1,0 +1,85 @@
+"""Calls of the scripts that steer tasks; nothing is sent here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytask.adapters import decoding
+from pytask.adapters.redis import scripts
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.adapters.redis.scope import UNKNOWN, Scope
+from pytask.adapters.rules import event
+from pytask.domain import lifecycle as life
+from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
+from pytask.domain.messages import LONGEST_NAME, Event
+from pytask.domain.record import Verdict
+
+Dated = Sequence[tuple[str, float]]
+"""Ids, each with the seconds within which a start of it is known to be newer than what is asked."""
+
+
+def functions(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
+    """The names of their functions."""
+    return scripts.functions(hashes=[scope.keys.task(i) for i in ids], longest=LONGEST_NAME)
+
+
+def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[bytes]]:
+    """E9 and E11; `names` are those of the functions."""
+    keys = scope.keys
+    return scripts.stop(
+        runs=keys.runs,
+        queue=keys.queue,
+        indexes=keys.indexes,
+        hashes=[keys.task(task_id) for task_id, _ in dated],
+        parkings=[keys.parking(decoding.text(name)) for name in names],
+        channel=keys.channel,
+        event=event(Event.STOPPED),
+        stop=Verdict.STOP,
+        running=life.RUNNING,
+        stopped=destination(Trigger.CANCEL),
+        unknown=UNKNOWN,
+        drop=scope.drops(Trigger.CANCEL),
+        asked_line=scope.line(Trigger.REQUEST, Verdict.STOP),
+        line=scope.line_from(Trigger.CANCEL),
+        kept=scope.kept,
+        resting=RESTING,
+        allowed=sources(Trigger.CANCEL),
+        ids=[task_id for task_id, _ in dated],
+        ages=[age for _, age in dated],
+    )
+
+
+def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
+    """E10."""
+    keys = scope.keys
+    return scripts.start(
+        runs=keys.runs,
+        queue=keys.queue,
+        indexes=keys.indexes,
+        hashes=[keys.task(task_id) for task_id, _ in dated],
+        channel=keys.channel,
+        event=event(Event.QUEUED),
+        running=life.RUNNING,
+        waiting=destination(Trigger.START),
+        unknown=UNKNOWN,
+        line=scope.line_from(Trigger.START),
+        kept=scope.kept,
+        resting=RESTING,
+        allowed=sources(Trigger.START),
+        ids=[task_id for task_id, _ in dated],
+        ages=[age for _, age in dated],
+    )
+
+
+def ask_reload(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
+    """E11."""
+    keys = scope.keys
+    return scripts.ask_reload(
+        runs=keys.runs,
+        hashes=[keys.task(i) for i in ids],
+        wish=Verdict.RELOAD,
+        stop=Verdict.STOP,
+        line=scope.line(Trigger.REQUEST, Verdict.RELOAD),
+        kept=scope.kept,
+        ids=ids,
+    )

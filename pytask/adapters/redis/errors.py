@@ -1,0 +1,129 @@
+"""Errors of the client libraries and of Redis, translated into our own: at this border, once."""
+
+from __future__ import annotations
+
+import re
+
+from pytask.adapters.redis.acl import missing
+from pytask.domain.errors import (
+    Denied,
+    FailoverSuspected,
+    Refused,
+    StoreError,
+    Unavailable,
+    WrongKeyType,
+)
+
+OF_CLASSES = {
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "MovedError": "MOVED",  # before its base class
+    "AskError": "ASK",
+    "TryAgainError": "TRYAGAIN",
+    "MasterDownError": "MASTERDOWN",  # before its base class
+    "ClusterDownError": "CLUSTERDOWN",
+}
+REMEDIES = {
+    "OOM": "Raise maxmemory of the server, or delete finished tasks",
+    "READONLY": "This is a replica: connect to its primary (`pytask doctor` names it), or through Sentinel",
+    "MISCONF": "The server cannot save its data: free its disk, and see its log",
+    "NOREPLICAS": "Too few replicas are connected for min-replicas-to-write: bring them back",
+    "BUSY": "A script holds the server: SCRIPT KILL ends it, if it has written nothing",
+    "MOVED": "This is a node of a cluster: say redis+cluster://, and a hash-tagged namespace like {pytask}:",
+    "MASTERDOWN": "This is a replica that has lost its primary: connect to the primary, or through Sentinel",
+    "CLUSTERDOWN": "A part of the cluster has no node: see CLUSTER INFO",
+}
+REFUSALS = (
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+)
+ANSWER_SHOWN = 60  # characters of what is no answer of a Redis
+LOADING = (
+    "Redis was started, and still reads its data from disk (LOADING). Nothing is lost: wait until `redis-cli"
+    " INFO persistence` says loading:0, and do it again; a worker waits by itself"
+)
+# A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
+SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
+
+
+def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:  # noqa: PLR0911 - one a kind of error
+    """Our own error for one of the client library's; anything else comes back as it is.
+
+    `script` is the name and the text of the script that met it: Redis 6.2 tells a line, and no command.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    text = str(error)
+    no_right = "NoPermissionError" in names or _says(text, "NOPERM", *SCRIPT_DENIALS)
+    if (
+        no_right
+        or names & {"AuthenticationError", "AuthorizationError"}
+        or _says(text, "NOAUTH", "WRONGPASS")
+    ):
+        fix = missing(text, *_place(text, script)) if no_right else ""
+        return Denied(f"Redis denies {'a right' if no_right else 'access'}: {text}{fix}")
+    if _says(text, "OTHERSERVER"):
+        return FailoverSuspected(f"no longer the server that was known: {text}")
+    if "WRONGTYPE" in text:
+        return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
+    if "InvalidResponse" in names:
+        return Unavailable(_no_redis(text))
+    if isinstance(error, RecursionError):
+        return Unavailable(_no_redis("b'replies within replies, too deep to be read'"))
+    if "BusyLoadingError" in names or _says(text, "LOADING"):
+        return Unavailable(LOADING)
+    word = _word(names, text)
+    if word:
+        return Refused(_refusal(word, text), word)
+    if names & {"ConnectionError", "TimeoutError", "OSError"}:
+        return Unavailable(f"no answer from Redis: {text or type(error).__name__}")
+    if names & {"RedisError", "ValkeyError"}:
+        return Refused(f"Redis refuses: {text}")
+    return error
+
+
+def _no_redis(text: str) -> str:
+    """What answers there, cut; redis-py's parsers tell its first line, or its first byte."""
+    found = re.search(r"b'(.*)'|b\"(.*)\"|got (\".*?\")", text)
+    said = next((part for part in found.groups() if part), "") if found else ""
+    cut = said if len(said) <= ANSWER_SHOWN else f"{said[:ANSWER_SHOWN]}…"
+    return (
+        f"what answers there is no Redis: it says {cut or 'something else'!r}. Correct the address: the port"
+        " of a Redis is 6379 by default"
+    )
+
+
+def _word(names: set[str], text: str) -> str:
+    """The server's own word for why it refuses, which the libraries take away; "" for none that we know."""
+    word = next((word for name, word in OF_CLASSES.items() if name in names), "")
+    return word or next((word for word in REFUSALS if _says(text, word)), "")
+
+
+def _refusal(word: str, text: str) -> str:
+    """What the server refuses, with its word in front, and the remedy."""
+    remedy = f". {REMEDIES[word]}" if word in REMEDIES else ""
+    return f"Redis refuses: {text if _says(text, word) else f'{word} {text}'}{remedy}"
+
+
+def _place(text: str, script: tuple[str, str]) -> tuple[str, str]:
+    name, source = script
+    found = re.search(r"user_script:\s?(\d+)", text)
+    lines = source.splitlines()
+    return (name, lines[int(found[1]) - 1]) if found and 0 < int(found[1]) <= len(lines) else ("", "")
+
+
+def _says(text: str, *words: str) -> bool:
+    # Anywhere in the text: Redis 6.2 wraps what a script meets into an error of its own.
+    return any(re.search(rf"\b{word}\b", text) for word in words)
+
+
+def is_store_error(error: Exception) -> bool:
+    """Whether an error is (or stands for) one of Redis."""
+    return isinstance(translate(error), StoreError)

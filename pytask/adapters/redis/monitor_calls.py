@@ -1,0 +1,131 @@
+"""Calls of the scripts by which monitors keep order; nothing is sent here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import attrs
+
+from pytask.adapters import decoding
+from pytask.adapters.redis import scripts
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.adapters.redis.scope import Scope
+from pytask.adapters.rules import EXPIRED, NOBODY, POISON, event
+from pytask.domain import lifecycle as life
+from pytask.domain.figures import WorkerInfo
+from pytask.domain.lifecycle import RESTING, State, Trigger, destination
+from pytask.domain.messages import Event
+from pytask.domain.record import Expiry, Verdict
+
+
+def suspects(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[object]]:
+    """What their hashes say."""
+    keys = scope.keys
+    hashes = [keys.task(i) for i in ids]
+    return scripts.suspects(runs=keys.runs, hashes=hashes, running=life.RUNNING, ids=ids)
+
+
+def forget(scope: Scope, ids: Sequence[str]) -> ScriptCall[int]:
+    """Leases of nobody."""
+    keys = scope.keys
+    return scripts.forget(runs=keys.runs, leases=keys.leases, hashes=[keys.task(i) for i in ids], ids=ids)
+
+
+def expire(scope: Scope, expiries: Sequence[Expiry], server: str) -> ScriptCall[list[bytes]]:
+    """E7."""
+    keys = scope.keys
+    return scripts.expire(
+        runs=keys.runs,
+        leases=keys.leases,
+        queue=keys.queue,
+        indexes=keys.indexes,
+        hashes=[keys.task(one.id) for one in expiries],
+        channel=keys.channel,
+        server=server,
+        stop=Verdict.STOP,
+        error=POISON,
+        kept=scope.kept,
+        waiting=destination(Trigger.EXPIRE),
+        waiting_event=event(Event.REQUEUED, {"reason": EXPIRED}),
+        waiting_line=_without_why(scope, Trigger.EXPIRE),
+        stopped=destination(Trigger.EXPIRE_STOPPED),
+        stopped_event=event(Event.STOPPED),
+        stopped_line=_without_why(scope, Trigger.EXPIRE_STOPPED),
+        stopped_drop=scope.drops(Trigger.EXPIRE_STOPPED),
+        failed=destination(Trigger.POISON),
+        failed_event=event(Event.ERROR, {"error": POISON}),
+        failed_line=_without_why(scope, Trigger.POISON),
+        failed_drop=scope.drops(Trigger.POISON),
+        resting=RESTING,
+        ids=[one.id for one in expiries],
+        old_runs=[one.run for one in expiries],
+        seen=[one.seen for one in expiries],
+        crashes=[one.crashes for one in expiries],
+        poison=[one.poison for one in expiries],
+    )
+
+
+def _without_why(scope: Scope, trigger: Trigger) -> str:
+    return scope.line(trigger)[:-1]  # what the script says begins in the place of "-"
+
+
+def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
+    """E16."""
+    keys = scope.keys
+    waiting, stopped = destination(Trigger.REPAIR), destination(Trigger.EXPIRE_STOPPED)
+    return scripts.repair(
+        runs=keys.runs,
+        leases=keys.leases,
+        queue=keys.queue,
+        waiting_index=keys.index(waiting),
+        stopped_index=keys.index(stopped),
+        hashes=[keys.task(i) for i in ids],
+        running=life.RUNNING,
+        expiry=expiry,
+        channel=keys.channel,
+        stop=Verdict.STOP,
+        kept=scope.kept,
+        waiting=waiting,
+        waiting_event=event(Event.REQUEUED, {"reason": NOBODY}),
+        waiting_line=scope.line(Trigger.REPAIR, NOBODY),
+        stopped=stopped,
+        stopped_event=event(Event.STOPPED),
+        stopped_line=scope.line(Trigger.EXPIRE_STOPPED, NOBODY),
+        stopped_drop=scope.drops(Trigger.EXPIRE_STOPPED),
+        ids=ids,
+    )
+
+
+def retire(scope: Scope, state: State, keep: int, ids: Sequence[str]) -> ScriptCall[int]:
+    """Hashes that rested for long enough."""
+    keys = scope.keys
+    return scripts.retire(
+        runs=keys.runs,
+        queue=keys.queue,
+        index=keys.index(state),
+        hashes=[decoding.raw_of(keys.task(i)) for i in ids],
+        state=state,
+        keep=keep,
+        ids=[decoding.raw_of(i) for i in ids],
+    )
+
+
+def tidy(scope: Scope, monitor: str, silent: float) -> ScriptCall[None]:
+    """A sweep, and silent workers."""
+    keys = scope.keys
+    return scripts.tidy(
+        workers=keys.workers, shown=keys.worker_info, monitors=keys.monitors, monitor=monitor, silent=silent
+    )
+
+
+def announce(scope: Scope, info: WorkerInfo) -> ScriptCall[int]:
+    """This worker."""
+    keys = scope.keys
+    return scripts.announce(
+        workers=keys.workers,
+        shown=keys.worker_info,
+        monitors=keys.monitors,
+        session=info.session,
+        info=json.dumps(attrs.asdict(info)),
+    )

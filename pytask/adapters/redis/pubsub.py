@@ -1,0 +1,116 @@
+"""Control messages from pub/sub: one subscription for all tasks, in one greenlet."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pytask.adapters.keys import Keys
+from pytask.adapters.redis import clients, errors
+from pytask.domain.errors import Unavailable
+from pytask.domain.messages import STARTED, Command, read_command
+from pytask.domain.record import Notice
+from pytask.logger import get_logger
+
+log = get_logger(__name__)
+
+BATCH = 256
+WORD = 20  # bytes of what may be meant as a control word
+RUBBISH = 4096  # messages of one read, with those that are none of ours
+
+
+class RedisFeed:
+    """Listens on one connection.  `Store.ping` publishes what proves that it hears."""
+
+    def __init__(
+        self, listener: Any, keys: Keys, session: str, *, database: int | None = None, timeout: float = 3.0
+    ) -> None:
+        self.behind = False
+        self.database = database
+        self._timeout = timeout
+        self._listener = listener
+        self._stale = False
+        self._keys = keys
+        self._ping = keys.ping_channel(session)
+        self._pubsub: Any = None
+
+    def open(self) -> None:
+        """Subscribe anew.  A subscription object that met an error is thrown away, never mended."""
+        self.close()
+        self._stale = False
+        self._pubsub = self._listener.pubsub()
+        try:
+            if self.database is not None:
+                self._announce(self.database)
+            self._pubsub.psubscribe(self._keys.control_pattern)
+            self._pubsub.subscribe(self._ping, self._keys.hint_channel)
+        except Exception as error:
+            raise errors.translate(error) from error
+
+    def _announce(self, database: int) -> None:
+        # Confirmed before anything else happens: who asks for the db numbers afterwards, on whatever
+        # connection, sees this one.
+        self._pubsub.subscribe(self._keys.database_channel(database))
+        if self._pubsub.get_message(timeout=self._timeout) is None:
+            raise Unavailable("the subscription is not confirmed")
+
+    def read(self, timeout: float) -> list[Notice]:
+        """What arrived within `timeout` seconds, 256 at the most."""
+        if self._pubsub is None:
+            raise Unavailable("not subscribed")
+        if self._stale:
+            raise Unavailable("another server answers than the one of this subscription")
+        notices: list[Notice] = []
+        left = RUBBISH
+        self.behind = False
+        try:
+            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout)
+            while message is not None:
+                notice = self._notice(message)
+                if notice is not None:
+                    notices.append(notice)
+                left -= 1
+                self.behind = len(notices) == BATCH or not left
+                if self.behind:
+                    break  # who publishes rubbish without end must not keep us in here
+                message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0)
+        except Exception as error:
+            raise errors.translate(error) from error
+        return notices
+
+    def reconnect(self) -> None:
+        """The next read fails, so that the feed is opened again."""
+        self._stale = True
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._pubsub is not None:
+            connection = self._pubsub.connection
+            if hasattr(connection, "set_re_auth_token"):  # else the pool would log in now: see direct
+                connection.set_re_auth_token(None)
+            self._pubsub.close()
+            self._pubsub = None
+        clients.disconnect(self._listener)
+
+    def _notice(self, message: dict[str, Any]) -> Notice | None:
+        channel = message["channel"].decode(errors="replace")
+        if channel == self._ping:
+            return Notice("ping")
+        if channel == self._keys.hint_channel:
+            return Notice("parked", message["data"].decode(errors="replace"))
+        if message["data"] == STARTED:
+            return Notice("started", self._keys.task_of_control(channel))
+        command = read_command(message["data"])
+        if command is None:
+            _warn_of_word(bytes(message["data"][:WORD]), channel)
+            return None
+        return Notice("control", self._keys.task_of_control(channel), command)
+
+
+@lru_cache(maxsize=256)  # every worker hears the word, and a script may repeat it for each task
+def _warn_of_word(word: bytes, channel: str) -> None:
+    if len(word) < WORD and word.isalpha():  # else an event of a task whose id ends like that
+        log.warning(
+            "[PT043] %r on %r is no control word, and nothing is done: say %s",
+            word.decode(), channel[:80], ", ".join(Command),
+        )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Calls of the scripts that take ids from lists; nothing is sent here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from pytask.adapters import decoding
+from pytask.adapters.redis import scripts
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
+from pytask.adapters.rules import KEEP_REJECTED, SHORT_LIST, event, parked_why
+from pytask.domain import lifecycle as life
+from pytask.domain.crashes import QUARANTINE_FROM
+from pytask.domain.lifecycle import RESTING, Trigger, destination
+from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
+from pytask.domain.record import ClaimRequest
+
+# What must hold as an id is rejected, in the words of reject.lua.
+STILL = {
+    IdFault.NO_HASH: "none",
+    IdFault.WRONG_TYPE: "other",
+    IdFault.LOCAL: "local",
+    IdFault.LONG: "long",
+}
+
+
+def peek(scope: Scope, limit: int, source: str | None) -> ScriptCall[list[bytes]]:
+    """The ids at the tail."""
+    return scripts.peek(source=scope.keys.source(source), most=limit, longest=MAX_ID_BYTES)
+
+
+def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> ScriptCall[list[bytes]]:
+    """E1/E13/E14; `functions` are those of the request, in the order in which the answer counts them."""
+    keys = scope.keys
+    return scripts.claim(
+        runs=keys.runs,
+        leases=keys.leases,
+        source=keys.source(request.source),
+        indexes=keys.indexes,
+        hashes=[keys.task(ref.id) for ref in request.refs],
+        running=life.RUNNING,
+        worker=request.worker,
+        max_data=request.max_data,
+        short_list=SHORT_LIST,
+        places=request.quarantine,
+        crashes_from=QUARANTINE_FROM,
+        channel=keys.channel,
+        unknown=UNKNOWN,
+        server=request.server,
+        space=scope.space,
+        look=request.look,
+        longest=MAX_ID_BYTES,
+        line=scope.line_from(Trigger.CLAIM, who=request.worker),
+        kept=scope.kept,
+        event=run_event(Event.RUNNING, request.worker),
+        resting=RESTING,
+        functions=functions,
+        new_runs=[ref.run for ref in request.refs],
+    )
+
+
+def reject(scope: Scope, raw: bytes, reason: IdFault, source: str | None) -> ScriptCall[bytes]:
+    """E15."""
+    keys = scope.keys
+    id_hex = raw[: MAX_ID_BYTES + 1].hex()
+    note = json.dumps({"id_hex": id_hex, "reason": reason, "at": 0}, separators=(",", ":"))
+    still = STILL.get(reason, "")
+    task_id = raw.decode() if still and reason is not IdFault.LONG else None
+    return scripts.reject(
+        source=keys.source(source),
+        rejected=keys.rejected,
+        hashes=[] if task_id is None else [keys.task(task_id)],
+        raw=raw,
+        note_head=note[:-2],
+        note_tail=note[-1:],
+        most=KEEP_REJECTED,
+        still=still,
+        channel="" if task_id is None else keys.events(task_id),
+        event=event(Event.REJECTED, {"reason": reason}),
+    )
+
+
+def park(
+    scope: Scope, task_id: str, function: str, published: bytes, source: str | None
+) -> ScriptCall[bytes]:
+    """A7."""
+    keys = scope.keys
+    return scripts.park(
+        runs=keys.runs,
+        source=keys.source(source),
+        parking=keys.parking(function),
+        parked=keys.parked,
+        indexes=keys.indexes,
+        hash=keys.task(task_id),
+        id=task_id,
+        func=decoding.raw_of(function),
+        waiting=destination(Trigger.PARK),
+        channel=keys.events(task_id),
+        event=published,
+        hint_channel=keys.hint_channel,
+        line=scope.line_from(Trigger.PARK, parked_why(function, published)),
+        kept=scope.kept,
+        resting=RESTING,
+    )
+
+
+def unpark(scope: Scope, function: str) -> ScriptCall[int]:
+    """Forget the name of a function with an empty parking list."""
+    keys = scope.keys
+    return scripts.unpark(parked=keys.parked, parking=keys.parking(function), func=decoding.raw_of(function))

@@ -1,0 +1,128 @@
+"""What the replies of the scripts say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from pytask.adapters import decoding
+from pytask.domain import figures
+from pytask.domain.control import REQUESTS
+from pytask.domain.figures import WorkerInfo
+from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
+from pytask.logger import get_logger
+
+log = get_logger(__name__)
+
+CLAIM_WORDS = 6  # of a claim that was won, see claim.lua
+MARKER_WORDS = 4  # in front of a renewal's verdicts, see renew.lua
+
+
+@cache
+def verdict(word: bytes) -> Verdict:
+    """The verdict of a reply.  The cache makes a word of a newer release be told once."""
+    found = Verdict.read(word.decode(errors="replace"))
+    if found is Verdict.FOREIGN:
+        log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])
+    return found
+
+
+def verdicts(words: Sequence[bytes]) -> list[Verdict]:
+    """The verdicts of a batch, in order."""
+    return [verdict(word) for word in words]
+
+
+def claim(ref: RunRef, reply: Sequence[Any]) -> Claim:
+    """The answer of a script that makes one run."""
+    words = iter(reply)
+    found = verdict(next(words))
+    if found not in (Verdict.OK, Verdict.ALREADY):
+        return Claim(ref.id, ref.run, found)
+    epoch, crashes, size, function, data = (next(words) for _ in range(5))
+    return Claim(ref.id, ref.run, found, decoding.text(function), data, int(epoch or 0), crashes, size)
+
+
+def claims(
+    refs: Sequence[RunRef], functions: Sequence[str], reply: Sequence[bytes]
+) -> tuple[list[Claim], list[bytes] | None]:
+    """The claims in the answer of claim.lua, and the ids behind them (None where that is not known)."""
+    words, told = reply[0].split(), reply[1]
+    found: list[Claim] = []
+    at = start = 0
+    for ref in refs:
+        word = verdict(words[at])
+        if word is Verdict.FOREIGN:
+            break
+        if word is Verdict.OK or word is Verdict.ALREADY:
+            _, epoch, crashes, size, place, length = words[at : at + CLAIM_WORDS]
+            at += CLAIM_WORDS
+            known, function = int(place), ""
+            if known > 0:
+                function = functions[known - 1]
+            elif known < 0:
+                function = decoding.text(told[start : start - known])
+                start -= known
+            data, count = None, int(length)
+            if count >= 0:
+                data = told[start : start + count]
+                start += count
+            found.append(Claim(ref.id, ref.run, word, function, data, int(epoch), int(crashes), int(size)))
+        elif word is Verdict.UNKNOWN:
+            end = start + int(words[at + 1])
+            found.append(Claim(ref.id, ref.run, word, decoding.text(told[start:end])))
+            at, start = at + 2, end
+        else:
+            found.append(Claim(ref.id, ref.run, word))
+            at += 1
+    # How much stands behind a word of a newer release is not known: no later answer can be read.
+    lost = [Claim(ref.id, ref.run, Verdict.FOREIGN) for ref in refs[len(found) :]]
+    if lost:
+        return found + lost, None
+    return found, list(_parts(told, start, words[at:]))
+
+
+def _parts(told: bytes, start: int, lengths: Sequence[bytes]) -> Iterator[bytes]:
+    for length in lengths:
+        end = start + int(length)
+        yield told[start:end]
+        start = end
+
+
+def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterator[tuple[RunRef, Verdict]]:
+    """What one call of a renewal says of those of its runs that are not simply OK; `first` is its first."""
+    for place, word in decoding.pairs(reply[MARKER_WORDS:]):
+        if place > 0:
+            found = verdict(word)
+            if found is not Verdict.FOREIGN:  # the run's own lease goes on until we know better
+                yield refs[first + place - 1], found
+        elif word in REQUESTS:  # others come from a newer release, or from a client: not ours to act on
+            yield refs[first - place - 1], REQUESTS[word]
+
+
+def incarnation(reply: Sequence[Any]) -> Incarnation:
+    """The marker of the data in the answer to a renewal."""
+    marker, server, age, changed = reply[:MARKER_WORDS]
+    return Incarnation(
+        id=marker.decode(), server=server.decode(), age=_seconds(age), changed=_seconds(changed)
+    )
+
+
+def suspects(leased: Sequence[tuple[str, int]], reply: Sequence[Any]) -> list[Suspect]:
+    """Those of some ids, each with its lease, that have a run."""
+    told = zip(leased, reply[::3], reply[1::3], reply[2::3], strict=True)
+    return [
+        Suspect(id=i, run=run.decode(errors="replace"), lease=lease, epoch=int(e), crashes=int(crashes))
+        for (i, lease), run, e, crashes in told
+        if run
+    ]
+
+
+def read_info(text: bytes | str) -> WorkerInfo | None:
+    """What a worker of any release showed of itself; None if that is not to be understood."""
+    shown = decoding.json_object(text)
+    return WorkerInfo(**figures.read(shown)) if isinstance(shown.get("session"), str) else None
+
+
+def _seconds(micros: int) -> float:
+    return -1.0 if micros < 0 else micros / 1e6

@@ -1,0 +1,304 @@
+"""Calls of the scripts that keep and end runs; nothing is sent here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from pytask.adapters import decoding
+from pytask.adapters.redis import scripts
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.adapters.redis.packing import Packed
+from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
+from pytask.adapters.rules import PRESTARTED, RESTORED, event, refusal
+from pytask.domain import lifecycle as life
+from pytask.domain.leases import Chunk
+from pytask.domain.lifecycle import RESTING, Trigger, destination
+from pytask.domain.messages import Event
+from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef, Verdict
+
+RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: nobody else's command waits for longer
+
+# -- renewals -----------------------------------------------------------------------------------------
+
+
+class Renewed(NamedTuple):
+    """What one call of a renewal says of its runs, see `scripts.renew`."""
+
+    hashes: Sequence[str] | Packed
+    session: str
+    rests: str | Packed
+
+
+def renewals(
+    scope: Scope, refs: Sequence[RunRef], *, alone: bool, packs: bool
+) -> list[ScriptCall[list[object]]]:
+    """E2, in calls of 250 runs; one call even without runs."""
+    keys, marker = scope.keys, uuid.uuid4().hex
+    return [
+        scripts.renew(
+            runs=keys.runs,
+            leases=keys.leases,
+            incarnation=keys.incarnation,
+            hashes=one.hashes,
+            running=life.RUNNING,
+            marker=marker,
+            alone=alone,
+            space=scope.space,
+            session=one.session,
+            rests=one.rests,
+        )
+        for one in _renewed(scope, refs, packs=packs)
+    ]
+
+
+def _renewed(scope: Scope, refs: Sequence[RunRef], *, packs: bool) -> list[Renewed]:
+    """Packed once for runs that are renewed together again and again."""
+    if not isinstance(refs, Chunk) or not packs:
+        return [Renewed(*part) for part in _parts(scope, refs)]
+    if not isinstance(refs.kept, list):
+        refs.kept = [
+            Renewed(Packed(hashes), session, Packed([rests]))
+            for hashes, session, rests in _parts(scope, refs)
+        ]
+    return refs.kept
+
+
+def _parts(scope: Scope, refs: Sequence[RunRef]) -> Iterator[tuple[list[str], str, str]]:
+    for at in range(0, len(refs) or 1, RENEW_CALL):
+        part = refs[at : at + RENEW_CALL]
+        session = part[0].run.rpartition(":")[0] + ":" if part else ""
+        rests = [_rest(ref.run, session) for ref in part]
+        yield [scope.keys.task(ref.id) for ref in part], session, " ".join(rests)
+
+
+def _rest(run: str, session: str) -> str:
+    return run[len(session) :] if run.startswith(session) else f"={run}"
+
+
+# -- ends and events ----------------------------------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """What many changes of a commit say alike, see commit.lua."""
+
+    event: str | bytes
+    state: str = ""
+    mode: str = ""
+    drop: bool = False
+    line: str = ""
+    instead: int = 0
+    fields: tuple[str | bytes, ...] = ()
+
+
+NO_KINDS: tuple[tuple[Any, ...], ...] = ((),) * len(Kind._fields)
+
+
+def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
+    """E3-E6 and events, in order."""
+    keys = scope.keys
+    kinds, change_kinds = _kinds_of(scope, changes)
+    # Each is what the kinds have in one field, in the order of `Kind`.
+    events, states, modes, drops, lines, instead, fields = zip(*kinds, strict=True) if kinds else NO_KINDS
+    return scripts.commit(
+        runs=keys.runs,
+        leases=keys.leases,
+        queue=keys.queue,
+        indexes=keys.indexes,
+        hashes=[keys.task(change.id) for change in changes],
+        channel=keys.channel,
+        stop=Verdict.STOP,
+        space=scope.space,
+        kept=scope.kept,
+        resting=RESTING,
+        events=events,
+        states=states,
+        modes=modes,
+        drops=drops,
+        lines=lines,
+        instead=instead,
+        field_counts=list(map(len, fields)),
+        fields=list(chain.from_iterable(fields)),
+        change_runs=[change.run for change in changes],
+        change_kinds=change_kinds,
+    )
+
+
+def _kinds_of(scope: Scope, changes: Sequence[Change]) -> tuple[list[Kind], list[int]]:
+    """The kinds of change that there are, and for each change its kind, from 1."""
+    kinds: list[Kind] = []
+    known: dict[tuple[object, ...], int] = {}
+    numbers = []
+    for one in changes:
+        alike = (one.event, one.trigger, one.keep, one.local, *one.fields.items())
+        if alike not in known:
+            kinds += _kind(scope, one, len(kinds) + 1)
+            known[alike] = len(kinds)
+        numbers.append(known[alike])
+    return kinds, numbers
+
+
+def _kind(scope: Scope, change: Change, number: int) -> Iterator[Kind]:
+    """The kind of a change; where a stop may be asked meanwhile, that of such an end before it: `number`."""
+    state, mode = _ending(change.trigger, change.local)
+    if mode == "queue":
+        stopped, rest = _ending(Trigger.STOP, local=False)
+        told, line = event(Event.STOPPED), scope.line(Trigger.STOP)
+        yield Kind(told, stopped, rest, scope.drops(Trigger.STOP), line)
+        yield Kind(change.event, state, mode, line=scope.ending(change), instead=number)
+    else:
+        drop = state != "" and mode != "delete" and change.keep == 0
+        fields = tuple(chain.from_iterable(change.fields.items()))
+        yield Kind(change.event, state, mode, drop, scope.ending(change), fields=fields)
+
+
+def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
+    """(new state, mode) of a change, as commit.lua takes them."""
+    if trigger is None:
+        return "", ""
+    state = destination(trigger)
+    if trigger is Trigger.RELEASE:
+        return state, "delete" if local else "queue"
+    return state, "done" if trigger is Trigger.END else "rest"
+
+
+def note(scope: Scope, notes: Sequence[Notes], lines: int, keep: int) -> ScriptCall[bytes]:
+    """Lines and progress."""
+    keys = scope.keys
+    return scripts.note(
+        runs=keys.runs,
+        hashes=[keys.task(one.id) for one in notes],
+        rings=[keys.log(one.id) for one in notes],
+        space=scope.space,
+        channel=keys.channel,
+        most=lines,
+        seconds=keep,
+        live_runs=[one.run for one in notes],
+        progress=[one.progress for one in notes],
+        events=[one.event for one in notes],
+        line_counts=[len(one.lines) for one in notes],
+        lines=list(chain.from_iterable(one.lines for one in notes)),
+    )
+
+
+# -- other runs ---------------------------------------------------------------------------------------
+
+
+def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCall[list[bytes]]:
+    """E12."""
+    keys = scope.keys
+    return scripts.adopt(
+        runs=keys.runs,
+        leases=keys.leases,
+        queue=keys.queue,
+        indexes=keys.indexes,
+        hashes=[keys.task(one.id) for one in adoptions],
+        running=life.RUNNING,
+        worker=worker,
+        channel=keys.channel,
+        unknown=UNKNOWN,
+        stop=Verdict.STOP,
+        kept=scope.kept,
+        event=run_event(Event.RUNNING, worker),
+        resting=RESTING,
+        ids=[one.id for one in adoptions],
+        new_runs=[one.run for one in adoptions],
+        epochs=[one.epoch for one in adoptions],
+    )
+
+
+def restore(scope: Scope, task_id: str, function: str, data: bytes | None) -> ScriptCall[bytes]:
+    """A task whose hash was lost."""
+    keys, waiting = scope.keys, destination(Trigger.RELEASE)
+    return scripts.restore(
+        runs=keys.runs,
+        queue=keys.queue,
+        waiting_index=keys.index(waiting),
+        hash=keys.task(task_id),
+        id=task_id,
+        func=decoding.raw_of(function),
+        waiting=waiting,
+        channel=keys.events(task_id),
+        event=event(Event.REQUEUED, {"reason": RESTORED}),
+        line=scope.line(Trigger.RELEASE, RESTORED),
+        kept=scope.kept,
+        has_data=data is not None,
+        data=data or b"",
+    )
+
+
+def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -> ScriptCall[list[object]]:
+    """E8."""
+    keys = scope.keys
+    return scripts.reload(
+        runs=keys.runs,
+        leases=keys.leases,
+        hash=keys.task(old.id),
+        id=old.id,
+        old_run=old.run,
+        new_run=new.run,
+        worker=worker,
+        max_data=max_data,
+        channel=keys.events(old.id),
+        stop=Verdict.STOP,
+        line=scope.line(Trigger.RELOAD, who=worker),
+        kept=scope.kept,
+        event=run_event(Event.RELOADED, worker),
+    )
+
+
+def preview(scope: Scope, ref: RunRef, max_data: int) -> ScriptCall[list[object]]:
+    """What a reload would begin with."""
+    keys = scope.keys
+    return scripts.preview(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run, max_data=max_data)
+
+
+def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[bytes]:
+    """E17."""
+    keys = scope.keys
+    return scripts.refuse(
+        runs=keys.runs,
+        hash=keys.task(judged.id),
+        id=judged.id,
+        run=judged.run,
+        func=decoding.raw_of(judged.function),
+        data=judged.data or b"",
+        unread=judged.oversize,
+        wish=Verdict.RELOAD,
+        refusal=refusal(path, reason),
+        channel=keys.events(judged.id),
+        event=event(Event.REFUSED, {"path": path, "reason": reason, "epoch": judged.epoch}),
+        line=scope.line(Trigger.REFUSE, f"{path}: {reason}"),
+        kept=scope.kept,
+    )
+
+
+def settle(scope: Scope, ref: RunRef) -> ScriptCall[bytes]:
+    """E18."""
+    keys = scope.keys
+    return scripts.settle(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run)
+
+
+def open_local(
+    scope: Scope, ref: RunRef, function: str, data: bytes, worker: str
+) -> ScriptCall[list[object]]:
+    """A pre-started task."""
+    keys = scope.keys
+    return scripts.open_local(
+        runs=keys.runs,
+        leases=keys.leases,
+        hash=keys.task(ref.id),
+        id=ref.id,
+        new_run=ref.run,
+        func=function,
+        data=data,
+        worker=worker,
+        session=ref.run.rpartition(":")[0],
+        running=life.RUNNING,
+        channel=keys.events(ref.id),
+        line=f"{UNKNOWN}{scope.line_from(Trigger.CLAIM, PRESTARTED, who=worker)}",
+        kept=scope.kept,
+        event=run_event(Event.RUNNING, worker),
+    )

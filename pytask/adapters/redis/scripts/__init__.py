@@ -1,0 +1,494 @@
+"""The scripts: the keys and the arguments of each, by the names that they have in it.
+
+What a script does, and what it answers, is written at its head; `pytask.adapters.calls` makes the calls.
+Lists named together, such as `ids` and `new_runs`, have an entry for each hash, in the order of the hashes.
+"""
+
+# Not `from __future__ import annotations`: the annotations are read when a script is declared.
+
+from typing import Any
+
+from pytask.adapters.redis.lua import Flag, Flags, Key, Keys, Number, Numbers, Text, Texts, script
+
+# What many of them take:
+#
+#   runs, leases      the registry: id -> run (hash), and id -> time of renewal (zset)
+#   queue, source     the queue; the list an id is in, which may be a parking list
+#   indexes, resting  the resting states, and an index (zset: id by time) for each
+#   running, waiting, stopped, failed    names of states
+#   unknown           the state of a hash whose state is none of the resting ones
+#   channel           of a task's events; where there are many tasks, what stands in front of their ids
+#   space             bytes of the namespace, in front of the id in the key of a hash
+#   server            the replication id that the caller knows of; "" is not checked
+#   stop              the wish to stop, as it stands in `control`
+#   event             the text to publish; of a new run three parts, with its id and its epoch between them
+#   line, kept        for the history of a task: the line without its time (where the script alone knows the
+#                     state the task was in, without that, too), and how many lines are kept
+#   drop              the hash is deleted at once instead of kept at rest (see retire.lua)
+
+
+# -- the queue ----------------------------------------------------------------------------------------
+
+
+@script
+def peek(
+    *,
+    source: Key,
+    most: Number,
+    longest: Number,  # bytes of an id that can be a task
+) -> list[bytes]: ...
+
+
+@script
+def claim(
+    *,
+    runs: Key,
+    leases: Key,
+    source: Key,
+    indexes: Keys,
+    hashes: Keys,
+    running: Text,
+    worker: Text,
+    max_data: Number,  # bytes, of one task and of the batch
+    short_list: Number,  # copies are removed from lists up to this length
+    places: Number,  # for tasks that crashed before
+    crashes_from: Number,  # how many crashes make a task need such a place
+    channel: Text,
+    unknown: Text,
+    server: Text,
+    space: Number,
+    look: Number,  # how many ids behind the batch are told
+    longest: Number,  # bytes of an id that can be a task
+    line: Text,
+    kept: Number,
+    event: Texts,
+    resting: Texts,
+    functions: Texts,
+    new_runs: Texts,
+) -> list[bytes]: ...
+
+
+@script
+def reject(
+    *,
+    source: Key,
+    rejected: Key,
+    hashes: Keys,  # the one of the id; none for an id that cannot be a key
+    raw: Text,  # the id as it stands in the list, or its beginning (long)
+    note_head: Text,  # JSON, around the time
+    note_tail: Text,
+    most: Number,  # notes that are kept
+    # "" nothing, none (no such key), other (not a hash), local; or long: the first from the tail that begins
+    # with the id is meant.
+    still: Text,
+    channel: Text,  # "" for none
+    event: Text,
+) -> bytes: ...
+
+
+@script
+def park(
+    *,
+    runs: Key,
+    source: Key,
+    parking: Key,
+    parked: Key,  # names of parked functions (set)
+    indexes: Keys,
+    hash: Key,
+    id: Text,
+    func: Text,
+    waiting: Text,
+    channel: Text,
+    event: Text,
+    hint_channel: Text,
+    line: Text,
+    kept: Number,
+    resting: Texts,
+) -> bytes: ...
+
+
+@script
+def unpark(*, parked: Key, parking: Key, func: Text) -> int: ...
+
+
+@script
+def enqueue(
+    *,
+    queue: Key,
+    hashes: Keys,
+    space: Number,
+    func: Text,
+    check: Flag,  # an id may be taken
+    finished: Texts,  # states
+    data: Texts,  # JSON, "" for none
+) -> list[Any]: ...
+
+
+@script
+def update(*, hash: Key, data: Text) -> bytes: ...
+
+
+# -- runs ---------------------------------------------------------------------------------------------
+
+
+@script
+def renew(
+    *,
+    runs: Key,
+    leases: Key,
+    incarnation: Key,
+    hashes: Keys,
+    running: Text,
+    marker: Text,  # the id for a new one
+    alone: Flag,  # no other server takes over from this one
+    space: Number,
+    # Nearly all runs are of one session, which would be most of what is sent: it stands in front of each of
+    # `rests`, which have blanks between; "=" is in front of a whole run.
+    session: Text,
+    rests: Text,
+) -> list[Any]: ...
+
+
+@script
+def adopt(
+    *,
+    runs: Key,
+    leases: Key,
+    queue: Key,
+    indexes: Keys,
+    hashes: Keys,
+    running: Text,
+    worker: Text,
+    channel: Text,
+    unknown: Text,
+    stop: Text,
+    kept: Number,
+    event: Texts,
+    resting: Texts,
+    ids: Texts,
+    new_runs: Texts,
+    epochs: Numbers,
+) -> list[bytes]: ...
+
+
+@script
+def restore(
+    *,
+    runs: Key,
+    queue: Key,
+    waiting_index: Key,
+    hash: Key,
+    id: Text,
+    func: Text,
+    waiting: Text,
+    channel: Text,
+    event: Text,
+    line: Text,
+    kept: Number,
+    has_data: Flag,
+    data: Text,
+) -> bytes: ...
+
+
+@script
+def commit(
+    *,
+    runs: Key,
+    leases: Key,
+    queue: Key,
+    indexes: Keys,
+    hashes: Keys,
+    channel: Text,
+    stop: Text,
+    space: Number,
+    kept: Number,
+    resting: Texts,
+    # Most changes of a batch are alike: what they say is sent once, as a kind of change.
+    events: Texts,  # "" for none
+    states: Texts,  # the new one; "" for an event only
+    modes: Texts,  # done | rest | queue | delete
+    drops: Flags,
+    lines: Texts,
+    instead: Numbers,  # the kind (from 1) that is meant where a stop stands in the hash; 0 this one
+    field_counts: Numbers,
+    fields: Texts,  # field, value, ... of all kinds
+    # For each change:
+    change_runs: Texts,
+    change_kinds: Numbers,  # from 1
+) -> bytes: ...
+
+
+@script
+def note(
+    *,
+    runs: Key,
+    hashes: Keys,
+    rings: Keys,  # of a task's lines (lists)
+    space: Number,
+    channel: Text,
+    most: Number,  # lines that a ring keeps
+    seconds: Number,  # that it is kept after the last one
+    live_runs: Texts,
+    progress: Texts,  # "" for none
+    events: Texts,  # of that
+    line_counts: Numbers,
+    lines: Texts,  # of all runs
+) -> bytes: ...
+
+
+@script
+def reload(
+    *,
+    runs: Key,
+    leases: Key,
+    hash: Key,
+    id: Text,
+    old_run: Text,
+    new_run: Text,
+    worker: Text,
+    max_data: Number,  # bytes
+    channel: Text,
+    stop: Text,
+    line: Text,
+    kept: Number,
+    event: Texts,
+) -> list[Any]: ...
+
+
+@script
+def preview(*, runs: Key, hash: Key, id: Text, run: Text, max_data: Number) -> list[Any]: ...
+
+
+@script
+def refuse(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    func: Text,  # and the data, which were judged; "" for none
+    data: Text,
+    unread: Number,  # size of data that was not read; 0: it was
+    wish: Text,  # to reload
+    refusal: Text,  # JSON, behind its epoch and time
+    channel: Text,
+    event: Text,
+    line: Text,
+    kept: Number,
+) -> bytes: ...
+
+
+@script
+def settle(*, runs: Key, hash: Key, id: Text, run: Text) -> bytes: ...
+
+
+@script
+def open_local(
+    *,
+    runs: Key,
+    leases: Key,
+    hash: Key,
+    id: Text,
+    new_run: Text,
+    func: Text,
+    data: Text,
+    worker: Text,
+    session: Text,
+    running: Text,
+    channel: Text,
+    line: Text,
+    kept: Number,
+    event: Texts,
+) -> list[Any]: ...
+
+
+# -- control ------------------------------------------------------------------------------------------
+
+
+@script
+def functions(*, hashes: Keys, longest: Number) -> list[bytes]: ...
+
+
+@script
+def stop(
+    *,
+    runs: Key,
+    queue: Key,
+    indexes: Keys,
+    hashes: Keys,
+    parkings: Keys,  # the parking list of the function of each
+    channel: Text,
+    event: Text,
+    stop: Text,
+    running: Text,
+    stopped: Text,
+    unknown: Text,
+    drop: Flag,
+    asked_line: Text,  # of a wish
+    line: Text,
+    kept: Number,
+    resting: Texts,
+    allowed: Texts,  # states that a task may be stopped from
+    ids: Texts,
+    ages: Numbers,  # seconds within which a start is known to be newer than this stop
+) -> list[bytes]: ...
+
+
+@script
+def start(
+    *,
+    runs: Key,
+    queue: Key,
+    indexes: Keys,
+    hashes: Keys,
+    channel: Text,
+    event: Text,
+    running: Text,
+    waiting: Text,
+    unknown: Text,
+    line: Text,
+    kept: Number,
+    resting: Texts,
+    allowed: Texts,  # states that a task may be started from
+    ids: Texts,
+    ages: Numbers,  # seconds within which an earlier start counts as this one
+) -> list[bytes]: ...
+
+
+@script
+def ask_reload(
+    *,
+    runs: Key,
+    hashes: Keys,
+    wish: Text,
+    stop: Text,  # which it must not replace
+    line: Text,
+    kept: Number,
+    ids: Texts,
+) -> list[bytes]: ...
+
+
+@script
+def remove(
+    *,
+    runs: Key,
+    queue: Key,
+    parked: Key,  # names of parked functions (set)
+    indexes: Keys,
+    hashes: Keys,
+    parkings: Keys,  # the parking list of the function of each
+    rings: Keys,  # of a task's lines
+    running: Text,
+    unknown: Text,
+    resting: Texts,
+    states: Texts,  # those that are meant; none: any
+    ids: Texts,
+) -> list[bytes]: ...
+
+
+# -- the monitor --------------------------------------------------------------------------------------
+
+
+@script
+def suspects(*, runs: Key, hashes: Keys, running: Text, ids: Texts) -> list[Any]: ...
+
+
+@script
+def forget(*, runs: Key, leases: Key, hashes: Keys, ids: Texts) -> int: ...
+
+
+@script
+def expire(
+    *,
+    runs: Key,
+    leases: Key,
+    queue: Key,
+    indexes: Keys,
+    hashes: Keys,
+    channel: Text,
+    server: Text,
+    stop: Text,
+    error: Text,  # of a poisoned task
+    kept: Number,
+    # What becomes of it; of its line the reason is missing, too, which only the script knows.
+    waiting: Text,
+    waiting_event: Text,
+    waiting_line: Text,
+    stopped: Text,
+    stopped_event: Text,
+    stopped_line: Text,
+    stopped_drop: Flag,
+    failed: Text,
+    failed_event: Text,
+    failed_line: Text,
+    failed_drop: Flag,
+    resting: Texts,
+    ids: Texts,
+    old_runs: Texts,
+    seen: Numbers,  # the lease, as it was watched
+    crashes: Numbers,  # to write
+    poison: Flags,
+) -> list[bytes]: ...
+
+
+@script
+def repair(
+    *,
+    runs: Key,
+    leases: Key,
+    queue: Key,
+    waiting_index: Key,
+    stopped_index: Key,
+    hashes: Keys,
+    running: Text,
+    expiry: Number,  # seconds after which an update is old
+    channel: Text,
+    stop: Text,
+    kept: Number,
+    waiting: Text,
+    waiting_event: Text,
+    waiting_line: Text,
+    stopped: Text,
+    stopped_event: Text,
+    stopped_line: Text,
+    stopped_drop: Flag,
+    ids: Texts,
+) -> int: ...
+
+
+@script
+def retire(
+    *,
+    runs: Key,
+    queue: Key,
+    index: Key,  # of the state they rest in
+    hashes: Keys,
+    state: Text,
+    keep: Number,  # seconds
+    ids: Texts,
+) -> int: ...
+
+
+# -- workers ------------------------------------------------------------------------------------------
+
+
+@script
+def announce(
+    *,
+    workers: Key,
+    shown: Key,  # what they show (hash)
+    monitors: Key,
+    session: Text,
+    info: Text,  # JSON
+) -> int: ...
+
+
+@script
+def tidy(
+    *,
+    workers: Key,
+    shown: Key,
+    monitors: Key,
+    monitor: Text,
+    silent: Number,  # seconds
+) -> None: ...

@@ -1,0 +1,58 @@
+"""Verbs that a worker's store and a client share, as generators that yield scripts and are sent replies.
+
+So there is one text of each, whoever sends it, and over whatever connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pytask.adapters.redis import control_calls, monitor_calls, replies
+from pytask.adapters.redis.control_calls import Dated
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.adapters.redis.scope import Scope
+from pytask.domain.messages import Command
+from pytask.domain.record import Expiry, Verdict
+
+T = TypeVar("T")
+Verb = Generator[ScriptCall[Any], Any, T]
+
+
+def control(
+    scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = ()
+) -> Verb[list[Verdict]]:
+    """E9, E10, E11 for a batch; `ages` are the seconds since each was asked for."""
+    dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
+    return replies.verdicts((yield from CONTROL[command](scope, dated)))
+
+
+def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[list[Verdict]]:
+    """E7 for a batch."""
+    return replies.verdicts((yield monitor_calls.expire(scope, expiries, server)))
+
+
+def _stop(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
+    names = yield control_calls.functions(scope, [task_id for task_id, _ in dated])
+    found: list[bytes] = []
+    while len(found) < len(dated):  # a call does what it can in a few milliseconds
+        left = len(found)
+        found += yield control_calls.stop(scope, dated[left:], names[left:])
+    return found
+
+
+def _start(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
+    found: list[bytes] = yield control_calls.start(scope, dated)
+    return found
+
+
+def _reload(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
+    found: list[bytes] = yield control_calls.ask_reload(scope, [task_id for task_id, _ in dated])
+    return found
+
+
+CONTROL: Mapping[Command, Callable[[Scope, Dated], Verb[list[bytes]]]] = {
+    Command.STOP: _stop,
+    Command.START: _start,
+    Command.RELOAD: _reload,
+}

@@ -1,0 +1,60 @@
+"""`pytask functions`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytask.cli.connection import Remote
+    from pytask.cli.explain_script import Item
+    from pytask.cli.printer import Printer
+
+
+@click.command()
+@options.remote
+@options.form
+def command(remote: Remote, printer: Printer) -> None:
+    """List the task names that workers know, and those that tasks wait for.
+
+    Tasks of a name that no worker knows are parked: they wait, and start as soon as a worker knows it.
+    """
+    if remote.explain:
+        remote.explains(_commands(remote))
+        return
+    from difflib import get_close_matches
+
+    from pytask.cli.printer import Column
+
+    found = remote.tasks.functions()
+    known = [one.name for one in found if one.workers]
+    rows = [
+        {
+            "name": one.name,
+            "workers": one.workers,
+            "parked": one.parked,
+            "near": [] if one.workers else get_close_matches(one.name, known, n=3, cutoff=0.6),
+        }
+        for one in found
+    ]
+    columns = [
+        Column("name", "name"),
+        Column("workers", "workers"),
+        Column("parked", "parked"),
+        Column("near", "did you mean"),
+    ]
+    printer.rows("functions", rows, columns, key="name")
+
+
+def _commands(remote: Remote) -> Iterator[Item]:
+    from pytask.adapters.keys import Keys
+    from pytask.cli.explain_script import parked
+
+    for space in remote.spaces:
+        yield ["HVALS", Keys(space).worker_info]
+        yield parked(space)

@@ -1,0 +1,172 @@
+"""`pytask logs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.cli import options
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+    from pytask.client import LogLine, TaskInfo, Worker
+
+SCREEN = 100
+
+
+@click.command()
+@click.argument("task_id", metavar="ID", callback=options.id_text)
+@click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until the task is over.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"The last N lines.  [default: {SCREEN}]",
+)
+@click.option("--all", "everything", is_flag=True, help="All lines that are kept.")
+@options.remote
+@options.form
+def command(
+    task_id: str, follow: bool, lines: int | None, everything: bool, remote: Remote, printer: Printer
+) -> None:
+    """Print the lines that a task logged, and how far it is.
+
+    Workers keep them where their setting `task_logs` says how many (`pytask run --task-logs 200`). ID may be
+    the beginning of an id, as long as only one task begins so.
+    """
+    import sys
+
+    from pytask.terminal import say
+
+    if lines is not None and everything:
+        raise click.UsageError("--lines and --all exclude each other: how many are wanted?")
+    limit = None if everything else SCREEN if lines is None else lines
+    space = remote.space_of(task_id)
+    if remote.explains(_commands(space, task_id, limit)):
+        return
+    whole = _find(remote, task_id)
+    printed = False
+    for line in remote.tasks.logs(whole, limit=limit, follow=follow):
+        show(printer, whole, line)
+        sys.stdout.flush()
+        printed = True
+    if not printed and limit != 0:
+        say(f"no lines: {_why_none(remote, whole)}")
+
+
+def _commands(space: str, task_id: str, limit: int | None) -> list[list[str | int]]:
+    from pytask.adapters.keys import Keys
+
+    return [["LRANGE", Keys(space).log(task_id), 0 if limit is None else -max(1, limit), -1]]
+
+
+def _find(remote: Remote, beginning: str) -> str:
+    """The lines may be there longer than the hash of the task."""
+    from pytask.adapters.keys import Keys
+
+    ring = Keys(remote.space_of(beginning)).log(beginning)
+    if remote.ask("EXISTS", ring, at=remote.partition_of(beginning)):
+        return beginning
+    return remote.find(beginning)
+
+
+def show(printer: Printer, task_id: str, line: LogLine) -> None:
+    """One line, what was missed before it first."""
+    from pytask.cli.printer import Printer, printable
+    from pytask.domain.plural import counted, verb
+    from pytask.domain.times import at
+    from pytask.terminal import out, say
+
+    if line.missed:
+        are = f"{counted(line.missed, 'line')} before this one {verb(line.missed, 'is', 'are')}"
+        say(f"{are} kept no more")
+    if printer.form in ("json", "jsonl"):
+        Printer("jsonl").rows("lines", [row(task_id, line)], ())
+        return
+    if printer.form == "id":
+        out(printable(task_id))
+        return
+    first, *more = line.text.split("\n")
+    head = f"{at(line.at, millis=True) or '?'} {line.level.upper():<8}"
+    named = f"{printable(line.logger)}: " if line.logger else ""
+    run = f"[run {line.epoch}] " if printer.form == "wide" else ""
+    out(printable(f"{head} {run}{named}{first}"))
+    for part in more:
+        out("  | " + printable(part.expandtabs() or " "))
+
+
+def row(task_id: str, line: LogLine) -> dict[str, Any]:
+    """What the JSON has."""
+    return {
+        "id": task_id,
+        "at": line.at,
+        "level": line.level,
+        "logger": line.logger,
+        "text": line.text,
+        "number": line.number,
+        "epoch": line.epoch,
+        "missed": line.missed,
+    }
+
+
+def _why_none(remote: Remote, task_id: str) -> str:
+    from pytask.domain.errors import NoSuchTask
+
+    try:
+        task = remote.tasks.get(task_id)
+    except NoSuchTask:
+        return "the task is gone"
+    if not task.worker:
+        return f"no worker has taken it yet (it is {task.state})"
+    return _of_worker(remote, task)
+
+
+def _of_worker(remote: Remote, task: TaskInfo) -> str:
+    """Whether the worker that has, or had it keeps lines, as far as it can be known."""
+    from pytask.domain import lifecycle as life
+
+    session = (task.run or task.last_run).rpartition(":")[0]
+    crew = remote.tasks.workers()
+    own = next((worker for worker in crew if worker.session == session), None)
+    if own is not None and own.task_logs is not None:
+        return _told(task, own)
+    if own is not None and own.alive:
+        return f"whether {_name(task)} keeps task logs is not known: it is of a release that does not say"
+    gone = f"{_name(task)} is gone"
+    failed = task.state is life.ERROR and not task.crashes and not task.error.startswith("[PT")
+    if task.progress is not None or failed:  # both are told among the lines
+        happened = "the task told its progress" if task.progress is not None else "the task failed"
+        return f"{gone}, and kept no task logs, or keeps them no more: {happened}, which is a line of them"
+    heir = next((w for w in crew if w.alive and w.name == task.worker and w.task_logs is not None), None)
+    now = f"; the one of that name that is here now keeps {heir.task_logs or 'none'}" if heir else ""
+    return f"{gone}: it is not known whether it kept task logs, or the task logged nothing{now}"
+
+
+def _told(task: TaskInfo, worker: Worker) -> str:
+    """Of a worker that shows how many lines it keeps, or showed it before it died."""
+    from pytask.domain.plural import counted
+    from pytask.domain.times import ago
+
+    who = _name(task) if worker.alive else f"{_name(task)}, silent for {ago(worker.silent)},"
+    if not worker.task_logs:
+        return (
+            f"{who} {'keeps' if worker.alive else 'kept'} no task logs; start it with --task-logs 200 (or set"
+            " task_logs = 200 in pytask.toml)"
+        )
+    lines = counted(worker.task_logs, "line")
+    if worker.alive:
+        return (
+            f"the task logged nothing so far, or nothing that its worker's logging lets through ({who} keeps"
+            f" {lines} of each task)"
+        )
+    return (
+        f"the task logged nothing that was sent before {who} fell silent (it kept {lines} of each task; what"
+        " a task logs is sent within a moment)"
+    )
+
+
+def _name(task: TaskInfo) -> str:
+    return f"the worker {task.worker}"

@@ -1,0 +1,63 @@
+"""`pytask reload`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.cli import options
+from pytask.cli import selection as choices
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+    from pytask.cli.selection import Choice
+    from pytask.client import Outcome
+
+
+@click.command()
+@click.option("--data", metavar="JSON", help="New data for it: JSON, @FILE, or - for standard input.")
+@click.option(
+    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until their new runs live."
+)
+@options.remote
+@choices.tasks
+@options.form
+def command(
+    choice: Choice, yes: bool, data: str | None, wait: float, remote: Remote, printer: Printer
+) -> None:
+    """Let running tasks begin anew, with the data that is in their hash.
+
+    With --data they get new data first, all of them the same. A worker looks at the data before it stops
+    anything: where it does not fit, the task goes on as it is, which --wait and `pytask why` tell. A task
+    that is named and does not run is an error: `pytask start` is for those.
+    """
+    from pytask.cli import explain
+    from pytask.cli.control import Verb, carry_out, each, reloaded, running, together
+    from pytask.cli.data import read_data
+    from pytask.client.control import epochs_of
+    from pytask.domain import lifecycle as life
+
+    new = None if data is None else read_data(data)
+    meant = (life.RUNNING,)
+    text = None if new is None else new.text
+    if choice.explained(lambda space, task_id: explain.reload(space, task_id, text), meant):
+        return
+    tasks = remote.tasks
+    epochs: dict[str, int] = {}
+
+    def many(ids: list[str]) -> list[Outcome]:
+        # Before they are told: a task that has begun anew by then would be waited for in vain.
+        epochs.update(remote.shell.run(epochs_of(remote.places, ids)) if wait else {})
+        return tasks.reload_many(ids)
+
+    def one(task_id: str) -> Outcome:
+        tasks.update_data(task_id, value)
+        return many([task_id])[0]
+
+    value = None if new is None else new.value
+    act = together(many) if value is None else each(one)
+    told = act if choice.bulk else running(act, written=value is not None)
+    verb = Verb(told, finish=reloaded(remote, epochs), wait=wait)
+    carry_out(printer, choice.batches("reload", meant, yes=yes), verb)

@@ -1,0 +1,60 @@
+"""`pytask requeue`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.cli import options
+from pytask.cli import selection as choices
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+    from pytask.cli.selection import Choice
+    from pytask.client import Outcome
+
+
+@click.command()
+@click.option(
+    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Then, until they run."
+)
+@click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
+@options.remote
+@choices.tasks
+@options.form
+def command(
+    *, choice: Choice, yes: bool, wait: float, time_scale: float | None, remote: Remote, printer: Printer
+) -> None:
+    """Put tasks that failed, or that a dead worker left, back into the queue.
+
+    As `start`, but `--all` and `--name` mean those in ERROR. Their crashes are forgotten. To put back a task
+    that runs is for when no monitor lives: its lease is watched for 90 s, as a monitor does, and if it is
+    renewed, the task is left alone. With --wait the verb ends when they run.
+    """
+    from pytask.cli import explain
+    from pytask.cli.control import Verb, carry_out, started
+    from pytask.domain import lifecycle as life
+    from pytask.domain.timing import Timing
+    from pytask.terminal import say
+
+    meant = (life.ERROR,)
+    if choice.explained(explain.requeue, meant, explain.until_run(wait, over=False)):
+        return
+    timing = Timing().scaled(time_scale or 1.0)
+    tasks = remote.tasks
+
+    def act(ids: list[str]) -> dict[str, Outcome]:
+        found = {outcome.id: outcome for outcome in tasks.start_again_many(ids)}
+        running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
+        if running:
+            say(
+                f"{len(running)} of them run; whose lease is silent is watched for {timing.expiry:g} s"
+                " first, as a monitor does"
+            )
+            found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}
+        return found
+
+    verb = Verb(act, started(remote), wait)
+    carry_out(printer, choice.batches("requeue", meant, yes=yes, once=True), verb)

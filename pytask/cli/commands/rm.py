@@ -1,0 +1,39 @@
+"""`pytask rm`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.cli import options
+from pytask.cli import selection as choices
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+    from pytask.cli.selection import Choice
+
+
+@click.command()
+@options.remote
+@choices.tasks
+@options.form
+def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None:
+    """Delete tasks that do not run, with all that is known of them.
+
+    `--all` and `--name` mean those that have ended, failed or were stopped; one that waits is deleted by its
+    id, or by `--state WAIT`.
+    """
+    from pytask.cli import explain
+    from pytask.cli.control import Verb, carry_out, together
+    from pytask.client.records import FINISHED
+
+    # A bulk is what it was chosen as: what waits again by now is left.
+    states = choice.wanted(FINISHED) if choice.bulk else None
+    if choice.explained(partial(explain.remove, states=states), FINISHED):
+        return
+    remove = partial(remote.tasks.remove_many, state=states)
+    verb = Verb(together(remove), done="deleted", leaves_a_state=False)
+    carry_out(printer, choice.batches("delete", FINISHED, yes=yes), verb)

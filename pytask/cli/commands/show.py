@@ -1,0 +1,169 @@
+"""`pytask show`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.cli import options
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+    from pytask.client import TaskInfo
+    from pytask.domain.reasons import Account
+
+TIMES = ("crash_at", "start_at")  # fields of a hash that hold a moment, and are in no record
+MOMENT = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+
+
+@click.command()
+@click.option("--reveal", is_flag=True, help="Show the fields that the task's class names as secret, too.")
+@options.one_task
+def command(task_id: str, reveal: bool, remote: Remote, printer: Printer) -> None:
+    """Show one task: its state, its data, and how it came out.
+
+    ID may be the beginning of an id, as long as only one task begins so. Fields of the data that the
+    workers name as secret (Config.SECRET) are masked, in the output as well.
+    """
+    from pytask.cli.task_facts import commands
+
+    if remote.explains(commands(remote.space_of(task_id), task_id)):
+        return
+    show(remote, printer, remote.tasks.get(remote.find(task_id)), reveal=reveal)
+
+
+def show(remote: Remote, printer: Printer, task: TaskInfo, *, reveal: bool = False) -> None:
+    """Print a task; `reveal`: with the secret fields of its data."""
+    if not reveal:
+        task = _masked(remote, task)
+    found = _account(remote, task)
+    printer.record("task", fields(task, found), lines(task, found))
+
+
+def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
+    import attrs
+
+    from pytask.cli.secrets import fields_of, masked_text
+
+    if task.raw_data is None and task.raw_output is None:
+        return task
+    fields = fields_of(remote, task.function)
+    return attrs.evolve(
+        task, raw_data=masked_text(task.raw_data, fields), raw_output=masked_text(task.raw_output, fields)
+    )
+
+
+def _account(remote: Remote, task: TaskInfo) -> Account | None:
+    """Why it is where it is; None where we may not read what lies around the task, which is shown all the
+    same."""
+    from pytask.cli.task_facts import account_of
+    from pytask.domain.errors import Denied, WrongKeyType
+
+    try:
+        return account_of(remote, task)
+    except (Denied, WrongKeyType):
+        return None
+
+
+def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
+    """What the JSON has."""
+    import attrs
+
+    from pytask.cli.rows import task_row
+
+    row = {name: value for name, value in task_row(task).items() if name[0] != "_"}
+    return row | {
+        "since": None if found is None else found.since,
+        "story": None if found is None else found.story,
+        "data": _decoded(task.raw_data),
+        "output": _decoded(task.raw_output),
+        "error": task.error or None,
+        "refusal": None if task.refusal is None else attrs.asdict(task.refusal),
+        "epoch": task.epoch,
+        "last_run": task.last_run,
+        "history": [attrs.asdict(move) for move in task.history],
+        "more": dict(task.more),
+    }
+
+
+def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
+    """What people read."""
+    from pytask.cli.times import since
+    from pytask.domain.times import at
+
+    updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None
+    return [
+        ("id", task.id),
+        ("why", None if found is None else _story(task, found)),
+        ("state", str(task.state) + (f" (asked to {task.control})" if task.control else "")),
+        ("function", task.function or None),
+        ("worker", task.worker or None),
+        ("updated", updated),
+        ("run", task.run or None),
+        ("last run", None if task.run else task.last_run or None),
+        ("runs", task.attempts),
+        ("crashes", task.crashes or None),
+        ("local", "started with its worker" if task.local else None),
+        ("data", _text(task.raw_data)),
+        ("output", _text(task.raw_output)),
+        ("progress", _progress(task)),
+        ("reload", _refusal(task)),
+        ("error", task.error.rstrip("\n").split("\n") if task.error else None),
+        ("history", _history(task) or None),
+        *sorted((name, _more(name, value)) for name, value in task.more.items() if name != "history"),
+    ]
+
+
+def _history(task: TaskInfo) -> list[str]:
+    """The moves; what the last one failed with stands under `error`."""
+    from pytask.domain import lifecycle as life
+    from pytask.domain.transition_text import told_all
+
+    return told_all(task.history, failed=task.state is life.ERROR)
+
+
+def _story(task: TaskInfo, found: Account) -> str:
+    """Why it is where it is; the error stands below."""
+    return found.story.removesuffix(f": {task.error.partition(chr(10))[0]}")
+
+
+def _more(name: str, value: str) -> str | None:
+    """A field that is not of the protocol, as it is; of pytask's own bookkeeping a time as people read it."""
+    from pytask.cli.times import since
+    from pytask.domain.times import at
+
+    if name not in TIMES or not MOMENT.fullmatch(value):
+        return value
+    moment = float(value)
+    return f"{at(moment)} ({since(moment)} ago)" if moment else value
+
+
+def _progress(task: TaskInfo) -> str | None:
+    from pytask.cli.times import since
+
+    found = task.progress
+    return None if found is None else f"{found} ({since(found.at)} ago)"
+
+
+def _refusal(task: TaskInfo) -> str | None:
+    from pytask.cli.times import since
+
+    found = task.refusal
+    return None if found is None else f"refused {since(found.at)} ago at {found.path}: {found.reason}"
+
+
+def _decoded(raw: bytes | None) -> Any:
+    """JSON as it is; what is none, as text."""
+    import json
+
+    try:
+        return None if raw is None else json.loads(raw)
+    except (ValueError, RecursionError):
+        return _text(raw)
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode(errors="backslashreplace")

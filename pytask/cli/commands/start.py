@@ -1,0 +1,37 @@
+"""`pytask start`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.cli import options
+from pytask.cli import selection as choices
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+    from pytask.cli.selection import Choice
+
+
+@click.command()
+@click.option("--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until they run.")
+@options.remote
+@choices.tasks
+@options.form
+def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Printer) -> None:
+    """Start tasks again that were stopped, have ended, or failed.
+
+    `--all` means those that were stopped; `pytask new` starts a new one. With --wait the verb ends when
+    they run.
+    """
+    from pytask.cli import explain
+    from pytask.cli.control import Verb, carry_out, started, together
+    from pytask.domain import lifecycle as life
+
+    meant = (life.STOPPED,)
+    if choice.explained(explain.start, meant, explain.until_run(wait, over=False)):
+        return
+    verb = Verb(together(remote.tasks.start_again_many), started(remote), wait)
+    carry_out(printer, choice.batches("start", meant, yes=yes, once=True), verb)

@@ -1,0 +1,98 @@
+"""`pytask status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.cli import options
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.explain_script import Item
+    from pytask.cli.fleet import Survey
+    from pytask.cli.printer import Printer
+
+
+@click.command()
+@options.remote
+@options.form
+def command(remote: Remote, printer: Printer) -> None:
+    """Show how many tasks there are, who runs them, and how Redis is.
+
+    Costs the same for ten tasks and for ten million. What is wrong, and how to mend it, `pytask doctor` says.
+    """
+    if remote.explains(commands(remote)):
+        return
+    from pytask.cli.fleet import survey
+
+    found = survey(remote)
+    url = remote.setting("redis_url")
+    printer.record(
+        "status", fields(found, url.shown), _lines(found, f"{url.shown} ({url.origin})"), key="redis"
+    )
+
+
+def fields(found: Survey, url: str) -> dict[str, Any]:
+    """What there is to tell, for JSON."""
+    alive = found.alive
+    places = [worker.max_tasks for worker in alive]
+    return {
+        "redis": url,
+        "tasks": {str(state): number for state, number in found.count.states.items()},
+        "exact": found.count.exact,
+        "queued": found.count.queued,
+        "parked": dict(found.count.parked),
+        "rejected": found.count.rejected,
+        "workers": len(alive),
+        "silent": len(found.workers) - len(alive),
+        "places": sum(number or 0 for number in places),
+        "monitor_seconds": found.monitor,
+        "server": found.server.get("valkey_version") or found.server.get("redis_version"),
+        "memory_bytes": int(found.server.get("used_memory", 0)) or None,
+        "round_trip_ms": round(found.seconds * 1000, 3),
+    }
+
+
+def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
+    from pytask.domain.plural import counted
+    from pytask.domain.times import ago
+
+    shown = fields(found, url)
+    swept = "never: `pytask doctor`" if found.monitor is None else f"swept {ago(found.monitor)} ago"
+    parked = ", ".join(f"{number} for {name}" for name, number in sorted(shown["parked"].items()))
+    silent = f", {shown['silent']} silent" if shown["silent"] else ""
+    brand = "Valkey" if "valkey_version" in found.server else "Redis"
+    memory = found.server.get("used_memory_human")
+    server = f"{brand} {shown['server']}, {memory} used, " if shown["server"] else ""
+    return [
+        *((str(state), number) for state, number in found.count.states.items()),
+        ("", None if found.count.exact else "a long queue: ids in it that had ended are counted there, too"),
+        ("parked", parked or None),
+        ("rejected", shown["rejected"] or None),
+        ("workers", f"{shown['workers']} with {counted(shown['places'], 'place')}{silent}"),
+        ("monitor", swept),
+        ("redis", url),
+        ("server", f"{server}answers in {shown['round_trip_ms']:.1f} ms"),
+    ]
+
+
+def commands(remote: Remote) -> Iterator[Item]:
+    """What a person would ask redis-cli."""
+    from pytask.adapters.keys import Keys
+    from pytask.cli.explain_script import parked
+    from pytask.domain.lifecycle import RESTING
+
+    for space in remote.spaces:
+        keys = Keys(space)
+        yield ["ZCARD", keys.leases]
+        yield ["LLEN", keys.queue]
+        for state in RESTING:
+            yield ["ZCARD", keys.index(state)]
+        yield parked(space)
+        yield ["LLEN", keys.rejected]
+        yield ["HVALS", keys.worker_info]
+        yield ["ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"]
+    yield ["INFO"]

@@ -1,0 +1,49 @@
+"""`pytask why`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.cli import options
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+    from pytask.client import TaskInfo
+    from pytask.domain.reasons import Account
+
+
+@click.command()
+@options.one_task
+def command(task_id: str, remote: Remote, printer: Printer) -> None:
+    """Say why a task is where it is: what happened to it, and what it waits for.
+
+    ID may be the beginning of an id, as long as only one task begins so.
+    """
+    from pytask.cli.messages import in_words
+    from pytask.cli.task_facts import account_of, commands
+
+    if remote.explains(commands(remote.space_of(task_id), task_id)):
+        return
+    task = remote.tasks.get(remote.find(task_id))
+    found = account_of(remote, task)
+    lines = list(map(in_words, found.lines))
+    printer.record("reasons", fields(task, found, lines), [("", line) for line in lines])
+
+
+def fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
+    """What the JSON has."""
+    import attrs
+
+    from pytask.domain.transition_text import told
+
+    return {
+        "id": task.id,
+        "state": str(task.state),
+        "since": found.since,
+        "story": found.story,
+        "reasons": lines,
+        "moves": [attrs.asdict(move) | {"told": told(move)} for move in task.history],
+    }

@@ -1,0 +1,35 @@
+"""`pytask workers`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pytask.cli import options
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+
+
+@click.command()
+@options.remote
+@options.form
+def command(remote: Remote, printer: Printer) -> None:
+    """List the workers that are there, and those that fell silent.
+
+    Each shows itself every 5 seconds. One that left in good order is gone from the list at once.
+    """
+    if remote.explains(
+        words
+        for space in remote.spaces
+        for words in (
+            ("ZREVRANGE", f"{space}pytask:workers", 0, -1, "WITHSCORES"),
+            ("HGETALL", f"{space}pytask:workers:info"),
+        )
+    ):
+        return
+    from pytask.cli.rows import WORKERS, worker_row
+
+    printer.rows("workers", map(worker_row, remote.tasks.workers()), WORKERS, key="session")

@@ -1,0 +1,53 @@
+"""Workers with other db numbers that hear the control messages of this one: pub/sub has no db numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from pytask.adapters.keys import Keys
+from pytask.adapters.redis import support
+from pytask.cli.connection import Remote
+from pytask.client.records import Worker
+from pytask.domain.errors import Denied, Refused
+
+
+@attrs.frozen(kw_only=True)
+class Neighbors:
+    """Who listens beside the workers of our db number."""
+
+    own: int
+    others: list[int]  # db numbers
+    older: int = 0  # workers of a release that shows no db number, which are not among those of ours
+
+
+def neighbors(remote: Remote) -> Neighbors | None:
+    """None where nobody does, or where it cannot be seen."""
+    own = support.database_of(remote.client)
+    if own is None:
+        return None
+    try:
+        found = list(_of_partitions(remote, own))
+    except (Denied, Refused):  # PT139 says so
+        return None
+    others = sorted({number for one in found for number in one.others})
+    older = max(one.older for one in found)  # a worker listens in each partition
+    return Neighbors(own=own, others=others, older=older) if others or older else None
+
+
+def _of_partitions(remote: Remote, own: int) -> Iterator[Neighbors]:
+    for at, space in enumerate(remote.spaces):
+        keys = Keys(space)
+        shown = keys.databases_of(remote.ask("PUBSUB", "CHANNELS", keys.database_pattern, at=at))
+        numbers = list(dict.fromkeys([own, *shown]))
+        channels = [keys.hint_channel, *map(keys.database_channel, numbers)]
+        listening, *heard = remote.ask("PUBSUB", "NUMSUB", *channels, at=at)[1::2]
+        older = _older(listening, heard, remote.tasks.workers(), at)
+        yield Neighbors(own=own, others=[number for number in shown if number != own], older=older)
+
+
+def _older(listening: int, heard: list[int], workers: list[Worker], at: int) -> int:
+    """How many listen, show no db number, and are no worker that shows itself under our db number."""
+    ours = sum(worker.alive for worker in workers if worker.partition == at)
+    return max(0, min(listening - sum(heard), listening - sum(heard[1:]) - ours))

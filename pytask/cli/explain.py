@@ -1,0 +1,176 @@
+"""What the steering verbs stand for, in plain Redis; see docs/protocol.md.
+
+A message is lost where nobody listens, so each verb is written with what makes it durable.  What must be
+looked at and changed in one step is a few lines of Lua: between two commands a worker may act.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+
+from pytask.adapters.keys import Keys
+from pytask.cli.explain_script import Answer, Item, Joined, Line, Word
+from pytask.cli.explain_script import If as If_
+from pytask.domain import lifecycle as life
+from pytask.domain.messages import STARTED, Command, Event
+
+WISH = """\
+if redis.call("HEXISTS", KEYS[1], "run") == 1 and redis.call("HGET", KEYS[1], "control") ~= ARGV[2]
+then return redis.call("HSET", KEYS[1], "control", ARGV[1]) end"""
+CANCEL = """\
+if redis.call("HEXISTS", KEYS[1], "function") == 1 and redis.call("HEXISTS", KEYS[1], "run") == 0
+and redis.call("LREM", KEYS[2], 0, ARGV[1]) + redis.call("LREM", KEYS[3], 0, ARGV[1]) > 0 then
+  redis.call("HSET", KEYS[1], "state", ARGV[2], "last_update", redis.call("TIME")[1])
+  redis.call("ZREM", KEYS[4], ARGV[1])
+  redis.call("ZADD", KEYS[5], redis.call("TIME")[1], ARGV[1])
+  return redis.call("PUBLISH", ARGV[3], ARGV[4])
+end"""
+PUSH = """\
+local state = redis.call("HGET", KEYS[1], "state")
+for at = 2, #ARGV do
+  if state == ARGV[at] then
+    redis.call("HDEL", KEYS[1], "crashes")
+    return redis.call("LPUSH", KEYS[2], ARGV[1])
+  end
+end"""
+DATA = """\
+if redis.call("EXISTS", KEYS[1]) == 1 then return redis.call("HSET", KEYS[1], "data", ARGV[1]) end"""
+
+
+def stop(space: str, task_id: str) -> list[Item]:
+    """Whether it waits or runs."""
+    keys = Keys(space)
+    names: list[Word] = [keys.task(task_id), keys.queue, _parking(keys, task_id)]
+    names += [keys.index(life.WAIT), keys.index(life.STOPPED)]
+    stopped = [
+        "EVAL",
+        CANCEL,
+        len(names),
+        *names,
+        task_id,
+        life.STOPPED,
+        keys.events(task_id),
+        _event(Event.STOPPED),
+    ]
+    return [
+        "if it runs: written down, so that its worker reads it within 5 s even if it hears no message",
+        _wish(keys, task_id, Command.STOP),
+        "if it waits: out of the queue, or from where it is parked",
+        stopped,
+        "and told: a worker that listens acts at once; where none does, this is lost",
+        ["PUBLISH", keys.control(task_id), Command.STOP],
+    ]
+
+
+def start(space: str, task_id: str) -> list[Item]:
+    """What rests."""
+    keys = Keys(space)
+    rest = [state for state in life.RESTING if state is not life.WAIT]
+    return [
+        "a worker that hears an older stop after this does not obey it",
+        ["PUBLISH", keys.control(task_id), STARTED],
+        "if it rests: pushed, which is kept until a worker comes; its hash says where it was until then",
+        ["EVAL", PUSH, 2, keys.task(task_id), keys.queue, task_id, *rest],
+    ]
+
+
+def reload(space: str, task_id: str, data: str | None) -> list[Item]:
+    """What runs; with new data, if some is given."""
+    keys = Keys(space)
+    written: list[Item] = [] if data is None else [["EVAL", DATA, 1, keys.task(task_id), data]]
+    return [
+        *written,
+        "if it runs, and is not to stop: written down, so that its worker reads it within 5 s",
+        _wish(keys, task_id, Command.RELOAD),
+        "and told: a worker that listens acts at once; where none does, this is lost",
+        ["PUBLISH", keys.control(task_id), Command.RELOAD],
+    ]
+
+
+def requeue(space: str, task_id: str) -> list[Item]:
+    """What rests; what a dead worker left only a monitor, or the verb itself, can take from it."""
+    keys = Keys(space)
+    return [
+        *start(space, task_id),
+        "if it runs, and its worker is dead, no redis-cli takes it away: its run and its lease must keep",
+        "still for 90 s, and are compared again as it is taken. A monitor does that, and `pytask requeue`",
+        ["HGET", keys.runs, task_id],
+        ["ZSCORE", keys.leases, task_id],
+    ]
+
+
+def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> list[Item]:
+    """What does not run, from wherever it waits; of `states` without WAIT only what does not wait again."""
+    keys = Keys(space)
+    if states and life.WAIT not in states:
+        left = remove(space, task_id)
+        return ["not if it was pushed again", If_(["LPOS", keys.queue, task_id], "", left)]
+    return [
+        "only if no worker has a run of it: stop it first",
+        If_(
+            ["HGET", keys.runs, task_id],
+            "",
+            [
+                ["LREM", _parking(keys, task_id), 0, task_id],
+                If_(
+                    ["EXISTS", _parking(keys, task_id)],
+                    "0",
+                    [["SREM", keys.parked, _function(keys, task_id)]],
+                ),
+                ["LREM", keys.queue, 0, task_id],
+                *(["ZREM", index, task_id] for index in keys.indexes),
+                ["DEL", keys.task(task_id), keys.log(task_id)],
+            ],
+        ),
+    ]
+
+
+def wait(space: str, task_id: str, states: Sequence[str], seconds: float) -> list[Item]:
+    """Until it is in one of the states, with a look each second."""
+    keys = Keys(space)
+    # A hash without a state counts as WAIT.
+    wanted = "|".join([*states, *([""] if life.WAIT in states else [])])
+    asks: list[Word] = ["HGET", keys.task(task_id), "state"]
+    return [
+        lambda cli: f"# at once, instead of each second: {cli.command(['SUBSCRIBE', keys.events(task_id)])}",
+        _until(lambda cli: f"{cli.command(asks)} | grep -qxE {shlex.quote(f'({wanted})')}", seconds),
+        ["HGETALL", keys.task(task_id)],
+    ]
+
+
+def until_run(seconds: float, *, over: bool) -> Callable[[str, str], list[Item]]:
+    """What `--wait` stands for: until a worker has it; or until none has it any more."""
+
+    def awaited(space: str, task_id: str) -> list[Item]:
+        asks: list[Word] = ["HGET", Keys(space).task(task_id), "run"]
+        test = "-z" if over else "-n"
+        return [_until(lambda cli: f'[ {test} "$({cli.command(asks)})" ]', seconds)] if seconds else []
+
+    return awaited
+
+
+def _until(holds: Line, seconds: float) -> Line:
+    return lambda cli: f"timeout {seconds:g} sh -c {shlex.quote(f'until {holds(cli)}; do sleep 1; done')}"
+
+
+def bounded(words: list[Word], seconds: float | None) -> Line:
+    """A command that would go on for ever, for so many seconds."""
+    return lambda cli: ("" if seconds is None else f"timeout {seconds:g} ") + cli.command(words)
+
+
+def _wish(keys: Keys, task_id: str, command: Command) -> list[Word]:
+    return ["EVAL", WISH, 1, keys.task(task_id), command, Command.STOP]
+
+
+def _parking(keys: Keys, task_id: str) -> Joined:
+    """The list in which it waits if no worker knew its function."""
+    return Joined([keys.parking("").decode(), Answer(["HGET", keys.task(task_id), "function"])])
+
+
+def _function(keys: Keys, task_id: str) -> Joined:
+    return Joined([Answer(["HGET", keys.task(task_id), "function"])])
+
+
+def _event(event: Event) -> str:
+    return f'{{"event":"{event}","data":null}}'

@@ -1,0 +1,99 @@
+"""One look at the whole of a deployment, in a few round trips, however many tasks there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from pytask.adapters import decoding
+from pytask.adapters.keys import Keys
+from pytask.cli.connection import Remote
+from pytask.client.records import Count, Worker
+from pytask.domain.errors import StoreError
+
+INFO = ("server", "memory", "clients", "replication", "persistence", "keyspace")
+
+
+@attrs.frozen(kw_only=True)
+class Survey:
+    """What `status`, `top` and `doctor` know."""
+
+    count: Count
+    workers: tuple[Worker, ...]  # one for each process, with what its sessions run together
+    monitor: float | None  # seconds since any monitor swept; the oldest of all partitions; None: never
+    clock: float  # seconds that the clock of Redis is ahead of ours
+    server: Mapping[str, str]  # of INFO; empty where that is not allowed
+    seconds: float  # one round trip
+
+    @property
+    def alive(self) -> list[Worker]:
+        """The workers that showed themselves lately."""
+        return [worker for worker in self.workers if worker.alive]
+
+
+def survey(remote: Remote) -> Survey:
+    """Ask for all of it."""
+    sweeps = [
+        (at, ("ZREVRANGE", Keys(space).monitors, 0, 0, "WITHSCORES"))
+        for at, space in enumerate(remote.spaces)
+    ]
+    swept = remote.ask_each(sweeps)  # connects, too, which is not to count
+    began = time.time()
+    seconds, micros = remote.ask("TIME")
+    took = time.time() - began
+    now = int(seconds) + int(micros) / 1e6
+    return Survey(
+        count=remote.tasks.count(),
+        workers=together(remote.tasks.workers()),
+        monitor=_oldest(swept, now),
+        clock=now - (began + took / 2),
+        server=_info(remote),
+        seconds=took,
+    )
+
+
+def together(sessions: list[Worker]) -> tuple[Worker, ...]:
+    """A worker has a session in each partition, and is one all the same."""
+    found: dict[tuple[str, int, str], Worker] = {}
+    for worker in sessions:
+        who = (worker.host, worker.pid, worker.name) if worker.pid else (worker.session, 0, "")
+        same = found.get(who)
+        if same is None:
+            found[who] = worker
+        elif same.partition != worker.partition:
+            found[who] = attrs.evolve(
+                same,
+                running=same.running + worker.running,
+                tasks=None if same.tasks is None or worker.tasks is None else same.tasks + worker.tasks,
+                silent=min(same.silent, worker.silent),
+                held=max(same.held, worker.held),
+                refused=same.refused + worker.refused,
+                kept_by={**same.kept_by, **worker.kept_by},
+            )
+        elif worker.silent < same.silent:
+            found[who] = worker  # a new session of the same process, after a loss of Redis
+    return tuple(sorted(found.values(), key=lambda worker: (worker.host, worker.name, worker.pid)))
+
+
+def _oldest(swept: list[Any], now: float) -> float | None:
+    times = []
+    for reply in swept:
+        if not reply:
+            return None
+        last = reply[0][1] if isinstance(reply[0], tuple | list) else reply[1]
+        times.append(max(0.0, now - float(last)))
+    return max(times)
+
+
+def _info(remote: Remote) -> dict[str, str]:
+    try:
+        parts = remote.ask_all([("INFO", section) for section in INFO])
+    except StoreError:
+        return {}
+    found: dict[str, str] = {}
+    for part in parts:
+        found.update(decoding.info(part))
+    return found

@@ -1,0 +1,88 @@
+"""Tasks and workers as rows: what the verbs show of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from pytask.cli.printer import Column
+from pytask.cli.times import since
+from pytask.client.records import TaskInfo, Worker
+from pytask.domain.figures import FIGURES
+from pytask.domain.times import ago
+
+TASKS = (
+    Column("id", "id"),
+    Column("state", "state"),
+    Column("function", "function"),
+    Column("worker", "worker"),
+    Column("_since", "updated"),
+    Column("_progress", "progress", wide=True),
+    Column("attempts", "runs", wide=True),
+    Column("crashes", "crashes", wide=True),
+    Column("control", "wish", wide=True),
+    Column("run", "run", wide=True),
+)
+WORKERS = (
+    Column("name", "name"),
+    Column("host", "host"),
+    Column("pid", "pid"),
+    Column("version", "version"),
+    Column("_load", "tasks"),
+    Column("_silent", "seen"),
+    Column("_up", "up"),
+    *(Column(f"_{name}", figure.column) for name, figure in FIGURES.items() if figure.column),
+    Column("functions", "functions", wide=True),
+    Column("session", "session", wide=True),
+)
+
+
+def task_row(task: TaskInfo) -> dict[str, Any]:
+    """A task for a list."""
+    return {
+        "id": task.id,
+        "state": str(task.state),
+        "function": task.function,
+        "worker": task.worker,
+        "last_update": task.last_update or None,
+        "_since": since(task.last_update),
+        "attempts": task.attempts,
+        "crashes": task.crashes,
+        "control": task.control,
+        "run": task.run,
+        "local": task.local,
+        "progress": progress_row(task),
+        "_progress": str(task.progress) if task.progress is not None else "",
+    }
+
+
+def progress_row(task: TaskInfo) -> dict[str, Any] | None:
+    """How far the task is; None where it did not say."""
+    found = task.progress
+    if found is None:
+        return None
+    return {"done": found.done, "total": found.total, "note": found.note, "at": found.at}
+
+
+def worker_row(worker: Worker) -> dict[str, Any]:
+    """A worker for a list: its figures under their names; what other releases show is in `more`."""
+    places = "" if worker.max_tasks is None else f"/{worker.max_tasks}"
+    seen = ago(worker.silent)
+    row = attrs.asdict(worker)
+    row |= {f"_{name}": _cell(row[name], figure.unit) for name, figure in FIGURES.items() if figure.column}
+    return row | {
+        "alive": worker.alive,
+        "_load": f"{worker.running}{places}",
+        "_silent": seen if worker.alive else f"silent for {seen}",
+        "_up": since(worker.started),
+    }
+
+
+def _cell(value: Any, unit: str) -> Any:
+    """A figure for people."""
+    if value is None:
+        return None
+    if unit == "s":
+        return f"{value * 1000:.1f}ms"
+    return f"{value:.0%}" if unit == "cores" else value

@@ -1,0 +1,154 @@
+"""Which tasks a verb is to act on: ids, or all of a name or a state, which is asked about first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from pytask.cli import options
+from pytask.cli.connection import Remote
+from pytask.domain.errors import PytaskError
+
+if TYPE_CHECKING:
+    from pytask.cli.explain_script import Item
+
+Typed = Callable[[str, str], "Iterable[Item]"]
+"""Of the namespace of a partition and an id: what a verb stands for."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PAGE = 1000
+
+
+class Batch(NamedTuple):
+    """Some of the tasks that were chosen."""
+
+    ids: list[str]  # whole ids, each once
+    names: Sequence[str]  # those, and the words that are none of a task, in their order
+    faults: Mapping[str, PytaskError]  # why these are none
+    last: bool = False  # there is no other
+
+
+class Choice:
+    """What was asked for on the command line."""
+
+    def __init__(
+        self, remote: Remote, ids: Sequence[str], *, name: str | None, states: Sequence[str], everything: bool
+    ) -> None:
+        self._remote = remote
+        self._ids = ids
+        self._name = name
+        self._states = states
+        self._everything = everything
+        if ids and self.bulk:
+            raise click.UsageError("either ids, or --name, --state and --all: which tasks are meant?")
+        if not ids and not self.bulk:
+            raise click.UsageError("which tasks? Give ids, or --name, --state or --all.")
+
+    @property
+    def bulk(self) -> bool:
+        """All that fits, and not those that are named."""
+        return bool(self._name or self._states or self._everything)
+
+    def batches(self, verb: str, states: Sequence[str], *, yes: bool, once: bool = False) -> Iterator[Batch]:
+        """The tasks; a bulk is counted and asked about, and read page by page as it is acted on.
+
+        `states`: where `verb` means anything.  `once`: what it does may lead a task into another of the
+        states, where it is not to be met again.
+        """
+        if not self.bulk:
+            return iter([self._named()])
+        wanted = self.wanted(states)
+        number = 0 if yes else sum(len(ids) for ids in self._pages(wanted))
+        if number:
+            options.sure(f"{verb.capitalize()} {number:,} task{'s' * (number != 1)}?", yes=yes)
+        elif not yes:
+            return iter(())
+        pages = self._pages(wanted)
+        return (Batch(ids, ids, {}) for ids in (_fresh(pages) if once and len(wanted) > 1 else pages))
+
+    def _named(self) -> Batch:
+        names: dict[str, None] = {}
+        faults: dict[str, PytaskError] = {}
+        for word, found in self._remote.resolve(self._ids).items():
+            name = found if isinstance(found, str) else word
+            names[name] = None
+            if isinstance(found, PytaskError):
+                faults[name] = found
+        return Batch([name for name in names if name not in faults], list(names), faults, last=True)
+
+    def wanted(self, states: Sequence[str]) -> list[str]:
+        """The states of a bulk: those that were asked for, else `states`."""
+        from pytask.cli.states import state_named
+
+        return [state_named(word) for word in self._states] or list(states)
+
+    def _pages(self, wanted: Sequence[str]) -> Iterator[list[str]]:
+        cursor = None
+        while True:
+            page = self._remote.tasks.list(state=wanted, function=self._name, limit=PAGE, cursor=cursor)
+            ids = list(dict.fromkeys(task.id for task in page if not task.local))
+            if ids:
+                yield ids
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def explained(self, commands: Typed, states: Sequence[str], awaited: Typed = lambda *_: ()) -> bool:
+        """With `--explain`: the redis-cli commands for each id, or for each of a bulk; nothing is sent.
+
+        `awaited`: what `--wait` stands for, of ids that are named.
+        """
+        remote = self._remote
+        if not remote.explain:
+            return False
+        if not self.bulk:
+            each = [(remote.space_of(task_id), task_id) for task_id in self._ids]
+            return remote.explains(
+                item for part in (commands, awaited) for one in each for item in part(*one)
+            )
+        from pytask.cli.explain_script import ID, selection
+
+        wanted = self.wanted(states)
+        return remote.explains(
+            item
+            for space in remote.spaces
+            for item in selection(space, wanted, self._name, list(commands(space, ID)))
+        )
+
+
+def _fresh(pages: Iterable[list[str]]) -> Iterator[list[str]]:
+    seen: set[str] = set()
+    for page in pages:
+        ids = [task_id for task_id in page if task_id not in seen]
+        seen.update(ids)
+        if ids:
+            yield ids
+
+
+def tasks(function: Function) -> Function:
+    """`ID...`, `--name`, `--state`, `--all` and `-y`; the verb gets a :class:`Choice` as `choice`."""
+
+    @wraps(function)
+    def call(
+        *args: Any,
+        ids: tuple[str, ...],
+        name: str | None,
+        states: tuple[str, ...],
+        everything: bool,
+        **kwargs: Any,
+    ) -> Any:
+        choice = Choice(kwargs["remote"], ids, name=name, states=states, everything=everything)
+        return function(*args, choice=choice, **kwargs)
+
+    parameters = (
+        click.argument("ids", nargs=-1, metavar="[ID]...", callback=options.id_text),
+        click.option("-n", "--name", metavar="FUNCTION", help="All tasks of this name."),
+        click.option("-s", "--state", "states", multiple=True, metavar="STATE", help="All in this state."),
+        click.option("--all", "everything", is_flag=True, help="All for which it means anything."),
+    )
+    for parameter in reversed(parameters):
+        call = parameter(call)
+    return options.yes(call)  # type: ignore[return-value]

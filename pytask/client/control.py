@@ -1,0 +1,384 @@
+"""Stop, start again, reload, remove: recorded in Redis first, then told to the worker, then awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from pytask.adapters import decoding
+from pytask.adapters.redis import scripts
+from pytask.client import enqueue, watch
+from pytask.client.operations import Now, Op, ask, ask_all
+from pytask.client.partitions import Places
+from pytask.client.queries import no_such_task, read_one
+from pytask.client.records import Outcome, TaskInfo, states_of
+from pytask.client.verbs import CHUNK, control
+from pytask.domain import lifecycle as life
+from pytask.domain.advice import Advice, Call, Typed
+from pytask.domain.control import TABLE
+from pytask.domain.errors import RunFailed, TaskRests, TaskRuns, TimedOut, Unheard, WrongKeyType
+from pytask.domain.lifecycle import destination
+from pytask.domain.messages import LONGEST_NAME, Command
+from pytask.domain.record import Verdict
+
+Reached = Callable[[TaskInfo], bool]
+
+
+@attrs.frozen
+class Goal:
+    """What is waited for: until nothing more comes of it, and whether it is then what was asked."""
+
+    over: Reached
+    done: Reached
+
+
+def _goal(command: Command, before: TaskInfo | None) -> Goal:
+    """Where a command leads a task, which was `before` when it was told.
+
+    A stop is done where the task came to rest, and nowhere else: not in the queue, and not in another run.
+    A newer run has a larger epoch, whatever became of it since.
+    """
+    epoch = 0 if before is None else before.epoch
+    return GOALS[command](epoch)
+
+
+def _stopped(_epoch: int) -> Goal:
+    return Goal(_finished, _finished)
+
+
+def _started(epoch: int) -> Goal:
+    return Goal(_left_the_queue, lambda task: task.state is life.RUNNING or task.epoch > epoch)
+
+
+def _reloaded(epoch: int) -> Goal:
+    """A reload is over where its new run lives (or is over as well), or where it was refused.
+
+    Workers of wire protocol 1.0 refuse none, and do not say that a new run lives: with them it is over where
+    that run is registered.
+    """
+
+    def over(task: TaskInfo) -> bool:
+        if task.epoch > epoch and not task.finished:
+            return task.state is life.RUNNING and not task.settling
+        return task.finished or _is_refused(task)
+
+    return Goal(over, lambda task: task.epoch > epoch)
+
+
+GOALS: Mapping[Command, Callable[[int], Goal]] = {
+    Command.STOP: _stopped,
+    Command.START: _started,
+    Command.RELOAD: _reloaded,
+}
+
+
+def _is_refused(task: TaskInfo) -> bool:
+    """Whether the reload that was asked for last was refused: its wish is gone, and the run is not."""
+    return task.refusal is not None and task.state is life.RUNNING and not task.control
+
+
+def _finished(task: TaskInfo) -> bool:
+    return task.finished
+
+
+def _left_the_queue(task: TaskInfo) -> bool:
+    return task.state is not life.WAIT
+
+
+def _ran(task: TaskInfo) -> bool:
+    """Whether a task that was queued has begun since: only a stop leads out of the queue otherwise."""
+    stopped = task.state is life.STOPPED
+    return not stopped or (bool(task.history) and task.history[-1].source == life.RUNNING)
+
+
+RAN = Goal(_left_the_queue, _ran)
+
+
+def steer(places: Places, command: Command, task_id: str, wait: float, data: Any) -> Op[Outcome]:
+    """One task.  Raises `NoSuchTask`, and with `wait` also `TimedOut` or `Unheard`."""
+    if data is not None:
+        yield from enqueue.update_data(places, task_id, data, None)
+    if not wait:
+        (outcome,) = yield from steer_many(places, command, [task_id])
+        return existing(outcome)
+    place = places.of(task_id)
+    ear = yield from watch.open_ear(places, place, task_id)
+    before = yield from read_one(places, task_id)
+    (outcome,) = yield from steer_many(places, command, [task_id])
+    existing(outcome)
+    if TABLE[command].request is not None and not outcome.requested:
+        return outcome
+    return (yield from _awaited(places, command, outcome, ear, goal=_goal(command, before), wait=wait))
+
+
+def await_run(places: Places, task_id: str, wait: float) -> Op[Outcome]:
+    """Wait until a task that was just queued runs, or has run.  Raises `TimedOut` or `Unheard`."""
+    told = Outcome(id=task_id, done=True, state=life.WAIT)
+    return (yield from _after(places, Command.START, told, RAN, wait))
+
+
+def await_stop(places: Places, task_id: str, wait: float) -> Op[Outcome]:
+    """Wait until a task that was told to stop has stopped.  Raises `TimedOut` or `Unheard`.
+
+    It is not told again: a second word might undo a start that came in between.
+    """
+    told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
+    return (yield from _after(places, Command.STOP, told, _goal(Command.STOP, None), wait))
+
+
+def await_reload(places: Places, task_id: str, epoch: int, wait: float) -> Op[Outcome]:
+    """Wait until a reload is over that was asked for of a run of `epoch`.
+
+    Raises `TimedOut`, `Unheard`, `TaskRests`, `RunFailed`.
+    """
+    told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
+    return (yield from _after(places, Command.RELOAD, told, _reloaded(epoch), wait))
+
+
+def epochs_of(places: Places, ids: Iterable[str]) -> Op[dict[str, int]]:
+    """The epochs that tasks are in; 0 where there is none."""
+    names = list(dict.fromkeys(ids))
+    words = [(places.of(i), ("HGET", places.keys[places.of(i)].task(i), "epoch")) for i in names]
+    found = yield from ask_all(words, tolerant=True)
+    return {
+        i: int(raw) if isinstance(raw, bytes) and raw.isdigit() else 0
+        for i, raw in zip(names, found, strict=True)
+    }
+
+
+def reload_many(places: Places, ids: Sequence[str], wait: float) -> Op[list[Outcome]]:
+    """All are told, and then (with `wait`) awaited; raises nothing for a task, its outcome says it."""
+    epochs = (yield from epochs_of(places, ids)) if wait else {}
+    outcomes = yield from steer_many(places, Command.RELOAD, ids)
+    until = (yield Now()) + wait
+    found = []
+    for outcome in outcomes:
+        if wait and outcome.requested:
+            left = max(0.01, until - (yield Now()))
+            outcome = yield from _gently(places, outcome, epochs[outcome.id], left)  # noqa: PLW2901
+        found.append(outcome)
+    return found
+
+
+def _gently(places: Places, outcome: Outcome, epoch: int, wait: float) -> Op[Outcome]:
+    try:
+        return (yield from await_reload(places, outcome.id, epoch, wait))
+    except (TimedOut, Unheard) as error:
+        return attrs.evolve(outcome, state=_state_of(error))
+    except (TaskRests, RunFailed) as error:
+        return attrs.evolve(outcome, state=_state_of(error), requested=False, refused=error.args[0])
+
+
+def _state_of(error: TimedOut | Unheard | TaskRests | RunFailed) -> life.State | None:
+    return None if error.state is None else life.State(error.state)
+
+
+def _after(places: Places, command: Command, told: Outcome, goal: Goal, wait: float) -> Op[Outcome]:
+    ear = yield from watch.open_ear(places, places.of(told.id), told.id)
+    if (yield from read_one(places, told.id)) is None:
+        return attrs.evolve(told, done=True, state=None)  # it did so, and its hash is not kept
+    return (yield from _awaited(places, command, told, ear, goal=goal, wait=wait))
+
+
+def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
+    places: Places, command: Command, outcome: Outcome, ear: watch.TaskEar, *, goal: Goal, wait: float
+) -> Op[Outcome]:
+    stop = command is Command.STOP
+    task = yield from ear.until(goal.over, wait, lasting=True, gone=stop)
+    if task is None:
+        task = yield from read_one(places, outcome.id)
+        if task is None and stop:  # it did so, and its hash is not kept
+            return attrs.evolve(outcome, done=True, state=None)
+        if task is None or not goal.over(task):
+            raise (yield from _late(places, command, outcome, task, wait))
+    return _came_to(command, outcome, task, done=goal.done(task))
+
+
+def _came_to(command: Command, outcome: Outcome, task: TaskInfo, *, done: bool) -> Outcome:
+    """What became of what was waited for.  Raises `TaskRests`, `RunFailed`."""
+    if command is Command.RELOAD and done and task.state is life.ERROR:
+        text = f"{outcome.id!r} was reloaded, and its new run failed at once: {task.reason}. See "
+        raise RunFailed(Advice(text, Typed(("pytask", "why", outcome.id))), task.state)
+    if done:
+        return attrs.evolve(outcome, done=True, state=task.state)
+    if task.refusal is not None and not task.finished:
+        why = f"{outcome.id!r} is not reloaded, and goes on with the data that it has: {task.refusal.reason}"
+        return attrs.evolve(outcome, state=task.state, requested=False, refused=why, refusal=task.refusal)
+    past = TABLE[command].past
+    raise TaskRests(f"{outcome.id!r} came to rest before it was {past}: it is {task.state}", task.state)
+
+
+def steer_many(places: Places, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
+    """Many tasks, without waiting; one that does not exist is `done=False, state=None`."""
+    found: dict[str, Outcome] = {}
+    for place, group in places.group(list(dict.fromkeys(ids))).items():
+        for at in range(0, len(group), CHUNK):
+            chunk = group[at : at + CHUNK]
+            for outcome in (yield from _steer_chunk(places, place, command, chunk)):
+                found[outcome.id] = outcome
+    return [found[task_id] for task_id in ids]
+
+
+def _steer_chunk(places: Places, place: int, command: Command, ids: list[str]) -> Op[list[Outcome]]:
+    verdicts = yield from control(places, place, command, ids)
+    asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
+    heard = (yield from _tell(places, place, command, asked)) if asked else None
+    states = yield from _states_of(places, place, ids, verdicts)
+    return [
+        _outcome(command, i, verdict, states.get(i), heard) for i, verdict in zip(ids, verdicts, strict=True)
+    ]
+
+
+def _tell(places: Places, place: int, command: Command, ids: list[str]) -> Op[int]:
+    """Wake the workers up; how many of them listen, whoever else does."""
+    keys = places.keys[place]
+    words: list[tuple[int, tuple[Any, ...]]] = [(place, ("PUBLISH", keys.control(i), command)) for i in ids]
+    replies = yield from ask_all([*words, (place, _listeners(places, place))])
+    return int(replies[-1][1])
+
+
+def _listeners(places: Places, place: int) -> tuple[str, ...]:
+    """A worker's subscription has the channel of hints, too."""
+    return ("PUBSUB", "NUMSUB", places.keys[place].hint_channel)
+
+
+def _states_of(places: Places, place: int, ids: list[str], verdicts: Sequence[Verdict]) -> Op[dict[str, Any]]:
+    """The states of those for which there was nothing to do."""
+    resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.STATE]
+    keys = places.keys[place]
+    found = yield from ask_all(
+        [(place, ("HMGET", keys.task(i), "state", "function")) for i in resting], tolerant=True
+    )
+    return {
+        i: life.State.read((fields[0] or b"").decode(errors="replace"))
+        for i, fields in zip(resting, found, strict=True)
+        if isinstance(fields, list) and any(fields)
+    }
+
+
+def _outcome(
+    command: Command, task_id: str, verdict: Verdict, state: life.State | None, heard: int | None
+) -> Outcome:
+    if verdict is Verdict.BADTYPE:
+        return _no_task(task_id)
+    if verdict is Verdict.OK:
+        moved = TABLE[command].without_run
+        return Outcome(id=task_id, done=True, state=None if moved is None else destination(moved))
+    if verdict is Verdict.REQUESTED:
+        return Outcome(id=task_id, done=False, state=life.RUNNING, requested=True, heard=heard)
+    if verdict is Verdict.STATE:
+        return Outcome(id=task_id, done=state in TABLE[command].idle_in, state=state)
+    return Outcome(id=task_id, done=False, state=None)
+
+
+def _no_task(task_id: str) -> Outcome:
+    why = f"the key {task_id!r} is no hash, so it is no task: nothing was done"
+    return Outcome(id=task_id, done=False, state=None, refused=why)
+
+
+def existing(outcome: Outcome) -> Outcome:
+    """The outcome, where there is such a task.  Raises `NoSuchTask`, `WrongKeyType`."""
+    if outcome.state is None and outcome.refused:
+        raise WrongKeyType(outcome.refused)
+    if outcome.state is None:
+        raise no_such_task(outcome.id)
+    return outcome
+
+
+def _late(
+    places: Places, command: Command, outcome: Outcome, task: TaskInfo | None, wait: float
+) -> Op[Exception]:
+    """The error for what did not come in time; it says what is known, and what will come of it."""
+    task_id, state = outcome.id, None if task is None else task.state
+    if task is not None and task.settling:
+        text = f"{task_id!r} began anew, and its start() has not run for a second within {wait:g} s. See `"
+        return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
+    heard = outcome.heard
+    if heard is None:
+        place = places.of(task_id)
+        heard = int((yield from ask(place, _listeners(places, place)))[1])
+    queued = TABLE[command].request is None
+    if heard == 0:
+        kept = (
+            f"{task_id!r} is queued, and starts when a worker comes"
+            if queued
+            else f"the wish to {command} {task_id!r} is written down, and its worker reads it with its next"
+            " renewal, if there is one"
+        )
+        return Unheard(f"no worker listens: {kept}. See `pytask workers`", state)
+    is_now = state or "gone"
+    if queued:
+        text = f"no worker took {task_id!r} within {wait:g} s: it is {is_now}. See `"
+        return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
+    stays = task is not None and task.control == command
+    wish = "stays written down" if stays else "does not stand any more: see `pytask why`"
+    return TimedOut(
+        f"{task_id!r} was told to {command}, and has not done so within {wait:g} s: it is {is_now}, and the"
+        f" wish {wish}",
+        state,
+    )
+
+
+def remove(places: Places, task_id: str) -> Op[bool]:
+    """Delete a task that does not run; False if there was none.  Raises `TaskRuns`."""
+    (outcome,) = yield from remove_many(places, [task_id])
+    if outcome.refused:
+        raise (TaskRuns if outcome.state is life.RUNNING else WrongKeyType)(outcome.refused)
+    return outcome.done
+
+
+def remove_many(
+    places: Places, ids: Sequence[str], state: str | Iterable[str] | None = None
+) -> Op[list[Outcome]]:
+    """Delete those that do not run (with `state`: and are in it), 256 in two round trips; `done` for those
+    that were there."""
+    states = () if state is None else states_of(state)
+    found: dict[str, Outcome] = {}
+    for place, group in places.group(list(dict.fromkeys(ids))).items():
+        for at in range(0, len(group), CHUNK):
+            chunk = group[at : at + CHUNK]
+            words = yield from _remove_chunk(places, place, chunk, states)
+            found |= {
+                i: _removed(i, Verdict.read(word.decode())) for i, word in zip(chunk, words, strict=True)
+            }
+    return [found[task_id] for task_id in ids]
+
+
+def _remove_chunk(
+    places: Places, place: int, ids: list[str], states: Sequence[life.State]
+) -> Op[list[bytes]]:
+    keys = places.keys[place]
+    hashes = [keys.task(i) for i in ids]
+    functions = yield from ask(place, scripts.functions(hashes=hashes, longest=LONGEST_NAME))
+    words: list[bytes] = []
+    while len(words) < len(ids):  # a call does what it can in a few milliseconds
+        left = len(words)
+        script = scripts.remove(
+            runs=keys.runs,
+            queue=keys.queue,
+            parked=keys.parked,
+            indexes=keys.indexes,
+            hashes=hashes[left:],
+            parkings=[keys.parking(decoding.text(name)) for name in functions[left:]],
+            rings=[keys.log(i) for i in ids[left:]],
+            running=life.RUNNING,
+            unknown=life.State.read(None),
+            resting=life.RESTING,
+            states=states,
+            ids=ids[left:],
+        )
+        words += yield from ask(place, script)
+    return words
+
+
+def _removed(task_id: str, verdict: Verdict) -> Outcome:
+    if verdict is Verdict.BADTYPE:
+        return _no_task(task_id)
+    if verdict is Verdict.STATE:
+        why = Advice(f"{task_id!r} runs: stop it first, ", Call("stop", task_id, wait=30), ", then remove it")
+        return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
+    if verdict is Verdict.MOVED:
+        return Outcome(id=task_id, done=False, state=life.WAIT)
+    return Outcome(id=task_id, done=verdict is Verdict.OK, state=None)

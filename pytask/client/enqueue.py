@@ -1,0 +1,179 @@
+"""Putting tasks into the queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from pytask import codec, schema
+from pytask.adapters.redis import scripts
+from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
+from pytask.client.operations import Op, ask
+from pytask.client.partitions import Places
+from pytask.client.records import FINISHED, New, TaskInfo
+from pytask.client.watch import in_time, open_ear
+from pytask.domain import lifecycle as life
+from pytask.domain.advice import Advice, Call
+from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
+from pytask.domain.messages import LONGEST_NAME
+from pytask.domain.secrets import hide
+from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields, task_name
+
+ID_BYTES = 12
+
+Function = str | type[Task]
+
+
+def new_ids(count: int) -> list[str]:
+    """Fresh ids: 96 random bits each, as 24 characters of hex."""
+    text, width = os.urandom(ID_BYTES * count).hex(), 2 * ID_BYTES
+    return [text[at : at + width] for at in range(0, len(text), width)]
+
+
+def name_of(function: Function) -> str:
+    """The name on the wire of a task's name or class."""
+    name = function if isinstance(function, str) else task_name(function)
+    if not 0 < len(name.encode(errors="surrogateescape")) <= LONGEST_NAME:
+        raise BadData(f"a function's name has 1 to {LONGEST_NAME} bytes, not {name[:60]!r}")
+    return name
+
+
+def payload(function: Function, data: Any, limit: int) -> bytes:
+    """The data as JSON, b"" for None; raises `BadData` with the path to what does not fit `Config.DATA`."""
+    into = None if isinstance(function, str) else data_class(function)
+    if data is None and into is None:
+        return b""
+    raw = b"" if data is None else codec.encode(schema.plain(data), "data")
+    if into is not None and not isinstance(function, str):
+        _check(function, raw, into)
+    elif not raw.startswith(b"{") and raw != b"null":
+        codec.decode_data(raw, None)  # raises: it is no object
+    if len(raw) > limit:
+        raise BadData(
+            f"data has {len(raw):,} bytes, and at most {limit:,} are taken (max_data here and in the workers'"
+            " settings): keep what is large elsewhere, and pass its address"
+        )
+    return raw
+
+
+def _check(function: type[Task], raw: bytes, into: Any) -> None:
+    """Raise `BadData` where it does not fit; the values of secret fields are hidden in its text."""
+    try:
+        codec.decode_data(raw, into, unknown=ignores_unknown(function))
+    except BadData as error:
+        values = codec.secrets_in(raw, secret_fields(function))
+        if not values:
+            raise
+        raise BadData(hide(error.args[0], values), error.path) from None
+
+
+def start(places: Places, function: Function, data: Any, task_id: str | None) -> Op[str]:
+    """One task, in one round trip; its id."""
+    chosen = new_ids(1)[0] if task_id is None else task_id
+    yield from _queued(places, function, data, chosen, named=task_id is not None)
+    return chosen
+
+
+def start_and_wait(
+    places: Places, function: Function, data: Any, task_id: str | None, timeout: float
+) -> Op[TaskInfo]:
+    """Start a task, and wait until it has ended in any way; also where its hash is not kept after that."""
+    chosen = new_ids(1)[0] if task_id is None else task_id
+    ear = yield from open_ear(places, places.of(chosen), chosen)  # before the start: it may end at once
+    raw = yield from _queued(places, function, data, chosen, named=task_id is not None)
+    known = TaskInfo(id=chosen, state=life.WAIT, function=name_of(function), raw_data=raw or None)
+    return (yield from in_time(places, ear, known, FINISHED, timeout))
+
+
+def _queued(places: Places, function: Function, data: Any, chosen: str, *, named: bool) -> Op[bytes]:
+    """Queue it; its data as JSON."""
+    name, raw = name_of(function), payload(function, data, places.max_data)
+    batch = Batch(places.of(chosen), name, check=named, restart=named and chosen not in places.unsure)
+    batch.add(chosen, raw)
+    done = yield from deliver(places, [batch])
+    _raise_odd(done, 1)
+    return raw
+
+
+def _raise_odd(done: Delivery, total: int) -> None:
+    if done.refused:
+        rest = f" {len(done.queued)} of the {total} tasks are queued." if total > 1 else ""
+        raise too_large(done.refused, rest)
+    for task_id in done.taken:
+        raise TaskExists(
+            Advice(
+                f"{task_id!r} is another task, waits or runs with other data, or is a key of something else:"
+                " choose another id, or use ",
+                Call("start_again", task_id, data=True),
+                " if that task is to run again",
+            )
+        )
+
+
+def start_many(places: Places, tasks: Iterable[Any]) -> Op[list[str]]:
+    """Many tasks, a few thousand in each round trip; their ids in order.
+
+    All are checked before the first is sent.  Raises `TooLarge` or `TaskExists` after all others were queued.
+    """
+    batches, ids = _batches(places, tasks)
+    done = yield from deliver(places, batches)
+    _raise_odd(done, len(ids))
+    return ids
+
+
+def _batches(places: Places, tasks: Iterable[Any]) -> tuple[list[Batch], list[str]]:
+    """Chunks of one partition and function each, and all ids in order."""
+    items = [
+        one if isinstance(one, New) else New(*((one,) if isinstance(one, str | type) else one))
+        for one in tasks
+    ]
+    fresh = iter(new_ids(len(items)))
+    several = len(places.keys) > 1
+    names: dict[Function, str] = {}
+    open_ones: dict[tuple[int, str, bool, bool], Batch] = {}
+    batches: list[Batch] = []
+    ids: list[str] = []
+    for item in items:
+        function, check = item.function, item.id is not None
+        task_id = item.id if item.id is not None else next(fresh)
+        place = places.of(task_id) if check or several else 0
+        name = names.get(function) or names.setdefault(function, name_of(function))
+        kind = place, name, check, check and task_id not in places.unsure
+        batch = open_ones.get(kind)
+        raw = payload(function, item.data, places.max_data)
+        if batch is None or not batch.has_room(raw):
+            batch = open_ones[kind] = Batch(*kind)
+            batches.append(batch)
+        batch.add(task_id, raw)
+        ids.append(task_id)
+    return batches, ids
+
+
+def update_data(places: Places, task_id: str, data: Any, function: Function | None) -> Op[None]:
+    """New data in the hash; `function` is checked against, where a class is given."""
+    place = places.of(task_id)
+    raw = payload(function or "?", data, places.max_data)
+    verdict = yield from _update(places, place, task_id, raw)
+    if verdict == b"NOHASH":
+        raise NoSuchTask(f"there is no task {task_id!r}: its data cannot be changed")
+    if verdict != b"OK":
+        raise WrongKeyType(f"the key {task_id!r} is no hash, so it is no task")
+
+
+def _update(places: Places, place: int, task_id: str, raw: bytes) -> Op[bytes]:
+    """The verdict; where there is none for the size of the data, that is told."""
+    command = scripts.update(hash=places.keys[place].task(task_id), data=raw)
+    try:
+        return (yield from ask(place, command))  # type: ignore[no-any-return]
+    except StoreError as error:
+        if len(raw) < LARGE or not may_be_size(error):
+            raise
+    yield from probe(places, place)
+    try:
+        return (yield from ask(place, command))  # type: ignore[no-any-return]
+    except StoreError as error:
+        if not may_be_size(error):
+            raise
+        yield from probe(places, place)
+        raise too_large([(task_id, len(raw), error)]) from error

@@ -1,0 +1,24 @@
+"""The operations, imported at their first use: a command needs few of them, and must answer at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["control", "enqueue", "listing", "logs", "queries", "requeue", "watch"]
+
+if TYPE_CHECKING:
+    from pytask.client import control, enqueue, listing, logs, queries, requeue, watch
+else:
+
+    class Lazy:
+        """Stands for a module of `pytask.client`."""
+
+        def __init__(self, name: str) -> None:
+            self._module = f"pytask.client.{name}"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_module(self._module), name)
+
+    control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
+    queries, requeue, watch = Lazy("queries"), Lazy("requeue"), Lazy("watch")

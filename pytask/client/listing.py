@@ -1,0 +1,242 @@
+"""Lists of tasks, a page at a time, read off the indexes: never more than is shown, however many there are.
+
+A cursor says where to go on.  Tasks that stay where they are are shown once each; those that move meanwhile
+may be shown twice, or not.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from pytask.adapters.decoding import pairs, raw_of, text
+from pytask.adapters.keys import Keys
+from pytask.client.operations import Op, ask, ask_all
+from pytask.client.partitions import Places
+from pytask.client.queries import standing
+from pytask.client.records import FINISHED, LIST_FIELDS, Page, TaskInfo, read_task, states_of
+from pytask.domain import lifecycle as life
+from pytask.domain.errors import BadCursor, ConfigError
+from pytask.domain.lifecycle import State
+from pytask.domain.messages import IdFault, read_id
+
+MOST = 10_000  # tasks of a page
+STEP = 500  # ids of one step
+LIST_MOST = 10_000  # entries at either end of a queue that are looked at for ids which wait again
+LOOK_FACTOR, LOOK_LEAST = 10, 1000  # hashes that a page with a filter may read: ten a row, or 1000
+ORDER = (life.RUNNING, life.WAIT, life.ERROR, life.STOPPED, life.ENDED)
+
+Part = Any  # where a source is to go on: JSON; None at its beginning
+Entries = list[tuple[str, Part]]  # ids, each with the part after it
+
+
+class Source(Protocol):
+    """Something that ids can be read off."""
+
+    @property
+    def state(self) -> State:
+        """Of all that is in it."""
+
+    @property
+    def place(self) -> int:
+        """The partition."""
+
+    def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
+        """Up to `limit` ids from `part` on, and the part after them; None at the end."""
+
+
+@attrs.frozen
+class Runs:
+    """RUNNING's index, the leases.  Their scores change all the time, so it is scanned."""
+
+    place: int
+    keys: Keys
+    state: State = life.RUNNING
+
+    def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
+        """A scan gives more than `limit`: the same step is done again, and goes on behind its last id."""
+        cursor, count, last = part or ["0", limit, None]
+        reply = yield from ask(self.place, ("ZSCAN", self.keys.leases, cursor, "COUNT", count))
+        after, found = text(reply[0]), reply[1]
+        # The libraries make pairs of it, where they know the command.
+        ids = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
+        ids = ids[ids.index(last) + 1 :] if last in ids else ids  # one that is gone: rather twice than not
+        entries = [(task_id, [cursor, count, task_id]) for task_id in ids[:limit]]
+        if len(ids) > limit:
+            return entries, entries[-1][1]
+        return entries, None if after == "0" else [after, limit, None]
+
+
+@attrs.frozen
+class Index:
+    """The index of a resting state, the last that came first."""
+
+    place: int
+    keys: Keys
+    state: State
+
+    def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
+        """From a score down; of those with that score, from an id down."""
+        top, last, ties = part or ["+inf", None, 0]
+        key, most = self.keys.index(self.state), limit + ties
+        found = yield from ask(
+            self.place, ("ZREVRANGEBYSCORE", key, top, "-inf", "WITHSCORES", "LIMIT", 0, most)
+        )
+        scored = [(text(raw), text(score)) for raw, score in pairs(found)]
+        fresh = [(i, s) for i, s in scored if last is None or s != top or raw_of(i) < raw_of(last)][:limit]
+        entries: Entries = []
+        before, shown = top, ties
+        for task_id, score in fresh:
+            shown = shown + 1 if score == before else 1
+            before = score
+            entries.append((task_id, [score, task_id, shown]))
+        return entries, entries[-1][1] if entries and len(scored) == most else None
+
+
+@attrs.frozen
+class Queue:
+    """The queue from its tail, where workers take: the next task first."""
+
+    place: int
+    keys: Keys
+    state: State = life.WAIT
+
+    def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
+        """From an offset; if the list moved, from where the last id that was shown is now."""
+        offset = 0
+        if part is not None:
+            offset = yield from self._offset_after(*part)
+        found = yield from ask(self.place, ("LRANGE", self.keys.queue, -(offset + limit), -(offset + 1)))
+        ids = [text(raw) for raw in reversed(found)]
+        # What pytask put back is in the index of this state, and was shown there.
+        index = self.keys.index(self.state)
+        scores = yield from ask_all([(self.place, ("ZSCORE", index, raw_of(task_id))) for task_id in ids])
+        entries = [
+            (task_id, [offset + at, task_id])
+            for at, (task_id, score) in enumerate(zip(ids, scores, strict=True), 1)
+            if score is None
+        ]
+        return entries, [offset + len(ids), ids[-1]] if len(ids) == limit else None
+
+    def _offset_after(self, offset: int, last: str) -> Op[int]:
+        key = self.keys.queue
+        there = yield from ask(self.place, ("LINDEX", key, -offset))
+        if there is not None and text(there) == last:
+            return offset
+        found = yield from ask(self.place, ("LPOS", key, raw_of(last), "RANK", -1, "MAXLEN", offset + 1000))
+        if found is None:
+            return 0  # taken, and so is all that stood before it
+        return int((yield from ask(self.place, ("LLEN", key)))) - int(found)
+
+
+def page(  # noqa: PLR0913 - the filters there are
+    places: Places,
+    *,
+    state: str | Iterable[str] | None,
+    function: str | None,
+    worker: str | None,
+    limit: int,
+    cursor: str | None,
+) -> Op[Page]:
+    """Up to `limit` tasks.  With a filter a page may have fewer, even none, and a cursor all the same."""
+    if type(limit) is not int or not 1 <= limit <= MOST:
+        raise ConfigError(f"limit is a whole number from 1 to {MOST}, not {limit!r}")
+    states = ORDER if state is None else tuple(one for one in ORDER if one in states_of(state))
+    sources = _sources(places, states)
+    at, part = _read_cursor(cursor, states, len(sources))
+    filtered = function is not None or worker is not None
+    budget = max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else 2 * limit + LOOK_LEAST
+    rows: list[TaskInfo] = []
+    looked = 0
+    waiting: dict[int, set[str]] = {}  # by partition; read once a page, after the first rows that need it
+    shown: set[str] = set()
+    while at < len(sources) and len(rows) < limit and looked < budget:
+        source = sources[at]
+        entries, after = yield from source.step(part, STEP if filtered else min(STEP, limit - len(rows)))
+        ids = [task_id for task_id, _ in entries]
+        looked += len(ids)
+        part = after
+        found = yield from _rows(source, places, ids)
+        if source.state in FINISHED and ids and source.place not in waiting:
+            waiting[source.place], _ = yield from standing(places, source.place, LIST_MOST)
+        for (task_id, here), task in zip(entries, found, strict=True):
+            if source.state in FINISHED and task_id in waiting[source.place]:
+                continue  # pushed again: it is shown where it waits
+            if isinstance(source, Queue) and task_id in shown:
+                continue
+            shown.add(task_id)
+            if task is None or not _fits(task, function, worker):
+                continue
+            rows.append(task)
+            if len(rows) == limit:
+                part = after if here == entries[-1][1] else here
+                break
+        if part is None:
+            at += 1
+    more = None if at == len(sources) else _write_cursor(states, at, part)
+    return Page(tasks=tuple(rows), cursor=more, looked=looked)
+
+
+def _sources(places: Places, states: Sequence[State]) -> list[Source]:
+    found: list[Source] = []
+    for state in states:
+        for place, keys in enumerate(places.keys):
+            found.append(Runs(place, keys) if state is life.RUNNING else Index(place, keys, state))
+            if state is life.WAIT:
+                found.append(Queue(place, keys))
+    return found
+
+
+def _rows(source: Source, places: Places, ids: Sequence[str]) -> Op[list[TaskInfo | None]]:
+    """What the hashes tell; None for those that are gone, or have moved on."""
+    keys = places.keys[source.place]
+    commands = [(source.place, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
+    replies = yield from ask_all(commands, tolerant=True)
+    return [_row(source, task_id, reply) for task_id, reply in zip(ids, replies, strict=True)]
+
+
+def _row(source: Source, task_id: str, reply: Any) -> TaskInfo | None:
+    if not isinstance(reply, list) or not any(reply) or isinstance(read_id(raw_of(task_id)), IdFault):
+        return None
+    fields = {name: value for name, value in zip(LIST_FIELDS, reply, strict=True) if value is not None}
+    task = read_task(task_id, fields)
+    if source.state is life.WAIT and task.state is not life.RUNNING:
+        # Pushed again by hand, it says where it was before.
+        return attrs.evolve(task, state=source.state, again=task.finished)
+    return task if task.state is source.state else None
+
+
+def _fits(task: TaskInfo, function: str | None, worker: str | None) -> bool:
+    if function is not None and task.function != function:
+        return False
+    return worker is None or task.worker == worker or (worker != "" and task.session == worker)
+
+
+def _write_cursor(states: Sequence[State], at: int, part: Part) -> str:
+    told = json.dumps(["".join(state[0] for state in states), at, part], separators=(",", ":"))
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None, states: Sequence[State], sources: int) -> tuple[int, Part]:
+    if cursor is None:
+        return 0, None
+    try:
+        raw = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+        told, at, part = json.loads(raw)
+        fits = told == "".join(state[0] for state in states) and 0 <= at < sources
+        if not fits or not (part is None or isinstance(part, list)):
+            raise ValueError  # noqa: TRY301 - as what the decoders raise
+    except (ValueError, TypeError, AttributeError):
+        raise BadCursor(
+            "this is no cursor of this list: pass page.cursor of the page before, with the same state, and"
+            " with the same partitions"
+        ) from None
+    return at, part
+
+
+def _paired(found: Sequence[Any]) -> bool:
+    return bool(found) and isinstance(found[0], tuple | list)

@@ -1,0 +1,288 @@
+"""Following tasks: events as they come, and waiting for a state.
+
+Pub/sub keeps nothing: what is published while a connection is down is missed.  So whoever waits reads the
+hash again, after it subscribed and whenever it lost the connection; whoever watches is told of the gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from pytask.client.operations import Give, Hear, Hush, Now, Op, Pause, Ping, ask, listen
+from pytask.client.partitions import Places
+from pytask.client.queries import get, read_one
+from pytask.client.records import Event, Gap, TaskInfo, states_of
+from pytask.domain import lifecycle as life
+from pytask.domain import messages
+from pytask.domain.errors import StoreError, TimedOut, Unavailable
+from pytask.domain.lifecycle import State
+
+READ = 1.0  # seconds of one read
+PING_EVERY = 5.0  # seconds of silence after which the server is asked whether it is there
+DEAF = 5.0  # seconds that it has for the answer
+LOOK_EVERY = 5.0  # seconds between two reads of the hash, should an event have been lost on its way
+SETTLING = 0.2  # the same while a run that a reload began has yet to prove that it lives: no event says so
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0  # seconds between two attempts to subscribe again
+
+LEADS_TO: dict[str, State] = {
+    messages.Event.RUNNING: life.RUNNING,
+    messages.Event.RELOADED: life.RUNNING,
+    messages.Event.ENDED: life.ENDED,
+    messages.Event.ERROR: life.ERROR,
+    messages.Event.STOPPED: life.STOPPED,
+    messages.Event.REQUEUED: life.WAIT,
+    messages.Event.QUEUED: life.WAIT,
+    messages.Event.PARKED: life.WAIT,
+}
+
+
+class Ear:
+    """One subscription, which notices when it is deaf."""
+
+    def __init__(self, place: int, channels: tuple[str, ...], patterns: tuple[str, ...]) -> None:
+        self._where = (place, channels, patterns)
+        self._handle: Any = None
+        self._heard = 0.0  # when the server was last heard
+        self._asked: float | None = None
+
+    def open(self) -> Op[None]:
+        """Subscribe; raises a `StoreError` if that is not possible."""
+        yield from self.close()
+        self._handle = yield from listen(*self._where)
+        self._heard = yield Now()
+        self._asked = None
+
+    def close(self) -> Op[None]:
+        """End the subscription."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            yield Hush(handle)
+
+    def hear(self, timeout: float) -> Op[list[tuple[str, bytes]]]:
+        """What arrived within `timeout` seconds; raises `Unavailable` when the connection is lost or deaf."""
+        found = yield Hear(self._handle, timeout)
+        now = yield Now()
+        if found:
+            self._heard, self._asked = now, None
+        elif self._asked is not None and now - self._asked > DEAF:
+            # A half-open connection gives no error at all.
+            raise Unavailable(f"nothing was heard from Redis for {now - self._heard:.0f} s")
+        elif self._asked is None and now - self._heard > PING_EVERY:
+            yield Ping(self._handle)
+            self._asked = now
+        return [(channel.decode(errors="replace"), data) for channel, data in found if channel]
+
+    def silent(self) -> Op[float]:
+        """Seconds since the server was heard."""
+        now: float = yield Now()
+        return now - self._heard
+
+
+def read_event(task_id: str, payload: bytes) -> Event | None:
+    """An event as it was published; None for what is none."""
+    try:
+        content = msgspec.json.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("event"), str):
+        return None
+    return Event(id=task_id, name=content["event"], data=content.get("data"))
+
+
+# -- one task -----------------------------------------------------------------------------------------------
+
+
+class TaskEar:
+    """Follows one task: events, and reads of its hash."""
+
+    def __init__(self, places: Places, place: int, task_id: str) -> None:
+        self._places = places
+        self._id = task_id
+        self._ear = Ear(place, (places.keys[place].events(task_id),), ())
+
+    def open(self) -> Op[None]:
+        """Subscribe."""
+        yield from self._ear.open()
+
+    def until(  # noqa: C901, PLR0912 - one loop, in the order of what happens
+        self,
+        reached: Callable[[TaskInfo], bool],
+        timeout: float,
+        *,
+        lasting: bool = False,
+        gone: bool = False,
+        known: TaskInfo | None = None,
+    ) -> Op[TaskInfo | None]:
+        """The task once `reached` holds for it, None after `timeout` seconds, or (`gone`) without a hash.
+
+        A task whose hash is deleted as it ends counts by its last event.  With `lasting`, an event alone
+        proves nothing while there is a hash: it may be of a run before the one that was meant.  `known` is
+        what the events go on from where no hash was read.
+        """
+        began = yield Now()
+        pause, look_at, broken = FIRST_PAUSE, began, False
+        last = known
+        while True:
+            now = yield Now()
+            left = began + timeout - now
+            try:
+                if broken:
+                    yield from self._ear.open()
+                    broken, pause, look_at = False, FIRST_PAUSE, now
+                if now >= look_at:
+                    found = yield from read_one(self._places, self._id)
+                    if found is not None and reached(found):
+                        return found
+                    if found is None and gone:
+                        return None
+                    every = SETTLING if found is not None and found.settling else LOOK_EVERY
+                    last, look_at = found or last, now + every
+                if left <= 0:
+                    return None
+                heard = yield from self._ear.hear(min(left, READ, max(0.01, look_at - now)))
+            except Unavailable:
+                if left <= 0:
+                    raise
+                broken = True
+                yield Pause(min(pause, left))
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            for _, payload in heard:
+                look_at = now
+                event = read_event(self._id, payload)
+                told = None if event is None or last is None else _told(last, event)
+                if told is not None:
+                    last = told
+                    if reached(told):
+                        # The hash has all fields, if it is still there and has not moved on.
+                        found = yield from read_one(self._places, self._id)
+                        if found is not None and reached(found):
+                            return found
+                        if found is None or not lasting:
+                            return told
+
+
+def _told(task: TaskInfo, event: Event) -> TaskInfo | None:
+    """The task after an event of its life; None after other events."""
+    state = LEADS_TO.get(event.name)
+    if state is None:
+        return None
+    data = event.data if isinstance(event.data, dict) else {}
+    run = data.get("run")
+    changes: dict[str, Any] = {"state": state, "run": run if isinstance(run, str) else ""}
+    if event.name == messages.Event.RUNNING:
+        changes["attempts"] = task.attempts + 1
+    if isinstance(data.get("epoch"), int):
+        changes["epoch"] = data["epoch"]
+    if state is life.ENDED and "output" in data:
+        changes["raw_output"] = msgspec.json.encode(data["output"])
+    if state is life.ERROR:
+        changes["error"] = str(data.get("error", ""))
+    return attrs.evolve(task, **changes)
+
+
+def open_ear(places: Places, place: int, task_id: str) -> Op[TaskEar]:
+    """An open ear for a task."""
+    ear = TaskEar(places, place, task_id)
+    yield from ear.open()
+    return ear
+
+
+def wait(places: Places, task_id: str, for_state: Any, timeout: float) -> Op[TaskInfo]:
+    """The task in one of the states, by default a final one.  Raises `NoSuchTask`, `TimedOut`."""
+    wanted = states_of(for_state)
+    ear = yield from open_ear(places, places.of(task_id), task_id)
+    task = yield from get(places, task_id)
+    if task.state in wanted:
+        return task
+    return (yield from in_time(places, ear, task, wanted, timeout))
+
+
+def in_time(
+    places: Places, ear: TaskEar, known: TaskInfo, wanted: Sequence[State], timeout: float
+) -> Op[TaskInfo]:
+    """The task in one of the states, from what is known of it on.  Raises `TimedOut`."""
+    task_id = known.id
+    found = yield from ear.until(lambda one: one.state in wanted, timeout, known=known)
+    if found is None:
+        now = yield from read_one(places, task_id)
+        is_now = "gone" if now is None else now.state
+        raise TimedOut(f"{task_id!r} was not {' or '.join(wanted)} within {timeout:g} s: it is {is_now}")
+    return found
+
+
+# -- events -------------------------------------------------------------------------------------------------
+
+
+def watch(places: Places, task_id: str | None, seconds: float | None) -> Op[None]:
+    """Gives None once it listens, then events of a task, or of all, for so many seconds (None: for ever); a
+    `Gap` whenever some may have been missed."""
+    if task_id is None:
+        starts = tuple(keys.channel for keys in places.keys)
+        ear = Ear(0, (), tuple(keys.event_pattern for keys in places.keys))
+    else:
+        place = places.of(task_id)
+        starts = (places.keys[place].channel,)
+        ear = Ear(place, (places.keys[place].events(task_id),), ())
+    yield from ear.open()  # what is wrong from the beginning is raised
+    yield Give(None)  # subscribed: nothing is missed from here on
+    began = now = yield Now()
+    while seconds is None or now < began + seconds:
+        left = READ if seconds is None else min(READ, began + seconds - now)
+        try:
+            heard = yield from ear.hear(left)
+        except Unavailable as error:
+            yield from _reopen(ear, places, task_id, str(error))
+            heard = []
+        for channel, payload in heard:
+            event = _event_of(channel, payload, starts)
+            if event is not None:
+                yield Give(event)
+        now = yield Now()
+
+
+def _event_of(channel: str, payload: bytes, starts: tuple[str, ...]) -> Event | None:
+    start = next((one for one in starts if channel.startswith(one)), None)
+    if start is None:
+        return None
+    if channel.endswith("-control") and messages.is_control(payload):
+        return None  # a word for the workers; a task named like that has its events there
+    return read_event(channel[len(start) :], payload)
+
+
+def _reopen(ear: Ear, places: Places, task_id: str | None, reason: str) -> Op[None]:
+    pause = FIRST_PAUSE
+    while True:
+        silent = yield from ear.silent()
+        try:
+            yield from ear.open()
+            task = (yield from read_one(places, task_id)) if task_id is not None else None
+        except StoreError:
+            yield Pause(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        else:
+            yield Give(Gap(seconds=round(silent, 3), reason=reason, task=task))
+            return
+
+
+def find(places: Places, beginning: str, limit: int, steps: int) -> Op[tuple[list[str], bool]]:
+    """Up to `limit` ids that begin so, and whether all keys were looked at (`steps` SCANs at the most)."""
+    found: dict[str, None] = {}
+    for place, keys in enumerate(places.keys):
+        cursor = 0
+        while steps > 0:
+            steps -= 1
+            pattern = keys.matching(beginning)
+            reply = yield from ask(place, ("SCAN", cursor, "MATCH", pattern, "COUNT", 5000, "TYPE", "hash"))
+            cursor = int(reply[0])
+            names = (raw.decode(errors="replace").removeprefix(keys.namespace) for raw in reply[1])
+            found.update(dict.fromkeys(name for name in names if not name.startswith("pytask:")))
+            if not cursor or len(found) > limit:
+                break
+        if cursor or len(found) > limit:
+            return sorted(found)[:limit], False
+    return sorted(found)[:limit], True

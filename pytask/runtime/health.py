@@ -1,0 +1,175 @@
+"""Answers for a worker: to the service manager, to `pytask health`, to the supervisor.
+
+All of it is sent from the event loop, so that it says something about the loop: one that does not turn
+sends no ping and answers nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import socket
+
+from pytask.domain.plural import counted
+from pytask.logger import get_logger
+from pytask.runtime.process.systemd import Notifier
+from pytask.runtime.process.unix_socket import bind
+from pytask.runtime.tree import AnyGreenlet, Service, end_services
+from pytask.runtime.worker import Worker
+
+log = get_logger(__name__)
+
+TURN = 1.0  # seconds between two looks
+PATIENCE = 30.0  # seconds that a start may take until the next word
+ANSWER_SECONDS = 2.0  # for one who asks and does not read
+
+
+def vitals(worker: Worker) -> dict[str, Any]:
+    """How a worker is: `live`, `ready`, and `why` not."""
+    why = []
+    lanes = worker.lanes
+    if worker.failed is not None:
+        why.append(f"a service died: {worker.failed!r}")
+    if any(lane.executor.leaving for lane in lanes):
+        why.append("it hands its tasks back")
+    elif worker.draining:
+        why.append("it ends: it takes no more tasks, and lets those that run end by themselves")
+    elif worker.places.closed:
+        why.append("it was told to take no more tasks (SIGTSTP)")
+    if not all(lane.lease.may_claim(worker.now()) for lane in lanes):
+        why.append(f"it takes no tasks: Redis {lanes[0].backend.describe()} does not answer, or has changed")
+    held = max((lane.held for lane in lanes), default=0.0)
+    if held > 2 * worker.settings.timing.heartbeat:
+        why.append(
+            f"Redis has not taken the ends and events of its tasks, or answered its claims, for {held:.0f} s"
+        )
+    if not all(lane.controller.listening for lane in lanes):
+        why.append("it does not hear control messages")
+    return {
+        "pid": os.getpid(),
+        "name": worker.settings.name,
+        "live": worker.failed is None,
+        "ready": not why,
+        "why": why,
+        "running": sum(len(lane.executor.living) for lane in lanes),
+        "max_tasks": worker.settings.max_tasks,
+        "drain": worker.settings.drain,
+    }
+
+
+class Attendant:
+    """Tells those who want to know how the worker is, each second, and answers those who ask."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        notifier: Notifier,
+        path: Path | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self._worker = worker
+        self._notifier = notifier
+        self._path = path
+        self._tell = tell
+        self._greenlets: list[AnyGreenlet] = []
+        self._announced = False
+        self._leaving = False
+        self._status = ""
+        self._asked_at = -PATIENCE
+        watchdog = notifier.watchdog
+        self._pause = min(TURN, watchdog / 3) if watchdog else TURN
+
+    def start(self) -> None:
+        """Begin; what cannot be bound is told, and the worker works without it."""
+        if self._tell is not None or self._notifier.wanted:
+            self._greenlets.append(Service.spawn(self._run))
+        if self._path is None:
+            return
+        try:
+            listener = _listen(self._path)
+        except OSError as error:
+            log.warning("`pytask health` will not find this worker: %s: %s", self._path, error)
+            self._path = None  # whatever stands there is not ours to remove
+            return
+        self._greenlets.append(Service.spawn(self._serve, listener))
+
+    def leave(self, *, reload: bool) -> None:
+        """The worker begins to end: it drains, if it is to, and hands its tasks back."""
+        self._leaving = True
+        drain = self._worker.settings.drain
+        if not reload:
+            self._notifier.stopping()
+        if drain:
+            self._notifier.waiting("takes no more tasks; those that run may end", drain + PATIENCE)
+
+    def reloading(self) -> None:
+        """A reload begins: the new code is tried."""
+        self._notifier.reloading()
+
+    def refused(self) -> None:
+        """The new code cannot run; all goes on as it was."""
+        self._notifier.ready("the new code was refused; the old goes on")
+
+    def end(self) -> None:
+        """The worker has ended."""
+        end_services(self._greenlets, timeout=1)
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def turn(self) -> None:
+        """One look."""
+        seen = vitals(self._worker)
+        if self._tell is not None:
+            self._tell("pulse " + json.dumps(seen))
+        if not self._notifier.wanted:
+            return
+        if self._notifier.watchdog and seen["live"]:
+            self._notifier.alive()
+        if self._leaving:
+            return
+        status = f"{counted(seen['running'], 'task')} running" if seen["ready"] else "; ".join(seen["why"])
+        now = time.monotonic()
+        if seen["ready"] and not self._announced:
+            self._announced = True
+            self._notifier.ready(status)
+        elif not self._announced and now - self._asked_at > PATIENCE / 3:
+            self._asked_at = now
+            self._notifier.waiting(status, PATIENCE)
+        elif status != self._status:
+            self._notifier.send(f"STATUS={status}")
+        self._status = status
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.turn()
+            except Exception:
+                log.exception("could not tell how this worker is")
+            gevent.sleep(self._pause)
+
+    def _serve(self, listener: Any) -> None:
+        with listener:
+            while True:
+                line, _ = listener.accept()
+                with line, contextlib.suppress(OSError):
+                    line.settimeout(ANSWER_SECONDS)
+                    line.sendall(json.dumps(vitals(self._worker)).encode())
+
+
+def _listen(path: Path) -> Any:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bind(listener, path)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

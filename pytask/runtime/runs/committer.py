@@ -1,0 +1,296 @@
+"""Group commit: what is waiting goes to Redis in one call; the first goes at once, the rest ride along."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import attrs
+import gevent
+from gevent.event import Event as Flag
+
+from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
+from pytask.domain.leases import Lease
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.plural import counted, verb
+from pytask.domain.ports import Store
+from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.timing import COMMIT_BATCH, COMMIT_BYTES
+from pytask.logger import get_logger
+from pytask.runtime.log_throttle import Complaints
+from pytask.runtime.runs.event_buffer import Backlog
+from pytask.runtime.runs.refusals import Refusals, instead, size_of, weight
+from pytask.runtime.runs.task_log import LINGER, Journal
+from pytask.runtime.until_answered import pass_by_pass
+
+log = get_logger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class CommitterPorts:
+    """What a committer works with."""
+
+    store: Store
+    lease: Lease
+    clock: Callable[[], float]
+    backlog: Backlog
+    journal: Journal
+    complaints: Complaints
+    on_settled: Callable[[], None]  # after each commit: some changes have their verdicts
+    drops: bool = False  # the oldest events, where there is no room; else emit() waits
+    keep_error: int | None = None  # seconds
+
+
+class Committer:
+    """Sends events and ends in order.  An end is repeated until a verdict comes: the run id arbitrates."""
+
+    def __init__(self, ports: CommitterPorts) -> None:
+        self._store = ports.store
+        self._lease = ports.lease
+        self._clock = ports.clock
+        self._waiting = ports.backlog
+        self._drops = ports.drops
+        self.dropped = 0  # events, since the start
+        self.refused = 0  # ends that became ERROR for their size, since the start
+        self._told = (0, -math.inf)  # how many of them were told of, and when
+        self._sent: list[Change] = []  # without a verdict so far: repeated as it was
+        self._refusals = Refusals()
+        self._keep_error = ports.keep_error
+        self._held_since: float | None = None  # when the batch was first sent in vain
+        self.journal = ports.journal
+        self._wake = self.journal.news
+        self._room = Flag()
+        self._room.set()
+        self._doubts: dict[RunRef, tuple[float, Change]] = {}  # until when, and what is repeated
+        self._doubts_due = 0.0
+        self._complaints = ports.complaints
+        self._complained = -math.inf
+        self._pause = 0.0  # seconds, after the last failure
+        self._ended = False
+        self._on_settled = ports.on_settled
+
+    @property
+    def pending(self) -> int:
+        """Changes without a verdict."""
+        return len(self._waiting) + len(self._sent)
+
+    @property
+    def held(self) -> float:
+        """Seconds for which Redis has not taken what is to be committed."""
+        return 0.0 if self._held_since is None else self._clock() - self._held_since
+
+    def put(self, change: Change) -> None:
+        """Hand in an end (or an event); never blocks, so that it can be called from the hub."""
+        if change.trigger is not None:
+            # Until it is acknowledged the run stays ours, and is renewed.
+            self._lease.settling.add(RunRef(change.id, change.run), self._clock())
+        self._waiting.append(change)
+        self._wake.set()
+
+    def emit(self, change: Change) -> None:
+        """Hand in an event.  While too many wait (Redis is slow, or away) waits too, or drops the oldest."""
+        while self._waiting.full and not self._ended:
+            if self._drops:
+                self.dropped += self._waiting.shed()
+                break
+            self._room.clear()
+            self._room.wait()
+        self.put(change)
+
+    def doubt(
+        self,
+        refs: list[RunRef],
+        trigger: Trigger = Trigger.RELEASE,
+        *,
+        keep: int | None = None,
+        local: bool = False,
+    ) -> None:
+        """Claims without an answer: keep releasing them, as Redis may yet apply the claim."""
+        until = self._clock() + self._lease.timing.claim_gate
+        for ref in refs:
+            change = Change(ref.id, ref.run, b"", trigger, keep=keep, local=local)
+            self._doubts[ref] = (until, change)
+        self._wake.set()
+
+    def run(self) -> None:
+        """Commit until told to end."""
+        with suppress(StoreError):
+            self._store.commit([])  # connects: the first end need not wait for that
+        pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
+
+    def _pass(self) -> None:
+        self._wake.wait(self._lease.timing.heartbeat if self._doubts else None)
+        self._wake.clear()
+        if self.journal.lingers and not self.pending:
+            self._wake.wait(LINGER)  # for more lines, or for an end, which takes them along
+            self._wake.clear()
+        self._tell_dropped()
+        while self.commit():
+            self._pause = 0.0
+
+    def _pass_failed(self, error: Exception) -> float:
+        if not isinstance(error, StoreError):
+            raise error
+        self._pause = min(max(2 * self._pause, 0.02), self._lease.timing.call_timeout / 3)
+        self._complain(error)
+        self._wake.set()  # send again after the pause
+        return self._pause
+
+    def end(self) -> None:
+        """Let the loop end after what it is doing."""
+        self._ended = True
+        self._wake.set()
+        self._room.set()
+
+    def commit(self) -> int:
+        """One call: the batch without a verdict again, or the next one.  Returns its size."""
+        self._release_doubts()
+        if not self._sent:
+            self._sent = self._next_batch()
+        if self.journal:
+            self._send_lines()
+        if not self._sent:
+            return 0
+        batch = self._sent[:1] if self._refusals.apart else self._sent
+        try:
+            verdicts = self._store.commit(batch)
+        except StoreError as error:
+            self._refused(batch, error)
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, it must not hold up the other changes
+            verdicts = self._one_by_one(batch)
+        self._refusals.taken(partial(size_of, batch))
+        self._over(len(batch))
+        for change, verdict in zip(batch, verdicts, strict=True):
+            if change.trigger is not None:
+                self._settled(change, verdict)
+        if not self._waiting.full:
+            self._room.set()
+        self._on_settled()
+        return len(batch)
+
+    def _send_lines(self) -> None:
+        """What a run noted stands there before its end."""
+        try:
+            self.journal.send(self._store)
+        except StoreError as error:
+            self._hold()
+            self.journal.refused(error, self._lease.last_ok, self._clock())
+            raise
+        if not self._sent:
+            self._held_since = None
+
+    def _hold(self) -> None:
+        self._held_since = self._clock() if self._held_since is None else self._held_since
+
+    def _over(self, count: int) -> None:
+        """The first so many of what was sent have their verdicts."""
+        self._held_since = None
+        self._sent = self._sent[count:]
+        self._refusals.apart = self._refusals.apart and bool(self._sent)
+
+    def _refused(self, batch: list[Change], error: StoreError) -> None:
+        """Sends a batch that Redis never takes one by one; one that it does not take alone makes way."""
+        self._hold()
+        size, alone = size_of(batch), len(batch) == 1
+        if not self._refusals.refused(error, self._lease.last_ok, self._clock(), size=size, alone=alone):
+            return
+        if not alone:
+            log.warning("Redis refuses %d changes together, which are sent one by one: %s", len(batch), error)
+            self._refusals.apart = True
+            return
+        change = batch[0]
+        other = None if change.trigger is None else instead(change, error, self._keep_error)
+        if other is not None:
+            log.error("[PT132] task %s: Redis refuses its end (%d bytes): ERROR instead", change.id, size)
+            self._sent[0] = other
+            self.refused += 1
+            return
+        if change.trigger is None:
+            self.dropped += 1
+            log.warning(
+                "task %s: an event (%d bytes) is dropped, Redis refuses it: %s", change.id, size, error
+            )
+        else:
+            log.error("task %s: Redis refuses its end, which is tried again later: %s", change.id, error)
+            gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
+        self._over(1)
+
+    def _tell_dropped(self) -> None:
+        told, at = self._told
+        now = self._clock()
+        if self.dropped > told and now - at > self._lease.timing.lease:
+            self._told = (self.dropped, now)
+            log.warning(
+                "%s of tasks %s dropped, the oldest first: Redis does not take them as fast as they"
+                " are emitted (see the settings max_pending and when_full)",
+                counted(self.dropped - told, "event"), verb(self.dropped - told, "was", "were"),
+            )  # fmt: skip
+
+    def _complain(self, error: StoreError) -> None:
+        now = self._clock()
+        if isinstance(error, Unavailable):
+            if not self._complaints.may(now):
+                return
+        elif now - self._complained < self._lease.timing.heartbeat:
+            return  # told of every H, not at every attempt
+        else:
+            self._complained = now
+        level = logging.ERROR if isinstance(error, WrongKeyType) else logging.WARNING
+        waits = verb(self.pending, "waits", "wait")
+        log.log(level, "%s %s for Redis: %s", counted(self.pending, "change"), waits, error)
+
+    def _next_batch(self) -> list[Change]:
+        batch: list[Change] = []
+        size = 0
+        # Bounded in bytes too: what does not get through within one call's time never will.
+        while self._waiting and len(batch) < COMMIT_BATCH and size < COMMIT_BYTES:
+            change = self._waiting.popleft()
+            size += weight(change)
+            batch.append(change)
+            if size >= self._refusals.limit and len(batch) > 1:
+                self._refusals.apart = True  # together they would be refused again
+                break
+        return batch
+
+    def _one_by_one(self, batch: list[Change]) -> list[Verdict]:
+        # A change that cannot even be sent must not hold up all others for ever.
+        verdicts = []
+        for change in batch:
+            try:
+                verdicts += self._store.commit([change])
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("task %s: a change that cannot be sent is dropped", change.id)
+                verdicts.append(Verdict.FENCED)
+        return verdicts
+
+    def _settled(self, change: Change, verdict: Verdict) -> None:
+        if verdict is Verdict.BADTYPE:
+            log.error("task %s cannot go back to the queue: its key is not a list", change.id)
+            gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
+            return
+        self._lease.settling.remove(change.run)
+        taken = verdict is Verdict.OK or verdict is Verdict.ALREADY
+        if taken and not self._doubts:
+            return
+        ref = RunRef(change.id, change.run)
+        if taken:
+            self._doubts.pop(ref, None)
+        elif ref not in self._doubts:
+            log.info("task %s: the end of run %s was not taken: %s", change.id, change.run, verdict)
+
+    def _release_doubts(self) -> None:
+        now = self._clock()
+        if not self._doubts or now < self._doubts_due:
+            return
+        self._doubts_due = now + self._lease.timing.heartbeat
+        for ref, (until, change) in list(self._doubts.items()):
+            if now > until:
+                del self._doubts[ref]
+            else:
+                self._waiting.append(change)

@@ -1,0 +1,147 @@
+"""Names the task that holds the event loop, by gevent's monitor thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import gevent
+from gevent import events
+
+from pytask.logger import get_logger
+from pytask.runtime.runs.blocking_libraries import remedy
+
+log = get_logger(__name__)
+
+# Compared as text, in a thread that must not do much.
+OURS = (str(Path(__file__).parents[2]) + os.sep, str(Path(gevent.__file__).parent) + os.sep, "<frozen")
+STANDARD = str(Path(os.__file__).parent) + os.sep
+PACKAGES = ("site-packages", "dist-packages")  # may lie in the folder of the standard library
+GENERAL = "call gevent.sleep(0) in between, or give the work to a native thread: self.blocking(f, *args)"
+
+_watching: set[BlockedWatch] = set()
+
+
+class BlockedWatch:
+    """Hears of a blocked loop in a native thread, and logs it as soon as the loop turns again.
+
+    Logging in the thread itself could meet a lock that the blocked greenlet holds; so the thread only
+    writes a line to standard error, and the log gets it from the loop.
+    """
+
+    def __init__(self, limit: float, *, ours: Callable[[Any], bool] = lambda _: True) -> None:
+        self._limit = limit
+        self._ours = ours  # whether a run is of this app: several may share the process
+        self._found: deque[tuple[str, str]] = deque(maxlen=100)  # what, and what helps
+        self._hub = gevent.get_hub()
+        self._async = self._hub.loop.async_()
+        self._last = ""
+
+    def start(self) -> None:
+        """Begin to watch this thread's hub."""
+        gevent.config.monitor_thread = True  # or the hub starts no thread
+        gevent.config.max_blocking_time = self._limit
+        gevent.config.print_blocking_reports = False
+        self._async.start(self._log)
+        events.subscribers.append(self._heard)
+        _watching.add(self)
+        with warnings.catch_warnings():
+            # It could watch the memory as well if psutil were there; that is not what we want of it.
+            warnings.simplefilter("ignore")
+            self._hub.start_periodic_monitoring_thread()
+        _report_nothing(self._hub.periodic_monitoring_thread)
+
+    def stop(self) -> None:
+        """Stop watching; the last one takes the thread with it."""
+        if self._heard in events.subscribers:
+            events.subscribers.remove(self._heard)
+        self._async.stop()
+        self._async.close()
+        _watching.discard(self)
+        thread = self._hub.periodic_monitoring_thread
+        if thread is not None and not any(other._hub is self._hub for other in _watching):  # noqa: SLF001
+            # Left alone it would report to a standard error that may be closed by then.
+            thread.kill()
+            self._hub.periodic_monitoring_thread = None
+            gevent.config.monitor_thread = False
+
+    def _heard(self, event: Any) -> None:
+        # In the monitor's native thread, where an exception would end the process.
+        with contextlib.suppress(Exception):
+            self._note(event)
+
+    def _note(self, event: Any) -> None:
+        if not isinstance(event, events.EventLoopBlocked) or event.hub is not self._hub:
+            return
+        run = getattr(event.greenlet, "pytask_run", None)
+        if run is not None and not self._ours(run):
+            return
+        frame = sys._current_frames().get(self._hub.thread_ident)  # noqa: SLF001 - the only way
+        place, library = _where(frame, _package(getattr(getattr(run, "cls", None), "__module__", "")))
+        if self._last == place:
+            return  # still the same block
+        self._last = place
+        who = f"task {run.id} ({run.claim.function})" if run is not None else f"greenlet {event.greenlet!r}"
+        text = f"{who} held the event loop for more than {self._limit:g} s at {place}"
+        self._found.append((text, remedy(library) or GENERAL))
+        os.write(2, f"pytask: {text}; all tasks of this process stand still\n".encode(errors="replace"))
+        self._async.send()
+
+    def _log(self) -> None:
+        self._last = ""
+        while self._found:
+            log.warning("[PT041] %s: %s", *self._found.popleft())
+
+
+def _report_nothing(thread: Any) -> None:
+    """Put a light look in the place of gevent's own, which writes a report of all greenlets first.
+
+    That takes so long that the block may be over when its event is sent, with the wrong greenlet and line.
+    Ours comes first, since the thread must never be without a function.
+    """
+    thread.add_monitoring_function(_look, gevent.config.max_blocking_time)
+    thread.add_monitoring_function(thread.monitor_blocking, None)
+
+
+def _look(hub: Any) -> None:
+    """In the monitor's native thread: send gevent's event if the loop was blocked since the last look."""
+    thread = hub.periodic_monitoring_thread
+    found = thread and thread._greenlet_tracer.did_block_hub(hub)  # noqa: SLF001 - it has no public name
+    if found:
+        event = events.EventLoopBlocked(found[1], gevent.config.max_blocking_time, [], hub=hub)
+        for heard in list(events.subscribers):
+            heard(event)
+
+
+def _where(frame: FrameType | None, own: str) -> tuple[str, str]:
+    """Where the thread is: the user's innermost line, and that of the library it called; and that library.
+
+    `own` is the package of the task's class, which is the user's also where it is installed like a library.
+    """
+    innermost = frame
+    place = library = ""
+    while frame is not None:
+        file, package = frame.f_code.co_filename, _package(frame.f_globals.get("__name__", ""))
+        installed = any(part in file for part in PACKAGES)
+        line = f"{file}:{frame.f_lineno}"
+        if file.startswith(OURS) or (file.startswith(STANDARD) and not installed):
+            pass
+        elif not installed or package == own:
+            return (f"{place}, called from {line}" if place else line), library
+        elif not place:
+            place, library = line, package
+        frame = frame.f_back
+    if place or innermost is None:
+        return place or "?", library
+    return f"{innermost.f_code.co_filename}:{innermost.f_lineno}", ""
+
+
+def _package(module: object) -> str:
+    return str(module).partition(".")[0]

@@ -1,0 +1,127 @@
+"""Reporting the outcome of a dead run to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gevent import GreenletExit
+
+from pytask import codec
+from pytask.domain.control import Wish, closing
+from pytask.domain.errors import StoreError, TaskFailed
+from pytask.domain.leases import Lease
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Event
+from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.task import secret_fields
+from pytask.logger import get_logger
+from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.refusals import Refusals
+from pytask.runtime.runs.run import Run
+from pytask.runtime.settings import Settings
+from pytask.runtime.store_proxy import Courier
+from pytask.runtime.until_answered import until_answered
+
+log = get_logger(__name__)
+
+ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
+HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
+MOVED = codec.event(Event.REQUEUED, {"reason": "rebalanced"})
+STOPPED_EVENT = codec.event(Event.STOPPED)
+
+
+def never_began(ref: RunRef, *, local: bool = False) -> Change:
+    """The release of a claim whose run never began."""
+    return Change(ref.id, ref.run, STOPPED_EVENT if local else HANDED_BACK, Trigger.RELEASE, local=local)
+
+
+def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
+    """The change that ends a run by this trigger."""
+    ref = run.ref
+    if trigger is Trigger.END:
+        if run.output is None:
+            return Change(ref.id, ref.run, ENDED_WITHOUT_OUTPUT, trigger, keep=settings.keep_ended)
+        event = b'{"event":"%b","data":{"output":%b}}' % (Event.ENDED.encode(), run.output)
+        return Change(ref.id, ref.run, event, trigger, {"output": run.output}, settings.keep_ended)
+    if trigger is Trigger.FAIL:
+        error = run.failure or ""
+        event = codec.event(Event.ERROR, {"error": error.partition("\n")[0]})
+        return Change(ref.id, ref.run, event, trigger, {"error": error}, settings.keep_error)
+    if trigger is Trigger.STOP:
+        return Change(ref.id, ref.run, STOPPED_EVENT, trigger, keep=settings.keep_stopped)
+    # A pre-started task goes with its worker; any other waits for the next one.
+    event = STOPPED_EVENT if run.local else MOVED if run.wish is Wish.MOVE else HANDED_BACK
+    return Change(ref.id, ref.run, event, Trigger.RELEASE, local=run.local)
+
+
+class Outcomes:
+    """Commits the outcome of dead runs, and requeues tasks that Redis lost with its data."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        lease: Lease,
+        committer: Committer,
+        courier: Courier,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._lease = lease
+        self._committer = committer
+        self._courier = courier
+        self._clock = clock
+
+    def close(self, run: Run, wish: Wish | None) -> None:
+        """Commit the outcome of a run after this wish.  Never blocks: may be called from the hub."""
+        error, run.error = run.error, None  # its frames refer to the run
+        if wish is Wish.RELOAD:
+            wish = Wish.HAND_BACK
+        trigger = closing(wish, run.failure is not None)
+        if trigger is None:
+            return
+        self._committer.put(ending(run, trigger, self._settings))
+        if trigger is Trigger.FAIL:
+            _log_failure(run, error)
+
+    def restorable(self, run: Run) -> bool:
+        """Whether the task of a run whose hash is gone is to be requeued: the data of Redis was lost."""
+        return (
+            self._settings.on_data_loss == "restore"
+            and not run.local  # its worker makes a new one
+            and run.wish is not Wish.STOP
+            and bool(run.claim.function)
+            and not run.claim.oversize
+            and self._lease.lost_with_data(run.started, self._clock())
+        )
+
+    def restore(self, run: Run) -> None:
+        """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
+        claim, refusals = run.claim, Refusals()
+
+        def give_up(error: StoreError) -> bool:
+            log.warning("task %s: waits to be restored: %s", run.id, error)
+            if not refusals.refused(error, self._lease.last_ok, self._clock()):
+                return False
+            log.error("task %s: is not restored, Redis refuses it: %s", run.id, error)
+            return True
+
+        verdict = until_answered(
+            lambda: self._courier.call(lambda store: store.restore(claim.id, claim.function, claim.data)),
+            give_up,
+            self._lease.timing.call_timeout / 3,
+        )
+        if verdict is Verdict.OK:
+            log.warning("task %s: was lost with the data of Redis; it is queued again", run.id)
+        self.close(run, run.wish)
+
+
+def _log_failure(run: Run, error: BaseException | None) -> None:
+    text = (run.failure or "").partition("\n")[0]
+    about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
+    if error is None or isinstance(error, (TaskFailed, GreenletExit)):
+        log.warning("task %s failed: %s", run.id, text, extra=about)
+    elif run.cls is not None and secret_fields(run.cls):  # the traceback would quote what is hidden
+        log.error("task %s failed: %s; the traceback is in its field `error`", run.id, text, extra=about)
+    else:
+        log.error("task %s failed: %s", run.id, text, extra=about, exc_info=error)

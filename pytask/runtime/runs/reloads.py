@@ -1,0 +1,161 @@
+"""A reload looks at its data before anything stops, and later says that the new run lives.
+
+Data that does not fit is refused, and the run goes on with what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from pytask.domain.control import Wish, outweighs
+from pytask.domain.errors import Refused, StoreError
+from pytask.domain.leases import Lease
+from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.task import Task
+from pytask.logger import get_logger
+from pytask.runtime.runs.fitting import Fault, fault
+from pytask.runtime.runs.refusals import LARGE, Refusals
+from pytask.runtime.runs.run import Run
+from pytask.runtime.settings import Settings
+from pytask.runtime.store_proxy import Courier
+from pytask.runtime.tree import Service
+from pytask.runtime.until_answered import until_answered
+
+log = get_logger(__name__)
+
+FIRST_MOMENTS = 1.0  # seconds of start() after which a run that a reload began counts as one that lives
+SHOWN = 1000  # characters of a reason, on the wire
+
+
+class Reloads:
+    """Judges what reloads would begin with, one at a time for each run."""
+
+    def __init__(
+        self,
+        *,
+        courier: Courier,
+        tasks: Mapping[str, type[Task]],
+        settings: Settings,
+        lease: Lease,
+        clock: Callable[[], float],
+    ) -> None:
+        self._courier = courier
+        self._tasks = tasks
+        self._settings = settings
+        self._lease = lease
+        self._clock = clock
+        self._pause = lease.timing.call_timeout / 3  # seconds between attempts
+        self._judged: set[Run] = set()  # those whose data is being looked at
+
+    def judge(self, run: Run, then: Callable[[Run], None]) -> None:
+        """Call `then` if the data fits that is in the hash of this run; else refuse the reload."""
+        if run not in self._judged:
+            self._judged.add(run)
+            Service.spawn(self._judge, run, then)
+
+    def _judge(self, run: Run, then: Callable[[Run], None]) -> None:
+        try:
+            claim = self._until_judged(run)
+        finally:
+            self._judged.discard(run)
+        if claim is not None and _matters(run):
+            run.fits = claim
+            then(run)
+
+    def _until_judged(self, run: Run) -> Claim | None:
+        """What the reload begins with; None if it was refused, or does not matter any more."""
+        refusals, most = Refusals(), self._settings.max_data
+
+        def look() -> Claim | None:
+            while _matters(run):
+                claim = self._courier.call(lambda store: store.preview(run.ref, most))
+                if not claim.won:
+                    return None  # not ours: the next renewal says so, and what follows from it
+                found = self._fault(claim)
+                if found is None:
+                    return claim
+                if self._refuse(claim, found) is not Verdict.MOVED:
+                    return None
+            return None
+
+        def give_up(error: StoreError) -> bool:
+            nonlocal most
+            log.warning("task %s: its reload waits for Redis: %s", run.id, error)
+            if refusals.refused(error, self._lease.last_ok, self._clock()):
+                most = min(most, LARGE)  # what is over that is left out of the answer, and refused
+            return False
+
+        return until_answered(look, give_up, self._pause)
+
+    def replace(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
+        """The answer (None: given up), and when the first call was sent that can have brought it."""
+        sent, refusals, most = self._clock(), Refusals(), self._settings.max_data
+
+        def reload() -> Claim:
+            return self._courier.call(lambda store: store.reload(old.ref, new, self._settings.name, most))
+
+        def give_up(error: StoreError) -> bool:
+            nonlocal sent, most
+            if refusals.refused(error, self._lease.last_ok, self._clock()):
+                most = min(most, LARGE)  # what is over that is left out of the answer, and fails the run
+            log.warning("task %s: reload waits for Redis: %s", old.id, error)
+            if old.wish is not Wish.RELOAD:
+                return True
+            if isinstance(error, Refused):
+                sent = self._clock()  # a refused call did nothing
+            return False
+
+        return until_answered(reload, give_up, self._pause), sent
+
+    def usable(self, old: Run, claim: Claim) -> Claim:
+        """What the new run begins with: the data of now, or what was judged where the other does not fit."""
+        found = None if old.fits is None else self._fault(claim)
+        if old.fits is None or found is None:
+            return claim
+        Service.spawn(self._refuse_late, claim, found)
+        return attrs.evolve(claim, function=old.fits.function, data=old.fits.data, oversize=0)
+
+    def _refuse_late(self, claim: Claim, found: Fault) -> None:
+        """Refuse what was written after the data was judged: the old run was being stopped by then."""
+
+        def give_up(error: StoreError) -> bool:
+            log.warning("task %s: Redis does not take that a reload is refused: %s", claim.id, error)
+            return False
+
+        until_answered(lambda: self._refuse(claim, found), give_up, self._pause)
+
+    def _refuse(self, claim: Claim, found: Fault) -> Verdict:
+        path, reason = found[0], found[1][:SHOWN]
+        verdict = self._courier.call(lambda store: store.refuse(claim, path, reason))
+        if verdict is Verdict.OK:
+            log.warning("[PT049] task %s: its reload is refused, and the run goes on: %s", claim.id, reason)
+        return verdict
+
+    def _fault(self, claim: Claim) -> Fault | None:
+        cls = self._tasks.get(claim.function)
+        if claim.function and cls is None:
+            return None  # for the workers that know it to judge
+        return fault(claim, cls, self._settings.max_data)
+
+    # -- afterwards -----------------------------------------------------------------------------------
+
+    def began(self, run: Run) -> None:
+        """`start()` of a run that a reload began is about to be called."""
+        Service.spawn_later(FIRST_MOMENTS * self._lease.timing.scale, self._settle, run)
+
+    def _settle(self, run: Run) -> None:
+        def settle() -> None:
+            if not run.over and run.failure is None:
+                self._courier.call(lambda store: store.settle(run.ref))
+
+        def give_up(error: StoreError) -> bool:
+            log.debug("task %s: Redis does not take that its new run lives: %s", run.id, error)
+            return False
+
+        until_answered(settle, give_up, self._pause)
+
+
+def _matters(run: Run) -> bool:
+    return not run.over and outweighs(Wish.RELOAD, run.wish)

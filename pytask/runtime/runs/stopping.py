@@ -1,0 +1,124 @@
+"""Stopping a run: `stop()`, then repeated kills; and handling a run that survives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+from gevent import Timeout
+
+from pytask import codec
+from pytask.domain.control import Wish
+from pytask.domain.leases import Lease
+from pytask.domain.messages import Event
+from pytask.domain.record import Change
+from pytask.logger import get_logger
+from pytask.runtime.process.kill_timer import Deadman
+from pytask.runtime.runs import subprocesses, threads
+from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.run import Run
+from pytask.runtime.tree import StopGreenlet
+
+log = get_logger(__name__)
+
+KILLS = 64  # in the last third of the time that a run has to die
+NAMED = 5  # greenlets of a run, in a message
+STUCK_SHOWN = 10  # tasks
+EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
+
+
+class Stopping:
+    """Stops runs.  Its methods block; each run has a greenlet that calls them."""
+
+    def __init__(
+        self,
+        *,
+        lease: Lease,
+        committer: Committer,
+        deadman: Deadman,
+        clock: Callable[[], float],
+        exit_process: Callable[[int], None],
+    ) -> None:
+        self._lease = lease
+        self._committer = committer
+        self._deadman = deadman
+        self._clock = clock
+        self._exit = exit_process
+        self._unkilled: set[Run] = set()  # they outlived a stop, and are tried again
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """Ids of tasks that outlived being stopped, a few of them."""
+        self._unkilled = {run for run in self._unkilled if not run.over}
+        return tuple(sorted(run.id for run in self._unkilled)[:STUCK_SHOWN])
+
+    def stop_and_kill(self, run: Run) -> bool:
+        """stop(), then kill the whole tree, three times; whether it is dead within the grace."""
+        if run.over:
+            return True  # it ended by itself
+        grace = self._lease.timing.grace
+        until = self._clock() + grace
+        stopper = run.stopper()
+        if stopper is not None:
+            self._wait_for_stop(run, stopper, grace / 2)
+        run.over = self._kill_tree(run, until)
+        return run.over
+
+    def outlived(self, run: Run, *, leaving: bool) -> None:
+        """The run survived: wait before the next attempt, or end the process; never hand the task on."""
+        self._unkilled.add(run)
+        names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
+        log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
+        if not leaving and self._must_not_go_on(run):
+            log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
+            self._exit(EXIT_STUCK)
+        elif run.wish in (Wish.STOP, Wish.RELOAD):
+            seconds = self._lease.timing.grace
+            event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
+            self._committer.put(Change(run.ref.id, run.ref.run, event))
+        if run.dead is not None:
+            run.dead.wait(timeout=self._lease.timing.grace / 2)
+
+    def _wait_for_stop(self, run: Run, stopper: StopGreenlet, seconds: float) -> None:
+        """Give stop(), and then start() that it may have asked to end, this time together."""
+        until = self._clock() + seconds
+        stopper.join(timeout=seconds)
+        if not stopper.ready():
+            log.warning(
+                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed (%s)",
+                run.id, seconds, threads.whereabouts(stopper),
+            )  # fmt: skip
+        elif stopper.value and run.dead is not None and not run.over:
+            run.dead.wait(timeout=max(0.0, until - self._clock()))
+
+    def _kill_tree(self, run: Run, until: float) -> bool:
+        """Kill what lives, then again and again; whether all of it is dead."""
+        subprocesses.end(run)  # they get their signal now; a task may wait for one of them as it dies
+        for share in (3, 2):
+            self._kill(run, max(0.01, (until - self._clock()) / share))
+        # A pool's greenlet takes a kill for the failure of one item and goes on with the next: many kills.
+        for _ in range(KILLS):
+            if not run.alive() or self._clock() >= until:
+                break
+            self._kill(run, self._lease.timing.grace / 3 / KILLS)
+        return not run.alive()
+
+    def _kill(self, run: Run, timeout: float) -> None:
+        tree = run.alive()
+        if not tree:
+            return
+        try:
+            gevent.killall(tree, timeout=timeout)
+        except Timeout:
+            log.debug("task %s: %d greenlets outlived a kill", run.id, len(run.alive()))
+
+    def _must_not_go_on(self, run: Run) -> bool:
+        """Whether somebody else may begin this task, or has begun it.
+
+        While its lease holds, a run that was asked to stop, to reload or to move may as well stay. A worker
+        that leaves first hands the others back; what then still runs ends with the process.
+        """
+        if not self._deadman.hard or run.wish is None:
+            return False
+        stays = run.wish in (Wish.STOP, Wish.RELOAD, Wish.MOVE)
+        return not stays or self._lease.lost(self._clock())

@@ -1,0 +1,98 @@
+"""Threads of runs: what they are called, what is said when one fails or is killed, and where one is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import gevent
+from gevent import GreenletExit, monkey
+
+from pytask.logger import get_logger
+from pytask.runtime.tree import AnyGreenlet, current_run
+
+log = get_logger(__name__)
+
+OURS = (str(Path(__file__).parents[1]), str(Path(gevent.__file__).parent))
+STANDARD = str(Path(os.__file__).parent)
+
+_installed = False
+
+
+def install() -> None:
+    """Once a process, and only where threads are greenlets."""
+    global _installed  # noqa: PLW0603 - hooks of the process, set once
+    if _installed or not monkey.is_module_patched("threading"):
+        return
+    _installed = True
+    threading.excepthook = _hook(threading.excepthook)
+    dummy: Any = threading._DummyThread  # noqa: SLF001 - gevent's own, there is no other
+    dummy.__init__ = _named(dummy.__init__)
+    logging.getLogger("concurrent.futures").addFilter(_is_no_kill)  # noqa: TID251 - not a log of our own
+
+
+def _hook(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    # A run that is stopped kills its threads, which is no failure.  A failure is logged, with the task.
+    def excepthook(args: Any) -> None:
+        if issubclass(args.exc_type, GreenletExit):
+            return
+        run = current_run()
+        if run is None or before is not threading.__excepthook__:
+            before(args)
+        if run is not None and not issubclass(args.exc_type, SystemExit):
+            error = args.exc_type, args.exc_value, args.exc_traceback
+            name = args.thread.name if args.thread is not None else "?"
+            log.error(
+                "[PT149] task %s: thread %s failed, and the task goes on: %r", run.id, name, args.exc_value,
+                exc_info=error,
+                extra={"task": run.id, "function": run.claim.function, "epoch": run.epoch},
+            )  # fmt: skip
+
+    return excepthook
+
+
+def _named(make: Callable[[Any], None]) -> Callable[[Any], None]:
+    # The thread that start() believes to run in: what shows the name of a thread shows the task's id.
+    def init(self: Any) -> None:
+        make(self)
+        run = current_run()
+        if run is not None:
+            self._name = run.id
+
+    return init
+
+
+def _is_no_kill(record: logging.LogRecord) -> bool:
+    # A worker of a ThreadPoolExecutor logs whatever ends it as critical, also that its run is stopped.
+    error = record.exc_info
+    return not (error and error[0] is not None and issubclass(error[0], GreenletExit))
+
+
+def whereabouts(greenlet: AnyGreenlet) -> str:
+    """Name, function and line of a thread or greenlet of a run, for a message."""
+    thread = getattr(greenlet, "pytask_thread", None)
+    what = f"thread {thread.name}" if thread is not None else f"greenlet {greenlet.name}"
+    frame: FrameType | None = greenlet.gr_frame
+    return what if frame is None else f"{what} (in {_place(frame)})"
+
+
+def _place(innermost: FrameType) -> str:
+    # The standard library's own waiting says nothing, unless there is nothing else.
+    frame: FrameType | None = innermost
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(OURS) and (not name.startswith(STANDARD) or "site-packages" in name):
+            break
+        frame = frame.f_back
+    found = frame or innermost
+    return f"{found.f_code.co_name} at {found.f_code.co_filename}:{found.f_lineno}"
+
+
+def only_threads(greenlets: Collection[AnyGreenlet]) -> bool:
+    """Whether these are threads, every one; greenlets are spawned on purpose, and may go on."""
+    return all(hasattr(one, "pytask_thread") for one in greenlets)

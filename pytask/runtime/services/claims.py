@@ -1,0 +1,193 @@
+"""Claims until an answer comes; where none ever does for its size, the same claim without large data.
+
+A claim takes ids off the queue even if its answer is lost, so it is repeated with the same run ids.  An
+answer beyond the limit of a proxy, or of the server's client-output-buffer-limit, is lost each time.  Then
+the tasks with little data are started, and the data of each other one is asked for alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import attrs
+
+from pytask.domain.errors import StoreError, may_be_size
+from pytask.domain.leases import Lease
+from pytask.domain.ports import Store
+from pytask.domain.record import Claim, ClaimRequest, RunRef
+from pytask.domain.timing import CLAIM_BATCH
+from pytask.logger import get_logger
+from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.executor import Executor, Ids
+from pytask.runtime.runs.refusals import LARGE, REMEMBERED, Refusals
+from pytask.runtime.until_answered import until_answered
+
+log = get_logger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class ClaimsPorts:
+    """What the claims of a consumer are made with."""
+
+    store: Store
+    executor: Executor
+    committer: Committer
+    lease: Lease
+    ids: Ids
+    clock: Callable[[], float]
+    quarantine: Callable[[], int]  # how many tasks that crashed before may be claimed
+
+
+class Claims:
+    """The claims of one consumer, one after the other."""
+
+    def __init__(self, ports: ClaimsPorts) -> None:
+        self._quarantine = ports.quarantine
+        self._store = ports.store
+        self._executor = ports.executor
+        self._committer = ports.committer
+        self._lease = ports.lease
+        self._ids = ports.ids
+        self._clock = ports.clock
+        self._refusals = Refusals()
+        self._careful_until = -math.inf  # answers are kept below a limit that was met
+        self.most = CLAIM_BATCH  # ids a claim; fewer after one of which not even a short answer came
+        self.refused = 0  # tasks whose data never came
+        self.ended = False
+        self._held_since: float | None = None  # when a claim was first not answered
+
+    @property
+    def _careful(self) -> bool:
+        return self._clock() < self._careful_until
+
+    @property
+    def held(self) -> float:
+        """Seconds for which no claim has been answered; 0 where the last one was."""
+        return 0.0 if self._held_since is None else self._clock() - self._held_since
+
+    def nothing_waits(self) -> None:
+        """There is nothing to claim."""
+        self._held_since = None
+
+    def claim(self, ids: Sequence[str], source: str | None, sent_at: float) -> list[Claim]:
+        """E1 with fresh run ids.  Raises `StoreError`; what may be claimed then is released."""
+        if not self._careful:
+            self._refusals.forget()
+        refs = tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids)
+        request = self._request(refs, source)
+        claims = self._ask(request, sent_at)
+        if claims is None:
+            claims = self._ask_without_data(request)
+        self.most = min(CLAIM_BATCH, 2 * self.most)
+        return claims
+
+    def apart(self, won: list[Claim]) -> tuple[list[Claim], list[Claim]]:
+        """Those that can begin, and those whose data was not asked for."""
+        if self._refusals.limit == math.inf:
+            return won, []
+        most = self._executor.settings.max_data
+        return [c for c in won if not 0 < c.oversize <= most], [c for c in won if 0 < c.oversize <= most]
+
+    def completed(self, claims: Sequence[Claim], source: str | None, sent_at: float) -> Iterator[Claim]:
+        """These, one by one, with the data that was not asked for; without where that never comes."""
+        left = list(claims)
+        try:
+            while left:
+                claim = self._complete(left.pop(0), source, sent_at)
+                if claim.won:  # else somebody took it away meanwhile
+                    yield claim
+        finally:
+            if left:
+                self._committer.doubt([RunRef(claim.id, claim.run) for claim in left])
+
+    def _complete(self, claim: Claim, source: str | None, sent_at: float) -> Claim:
+        size = claim.oversize
+        request = self._request((RunRef(claim.id, claim.run),), source)
+        whole = attrs.evolve(request, max_data=self._executor.settings.max_data, look=0)
+        # Over a limit that was met lately one attempt will do: it shows whether the limit was raised.
+        claims = self._ask(whole, sent_at, size=size, known=size >= self._refusals.proven)
+        if claims is not None:
+            return claims[0]
+        self._remember()
+        self.refused += 1
+        log.error(
+            "[PT133] task %s: no answer with its data (%d bytes) comes from Redis: ERROR", claim.id, size
+        )
+        return claim
+
+    def _request(self, refs: tuple[RunRef, ...], source: str | None) -> ClaimRequest:
+        executor = self._executor
+        settings = executor.settings
+        return ClaimRequest(
+            refs=refs,
+            functions=frozenset(executor.tasks),
+            worker=settings.name,
+            source=source,
+            server=self._lease.server,
+            quarantine=self._quarantine(),
+            max_data=int(min(settings.max_data, self._refusals.limit - 1)),
+            # Also where no place is left: by the time one is free, no look should be needed.
+            look=0 if source is not None or self._careful else min(settings.max_tasks, CLAIM_BATCH),
+        )
+
+    def _ask(
+        self, request: ClaimRequest, sent_at: float, *, size: int = 0, known: bool = False
+    ) -> list[Claim] | None:
+        """The answer; None once it is proven that none will come.  On no answer the same request again."""
+        # Partials, as each claim comes this way: closures would cost the good case a microsecond.
+        call, give_up = partial(self._store.claim, request), partial(self._give_up, sent_at, size, known)
+        try:
+            claims = until_answered(call, give_up, self._lease.timing.tick)
+        except Exception:
+            self._hold()
+            self._committer.doubt(list(request.refs))
+            raise
+        if claims is not None:
+            self._held_since = None
+            self._refusals.taken(partial(_data_of, claims))
+        return claims
+
+    def _give_up(self, sent_at: float, size: int, known: bool, error: StoreError) -> bool:
+        now = self._hold()
+        if not may_be_size(error):
+            raise error
+        last = self._lease.last_ok
+        if self._refusals.refused(error, last, now, size=size, alone=size > 0) or known:
+            return True
+        # The gate is asked again before every attempt: a repeat may come long after the first.
+        if self.ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
+            raise error
+        return False
+
+    def _hold(self) -> float:
+        now = self._clock()
+        self._held_since = now if self._held_since is None else self._held_since
+        return now
+
+    def _ask_without_data(self, request: ClaimRequest) -> list[Claim]:
+        """The same claim, with little data in the answer, and with no ids behind it."""
+        try:
+            claims = self._store.claim(attrs.evolve(request, max_data=LARGE, look=0))
+        except Exception:
+            # Not a matter of data, then: a claim of few ids tells the one at fault from the others.
+            self.most = max(1, len(request.refs) // 8)
+            self._committer.doubt(list(request.refs))
+            raise
+        asked = [claim for claim in claims if claim.oversize <= request.max_data]
+        size = sum(claim.oversize or len(claim.data or b"") for claim in asked)
+        log.warning(
+            "no answer to a claim of %d tasks with %d bytes of data comes from Redis", len(claims), size
+        )
+        if size > LARGE:
+            self._refusals.limit = min(self._refusals.limit, size)
+        self._remember()
+        return claims
+
+    def _remember(self) -> None:
+        self._careful_until = self._clock() + REMEMBERED * self._lease.timing.lease
+
+
+def _data_of(claims: Sequence[Claim]) -> int:
+    return sum(len(claim.data or b"") for claim in claims)
