@@ -56,7 +56,8 @@ def main() -> int:
         for page in PAGES:
             # The files of the reference have names of their own: one run for all is faster.
             home = page.parent.name if page.parent.name == "reference" else page.stem.replace("-", "_")
-            homes.setdefault(Path(folder) / home, {}).update(programs(page))
+            # Not "flask": a folder of that name would hide the package.
+            homes.setdefault(Path(folder) / f"of_{home}", {}).update(programs(page))
         homes = {home: texts for home, texts in homes.items() if texts}
         for home, texts in homes.items():
             home.mkdir()

@@ -96,7 +96,7 @@ class Docstrings(griffe.Extension):
 
     def on_attribute_instance(self, *, node, attr, **_):
         """Show the default alone, and the comment or the text of a worker's figure if there is no other."""
-        if not isinstance(node, ast.AnnAssign) or not attr.parent.is_class:
+        if not isinstance(node, ast.AnnAssign | ast.Assign) or not attr.parent.is_class:
             return
         if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "attrs.field":
             attr.value = _default(node.value)

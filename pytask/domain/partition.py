@@ -37,14 +37,32 @@ def hash_tag(name: str) -> str:
 
 
 def partition_of(task_id: str, partitions: int) -> int:
-    """The partition, from 0 to `partitions` - 1, whose queue a task is pushed to: crc16 of its whole id."""
+    """The partition of a task: the one whose queue its id is pushed to.
+
+    Args:
+        task_id: The id; all its bytes count, in UTF-8.
+        partitions: How many partitions the deployment has.
+
+    Returns:
+        A number from 0 to `partitions` - 1: the CRC16 of the id, modulo `partitions`.
+    """
     return crc16(task_id.encode()) % partitions
 
 
 def namespace_of(namespace: str, partition: int, partitions: int) -> str:
-    """What the keys of a partition begin with: `{pytask}:` gives `{pytask:2}:`, `app:` gives `app:{2}:`.
+    """The prefix of the keys of a partition.
 
-    One partition has the app's own namespace.
+    Args:
+        namespace: The namespace of the deployment, such as "{pytask}:" or "app:".
+        partition: The partition, from 0.
+        partitions: How many partitions the deployment has.
+
+    Returns:
+        "{pytask:2}:" for partition 2 of "{pytask}:", and "app:{2}:" for that of "app:".  With one partition,
+        the namespace as it is.
+
+    Raises:
+        ConfigError: A namespace with a brace that is no hash tag.
     """
     if partitions == 1:
         return namespace

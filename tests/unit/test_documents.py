@@ -96,3 +96,11 @@ def test_a_decision_is_listed_and_names_tests_that_are_there(page):
     for folder, name in named:
         sources = (path.read_text("utf-8") for path in (ROOT / folder).rglob("test_*.py"))
         assert any(f"def {name}(" in source for source in sources), name
+
+
+def test_the_files_that_contributors_are_sent_to_are_there():
+    named = re.findall(r"`([\w./-]+/[\w./-]*)`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    made = {"build/site", "build/release"}  # by dev.py
+    assert len(named) > 20
+    for path in {*named} - made:
+        assert (ROOT / path).exists() or (ROOT / "pytask" / path).exists(), path
