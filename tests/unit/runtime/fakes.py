@@ -226,7 +226,8 @@ class World:
         quiet = dict.fromkeys(("on_reached", "on_other_server"), lambda: None)
         return Heartbeat(HeartbeatPorts(**{
             "store": self.store, "lease": self.lease, "executor": self.executor,
-            "kill_timer": self.kill_timer, "clock": self.clock, "log_throttle": self.log_throttle, "on_lost": self.ids.renew,
+            "kill_timer": self.kill_timer, "clock": self.clock, "log_throttle": self.log_throttle,
+            "on_lost": self.ids.renew,
             "on_ping": lambda _: None, **quiet, **told,
         }))  # fmt: skip
 
