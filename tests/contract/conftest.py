@@ -15,7 +15,7 @@ from pytask.adapters.redis.backend import RedisBackend
 from pytask.adapters.rules import Retention
 from pytask.domain.lifecycle import RESTING
 from pytask.domain.record import ClaimRequest, Expiry, RunRef
-from tests.servers import is_available, start_server
+from tests.support.servers import is_available, start_server
 
 KEEP = Retention(ended=60, error=120, stopped=None)
 NAMESPACE = "{pt}:"

@@ -12,8 +12,8 @@ from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.record import Notice
 from tests.contract.conftest import SOON, MemoryBench, make_bench
-from tests.proxy import Proxy
-from tests.servers import HOST
+from tests.support.proxy import Proxy
+from tests.support.servers import HOST
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from pytask.domain.record import (
     Verdict,
 )
 from tests.contract.conftest import KEEP, SOON, MemoryBench, RedisBench
-from tests.servers import is_available, start_server
+from tests.support.servers import is_available, start_server
 
 FULL = (2000, 50)
 SHORT = (20, 40)
