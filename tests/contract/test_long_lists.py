@@ -9,7 +9,7 @@ from pytask.client import Client
 from pytask.client.sync_driver import SyncDriver
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
-from tests.contract.conftest import SOON
+from tests.contract.benches import SOON
 from tests.support.servers import start_server
 
 LENGTH = 130_000

@@ -17,7 +17,7 @@ from pytask.cli.main import main
 from pytask.client import Gap
 from pytask.domain import lifecycle as life
 from pytask.domain.partition import SLOTS, crc16, hash_tag, namespace_of, partition_of
-from tests.contract.test_client import Awaited
+from tests.contract.client.faces import Awaited
 from tests.integration.conftest import PATIENCE, wait_until
 from tests.support.cli_tools import ECHO, SLEEPER, Started, until, write
 from tests.support.cli_tools import pytask as command
