@@ -9,7 +9,7 @@ import redis
 from click.testing import CliRunner
 
 from pytask import PyTask, Task, errors
-from pytask.adapters.memory.backend import MemoryBackend
+from pytask.adapters.memory import MemoryBackend
 from pytask.adapters.redis.acl import rules
 from pytask.cli.main import main
 from pytask.cli.messages import explanations
