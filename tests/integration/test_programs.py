@@ -7,7 +7,7 @@ import subprocess
 import psutil
 import pytest
 
-from tests.integration.cli_tools import Started, pytask, until, write
+from tests.support.cli_tools import Started, pytask, until, write
 
 TASKS = """
     import multiprocessing
