@@ -52,7 +52,7 @@ class Trigger(StrEnum):
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
-RESTING: tuple[State, ...] = (WAIT, STOPPED, ENDED, ERROR)
+RESTING: tuple[State, State, State, State] = (WAIT, STOPPED, ENDED, ERROR)
 """The states without a live run, in the order in which their indexes travel to the scripts."""
 
 MACHINE = Machine(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
 class Packed:
-    """Some words of a command as they go over the wire, made once and sent many times."""
+    """Some words of a command as they go over the wire, made once and sent many times.
+
+    Where a list of words is meant, it is as long as they are, and goes into a command as one piece.
+    """
 
     __slots__ = ("count", "data")
 
     def __init__(self, words: Iterable[Any]) -> None:
         self.count, self.data = pack(words)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Packed]:
+        yield self
 
 
 def pack(words: Iterable[Any]) -> tuple[int, bytes]:
