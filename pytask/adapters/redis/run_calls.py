@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -131,6 +132,7 @@ def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
     return [ChangeKind(change.event, state, mode, drop, scope.ending(change), words=2 * len(change.fields))]
 
 
+@cache
 def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
     """(new state, mode) of a change, as commit.lua takes them."""
     if trigger is None:
