@@ -24,7 +24,9 @@ class Scope:
     keys: Keys
     retention: Retention = attrs.Factory(Retention)
     who: str = ""  # the name under which what is done stands in the history of tasks
-    space: int = attrs.field(init=False)  # bytes of the namespace, which is in front of an id in its hash's key
+    space: int = attrs.field(
+        init=False
+    )  # bytes of the namespace, which is in front of an id in its hash's key
     kept: int = attrs.field(init=False)  # lines of a task's history that are kept
 
     def __attrs_post_init__(self) -> None:
