@@ -18,20 +18,21 @@ from pytask import __version__
 
 HEAD = """# Results of the benchmarks
 
-Written by `python -m benchmarks`; all figures of a section come from the same minutes on one machine. Figures are medians.
+Written by `python -m benchmarks`. All figures of a section come from the same minutes on one machine.
+Figures are medians.
 
 {setting}
 
 ![drains and growth](results.svg)
 """
 METHOD = """
-All tasks are enqueued first, then one worker process drains them. Each no-op task records that it ran, in the
-process in which it ran (`peers/mark.py`, the same for all); the rate is measured from the first record to the last,
-so the start of a worker is not included. The limit loop sends the same commands to Redis and runs no task code; it
-measures its own time. All queues have default settings (results are kept if that is the default) except for the
-concurrency: the best of 10, 100 and 500; pytask uses its default. The ratio is the median of the ratios in each
-round. CPU time (of all processes of a worker, and of the server) is affected less than a rate by other load on the
-machine.
+All tasks are enqueued first, then one worker process drains them. Each no-op task records that it ran, in
+the process in which it ran (`peers/mark.py`, the same for all); the rate is measured from the first record
+to the last, so the start of a worker is not included. The limit loop sends the same commands to Redis and
+runs no task code; it measures its own time. All queues have default settings (results are kept if that is
+the default) except for the concurrency: the best of 10, 100 and 500; pytask uses its default. The ratio is
+the median of the ratios in each round. CPU time (of all processes of a worker, and of the server) is
+affected less than a rate by other load on the machine.
 """
 NAMES = {
     "processes": "Several worker processes",
