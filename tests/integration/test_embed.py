@@ -74,7 +74,7 @@ def listeners(store):
 
 def test_a_script_with_a_worker_in_it(server, store, folder):
     with program(server, store, folder, "script.py") as running:
-        running.says("at work")
+        running.says("worker started")
         store.hset("a", mapping={"function": "countdown", "data": '{"from": 2, "pause": 0}'})
         store.lpush("new-task", "a")
         until(lambda: store.hget("a", "output") == '"lift-off"', lambda: running.output)

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import pytask
 from pytask.cli.main import main
-from pytask.domain.times import at
+from pytask.domain.wording import at
 from tests.support import cli_tools
 from tests.support.cli_tools import Started, until, write
 from tests.support.servers import start_server

@@ -1,4 +1,4 @@
-"""Times as people read them."""
+"""Times, and numbers with their nouns, as people read them."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def at(moment: float | None, *, millis: bool = False) -> str | None:
         return f"{moment:.0f} s after 1970"
     found = datetime.fromtimestamp(moment, UTC)
     return f"{found:%Y-%m-%d %H:%M:%S}{f'.{found.microsecond // 1000:03}' if millis else ''}Z"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 task`, `2 tasks`; `many` where the plural is not made with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def verb(number: int, one: str, many: str) -> str:
+    """The form of a verb that goes with so many."""
+    return one if number == 1 else many
