@@ -139,6 +139,15 @@ class Parent:
     def __init__(self):
         self.groups = {}
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self):
+        """What pytest makes of the files of tests is kept for the children, whatever the environment says."""
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+        try:
+            return (yield)
+        finally:
+            sys.dont_write_bytecode = before
+
     def pytest_collection_modifyitems(self, items):
         items.sort(key=order_of)
 
