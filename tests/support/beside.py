@@ -21,30 +21,38 @@ from pathlib import Path
 import pytest
 
 # The command line and the clients: they run in this process, the only one whose coverage is measured.
-HERE = tuple(
-    f"tests/integration/test_{name}.py"
-    for name in (
-        "acl", "acl_client", "capacity", "cli", "client", "clients", "console", "cost", "doctor", "embedded",
-        "fixes", "hung_sentinel", "logs", "mistakes", "partitions", "proxy", "run_settings", "sentinel",
-        "steering", "story",
-    )
+HERE = (
+    "tests/integration/control/",
+    *(
+        f"tests/integration/test_{name}.py"
+        for name in (
+            "acl", "acl_client", "capacity", "cli", "client", "clients", "console", "cost", "doctor",
+            "embedded", "fixes", "hung_sentinel", "logs", "mistakes", "partitions", "proxy", "run_settings",
+            "sentinel", "story",
+        )
+    ),
 )  # fmt: skip
 GROUPS = (  # what their tests' ids begin with, and how many processes share them
     (("tests/simulation",), 1),  # a core of its own
     (("tests/contract",), 1),  # unpatched: an asyncio loop beside threads is no matter of gevent's
-    (("tests/chaos", "tests/integration"), 3),  # they wait more than they work
+    (("tests/chaos", "tests/integration"), 5),  # they wait six times as long as they work
 )
 LONG = (  # taken first: a long file that is taken last would be waited for by all
     "tests/integration/test_failover.py",
     "tests/chaos",
     "tests/integration/test_cluster_faults.py",
     "tests/integration/test_deploys.py",
-    "tests/integration/test_demo.py",
     "tests/integration/test_redis_faults.py",
-    "tests/integration/test_recipes.py",
+    "tests/integration/test_demo.py",
     "tests/integration/test_conformance.py",
     "tests/integration/test_takeover.py",
+    "tests/integration/test_recipes.py",
+    "tests/integration/test_mistakes_live.py",
+    "tests/integration/test_credentials.py",
     "tests/integration/test_programs.py",
+    "tests/integration/test_hangup.py",
+    "tests/integration/test_hostile.py",
+    "tests/integration/test_libraries.py",
 )
 CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a group's orders and reports
 

@@ -3,10 +3,13 @@
 import json
 import re
 import runpy
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
+import pytask.__main__
+import pytask.entry
 from pytask.domain.lifecycle import diagram
 from pytask.domain.messages import Event
 from pytask.domain.timing import Timing
@@ -18,6 +21,7 @@ def test_the_diagram_in_the_architecture_is_printed_from_the_table():
     assert f"```\n{diagram()}\n```" in (ROOT / "ARCHITECTURE.md").read_text()
 
 
+<<<<<<< HEAD
 def test_the_files_that_the_architecture_names_exist():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     names = {path.name for path in (ROOT / "pytask").rglob("*") if path.suffix in (".py", ".lua")}
@@ -26,6 +30,8 @@ def test_the_files_that_the_architecture_names_exist():
     assert named <= names
 
 
+=======
+>>>>>>> tests14
 def test_the_readme_lists_exactly_the_events_of_the_life_cycle():
     rows = re.findall(
         r"^\| `([a-z-]+)` \|", (ROOT / "README.md").read_text().split("| event |")[1], re.MULTILINE
@@ -41,11 +47,10 @@ def test_the_times_in_the_readme_are_the_defaults():
         assert f"{seconds:g} s" in text
 
 
-@pytest.mark.parametrize(
-    "tool", ['name = "pytaskd"', 'pytask = "pytask.__main__:main"', 'pytaskd = "pytask.entry:main"']
-)
-def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
-    assert tool in (ROOT / "pyproject.toml").read_text()
+def test_the_distribution_is_named_apart_from_the_other_pytask():
+    ours = distribution("pytaskd").entry_points
+    found = {script.name: script.load() for script in ours if script.group == "console_scripts"}
+    assert found == {"pytask": pytask.__main__.main, "pytaskd": pytask.entry.main}
 
 
 def test_the_data_in_the_readme_is_json():

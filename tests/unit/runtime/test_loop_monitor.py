@@ -85,7 +85,7 @@ def test_the_task_and_the_line_are_named_at_once_and_in_the_log(watch, hub, capf
     blocked(hub, a_run())
     text = capfd.readouterr().err
     assert "pytask: task order-7 (resize) held the event loop for more than 0.5 s at " in text
-    assert "test_blocked.py:" in text
+    assert "test_loop_monitor.py:" in text
     until(lambda: "[PT041] task order-7 (resize)" in caplog.text)
 
 

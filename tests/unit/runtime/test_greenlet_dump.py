@@ -35,7 +35,7 @@ def test_greenlets_with_one_stack_stand_together_with_their_tasks():
         assert lines[0].startswith("--- ")
         assert f"greenlets of process {os.getpid()} at " in lines[0]
         at = lines.index("2 x task waiter: t0 t1")
-        assert any("test_greenlets.py" in line and "wait_here" in line for line in lines[at + 1 : at + 9])
+        assert any("test_greenlet_dump.py" in line and "wait_here" in line for line in lines[at + 1 : at + 9])
         assert "1 x greenlet mine" in text
         assert any("in test_greenlets_with_one_stack" in line for line in lines), "the current one"
         assert lines[-1] == "--- end of greenlets"
