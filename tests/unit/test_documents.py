@@ -21,7 +21,6 @@ def test_the_diagram_in_the_architecture_is_printed_from_the_table():
     assert f"```\n{diagram()}\n```" in (ROOT / "ARCHITECTURE.md").read_text()
 
 
-<<<<<<< HEAD
 def test_the_files_that_the_architecture_names_exist():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     names = {path.name for path in (ROOT / "pytask").rglob("*") if path.suffix in (".py", ".lua")}
@@ -30,8 +29,6 @@ def test_the_files_that_the_architecture_names_exist():
     assert named <= names
 
 
-=======
->>>>>>> tests14
 def test_the_readme_lists_exactly_the_events_of_the_life_cycle():
     rows = re.findall(
         r"^\| `([a-z-]+)` \|", (ROOT / "README.md").read_text().split("| event |")[1], re.MULTILINE
