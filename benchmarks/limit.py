@@ -24,6 +24,7 @@ from gevent.event import Event  # noqa: E402
 from pytask.adapters.keys import Keys  # noqa: E402
 from pytask.adapters.redis import scripts  # noqa: E402
 from pytask.adapters.redis.lua import ScriptCall  # noqa: E402
+from pytask.adapters.redis.scripts import ChangeKind  # noqa: E402
 from pytask.domain.crashes import QUARANTINE_FROM  # noqa: E402
 from pytask.domain.lifecycle import ENDED, RESTING, RUNNING, WAIT  # noqa: E402
 from pytask.domain.messages import MAX_ID_BYTES  # noqa: E402
@@ -137,13 +138,7 @@ class Loop:
             space=0,
             kept=KEPT,
             resting=RESTING,
-            events=[EVENT],
-            states=[ENDED],
-            modes=["done"],
-            drops=[False],
-            lines=[LINE],
-            instead=[0],
-            field_counts=[0],
+            kinds=[ChangeKind(EVENT, ENDED, "done", line=LINE)],
             fields=[],
             change_runs=[run for _, run in batch],
             change_kinds=[1] * len(batch),

@@ -85,7 +85,8 @@ PROOFS: dict[str, str] = {
     "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
     "PT133": "size_limit::test_a_task_whose_data_never_comes_is_an_error_and_others_go_on",
-    "PT134": "tests/contract/test_client.py::test_of_many_only_what_the_server_never_takes_is_not_queued",
+    "PT134": "tests/contract/client/test_start.py"
+    "::test_of_many_only_what_the_server_never_takes_is_not_queued",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
     "PT145": "shared_redis::test_a_write_whose_reply_was_lost_says_so_and_is_done_once",

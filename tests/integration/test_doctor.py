@@ -21,8 +21,8 @@ from click.testing import CliRunner
 from pytask.cli.main import main
 from pytask.cli.messages import explanations
 from tests.chaos.clockstep import ServerClock
-from tests.integration.cli_tools import ROOT, Started, done, pytask, sent_by, until, write
-from tests.servers import start_server
+from tests.support.cli_tools import ROOT, Started, done, pytask, sent_by, until, write
+from tests.support.servers import start_server
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import redis
 
-from tests.integration.cli_tools import ROOT, Started, environment, pytask, until
-from tests.servers import HOST, free_port, start_server
+from tests.support.cli_tools import ROOT, Started, environment, pytask, until
+from tests.support.servers import HOST, free_port, start_server
 
 pytestmark = pytest.mark.slow
 

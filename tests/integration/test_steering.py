@@ -18,8 +18,8 @@ from pytask.client.partitions import own_name
 from pytask.client.sync_driver import SyncDriver
 from pytask.domain.errors import NoSuchTask, TaskExists
 from pytask.domain.lifecycle import State
-from tests.integration.cli_tools import ECHO, Started, pytask, quickest, redis_cli, typed, until, write
-from tests.servers import free_port, start_server
+from tests.support.cli_tools import ECHO, Started, pytask, quickest, redis_cli, typed, until, write
+from tests.support.servers import free_port, start_server
 
 TASKS = (
     """

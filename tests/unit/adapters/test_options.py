@@ -14,7 +14,7 @@ from pytask.adapters.redis.address import DEFAULT_URL
 from pytask.adapters.redis.clients import open_client
 from pytask.adapters.redis.errors import translate
 from pytask.domain.errors import ConfigError, Unavailable
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 AIO = pytest.mark.parametrize("client", [pytask.Client, pytask.aio.Client], ids=["blocking", "asyncio"])
 TLS = "rediss://:sesame@h:1/0?"

@@ -6,9 +6,25 @@ Lists named together, such as `ids` and `new_runs`, have an entry for each hash,
 
 # Not `from __future__ import annotations`: the annotations are read when a script is declared.
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
-from pytask.adapters.redis.lua import Flag, Flags, Key, Keys, Number, Numbers, Text, Texts, script
+from pytask.adapters.redis.lua import (
+    AnyTexts,
+    Flag,
+    Flags,
+    FourKeys,
+    FourTexts,
+    Key,
+    Keys,
+    Number,
+    Numbers,
+    Text,
+    Texts,
+    ThreeTexts,
+    records,
+    script,
+)
 
 # What many of them take:
 #
@@ -45,7 +61,7 @@ def claim(
     runs: Key,
     leases: Key,
     source: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     running: Text,
     worker: Text,
@@ -61,9 +77,9 @@ def claim(
     longest: Number,  # bytes of an id that can be a task
     line: Text,
     kept: Number,
-    event: Texts,
-    resting: Texts,
-    functions: Texts,
+    event: ThreeTexts,
+    resting: FourTexts,
+    functions: AnyTexts,
     new_runs: Texts,
 ) -> list[bytes]: ...
 
@@ -93,7 +109,7 @@ def park(
     source: Key,
     parking: Key,
     parked: Key,  # names of parked functions (set)
-    indexes: Keys,
+    indexes: FourKeys,
     hash: Key,
     id: Text,
     func: Text,
@@ -103,7 +119,7 @@ def park(
     hint_channel: Text,
     line: Text,
     kept: Number,
-    resting: Texts,
+    resting: FourTexts,
 ) -> bytes: ...
 
 
@@ -119,7 +135,7 @@ def enqueue(
     space: Number,
     func: Text,
     check: Flag,  # an id may be taken
-    finished: Texts,  # states
+    finished: AnyTexts,  # states
     data: Texts,  # JSON, "" for none
 ) -> list[Any]: ...
 
@@ -155,7 +171,7 @@ def adopt(
     runs: Key,
     leases: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     running: Text,
     worker: Text,
@@ -163,8 +179,8 @@ def adopt(
     unknown: Text,
     stop: Text,
     kept: Number,
-    event: Texts,
-    resting: Texts,
+    event: ThreeTexts,
+    resting: FourTexts,
     ids: Texts,
     new_runs: Texts,
     epochs: Numbers,
@@ -190,28 +206,33 @@ def restore(
 ) -> bytes: ...
 
 
+class ChangeKind(NamedTuple):
+    """What many changes of a batch say alike, so that it is sent once."""
+
+    event: Text  # "" for none
+    state: Text = ""  # the new one; "" for an event only
+    mode: Text = ""  # done | rest | queue | delete
+    drop: Flag = False
+    line: Text = ""
+    instead: Number = 0  # the kind (from 1) that is meant where a stop stands in the hash; 0 this one
+    words: Number = 0  # of `fields`
+
+
 @script
 def commit(
     *,
     runs: Key,
     leases: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     channel: Text,
     stop: Text,
     space: Number,
     kept: Number,
-    resting: Texts,
-    # Most changes of a batch are alike: what they say is sent once, as a kind of change.
-    events: Texts,  # "" for none
-    states: Texts,  # the new one; "" for an event only
-    modes: Texts,  # done | rest | queue | delete
-    drops: Flags,
-    lines: Texts,
-    instead: Numbers,  # the kind (from 1) that is meant where a stop stands in the hash; 0 this one
-    field_counts: Numbers,
-    fields: Texts,  # field, value, ... of all kinds
+    resting: FourTexts,
+    kinds: Annotated[Sequence[ChangeKind], records(ChangeKind)],
+    fields: AnyTexts,  # field, value, ... of all kinds
     # For each change:
     change_runs: Texts,
     change_kinds: Numbers,  # from 1
@@ -232,7 +253,7 @@ def note(
     progress: Texts,  # "" for none
     events: Texts,  # of that
     line_counts: Numbers,
-    lines: Texts,  # of all runs
+    lines: AnyTexts,  # of all runs
 ) -> bytes: ...
 
 
@@ -251,7 +272,7 @@ def reload(
     stop: Text,
     line: Text,
     kept: Number,
-    event: Texts,
+    event: ThreeTexts,
 ) -> list[Any]: ...
 
 
@@ -298,7 +319,7 @@ def open_local(
     channel: Text,
     line: Text,
     kept: Number,
-    event: Texts,
+    event: ThreeTexts,
 ) -> list[Any]: ...
 
 
@@ -314,7 +335,7 @@ def stop(
     *,
     runs: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
     channel: Text,
@@ -327,8 +348,8 @@ def stop(
     asked_line: Text,  # of a wish
     line: Text,
     kept: Number,
-    resting: Texts,
-    allowed: Texts,  # states that a task may be stopped from
+    resting: FourTexts,
+    allowed: AnyTexts,  # states that a task may be stopped from
     ids: Texts,
     ages: Numbers,  # seconds within which a start is known to be newer than this stop
 ) -> list[bytes]: ...
@@ -339,7 +360,7 @@ def start(
     *,
     runs: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     channel: Text,
     event: Text,
@@ -348,8 +369,8 @@ def start(
     unknown: Text,
     line: Text,
     kept: Number,
-    resting: Texts,
-    allowed: Texts,  # states that a task may be started from
+    resting: FourTexts,
+    allowed: AnyTexts,  # states that a task may be started from
     ids: Texts,
     ages: Numbers,  # seconds within which an earlier start counts as this one
 ) -> list[bytes]: ...
@@ -374,14 +395,14 @@ def remove(
     runs: Key,
     queue: Key,
     parked: Key,  # names of parked functions (set)
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
     rings: Keys,  # of a task's lines
     running: Text,
     unknown: Text,
-    resting: Texts,
-    states: Texts,  # those that are meant; none: any
+    resting: FourTexts,
+    states: AnyTexts,  # those that are meant; none: any
     ids: Texts,
 ) -> list[bytes]: ...
 
@@ -403,7 +424,7 @@ def expire(
     runs: Key,
     leases: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     channel: Text,
     server: Text,
@@ -422,7 +443,7 @@ def expire(
     failed_event: Text,
     failed_line: Text,
     failed_drop: Flag,
-    resting: Texts,
+    resting: FourTexts,
     ids: Texts,
     old_runs: Texts,
     seen: Numbers,  # the lease, as it was watched

@@ -5,7 +5,7 @@
 -- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
 -- over when ours was claimed.  A wish to stop is kept all the same: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
---- include: names, time, whole, number, index, event, history
+--- include: names, time, whole, number, index, event, escaped, history
 local REACH = 1024
 
 call('ZREM', leases, '')

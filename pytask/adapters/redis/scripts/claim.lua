@@ -12,7 +12,7 @@
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
---- include: names, server, time, whole, number, plausible, ids, index, places, event, history
+--- include: names, server, time, whole, number, plausible, ids, index, event, history
 
 -- What is there: the runs, and the list -----------------------------------------------------------------
 
@@ -39,7 +39,8 @@ end
 
 -- The answer --------------------------------------------------------------------------------------------
 
-local known, words, bytes = places_in(functions), {}, {}
+local known, words, bytes = {}, {}, {}
+for i = 1, #functions do known[functions[i]] = i end
 local function say(word) words[#words + 1] = word end
 -- For a run that is the caller's.
 local function say_won(verdict, epoch, crashes, size, over, func, data)

@@ -11,11 +11,10 @@
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
-local kinds, from = {}, 0
-for k = 1, #states do
-  kinds[k] = {event = events[k], state = states[k], mode = modes[k], drop = drops[k], line = lines[k],
-    instead = instead[k], fields = slice(fields, from, field_counts[k])}
-  from = from + field_counts[k]
+local from = 0
+for _, kind in ipairs(kinds) do
+  kind.first, kind.last = from + 1, from + kind.words
+  from = kind.last
 end
 local live = call('HMGET', runs, unpack(ids))
 local queue_ok = type(pcall('LLEN', queue)) == 'number'
@@ -24,10 +23,10 @@ local reply, dropped, over, indexed = {}, {}, {}, {}
 -- Write the end of a run into its hash.
 local function settle(id, hash, run, kind, old)
   local plain = kind.mode == 'done'
-  if #kind.fields == 0 then
+  if kind.words == 0 then
     call('HSET', hash, 'state', kind.state, 'last_update', now, 'last_run', run, noted(old, kind.line, plain))
   else
-    local more = {unpack(kind.fields)}
+    local more = {unpack(fields, kind.first, kind.last)}
     more[#more + 1], more[#more + 2] = noted(old, kind.line, plain)
     call('HSET', hash, 'state', kind.state, 'last_update', now, 'last_run', run, unpack(more))
   end

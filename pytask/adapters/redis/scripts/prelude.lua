@@ -25,15 +25,13 @@ local function plausible(run) return run and #run > 0 and #run <= 128 and not ru
 
 --- ids
 -- The id of each hash.
-local ids = space == 0 and hashes or {}
-if space > 0 then
-  for i, hash in ipairs(hashes) do ids[i] = hash:sub(space + 1) end
-end
+local ids = {}
+for i = 1, #hashes do ids[i] = hashes[i]:sub(space + 1) end
 
 --- index
 -- The index of each resting state.
 local index = {}
-for i, state in ipairs(resting) do index[state] = indexes[i] end
+for i = 1, #resting do index[resting[i]] = indexes[i] end
 
 --- places
 -- The place of each word in a list.
@@ -45,8 +43,7 @@ end
 
 --- event
 -- The event of a new run.
-local event_head, event_middle, event_tail = unpack(event)
-local function event_of(run, epoch) return event_head .. run .. event_middle .. epoch .. event_tail end
+local function event_of(run, epoch) return event[1] .. run .. event[2] .. epoch .. event[3] end
 
 --- server
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
@@ -56,12 +53,14 @@ if server ~= '' then
   if answers and answers ~= server then return redis.error_reply('OTHERSERVER it is ' .. answers) end
 end
 
---- history
+--- escaped
 -- What others wrote, as one word of the history: see pytask/domain/history.py, which reads it.
 local function escaped(text, most)
   if not text or text == '' then return '-' end
   return (text:sub(1, most):gsub('[^!-$&-~]', function(c) return string.format('%%%02X', c:byte()) end))
 end
+
+--- history
 -- The field and its new value for an HSET that moves a task; nothing where no history is kept.
 -- A `plain` move begins none: the claim and the end of a task to which nothing else happened stand in its other
 -- fields, and a field of this length would turn each small hash into a large one.

@@ -25,8 +25,8 @@ from redis.sentinel import Sentinel
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain.errors import PytaskError
 from pytask.runtime.process import log_format
-from tests.integration.evidence import BEAT, BEAT_SECONDS
-from tests.servers import HOST, MASTER_NAME
+from tests.support.evidence import BEAT, BEAT_SECONDS
+from tests.support.servers import HOST, MASTER_NAME
 
 STEP = 0.05  # seconds between two acts
 evidence = -1  # a file descriptor

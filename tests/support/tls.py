@@ -1,6 +1,6 @@
 """TLS in front of a server that was built without it: a process that takes TLS and passes plain bytes on.
 
-python -m tests.tls TARGET_PORT CERTIFICATE KEY [AUTHORITY OF CLIENTS]     prints its port
+python -m tests.support.tls TARGET_PORT CERTIFICATE KEY [AUTHORITY OF CLIENTS]     prints its port
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trustme
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
@@ -37,7 +37,7 @@ def tls_front(
     leaf.private_key_pem.write_to_path(folder / "key.pem")
     for blob in leaf.cert_chain_pems:
         blob.write_to_path(folder / "certificate.pem", append=True)
-    command = [sys.executable, "-m", "tests.tls", str(target_port)]
+    command = [sys.executable, "-m", "tests.support.tls", str(target_port)]
     files = [str(folder / "certificate.pem"), str(folder / "key.pem")]
     files += [str(folder / "authority.pem")] if of_clients else []
     process = subprocess.Popen(command + files, cwd=ROOT, stdout=subprocess.PIPE, text=True)

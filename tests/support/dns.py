@@ -1,4 +1,4 @@
-"""A name server that knows one name: `python tests/dns.py ADDRESS NAME IP`, port 53."""
+"""A name server that knows one name: `python tests/support/dns.py ADDRESS NAME IP`, port 53."""
 
 import socket
 import struct

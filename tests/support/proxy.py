@@ -1,8 +1,8 @@
 """A TCP proxy that loses, holds and cuts what passes through it.
 
-It runs as a process of its own (`python -m tests.proxy PORT`), so that neither monkey-patching nor a blocked
-event loop in the tests touches it. It takes one JSON object a line on stdin and answers each on stdout: when
-a method of `Proxy` returns, its effect has begun.
+It runs as a process of its own (`python -m tests.support.proxy PORT`), so that neither monkey-patching nor a
+blocked event loop in the tests touches it. It takes one JSON object a line on stdin and answers each on
+stdout: when a method of `Proxy` returns, its effect has begun.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 HOST = "127.0.0.1"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CHUNK = 65536
 
 
@@ -27,7 +27,7 @@ class Proxy:
 
     def __init__(self, target_port):
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.proxy", str(target_port)],
+            [sys.executable, "-m", "tests.support.proxy", str(target_port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,

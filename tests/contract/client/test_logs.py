@@ -11,28 +11,8 @@ from pytask.client import Progress
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import STOPPED, Trigger
 from pytask.domain.record import Notes, Verdict
-from tests.contract.test_client import FACES, KINDS, make
 
 RING = 20
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-@pytest.fixture(params=FACES)
-def both(request, kind, servers):
-    made = make(kind, request.param, servers)
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=FACES)
-def real(request, servers):
-    made = make("valkey", request.param, servers)
-    yield made
-    made.close()
 
 
 def line(n, epoch=1, text=None):
@@ -49,6 +29,7 @@ def numbers(lines):
     return [(one.number, one.missed) for one in lines]
 
 
+@pytest.mark.wire
 def test_the_last_lines_of_a_task(both):
     ref = both.bench.running("a")
     assert list(both.client.logs("a")) == []
@@ -63,6 +44,7 @@ def test_the_last_lines_of_a_task(both):
     assert len(list(both.client.logs("a", limit=None))) == RING
 
 
+@pytest.mark.wire
 def test_lines_of_earlier_runs_and_lines_that_are_missing_or_there_twice(both):
     ref = both.bench.running("a")
     write(both, ref, 1, 2, 5)
@@ -72,6 +54,7 @@ def test_lines_of_earlier_runs_and_lines_that_are_missing_or_there_twice(both):
     assert found == [(1, 1, 0), (1, 2, 0), (1, 5, 2), (2, 3, 0), (2, 4, 0)]
 
 
+@pytest.mark.wire
 def test_what_is_no_line_is_left_out(both):
     ref = both.bench.running("a")
     junk = (b"x", b"[]", b"{}", b'{"n":"1","epoch":1,"at":1}', b"\xff", b"[" * 5000)
@@ -79,6 +62,7 @@ def test_what_is_no_line_is_left_out(both):
     assert numbers(both.client.logs("a")) == [(1, 0)]
 
 
+@pytest.mark.wire
 def test_no_such_task_is_raised_at_the_call(both):
     with pytest.raises(errors.NoSuchTask):
         both.client.logs("nobody")
@@ -94,6 +78,7 @@ def test_the_lines_of_a_task_that_is_gone(both):
     assert numbers(both.client.logs("a", follow=True)) == [(1, 0)]  # and nothing is waited for
 
 
+@pytest.mark.wire
 def test_remove_takes_the_lines_along(both):
     ref = both.bench.running("a")
     write(both, ref, 1)
@@ -104,6 +89,7 @@ def test_remove_takes_the_lines_along(both):
         both.client.logs("a")
 
 
+@pytest.mark.wire
 def test_following_until_the_end(both):
     ref = both.bench.running("a")
     write(both, ref, 1)
@@ -140,6 +126,7 @@ def test_following_over_a_new_run(both):
     lines.close()
 
 
+@pytest.mark.wire
 def test_who_follows_too_slowly_is_told_what_was_missed(both):
     ref = both.bench.running("a")
     write(both, ref, 1)
@@ -180,6 +167,7 @@ def test_following_outlives_lost_connections(real):
     assert list(lines) == []
 
 
+@pytest.mark.wire
 def test_progress_is_that_of_the_last_run(both):
     ref = both.bench.running("a")
     assert both.client.get("a").progress is None

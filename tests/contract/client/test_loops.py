@@ -9,7 +9,7 @@ import pytest
 import redis
 
 import pytask.aio
-from tests.servers import start_server
+from tests.support.servers import start_server
 
 PATIENCE = 30.0
 

@@ -5,7 +5,7 @@ import socket
 import time
 from typing import NamedTuple
 
-from tests.servers import HOST, READY_SECONDS, start_server
+from tests.support.servers import HOST, READY_SECONDS, start_server
 
 SLOTS = 16384
 
