@@ -171,7 +171,7 @@ def test_a_run_that_the_registry_forgot_is_not_claimed_over(bench):
     assert bench.queue() == []
 
 
-def test_a_hash_made_anew_waits_for_the_old_run(bench):
+def test_a_hash_recreated_waits_for_the_old_run(bench):
     old = bench.running("a")
     bench.delete("a")
     bench.push("a", data="2")

@@ -176,7 +176,7 @@ def test_without_a_hash_there_is_nothing_to_put_back(bench):
     assert bench.runs() == {}
 
 
-def test_a_run_registered_under_a_hash_that_was_made_anew_is_not_displaced(bench):
+def test_a_run_registered_under_a_hash_that_was_recreated_is_not_displaced(bench):
     live = bench.running("a")
     bench.delete("a")
     bench.write("a", function="f")
@@ -203,7 +203,7 @@ def test_a_batch_is_answered_in_order(bench):
 
 @pytest.mark.wire
 @pytest.mark.parametrize("data", [b'{"a":1}', b"\xff\x00", None])
-def test_a_lost_task_is_made_anew_and_queued(bench, data):
+def test_a_lost_task_is_recreated_and_queued(bench, data):
     assert bench.store.restore("a", "f", data) is Verdict.OK
     bench.assert_at_rest("a", "WAIT")
     assert bench.queue() == ["a"]
@@ -212,7 +212,7 @@ def test_a_lost_task_is_made_anew_and_queued(bench, data):
     assert (claim.verdict, claim.function, claim.data) == (Verdict.OK, "f", data)
 
 
-def test_what_is_there_is_not_made_anew(bench):
+def test_what_is_there_is_not_recreated(bench):
     bench.running("runs")
     bench.push("waits")
     live = bench.running("deleted")

@@ -91,7 +91,7 @@ def test_parked_with_the_near_misses(bench):
 
 
 @pytest.mark.wire
-def test_handed_back_adopted_restored_and_repaired(bench):
+def test_released_adopted_restored_and_repaired(bench):
     ref = bench.running("a")
     bench.store.adopt([Adoption("a", ref.run, int(bench.hash("a")["epoch"]))], "w")
     event = b'{"event":"requeued","data":{"reason":"handed back"}}'

@@ -82,7 +82,7 @@ def test_a_verdict_that_a_client_wrote_into_control_is_no_verdict(bench):
     assert bench.store.renew([ref]) == {}
 
 
-def test_a_huge_word_in_control_is_no_wish(bench):
+def test_a_huge_word_in_control_is_no_request(bench):
     bench.push("a")
     ref = bench.ref("a")
     bench.claim(ref)

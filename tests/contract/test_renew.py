@@ -90,7 +90,7 @@ def test_a_key_of_another_type_does_not_fail_the_chunk(bench):
 
 
 @pytest.mark.parametrize("word", ["pause", "GONE!", ""])
-def test_a_wish_of_a_newer_release_is_ignored(bench, word):
+def test_a_request_of_a_newer_release_is_ignored(bench, word):
     ref = bench.running("a", control=word)
     bench.write("a", control=word)
     assert bench.store.renew([ref]) == {}

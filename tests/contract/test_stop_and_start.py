@@ -53,7 +53,7 @@ def test_stop_reaches_a_run_that_the_registry_forgot(bench):
     assert bench.store.renew([ref]) == {ref: Verdict.STOP}
 
 
-def test_a_stop_of_a_hash_made_anew_under_a_dying_run_is_carried_out_and_not_only_acknowledged(bench):
+def test_a_stop_of_a_hash_recreated_under_a_dying_run_is_carried_out_and_not_only_acknowledged(bench):
     bench.running("a")
     bench.delete("a")
     bench.push("a")

@@ -169,7 +169,7 @@ def test_copies_in_the_queue_become_one_run(lab, raw, witness):
         assert lab.events.names(task_id).count("running") == 1
 
 
-def test_a_hash_deleted_and_made_anew_under_its_run(lab, raw, witness):
+def test_a_hash_deleted_and_recreated_under_its_run(lab, raw, witness):
     deleted, remade = lab.started(2)
     old = lab.run(remade)
     other = lab.worker()

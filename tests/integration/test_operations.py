@@ -192,7 +192,7 @@ def test_quiet_takes_no_more_and_goes_on_with_what_runs(daemon, client, place):
     assert health(place)[0] == 0
 
 
-def test_hangup_starts_anew_in_place_with_new_code(daemon, client, manager, place):
+def test_hangup_starts_again_in_place_with_new_code(daemon, client, manager, place):
     push(client, "sleeper", "one")
     running(client, "one")
     run = client.hget("one", "run")

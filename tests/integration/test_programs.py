@@ -170,7 +170,7 @@ def test_a_run_that_is_stopped_leaves_no_program(client, worker, folder, name):
     assert "PT042" not in worker.output
 
 
-def test_a_run_that_is_handed_back_leaves_no_program(client, worker, folder):
+def test_a_run_that_is_released_leaves_no_program(client, worker, folder):
     push(client, "waits")
     pids = family(folder, worker)
     (keeper,) = beside(worker)

@@ -138,7 +138,7 @@ def test_an_unknown_host_is_the_one_that_told():
     assert world.served_by() == ("10.0.0.1", 9)
 
 
-def test_an_error_is_the_callers_and_after_a_disconnect_the_node_is_looked_for_anew():
+def test_an_error_is_the_callers_and_after_a_disconnect_the_node_is_looked_up_again():
     world = World()
     world.client.execute_command("GET", "x")
     world.dead.add(A)

@@ -135,7 +135,7 @@ def test_a_killed_child_is_started_again_and_its_runs_are_released(family, caplo
     assert second.young_deaths == 0
 
 
-def test_a_burial_goes_to_another_child_if_its_undertaker_dies(family):
+def test_a_release_goes_to_another_child_if_the_one_asked_dies(family):
     one = family()
     turns(one, lambda: one._living == 2)
     first, second = one.slots

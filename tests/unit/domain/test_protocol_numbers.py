@@ -97,7 +97,7 @@ def test_whatever_is_accepted_kills_the_old_run_first(lease, grace, expiry, slow
 # -- stop reasons -------------------------------------------------------------------------------------------
 
 
-def test_of_two_wishes_the_stronger_wins():
+def test_of_two_requests_the_stronger_wins():
     order = [StopReason.RELOAD, StopReason.HAND_BACK, StopReason.STOP, StopReason.FORGET, StopReason.FENCED]
     for weaker, stronger in pairwise(order):
         assert outweighs(stronger, weaker)
@@ -472,7 +472,7 @@ def test_the_age_of_the_lease_itself_proves_nothing(watch):
     assert watch.observe([suspect(lease=1)], 1e9) == []
 
 
-def test_a_lease_that_moved_is_watched_anew(watch):
+def test_a_lease_that_moved_is_watched_again(watch):
     watch.observe([suspect(lease=1000)], 0)
     watch.observe([suspect(lease=1001)], T)
     assert watch.observe([suspect(lease=1001)], 2 * T) == []
@@ -484,12 +484,12 @@ def test_a_lease_that_moved_backwards_moved(watch):
     assert watch.observe([suspect(lease=500)], T + 1) == []
 
 
-def test_another_run_is_watched_anew(watch):
+def test_another_run_is_watched_again(watch):
     watch.observe([suspect(session="dead")], 0)
     assert watch.observe([suspect(session="next")], T + 1) == []
 
 
-def test_a_lease_that_was_away_is_watched_anew(watch):
+def test_a_lease_that_was_away_is_watched_again(watch):
     watch.observe([suspect()], 0)
     watch.observe([], T / 2)
     assert len(watch) == 0

@@ -21,7 +21,7 @@ def capacity():
     return Capacity(4)
 
 
-def test_alone_a_lane_has_them_all(capacity):
+def test_alone_a_partition_has_them_all(capacity):
     partition = PartitionWorker(capacity)
     assert capacity.free(partition) == 4
     partition.running = 3
@@ -30,7 +30,7 @@ def test_alone_a_lane_has_them_all(capacity):
     assert capacity.quarantine(partition) == 1
 
 
-def test_lanes_never_take_more_than_there_are(capacity):
+def test_partitions_never_take_more_than_there_are(capacity):
     first, second = PartitionWorker(capacity), PartitionWorker(capacity)
     first.running = 2
     capacity.reserve(second, 1)
@@ -43,13 +43,13 @@ def test_lanes_never_take_more_than_there_are(capacity):
     assert capacity.free(first) == capacity.free(second) == 0
 
 
-def test_no_lane_holds_all_places_by_a_claim_without_an_answer(capacity):
+def test_no_partition_holds_all_places_by_a_claim_without_an_answer(capacity):
     first, second = PartitionWorker(capacity), PartitionWorker(capacity)
     capacity.reserve(first, capacity.free(first))
     assert capacity.free(second) > 0
 
 
-def test_a_place_is_kept_for_the_lane_that_waits_longest(capacity):
+def test_a_place_is_kept_for_the_partition_that_waits_longest(capacity):
     first, second, third = PartitionWorker(capacity), PartitionWorker(capacity), PartitionWorker(capacity)
     first.running = 4
     capacity.line_up(second)
@@ -63,7 +63,7 @@ def test_a_place_is_kept_for_the_lane_that_waits_longest(capacity):
     assert [capacity.free(partition) > 0 for partition in (first, second, third)] == [False, False, True]
 
 
-def test_one_task_that_crashed_before_at_a_time_in_all_lanes(capacity):
+def test_one_task_that_crashed_before_at_a_time_in_all_partitions(capacity):
     first, second = PartitionWorker(capacity), PartitionWorker(capacity)
     assert capacity.quarantine(first) == 1
     assert capacity.quarantine(second) == 0  # the first one's claim is on its way

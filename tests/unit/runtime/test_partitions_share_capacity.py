@@ -40,7 +40,7 @@ def test_together_they_run_no_more_than_the_worker_may(demo):
     assert one.free == two.free == 0
 
 
-def test_a_place_that_another_lane_took_during_the_peek_is_not_taken_twice(demo):
+def test_a_place_that_another_partition_took_during_the_peek_is_not_taken_twice(demo):
     _, (first, one), (second, two) = lanes_of(demo, 1)
 
     def peek(*_):
@@ -68,7 +68,7 @@ def test_a_claim_that_fails_gives_its_places_back(demo):
     assert capacity.quarantine(two) == 1
 
 
-def test_a_lane_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo, passing):
+def test_a_partition_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo, passing):
     capacity, (first, one), (_second, two) = lanes_of(demo, 1)
     capacity.line_up(one)
     assert two.free == 0
@@ -81,7 +81,7 @@ def test_a_lane_that_may_not_claim_any_more_keeps_no_place_from_the_others(demo,
     assert two.free == 1
 
 
-def test_a_lane_that_came_too_late_stands_in_line_instead_of_sleeping(demo, passing):
+def test_a_partition_that_came_too_late_stands_in_line_instead_of_sleeping(demo, passing):
     _capacity, (first, one), (second, two) = lanes_of(demo, 1)
     naps = passing(first.clock)
     one._hints.clear()

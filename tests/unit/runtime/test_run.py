@@ -464,7 +464,7 @@ def test_without_use_there_is_no_client():
     assert world.backend.opened == []
 
 
-def test_a_wish_silences_what_the_children_raise(gate):
+def test_a_request_silences_what_the_children_raise(gate):
     def loop():
         try:
             gate.wait()
