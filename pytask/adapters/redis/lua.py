@@ -25,6 +25,7 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import Annotated, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
+from pytask.adapters.redis.constants import CONSTANTS, in_lua
 from pytask.adapters.redis.packing import Packed
 
 P = ParamSpec("P")
@@ -35,7 +36,7 @@ Word = str | bytes
 ONE = "one"  # a single word
 FIXED = "fixed"  # a list with so many words as the declaration says
 EACH = "each"  # a list with a word for each hash, so as long as the first list of keys
-SENT = "sent"  # a list of any length, which is sent
+SENT = "sent"  # a list of any length, which is sent; that of the last such list is known from #ARGV
 NUMBER, FLAG, FLAG_SENT = "tonumber(%s)", "(%s == '1')", "('1' if %s else '')"
 
 
@@ -48,6 +49,11 @@ class Kind(NamedTuple):
     send: str = "%s"  # the Python expression that makes a word out of a value
     fixed: int = 0  # words of a fixed list
     record: Any = None  # the NamedTuple of which it is a list; its fields are of the kinds Text, Number, Flag
+
+    @property
+    def width(self) -> int:
+        """Words of an entry of a list."""
+        return len(_kinds(self.record)) if self.record else 1
 
 
 # Of these are the parameters of a declaration.
@@ -62,7 +68,6 @@ Numbers = Annotated[Sequence[float], Kind("ARGV", EACH, NUMBER)]
 Flags = Annotated[Sequence[bool], Kind("ARGV", EACH, FLAG, FLAG_SENT)]
 # As many as the name says, or any number; for records see `records`.
 ThreeTexts = Annotated[tuple[Word, Word, Word], Kind("ARGV", FIXED, fixed=3)]
-FourTexts = Annotated[tuple[Word, Word, Word, Word], Kind("ARGV", FIXED, fixed=4)]
 FourKeys = Annotated[tuple[Word, Word, Word, Word], Kind("KEYS", FIXED, fixed=4)]
 AnyTexts = Annotated[Sequence[Word], Kind("ARGV", SENT)]
 
@@ -71,7 +76,7 @@ SECTION = re.compile(r"^--- (\w+)\n", re.MULTILINE)
 HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments, and text
 NAMES = "names"
 TABLES = ("KEYS", "ARGV")
-CALLS = "local call, pcall = redis.call, redis.pcall\n"
+CALLS = "local call, pcall, KEYS, ARGV = redis.call, redis.pcall, KEYS, ARGV\n"
 
 
 class ScriptCall(NamedTuple, Generic[R_co]):
@@ -120,7 +125,7 @@ class Script(Generic[P, R_co]):
     def head(self, of: str) -> int:
         """How many words of a table stand in front of its lists for each hash and of any length."""
         fixed = sum(self.kinds[name].fixed for name in self.names(of, FIXED))
-        return len(self.names(of, ONE)) + fixed + len(self.names(of, SENT))
+        return len(self.names(of, ONE)) + fixed + len(self.names(of, SENT)[:-1])
 
 
 def script(declaration: Callable[P, R_co]) -> Script[P, R_co]:
@@ -165,7 +170,7 @@ def _words(one: Script[..., Any]) -> Iterator[str]:
             yield one.kinds[name].send % name
         for name in one.names(of, FIXED):
             yield f"*{name}"
-        for name in one.names(of, SENT):
+        for name in one.names(of, SENT)[:-1]:
             yield f"len({name})"
         for name in one.names(of, EACH) + one.names(of, SENT):
             yield _spread(name, one.kinds[name])
@@ -192,8 +197,15 @@ def load(one: Script[..., Any]) -> tuple[str, str]:
 
     head, names, body = INCLUDE.split(file_of(one.name))
     _, *included = names.split(", ")
-    text = head + named(one, "".join(sections()[name] for name in included) + body)
+    body = "".join(sections()[name] for name in included) + body
+    text = head + named(one, _constants(one, body) + body)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _constants(one: Script[..., Any], body: str) -> str:
+    used = set(re.findall(r"\w+", HIDDEN.sub("", body))) - one.kinds.keys()
+    lines = [f"local {name} = {in_lua(value)}\n" for name, value in CONSTANTS.items() if name in used]
+    return "".join(lines)
 
 
 @cache
@@ -220,10 +232,12 @@ def named(one: Script[..., Any], body: str) -> str:
     if each:
         lines.append(f"local {each[0]}_count = (#KEYS - {one.head('KEYS')}) / {len(each)}\n")
     sent = one.names("ARGV", SENT)
-    for at, name in enumerate(sent, one.head("ARGV") - len(sent) + 1):
+    for at, name in enumerate(sent[:-1], one.head("ARGV") - len(sent) + 2):
         lines.append(f"local {name}_count = tonumber(ARGV[{at}])\n")
     for name, start, count in _places(one):
         kind = one.kinds[name]
+        if sent[-1:] == [name]:
+            lines.append(f"local {name}_count = (#ARGV - ({start})) / {kind.width}\n")
         spelled = _spelled_out(body, name, kind.read % f"{kind.of}[{start} + %s]", count)
         if kind.record:
             lines.append(_copied_records(name, kind, start, count))
