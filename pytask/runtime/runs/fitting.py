@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pytask import codec
@@ -23,13 +24,19 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
         raise TaskFailed(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
         raise TaskFailed(NO_FUNCTION)
-    quote = not secret_fields(cls)
+    quote = not _secret_fields(cls)
     return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
 
 
 def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:
     """The values in the data of a claim that no text is to show."""
-    return () if cls is None else codec.secrets_in(claim.data, secret_fields(cls))
+    fields = () if cls is None else _secret_fields(cls)
+    return codec.secrets_in(claim.data, fields) if fields else ()
+
+
+@lru_cache(maxsize=1024)
+def _secret_fields(cls: type[Task]) -> tuple[str, ...]:
+    return secret_fields(cls)  # which checks them: too dear for each run
 
 
 def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:
