@@ -33,9 +33,9 @@ class Server:
         if number == 1 and len(words) == 2:  # update
             self.hashes[words[0]] = ("f", words[1])
             return b"OK"
-        # The arguments, the lengths of the lists (hashes, states, data), and the lists.
-        ids, (_, function, check, _, states, _, *rest) = words[1:number], words[number:]
-        raws = rest[states:]
+        # The arguments, and the lists: the data of each hash, then the states.
+        ids, (_, function, check, *rest) = words[1:number], words[number:]
+        raws = rest[: len(ids)]
         odd = []
         for at, (task_id, raw) in enumerate(zip(ids, raws, strict=True), 1):
             if check and task_id in self.hashes:

@@ -10,8 +10,10 @@ In a script file the line `--- include: names, time, history` stands for those l
 sections of `prelude.lua`, which hold what several scripts need.
 
 Nearly all lists have a word for each hash that a call is about: their length is known from the number of
-keys.  Others have a fixed length, or one that is sent.  A list of which a script only takes entries
+keys.  Others have a fixed length, or any.  A list of which a script only takes entries
 (`hashes[i]`, `#hashes`) is not copied: `KEYS[7 + i]` is written there instead.
+
+What is the same in every call is not sent: see `pytask.adapters.redis.constants`.
 
 Both texts are made once, the one for Redis and the Python function that puts the words of a call in
 order: they are a part of the cost of every task.
@@ -31,7 +33,6 @@ from pytask.adapters.redis.packing import Packed
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Word = str | bytes
-
 
 ONE = "one"  # a single word
 FIXED = "fixed"  # a list with so many words as the declaration says
@@ -224,20 +225,9 @@ def file_of(name: str) -> str:
 
 def named(one: Script[..., Any], body: str) -> str:
     """A text, behind lines that define the names of keys and arguments that it uses."""
-    lines = [CALLS]
-    for of in TABLES:
-        for at, name in enumerate(one.names(of, ONE), 1):
-            lines.append(f"local {name} = {one.kinds[name].read % f'{of}[{at}]'}\n")
-    each = one.names("KEYS", EACH)
-    if each:
-        lines.append(f"local {each[0]}_count = (#KEYS - {one.head('KEYS')}) / {len(each)}\n")
-    sent = one.names("ARGV", SENT)
-    for at, name in enumerate(sent[:-1], one.head("ARGV") - len(sent) + 2):
-        lines.append(f"local {name}_count = tonumber(ARGV[{at}])\n")
+    lines = [CALLS, *_singles(one), *_counts(one)]
     for name, start, count in _places(one):
         kind = one.kinds[name]
-        if sent[-1:] == [name]:
-            lines.append(f"local {name}_count = (#ARGV - ({start})) / {kind.width}\n")
         spelled = _spelled_out(body, name, kind.read % f"{kind.of}[{start} + %s]", count)
         if kind.record:
             lines.append(_copied_records(name, kind, start, count))
@@ -246,6 +236,25 @@ def named(one: Script[..., Any], body: str) -> str:
         else:
             body = spelled
     return "".join(lines) + body
+
+
+def _singles(one: Script[..., Any]) -> Iterator[str]:
+    for of in TABLES:
+        for at, name in enumerate(one.names(of, ONE), 1):
+            yield f"local {name} = {one.kinds[name].read % f'{of}[{at}]'}\n"
+
+
+def _counts(one: Script[..., Any]) -> Iterator[str]:
+    """The lengths of lists, where they are not fixed: sent in front of those, or from the number of words."""
+    for hashes in one.names("KEYS", EACH)[:1]:
+        lists = len(one.names("KEYS", EACH))
+        yield f"local {hashes}_count = (#KEYS - {one.head('KEYS')}) / {lists}\n"
+    *sent, last = one.names("ARGV", SENT) or [""]
+    for at, name in enumerate(sent, one.head("ARGV") - len(sent) + 1):
+        yield f"local {name}_count = tonumber(ARGV[{at}])\n"
+    for name, start, _ in _places(one):
+        if name == last:
+            yield f"local {name}_count = (#ARGV - ({start})) / {one.kinds[name].width}\n"
 
 
 def _places(one: Script[..., Any]) -> Iterator[tuple[str, str, str]]:
@@ -262,9 +271,7 @@ def _places(one: Script[..., Any]) -> Iterator[tuple[str, str, str]]:
             start += f" + {hashes}_count"
         for name in one.names(of, SENT):
             yield name, start, f"{name}_count"
-            start += (
-                f" + {name}_count * {len(_kinds(one.kinds[name].record)) if one.kinds[name].record else 1}"
-            )
+            start += f" + {name}_count * {one.kinds[name].width}"
 
 
 def _word(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,9 @@ from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields
 from pytask.runtime.runs.refusals import without_data
 
 NO_FUNCTION = "the hash has no function: HMSET <task_id> function <name> data <json>"
+
+# Asked for each run, where to check the fields anew would be dear.
+_secret_fields: Callable[[object], tuple[str, ...]] = lru_cache(maxsize=1024)(secret_fields)
 
 Fault = tuple[str, str]  # the path to what does not fit, and why
 
@@ -32,11 +36,6 @@ def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:
     """The values in the data of a claim that no text is to show."""
     fields = () if cls is None else _secret_fields(cls)
     return codec.secrets_in(claim.data, fields) if fields else ()
-
-
-@lru_cache(maxsize=1024)
-def _secret_fields(cls: type[Task]) -> tuple[str, ...]:
-    return secret_fields(cls)  # which checks them: too dear for each run
 
 
 def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:

@@ -1,7 +1,7 @@
 """The scripts: the keys and the arguments of each, by the names that they have in it.
 
-What a script does, and what it answers, is written at its head; `pytask.adapters.calls` makes the calls.
-Lists named together, such as `ids` and `new_runs`, have an entry for each hash, in the order of the hashes.
+What a script does, and what it answers, is written at its head; the modules `*_calls` make the calls.
+`Keys`, `Texts`, `Numbers` and `Flags` have an entry for each hash, in the order of the hashes.
 """
 
 # Not `from __future__ import annotations`: the annotations are read when a script is declared.
