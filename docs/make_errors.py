@@ -32,17 +32,19 @@ PROOFS: dict[str, str] = {
     "PT024": "doctor::test_a_client_library_that_is_too_old",
     "PT025": "doctor::test_the_other_project_of_our_name",
     "PT026": "fixes::test_a_module_that_raises",
-    "PT027": "tests/unit/test_server_floor.py::test_an_old_redis_is_refused_with_the_fix",
-    "PT028": "tests/unit/cli/test_settings.py::test_a_broken_file_is_told_and_the_fix_fixes_it",
+    "PT027": "tests/unit/adapters/test_server_checks.py::test_an_old_redis_is_refused_with_the_fix",
+    "PT028": "tests/unit/cli/test_config.py::test_a_broken_file_is_told_and_the_fix_fixes_it",
     "PT030": "mistakes::test_data_that_is_no_json_points_at_the_byte",
-    "PT040": "steering::test_failed_tasks_go_back_to_the_queue",
+    "PT040": "tests/integration/control/test_bulk.py::test_failed_tasks_go_back_to_the_queue",
     "PT041": "mistakes_live::test_a_task_that_holds_the_loop_and_both_ways_out",
     "PT042": "mistakes_live::test_a_stop_that_hangs_and_one_that_only_asks",
     "PT043": "mistakes::test_an_unknown_control_word",
     "PT044": "tests/unit/domain/test_task.py::test_a_task_that_no_worker_runs_says_so",
     "PT045": "threads::test_the_thread_that_keeps_a_task_from_ending_is_named",
-    "PT046": "tests/unit/runtime/test_blockers.py::test_an_imported_one_is_named_once_with_what_helps",
-    "PT047": "tests/unit/runtime/test_native.py::test_who_waits_for_long_and_who_has_the_threads_is_said",
+    "PT046": "tests/unit/runtime/test_blocking_libraries.py"
+    "::test_an_imported_one_is_named_once_with_what_helps",
+    "PT047": "tests/unit/runtime/test_native_threads.py"
+    "::test_who_waits_for_long_and_who_has_the_threads_is_said",
     "PT048": "blocking::test_a_function_that_never_returns_keeps_neither_a_stop_nor_the_exit",
     "PT049": "reload::test_a_reload_with_data_that_does_not_fit_and_its_fix",
     "PT051": "mistakes_live::test_the_countdown_while_redis_is_lost",
@@ -69,7 +71,8 @@ PROOFS: dict[str, str] = {
     "PT085": "fixes::test_what_takes_too_long_and_an_unhealthy_machine",
     "PT086": "doctor::test_runs_of_a_dead_worker_and_a_control_that_nobody_heard",
     "PT087": "fixes::test_a_cursor_of_another_list",
-    "PT088": "steering::test_reload_of_what_does_not_run_fails_and_names_what_does_it",
+    "PT088": "tests/integration/control/test_control.py"
+    "::test_reload_of_what_does_not_run_fails_and_names_what_does_it",
     "PT090": "doctor::test_a_clock_that_is_off",
     "PT091": "doctor::test_runs_of_a_dead_worker_and_a_control_that_nobody_heard",
     "PT092": "mistakes::test_an_unknown_function_is_kept_and_the_near_one_named",
@@ -85,7 +88,8 @@ PROOFS: dict[str, str] = {
     "PT129": "doctor::test_a_dead_run_of_which_no_registry_and_no_lease_tells",
     "PT132": "size_limit::test_an_end_that_the_server_never_takes_is_an_error_and_others_go_on",
     "PT133": "size_limit::test_a_task_whose_data_never_comes_is_an_error_and_others_go_on",
-    "PT134": "tests/contract/test_client.py::test_of_many_only_what_the_server_never_takes_is_not_queued",
+    "PT134": "tests/contract/client/test_start.py"
+    "::test_of_many_only_what_the_server_never_takes_is_not_queued",
     "PT135": "hung_sentinel::test_a_worker_starts_and_comes_back_with_a_log_line",
     "PT137": "leaving::test_run_returns_in_a_program_of_ones_own_and_names_what_is_left",
     "PT145": "shared_redis::test_a_write_whose_reply_was_lost_says_so_and_is_done_once",
@@ -95,8 +99,8 @@ PROOFS: dict[str, str] = {
     "PT138": "databases::test_a_second_db_number_is_refused_until_it_has_a_namespace",
     "PT139": "fixes::test_a_user_that_may_not_look_at_the_server",
     "PT142": "console::test_failed_tasks_are_told_and_do_not_make_it_unhealthy",
-    "PT140": "tests/unit/adapters/test_embedded_folder.py::test_a_folder_that_others_may_write_to_is_refused",
-    "PT141": "steering::test_a_start_that_ends_in_error_is_not_done",
+    "PT140": "tests/unit/adapters/test_folders.py::test_a_folder_that_others_may_write_to_is_refused",
+    "PT141": "tests/integration/control/test_control.py::test_a_start_that_ends_in_error_is_not_done",
     "PT144": "debugger::test_a_breakpoint_at_a_terminal_is_not_ended_by_the_kernel_timer",
     "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
@@ -126,7 +130,7 @@ def proof(code: str) -> tuple[str, str]:
 
 def page() -> str:
     """The whole page, as Markdown."""
-    from pytask.cli.explanations import explanations
+    from pytask.cli.messages import explanations
 
     return "\n".join([HEAD, *_table(explanations()), "", *_texts(explanations())])
 

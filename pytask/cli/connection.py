@@ -181,7 +181,7 @@ class Remote:
         """With `--explain`: print these as a shell takes them, and True: the verb is to end here."""
         if self.explain:
             from pytask.cli.explain_script import Writer
-            from pytask.cli.quoting import command
+            from pytask.terminal import command
 
             for line in Writer(command(self.redis_cli)).lines(items):
                 out(line)
@@ -212,7 +212,7 @@ class Remote:
 
     def typed(self, *words: str) -> str:
         """A command for redis-cli at the server of this call."""
-        from pytask.cli.quoting import command
+        from pytask.terminal import command
 
         return command([*self.redis_cli, *words])
 

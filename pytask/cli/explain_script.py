@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytask.adapters.keys import Keys
-from pytask.cli.quoting import quoted
 from pytask.domain import lifecycle as life
+from pytask.terminal import quoted
 
 ID = "\0"  # stands in a word for the id (or the name) that a loop is at
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+
+import click
 
 from pytask.cli.columns import rows_of, widths
 from pytask.domain.errors import ConfigError
@@ -182,3 +185,15 @@ def _json(value: Any) -> str:
     """On one line; a terminal that does not know all characters gets them escaped."""
     all_known = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
     return in_json(json.dumps(value, ensure_ascii=not all_known, default=str))
+
+
+HOME_AND_CLEAR = "\x1b[H\x1b[2J"
+
+
+def repeat(show: Callable[[], None], seconds: float) -> None:
+    """Call `show()` every so many seconds; on a terminal each picture takes the place of the one before."""
+    while True:
+        if fancy():
+            click.echo(HOME_AND_CLEAR, nl=False)  # noqa: TID251 - this one steers it
+        show()
+        time.sleep(seconds)

@@ -10,12 +10,12 @@ import attrs
 
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
+from pytask.domain.crashes import CRASH_YOUNG, crash_pause
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
-from pytask.domain.plural import counted, verb
-from pytask.domain.times import ago, at
 from pytask.domain.timing import Timing
 from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transition_lines
+from pytask.domain.wording import ago, at, counted, verb
 
 LOOK = 100_000  # places of the queue that are looked through
 MOVES = 5  # of the history that are told
@@ -220,7 +220,7 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
         yield f"{where} renewed its lease {ago(facts.renewed)} ago"
     else:
         yield f"{where} is silent: it renewed its lease {ago(facts.renewed)} ago"
-        yield _hand_on(facts, timing)
+        yield _hand_on(task, facts, timing)
     if owner is not None and owner.held > 2 * timing.heartbeat:
         yield f"Redis has taken no end of a task from its worker, or answered no claim, for {ago(owner.held)}"
     if owner is not None and task.id in owner.kept_by:
@@ -245,11 +245,15 @@ def _unleased(facts: Facts, timing: Timing) -> str:
     return "it has no lease: the next sweep of a monitor gives it one"
 
 
-def _hand_on(facts: Facts, timing: Timing) -> str:
+def _hand_on(task: Known, facts: Facts, timing: Timing) -> str:
     if _unwatched(facts, timing):
         return "no monitor is there to hand it on"
     left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
-    return f"a monitor hands it on {f'in about {ago(left)}' if left else 'with its next sweep'}"
+    # Whether it is blamed depends on the other runs of its worker, too, so the pause may come on top.
+    young = task.last_update - task.epoch / 1000 < CRASH_YOUNG
+    pause = crash_pause(task.crashes, timing.expiry) if young else 0.0
+    later = f", or {ago(pause)} later, as it crashed before" if pause else ""
+    return f"a monitor hands it on {f'in about {ago(left)}' if left else 'with its next sweep'}{later}"
 
 
 def _unwatched(facts: Facts, timing: Timing) -> bool:
@@ -326,7 +330,7 @@ def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
         yield Advice("push it, and a monitor hands it on: ", _push(task, facts), " (or slow_sweep=True)")
     elif (facts.renewed is None or facts.renewed > 3 * timing.heartbeat) and _unwatched(facts, timing):
         yield Advice("start a worker without --no-monitor, or put it back now: ", _verb("requeue", task))
-    if task.control:
+    if task.control and facts.renewed is not None and facts.renewed <= 3 * timing.heartbeat:
         yield "its stop() may take long, or hang"
     if task.refusal is not None:
         yield Advice(

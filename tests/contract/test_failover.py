@@ -84,6 +84,7 @@ def test_a_marker_of_another_type_is_left_alone(real):
 # -- only the known server ---------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 def test_a_claim_meant_for_another_server_does_nothing(bench):
     bench.push("a")
     known = bench.store.incarnation.server
@@ -97,6 +98,7 @@ def test_a_claim_meant_for_another_server_does_nothing(bench):
     assert claim.verdict is Verdict.OK
 
 
+@pytest.mark.wire
 def test_an_expiry_meant_for_another_server_does_nothing(bench):
     ref = bench.running("a")
     known = bench.store.incarnation.server
@@ -112,6 +114,7 @@ def test_an_expiry_meant_for_another_server_does_nothing(bench):
 # -- E12 ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 def test_a_forgotten_claim_is_put_back(bench):
     ref = bench.running("a")
     epoch = epoch_of(bench, "a")
@@ -181,6 +184,7 @@ def test_a_run_registered_under_a_hash_that_was_made_anew_is_not_displaced(bench
     assert bench.runs() == {"a": live.run}
 
 
+@pytest.mark.wire
 def test_a_batch_is_answered_in_order(bench):
     first, second = bench.running("a"), bench.running("b")
     epochs = epoch_of(bench, "a"), epoch_of(bench, "b")
@@ -197,6 +201,7 @@ def test_a_batch_is_answered_in_order(bench):
 # -- restore -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("data", [b'{"a":1}', b"\xff\x00", None])
 def test_a_lost_task_is_made_anew_and_queued(bench, data):
     assert bench.store.restore("a", "f", data) is Verdict.OK

@@ -18,7 +18,7 @@ from pytask.domain.record import (
     Notes,
     Verdict,
 )
-from tests.contract.conftest import SOON
+from tests.contract.benches import SOON
 
 X = b'{"event":"x","data":null}'
 INFO = WorkerInfo(session="s", name="w", host="h", pid=1, running=0)

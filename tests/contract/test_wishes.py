@@ -9,7 +9,7 @@ import pytest
 from pytask.domain.lifecycle import ENDED, ERROR, STOPPED, Trigger
 from pytask.domain.messages import Command
 from pytask.domain.record import Adoption, Change, RunRef, Verdict
-from tests.contract.conftest import KEEP
+from tests.contract.benches import KEEP
 
 EVENT = b'{"event":"x","data":null}'
 PENDING = "still asked, of the same run"
@@ -116,6 +116,7 @@ def test_a_stop_written_behind_a_script_that_is_on_its_way_is_not_lost(bench, st
         assert bench.events() == [("a", "stopped", None)]
 
 
+@pytest.mark.wire
 def test_a_release_that_finds_a_stop_says_so_in_the_history_and_is_repeated_safely(bench):
     ref, other = bench.running("a"), bench.running("b")
     bench.write("a", control="stop")

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from pytask import PyTask, Task, Timing
-from tests.integration.cli_tools import Started, pytask, write
 from tests.integration.conftest import PATIENCE, wait_until
+from tests.support.cli_tools import Started, pytask, write
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tests.integration.conftest import wait_until
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 pytestmark = pytest.mark.slow
 

@@ -13,10 +13,10 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from pytask.cli.explanations import explanations
 from pytask.cli.main import main
-from tests.integration.cli_tools import Started, done, pytask, until, write
-from tests.servers import free_port, start_server
+from pytask.cli.messages import explanations
+from tests.support.cli_tools import Started, done, pytask, until, write
+from tests.support.servers import free_port, start_server
 
 TASKS = """
     import attrs

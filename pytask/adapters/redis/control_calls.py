@@ -63,14 +63,14 @@ def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
     )
 
 
-def ask_reload(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """E11."""
+def request(scope: Scope, word: Verdict, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
+    """E11: `word` is stored in the field `control` of tasks that run."""
     keys = scope.keys
     return scripts.ask_reload(
         runs=keys.runs,
         hashes=[keys.task(i) for i in ids],
-        wish=Verdict.RELOAD,
-        line=scope.line(Trigger.REQUEST, Verdict.RELOAD),
+        wish=word,
+        line=scope.line(Trigger.REQUEST, word),
         kept=scope.kept,
         ids=ids,
     )

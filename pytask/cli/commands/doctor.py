@@ -56,7 +56,7 @@ def command(remote: Remote, printer: Printer) -> None:
 
 
 def _findings(remote: Remote) -> list[Finding]:
-    from pytask.cli import checks
+    from pytask.cli import checks, fleet_checks
     from pytask.cli.fleet import survey
 
     found = list(checks.of_this_machine(remote.client, remote.namespace))
@@ -66,7 +66,7 @@ def _findings(remote: Remote) -> list[Finding]:
     odd = list(checks.of_the_keys(remote))
     if odd:
         return found + odd  # what these keys hold cannot be counted
-    return found + list(checks.of_the_fleet(remote, survey(remote)))
+    return found + list(fleet_checks.of_the_fleet(remote, survey(remote)))
 
 
 def _commands(remote: Remote) -> Iterator[Item]:

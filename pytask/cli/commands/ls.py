@@ -50,7 +50,7 @@ def command(
     The states have indexes, so that a page costs the same for ten tasks and for ten million. Names and
     workers have none: a page reads ten tasks a row at the most, and says where to go on.
     """
-    from pytask.cli.states import state_named
+    from pytask.cli.selection import state_named
 
     wanted = [state_named(word) for word in states] or None
     if remote.explain:
@@ -61,7 +61,7 @@ def command(
     if everything:
         _all(remote, printer, filters, limit)
     elif watch:
-        from pytask.cli.screen import repeat
+        from pytask.cli.printer import repeat
 
         repeat(lambda: _page(remote, printer, filters, limit or SCREEN, None), 2.0)
     else:

@@ -91,8 +91,8 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
 
 def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
     """What people read."""
-    from pytask.cli.times import since
-    from pytask.domain.times import at
+    from pytask.cli.rows import since
+    from pytask.domain.wording import at
 
     updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None
     return [
@@ -132,8 +132,8 @@ def _story(task: TaskInfo, found: Account) -> str:
 
 def _more(name: str, value: str) -> str | None:
     """A field that is not of the protocol, as it is; of pytask's own bookkeeping a time as people read it."""
-    from pytask.cli.times import since
-    from pytask.domain.times import at
+    from pytask.cli.rows import since
+    from pytask.domain.wording import at
 
     if name not in TIMES or not MOMENT.fullmatch(value):
         return value
@@ -142,14 +142,14 @@ def _more(name: str, value: str) -> str | None:
 
 
 def _progress(task: TaskInfo) -> str | None:
-    from pytask.cli.times import since
+    from pytask.cli.rows import since
 
     found = task.progress
     return None if found is None else f"{found} ({since(found.at)} ago)"
 
 
 def _refusal(task: TaskInfo) -> str | None:
-    from pytask.cli.times import since
+    from pytask.cli.rows import since
 
     found = task.refusal
     return None if found is None else f"refused {since(found.at)} ago at {found.path}: {found.reason}"

@@ -31,7 +31,7 @@ def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remot
     Exit code 0 when it got there, 124 when it did not in time, and 1 when it ended in ERROR and nothing
     else was asked for.
     """
-    from pytask.cli.states import state_named
+    from pytask.cli.selection import state_named
 
     wanted = [state_named(word) for word in states] or None
     if remote.explain:

@@ -205,6 +205,8 @@ def test_what_a_run_does_now():
         f"RUNNING {SINCE}taken by larch; its worker is silent: it renewed its lease 50s ago; a monitor hands"
         " it on in about 50s; asked to stop by anna, it has not done so yet"
     )
+    assert found.notes == ()  # whatever its stop() does, its worker is dead or hangs
+    found = account(task_of("RUNNING", **run, control="stop"), Facts(now=9.0, renewed=5.0, monitor=3.0))
     assert found.notes == ("its stop() may take long, or hang",)
     found = account(task_of("RUNNING"), Facts(now=9.0, renewed=500.0))
     assert found.story.endswith("; no monitor is there to hand it on")
@@ -221,6 +223,15 @@ def test_what_a_run_does_now():
         " dead"
     )
     assert found.notes[0].startswith("push it, and a monitor hands it on: redis-cli LPUSH new-task a")
+
+
+def test_a_run_that_crashed_before_may_wait_longer_for_a_monitor():
+    silent = Facts(now=9.0, renewed=50.0, monitor=3.0)
+    run = {"session": "s", "epoch": 1700000000000, "crashes": 1}
+    young = account(task_of("RUNNING", **run, last_update=1700000009.0), silent)
+    assert young.story.endswith("; a monitor hands it on in about 50s, or 1m30s later, as it crashed before")
+    old = account(task_of("RUNNING", **run, last_update=1700000061.0), silent)
+    assert old.story.endswith("; a monitor hands it on in about 50s")
 
 
 def test_what_redis_does_not_take_is_told_of_a_run_and_of_what_waits():

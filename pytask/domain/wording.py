@@ -1,0 +1,39 @@
+"""Times, and numbers with their nouns, as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+LATEST = 253402300799.0  # the end of the year 9999, where dates end
+
+
+def ago(seconds: float | None) -> str | None:
+    """A time span in two figures: 5s, 12m, 3h20m, 4d2h; None stays None."""
+    if seconds is None:
+        return None
+    left = max(0, int(seconds))
+    for size, unit, small, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if left >= size:
+            rest = left % size // small
+            return f"{left // size}{unit}{rest}{smaller}" if rest else f"{left // size}{unit}"
+    return f"{left}s"
+
+
+def at(moment: float | None, *, millis: bool = False) -> str | None:
+    """A time (seconds since 1970) with its date, in UTC; None for 0 and None."""
+    if not moment:
+        return None
+    if not 0 < moment <= LATEST:  # somebody made it up; no number is neither
+        return f"{moment:.0f} s after 1970"
+    found = datetime.fromtimestamp(moment, UTC)
+    return f"{found:%Y-%m-%d %H:%M:%S}{f'.{found.microsecond // 1000:03}' if millis else ''}Z"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 task`, `2 tasks`; `many` where the plural is not made with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def verb(number: int, one: str, many: str) -> str:
+    """The form of a verb that goes with so many."""
+    return one if number == 1 else many
