@@ -10,8 +10,10 @@ In a script file the line `--- include: names, time, history` stands for those l
 sections of `prelude.lua`, which hold what several scripts need.
 
 Nearly all lists have a word for each hash that a call is about: their length is known from the number of
-keys.  Others have a fixed length, or one that is sent.  A list of which a script only takes entries
+keys.  Others have a fixed length, or any.  A list of which a script only takes entries
 (`hashes[i]`, `#hashes`) is not copied: `KEYS[7 + i]` is written there instead.
+
+What is the same in every call is not sent: see `pytask.adapters.redis.constants`.
 
 Both texts are made once, the one for Redis and the Python function that puts the words of a call in
 order: they are a part of the cost of every task.
@@ -25,17 +27,17 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import Annotated, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
+from pytask.adapters.redis.constants import CONSTANTS, in_lua
 from pytask.adapters.redis.packing import Packed
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Word = str | bytes
 
-
 ONE = "one"  # a single word
 FIXED = "fixed"  # a list with so many words as the declaration says
 EACH = "each"  # a list with a word for each hash, so as long as the first list of keys
-SENT = "sent"  # a list of any length, which is sent
+SENT = "sent"  # a list of any length, which is sent; that of the last such list is known from #ARGV
 NUMBER, FLAG, FLAG_SENT = "tonumber(%s)", "(%s == '1')", "('1' if %s else '')"
 
 
@@ -48,6 +50,11 @@ class Kind(NamedTuple):
     send: str = "%s"  # the Python expression that makes a word out of a value
     fixed: int = 0  # words of a fixed list
     record: Any = None  # the NamedTuple of which it is a list; its fields are of the kinds Text, Number, Flag
+
+    @property
+    def width(self) -> int:
+        """Words of an entry of a list."""
+        return len(_kinds(self.record)) if self.record else 1
 
 
 # Of these are the parameters of a declaration.
@@ -62,7 +69,6 @@ Numbers = Annotated[Sequence[float], Kind("ARGV", EACH, NUMBER)]
 Flags = Annotated[Sequence[bool], Kind("ARGV", EACH, FLAG, FLAG_SENT)]
 # As many as the name says, or any number; for records see `records`.
 ThreeTexts = Annotated[tuple[Word, Word, Word], Kind("ARGV", FIXED, fixed=3)]
-FourTexts = Annotated[tuple[Word, Word, Word, Word], Kind("ARGV", FIXED, fixed=4)]
 FourKeys = Annotated[tuple[Word, Word, Word, Word], Kind("KEYS", FIXED, fixed=4)]
 AnyTexts = Annotated[Sequence[Word], Kind("ARGV", SENT)]
 
@@ -71,7 +77,7 @@ SECTION = re.compile(r"^--- (\w+)\n", re.MULTILINE)
 HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments, and text
 NAMES = "names"
 TABLES = ("KEYS", "ARGV")
-CALLS = "local call, pcall = redis.call, redis.pcall\n"
+CALLS = "local call, pcall, KEYS, ARGV = redis.call, redis.pcall, KEYS, ARGV\n"
 
 
 class ScriptCall(NamedTuple, Generic[R_co]):
@@ -120,7 +126,7 @@ class Script(Generic[P, R_co]):
     def head(self, of: str) -> int:
         """How many words of a table stand in front of its lists for each hash and of any length."""
         fixed = sum(self.kinds[name].fixed for name in self.names(of, FIXED))
-        return len(self.names(of, ONE)) + fixed + len(self.names(of, SENT))
+        return len(self.names(of, ONE)) + fixed + len(self.names(of, SENT)[:-1])
 
 
 def script(declaration: Callable[P, R_co]) -> Script[P, R_co]:
@@ -165,7 +171,7 @@ def _words(one: Script[..., Any]) -> Iterator[str]:
             yield one.kinds[name].send % name
         for name in one.names(of, FIXED):
             yield f"*{name}"
-        for name in one.names(of, SENT):
+        for name in one.names(of, SENT)[:-1]:
             yield f"len({name})"
         for name in one.names(of, EACH) + one.names(of, SENT):
             yield _spread(name, one.kinds[name])
@@ -192,8 +198,15 @@ def load(one: Script[..., Any]) -> tuple[str, str]:
 
     head, names, body = INCLUDE.split(file_of(one.name))
     _, *included = names.split(", ")
-    text = head + named(one, "".join(sections()[name] for name in included) + body)
+    body = "".join(sections()[name] for name in included) + body
+    text = head + named(one, _constants(one, body) + body)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _constants(one: Script[..., Any], body: str) -> str:
+    used = set(re.findall(r"\w+", HIDDEN.sub("", body))) - one.kinds.keys()
+    lines = [f"local {name} = {in_lua(value)}\n" for name, value in CONSTANTS.items() if name in used]
+    return "".join(lines)
 
 
 @cache
@@ -212,16 +225,7 @@ def file_of(name: str) -> str:
 
 def named(one: Script[..., Any], body: str) -> str:
     """A text, behind lines that define the names of keys and arguments that it uses."""
-    lines = [CALLS]
-    for of in TABLES:
-        for at, name in enumerate(one.names(of, ONE), 1):
-            lines.append(f"local {name} = {one.kinds[name].read % f'{of}[{at}]'}\n")
-    each = one.names("KEYS", EACH)
-    if each:
-        lines.append(f"local {each[0]}_count = (#KEYS - {one.head('KEYS')}) / {len(each)}\n")
-    sent = one.names("ARGV", SENT)
-    for at, name in enumerate(sent, one.head("ARGV") - len(sent) + 1):
-        lines.append(f"local {name}_count = tonumber(ARGV[{at}])\n")
+    lines = [CALLS, *_singles(one), *_counts(one)]
     for name, start, count in _places(one):
         kind = one.kinds[name]
         spelled = _spelled_out(body, name, kind.read % f"{kind.of}[{start} + %s]", count)
@@ -232,6 +236,25 @@ def named(one: Script[..., Any], body: str) -> str:
         else:
             body = spelled
     return "".join(lines) + body
+
+
+def _singles(one: Script[..., Any]) -> Iterator[str]:
+    for of in TABLES:
+        for at, name in enumerate(one.names(of, ONE), 1):
+            yield f"local {name} = {one.kinds[name].read % f'{of}[{at}]'}\n"
+
+
+def _counts(one: Script[..., Any]) -> Iterator[str]:
+    """The lengths of lists, where they are not fixed: sent in front of those, or from the number of words."""
+    for hashes in one.names("KEYS", EACH)[:1]:
+        lists = len(one.names("KEYS", EACH))
+        yield f"local {hashes}_count = (#KEYS - {one.head('KEYS')}) / {lists}\n"
+    *sent, last = one.names("ARGV", SENT) or [""]
+    for at, name in enumerate(sent, one.head("ARGV") - len(sent) + 1):
+        yield f"local {name}_count = tonumber(ARGV[{at}])\n"
+    for name, start, _ in _places(one):
+        if name == last:
+            yield f"local {name}_count = (#ARGV - ({start})) / {one.kinds[name].width}\n"
 
 
 def _places(one: Script[..., Any]) -> Iterator[tuple[str, str, str]]:
@@ -248,9 +271,7 @@ def _places(one: Script[..., Any]) -> Iterator[tuple[str, str, str]]:
             start += f" + {hashes}_count"
         for name in one.names(of, SENT):
             yield name, start, f"{name}_count"
-            start += (
-                f" + {name}_count * {len(_kinds(one.kinds[name].record)) if one.kinds[name].record else 1}"
-            )
+            start += f" + {name}_count * {one.kinds[name].width}"
 
 
 def _word(name: str) -> str:

@@ -15,9 +15,8 @@ from pytask.adapters.redis.packing import Packed
 from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
 from pytask.adapters.redis.scripts import ChangeKind
 from pytask.adapters.rules import PRESTARTED, RESTORED, event, refusal
-from pytask.domain import lifecycle as life
 from pytask.domain.leases import Chunk
-from pytask.domain.lifecycle import RESTING, Trigger, destination
+from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Event
 from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef, Verdict
 
@@ -45,7 +44,6 @@ def renewals(
             leases=keys.leases,
             incarnation=keys.incarnation,
             hashes=one.hashes,
-            running=life.RUNNING,
             marker=marker,
             alone=alone,
             space=scope.space,
@@ -90,17 +88,17 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     keys = scope.keys
     kinds: list[ChangeKind] = []
     fields: list[str | bytes] = []
-    known: dict[Alike, int] = {}
-    numbers: list[int] = []
+    known: dict[Alike, str] = {}
+    numbers: list[str] = []
     before: Alike | None = None
     for one in changes:
         alike = (one.event, one.trigger, one.keep, one.local, *one.fields.items())
         if alike != before:  # which is seldom, and hashing costs more than comparing
-            before, number = alike, known.get(alike, 0)
+            before, number = alike, known.get(alike, "")
             if not number:
                 kinds += _kinds_of(scope, one, len(kinds) + 1)
                 fields += chain.from_iterable(one.fields.items())
-                number = known[alike] = len(kinds)
+                number = known[alike] = str(len(kinds))
         numbers.append(number)
     return scripts.commit(
         runs=keys.runs,
@@ -109,10 +107,8 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
         indexes=keys.indexes,
         hashes=[keys.task(change.id) for change in changes],
         channel=keys.channel,
-        stop=Verdict.STOP,
         space=scope.space,
         kept=scope.kept,
-        resting=RESTING,
         kinds=kinds,
         fields=fields,
         change_runs=[change.run for change in changes],
@@ -127,9 +123,13 @@ def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
         stopped, rest = _ending(Trigger.STOP, local=False)
         told, line = event(Event.STOPPED), scope.line(Trigger.STOP)
         instead = ChangeKind(told, stopped, rest, scope.drops(Trigger.STOP), line)
-        return [instead, ChangeKind(change.event, state, mode, line=scope.ending(change), instead=number)]
+        return [
+            instead,
+            ChangeKind(change.event, state, mode, line=scope.ending(change), instead=str(number)),
+        ]
     drop = state != "" and mode != "delete" and change.keep == 0
-    return [ChangeKind(change.event, state, mode, drop, scope.ending(change), words=2 * len(change.fields))]
+    words = str(2 * len(change.fields)) if change.fields else ""
+    return [ChangeKind(change.event, state, mode, drop, scope.ending(change), "", words)]
 
 
 @cache
@@ -174,14 +174,10 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         queue=keys.queue,
         indexes=keys.indexes,
         hashes=[keys.task(one.id) for one in adoptions],
-        running=life.RUNNING,
         worker=worker,
         channel=keys.channel,
-        unknown=UNKNOWN,
-        stop=Verdict.STOP,
         kept=scope.kept,
         event=run_event(Event.RUNNING, worker),
-        resting=RESTING,
         ids=[one.id for one in adoptions],
         new_runs=[one.run for one in adoptions],
         epochs=[one.epoch for one in adoptions],
@@ -221,7 +217,6 @@ def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -
         worker=worker,
         max_data=max_data,
         channel=keys.events(old.id),
-        stop=Verdict.STOP,
         line=scope.line(Trigger.RELOAD, who=worker),
         kept=scope.kept,
         event=run_event(Event.RELOADED, worker),
@@ -275,7 +270,6 @@ def open_local(
         data=data,
         worker=worker,
         session=ref.run.rpartition(":")[0],
-        running=life.RUNNING,
         channel=keys.events(ref.id),
         line=f"{UNKNOWN}{scope.line_from(Trigger.CLAIM, PRESTARTED, who=worker)}",
         kept=scope.kept,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pytask import codec
@@ -13,6 +15,9 @@ from pytask.runtime.runs.refusals import without_data
 
 NO_FUNCTION = "the hash has no function: HMSET <task_id> function <name> data <json>"
 
+# Asked for each run, where to check the fields anew would be dear.
+_secret_fields: Callable[[object], tuple[str, ...]] = lru_cache(maxsize=1024)(secret_fields)
+
 Fault = tuple[str, str]  # the path to what does not fit, and why
 
 
@@ -23,13 +28,14 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
         raise TaskFailed(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
         raise TaskFailed(NO_FUNCTION)
-    quote = not secret_fields(cls)
+    quote = not _secret_fields(cls)
     return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
 
 
 def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:
     """The values in the data of a claim that no text is to show."""
-    return () if cls is None else codec.secrets_in(claim.data, secret_fields(cls))
+    fields = () if cls is None else _secret_fields(cls)
+    return codec.secrets_in(claim.data, fields) if fields else ()
 
 
 def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:

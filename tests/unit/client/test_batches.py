@@ -33,8 +33,8 @@ class Server:
         if number == 1 and len(words) == 2:  # update
             self.hashes[words[0]] = ("f", words[1])
             return b"OK"
-        # The arguments, the number of states, what there is for each id, and the states.
-        ids, (_, function, check, _, *rest) = words[1:number], words[number:]
+        # The arguments, and the lists: the data of each hash, then the states.
+        ids, (_, function, check, *rest) = words[1:number], words[number:]
         raws = rest[: len(ids)]
         odd = []
         for at, (task_id, raw) in enumerate(zip(ids, raws, strict=True), 1):

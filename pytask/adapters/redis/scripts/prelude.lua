@@ -1,12 +1,16 @@
 -- Not a verb: sections that are put into a script where its line `--- include: ...` names them, in that order.
--- They use the names of the script's declaration (`space`, `resting`, `server`, `event`, `kept`).
+-- They use the names of the script's declaration (`space`, `indexes`, `server`, `kept`) and the constants.
 
 --- time
 local t = call('TIME')
 local micros = string.format('%06d', t[2])
 local now = t[1] .. '.' .. micros -- as `last_update` has it
+
+--- now_us
 local now_us = t[1] .. micros -- as leases have it
-local now_ms = t[1] * 1000 + math.floor(t[2] / 1000) -- as epochs and the history have it
+
+--- now_ms
+local now_ms = t[1] * 1000 + math.floor(t[2] / 1000) -- as epochs have it
 
 --- whole
 local function whole(n) return string.format('%.0f', n) end
@@ -14,7 +18,8 @@ local function whole(n) return string.format('%.0f', n) end
 --- number
 -- What a client wrote may be no number, or none that is exact.
 local function number(text)
-  local n = tonumber(text or 0)
+  if not text then return 0 end
+  local n = tonumber(text)
   if not n or n ~= n or n < 0 or n > 2 ^ 53 - 2 then return 0 end
   return math.floor(n)
 end
@@ -41,10 +46,6 @@ local function places_in(words)
   return places
 end
 
---- event
--- The event of a new run.
-local function event_of(run, epoch) return event[1] .. run .. event[2] .. epoch .. event[3] end
-
 --- server
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
 if server ~= '' then
@@ -63,11 +64,11 @@ end
 --- history
 -- The field and its new value for an HSET that moves a task; nothing where no history is kept.
 -- A `plain` move begins none: the claim and the end of a task to which nothing else happened stand in its other
--- fields, and a field of this length would turn each small hash into a large one.
-local function noted(old, text, plain)
+-- fields, and a field of this length would turn each small hash into a large one.  `from` is put in front of the text.
+local function noted(old, text, plain, from)
   if kept == 0 or plain and not old then return end
   if not old or #old > 8192 then old = '' end
-  local all = old .. string.format('%.0f', now_ms) .. ' ' .. text .. '\n'
+  local all = old .. string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000)) .. ' ' .. (from or '') .. text .. '\n'
   local _, lines = all:gsub('\n', '')
   while lines > kept or (lines > 1 and #all > 4096) do
     all = all:sub(all:find('\n', 1, true) + 1)
