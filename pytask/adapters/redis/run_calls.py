@@ -153,7 +153,7 @@ def note(scope: Scope, notes: Sequence[Notes], lines: int, keep: int) -> ScriptC
         space=scope.space,
         channel=keys.channel,
         most=lines,
-        seconds=keep,
+        seconds=str(keep),
         live_runs=[one.run for one in notes],
         progress=[one.progress for one in notes],
         events=[one.event for one in notes],
