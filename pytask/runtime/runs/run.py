@@ -260,6 +260,8 @@ class Run:
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Note how far this run is; never waits."""
+        if self.hidden and "note" in progress:
+            progress = progress | {"note": hide(progress["note"], self.hidden)}
         self.host.progress(self, progress)
 
     def _fitting(self, text: bytes, what: str) -> bytes:
