@@ -6,9 +6,9 @@ import re
 from importlib.resources import files
 from itertools import pairwise
 
-FULL = 112  # characters, of which a line of the file has as many if another word was to follow
+FULL = 112  # characters; a line of the file is filled up to this width before it is continued
 
-BEGIN = ("Fix:", "then:")  # words that begin a line of their own
+BEGIN = ("Fix:", "then:")  # words that always begin a new line
 
 
 def explanations() -> dict[str, str]:
@@ -19,7 +19,7 @@ def explanations() -> dict[str, str]:
 
 
 def unfilled(text: str) -> str:
-    """A text with its sentences on one line each: a line that was full goes on in the next one."""
+    """The text with wrapped lines joined: a full line continues in the next one."""
     lines = text.split("\n")
     found = lines[:1]
     for before, line in pairwise(lines):

@@ -1,4 +1,4 @@
-"""Commands that are printed, as a shell (POSIX) takes them."""
+"""Quoting of printed commands for a POSIX shell."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pytask.domain.escaping import escaped
 
 
 def quoted(word: str, keep: str = "") -> str:
-    r"""A word for a shell, in characters that steer no terminal; `keep`: those that stay, such as \n.
+    r"""A shell word without terminal control characters, except those in `keep`, such as \n.
 
-    A shell drops line breaks at the end of a word that is written like this.
+    A shell drops line breaks at the end of a word that is quoted like this.
     """
     if escaped(word, keep) == word:
         return shlex.quote(word)

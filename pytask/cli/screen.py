@@ -1,4 +1,4 @@
-"""Showing something again and again, until Ctrl-C."""
+"""Repeated output until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 
 
 def repeat(show: Callable[[], None], seconds: float) -> None:
-    """Call `show()` every so many seconds; on a terminal each picture takes the place of the one before."""
+    """Call `show()` every `seconds`; on a terminal each output replaces the previous one."""
     while True:
         if fancy():
-            click.echo(HOME_AND_CLEAR, nl=False)  # noqa: TID251 - this one steers it
+            click.echo(HOME_AND_CLEAR, nl=False)  # noqa: TID251 - a control sequence
         show()
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""States as people write them."""
+"""States given on the command line."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pytask.domain.lifecycle import State
 
 
 def state_named(word: str) -> str:
-    """A state, however it is written.  Raises `BadParameter` with the one that looks like it."""
+    """A state by its case-insensitive name.  Raises `BadParameter` with the most similar one."""
     if word.upper() in State.__members__:
         return word.upper()
     near = get_close_matches(word.upper(), State.__members__, n=1, cutoff=0.5)
     meant = f" (did you mean {near[0]}?)" if near else ""
-    raise click.BadParameter(f"there is no state {word!r}{meant}; there are {', '.join(State)}")
+    raise click.BadParameter(f"unknown state {word!r}{meant}; states: {', '.join(State)}")

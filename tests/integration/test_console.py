@@ -174,7 +174,7 @@ def test_each_page_leads_to_the_next_and_all_shows_each_once(client, cli):
     assert len(cli("ls", "--all", "-l", "70", "-o", "id").stdout.split()) == 70
     shown = cli("ls", "-l", "5")
     assert len(shown.stdout.splitlines()) == 6
-    assert "there are more: --all, or --cursor " in shown.stderr
+    assert "more tasks follow: use --all or --cursor " in shown.stderr
     wrong = cli("ls", "--cursor", "abc")
     assert wrong.exit_code == 78
     assert "[PT087]" in wrong.stderr
@@ -384,7 +384,7 @@ def obey(client, fix):
 def test_a_healthy_server_has_nothing_to_mend(client, cli):
     shown = cli("doctor")
     assert (shown.exit_code, shown.stderr) == (0, "")
-    assert shown.stdout.startswith("all is well: redis://")
+    assert shown.stdout.startswith("no problems found: redis://")
 
 
 def test_settings_of_the_server_and_their_fixes(client, cli):
@@ -474,7 +474,7 @@ def test_many_silent_workers_are_not_all_told_of(store, client, cli):
     assert shown.exit_code == 0
     assert len(found) == 6
     assert re.fullmatch(
-        r"worker w0 has been silent for 2\ds and holds 1 run: its task is handed on after 90 s", found[0]
+        r"worker w0 has been silent for 2\ds and owns 1 run: its task is requeued after 90 s", found[0]
     )
     assert found[1].endswith("after 45 s")
     assert found[5] == "and 2 more workers are silent, and hold runs"
@@ -570,7 +570,7 @@ def test_a_port_that_answers_and_is_no_redis(cli, monkeypatch, words, handler, s
     assert (shown.exit_code, shown.stdout) == (69, "")
     assert f"[PT051] what answers there is no Redis: it says {says}" in shown.stderr
     assert "Correct the address" in shown.stderr
-    assert f"asked: {url.replace(':sesame', '***')} (from $PYTASK_REDIS_URL)" in shown.stderr
+    assert f"server: {url.replace(':sesame', '***')} (from $PYTASK_REDIS_URL)" in shown.stderr
     assert "sesame" not in shown.stderr
 
 

@@ -85,7 +85,7 @@ def diagnosis(url, **env):
     found = {item["code"]: item for item in json.loads(shown.stdout)["items"]}
     serious = [item for item in found.values() if item["serious"]]
     assert code == (3 if serious else 0), shown
-    said = f"pytask: [PT083] {len(serious)} to be mended; `pytask explain CODE` tells more of each\n"
+    problems = "1 problem" if len(serious) == 1 else f"{len(serious)} problems"
     assert shown.stderr == (said if serious else "")
     assert all(item["what"] and item["fix"] for item in found.values())
     return found
@@ -141,7 +141,7 @@ def test_a_worker_with_few_files_and_a_server_with_few_connections(store, client
         one.says("takes tasks")
         until(lambda: set(diagnosis(store.url)) == {"PT146"}, "it shows itself, and a monitor has swept")
         found = diagnosis(store.url)
-        assert "takes up to 10000 tasks, and its process may open 336 files" in found["PT146"]["what"]
+        assert "takes up to 10000 tasks, but its process may open only 336 files" in found["PT146"]["what"]
     most = client.config_get("maxclients")["maxclients"]
     client.config_set("maxclients", client.info("clients")["connected_clients"] + 10)
     try:
@@ -334,7 +334,7 @@ def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
             clock.set(600)
             found = diagnosis(server.url, **clock.env)
             assert set(found) == {"PT091", "PT093"}
-            assert "2 tasks say they run, and were not renewed" in found["PT091"]["what"]
+            assert "2 tasks are RUNNING, but their leases were not renewed" in found["PT091"]["what"]
             with worker(server, folder, *target_of(found["PT091"]["fix"]), "--time-scale", "0.1"):
                 until(lambda: client.hget("orphan", "run") not in (None, runs["orphan"]), "it is handed on")
                 state(client, "orphan", "RUNNING")
@@ -356,7 +356,7 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
     client.hdel("pytask:runs", "no-entry", "neither")
     client.zrem("pytask:leases", "no-lease", "neither")
     found = diagnosis(store.url)["PT129"]
-    assert "1 task says it runs" in found["what"]
+    assert "1 task is RUNNING" in found["what"]
     assert "'neither'" in found["what"]
     told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
     assert "neither a lease nor the registry tells of its run" in told

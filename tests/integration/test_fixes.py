@@ -78,7 +78,7 @@ def push(client, task_id, function="sleeper"):
 
 def test_a_setting_that_cannot_be_and_where_it_came_from(cli):
     said = fails(cli("status", PYTASK_PARTITIONS="two"), 78, "PT020")
-    assert "$PYTASK_PARTITIONS is 'two', and must be a whole number" in said
+    assert "$PYTASK_PARTITIONS is 'two', but must be a whole number" in said
     assert "the value that the message names" in fix_of("PT020")
     assert cli("status", PYTASK_PARTITIONS="1").exit_code == 0
     shown = cli("config", PYTASK_PARTITIONS="1").stdout  # as the fix says, it tells where each came from

@@ -133,7 +133,7 @@ def test_one_id_is_one_task_which_may_run_again(cli, client):
         (["--data", '{"a": }'], 2, "line 1, column 7"),
         (["--data", "[1]"], 2, "must be a JSON object"),
         (["--data", "@nowhere.json"], 2, "cannot read 'nowhere.json'"),
-        (["word"], 2, "no key=value"),
+        (["word"], 2, "is not KEY=VALUE"),
     ],
 )
 def test_wrong_data_is_pointed_at(cli, words, code, said):
@@ -145,7 +145,7 @@ def test_wrong_data_is_pointed_at(cli, words, code, said):
 def test_a_name_that_nobody_knows_is_told_and_kept(cli, client):
     made = cli("new", "slepper")
     assert made.exit_code == 0
-    assert "no worker that is here knows 'slepper'; did you mean 'sleeper'?" in made.stderr
+    assert "no running worker knows 'slepper'; did you mean 'sleeper'?" in made.stderr
     until(lambda: client.llen("pytask:parked:slepper") == 1, "it is parked")
     assert cli("rm", made.stdout.strip()).exit_code == 0
 
@@ -212,7 +212,7 @@ def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, 
             client.zadd("pytask:leases", dict.fromkeys(ids, (client.time()[0] - 10) * 1_000_000))
             done = cli("requeue", *ids, *scale, "-o", "json")
             assert done.exit_code == 0, done.stderr
-            assert "2 of them run; whose lease is silent is watched for 9 s" in done.stderr
+            assert "2 of them are RUNNING: leases that are not being renewed are observed for 9 s" in done.stderr
             assert all(row["done"] for row in rows(done).values())
             until(lambda: {client.hget(i, "worker") for i in ids} == {"lives"}, lambda: living.output)
             assert f"Z requeued by {own_name()[:64]}: the lease of dies was silent for " in (
@@ -263,7 +263,7 @@ def test_one_that_may_be_several_is_told_and_the_others_are_done(cli, client):
         "deleted",
         "no task",
     ]
-    assert "give more of the one you mean" in rows(shown)["vague"]["reason"]
+    assert "give a longer prefix" in rows(shown)["vague"]["reason"]
     again = cli("stop", "vague-3")
     assert "vague-3  no such task (did you mean vague-1?)" in again.stdout
     assert cli("rm", "vague-1").exit_code == 0
@@ -281,7 +281,7 @@ ON_IDS = ("show", "why", "logs", "watch", "wait", "stop", "start", "reload", "re
 def test_an_empty_id_means_no_task(cli, words):
     shown = cli(*words)
     assert (shown.exit_code, shown.stdout) == (2, "")
-    assert "an id is not empty" in shown.stderr
+    assert "an id must not be empty" in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_an_empty_id_means_no_task(cli, words):
 def test_an_id_that_is_no_text_is_refused(cli, words):
     shown = cli(*words)
     assert (shown.exit_code, shown.stdout) == (2, "")
-    assert "an id is UTF-8, not '\\udcff'" in shown.stderr
+    assert "an id must be UTF-8, not '\\udcff'" in shown.stderr
 
 
 def test_a_task_that_cannot_be_is_not_said_to_wait(cli):
@@ -311,7 +311,7 @@ def test_a_state_that_is_none_is_told_with_the_one_that_looks_like_it(cli, words
         shown = cli(*words, word)
         assert shown.exit_code == 2
         assert (
-            f"there is no state '{word}'{f' (did you mean {near}?)' if near else ''}; there are"
+            f"unknown state '{word}'{f' (did you mean {near}?)' if near else ''}; states:"
             in shown.stderr
         )
 
@@ -323,7 +323,7 @@ def test_reload_of_what_does_not_run_fails_and_names_what_does_it(cli, client):
         shown = cli("reload", made, *words)
         assert shown.exit_code == 1
         assert shown.stdout.splitlines()[1].split() == [made, "does", "not", "run", "STOPPED"]
-        assert f"[PT088] '{made}' does not run" in shown.stderr
+        assert f"[PT088] '{made}' is not running" in shown.stderr
     assert "the new data is written down: it is STOPPED" in shown.stderr
     (fix,) = re.findall(r"`pytask (.*?)`", shown.stderr)
     assert cli(*fix.split(), "--wait", "30").exit_code == 0
@@ -361,7 +361,7 @@ def test_a_start_that_ends_in_error_is_not_done(cli, client):
     assert rows(shown)["fails"] | {"reason": ""} == {
         "id": "fails", "outcome": "failed", "state": "ERROR", "done": False, "reason": ""
     }  # fmt: skip
-    assert "[PT141] 'fails' ran, and failed: pytask why fails" in shown.stderr
+    assert "[PT141] 'fails' ran and failed: pytask why fails" in shown.stderr
     assert cli("rm", "fails").exit_code == 0
 
 

@@ -140,7 +140,7 @@ def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(
     found = cli("doctor", "-o", "json")
     (item,) = json.loads(found.stdout)["items"]
     assert (found.exit_code, item["code"], item["serious"]) == (0, "PT097", False)
-    what = r"worker larch has been silent for \d+s and holds 2 runs: its tasks are handed on after 90 s"
+    what = r"worker larch has been silent for \d+s and owns 2 runs: its tasks are requeued after 90 s"
     assert re.fullmatch(what, item["what"])
     assert str(larch.process.pid) in item["fix"]
     text = cli("doctor").stdout
