@@ -12,13 +12,13 @@ HEAD = """\
 
 Generated from the program: `python docs/make_cli.py > docs/cli.md`. A test checks that it is up to date.
 
-Data goes to standard output, messages to standard error. Output is a table on a terminal and plain columns in a
-pipe; `NO_COLOR` is honoured. Every command that reads has `-o table|wide|json|jsonl|id`. JSON has a `version`,
-which is incremented when a field changes its meaning or is removed. An ID may be a unique prefix of an id.
-`--explain` prints the equivalent redis-cli commands as shell lines and does nothing else. Printed commands are
-quoted for a shell and contain host, port and db, never a password: redis-cli takes it from `$REDISCLI_AUTH`.
-Control characters in ids, names and errors are printed like `\\x1b`. A command with many IDs processes all of
-them, prints a result for each, and exits with the code of the worst one.
+Data goes to standard output, messages to standard error. Output is a table on a terminal and plain columns in
+a pipe; `NO_COLOR` is honoured. Every command that reads has `-o table|wide|json|jsonl|id`. JSON has a
+`version`, which is incremented when a field changes its meaning or is removed. An ID may be a unique prefix
+of an id. `--explain` prints the equivalent redis-cli commands as shell lines and does nothing else. Printed
+commands are quoted for a shell and contain host, port and db, never a password: redis-cli takes it from
+`$REDISCLI_AUTH`. Control characters in ids, names and errors are printed like `\\x1b`. A command with many
+IDs processes all of them, prints a result for each, and exits with the code of the worst one.
 
 | exit code | meaning |
 | --- | --- |
@@ -34,10 +34,10 @@ them, prints a result for each, and exits with the code of the worst one.
 | 130 | interrupted by Ctrl-C |
 
 Precedence of settings, lowest first: the default, the file (`pytask.toml` in the current directory,
-`$PYTASK_CONFIG`, `--config`), the environment (`PYTASK_REDIS_URL`, `PYTASK_MAX_TASKS`, ...; also `REDIS_URL`), the
-flags. If none of them gives an address, the server that `pytask run --embedded` runs in the current directory is
-used. For `pytask run`, settings made in an app's code override file and environment, but not the flags.
-`pytask config` shows each setting and the source of its value. Passwords are never printed.
+`$PYTASK_CONFIG`, `--config`), the environment (`PYTASK_REDIS_URL`, `PYTASK_MAX_TASKS`, ...; also
+`REDIS_URL`), the flags. If none of them gives an address, the server that `pytask run --embedded` runs in the
+current directory is used. For `pytask run`, settings made in an app's code override file and environment, but
+not the flags. `pytask config` shows each setting and the source of its value. Passwords are never printed.
 """
 
 
