@@ -86,6 +86,7 @@ def diagnosis(url, **env):
     serious = [item for item in found.values() if item["serious"]]
     assert code == (3 if serious else 0), shown
     problems = "1 problem" if len(serious) == 1 else f"{len(serious)} problems"
+    said = f"pytask: [PT083] {problems} found; `pytask explain CODE` describes each\n"
     assert shown.stderr == (said if serious else "")
     assert all(item["what"] and item["fix"] for item in found.values())
     return found
@@ -246,7 +247,7 @@ def test_the_other_project_of_our_name(store, client, place):
     pip(place, fix[2])
     mended = doctor()
     assert (mended.returncode, mended.stderr) == (0, "")
-    assert mended.stdout.startswith("all is well")
+    assert mended.stdout.startswith("no problems found")
 
 
 def test_a_client_library_that_is_too_old(store, client, tmp_path):
@@ -341,7 +342,7 @@ def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
                 # "Whoever takes the task over obeys it": it is stopped without having run again.
                 state(client, "unwanted", "STOPPED")
                 assert client.hget("unwanted", "last_run") == runs["unwanted"]
-                until(lambda: diagnosis(server.url, **clock.env) == {}, "all is well")
+                until(lambda: diagnosis(server.url, **clock.env) == {}, "no problems found")
 
 
 def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folder):
@@ -378,7 +379,7 @@ def unheard(client, url):
     assert client.hget("unwanted", "state") == "RUNNING"
     (word,) = re.findall(r"See `pytask (\w+)`", shown.stderr)
     text = " ".join(explanations()["PT086"].split())
-    assert f"`pytask {word}` shows who is there" in text
-    assert "whoever takes the task over obeys it" in text
+    assert f"`pytask {word}` lists the workers" in text
+    assert "the next worker that takes the task over carries it out" in text
     shown = CliRunner().invoke(main, [word, "--redis", url], env={"PYTASK_TIMEOUT": "8"})
     assert shown.exit_code == 0

@@ -239,7 +239,7 @@ def test_a_stop_that_hangs_and_one_that_only_asks(store, client, folder):
         tell(client, "mule", "stop")
         worker.says("[PT042] task mule: stop() did not return in 1.0 s; its greenlets are killed")
         state(client, "mule", "STOPPED")
-    assert "let stop() only ask for the end, and return" in explained("PT042")
+    assert "let stop() only request the end and return" in explained("PT042")
     asked = "        self.asked = True\n"
     assert asked in source.read_text()
     source.write_text(source.read_text().replace(f"{asked}        gevent.sleep(1000)\n", asked))

@@ -212,8 +212,8 @@ def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, 
             client.zadd("pytask:leases", dict.fromkeys(ids, (client.time()[0] - 10) * 1_000_000))
             done = cli("requeue", *ids, *scale, "-o", "json")
             assert done.exit_code == 0, done.stderr
-            assert "2 of them are RUNNING: leases that are not being renewed are observed for 9 s" in
-            done.stderr assert all(row["done"] for row in rows(done).values())
+            assert "2 of them are RUNNING: leases that are not being renewed are observed for" in done.stderr
+            assert all(row["done"] for row in rows(done).values())
             until(lambda: {client.hget(i, "worker") for i in ids} == {"lives"}, lambda: living.output)
             assert f"Z requeued by {own_name()[:64]}: the lease of dies was silent for " in (
                 cli("show", ids[0]).stdout
@@ -310,10 +310,7 @@ def test_a_state_that_is_none_is_told_with_the_one_that_looks_like_it(cli, words
     for word, near in (("waiting", "WAIT"), ("runing", "RUNNING"), ("foo", "")):
         shown = cli(*words, word)
         assert shown.exit_code == 2
-        assert (
-            f"unknown state '{word}'{f' (did you mean {near}?)' if near else ''}; states:"
-            in shown.stderr
-        )
+        assert f"unknown state '{word}'{f' (did you mean {near}?)' if near else ''}; states:" in shown.stderr
 
 
 def test_reload_of_what_does_not_run_fails_and_names_what_does_it(cli, client):
