@@ -408,7 +408,7 @@ def test_a_replica_names_its_primary(store, cli):
 def test_a_clock_that_is_off(client, cli, monkeypatch):
     real = time.time
     monkeypatch.setattr(fleet_module.time, "time", lambda: real() - 300)
-    assert re.search(r"is (4m5\ds|5m\S*) ahead of the one of this", codes(cli)["PT090"]["what"])
+    assert re.search(r"is (4m5\ds|5m\S*) ahead of the clock of this", codes(cli)["PT090"]["what"])
     monkeypatch.setattr(fleet_module.time, "time", lambda: real() + 300)
     assert re.search(r"is (4m5\ds|5m\S*) behind", codes(cli)["PT090"]["what"])
     monkeypatch.setattr(fleet_module.time, "time", real)
@@ -477,7 +477,7 @@ def test_many_silent_workers_are_not_all_told_of(store, client, cli):
         r"worker w0 has been silent for 2\ds and owns 1 run: its task is requeued after 90 s", found[0]
     )
     assert found[1].endswith("after 45 s")
-    assert found[5] == "and 2 more workers are silent, and hold runs"
+    assert found[5] == "and 2 more workers are silent, and own runs"
 
 
 def test_a_worker_of_another_release(store, client, cli):

@@ -147,7 +147,7 @@ def test_a_worker_with_few_files_and_a_server_with_few_connections(store, client
     client.config_set("maxclients", client.info("clients")["connected_clients"] + 10)
     try:
         found = diagnosis(store.url)
-        assert "there is room for" in found["PT148"]["what"]
+        assert "more are possible" in found["PT148"]["what"]
         client.execute_command(*shlex.split(found["PT148"]["fix"]))
         assert "PT148" not in diagnosis(store.url)
     finally:
@@ -306,7 +306,7 @@ def test_parked_tasks(store, client, folder):
         until(lambda: client.zcard("pytask:monitors"), "it sweeps")
         found = diagnosis(store.url)
         assert set(found) == {"PT092"}
-        assert "no worker knows: twiddle-thumb" in found["PT092"]["what"]
+        assert "no worker knows the function twiddle-thumb" in found["PT092"]["what"]
         name = re.search(r"a class with NAME = '(\S+)'", found["PT092"]["fix"])[1]
         write(folder / "more.py", TASKS + THUMB.replace("twiddle-thumbs", name))
         command = pytask("run", "more.py", "--redis", store.url, "--time-scale", "0.2")
