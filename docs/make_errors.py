@@ -126,7 +126,7 @@ def proof(code: str) -> tuple[str, str]:
 
 def page() -> str:
     """The whole page, as Markdown."""
-    from pytask.cli.explanations import explanations
+    from pytask.cli.messages import explanations
 
     return "\n".join([HEAD, *_table(explanations()), "", *_texts(explanations())])
 

@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 
 from pytask import codec, schema
 from pytask.adapters.redis.address import UNSET, Unset, given
-from pytask.adapters.redis.backend import RedisBackend
+from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.ports import Backend
@@ -45,7 +45,7 @@ class PyTask:
 
     Args:
         source: A client that is compatible with redis-py's, a URL (`redis://`, `rediss://`, `unix://`), or a
-            backend such as `pytask.adapters.memory.backend.MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
+            backend such as `pytask.adapters.memory.MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
             $REDIS_URL, else redis://127.0.0.1:6379/0.
         **settings: The fields of `pytask.Settings`.
 
@@ -251,8 +251,7 @@ class PyTask:
             backend: Backend = self._source
             return backend
         settings = self.settings
-        return RedisBackend(
-            given(self._source),
+        options = BackendOptions(
             namespace=settings.namespace,
             call_timeout=settings.timing.call_timeout,
             durable_acks=settings.durable_acks,
@@ -265,6 +264,7 @@ class PyTask:
                 history=settings.history,
             ),
         )
+        return RedisBackend(given(self._source), options)
 
 
 def _is_backend(source: Any) -> bool:

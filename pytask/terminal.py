@@ -6,9 +6,11 @@ broken between words, and go on below their text; what is piped keeps its lines.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 from typing import IO
 
 import click
@@ -52,3 +54,20 @@ def _broken(line: str, width: int, hang: str) -> str:
 
 def _echo(text: str, *, nl: bool = True, err: bool = False) -> None:
     click.echo(text, nl=nl, err=err)  # noqa: TID251 - here
+
+
+def quoted(word: str, keep: str = "") -> str:
+    r"""A shell word without terminal control characters, except those in `keep`, such as \n.
+
+    A shell drops line breaks at the end of a word that is quoted like this.
+    """
+    if escaped(word, keep) == word:
+        return shlex.quote(word)
+    raw = word.encode(errors="surrogateescape")
+    octal = "".join(chr(b) if 0x20 <= b < 0x7F and b not in b"%\\'" else f"\\{b:03o}" for b in raw)
+    return f"\"$(printf '{octal}')\""
+
+
+def command(words: Iterable[str]) -> str:
+    """Words as one command."""
+    return " ".join(map(quoted, words))

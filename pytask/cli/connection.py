@@ -183,7 +183,7 @@ class Remote:
         """With `--explain`: print these as shell commands and return True; the command then ends."""
         if self.explain:
             from pytask.cli.explain_script import Writer
-            from pytask.cli.quoting import command
+            from pytask.terminal import command
 
             for line in Writer(command(self.redis_cli)).lines(items):
                 out(line)
@@ -214,7 +214,7 @@ class Remote:
 
     def typed(self, *words: str) -> str:
         """A command for redis-cli at the server of this call."""
-        from pytask.cli.quoting import command
+        from pytask.terminal import command
 
         return command([*self.redis_cli, *words])
 

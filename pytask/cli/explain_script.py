@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytask.adapters.keys import Keys
-from pytask.cli.quoting import quoted
 from pytask.domain import lifecycle as life
+from pytask.terminal import quoted
 
 ID = "\0"  # placeholder in a word for the current id (or name) of a loop
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytask.cli.quoting import command
 from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.errors import PytaskError
+from pytask.terminal import command
 
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
@@ -51,3 +51,33 @@ def _words(part: Call | Typed) -> tuple[str, ...]:
         part.id,
         *(("--wait", f"{part.wait:g}") if part.wait else ()),
     )
+
+
+FULL = 112  # characters; a line of the file is filled up to this width before it is continued
+
+BEGIN = ("Fix:", "then:")  # words that always begin a new line
+
+
+def explanations() -> dict[str, str]:
+    """Code to text: its first line is the title."""
+    import re
+    from importlib.resources import files
+
+    text = (files("pytask.cli") / "explanations.txt").read_text("utf-8")
+    found = re.findall(r"^(PT\d{3}) (.*?)(?=\nPT\d{3} |\Z)", text, re.MULTILINE | re.DOTALL)
+    return {code: body.rstrip() for code, body in found}
+
+
+def unfilled(text: str) -> str:
+    """The text with wrapped lines joined: a full line continues in the next one."""
+    from itertools import pairwise
+
+    lines = text.split("\n")
+    found = lines[:1]
+    for before, line in pairwise(lines):
+        first = line.split(" ", 3)[2] if line.startswith("  ") else ""
+        if first in BEGIN or len(before) + 1 + len(first) <= FULL:
+            found.append(line)
+        else:
+            found[-1] += f" {line.strip()}"
+    return "\n".join(found)

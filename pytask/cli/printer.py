@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+
+import click
 
 from pytask.cli.columns import rows_of, widths
 from pytask.domain.errors import ConfigError
@@ -188,3 +191,15 @@ def _json(value: Any) -> str:
     """JSON on one line; characters that the terminal's encoding lacks are escaped."""
     all_known = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
     return in_json(json.dumps(value, ensure_ascii=not all_known, default=str))
+
+
+HOME_AND_CLEAR = "\x1b[H\x1b[2J"
+
+
+def repeat(show: Callable[[], None], seconds: float) -> None:
+    """Call `show()` every `seconds`; on a terminal each output replaces the previous one."""
+    while True:
+        if fancy():
+            click.echo(HOME_AND_CLEAR, nl=False)  # noqa: TID251 - a control sequence
+        show()
+        time.sleep(seconds)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import attrs
 
 from pytask.cli.printer import Column
-from pytask.cli.times import since
 from pytask.client.records import TaskInfo, Worker
 from pytask.domain.figures import FIGURES
-from pytask.domain.times import ago
+from pytask.domain.wording import ago
 
 TASKS = (
     Column("id", "id"),
@@ -86,3 +86,8 @@ def _cell(value: Any, unit: str) -> Any:
     if unit == "s":
         return f"{value * 1000:.1f}ms"
     return f"{value:.0%}" if unit == "cores" else value
+
+
+def since(moment: float | None) -> str | None:
+    """The time elapsed since `moment` (seconds since 1970); None for 0 and None."""
+    return ago(time.time() - moment) if moment else None

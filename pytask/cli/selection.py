@@ -81,7 +81,7 @@ class Choice:
 
     def wanted(self, states: Sequence[str]) -> list[str]:
         """The states of a bulk selection: those given, else `states`."""
-        from pytask.cli.states import state_named
+        from pytask.cli.selection import state_named
 
         return [state_named(word) for word in self._states] or list(states)
 
@@ -156,3 +156,16 @@ def tasks(function: Function) -> Function:
     for parameter in reversed(parameters):
         call = parameter(call)
     return options.yes(call)  # type: ignore[return-value]
+
+
+def state_named(word: str) -> str:
+    """A state by its case-insensitive name.  Raises `BadParameter` with the most similar one."""
+    from difflib import get_close_matches
+
+    from pytask.domain.lifecycle import State
+
+    if word.upper() in State.__members__:
+        return word.upper()
+    near = get_close_matches(word.upper(), State.__members__, n=1, cutoff=0.5)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise click.BadParameter(f"unknown state {word!r}{meant}; states: {', '.join(State)}")

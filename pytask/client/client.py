@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from pytask.client.lazy import control, enqueue, listing, logs, queries, requeue, watch
-from pytask.client.options import ClientOptions
-from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
-from pytask.client.sync_driver import SyncDriver
+from pytask.client.lazy import control, enqueue, requeue
+from pytask.client.reader import Reader
+from pytask.client.records import FunctionInfo, Outcome, Worker
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client(ClientOptions[SyncDriver]):
+class Client(Reader):
     """Starts, steers and watches tasks.  Needs no gevent; threads and greenlets may share one.
 
     After `Unavailable` it is not known whether a call had an effect; repeating it is safe (`start`: if it was
@@ -46,8 +44,6 @@ class Client(ClientOptions[SyncDriver]):
         ConfigError: An address, namespace or number of partitions that is invalid.
         UnsupportedClient: A client, or a version of one, that pytask cannot use.
     """
-
-    _make_driver = SyncDriver
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -257,165 +253,6 @@ class Client(ClientOptions[SyncDriver]):
             or if it is running (`refused`).
         """
         return self._driver.run(control.remove_many(self._partitions, [*ids], state))
-
-    # -- looking --------------------------------------------------------------------------------------
-
-    def get(self, id: str) -> TaskInfo:  # noqa: A002
-        """A task as it is now.
-
-        Args:
-            id: The task.
-
-        Raises:
-            NoSuchTask: There is no such task.
-        """
-        return self._driver.run(queries.get(self._partitions, id))
-
-    def list(
-        self,
-        *,
-        state: str | Iterable[str] | None = None,
-        function: str | None = None,
-        worker: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-    ) -> Page:
-        """One page of tasks, without their data: running, waiting, failed, stopped, ended; newest first.
-
-        States are indexed; `function` and `worker` are not.  A page filtered by those reads at most ten
-        hashes per row (or 1000), and may have few rows or none although its cursor leads on.
-
-        Args:
-            state: Only tasks in this state, or one of these.
-            function: Only tasks of this name.
-            worker: Only tasks of this worker, by name or session.
-            limit: Rows of a page.
-            cursor: `page.cursor` of the page before.
-
-        Returns:
-            The page; its `cursor` is None at the end.
-
-        Raises:
-            BadCursor: A cursor of another list.
-            BadData: No such state.
-            ConfigError: A limit that is not from 1 to 10,000.
-        """
-        return self._driver.run(
-            listing.page(
-                self._partitions, state=state, function=function, worker=worker, limit=limit, cursor=cursor
-            )
-        )
-
-    def count(self) -> Count:
-        """How many tasks are in each state; costs the same for ten tasks and for ten million."""
-        return self._driver.run(queries.count(self._partitions))
-
-    def workers(self) -> Workers:
-        """The workers that showed themselves lately, one for each session (a worker has one a partition)."""
-        return self._driver.run(queries.workers(self._partitions))
-
-    def functions(self) -> Functions:
-        """The task names that living workers know, or that tasks wait for."""
-        return self._driver.run(queries.functions(self._partitions))
-
-    def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
-        """Find ids by their beginning.
-
-        Args:
-            beginning: What they begin with.
-            limit: Ids to return, at most.
-            steps: Steps of 5000 keys to look at, at most.
-
-        Returns:
-            The ids, and whether all keys were looked at.
-        """
-        return self._driver.run(watch.find(self._partitions, beginning, limit, steps))
-
-    # -- following ------------------------------------------------------------------------------------
-
-    def watch(
-        self,
-        id: str | None = None,  # noqa: A002
-        *,
-        seconds: float | None = None,
-    ) -> Iterator[Event | Gap]:
-        """The events that are published after this call returned.
-
-        Survives lost connections: it then yields a `Gap`, because events may have been missed.
-
-        Args:
-            id: The task; None for all tasks.
-            seconds: How long to watch; None for ever.
-
-        Returns:
-            An iterator of events and gaps.
-        """
-        steps = self._driver.steps(watch.watch(self._partitions, id, seconds))
-        next(steps)
-        return steps
-
-    def wait(
-        self,
-        id: str,  # noqa: A002
-        for_state: str | Iterable[str] | None = None,
-        timeout: float = 60.0,
-    ) -> TaskInfo:
-        """Wait until a task is in a state.  Survives lost connections.
-
-        Args:
-            id: The task.
-            for_state: The state, or one of several; by default ENDED, ERROR or STOPPED.
-            timeout: Seconds to wait.
-
-        Returns:
-            The task.
-
-        Raises:
-            NoSuchTask: There is no such task.
-            TimedOut: It did not get there in time.
-            BadData: No such state.
-        """
-        return self._driver.run(watch.wait(self._partitions, id, for_state, timeout))
-
-    def logs(
-        self,
-        id: str,  # noqa: A002
-        *,
-        limit: int | None = 100,
-        follow: bool = False,
-    ) -> Iterator[LogLine]:
-        """The newest lines of a task's log, oldest first.  None are kept while the setting `task_logs` is 0
-        (default).
-
-        Args:
-            id: The task.
-            limit: Lines, at most; None for all that are kept.
-            follow: Go on with new lines until the task is at rest or gone.  Survives lost connections;
-                `line.missed` counts lines that were not kept long enough.
-
-        Returns:
-            An iterator of lines.
-
-        Raises:
-            NoSuchTask: There is no such task.
-        """
-        steps = self._driver.steps(logs.read(self._partitions, id, limit, follow))
-        next(steps)
-        return steps
-
-    # -- life -----------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Drop the connections; the next call makes new ones."""
-        self._driver.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
         return self._driver.run(control.steer(self._partitions, command, task_id, wait, data))

@@ -19,7 +19,7 @@ from pytask.daemon.rolling_restart import RollingRestart
 from pytask.daemon.supervisor import Supervisor
 from pytask.daemon.supervisor_health import SupervisorHealth
 from pytask.domain.escaping import escaped, in_json
-from pytask.domain.plural import counted
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime.process.systemd import Notifier, take_from
 

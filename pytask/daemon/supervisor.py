@@ -19,7 +19,7 @@ from pytask.daemon.child import Command, Slot, how_it_ended
 from pytask.daemon.dead_children import DeadChildren
 from pytask.daemon.rolling_restart import RollingRestart
 from pytask.daemon.supervisor_health import SupervisorHealth
-from pytask.domain.plural import counted
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 
 log = get_logger(__name__)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytask.domain.plural import counted
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime.process.systemd import Notifier
 from pytask.runtime.process.unix_socket import bind

@@ -12,10 +12,9 @@ from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
-from pytask.domain.plural import counted, verb
-from pytask.domain.times import ago, at
 from pytask.domain.timing import Timing
 from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transition_lines
+from pytask.domain.wording import ago, at, counted, verb
 
 LOOK = 100_000  # places of the queue that are looked through
 MOVES = 5  # of the history that are told
@@ -85,7 +84,7 @@ class Facts:
 
     @property
     def alive(self) -> list[Crew]:
-        """The workers that showed themselves lately."""
+        """The workers that reported recently."""
         return [worker for worker in self.workers if worker.alive]
 
     @property

@@ -9,7 +9,7 @@ import attrs
 
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.times import at
+from pytask.domain.wording import at
 
 
 class Phrase(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytask.domain.plural import counted
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime.process.signals import Signals
 from pytask.runtime.worker import Worker

@@ -14,7 +14,7 @@ from typing import Protocol
 import attrs
 from gevent.os import fork_gevent
 
-from pytask.domain.plural import counted
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime import thread_owners
 from pytask.runtime.drain import drain

@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 from gevent import socket
 
-from pytask.domain.plural import counted
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime.process.systemd import Notifier
 from pytask.runtime.process.unix_socket import bind

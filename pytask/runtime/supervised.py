@@ -15,9 +15,9 @@ from gevent import socket
 
 from pytask.domain.crashes import bury
 from pytask.domain.errors import StoreError
-from pytask.domain.plural import counted, verb
 from pytask.domain.record import Suspect, Verdict
 from pytask.domain.timing import Timing
+from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import Service

@@ -11,7 +11,7 @@ import valkey
 from pytask.adapters.keys import Keys
 from pytask.adapters.memory.backend import MemoryBackend
 from pytask.adapters.redis.acl import rules
-from pytask.adapters.redis.backend import RedisBackend
+from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.adapters.rules import Retention
 from pytask.domain.lifecycle import RESTING
 from pytask.domain.record import ClaimRequest, Expiry, RunRef
@@ -225,7 +225,9 @@ class RedisBench(Bench):
         super().__init__()
         self.retention = retention
         self.client, self.raw, self.keys = client, raw, Keys(namespace)
-        self.backend = RedisBackend(client, namespace=namespace, retention=retention, call_timeout=SOON)
+        self.backend = RedisBackend(
+            client, BackendOptions(namespace=namespace, retention=retention, call_timeout=SOON)
+        )
         self.store = self.backend.store()
         self.store.renew([])  # the marker of the data, which the first renewal makes
         self._watch = raw.pubsub(ignore_subscribe_messages=True)

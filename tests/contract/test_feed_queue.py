@@ -7,7 +7,7 @@ import fakeredis
 import pytest
 import redis
 
-from pytask.adapters.redis.backend import RedisBackend
+from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.record import Notice
@@ -175,10 +175,10 @@ def test_a_feed_shows_its_db_number_as_soon_as_it_is_open(real):
     with Proxy(real.server.port) as slow:
         slow.delay(0.05, 0.05)  # what the feed sends arrives long after what others send
         opened = [
-            RedisBackend(redis.Redis(HOST, slow.port, db=number), namespace=space).feed("s")
+            RedisBackend(redis.Redis(HOST, slow.port, db=number), BackendOptions(namespace=space)).feed("s")
             for number, space in ((7, decoy), (3, namespace), (11, namespace))
         ]
-        store = RedisBackend(redis.Redis(HOST, real.server.port), namespace=namespace).store()
+        store = RedisBackend(redis.Redis(HOST, real.server.port), BackendOptions(namespace=namespace)).store()
         for feed, seen in zip(opened, ([], [3], [3, 11]), strict=True):
             feed.open()
             assert store.databases() == seen

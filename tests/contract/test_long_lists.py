@@ -6,7 +6,7 @@ import redis
 from pytask.adapters.keys import Keys
 from pytask.adapters.redis.store import RedisStore
 from pytask.client import Client
-from pytask.client.sync_driver import Shell
+from pytask.client.sync_driver import SyncDriver
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from tests.contract.conftest import SOON
@@ -65,7 +65,7 @@ def test_removing_many_is_done_in_short_calls(monkeypatch):
         for task_id in ids:
             client.hset(task_id, "function", "f")
         counting = Counting(client)
-        send = Shell.send
+        send = SyncDriver.send
 
         def counted(shell, commands):
             before = counting.removals()
@@ -73,7 +73,7 @@ def test_removing_many_is_done_in_short_calls(monkeypatch):
             counting.walked.append((counting.removals() - before) * LENGTH)
             return replies
 
-        monkeypatch.setattr(Shell, "send", counted)
+        monkeypatch.setattr(SyncDriver, "send", counted)
         with Client(server.url, timeout=SOON) as made:
             assert all(one.done for one in made.remove_many(ids))
         # Each takes its id out of the queue, and out of a parking list that is not there.

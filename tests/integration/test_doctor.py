@@ -18,8 +18,8 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from pytask.cli.explanations import explanations
 from pytask.cli.main import main
+from pytask.cli.messages import explanations
 from tests.chaos.clockstep import ServerClock
 from tests.integration.cli_tools import ROOT, Started, done, pytask, sent_by, until, write
 from tests.servers import start_server

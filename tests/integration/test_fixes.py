@@ -9,10 +9,10 @@ import redis
 from click.testing import CliRunner
 
 from pytask import PyTask, Task, errors
-from pytask.adapters.memory.backend import MemoryBackend
+from pytask.adapters.memory import MemoryBackend
 from pytask.adapters.redis.acl import rules
-from pytask.cli.explanations import explanations
 from pytask.cli.main import main
+from pytask.cli.messages import explanations
 from tests.integration.cli_tools import Started, done, pytask, sent_by, until, write
 from tests.servers import HOST, find_binary, start_server
 

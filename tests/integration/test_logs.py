@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import pytask
 from pytask.cli.main import main
-from pytask.domain.times import at
+from pytask.domain.wording import at
 from tests.integration import cli_tools
 from tests.integration.cli_tools import Started, until, write
 from tests.servers import start_server

@@ -13,8 +13,8 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from pytask.cli.explanations import explanations
 from pytask.cli.main import main
+from pytask.cli.messages import explanations
 from tests.integration.cli_tools import Started, done, pytask, until, write
 from tests.servers import free_port, start_server
 

@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 import redis
 
-from pytask.cli.explanations import explanations
+from pytask.cli.messages import explanations
 from tests.integration.cli_tools import Started, done, pytask, until, write
 from tests.servers import start_server
 

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from pytask import PyTask, namespace_of, partition_of
-from pytask.adapters.memory.backend import MemoryBackend
+from pytask.adapters.memory import MemoryBackend
 from pytask.domain.errors import ConfigError
 from pytask.domain.partition import SLOTS, crc16, hash_tag
 from tests.integration.conftest import ROOT, wait_until

@@ -15,7 +15,7 @@ from pytask.cli.printer import Printer
 from pytask.cli.selection import Batch, _fresh
 from pytask.client import Client, Outcome
 from pytask.client.partitions import own_name
-from pytask.client.sync_driver import Shell
+from pytask.client.sync_driver import SyncDriver
 from pytask.domain.errors import NoSuchTask, TaskExists
 from pytask.domain.lifecycle import State
 from tests.integration.cli_tools import ECHO, Started, pytask, quickest, redis_cli, typed, until, write
@@ -441,13 +441,13 @@ def test_what_is_deleted_after_a_while_is_told_alike_everywhere(cli, client):
 def sent(monkeypatch):
     """The first words of the commands of each round trip of a client."""
     trips = []
-    send = Shell.send
+    send = SyncDriver.send
 
     def counted(shell, commands):
         trips.append([words[0] for _, words in commands])
         return send(shell, commands)
 
-    monkeypatch.setattr(Shell, "send", counted)
+    monkeypatch.setattr(SyncDriver, "send", counted)
     return trips
 
 

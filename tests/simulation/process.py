@@ -38,6 +38,7 @@ class Process(Life):
         super().__init__()
         self.world = world
         self.loop = world.loop
+        self.began = world.loop.time
         self.place = place
         self.name = f"{place}.{number}"
         self.random = world.stream(f"process {self.name}")

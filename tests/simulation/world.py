@@ -27,6 +27,9 @@ from tests.simulation.server import Server
 LENGTH = 700.0  # seconds in which faults begin
 PATIENCE = 3000.0  # seconds for which tasks may go on after everything was healed
 SLACK = 1.0  # seconds beyond K that a measurement may be off: rates, and the deadline watch's period
+YOUNG = (
+    100.0  # seconds until a worker counts as one that has no monitor: the deaf ones may take its first one
+)
 SETTLE = 95.0  # seconds in which every run that Redis forgot has been stopped: K, and what a call takes
 TASKS = 14
 
@@ -208,7 +211,9 @@ class World:
     def _need_monitor(self, process):
         """The core has one: what was stopped and started may by now be queued behind a deaf worker."""
         living = process.worker.executor.living.values() if process.worker is not None else ()
-        if process.place == self.places[0] and not any(run.cls is Monitor for run in living):
+        # A young one has not started its own yet; killed each time, it never would.
+        young = self.loop.time - process.began < YOUNG
+        if process.place == self.places[0] and not young and not any(run.cls is Monitor for run in living):
             process.kill("it has no monitor")
 
     def _wait_for_all(self):

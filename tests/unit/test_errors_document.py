@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytask.cli.explanations import explanations
+from pytask.cli.messages import explanations
 
 ROOT = Path(__file__).parents[2]
 MADE = runpy.run_path(str(ROOT / "docs" / "make_errors.py"))

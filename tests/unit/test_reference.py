@@ -23,7 +23,7 @@ def names():
     yield from (f"pytask.{name}" for name in pytask.__all__)
     yield from (f"pytask.client.{name}" for name in pytask.client.__all__)
     yield "pytask.aio.Client"
-    yield "pytask.adapters.memory.backend.MemoryBackend"
+    yield "pytask.adapters.memory.MemoryBackend"
 
 
 @pytest.mark.parametrize("name", sorted({*names()} - IN_WORDS))

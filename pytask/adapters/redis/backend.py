@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from pytask.adapters.keys import Keys
 from pytask.adapters.redis import clients, errors, server_checks, support
 from pytask.adapters.redis.connection import Durability
@@ -21,44 +23,48 @@ from pytask.domain.record import Risk
 WAIT_MARGIN = 1.5  # a blocking wait may last this much longer than asked, before its socket gives up
 
 
+@attrs.frozen(kw_only=True)
+class BackendOptions:
+    """What a backend is told beside its client."""
+
+    namespace: str = ""
+    call_timeout: float = 3.0  # seconds
+    retention: Retention = attrs.Factory(Retention)
+    durable_acks: int = 0  # replicas that must have a claim or a renewal
+    redis_connections: int = 64  # that all tasks share
+    origin: str = ""  # where the address came from, in words
+
+
 class RedisBackend:
     """Redis behind any redis-py compatible client, or a URL."""
 
     cooperative = True
 
-    def __init__(  # noqa: PLR0913 - what the one composition root knows
+    def __init__(
         self,
         source: Any,
+        options: BackendOptions | None = None,
         *,
-        namespace: str = "",
-        call_timeout: float = 3.0,
-        retention: Retention | None = None,
-        durable_acks: int = 0,
         topology: Topology | None = None,
-        redis_connections: int = 64,
         tasks: TaskClients | None = None,
-        origin: str = "",
     ) -> None:
+        self._options = options = options or BackendOptions()
         self._client = clients.open_client(source)
-        support.check_client(self._client, namespace)
-        self._namespace = namespace
-        self._origin = f" ({origin})" if origin else ""
+        support.check_client(self._client, options.namespace)
         self._durability = Durability(
             alone=support.stands_alone(self._client),
-            replicas=durable_acks,
-            wait=min(1.0, call_timeout / 2),
+            replicas=options.durable_acks,
+            wait=min(1.0, options.call_timeout / 2),
         )
         self._topology = topology
         if topology is None and support.is_cluster(self._client):
             self._topology = clients.topology_of(self._client)
-        self._tasks = tasks or TaskClients(self._client, redis_connections)
-        self.keys = Keys(namespace)
-        self._timeout = call_timeout
-        self._retention = retention or Retention()
+        self._tasks = tasks or TaskClients(self._client, options.redis_connections)
+        self.keys = Keys(options.namespace)
 
     def store(self) -> RedisStore:
         """A store on a connection of its own."""
-        return RedisStore(self._own("store"), self.keys, self._retention, self._durability)
+        return RedisStore(self._own("store"), self.keys, self._options.retention, self._durability)
 
     def queue(self) -> RedisQueue:
         """A waiter; its socket outlasts the blocking call."""
@@ -67,7 +73,9 @@ class RedisBackend:
     def feed(self, session: str) -> RedisFeed:
         """A listener with a subscription of its own."""
         database = None if self._topology is not None else support.database_of(self._client)
-        return RedisFeed(self._own("feed"), self.keys, session, database=database, timeout=self._timeout)
+        return RedisFeed(
+            self._own("feed"), self.keys, session, database=database, timeout=self._options.call_timeout
+        )
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A client for task code: the user's own settings, on connections that all tasks share."""
@@ -86,24 +94,22 @@ class RedisBackend:
         return [
             RedisBackend(
                 self._client,
-                namespace=namespace_of(self._namespace, index, count),
-                call_timeout=self._timeout,
-                retention=self._retention,
-                durable_acks=self._durability.replicas,
+                attrs.evolve(self._options, namespace=namespace_of(self._options.namespace, index, count)),
                 topology=self._topology,
                 tasks=self._tasks,
-                origin=self._origin[2:-1],
             )
             for index in range(count)
         ]
 
     def describe(self) -> str:
         """The address, without a password, and where it came from: `127.0.0.1:6379/0 (from $REDIS_URL)`."""
-        return f"{self._address()}{self._origin}"
+        origin = self._options.origin
+        return f"{self._address()} ({origin})" if origin else self._address()
 
     def _address(self) -> str:
         if self._topology is not None:
-            return f"cluster of {self._topology.nodes[0][0]}:{self._topology.nodes[0][1]}, {self._namespace}"
+            host, port = self._topology.nodes[0][:2]
+            return f"cluster of {host}:{port}, {self._options.namespace}"
         pool = getattr(self._client, "connection_pool", None)
         kwargs = getattr(pool, "connection_kwargs", {})
         if pool is not None and hasattr(pool, "sentinel_manager"):
@@ -137,7 +143,9 @@ class RedisBackend:
             clients.disconnect(client)
 
     def _own(self, role: str, margin: float = 0.0) -> Any:
-        timeout, name = self._timeout + margin, f"pytask-{role}"
+        timeout, name = self._options.call_timeout + margin, f"pytask-{role}"
         if self._topology is None:
             return clients.own_client(self._client, timeout=timeout, name=name)
-        return clients.slot_client(self._client, self._namespace, self._topology, timeout=timeout, name=name)
+        return clients.slot_client(
+            self._client, self._options.namespace, self._topology, timeout=timeout, name=name
+        )

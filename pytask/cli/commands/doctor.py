@@ -51,13 +51,13 @@ def command(remote: Remote, printer: Printer) -> None:
     serious = sum(one.serious for one in found)
     if serious:
         from pytask.domain.errors import Unhealthy
-        from pytask.domain.plural import counted
+        from pytask.domain.wording import counted
 
         raise Unhealthy(f"{counted(serious, 'problem')} found; `pytask explain CODE` describes each")
 
 
 def _findings(remote: Remote) -> list[Finding]:
-    from pytask.cli import checks
+    from pytask.cli import checks, fleet_checks
     from pytask.cli.fleet import survey
 
     found = list(checks.of_this_machine(remote.client, remote.namespace))
@@ -67,7 +67,7 @@ def _findings(remote: Remote) -> list[Finding]:
     odd = list(checks.of_the_keys(remote))
     if odd:
         return found + odd  # the content of these keys cannot be counted
-    return found + list(checks.of_the_fleet(remote, survey(remote)))
+    return found + list(fleet_checks.of_the_fleet(remote, survey(remote)))
 
 
 def _commands(remote: Remote) -> Iterator[Item]:

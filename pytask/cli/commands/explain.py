@@ -14,7 +14,7 @@ def command(code: str | None) -> None:
 
     Without CODE, list all codes with their titles.
     """
-    from pytask.cli.explanations import explanations, unfilled
+    from pytask.cli.messages import explanations, unfilled
     from pytask.terminal import out
 
     known = explanations()

@@ -76,8 +76,7 @@ def _find(remote: Remote, beginning: str) -> str:
 def show(printer: Printer, task_id: str, line: LogLine) -> None:
     """One line, preceded by a notice of missing lines."""
     from pytask.cli.printer import Printer, printable
-    from pytask.domain.plural import counted, verb
-    from pytask.domain.times import at
+    from pytask.domain.wording import at, counted, verb
     from pytask.terminal import out, say
 
     if line.missed:
@@ -147,8 +146,7 @@ def _of_worker(remote: Remote, task: TaskInfo) -> str:
 
 def _told(task: TaskInfo, worker: Worker) -> str:
     """For a worker that reports how many lines it stores, or did before it died."""
-    from pytask.domain.plural import counted
-    from pytask.domain.times import ago
+    from pytask.domain.wording import ago, counted
 
     who = _name(task) if worker.alive else f"{_name(task)}, silent for {ago(worker.silent)},"
     if not worker.task_logs:

@@ -58,7 +58,7 @@ def command(
     not indexed: with --name or --worker a page reads at most ten tasks per row and prints the cursor to
     continue at.
     """
-    from pytask.cli.states import state_named
+    from pytask.cli.selection import state_named
 
     wanted = [state_named(word) for word in states] or None
     if remote.explain:
@@ -69,7 +69,7 @@ def command(
     if everything:
         _all(remote, printer, filters, limit)
     elif watch:
-        from pytask.cli.screen import repeat
+        from pytask.cli.printer import repeat
 
         repeat(lambda: _page(remote, printer, filters, limit or SCREEN, None), 2.0)
     else:

@@ -90,8 +90,8 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
 
 def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
     """The lines of the text output."""
-    from pytask.cli.times import since
-    from pytask.domain.times import at
+    from pytask.cli.rows import since
+    from pytask.domain.wording import at
 
     updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None
     return [
@@ -131,8 +131,8 @@ def _story(task: TaskInfo, found: Account) -> str:
 
 def _more(name: str, value: str) -> str | None:
     """A field outside the protocol as it is; pytask's own timestamps formatted."""
-    from pytask.cli.times import since
-    from pytask.domain.times import at
+    from pytask.cli.rows import since
+    from pytask.domain.wording import at
 
     if name not in TIMES or not MOMENT.fullmatch(value):
         return value
@@ -141,14 +141,14 @@ def _more(name: str, value: str) -> str | None:
 
 
 def _progress(task: TaskInfo) -> str | None:
-    from pytask.cli.times import since
+    from pytask.cli.rows import since
 
     found = task.progress
     return None if found is None else f"{found} ({since(found.at)} ago)"
 
 
 def _refusal(task: TaskInfo) -> str | None:
-    from pytask.cli.times import since
+    from pytask.cli.rows import since
 
     found = task.refusal
     return None if found is None else f"refused {since(found.at)} ago at {found.path}: {found.reason}"

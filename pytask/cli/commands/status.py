@@ -57,8 +57,7 @@ def fields(found: Survey, url: str) -> dict[str, Any]:
 
 
 def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
-    from pytask.domain.plural import counted
-    from pytask.domain.times import ago
+    from pytask.domain.wording import ago, counted
 
     shown = fields(found, url)
     swept = "never: `pytask doctor`" if found.monitor is None else f"swept {ago(found.monitor)} ago"

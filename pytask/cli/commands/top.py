@@ -73,8 +73,7 @@ def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
 
 
 def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
-    from pytask.domain.plural import counted
-    from pytask.domain.times import ago
+    from pytask.domain.wording import ago, counted
 
     states = []
     for state, number in found.count.states.items():

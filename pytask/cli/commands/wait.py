@@ -34,7 +34,7 @@ def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remot
 
     Exit code: 0 if it reached the state, 124 after a timeout, 1 if it ended in ERROR and no --for was given.
     """
-    from pytask.cli.states import state_named
+    from pytask.cli.selection import state_named
 
     wanted = [state_named(word) for word in states] or None
     if remote.explain:

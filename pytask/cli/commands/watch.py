@@ -102,7 +102,7 @@ def show(printer: Printer, event: Event | Gap) -> None:
 
     from pytask.cli.printer import Printer, printable
     from pytask.client import Gap
-    from pytask.domain.times import at
+    from pytask.domain.wording import at
     from pytask.terminal import out, say
 
     lines = Printer("jsonl") if printer.form == "json" else printer

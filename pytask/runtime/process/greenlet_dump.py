@@ -15,7 +15,7 @@ from gevent import Greenlet, getcurrent
 from greenlet import greenlet
 
 from pytask.domain.escaping import escaped
-from pytask.domain.times import at
+from pytask.domain.wording import at
 
 Place = tuple[str, int, str]
 OWN_FILE = __file__

@@ -52,7 +52,7 @@ def _indented(text: str) -> str:
 class ConsoleLines(logging.Formatter):
     """One line a record.  Ids and error texts are other people's: what would steer a terminal is escaped."""
 
-    converter = staticmethod(time.gmtime)  # one form of times everywhere, as in pytask.domain.times
+    converter = staticmethod(time.gmtime)  # one form of times everywhere, as in pytask.domain.wording
     default_msec_format = "%s.%03dZ"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name

@@ -15,10 +15,10 @@ from gevent.event import Event as Flag
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.plural import counted, verb
 from pytask.domain.ports import Store
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.domain.timing import COMMIT_BATCH, COMMIT_BYTES
+from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.runs.event_buffer import Backlog

@@ -11,8 +11,8 @@ from pytask.domain.balance import TAKE_PATIENCE, Share, batch, fair_share
 from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Lease
-from pytask.domain.plural import counted
 from pytask.domain.timing import CLAIM_BATCH
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.services.consumer import Consumer

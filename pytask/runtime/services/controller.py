@@ -12,10 +12,10 @@ import gevent
 from pytask.domain.control import Starts, StopReason
 from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
-from pytask.domain.plural import counted
 from pytask.domain.ports import Feed, Store
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.timing import Timing
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.runs.executor import Executor

@@ -12,9 +12,9 @@ from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType, may_be_size
 from pytask.domain.leases import RENEW_CHUNK, Lease
-from pytask.domain.plural import counted, verb
 from pytask.domain.ports import Store
 from pytask.domain.record import Adoption, RunRef, Verdict
+from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.kill_timer import KillTimer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import pytask
-from pytask.cli.explanations import explanations
+from pytask.cli.messages import explanations
 from pytask.domain import errors
 
 SOURCES = [

@@ -3,7 +3,7 @@
 import pytest
 
 from pytask.cli.columns import rows_of, widths
-from pytask.cli.explanations import explanations, unfilled
+from pytask.cli.messages import explanations, unfilled
 
 NAMES = ["web-worker-7f9c-12345", "ip-10-0-0-12.eu-west-1.compute.internal", "short"]
 

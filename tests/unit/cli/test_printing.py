@@ -11,12 +11,11 @@ import pytest
 
 from pytask.cli.commands.show import lines
 from pytask.cli.printer import Column, Printer, pairs
-from pytask.cli.quoting import command, quoted
 from pytask.client.records import TaskInfo
 from pytask.domain.errors import AmbiguousId, Refused
 from pytask.domain.escaping import STEERING, escaped
 from pytask.domain.lifecycle import State
-from pytask.terminal import out, say, wrapped
+from pytask.terminal import command, out, quoted, say, wrapped
 
 HOSTILE = "a\x1b]0;x\x07\r\nb\u202ec\u200b\u2066\ufeff\U000e0041\x9b"
 

@@ -1,6 +1,6 @@
 """Numbers with their nouns."""
 
-from pytask.domain.plural import counted, verb
+from pytask.domain.wording import counted, verb
 
 
 def test_one_and_many():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytask.domain.times import ago, at
+from pytask.domain.wording import ago, at
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def test_what_belongs_to_the_loop_is_refused_in_a_thread_with_the_fix(what):
     until(lambda: not world.executor.living)
     assert errors
     assert errors[0].startswith("[PT014] task a: ")
-    assert "let the function that self.blocking() calls return what is to be sent" in errors[0]
+    assert "return the result from the function that self.blocking() calls" in errors[0]
 
 
 def test_id_epoch_and_data_are_there_in_a_thread():

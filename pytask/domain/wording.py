@@ -1,4 +1,4 @@
-"""Times as people read them."""
+"""Times, and numbers with their nouns, as people read them."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def at(moment: float | None, *, millis: bool = False) -> str | None:
         return f"{moment:.0f} s after 1970"
     found = datetime.fromtimestamp(moment, UTC)
     return f"{found:%Y-%m-%d %H:%M:%S}{f'.{found.microsecond // 1000:03}' if millis else ''}Z"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 task`, `2 tasks`; `many` is an irregular plural."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def verb(number: int, one: str, many: str) -> str:
+    """The singular or plural form of a verb."""
+    return one if number == 1 else many

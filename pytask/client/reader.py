@@ -1,0 +1,182 @@
+"""The calls of the client that read: tasks, lists, counts, workers, events, logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from pytask.client.lazy import listing, logs, queries, watch
+from pytask.client.options import ClientOptions
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
+from pytask.client.sync_driver import SyncDriver
+
+Ids = list[str]
+Outcomes = list[Outcome]
+Workers = list[Worker]
+Functions = list[FunctionInfo]
+
+
+class Reader(ClientOptions[SyncDriver]):
+    """Reads tasks and workers, and follows tasks: the part of `pytask.Client` that changes nothing."""
+
+    _make_driver = SyncDriver
+
+    # -- looking --------------------------------------------------------------------------------------
+
+    def get(self, id: str) -> TaskInfo:  # noqa: A002
+        """A task as it is now.
+
+        Args:
+            id: The task.
+
+        Raises:
+            NoSuchTask: There is no such task.
+        """
+        return self._driver.run(queries.get(self._partitions, id))
+
+    def list(
+        self,
+        *,
+        state: str | Iterable[str] | None = None,
+        function: str | None = None,
+        worker: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """One page of tasks, without their data: running, waiting, failed, stopped, ended; newest first.
+
+        States are indexed; `function` and `worker` are not.  A page filtered by those reads at most ten
+        hashes per row (or 1000), and may have few rows or none although its cursor leads on.
+
+        Args:
+            state: Only tasks in this state, or one of these.
+            function: Only tasks of this name.
+            worker: Only tasks of this worker, by name or session.
+            limit: Rows of a page.
+            cursor: `page.cursor` of the page before.
+
+        Returns:
+            The page; its `cursor` is None at the end.
+
+        Raises:
+            BadCursor: A cursor of another list.
+            BadData: No such state.
+            ConfigError: A limit that is not from 1 to 10,000.
+        """
+        return self._driver.run(
+            listing.page(
+                self._partitions, state=state, function=function, worker=worker, limit=limit, cursor=cursor
+            )
+        )
+
+    def count(self) -> Count:
+        """How many tasks are in each state; costs the same for ten tasks and for ten million."""
+        return self._driver.run(queries.count(self._partitions))
+
+    def workers(self) -> Workers:
+        """The workers that showed themselves lately, one for each session (a worker has one a partition)."""
+        return self._driver.run(queries.workers(self._partitions))
+
+    def functions(self) -> Functions:
+        """The task names that living workers know, or that tasks wait for."""
+        return self._driver.run(queries.functions(self._partitions))
+
+    def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
+        """Find ids by their beginning.
+
+        Args:
+            beginning: What they begin with.
+            limit: Ids to return, at most.
+            steps: Steps of 5000 keys to look at, at most.
+
+        Returns:
+            The ids, and whether all keys were looked at.
+        """
+        return self._driver.run(watch.find(self._partitions, beginning, limit, steps))
+
+    # -- following ------------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        id: str | None = None,  # noqa: A002
+        *,
+        seconds: float | None = None,
+    ) -> Iterator[Event | Gap]:
+        """The events that are published after this call returned.
+
+        Survives lost connections: it then yields a `Gap`, because events may have been missed.
+
+        Args:
+            id: The task; None for all tasks.
+            seconds: How long to watch; None for ever.
+
+        Returns:
+            An iterator of events and gaps.
+        """
+        steps = self._driver.steps(watch.watch(self._partitions, id, seconds))
+        next(steps)
+        return steps
+
+    def wait(
+        self,
+        id: str,  # noqa: A002
+        for_state: str | Iterable[str] | None = None,
+        timeout: float = 60.0,
+    ) -> TaskInfo:
+        """Wait until a task is in a state.  Survives lost connections.
+
+        Args:
+            id: The task.
+            for_state: The state, or one of several; by default ENDED, ERROR or STOPPED.
+            timeout: Seconds to wait.
+
+        Returns:
+            The task.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TimedOut: It did not get there in time.
+            BadData: No such state.
+        """
+        return self._driver.run(watch.wait(self._partitions, id, for_state, timeout))
+
+    def logs(
+        self,
+        id: str,  # noqa: A002
+        *,
+        limit: int | None = 100,
+        follow: bool = False,
+    ) -> Iterator[LogLine]:
+        """The newest lines of a task's log, oldest first.  None are kept while the setting `task_logs` is 0
+        (default).
+
+        Args:
+            id: The task.
+            limit: Lines, at most; None for all that are kept.
+            follow: Go on with new lines until the task is at rest or gone.  Survives lost connections;
+                `line.missed` counts lines that were not kept long enough.
+
+        Returns:
+            An iterator of lines.
+
+        Raises:
+            NoSuchTask: There is no such task.
+        """
+        steps = self._driver.steps(logs.read(self._partitions, id, limit, follow))
+        next(steps)
+        return steps
+
+    # -- life -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Drop the connections; the next call makes new ones."""
+        self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
