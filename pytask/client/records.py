@@ -74,7 +74,7 @@ class TaskInfo:
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None where it said nothing
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
-    settling: bool = False  # a reload began its run, which has not lived for a second so far
+    settling: bool = False  # its run was started by a reload less than a second ago
     more: Mapping[str, str] = attrs.Factory(dict)
 
     @property

@@ -183,7 +183,7 @@ def test_the_verbs_on_a_cluster(worker, cli):
     until(lambda: cli("status")["tasks"]["RUNNING"] == 12, lambda: worker.output)  # with three monitors
     status = cli("status")
     assert (status["tasks"]["RUNNING"], status["workers"], status["round_trip_ms"] > 0) == (12, 1, True)
-    assert ": taken by w1; its worker on " in cli("why", "job-5")["story"]
+    assert ": claimed by w1; its worker on " in cli("why", "job-5")["story"]
     runs = {task_id: cli("show", task_id)["run"] for task_id in ids}
     assert all(row["done"] for row in cli("reload", *ids, "--wait", "30")["items"])
     assert all(cli("show", task_id)["run"] != runs[task_id] for task_id in ids)

@@ -106,7 +106,7 @@ def test_what_there_is_and_why(fleet, cli):
     assert "ValueError: a \\x1b[31mred\\x1b[0m pipe" in text
     assert "\x1b" not in text
 
-    assert ": taken by w1; its worker on " in cli("why", "sleep-1").stdout
+    assert ": claimed by w1; its worker on " in cli("why", "sleep-1").stdout
     assert f"(pid {fleet.process.pid}) renewed its lease " in cli("why", "sleep-1").stdout
     parked = cli("why", "parked-1").stdout
     assert "no live worker knows `sleper` (did you mean sleeper?), so it is parked\n" in parked
@@ -448,9 +448,9 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     push(client, "sleeper", "new")
     assert set(codes(cli)) == {"PT091", "PT093", "PT096"}
     assert "is silent" in cli("why", "lost").stdout
-    assert "no monitor is there to hand it on" in cli("why", "lost").stdout
+    assert "no monitor is running to requeue it" in cli("why", "lost").stdout
     assert "or put it back now: pytask requeue lost" in cli("why", "lost").stdout
-    assert "no worker is there" in cli("why", "new").stdout
+    assert "no worker is running" in cli("why", "new").stdout
 
 
 def test_many_silent_workers_are_not_all_told_of(store, client, cli):

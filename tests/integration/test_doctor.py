@@ -360,7 +360,7 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
     assert "1 task is RUNNING" in found["what"]
     assert "'neither'" in found["what"]
     told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
-    assert "neither a lease nor the registry tells of its run" in told
+    assert "its run has neither a lease nor a registry entry" in told
     client.execute_command(*sent_by(found["fix"]))
     with worker(store, folder, "--time-scale", "0.1") as other:
         for task_id in ids:

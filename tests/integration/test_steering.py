@@ -185,9 +185,9 @@ def test_the_history_says_who_asked(cli, client, monkeypatch):
     assert told == [("request", user), ("stop", "w1"), ("start", "night shift"), ("claim", "w1")]
     for verb in ("show", "why"):
         shown = cli(verb, made).stdout
-        assert f"Z asked to stop by {user}\n" in shown
+        assert f"Z stop requested by {user}\n" in shown
         assert "Z started again by night shift\n" in shown
-        assert ": started again by night shift, then taken by w1; " in shown
+        assert ": started again by night shift, then claimed by w1; " in shown
     assert "%20" not in cli("show", made).stdout
     assert cli("stop", made, "--wait", "30").exit_code == 0
 
@@ -215,7 +215,7 @@ def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, 
             assert "2 of them are RUNNING: leases that are not being renewed are observed for" in done.stderr
             assert all(row["done"] for row in rows(done).values())
             until(lambda: {client.hget(i, "worker") for i in ids} == {"lives"}, lambda: living.output)
-            assert f"Z requeued by {own_name()[:64]}: the lease of dies was silent for " in (
+            assert f"Z requeued by {own_name()[:64]}: the lease of dies was not renewed for " in (
                 cli("show", ids[0]).stdout
             )
             assert client.lrange("new-task", 0, -1) == []

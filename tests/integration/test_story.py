@@ -64,7 +64,7 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
     taken = int(client.hget("w-1", "epoch")) / 1000
     until(lambda: float(client.hget("w-1", "last_update")) > taken + 1, "it is renewed: it runs since before")
     runs = (
-        f"RUNNING since {clock(taken)}: taken by larch; its worker on"
+        f"RUNNING since {clock(taken)}: claimed by larch; its worker on"
         f" {socket.gethostname()} (pid {larch.process.pid}) renewed its lease "
     )
     said = cli("why", "w-1").stdout.splitlines()[0]
@@ -82,13 +82,14 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
     silent = re.fullmatch(r"lease of larch silent for (\d+) s", expired["why"])[1]
     assert 8 <= int(silent) <= TAKEOVER + PATIENCE
     story = (
-        f"WAIT since {clock(expired['at'])}: requeued by yew as the lease of larch was silent for {silent} s;"
-        " no live worker knows `watch-ulr` (did you mean watch-url?), so it is parked"
+        f"WAIT since {clock(expired['at'])}: requeued by yew because the lease of larch was not renewed for"
+        f" {silent} s; no live worker knows `watch-ulr` (did you mean watch-url?), so it is parked"
     )
     lines = [
         story,
-        "1 worker died under it: after a few it counts as poison, and is tried more and more rarely",
-        f"{clock(expired['at'])} requeued by yew: the lease of larch was silent for {silent} s",
+        "1 worker died while running it: retries become less frequent, and after a few more crashes it is"
+        " marked as poison",
+        f"{clock(expired['at'])} requeued by yew: the lease of larch was not renewed for {silent} s",
         f"{clock(parked['at'])} parked by yew: it knows no task named `watch-ulr` (did you mean watch-url?)",
     ]
     assert cli("why", "w-1").stdout.splitlines() == lines
@@ -119,7 +120,7 @@ def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(
     assert {worker["alive"] for worker in cli.json("workers")["items"]} == {True}
     assert "silent" not in cli("workers").stdout + cli("top").stdout + cli("status").stdout
     healthy = cli("doctor")
-    assert (healthy.exit_code, healthy.stdout.partition(":")[0]) == (0, "all is well"), healthy.stdout
+    assert (healthy.exit_code, healthy.stdout.partition(":")[0]) == (0, "no problems found"), healthy.stdout
     larch.end(signal.SIGKILL)
 
     def silent():

@@ -281,11 +281,11 @@ class Run:
         return greenlet
 
     def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What `fn` returns or raises, in a native thread."""
+        """Call `fn` in a native thread; returns or raises what it does."""
         return self.host.native.call(self, fn, args, kwargs)
 
     def subprocess(self, args: Any, **options: Any) -> Any:
-        """A program that ends with this run."""
+        """Start a program that ends with this run."""
         self.host.check_caller(self)
         return subprocesses.start(self, args, options)
 
