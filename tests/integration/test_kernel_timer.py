@@ -150,4 +150,4 @@ def test_ctrl_c_at_the_terminal_of_a_container_reaches_the_worker_once(lab, star
         shell.kill()
         os.close(ours)
         os.close(theirs)
-    assert "all tasks handed back" in (tmp_path / "log").read_text()
+    assert "all tasks released" in (tmp_path / "log").read_text()

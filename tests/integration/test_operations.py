@@ -179,7 +179,7 @@ def test_quiet_takes_no_more_and_goes_on_with_what_runs(daemon, client, place):
     until(lambda: health(place)[1][0]["running"] == 2, "the task and the monitor run")
     run = client.hget("one", "run")
     os.kill(daemon.process.pid, signal.SIGTSTP)
-    daemon.says("takes no more tasks, until SIGCONT")
+    daemon.says("takes no more tasks until SIGCONT")
     code, (item,), _ = health(place)
     assert (code, item["live"], item["ready"], item["running"]) == (3, True, False, 2)
     assert "SIGTSTP" in item["why"][0]

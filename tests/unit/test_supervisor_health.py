@@ -9,7 +9,7 @@ from pytask.daemon.supervisor_health import PATIENCE, SILENT, SupervisorHealth, 
 from pytask.runtime.process.systemd import Notifier
 
 GOOD = {"name": "w-1", "live": True, "ready": True, "why": [], "running": 3, "max_tasks": 10}
-QUIET = GOOD | {"name": "w-2", "ready": False, "why": ["it was told to take no more tasks (SIGTSTP)"]}
+QUIET = GOOD | {"name": "w-2", "ready": False, "why": ["it takes no more tasks (SIGTSTP)"]}
 DEAD = GOOD | {"live": False, "ready": False, "why": ["a service died"]}
 
 

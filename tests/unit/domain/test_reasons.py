@@ -61,8 +61,10 @@ def test_the_story_of_the_issue():
     )
     assert found.since == 1700000000.0
     assert found.notes == (
-        "1 worker died while running it: retries become less frequent, and after a few more crashes it is"
-        " marked as poison",
+        (
+            "1 worker died while running it: retries become less frequent, and after a few more crashes it is"
+            " marked as poison"
+        ),
     )
     assert found.moves == (
         "2023-11-14 22:13:20Z requeued by yew-01cc: the lease of larch-4f2a was not renewed for 90 s",
@@ -215,13 +217,13 @@ def test_what_a_run_does_now():
     assert found.notes == ("its stop() may be slow or hang",)
     found = account(task_of("RUNNING"), Facts(now=9.0, renewed=500.0))
     assert found.story.endswith("; no monitor is running to requeue it")
-    assert found.notes[0].endswith("or put it back now: pytask requeue a")
+    assert found.notes[0].endswith("or requeue it now: pytask requeue a")
     found = account(task_of("RUNNING"), Facts(now=9.0, monitor=3.0))
     assert found.story == "RUNNING: it has no lease; the next sweep of a monitor creates one"
     assert found.notes == ()
     found = account(task_of("RUNNING"), Facts(now=9.0))
     assert found.story == "RUNNING: it has no lease, and no monitor is running to create one"
-    assert found.notes[0].endswith("or put it back now: pytask requeue a")
+    assert found.notes[0].endswith("or requeue it now: pytask requeue a")
     found = account(task_of("RUNNING"), Facts(now=9.0, monitor=3.0, registered=False))
     assert found.story == (
         "RUNNING: its run has neither a lease nor a registry entry, so nobody hands it on if its worker is"
