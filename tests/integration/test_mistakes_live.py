@@ -176,7 +176,7 @@ def test_the_countdown_while_redis_is_lost(store, client, folder):
         # Nobody starts it: the count goes on to nought, and the tasks stop there.
         seen = len(worker.output)
         store.kill()
-        worker.says("lost for more than 12 s: all tasks here are stopped")
+        worker.says("lost for more than 12 s: stopping all tasks of this worker")
         stopped = next(line for line in worker.output.splitlines() if "lost for more" in line)
         assert re.search(r"\[PT051\] Redis 127.0.0.1:\d+/0 \(from --redis\) lost for more", stopped)
         assert counts() == sorted(counts(), reverse=True)
