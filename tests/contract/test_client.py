@@ -212,7 +212,7 @@ def test_an_id_whose_task_has_ended_runs_again_with_the_new_data(both, state):
     assert (client.get("nightly").state, bench.queue()) == ("WAIT", ["nightly"])
     assert client.start("f", {"night": 2}, id="nightly") == "nightly"  # it waits: once is enough
     assert bench.queue() == ["nightly"]
-    with pytest.raises(errors.TaskExists, match="waits or runs with other data"):
+    with pytest.raises(errors.TaskExists, match="is waiting or running with other data"):
         client.start("f", {"night": 3}, id="nightly")
     again = claimed()
     assert bench.hash("nightly")["data"] == '{"night":2}'
@@ -460,7 +460,7 @@ def test_a_stop_that_was_replaced_is_told_as_not_done(real):
     settle(told, 1)
     assert real.client.stop("t").requested
     real.bench.erase("t", "control")
-    with Client(real.bench.raw) as client, pytest.raises(errors.TimedOut, match=r"does not stand any more"):
+    with Client(real.bench.raw) as client, pytest.raises(errors.TimedOut, match=r"is no longer stored"):
         client._driver.run(await_stop(client._partitions, "t", 0.05))
     told.close()
 
@@ -490,9 +490,7 @@ def test_a_run_that_came_to_rest_before_its_reload_was_not_reloaded(real, trigge
         real.end(ref, trigger, "stopped" if trigger is Trigger.STOP else "ended")
 
     acting = Beside(worker)
-    with pytest.raises(
-        errors.TaskNotRunning, match=r"PT088.*'t' came to rest before it was reloaded"
-    ) as rests:
+    with pytest.raises(errors.TaskNotRunning, match=r"PT088.*'t' finished before it was reloaded") as rests:
         real.client.reload("t", wait=SOON)
     acting.over()
     assert rests.value.state == real.bench.hash("t")["state"]
@@ -524,9 +522,7 @@ def test_a_start_that_is_stopped_in_the_queue_did_not_run(real, verb):
         assert real.bench.store.control(Command.STOP, ["t"]) == [Verdict.OK]
 
     acting = Beside(other)
-    with pytest.raises(
-        errors.TaskNotRunning, match=r"PT088.*'t' came to rest before it was run: it is STOPPED"
-    ):
+    with pytest.raises(errors.TaskNotRunning, match=r"PT088.*'t' finished before it was run: it is STOPPED"):
         getattr(real.client, verb)("t", wait=SOON)
     acting.over()
 
@@ -539,9 +535,7 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
     told.subscribe(both.bench.keys.hint_channel)
     told.psubscribe(both.bench.keys.control_pattern)
     settle(told)
-    with pytest.raises(
-        errors.TimedOut, match=r"PT082.*it is RUNNING, and the wish stays written down"
-    ) as late:
+    with pytest.raises(errors.TimedOut, match=r"PT082.*it is RUNNING, and the wish remains stored") as late:
         both.client.stop("t", wait=0.05)
     assert late.value.state is life.RUNNING
     assert both.bench.hash("t")["control"] == "stop"
@@ -551,7 +545,7 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
 def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
     both.end(both.bench.running("t"))
     with pytest.raises(
-        errors.NoListeners, match=r"PT086.*no worker listens: 't' is queued, and starts"
+        errors.NoListeners, match=r"PT086.*no worker is subscribed: 't' is queued, and starts"
     ) as nobody:
         both.client.start_again("t", wait=0.05)
     assert nobody.value.state is life.WAIT
@@ -751,7 +745,7 @@ def test_a_key_of_another_type_is_no_task(both, verb):
         getattr(both.client, verb)("s")
     both.client.start("f", id="t")
     odd, task = getattr(both.client, f"{verb}_many")(["s", "t"])
-    assert (odd.done, odd.state, "is no hash" in odd.refused) == (False, None, True)
+    assert (odd.done, odd.state, "is not a hash" in odd.refused) == (False, None, True)
     assert (task.state, task.refused) == ("STOPPED" if verb == "stop" else "WAIT", "")
 
 
@@ -784,7 +778,7 @@ def test_a_user_without_a_name_is_told_by_its_process(monkeypatch):
 
 
 def test_a_name_that_is_no_text_is_refused(real):
-    with pytest.raises(errors.ConfigError, match="a client's name is text, not 5"):
+    with pytest.raises(errors.ConfigError, match="a client's name must be a string, not 5"):
         real.connect(name=5)
 
 
@@ -848,7 +842,7 @@ def test_requeue_leaves_a_living_run_alone(real):
         real.bench.store.renew([late])
 
     acting = Beside(owner)
-    with pytest.raises(errors.TaskRunning, match="renewed while it was watched"):
+    with pytest.raises(errors.TaskRunning, match="renewed while it was observed"):
         real.client.requeue("late", timing=WATCHFUL)
     acting.over()
     real.bench.assert_registered(late)
@@ -884,8 +878,8 @@ def test_requeue_of_what_rests_and_of_what_says_that_it_runs(real):
     real.bench.write("odd", function="f", state="RUNNING")
     (odd,) = real.client.requeue_many(["odd"], timing=QUICK)
     assert not odd.done
-    assert "no worker has a run of it" in odd.refused
-    with pytest.raises(errors.TaskRunning, match="no worker has a run of it"):
+    assert "is RUNNING without a registered run" in odd.refused
+    with pytest.raises(errors.TaskRunning, match="is RUNNING without a registered run"):
         real.client.requeue("odd")
 
 
@@ -918,9 +912,9 @@ def test_remove_many_and_what_became_of_each(both):
     rest = {one.id: one for one in found if not one.done}
     assert sorted(rest) == ["none", "s", "t"]
     assert (rest["none"].state, rest["none"].refused) == (None, "")
-    assert "is no hash" in rest["s"].refused
+    assert "is not a hash" in rest["s"].refused
     assert rest["t"].state is life.RUNNING
-    assert rest["t"].refused == "'t' runs: stop it first, stop('t', wait=30), then remove it"
+    assert rest["t"].refused == "'t' is running: stop it first, stop('t', wait=30), then remove it"
     both.bench.assert_registered(running)
     assert both.bench.queue() == []
     assert not any(both.bench.exists(task_id) for task_id in ids)

@@ -449,7 +449,7 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     assert set(codes(cli)) == {"PT091", "PT093", "PT096"}
     assert "is silent" in cli("why", "lost").stdout
     assert "no monitor is running to requeue it" in cli("why", "lost").stdout
-    assert "or put it back now: pytask requeue lost" in cli("why", "lost").stdout
+    assert "or requeue it now: pytask requeue lost" in cli("why", "lost").stdout
     assert "no worker is running" in cli("why", "new").stdout
 
 

@@ -205,7 +205,7 @@ def test_a_wrong_target_is_told_and_not_tried_again(tmp_path):
     words = pytask("run", "no_such_file.py", "--processes=2")
     with Started(words, tmp_path) as parent:
         assert parent.process.wait(30) == 2
-    assert "it would do so again" in parent.output
+    assert "a restart would not help" in parent.output
 
 
 # -- rebalancing -----------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_a_clock_that_is_off(store, client, clock):
         clock.set(seconds)
         found = diagnosis(store.url, **clock.env)
         assert set(found) == {"PT090"}
-        assert re.search(rf"of Redis is (4m5\ds|5m\S*) {word} the one of this", found["PT090"]["what"])
+        assert re.search(rf"of Redis is (4m5\ds|5m\S*) {word} the clock of this", found["PT090"]["what"])
         assert "set-ntp true" in found["PT090"]["fix"]
     clock.set(0)  # as the fix says: both go by the same time
     assert diagnosis(store.url, **clock.env) == {}

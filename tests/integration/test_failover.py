@@ -166,7 +166,7 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
             "a run was interrupted"
         )
         assert max(recent_workers.evidence.longest_pause(task_id, began) for task_id in ids) < G
-    assert "another server answers" in recent_workers.logs()
+    assert "a different server answers" in recent_workers.logs()
 
 
 def push_quietly(site):

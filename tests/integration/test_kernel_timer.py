@@ -92,7 +92,7 @@ def test_as_pid_1_it_reaps_hands_back_and_survives_a_child_that_ends_with_0(lab,
     init.send_signal(signal.SIGTERM)
     assert parent.process.wait(PATIENCE) == 0
     lab.wait_state(["q"], "WAIT")
-    assert "child hands its" in parent.output or "children hand their" in parent.output
+    assert "child releases its" in parent.output or "children release their" in parent.output
     lab.evidence.check()
 
 

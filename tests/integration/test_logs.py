@@ -212,7 +212,9 @@ def test_output_and_errors_of_threads_are_in_the_log_of_the_task(tasks, done):
     line, failure = tasks.logs("prints-1")
     assert (line.level, line.logger, line.text) == ("info", "stdout", "in the thread prints-1")
     assert (failure.level, failure.logger) == ("error", "pytask.runtime.runs.threads")
-    assert failure.text.startswith("[PT149] task prints-1: thread reader failed, and the task goes on: Value")
+    assert failure.text.startswith(
+        "[PT149] task prints-1: thread reader failed, but the task continues: Value"
+    )
     assert "Traceback (most recent call last):\n" in failure.text
 
 

@@ -258,7 +258,7 @@ def test_a_supervisor_does_the_same_for_its_children(store, client, manager, pla
         before, began = kids(daemon), time.monotonic()
         write(place / "tasks.py", TASKS + '\n    print("the new code", flush=True)\n')
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.says("all children are replaced", seconds=120)  # a busy machine takes its time
+        daemon.says("all children have been replaced", seconds=120)  # a busy machine takes its time
         manager.says("READY=1", began)
         assert not kids(daemon) & before
         assert daemon.output.count("the new code") == 2

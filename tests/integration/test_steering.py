@@ -229,7 +229,7 @@ def test_what_does_not_exist_is_4_and_the_others_are_done(cli, client):
     for verb, words in steps:
         shown = cli(verb, "no-such-task", made, "nor-this", *words, "-o", "json")
         assert shown.exit_code == 4, (verb, shown.output)
-        assert shown.stderr.startswith("pytask: [PT080] there is no task 'no-such-task'")
+        assert shown.stderr.startswith("pytask: [PT080] no task matches 'no-such-task'")
         assert "\n  and 1 more\n" in shown.stderr
         found = rows(shown)
         assert list(found) == ["no-such-task", made, "nor-this"]
@@ -256,7 +256,7 @@ def test_one_that_may_be_several_is_told_and_the_others_are_done(cli, client):
     assert shown.exit_code == 4  # one that is missing is worse
     assert "did you mean 'vague-" in shown.stderr
     assert "[PT081]" in shown.stderr
-    assert "[PT054] the key 'vague-text' is no hash" in shown.stderr
+    assert "[PT054] the key 'vague-text' is not a hash" in shown.stderr
     assert [row["outcome"] for row in rows(shown).values()] == [
         "ambiguous",
         "no such task",
@@ -389,7 +389,7 @@ def test_a_start_that_no_worker_takes_is_told_as_it_is(cli, client):
         late = cli(verb, "unknown-1", "unknown-2", "--wait", "0.5", "-o", "json")
         assert late.exit_code == 124
         assert [(row["outcome"], row["state"]) for row in rows(late).values()] == 2 * [("not yet", "WAIT")]
-        assert "[PT082] no worker took 'unknown-1' within" in late.stderr
+        assert "[PT082] no worker claimed 'unknown-1' within" in late.stderr
         assert "it is WAIT" in late.stderr
         assert "written down" not in late.stderr
     assert cli("rm", "unknown-1", "unknown-2").exit_code == 0
@@ -399,7 +399,10 @@ def test_a_start_that_no_worker_takes_is_told_as_it_is(cli, client):
             late = cli(verb, "t", "--wait", "0.1", "--redis", server.url)
             assert late.exit_code == 1
             assert late.stdout.splitlines()[1].split() == ["t", "not", "heard", "WAIT"]
-            assert "[PT086] no worker listens: 't' is queued, and starts when a worker comes" in late.stderr
+            assert (
+                "[PT086] no worker is subscribed: 't' is queued and starts when a worker is available"
+                in late.stderr
+            )
         assert alone.lrange("new-task", 0, -1) == ["t"]
 
 
@@ -604,7 +607,7 @@ def test_watching(cli, client, store, tmp_path):
 def test_watching_what_is_not_there_yet_waits_for_it(client, store, tmp_path):
     command = pytask("watch", "later-1", "--count", "2", "-o", "jsonl", "--redis", store.url)
     with Started(command, tmp_path) as watching:
-        watching.says("there is no task 'later-1' yet: waiting for its events")
+        watching.says("task 'later-1' does not exist yet: waiting for its events")
         until(lambda: client.pubsub_numsub("task-later-1")[0][1], lambda: watching.output)
         client.hset("later-1", mapping={"function": "echo", "data": "{}"})
         client.lpush("new-task", "later-1")

@@ -133,7 +133,7 @@ def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(
         rows = {line.split()[0]: line for line in cli(verb).stdout.splitlines() if line}
         assert re.search(r" silent for \d+s ", rows["larch"]), rows
         assert "silent" not in rows["yew"]
-    assert "1 worker and 1 silent, 1 place, " in cli("top").stdout
+    assert "1 worker and 1 silent, 1 slot, " in cli("top").stdout
     status = cli.json("status")
     assert (status["workers"], status["silent"], status["places"]) == (1, 1, 1)
     assert re.search(r"^workers +1 with 1 place, 1 silent$", cli("status").stdout, re.MULTILINE)

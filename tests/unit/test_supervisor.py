@@ -129,7 +129,7 @@ def test_a_killed_child_is_started_again_and_its_runs_are_released(family, caplo
     assert first.prefix != prefix
     turns(one, lambda: "3 runs of child 1" in caplog.text)
     assert f"child 1 (pid {dead.pid}) was killed by SIGKILL" in caplog.text
-    assert "child 2 releases the runs of child 1" in caplog.text
+    assert "child 2 is releasing the runs of child 1" in caplog.text
     assert "1 are left to the monitors" in caplog.text
     assert one.dead.waiting == {}
     assert second.young_deaths == 0
@@ -181,7 +181,7 @@ def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatc
     monkeypatch.setenv("CODE", "7")
     one = family(number=1, mode="code")
     turns(one, lambda: one.slots[0].young_deaths == 3)
-    assert re.findall(r"started again in (\S+) s", caplog.text) == ["0.0", "0.5", "1.0"]
+    assert re.findall(r"restarting in (\S+) s", caplog.text) == ["0.0", "0.5", "1.0"]
 
 
 def test_it_keeps_no_descriptors(family, monkeypatch):

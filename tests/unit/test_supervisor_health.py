@@ -78,7 +78,7 @@ def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager)
     one.leave()
     one.leave()
     one.turn([(GOOD, 0.1)])
-    assert heard(manager) == ["STOPPING=1", "STATUS=handing tasks back", "WATCHDOG=1"]
+    assert heard(manager) == ["STOPPING=1", "STATUS=releasing tasks", "WATCHDOG=1"]
 
 
 def test_nobody_asked_and_nothing_is_said(manager):

@@ -135,7 +135,7 @@ def test_a_failed_sweep_is_told_while_the_heartbeat_has_nothing_to_tell(
         world.lease.acknowledged([], world.clock())
     world.store.say("suspects", Unavailable("away"))
     rounds(world, monkeypatch, monitor_of(world), 1)
-    assert [record.levelname for record in caplog.records if "forgotten" in record.message] == [level]
+    assert [record.levelname for record in caplog.records if "discarded" in record.message] == [level]
 
 
 def test_without_the_error_it_would_have_been_expired(world, monkeypatch):

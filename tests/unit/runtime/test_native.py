@@ -150,7 +150,7 @@ def test_who_waits_for_long_and_who_has_the_threads_is_said(lock, monkeypatch, c
     spawn(pool, lock.acquire, task="slow")
     waiting = spawn(pool, str, task="next")
     until(lambda: "PT047" in caplog.text)
-    assert "1 calls of self.blocking() wait for one of 1 threads: first str of task next" in caplog.text
+    assert "1 calls of self.blocking() wait for one of 1 threads: next str of task next" in caplog.text
     assert "acquire of task slow for 0 s" in caplog.text
     lock.release()
     waiting.join()

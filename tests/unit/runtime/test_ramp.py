@@ -166,5 +166,5 @@ def test_what_is_no_rate_is_refused(gate, rate):
         BadTaskClass, match=r"START_RATE of .*Demo must be a number of starts per second above 0"
     ):
         register({}, paced(gate, rate, []))
-    with pytest.raises(ConfigError, match="start_rate is a number a second above 0, or None"):
+    with pytest.raises(ConfigError, match="start_rate must be a number per second above 0, or None"):
         Settings(start_rate=rate)

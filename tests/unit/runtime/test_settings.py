@@ -54,7 +54,7 @@ def test_types(values, says):
 
 
 def test_an_unknown_setting_lists_those_there_are():
-    with pytest.raises(ConfigError, match=r"no such setting: maxtasks; there are .*max_tasks"):
+    with pytest.raises(ConfigError, match=r"no such setting: maxtasks; settings: .*max_tasks"):
         settings_of({"maxtasks": 5})
 
 
