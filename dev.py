@@ -85,7 +85,7 @@ def test(arguments: list[str]) -> int:
     if arguments:
         replace([*PYTEST, *arguments])
     # Hundreds of processes start: where PYTHONDONTWRITEBYTECODE is set, each would compile every module.
-    run([PYTHON, "-m", "compileall", "-q", "pytask", "tests"])
+    run([PYTHON, "-m", "compileall", "-q", "pytask", "tests", "conformance", "benchmarks"])
     return lint([]) or replace([*PYTEST, *COVERAGE])
 
 

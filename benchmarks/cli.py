@@ -23,7 +23,7 @@ from pytask.adapters.redis.store import RedisStore
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State
 from pytask.domain.version import __version__
-from tests.servers import free_port, start_server
+from tests.support.servers import free_port, start_server
 
 TASKS, WORKERS = 1_000_000, 300
 ROUNDS = 7

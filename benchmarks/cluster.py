@@ -22,7 +22,7 @@ from redis.cluster import RedisCluster
 
 from benchmarks.place import cpu, rss, wait
 from pytask import namespace_of, partition_of
-from tests.cluster import Cluster, start_cluster
+from tests.support.cluster import Cluster, start_cluster
 
 ROOT = Path(__file__).parent.parent
 TARGET = "benchmarks/cluster_app.py"

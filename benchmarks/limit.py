@@ -24,9 +24,8 @@ from gevent.event import Event  # noqa: E402
 from pytask.adapters.keys import Keys  # noqa: E402
 from pytask.adapters.redis import scripts  # noqa: E402
 from pytask.adapters.redis.lua import ScriptCall  # noqa: E402
-from pytask.domain.crashes import QUARANTINE_FROM  # noqa: E402
-from pytask.domain.lifecycle import ENDED, RESTING, RUNNING, WAIT  # noqa: E402
-from pytask.domain.messages import MAX_ID_BYTES  # noqa: E402
+from pytask.adapters.redis.scripts import ChangeKind  # noqa: E402
+from pytask.domain.lifecycle import ENDED  # noqa: E402
 from pytask.domain.timing import CLAIM_BATCH, COMMIT_BATCH  # noqa: E402
 
 EVENT = b'{"event":"ended","data":{"output":null}}'
@@ -52,7 +51,7 @@ class Loop:
     def drain(self) -> int:
         """Run everything in the queue; returns how many."""
         committer = gevent.spawn(self.commit_all)
-        look = scripts.peek(source=self.keys.queue, most=CLAIM_BATCH, longest=MAX_ID_BYTES)
+        look = scripts.peek(source=self.keys.queue, most=CLAIM_BATCH)
         ids = self.claims.execute_command(*look.command())
         while ids:
             while self.running >= self.places:
@@ -73,22 +72,16 @@ class Loop:
             source=self.keys.queue,
             indexes=self.keys.indexes,
             hashes=ids,
-            running=RUNNING,
             worker="w",
             max_data=1 << 24,
-            short_list=128,
             places=1,
-            crashes_from=QUARANTINE_FROM,
             channel=self.keys.channel,
-            unknown=WAIT,
             server=self.server,
             space=0,
             look=CLAIM_BATCH,
-            longest=MAX_ID_BYTES,
             line=CLAIM_LINE,
             kept=KEPT,
             event=RUNNING_EVENT,
-            resting=RESTING,
             functions=["noop"],
             new_runs=runs,
         )
@@ -133,17 +126,9 @@ class Loop:
             indexes=self.keys.indexes,
             hashes=[task_id for task_id, _ in batch],
             channel=self.keys.channel,
-            stop="stop",
             space=0,
             kept=KEPT,
-            resting=RESTING,
-            events=[EVENT],
-            states=[ENDED],
-            modes=["done"],
-            drops=[False],
-            lines=[LINE],
-            instead=[0],
-            field_counts=[0],
+            kinds=[ChangeKind(EVENT, ENDED, "done", line=LINE)],
             fields=[],
             change_runs=[run for _, run in batch],
             change_kinds=[1] * len(batch),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from tests.servers import start_server
+from tests.support.servers import start_server
 
 ROOT = Path(__file__).parent.parent
 TASKS = "benchmarks/tasks.py"

@@ -18,19 +18,21 @@ from pytask import __version__
 
 HEAD = """# Results of the benchmarks
 
-Written by `python -m benchmarks`; all figures of a part come from the same minutes of one machine. Medians.
+Written by `python -m benchmarks`. All figures of a section come from the same minutes on one machine.
+Figures are medians.
 
 {setting}
 
 ![drains and growth](results.svg)
 """
 METHOD = """
-All tasks are enqueued first, then one worker process drains them. Each no-op marks that it ran, in the
-process in which it ran (`peers/mark.py`, the same for all); the rate is that from the first mark to the last,
-so the start of a worker is not in it. The limit loop, which runs no task code, tells its own time. Everyone
-has default settings (results are kept where that is the default), but for the concurrency: the best of 10,
-100 and 500; pytask's is its default. The ratio is the median of the ratios in each round. CPU time (of all
-processes of a worker, and of the server) suffers less from what else the machine does than a rate.
+All tasks are enqueued first, then one worker process drains them. Each no-op task records that it ran, in
+the process in which it ran (`peers/mark.py`, the same for all); the rate is measured from the first record
+to the last, so the start of a worker is not included. The limit loop sends the same commands to Redis and
+runs no task code; it measures its own time. All queues have default settings (results are kept if that is
+the default) except for the concurrency: the best of 10, 100 and 500; pytask uses its default. The ratio is
+the median of the ratios in each round. CPU time (of all processes of a worker, and of the server) is
+affected less than a rate by other load on the machine.
 """
 NAMES = {
     "processes": "Several worker processes",
@@ -63,7 +65,7 @@ def write(results: Results, folder: Path) -> None:
         if part == "enqueue" and part in found:
             parts.append(rates_table(found[part]))
     missed = [row for part in found for row in results.rows(part) if row.verdict == "missed"]
-    parts += ["## Bars missed\n", table(missed) if missed else "None.\n"]
+    parts += ["## Missed targets\n", table(missed) if missed else "None.\n"]
     if unknown := [title for part, title in NAMES.items() if not results.rows(part)]:
         parts.append(f"Not measured this time: {', '.join(unknown)}.\n")
     (folder / "RESULTS.md").write_text("\n".join(parts))
@@ -127,7 +129,7 @@ def rates_table(found: dict) -> str:
 
 def table(rows: list[Row]) -> str:
     """Measures with their bars."""
-    lines = ["| measure | seen | bar | |", "| --- | --- | --- | --- |"]
+    lines = ["| measure | measured | target | |", "| --- | --- | --- | --- |"]
     for row in rows:
         measure = f"… {row.measure.strip()}" if row.measure.startswith(" ") else row.measure
         measure = measure.replace("|", "\\|")

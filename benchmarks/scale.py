@@ -61,7 +61,7 @@ def many(count: int = 100_000, rounds: int = 4) -> Iterator[Row]:
         os.kill(pid, signal.SIGTERM)
         wait(lambda: client.zcard("pytask:leases") == 0, step=0.1)
         yield (
-            f"SIGTERM with {count:,} running: all handed back, s",
+            f"SIGTERM with {count:,} running: all returned to the queue, s",
             f"{time.perf_counter() - began:.1f}",
             "<= 25",
         )

@@ -1,8 +1,8 @@
 """A small web site whose pages you change while watch_urls.py watches them.
 
-Start it, then put up, change and remove pages:
+Start it, then create, change and delete pages:
 
-    python examples/local_site.py [port]                        # 8000 unless told otherwise
+    python examples/local_site.py [port]                        # 8000 by default
     curl -X PUT -d 'Something happened' http://127.0.0.1:8000/news
     curl -X DELETE http://127.0.0.1:8000/news
 """

@@ -1,8 +1,8 @@
 """Watch web pages: an event when the content of one changes, when it goes down, and when it is up again.
 
-Each line in a terminal of its own:
+Run each line in its own terminal:
 
-    python examples/local_site.py                               # a small site to try it on
+    python examples/local_site.py                               # a small site for this example
     pytask run examples/watch_urls.py
     redis-cli PSUBSCRIBE 'task-*'
 
@@ -28,7 +28,7 @@ TIMEOUT = 10  # seconds for an answer
 
 @attrs.frozen
 class Watched:
-    """The task's data; what does not fit it is refused before the task starts."""
+    """The task's data; data that does not fit is refused before the task starts."""
 
     urls: list[str]
     interval: float = 60.0  # seconds
@@ -41,11 +41,11 @@ class WatchUrls(Task):
 
     def __init__(self, watched):
         self.watched = watched
-        # What was seen last is kept in Redis: whichever worker runs this task next goes on from there.
+        # The last result is kept in Redis, so the worker that runs this task next continues from there.
         self.memory = f"watch-urls:{self.id}"
 
     def start(self):
-        # A greenlet for each page, so that a slow one does not hold up the others. They end with the task.
+        # One greenlet per page, so that a slow page does not delay the others. They end with the task.
         for url in self.watched.urls:
             self.spawn(run_loop, partial(self.look, url), self.watched.interval)
 
@@ -66,7 +66,7 @@ class WatchUrls(Task):
 
 
 def fetch(url):
-    """Status and SHA-256 of the content; of a page that is down, the reason and None."""
+    """Return status and SHA-256 of the content; for a page that is down, the reason and None."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             return answer.status, hashlib.sha256(answer.read()).hexdigest()

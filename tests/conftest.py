@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests import beside
+from tests.support import beside
 
 
 def pytest_configure(config):

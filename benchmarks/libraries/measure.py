@@ -20,7 +20,7 @@ import psutil
 import pytask
 from benchmarks.libraries.cases import Case
 from pytask.domain.errors import TimedOut
-from tests.servers import start_postgres, start_server
+from tests.support.servers import start_postgres, start_server
 
 ROOT = Path(__file__).parents[2]
 FEW, TASKS, WAIT = 3, 20, 0.5  # so many wait at once, for so many seconds

@@ -29,7 +29,7 @@ class Keys:
     parked: str = attrs.field(init=False)
     channel: str = attrs.field(init=False)
     hint_channel: str = attrs.field(init=False)
-    indexes: tuple[str, ...] = attrs.field(init=False)
+    indexes: tuple[str, str, str, str] = attrs.field(init=False)
     """The indexes of all resting states, in the order the scripts expect."""
 
     def __attrs_post_init__(self) -> None:
@@ -50,7 +50,8 @@ class Keys:
         }
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "indexes", tuple(self.index(state) for state in RESTING))
+        first, second, third, fourth = map(self.index, RESTING)
+        object.__setattr__(self, "indexes", (first, second, third, fourth))
 
     def task(self, task_id: str) -> str:
         """The hash of a task."""

@@ -374,9 +374,6 @@ def _remove_chunk(
             hashes=hashes[left:],
             parkings=[keys.parking(decoding.text(name)) for name in functions[left:]],
             rings=[keys.log(i) for i in ids[left:]],
-            running=life.RUNNING,
-            unknown=life.State.read(None),
-            resting=life.RESTING,
             states=states,
             ids=ids[left:],
         )

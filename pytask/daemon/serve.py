@@ -147,7 +147,9 @@ def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
         folder = (flags.data_dir or DATA_DIR).absolute()
         return Value(private_url(folder, servers), f"the embedded server of {folder}", private=True)
     if flags.redis:
-        return Value(flags.redis, "from --redis", private=bool(flags.private))
+        if flags.private:
+            return Value(flags.redis, "the embedded server of the supervisor", private=True)
+        return Value(flags.redis, "from --redis")
     if app.chose_address:
         return Value(None, "from the app itself")
     unset = "the default, as neither --redis nor $PYTASK_REDIS_URL nor $REDIS_URL is given"

@@ -52,7 +52,7 @@ class Trigger(StrEnum):
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
-RESTING: tuple[State, ...] = (WAIT, STOPPED, ENDED, ERROR)
+RESTING: tuple[State, State, State, State] = (WAIT, STOPPED, ENDED, ERROR)
 """The states without a live run, in the order in which their indexes are passed to the scripts."""
 
 MACHINE = Machine(
@@ -108,9 +108,12 @@ def sources(trigger: Trigger) -> tuple[State, ...]:
     return tuple(state for state in State if (state, trigger) in TABLE)
 
 
+DESTINATIONS = {trigger: state for (_, trigger), state in TABLE.items()}
+
+
 def destination(trigger: Trigger) -> State:
     """The state to which `trigger` leads (always exactly one; a test checks it)."""
-    return next(dest for (_, name), dest in TABLE.items() if name is trigger)
+    return DESTINATIONS[trigger]
 
 
 def diagram() -> str:

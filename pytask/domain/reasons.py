@@ -10,6 +10,7 @@ import attrs
 
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
+from pytask.domain.crashes import CRASH_YOUNG, crash_pause
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.timing import Timing
@@ -84,7 +85,7 @@ class Facts:
 
     @property
     def alive(self) -> list[Crew]:
-        """The workers that reported recently."""
+        """The workers that showed themselves lately."""
         return [worker for worker in self.workers if worker.alive]
 
     @property
@@ -219,7 +220,7 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
         yield f"{where} renewed its lease {ago(facts.renewed)} ago"
     else:
         yield f"{where} is silent: its last renewal was {ago(facts.renewed)} ago"
-        yield _hand_on(facts, timing)
+        yield _hand_on(task, facts, timing)
     if owner is not None and owner.held > 2 * timing.heartbeat:
         yield f"for {ago(owner.held)} Redis has accepted no task result from its worker, or answered no claim"
     if owner is not None and task.id in owner.kept_by:
@@ -245,11 +246,15 @@ def _unleased(facts: Facts, timing: Timing) -> str:
     return "it has no lease; the next sweep of a monitor creates one"
 
 
-def _hand_on(facts: Facts, timing: Timing) -> str:
+def _hand_on(task: Known, facts: Facts, timing: Timing) -> str:
     if _unwatched(facts, timing):
         return "no monitor is running to requeue it"
     left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
-    return f"a monitor requeues it {f'in about {ago(left)}' if left else 'with its next sweep'}"
+    # Whether it is blamed also depends on the other runs of its worker, so the pause is only possible.
+    young = task.last_update - task.epoch / 1000 < CRASH_YOUNG
+    pause = crash_pause(task.crashes, timing.expiry) if young else 0.0
+    later = f", or {ago(pause)} later, because it crashed before" if pause else ""
+    return f"a monitor requeues it {f'in about {ago(left)}' if left else 'with its next sweep'}{later}"
 
 
 def _unwatched(facts: Facts, timing: Timing) -> bool:
@@ -326,7 +331,7 @@ def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
         yield Advice("push it, so that a monitor requeues it: ", _push(task, facts), " (or slow_sweep=True)")
     elif (facts.renewed is None or facts.renewed > 3 * timing.heartbeat) and _unwatched(facts, timing):
         yield Advice("start a worker without --no-monitor, or requeue it now: ", _verb("requeue", task))
-    if task.control:
+    if task.control and facts.renewed is not None and facts.renewed <= 3 * timing.heartbeat:
         yield "its stop() may be slow or hang"
     if task.refusal is not None:
         yield Advice(

@@ -14,7 +14,7 @@ from tests.chaos.faults import Steerer, Zombies
 from tests.chaos.schedule import KINDS, Scheduler, impossible
 from tests.chaos.sentinel import SentinelWorld
 from tests.chaos.world import ROOT, H, K, T, World
-from tests.integration.evidence import Evidence
+from tests.support.evidence import Evidence
 
 SECOND = invariants.SECOND
 HEALING = 100.0  # seconds in which every task must come to its end once all faults are healed

@@ -8,7 +8,7 @@ import attrs
 
 from tests.chaos import faults, unclean
 from tests.chaos.world import K
-from tests.container import container
+from tests.support.container import container
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from redis.sentinel import Sentinel
 from tests.chaos.audit import STREAM, Recorder
 from tests.chaos.invariants import SECOND, Replay
 from tests.chaos.world import D, E, K, World
-from tests.servers import HOST, MASTER_NAME, Trio
+from tests.support.servers import HOST, MASTER_NAME, Trio
 
 SETTLED = 15.0  # seconds after which no failover takes an entry back: replicas are cut off for less
 PAGE = 2000

@@ -6,7 +6,7 @@ from tests.chaos import figures, invariants, report
 from tests.chaos.audit import LINE, UNIT, Change, Entry, View, read_entry
 from tests.chaos.invariants import SECOND, Replay
 from tests.chaos.world import Fault
-from tests.integration.evidence import Act
+from tests.support.evidence import Act
 
 R1, R2 = "a:1", "b:1"
 WAITING = View(state="WAIT", epoch="5")

@@ -27,7 +27,7 @@ from pytask.runtime.process.clock import steady
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor
 from tests.chaos.audit import wrap_store
-from tests.servers import HOST, MASTER_NAME
+from tests.support.servers import HOST, MASTER_NAME
 
 SHORT_STEP = 0.05  # seconds between two acts
 evidence = -1  # a file descriptor

@@ -20,9 +20,9 @@ from pytask.adapters.keys import Keys
 from tests.chaos.audit import STREAM, Recorder, wrapped
 from tests.chaos.clockstep import ServerClock
 from tests.chaos.invariants import Replay
-from tests.container import children, container
-from tests.proxy import Proxy
-from tests.servers import HOST, start_server
+from tests.support.container import children, container
+from tests.support.proxy import Proxy
+from tests.support.servers import HOST, start_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCALE = 0.1  # of the workers' times

@@ -20,6 +20,7 @@ def push_sizes(bench, *sizes):
     return [bench.ref(task_id) for task_id in ids]
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
@@ -69,6 +70,7 @@ def test_other_copies_in_a_full_batch_are_dropped_as_ever(bench):
     assert words(bench.claim(first, second, copy, max_data=10)) == [OK, MOVED, Verdict.DUPLICATE]
 
 
+@pytest.mark.wire
 def test_of_an_id_that_is_too_long_the_beginning_is_seen_and_noted(bench):
     first, second = b"x" * 100_000 + b"1", b"x" * 100_000 + b"2"
     bench.push("good")
@@ -116,6 +118,7 @@ def test_the_ids_behind_a_batch_end_with_one_that_is_too_long(bench):
     assert bench.store.ahead == [b"b\nb", b"x" * 513]
 
 
+@pytest.mark.wire
 def test_what_a_client_wrote_cannot_shift_the_answers(bench):
     """They travel in one piece, told apart by their lengths."""
     names = {"a": "f", "b": "OK 1 0 0 1 1", "c": "", "d": "g\n9"}
@@ -135,6 +138,7 @@ def test_the_longest_id_is_peeked_as_it_is(bench):
     assert bench.store.peek(1) == [b"x" * 512]
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("run", [b"\xff\xfe", "r" * 129, HUGE, "two words", "line\n", ""])
 def test_what_cannot_be_a_run_id_is_not_registered(bench, run):
     """A monitor reads the registry; what it cannot read would end every sweep."""
@@ -162,6 +166,7 @@ def test_a_suspect_carries_numbers_whatever_is_in_its_hash(bench, number):
     assert bench.store.suspects(10, 10) == [suspect]
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("function", [HUGE, b"\xff", "", "f\n"])
 def test_a_task_is_stopped_whatever_its_function_is_called(bench, function):
     bench.push("a", function=function)

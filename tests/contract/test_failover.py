@@ -84,6 +84,7 @@ def test_a_marker_of_another_type_is_left_alone(real):
 # -- only the known server ---------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 def test_a_claim_meant_for_another_server_does_nothing(bench):
     bench.push("a")
     known = bench.store.incarnation.server
@@ -97,6 +98,7 @@ def test_a_claim_meant_for_another_server_does_nothing(bench):
     assert claim.verdict is Verdict.OK
 
 
+@pytest.mark.wire
 def test_an_expiry_meant_for_another_server_does_nothing(bench):
     ref = bench.running("a")
     known = bench.store.incarnation.server
@@ -112,6 +114,7 @@ def test_an_expiry_meant_for_another_server_does_nothing(bench):
 # -- E12 ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 def test_a_forgotten_claim_is_put_back(bench):
     ref = bench.running("a")
     epoch = epoch_of(bench, "a")
@@ -173,7 +176,7 @@ def test_without_a_hash_there_is_nothing_to_put_back(bench):
     assert bench.runs() == {}
 
 
-def test_a_run_registered_under_a_hash_that_was_made_anew_is_not_displaced(bench):
+def test_a_run_registered_under_a_hash_that_was_recreated_is_not_displaced(bench):
     live = bench.running("a")
     bench.delete("a")
     bench.write("a", function="f")
@@ -181,6 +184,7 @@ def test_a_run_registered_under_a_hash_that_was_made_anew_is_not_displaced(bench
     assert bench.runs() == {"a": live.run}
 
 
+@pytest.mark.wire
 def test_a_batch_is_answered_in_order(bench):
     first, second = bench.running("a"), bench.running("b")
     epochs = epoch_of(bench, "a"), epoch_of(bench, "b")
@@ -197,8 +201,9 @@ def test_a_batch_is_answered_in_order(bench):
 # -- restore -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("data", [b'{"a":1}', b"\xff\x00", None])
-def test_a_lost_task_is_made_anew_and_queued(bench, data):
+def test_a_lost_task_is_recreated_and_queued(bench, data):
     assert bench.store.restore("a", "f", data) is Verdict.OK
     bench.assert_at_rest("a", "WAIT")
     assert bench.queue() == ["a"]
@@ -207,7 +212,7 @@ def test_a_lost_task_is_made_anew_and_queued(bench, data):
     assert (claim.verdict, claim.function, claim.data) == (Verdict.OK, "f", data)
 
 
-def test_what_is_there_is_not_made_anew(bench):
+def test_what_is_there_is_not_recreated(bench):
     bench.running("runs")
     bench.push("waits")
     live = bench.running("deleted")

@@ -11,9 +11,9 @@ from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import Command
 from pytask.domain.record import Notice
-from tests.contract.conftest import SOON, MemoryBench, make_bench
-from tests.proxy import Proxy
-from tests.servers import HOST
+from tests.contract.benches import SOON, MemoryBench, make_bench
+from tests.support.proxy import Proxy
+from tests.support.servers import HOST
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def heard(feed, number):
     return found
 
 
+@pytest.mark.wire
 def test_control_messages_name_the_task_and_the_command(bench, feed):
     for task_id, word in (("a", "stop"), ("b-control", "reload"), ("ü:1", "start")):
         bench.publish(f"task-{task_id}-control", word)
@@ -59,6 +60,7 @@ def test_control_messages_name_the_task_and_the_command(bench, feed):
     ]
 
 
+@pytest.mark.wire
 def test_a_start_that_its_sender_carries_out_is_told_in_its_place(bench, feed):
     for word in ("stop", "started", "stop"):
         bench.publish("task-a-control", word)
@@ -69,6 +71,7 @@ def test_a_start_that_its_sender_carries_out_is_told_in_its_place(bench, feed):
     ]
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("payload", ["", "STOP", "stop ", '{"event":"stop"}', b"\xff"])
 def test_other_payloads_are_dropped(bench, feed, payload):
     bench.publish("task-a-control", payload)
@@ -84,6 +87,7 @@ def test_events_of_tasks_are_not_heard(bench, feed):
     assert heard(feed, 1) == [Notice("ping")]
 
 
+@pytest.mark.wire
 def test_hints_and_parking_are_heard(bench, feed):
     bench.store.hint("g")
     bench.push("a", function="h")
@@ -91,6 +95,7 @@ def test_hints_and_parking_are_heard(bench, feed):
     assert heard(feed, 2) == [Notice("parked", "g"), Notice("parked", "h")]
 
 
+@pytest.mark.wire
 def test_a_feed_hears_only_its_own_pings(bench, feed):
     other = bench.backend.feed("other")
     other.open()
@@ -104,6 +109,7 @@ def test_a_silent_feed_reads_nothing(feed):
     assert feed.read(0.01) == []
 
 
+@pytest.mark.wire
 def test_a_feed_must_be_open(bench):
     feed = bench.backend.feed("session")
     with pytest.raises(Unavailable):
@@ -118,6 +124,7 @@ def test_a_feed_must_be_open(bench):
     feed.close()
 
 
+@pytest.mark.wire
 def test_many_messages_are_read_in_batches(bench, feed):
     for number in range(300):
         bench.publish(f"task-{number}-control", "stop")
@@ -194,6 +201,7 @@ def test_where_no_db_number_is_shown_none_is_looked_for(kind, servers):
     bench.close()
 
 
+@pytest.mark.wire
 def test_waiting_finds_what_is_queued_and_leaves_it(bench, queue):
     assert not queue.wait(0.02)
     bench.lpush("a")
@@ -219,6 +227,7 @@ def test_waiting_in_vain(real_queue):
     assert 0.09 < time.monotonic() - began < SOON
 
 
+@pytest.mark.wire
 def test_waiting_where_the_server_cannot_block(bench, queue):
     """It is known by its answer, which comes long before the time is over."""
     at_once = isinstance(bench, MemoryBench) or isinstance(bench.client, fakeredis.FakeRedis)
@@ -226,11 +235,13 @@ def test_waiting_where_the_server_cannot_block(bench, queue):
     assert found == ([None, None] if at_once else [[], []])
 
 
+@pytest.mark.wire
 def test_the_backend_is_checked_and_described(bench):
     bench.backend.check()
     assert bench.backend.describe()
 
 
+@pytest.mark.wire
 def test_task_code_gets_a_client_of_its_own_or_hears_why_not(bench):
     if not bench.backend.cooperative:
         with pytest.raises(ConfigError, match="fakeredis"):

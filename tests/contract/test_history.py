@@ -30,6 +30,7 @@ def silence(why):
     return int(re.fullmatch(r"lease of w silent for (\d+) s", why)[1])
 
 
+@pytest.mark.wire
 def test_a_life(bench):
     ref = bench.running("a")
     bench.store.commit([Change("a", ref.run, b"", Trigger.END, {"output": b"1"}, 60)])
@@ -80,6 +81,7 @@ def test_a_silent_lease_of_a_run_that_is_not_requeued(bench, stopped, poison, ex
     assert 0 <= silence(why) < 60
 
 
+@pytest.mark.wire
 def test_parked_with_the_near_misses(bench):
     bench.push("a", "watch-ulr")
     event = b'{"event":"parked","data":{"function":"watch-ulr","near":["watch-url"]}}'
@@ -88,7 +90,8 @@ def test_parked_with_the_near_misses(bench):
     assert story(bench) == [("WAIT", "WAIT", "park", "yew 1", why)]
 
 
-def test_handed_back_adopted_restored_and_repaired(bench):
+@pytest.mark.wire
+def test_released_adopted_restored_and_repaired(bench):
     ref = bench.running("a")
     bench.store.adopt([Adoption("a", ref.run, int(bench.hash("a")["epoch"]))], "w")
     event = b'{"event":"requeued","data":{"reason":"handed back"}}'
@@ -106,11 +109,13 @@ def test_handed_back_adopted_restored_and_repaired(bench):
     assert story(bench, "l") == [("RUNNING", "WAIT", "repair", "yew 1", "nobody ran it")]
 
 
+@pytest.mark.wire
 def test_a_pre_started_task_begins_its_story(bench):
     bench.store.open_local(bench.ref("p"), "f", b"{}", "w")
     assert story(bench, "p") == [("WAIT", "RUNNING", "claim", "w", "pre-started")]
 
 
+@pytest.mark.wire
 def test_it_is_capped_and_can_be_off(make):
     for kept in (0, 3):
         bench = make(retention=Retention(history=kept))

@@ -9,8 +9,8 @@ from pytask.client import Client
 from pytask.client.sync_driver import SyncDriver
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
-from tests.contract.conftest import SOON
-from tests.servers import start_server
+from tests.contract.benches import SOON
+from tests.support.servers import start_server
 
 LENGTH = 130_000
 WALK = 250_000 + LENGTH  # list entries in one call: the limit, and the id that goes over it

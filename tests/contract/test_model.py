@@ -30,8 +30,8 @@ from pytask.domain.record import (
     RunRef,
     Verdict,
 )
-from tests.contract.conftest import KEEP, SOON, MemoryBench, RedisBench
-from tests.servers import is_available, start_server
+from tests.contract.benches import KEEP, SOON, MemoryBench, RedisBench
+from tests.support.servers import is_available, start_server
 
 FULL = (2000, 50)
 SHORT = (20, 40)

@@ -165,6 +165,7 @@ def test_a_state_that_nobody_owns_counts_as_waiting(bench, word):
     bench.assert_registered(RunRef("a", bench.runs()["a"]))
 
 
+@pytest.mark.wire
 def test_repair_registers_a_run_that_the_registry_forgot(bench):
     ref = bench.running("a")
     bench.drop("runs")

@@ -7,7 +7,7 @@ import pytest
 from pytask.domain.errors import Refused
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Change, Notes, Verdict
-from tests.contract.conftest import RedisBench
+from tests.contract.benches import RedisBench
 
 PROGRESS = b'{"done":1,"epoch":5}'
 EVENT = b'{"event":"progress","data":{"done":1}}'
@@ -22,10 +22,12 @@ def note(bench, *notes, ring=5, keep=DAY):
     return bench.store.note(list(notes), ring, keep)
 
 
+@pytest.mark.wire
 def test_nothing_noted(bench):
     assert note(bench) == []
 
 
+@pytest.mark.wire
 def test_a_ring_keeps_the_newest_lines_in_their_order(bench):
     ref = bench.running("a")
     assert note(bench, Notes("a", ref.run, lines(1, 2, 3))) == [Verdict.OK]
@@ -51,6 +53,7 @@ def test_a_line_is_any_bytes_that_json_has(bench):
     assert bench.log("a") == [*odd]
 
 
+@pytest.mark.wire
 def test_progress_stands_in_the_hash_and_is_told(bench):
     ref = bench.running("a")
     before = bench.hash("a")
@@ -62,6 +65,7 @@ def test_progress_stands_in_the_hash_and_is_told(bench):
     bench.assert_registered(ref)
 
 
+@pytest.mark.wire
 def test_many_runs_in_one_call_each_by_itself(bench):
     refs = [bench.running(f"task-{n}") for n in range(40)]
     bench.delete("task-7")
@@ -141,6 +145,7 @@ def test_a_full_redis_refuses_lines_and_takes_ends(real):
     assert "progress" not in real.hash("a")
 
 
+@pytest.mark.wire
 def test_the_largest_call(bench):
     """500 lines, of as many runs or of one: Lua has room for so many arguments."""
     refs = [bench.running(f"task-{n}") for n in range(500)]

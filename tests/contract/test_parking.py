@@ -1,4 +1,6 @@
-"""What happens inside a parking list, and to names that are not text."""
+"""Parking: ids of functions that no worker here knows, in lists of their own."""
+
+import json
 
 import pytest
 
@@ -6,8 +8,8 @@ from pytask.adapters.rules import Retention
 from pytask.domain.lifecycle import STOPPED, WAIT
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Verdict
+from tests.contract.benches import X, words
 
-X = b'{"event":"x","data":null}'
 ODD = "caf\udce9"  # the byte 0xE9 as it is read from a hash
 
 
@@ -21,6 +23,7 @@ def verdict(bench, task_id, *, functions, source):
     return claim.verdict
 
 
+@pytest.mark.wire
 def test_a_parked_id_whose_hash_went_is_rejected_from_the_parking_list(bench):
     park(bench, "a", "g")
     park(bench, "b", "g")
@@ -31,6 +34,7 @@ def test_a_parked_id_whose_hash_went_is_rejected_from_the_parking_list(bench):
     assert bench.parking("g") == ["b"]
 
 
+@pytest.mark.wire
 def test_a_parked_id_whose_function_changed_moves_to_the_other_list(bench):
     park(bench, "a", "g")
     bench.write("a", function="h")
@@ -51,6 +55,7 @@ def test_a_function_that_is_not_text_is_parked_like_any_other(bench):
     assert (bench.parking(ODD), bench.store.parked()) == ([], [])
 
 
+@pytest.mark.wire
 @pytest.mark.parametrize("kept", [0, 60, None])
 def test_the_hash_of_a_stopped_task_is_kept_as_long_as_asked(make, kept):
     bench = make(retention=Retention(stopped=kept))
@@ -68,6 +73,7 @@ def test_the_hash_of_a_stopped_task_is_kept_as_long_as_asked(make, kept):
     assert bench.queue() == []
 
 
+@pytest.mark.wire
 def test_a_verdict_that_a_client_wrote_into_control_is_no_verdict(bench):
     bench.push("a")
     ref = bench.ref("a")
@@ -76,7 +82,7 @@ def test_a_verdict_that_a_client_wrote_into_control_is_no_verdict(bench):
     assert bench.store.renew([ref]) == {}
 
 
-def test_a_huge_word_in_control_is_no_wish(bench):
+def test_a_huge_word_in_control_is_no_request(bench):
     bench.push("a")
     ref = bench.ref("a")
     bench.claim(ref)
@@ -92,3 +98,46 @@ def test_a_sweep_looks_at_no_more_than_a_thousand_parking_lists(real):
             pipe.lpush(real.keys.parking(f"made-up-{number}"), "a")
         pipe.execute()
     assert len(set(real.store.parked())) == 1000
+
+
+@pytest.mark.wire
+def test_park_and_claim_from_the_parking_list(bench):
+    bench.push("a", function="g")
+    bench.set_ttl("a", 100)
+    assert bench.store.park("a", "g", b'{"event":"parked","data":{"function":"g"}}') is Verdict.OK
+    assert (bench.queue(), bench.parking("g")) == ([], ["a"])
+    assert bench.ttl("a") is None
+    assert bench.events() == [("a", "parked", {"function": "g"})]
+    assert bench.store.parked() == ["g"]
+    assert bench.store.peek(5, "g") == [b"a"]
+    ref = bench.ref("a")
+    assert words(bench.claim(ref, functions=["g"], source="g")) == [Verdict.OK]
+    bench.assert_registered(ref)
+    assert bench.parking("g") == []
+    assert bench.store.parked() == []
+
+
+def test_an_id_that_left_the_queue_is_not_parked(bench):
+    bench.write("a", function="g")
+    before = bench.dump()
+    assert bench.store.park("a", "g", X) is Verdict.MOVED
+    assert bench.store.park("nothing", "g", X) is Verdict.MOVED
+    assert bench.dump() == before
+
+
+def test_one_copy_is_parked_at_a_time(bench):
+    bench.push("a", function="g")
+    bench.push("b")
+    bench.push("a", function="g")
+    assert bench.store.park("a", "g", X) is Verdict.OK
+    assert bench.queue() == ["a", "b"]
+
+
+def test_names_that_json_must_escape(bench):
+    bench.push('a"b\\')
+    ref = bench.ref('a"b\\')
+    (claim,) = bench.store.claim(bench.request(ref))
+    assert claim.verdict is Verdict.OK
+    ((task_id, name, data),) = bench.events()
+    assert (task_id, name, data["run"]) == ('a"b\\', "running", ref.run)
+    assert json.dumps(data)

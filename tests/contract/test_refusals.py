@@ -18,7 +18,7 @@ from pytask.domain.record import (
     Notes,
     Verdict,
 )
-from tests.contract.conftest import SOON
+from tests.contract.benches import SOON
 
 X = b'{"event":"x","data":null}'
 INFO = WorkerInfo(session="s", name="w", host="h", pid=1, running=0)
@@ -178,7 +178,7 @@ def test_a_full_server_still_renews_settles_and_expires(crowd, settings):
     assert crowd.queue()[-1] == "two"
 
 
-def test_a_full_server_still_takes_wishes(crowd, settings):
+def test_a_full_server_still_takes_requests(crowd, settings):
     settings(maxmemory_policy="noeviction", maxmemory=1)
     assert crowd.store.control(Command.STOP, ["one", "waiting"]) == [Verdict.REQUESTED, Verdict.OK]
     assert crowd.store.control(Command.RELOAD, ["two"]) == [Verdict.REQUESTED]

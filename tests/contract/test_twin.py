@@ -10,7 +10,7 @@ import pytest
 from pytask.domain.lifecycle import RESTING, Trigger
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import Change, Expiry, RunRef
-from tests.contract.conftest import MemoryBench
+from tests.contract.benches import MemoryBench
 
 IDS = "abcdef"
 KEEP = (None, 0, 500)

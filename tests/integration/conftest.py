@@ -28,11 +28,11 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from tests.integration.evidence import Evidence
-from tests.servers import HOST, start_server
+from tests.support.evidence import Evidence
+from tests.support.servers import HOST, start_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PROGRAM = Path(__file__).with_name("worker_program.py")
+PROGRAM = Path(__file__).with_name("programs") / "worker_program.py"
 PATIENCE = 30.0  # seconds for what should take well under one, on a busy machine
 
 D, G, K, T, H, SWEEP, F = 6.0, 1.0, 7.0, 9.0, 0.5, 1.0, 3.0

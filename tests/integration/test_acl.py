@@ -5,7 +5,7 @@ import redis
 
 from pytask.adapters.redis.acl import ROLES, rules
 from tests.integration.conftest import PATIENCE, wait_until
-from tests.servers import HOST, is_available, start_server
+from tests.support.servers import HOST, is_available, start_server
 
 SECRET = "s3cr3t-word"
 

@@ -17,9 +17,9 @@ from pytask.adapters.redis.acl import ROLES, command, rules
 from pytask.cli.main import main
 from pytask.client import New
 from pytask.domain.partition import namespace_of
-from tests.integration.cli_tools import ROOT
 from tests.integration.conftest import PATIENCE, Crew, wait_until
-from tests.servers import HOST, is_available, start_server
+from tests.support.cli_tools import ROOT
+from tests.support.servers import HOST, is_available, start_server
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.mark import EVERY, RECORD
 from benchmarks.place import fill
 from benchmarks.results import Row
-from tests.servers import start_server
+from tests.support.servers import start_server
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,9 +6,9 @@ import signal
 import pytest
 
 import pytask
-from tests.integration import cli_tools
-from tests.integration.cli_tools import PATIENCE, Started, until, write
-from tests.servers import start_server
+from tests.support import cli_tools
+from tests.support.cli_tools import PATIENCE, Started, until, write
+from tests.support.servers import start_server
 
 TASKS = """
     import hashlib

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from pytask.cli.main import main
-from tests.integration.cli_tools import Started, pytask, write
 from tests.integration.conftest import wait_until
+from tests.support.cli_tools import Started, pytask, write
 
 pytestmark = pytest.mark.slow
 

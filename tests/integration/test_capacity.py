@@ -7,7 +7,7 @@ import redis
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.adapters.redis.backend import RedisBackend
 from tests.integration.conftest import wait_until
-from tests.servers import start_server
+from tests.support.servers import start_server
 
 
 class Long(Task):

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from pytask.adapters.redis import clients, cloned_options, support
 from pytask.domain.partition import SLOTS
-from tests.servers import is_available, start_server
+from tests.support.servers import is_available, start_server
 
 pytestmark = pytest.mark.skipif(not is_available("redis"), reason="a client's cache needs Redis 7.4")
 

@@ -13,8 +13,8 @@ import redis
 
 from pytask.adapters.redis.acl import ROLES
 from pytask.cli.main import main
-from tests.integration.cli_tools import EXAMPLES, ROOT, Started, done, kept_port, pytask, until, write
-from tests.servers import start_server
+from tests.support.cli_tools import EXAMPLES, ROOT, Started, done, kept_port, pytask, until, write
+from tests.support.servers import start_server
 
 SECRET = "sesame-7391"
 # A busy machine stands still: that is told on standard error, with other words than those of the log.

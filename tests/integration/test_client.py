@@ -15,10 +15,10 @@ import pytask.aio
 from pytask import errors
 from pytask.client import Gap
 from pytask.domain import lifecycle as life
-from tests.integration.cli_tools import quickest
 from tests.integration.conftest import PATIENCE, Crew, wait_until
-from tests.proxy import Proxy
-from tests.servers import HOST, start_server
+from tests.support.cli_tools import quickest
+from tests.support.proxy import Proxy
+from tests.support.servers import HOST, start_server
 
 pytestmark = pytest.mark.slow
 

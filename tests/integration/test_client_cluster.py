@@ -17,12 +17,12 @@ from pytask.cli.main import main
 from pytask.client import Gap
 from pytask.domain import lifecycle as life
 from pytask.domain.partition import SLOTS, crc16, hash_tag, namespace_of, partition_of
-from tests.cluster import start_cluster
-from tests.contract.test_client import Awaited
-from tests.integration.cli_tools import ECHO, SLEEPER, Started, until, write
-from tests.integration.cli_tools import pytask as command
+from tests.contract.client.faces import Awaited
 from tests.integration.conftest import PATIENCE, wait_until
-from tests.servers import HOST, free_port
+from tests.support.cli_tools import ECHO, SLEEPER, Started, until, write
+from tests.support.cli_tools import pytask as command
+from tests.support.cluster import start_cluster
+from tests.support.servers import HOST, free_port
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import valkey
 
 from pytask import PyTask, Task, errors
 from tests.integration.conftest import wait_until
-from tests.servers import HOST, is_available, start_server
+from tests.support.servers import HOST, is_available, start_server
 
 pytestmark = pytest.mark.slow
 

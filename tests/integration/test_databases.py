@@ -12,10 +12,10 @@ from pytask import PyTask, Task, Timing
 from pytask.adapters.redis.acl import rules
 from pytask.cli.main import main
 from pytask.domain.errors import SharedChannels
-from tests.integration.cli_tools import SLEEPER, Started, pytask, until, write
 from tests.integration.conftest import PATIENCE, wait_until
-from tests.proxy import Proxy
-from tests.servers import HOST, start_server
+from tests.support.cli_tools import SLEEPER, Started, pytask, until, write
+from tests.support.proxy import Proxy
+from tests.support.servers import HOST, start_server
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import pty
 import subprocess
 import time
 
-from tests.integration.cli_tools import environment, pytask, until, write
+from tests.support.cli_tools import environment, pytask, until, write
 
 TASKS = """
     from pytask import Task

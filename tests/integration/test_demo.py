@@ -7,7 +7,7 @@ import signal
 import psutil
 import pytest
 
-from tests.integration.cli_tools import PATIENCE, Started, done, pytask, until
+from tests.support.cli_tools import PATIENCE, Started, done, pytask, until
 
 SECONDS = 60  # three times what the story takes on a calm machine, and more
 

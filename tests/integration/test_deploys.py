@@ -11,13 +11,13 @@ import gevent
 import psutil
 import pytest
 
-from tests.integration.cli_tools import Started, pytask
 from tests.integration.conftest import ROOT, H, wait_until
-from tests.integration.evidence import SECOND, now
+from tests.support.cli_tools import Started, pytask
+from tests.support.evidence import SECOND, now
 
 pytestmark = pytest.mark.slow
 
-TASKS = ROOT / "tests" / "integration" / "deploy_tasks.py"
+TASKS = ROOT / "tests" / "integration" / "programs" / "deploy_tasks.py"
 # Seconds for what the figures show to take well under one, on a busy machine.  Whatever had to wait for a
 # lease to expire would take 90, at real times.
 BOUND = 10.0

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ from click.testing import CliRunner
 from pytask.cli.main import main
 from pytask.cli.messages import explanations
 from tests.chaos.clockstep import ServerClock
-from tests.integration.cli_tools import ROOT, Started, done, pytask, sent_by, until, write
-from tests.servers import start_server
+from tests.support.cli_tools import ROOT, Started, done, pytask, sent_by, until, write
+from tests.support.servers import start_server
 
 pytestmark = pytest.mark.slow
 
@@ -188,10 +189,8 @@ def place(tmp_path):
     (packages / "dependencies.pth").write_text(str(dependencies))
     files = {str(path.relative_to(ROOT)): path.read_bytes() for path in (ROOT / "pytask").rglob("*.*")}
     ours = {name: data for name, data in files.items() if "__pycache__" not in name}
-    scripts = re.search(r"\[project.scripts\]\n(.*?)\n\n", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[
-        1
-    ]
-    write_wheel(tmp_path / "wheels", "pytaskd", "0.1.0", ours, scripts.replace('"', ""))
+    scripts = [f"{script.name} = {script.value}" for script in distribution("pytaskd").entry_points]
+    write_wheel(tmp_path / "wheels", "pytaskd", "0.1.0", ours, "\n".join(scripts))
     theirs = {"pytask/__init__.py": b"def cli(): print('theirs')", "pytask/__main__.py": b"import pytask"}
     write_wheel(tmp_path / "wheels", "pytask", "0.6.0", theirs, "pytask=pytask:cli")
     return tmp_path

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from pytask import PyTask, Task, Timing
-from tests.integration.cli_tools import Started, pytask, write
 from tests.integration.conftest import PATIENCE, wait_until
+from tests.support.cli_tools import Started, pytask, write
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_what_a_worker_may_not_start_yet_is_left_to_others(lab, app_with):
             assert sorted(lab.field(one, "worker") for one in ids) == ["quick", "quick", "slow"]
 
 
-def test_a_claimed_task_that_waits_for_its_turn_can_be_stopped_and_handed_back(lab, app_with):
+def test_a_claimed_task_that_waits_for_its_turn_can_be_stopped_and_released(lab, app_with):
     began = []
     app = app_with(paced(RARELY, began), name="one")
     with app:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import redis
 
-from tests.integration.cli_tools import ROOT, Started, environment, pytask, until
-from tests.servers import HOST, free_port, start_server
+from tests.support.cli_tools import ROOT, Started, environment, pytask, until
+from tests.support.servers import HOST, free_port, start_server
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +74,7 @@ def listeners(store):
 
 def test_a_script_with_a_worker_in_it(server, store, folder):
     with program(server, store, folder, "script.py") as running:
-        running.says("at work")
+        running.says("worker started")
         store.hset("a", mapping={"function": "countdown", "data": '{"from": 2, "pause": 0}'})
         store.lpush("new-task", "a")
         until(lambda: store.hget("a", "output") == '"lift-off"', lambda: running.output)

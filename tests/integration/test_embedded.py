@@ -14,7 +14,7 @@ from pytask.adapters.embedded import EmbeddedServer, ServerBusy, find_server
 from pytask.adapters.redis.backend import RedisBackend
 from pytask.domain.errors import ServerFailed, ServerNotFound
 from pytask.runtime.settings import Settings
-from tests.servers import find_binary, free_port
+from tests.support.servers import find_binary, free_port
 
 
 @pytest.fixture(autouse=True)

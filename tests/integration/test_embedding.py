@@ -221,7 +221,7 @@ def test_an_exception_that_is_meant_for_the_process_is_an_error_of_the_task(lab)
 
 
 def test_nothing_that_a_task_does_ends_the_worker_or_keeps_runs_from_being_settled(lab):
-    from tests.integration.worker_program import WAYS
+    from tests.integration.programs.worker_program import WAYS
 
     worker = lab.worker()
     (witness,) = lab.started(1)
@@ -295,7 +295,7 @@ def test_a_task_that_holds_the_loop_is_named_with_file_and_line(lab, caplog):
 
 
 def test_an_app_that_meets_a_redis_that_is_away_waits_for_it(server, caplog):
-    from tests.servers import free_port, start_server
+    from tests.support.servers import free_port, start_server
 
     port = free_port()
     app = PyTask(f"redis://{HOST}:{port}", timing=FAST)

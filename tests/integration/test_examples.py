@@ -7,8 +7,8 @@ import urllib.request
 import pytest
 import redis
 
-from tests.integration.cli_tools import EXAMPLES, Started, pytask, until
-from tests.servers import start_server
+from tests.support.cli_tools import EXAMPLES, Started, pytask, until
+from tests.support.servers import start_server
 
 
 @pytest.fixture

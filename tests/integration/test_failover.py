@@ -11,12 +11,12 @@ import redis
 from redis.sentinel import Sentinel
 
 from pytask.adapters.redis.server_checks import risks
-from tests.cluster import start_cluster
 from tests.integration.cluster_lab import ClusterLab
 from tests.integration.conftest import PATIENCE, D, G, H, K, wait_until
-from tests.integration.evidence import SECOND, now
 from tests.integration.test_cluster_faults import move_by_keys
-from tests.servers import HOST, MASTER_NAME, Trio, start_server
+from tests.support.cluster import start_cluster
+from tests.support.evidence import SECOND, now
+from tests.support.servers import HOST, MASTER_NAME, Trio, start_server
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from tests.integration.cli_tools import ROOT
-from tests.servers import start_server
+from tests.support.cli_tools import ROOT
+from tests.support.servers import start_server
 
 PROGRAM = """
 from gevent import monkey

@@ -13,8 +13,8 @@ from pytask.adapters.memory import MemoryBackend
 from pytask.adapters.redis.acl import rules
 from pytask.cli.main import main
 from pytask.cli.messages import explanations
-from tests.integration.cli_tools import Started, done, pytask, sent_by, until, write
-from tests.servers import HOST, find_binary, start_server
+from tests.support.cli_tools import Started, done, pytask, sent_by, until, write
+from tests.support.servers import HOST, find_binary, start_server
 
 pytestmark = pytest.mark.slow
 

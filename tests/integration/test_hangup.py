@@ -5,7 +5,7 @@ import signal
 import psutil
 import pytest
 
-from tests.integration.cli_tools import Started, pytask, until, write
+from tests.support.cli_tools import Started, pytask, until, write
 
 TASKS = """
     import os, signal, time

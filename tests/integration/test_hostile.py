@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.integration.conftest import PATIENCE, TAKEOVER, wait_until
-from tests.integration.hostile import pushes
-from tests.servers import HOST
+from tests.support.hostile import pushes
+from tests.support.servers import HOST
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from redis.sentinel import Sentinel
 from pytask import Client, PyTask, Task, Timing
 from pytask.aio import Client as AwaitedClient
 from tests.integration.conftest import wait_until
-from tests.servers import HOST, MASTER_NAME, start_sentinel, start_server
+from tests.support.servers import HOST, MASTER_NAME, start_sentinel, start_server
 
 pytestmark = pytest.mark.slow
 

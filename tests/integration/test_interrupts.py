@@ -15,8 +15,8 @@ import psutil
 import pytest
 import redis
 
-from tests.integration.cli_tools import Started, environment, pytask, until, write
-from tests.servers import start_server
+from tests.support.cli_tools import Started, environment, pytask, until, write
+from tests.support.servers import start_server
 
 pytestmark = pytest.mark.slow
 

@@ -8,14 +8,14 @@ import sys
 import psutil
 import pytest
 
-from tests import container as namespace
-from tests.integration.cli_tools import Started, environment, pytask, write
 from tests.integration.conftest import PATIENCE, ROOT, TAKEOVER, K, T, wait_until
-from tests.integration.evidence import SECOND, now
+from tests.support import container as namespace
+from tests.support.cli_tools import Started, environment, pytask, write
+from tests.support.evidence import SECOND, now
 
 pytestmark = pytest.mark.slow
 
-TASKS = ROOT / "tests" / "integration" / "unclean_tasks.py"
+TASKS = ROOT / "tests" / "integration" / "programs" / "unclean_tasks.py"
 KINDS = ("loop", "gil", "stopped", "alarm")
 
 

@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from tests.integration.cli_tools import Started, pytask, until, write
+from tests.support.cli_tools import Started, pytask, until, write
 
 CHILDREN = """
     import asyncio, atexit, ctypes, multiprocessing, os, signal, sys, time

@@ -12,9 +12,9 @@ import gevent
 import pytest
 
 import pytask
-from tests.integration import cli_tools
-from tests.integration.cli_tools import PATIENCE, ROOT, Started, until, write
-from tests.servers import HOST, start_postgres, start_server
+from tests.support import cli_tools
+from tests.support.cli_tools import PATIENCE, ROOT, Started, until, write
+from tests.support.servers import HOST, start_postgres, start_server
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 import pytask
 from pytask.cli.main import main
 from pytask.domain.wording import at
-from tests.integration import cli_tools
-from tests.integration.cli_tools import Started, until, write
-from tests.servers import start_server
+from tests.support import cli_tools
+from tests.support.cli_tools import Started, until, write
+from tests.support.servers import start_server
 
 TASKS = """
     import logging

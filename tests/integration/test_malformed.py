@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tests.integration.conftest import wait_until
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 pytestmark = pytest.mark.slow
 
@@ -169,7 +169,7 @@ def test_copies_in_the_queue_become_one_run(lab, raw, witness):
         assert lab.events.names(task_id).count("running") == 1
 
 
-def test_a_hash_deleted_and_made_anew_under_its_run(lab, raw, witness):
+def test_a_hash_deleted_and_recreated_under_its_run(lab, raw, witness):
     deleted, remade = lab.started(2)
     old = lab.run(remade)
     other = lab.worker()

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from pytask.cli.main import main
 from pytask.cli.messages import explanations
-from tests.integration.cli_tools import Started, done, pytask, until, write
-from tests.servers import free_port, start_server
+from tests.support.cli_tools import Started, done, pytask, until, write
+from tests.support.servers import free_port, start_server
 
 TASKS = """
     import attrs

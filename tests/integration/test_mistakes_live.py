@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from pytask.cli.messages import explanations
-from tests.integration.cli_tools import Started, done, pytask, until, write
-from tests.servers import start_server
+from tests.support.cli_tools import Started, done, pytask, until, write
+from tests.support.servers import start_server
 
 pytestmark = pytest.mark.slow
 

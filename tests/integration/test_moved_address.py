@@ -6,8 +6,8 @@ import redis
 
 from pytask import PyTask, Task, Timing
 from tests.integration.conftest import wait_until
-from tests.proxy import Proxy
-from tests.servers import HOST, start_server
+from tests.support.proxy import Proxy
+from tests.support.servers import HOST, start_server
 
 pytestmark = pytest.mark.slow
 

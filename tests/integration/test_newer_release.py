@@ -12,11 +12,11 @@ import gevent
 import pytest
 
 from tests.integration.conftest import PATIENCE, ROOT, TAKEOVER, H, wait_until
-from tests.integration.evidence import now
+from tests.support.evidence import now
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = Path(__file__).with_name("newer_program.py")
+PROGRAM = Path(__file__).with_name("programs") / "newer_program.py"
 # What a busy machine makes a worker say, as often as it happens: no answer of Redis in time (there are
 # millions of bytes a second to hear), and a loop that stood still.
 BUSY = ("[PT051]", "answers again", "[PT041]")

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from pytask.cli.main import main
-from tests.integration.cli_tools import Started, done, pytask, until, write
-from tests.servers import free_port, start_server
+from tests.support.cli_tools import Started, done, pytask, until, write
+from tests.support.servers import free_port, start_server
 
 TASKS = """
     import socket
@@ -192,7 +192,7 @@ def test_quiet_takes_no_more_and_goes_on_with_what_runs(daemon, client, place):
     assert health(place)[0] == 0
 
 
-def test_hangup_starts_anew_in_place_with_new_code(daemon, client, manager, place):
+def test_hangup_starts_again_in_place_with_new_code(daemon, client, manager, place):
     push(client, "sleeper", "one")
     running(client, "one")
     run = client.hget("one", "run")

@@ -11,7 +11,7 @@ from pytask.adapters.memory import MemoryBackend
 from pytask.domain.errors import ConfigError
 from pytask.domain.partition import SLOTS, crc16, hash_tag
 from tests.integration.conftest import ROOT, wait_until
-from tests.servers import start_server
+from tests.support.servers import start_server
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.integration.cli_tools import ROOT, done, pytask, write
+from tests.support.cli_tools import ROOT, done, pytask, write
 
 # As pyTelegramBotAPI does with its events.
 TARGET = """

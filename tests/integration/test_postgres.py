@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 import psutil
 import pytest
 
-from tests.integration.cli_tools import Started, pytask, until
 from tests.integration.test_recipes import blocks, files
-from tests.servers import start_postgres
+from tests.support.cli_tools import Started, pytask, until
+from tests.support.servers import start_postgres
 
 psycopg = pytest.importorskip(
     "psycopg", reason="psycopg is not installed: there are no wheels for this platform"

@@ -7,7 +7,7 @@ import subprocess
 import psutil
 import pytest
 
-from tests.integration.cli_tools import Started, pytask, until, write
+from tests.support.cli_tools import Started, pytask, until, write
 
 TASKS = """
     import multiprocessing
@@ -141,7 +141,7 @@ def family(folder, worker):
 def beside(worker):
     """The process that ends what a dead worker leaves."""
     children = psutil.Process(worker.process.pid).children()
-    return [child for child in children if any("orphans.py" in word for word in child.cmdline())]
+    return [child for child in children if any("orphan_reaper.py" in word for word in child.cmdline())]
 
 
 def test_a_program_talks_as_one_of_popen_does(client, worker):
@@ -170,7 +170,7 @@ def test_a_run_that_is_stopped_leaves_no_program(client, worker, folder, name):
     assert "PT042" not in worker.output
 
 
-def test_a_run_that_is_handed_back_leaves_no_program(client, worker, folder):
+def test_a_run_that_is_released_leaves_no_program(client, worker, folder):
     push(client, "waits")
     pids = family(folder, worker)
     (keeper,) = beside(worker)

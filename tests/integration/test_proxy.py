@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.proxy import HOST, Proxy
-from tests.servers import start_server
+from tests.support.proxy import HOST, Proxy
+from tests.support.servers import start_server
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import redis
 
-from tests.integration.cli_tools import done, environment, pytask
 from tests.integration.conftest import wait_until
-from tests.servers import start_server
+from tests.support.cli_tools import done, environment, pytask
+from tests.support.servers import start_server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

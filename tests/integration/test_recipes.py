@@ -18,8 +18,8 @@ import redis
 import yaml
 
 from pytask.domain.timing import Timing
-from tests.integration.cli_tools import ROOT, Started, done, kept_port, pytask, until
-from tests.servers import HOST, start_server
+from tests.support.cli_tools import ROOT, Started, done, kept_port, pytask, until
+from tests.support.servers import HOST, start_server
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import pytest
 import redis
 
 from tests.integration.conftest import HOST, PATIENCE, TAKEOVER, D, F, H, K, Lab, wait_until
-from tests.integration.evidence import SECOND, now
-from tests.proxy import Proxy
-from tests.servers import start_server
+from tests.support.evidence import SECOND, now
+from tests.support.proxy import Proxy
+from tests.support.servers import start_server
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ import pytask
 import pytask.aio
 from pytask import errors
 from pytask.domain import lifecycle as life
-from tests.integration import cli_tools
-from tests.integration.cli_tools import PATIENCE, Started, done, until, write
-from tests.servers import start_server
+from tests.support import cli_tools
+from tests.support.cli_tools import PATIENCE, Started, done, until, write
+from tests.support.servers import start_server
 
 TASKS = """
     import attrs, gevent

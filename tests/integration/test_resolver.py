@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.integration.conftest import wait_until
-from tests.servers import HOST, start_server
+from tests.support.servers import HOST, start_server
 
 ROOT = Path(__file__).parents[2]
 TARGET = """
@@ -75,7 +75,8 @@ def test_name_servers_that_change_are_asked(tmp_path):
     with start_server("valkey", "--save", "") as server:
         command = [sys.executable, "-m", "pytask", "run", target, "--redis", f"redis://{NAME}:{server.port}"]
         log = tmp_path / "log"
-        dns = subprocess.Popen([sys.executable, ROOT / "tests" / "dns.py", "127.99.0.2", NAME, HOST])
+        program = ROOT / "tests" / "support" / "dns.py"
+        dns = subprocess.Popen([sys.executable, program, "127.99.0.2", NAME, HOST])
         with log.open("wb") as output:
             worker = subprocess.Popen(in_a_namespace_with(resolv_conf, *command), cwd=ROOT, stderr=output)
         client = redis.Redis(port=server.port, decode_responses=True)

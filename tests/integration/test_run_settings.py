@@ -9,8 +9,8 @@ import redis
 from click.testing import CliRunner
 
 from pytask.cli.main import main
-from tests.integration.cli_tools import Started, done, pytask, until, write
-from tests.servers import start_server
+from tests.support.cli_tools import Started, done, pytask, until, write
+from tests.support.servers import start_server
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from redis.sentinel import Sentinel
 from pytask import PyTask, Task, Timing
 from pytask.adapters.redis import clients
 from tests.integration.conftest import Lab, wait_until
-from tests.proxy import HOST, Proxy
-from tests.servers import MASTER_NAME, start_sentinel
+from tests.support.proxy import HOST, Proxy
+from tests.support.servers import MASTER_NAME, start_sentinel
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,8 @@ from pytask.adapters.redis.task_client import TaskClients
 from pytask.domain.errors import OutcomeUnknown
 from pytask.domain.ports import Borrower
 from tests.integration.conftest import HOST, wait_until
-from tests.proxy import Proxy
-from tests.servers import start_server
+from tests.support.proxy import Proxy
+from tests.support.servers import start_server
 
 SERVER = "redis62"
 LIMIT = 8

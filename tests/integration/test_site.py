@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.integration.cli_tools import ROOT
+from tests.support.cli_tools import ROOT
 
 pytest.importorskip("mkdocstrings", reason="the group `docs` is not installed")
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from pytask.cli.main import main
 from tests.integration.conftest import Lab, wait_until
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pytask.domain.version import __version__
-from tests.integration.cli_tools import PATIENCE, Started, pytask, until, write
 from tests.integration.conftest import TAKEOVER
+from tests.support.cli_tools import PATIENCE, Started, pytask, until, write
 
 pytestmark = pytest.mark.slow
 APPENDONLY = True

@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from tests.integration.conftest import PATIENCE, TAKEOVER, G, K, T, stop_politely, wait_until
-from tests.integration.evidence import SECOND, now
+from tests.support.evidence import SECOND, now
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import socket
 import pytest
 
 import pytask
-from tests.integration import cli_tools
-from tests.integration.cli_tools import PATIENCE, Started, done, until, write
-from tests.servers import HOST, start_server
+from tests.support import cli_tools
+from tests.support.cli_tools import PATIENCE, Started, done, until, write
+from tests.support.servers import HOST, start_server
 
 TASKS = """
     import socket

@@ -6,10 +6,10 @@ import gevent
 import redis
 
 from pytask import PyTask, Task, Timing
-from tests.integration.cli_tools import Started, done, pytask
 from tests.integration.conftest import wait_until
-from tests.servers import start_server
-from tests.tls import tls_front
+from tests.support.cli_tools import Started, done, pytask
+from tests.support.servers import start_server
+from tests.support.tls import tls_front
 
 SECRET = "sesame-4711"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli_tools import ROOT, Started, environment, pytask, until, write
+from tests.support.cli_tools import ROOT, Started, environment, pytask, until, write
 
 TOUR = (ROOT / "docs" / "tour.md").read_text("utf-8")
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.integration.conftest import PATIENCE, TAKEOVER, EventStream, wait_until
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 pytestmark = pytest.mark.slow
 

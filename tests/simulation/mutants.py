@@ -278,7 +278,7 @@ MUTANTS = {
     "row7": Mutant(
         what="renewal of a session, and a claim that is not repeated",
         patches=(*SESSION, *NO_RETRY), faults=("lost_replies", "deaf"),
-        seed=1,
+        seed=29,
     ),
     "row9": Mutant(what="no dead-man timer", patches=NO_DEADMAN, faults=("sigstop", "hog")),
     "row10": Mutant(
@@ -309,7 +309,7 @@ MUTANTS = {
     "row17": Mutant(
         what="an embargo of 12 s, which an owner that is cut off outlasts", patches=(),
         faults=("failover", "cut"), timing=_short_embargo(),
-        seed=5,
+        seed=183,
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(

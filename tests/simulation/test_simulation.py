@@ -79,7 +79,7 @@ def test_a_wrong_variant_is_caught(tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_same_worlds_are_well_without_it(tmp_path, name):
-    at = ("--start", MUTANTS[name].seed, "--mode", "safety")  # the world that shows the mutant is among them
-    done, summary = simulate(tmp_path, "--like", name, *at, "--worlds", 6)
+    at = ("--start", MUTANTS[name].seed, "--mode", "safety")  # the world that shows the mutant comes first
+    done, summary = simulate(tmp_path, "--like", name, *at, "--worlds", 3)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert summary["worlds"] == 6
+    assert summary["worlds"] == 3

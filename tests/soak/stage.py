@@ -11,9 +11,9 @@ from pathlib import Path
 
 import redis
 
-from tests import servers
-from tests.proxy import ROOT, Proxy
 from tests.soak.schedule import WORKERS
+from tests.support import servers
+from tests.support.proxy import ROOT, Proxy
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
 RESTART_AFTER = 5  # seconds at scale 1, as a supervisor would

@@ -3,10 +3,13 @@
 import json
 import re
 import runpy
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
+import pytask.__main__
+import pytask.entry
 from pytask.domain.lifecycle import diagram
 from pytask.domain.messages import Event
 from pytask.domain.timing import Timing
@@ -41,11 +44,10 @@ def test_the_times_in_the_readme_are_the_defaults():
         assert f"{seconds:g} s" in text
 
 
-@pytest.mark.parametrize(
-    "tool", ['name = "pytaskd"', 'pytask = "pytask.__main__:main"', 'pytaskd = "pytask.entry:main"']
-)
-def test_the_distribution_is_named_apart_from_the_other_pytask(tool):
-    assert tool in (ROOT / "pyproject.toml").read_text()
+def test_the_distribution_is_named_apart_from_the_other_pytask():
+    ours = distribution("pytaskd").entry_points
+    found = {script.name: script.load() for script in ours if script.group == "console_scripts"}
+    assert found == {"pytask": pytask.__main__.main, "pytaskd": pytask.entry.main}
 
 
 def test_the_data_in_the_readme_is_json():

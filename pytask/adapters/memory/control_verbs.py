@@ -8,7 +8,7 @@ from pytask.adapters.memory.state import text
 from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import event
 from pytask.domain import lifecycle as life
-from pytask.domain.control import TABLE
+from pytask.domain.control import TABLE, ControlWord
 from pytask.domain.lifecycle import State, Trigger, destination, sources
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import Verdict
@@ -19,14 +19,18 @@ class ControlVerbs(Verbs):
 
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """E9, E10, E11 for a batch."""
-        verbs = {Command.STOP: self._stop, Command.START: self._start, Command.RELOAD: self._ask_reload}
-        missing = TABLE[command].missing
+        word = TABLE[command]
         found = []
         for task_id, age in zip(ids, ages or [0.0] * len(ids), strict=True):
             value = self._state.value(task_id)
-            known = missing if value is None else Verdict.BADTYPE
-            found.append(verbs[command](task_id, age) if isinstance(value, dict) else known)
+            known = word.missing if value is None else Verdict.BADTYPE
+            found.append(self._carry_out(word, task_id, age) if isinstance(value, dict) else known)
         return found
+
+    def _carry_out(self, word: ControlWord, task_id: str, age: float) -> Verdict:
+        if word.command is Command.STOP:
+            return self._stop(task_id, age)
+        return self._start(task_id, age) if word.request is None else self._request(task_id, word.request)
 
     def _stop(self, task_id: str, age: float) -> Verdict:
         state = self._state
@@ -83,12 +87,12 @@ class ControlVerbs(Verbs):
             return False
         return 0 <= float(self._state.stamp()) - began < seconds
 
-    def _ask_reload(self, task_id: str, _age: float) -> Verdict:
+    def _request(self, task_id: str, request: Verdict) -> Verdict:
         state = self._state
         fields, held = state.fields(task_id), state.runs.get(task_id)
         if held is None or text(fields, "run") != held:
             return Verdict.STATE
-        if text(fields, "control") not in (Verdict.STOP, Verdict.RELOAD):
-            state.write(task_id, control=Verdict.RELOAD)
-            self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.RELOAD)
+        if text(fields, "control") not in (Verdict.STOP, request):
+            state.write(task_id, control=request)
+            self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, request)
         return Verdict.REQUESTED

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
-from pytask.adapters.redis.scope import UNKNOWN, Scope
+from pytask.adapters.redis.scope import Scope
 from pytask.adapters.rules import event
-from pytask.domain import lifecycle as life
-from pytask.domain.lifecycle import RESTING, Trigger, destination, sources
+from pytask.domain.lifecycle import Trigger, destination, sources
 from pytask.domain.messages import LONGEST_NAME, Event
 from pytask.domain.record import Verdict
 
@@ -34,15 +33,11 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
         parkings=[keys.parking(decoding.text(name)) for name in names],
         channel=keys.channel,
         event=event(Event.STOPPED),
-        stop=Verdict.STOP,
-        running=life.RUNNING,
         stopped=destination(Trigger.CANCEL),
-        unknown=UNKNOWN,
         drop=scope.drops(Trigger.CANCEL),
         asked_line=scope.line(Trigger.REQUEST, Verdict.STOP),
         line=scope.line_from(Trigger.CANCEL),
         kept=scope.kept,
-        resting=RESTING,
         allowed=sources(Trigger.CANCEL),
         ids=[task_id for task_id, _ in dated],
         ages=[age for _, age in dated],
@@ -59,27 +54,23 @@ def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
         hashes=[keys.task(task_id) for task_id, _ in dated],
         channel=keys.channel,
         event=event(Event.QUEUED),
-        running=life.RUNNING,
         waiting=destination(Trigger.START),
-        unknown=UNKNOWN,
         line=scope.line_from(Trigger.START),
         kept=scope.kept,
-        resting=RESTING,
         allowed=sources(Trigger.START),
         ids=[task_id for task_id, _ in dated],
         ages=[age for _, age in dated],
     )
 
 
-def ask_reload(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """E11."""
+def request(scope: Scope, word: Verdict, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
+    """E11: `word` is stored in the field `control` of tasks that run."""
     keys = scope.keys
     return scripts.ask_reload(
         runs=keys.runs,
         hashes=[keys.task(i) for i in ids],
-        wish=Verdict.RELOAD,
-        stop=Verdict.STOP,
-        line=scope.line(Trigger.REQUEST, Verdict.RELOAD),
+        wish=word,
+        line=scope.line(Trigger.REQUEST, word),
         kept=scope.kept,
         ids=ids,
     )

@@ -9,7 +9,14 @@ text that Redis gets begins with lines like `local worker = ARGV[2]`, made from 
 In a script file the line `--- include: names, time, history` stands for those lines, and for the named
 sections of `prelude.lua`, which hold what several scripts need.
 
-A list may have any length: the lengths of all lists are sent in front of their words.
+Nearly all lists have a word for each hash that a call is about: their length is known from the number of
+keys.  Others have a fixed length, or any.  A list of which a script only takes entries
+(`hashes[i]`, `#hashes`) is not copied: `KEYS[7 + i]` is written there instead.
+
+What is the same in every call is not sent: see `pytask.adapters.redis.constants`.
+
+Both texts are made once, the one for Redis and the Python function that puts the words of a call in
+order: they are a part of the cost of every task.
 """
 
 from __future__ import annotations
@@ -20,49 +27,57 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import Annotated, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
+from pytask.adapters.redis.constants import CONSTANTS, in_lua
 from pytask.adapters.redis.packing import Packed
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Word = str | bytes
 
+ONE = "one"  # a single word
+FIXED = "fixed"  # a list with so many words as the declaration says
+EACH = "each"  # a list with a word for each hash, so as long as the first list of keys
+SENT = "sent"  # a list of any length, which is sent; that of the last such list is known from #ARGV
+NUMBER, FLAG, FLAG_SENT = "tonumber(%s)", "(%s == '1')", "('1' if %s else '')"
+
 
 class Kind(NamedTuple):
     """How a parameter is sent, and read in Lua."""
 
     of: str  # the table of Redis that it is in
-    many: bool = False
-    read: str = ""  # the Lua function that makes a value out of a word; "" leaves the text
+    length: str = ONE
+    read: str = "%s"  # the Lua expression that makes a value out of a word
+    send: str = "%s"  # the Python expression that makes a word out of a value
+    fixed: int = 0  # words of a fixed list
+    record: Any = None  # the NamedTuple of which it is a list; its fields are of the kinds Text, Number, Flag
+
+    @property
+    def width(self) -> int:
+        """Words of an entry of a list."""
+        return len(_kinds(self.record)) if self.record else 1
 
 
-# Of these are the parameters of a declaration.  A list may be packed beforehand.
+# Of these are the parameters of a declaration.
 Key = Annotated[Word, Kind("KEYS")]
-Keys = Annotated[Sequence[Word] | Packed, Kind("KEYS", many=True)]
 Text = Annotated[Word | Packed, Kind("ARGV")]
-Texts = Annotated[Sequence[Word], Kind("ARGV", many=True)]
-Number = Annotated[float, Kind("ARGV", read="tonumber")]
-Numbers = Annotated[Sequence[float], Kind("ARGV", many=True, read="tonumber")]
-Flag = Annotated[bool, Kind("ARGV", read="flag")]
-Flags = Annotated[Sequence[bool], Kind("ARGV", many=True, read="flag")]
+Number = Annotated[float, Kind("ARGV", read=NUMBER)]
+Flag = Annotated[bool, Kind("ARGV", read=FLAG, send=FLAG_SENT)]
+# One for each hash.  Keys may be packed beforehand.
+Keys = Annotated[Sequence[Word] | Packed, Kind("KEYS", EACH)]
+Texts = Annotated[Sequence[Word], Kind("ARGV", EACH)]
+Numbers = Annotated[Sequence[float], Kind("ARGV", EACH, NUMBER)]
+Flags = Annotated[Sequence[bool], Kind("ARGV", EACH, FLAG, FLAG_SENT)]
+# As many as the name says, or any number; for records see `records`.
+ThreeTexts = Annotated[tuple[Word, Word, Word], Kind("ARGV", FIXED, fixed=3)]
+FourKeys = Annotated[tuple[Word, Word, Word, Word], Kind("KEYS", FIXED, fixed=4)]
+AnyTexts = Annotated[Sequence[Word], Kind("ARGV", SENT)]
 
 INCLUDE = re.compile(r"^--- include: (.*)\n", re.MULTILINE)
 SECTION = re.compile(r"^--- (\w+)\n", re.MULTILINE)
+HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments, and text
 NAMES = "names"
-CALLS = "local call, pcall = redis.call, redis.pcall\n"
-FLAG = "local function flag(word) return word == '1' end\n"
-SLICE = """\
-local function slice(words, from, count, read)
-  -- The stack of Lua holds 8000 values.
-  if not read and count < 4000 then return {unpack(words, from + 1, from + count)} end
-  local found = {}
-  for i = 1, count do
-    local word = words[from + i]
-    if read then word = read(word) end
-    found[i] = word
-  end
-  return found
-end
-"""
+TABLES = ("KEYS", "ARGV")
+CALLS = "local call, pcall, KEYS, ARGV = redis.call, redis.pcall, KEYS, ARGV\n"
 
 
 class ScriptCall(NamedTuple, Generic[R_co]):
@@ -75,8 +90,9 @@ class ScriptCall(NamedTuple, Generic[R_co]):
     def command(self, *, whole: bool = False) -> tuple[Any, ...]:
         """As a command: by the digest, or with the whole text for a server that does not have the script."""
         text, digest = self.script.source
-        head = ("EVAL", text) if whole else ("EVALSHA", digest)
-        return (*head, self.key_count, *self.words)
+        if whole:
+            return ("EVAL", text, self.key_count, *self.words)
+        return ("EVALSHA", digest, self.key_count, *self.words)
 
 
 class Script(Generic[P, R_co]):
@@ -84,44 +100,14 @@ class Script(Generic[P, R_co]):
 
     def __init__(self, declaration: Callable[P, R_co]) -> None:
         self.name = declaration.__name__
-        self.kinds: dict[str, Kind] = {
-            name: hint.__metadata__[0]
-            for name, hint in declaration.__annotations__.items()
-            if name != "return"
-        }
-        # In the order in which they are sent; the length of each list is an argument, too.
-        self._keys = self._names("KEYS", many=False)
-        self._key_lists = self._names("KEYS", many=True)
-        self._args = self._names("ARGV", many=False)
-        self._arg_lists = self._names("ARGV", many=True)
-        self._flags = [name for name, kind in self.kinds.items() if kind.read == "flag"]
+        self.kinds = _kinds(declaration)
 
     def __call__(self, *_: P.args, **given: P.kwargs) -> ScriptCall[R_co]:
         """A call with these keys and arguments, all of them by name."""
-        if given.keys() != self.kinds.keys():
-            raise TypeError(f"{self.name}: {', '.join(given.keys() ^ self.kinds.keys())}")
-        values: dict[str, Any] = given
-        for name in self._flags:
-            values[name] = _sent(values[name])
-        words = [values[name] for name in self._keys]
-        count, lengths = len(words), []
-        for name in self._key_lists:
-            some = values[name]
-            if isinstance(some, Packed):
-                words.append(some)
-                length = some.count
-            else:
-                words += some
-                length = len(some)
-            lengths.append(length)
-            count += length
-        words += [values[name] for name in self._args]
-        lists = [values[name] for name in self._arg_lists]
-        words += lengths
-        words += map(len, lists)
-        for some in lists:
-            words += some
-        return ScriptCall(self, count, words)
+        # Made at the first call, since most programs use few of the scripts.  Each has a class of its own
+        # (see `script`), and Python looks `__call__` up there: the next calls go straight to the function.
+        type(self).__call__ = compiled(self)  # type: ignore[method-assign]
+        return self(*_, **given)
 
     @cached_property
     def source(self) -> tuple[str, str]:
@@ -131,26 +117,27 @@ class Script(Generic[P, R_co]):
     @property
     def locals(self) -> str:
         """The lines that name the keys and the arguments."""
-        lines = [
-            *_scalars("KEYS", self._keys, self.kinds),
-            *_scalars("ARGV", self._args, self.kinds),
-            *_lists("KEYS", self._key_lists, self.kinds, len(self._keys), len(self._args)),
-        ]
-        lengths = len(self._args) + len(self._key_lists)
-        first = lengths + len(self._arg_lists)
-        lines += _lists("ARGV", self._arg_lists, self.kinds, first, lengths)
-        helpers = FLAG if self._flags else ""
-        if self._key_lists or self._arg_lists:
-            helpers += SLICE
-        return CALLS + helpers + "".join(lines)
+        return named(self, ", ".join(self.kinds))
 
-    def _names(self, of: str, *, many: bool) -> list[str]:
-        return [name for name, kind in self.kinds.items() if (kind.of, kind.many) == (of, many)]
+    def names(self, of: str, length: str) -> list[str]:
+        """The parameters of a table whose length is of this sort, in the order in which they are sent."""
+        return [name for name, kind in self.kinds.items() if (kind.of, kind.length) == (of, length)]
+
+    def head(self, of: str) -> int:
+        """How many words of a table stand in front of its lists for each hash and of any length."""
+        fixed = sum(self.kinds[name].fixed for name in self.names(of, FIXED))
+        return len(self.names(of, ONE)) + fixed + len(self.names(of, SENT)[:-1])
 
 
 def script(declaration: Callable[P, R_co]) -> Script[P, R_co]:
     """Declare the script that is named like this function, with its parameters."""
-    return Script(declaration)
+    own: type[Script[P, R_co]] = type(declaration.__name__, (Script,), {})
+    return own(declaration)
+
+
+def records(record: Any) -> Kind:
+    """Any number of such records, which are NamedTuples; in Lua each is a table with these fields."""
+    return Kind("ARGV", SENT, record=record)
 
 
 def declared(module: ModuleType) -> list[Script[..., Any]]:
@@ -158,12 +145,68 @@ def declared(module: ModuleType) -> list[Script[..., Any]]:
     return [one for one in vars(module).values() if isinstance(one, Script)]
 
 
+# -- the Python function ------------------------------------------------------------------------------
+
+
+def compiled(one: Script[..., R_co]) -> Callable[..., ScriptCall[R_co]]:
+    """What makes a call: `def unpark(self, *, parked, ...): return ScriptCall(self, 2, [parked, ...])`."""
+    lines = [f"def {one.name}(self, *, {', '.join(one.kinds)}):"]
+    count = str(one.head("KEYS"))
+    each = [*one.names("KEYS", EACH), *one.names("ARGV", EACH)]
+    if len(each) > 1:
+        lines.append(f"    if not {' == '.join(f'len({name})' for name in each)}:")
+        lines.append(f"        raise ValueError('{one.name}: not of one length: {', '.join(each)}')")
+    if each:
+        count += f" + {len(one.names('KEYS', EACH))} * len({each[0]})"
+    lines.append(f"    return ScriptCall(self, {count}, [{', '.join(_words(one))}])")
+    space: dict[str, Any] = {"ScriptCall": ScriptCall}
+    exec("\n".join(lines), space)  # noqa: S102 - made of a declaration's names, as attrs makes its methods
+    return space[one.name]  # type: ignore[no-any-return]
+
+
+def _words(one: Script[..., Any]) -> Iterator[str]:
+    """The items of the list of words."""
+    for of in TABLES:
+        for name in one.names(of, ONE):
+            yield one.kinds[name].send % name
+        for name in one.names(of, FIXED):
+            yield f"*{name}"
+        for name in one.names(of, SENT)[:-1]:
+            yield f"len({name})"
+        for name in one.names(of, EACH) + one.names(of, SENT):
+            yield _spread(name, one.kinds[name])
+
+
+def _spread(name: str, kind: Kind) -> str:
+    if kind.record:
+        fields = [field.send % f"one.{at}" for at, field in _kinds(kind.record).items()]
+        return f"*[word for one in {name} for word in ({', '.join(fields)})]"
+    return f"*{name}" if kind.send == "%s" else f"*[{kind.send % 'one'} for one in {name}]"
+
+
+def _kinds(declaration: Any) -> dict[str, Kind]:
+    hints = declaration.__annotations__
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if name != "return"}
+
+
+# -- the text of the script ---------------------------------------------------------------------------
+
+
 def load(one: Script[..., Any]) -> tuple[str, str]:
     """The text of a script with all that it includes, and its SHA-1."""
     import hashlib  # not quick to import, and needed only where a script is sent
 
-    text = INCLUDE.sub(lambda found: _included(one, found[1]), file_of(one.name))
+    head, names, body = INCLUDE.split(file_of(one.name))
+    _, *included = names.split(", ")
+    body = "".join(sections()[name] for name in included) + body
+    text = head + named(one, _constants(one, body) + body)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _constants(one: Script[..., Any], body: str) -> str:
+    used = set(re.findall(r"\w+", HIDDEN.sub("", body))) - one.kinds.keys()
+    lines = [f"local {name} = {in_lua(value)}\n" for name, value in CONSTANTS.items() if name in used]
+    return "".join(lines)
 
 
 @cache
@@ -180,25 +223,81 @@ def file_of(name: str) -> str:
     return (files("pytask.adapters.redis") / "scripts" / f"{name}.lua").read_text("utf-8")
 
 
-def _included(one: Script[..., Any], names: str) -> str:
-    return "".join(one.locals if name == NAMES else sections()[name] for name in names.split(", "))
+def named(one: Script[..., Any], body: str) -> str:
+    """A text, behind lines that define the names of keys and arguments that it uses."""
+    lines = [CALLS, *_singles(one), *_counts(one)]
+    for name, start, count in _places(one):
+        kind = one.kinds[name]
+        spelled = _spelled_out(body, name, kind.read % f"{kind.of}[{start} + %s]", count)
+        if kind.record:
+            lines.append(_copied_records(name, kind, start, count))
+        elif re.search(_word(name), HIDDEN.sub("", spelled)):
+            lines.append(_copied(name, kind.read % f"{kind.of}[{start} + i]", count))
+        else:
+            body = spelled
+    return "".join(lines) + body
 
 
-def _scalars(of: str, names: Sequence[str], kinds: dict[str, Kind]) -> Iterator[str]:
-    for at, name in enumerate(names, 1):
-        read = kinds[name].read
-        yield f"local {name} = {read}({of}[{at}])\n" if read else f"local {name} = {of}[{at}]\n"
+def _singles(one: Script[..., Any]) -> Iterator[str]:
+    for of in TABLES:
+        for at, name in enumerate(one.names(of, ONE), 1):
+            yield f"local {name} = {one.kinds[name].read % f'{of}[{at}]'}\n"
 
 
-def _lists(of: str, names: Sequence[str], kinds: dict[str, Kind], first: int, lengths: int) -> Iterator[str]:
-    """Lists behind the `first` words of a table, each as long as ARGV says behind its `lengths` words."""
-    start = str(first)
-    for at, name in enumerate(names, lengths + 1):
-        read = f", {kinds[name].read}" if kinds[name].read else ""
-        yield f"local {name} = slice({of}, {start}, tonumber(ARGV[{at}]){read})\n"
-        start += f" + #{name}"
+def _counts(one: Script[..., Any]) -> Iterator[str]:
+    """The lengths of lists, where they are not fixed: sent in front of those, or from the number of words."""
+    for hashes in one.names("KEYS", EACH)[:1]:
+        lists = len(one.names("KEYS", EACH))
+        yield f"local {hashes}_count = (#KEYS - {one.head('KEYS')}) / {lists}\n"
+    *sent, last = one.names("ARGV", SENT) or [""]
+    for at, name in enumerate(sent, one.head("ARGV") - len(sent) + 1):
+        yield f"local {name}_count = tonumber(ARGV[{at}])\n"
+    for name, start, _ in _places(one):
+        if name == last:
+            yield f"local {name}_count = (#ARGV - ({start})) / {one.kinds[name].width}\n"
 
 
-def _sent(value: Any) -> Any:
-    """A flag, or a list of flags, as it is sent."""
-    return ("1" if value else "") if isinstance(value, bool) else ["1" if one else "" for one in value]
+def _places(one: Script[..., Any]) -> Iterator[tuple[str, str, str]]:
+    """Of each list its name, how many words stand in front of it, and how many it has: expressions of Lua."""
+    hashes = (one.names("KEYS", EACH) or [""])[0]
+    for of in TABLES:
+        at = len(one.names(of, ONE))
+        for name in one.names(of, FIXED):
+            yield name, str(at), str(one.kinds[name].fixed)
+            at += one.kinds[name].fixed
+        start = str(one.head(of))
+        for name in one.names(of, EACH):
+            yield name, start, f"{hashes}_count"
+            start += f" + {hashes}_count"
+        for name in one.names(of, SENT):
+            yield name, start, f"{name}_count"
+            start += f" + {name}_count * {one.kinds[name].width}"
+
+
+def _word(name: str) -> str:
+    return rf"(?<![\w.:]){name}\b"
+
+
+def _spelled_out(text: str, name: str, entry: str, count: str) -> str:
+    """A text with the entries of a list, and its length, in place of `name[i]` and `#name`."""
+    text = re.sub(_word(name) + r"\[([^][]+)\]", lambda found: entry % found[1], text)
+    return re.sub(rf"#{name}\b", count, text)
+
+
+def _copied(name: str, entry: str, count: str) -> str:
+    return f"local {name} = {{}}\nfor i = 1, {count} do {name}[i] = {entry} end\n"
+
+
+def _copied_records(name: str, kind: Kind, start: str, count: str) -> str:
+    fields = _kinds(kind.record)
+    words = [
+        f"{field} = {how.read % f'ARGV[at + {place}]'}"
+        for place, (field, how) in enumerate(fields.items(), 1)
+    ]
+    return (
+        f"local {name} = {{}}\n"
+        f"for i = 1, {count} do\n"
+        f"  local at = {start} + (i - 1) * {len(fields)}\n"
+        f"  {name}[i] = {{{', '.join(words)}}}\n"
+        "end\n"
+    )

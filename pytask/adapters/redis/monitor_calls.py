@@ -12,18 +12,17 @@ from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope
 from pytask.adapters.rules import EXPIRED, NOBODY, POISON, event
-from pytask.domain import lifecycle as life
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.lifecycle import RESTING, State, Trigger, destination
+from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Event
-from pytask.domain.record import Expiry, Verdict
+from pytask.domain.record import Expiry
 
 
 def suspects(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[object]]:
     """What their hashes say."""
     keys = scope.keys
     hashes = [keys.task(i) for i in ids]
-    return scripts.suspects(runs=keys.runs, hashes=hashes, running=life.RUNNING, ids=ids)
+    return scripts.suspects(runs=keys.runs, hashes=hashes, ids=ids)
 
 
 def forget(scope: Scope, ids: Sequence[str]) -> ScriptCall[int]:
@@ -43,7 +42,6 @@ def expire(scope: Scope, expiries: Sequence[Expiry], server: str) -> ScriptCall[
         hashes=[keys.task(one.id) for one in expiries],
         channel=keys.channel,
         server=server,
-        stop=Verdict.STOP,
         error=POISON,
         kept=scope.kept,
         waiting=destination(Trigger.EXPIRE),
@@ -57,7 +55,6 @@ def expire(scope: Scope, expiries: Sequence[Expiry], server: str) -> ScriptCall[
         failed_event=event(Event.ERROR, {"error": POISON}),
         failed_line=_without_why(scope, Trigger.POISON),
         failed_drop=scope.drops(Trigger.POISON),
-        resting=RESTING,
         ids=[one.id for one in expiries],
         old_runs=[one.run for one in expiries],
         seen=[one.seen for one in expiries],
@@ -81,10 +78,8 @@ def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
         waiting_index=keys.index(waiting),
         stopped_index=keys.index(stopped),
         hashes=[keys.task(i) for i in ids],
-        running=life.RUNNING,
         expiry=expiry,
         channel=keys.channel,
-        stop=Verdict.STOP,
         kept=scope.kept,
         waiting=waiting,
         waiting_event=event(Event.REQUEUED, {"reason": NOBODY}),

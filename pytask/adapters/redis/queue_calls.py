@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
-from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
-from pytask.adapters.rules import KEEP_REJECTED, SHORT_LIST, event, parked_why
-from pytask.domain import lifecycle as life
-from pytask.domain.crashes import QUARANTINE_FROM
-from pytask.domain.lifecycle import RESTING, Trigger, destination
+from pytask.adapters.redis.scope import Scope, run_event
+from pytask.adapters.rules import KEEP_REJECTED, event, parked_why
+from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
 from pytask.domain.record import ClaimRequest
 
@@ -27,7 +25,7 @@ STILL = {
 
 def peek(scope: Scope, limit: int, source: str | None) -> ScriptCall[list[bytes]]:
     """The ids at the tail."""
-    return scripts.peek(source=scope.keys.source(source), most=limit, longest=MAX_ID_BYTES)
+    return scripts.peek(source=scope.keys.source(source), most=limit)
 
 
 def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> ScriptCall[list[bytes]]:
@@ -39,22 +37,16 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         source=keys.source(request.source),
         indexes=keys.indexes,
         hashes=[keys.task(ref.id) for ref in request.refs],
-        running=life.RUNNING,
         worker=request.worker,
         max_data=request.max_data,
-        short_list=SHORT_LIST,
         places=request.quarantine,
-        crashes_from=QUARANTINE_FROM,
         channel=keys.channel,
-        unknown=UNKNOWN,
         server=request.server,
         space=scope.space,
         look=request.look,
-        longest=MAX_ID_BYTES,
         line=scope.line_from(Trigger.CLAIM, who=request.worker),
         kept=scope.kept,
         event=run_event(Event.RUNNING, request.worker),
-        resting=RESTING,
         functions=functions,
         new_runs=[ref.run for ref in request.refs],
     )
@@ -101,7 +93,6 @@ def park(
         hint_channel=keys.hint_channel,
         line=scope.line_from(Trigger.PARK, parked_why(function, published)),
         kept=scope.kept,
-        resting=RESTING,
     )
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.packing import Packed
 from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
+from pytask.adapters.redis.scripts import ChangeKind
 from pytask.adapters.rules import PRESTARTED, RESTORED, event, refusal
-from pytask.domain import lifecycle as life
 from pytask.domain.leases import Chunk
-from pytask.domain.lifecycle import RESTING, Trigger, destination
+from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Event
 from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef, Verdict
 
@@ -43,7 +44,6 @@ def renewals(
             leases=keys.leases,
             incarnation=keys.incarnation,
             hashes=one.hashes,
-            running=life.RUNNING,
             marker=marker,
             alone=alone,
             space=scope.space,
@@ -78,30 +78,28 @@ def _rest(run: str, session: str) -> str:
     return run[len(session) :] if run.startswith(session) else f"={run}"
 
 
+Alike = tuple[object, ...]  # what a change says, if others may say the same
+
 # -- ends and events ----------------------------------------------------------------------------------
-
-
-class Kind(NamedTuple):
-    """What many changes of a commit say alike, see commit.lua."""
-
-    event: str | bytes
-    state: str = ""
-    mode: str = ""
-    drop: bool = False
-    line: str = ""
-    instead: int = 0
-    fields: tuple[str | bytes, ...] = ()
-
-
-NO_KINDS: tuple[tuple[Any, ...], ...] = ((),) * len(Kind._fields)
 
 
 def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     """E3-E6 and events, in order."""
     keys = scope.keys
-    kinds, change_kinds = _kinds_of(scope, changes)
-    # Each is what the kinds have in one field, in the order of `Kind`.
-    events, states, modes, drops, lines, instead, fields = zip(*kinds, strict=True) if kinds else NO_KINDS
+    kinds: list[ChangeKind] = []
+    fields: list[str | bytes] = []
+    known: dict[Alike, str] = {}
+    numbers: list[str] = []
+    before: Alike | None = None
+    for one in changes:
+        alike = (one.event, one.trigger, one.keep, one.local, *one.fields.items())
+        if alike != before:  # which is seldom, and hashing costs more than comparing
+            before, number = alike, known.get(alike, "")
+            if not number:
+                kinds += _kinds_of(scope, one, len(kinds) + 1)
+                fields += chain.from_iterable(one.fields.items())
+                number = known[alike] = str(len(kinds))
+        numbers.append(number)
     return scripts.commit(
         runs=keys.runs,
         leases=keys.leases,
@@ -109,51 +107,32 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
         indexes=keys.indexes,
         hashes=[keys.task(change.id) for change in changes],
         channel=keys.channel,
-        stop=Verdict.STOP,
         space=scope.space,
         kept=scope.kept,
-        resting=RESTING,
-        events=events,
-        states=states,
-        modes=modes,
-        drops=drops,
-        lines=lines,
-        instead=instead,
-        field_counts=list(map(len, fields)),
-        fields=list(chain.from_iterable(fields)),
+        kinds=kinds,
+        fields=fields,
         change_runs=[change.run for change in changes],
-        change_kinds=change_kinds,
+        change_kinds=numbers,
     )
 
 
-def _kinds_of(scope: Scope, changes: Sequence[Change]) -> tuple[list[Kind], list[int]]:
-    """The kinds of change that there are, and for each change its kind, from 1."""
-    kinds: list[Kind] = []
-    known: dict[tuple[object, ...], int] = {}
-    numbers = []
-    for one in changes:
-        alike = (one.event, one.trigger, one.keep, one.local, *one.fields.items())
-        if alike not in known:
-            kinds += _kind(scope, one, len(kinds) + 1)
-            known[alike] = len(kinds)
-        numbers.append(known[alike])
-    return kinds, numbers
-
-
-def _kind(scope: Scope, change: Change, number: int) -> Iterator[Kind]:
+def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
     """The kind of a change; where a stop may be asked meanwhile, that of such an end before it: `number`."""
     state, mode = _ending(change.trigger, change.local)
     if mode == "queue":
         stopped, rest = _ending(Trigger.STOP, local=False)
         told, line = event(Event.STOPPED), scope.line(Trigger.STOP)
-        yield Kind(told, stopped, rest, scope.drops(Trigger.STOP), line)
-        yield Kind(change.event, state, mode, line=scope.ending(change), instead=number)
-    else:
-        drop = state != "" and mode != "delete" and change.keep == 0
-        fields = tuple(chain.from_iterable(change.fields.items()))
-        yield Kind(change.event, state, mode, drop, scope.ending(change), fields=fields)
+        instead = ChangeKind(told, stopped, rest, scope.drops(Trigger.STOP), line)
+        return [
+            instead,
+            ChangeKind(change.event, state, mode, line=scope.ending(change), instead=str(number)),
+        ]
+    drop = state != "" and mode != "delete" and change.keep == 0
+    words = str(2 * len(change.fields)) if change.fields else ""
+    return [ChangeKind(change.event, state, mode, drop, scope.ending(change), "", words)]
 
 
+@cache
 def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
     """(new state, mode) of a change, as commit.lua takes them."""
     if trigger is None:
@@ -195,14 +174,10 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         queue=keys.queue,
         indexes=keys.indexes,
         hashes=[keys.task(one.id) for one in adoptions],
-        running=life.RUNNING,
         worker=worker,
         channel=keys.channel,
-        unknown=UNKNOWN,
-        stop=Verdict.STOP,
         kept=scope.kept,
         event=run_event(Event.RUNNING, worker),
-        resting=RESTING,
         ids=[one.id for one in adoptions],
         new_runs=[one.run for one in adoptions],
         epochs=[one.epoch for one in adoptions],
@@ -242,7 +217,6 @@ def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -
         worker=worker,
         max_data=max_data,
         channel=keys.events(old.id),
-        stop=Verdict.STOP,
         line=scope.line(Trigger.RELOAD, who=worker),
         kept=scope.kept,
         event=run_event(Event.RELOADED, worker),
@@ -296,7 +270,6 @@ def open_local(
         data=data,
         worker=worker,
         session=ref.run.rpartition(":")[0],
-        running=life.RUNNING,
         channel=keys.events(ref.id),
         line=f"{UNKNOWN}{scope.line_from(Trigger.CLAIM, PRESTARTED, who=worker)}",
         kept=scope.kept,

@@ -24,16 +24,14 @@ class Scope:
     keys: Keys
     retention: Retention = attrs.Factory(Retention)
     who: str = ""  # the name under which what is done stands in the history of tasks
+    space: int = attrs.field(
+        init=False
+    )  # bytes of the namespace, which is in front of an id in its hash's key
+    kept: int = attrs.field(init=False)  # lines of a task's history that are kept
 
-    @property
-    def space(self) -> int:
-        """Bytes of the namespace, which stands in front of the id in the key of each hash."""
-        return len(self.keys.namespace.encode())
-
-    @property
-    def kept(self) -> int:
-        """Lines of a task's history that are kept."""
-        return self.retention.history
+    def __attrs_post_init__(self) -> None:
+        self.space = len(self.keys.namespace.encode())
+        self.kept = self.retention.history
 
     def drops(self, trigger: Trigger) -> bool:
         """Whether a hash that comes to the state `trigger` leads to is deleted at once."""

@@ -12,6 +12,7 @@ from pytask.adapters.redis import control_calls, monitor_calls, replies
 from pytask.adapters.redis.control_calls import Dated
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope
+from pytask.domain.control import TABLE
 from pytask.domain.messages import Command
 from pytask.domain.record import Expiry, Verdict
 
@@ -23,8 +24,11 @@ def control(
     scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = ()
 ) -> Verb[list[Verdict]]:
     """E9, E10, E11 for a batch; `ages` are the seconds since each was asked for."""
+    request = TABLE[command].request
+    if command not in OWN_SCRIPT and request is not None:
+        return replies.verdicts((yield control_calls.request(scope, request, ids)))
     dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
-    return replies.verdicts((yield from CONTROL[command](scope, dated)))
+    return replies.verdicts((yield from OWN_SCRIPT[command](scope, dated)))
 
 
 def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[list[Verdict]]:
@@ -46,13 +50,8 @@ def _start(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
     return found
 
 
-def _reload(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
-    found: list[bytes] = yield control_calls.ask_reload(scope, [task_id for task_id, _ in dated])
-    return found
-
-
-CONTROL: Mapping[Command, Callable[[Scope, Dated], Verb[list[bytes]]]] = {
+OWN_SCRIPT: Mapping[Command, Callable[[Scope, Dated], Verb[list[bytes]]]] = {
     Command.STOP: _stop,
     Command.START: _start,
-    Command.RELOAD: _reload,
 }
+"""Words that also move tasks without a run, or none that has one; any other is a request to the owner."""

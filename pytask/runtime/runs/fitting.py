@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pytask import codec
@@ -13,6 +15,9 @@ from pytask.runtime.runs.refusals import without_data
 
 NO_FUNCTION = "the hash has no function: HMSET <task_id> function <name> data <json>"
 
+# Cached, as it is needed for each run and validating the fields is slow.
+_secret_fields: Callable[[object], tuple[str, ...]] = lru_cache(maxsize=1024)(secret_fields)
+
 Fault = tuple[str, str]  # the path of the invalid value, and the reason
 
 
@@ -23,13 +28,14 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
         raise TaskFailed(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
         raise TaskFailed(NO_FUNCTION)
-    quote = not secret_fields(cls)
+    quote = not _secret_fields(cls)
     return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
 
 
 def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:
     """The secret values in the data of a claim."""
-    return () if cls is None else codec.secrets_in(claim.data, secret_fields(cls))
+    fields = () if cls is None else _secret_fields(cls)
+    return codec.secrets_in(claim.data, fields) if fields else ()
 
 
 def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:

@@ -17,7 +17,7 @@ from pytask.domain.task import secret_fields
 from pytask.logger import get_logger
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.refusals import Refusals
-from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.run import Run, needs_traceback
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import until_answered
@@ -121,6 +121,8 @@ def _log_failure(run: Run, error: BaseException | None) -> None:
     about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
     if error is None or isinstance(error, (TaskFailed, GreenletExit)):
         log.warning("task %s failed: %s", run.id, text, extra=about)
+    elif not needs_traceback(error):
+        log.error("task %s failed: %s", run.id, text, extra=about)
     elif run.cls is not None and secret_fields(run.cls):  # the traceback would quote secret values
         log.error("task %s failed: %s; the traceback is in its field `error`", run.id, text, extra=about)
     else:

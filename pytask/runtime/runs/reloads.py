@@ -142,7 +142,7 @@ class Reloads:
     # -- afterwards -----------------------------------------------------------------------------------
 
     def began(self, run: Run) -> None:
-        """`start()` of a run that a reload began is about to be called."""
+        """`start()` of a reloaded run is about to be called."""
         Service.spawn_later(FIRST_MOMENTS * self._lease.timing.scale, self._settle, run)
 
     def _settle(self, run: Run) -> None:

@@ -65,7 +65,7 @@ class RunHost(Protocol):
         """A Redis client for a run's own use."""
 
     def began(self, run: Run) -> None:
-        """`start()` of a run that a reload began is about to be called."""
+        """`start()` of a reloaded run is about to be called."""
 
     def fail(self, run: Run) -> None:
         """A run failed, but greenlets of it are alive."""
@@ -323,12 +323,20 @@ def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
     name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
     text = _cut(hide(name + _text(error), hidden), 2048)
     frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    if frames is None:
+    if frames is None or not needs_traceback(error):
         return text
     trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)
     room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
     tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
     return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"
+
+
+def needs_traceback(error: BaseException) -> bool:
+    """Whether code of the task took part; errors of pytask alone, as for unfit data, need only their text."""
+    if isinstance(error, TaskFailed):
+        return False
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return not isinstance(error, PytaskError) or any(not name.startswith("pytask.") for name in modules)
 
 
 def _text(error: BaseException) -> str:

@@ -1,12 +1,28 @@
 """What a script takes is declared once: Python sends it by name, and Lua reads it by name."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import pytest
 
 from pytask.adapters.redis import lua, scripts
-from pytask.adapters.redis.lua import Flag, Flags, Key, Keys, Number, Numbers, Text, Texts
+from pytask.adapters.redis.lua import (
+    AnyTexts,
+    Flag,
+    Flags,
+    FourKeys,
+    Key,
+    Keys,
+    Number,
+    Numbers,
+    Text,
+    Texts,
+    ThreeTexts,
+    records,
+    script,
+)
 from pytask.adapters.redis.packing import Packed
 
 FOLDER = Path(lua.__file__).with_name("scripts")
@@ -25,17 +41,27 @@ def names_of(text, pattern=TOP):
     return {name for names in pattern.findall(text) for name in names.split(", ")}
 
 
-@lua.script
+class Row(NamedTuple):
+    name: Text
+    count: Number = 0
+    good: Flag = False
+
+
+@script
 def sample(
     *,
     texts: Texts,
     key: Key,
     one: Flag,
     many: Keys,
+    four: FourKeys,
     text: Text,
+    rows: Annotated[Sequence[Row], records(Row)],
     numbers: Numbers,
+    any_texts: AnyTexts,
     number: Number,
     more: Keys,
+    three: ThreeTexts,
     flags: Flags,
 ) -> bytes: ...
 
@@ -43,14 +69,20 @@ def sample(
 VALUES = {
     "key": b"h",
     "many": ["k1", "k2"],
-    "more": ["k3"],
+    "more": ["k3", "k4"],
+    "four": ("f1", "f2", "f3", "f4"),
+    "three": ("t1", "t2", "t3"),
     "one": True,
     "text": "t",
     "number": 1.5,
-    "texts": ["a", "b", "c"],
+    "texts": ["a", "b"],
+    "any_texts": ["c", "d", "e"],
     "numbers": [1, 2**53 - 2],
     "flags": [True, False],
+    "rows": [Row("r1", 7, good=True), Row("r2")],
 }
+LISTS = ["many", "more", "four", "three", "texts", "any_texts", "numbers", "flags"]
+EACH = ["many", "more", "texts", "numbers", "flags"]  # all of one length
 
 
 @pytest.fixture
@@ -58,31 +90,60 @@ def machine():
     return pytest.importorskip("lupa.lua51").LuaRuntime()
 
 
-def seen(machine, call):
-    """The values that the names of a script have in Lua."""
+def read(machine, call, body):
+    """What a body of the script returns when it is called like this."""
     wire = [str(word) if isinstance(word, int | float) else word for word in call.words]
     machine.globals().KEYS = machine.table_from(wire[: call.key_count])
     machine.globals().ARGV = machine.table_from(wire[call.key_count :])
-    names = list(call.script.kinds)
-    text = "redis = {}\n" + call.script.locals + f"return {', '.join(names)}"
-    values = machine.execute(text)
-    plain = (list(value.values()) if hasattr(value, "values") else value for value in values)
-    return dict(zip(names, plain, strict=True))
+    machine.globals().redis = machine.table()
+    return machine.execute(lua.named(call.script, body))
+
+
+def plain(value):
+    """A table of Lua as a list, or as a dict."""
+    if not hasattr(value, "items"):
+        return value
+    found = {key: plain(one) for key, one in value.items()}
+    return list(found.values()) if not found or 1 in found else found
+
+
+def seen(machine, call):
+    """The values that the names of a script have in Lua."""
+    values = read(machine, call, f"return {', '.join(call.script.kinds)}")
+    return dict(zip(call.script.kinds, map(plain, values), strict=True))
+
+
+def expected(values):
+    lists = {name: list(values[name]) for name in LISTS}
+    return values | lists | {"key": "h", "rows": [row._asdict() for row in values["rows"]]}
 
 
 def test_each_name_has_its_value_in_lua(machine):
-    assert seen(machine, sample(**VALUES)) == VALUES | {"key": "h"}
+    assert seen(machine, sample(**VALUES)) == expected(VALUES)
 
 
-@pytest.mark.parametrize("name", ["many", "texts", "numbers", "flags"])
-def test_a_list_may_be_empty(machine, name):
-    values = VALUES | {name: [], "key": "h"}
-    assert seen(machine, sample(**values)) == values
+@pytest.mark.parametrize("names", [["any_texts"], ["rows"], EACH])
+def test_a_list_may_be_empty(machine, names):
+    values = VALUES | {name: [] for name in names}
+    assert seen(machine, sample(**values)) == expected(values)
 
 
 def test_a_list_may_be_longer_than_the_stack_of_lua(machine):
-    values = VALUES | {"texts": ["x"] * 20_000, "key": "h"}
-    assert seen(machine, sample(**values)) == values
+    values = VALUES | {"any_texts": ["x"] * 20_000}
+    assert seen(machine, sample(**values)) == expected(values)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_which_only_entries_are_taken_is_not_copied(machine, name):
+    body = f"return #{name}, {name}[1], {name}[#{name}]"
+    assert f"local {name} =" not in lua.named(sample, body)
+    values = VALUES[name]
+    assert read(machine, sample(**VALUES), body) == (len(values), values[0], values[-1])
+
+
+def test_lists_with_a_word_for_each_hash_are_of_one_length():
+    with pytest.raises(ValueError, match="sample: not of one length: many, more, texts, numbers, flags"):
+        sample(**VALUES | {"flags": [True]})
 
 
 def test_a_list_of_keys_may_be_packed_before():
@@ -90,13 +151,13 @@ def test_a_list_of_keys_may_be_packed_before():
     packed = sample(**VALUES | {"more": Packed(VALUES["more"])})
     assert packed.key_count == plain.key_count
     assert [word for word in packed.words if not isinstance(word, Packed)] == [
-        word for word in plain.words if word != "k3"
+        word for word in plain.words if word not in VALUES["more"]
     ]
 
 
 @pytest.mark.parametrize("wrong", [VALUES | {"other": 1}, {"key": "h"}, {}])
 def test_other_names_are_a_type_error(wrong):
-    with pytest.raises(TypeError, match="sample: "):
+    with pytest.raises(TypeError, match="sample"):
         sample(**wrong)
 
 

@@ -214,6 +214,8 @@ def test_what_a_run_does_now():
         f"RUNNING {SINCE}claimed by larch; its worker is silent: its last renewal was 50s ago; a monitor"
         " requeues it in about 50s; stop requested by anna, not carried out yet"
     )
+    assert found.notes == ()  # whatever its stop() does, its worker is dead or hangs
+    found = account(task_of("RUNNING", **run, control="stop"), Facts(now=9.0, renewed=5.0, monitor=3.0))
     assert found.notes == ("its stop() may be slow or hang",)
     found = account(task_of("RUNNING"), Facts(now=9.0, renewed=500.0))
     assert found.story.endswith("; no monitor is running to requeue it")
@@ -226,10 +228,21 @@ def test_what_a_run_does_now():
     assert found.notes[0].endswith("or requeue it now: pytask requeue a")
     found = account(task_of("RUNNING"), Facts(now=9.0, monitor=3.0, registered=False))
     assert found.story == (
-        "RUNNING: its run has neither a lease nor a registry entry, so nobody hands it on if its worker is"
-        " dead"
+        "RUNNING: its run has neither a lease nor a registry entry, so no monitor requeues it if its worker"
+        " is dead"
     )
     assert found.notes[0].startswith("push it, so that a monitor requeues it: redis-cli LPUSH new-task a")
+
+
+def test_a_run_that_crashed_before_may_wait_longer_for_a_monitor():
+    silent = Facts(now=9.0, renewed=50.0, monitor=3.0)
+    run = {"session": "s", "epoch": 1700000000000, "crashes": 1}
+    young = account(task_of("RUNNING", **run, last_update=1700000009.0), silent)
+    assert young.story.endswith(
+        "; a monitor requeues it in about 50s, or 1m30s later, because it crashed before"
+    )
+    old = account(task_of("RUNNING", **run, last_update=1700000061.0), silent)
+    assert old.story.endswith("; a monitor requeues it in about 50s")
 
 
 def test_what_redis_does_not_take_is_told_of_a_run_and_of_what_waits():

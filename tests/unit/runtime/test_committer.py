@@ -126,7 +126,7 @@ def test_a_queue_of_the_wrong_type_is_tried_again_each_h(world, committer, monke
 # -- doubt -------------------------------------------------------------------------------------------------
 
 
-def test_a_doubtful_claim_is_released_again_and_again_until_f(world, committer):
+def test_an_unconfirmed_claim_is_released_again_and_again_until_f(world, committer):
     committer.unconfirmed([RunRef("a", "s:a")])
     world.store.say("commit", *[[Verdict.FENCED]] * 20)
     for _ in range(80):
@@ -146,13 +146,13 @@ def test_until_the_release_was_taken(world, committer, verdict):
     assert len(batches(world)) == 2
 
 
-def test_a_doubtful_pre_started_task_is_not_queued(world, committer):
+def test_an_unconfirmed_pre_started_task_is_not_queued(world, committer):
     committer.unconfirmed([RunRef("a", "s:a")], local=True)
     committer.commit()
     assert [change.local for change in batches(world)[0]] == [True]
 
 
-def test_a_doubtful_claim_is_not_renewed(world, committer):
+def test_an_unconfirmed_claim_is_not_renewed(world, committer):
     committer.unconfirmed([RunRef("a", "s:a")])
     committer.commit()
     assert len(world.lease.settling) == 0

@@ -325,7 +325,7 @@ def test_what_was_claimed_without_its_data_is_released_where_redis_goes_away(wor
 
 
 @pytest.mark.parametrize("error", [Unavailable("?"), Refused("OOM", "OOM"), WrongKeyType("new-task")])
-def test_what_may_have_been_claimed_is_doubted(world, error):
+def test_what_may_have_been_claimed_is_unconfirmed(world, error):
     world.store.say("peek", [b"a", b"b"])
 
     def fail(_request):
@@ -338,7 +338,7 @@ def test_what_may_have_been_claimed_is_doubted(world, error):
     assert world.ends() == [("s1:1", Trigger.RELEASE), ("s1:2", Trigger.RELEASE)]
 
 
-def test_a_claim_with_a_verdict_of_a_newer_release_is_doubted_and_not_started(world):
+def test_a_claim_with_a_verdict_of_a_newer_release_is_unconfirmed_and_not_started(world):
     world.store.say("peek", [b"a", b"b"])
     world.store.say("claim", answer(Verdict.UNRECOGNIZED, Verdict.OK))
     assert world.consumer().consume() == (2, 1)

@@ -73,7 +73,7 @@ def told(task_id, command):
 @pytest.mark.parametrize(
     ("command", "stop_reason"), [(STOP, StopReason.STOP), (RELOAD, StopReason.RELOAD), (START, None)]
 )
-def test_the_wish_is_written_down_and_then_acted_on(world, controller, command, stop_reason):
+def test_the_request_is_written_down_and_then_acted_on(world, controller, command, stop_reason):
     run = world.launch()
     world.store.say("control", lambda *_: [Verdict.REQUESTED] if run.stop_reason is None else [])
     controller.handle([told("a", command)])

@@ -79,7 +79,7 @@ def test_a_function_nobody_knows_here_is_given_back(demo):
     assert world.ends() == [("s1:1", Trigger.RELEASE)]
 
 
-def test_a_claim_beside_a_dying_older_run_is_handed_back_when_it_had_time(stubborn, monkeypatch):
+def test_a_claim_beside_a_dying_older_run_is_released_when_it_had_time(stubborn, monkeypatch):
     world = World(stubborn)
     old = world.launch()
     world.executor.stop_reason(old, StopReason.FENCED)
@@ -125,7 +125,7 @@ def test_places_are_taken_by_runs_and_by_ends_beyond_one_commit(demo, gate):
         (StopReason.FORGET, Trigger.RELEASE),
     ],
 )
-def test_a_dead_run_is_settled_as_was_wished(demo, stop_reason, trigger):
+def test_a_dead_run_is_settled_as_was_requested(demo, stop_reason, trigger):
     world = World(demo)
     run = world.launch()
     world.executor.stop_reason(run, stop_reason)
@@ -154,7 +154,7 @@ def test_nothing_is_written_for_a_fenced_run(demo):
         (StopReason.STOP, StopReason.FORGET, Trigger.RELEASE),
     ],
 )
-def test_the_larger_wish_wins_in_either_order(demo, first, second, trigger):
+def test_the_larger_request_wins_in_either_order(demo, first, second, trigger):
     world = World(demo)
     run = world.launch()
     world.executor.stop_reason(run, first)
@@ -186,7 +186,7 @@ def test_a_run_that_ends_by_itself_as_it_is_stopped_is_stopped(demo, gate, log):
     assert len(world.ends()) == 1
 
 
-def test_a_wish_for_an_unknown_id_is_nothing(demo):
+def test_a_request_for_an_unknown_id_is_nothing(demo):
     World(demo).executor.ask("nobody", StopReason.STOP)
 
 
@@ -619,7 +619,7 @@ def test_a_look_without_an_answer_is_repeated(demo, log):
     assert len(world.store.asked("preview")) == 3
 
 
-def test_many_wishes_to_reload_are_looked_at_once(demo, log):
+def test_many_requests_to_reload_are_looked_at_once(demo, log):
     world = World(demo)
     old = world.launch()
     for _ in range(5):
@@ -663,7 +663,7 @@ def test_a_reload_with_a_verdict_of_a_newer_release_is_not_started_and_released(
     assert len(log) == 1
 
 
-def test_a_reloaded_run_of_a_function_unknown_here_is_handed_back(demo):
+def test_a_reloaded_run_of_a_function_unknown_here_is_released(demo):
     world = World(demo)
     world.store.say("reload", lambda _old, new, *_: won(new, function="other"))
     world.executor.stop_reason(world.launch(), StopReason.RELOAD)
@@ -688,7 +688,7 @@ def test_a_stop_that_a_reload_finds_in_the_hash_is_carried_out(demo, log, local)
     ("stop_reason", "trigger"), [(StopReason.STOP, Trigger.STOP), (StopReason.HAND_BACK, Trigger.RELEASE)]
 )
 @pytest.mark.parametrize("local", [False, True])
-def test_a_wish_that_arrives_during_the_reload_settles_the_new_run(demo, log, stop_reason, trigger, local):
+def test_a_request_that_arrives_during_the_reload_settles_the_new_run(demo, log, stop_reason, trigger, local):
     world = World(demo)
     over = []
     world.on_local_over = lambda *args: over.append(args)
@@ -791,7 +791,7 @@ def test_a_renewal_during_the_reload_that_finds_the_old_run_fenced_is_ignored(de
     ("stop_reason", "trigger"), [(StopReason.HAND_BACK, Trigger.RELEASE), (StopReason.STOP, Trigger.STOP)]
 )
 @pytest.mark.parametrize("local", [False, True])
-def test_redis_lost_during_the_reload_ends_both_runs_as_was_wished(demo, log, stop_reason, trigger, local):
+def test_redis_lost_during_the_reload_ends_both_runs_as_was_requested(demo, log, stop_reason, trigger, local):
     world = World(demo)
 
     def lost(*_):

@@ -177,7 +177,7 @@ def test_a_renewal_that_hangs_is_cut_off(demo):
     assert world.store.asked("reset") == [()]
 
 
-def test_after_d_every_run_is_handed_back_under_a_new_session(demo):
+def test_after_d_every_run_is_released_under_a_new_session(demo):
     world = World(demo)
     world.launch("a")
     world.launch("b")

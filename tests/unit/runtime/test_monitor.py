@@ -70,7 +70,7 @@ def test_an_old_lease_is_not_believed_before_it_was_watched(world):
 
 
 @pytest.mark.parametrize("other", [suspect(lease=2_000_000), suspect(run="dead:2")])
-def test_a_change_of_lease_or_run_begins_anew(world, other):
+def test_a_change_of_lease_or_run_begins_again(world, other):
     done = sweeps(world, monitor_of(world), *[[suspect()]] * 9, *[[other]] * 10)
     assert done == [0] * 19
 

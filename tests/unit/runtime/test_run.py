@@ -9,6 +9,7 @@ import gevent
 import pytest
 from gevent.pool import Pool
 
+from pytask import codec
 from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import Trigger
@@ -381,6 +382,26 @@ def test_a_failure_of_the_task_s_own_needs_no_traceback(caplog):
     assert (record.levelname, record.exc_info, record.task) == ("WARNING", None, "a")
 
 
+def test_data_that_does_not_fit_needs_no_traceback_of_pytask_s_own_files(caplog):
+    size = attrs.make_class("Size", {"width": attrs.field(type=int)})
+    world = world_of(lambda _: None, size)
+    world.launch(data=b'{"width": "wide"}')
+    error = outcome(world).fields["error"]
+    assert error.startswith("[PT030] data does not fit Size: ")
+    assert "\n" not in error
+    (record,) = [r for r in caplog.records if "failed" in r.getMessage()]
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+
+
+def test_an_error_of_pytask_that_the_task_s_code_met_has_a_traceback():
+    def start(_self):
+        codec.encode(object(), "an order")
+
+    error = result_of(start).fields["error"]
+    assert error.startswith("[PT030] ")
+    assert "in start" in error
+
+
 def test_a_child_killed_by_its_task_is_no_failure(gate):
     def start(self):
         child = gevent.spawn(gate.wait)
@@ -443,7 +464,7 @@ def test_without_use_there_is_no_client():
     assert world.backend.opened == []
 
 
-def test_a_wish_silences_what_the_children_raise(gate):
+def test_a_request_silences_what_the_children_raise(gate):
     def loop():
         try:
             gate.wait()

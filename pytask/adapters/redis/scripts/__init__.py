@@ -1,26 +1,39 @@
 """The scripts: the keys and the arguments of each, by the names that they have in it.
 
-What a script does, and what it answers, is written at its head; `pytask.adapters.calls` makes the calls.
-Lists named together, such as `ids` and `new_runs`, have an entry for each hash, in the order of the hashes.
+What a script does, and what it answers, is written at its head; the modules `*_calls` make the calls.
+`Keys`, `Texts`, `Numbers` and `Flags` have an entry for each hash, in the order of the hashes.
 """
 
 # Not `from __future__ import annotations`: the annotations are read when a script is declared.
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
-from pytask.adapters.redis.lua import Flag, Flags, Key, Keys, Number, Numbers, Text, Texts, script
+from pytask.adapters.redis.lua import (
+    AnyTexts,
+    Flag,
+    Flags,
+    FourKeys,
+    Key,
+    Keys,
+    Number,
+    Numbers,
+    Text,
+    Texts,
+    ThreeTexts,
+    records,
+    script,
+)
 
 # What many of them take:
 #
 #   runs, leases      the registry: id -> run (hash), and id -> time of renewal (zset)
 #   queue, source     the queue; the list an id is in, which may be a parking list
-#   indexes, resting  the resting states, and an index (zset: id by time) for each
-#   running, waiting, stopped, failed    names of states
-#   unknown           the state of a hash whose state is none of the resting ones
+#   indexes           an index (zset: id by time) for each of the resting states
+#   waiting, stopped, failed    names of states
 #   channel           of a task's events; where there are many tasks, what stands in front of their ids
 #   space             bytes of the namespace, in front of the id in the key of a hash
 #   server            the replication id that the caller knows of; "" is not checked
-#   stop              the wish to stop, as it stands in `control`
 #   event             the text to publish; of a new run three parts, with its id and its epoch between them
 #   line, kept        for the history of a task: the line without its time (where the script alone knows the
 #                     state the task was in, without that, too), and how many lines are kept
@@ -35,7 +48,6 @@ def peek(
     *,
     source: Key,
     most: Number,
-    longest: Number,  # bytes of an id that can be a task
 ) -> list[bytes]: ...
 
 
@@ -45,25 +57,19 @@ def claim(
     runs: Key,
     leases: Key,
     source: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
-    running: Text,
     worker: Text,
     max_data: Number,  # bytes, of one task and of the batch
-    short_list: Number,  # copies are removed from lists up to this length
     places: Number,  # for tasks that crashed before
-    crashes_from: Number,  # how many crashes make a task need such a place
     channel: Text,
-    unknown: Text,
     server: Text,
     space: Number,
     look: Number,  # how many ids behind the batch are told
-    longest: Number,  # bytes of an id that can be a task
     line: Text,
     kept: Number,
-    event: Texts,
-    resting: Texts,
-    functions: Texts,
+    event: ThreeTexts,
+    functions: AnyTexts,
     new_runs: Texts,
 ) -> list[bytes]: ...
 
@@ -93,7 +99,7 @@ def park(
     source: Key,
     parking: Key,
     parked: Key,  # names of parked functions (set)
-    indexes: Keys,
+    indexes: FourKeys,
     hash: Key,
     id: Text,
     func: Text,
@@ -103,7 +109,6 @@ def park(
     hint_channel: Text,
     line: Text,
     kept: Number,
-    resting: Texts,
 ) -> bytes: ...
 
 
@@ -119,7 +124,7 @@ def enqueue(
     space: Number,
     func: Text,
     check: Flag,  # an id may be taken
-    finished: Texts,  # states
+    finished: AnyTexts,  # states
     data: Texts,  # JSON, "" for none
 ) -> list[Any]: ...
 
@@ -138,7 +143,6 @@ def renew(
     leases: Key,
     incarnation: Key,
     hashes: Keys,
-    running: Text,
     marker: Text,  # the id for a new one
     alone: Flag,  # no other server takes over from this one
     space: Number,
@@ -155,16 +159,12 @@ def adopt(
     runs: Key,
     leases: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
-    running: Text,
     worker: Text,
     channel: Text,
-    unknown: Text,
-    stop: Text,
     kept: Number,
-    event: Texts,
-    resting: Texts,
+    event: ThreeTexts,
     ids: Texts,
     new_runs: Texts,
     epochs: Numbers,
@@ -190,31 +190,34 @@ def restore(
 ) -> bytes: ...
 
 
+class ChangeKind(NamedTuple):
+    """What many changes of a batch say alike, so that it is sent once."""
+
+    event: Text  # "" for none
+    state: Text = ""  # the new one; "" for an event only
+    mode: Text = ""  # done | rest | queue | delete
+    drop: Flag = False
+    line: Text = ""
+    instead: Text = ""  # the kind (from 1) that is meant where a stop stands in the hash; "" for this one
+    words: Text = ""  # how many of `fields`; "" for none
+
+
 @script
 def commit(
     *,
     runs: Key,
     leases: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     channel: Text,
-    stop: Text,
     space: Number,
     kept: Number,
-    resting: Texts,
-    # Most changes of a batch are alike: what they say is sent once, as a kind of change.
-    events: Texts,  # "" for none
-    states: Texts,  # the new one; "" for an event only
-    modes: Texts,  # done | rest | queue | delete
-    drops: Flags,
-    lines: Texts,
-    instead: Numbers,  # the kind (from 1) that is meant where a stop stands in the hash; 0 this one
-    field_counts: Numbers,
-    fields: Texts,  # field, value, ... of all kinds
+    kinds: Annotated[Sequence[ChangeKind], records(ChangeKind)],
+    fields: AnyTexts,  # field, value, ... of all kinds
     # For each change:
     change_runs: Texts,
-    change_kinds: Numbers,  # from 1
+    change_kinds: Texts,  # from 1
 ) -> bytes: ...
 
 
@@ -232,7 +235,7 @@ def note(
     progress: Texts,  # "" for none
     events: Texts,  # of that
     line_counts: Numbers,
-    lines: Texts,  # of all runs
+    lines: AnyTexts,  # of all runs
 ) -> bytes: ...
 
 
@@ -248,10 +251,9 @@ def reload(
     worker: Text,
     max_data: Number,  # bytes
     channel: Text,
-    stop: Text,
     line: Text,
     kept: Number,
-    event: Texts,
+    event: ThreeTexts,
 ) -> list[Any]: ...
 
 
@@ -294,11 +296,10 @@ def open_local(
     data: Text,
     worker: Text,
     session: Text,
-    running: Text,
     channel: Text,
     line: Text,
     kept: Number,
-    event: Texts,
+    event: ThreeTexts,
 ) -> list[Any]: ...
 
 
@@ -314,21 +315,17 @@ def stop(
     *,
     runs: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
     channel: Text,
     event: Text,
-    stop: Text,
-    running: Text,
     stopped: Text,
-    unknown: Text,
     drop: Flag,
     asked_line: Text,  # of a wish
     line: Text,
     kept: Number,
-    resting: Texts,
-    allowed: Texts,  # states that a task may be stopped from
+    allowed: AnyTexts,  # states that a task may be stopped from
     ids: Texts,
     ages: Numbers,  # seconds within which a start is known to be newer than this stop
 ) -> list[bytes]: ...
@@ -339,17 +336,14 @@ def start(
     *,
     runs: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     channel: Text,
     event: Text,
-    running: Text,
     waiting: Text,
-    unknown: Text,
     line: Text,
     kept: Number,
-    resting: Texts,
-    allowed: Texts,  # states that a task may be started from
+    allowed: AnyTexts,  # states that a task may be started from
     ids: Texts,
     ages: Numbers,  # seconds within which an earlier start counts as this one
 ) -> list[bytes]: ...
@@ -361,7 +355,6 @@ def ask_reload(
     runs: Key,
     hashes: Keys,
     wish: Text,
-    stop: Text,  # which it must not replace
     line: Text,
     kept: Number,
     ids: Texts,
@@ -374,14 +367,11 @@ def remove(
     runs: Key,
     queue: Key,
     parked: Key,  # names of parked functions (set)
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
     rings: Keys,  # of a task's lines
-    running: Text,
-    unknown: Text,
-    resting: Texts,
-    states: Texts,  # those that are meant; none: any
+    states: AnyTexts,  # those that are meant; none: any
     ids: Texts,
 ) -> list[bytes]: ...
 
@@ -390,7 +380,7 @@ def remove(
 
 
 @script
-def suspects(*, runs: Key, hashes: Keys, running: Text, ids: Texts) -> list[Any]: ...
+def suspects(*, runs: Key, hashes: Keys, ids: Texts) -> list[Any]: ...
 
 
 @script
@@ -403,11 +393,10 @@ def expire(
     runs: Key,
     leases: Key,
     queue: Key,
-    indexes: Keys,
+    indexes: FourKeys,
     hashes: Keys,
     channel: Text,
     server: Text,
-    stop: Text,
     error: Text,  # of a poisoned task
     kept: Number,
     # What becomes of it; of its line the reason is missing, too, which only the script knows.
@@ -422,7 +411,6 @@ def expire(
     failed_event: Text,
     failed_line: Text,
     failed_drop: Flag,
-    resting: Texts,
     ids: Texts,
     old_runs: Texts,
     seen: Numbers,  # the lease, as it was watched
@@ -440,10 +428,8 @@ def repair(
     waiting_index: Key,
     stopped_index: Key,
     hashes: Keys,
-    running: Text,
     expiry: Number,  # seconds after which an update is old
     channel: Text,
-    stop: Text,
     kept: Number,
     waiting: Text,
     waiting_event: Text,

@@ -5,7 +5,7 @@
 -- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
 -- over when ours was claimed.  A wish to stop is kept all the same: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
---- include: names, time, whole, number, index, event, history
+--- include: names, time, now_us, whole, number, index, escaped, history
 local REACH = 1024
 
 call('ZREM', leases, '')
@@ -38,7 +38,7 @@ for i, hash in ipairs(hashes) do
       pcall('ZREM', index[h[3]] or index[unknown], id)
       -- Further up in a long queue it is dropped when it is met: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end
-      call('PUBLISH', channel .. id, event_of(run, whole(epoch)))
+      call('PUBLISH', channel .. id, event[1] .. run .. event[2] .. whole(epoch) .. event[3])
       reply[i] = 'OK'
     end
   end

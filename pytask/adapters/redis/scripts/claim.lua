@@ -12,7 +12,7 @@
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
---- include: names, server, time, whole, number, plausible, ids, index, places, event, history
+--- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, history
 
 -- What is there: the runs, and the list -----------------------------------------------------------------
 
@@ -30,7 +30,7 @@ while at < reach and not ended do
     local id = part[i]
     at = at + 1
     window[at], waiting[id] = id, true
-    long = long or #id > longest
+    long = long or #id > longest_id
   end
   if long then break end
   ended = #part < step
@@ -39,10 +39,10 @@ end
 
 -- The answer --------------------------------------------------------------------------------------------
 
-local known, words, bytes = places_in(functions), {}, {}
-local function say(word) words[#words + 1] = word end
--- For a run that is the caller's.
-local function say_won(verdict, epoch, crashes, size, over, func, data)
+local known, words, bytes = {}, {}, {}
+for i = 1, #functions do known[functions[i]] = i end
+-- The words for a run that is the caller's.
+local function won(verdict, epoch, crashes, size, over, func, data)
   local name = not func and 0 or known[func]
   if not name then
     name = -#func
@@ -53,7 +53,7 @@ local function say_won(verdict, epoch, crashes, size, over, func, data)
     length = #data
     bytes[#bytes + 1] = data
   end
-  words[#words + 1] = verdict .. epoch .. (crashes == 0 and ' 0 ' or ' ' .. whole(crashes) .. ' ')
+  return verdict .. epoch .. (crashes == 0 and ' 0 ' or ' ' .. whole(crashes) .. ' ')
     .. (over and size or 0) .. ' ' .. name .. ' ' .. length
 end
 
@@ -63,10 +63,9 @@ local took, rotated = {}, {}
 local registry, renewed, watched, publish, unindexed = {}, {}, {}, {}, {}
 local read, full, epoch_now = 0, false, whole(now_ms)
 local function register(id, run)
-  registry[#registry + 1] = id
-  registry[#registry + 1] = run
-  renewed[#renewed + 1] = now_us
-  renewed[#renewed + 1] = id
+  local last = #registry
+  registry[last + 1], registry[last + 2] = id, run
+  renewed[last + 1], renewed[last + 2] = now_us, id
 end
 -- The hash of a run that begins; its epoch.
 local function begin(id, run, hash, state, epoch, attempts, history)
@@ -74,7 +73,7 @@ local function begin(id, run, hash, state, epoch, attempts, history)
   local es = e > now_ms and whole(e) or epoch_now
   call('HSET', hash, 'state', running, 'run', run, 'worker', worker, 'epoch', es,
     'last_update', now, 'attempts', attempts and number(attempts) + 1 or '1',
-    noted(history, (index[state] and state or unknown) .. line, true))
+    noted(history, line, true, index[state] and state or unknown))
   call('PERSIST', hash)
   if epoch then call('HDEL', hash, 'control', 'output', 'error') end
   local left = index[state] or index[unknown]
@@ -85,8 +84,8 @@ local function begin(id, run, hash, state, epoch, attempts, history)
   end
   gone[#gone + 1] = id
   register(id, run)
-  publish[#publish + 1] = channel .. id
-  publish[#publish + 1] = event_of(run, es)
+  publish[#publish + 1] = id
+  publish[#publish + 1] = event[1] .. run .. event[2] .. es .. event[3]
   return es
 end
 
@@ -94,16 +93,16 @@ for i = 1, n do
   local id, run, hash, held = ids[i], new_runs[i], hashes[i], live[i]
   if took[id] then
     -- Another copy of it stood in this very batch.
-    say('DUPLICATE')
+    words[i] = 'DUPLICATE'
   elseif held ~= run and (full or not waiting[id]) then
-    say('MOVED')
+    words[i] = 'MOVED'
   else
     local size = pcall('HSTRLEN', hash, 'data')
     if type(size) == 'table' then
-      say('BADTYPE')
+      words[i] = 'BADTYPE'
     elseif held ~= run and read > 0 and size <= max_data and read + size > max_data then
       full = true
-      say('MOVED')
+      words[i] = 'MOVED'
     else
       local over = size > max_data
       local h = call('HMGET', hash, 'function', 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
@@ -115,39 +114,39 @@ for i = 1, n do
       if func and (#func == 0 or #func > 512) then func = false end
       if held == run then
         read = read + part
-        say_won('ALREADY ', whole(number(epoch)), crashes, size, over, func, h[8])
+        words[i] = won('ALREADY ', whole(number(epoch)), crashes, size, over, func, h[8])
       elseif not h[1] and call('EXISTS', hash) == 0 then
-        say('NOHASH')
+        words[i] = 'NOHASH'
       elseif h[7] and not held then
-        say('LOCAL')
+        words[i] = 'LOCAL'
       elseif held and owner == held then
         took[id] = true
         watched[#watched + 1] = id
-        say('DUPLICATE')
+        words[i] = 'DUPLICATE'
       elseif not held and state == running and plausible(owner) then
         -- The registry forgot a run that its hash still names: its owner may live.
         took[id] = true
         register(id, owner)
-        say('DUPLICATE')
+        words[i] = 'DUPLICATE'
       elseif held then
         -- The hash was deleted and made anew under a live run: wait until that run has ended.
         took[id] = true
         watched[#watched + 1] = id
         rotated[#rotated + 1] = id
-        say('ROTATED')
+        words[i] = 'ROTATED'
       elseif func and not known[func] then
-        say('UNKNOWN ' .. #func)
+        words[i] = 'UNKNOWN ' .. #func
         bytes[#bytes + 1] = func
       elseif crashes >= crashes_from and places <= 0 then
         took[id] = true
         rotated[#rotated + 1] = id
-        say('ROTATED')
+        words[i] = 'ROTATED'
       else
         if crashes >= crashes_from then places = places - 1 end
         local es = begin(id, run, hash, state, epoch, h[5], h[9])
         took[id] = true
         read = read + part
-        say_won('OK ', es, crashes, size, over, func, h[8])
+        words[i] = won('OK ', es, crashes, size, over, func, h[8])
       end
     end
   end
@@ -174,9 +173,9 @@ for i = gone + 1, at do
   if took[id] then
     call('LREM', source, -1, id)
   elseif look > 0 then
-    look = #id > longest and 0 or look - 1
-    bytes[#bytes + 1] = id:sub(1, longest + 1)
-    say(#bytes[#bytes])
+    look = #id > longest_id and 0 or look - 1
+    bytes[#bytes + 1] = id:sub(1, longest_id + 1)
+    words[#words + 1] = #bytes[#bytes]
   end
 end
 local left = ended and 0 or call('LLEN', source)
@@ -184,5 +183,5 @@ if left > 0 and left <= short_list then
   for id in pairs(took) do call('LREM', source, 0, id) end
 end
 for _, id in ipairs(rotated) do call('LPUSH', source, id) end
-for i = 1, #publish, 2 do call('PUBLISH', publish[i], publish[i + 1]) end
+for i = 1, #publish, 2 do call('PUBLISH', channel .. publish[i], publish[i + 1]) end
 return {table.concat(words, ' '), table.concat(bytes)}

@@ -11,68 +11,70 @@
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
-local kinds, from = {}, 0
-for k = 1, #states do
-  kinds[k] = {event = events[k], state = states[k], mode = modes[k], drop = drops[k], line = lines[k],
-    instead = instead[k], fields = slice(fields, from, field_counts[k])}
-  from = from + field_counts[k]
+-- By the words that the changes have: making numbers of these would cost more.
+local kind_of, from = {}, 0
+for i = 1, #kinds do
+  local kind = kinds[i]
+  if kind.words ~= '' then
+    kind.first, kind.last = from + 1, from + kind.words
+    from = kind.last
+  end
+  kind_of[tostring(i)] = kind
 end
 local live = call('HMGET', runs, unpack(ids))
 local queue_ok = type(pcall('LLEN', queue)) == 'number'
 local reply, dropped, over, indexed = {}, {}, {}, {}
 
--- Write the end of a run into its hash.
-local function settle(id, hash, run, kind, old)
-  local plain = kind.mode == 'done'
-  if #kind.fields == 0 then
-    call('HSET', hash, 'state', kind.state, 'last_update', now, 'last_run', run, noted(old, kind.line, plain))
-  else
-    local more = {unpack(kind.fields)}
-    more[#more + 1], more[#more + 2] = noted(old, kind.line, plain)
-    call('HSET', hash, 'state', kind.state, 'last_update', now, 'last_run', run, unpack(more))
-  end
-  if plain then
-    call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at')
-  else
-    call('HDEL', hash, 'run', 'control', 'local')
-  end
-  local entries = indexed[kind.state]
-  if not entries then
-    entries = {}
-    indexed[kind.state] = entries
-  end
-  entries[#entries + 1] = now
-  entries[#entries + 1] = id
-  if kind.mode == 'queue' then call('RPUSH', queue, id) end
-end
-
 for i = 1, n do
-  local id, hash, run, kind = ids[i], hashes[i], change_runs[i], kinds[change_kinds[i]]
-  local verdict, held = 'OK', live[i]
+  local id, hash, run, kind = ids[i], hashes[i], change_runs[i], kind_of[change_kinds[i]]
+  local state, mode, verdict, held = kind.state, kind.mode, 'OK', live[i]
   -- What the hash names: asked for an end, and where the registry forgot the run.
   local h
-  if kind.mode == 'queue' then
+  if mode == 'queue' then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control')
-  elseif kind.state ~= '' or not held then
+  elseif state ~= '' or not held then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '')
   end
   local owner = h and not h.err and h[1]
   -- Nothing replaces a stop but its being carried out: the run is dead, so that it is done by now.
-  if kind.mode == 'queue' and owner == run and h[3] == stop then kind = kinds[kind.instead] end
+  if mode == 'queue' and owner == run and h[3] == stop then
+    kind = kind_of[kind.instead]
+    state, mode = kind.state, kind.mode
+  end
   -- The registry lost the run, but the hash is still ours: nobody claimed it since (see renew.lua).
   if not held and owner == run then held = run end
   if held ~= run or over[id] then
     verdict = 'FENCED'
-    if kind.state ~= '' and pcall('HGET', hash, 'last_run') == run then verdict = 'ALREADY' end
-  elseif kind.state ~= '' then
-    if kind.mode == 'queue' and not queue_ok then
+    if state ~= '' and pcall('HGET', hash, 'last_run') == run then verdict = 'ALREADY' end
+  elseif state ~= '' then
+    if mode == 'queue' and not queue_ok then
       verdict = 'BADTYPE'
     elseif owner ~= run then
       verdict = 'GONE'
-    elseif kind.mode == 'delete' or kind.drop then
+    elseif mode == 'delete' or kind.drop then
       call('DEL', hash)
     else
-      settle(id, hash, run, kind, h[2])
+      local plain = mode == 'done'
+      if kind.words == '' then
+        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], kind.line, plain))
+      else
+        local more = {unpack(fields, kind.first, kind.last)}
+        more[#more + 1], more[#more + 2] = noted(h[2], kind.line, plain)
+        call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(more))
+      end
+      if plain then
+        call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at')
+      else
+        call('HDEL', hash, 'run', 'control', 'local')
+      end
+      local entries = indexed[state]
+      if not entries then
+        entries = {}
+        indexed[state] = entries
+      end
+      local last = #entries
+      entries[last + 1], entries[last + 2] = now, id
+      if mode == 'queue' then call('RPUSH', queue, id) end
     end
     if verdict ~= 'BADTYPE' then
       over[id] = true

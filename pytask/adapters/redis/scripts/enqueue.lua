@@ -8,8 +8,8 @@
 call('LLEN', queue)
 local ended = places_in(finished)
 local waiting, reply = {}, {}
-for i, hash in ipairs(hashes) do
-  local new = data[i]
+for i = 1, #hashes do
+  local hash, new = hashes[i], data[i]
   if check and call('EXISTS', hash) == 1 then
     local h = pcall('HMGET', hash, 'function', 'data', 'state')
     local word = 'STATE'

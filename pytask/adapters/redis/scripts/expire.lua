@@ -5,7 +5,7 @@
 --
 -- The lease value is compared inside the script: an owner that renewed between the caller's reading
 -- and now keeps its run.
---- include: names, server, time, index, history
+--- include: names, server, time, index, escaped, history
 call('ZREM', leases, '')
 call('LLEN', queue)
 local reply = {}

@@ -6,8 +6,8 @@
 --- include: names, ids
 local live = call('HMGET', runs, unpack(ids))
 local reply, from = {}, 0
-for i, hash in ipairs(hashes) do
-  local run, ring, count = live_runs[i], rings[i], line_counts[i]
+for i = 1, #hashes do
+  local hash, run, ring, count = hashes[i], live_runs[i], rings[i], line_counts[i]
   local owner, verdict = pcall('HGET', hash, 'run'), 'OK'
   -- The registry may have lost the run, the hash not (see commit.lua); a hash that does not name it is another's.
   if (live[i] or owner) ~= run then

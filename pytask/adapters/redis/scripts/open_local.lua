@@ -1,7 +1,7 @@
 -- A pre-started task: its hash and its run in one step; it is never in the queue.
 --
 -- Returns verdict (OK, ALREADY, FENCED), epoch, crashes, 0, function, data.
---- include: names, time, whole, event, history
+--- include: names, time, now_us, now_ms, whole, history
 local held = call('HGET', runs, id)
 if held and held ~= new_run then return {'FENCED'} end
 if held then return {'ALREADY', call('HGET', hash, 'epoch'), 0, 0, func, data} end
@@ -11,5 +11,5 @@ call('HSET', hash, 'function', func, 'data', data, 'state', running, 'run', new_
   'epoch', epoch, 'last_update', now, 'attempts', 1, 'local', session, noted(nil, line))
 call('HSET', runs, id, new_run)
 call('ZADD', leases, now_us, id)
-call('PUBLISH', channel, event_of(new_run, epoch))
+call('PUBLISH', channel, event[1] .. new_run .. event[2] .. epoch .. event[3])
 return {'OK', epoch, 0, 0, func, data}

@@ -8,8 +8,8 @@ local found = {}
 for i = 1, most do
   local id = call('LINDEX', source, -i)
   if not id then break end
-  if #id > longest then
-    found[i] = id:sub(1, longest + 1)
+  if #id > longest_id then
+    found[i] = id:sub(1, longest_id + 1)
     break
   end
   found[i] = id

@@ -1,12 +1,16 @@
 -- Not a verb: sections that are put into a script where its line `--- include: ...` names them, in that order.
--- They use the names of the script's declaration (`space`, `resting`, `server`, `event`, `kept`).
+-- They use the names of the script's declaration (`space`, `indexes`, `server`, `kept`) and the constants.
 
 --- time
 local t = call('TIME')
 local micros = string.format('%06d', t[2])
 local now = t[1] .. '.' .. micros -- as `last_update` has it
+
+--- now_us
 local now_us = t[1] .. micros -- as leases have it
-local now_ms = t[1] * 1000 + math.floor(t[2] / 1000) -- as epochs and the history have it
+
+--- now_ms
+local now_ms = t[1] * 1000 + math.floor(t[2] / 1000) -- as epochs have it
 
 --- whole
 local function whole(n) return string.format('%.0f', n) end
@@ -14,7 +18,8 @@ local function whole(n) return string.format('%.0f', n) end
 --- number
 -- What a client wrote may be no number, or none that is exact.
 local function number(text)
-  local n = tonumber(text or 0)
+  if not text then return 0 end
+  local n = tonumber(text)
   if not n or n ~= n or n < 0 or n > 2 ^ 53 - 2 then return 0 end
   return math.floor(n)
 end
@@ -25,15 +30,13 @@ local function plausible(run) return run and #run > 0 and #run <= 128 and not ru
 
 --- ids
 -- The id of each hash.
-local ids = space == 0 and hashes or {}
-if space > 0 then
-  for i, hash in ipairs(hashes) do ids[i] = hash:sub(space + 1) end
-end
+local ids = {}
+for i = 1, #hashes do ids[i] = hashes[i]:sub(space + 1) end
 
 --- index
 -- The index of each resting state.
 local index = {}
-for i, state in ipairs(resting) do index[state] = indexes[i] end
+for i = 1, #resting do index[resting[i]] = indexes[i] end
 
 --- places
 -- The place of each word in a list.
@@ -43,11 +46,6 @@ local function places_in(words)
   return places
 end
 
---- event
--- The event of a new run.
-local event_head, event_middle, event_tail = unpack(event)
-local function event_of(run, epoch) return event_head .. run .. event_middle .. epoch .. event_tail end
-
 --- server
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
 if server ~= '' then
@@ -56,19 +54,21 @@ if server ~= '' then
   if answers and answers ~= server then return redis.error_reply('OTHERSERVER it is ' .. answers) end
 end
 
---- history
+--- escaped
 -- What others wrote, as one word of the history: see pytask/domain/history.py, which reads it.
 local function escaped(text, most)
   if not text or text == '' then return '-' end
   return (text:sub(1, most):gsub('[^!-$&-~]', function(c) return string.format('%%%02X', c:byte()) end))
 end
+
+--- history
 -- The field and its new value for an HSET that moves a task; nothing where no history is kept.
 -- A `plain` move begins none: the claim and the end of a task to which nothing else happened stand in its other
--- fields, and a field of this length would turn each small hash into a large one.
-local function noted(old, text, plain)
+-- fields, and a field of this length would turn each small hash into a large one.  `from` is put in front of the text.
+local function noted(old, text, plain, from)
   if kept == 0 or plain and not old then return end
   if not old or #old > 8192 then old = '' end
-  local all = old .. string.format('%.0f', now_ms) .. ' ' .. text .. '\n'
+  local all = old .. string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000)) .. ' ' .. (from or '') .. text .. '\n'
   local _, lines = all:gsub('\n', '')
   while lines > kept or (lines > 1 and #all > 4096) do
     all = all:sub(all:find('\n', 1, true) + 1)

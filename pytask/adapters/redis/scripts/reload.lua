@@ -6,7 +6,7 @@
 -- The new run has yet to prove that it lives: its epoch stands in `settling` until then (see settle.lua).
 --
 -- Returns verdict (OK, ALREADY, FENCED, GONE, or the wish to stop: nothing done), epoch, crashes, size of data over the limit, function, data.
---- include: names, time, whole, number, event, history
+--- include: names, time, now_us, now_ms, whole, number, history
 local held = call('HGET', runs, id)
 if held ~= old_run and held ~= new_run then return {'FENCED'} end
 call('ZCARD', leases)
@@ -27,5 +27,5 @@ call('HSET', hash, 'run', new_run, 'worker', worker, 'epoch', epoch, 'settling',
 call('HDEL', hash, 'control')
 call('HSET', runs, id, new_run)
 call('ZADD', leases, now_us, id)
-call('PUBLISH', channel, event_of(new_run, epoch))
+call('PUBLISH', channel, event[1] .. new_run .. event[2] .. epoch .. event[3])
 return {'OK', epoch, crashes, over and size or 0, func, h[5]}

@@ -13,7 +13,7 @@
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
 -- late heartbeat would otherwise make a ghost of two fields out of a deleted task.
---- include: names, time, ids
+--- include: names, time, now_us, ids
 call('ZREM', leases, '')
 
 -- The server, and the marker of the data ------------------------------------------------------------------

@@ -5,7 +5,7 @@
 -- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
 -- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.  A run
 -- that the registry has is given a lease whatever became of its hash: the monitor clears it away.
---- include: names, time, number, plausible, history
+--- include: names, time, now_us, number, plausible, history
 call('LLEN', queue)
 call('ZCARD', leases)
 local mended = 0

@@ -1,0 +1,29 @@
+"""What is the same in every call: it stands in the text of each script that names it, and is not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytask.adapters.redis.scope import UNKNOWN
+from pytask.adapters.rules import SHORT_LIST
+from pytask.domain import lifecycle as life
+from pytask.domain.crashes import QUARANTINE_FROM
+from pytask.domain.messages import MAX_ID_BYTES
+from pytask.domain.record import Verdict
+
+CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
+    "resting": life.RESTING,  # the resting states, in the order of their `indexes`
+    "running": life.RUNNING,
+    "unknown": UNKNOWN,  # the state of a hash whose state is none of the resting ones
+    "stop": Verdict.STOP,  # the wish to stop, as it stands in `control`
+    "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
+    "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
+    "longest_id": MAX_ID_BYTES,
+}
+
+
+def in_lua(value: str | int | tuple[str, ...]) -> str:
+    """As it is written in a script."""
+    if isinstance(value, tuple):
+        return "{" + ", ".join(map(in_lua, value)) + "}"
+    return f"'{value}'" if isinstance(value, str) else str(value)

@@ -1,0 +1,449 @@
+"""Every backend with its store, and neutral access to what each of them keeps."""
+
+import json
+from itertools import count
+
+import fakeredis
+import redis
+import valkey
+
+from pytask.adapters.keys import Keys
+from pytask.adapters.memory.backend import MemoryBackend
+from pytask.adapters.redis.acl import rules
+from pytask.adapters.redis.backend import BackendOptions, RedisBackend
+from pytask.adapters.rules import Retention
+from pytask.domain.lifecycle import RESTING, Trigger
+from pytask.domain.record import Change, ClaimRequest, Expiry, RunRef
+
+KEEP = Retention(ended=60, error=120, stopped=None)
+NAMESPACE = "{pt}:"
+SOON = 20.0  # seconds for what takes milliseconds, on a busy machine
+REAL = ("redis62", "valkey")
+FULL = ("memory", *REAL)
+WIRE = (  # what is sent and answered differs, and who may; what happens does not
+    "fakeredis",
+    "fakeredis-decoded",
+    "valkey-resp3-decoded",
+    "valkey-py",
+    "valkey-namespace",
+    "redis62-acl",
+    "valkey-acl",
+)
+X = b'{"event":"x","data":null}'
+STRANGER = "stranger:1"
+
+
+class Bench:
+    """A backend with its store, and what a test does behind the store's back.  State is text throughout."""
+
+    backend = None
+    store = None
+
+    def __init__(self):
+        self._runs = count(1)
+
+    def ref(self, task_id, session="session"):
+        """A fresh run id for a task."""
+        return RunRef(task_id, f"{session}:{next(self._runs)}")
+
+    def request(self, *refs, functions=("f",), **options):
+        return ClaimRequest(refs=refs, functions=frozenset(functions), worker="w", **options)
+
+    def claim(self, *refs, **options):
+        return self.store.claim(self.request(*refs, **options))
+
+    def running(self, task_id, **fields):
+        """Push and claim a task; its run."""
+        self.push(task_id, **fields)
+        ref = self.ref(task_id)
+        (claim,) = self.claim(ref)
+        assert claim.won, claim
+        return ref
+
+    def push(self, task_id, function="f", data='{"a":1}', **fields):
+        self.write(task_id, function=function, data=data, **fields)
+        self.lpush(task_id)
+
+    def expires_in(self, task_id, seconds):
+        """Whether a hash has what may be left of so many seconds (None: all time) that it was just given."""
+        left = self.ttl(task_id)
+        return left is None if seconds is None else left is not None and seconds - SOON <= left <= seconds
+
+    def expiry(self, ref, **options):
+        return Expiry(id=ref.id, run=ref.run, seen=self.leases()[ref.id], **options)
+
+    def kept(self, ids, functions):
+        """All that is kept, in plain types."""
+        return {
+            "hashes": {i: (self.is_string(i), self.hash(i), self.ttl(i)) for i in ids},
+            "queue": self.queue(),
+            "parking": {name: self.parking(name) for name in functions},
+            "rejected": self.rejected(),
+            "runs": self.runs(),
+            "leases": self.leases(),
+            "indexes": {state: self.index(state) for state in RESTING},
+            "workers": self.workers(),
+            "marker": self.marker(),
+        }
+
+    def assert_registered(self, ref):
+        """RUNNING <=> an entry in runs <=> hash.run equals it <=> a lease."""
+        fields = self.hash(ref.id)
+        assert self.runs()[ref.id] == fields["run"] == ref.run
+        assert fields["state"] == "RUNNING"
+        assert ref.id in self.leases()
+        assert not any(ref.id in self.index(state) for state in RESTING)
+
+    def assert_at_rest(self, task_id, state):
+        fields = self.hash(task_id)
+        assert fields["state"] == state
+        assert "run" not in fields
+        assert task_id not in self.runs()
+        assert task_id not in self.leases()
+        assert {s for s in RESTING if task_id in self.index(s)} == {state}
+
+
+class MemoryBench(Bench):
+    def __init__(self, retention):
+        super().__init__()
+        self.retention = retention
+        self.backend = MemoryBackend(retention=retention)
+        self.store = self.backend.store()
+        self.state = self.backend.state
+        self._read = 0
+        self.store.renew([])  # the marker of the data, which the first renewal makes
+
+    def write(self, task_id, **fields):
+        self.state.write(task_id, **fields)
+
+    def lpush(self, raw):
+        self.state.queue.insert(0, raw if isinstance(raw, bytes) else raw.encode())
+
+    def set_string(self, task_id):
+        self.state.values[task_id] = b"x"
+
+    def delete(self, task_id):
+        self.backend.delete(task_id)
+
+    def erase(self, task_id, *names):
+        self.state.erase(task_id, *names)
+
+    def drop(self, name):
+        getattr(self.state, name).clear()
+
+    def drop_entry(self, name, task_id):
+        getattr(self.state, name).pop(task_id, None)
+
+    def marker(self):
+        return {name: str(value) for name, value in self.state.incarnation.items()}
+
+    def fail_over(self, *, safe):
+        """Another server goes on with this data; safe: it has all that was acknowledged."""
+        self.state.safe = safe
+        self.store.renew([])
+        self.state.server += "'"
+        return True
+
+    def forget_scripts(self):
+        pass
+
+    def set_lease(self, task_id, micros):
+        self.state.leases[task_id] = micros
+
+    def now(self):
+        return self.state.micros()
+
+    def set_ttl(self, task_id, seconds):
+        self.state.expires[task_id] = self.state.now() + seconds
+
+    def ttl(self, task_id):
+        until = self.state.expires.get(task_id)
+        return None if until is None else round(until - self.state.now())
+
+    def hash(self, task_id):
+        return self.backend.hash(task_id)
+
+    def is_string(self, task_id):
+        return isinstance(self.state.value(task_id), bytes)
+
+    def exists(self, task_id):
+        return self.state.value(task_id) is not None
+
+    def queue(self):
+        return self.backend.queued()[::-1]
+
+    def parking(self, function):
+        return [raw.decode() for raw in self.state.waiting(function)]
+
+    def log(self, task_id):
+        return list(self.state.ring(task_id))
+
+    def log_ttl(self, task_id):
+        return round(self.state.rings[task_id][1] - self.state.now())
+
+    def runs(self):
+        return dict(self.state.runs)
+
+    def leases(self):
+        return dict(self.state.leases)
+
+    def index(self, state):
+        return set(self.state.index[state])
+
+    def set_index(self, state, task_id, at):
+        self.state.index[state][task_id] = at
+
+    def rejected(self):
+        return [json.loads(note) for note in self.state.rejected]
+
+    def workers(self):
+        return set(self.state.workers)
+
+    def publish(self, channel, payload):
+        self.backend.publish(channel, payload)
+
+    def events(self):
+        found = self.backend.events()[self._read :]
+        self._read += len(found)
+        return [(one.task_id, one.event, one.data) for one in found]
+
+    def dump(self):
+        state = self.state
+        kept = (state.values, state.expires, state.queue, state.parking, state.rejected, state.runs)
+        return repr((kept, state.leases, state.index, state.workers, state.monitors, list(state.events)))
+
+    def close(self):
+        pass
+
+
+class RedisBench(Bench):
+    """`raw` is a plain client of its own, with bytes; `client` the one under test."""
+
+    def __init__(self, client, raw, retention, namespace=""):
+        super().__init__()
+        self.retention = retention
+        self.client, self.raw, self.keys = client, raw, Keys(namespace)
+        self.backend = RedisBackend(
+            client, BackendOptions(namespace=namespace, retention=retention, call_timeout=SOON)
+        )
+        self.store = self.backend.store()
+        self.store.renew([])  # the marker of the data, which the first renewal makes
+        self._watch = raw.pubsub(ignore_subscribe_messages=True)
+        self._watch.psubscribe(f"{namespace}task-*")
+        self._marks = count()
+        self.events()
+
+    def write(self, task_id, **fields):
+        self.raw.hset(self.keys.task(task_id), mapping=fields)
+
+    def lpush(self, raw):
+        self.raw.lpush(self.keys.queue, raw)
+
+    def set_string(self, task_id):
+        self.raw.set(self.keys.task(task_id), "x")
+
+    def delete(self, task_id):
+        self.raw.delete(self.keys.task(task_id))
+
+    def erase(self, task_id, *names):
+        self.raw.hdel(self.keys.task(task_id), *names)
+
+    def drop(self, name):
+        self.raw.delete(getattr(self.keys, name))
+
+    def drop_entry(self, name, task_id):
+        remove = self.raw.hdel if name == "runs" else self.raw.zrem
+        remove(getattr(self.keys, name), task_id)
+
+    def marker(self):
+        return _texts(self.raw.hgetall(self.keys.incarnation))
+
+    def fail_over(self, *, safe):
+        """The server gets a new replication id, as one that is promoted does; False where it has none."""
+        if not self.marker()["server"]:
+            return False
+        self.raw.config_set("appendonly", "yes" if safe else "no")
+        self.store.renew([])
+        self.raw.execute_command("REPLICAOF", "127.0.0.1", "1")
+        self.raw.execute_command("REPLICAOF", "NO", "ONE")
+        return True
+
+    def forget_scripts(self):
+        self.raw.script_flush()
+
+    def set_lease(self, task_id, micros):
+        self.raw.zadd(self.keys.leases, {task_id: micros})
+
+    def now(self):
+        seconds, micros = self.raw.time()
+        return seconds * 1_000_000 + micros
+
+    def set_ttl(self, task_id, seconds):
+        self.raw.expire(self.keys.task(task_id), seconds)
+
+    def ttl(self, task_id):
+        left = self.raw.ttl(self.keys.task(task_id))
+        return None if left < 0 else left
+
+    def hash(self, task_id):
+        return {} if self.is_string(task_id) else _texts(self.raw.hgetall(self.keys.task(task_id)))
+
+    def is_string(self, task_id):
+        return self.raw.type(self.keys.task(task_id)) == b"string"
+
+    def exists(self, task_id):
+        return bool(self.raw.exists(self.keys.task(task_id)))
+
+    def kept(self, ids, functions):
+        """The same in one round trip; of a key of another type only that it is one."""
+        keys, lists = self.keys, (self.keys.queue, *map(self.keys.parking, functions), self.keys.rejected)
+        sets = (*map(keys.index, RESTING), keys.workers)
+        pipe = self.raw.pipeline(transaction=False)
+        for key in map(keys.task, ids):
+            pipe.type(key).hgetall(key).ttl(key)
+        for key in lists:
+            pipe.lrange(key, 0, -1)
+        for key in sets:
+            pipe.zrange(key, 0, -1)
+        pipe.zrange(keys.leases, 0, -1, withscores=True).hgetall(keys.runs).hgetall(keys.incarnation)
+        found = iter(pipe.execute(raise_on_error=False))
+        hashes = {i: _hash_of(next(found), next(found), next(found)) for i in ids}
+        queue, *parking, rejected = ([raw.decode(errors="replace") for raw in next(found)] for _ in lists)
+        *indexes, workers = ({raw.decode() for raw in next(found)} for _ in sets)
+        leases, runs, marker = found
+        return {
+            "hashes": hashes,
+            "queue": queue,
+            "parking": dict(zip(functions, parking, strict=True)),
+            "rejected": [json.loads(note) for note in rejected],
+            "runs": _texts(runs),
+            "leases": {raw.decode(): int(score) for raw, score in leases},
+            "indexes": dict(zip(RESTING, indexes, strict=True)),
+            "workers": workers,
+            "marker": _texts(marker),
+        }
+
+    def queue(self):
+        return [raw.decode(errors="replace") for raw in self.raw.lrange(self.keys.queue, 0, -1)]
+
+    def parking(self, function):
+        return [raw.decode() for raw in self.raw.lrange(self.keys.parking(function), 0, -1)]
+
+    def log(self, task_id):
+        return self.raw.lrange(self.keys.log(task_id), 0, -1)
+
+    def log_ttl(self, task_id):
+        return self.raw.ttl(self.keys.log(task_id))
+
+    def runs(self):
+        return _texts(self.raw.hgetall(self.keys.runs))
+
+    def leases(self):
+        return {
+            raw.decode(): int(score)
+            for raw, score in self.raw.zrange(self.keys.leases, 0, -1, withscores=True)
+        }
+
+    def index(self, state):
+        return {raw.decode() for raw in self.raw.zrange(self.keys.index(state), 0, -1)}
+
+    def set_index(self, state, task_id, at):
+        self.raw.zadd(self.keys.index(state), {task_id: at})
+
+    def rejected(self):
+        return [json.loads(note) for note in self.raw.lrange(self.keys.rejected, 0, -1)]
+
+    def workers(self):
+        return {raw.decode() for raw in self.raw.zrange(self.keys.workers, 0, -1)}
+
+    def publish(self, channel, payload):
+        self.raw.publish(self.keys.namespace + channel, payload)
+
+    def events(self):
+        """What was published since the last call; a message of our own marks the end."""
+        mark = f"{self.keys.channel}mark-{next(self._marks)}"
+        self.raw.publish(mark, "")
+        found = []
+        while (message := self._watch.get_message(timeout=5)) is None or message["channel"].decode() != mark:
+            if message is not None and not message["channel"].endswith(b"-control"):
+                content = json.loads(message["data"])
+                task_id = message["channel"].decode()[len(self.keys.channel) :]
+                found.append((task_id, content["event"], content["data"]))
+        return found
+
+    def dump(self):
+        return {key: self._value(key) for key in sorted(self.raw.keys())}
+
+    def _value(self, key):
+        kind = self.raw.type(key).decode()
+        read = {
+            "hash": lambda: sorted(self.raw.hgetall(key).items()),
+            "list": lambda: self.raw.lrange(key, 0, -1),
+            "zset": lambda: self.raw.zrange(key, 0, -1, withscores=True),
+            "set": lambda: sorted(self.raw.smembers(key)),
+            "string": lambda: self.raw.get(key),
+        }
+        return kind, read[kind](), self.raw.ttl(key) >= 0
+
+    def close(self):
+        self.store.close()
+        self._watch.close()
+        for client in (self.client, self.raw):
+            client.close()
+            client.connection_pool.disconnect()
+
+
+class AclBench(RedisBench):
+    """As the user that docs/security.md recommends for workers; whatever it is refused fails the test."""
+
+    def __init__(self, at, raw, retention):
+        raw.execute_command("ACL", "SETUSER", "pytask-worker", "on", ">secret", *rules("worker", NAMESPACE))
+        raw.acl_log_reset()
+        super().__init__(
+            redis.Redis(**at, username="pytask-worker", password="secret"), raw, retention, NAMESPACE
+        )
+
+    def close(self):
+        # Of what the library sends by itself as it connects, it ignores a refusal.
+        log = [(entry["reason"], entry["object"]) for entry in self.raw.acl_log()]
+        refused = [entry for entry in log if not entry[1].startswith("client")]
+        super().close()
+        assert refused == []
+
+
+def _hash_of(kind, fields, ttl):
+    return kind == b"string", {} if kind == b"string" else _texts(fields), None if ttl < 0 else ttl
+
+
+def _texts(fields):
+    return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+
+
+def make_bench(kind, servers, retention=KEEP):
+    if kind == "memory":
+        return MemoryBench(retention)
+    if kind.startswith("fakeredis"):
+        server = fakeredis.FakeServer()
+        decoded = kind == "fakeredis-decoded"
+        client = fakeredis.FakeRedis(server=server, decode_responses=decoded)
+        return RedisBench(client, fakeredis.FakeRedis(server=server), retention)
+    place = servers("redis62" if kind.startswith("redis62") else "valkey")
+    at = {"host": place.host, "port": place.port, "socket_timeout": SOON}
+    raw = redis.Redis(**at)
+    raw.flushall()
+    if kind == "valkey-resp3-decoded":
+        return RedisBench(redis.Redis(**at, protocol=3, decode_responses=True), raw, retention)
+    if kind == "valkey-py":
+        return RedisBench(valkey.Valkey(**at), raw, retention)
+    if kind.endswith("-acl"):
+        return AclBench(at, raw, retention)
+    namespace = NAMESPACE if kind == "valkey-namespace" else ""
+    return RedisBench(redis.Redis(**at), raw, retention, namespace)
+
+
+def words(claims):
+    return [claim.verdict for claim in claims]
+
+
+def ended(ref, trigger=Trigger.END, **options):
+    return Change(ref.id, ref.run, X, trigger, **options)

@@ -1,0 +1,32 @@
+"""A client of either face, on every kind of server or on one."""
+
+import pytest
+
+from tests.contract.client.faces import FACES, FULL, WIRE, make
+
+
+def pytest_generate_tests(metafunc):
+    """As of the store: a main case also runs where only the wire differs."""
+    if "kind" in metafunc.fixturenames:
+        kinds = (*FULL, *WIRE) if metafunc.definition.get_closest_marker("wire") else FULL
+        metafunc.parametrize("kind", kinds, indirect=True)
+
+
+@pytest.fixture
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=FACES)
+def both(request, kind, servers):
+    made = make(kind, request.param, servers)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=FACES)
+def real(request, servers):
+    """On one kind of server only, for what does not depend on it."""
+    made = make("valkey", request.param, servers)
+    yield made
+    made.close()

@@ -1,0 +1,82 @@
+"""Starting tasks again."""
+
+import time
+
+import pytest
+
+from pytask import errors
+from pytask.domain import lifecycle as life
+from pytask.domain.messages import Command
+from pytask.domain.record import Verdict
+from tests.contract.benches import SOON
+from tests.contract.client.faces import Beside, settle
+
+
+@pytest.mark.parametrize("verb", ["start_again", "requeue"])
+def test_a_start_that_is_stopped_in_the_queue_did_not_run(real, verb):
+    real.end(real.bench.running("t"))
+
+    def other():
+        while real.bench.hash("t")["state"] != "WAIT":
+            time.sleep(0.01)
+        assert real.bench.store.control(Command.STOP, ["t"]) == [Verdict.OK]
+
+    acting = Beside(other)
+    with pytest.raises(errors.TaskNotRunning, match=r"PT088.*'t' finished before it was run: it is STOPPED"):
+        getattr(real.client, verb)("t", wait=SOON)
+    acting.over()
+
+
+def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
+    both.end(both.bench.running("t"))
+    with pytest.raises(
+        errors.NoListeners, match=r"PT086.*no worker is subscribed: 't' is queued, and starts"
+    ) as nobody:
+        both.client.start_again("t", wait=0.05)
+    assert nobody.value.state is life.WAIT
+    told = both.bench.raw.pubsub()
+    told.subscribe(both.bench.keys.hint_channel)
+    settle(told, 1)
+    for verb in ("start_again", "requeue"):
+        with pytest.raises(
+            errors.TimedOut, match=r"PT082.*within 0.05 s: it is WAIT. See `pytask why t`"
+        ) as late:
+            getattr(both.client, verb)("t", wait=0.05)
+        assert late.value.state is life.WAIT
+    assert both.bench.queue() == ["t"]
+    told.close()
+
+
+@pytest.mark.wire
+def test_start_again(both):
+    ref = both.bench.running("t")
+    assert both.client.start_again("t").done  # it runs: nothing to do
+    assert both.bench.queue() == []
+    both.end(ref, output=5)
+    told = both.bench.raw.pubsub(ignore_subscribe_messages=True)
+    told.subscribe(both.bench.keys.hint_channel)
+    told.psubscribe(both.bench.keys.control_pattern)
+    settle(told)
+    outcome = both.client.start_again("t", {"b": 2})
+    assert (outcome.done, outcome.state) == (True, "WAIT")
+    both.bench.assert_at_rest("t", "WAIT")
+    assert both.bench.queue() == ["t"]
+    assert both.bench.hash("t")["data"] == '{"b":2}'
+    assert told.get_message(timeout=SOON)["data"] == b"started"
+    assert both.client.start_again("t").done
+    assert both.bench.queue() == ["t"]
+    told.close()
+
+
+@pytest.mark.wire
+def test_start_again_waits_until_it_runs_again(both):
+    both.end(both.bench.running("t"))
+
+    def worker():
+        while not both.bench.claim(both.bench.ref("t"))[0].won:
+            time.sleep(0.01)
+
+    acting = Beside(worker)
+    outcome = both.client.start_again("t", wait=SOON)
+    assert (outcome.done, outcome.state) == (True, "RUNNING")
+    acting.over()

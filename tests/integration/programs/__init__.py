@@ -1,0 +1,1 @@
+"""What tests of this folder start as processes of their own."""

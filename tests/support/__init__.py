@@ -1,0 +1,1 @@
+"""What tests share: servers and clusters, proxies, containers, the command line, evidence."""

@@ -1,0 +1,225 @@
+"""Runs most of the test files in processes beside this one, and reports their tests as its own.
+
+Most of these tests wait for real processes, real times and real servers, or work on a core of their own: one
+after the other they would take three times as long.  (pytest-xdist does not outlive the patching by gevent.)
+Only a session that has tests of several groups starts processes; a file run alone runs here.
+
+The processes of a group share its files: whichever is free takes the next one.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+# The command line and the clients: they run in this process, the only one whose coverage is measured.
+HERE = (
+    "tests/integration/control/",
+    *(
+        f"tests/integration/test_{name}.py"
+        for name in (
+            "acl", "acl_client", "capacity", "cli", "client", "clients", "console", "cost", "doctor",
+            "embedded", "fixes", "hung_sentinel", "logs", "mistakes", "partitions", "proxy", "run_settings",
+            "sentinel", "story",
+        )
+    ),
+)  # fmt: skip
+GROUPS = (  # what their tests' ids begin with, and how many processes share them
+    (("tests/simulation",), 1),  # a core of its own
+    (("tests/contract",), 1),  # unpatched: an asyncio loop beside threads is no matter of gevent's
+    (("tests/chaos", "tests/integration"), 5),  # they wait six times as long as they work
+)
+LONG = (  # taken first: a long file that is taken last would be waited for by all
+    "tests/integration/test_failover.py",
+    "tests/chaos",
+    "tests/integration/test_cluster_faults.py",
+    "tests/integration/test_deploys.py",
+    "tests/integration/test_redis_faults.py",
+    "tests/integration/test_demo.py",
+    "tests/integration/test_conformance.py",
+    "tests/integration/test_takeover.py",
+    "tests/integration/test_recipes.py",
+    "tests/integration/test_mistakes_live.py",
+    "tests/integration/test_credentials.py",
+    "tests/integration/test_programs.py",
+    "tests/integration/test_hangup.py",
+    "tests/integration/test_hostile.py",
+    "tests/integration/test_libraries.py",
+)
+CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a group's orders and reports
+
+
+def group_of(item):
+    """The place of an item's group in GROUPS; None: it runs in this process."""
+    if item.nodeid.startswith(HERE):
+        return None
+    return next((i for i, (starts, _) in enumerate(GROUPS) if item.nodeid.startswith(starts)), None)
+
+
+def order_of(item):
+    """Unit tests come first, for an early signal; what runs beside comes last, when most of it is done."""
+    group = group_of(item)
+    long = next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))
+    return (-1, not item.nodeid.startswith("tests/unit")) if group is None else (group, long)
+
+
+class Beside:
+    """The processes of one group and what they have reported so far."""
+
+    def __init__(self, config, items, number):
+        self.folder = Path(tempfile.mkdtemp(prefix="pytask-tests-"))
+        self.reports = {}
+        self._config = config
+        self._read = {}  # a file of reports -> how far it is read
+        (self.folder / "orders").write_text(json.dumps([item.nodeid for item in items]))
+        files = list(dict.fromkeys(str(item.path) for item in items))
+        self.processes = [self._start(files, name) for name in range(min(number, len(files)))]
+
+    def _start(self, files, name):
+        with (self.folder / f"log-{name}").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+                cwd=self._config.rootpath, env=os.environ | {CHILD: str(self.folder)},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def wait(self, item):
+        """The reports of an item, once its teardown is among them."""
+        while True:
+            over = all(process.poll() is not None for process in self.processes)
+            for path in self.folder.glob("reports-*"):  # after `over`, or the last lines could be missed
+                self.read(path)
+            found = self.reports.get(item.nodeid, [])
+            if found and found[-1].when == "teardown":
+                return found
+            if over:
+                return [*found, self.lost(item)]
+            time.sleep(0.05)
+
+    def read(self, path):
+        """Take in what a child wrote since."""
+        with path.open() as file:
+            file.seek(self._read.get(path, 0))
+            while (line := file.readline()).endswith("\n"):
+                self._read[path] = file.tell()
+                report = self._config.hook.pytest_report_from_serializable(
+                    config=self._config, data=json.loads(line)
+                )
+                if isinstance(report.longrepr, list):
+                    report.longrepr = tuple(report.longrepr)  # of a skip: JSON knows no tuples
+                self.reports.setdefault(report.nodeid, []).append(report)
+
+    def lost(self, item):
+        """What stands for a test that no child got to the end of."""
+        logs = [path.read_text(errors="replace")[-3000:] for path in sorted(self.folder.glob("log-*"))]
+        codes = [process.returncode for process in self.processes]
+        why = "\n".join([f"the processes beside this one ended with {codes} before this test:", *logs])
+        return pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")
+
+    def end(self):
+        """End the children, as Ctrl-C would, so that they end their servers."""
+        running = [process for process in self.processes if process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            process.wait()
+
+
+class Parent:
+    """Starts the children, and reports for them."""
+
+    def __init__(self):
+        self.groups = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self):
+        """What pytest makes of the files of tests is kept for the children, whatever the environment says."""
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+        try:
+            return (yield)
+        finally:
+            sys.dont_write_bytecode = before
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=order_of)
+
+    def pytest_collection_finish(self, session):
+        found = {}
+        for item in session.items:
+            found.setdefault(group_of(item), []).append(item)
+        if len(found) > 1 and not session.config.option.collectonly:
+            self.groups = {
+                group: Beside(session.config, items, GROUPS[group][1])
+                for group, items in found.items()
+                if group is not None
+            }
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        group = self.groups.get(group_of(item))
+        if group is None:
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in group.wait(item):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_sessionfinish(self):
+        for group in self.groups.values():
+            group.end()
+
+
+class Child:
+    """Runs what it takes of its group's orders, and writes a line for each report."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._orders = json.loads((folder / "orders").read_text())
+        self._file = (folder / f"reports-{os.getpid()}").open("a")
+
+    def pytest_collection_modifyitems(self, items):
+        order = {nodeid: place for place, nodeid in enumerate(self._orders)}
+        items[:] = sorted((item for item in items if item.nodeid in order), key=lambda i: order[i.nodeid])
+
+    def pytest_runtestloop(self, session):
+        if session.testsfailed:
+            return None  # a file could not be read: pytest says so and ends
+        for path, found in groupby(session.items, key=attrgetter("path")):
+            if not self._takes(path):
+                continue
+            items = list(found)
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+        return True
+
+    def _takes(self, path):
+        """Whether none of the group took this file before."""
+        try:
+            (self._folder / "-".join(["taken", *path.parts[1:]])).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def pytest_runtest_logreport(self, report):
+        data = report._to_json()
+        data["$report_type"] = "TestReport"
+        self._file.write(json.dumps(data, default=str) + "\n")
+        self._file.flush()
+
+    def pytest_sessionfinish(self):
+        self._file.close()
+
+
+def plugin():
+    """The part that this process plays."""
+    folder = os.environ.pop(CHILD, None)  # not for what a test starts
+    return Child(Path(folder)) if folder else Parent()
