@@ -208,7 +208,7 @@ def test_a_role_that_does_not_exist_is_a_usage_error():
         assert word in shown.stderr
     spaced = done(pytask("acl", "worker", "--namespace", "two words"))
     assert (spaced.returncode, spaced.stdout) == (78, "")
-    assert "no spaces" in spaced.stderr
+    assert "must not contain spaces" in spaced.stderr
 
 
 # -- the address -----------------------------------------------------------------------------------

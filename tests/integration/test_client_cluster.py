@@ -239,7 +239,7 @@ def test_an_address_that_is_no_cluster_or_has_no_hash_tag(cluster):
     for words, code, said in (
         (["status", "--redis", nowhere, "--namespace", NAMESPACE], 69, "PT051"),
         (["status", "--redis", whole], 78, "hash-tagged namespace"),
-        (["status", "--redis", plain], 1, "say redis+cluster://, and a hash-tagged namespace"),
+        (["status", "--redis", plain], 1, "use redis+cluster:// and a hash-tagged namespace"),
     ):
         shown = CliRunner().invoke(main, words)
         assert (shown.exit_code, shown.stdout) == (code, ""), shown.output

@@ -568,7 +568,7 @@ def test_a_port_that_answers_and_is_no_redis(cli, monkeypatch, words, handler, s
         shown = cli(*words)
         server.shutdown()
     assert (shown.exit_code, shown.stdout) == (69, "")
-    assert f"[PT051] what answers there is no Redis: it says {says}" in shown.stderr
+    assert f"[PT051] the server at this address is not Redis: it answers {says}" in shown.stderr
     assert "Correct the address" in shown.stderr
     assert f"server: {url.replace(':sesame', '***')} (from $PYTASK_REDIS_URL)" in shown.stderr
     assert "sesame" not in shown.stderr

@@ -144,7 +144,7 @@ def test_an_unknown_control_word(daemon, client):
     push(client, "steered", "sleeper")
     state(client, "steered", "RUNNING")
     until(lambda: client.publish("task-steered-control", "halt"), "somebody hears it")
-    daemon.says("[PT043] 'halt' on 'task-steered-control' is no control word, and nothing is done: say stop,")
+    daemon.says("[PT043] ignored 'halt' on 'task-steered-control', which is not a control word: use stop,")
     fix = re.search(r"Fix: (PUBLISH task-ID-control stop)", explained("PT043"))[1]
     client.execute_command(*fix.replace("ID", "steered").split())
     state(client, "steered", "STOPPED")

@@ -115,7 +115,9 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
     told.subscribe(both.bench.keys.hint_channel)
     told.psubscribe(both.bench.keys.control_pattern)
     settle(told)
-    with pytest.raises(errors.TimedOut, match=r"PT082.*it is RUNNING, and the wish remains stored") as late:
+    with pytest.raises(
+        errors.TimedOut, match=r"PT082.*it is RUNNING, and the request remains stored"
+    ) as late:
         both.client.stop("t", wait=0.05)
     assert late.value.state is life.RUNNING
     assert both.bench.hash("t")["control"] == "stop"

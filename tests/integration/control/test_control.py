@@ -124,7 +124,7 @@ def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, 
             ids = [cli.started("sleeper", f"n={n}") for n in range(2)]
             alive = cli("requeue", *ids, *scale)
             assert (alive.exit_code, alive.stderr.count("PT085")) == (1, 1), alive.stderr
-            assert re.search(r"runs: its lease was renewed \d s ago", alive.stderr)
+            assert re.search(r"is running: its lease was renewed \d s ago", alive.stderr)
             assert [line.split()[1:] for line in alive.stdout.splitlines()[1:]] == 2 * [["runs", "RUNNING"]]
             dying.process.kill()
             dying.process.wait()
@@ -243,7 +243,7 @@ def test_reload_of_what_does_not_run_fails_and_names_what_does_it(cli, client):
         assert shown.exit_code == 1
         assert shown.stdout.splitlines()[1].split() == [made, "does", "not", "run", "STOPPED"]
         assert f"[PT088] '{made}' is not running" in shown.stderr
-    assert "the new data is written down: it is STOPPED" in shown.stderr
+    assert "the new data is stored: it is STOPPED" in shown.stderr
     (fix,) = re.findall(r"`pytask (.*?)`", shown.stderr)
     assert cli(*fix.split(), "--wait", "30").exit_code == 0
     assert client.hget(made, "data") == '{"n":2}'

@@ -127,7 +127,7 @@ def test_none_that_knows_the_primary_is_the_librarys_own_error_in_short_words(fa
         walks(sentinel_kwargs={"password": "sesame"})()
     assert type(caught.value).__name__ == "MasterNotFoundError"
     text = str(caught.value)
-    assert text.startswith("no sentinel tells where the primary 'primary' is: h:1: ")
+    assert text.startswith("no sentinel returns the address of the primary 'primary' is: h:1: ")
     assert [word in text for word in ("TimeoutError", "h:2: ", "h:3: No master found")] == [True] * 3
     assert "password" not in text
     assert len(text) < 200

@@ -139,7 +139,7 @@ def test_small_tasks_are_not_sent_again_after_an_outage(partitions):
 
 def test_one_task_that_is_too_large(partitions):
     with pytest.raises(
-        TooLarge, match=r"\[PT134\] the data of 'big', 300,008 bytes, .*closed by the server\. Keep"
+        TooLarge, match=r"\[PT134\] the data of 'big', 300,008 bytes, .*closed by the server\. Store"
     ):
         run(start(partitions, "f", {"x": "x" * 300_000}, "big"), Server())
 

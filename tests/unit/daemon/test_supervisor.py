@@ -130,7 +130,7 @@ def test_a_killed_child_is_started_again_and_its_runs_are_released(family, caplo
     turns(one, lambda: "3 runs of child 1" in caplog.text)
     assert f"child 1 (pid {dead.pid}) was killed by SIGKILL" in caplog.text
     assert "child 2 is releasing the runs of child 1" in caplog.text
-    assert "1 are left to the monitors" in caplog.text
+    assert "1 left to the monitors" in caplog.text
     assert one.dead.waiting == {}
     assert second.young_deaths == 0
 
