@@ -24,8 +24,8 @@ TLS = "rediss://:sesame@h:1/0?"
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("redis://:sesame@h/0?bogus=1", "'bogus' is no option"),
-        ("redis+cluster://:sesame@h:1?bogus=1", "'bogus' is no option"),
+        ("redis://:sesame@h/0?bogus=1", "'bogus' is not an option"),
+        ("redis+cluster://:sesame@h:1?bogus=1", "'bogus' is not an option"),
         (TLS + "ssl_cert_reqs=words", "words"),
         (TLS + "ssl_ca_certs=/no/such.pem", "'/no/such.pem' (ssl_ca_certs)"),
         (TLS + "ssl_certfile=/no/cert.pem&ssl_keyfile=/no/key.pem", "'/no/cert.pem' (ssl_certfile)"),

@@ -80,7 +80,7 @@ def test_without_a_folder_for_temporary_files_the_way_out_is_told():
         )
         assert shown.returncode == 78, shown.stderr
         assert "No usable temporary directory" in shown.stderr
-        assert f"Choose one: {way}" in shown.stderr
+        assert f"Choose one with {way}" in shown.stderr
 
 
 def test_a_socket_where_nobody_listens_is_no_worker(tmp_path):
