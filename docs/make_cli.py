@@ -1,4 +1,4 @@
-"""Makes the page of the command line from the program itself: `python docs/make_cli.py > docs/cli.md`."""
+"""Generates the command line reference from the program: `python docs/make_cli.py > docs/cli.md`."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import click
 HEAD = """\
 # The command line
 
-Made from the program itself: `python docs/make_cli.py > docs/cli.md`. A test holds the two together.
+Generated from the program: `python docs/make_cli.py > docs/cli.md`. A test checks that it is up to date.
 
-Data goes to standard output, messages to standard error; a table on a terminal, plain columns when piped,
-`NO_COLOR` is honoured. `-o table|wide|json|jsonl|id` on every verb that reads; JSON has a `version`, which
-grows when a field changes its meaning or goes. An ID may be the beginning of one, if one task only begins so.
-`--explain` prints the redis-cli commands that a verb stands for, as lines for a shell, and does nothing else.
-Commands that are printed are quoted for a shell and carry host, port and db, never a password: redis-cli
-takes that from `$REDISCLI_AUTH`. Control characters in ids, names and errors are printed like `\\x1b`.
-Verbs that take many IDs do what can be done, print what became of each, and end with the worst of it.
+Data goes to standard output, messages to standard error. Output is a table on a terminal and plain columns in
+a pipe; `NO_COLOR` is honoured. Every command that reads has `-o table|wide|json|jsonl|id`. JSON has a
+`version`, which is incremented when a field changes its meaning or is removed. An ID may be a unique prefix
+of an id. `--explain` prints the equivalent redis-cli commands as shell lines and does nothing else. Printed
+commands are quoted for a shell and contain host, port and db, never a password: redis-cli takes it from
+`$REDISCLI_AUTH`. Control characters in ids, names and errors are printed like `\\x1b`. A command with many
+IDs processes all of them, prints a result for each, and exits with the code of the worst one.
 
-| exit code | |
+| exit code | meaning |
 | --- | --- |
-| 0 | ok |
-| 1 | the operation failed |
-| 2 | usage |
+| 0 | success |
+| 1 | operation failed |
+| 2 | usage error |
 | 3 | unhealthy |
 | 4 | no such task |
 | 69 | Redis unreachable |
-| 70 | `run`: a task could not be stopped, and its process was ended |
+| 70 | `run`: a task could not be stopped, so its process was ended |
 | 78 | bad configuration |
 | 124 | timed out |
-| 130 | Ctrl-C |
+| 130 | interrupted by Ctrl-C |
 
-Settings, the last wins: the default, the file (`pytask.toml` of the current folder, `$PYTASK_CONFIG`,
-`--config`), the environment (`PYTASK_REDIS_URL`, `PYTASK_MAX_TASKS`, ...; also plain `REDIS_URL`), the flags.
-Where none names an address, the server that `pytask run --embedded` runs in the current folder is used.
-For `pytask run`, what an app sets in its code stands above file and environment, and below the flags.
-`pytask config` shows each setting and where its value came from. Passwords are never printed.
+Precedence of settings, lowest first: the default, the file (`pytask.toml` in the current directory,
+`$PYTASK_CONFIG`, `--config`), the environment (`PYTASK_REDIS_URL`, `PYTASK_MAX_TASKS`, ...; also
+`REDIS_URL`), the flags. If none of them gives an address, the server that `pytask run --embedded` runs in the
+current directory is used. For `pytask run`, settings made in an app's code override file and environment, but
+not the flags. `pytask config` shows each setting and the source of its value. Passwords are never printed.
 """
 
 

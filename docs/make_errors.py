@@ -1,4 +1,4 @@
-"""Makes the page of the errors from the program itself: `python docs/make_errors.py > docs/errors.md`."""
+"""Generates the reference of the errors from the program: `python docs/make_errors.py > docs/errors.md`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 HEAD = """\
 # Errors
 
-Made from the program itself: `python docs/make_errors.py > docs/errors.md`. A test holds the two
-together, and sees to it that each test in the last column exists and meets the code.
+Generated from the program: `python docs/make_errors.py > docs/errors.md`. A test checks that it is up to
+date, and that each test in the last column exists and covers the code.
 
-An error has a stable code, and says what happened, where, why, and how to mend it; `pytask explain CODE`
-prints the texts below. "Seen as" has the exit code of the command line, where a command ends with it;
-"doctor" stands for what `pytask doctor` finds (3 if it is to be mended), "log" for what a worker writes,
-"field" for the `error` of a task. The tests make the mistake for real, and apply the fix as it is
-printed.
+An error has a stable code and a message that says what happened, where, why, and how to fix it.
+`pytask explain CODE` prints the texts below. The column "Seen as" shows the exit code of a command, "doctor"
+for findings of `pytask doctor` (exit code 3 if a fix is needed), "log" for log lines of a worker, and "field"
+for the `error` of a task. The tests provoke the error in a real deployment and apply the printed fix.
 """
 
-# Where each is met and mended: a file of tests/integration without `test_`, or another path; and the test.
+# Where each is provoked and fixed: a file of tests/integration without `test_`, or another path; and the
+# test.
 PROOFS: dict[str, str] = {
     "PT010": "mistakes::test_a_process_that_is_not_patched",
     "PT011": "tests/unit/runtime/test_patched.py::test_a_patch_that_cannot_be",
@@ -106,7 +106,7 @@ PROOFS: dict[str, str] = {
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
 }
-# These have no fix of their own: a fault of ours, and the base of others.
+# These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")
 LOGGED = dict.fromkeys(
     [f"PT{n:03}" for n in (13, 41, 42, 43, 46, 47, 48, 55, 123, 124, 125, 135, 137, 147, 149)],
@@ -136,7 +136,7 @@ def page() -> str:
 
 
 def _table(known: dict[str, str]) -> Iterator[str]:
-    yield "| code | | seen as | made and mended in |\n| --- | --- | --- | --- |"
+    yield "| code | | seen as | test |\n| --- | --- | --- | --- |"
     for code, text in known.items():
         shown = ""
         if code in PROOFS:

@@ -30,7 +30,7 @@ def _plain(value: Any) -> Any:
     for kind in (str, int, float):
         if isinstance(value, kind):
             return kind.__str__(value) if kind is str else kind(value)
-    raise TypeError(f"objects of type {type(value).__qualname__} have no form in JSON")
+    raise TypeError(f"objects of type {type(value).__qualname__} cannot be represented in JSON")
 
 
 def _refuse_nan(value: Any, what: str, path: str) -> None:

@@ -57,9 +57,9 @@ def _echo(text: str, *, nl: bool = True, err: bool = False) -> None:
 
 
 def quoted(word: str, keep: str = "") -> str:
-    r"""A word for a shell, in characters that steer no terminal; `keep`: those that stay, such as \n.
+    r"""A shell word without terminal control characters, except those in `keep`, such as \n.
 
-    A shell drops line breaks at the end of a word that is written like this.
+    A shell drops line breaks at the end of a word that is quoted like this.
     """
     if escaped(word, keep) == word:
         return shlex.quote(word)

@@ -54,7 +54,7 @@ def find_server() -> Path:
         for binary in Path(package).glob("_binaries/*/valkey-server"):
             return binary
     raise ServerNotFound(
-        f"there is no Redis server here: neither {' nor '.join(NAMES)} is on PATH. Any one of these helps:\n"
+        f"no Redis server found: neither {' nor '.join(NAMES)} is on PATH. Use one of these:\n"
         "  pip install 'pytaskd[embedded]'\n"
         "  sudo apt install redis-server    (macOS: brew install redis)\n"
         f"  export {VARIABLE}=/path/to/redis-server"

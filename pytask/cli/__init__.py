@@ -1,1 +1,1 @@
-"""The command line: a small module a verb, and what they share."""
+"""The command line: one small module per command, and what the commands share."""

@@ -24,18 +24,18 @@ NOTES = (
     "PT142",
     "PT146",
     "PT150",
-)  # nothing to be mended at once
+)  # nothing that needs an immediate fix
 MAX_DATA = 16 * 1024 * 1024
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One fault."""
+    """One problem."""
 
     code: str
     what: str
     fix: str
-    past: bool = False  # it is over, and worth knowing
+    past: bool = False  # it is over; reported for information
 
     @property
     def serious(self) -> bool:
@@ -63,13 +63,13 @@ def of_the_server(remote: Remote) -> Iterator[Finding]:
     url = remote.setting("redis_url").value
     for risk in server_checks.risks(client, max_data=MAX_DATA):
         words = risk.fix.split()
-        # By a user who may do so; that of the address is one for tasks.
+        # Run it as a user with that right; the user of the address is meant for tasks.
         fix = command([*redis_cli(without_login(url)), *words]) if words[0].isupper() else risk.fix
         yield Finding(code=risk.code, what=risk.what, fix=fix)
 
 
 def kinds_of(keys: Keys) -> dict[str, str]:
-    """Our own keys of a partition, and the type that each has."""
+    """The keys of pytask itself in a partition, and the type of each."""
     return {
         keys.queue: "list",
         keys.runs: "hash",
@@ -84,7 +84,7 @@ def kinds_of(keys: Keys) -> dict[str, str]:
 
 
 def of_the_keys(remote: Remote) -> Iterator[Finding]:
-    """Pytask's own keys hold what they should."""
+    """Whether pytask's own keys have the right types."""
     for at, space in enumerate(remote.spaces):
         wanted = kinds_of(Keys(space))
         for (name, kind), reply in zip(
@@ -94,6 +94,6 @@ def of_the_keys(remote: Remote) -> Iterator[Finding]:
             if found not in ("none", kind):
                 yield Finding(
                     code="PT054",
-                    what=f"{name} is a {found}, and pytask needs a {kind} there: another program has it",
+                    what=f"{name} is a {found}, but pytask needs a {kind}: another program uses this key",
                     fix=f"{remote.typed('RENAME', name, name + '.other')}    (or give pytask a namespace)",
                 )

@@ -1,4 +1,4 @@
-"""Columns that fit a terminal: what is too broad goes on in the next line, and no word is broken."""
+"""Columns that fit a terminal: long cells wrap to the next line, without breaking words."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Sequence
 
 GAP = 2  # columns between two
-LEAST = 8  # columns of what is to stay whole, where there is no room for it
-PIECE = re.compile(r"[^\s./:@_-]*[\s./:@_-]?")  # behind these a name may go on in the next line
+LEAST = 8  # minimum width of a column that should not be wrapped, if there is no room for it
+PIECE = re.compile(r"[^\s./:@_-]*[\s./:@_-]?")  # a name may wrap after these characters
 
 
 def widths(lines: Sequence[Sequence[str]], whole: Sequence[bool], width: int) -> list[int]:
-    """Of each column of these cells, so that all fit into `width`; the first line has the titles.
+    """The width of each column so that all fit into `width`; the first row holds the titles.
 
-    The broadest are made narrower: first those that need no broken word for it, then the others, and what is
-    to stay `whole` last.
+    The widest columns shrink first: those that need no broken word, then the others, and `whole` columns
+    last.
     """
     columns = list(zip(*lines, strict=True))
     found = [max(map(len, column)) for column in columns]
@@ -42,7 +42,7 @@ def _narrow(found: list[int], least: Sequence[int], width: int) -> None:
 
 
 def rows_of(cells: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
-    """One line of a table as lines of a terminal, each cell as broad as its column."""
+    """One row of a table as terminal lines, each cell padded to the width of its column."""
     parts = [_filled(cell, width) for cell, width in zip(cells, widths, strict=True)]
     height = max(map(len, parts))
     lines = [[part[at] if at < len(part) else "" for part in parts] for at in range(height)]

@@ -1,4 +1,4 @@
-"""Settings of the command line: defaults < file < environment < flags, each with where it came from."""
+"""Settings of the command line: defaults < file < environment < flags, each with its origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytask.domain.errors import BadConfigFile, ConfigError
 
 FILE = "pytask.toml"
 PREFIX = "PYTASK_"
-# Variables with our prefix that are no settings: for the completion of shells, and of other parts.
+# Variables with the prefix that are not settings, such as that of shell completion.
 OTHER_VARIABLES = ("PYTASK_CONFIG", "PYTASK_COMPLETE", "PYTASK_REDIS_SERVER", HANDED_URL)
 
 
@@ -29,29 +29,27 @@ class Known(NamedTuple):
     text: str
 
 
-# The fields of `pytask.Settings` come on top of these; they are looked up where somebody sets one.
+# The fields of `pytask.Settings` are added to these; they are imported only if one is set.
 OWN: dict[str, Known] = {
-    "redis_url": Known(
-        DEFAULT_URL, str, "Address of Redis: redis://, rediss://, unix:// or redis+cluster://"
-    ),
-    "namespace": Known("", str, "In front of every key and channel"),
-    "partitions": Known(1, int, "Parts of the namespace, for a cluster"),
-    "timeout": Known(0.6, float, "Seconds that the command line waits for one answer of Redis"),
-    "who": Known("", str, "Name in the history of tasks for who asked; by default user@host"),
-    "output": Known("table", str, "Form of what is read: table, wide, json, jsonl or id"),
+    "redis_url": Known(DEFAULT_URL, str, "Redis address: redis://, rediss://, unix:// or redis+cluster://"),
+    "namespace": Known("", str, "Prefix of every key and channel"),
+    "partitions": Known(1, int, "Number of partitions of the namespace, for Redis Cluster"),
+    "timeout": Known(0.6, float, "Seconds that the command line waits for a reply of Redis"),
+    "who": Known("", str, "Name recorded in the history of tasks as the requester; default: user@host"),
+    "output": Known("table", str, "Output format: table, wide, json, jsonl or id"),
     "embedded": Known(False, bool, "`run`: start a private Redis server"),
-    "data_dir": Known(".pytask", str, "`run`: folder of the embedded server"),
-    "monitor": Known(True, bool, "`run`: hand on the tasks of dead workers"),
+    "data_dir": Known(".pytask", str, "`run`: data directory of the embedded server"),
+    "monitor": Known(True, bool, "`run`: run a monitor, which requeues the tasks of dead workers"),
     "processes": Known(1, int, "`run`: worker processes under one supervisor"),
     "log_level": Known("info", str, "`run`: debug, info, warning or error"),
     "log_format": Known("console", str, "`run`: console or json"),
-    "patch": Known("", str, "`run`: what gevent replaces, such as queue=off"),
-    "run_dir": Known("", str, "Folder of the sockets for `health`; by default that of the user's session"),
+    "patch": Known("", str, "`run`: what gevent patches, such as queue=off"),
+    "run_dir": Known("", str, "Directory of the sockets for `health`; default: the user's runtime directory"),
 }
 
 
 class Ambient:
-    """What stands in the file and in the environment, below the flags of one call."""
+    """The settings of the file and the environment, which the flags of one call override."""
 
     def __init__(
         self,
@@ -62,11 +60,11 @@ class Ambient:
         self._environ = os.environ if environ is None else environ
         self.file = _find_file(file or self._environ.get("PYTASK_CONFIG"), folder or Path.cwd())
         self._stored = _read_file(self.file) if self.file is not None else {}
-        self._looked = False  # for the server of the folder
+        self._looked = False  # whether the directory's server was looked up
         self._found: Value | None = None
 
     def get(self, name: str, flag: Any = None, option: str = "") -> Value:
-        """The value of a setting, and its origin; a `flag` that was given wins.  Raises `ConfigError`."""
+        """The value of a setting and its origin; a given `flag` wins.  Raises `ConfigError`."""
         return self._get(name, flag, option)._replace(address=name == "redis_url")
 
     def _get(self, name: str, flag: Any, option: str) -> Value:
@@ -85,7 +83,7 @@ class Ambient:
         return Value(known.default, "the default", given=False)
 
     def _private(self) -> Value | None:
-        """The server that `pytask run --embedded` has started in this folder, while it runs."""
+        """The running server that `pytask run --embedded` started in this directory."""
         if self._looked:
             return self._found
         self._looked = True
@@ -98,36 +96,35 @@ class Ambient:
         return self._found
 
     def given(self, names: Iterator[str] | None = None) -> dict[str, Value]:
-        """Everything that the file or the environment sets, of all there is to set."""
+        """All settings that the file or the environment sets."""
         wanted = list(names) if names is not None else list(known_settings(more=True))
         found = {name: self.get(name) for name in wanted}
         return {name: value for name, value in found.items() if value.given}
 
     def check(self) -> None:
-        """Raise `BadConfigFile` where the file sets something that is no setting."""
+        """Raise `BadConfigFile` if the file sets an unknown setting."""
         for name in self._stored:
             if name not in known_settings(more=name not in OWN):
                 meant = _meant(name, known_settings(more=True))
                 raise BadConfigFile(
-                    f"{self.file} sets {name!r}, and there is no such setting{meant}"
-                    " `pytask config` lists them all"
+                    f"{self.file} sets {name!r}, which is not a setting{meant} `pytask config` lists them all"
                 )
 
     def strays(self) -> list[str]:
-        """Sentences about variables with our prefix that set nothing, such as a misspelt one."""
+        """Sentences about variables with our prefix that have no effect, such as a misspelt one."""
         settings = known_settings(more=True)
         found = []
         for variable in sorted(self._environ):
             name = variable.removeprefix(PREFIX).lower()
             if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or name in settings:
                 continue
-            found.append(f"${variable} sets nothing: there is no setting {name!r}{_meant(name, settings)}")
+            found.append(f"${variable} has no effect: there is no setting {name!r}{_meant(name, settings)}")
         return found
 
 
 @cache
 def known_settings(*, more: bool) -> dict[str, Known]:
-    """All there is to set; with `more`, also the fields of `pytask.Settings`, which take time to import."""
+    """All settings; with `more`, also the fields of `pytask.Settings`, which are slow to import."""
     if not more:
         return OWN
     import attrs
@@ -146,7 +143,7 @@ def known_settings(*, more: bool) -> dict[str, Known]:
 
 
 def _doc_texts() -> dict[str, str]:
-    """The first sentence of the text below each field, which is where the settings are documented."""
+    """The first sentence of the docstring below each field."""
     import ast
     from importlib.resources import files
 
@@ -169,8 +166,8 @@ def _find_file(asked: str | Path | None, folder: Path) -> Path | None:
         path = Path(asked)
         if not path.is_file():
             raise BadConfigFile(
-                f"there is no configuration file {str(path)!r} (asked for by --config or $PYTASK_CONFIG):"
-                " correct the path, or leave it away: then pytask.toml of the current folder is read, if any"
+                f"configuration file {str(path)!r} not found (given by --config or $PYTASK_CONFIG): correct"
+                " the path, or omit it to read pytask.toml of the current directory, if present"
             )
         return path
     path = folder / FILE
@@ -184,11 +181,11 @@ def _read_file(path: Path) -> dict[str, Any]:
         stored = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadConfigFile(
-            f'{path} cannot be read as TOML: {error}. Lines are like: namespace = "app:"  or: max_tasks = 500'
+            f'{path} cannot be read as TOML: {error}. Example lines: namespace = "app:"  or: max_tasks = 500'
         ) from None
-    own = stored.pop("run", {})  # [run] may hold the settings of that verb alone
+    own = stored.pop("run", {})  # [run] may hold settings of that command only
     if not isinstance(own, dict):
-        raise BadConfigFile(f"run in {path} is {own!r}, and must be a table: [run]")
+        raise BadConfigFile(f"run in {path} is {own!r}, but must be a table: [run]")
     return stored | own
 
 
@@ -213,7 +210,7 @@ WORDS = {
 
 
 def _parse(text: str, known: Known, where: str) -> Any:
-    """A value from the text of a variable."""
+    """A value parsed from the text of a variable."""
     if known.kind is str:
         return text
     if text.lower() == "none" and known.default is None:
@@ -222,14 +219,14 @@ def _parse(text: str, known: Known, where: str) -> Any:
     try:
         return reads[known.kind](text)
     except (KeyError, ValueError):
-        raise ConfigError(f"{where} is {text!r}, and must be {_wanted(known)}") from None
+        raise ConfigError(f"{where} is {text!r}, but must be {_wanted(known)}") from None
 
 
 def _checked(value: Any, known: Known, where: str) -> Any:
-    """A value of the file, whose types are its own."""
+    """A value of the file, which is already typed."""
     fits = isinstance(value, known.kind) or (known.kind is float and isinstance(value, int))
     if not fits or (isinstance(value, bool) and known.kind is not bool):
-        raise BadConfigFile(f"{where} is {value!r}, and must be {_wanted(known)}")
+        raise BadConfigFile(f"{where} is {value!r}, but must be {_wanted(known)}")
     return value
 
 

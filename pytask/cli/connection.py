@@ -1,4 +1,4 @@
-"""The Redis that a verb talks to: found by the settings, asked once and quickly, never retried."""
+"""The Redis connection of a command: address from the settings, short timeouts, no retries."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pytask.client.partitions import Partitions
     from pytask.client.sync_driver import SyncDriver
 
-CONNECTING = 0.5  # seconds, unless the setting `timeout` says otherwise
-SHOWN = 5  # ids that an ambiguous beginning lists
-IDS = 500  # of one round trip
-NEAR = 100  # ids that are compared with one that does not exist
+CONNECTING = 0.5  # seconds, unless the setting `timeout` is given
+SHOWN = 5  # ids that are listed for an ambiguous prefix
+IDS = 500  # per round trip
+NEAR = 100  # ids that are compared with an id that does not exist
 
 
 class Remote:
@@ -45,25 +45,25 @@ class Remote:
     # -- settings -------------------------------------------------------------------------------------
 
     def setting(self, name: str) -> Value:
-        """A setting, and where it came from."""
+        """A setting and its origin."""
         if self._ambient is None:
             self._ambient = Ambient(self._config)
             self._ambient.check()
         return self._ambient.get(name, self._flags.get(name), "redis" if name == "redis_url" else "")
 
     def strays(self) -> list[str]:
-        """Sentences about variables that look like settings and are none."""
+        """Sentences about variables that look like settings but are not."""
         self.setting("output")
         return self._ambient.strays() if self._ambient is not None else []
 
     @property
     def namespace(self) -> str:
-        """In front of every key and channel, as the app was given it."""
+        """The prefix of every key and channel, as given to the app."""
         return str(self.setting("namespace").value)
 
     @property
     def partition_count(self) -> int:
-        """Of the namespace."""
+        """The number of partitions of the namespace."""
         return int(self.setting("partitions").value)
 
     @property
@@ -89,7 +89,7 @@ class Remote:
 
     @property
     def client(self) -> Any:
-        """A client that waits for each answer as long as the setting `timeout` says, and tries once."""
+        """A client that waits for each reply as long as the setting `timeout` says, without retries."""
         if self._client is None:
             from pytask.cli.lazy_redis import import_redis
 
@@ -105,7 +105,7 @@ class Remote:
         return self._client
 
     def _opened(self, url: str) -> Any:
-        """What a worker makes of the URL; where that is a node of a cluster, a client of the cluster."""
+        """The client that a worker would make of the URL; for a node of a cluster, a cluster client."""
         from pytask.adapters.redis import clients, support
         from pytask.adapters.redis.address import of_cluster, plain
         from pytask.domain.partition import hash_tag
@@ -116,7 +116,7 @@ class Remote:
         if support.is_cluster(opened):
             return opened
         own = clients.own_client(opened, timeout=timeout, connect_timeout=connecting, name="pytask-cli")
-        # Elsewhere the keys could not live in a cluster, and nothing is asked.
+        # Without a hash tag the keys cannot be in a cluster, so no command is sent.
         if hash_tag(self.namespace) and support.in_cluster(own):
             clients.disconnect(own)
             return clients.open_client(of_cluster(plain(url)[0]), **limits)
@@ -124,23 +124,23 @@ class Remote:
 
     @property
     def timeouts(self) -> tuple[float, float]:
-        """Seconds for an answer, and for a connection: with both a wrong address is told in under a second.
+        """Seconds for a reply and for a connection; with the defaults a wrong address fails within a second.
 
-        A lost packet of a connection is sent again after a second: more than half of one helps nobody.
+        TCP resends a lost SYN after one second, so values between 0.5 s and 1 s have no advantage.
         """
         timeout = self.setting("timeout")
         return float(timeout.value), float(timeout.value) if timeout.given else CONNECTING
 
     @property
     def partitions(self) -> Partitions:
-        """Where tasks are, by the settings of this call."""
+        """The partitions, by the settings of this call."""
         from pytask.client.partitions import partitions_of
 
         return partitions_of(self.namespace, self.partition_count, name=str(self.setting("who").value))
 
     @property
     def driver(self) -> SyncDriver:
-        """Carries commands to the servers of the partitions."""
+        """Sends commands to the servers of the partitions."""
         if self._driver is None:
             from pytask.client.sync_driver import SyncDriver
 
@@ -149,7 +149,7 @@ class Remote:
 
     @property
     def tasks(self) -> Client:
-        """The client of the library, with the settings of this call."""
+        """The library's client, with the settings of this call."""
         if self._tasks is None:
             from pytask.client import Client
 
@@ -157,28 +157,30 @@ class Remote:
         return self._tasks
 
     def ask(self, *words: Any, at: int = 0) -> Any:
-        """One command for the server of a partition."""
+        """Send one command to the server of a partition."""
         return self.ask_all([words], at=at)[0]
 
     def ask_all(self, commands: Iterable[Sequence[Any]], *, at: int = 0) -> list[Any]:
-        """Many commands in one round trip, their answers in order; the first error is raised."""
+        """Send commands in one round trip; returns the replies in order and raises the first error."""
         return self.ask_each((at, words) for words in commands)
 
     def ask_each(self, commands: Iterable[tuple[int, Sequence[Any]]]) -> list[Any]:
-        """Commands, each for the server of a partition; one round trip a server."""
+        """Send commands, each to the server of its partition, in one round trip per server."""
         from pytask.client.operations import ask_all
 
         return self.driver.run(ask_all([(at, tuple(words)) for at, words in commands]))
 
     def place(self, error: StoreError) -> None:
-        """Let the error say which Redis was asked, and where that address came from."""
+        """Add a note to the error: which Redis was contacted, and the origin of that address."""
         url = self.setting("redis_url")
-        error.add_note(f"  asked: {url.shown} ({url.origin}); --redis URL or $PYTASK_REDIS_URL name another")
+        error.add_note(
+            f"  server: {url.shown} ({url.origin}); set another with --redis URL or $PYTASK_REDIS_URL"
+        )
 
     # -- explanations ---------------------------------------------------------------------------------
 
     def explains(self, items: Iterable[Item]) -> bool:
-        """With `--explain`: print these as a shell takes them, and True: the verb is to end here."""
+        """With `--explain`: print these as shell commands and return True; the command then ends."""
         if self.explain:
             from pytask.cli.explain_script import Writer
             from pytask.terminal import command
@@ -195,12 +197,12 @@ class Remote:
         url = self.setting("redis_url").value
         try:
             return redis_cli(url)
-        except ValueError:  # a port that is none; what the library says would repeat it
+        except ValueError:  # an invalid port; the library's message would repeat the URL with its password
             raise ConfigError(f"cannot use the Redis URL {hide_password(url)!r}") from None
 
     @property
     def flags(self) -> list[str]:
-        """What another command needs to go where this one goes: the flags that it was given, no password."""
+        """The flags with which another command reaches the same server and namespace; no password."""
         from pytask.adapters.redis.address import without_login
 
         found = []
@@ -219,15 +221,15 @@ class Remote:
     # -- ids ------------------------------------------------------------------------------------------
 
     def find(self, beginning: str, *, act: bool = False) -> str:
-        """The one id that is `beginning`, or begins with it.  Raises `NoSuchTask`, `AmbiguousId`.
+        """The one id that equals `beginning` or begins with it.  Raises `NoSuchTask`, `AmbiguousId`.
 
-        The search is bounded.  Where it could not see all ids, a verb that is going to `act` takes whole
-        ids only: another task might begin like that.
+        The search is bounded.  If it could not see all ids, a command that changes the task (`act`) accepts
+        whole ids only: another id might have the same prefix.
         """
         return beginning if self._existing([beginning]) else self._beginning(beginning, act=act)
 
     def resolve(self, words: Iterable[str]) -> dict[str, str | PytaskError]:
-        """The whole ids that a verb is to act on, or for each word why it is none."""
+        """The whole id for each word, or the error why there is none."""
         asked = list(dict.fromkeys(words))
         found: dict[str, str | PytaskError] = dict.fromkeys(asked, "")
         there = self._existing(asked)
@@ -239,7 +241,7 @@ class Remote:
         return found
 
     def _existing(self, words: Sequence[str]) -> set[str]:
-        """Those that are the id of a task, or a key that may hold one."""
+        """Those words that are the id of a task, or a key that may hold one."""
         from pytask.domain.messages import IdFault, read_id
 
         ids = [
@@ -258,25 +260,25 @@ class Remote:
         found, complete = self.tasks.find(beginning, limit=SHOWN)
         if len(found) == 1 and (complete or not act):
             if not complete:
-                say(f"{found[0]} is the first task found that begins so")
+                say(f"{found[0]} is the first task found with this prefix")
             return found[0]
         if found:
             raise AmbiguousId(_several(beginning, found, complete=complete))
         if not complete:
             raise NoSuchTask(
-                f"there is no task {beginning!r}, and too many keys to look for one that begins so: give"
+                f"no task has the id {beginning!r}, and there are too many keys to search for a prefix: give"
                 " the whole id"
             )
         near = self._near(beginning)
         meant = f" (did you mean {near!r}?)" if near else ""
         raise NoSuchTask(
-            f"there is no task {beginning!r}, and none whose id begins so{meant}. `pytask ls` shows what"
-            f" there is; {FORGOTTEN}",
+            f"no task matches {beginning!r}, neither as an id nor as a prefix{meant}. `pytask ls` lists the"
+            f" tasks; {FORGOTTEN}",
             near,
         )
 
     def _near(self, word: str) -> str:
-        """An id that looks like this, among those whose first half is the same."""
+        """A similar id among those with the same first half."""
         from difflib import get_close_matches
 
         found, _ = self.tasks.find(word[: (len(word) + 1) // 2], limit=NEAR)
@@ -286,7 +288,7 @@ class Remote:
 def _several(beginning: str, found: Sequence[str], *, complete: bool) -> str:
     if len(found) == 1 and not complete:
         return (
-            f"{found[0]} begins with {beginning!r}, but there are too many tasks to know that no other does:"
+            f"{found[0]} begins with {beginning!r}, but there are too many tasks to rule out another match:"
             " give the whole id"
         )
-    return f"several ids begin with {beginning!r}, such as {', '.join(found)}: give more of the one you mean"
+    return f"several ids begin with {beginning!r}, such as {', '.join(found)}: give a longer prefix"

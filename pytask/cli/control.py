@@ -1,4 +1,4 @@
-"""Stop, start, reload and the like from the command line: many at once, and what became of each."""
+"""Stop, start, reload and similar commands: many tasks at once, with a result for each."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ Await = Callable[[str, float], Outcome]
 
 @attrs.frozen
 class Verb:
-    """What is done to the tasks that were chosen."""
+    """The operation on the selected tasks."""
 
-    act: Act  # tells all of a batch, and says what became of each
-    finish: Await | None = None  # waits for one that has not got there, for so many seconds
+    act: Act  # sends the requests of a batch and returns the result of each
+    finish: Await | None = None  # waits for one task, up to a number of seconds
     wait: float = 0
     done: str = "done"
     leaves_a_state: bool = True
 
 
 def carry_out(printer: Printer, batches: Iterable[Batch], verb: Verb) -> None:
-    """Tell all, await each, print what became of them; then raise the worst that was met, if any."""
+    """Send all requests, wait for each, print the results; then raise the worst error, if any."""
     faults = Faults()
     columns = [column for column in OUTCOMES if column.field != "state" or verb.leaves_a_state]
     printer.listing("outcomes", _rows(batches, verb, faults), columns)
@@ -64,7 +64,7 @@ def carry_out(printer: Printer, batches: Iterable[Batch], verb: Verb) -> None:
 
 
 def each(one: Callable[[str], Outcome]) -> Act:
-    """For a verb that knows one task at a time; what goes wrong with one keeps it from no other."""
+    """Wrap an operation on one task; a failure of one does not affect the others."""
 
     def act(ids: list[str]) -> dict[str, Found]:
         return {task_id: _tried(one, task_id) for task_id in ids}
@@ -73,12 +73,12 @@ def each(one: Callable[[str], Outcome]) -> Act:
 
 
 def together(many: Callable[[list[str]], list[Outcome]]) -> Act:
-    """For a verb of the client that takes many."""
+    """Wrap an operation of the client on many tasks."""
     return lambda ids: {outcome.id: outcome for outcome in many(ids)}
 
 
 def running(act: Act, *, written: bool) -> Act:
-    """For a verb that needs a run: one that has none is a fault, which names the verb for it."""
+    """Wrap an operation that needs a running task; any other is an error that names the right command."""
 
     def checked(ids: list[str]) -> dict[str, Found]:
         return {task_id: _run_of(one, written=written) for task_id, one in act(ids).items()}
@@ -97,24 +97,24 @@ def _run_of(found: Found, *, written: bool) -> Found:
         or found.refused
     ):
         return found
-    data = "; the new data is written down" if written else ""
+    data = "; the new data is stored" if written else ""
     fix: tuple[str | Call, ...] = (": use ", Call("start_again", found.id))
     if found.state is life.WAIT:
-        fix = (", and begins with the data that is in its hash as soon as a worker takes it",)
+        fix = (", and starts with the data in its hash as soon as a worker claims it",)
     return errors.TaskNotRunning(
-        Advice(f"{found.id!r} does not run{data}: it is {found.state}", *fix), found.state
+        Advice(f"{found.id!r} is not running{data}: it is {found.state}", *fix), found.state
     )
 
 
 def started(remote: Remote) -> Await:
-    """Waits until a task that was just queued runs, or has run."""
+    """Wait until a task that was just queued runs, or has run."""
     from pytask.client.control import await_run
     from pytask.domain import lifecycle as life
 
     def wait(task_id: str, seconds: float) -> Outcome:
         found = remote.driver.run(await_run(remote.partitions, task_id, seconds))
         if found.state is life.ERROR:
-            text = f"{task_id!r} ran, and failed: "
+            text = f"{task_id!r} ran and failed: "
             raise errors.RunFailed(Advice(text, Typed(("pytask", "why", task_id))), found.state)
         return found
 
@@ -122,14 +122,14 @@ def started(remote: Remote) -> Await:
 
 
 def stopped(remote: Remote) -> Await:
-    """Waits until a task that was told to stop has stopped."""
+    """Wait until a task has stopped."""
     from pytask.client.control import await_stop
 
     return lambda task_id, seconds: remote.driver.run(await_stop(remote.partitions, task_id, seconds))
 
 
 def reloaded(remote: Remote, epochs: Mapping[str, int]) -> Await:
-    """Waits until a reload is over, of a task that was in one of these epochs before."""
+    """Wait until a reload is complete; the epochs are those before the reload."""
     from pytask.client.control import await_reload
 
     return lambda task_id, seconds: remote.driver.run(
@@ -138,7 +138,7 @@ def reloaded(remote: Remote, epochs: Mapping[str, int]) -> Await:
 
 
 def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict[str, Any]]:
-    """All are told before any is awaited.  Of a bulk, only those that are awaited are kept until then."""
+    """Send all requests before waiting for any.  Of a bulk, only the awaited ones are kept in memory."""
     finish = verb.finish if verb.wait else None
     late: list[str] = []
     until = 0.0
@@ -149,7 +149,7 @@ def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict
 
     for batch in batches:
         found = {**batch.faults, **verb.act(batch.ids)} if batch.ids else batch.faults
-        until = time.monotonic() + verb.wait  # telling them may take long: a dead worker's lease is watched
+        until = time.monotonic() + verb.wait  # sending may take long: the lease of a dead worker is observed
         for name in batch.names:
             if finish is None or not _pending(found[name]):
                 yield _row(name, found[name], verb, faults)
@@ -162,7 +162,7 @@ def _rows(batches: Iterable[Batch], verb: Verb, faults: Faults) -> Iterator[dict
 
 
 def _pending(one: Found) -> bool:
-    """Whether there is something to wait for: a wish that is not carried out, or a place in the queue."""
+    """Whether there is something to wait for: a pending control request, or a place in the queue."""
     from pytask.domain import lifecycle as life
 
     if isinstance(one, PytaskError) or one.refused:
@@ -216,19 +216,19 @@ def _fault_of(found: Outcome) -> PytaskError | None:
 
 
 class Faults:
-    """What went wrong: the first of each kind, and how many there were."""
+    """The errors: the first of each kind, and the total number."""
 
     def __init__(self) -> None:
         self._first: dict[type[PytaskError], PytaskError] = {}
         self._count = 0
 
     def add(self, error: PytaskError) -> None:
-        """One more."""
+        """Add an error."""
         self._first.setdefault(type(error), error)
         self._count += 1
 
     def raise_worst(self) -> None:
-        """The error that decides the exit code, with the others as notes: one that is missing before all."""
+        """The error that decides the exit code, with the others as notes; a missing task comes first."""
         if not self._first:
             return
         rank = {NoSuchTask: 0, errors.AmbiguousId: 2}

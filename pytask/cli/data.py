@@ -1,4 +1,4 @@
-"""The data of a task, as it is given on the command line."""
+"""The data of a task as given on the command line."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pytask.domain.errors import BadData
 
 
 class Data(NamedTuple):
-    """Data, and the JSON of it."""
+    """Data and its JSON text."""
 
     value: dict[str, Any] | None
 
     @property
     def text(self) -> str:
-        """As it goes into the hash."""
+        """The bytes that are stored in the hash."""
         return json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_data(word: str) -> Data:
-    """JSON itself, `@file`, or `-` for standard input.  Raises `BadData` that points at the place."""
+    """Data from JSON text, `@file`, or `-` for standard input.  `BadData` points at the position."""
     text, where = word, "--data"
     if word == "-":
         text, where = sys.stdin.read(), "standard input"
@@ -52,12 +52,14 @@ def read_data(word: str) -> Data:
 
 
 def with_pairs(data: Data | None, pairs: Sequence[str]) -> Data:
-    """Data with `key=value` words added: a value that is JSON is that, any other is text."""
+    """Data with `key=value` words added: valid JSON values are parsed, all others are strings."""
     value = dict(data.value or {}) if data is not None else {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key or not equals:
-            raise click.UsageError(f"{pair!r} is no key=value; or give --data JSON, --data @FILE, --data -")
+            raise click.UsageError(
+                f"{pair!r} is not KEY=VALUE; alternatives: --data JSON, --data @FILE, --data -"
+            )
         try:
             value[key] = json.loads(text)
         except (ValueError, RecursionError):

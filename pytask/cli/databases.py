@@ -1,4 +1,4 @@
-"""Workers with other db numbers that hear the control messages of this one: pub/sub has no db numbers."""
+"""Workers with other db numbers that receive control messages of this db: pub/sub ignores db numbers."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from pytask.domain.errors import Denied, Refused
 
 @attrs.frozen(kw_only=True)
 class Neighbors:
-    """Who listens beside the workers of our db number."""
+    """Subscribers other than the workers of our db number."""
 
     own: int
     others: list[int]  # db numbers
-    older: int = 0  # workers of a release that shows no db number, which are not among those of ours
+    older: int = 0  # workers of releases that show no db number, and that are not registered in our db
 
 
 def neighbors(remote: Remote) -> Neighbors | None:
-    """None where nobody does, or where it cannot be seen."""
+    """None if there are none, or if it cannot be determined."""
     own = support.database_of(remote.client)
     if own is None:
         return None
     try:
         found = list(_of_partitions(remote, own))
-    except (Denied, Refused):  # PT139 says so
+    except (Denied, Refused):  # reported as PT139
         return None
     others = sorted({number for one in found for number in one.others})
-    older = max(one.older for one in found)  # a worker listens in each partition
+    older = max(one.older for one in found)  # a worker subscribes in each partition
     return Neighbors(own=own, others=others, older=older) if others or older else None
 
 
@@ -48,6 +48,6 @@ def _of_partitions(remote: Remote, own: int) -> Iterator[Neighbors]:
 
 
 def _older(listening: int, heard: list[int], workers: list[Worker], at: int) -> int:
-    """How many listen, show no db number, and are no worker that shows itself under our db number."""
+    """The number of subscribers that show no db number and are not workers registered in our db."""
     ours = sum(worker.alive for worker in workers if worker.partition == at)
     return max(0, min(listening - sum(heard), listening - sum(heard[1:]) - ours))

@@ -1,4 +1,4 @@
-"""Where pytask is, if it is not where it was asked for: other dbs of the server, other namespaces."""
+"""Finds pytask data in other dbs of the server and in other namespaces."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pytask.adapters.redis import clients, support
 from pytask.adapters.redis.address import in_db
 from pytask.cli.connection import Remote
 
-STEPS = 10  # of a SCAN
-STEP = 1000  # keys of one of them
-MOST = 3  # places that are named
+STEPS = 10  # calls of SCAN
+STEP = 1000  # keys per call
+MOST = 3  # places that are reported
 
 
 def elsewhere(remote: Remote, dbs: Sequence[int]) -> Iterator[tuple[str, list[str]]]:
-    """(what it is, the flags that lead there) of places that have workers, or had some."""
+    """(description, flags to reach it) of places that have or had workers."""
     if remote.partition_count > 1 or support.is_cluster(remote.client):
         return
     url = remote.setting("redis_url").value

@@ -1,7 +1,7 @@
-"""What the steering verbs stand for, in plain Redis; see docs/protocol.md.
+"""The control commands as plain Redis commands; see docs/protocol.md.
 
-A message is lost where nobody listens, so each verb is written with what makes it durable.  What must be
-looked at and changed in one step is a few lines of Lua: between two commands a worker may act.
+A published message is lost without a subscriber, so each command includes the durable write.  A check and a
+change that must be atomic are a few lines of Lua: between two commands a worker may act.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if redis.call("EXISTS", KEYS[1]) == 1 then return redis.call("HSET", KEYS[1], "d
 
 
 def stop(space: str, task_id: str) -> list[Item]:
-    """Whether it waits or runs."""
+    """For a waiting or running task."""
     keys = Keys(space)
     names: list[Word] = [keys.task(task_id), keys.queue, _parking(keys, task_id)]
     names += [keys.index(life.WAIT), keys.index(life.STOPPED)]
@@ -54,60 +54,60 @@ def stop(space: str, task_id: str) -> list[Item]:
         _event(Event.STOPPED),
     ]
     return [
-        "if it runs: written down, so that its worker reads it within 5 s even if it hears no message",
+        "if it runs: store the request; its worker reads it within 5 s even if it receives no message",
         _wish(keys, task_id, Command.STOP),
-        "if it waits: out of the queue, or from where it is parked",
+        "if it waits: remove it from the queue or from its parking list",
         stopped,
-        "and told: a worker that listens acts at once; where none does, this is lost",
+        "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.STOP],
     ]
 
 
 def start(space: str, task_id: str) -> list[Item]:
-    """What rests."""
+    """For a task at rest."""
     keys = Keys(space)
     rest = [state for state in life.RESTING if state is not life.WAIT]
     return [
-        "a worker that hears an older stop after this does not obey it",
+        "a worker that receives an older stop after this ignores it",
         ["PUBLISH", keys.control(task_id), STARTED],
-        "if it rests: pushed, which is kept until a worker comes; its hash says where it was until then",
+        "if it is at rest: push it; the hash keeps its old state until a worker claims it",
         ["EVAL", PUSH, 2, keys.task(task_id), keys.queue, task_id, *rest],
     ]
 
 
 def reload(space: str, task_id: str, data: str | None) -> list[Item]:
-    """What runs; with new data, if some is given."""
+    """For a running task; with new data, if given."""
     keys = Keys(space)
     written: list[Item] = [] if data is None else [["EVAL", DATA, 1, keys.task(task_id), data]]
     return [
         *written,
-        "if it runs, and is not to stop: written down, so that its worker reads it within 5 s",
+        "if it runs and no stop is pending: store the request; its worker reads it within 5 s",
         _wish(keys, task_id, Command.RELOAD),
-        "and told: a worker that listens acts at once; where none does, this is lost",
+        "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.RELOAD],
     ]
 
 
 def requeue(space: str, task_id: str) -> list[Item]:
-    """What rests; what a dead worker left only a monitor, or the verb itself, can take from it."""
+    """For a task at rest; only a monitor or the command itself can take a task from a dead worker."""
     keys = Keys(space)
     return [
         *start(space, task_id),
-        "if it runs, and its worker is dead, no redis-cli takes it away: its run and its lease must keep",
-        "still for 90 s, and are compared again as it is taken. A monitor does that, and `pytask requeue`",
+        "redis-cli cannot requeue a running task of a dead worker: its run and lease must stay unchanged",
+        "for 90 s and are compared again when it is requeued. A monitor and `pytask requeue` do that",
         ["HGET", keys.runs, task_id],
         ["ZSCORE", keys.leases, task_id],
     ]
 
 
 def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> list[Item]:
-    """What does not run, from wherever it waits; of `states` without WAIT only what does not wait again."""
+    """For a task that is not running; if `states` lacks WAIT, only if it does not wait again."""
     keys = Keys(space)
     if states and life.WAIT not in states:
         left = remove(space, task_id)
         return ["not if it was pushed again", If_(["LPOS", keys.queue, task_id], "", left)]
     return [
-        "only if no worker has a run of it: stop it first",
+        "only if it has no run: stop it first",
         If_(
             ["HGET", keys.runs, task_id],
             "",
@@ -127,20 +127,20 @@ def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> lis
 
 
 def wait(space: str, task_id: str, states: Sequence[str], seconds: float) -> list[Item]:
-    """Until it is in one of the states, with a look each second."""
+    """Poll once a second until it is in one of the states."""
     keys = Keys(space)
     # A hash without a state counts as WAIT.
     wanted = "|".join([*states, *([""] if life.WAIT in states else [])])
     asks: list[Word] = ["HGET", keys.task(task_id), "state"]
     return [
-        lambda cli: f"# at once, instead of each second: {cli.command(['SUBSCRIBE', keys.events(task_id)])}",
+        lambda cli: f"# events instead of polling: {cli.command(['SUBSCRIBE', keys.events(task_id)])}",
         _until(lambda cli: f"{cli.command(asks)} | grep -qxE {shlex.quote(f'({wanted})')}", seconds),
         ["HGETALL", keys.task(task_id)],
     ]
 
 
 def until_run(seconds: float, *, over: bool) -> Callable[[str, str], list[Item]]:
-    """What `--wait` stands for: until a worker has it; or until none has it any more."""
+    """The commands for `--wait`: until a worker has claimed it, or until no worker has it any more."""
 
     def awaited(space: str, task_id: str) -> list[Item]:
         asks: list[Word] = ["HGET", Keys(space).task(task_id), "run"]
@@ -155,7 +155,7 @@ def _until(holds: Line, seconds: float) -> Line:
 
 
 def bounded(words: list[Word], seconds: float | None) -> Line:
-    """A command that would go on for ever, for so many seconds."""
+    """An endless command, limited to a number of seconds."""
     return lambda cli: ("" if seconds is None else f"timeout {seconds:g} ") + cli.command(words)
 
 
@@ -164,7 +164,7 @@ def _wish(keys: Keys, task_id: str, command: Command) -> list[Word]:
 
 
 def _parking(keys: Keys, task_id: str) -> Joined:
-    """The list in which it waits if no worker knew its function."""
+    """The parking list of its function."""
     return Joined([keys.parking("").decode(), Answer(["HGET", keys.task(task_id), "function"])])
 
 

@@ -1,4 +1,4 @@
-"""What `--explain` prints: redis-cli commands, as lines that a shell (POSIX) takes as they are."""
+"""The output of `--explain`: redis-cli commands as lines for a POSIX shell."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pytask.adapters.keys import Keys
 from pytask.domain import lifecycle as life
 from pytask.terminal import quoted
 
-ID = "\0"  # stands in a word for the id (or the name) that a loop is at
+ID = "\0"  # placeholder in a word for the current id (or name) of a loop
 
 
 class Answer(NamedTuple):
-    """The reply of a command, as a part of a word."""
+    """The reply of a command as part of a word."""
 
     words: Sequence[Word]
 
@@ -26,7 +26,7 @@ class Joined(NamedTuple):
 
 
 class If(NamedTuple):
-    """Done only where the reply of a command is this one; the empty text stands for none, too."""
+    """Executed only if a command has this reply; the empty string also stands for nil."""
 
     asks: Sequence[Word]
     reply: str
@@ -34,7 +34,7 @@ class If(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Done only where a line of the reply is this (an extended regular expression, for all of the line)."""
+    """Executed only if a whole line of the reply matches this extended regular expression."""
 
     asks: Sequence[Word]
     pattern: str
@@ -42,20 +42,20 @@ class Match(NamedTuple):
 
 
 class Each(NamedTuple):
-    """Done for each line of the replies of some commands, once."""
+    """Executed once for each distinct line of the replies of some commands."""
 
     sources: Sequence[Sequence[Word]]
     body: Sequence[Item]
 
 
 Word = str | bytes | int | float | Joined
-Line = Callable[["Writer"], str]  # what else a shell can do
+Line = Callable[["Writer"], str]  # any other shell line
 Item = str | Sequence[Word] | If | Match | Each | Line
-"""A comment, a command, or what may be done with commands."""
+"""A comment, a command, or a control structure."""
 
 
 class Writer:
-    """Writes items down for one way to call redis-cli."""
+    """Renders items for one way to call redis-cli."""
 
     def __init__(self, program: str = "redis-cli") -> None:
         self._program = program
@@ -87,7 +87,7 @@ class Writer:
         return f'[ "$({asked})" = {self._word(item.reply)} ]'
 
     def _each(self, item: Each, indent: str) -> Iterator[str]:
-        # An empty list is an empty line.
+        # redis-cli prints an empty list as an empty line.
         loop = """| awk '$0 != "" && !seen[$0]++' | while IFS= read -r id; do"""
         sources = [self.command(words) for words in item.sources]
         if len(sources) == 1:
@@ -113,23 +113,23 @@ class Writer:
 
 
 def literally(text: str) -> str:
-    """A text as a pattern of :class:`Match`."""
+    """A string as a pattern for :class:`Match`."""
     return "".join("\\" + char if char in r".[]{}()\*+?^$|" else char for char in text)
 
 
 def parked(space: str) -> Each:
-    """How many tasks wait for each function that no worker knew."""
+    """The number of parked tasks of each function."""
     keys = Keys(space)
     return Each([["SMEMBERS", keys.parked]], [print_each, ["LLEN", keys.parking(ID)]])
 
 
 def print_each(_cli: Writer) -> str:
-    """Prints what a loop is at."""
+    """Prints the current item of a loop."""
     return """printf '%s\\n' "$id\""""
 
 
 def selection(space: str, states: Sequence[str], function: str | None, body: Sequence[Item]) -> list[Item]:
-    """What is to be done to all tasks of a partition in some states, and of a function if one is given."""
+    """A loop over all tasks of a partition in some states, and of one function if given."""
     keys = Keys(space)
     if function is not None:
         body = [If(["HGET", keys.task(ID), "function"], function, body)]
@@ -139,5 +139,5 @@ def selection(space: str, states: Sequence[str], function: str | None, body: Seq
         if state is life.WAIT:
             sources.append(["LRANGE", keys.queue, 0, -1])
     if life.RUNNING in states:
-        body = ["not those that a worker started by itself", If(["HGET", keys.task(ID), "local"], "", body)]
-    return [f"each task in {', '.join(states)}, as the indexes of these have it", Each(sources, body)]
+        body = ["skip pre-started tasks", If(["HGET", keys.task(ID), "local"], "", body)]
+    return [f"each task in the indexes of {', '.join(states)}", Each(sources, body)]

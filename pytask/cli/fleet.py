@@ -1,4 +1,4 @@
-"""One look at the whole of a deployment, in a few round trips, however many tasks there are."""
+"""A snapshot of a whole deployment in a few round trips, regardless of the number of tasks."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ INFO = ("server", "memory", "clients", "replication", "persistence", "keyspace")
 
 @attrs.frozen(kw_only=True)
 class Survey:
-    """What `status`, `top` and `doctor` know."""
+    """The input of `status`, `top` and `doctor`."""
 
     count: Count
-    workers: tuple[Worker, ...]  # one for each process, with what its sessions run together
+    workers: tuple[Worker, ...]  # one per process, with the sum of its sessions
     monitor: float | None  # seconds since any monitor swept; the oldest of all partitions; None: never
     clock: float  # seconds that the clock of Redis is ahead of ours
-    server: Mapping[str, str]  # of INFO; empty where that is not allowed
+    server: Mapping[str, str]  # from INFO; empty if that is not allowed
     seconds: float  # one round trip
 
     @property
     def alive(self) -> list[Worker]:
-        """The workers that showed themselves lately."""
+        """The workers that reported recently."""
         return [worker for worker in self.workers if worker.alive]
 
 
 def survey(remote: Remote) -> Survey:
-    """Ask for all of it."""
+    """Read the snapshot."""
     sweeps = [
         (at, ("ZREVRANGE", Keys(space).monitors, 0, 0, "WITHSCORES"))
         for at, space in enumerate(remote.spaces)
     ]
-    swept = remote.ask_each(sweeps)  # connects, too, which is not to count
+    swept = remote.ask_each(sweeps)  # also connects, which must not be measured below
     began = time.time()
     seconds, micros = remote.ask("TIME")
     took = time.time() - began
@@ -56,7 +56,7 @@ def survey(remote: Remote) -> Survey:
 
 
 def together(sessions: list[Worker]) -> tuple[Worker, ...]:
-    """A worker has a session in each partition, and is one all the same."""
+    """Merge the sessions of a worker, which has one per partition."""
     found: dict[tuple[str, int, str], Worker] = {}
     for worker in sessions:
         who = (worker.host, worker.pid, worker.name) if worker.pid else (worker.session, 0, "")

@@ -23,13 +23,13 @@ from pytask.domain.wording import ago, counted, verb
 from pytask.terminal import command
 
 CLOCK = 2.0  # seconds that two clocks may differ
-LOOK = 1000  # leases that are not renewed, of which the owners are looked up
+LOOK = 1000  # overdue leases whose owners are looked up
 MUCH = 0.9  # of a core
-HELD = 10.0  # seconds for which what a worker sends may wait, as it does while another server takes over
-DB = re.compile(r"db\d+")  # of the server, as INFO names those that have keys
-ROOM = 16  # connections that an operator needs, at the least
-NAMED = 5  # silent workers that are told of one by one
-NAMED_BUSY = 3  # tasks of a worker that uses up its core
+HELD = 10.0  # seconds for which a worker's writes may be delayed, as during a failover
+DB = re.compile(r"db\d+")  # a db with keys, as INFO names it
+ROOM = 16  # connections to keep free for operators
+NAMED = 5  # silent workers that are reported one by one
+NAMED_BUSY = 3  # tasks named for a worker that uses up its core
 
 
 def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
@@ -59,30 +59,30 @@ def _clock(found: Survey) -> Iterator[Finding]:
         word = "ahead of" if found.clock > 0 else "behind"
         yield Finding(
             code="PT090",
-            what=f"the clock of Redis is {ago(abs(found.clock))} {word} the one of this machine",
+            what=f"the clock of Redis is {ago(abs(found.clock))} {word} the clock of this machine",
             fix="sudo timedatectl set-ntp true    (on both)",
         )
 
 
 def _neighbors(remote: Remote) -> Iterator[Finding]:
-    """Deployments with another db number and the same namespace."""
+    """Deployments with a different db number and the same namespace."""
     found = neighbors(remote)
     if found is None:
         return
     who = f"workers with db {', '.join(map(str, found.others))} of this Redis"
     if not found.others:
-        who = f"{counted(found.older, 'worker')} of an older release that no worker of this db accounts for"
+        who = f"{counted(found.older, 'worker')} of an older release, not registered in this db"
     yield Finding(
         code="PT138",
-        what=f"{who}: they hear the control messages of db {found.own}, and it hears theirs, as pub/sub has"
-        " no db numbers. A stop for a task of one also stops the task of the same id in the other",
-        fix="give one of the deployments a namespace, its workers and its clients:"
+        what=f"{who}: they receive the control messages of db {found.own} and vice versa, because pub/sub"
+        " ignores db numbers. A stop of a task in one also stops the task with the same id in the other",
+        fix="give one of the deployments (its workers and its clients) a namespace:"
         " pytask run TARGET --namespace NAME:",
     )
 
 
 def _silent(remote: Remote) -> Iterator[Finding]:
-    """Workers that do not show themselves, and hold runs that a monitor will hand on."""
+    """Workers that stopped reporting and own runs that a monitor will requeue."""
     held = _held(remote)
     silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
     for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
@@ -90,22 +90,23 @@ def _silent(remote: Remote) -> Iterator[Finding]:
         expiry = worker.expiry or Timing().expiry
         yield Finding(
             code="PT097",
-            what=f"worker {worker.name} has been silent for {ago(worker.silent)} and holds"
-            f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} handed on after"
+            what=f"worker {worker.name} has been silent for {ago(worker.silent)} and owns"
+            f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} requeued after"
             f" {expiry:g} s",
-            fix=f"see on {worker.host} whether process {worker.pid} lives; if it does: pytask health --live",
+            fix=f"check whether process {worker.pid} is alive on {worker.host}; if it is: pytask health"
+            " --live",
         )
     if len(silent) > NAMED:
         yield Finding(
             code="PT097",
             what=f"and {counted(len(silent) - NAMED, 'more worker is', 'more workers are')} silent, and"
-            f" {verb(len(silent) - NAMED, 'holds', 'hold')} runs",
-            fix="see what they have in common: their machine, the network, a release: pytask workers",
+            f" {verb(len(silent) - NAMED, 'owns', 'own')} runs",
+            fix="check what they have in common (machine, network, release): pytask workers",
         )
 
 
 def _stuck(remote: Remote) -> Iterator[Finding]:
-    """Tasks that outlived being stopped, as their workers tell."""
+    """Tasks that survived a stop, as their workers report."""
     for worker in remote.tasks.workers():
         ids = worker.stuck if worker.alive else ()
         if ids:
@@ -113,8 +114,8 @@ def _stuck(remote: Remote) -> Iterator[Finding]:
                 code="PT042",
                 what=f"{worker.name} has {counted(len(ids), 'task')} that"
                 f" {verb(len(ids), 'does', 'do')} not stop: {', '.join(ids[:NAMED])}",
-                fix=f"see what holds it: kill -USR1 {worker.pid} on {worker.host} prints what every greenlet"
-                " does; a restart of the worker ends it",
+                fix=f"find out what blocks it: kill -USR1 {worker.pid} on {worker.host} prints the stack of"
+                " every greenlet; restarting the worker ends the task",
             )
 
 
@@ -127,30 +128,30 @@ def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
             code="PT142",
             what=f"{counted(number, 'task')} failed, and {verb(number, 'is', 'are')} in ERROR{such}",
             fix=command(["pytask", "why", last.id if last else "ID", *remote.flags])
-            + "    has the error; `pytask requeue` runs it again, `pytask rm` deletes it",
+            + "    shows the error; `pytask requeue` runs it again, `pytask rm` deletes it",
         )
 
 
 def _elsewhere(remote: Remote, found: Survey) -> Iterator[Finding]:
-    """Nothing of pytask is here, and it is near: an address without its db, or a missing namespace."""
+    """No pytask data here, but some nearby: the address lacks its db, or the namespace is missing."""
     numbers = sorted(int(name[2:]) for name in found.server if DB.fullmatch(name))
     for where, flags in elsewhere(remote, numbers):
         yield Finding(
             code="PT143",
-            what=f"there are no workers and no tasks here, and there are some in {where}",
+            what=f"no workers and no tasks found here, but there are some in {where}",
             fix=command(["pytask", "doctor", *flags]) + "    (or set $PYTASK_REDIS_URL or $PYTASK_NAMESPACE)",
         )
 
 
 def _held(remote: Remote) -> dict[str, int]:
-    """How many runs each session has that were not renewed lately; older ones are orphans."""
+    """The number of overdue runs of each session; older ones are orphans."""
     number: dict[str, int] = {}
     for at, space in enumerate(remote.spaces):
         keys = Keys(space)
         (seconds, _) = remote.ask("TIME", at=at)
         limits = [int((int(seconds) - age) * 1e6) for age in (SILENT, _takeover())]
         late, old = remote.ask_all([("ZCOUNT", keys.leases, "-inf", limit) for limit in limits], at=at)
-        # The oldest stand at the end.  By their places, as each role may ask for these: workers and watchers.
+        # The oldest are at the end.  ZREVRANGE by index, as every role may call it: workers and watchers.
         words = ("ZREVRANGE", keys.leases, -min(late, old + LOOK), -(old + 1))
         ids = remote.ask(*words, at=at) if late > old else []
         runs = remote.ask("HMGET", keys.runs, *ids, at=at) if ids else []
@@ -161,7 +162,7 @@ def _held(remote: Remote) -> dict[str, int]:
 
 
 def _takeover() -> float:
-    """Seconds after which a monitor has handed on every run of a dead worker."""
+    """Seconds after which a monitor has requeued every run of a dead worker."""
     timing = Timing()
     return timing.expiry + 2 * timing.sweep + timing.heartbeat
 
@@ -176,9 +177,10 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
     if number:
         yield Finding(
             code="PT091",
-            what=f"{counted(number, 'task says it runs', 'tasks say they run')}, and"
-            f" {verb(number, 'was', 'were')} not renewed for over {ago(limit)}: no worker has"
-            f" {verb(number, 'it', 'them')} any more, and no monitor hands {verb(number, 'it', 'them')} on",
+            what=f"{counted(number, 'task is', 'tasks are')} RUNNING, but"
+            f" {verb(number, 'its lease was', 'their leases were')} not renewed for over {ago(limit)}: no"
+            f" worker owns {verb(number, 'it', 'them')} any more, and no monitor requeues"
+            f" {verb(number, 'it', 'them')}",
             fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
         )
 
@@ -190,35 +192,36 @@ def _forgotten(remote: Remote) -> Iterator[Finding]:
         them = verb(number, "it", "them")
         yield Finding(
             code="PT129",
-            what=f"{counted(number, 'task says it runs', 'tasks say they run')}, and neither a lease nor the"
-            f" registry knows of {verb(number, 'its run', 'their runs')}, for example {ids[0][:60]!r}:"
-            f" if no worker has {them}, nobody hands {them} on",
-            fix=f"{remote.typed('LPUSH', queue, ids[0])}    (a monitor then hands it on)",
+            what=f"{counted(number, 'task is', 'tasks are')} RUNNING, but"
+            f" {verb(number, 'its run has', 'their runs have')} neither a lease nor a registry entry, for"
+            f" example {ids[0][:60]!r}: if no worker runs {them}, no monitor requeues {them}",
+            fix=f"{remote.typed('LPUSH', queue, ids[0])}    (a monitor then requeues it)",
         )
 
 
 def _refused(found: Survey) -> Iterator[Finding]:
-    """What Redis does not take, while it takes renewals: as a rule a size limit."""
+    """Writes that Redis refuses while it accepts renewals: usually a size limit."""
     for worker in found.alive:
         if worker.held > HELD:
             yield Finding(
                 code="PT132",
-                what=f"Redis has not taken ends or logs of tasks of worker {worker.name}, or not answered its"
-                f" claims, for {ago(worker.held)}, while it renews its runs",
-                fix="see its log; where a server or a proxy limits the size of requests or answers, raise it",
+                what=f"for {ago(worker.held)} Redis has accepted no task results or logs from worker"
+                f" {worker.name}, or not answered its claims, although it acknowledges its renewals",
+                fix="check its log; if a server or a proxy limits the size of requests or replies, raise the"
+                " limit",
             )
         elif worker.refused:
             yield Finding(
                 code="PT132",
-                what=f"{counted(worker.refused, 'task')} of worker {worker.name} became ERROR since it began,"
-                " as Redis refused the data or the output for its size",
+                what=f"{counted(worker.refused, 'task')} of worker {worker.name} became ERROR since it"
+                " started, because Redis refused the data or the output for its size",
                 fix="pytask ls --state ERROR    (keep large data elsewhere, or raise the limit)",
                 past=True,
             )
 
 
 def _busy(found: Survey) -> Iterator[Finding]:
-    """Workers that use up a core, and by which tasks."""
+    """Workers that use a whole core, and the tasks that cause it."""
     for worker in found.alive:
         if worker.cpu is None or worker.cpu < MUCH:
             continue
@@ -226,10 +229,10 @@ def _busy(found: Survey) -> Iterator[Finding]:
         named = ", ".join(f"{one.id[:60]!r} ({one.function[:60]}) {one.share:.0%}" for one in most)
         yield Finding(
             code="PT150",
-            what=f"worker {worker.name} uses {worker.cpu:.0%} of a core, and has one for all its tasks"
-            + (f"; most of it goes to {named}" if named else ""),
-            fix="let a task that waits in a loop sleep for longer; else give its work to a thread, or to more"
-            " processes: --processes N    (SIGUSR1 prints the busiest tasks, and what they do)",
+            what=f"worker {worker.name} uses {worker.cpu:.0%} of the one core that all its tasks share"
+            + (f"; busiest tasks: {named}" if named else ""),
+            fix="let tasks that poll in a loop sleep longer; or move work to threads or to more processes:"
+            " --processes N    (SIGUSR1 prints the busiest tasks and their stacks)",
         )
 
 
@@ -242,7 +245,7 @@ def _parked(found: Survey) -> Iterator[Finding]:
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         yield Finding(
             code="PT092",
-            what=f"{counted(number, 'task waits', 'tasks wait')} for a function that no worker knows:"
+            what=f"{counted(number, 'task is', 'tasks are')} parked because no worker knows the function"
             f" {name}{meant}",
             fix=f"start a worker that has a class with NAME = {name!r}, or correct `function` in the hashes",
         )
@@ -254,7 +257,7 @@ def _monitor(found: Survey) -> Iterator[Finding]:
         since = "ever" if found.monitor is None else f"for {ago(found.monitor)}"
         yield Finding(
             code="PT093",
-            what=f"no monitor has swept {since}: the tasks of a worker that dies now stay where they are",
+            what=f"no monitor has swept {since}: if a worker dies, its tasks are not requeued",
             fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
         )
 
@@ -263,7 +266,8 @@ def _idle(found: Survey) -> Iterator[Finding]:
     if found.count.queued and not found.alive:
         yield Finding(
             code="PT096",
-            what=f"{counted(found.count.queued, 'task waits', 'tasks wait')}, and no worker is there",
+            what=f"{counted(found.count.queued, 'task waits', 'tasks wait')} in the queue, but no worker is"
+            " running",
             fix="pytask run TARGET    (with this address and namespace)",
         )
 
@@ -276,27 +280,27 @@ def _releases(found: Survey) -> Iterator[Finding]:
     for version, names in sorted(odd.items()):
         yield Finding(
             code="PT094",
-            what=f"{', '.join(names[:5])} run pytask {version}, and this is {__version__}: they may not"
-            " understand each other",
+            what=f"{', '.join(names[:5])} run pytask {version}, but this is {__version__}: the releases may"
+            " be incompatible",
             fix="upgrade the older ones: pip install --upgrade pytaskd",
         )
 
 
 def _files(found: Survey) -> Iterator[Finding]:
-    """Workers that take more tasks than they may open sockets."""
+    """Workers whose max_tasks exceeds their limit of open files."""
     for worker in found.alive:
         files = worker.files
         if files is not None and worker.max_tasks is not None and files < worker.max_tasks:
             yield Finding(
                 code="PT146",
-                what=f"worker {worker.name} takes up to {worker.max_tasks} tasks, and its process may open"
-                f" {files} files and sockets: with one for each task it runs out of them",
+                what=f"worker {worker.name} takes up to {worker.max_tasks} tasks, but its process may open"
+                f" only {files} files and sockets: with one per task it runs out of them",
                 fix=f"LimitNOFILE={2 * worker.max_tasks} in its unit, or ulimit -Hn; or --max-tasks {files}",
             )
 
 
 def _clients(found: Survey) -> Iterator[Finding]:
-    """Whether the server takes a connection for each task that runs, and ours."""
+    """Whether maxclients allows one connection per running task, plus pytask's own."""
     most, now = (_int(found.server.get(name)) for name in ("maxclients", "connected_clients"))
     if most is None or now is None:
         return
@@ -304,9 +308,9 @@ def _clients(found: Survey) -> Iterator[Finding]:
     if room < max(ROOM, running):
         yield Finding(
             code="PT148",
-            what=f"the server takes {most} connections (maxclients) and has {now}: there is room for"
-            f" {max(0, room)} more, and {counted(running, 'task runs', 'tasks run')}, of which each that"
-            " makes a blocking call or subscribes has a connection of its own",
+            what=f"the server allows {most} connections (maxclients) and has {now}: {max(0, room)} more are"
+            f" possible, and {counted(running, 'task runs', 'tasks run')}; each task that makes a"
+            " blocking call or subscribes uses a connection of its own",
             fix=f"CONFIG SET maxclients {max(10_000, 2 * (now + running))}",
         )
 
@@ -328,8 +332,8 @@ def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
     reason, name = last.get("reason", "?"), _of_hex(last.get("id_hex"))
     yield Finding(
         code="PT095",
-        what=f"{counted(found.count.rejected, 'pushed id')} could not be"
-        f" {verb(found.count.rejected, 'a task', 'tasks')}; the last was {name[:60]!r}: {reason}",
+        what=f"{counted(found.count.rejected, 'pushed id')} {verb(found.count.rejected, 'was', 'were')}"
+        f" rejected; the last was {name[:60]!r}: {reason}",
         fix=f"write the hash before the push; then {remote.typed('DEL', *places)}",
     )
 

@@ -1,4 +1,4 @@
-"""Imports redis-py without what no command needs: that takes longer than all the rest of most commands."""
+"""Imports redis-py without unneeded parts, whose import takes longer than most commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _Later(ModuleType):
-    """A package that is loaded when something of it is asked for; its modules may be imported before."""
+    """A package that is loaded on first attribute access; its modules may be imported before."""
 
     def __getattr__(self, name: str) -> Any:
         self.__class__ = ModuleType  # type: ignore[assignment]
@@ -20,7 +20,7 @@ class _Later(ModuleType):
 
 
 def import_redis() -> None:
-    """`import redis`, its asyncio half at the first use, and without OpenTelemetry if that is installed."""
+    """`import redis`, with its asyncio half loaded on first use, and without OpenTelemetry."""
     if "redis" in sys.modules:
         return
     package = find_spec("redis")
@@ -34,8 +34,7 @@ def import_redis() -> None:
     module = module_from_spec(spec)
     module.__class__ = _Later
     sys.modules["redis.asyncio"] = module
-    # Nobody reads measurements of a process that is over at once.  An import of None fails, as if it were not
-    # installed.
+    # Metrics of such a short process are never read.  Importing None fails as if it were not installed.
     unmeasured = "opentelemetry" not in sys.modules
     if unmeasured:
         sys.modules["opentelemetry"] = None  # type: ignore[assignment]

@@ -1,7 +1,7 @@
-"""The command `pytask`: the table of its verbs, and the border where errors become exit codes.
+"""The command `pytask`: the table of its subcommands, and the mapping of errors to exit codes.
 
-`--help` must answer at once, so this module imports click, the standard library and our errors.  Each verb
-is a small module of `pytask.cli.commands`, imported when it is called; what is heavy is imported by that.
+`--help` must be fast, so this module imports only click, the standard library and pytask's errors.  Each
+subcommand is a small module of `pytask.cli.commands`, imported on demand; it imports what is expensive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytask.domain.escaping import escaped
 
 FAILED, USAGE, UNHEALTHY, NO_TASK, UNREACHABLE, BAD_CONFIG, TIMED_OUT = 1, 2, 3, 4, 69, 78, 124
 
-# The first class that fits decides.
+# The first matching class decides.
 EXIT_CODES: tuple[tuple[type[errors.PytaskError], int], ...] = (
     (errors.BadTarget, USAGE),
     (errors.AmbiguousId, USAGE),
@@ -35,56 +35,56 @@ EXIT_CODES: tuple[tuple[type[errors.PytaskError], int], ...] = (
     (errors.PytaskError, FAILED),
 )
 
-# Each verb is the module of that name in `pytask.cli.commands`, and its `command`.  The words here are of
-# `pytask --help`, which imports none of them; a test holds them against the modules.
+# Each subcommand is the module of that name in `pytask.cli.commands`, and its `command`.  The texts are those
+# of `pytask --help`, which imports none of the modules; a test compares them with the modules.
 VERBS: dict[str, dict[str, str]] = {
     "Run tasks": {
         "run": "Run the tasks of TARGET until SIGTERM or Ctrl-C.",
-        "demo": "Show what pytask does, on a private server.",
+        "demo": "Demonstrate pytask on a private Redis server.",
     },
-    "Steer": {
-        "new": "Start a new task of NAME, and print its id.",
-        "stop": "Stop tasks, whether they wait or run.",
-        "start": "Start tasks again that were stopped, have ended, or failed.",
-        "reload": "Let running tasks begin anew, with the data that is in their hash.",
-        "requeue": "Put tasks that failed, or that a dead worker left, back into the queue.",
-        "wait": "Wait until a task is in a state, and print it.",
-        "rm": "Delete tasks that do not run, with all that is known of them.",
+    "Control tasks": {
+        "new": "Create a task of the function NAME, queue it, and print its id.",
+        "stop": "Stop waiting and running tasks.",
+        "start": "Start tasks again that have been stopped, have ended, or have failed.",
+        "reload": "Restart running tasks in place with the current data from their hash.",
+        "requeue": "Requeue failed tasks and tasks of dead workers.",
+        "wait": "Wait until a task reaches a state, and print it.",
+        "rm": "Delete tasks that are not running, with all their data.",
     },
-    "Look": {
-        "ls": "List tasks: running, waiting, failed, stopped, ended; of each the newest first.",
-        "show": "Show one task: its state, its data, and how it came out.",
-        "why": "Say why a task is where it is: what happened to it, and what it waits for.",
-        "logs": "Print the lines that a task logged, and how far it is.",
-        "watch": "Print the events of a task, or of all, as they come, until Ctrl-C.",
-        "status": "Show how many tasks there are, who runs them, and how Redis is.",
-        "top": "Watch the fleet: what runs where, and how fast.",
-        "workers": "List the workers that are there, and those that fell silent.",
-        "functions": "List the task names that workers know, and those that tasks wait for.",
+    "Inspect": {
+        "ls": "List tasks: running, waiting, failed, stopped, ended; newest first within each state.",
+        "show": "Show one task: its state, data, and result.",
+        "why": "Explain why a task is in its state: what happened to it and what it waits for.",
+        "logs": "Print the log lines and the progress of a task.",
+        "watch": "Print the events of one task or of all tasks as they arrive, until Ctrl-C.",
+        "status": "Show task counts, workers, and the state of Redis.",
+        "top": "Monitor all workers: what runs where, and how fast.",
+        "workers": "List running workers and workers that stopped reporting.",
+        "functions": "List the task functions that workers know and those that parked tasks wait for.",
     },
     "Operate": {
-        "doctor": "Look for what is wrong, or will be, and say how to mend it.",
-        "health": "Whether the workers of this machine live, or are ready, without asking Redis.",
+        "doctor": "Diagnose current and upcoming problems and print the fix for each.",
+        "health": "Check liveness or readiness of local workers without contacting Redis.",
         "unit": "Print a systemd unit that runs TARGET.",
-        "acl": "Print the line for redis-cli that makes a user of least privilege for ROLE.",
+        "acl": "Print the redis-cli command that creates a least-privilege user for ROLE.",
     },
     "Learn": {
         "explain": "Explain an error code: what happened, why, and what to do.",
-        "config": "Show every setting, and where its value came from.",
+        "config": "Show every setting and the source of its value.",
         "completion": "Print the completion script of a shell.",
     },
 }
 
 
 class Verbs(click.Group):
-    """Imports a verb when it is called; turns our errors into text on standard error and an exit code."""
+    """Imports a subcommand on demand; turns pytask's errors into text on standard error and an exit code."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """All verbs, as the help lists them."""
+        """All subcommands in the order of the help."""
         return [name for section in VERBS.values() for name in section]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The verb's command; None if there is none of that name."""
+        """The subcommand; None if there is none of that name."""
         if name not in self.list_commands(ctx):
             return None
         found: click.Command = import_module(f"pytask.cli.commands.{name}").command
@@ -93,7 +93,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with a suggestion for a verb that does not exist."""
+        """As in click, with a suggestion for an unknown subcommand."""
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx):
             from difflib import get_close_matches
@@ -104,13 +104,13 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verbs by what they are for, without importing them."""
+        """The subcommands in sections, without importing them."""
         for title, section in VERBS.items():
             with formatter.section(title):
                 formatter.write_dl(list(section.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; our errors keep their text and lose their traceback, others keep both."""
+        """Run the subcommand; pytask's errors are printed without a traceback, others with it."""
         _take_any_text()
         try:
             unwind_from_here()
@@ -120,7 +120,7 @@ class Verbs(click.Group):
             raise
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
-        except click.Abort as abort:  # at a question: Ctrl-C, or no more input
+        except click.Abort as abort:  # at a prompt: Ctrl-C, or end of input
             click.echo(err=True)  # noqa: TID251 - a line break
             ctx.exit(FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED)
         except errors.PytaskError as error:
@@ -132,23 +132,23 @@ class Verbs(click.Group):
 
 
 def _take_any_text() -> None:
-    r"""Let what a terminal's alphabet does not have be printed as \u1234: the verb has acted by then."""
+    r"""Print characters that the terminal's encoding lacks as \u1234, instead of failing after the action."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
 
 
 def exit_code(error: errors.PytaskError) -> int:
-    """The exit code that stands for an error."""
+    """The exit code for an error."""
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(getattr(pytask, "__version__", "?"), prog_name="pytask")
 def main() -> None:
-    """Long-running tasks on greenlets, their state kept in Redis.
+    """Run long-running tasks in greenlets, with their state in Redis.
 
-    Exit codes: 0 ok, 1 the operation failed, 2 usage, 3 unhealthy, 4 no such task, 69 Redis unreachable,
-    70 a task that `run` could not stop, 78 bad configuration, 124 timed out, 130 Ctrl-C. Of an error,
-    `pytask explain CODE` tells more.
+    Exit codes: 0 success, 1 operation failed, 2 usage error, 3 unhealthy, 4 no such task, 69 Redis
+    unreachable, 70 `run` could not stop a task, 78 bad configuration, 124 timed out, 130 interrupted by
+    Ctrl-C. `pytask explain CODE` describes an error in detail.
     """

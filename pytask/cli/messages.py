@@ -1,4 +1,4 @@
-"""Errors as the command line tells them: a call that one advises is the verb that stands for it."""
+"""Errors as the command line prints them: an advised client call is shown as the equivalent command."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from pytask.cli.connection import Remote
 
 VERBS = {"start_again": "start", "remove": "rm"}
-REMOTE = (
-    "pytask.remote"  # in the context of a call: what it talks to, which the commands it prints go to, too
-)
+REMOTE = "pytask.remote"  # key in click's context: the connection, which printed commands refer to as well
 
 
 def told(error: PytaskError) -> str:
-    """The whole error: code, text, and its notes as further lines."""
+    """The whole error: code, text, and one line per note."""
     text = str(error)
     advice = next((part for part in error.args if isinstance(part, Advice)), None)
     if advice is not None:
@@ -29,7 +27,7 @@ def told(error: PytaskError) -> str:
 
 
 def in_words(text: str) -> str:
-    """A text with its calls as commands for a shell, which go where this call goes."""
+    """A text with its calls as shell commands for the same server and namespace."""
     if not isinstance(text, Advice):
         return text
     parts = (f"`{_command(part)}`" if isinstance(part, Call) else part for part in text.parts)
@@ -55,9 +53,9 @@ def _words(part: Call | Typed) -> tuple[str, ...]:
     )
 
 
-FULL = 112  # characters, of which a line of the file has as many if another word was to follow
+FULL = 112  # characters; a line of the file is filled up to this width before it is continued
 
-BEGIN = ("Fix:", "then:")  # words that begin a line of their own
+BEGIN = ("Fix:", "then:")  # words that always begin a new line
 
 
 def explanations() -> dict[str, str]:
@@ -71,7 +69,7 @@ def explanations() -> dict[str, str]:
 
 
 def unfilled(text: str) -> str:
-    """A text with its sentences on one line each: a line that was full goes on in the next one."""
+    """The text with wrapped lines joined: a full line continues in the next one."""
     from itertools import pairwise
 
     lines = text.split("\n")

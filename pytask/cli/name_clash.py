@@ -1,4 +1,4 @@
-"""The other project of our import name."""
+"""The other project with the import name pytask."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def refuse_namesake() -> None:
         return
     raise NameClash(
         f"two projects share the import name `pytask` here: ours, PyPI's `pytaskd`, and the workflow tool"
-        f" `pytask` {version}. Each overwrites files of the other. Give them an environment each, or run:"
-        " pip uninstall -y pytask pytaskd && pip install pytaskd"
+        f" `pytask` {version}. Each overwrites files of the other. Install them in separate environments, or"
+        " run: pip uninstall -y pytask pytaskd && pip install pytaskd"
     )
 
 

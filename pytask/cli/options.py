@@ -1,4 +1,4 @@
-"""The options that verbs share, as decorators.  Imports click alone: `--help` needs no more."""
+"""Shared options as decorators.  Imports only click, to keep `--help` fast."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def id_text(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
-    """For ids: an empty text begins them all, and means none; bytes that are no text are none, too."""
+    """Validate an id: not empty (an empty prefix would match every id), and valid UTF-8."""
     for word in value if isinstance(value, tuple) else (value,):
         if word == "":
-            raise click.BadParameter("an id is not empty")
+            raise click.BadParameter("an id must not be empty")
         try:
             (word or "").encode()
         except UnicodeEncodeError:
-            raise click.BadParameter(f"an id is UTF-8, not {word!r}") from None
+            raise click.BadParameter(f"an id must be UTF-8, not {word!r}") from None
     return value
 
 
 def remote(function: Function) -> Function:
-    """Address options; the verb gets a :class:`pytask.cli.connection.Remote` as `remote`."""
+    """Connection options; the command gets a :class:`pytask.cli.connection.Remote` as `remote`."""
     explain = click.option(
-        "--explain", is_flag=True, help="Only print the redis-cli commands that this stands for."
+        "--explain", is_flag=True, help="Print the equivalent redis-cli commands and do nothing else."
     )
     return explain(_addressed(function, ("explain",)))
 
 
 def settings_of(function: Function) -> Function:
-    """The same without `--explain`, for a verb that sends nothing to Redis."""
+    """The same without `--explain`, for a command that sends nothing to Redis."""
     return _addressed(function, ())
 
 
@@ -55,10 +55,12 @@ def _addressed(function: Function, more: tuple[str, ...]) -> Function:
             raise
 
     options = (
-        click.option("--redis", metavar="URL", help="Address of Redis; see `pytask config`."),
-        click.option("--namespace", metavar="TEXT", help="In front of every key and channel."),
-        click.option("--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace."),
-        click.option("--config", metavar="FILE", help="File of settings.  [default: pytask.toml, if there]"),
+        click.option("--redis", metavar="URL", help="Redis address; see `pytask config`."),
+        click.option("--namespace", metavar="TEXT", help="Prefix of every key and channel."),
+        click.option("--partitions", type=click.IntRange(min=1), metavar="N", help="Number of partitions."),
+        click.option(
+            "--config", metavar="FILE", help="Configuration file.  [default: pytask.toml, if present]"
+        ),
     )
     for option in reversed(options):
         call = option(call)
@@ -66,7 +68,7 @@ def _addressed(function: Function, more: tuple[str, ...]) -> Function:
 
 
 def form(function: Function) -> Function:
-    """`-o`; the verb gets a :class:`pytask.cli.printer.Printer` as `printer`."""
+    """`-o`; the command gets a :class:`pytask.cli.printer.Printer` as `printer`."""
 
     @wraps(function)
     def call(*args: Any, output: str | None, **kwargs: Any) -> Any:
@@ -75,29 +77,27 @@ def form(function: Function) -> Function:
         wanted = output or kwargs["remote"].setting("output").value
         return function(*args, printer=Printer(wanted), **kwargs)
 
-    option = click.option(
-        "-o", "--output", type=click.Choice(FORMS), help="Form of the answer.  [default: table]"
-    )
+    option = click.option("-o", "--output", type=click.Choice(FORMS), help="Output format.  [default: table]")
     return option(call)  # type: ignore[return-value]
 
 
 def one_task(function: Function) -> Function:
-    """`ID`, as `task_id`, with the options of the address and `-o`."""
+    """`ID`, as `task_id`, with the connection options and `-o`."""
     return click.argument("task_id", metavar="ID", callback=id_text)(remote(form(function)))
 
 
 def yes(function: Function) -> Function:
-    """`-y`, for verbs that change many tasks at once; see :func:`sure`."""
-    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
+    """`-y`, for commands that change many tasks at once; see :func:`sure`."""
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")(function)
 
 
 def sure(question: str, *, yes: bool) -> None:
-    """Ask on a terminal; elsewhere `-y` must have been given.  Ends with 1 where the answer is no."""
+    """Ask for confirmation on a terminal; elsewhere require `-y`.  Exits with 1 if the answer is no."""
     if yes:
         return
     import sys
 
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody can be asked here: add -y if so.")
+        raise click.UsageError(f"{question} Standard input is not a terminal: confirm with -y.")
     if not click.confirm(question, err=True):
         click.get_current_context().exit(1)

@@ -1,4 +1,4 @@
-"""Tasks that say they run, and of which neither the registry nor a lease knows: no monitor sees them."""
+"""Tasks that are RUNNING without a registry entry or a lease, so that no monitor sees them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pytask.adapters.keys import Keys
 from pytask.cli.connection import Remote
 from pytask.domain import lifecycle as life
 
-STEPS = 10  # of a SCAN, in each partition
-STEP = 1000  # keys of one of them
+STEPS = 10  # calls of SCAN per partition
+STEP = 1000  # keys per call
 
 
 def forgotten(remote: Remote, most: int) -> list[str]:
-    """Up to `most` ids of such tasks, among the first 10,000 keys of each partition."""
+    """Up to `most` ids of such tasks among the first 10,000 keys of each partition."""
     found = (i for at in range(len(remote.spaces)) for i in _of_partition(remote, at))
     return list(islice(found, most))
 
@@ -39,13 +39,13 @@ def _unknown(remote: Remote, keys: Keys, at: int, names: list[str]) -> Iterator[
     entries = remote.ask("HMGET", keys.runs, *map(decoding.raw_of, before), at=at)
     leases = remote.ask_all([("ZSCORE", keys.leases, decoding.raw_of(i)) for i in before], at=at)
     bare = [i for i, *kept in zip(before, entries, leases, strict=True) if kept == [None, None]]
-    # The hash once more: a run that began or ended between the two looks is none of these.
+    # Read the hash again, to exclude runs that began or ended between the two reads.
     after = _runs(remote, keys, at, bare)
     yield from (i for i in bare if after.get(i) == before[i])
 
 
 def _runs(remote: Remote, keys: Keys, at: int, ids: list[str]) -> dict[str, bytes | None]:
-    """The runs of those whose hash says that they run."""
+    """The runs of the tasks whose hash says RUNNING."""
     looks = [("HMGET", decoding.raw_of(keys.task(i)), "state", "run") for i in ids]
     hashes = remote.ask_all(looks, at=at)
     running = life.RUNNING.encode()

@@ -1,4 +1,4 @@
-"""What verbs print: rows as a table, as lines, as JSON.  Only data goes to standard output."""
+"""Output of commands: rows as a table, as lines, as JSON.  Only data goes to standard output."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ from pytask.domain.escaping import escaped, in_json
 from pytask.terminal import HANG, out, wrapped
 
 VERSION = 1
-"""Of the JSON: it grows when a field changes its meaning or goes; new fields may come at any time."""
+"""Version of the JSON: incremented when a field changes its meaning or is removed; fields may be added."""
 
-STREAM = 500  # rows of a stream that are laid out together
+STREAM = 500  # rows of a stream that are formatted together
 FORMS = ("table", "wide", "json", "jsonl", "id")
-WHOLE = ("id", "session", "run", "state")  # never broken: half an id is good for nothing
-STYLES = ("green", "cyan", "red", "magenta", "yellow")  # of the states, in the order of their declaration
+WHOLE = ("id", "session", "run", "state")  # never wrapped, so that they can be copied
+STYLES = (
+    "green",
+    "cyan",
+    "red",
+    "magenta",
+    "yellow",
+)  # colours of the states, in the order of their declaration
 
 
 class Column(NamedTuple):
-    """A column of a table: the field of the row, its head, and whether only `wide` shows it.
+    """A column of a table: the field of the row, its title, and whether only `wide` shows it.
 
-    A field that begins with _ is for people, and not in the JSON.
+    A field that begins with _ is not part of the JSON.
     """
 
     field: str
@@ -38,11 +44,11 @@ class Column(NamedTuple):
 
 
 class Printer:
-    """Prints rows in the form that was asked for."""
+    """Prints rows in the requested format."""
 
     def __init__(self, form: str = "table") -> None:
         if form not in FORMS:
-            raise ConfigError(f"there is no output form {form!r}; there are {', '.join(FORMS)}")
+            raise ConfigError(f"unknown output format {form!r}; formats: {', '.join(FORMS)}")
         self.form = form
 
     def rows(
@@ -70,14 +76,14 @@ class Printer:
             table(listed, shown)
 
     def stream(self, kind: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-        """Rows as they come, however many there are; JSON comes as lines."""
+        """Print rows as they arrive; JSON is printed as lines."""
         one = Printer("jsonl") if self.form == "json" else self
         several = iter(rows)
         while batch := list(islice(several, STREAM)):
             one.rows(kind, batch, columns)
 
     def listing(self, kind: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-        """A list however long, printed as it comes; its JSON is one document all the same."""
+        """Print a list of any length as it is read; its JSON is still one document."""
         several = iter(rows)
         batch = list(islice(several, STREAM))
         if self.form != "json":
@@ -96,7 +102,7 @@ class Printer:
     def record(
         self, kind: str, row: Mapping[str, Any], lines: Sequence[tuple[str, Any]], key: str = "id"
     ) -> None:
-        """One thing: its fields in JSON, or `lines` of (label, value) for people."""
+        """Print one record: its fields as JSON, or `lines` of (label, value) as text."""
         if self.form in ("json", "jsonl"):
             out(_json({"version": VERSION, "kind": kind, **row}))
         elif self.form == "id":
@@ -106,7 +112,7 @@ class Printer:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """On a terminal a table with colours that fits it, else columns of plain text, nothing cut off."""
+    """On a terminal a coloured table that fits its width, else plain columns without truncation."""
     if fancy():
         console().print(drawn_table(rows, columns), soft_wrap=True)
         return
@@ -117,7 +123,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
 
 
 def _cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[list[str]]:
-    """The titles, and what stands below them."""
+    """The titles and the cells below them."""
     titles = [printable(column.title.upper()) for column in columns]
     return [titles, *([printable(row.get(column.field)) for column in columns] for row in rows)]
 
@@ -125,7 +131,7 @@ def _cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list
 def drawn_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int | None = None
 ) -> Any:
-    """A table as a text of rich, as broad as the terminal, states in their colours."""
+    """A table as a rich text of the terminal's width, with coloured states."""
     from rich.text import Text
 
     from pytask.domain.lifecycle import State
@@ -143,9 +149,9 @@ def drawn_table(
 
 
 def pairs(lines: Sequence[tuple[str, Any]]) -> None:
-    """Labels and values below each other; what is None is left out.  Without any labels: the values.
+    """Print labels and values, one per line, without None values.  If no label is set: only the values.
 
-    A list has a line for each of its items; any other value is one line, whatever is in it.
+    A list takes one line per item, any other value exactly one line.
     """
     shown = [(printable(label) if label else "", value) for label, value in lines if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
@@ -159,19 +165,19 @@ def pairs(lines: Sequence[tuple[str, Any]]) -> None:
 
 
 def fancy() -> bool:
-    """Whether standard output is a terminal that takes colours and boxes."""
+    """Whether standard output is a terminal with support for colours and boxes."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
 def console() -> Any:
-    """A console of rich on standard output."""
+    """A rich console on standard output."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)
 
 
 def printable(value: Any) -> str:
-    """One value as text that steers no terminal."""
+    """One value as text without terminal control characters."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
@@ -182,7 +188,7 @@ def printable(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    """On one line; a terminal that does not know all characters gets them escaped."""
+    """JSON on one line; characters that the terminal's encoding lacks are escaped."""
     all_known = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
     return in_json(json.dumps(value, ensure_ascii=not all_known, default=str))
 
@@ -191,9 +197,9 @@ HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 
 
 def repeat(show: Callable[[], None], seconds: float) -> None:
-    """Call `show()` every so many seconds; on a terminal each picture takes the place of the one before."""
+    """Call `show()` every `seconds`; on a terminal each output replaces the previous one."""
     while True:
         if fancy():
-            click.echo(HOME_AND_CLEAR, nl=False)  # noqa: TID251 - this one steers it
+            click.echo(HOME_AND_CLEAR, nl=False)  # noqa: TID251 - a control sequence
         show()
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Tasks and workers as rows: what the verbs show of them."""
+"""Tasks and workers as rows of the output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WORKERS = (
 
 
 def task_row(task: TaskInfo) -> dict[str, Any]:
-    """A task for a list."""
+    """The row of a task."""
     return {
         "id": task.id,
         "state": str(task.state),
@@ -58,7 +58,7 @@ def task_row(task: TaskInfo) -> dict[str, Any]:
 
 
 def progress_row(task: TaskInfo) -> dict[str, Any] | None:
-    """How far the task is; None where it did not say."""
+    """The progress of the task; None if it reported none."""
     found = task.progress
     if found is None:
         return None
@@ -66,7 +66,7 @@ def progress_row(task: TaskInfo) -> dict[str, Any] | None:
 
 
 def worker_row(worker: Worker) -> dict[str, Any]:
-    """A worker for a list: its figures under their names; what other releases show is in `more`."""
+    """The row of a worker: its figures under their names; unknown ones of other releases are in `more`."""
     places = "" if worker.max_tasks is None else f"/{worker.max_tasks}"
     seen = ago(worker.silent)
     row = attrs.asdict(worker)
@@ -80,7 +80,7 @@ def worker_row(worker: Worker) -> dict[str, Any]:
 
 
 def _cell(value: Any, unit: str) -> Any:
-    """A figure for people."""
+    """A figure formatted for a table."""
     if value is None:
         return None
     if unit == "s":
@@ -89,5 +89,5 @@ def _cell(value: Any, unit: str) -> Any:
 
 
 def since(moment: float | None) -> str | None:
-    """How long ago a time (seconds since 1970) was; None for 0 and None."""
+    """The time elapsed since `moment` (seconds since 1970); None for 0 and None."""
     return ago(time.time() - moment) if moment else None

@@ -1,4 +1,4 @@
-"""What is masked of the data that a verb shows: the fields that the workers name as secret."""
+"""Masks the fields of shown data that task classes declare secret."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
 
-UNREADABLE = "(not shown: it is no JSON, and its function has secret fields)"
+UNREADABLE = "(not shown: it is not JSON, and its function has secret fields)"
 
 
 def fields_of(remote: Remote, function: str) -> tuple[str, ...]:
-    """The secret fields of a function, as the workers in the registry show them."""
+    """The secret fields of a function, as reported by the workers."""
     from pytask.domain.errors import Denied
 
     try:
         workers = remote.tasks.workers()
-    except Denied:  # who may not look at the workers cannot know
+    except Denied:  # without the right to read the workers, they are unknown
         return ()
     return tuple(sorted({field for worker in workers for field in worker.secret.get(function, ())}))
 
 
 def all_fields(remote: Remote) -> tuple[str, ...]:
-    """Those of all functions: an event does not say whose it is."""
+    """The secret fields of all functions: an event does not name its function."""
     from pytask.domain.errors import Denied
 
     try:
@@ -34,7 +34,7 @@ def all_fields(remote: Remote) -> tuple[str, ...]:
 
 
 def masked_text(raw: bytes | None, fields: tuple[str, ...]) -> bytes | None:
-    """Data or output as it may be shown."""
+    """Data or output with its secret fields masked."""
     from pytask.domain.secrets import masked
 
     if raw is None or not fields:

@@ -1,4 +1,4 @@
-"""Which tasks a verb is to act on: ids, or all of a name or a state, which is asked about first."""
+"""The tasks that a command acts on: ids, or all of a function or a state, after confirmation."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from pytask.cli.explain_script import Item
 
 Typed = Callable[[str, str], "Iterable[Item]"]
-"""Of the namespace of a partition and an id: what a verb stands for."""
+"""From a partition's namespace and an id to the equivalent redis-cli commands."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAGE = 1000
 
 
 class Batch(NamedTuple):
-    """Some of the tasks that were chosen."""
+    """A batch of the selected tasks."""
 
     ids: list[str]  # whole ids, each once
-    names: Sequence[str]  # those, and the words that are none of a task, in their order
-    faults: Mapping[str, PytaskError]  # why these are none
-    last: bool = False  # there is no other
+    names: Sequence[str]  # these, and the words that match no task, in order
+    faults: Mapping[str, PytaskError]  # the errors of words that match no task
+    last: bool = False  # no batch follows
 
 
 class Choice:
-    """What was asked for on the command line."""
+    """The selection given on the command line."""
 
     def __init__(
         self, remote: Remote, ids: Sequence[str], *, name: str | None, states: Sequence[str], everything: bool
@@ -43,20 +43,20 @@ class Choice:
         self._states = states
         self._everything = everything
         if ids and self.bulk:
-            raise click.UsageError("either ids, or --name, --state and --all: which tasks are meant?")
+            raise click.UsageError("ids cannot be combined with --name, --state or --all")
         if not ids and not self.bulk:
-            raise click.UsageError("which tasks? Give ids, or --name, --state or --all.")
+            raise click.UsageError("no tasks selected: give ids, or --name, --state or --all")
 
     @property
     def bulk(self) -> bool:
-        """All that fits, and not those that are named."""
+        """Whether tasks are selected by filter instead of by id."""
         return bool(self._name or self._states or self._everything)
 
     def batches(self, verb: str, states: Sequence[str], *, yes: bool, once: bool = False) -> Iterator[Batch]:
-        """The tasks; a bulk is counted and asked about, and read page by page as it is acted on.
+        """The tasks in batches; a bulk selection is counted, confirmed, and read page by page.
 
-        `states`: where `verb` means anything.  `once`: what it does may lead a task into another of the
-        states, where it is not to be met again.
+        `states`: those to which `verb` applies.  `once`: the operation may move a task into another of the
+        states, where it must not be processed again.
         """
         if not self.bulk:
             return iter([self._named()])
@@ -80,7 +80,7 @@ class Choice:
         return Batch([name for name in names if name not in faults], list(names), faults, last=True)
 
     def wanted(self, states: Sequence[str]) -> list[str]:
-        """The states of a bulk: those that were asked for, else `states`."""
+        """The states of a bulk selection: those given, else `states`."""
         from pytask.cli.selection import state_named
 
         return [state_named(word) for word in self._states] or list(states)
@@ -97,9 +97,9 @@ class Choice:
                 return
 
     def explained(self, commands: Typed, states: Sequence[str], awaited: Typed = lambda *_: ()) -> bool:
-        """With `--explain`: the redis-cli commands for each id, or for each of a bulk; nothing is sent.
+        """With `--explain`: the redis-cli commands for each selected task; nothing is sent.
 
-        `awaited`: what `--wait` stands for, of ids that are named.
+        `awaited`: the equivalent of `--wait`, for tasks given by id.
         """
         remote = self._remote
         if not remote.explain:
@@ -129,7 +129,7 @@ def _fresh(pages: Iterable[list[str]]) -> Iterator[list[str]]:
 
 
 def tasks(function: Function) -> Function:
-    """`ID...`, `--name`, `--state`, `--all` and `-y`; the verb gets a :class:`Choice` as `choice`."""
+    """`ID...`, `--name`, `--state`, `--all` and `-y`; the command gets a :class:`Choice` as `choice`."""
 
     @wraps(function)
     def call(
@@ -145,9 +145,13 @@ def tasks(function: Function) -> Function:
 
     parameters = (
         click.argument("ids", nargs=-1, metavar="[ID]...", callback=options.id_text),
-        click.option("-n", "--name", metavar="FUNCTION", help="All tasks of this name."),
-        click.option("-s", "--state", "states", multiple=True, metavar="STATE", help="All in this state."),
-        click.option("--all", "everything", is_flag=True, help="All for which it means anything."),
+        click.option("-n", "--name", metavar="FUNCTION", help="Select all tasks of this function."),
+        click.option(
+            "-s", "--state", "states", multiple=True, metavar="STATE", help="Select all tasks in this state."
+        ),
+        click.option(
+            "--all", "everything", is_flag=True, help="Select all tasks to which the command applies."
+        ),
     )
     for parameter in reversed(parameters):
         call = parameter(call)
@@ -155,7 +159,7 @@ def tasks(function: Function) -> Function:
 
 
 def state_named(word: str) -> str:
-    """A state, however it is written.  Raises `BadParameter` with the one that looks like it."""
+    """A state by its case-insensitive name.  Raises `BadParameter` with the most similar one."""
     from difflib import get_close_matches
 
     from pytask.domain.lifecycle import State
@@ -164,4 +168,4 @@ def state_named(word: str) -> str:
         return word.upper()
     near = get_close_matches(word.upper(), State.__members__, n=1, cutoff=0.5)
     meant = f" (did you mean {near[0]}?)" if near else ""
-    raise click.BadParameter(f"there is no state {word!r}{meant}; there are {', '.join(State)}")
+    raise click.BadParameter(f"unknown state {word!r}{meant}; states: {', '.join(State)}")

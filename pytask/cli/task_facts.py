@@ -1,4 +1,4 @@
-"""Why a task is where it is: its hash, and what else there is to know, read in two round trips."""
+"""Why a task is in its state: its hash and related keys, read in two round trips."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ R = TypeVar("R", Known, Crew)
 
 
 def account_of(remote: Remote, task: TaskInfo) -> Account:
-    """Why it is where it is."""
+    """Why the task is in its state."""
     return account(_as(Known, task), facts_of(remote, task))
 
 
 def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
-    """What a person would ask redis-cli."""
+    """The equivalent redis-cli commands."""
     return [
         ("HGETALL", space + task_id),
         ("HGET", f"{space}pytask:runs", task_id),
@@ -32,7 +32,7 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
 
 
 def facts_of(remote: Remote, task: TaskInfo) -> Facts:
-    """Read what else there is to know."""
+    """Read the related keys."""
     keys = Keys(remote.space_of(task.id))
     (seconds, micros), lease, run, place, queued, parked, swept = remote.ask_all(
         [
@@ -62,7 +62,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
 
 
 def _crew(remote: Remote, session: str) -> list[Worker]:
-    """One for each process; the one that owns the run under the session by which it does."""
+    """One entry per process; the owner of the run is listed under the session that owns it."""
     sessions = remote.tasks.workers()
     owner = next((one for one in sessions if one.session == session), None)
     crew = together(sessions)
@@ -73,5 +73,5 @@ def _crew(remote: Remote, session: str) -> list[Worker]:
 
 
 def _as(kind: type[R], record: Any) -> R:
-    """As much of a client's record as the domain asks for."""
+    """The part of a client's record that the domain needs."""
     return kind(**{field.name: getattr(record, field.name) for field in attrs.fields(kind)})

@@ -1,4 +1,4 @@
-"""Starting, steering and watching tasks from any program.  Imports no gevent, patched or not.
+"""Starting, controlling and watching tasks from any program.  Does not import gevent.
 
 One implementation: the operations (`produce`, `steer`, `look`, `pages`, `follow`) are generators that
 yield what to send and get the replies.  Two shells drive them: `blocking` here, and `pytask.aio`.

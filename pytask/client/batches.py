@@ -95,7 +95,7 @@ def deliver(partitions: Partitions, batches: Sequence[Batch]) -> Op[Delivery]:
         total = sum(len(batch.ids) for batch in batches)
         if total > 1:
             error.queued = tuple(done.queued)
-            error.args = (f"{error.args[0]}; {len(done.queued)} of {total} tasks are queued for certain",)
+            error.args = (f"{error.args[0]}; {len(done.queued)} of {total} tasks are certainly queued",)
         raise
     return done
 
@@ -196,8 +196,8 @@ def too_large(refused: Iterable[tuple[str, int, StoreError]], rest: str = "") ->
     more = f" (and of {len(found) - 1} more)" if len(found) > 1 else ""
     answer = str(error.args[0]).removeprefix("no answer from Redis: ")
     return TooLarge(
-        f"the data of {task_id!r}{more}, {size:,} bytes, is more than the server, or a proxy, takes:"
-        f" {answer}.{rest} Keep large data elsewhere and pass its address, or raise the limit"
+        f"the data of {task_id!r}{more}, {size:,} bytes, exceeds the limit of the server or a proxy:"
+        f" {answer}.{rest} Store large data elsewhere and pass a reference to it, or raise the limit"
         " (proto-max-bulk-len, client-query-buffer-limit)",
         tuple(task_id for task_id, _, _ in found),
     )

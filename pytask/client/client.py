@@ -21,9 +21,9 @@ Functions = list[FunctionInfo]
 
 
 class Client(Reader):
-    """Starts, steers and watches tasks.  Needs no gevent; threads and greenlets may share one.
+    """Starts, controls and watches tasks.  Does not need gevent; threads and greenlets may share one.
 
-    After `Unavailable` it is not known whether a call had an effect; repeating it is safe (`start`: if it was
+    After `Unavailable` it is unknown whether a call had an effect; repeating it is safe (`start`: if it was
     given an `id`).  Every call that reaches Redis may raise a `StoreError`: `Unavailable`, `Refused` or
     `Denied`.
 
@@ -109,7 +109,7 @@ class Client(Reader):
         """
         self._driver.run(enqueue.update_data(self._partitions, id, data, function))
 
-    # -- steering -------------------------------------------------------------------------------------
+    # -- control -------------------------------------------------------------------------------------
 
     def stop(self, id: str, *, wait: float = 0) -> Outcome:  # noqa: A002
         """Stop a task, whether it waits or runs.

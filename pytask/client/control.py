@@ -1,4 +1,4 @@
-"""Stop, start again, reload, remove: recorded in Redis first, then told to the worker, then awaited."""
+"""Stop, start again, reload, remove: stored in Redis first, then sent to the worker, then awaited."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ Reached = Callable[[TaskInfo], bool]
 
 @attrs.frozen
 class Goal:
-    """What is waited for: until nothing more comes of it, and whether it is then what was asked."""
+    """The goal of a wait: when it is decided, and whether it is then reached."""
 
     over: Reached
     done: Reached
 
 
 def _goal(command: Command, before: TaskInfo | None) -> Goal:
-    """Where a command leads a task, which was `before` when it was told.
+    """The goal of a command for a task that was in state `before`.
 
-    A stop is done where the task came to rest, and nowhere else: not in the queue, and not in another run.
-    A newer run has a larger epoch, whatever became of it since.
+    A stop is done when the task is at rest, but not if it is in the queue or in another run.  A newer run has
+    a larger epoch, regardless of its state.
     """
     epoch = 0 if before is None else before.epoch
     return GOALS[command](epoch)
@@ -75,7 +75,7 @@ GOALS: Mapping[Command, Callable[[int], Goal]] = {
 
 
 def _is_refused(task: TaskInfo) -> bool:
-    """Whether the reload that was asked for last was refused: its wish is gone, and the run is not."""
+    """Whether the last requested reload was refused: its request is gone, but the run is not."""
     return task.refusal is not None and task.state is life.RUNNING and not task.control
 
 
@@ -88,7 +88,7 @@ def _left_the_queue(task: TaskInfo) -> bool:
 
 
 def _ran(task: TaskInfo) -> bool:
-    """Whether a task that was queued has begun since: only a stop leads out of the queue otherwise."""
+    """Whether a queued task has started since."""
     stopped = task.state is life.STOPPED
     return not stopped or (bool(task.history) and task.history[-1].source == life.RUNNING)
 
@@ -120,16 +120,16 @@ def await_run(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]:
 
 
 def await_stop(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]:
-    """Wait until a task that was told to stop has stopped.  Raises `TimedOut` or `NoListeners`.
+    """Wait until a task has stopped.  Raises `TimedOut` or `NoListeners`.
 
-    It is not told again: a second word might undo a start that came in between.
+    The request is not repeated: that might undo a start in between.
     """
     told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
     return (yield from _after(partitions, Command.STOP, told, _goal(Command.STOP, None), wait))
 
 
 def await_reload(partitions: Partitions, task_id: str, epoch: int, wait: float) -> Op[Outcome]:
-    """Wait until a reload is over that was asked for of a run of `epoch`.
+    """Wait until the reload of a run of `epoch` is complete.
 
     Raises `TimedOut`, `NoListeners`, `TaskNotRunning`, `RunFailed`.
     """
@@ -138,7 +138,7 @@ def await_reload(partitions: Partitions, task_id: str, epoch: int, wait: float) 
 
 
 def epochs_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, int]]:
-    """The epochs that tasks are in; 0 where there is none."""
+    """The epochs of tasks; 0 if there is no such task."""
     names = list(dict.fromkeys(ids))
     words = [(partitions.of(i), ("HGET", partitions.keys[partitions.of(i)].task(i), "epoch")) for i in names]
     found = yield from ask_all(words, tolerant=True)
@@ -149,7 +149,7 @@ def epochs_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, int]]:
 
 
 def reload_many(partitions: Partitions, ids: Sequence[str], wait: float) -> Op[list[Outcome]]:
-    """All are told, and then (with `wait`) awaited; raises nothing for a task, its outcome says it."""
+    """Send all requests, then (with `wait`) wait; errors of a task are reported in its outcome."""
     epochs = (yield from epochs_of(partitions, ids)) if wait else {}
     outcomes = yield from steer_many(partitions, Command.RELOAD, ids)
     until = (yield Now()) + wait
@@ -203,17 +203,17 @@ def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
 
 
 def _came_to(command: Command, outcome: Outcome, task: TaskInfo, *, done: bool) -> Outcome:
-    """What became of what was waited for.  Raises `TaskNotRunning`, `RunFailed`."""
+    """The outcome of the wait.  Raises `TaskNotRunning`, `RunFailed`."""
     if command is Command.RELOAD and done and task.state is life.ERROR:
         text = f"{outcome.id!r} was reloaded, and its new run failed at once: {task.reason}. See "
         raise RunFailed(Advice(text, Typed(("pytask", "why", outcome.id))), task.state)
     if done:
         return attrs.evolve(outcome, done=True, state=task.state)
     if task.refusal is not None and not task.finished:
-        why = f"{outcome.id!r} is not reloaded, and goes on with the data that it has: {task.refusal.reason}"
+        why = f"{outcome.id!r} was not reloaded and continues with its current data: {task.refusal.reason}"
         return attrs.evolve(outcome, state=task.state, requested=False, refused=why, refusal=task.refusal)
     past = TABLE[command].past
-    raise TaskNotRunning(f"{outcome.id!r} came to rest before it was {past}: it is {task.state}", task.state)
+    raise TaskNotRunning(f"{outcome.id!r} finished before it was {past}: it is {task.state}", task.state)
 
 
 def steer_many(partitions: Partitions, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
@@ -240,7 +240,7 @@ def _steer_chunk(
 
 
 def _tell(partitions: Partitions, partition: int, command: Command, ids: list[str]) -> Op[int]:
-    """Wake the workers up; how many of them listen, whoever else does."""
+    """Notify the workers; returns how many of them are subscribed."""
     keys = partitions.keys[partition]
     words: list[tuple[int, tuple[Any, ...]]] = [
         (partition, ("PUBLISH", keys.control(i), command)) for i in ids
@@ -257,7 +257,7 @@ def _listeners(partitions: Partitions, partition: int) -> tuple[str, ...]:
 def _states_of(
     partitions: Partitions, partition: int, ids: list[str], verdicts: Sequence[Verdict]
 ) -> Op[dict[str, Any]]:
-    """The states of those for which there was nothing to do."""
+    """The states of tasks for which nothing had to be done."""
     resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.STATE]
     keys = partitions.keys[partition]
     found = yield from ask_all(
@@ -286,12 +286,12 @@ def _outcome(
 
 
 def _no_task(task_id: str) -> Outcome:
-    why = f"the key {task_id!r} is no hash, so it is no task: nothing was done"
+    why = f"the key {task_id!r} is not a hash, so it is not a task: nothing was done"
     return Outcome(id=task_id, done=False, state=None, refused=why)
 
 
 def existing(outcome: Outcome) -> Outcome:
-    """The outcome, where there is such a task.  Raises `NoSuchTask`, `WrongKeyType`."""
+    """The outcome, if there is such a task.  Raises `NoSuchTask`, `WrongKeyType`."""
     if outcome.state is None and outcome.refused:
         raise WrongKeyType(outcome.refused)
     if outcome.state is None:
@@ -302,10 +302,12 @@ def existing(outcome: Outcome) -> Outcome:
 def _late(
     partitions: Partitions, command: Command, outcome: Outcome, task: TaskInfo | None, wait: float
 ) -> Op[Exception]:
-    """The error for what did not come in time; it says what is known, and what will come of it."""
+    """The error for a timeout, with the state and what will happen next."""
     task_id, state = outcome.id, None if task is None else task.state
     if task is not None and task.settling:
-        text = f"{task_id!r} began anew, and its start() has not run for a second within {wait:.3g} s. See `"
+        text = (
+            f"{task_id!r} was restarted, but its start() has not run for a second within {wait:.3g} s. See `"
+        )
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     heard = outcome.heard
     if heard is None:
@@ -314,27 +316,26 @@ def _late(
     queued = TABLE[command].request is None
     if heard == 0:
         kept = (
-            f"{task_id!r} is queued, and starts when a worker comes"
+            f"{task_id!r} is queued and starts when a worker is available"
             if queued
-            else f"the wish to {command} {task_id!r} is written down, and its worker reads it with its next"
-            " renewal, if there is one"
+            else f"the {command} request for {task_id!r} is stored; its worker, if there is one, reads it"
+            " with its next renewal"
         )
-        return NoListeners(f"no worker listens: {kept}. See `pytask workers`", state)
+        return NoListeners(f"no worker is subscribed: {kept}. See `pytask workers`", state)
     is_now = state or "gone"
     if queued:
-        text = f"no worker took {task_id!r} within {wait:.3g} s: it is {is_now}. See `"
+        text = f"no worker claimed {task_id!r} within {wait:.3g} s: it is {is_now}. See `"
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     stays = task is not None and task.control == command
-    wish = "stays written down" if stays else "does not stand any more: see `pytask why`"
+    wish = "remains stored" if stays else "is no longer stored: see `pytask why`"
     return TimedOut(
-        f"{task_id!r} was told to {command}, and has not done so within {wait:.3g} s: it is {is_now}, and the"
-        f" wish {wish}",
+        f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {wish}",
         state,
     )
 
 
 def remove(partitions: Partitions, task_id: str) -> Op[bool]:
-    """Delete a task that does not run; False if there was none.  Raises `TaskRunning`."""
+    """Delete a task that is not running; False if there was none.  Raises `TaskRunning`."""
     (outcome,) = yield from remove_many(partitions, [task_id])
     if outcome.refused:
         raise (TaskRunning if outcome.state is life.RUNNING else WrongKeyType)(outcome.refused)
@@ -386,7 +387,9 @@ def _removed(task_id: str, verdict: Verdict) -> Outcome:
     if verdict is Verdict.BADTYPE:
         return _no_task(task_id)
     if verdict is Verdict.STATE:
-        why = Advice(f"{task_id!r} runs: stop it first, ", Call("stop", task_id, wait=30), ", then remove it")
+        why = Advice(
+            f"{task_id!r} is running: stop it first, ", Call("stop", task_id, wait=30), ", then remove it"
+        )
         return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
     if verdict is Verdict.MOVED:
         return Outcome(id=task_id, done=False, state=life.WAIT)

@@ -1,4 +1,4 @@
-"""Putting tasks into the queue."""
+"""Queueing tasks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def name_of(function: Function) -> str:
     """The name on the wire of a task's name or class."""
     name = function if isinstance(function, str) else task_name(function)
     if not 0 < len(name.encode(errors="surrogateescape")) <= LONGEST_NAME:
-        raise BadData(f"a function's name has 1 to {LONGEST_NAME} bytes, not {name[:60]!r}")
+        raise BadData(f"a function name must have 1 to {LONGEST_NAME} bytes, not {name[:60]!r}")
     return name
 
 
@@ -51,8 +51,8 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
         codec.decode_data(raw, None)  # raises: it is no object
     if len(raw) > limit:
         raise BadData(
-            f"data has {len(raw):,} bytes, and at most {limit:,} are taken (max_data here and in the workers'"
-            " settings): keep what is large elsewhere, and pass its address"
+            f"data has {len(raw):,} bytes, but at most {limit:,} are allowed (max_data here and in the"
+            " workers' settings): store large data elsewhere and pass a reference to it"
         )
     return raw
 
@@ -78,7 +78,7 @@ def start(partitions: Partitions, function: Function, data: Any, task_id: str | 
 def start_and_wait(
     partitions: Partitions, function: Function, data: Any, task_id: str | None, timeout: float
 ) -> Op[TaskInfo]:
-    """Start a task, and wait until it has ended in any way; also where its hash is not kept after that."""
+    """Start a task and wait until it finishes, even if its hash is then deleted at once."""
     chosen = new_ids(1)[0] if task_id is None else task_id
     stream = yield from open_stream(
         partitions, partitions.of(chosen), chosen
@@ -105,10 +105,10 @@ def _raise_odd(done: Delivery, total: int) -> None:
     for task_id in done.taken:
         raise TaskExists(
             Advice(
-                f"{task_id!r} is another task, waits or runs with other data, or is a key of something else:"
-                " choose another id, or use ",
+                f"{task_id!r} is another task, is waiting or running with other data, or is another program's"
+                " key: choose another id, or use ",
                 Call("start_again", task_id, data=True),
-                " if that task is to run again",
+                " to run that task again",
             )
         )
 
@@ -158,9 +158,9 @@ def update_data(partitions: Partitions, task_id: str, data: Any, function: Funct
     raw = payload(function or "?", data, partitions.max_data)
     verdict = yield from _update(partitions, partition, task_id, raw)
     if verdict == b"NOHASH":
-        raise NoSuchTask(f"there is no task {task_id!r}: its data cannot be changed")
+        raise NoSuchTask(f"no task {task_id!r}: its data cannot be changed")
     if verdict != b"OK":
-        raise WrongKeyType(f"the key {task_id!r} is no hash, so it is no task")
+        raise WrongKeyType(f"the key {task_id!r} is not a hash, so it is not a task")
 
 
 def _update(partitions: Partitions, partition: int, task_id: str, raw: bytes) -> Op[bytes]:

@@ -146,7 +146,7 @@ def page(  # noqa: PLR0913 - the filters there are
 ) -> Op[Page]:
     """Up to `limit` tasks.  With a filter a page may have fewer, even none, and a cursor all the same."""
     if type(limit) is not int or not 1 <= limit <= MOST:
-        raise ConfigError(f"limit is a whole number from 1 to {MOST}, not {limit!r}")
+        raise ConfigError(f"limit must be a whole number from 1 to {MOST}, not {limit!r}")
     states = ORDER if state is None else tuple(one for one in ORDER if one in states_of(state))
     sources = _sources(partitions, states)
     at, part = _read_cursor(cursor, states, len(sources))
@@ -234,8 +234,8 @@ def _read_cursor(cursor: str | None, states: Sequence[State], sources: int) -> t
             raise ValueError  # noqa: TRY301 - as what the decoders raise
     except (ValueError, TypeError, AttributeError):
         raise BadCursor(
-            "this is no cursor of this list: pass page.cursor of the page before, with the same state, and"
-            " with the same partitions"
+            "invalid cursor for this list: pass page.cursor of the previous page, with the same state and"
+            " the same partitions"
         ) from None
     return at, part
 

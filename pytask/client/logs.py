@@ -27,7 +27,7 @@ def read(partitions: Partitions, task_id: str, limit: int | None, follow: bool) 
     Following ends when the task has ended, failed, was stopped, or is gone.  Raises `NoSuchTask`, `BadData`.
     """
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise BadData(f"limit is a number of lines, or None for all that are kept, not {limit!r}")
+        raise BadData(f"limit must be a number of lines, or None for all stored lines, not {limit!r}")
     partition = partitions.of(task_id)
     reader = Reader(partitions, partition, task_id)
     lines = yield from reader.first(limit)
@@ -64,7 +64,7 @@ class Reader:
         found = yield from self._look(max(1, most))  # none are wanted: what is there is not new, all the same
         if not found and self.gone:
             raise NoSuchTask(
-                f"there is no task {self._id!r}, and no lines of it are left (settings keep_logs, keep_ended,"
+                f"no task {self._id!r}, and none of its lines are stored (settings keep_logs, keep_ended,"
                 " keep_error, keep_stopped)"
             )
         lines = self._fresh(found)

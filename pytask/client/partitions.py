@@ -47,7 +47,7 @@ class Partitions:
         try:
             raw = task_id.encode()
         except (UnicodeEncodeError, AttributeError):
-            raise BadData(f"a task id is text, not {task_id!r}") from None
+            raise BadData(f"a task id must be a string, not {task_id!r}") from None
         fault = read_id(raw)
         if isinstance(fault, IdFault):
             raise BadData(f"{task_id[:80]!r} cannot be a task id: {fault}")
@@ -71,7 +71,7 @@ def partitions_of(
 ) -> Partitions:
     """The places of a namespace; raises `ConfigError`."""
     if not isinstance(name, str | None):
-        raise ConfigError(f"a client's name is text, not {name!r}")
+        raise ConfigError(f"a client's name must be a string, not {name!r}")
     if type(partitions) is not int or partitions < 1:
         raise ConfigError(f"partitions must be a whole number of 1 or more, not {partitions!r}")
     return Partitions(

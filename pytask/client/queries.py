@@ -70,7 +70,7 @@ def get(partitions: Partitions, task_id: str) -> Op[TaskInfo]:
 
 def no_such_task(task_id: str) -> NoSuchTask:
     """The error for an id that no task has."""
-    return NoSuchTask(f"there is no task {task_id!r}: {FORGOTTEN}")
+    return NoSuchTask(f"no task {task_id!r}: {FORGOTTEN}")
 
 
 def count(partitions: Partitions) -> Op[Count]:

@@ -29,7 +29,7 @@ class New:
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a run is, as its task said last with `self.progress(done, total, note)`."""
+    """The last progress that a run reported with `self.progress(done, total, note)`."""
 
     done: float
     total: float | None = None
@@ -42,7 +42,7 @@ class Progress:
 
 @attrs.frozen(kw_only=True)
 class Refusal:
-    """A reload that was not begun, as its data does not fit: the run went on with the data that it had."""
+    """A reload that was refused because its data does not fit: the run continued with its data."""
 
     path: str  # to what does not fit, such as `$.limit`; `$` for the whole
     reason: str
@@ -51,7 +51,7 @@ class Refusal:
 
 @attrs.frozen(kw_only=True)
 class TaskInfo:
-    """A task as its hash tells it."""
+    """A task as stored in its hash."""
 
     id: str
     state: State
@@ -63,7 +63,7 @@ class TaskInfo:
     attempts: int = 0  # runs so far
     crashes: int = 0  # workers that died under it
     last_update: float = 0.0  # seconds since 1970, of the server
-    control: str = ""  # a wish that the worker has not carried out yet: stop or reload
+    control: str = ""  # a pending control request: stop or reload
     local: bool = False  # started with its worker, by pre_start_task
     again: bool = (
         False  # it had come to rest and was pushed again: it waits, the rest tells of the run before
@@ -74,7 +74,7 @@ class TaskInfo:
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None where it said nothing
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
-    settling: bool = False  # a reload began its run, which has not lived for a second so far
+    settling: bool = False  # its run was started by a reload less than a second ago
     more: Mapping[str, str] = attrs.Factory(dict)
 
     @property
@@ -122,7 +122,7 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
     try:
         return tuple(State(word) for word in words)
     except ValueError:
-        raise BadData(f"no such state: {', '.join(map(repr, words))}; there are {', '.join(State)}") from None
+        raise BadData(f"no such state: {', '.join(map(repr, words))}; states: {', '.join(State)}") from None
 
 
 LIST_FIELDS = (
@@ -243,14 +243,14 @@ class Count:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What became of a stop, a start, a reload or a removal."""
+    """The outcome of a stop, a start, a reload or a removal."""
 
     id: str
     done: bool  # the task is where it was asked to go
     state: State | None  # as far as known: None without `wait` where a worker has to act first
-    requested: bool = False  # the wish is written down, and its worker was told
-    heard: int | None = None  # workers that listen; None where none had to be told
-    refused: str = ""  # why nothing was done, where that is not plain from the state: it runs, or is no task
+    requested: bool = False  # the request is stored and was sent to its worker
+    heard: int | None = None  # subscribed workers; None if none had to be notified
+    refused: str = ""  # why nothing was done, if the state does not explain it: it is running, or not a task
     refusal: Refusal | None = None  # of a reload whose data does not fit, where it was waited for
 
     def __bool__(self) -> bool:

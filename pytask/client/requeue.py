@@ -1,7 +1,7 @@
-"""Queue tasks again: those at rest, and those whose worker is dead while no monitor lives.
+"""Requeues tasks: those at rest, and those of a dead worker while no monitor is running.
 
-What takes a run from its worker is the monitor's own rule and its own verb: whoever acts must have watched
-the lease unchanged for T, so that no clock is compared, and the script compares run and lease once more.
+A run is taken from its worker by the same rule and verb as in the monitor: the caller must have observed the
+lease unchanged for the expiry, without comparing clocks, and the script compares run and lease once more.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _refused(task_id: str, why: str) -> Outcome:
 
 def _nobodys(partitions: Partitions, task_id: str) -> str:
     return Advice(
-        f"the hash of {task_id!r} says that it runs, and no worker has a run of it: push it, ",
+        f"{task_id!r} is RUNNING without a registered run: push it, ",
         Typed(("redis-cli", "LPUSH", partitions.keys[partitions.of(task_id)].queue, task_id)),
         ", or start a monitor with slow_sweep=True",
     )
@@ -145,8 +145,8 @@ def _renewed_lately(partitions: Partitions, held: Mapping[str, Held], timing: Ti
 
 def _alive(task_id: str, when: str, timing: Timing) -> str:
     return Advice(
-        f"{task_id!r} runs: its lease was renewed {when}. Only after {timing.expiry:g} s of silence it is"
-        " certain that its worker does nothing any more: ",
+        f"{task_id!r} is running: its lease was renewed {when}. Only after {timing.expiry:g} s without a"
+        " renewal it is certain that its worker no longer executes it: ",
         Call("stop", task_id),
         ", or try again then",
     )
@@ -165,12 +165,12 @@ def _watch(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> 
         now = yield from _held(partitions, waiting)
         for task_id in waiting:
             if task_id in now and now[task_id] != held[task_id]:
-                refused[task_id] = _alive(task_id, "while it was watched", timing)
+                refused[task_id] = _alive(task_id, "while it was observed", timing)
     return refused
 
 
 def _expire(partitions: Partitions, dead: Mapping[str, Held], servers: Sequence[str]) -> Op[dict[str, str]]:
-    """E7 for each; why those were left alone that moved at the last moment.  Crashes are forgotten."""
+    """Expire each; returns why some were left unchanged at the last moment.  Crashes are reset."""
     refused: dict[str, str] = {}
     for partition, group in partitions.group(list(dead)).items():
         for at in range(0, len(group), CHUNK):
@@ -178,5 +178,5 @@ def _expire(partitions: Partitions, dead: Mapping[str, Held], servers: Sequence[
             verdicts = yield from verbs.expire(partitions, partition, part, servers[partition])
             for one, verdict in zip(part, verdicts, strict=True):
                 if verdict is Verdict.RENEWED:
-                    refused[one.id] = f"{one.id!r} runs: its lease was renewed at the last moment"
+                    refused[one.id] = f"{one.id!r} is running: its lease was renewed at the last moment"
     return refused

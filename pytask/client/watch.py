@@ -70,7 +70,7 @@ class EventStream:
             self._heard, self._asked = now, None
         elif self._asked is not None and now - self._asked > DEAF:
             # A half-open connection gives no error at all.
-            raise Unavailable(f"nothing was heard from Redis for {now - self._heard:.0f} s")
+            raise Unavailable(f"nothing was received from Redis for {now - self._heard:.0f} s")
         elif self._asked is None and now - self._heard > PING_EVERY:
             yield Ping(self._handle)
             self._asked = now

@@ -1,1 +1,1 @@
-"""`pytask run`: a worker that has the whole process, and the supervisor of several."""
+"""`pytask run`: a worker that owns its process, and the supervisor of several workers."""

@@ -1,7 +1,7 @@
-"""A child of the supervisor: the slot it is in, its process, and the line to it (a socket pair).
+"""A child of the supervisor: its slot, its process, and the line to it (a socket pair).
 
-The supervisor's end of a line closes with the supervisor, however that ends, and its child then hands its
-tasks back and ends too.
+The supervisor's end of a line closes when the supervisor ends for any reason; the child then releases its
+tasks and exits, too.
 """
 
 from __future__ import annotations
@@ -21,51 +21,51 @@ import attrs
 
 @attrs.frozen
 class Command:
-    """How children are started: the words before and behind the option that names the line."""
+    """The command line of children: the words before and after the option that names the line."""
 
     words: Sequence[str]
-    folder: str | None = None  # as given: a deploy may switch a link in it
+    folder: str | None = None  # as given: a deploy may switch a symbolic link in it
     environ: Mapping[str, str] | None = None
 
     def with_line(self, option: str) -> list[str]:
-        """The words of one child; the last two, `--` and the target, stand behind the option."""
+        """The command line of one child; the option precedes the last two words, `--` and the target."""
         return [*self.words[:-2], option, *self.words[-2:]]
 
 
 @attrs.define(eq=False)
 class Slot:
-    """The place of one child, and the process that is in it."""
+    """The slot of one child, and its current process."""
 
     number: int
     process: subprocess.Popen[bytes] | None = None
     line: socket.socket | None = None
     heard: bytes = b""
-    prefix: str = ""  # of the run ids of this very process
+    prefix: str = ""  # of the run ids of this process
     began: float = 0.0
     young_deaths: int = 0
     due: float = 0.0  # when the next one is started
-    left: bool = False  # the process said that it has handed all tasks back
-    said: dict[str, Any] | None = None  # how it is, as it told last
+    left: bool = False  # the process reported that it has released all tasks
+    said: dict[str, Any] | None = None  # its last health report
     said_at: float = 0.0
 
     @property
     def ready(self) -> bool:
-        """It takes tasks and listens."""
+        """Whether it takes tasks and receives control requests."""
         return self.said is not None and bool(self.said.get("ready"))
 
     @property
     def drain(self) -> float:
-        """Seconds that it lets its tasks run at the end."""
+        """Its drain time in seconds."""
         return float((self.said or {}).get("drain", 0.0))
 
     def start(self, command: Command) -> None:
-        """Start a process here.  Raises OSError."""
+        """Start a process in this slot.  Raises OSError."""
         ours, theirs = socket.socketpair()
-        os.set_blocking(theirs.fileno(), True)  # where this very process is patched, it is not
+        os.set_blocking(theirs.fileno(), True)  # in a patched process it is non-blocking
         self.prefix = f"{secrets.token_hex(6)}."
         option = f"--supervised={theirs.fileno()}:{self.number}:{self.prefix}"
         try:
-            # A process group of its own: Ctrl-C reaches the parent alone, which then tells the children.
+            # A process group of its own: Ctrl-C reaches only the parent, which then notifies the children.
             self.process = subprocess.Popen(
                 command.with_line(option),
                 stdin=subprocess.DEVNULL,
@@ -84,7 +84,7 @@ class Slot:
         self.said, self.said_at, self.left = None, self.began, False
 
     def tell(self, text: str) -> bool:
-        """Send a line; False if nobody reads it any more."""
+        """Send a line; False if the child no longer reads."""
         try:
             if self.line is not None:
                 self.line.send(f"{text}\n".encode())
@@ -93,7 +93,7 @@ class Slot:
         return self.line is not None
 
     def hear(self) -> Iterator[list[str]]:
-        """Take in what the child wrote; gives the words of each line that is for others than this slot."""
+        """Read what the child wrote; yields the words of each line that is not handled by this slot."""
         try:
             fresh = self.line.recv(65536) if self.line is not None else b""
         except OSError:
@@ -109,7 +109,7 @@ class Slot:
 
     @property
     def silent(self) -> bool:
-        """Nothing more comes: a child that closed its end would make every `select` return at once."""
+        """Close the line: after its end every `select` would return at once."""
         if self.line is None:
             return True
         try:
@@ -120,19 +120,19 @@ class Slot:
             return True
 
     def empty(self) -> None:
-        """The process is gone."""
+        """The process has ended."""
         if self.line is not None:
             self.line.close()
         self.process, self.line, self.said = None, None, None
 
 
 def how_it_ended(slot: Slot, code: int, now: float) -> str:
-    """Such as "was killed by SIGKILL (last heard 3 s before)"."""
+    """For example "was killed by SIGKILL (last report 3 s before)"."""
     if code >= 0:
         return f"ended with exit code {code}"
     how = f"was killed by {_signal_name(-code)}"
-    if -code == signal.SIGKILL:  # the kernel's timer sends it, too, to one that was silent for long
-        how += f" (last heard {now - slot.said_at:.0f} s before)"
+    if -code == signal.SIGKILL:  # the kernel timer also sends it, after a long silence
+        how += f" (last report {now - slot.said_at:.0f} s before)"
     return how
 
 

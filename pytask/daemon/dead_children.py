@@ -1,7 +1,6 @@
-"""Dead children whose runs are to be released: a living child does it, as it has client and settings.
+"""Dead children whose runs must be released by a living child, which has a client and the settings.
 
-The runs are found by the prefix that the supervisor chose for that very process, and which begins all its
-run ids.
+The runs are found by the prefix of run ids that the supervisor chose for that process.
 """
 
 from __future__ import annotations
@@ -17,35 +16,35 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-AGAIN = 5.0  # seconds without an answer after which another child is told to release as well
-FORGET_AFTER = 900.0  # seconds after which the monitors have done it for certain
+AGAIN = 5.0  # seconds without an answer after which another child is requested to release, too
+FORGET_AFTER = 900.0  # seconds after which the monitors have certainly done it
 
 
 @attrs.define(eq=False)
 class DeadChild:
-    """A process that ended with runs, until a child says that they are released."""
+    """A process that ended with runs, until a child reports that they are released."""
 
     prefix: str
     name: str
     since: float
     told: float = 0.0
     slot: Slot | None = None
-    asked: subprocess.Popen[bytes] | None = None  # the process, which may be replaced in its slot
+    asked: subprocess.Popen[bytes] | None = None  # the requested process, which may be replaced in its slot
 
     def waits(self, now: float) -> bool:
-        """Whether a living child was told, and may still answer."""
+        """Whether a living child was requested and may still answer."""
         told = self.slot is not None and self.slot.process is self.asked is not None
         return told and now - self.told < AGAIN
 
 
 class DeadChildren:
-    """Those that are waited for, by prefix."""
+    """The dead children, by prefix."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, DeadChild] = {}
 
     def add(self, prefix: str, name: str, now: float) -> None:
-        """A process ended without having handed all its tasks back."""
+        """A process ended without having released all its tasks."""
         self.waiting[prefix] = DeadChild(prefix, name, now)
 
     def forget(self, prefix: str) -> None:
@@ -53,19 +52,19 @@ class DeadChildren:
         self.waiting.pop(prefix, None)
 
     def entrust(self, slots: Sequence[Slot], now: float) -> None:
-        """Each to one living child: two at once would each see half of its runs, and blame wrongly."""
+        """Assign each to one living child: two at once would misjudge crashes."""
         for dead in list(self.waiting.values()):
             if dead.waits(now):
                 continue
             if now - dead.since > FORGET_AFTER:
                 self.forget(dead.prefix)
                 continue
-            # The longest living one listens already; the one that did not answer comes last.
+            # Oldest first, as it is certainly ready; a child that did not answer comes last.
             living = [slot for slot in slots if slot.process is not None]
             for slot in sorted(living, key=lambda slot: (slot is dead.slot, slot.began)):
                 if slot.tell(f"release {dead.prefix}"):
                     dead.slot, dead.asked, dead.told = slot, slot.process, now
-                    log.info("child %d releases the runs of %s", slot.number, dead.name)
+                    log.info("child %d is releasing the runs of %s", slot.number, dead.name)
                     break
 
     def heard(self, words: Sequence[str]) -> None:
@@ -73,10 +72,10 @@ class DeadChildren:
         if len(words) == 4 and words[0] == "released" and words[1] in self.waiting:
             dead = self.waiting.pop(words[1])
             log.info(
-                "runs of %s: %s are released, %s are left to the monitors, %.1f s after its death",
+                "runs of %s: %s released, %s left to the monitors, %.1f s after its death",
                 dead.name, words[2], words[3], time.monotonic() - dead.since,
             )  # fmt: skip
 
     def due(self) -> list[float]:
-        """When to look again."""
+        """When to check again."""
         return [dead.told + AGAIN for dead in self.waiting.values() if dead.slot]

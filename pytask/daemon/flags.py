@@ -1,4 +1,4 @@
-"""What a daemon is told: the flags of one call, and each setting with where it came from."""
+"""The flags of a daemon, and settings with their origin."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ HANDED_URL = "PYTASK_SUPERVISED_URL"  # from a supervisor to its children, for -
 
 
 class Value(NamedTuple):
-    """A setting as it stands, and where it came from."""
+    """The value of a setting and its origin."""
 
     value: Any
     origin: str
-    given: bool = True  # False: nobody said so, it is the default
-    private: bool = False  # of an address: that of the private server of a folder
-    address: bool = False  # of Redis, maybe with a password
+    given: bool = True  # False: the default
+    private: bool = False  # of an address: that of a directory's private server
+    address: bool = False  # a Redis address, possibly with a password
 
     @property
     def shown(self) -> str:
-        """As `pytask config` prints it: never a password."""
+        """The value as `pytask config` prints it, without a password."""
         if isinstance(self.value, str):
             return hide_password(self.value) if self.address or "://" in self.value else self.value
         words: dict[Any, str] = {True: "true", False: "false", None: "none"}
@@ -33,7 +33,7 @@ class Value(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class Flags:
-    """The command line; None is what was not given."""
+    """The command line; None: not given."""
 
     redis: str | None = None
     embedded: bool = False
@@ -52,5 +52,5 @@ class Flags:
     time_scale: float | None = None
     supervised: str | None = None
     run_dir: str | None = None
-    private: bool | None = None  # `redis` is the private server of a folder
-    ambient: Mapping[str, Value] = attrs.Factory(dict)  # what file and environment set, for the app
+    private: bool | None = None  # whether `redis` is a directory's private server
+    ambient: Mapping[str, Value] = attrs.Factory(dict)  # settings of file and environment, for the app

@@ -1,4 +1,4 @@
-"""SIGHUP of a worker: the new code is tried in a child process, then the worker hands back and starts it."""
+"""SIGHUP of a worker: tests the new code in a child process, then releases the tasks and starts it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,28 @@ from pytask.runtime.tree import Service
 
 log = get_logger(__name__)
 
-STEP = 0.05  # seconds between looks at the check
+STEP = 0.05  # seconds between polls of the check
 
 
 class Hangup:
-    """What the daemon does on SIGHUP.  Those that come during a check count as one more."""
+    """Handles SIGHUP.  Signals during a check count as one more."""
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
         self._had_terminal = os.isatty(0)
         self._wanted = False
         self._checking = False
-        self._end: Callable[[int], None] = lambda _: None  # until the run begins
+        self._end: Callable[[int], None] = lambda _: None  # until the worker starts
         self._health: HealthReporter | None = None
 
     def attach(self, end: Callable[[int], None], health: HealthReporter) -> None:
-        """The run begins: `end` ends it, as if by that signal; `health` is told of the check."""
+        """The worker starts: `end` ends it as that signal would; `health` is notified of the check."""
         self._end, self._health = end, health
 
     def __call__(self) -> None:
-        """SIGHUP came; called in the hub."""
+        """SIGHUP was received; called in the hub."""
         if self._had_terminal and not os.isatty(0):
-            self._end(
-                signal.SIGTERM
-            )  # that signal was the terminal going away, and this program goes with it
+            self._end(signal.SIGTERM)  # the terminal was closed, which ends this program
             return
         self._wanted = True
         if not self._checking:
@@ -57,7 +55,7 @@ class Hangup:
             self._checking = False
 
     def _holds(self) -> bool:
-        log.info("signal received: a child process checks what would start now")
+        log.info("signal received: checking the new code in a child process")
         if self._health is not None:
             self._health.reloading()
         check = self._launch.check(sys.argv[1:])
@@ -65,7 +63,7 @@ class Hangup:
             while (failed := check.result()) is None:
                 gevent.sleep(STEP)
         except BaseException:
-            check.end()  # the worker ends meanwhile
+            check.end()  # the worker is shutting down meanwhile
             raise
         if not failed:
             return True

@@ -1,4 +1,4 @@
-"""Where the workers of this machine answer `pytask health`: a unix socket each, in a folder of the user's."""
+"""The unix sockets for `pytask health`, one per process, in a directory of the user."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pytask.runtime.process.unix_socket import answers
 
 log = get_logger(__name__)
 
-NAME = re.compile(r"[1-9][0-9]{0,9}\.sock")  # of a process: its number
+NAME = re.compile(r"[1-9][0-9]{0,9}\.sock")  # the pid of a process
 LARGEST = 1_000_000  # bytes of an answer
-LONGEST = 100  # bytes of a path that every system takes for a unix socket
+LONGEST = 100  # bytes of a unix socket path that every system supports
 
 
 def folder(run_dir: str | None = None) -> Path:
-    """The folder of the sockets: as set, else systemd's for the unit, the session's, or one in /tmp.
+    """The directory of the sockets: as set, else the unit's RuntimeDirectory, the session's, or one in /tmp.
 
-    Raises `ConfigError` where there is none of these.
+    Raises `ConfigError` if there is none.
     """
     if run_dir:
         return Path(run_dir)
@@ -41,20 +41,20 @@ def folder(run_dir: str | None = None) -> Path:
     try:
         return Path(tempfile.gettempdir()) / f"pytask-{os.getuid()}"
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no folder for health sockets: {error}. Choose one: --run-dir") from None
+        raise ConfigError(f"no directory for health sockets: {error}. Choose one with --run-dir") from None
 
 
 def own_socket(run_dir: str | None = None) -> Path:
-    """The path for this process; makes the folder.  Raises `ConfigError` where that cannot be."""
+    """The path for this process; creates the directory.  Raises `ConfigError` on failure."""
     place = folder(run_dir)
     try:
-        if run_dir:  # whoever names one answers for it: it may be common to the members of a group
+        if run_dir:  # a given directory is not checked: it may be shared by a group
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
         else:
             make_own(place)
     except OSError as error:
         raise ConfigError(
-            f"the folder for health sockets cannot be made: {error}. Choose another: --run-dir"
+            f"cannot create the directory for health sockets: {error}. Choose another with --run-dir"
         ) from None
     path = place / f"{os.getpid()}.sock"
     if len(os.fsencode(path.absolute())) > LONGEST:
@@ -64,7 +64,7 @@ def own_socket(run_dir: str | None = None) -> Path:
 
 
 def socket_of_this_process(run_dir: str | None, who: str) -> Path | None:
-    """As `own_socket`; None, and a warning, where nobody named a folder and there is none."""
+    """As `own_socket`; None and a warning if no directory was given and there is no default."""
     try:
         return own_socket(run_dir)
     except ConfigError as error:
@@ -75,7 +75,7 @@ def socket_of_this_process(run_dir: str | None, who: str) -> Path | None:
 
 
 def workers(run_dir: str | None = None) -> list[Path]:
-    """The sockets that are named as those of workers are.  Nothing is removed: others may use the folder."""
+    """The sockets that are named like those of workers; nothing is removed."""
     return sorted(path for path in folder(run_dir).glob("*.sock") if _may_be_ours(path))
 
 
@@ -87,7 +87,7 @@ def _may_be_ours(path: Path) -> bool:
 
 
 def _tidy(place: Path) -> None:
-    """Remove the sockets that killed workers of this user left: nobody listens at them."""
+    """Remove the stale sockets of killed workers of this user."""
     for path in place.glob("*.sock"):
         with contextlib.suppress(OSError):
             if _may_be_ours(path) and path.lstat().st_uid == os.getuid() and not answers(path):
@@ -95,9 +95,9 @@ def _tidy(place: Path) -> None:
 
 
 def ask(path: Path, timeout: float) -> dict[str, Any] | None:
-    """What the worker at `path` says of itself; None if it does not answer within `timeout` seconds.
+    """The health report of the worker at `path`; None if it does not answer within `timeout` seconds.
 
-    Raises `ConnectionRefusedError` where nobody listens: the process was killed, and left its socket.
+    Raises `ConnectionRefusedError` for the stale socket of a killed process.
     """
     until = time.monotonic() + timeout
     text = b""

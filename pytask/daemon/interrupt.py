@@ -1,4 +1,4 @@
-"""Ctrl-C: while the command is still being imported there is nothing to unwind, and nobody to catch it."""
+"""Ctrl-C during the import of the command, when there is nothing to unwind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INTERRUPTED = 130
 
 
 def leave_at_once(*_: object) -> None:
-    """End with the exit code of Ctrl-C, and no traceback."""
+    """Exit with the exit code of Ctrl-C, without a traceback."""
     os._exit(INTERRUPTED)
 
 
@@ -20,6 +20,6 @@ def guard_imports() -> None:
 
 
 def unwind_from_here() -> None:
-    """From here on Ctrl-C is a KeyboardInterrupt, and what was begun is undone."""
+    """From here on Ctrl-C raises KeyboardInterrupt, so that clean-up code runs."""
     if signal.getsignal(signal.SIGINT) is leave_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)

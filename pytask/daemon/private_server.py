@@ -1,4 +1,4 @@
-"""The private server of a folder: started for a worker, or joined where another process has started it."""
+"""The private server of a directory: started for a worker, or shared if another process has started it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 DATA_DIR = Path(".pytask")
-BUSY_SECONDS = 10.0  # how long another process may take to start the server of our folder
+BUSY_SECONDS = 10.0  # maximum time for another process to start the directory's server
 
 
 def private_url(folder: Path | None, servers: ExitStack) -> str:
-    """The URL of the folder's server, which ends with `servers` if it was started here."""
+    """The URL of the directory's server; a server started here ends with `servers`."""
     server = EmbeddedServer(folder or DATA_DIR)
     until = time.monotonic() + BUSY_SECONDS
     while True:
@@ -25,17 +25,17 @@ def private_url(folder: Path | None, servers: ExitStack) -> str:
         except ServerBusy as busy:
             if busy.url:
                 log.warning(
-                    "%s has a server already, pid %s at %s: using that one, and leaving it running"
-                    " (it ends with the process that started it, or by `kill %s`)",
+                    "%s already has a server, pid %s at %s: using it, and leaving it running"
+                        " (it ends with the process that started it, or with `kill %s`)",
                     server.folder, busy.pid, busy.url, busy.pid,
                 )  # fmt: skip
                 return busy.url
             if time.monotonic() > until:
                 raise
-            time.sleep(0.05)  # somebody is starting it at this moment
+            time.sleep(0.05)  # another process is starting it
         else:
             log.info(
-                "embedded server at %s, its data in %s; try: redis-cli -p %d",
+                "embedded server at %s, data in %s; try: redis-cli -p %d",
                 server.url, server.folder, server.port,
             )  # fmt: skip
             return server.url

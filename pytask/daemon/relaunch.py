@@ -1,4 +1,4 @@
-"""How this process was started, by the paths as they were given: a deploy may switch a link in them."""
+"""How this process was started, with paths as given: a deploy may switch a symbolic link in them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import attrs
 from pytask.daemon.program import program
 from pytask.runtime.process.systemd import take_from
 
-CHECK_SECONDS = 60.0  # for the import of the new code
-SHOWN = 4000  # characters of what a failed check wrote, the last ones
+CHECK_SECONDS = 60.0  # timeout for the import of the new code
+SHOWN = 4000  # last characters of the output of a failed check
 REFUSED = (
-    "[PT124] SIGHUP: the new code cannot run, and the old code goes on; nothing was changed. In %s, %s"
+    "[PT124] SIGHUP: the new code cannot run; the old code keeps running, nothing was changed. In %s, %s"
     " Fix: correct that, then send SIGHUP again"
 )
 
 
 @attrs.frozen
 class Launch:
-    """Working folder and program of this process, as given; recorded before the target is imported."""
+    """Working directory and program of this process, as given; recorded before the target is imported."""
 
     folder: str
     program: tuple[str, ...]
@@ -38,13 +38,13 @@ class Launch:
         return cls(logical_folder(), tuple(_program()))
 
     def check(self, words: Sequence[str]) -> Check:
-        """Begin to try whether a worker with these words (`run TARGET ...`) could start now."""
+        """Start to check whether a worker with this command line (`run TARGET ...`) can start."""
         return Check([*self.program, *words[:1], "--check", *words[1:]], self.folder)
 
     def again(self, words: Sequence[str]) -> NoReturn:
-        """Become that command, under the same process id.
+        """Replace this process with that command, under the same process id.
 
-        SIGHUP is blocked until the new image has its handlers: one that comes meanwhile waits.
+        SIGHUP is blocked until the new image has its handlers, and stays pending meanwhile.
         """
         os.chdir(self.folder)
         command = [*self.program, *words]
@@ -54,7 +54,7 @@ class Launch:
 
 
 class Check:
-    """A child process that imports the target and ends; nothing of it stays."""
+    """A child process that imports the target and exits."""
 
     def __init__(self, command: Sequence[str], folder: str, limit: float = CHECK_SECONDS) -> None:
         self._limit = limit
@@ -76,7 +76,7 @@ class Check:
             self._failed = str(error)
 
     def result(self) -> str | None:
-        """None while it runs; then why the new code cannot run, or an empty text."""
+        """None while it runs; then why the new code cannot run, or an empty string."""
         if self._process is None:
             self._said.close()
             return self._failed
@@ -92,33 +92,33 @@ class Check:
         return f"the check ended with {code}: {said}" if code else ""
 
     def end(self) -> None:
-        """End the child, and what it started."""
+        """End the child and the processes that it started."""
         self._said.close()
         if self._process is None:
             return
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            return  # all of the group has ended
+            return  # the whole group has ended
         finally:
             self._process.wait()
 
 
 def _file() -> IO[bytes]:
-    """For what the child says: a process that the target starts would keep a pipe open."""
+    """A file for the child's output; a process started by the target would keep a pipe open."""
     if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("pytask-check"), "w+b")  # no folder may be writable
+        return os.fdopen(os.memfd_create("pytask-check"), "w+b")  # works without a writable directory
     return tempfile.TemporaryFile()
 
 
 def _environment(folder: str) -> Mapping[str, str]:
     environ = {**os.environ, "PWD": folder}
-    take_from(environ)  # the service manager must not hear of it
+    take_from(environ)  # the check must not notify the service manager
     return environ
 
 
 def logical_folder() -> str:
-    """The working folder as the shell knows it ($PWD), where that is the same; else as the kernel does."""
+    """The working directory as $PWD, if it is the same directory; else the resolved path."""
     given = os.environ.get("PWD", "")
     try:
         if Path(given).is_absolute() and Path(given).samefile("."):
@@ -129,13 +129,13 @@ def logical_folder() -> str:
 
 
 def _program() -> list[str]:
-    """The program without our words: the script itself where it was called by its first line."""
+    """The program without arguments: the script itself if it was called through its shebang."""
     count, words = len(sys.argv) - 1, sys.orig_argv
     if count and words[-count:] != sys.argv[1:]:
         return program()  # called from other code
     own = words[: len(words) - count]
     if _called_by_first_line(own):
-        return own[1:]  # another release's script names the interpreter of that release
+        return own[1:]  # the script of another release names that release's interpreter
     return [own[0] if os.sep in own[0] else sys.executable, *own[1:]]
 
 
@@ -147,5 +147,5 @@ def _called_by_first_line(own: Sequence[str]) -> bool:
             first = script.readline().decode(errors="replace").strip()
     except OSError:
         return False
-    # Installers write #!/bin/sh and a line that calls the interpreter, where its path is long.
+    # For long paths installers write #!/bin/sh and a line that calls the interpreter.
     return first in (f"#!{own[0]}", "#!/bin/sh")

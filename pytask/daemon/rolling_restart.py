@@ -1,6 +1,6 @@
-"""SIGHUP of a supervisor: the new code is tried, then one child after the other is replaced.
+"""SIGHUP of a supervisor: tests the new code, then replaces one child after the other.
 
-The next one follows when the successor takes tasks.
+The next child is replaced when the previous successor takes tasks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 class RollingRestart:
-    """Idle until `begin`; each `turn` is one look."""
+    """Idle until `begin`; each `turn` is one step."""
 
     def __init__(
         self,
@@ -28,49 +28,49 @@ class RollingRestart:
     ) -> None:
         self._slots = slots
         self._health = health
-        self._check = check  # begins to try the new code
+        self._check = check  # starts the check of the new code
         self._folder = folder
         self._checking: Check | None = None
-        self._left: list[Slot] = []  # to be replaced, the first is at it
-        self._before: subprocess.Popen[bytes] | None = None  # the process that the first one had
+        self._left: list[Slot] = []  # children to replace; the first is being replaced
+        self._before: subprocess.Popen[bytes] | None = None  # the old process of the first one
 
     @property
     def idle(self) -> bool:
-        """Whether another one may begin."""
+        """Whether another rolling restart may begin."""
         return not self._left and self._checking is None
 
     @property
     def replacing(self) -> bool:
-        """Whether children are replaced at this moment."""
+        """Whether children are being replaced."""
         return bool(self._left)
 
     @property
     def checking(self) -> bool:
-        """Whether the new code is being tried: its end wakes `turn` by SIGCHLD, but for the time limit."""
+        """Whether the check is running: its end wakes `turn` through SIGCHLD, except for a timeout."""
         return self._checking is not None
 
     def begin(self) -> None:
-        """Try the new code."""
-        log.info("signal received: a child process checks what would start now")
+        """Start the check of the new code."""
+        log.info("signal received: checking the new code in a child process")
         self._health.reload(done=False)
         self._checking = self._check() if self._check is not None else None
         if self._checking is None:
             self._replace()
 
     def turn(self) -> None:
-        """Go on, if there is something to go on with."""
+        """One step, if a rolling restart is active."""
         self._look_at_check()
         while self._left and self._left[0].process is not self._before and self._left[0].ready:
             del self._left[0]
             self._replace_next()
 
     def give_up(self) -> None:
-        """Leave the others as they are: the new code cannot run after all."""
+        """Do not replace the remaining children: the new code cannot run after all."""
         self._left.clear()
         self._health.reload(done=True)
 
     def end(self) -> None:
-        """The supervisor ends."""
+        """The supervisor shuts down."""
         self._left.clear()
         if self._checking is not None:
             self._checking.end()
@@ -85,16 +85,16 @@ class RollingRestart:
             self._replace()
             return
         log.error(REFUSED, self._folder, failed)
-        self._health.reload(done=True, how="the new code was refused; the old goes on")
+        self._health.reload(done=True, how="the new code cannot run; the old code keeps running")
 
     def _replace(self) -> None:
-        log.info("the children are replaced, one after the other")
+        log.info("replacing the children one after the other")
         self._left = list(self._slots)
         self._replace_next()
 
     def _replace_next(self) -> None:
         if not self._left:
-            log.info("all children are replaced")
+            log.info("all children have been replaced")
             self._health.reload(done=True)
             return
         self._before = self._left[0].process

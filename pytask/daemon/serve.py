@@ -1,4 +1,4 @@
-"""What `pytask run` does once the process is patched: flags, address, server, monitor, worker."""
+"""`pytask run` in the patched process: flags, address, server, monitor, worker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 
 def serve(target: str, flags: Flags) -> None:
-    """Run the target until a signal.  Raises what cannot be served as :class:`PytaskError`."""
+    """Run the target until a signal.  Raises :class:`PytaskError` if it cannot be run."""
     hangup = Hangup(launch := Launch.recorded())
     with _ended_by_signals(), ExitStack() as servers:
         app = find_app(target)
@@ -48,7 +48,7 @@ def serve(target: str, flags: Flags) -> None:
             _add_monitor(app)
         _connect(app, flags, servers)
         if link is not None:
-            daemon = Daemon(link=link)  # the supervisor answers for it, and decides what a hangup means
+            daemon = Daemon(link=link)  # the supervisor answers health requests and handles SIGHUP
         else:
             daemon = Daemon(hangup=hangup, health_path=socket_of_this_process(flags.run_dir, "this worker"))
         debugger.install()
@@ -57,13 +57,13 @@ def serve(target: str, flags: Flags) -> None:
         except Denied as error:
             _deny(error, app)
     if ended_by == signal.SIGHUP:
-        log.info("started anew by SIGHUP")
+        log.info("restarted by SIGHUP")
         logging.shutdown()
         launch.again(sys.argv[1:])
 
 
 def check(target: str, flags: Flags) -> None:
-    """Import the target and read the settings, as `serve` does; raises what cannot be served."""
+    """Import the target and read the settings, as `serve` does; raises the same errors."""
     app = find_app(target)
     app.settings = _settings(app.settings, flags, None)
     if flags.monitor:
@@ -75,7 +75,7 @@ def check(target: str, flags: Flags) -> None:
 
 
 def _settings(own: Settings, flags: Flags, link: SupervisorLink | None) -> Settings:
-    """File and environment, where neither a flag nor the app itself says otherwise; then the flags."""
+    """Apply file and environment, unless overridden by the app or a flag; then the flags."""
     default = Settings()
     free = [
         field.name
@@ -93,13 +93,13 @@ def _settings(own: Settings, flags: Flags, link: SupervisorLink | None) -> Setti
     settings = changed(settings, _given(flags))
     if link is None:
         return settings
-    # Host and pid, unless a name was given: the pid of the process that stays.
+    # Host and pid, unless a name was given: the pid of the remaining process.
     name = f"{socket.gethostname()}-{os.getppid()}" if settings.name == default.name else settings.name
     return attrs.evolve(settings, name=f"{name}-{link.number}")
 
 
 def _given(flags: Flags) -> dict[str, Any]:
-    """The settings that flags give."""
+    """The settings given by flags."""
     names = (
         "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
     )  # fmt: skip
@@ -112,7 +112,7 @@ def _given(flags: Flags) -> dict[str, Any]:
 def _set_up_logging(app: PyTask, flags: Flags) -> None:
     root = logging.root
     if root.handlers and not (flags.log_level or flags.log_format):
-        log_format.name_tasks(app.settings.name)  # the target has set up its own
+        log_format.name_tasks(app.settings.name)  # the target has configured logging
         return
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -131,18 +131,18 @@ def _add_monitor(app: PyTask) -> None:
 def _connect(app: PyTask, flags: Flags, servers: ExitStack) -> None:
     chosen = _source(app, flags, servers)
     if chosen.private and app.settings.embargo is None:
-        # Nobody takes over from a private server, and each write is in its file before it is answered.
+        # A private server has no failover, and each write is in its file before it is acknowledged.
         app.settings = attrs.evolve(app.settings, embargo=False)
     app.configure(chosen.value, origin=chosen.origin)
     try:
-        log.debug("the address: %s", app.address)  # one that cannot work is refused here
+        log.debug("the address: %s", app.address)  # raises for an invalid address
     except (ConfigError, StoreError) as error:
         error.add_note(f"  the address is {chosen.origin}")
         raise
 
 
 def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
-    """What to connect to (None: the app's own choice), and where that came from."""
+    """The address (None: the app's own) and its origin."""
     if flags.embedded:
         folder = (flags.data_dir or DATA_DIR).absolute()
         return Value(private_url(folder, servers), f"the embedded server of {folder}", private=True)
@@ -158,17 +158,17 @@ def _source(app: PyTask, flags: Flags, servers: ExitStack) -> Value:
 
 def _deny(error: Denied, app: PyTask) -> NoReturn:
     error.add_note(
-        f"  asked: {app.address}. Give the user and password that the server knows, with all of pytask's"
-        " commands allowed (`pytask acl worker` prints the rules): redis://user:password@host:port/0"
+        f"  server: {app.address}. Give a valid user and password with the rights for pytask's"
+        " commands (`pytask acl worker` prints the rules): redis://user:password@host:port/0"
     )
     raise error
 
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C unwind the stack also before the worker listens to them: no server is left.
+    """Make SIGTERM and Ctrl-C unwind the stack before the worker handles them, so that the server is stopped.
 
-    A KeyboardInterrupt that meets the hub would be printed by it; SystemExit is not.
+    The hub would print a KeyboardInterrupt, but not SystemExit.
     """
     codes = {signal.SIGTERM: 0, signal.SIGINT: INTERRUPTED}
 

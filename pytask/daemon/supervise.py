@@ -1,4 +1,4 @@
-"""The command behind `pytask run --processes N`: the command line of children, the log, the server."""
+"""`pytask run --processes N`: the command line of children, the log, the server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 def arguments(target: str, flags: Mapping[str, Any]) -> list[str]:
-    """The command line of `pytask run` for these flags, those not given left out."""
+    """The command line of `pytask run` for the given flags."""
     words = ["run"]
     for name, value in flags.items():
         option = name.replace("_", "-")
@@ -39,7 +39,7 @@ def arguments(target: str, flags: Mapping[str, Any]) -> list[str]:
 
 
 def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
-    """Run `number` workers until a signal; the exit code.  An embedded server is the parent's."""
+    """Run `number` workers until a signal; returns the exit code.  The parent owns an embedded server."""
     launch = Launch.recorded()
     flags = dict(flags)
     embedded, folder, run_dir = (flags.pop(name, None) for name in ("embedded", "data_dir", "run_dir"))
@@ -52,11 +52,11 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
         log.info("supervisor %d runs %s of %s", os.getpid(), counted(number, "worker"), target)
         health = SupervisorHealth(socket_of_this_process(run_dir, "this supervisor"), Notifier())
         if url := flags.pop("redis", None):
-            # Every user of the machine may read command lines, with the password; an environment its owner.
+            # Command lines, with the password, are readable by all users; an environment only by its owner.
             os.environ[HANDED_URL] = url
         words = arguments(target, flags)
         environ = dict(os.environ)
-        take_from(environ)  # the service manager listens to the parent
+        take_from(environ)  # only the parent notifies the service manager
         slots = [Slot(place + 1) for place in range(number)]
         restart = RollingRestart(slots, health, partial(launch.check, words), launch.folder)
         command = Command([*launch.program, *words], launch.folder, environ)
@@ -66,18 +66,18 @@ def supervise(target: str, number: int, flags: Mapping[str, Any]) -> int:
 
 
 class ConsoleLines(logging.Formatter):
-    """Times as the children write them: in UTC."""
+    """Times in UTC, as in the children."""
 
     converter = staticmethod(time.gmtime)
     default_msec_format = "%s.%03dZ"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The line, on one line: what children said is in it."""
+        """The message on one line: it may contain text of children."""
         return escaped(super().formatMessage(record))
 
 
 class JsonLines(logging.Formatter):
-    """As the children write them; theirs needs gevent, which has no place here."""
+    """The format of the children, whose implementation needs gevent."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""

@@ -1,6 +1,6 @@
-"""`pytask run TARGET --processes N`: N workers as processes under a parent that keeps them running.
+"""`pytask run TARGET --processes N`: N worker processes under a parent that keeps them running.
 
-The parent is not patched by gevent, imports neither the target nor Redis, and does nothing but wait.
+The parent is not patched by gevent and imports neither the target nor redis; it only waits.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-YOUNG = 10.0  # seconds: a child that died younger is started again a little later each time
+YOUNG = 10.0  # seconds; a child that died younger is restarted with increasing delays
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds; the first restart comes at once
 STOP_LIMIT = (
-    120.0  # seconds from the order to stop, or the end of the drain, to SIGKILL: over the kernel timer
+    120.0  # seconds from the stop request, or the end of the drain, to SIGKILL: longer than the kernel timer
 )
-DRAINING = ", once those that run have ended or their time to drain is over; another signal: at once"
-HOPELESS = (2, 78)  # exit codes of a wrong target, flag or setting: a restart changes nothing
+DRAINING = " after their drain time; another signal releases them at once"
+HOPELESS = (2, 78)  # exit codes of a bad target, flag or setting: a restart would not help
 STUCK = 70
 POLITE = (signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1)  # passed on to the children
 
 
 def restart_delay(young_deaths: int) -> float:
-    """Seconds until the next start after so many deaths in a row at a young age: 0, 0.5, 1, 2 ... 30."""
+    """Seconds until the next start, by consecutive early deaths: 0, 0.5, 1, 2 ... 30."""
     return 0.0 if young_deaths <= 1 else min(FIRST_DELAY * 2.0 ** min(young_deaths - 2, 10), LAST_DELAY)
 
 
 class Supervisor:
-    """Waits for signals, deaths and words of the children; each `turn` is one look at all of them."""
+    """Waits for signals, deaths and messages of the children; each `turn` processes all of them."""
 
     def __init__(
         self, command: Command, slots: list[Slot], health: SupervisorHealth, restart: RollingRestart
@@ -56,20 +56,20 @@ class Supervisor:
         self._polite: list[int] = []  # signals to pass on
         self._signals = 0
         self._stopping: float | None = None
-        self._drain = 0.0  # seconds that the children let their tasks run at the end, as they say
-        self._hurried = False  # they were told to end that
+        self._drain = 0.0  # the drain time in seconds, as reported by the children
+        self._hurried = False  # whether the drain was ended
         self._code = 0
         self._had_terminal = os.isatty(0)
         self._wake: tuple[socket.socket, socket.socket] = socket.socketpair()
         for end in self._wake:
             end.settimeout(0)
 
-    # -- life -----------------------------------------------------------------------------------------
+    # -- lifecycle -----------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Until a signal, and until all children have ended; the exit code."""
+        """Run until a signal and the end of all children; returns the exit code."""
         handled = [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *POLITE]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else `nohup` wants it so
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # otherwise it is ignored by `nohup`
             handled.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._signalled) for number in handled}
         old = signal.set_wakeup_fd(self._wake[1].fileno(), warn_on_full_buffer=False)
@@ -84,7 +84,7 @@ class Supervisor:
             self._close()
 
     def turn(self) -> None:
-        """Start what is due, wait, hear, reap."""
+        """Start due children, wait, read messages, reap."""
         now = time.monotonic()
         if self._stopping is None:
             self._start_due(now)
@@ -97,12 +97,12 @@ class Supervisor:
         self._wait(now)
         self._reap()
         if self._signals and self._stopping is None:
-            children = counted(self._living, "child hands its", "children hand their")
+            children = counted(self._living, "child releases its", "children release their")
             self.stop()
-            log.info("signal received: %s tasks back%s", children, (self._drain and DRAINING) or "")
+            log.info("signal received: %s tasks%s", children, (self._drain and DRAINING) or "")
 
     def stop(self, code: int = 0) -> None:
-        """Let all children hand back and end; by the line, so that a service manager may send SIGTERM too."""
+        """Request all children to exit, over the line, as a service manager may also send SIGTERM."""
         self._code = self._code or code
         self._stopping = self._stopping or time.monotonic()
         self._drain = max(slot.drain for slot in self.slots)
@@ -111,12 +111,12 @@ class Supervisor:
         self._tell_all("stop")
 
     def _press(self, now: float, since: float) -> None:
-        """While the children end: what a second and a third signal mean, and the limit of time."""
+        """During the shutdown of the children: handle further signals and the timeout."""
         if now - since > STOP_LIMIT + self._drain or self._signals > (2 if self._drain else 1):
             self._kill()
         elif self._signals > 1 and not self._hurried:
             self._hurried = True
-            log.info("signal received: the children hand back what still runs")
+            log.info("signal received: the children release the remaining tasks")
             self._tell_all("hurry")
 
     def _tell_all(self, word: str) -> None:
@@ -126,14 +126,14 @@ class Supervisor:
     def _kill(self) -> None:
         for slot in self.slots:
             if slot.process is not None and slot.process.poll() is None:
-                log.warning("child %d (pid %d) is killed", slot.number, slot.process.pid)
+                log.warning("killing child %d (pid %d)", slot.number, slot.process.pid)
                 slot.process.kill()
                 self._code = self._code or 1
 
     def _close(self) -> None:
         for slot in self.slots:
             if slot.line is not None:
-                slot.line.close()  # a child that is left ends by that
+                slot.line.close()  # ends a remaining child
         for end in self._wake:
             end.close()
         self._health.close()
@@ -156,24 +156,27 @@ class Supervisor:
             self._signals += 1
 
     def _pass_on(self) -> None:
-        """Pass on what signals ask for: quiet and resume as words, which also reach one that just starts."""
+        """Forward signals; quiet and resume as messages, which also reach a starting child."""
         while self._polite:
             number = self._polite.pop(0)
             if number == signal.SIGUSR1:
                 for slot in self.slots:
-                    # One that has not spoken has no handler so far, and would end by it.
+                    # A child that has not reported yet has no handler, and the signal would end it.
                     if slot.process is not None and slot.said is not None:
                         slot.process.send_signal(number)
                 continue
             self._quiet = number == signal.SIGTSTP
-            log.info("signal received: the children %s", "are quiet" if self._quiet else "take tasks again")
+            log.info(
+                "signal received: the children %s",
+                "take no more tasks" if self._quiet else "take tasks again",
+            )
             self._tell_all("quiet" if self._quiet else "resume")
 
     def _roll(self) -> None:
         if self._hangup and self._stopping is None and self._restart.idle:
             self._hangup = False
             if not os.isatty(0) and self._had_terminal:
-                self.stop()  # that signal was the terminal going away
+                self.stop()  # the terminal was closed
                 return
             self._restart.begin()
         self._restart.turn()
@@ -191,7 +194,7 @@ class Supervisor:
         except OSError as error:
             slot.young_deaths += 1
             slot.due = time.monotonic() + max(FIRST_DELAY, restart_delay(slot.young_deaths))
-            log.error("child %d cannot be started: %s; tried again", slot.number, error)
+            log.error("child %d cannot be started: %s; retrying", slot.number, error)
             return
         if self._quiet:
             slot.tell("quiet")
@@ -209,7 +212,7 @@ class Supervisor:
         self._hear(slot)
         how = how_it_ended(slot, code, now)
         slot.empty()
-        # 0 alone proves nothing: a task may have ended the process by `os._exit(0)`.
+        # Exit code 0 alone proves nothing: a task may have called `os._exit(0)`.
         if code != 0 or not slot.left:
             self.dead.add(slot.prefix, f"child {slot.number} (pid {process.pid})", now)
         if self._stopping is not None:
@@ -219,18 +222,18 @@ class Supervisor:
             self._start_later(slot, process.pid, how, now)
 
     def _hopeless(self, slot: Slot, code: int, how: str, now: float) -> bool:
-        """What follows where a child cannot run its code; False: it is started again, as its siblings run."""
+        """Handle a child that cannot run its code; False: it is restarted, because other children run."""
         if self._restart.replacing:
             log.error(
-                "child %d %s: the new code or its settings cannot run. The children that are left go on with"
-                " the old; it is tried again in %g s, and by the next SIGHUP", slot.number, how, LAST_DELAY,
+                "child %d %s: the new code or its settings cannot run. The remaining children keep running"
+                    " the old code; retrying in %g s, and at the next SIGHUP", slot.number, how, LAST_DELAY,
             )  # fmt: skip
             self._restart.give_up()
             slot.due = now + LAST_DELAY
             return True
         if any(other.ready for other in self.slots):
             return False
-        log.error("child %d %s: it would do so again, all children end", slot.number, how)
+        log.error("child %d %s: a restart would not help, stopping all children", slot.number, how)
         self.dead.forget(slot.prefix)
         self.stop(code)
         return True

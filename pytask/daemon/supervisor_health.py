@@ -1,6 +1,6 @@
-"""What a supervisor says of its children: to the service manager, and to `pytask health`.
+"""Reports the health of a supervisor's children to the service manager and to `pytask health`.
 
-The children tell it how they are, once a second, over their lines; it answers for all of them.
+The children report to it once a second over their lines.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pytask.runtime.process.unix_socket import bind
 
 log = get_logger(__name__)
 
-SILENT = 10.0  # seconds: a child that was not heard for longer does not turn its loop
-PATIENCE = 30.0  # seconds that a start may take until the next word
+SILENT = 10.0  # seconds without a report after which a child's event loop counts as blocked
+PATIENCE = 30.0  # seconds by which a start extends its timeout with each report
 Child = tuple[dict[str, Any] | None, float]
-"""What a child said last (None: nothing so far), and how many seconds ago."""
+"""The last report of a child (None: none yet), and its age in seconds."""
 
 
 def summary(children: Sequence[Child]) -> dict[str, Any]:
-    """How all of them are: live while one turns its loop, ready while one takes tasks.
+    """The combined health: live while one child responds, ready while one takes tasks.
 
-    A child that hangs is ended by its kernel timer and started again: no reason to end its siblings.
+    A child that hangs is ended by its kernel timer and restarted; the others must not be ended for it.
     """
     turning = [said for said, age in children if said is not None and age < SILENT and said.get("live")]
     ready = [said for said in turning if said.get("ready")]
@@ -51,7 +51,7 @@ def summary(children: Sequence[Child]) -> dict[str, Any]:
 
 
 class SupervisorHealth:
-    """The supervisor's socket and its words to the service manager."""
+    """The supervisor's socket, and its notifications to the service manager."""
 
     def __init__(self, path: Path | None, notifier: Notifier) -> None:
         self._notifier = notifier
@@ -63,10 +63,10 @@ class SupervisorHealth:
         self.listener = _listen(path) if path is not None else None
         watchdog = notifier.watchdog
         self.pause = min(1.0, watchdog / 3) if watchdog else 1.0 if notifier.wanted else None
-        """Seconds until the next turn, at the latest; None: there is nothing to say by itself."""
+        """Maximum seconds until the next turn; None: no periodic reports."""
 
     def turn(self, children: Sequence[Child]) -> None:
-        """Tell what is due."""
+        """Send due notifications."""
         if not self._notifier.wanted:
             return
         seen = summary(children)
@@ -89,7 +89,7 @@ class SupervisorHealth:
             self._notifier.send(f"STATUS={status}")
 
     def answer(self, children: Sequence[Child]) -> None:
-        """Whoever asks at the socket; never waits."""
+        """Answer requests on the socket; never blocks."""
         if self.listener is None:
             return
         with contextlib.suppress(OSError):
@@ -107,7 +107,7 @@ class SupervisorHealth:
             self._notifier.reloading()
 
     def leave(self, drain: float = 0.0) -> None:
-        """All children hand their tasks back, after so many seconds for them to end by themselves."""
+        """All children release their tasks after `drain` seconds."""
         if not self._leaving:
             self._leaving = True
             self._notifier.stopping()
@@ -115,11 +115,11 @@ class SupervisorHealth:
                 self._notifier.waiting("the children take no more tasks", drain + PATIENCE)
 
     def close(self) -> None:
-        """Nobody answers any more."""
+        """Close the socket."""
         if self.listener is None:
             return
         self.listener.close()
-        if self._path is not None:  # else nothing was bound
+        if self._path is not None:  # otherwise nothing was bound
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""From `file.py`, `package.module` or `package.module:app` to the app that is to run."""
+"""Finds the app to run from `file.py`, `package.module` or `package.module:app`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OWN = str(Path(__file__).parents[1]) + os.sep
 def find_app(target: str) -> PyTask:
     """Import the target and return its app, or a new one with the Task classes it defines.
 
-    Raises :class:`BadTarget`, which lists what the module has, and :class:`BrokenTarget`.
+    Raises :class:`BadTarget`, which lists the content of the module, and :class:`BrokenTarget`.
     """
     where, name = _split(target)
     with collect_runs() as ran:
@@ -30,11 +30,11 @@ def find_app(target: str) -> PyTask:
     apps = {key: value for key, value in vars(module).items() if isinstance(value, PyTask)}
     if name:
         return _named(module, name, apps)
-    # An app that the module itself runs is the one it means; else there must be just one.
+    # An app that the module itself runs is selected; otherwise there must be exactly one.
     candidates = list({id(app): app for app in ran or apps.values()}.values())
     if len(candidates) > 1:
         choices = " or ".join(f"{where}:{key}" for key in apps) or "run() for one of them only"
-        raise BadTarget(f"{where} has several apps, and pytask runs one: say {choices}")
+        raise BadTarget(f"{where} has several apps, but pytask runs one: choose {choices}")
     return candidates[0] if candidates else _app_of_classes(module)
 
 
@@ -62,12 +62,12 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise BadTarget(_no_file(path))
     sys.path.insert(0, str(path.absolute().parent))
-    # A file called select.py must not take the place of the module select.
+    # A file called select.py must not shadow the module select.
     taken = path.stem in sys.modules or path.stem in sys.stdlib_module_names
     name = f"pytask_target_{path.stem}" if taken else path.stem
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise BadTarget(f"{path} is no Python file: its name must end in .py")
+        raise BadTarget(f"{path} is not a Python file: its name must end in .py")
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -77,7 +77,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _explained(error: BaseException, where: str) -> BaseException:
-    """What to raise instead of what the user's module raised."""
+    """The error for an exception of the user's module."""
     user = _user_part(error.__traceback__)
     if isinstance(error, PytaskError):
         place = _last_user_line(user)
@@ -87,11 +87,11 @@ def _explained(error: BaseException, where: str) -> BaseException:
     if not isinstance(error, Exception):
         return error  # Ctrl-C, or the module's own sys.exit()
     text = "".join(traceback.format_exception(type(error), error, user)).rstrip()
-    return BrokenTarget(f"{where} cannot be imported. It raised:\n{text}")
+    return BrokenTarget(f"{where} cannot be imported; it raised:\n{text}")
 
 
 def _user_part(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first line that is neither ours nor the import machinery's."""
+    """The traceback from the first frame that belongs neither to pytask nor to the import system."""
     while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     return trace
@@ -103,7 +103,7 @@ def _last_user_line(trace: TracebackType | None) -> str:
 
 
 def _is_machinery(file: str) -> bool:
-    # The tasks of the demo lie in our folder, but are a target like any other.
+    # The demo's tasks are part of this package, but are an ordinary target.
     ours = file.startswith(OWN) and Path(file).parts[-2:] != ("demo", "tasks.py")
     return ours or file.startswith("<frozen") or "importlib" in Path(file).parts
 
@@ -116,11 +116,9 @@ def _named(module: ModuleType, name: str, apps: dict[str, PyTask]) -> PyTask:
         return apps[name]
     found = getattr(module, name, None)
     if isinstance(found, type) and issubclass(found, Task):
-        why = (
-            f"{name} is a Task class, not an app: leave `:{name}` away to run all tasks of {module.__name__}"
-        )
+        why = f"{name} is a Task class, not an app: omit `:{name}` to run all tasks of {module.__name__}"
     elif found is not None:
-        why = f"{name} of {module.__name__} is no PyTask but a {type(found).__name__}"
+        why = f"{name} of {module.__name__} is not a PyTask but a {type(found).__name__}"
     else:
         why = f"{module.__name__} has no {name}{_meant(name, list(apps))}"
     raise BadTarget(f"{why}. {_contents(module)}")
@@ -134,7 +132,7 @@ def _app_of_classes(module: ModuleType) -> PyTask:
             f" {_contents(module)}"
         )
     app = PyTask()
-    # A class without a name that others derive from is their common part, not a task.
+    # A base class without a name is not a task.
     app.add_task(*(cls for cls in defined if getattr(cls.Config, "NAME", None) or not cls.__subclasses__()))
     return app
 
@@ -150,7 +148,7 @@ def _contents(module: ModuleType) -> str:
         cls.__name__ if _within(cls.__module__, module.__name__) else f"{cls.__name__} (of {cls.__module__})"
         for cls in _task_classes(module)
     ]
-    return f"It has the apps: {', '.join(apps) or 'none'}; the Task classes: {', '.join(classes) or 'none'}."
+    return f"Apps: {', '.join(apps) or 'none'}; Task classes: {', '.join(classes) or 'none'}."
 
 
 # -- messages -----------------------------------------------------------------------------------------------
@@ -159,14 +157,14 @@ def _contents(module: ModuleType) -> str:
 def _no_module(where: str, missing: str) -> str:
     names = [path.stem for path in Path.cwd().glob("*.py")]
     names += [path.parent.name for path in Path.cwd().glob("*/__init__.py")]
-    of = "" if missing == where else f" (there is no {missing})"
+    of = "" if missing == where else f" ({missing} not found)"
     return f"no module {where!r}{of}{_meant(where, names)} in {Path.cwd()} or on the Python path"
 
 
 def _no_file(path: Path) -> str:
     names = [str(other) for other in sorted(path.parent.glob("*.py"))]
-    listed = f" There are: {', '.join(names[:10])}." if names else ""
-    return f"no file {str(path)!r}{_meant(str(path), names)} (looked from {Path.cwd()}).{listed}"
+    listed = f" Files: {', '.join(names[:10])}." if names else ""
+    return f"no file {str(path)!r}{_meant(str(path), names)} (searched in {Path.cwd()}).{listed}"
 
 
 def _meant(word: str, known: Sequence[str]) -> str:

@@ -1,1 +1,1 @@
-"""What may happen: the rules of a task's life, without Redis, gevent, a clock or a log."""
+"""The rules of a task's lifecycle, without Redis, gevent, a clock or a log."""

@@ -1,4 +1,4 @@
-"""What an error advises: a text with calls in it, which each face tells in its own words."""
+"""The advice of an error: a text with calls in it, which each interface prints in its own syntax."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 
 class Call(NamedTuple):
-    """A call of a client on one task, as an error advises it."""
+    """A client call on one task, as advised by an error."""
 
     verb: str  # the method of `pytask.Client`
     id: str
@@ -20,7 +20,7 @@ class Call(NamedTuple):
 
 
 class Typed(NamedTuple):
-    """A command for a shell, of `pytask` or of `redis-cli`; the command line adds the address."""
+    """A shell command of `pytask` or `redis-cli`; the command line adds the address."""
 
     words: tuple[str, ...]
 
@@ -29,13 +29,13 @@ class Typed(NamedTuple):
 
 
 class Advice(str):
-    """A text with calls in it, told as Python has them; the command line reads `parts`, and has its own."""
+    """A text with calls in Python syntax; the command line renders `parts` as shell commands instead."""
 
     __slots__ = ("parts",)
     parts: tuple[str | Call | Typed, ...]
 
     def __new__(cls, *parts: str | Call | Typed) -> Self:
-        """The text of the parts together."""
+        """Join the parts."""
         made = super().__new__(cls, "".join(map(str, parts)))
         made.parts = parts
         return made

@@ -1,6 +1,6 @@
-"""Which worker has too much, as a decision over what the workers show of themselves.
+"""Decides which runs a worker gives away, from the figures that all workers publish.
 
-Every worker decides for itself, and only ever gives away: one that has room takes what lies in the queue.
+Every worker decides for itself and only gives runs away: workers with room claim them from the queue.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import attrs
 
 from pytask.domain.figures import WorkerInfo
 
-TOLERANCE = 0.05  # of the fair share: what differs by less is left as it is, or it would never come to rest
-TOLERANCE_RUNS = 1  # ... or by no more runs than this
-TAKE_PATIENCE = 2.0  # seconds that the others have to take what was handed back
-OWN = "pytask/"  # tasks of pytask itself, known everywhere: they make nobody a peer
+TOLERANCE = 0.05  # of the fair share; smaller differences are ignored, or rebalancing would never stop
+TOLERANCE_RUNS = 1  # so are differences of up to this many runs
+TAKE_PATIENCE = 2.0  # seconds that other workers have to claim what was released
+OWN = "pytask/"  # prefix of pytask's own tasks; every worker knows them, so they do not make a worker a peer
 
 
 @attrs.frozen(kw_only=True)
 class Share:
-    """What a worker is to do about the difference between its load and the others'."""
+    """What a worker does about the difference between its load and that of the others."""
 
-    give: int = 0  # runs to hand back
-    functions: frozenset[str] = frozenset()  # those that somebody with room knows
-    back_off: bool = False  # leave the queue to those with room for a moment
+    give: int = 0  # runs to release
+    functions: frozenset[str] = frozenset()  # functions that a worker with room knows
+    back_off: bool = False  # pause claims for a moment, for the workers with room
 
 
 def fair_share(mine: WorkerInfo, others: Iterable[WorkerInfo]) -> Share:
-    """How many runs of `mine` are over its fair share: the same part of the places at every worker.
+    """How many runs of `mine` exceed its fair share, which is the same fraction of the slots on every worker.
 
-    Only workers that know a function in common count.  What is not shown is taken to be as with us.
+    Only workers with a function in common count.  A missing figure is assumed to equal that of `mine`.
     """
     own = _shared(mine)
     peers = [other for other in others if other.session != mine.session and own & _shared(other)]
@@ -52,9 +52,9 @@ def fair_share(mine: WorkerInfo, others: Iterable[WorkerInfo]) -> Share:
 
 
 def batch(rate: float) -> tuple[int, float]:
-    """(runs, seconds) of one step at `rate` moves a second.
+    """(runs, seconds) of one step at `rate` moves per second.
 
-    Steps of a quarter of a second, or of one run: steps that touch put hardly more into any one second.
+    A step is a quarter of a second or one run, so that adjacent steps hardly exceed the rate in any second.
     """
     size = max(1, int(rate / 4))
     return size, size / rate

@@ -1,7 +1,7 @@
-"""The control words, one row each: what becomes of a task that is told to stop, to start or to reload.
+"""The control words, one row each: what stop, start and reload do to a task.
 
-A new word is a row here, a script that carries it out (`pytask.adapters.redis.control_calls`, and its twin in
-memory), what a client waits for (`pytask.client.control`), and a verb of the command line.
+A new word needs a row here, a script that executes it (`pytask.adapters.redis.control_calls`, and its
+counterpart in memory), a goal that a client waits for (`pytask.client.control`), and a command.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pytask.domain.record import Verdict
 
 
 class StopReason(IntEnum):
-    """Why a run is being stopped; of two, the larger wins."""
+    """Why a run is being stopped; the larger of two reasons wins."""
 
-    MOVE = 1  # another worker has more room: WAIT, for any worker; nothing depends on it
+    MOVE = 1  # another worker has more room: WAIT, for any worker; optional
     RELOAD = 2  # run again in place, with the data now in the hash
-    HAND_BACK = 3  # the worker leaves, or lost Redis: WAIT, for any worker
-    STOP = 4  # the operator's word: STOPPED
-    FORGET = 5  # the hash is gone: clear the registry, write nothing else
+    HAND_BACK = 3  # the worker shuts down, or lost Redis: WAIT, for any worker
+    STOP = 4  # requested by an operator: STOPPED
+    FORGET = 5  # the hash was deleted: clear the registry, write nothing else
     FENCED = 6  # a newer run owns the id: write nothing
 
 
 def outweighs(new: StopReason, current: StopReason | None) -> bool:
-    """Whether `new` replaces the wish that a run already has."""
+    """Whether `new` replaces the stop reason that a run already has."""
     return current is None or new > current
 
 
 def closing(stop_reason: StopReason | None, failed: bool) -> Trigger | None:
-    """The trigger that a dead run is settled with; None where nothing may be written, or for RELOAD."""
+    """The trigger that settles a dead run; None if nothing may be written, or for RELOAD."""
     if stop_reason is None:
         return Trigger.FAIL if failed else Trigger.END
     if stop_reason is StopReason.STOP:
@@ -51,15 +51,15 @@ class ControlWord:
     """One word of the control channels."""
 
     command: Command
-    past: str  # what a task that obeyed was: "stopped"
+    past: str  # the past participle: "stopped"
     without_run: Trigger | None = None
-    """The move of a task that has no run, made at once; None: such a task is left alone."""
+    """The immediate transition of a task without a run; None: such a task is not changed."""
     request: Verdict | None = None
-    """For a task that runs: kept in the field `control` of its hash and told to its owner with each renewal,
-    until that has obeyed.  None: a task that runs is left alone."""
-    reason: StopReason | None = None  # for which its owner stops the run
-    idle_in: tuple[State, ...] = ()  # a task in one of these states is already where the word leads
-    missing: Verdict = Verdict.NOHASH  # the answer where there is no such task
+    """For a running task: stored in the field `control` of its hash and returned to its owner by each renewal
+    until it is carried out.  None: a running task is not changed."""
+    reason: StopReason | None = None  # with which its owner stops the run
+    idle_in: tuple[State, ...] = ()  # the word has no effect on a task in one of these states
+    missing: Verdict = Verdict.NOHASH  # the verdict if there is no such task
 
 
 TABLE: Mapping[Command, ControlWord] = {
@@ -92,43 +92,42 @@ TABLE: Mapping[Command, ControlWord] = {
 REQUESTS: Mapping[bytes, Verdict] = {
     word.request.encode(): word.request for word in TABLE.values() if word.request is not None
 }
-"""What the field `control` of a hash may hold; anything else is of a newer release, or of a client."""
+"""Valid values of the hash field `control`; any other comes from a newer release or a client."""
 
 REASONS: Mapping[Verdict, StopReason] = {
     **{word.request: word.reason for word in TABLE.values() if word.request and word.reason},
     Verdict.GONE: StopReason.FORGET,
     Verdict.FENCED: StopReason.FENCED,
 }
-"""Why a run is stopped for which a renewal had this answer."""
+"""The reason to stop a run for which a renewal had this verdict."""
 
 
 class Starts:
-    """The `start` messages that one subscription heard lately, by task: tells stale stops from fresh ones.
+    """The `start` messages that one subscription received recently, by task: they identify stale stops.
 
-    Every worker hears every message, in one order for all, but each at its own pace.  When a stop is
-    carried out and Redis knows of a start that this worker has not heard yet, that start stands behind the
-    stop in its stream: others are further, and the stop has been obeyed.  Carried out once more, it would
-    undo the start.
+    Every worker receives every message in the same order, but at its own pace.  If Redis records a start that
+    this worker has not received yet, that start follows the stop in its stream: other workers are ahead and
+    have already carried out the stop.  Carrying it out again would undo the start.
     """
 
     def __init__(self, slack: float, limit: int = 10_000) -> None:
-        self.slack = slack  # seconds that another worker may take to carry out what it heard
+        self.slack = slack  # seconds that another worker may take to carry out a message
         self._limit = limit
         self._heard: OrderedDict[str, float] = OrderedDict()
         self._since = math.inf
 
     def listen(self, now: float) -> None:
-        """A new subscription: what was published before is not known."""
+        """Reset for a new subscription: earlier messages are unknown."""
         self._heard.clear()
         self._since = now
 
     def heard(self, task_id: str, now: float) -> None:
-        """A start was heard."""
+        """Record a received start."""
         self._heard[task_id] = now
         self._heard.move_to_end(task_id)
         if len(self._heard) > self._limit:
             self._since = max(self._since, self._heard.popitem(last=False)[1])
 
     def unheard(self, task_id: str, now: float) -> float:
-        """Seconds: a start that Redis recorded within them is one that was not heard here so far."""
+        """Seconds; a start that Redis recorded within them has not been received here yet."""
         return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)

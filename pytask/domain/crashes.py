@@ -1,6 +1,6 @@
-"""Which runs are dead, and whose fault that is, as functions of `now`.
+"""Which runs are dead, and which of them crashed their worker, as functions of `now`.
 
-`now` is always a reading of the caller's own steady clock in seconds; no two clocks are compared.
+`now` is always a reading of the caller's own monotonic clock in seconds; clocks are never compared.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Iterable, Sequence
 from pytask.domain.record import Expiry, Suspect
 from pytask.domain.timing import MOMENT
 
-CRASH_LIMIT = 3  # in a row; one more, and the task is poison
-CRASH_YOUNG = 60.0  # seconds: only a younger run is blamed for its worker's death; an older one ends the row
-QUARANTINE_FROM = 2  # crashes: such a task is taken one at a time; the first crash may be a bystander's
-CRASH_CROWD = 3  # ... and only if the dead worker had no more young runs than this
+CRASH_LIMIT = 3  # consecutive crashes; one more makes the task poison
+CRASH_YOUNG = 60.0  # seconds; only younger runs are blamed for the worker's death
+QUARANTINE_FROM = 2  # crashes; such tasks are claimed one at a time, as the first may be another task's fault
+CRASH_CROWD = 3  # runs are blamed only if the dead worker had at most this many young runs
 
 
 def crash_pause(crashes: int, expiry: float) -> float:
-    """Seconds to wait before a run that is blamed after `crashes` earlier crashes is handed on: 0, T, 5T.
+    """Extra seconds before a run that is blamed again is requeued, by earlier crashes: 0, 1 or 5 expiries.
 
-    Beyond that it is poison, and there is nothing to wait for.
+    A task with more crashes is poison and is not requeued.
     """
     return {1: expiry, 2: 5 * expiry}.get(crashes, 0.0)
 
@@ -28,11 +28,10 @@ def crash_pause(crashes: int, expiry: float) -> float:
 class Crowd:
     """The runs of one dead worker, and which of them its death counts against.
 
-    Evidence is a run that was young when its worker died, and one of few such runs: with hundreds of tasks
-    in one process a poison task would otherwise take its neighbours to ERROR with it.  A worker that dies
-    under a run of some age says nothing about that run, even if it was alone: most such deaths are an
-    operator's, the kernel's or the machine's.  What was seen of the dead worker's other runs therefore
-    decides nothing about a long-lived one.
+    A run is blamed if it was young when its worker died and one of few such runs: with hundreds of tasks in
+    one process, a poison task would otherwise send its neighbours to ERROR as well.  An older run is never
+    blamed, even if it was the only one: most such deaths are caused by an operator, the kernel or the
+    machine.  The other runs of the dead worker therefore do not matter for a long-lived run.
     """
 
     def __init__(self, suspects: Iterable[Suspect], scale: float = 1.0) -> None:
@@ -44,11 +43,11 @@ class Crowd:
         return self._few and suspect.dated and suspect.age < self._young
 
     def pause(self, suspect: Suspect, expiry: float) -> float:
-        """Seconds that this run waits beyond T: only one that is blamed again does."""
+        """Seconds that this run waits beyond the expiry; above 0 only if it is blamed again."""
         return crash_pause(suspect.crashes, expiry) if self.blames(suspect) else 0.0
 
     def judge(self, suspect: Suspect) -> Expiry:
-        """The E7 for a dead run.  Crashes count in a row: a run that lived for a while ends the row."""
+        """The expiry of a dead run.  Only consecutive crashes count: a long-lived run resets them."""
         before = 0 if suspect.age >= self._young else suspect.crashes
         crashes = before + self.blames(suspect)
         return Expiry(
@@ -61,9 +60,9 @@ class Crowd:
 
 
 def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tuple[list[Expiry], int]:
-    """The E7s for the runs of a process that is known to be dead, and how many are left to the monitor.
+    """The expiries for the runs of a process known to be dead, and the number of runs left to the monitor.
 
-    Those that are blamed again wait for the pause of their crashes, which the monitor counts.
+    Runs that are blamed again are left to the monitor, which waits for the pause of their crashes.
     """
     by_session: dict[str, list[Suspect]] = {}
     for suspect in suspects:
@@ -79,10 +78,10 @@ def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tupl
 
 
 class Watch:
-    """The memory of one monitor: which lease values it has itself seen unchanged, and since when.
+    """The memory of one monitor: the lease values that it has observed unchanged, and since when.
 
-    The Kubernetes rule: only the watcher's own clock is used, so no clock step anywhere can make a
-    living run look dead.
+    As with Kubernetes leases, only the observer's own clock is used, so a clock step cannot make a living run
+    look dead.
     """
 
     def __init__(self, expiry: float, scale: float = 1.0) -> None:
@@ -90,27 +89,28 @@ class Watch:
         self.scale = scale
         self._seen: dict[str, tuple[str, int, float]] = {}
         self._due = math.inf
-        self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, those handed on already as well
+        self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, including those already requeued
 
     def __len__(self) -> int:
         return len(self._seen)
 
     def forget(self) -> None:
-        """Redis was away: what was seen before proves nothing."""
+        """Forget all observations: Redis was unreachable, so they prove nothing."""
         self._seen.clear()
         self._crowds.clear()
         self._due = math.inf
 
     def wait(self, now: float, sweep: float) -> float:
-        """Seconds until the next sweep: I, or less where a run will have been watched for T before that.
+        """Seconds until the next sweep: the sweep period, or less if a run expires before that.
 
-        T is a multiple of I: by a hair's breadth it would not be over at the ninth sweep, and a whole I
-        would come on top.  Those first seen in one sweep are due at one time, so a death costs one more.
+        The expiry is a multiple of the period: at the ninth sweep it would be missed by a fraction of a
+        second and cost another whole period.  Runs first seen in one sweep expire together: one extra sweep
+        per dead worker.
         """
         return min(sweep, max(self._due - now + MOMENT, sweep / 20))
 
     def observe(self, suspects: Sequence[Suspect], now: float) -> list[Expiry]:
-        """One sweep: remember, and name those unchanged for T (more for those that are blamed again)."""
+        """One sweep: record the suspects, and return those unchanged for the expiry (plus their pause)."""
         before, crowds = self._seen, self._crowds
         self._seen, self._crowds = {}, {}
         for suspect in suspects:
@@ -118,8 +118,8 @@ class Watch:
             if (run, lease) != (suspect.run, suspect.lease):
                 since = now
             self._seen[suspect.id] = (suspect.run, suspect.lease, since)
-            # Renewals are spread over time, so the dead of one worker are handed on in several sweeps:
-            # the last of them were no fewer when it died.
+            # Renewals are spread over time, so the runs of a dead worker are requeued in several sweeps:
+            # count those already requeued, too.
             crowd = self._crowds.setdefault(suspect.session, crowds.get(suspect.session, {}))
             crowd[suspect.id] = suspect
         died = {session: Crowd(crowd.values(), self.scale) for session, crowd in self._crowds.items()}

@@ -1,10 +1,10 @@
-"""Every error pytask raises.  A stable code, then what, where, why, and the fix."""
+"""All errors that pytask raises: a stable code, then what, where, why, and the fix."""
 
 from __future__ import annotations
 
 
 class PytaskError(Exception):
-    """The base of all of them; `code` is stable and can be looked up."""
+    """The base class; `code` is stable and explained by `pytask explain`."""
 
     code = "PT000"
 
@@ -13,67 +13,67 @@ class PytaskError(Exception):
 
 
 class IllegalMove(PytaskError):
-    """The lifecycle has no such move."""
+    """The lifecycle has no such transition."""
 
     code = "PT001"
 
     def __init__(self, state: object, trigger: object) -> None:
-        super().__init__(f"a task in {state} cannot {trigger}: the lifecycle has no such move")
+        super().__init__(f"a task in {state} cannot {trigger}: the lifecycle has no such transition")
 
 
 class NotPatched(PytaskError):
-    """The worker runs in a process whose sockets block every greenlet."""
+    """The worker runs in an unpatched process, where a socket call blocks every greenlet."""
 
     code = "PT010"
 
     def __init__(self, early: str = "") -> None:
         first = f" {early} was imported before any patching." if early else ""
         super().__init__(
-            "gevent has not patched this process: one blocking call would stop every task."
-            f"{first} Put `from gevent import monkey; monkey.patch_all()` on the first line of your"
-            " program, before other imports, or start it with `pytask run FILE`, which patches first."
+            "gevent has not patched this process: one blocking call would block all tasks."
+            f"{first} Make `from gevent import monkey; monkey.patch_all()` the first line of your program,"
+            " before other imports, or start it with `pytask run FILE`, which patches first."
         )
 
 
 class WrongThread(PytaskError):
-    """A native thread asked a task for something that only the thread of the event loop can do."""
+    """A method of a task that needs the event loop's thread was called in a native thread."""
 
     code = "PT014"
 
     def __init__(self, task: str) -> None:
         super().__init__(
-            f"task {task}: emit(), progress(), spawn(), subprocess() and redis belong to the thread of the"
-            " event loop, and this is another one. Fix: let the function that self.blocking() calls return"
-            " what is to be sent; take `client = self.redis` before the call"
+            f"task {task}: emit(), progress(), spawn(), subprocess() and redis may be used only in the thread"
+            " of the event loop. Fix: return the result from the function that self.blocking() calls, and"
+            " send it in the task; get `client = self.redis` before the call"
         )
 
 
 class ConfigError(PytaskError):
-    """A setting, a task class or a command line that cannot work."""
+    """An invalid setting, task class or command line."""
 
     code = "PT020"
 
 
 class BadPatch(ConfigError):
-    """A `--patch` that is none."""
+    """An invalid `--patch` value."""
 
     code = "PT011"
 
 
 class ImportedEarly(ConfigError):
-    """Modules that were imported before `pytask run` could patch, and fail since."""
+    """Modules were imported before `pytask run` could patch, and do not work."""
 
     code = "PT012"
 
 
 class BadTaskClass(ConfigError):
-    """Something that is not a usable task class was added to an app."""
+    """An object that is not a usable task class was added to an app."""
 
     code = "PT021"
 
 
 class UnknownTask(ConfigError):
-    """A task name that no class of this app carries."""
+    """A task name that no class of this app has."""
 
     code = "PT022"
 
@@ -85,37 +85,37 @@ class BadTarget(ConfigError):
 
 
 class UnsupportedClient(ConfigError):
-    """A Redis client that cannot keep the promise (or a version known to mix up replies)."""
+    """An unsupported Redis client, or a version of one that is known to mix up replies."""
 
     code = "PT024"
 
 
 class UnsupportedServer(ConfigError):
-    """A Redis too old for the commands that pytask uses."""
+    """The Redis server is too old for the commands that pytask uses."""
 
     code = "PT027"
 
 
 class NameClash(ConfigError):
-    """The other project called pytask is installed too; it has the same import name and script."""
+    """Another project called pytask is installed too; it has the same import name and script."""
 
     code = "PT025"
 
 
 class BadConfigFile(ConfigError):
-    """A configuration file that cannot be read, or that sets something that is no setting."""
+    """A configuration file that cannot be read, or that contains an unknown setting."""
 
     code = "PT028"
 
 
 class SharedChannels(ConfigError):
-    """Workers with another db number of the same Redis hear the same control messages."""
+    """Workers with another db number of the same Redis receive the same control messages."""
 
     code = "PT138"
 
 
 class UnsafeFolder(ConfigError):
-    """Another user could have put files into a folder that was to be ours alone."""
+    """Another user could write to a directory that must be private."""
 
     code = "PT140"
 
@@ -133,17 +133,17 @@ class BrokenTarget(PytaskError):
 
 
 class BadData(PytaskError):
-    """The task's data is not JSON, not an object, or does not fit `Config.DATA`."""
+    """Data that is not JSON, is not an object, or does not fit `Config.DATA`."""
 
     code = "PT030"
 
     def __init__(self, text: str = "", path: str = "$") -> None:
         super().__init__(text)
-        self.path = path  # to what does not fit, `$` for the whole
+        self.path = path  # of the invalid value, `$` for the whole data
 
 
 class ReloadRefused(PytaskError):
-    """A reload with data that does not fit: the run goes on with the data that it has."""
+    """A reload whose data does not fit: the run continues with its current data."""
 
     code = "PT049"
 
@@ -153,67 +153,67 @@ class ReloadRefused(PytaskError):
 
 
 class TaskFailed(PytaskError):
-    """Raised by a task as `raise self.Error("...")`: ERROR with this text and no traceback."""
+    """Raised by a task with `raise self.Error("...")`: ERROR with this text and no traceback."""
 
     code = "PT040"
 
     def __str__(self) -> str:
-        # The text is the user's own, and goes to the hash as it is.
+        # The text is the user's own and is stored unchanged.
         return Exception.__str__(self)
 
 
 class NotRun(PytaskError):
-    """A task that no worker runs was asked for something of its run: its id, its Redis client, an event."""
+    """A task without a run was asked for something that only a run has: id, Redis client, events."""
 
     code = "PT044"
 
 
 class StoreError(PytaskError):
-    """Redis did not do what it was asked, or we do not know whether it did."""
+    """A Redis operation failed, or its outcome is unknown."""
 
     code = "PT050"
-    queued: tuple[str, ...] = ()  # of tasks that were started together, those that are queued for certain
+    queued: tuple[str, ...] = ()  # of tasks that were started together: ids that are certainly queued
 
 
 class Unavailable(StoreError):
-    """No answer: the outcome is unknown.  Repeat the same request with the same run ids."""
+    """No answer: the outcome is unknown.  The same request with the same run ids may be repeated."""
 
     code = "PT051"
 
 
 class OutcomeUnknown(PytaskError):
-    """Redis was lost after a write of `self.redis` was sent: it may have been done, or not.
+    """Redis was lost after a write of `self.redis` was sent: it may or may not have been executed.
 
-    What is raised is an error of the client library as well: `redis.ConnectionError`, or `TimeoutError`.
+    The raised error is also one of the client library: `redis.ConnectionError` or `TimeoutError`.
     """
 
     code = "PT145"
 
 
 class Refused(StoreError):
-    """Redis answered, and refused: OOM, READONLY, MISCONF, NOREPLICAS, BUSY, CLUSTERDOWN."""
+    """Redis refused the command: OOM, READONLY, MISCONF, NOREPLICAS, BUSY, CLUSTERDOWN."""
 
     code = "PT052"
 
     def __init__(self, text: str = "", word: str = "") -> None:
         super().__init__(text)
-        self.word = word  # one of those above; "" for an error of any other kind
+        self.word = word  # one of those above; "" for any other error
 
 
 class FailoverSuspected(Refused):
-    """Another server answers than the one the worker knows of: nothing was done.  The next renewal looks."""
+    """A different server answered: nothing was done.  The next renewal checks again."""
 
     code = "PT055"
 
 
 class Denied(StoreError):
-    """NOAUTH, WRONGPASS or NOPERM: the address or the rights are wrong."""
+    """NOAUTH, WRONGPASS or NOPERM: the address or the permissions are wrong."""
 
     code = "PT053"
 
 
 class TooLarge(StoreError):
-    """Data that Redis refuses while it takes smaller requests: these tasks are not queued."""
+    """Data that Redis refuses although it accepts smaller requests: these tasks are not queued."""
 
     code = "PT134"
 
@@ -223,25 +223,25 @@ class TooLarge(StoreError):
 
 
 class WrongKeyType(StoreError):
-    """One of pytask's own keys is held by something else."""
+    """One of pytask's own keys has another type."""
 
     code = "PT054"
 
 
 class TaskExists(PytaskError):
-    """Another task has this id; starting the same one twice, with equal data, is no error."""
+    """Another task has this id; starting the same task twice with equal data is not an error."""
 
     code = "PT084"
 
 
 class TaskRunning(PytaskError):
-    """It runs: what was asked for needs a task at rest."""
+    """The task is running, but the operation needs a task that is not."""
 
     code = "PT085"
 
 
 class NoListeners(PytaskError):
-    """The wish is kept in Redis, but no worker listens that could carry it out."""
+    """The control request is stored in Redis, but no worker is subscribed that could carry it out."""
 
     code = "PT086"
 
@@ -251,7 +251,7 @@ class NoListeners(PytaskError):
 
 
 class TaskNotRunning(PytaskError):
-    """It does not run: what was asked for needs a run."""
+    """The task is not running, but the operation needs a run."""
 
     code = "PT088"
 
@@ -261,7 +261,7 @@ class TaskNotRunning(PytaskError):
 
 
 class RunFailed(PytaskError):
-    """It was started, ran, and failed, before the wait for its start was over."""
+    """The task was started, ran and failed before the wait for its start ended."""
 
     code = "PT141"
 
@@ -271,41 +271,41 @@ class RunFailed(PytaskError):
 
 
 class BadCursor(ConfigError):
-    """A cursor that no `list()` gave."""
+    """A cursor that `list()` did not return."""
 
     code = "PT087"
 
 
 class ServerNotFound(PytaskError):
-    """No redis-server or valkey-server to start."""
+    """No redis-server or valkey-server program was found."""
 
     code = "PT060"
 
 
 class ServerFailed(PytaskError):
-    """The embedded server did not come up, or its folder is in use."""
+    """The embedded server did not start, or its directory is in use."""
 
     code = "PT061"
 
 
 class NoSuchTask(PytaskError):
-    """No task has this id, or an id that begins like it."""
+    """No task has this id or an id with this prefix."""
 
     code = "PT080"
 
     def __init__(self, text: str = "", near: str = "") -> None:
         super().__init__(text)
-        self.near = near  # an id that looks like it, where one was looked for and found
+        self.near = near  # a similar id, if one was found
 
 
 class AmbiguousId(PytaskError):
-    """Several ids begin like the one given, or there are too many tasks to know."""
+    """Several ids have the given prefix, or there are too many tasks to be sure."""
 
     code = "PT081"
 
 
 class TimedOut(PytaskError):
-    """What was waited for did not come in time."""
+    """The awaited event did not happen in time."""
 
     code = "PT082"
 
@@ -315,11 +315,11 @@ class TimedOut(PytaskError):
 
 
 class Unhealthy(PytaskError):
-    """A worker, or what it needs, is not as it should be."""
+    """A worker or something it depends on is unhealthy."""
 
     code = "PT083"
 
 
 def may_be_size(error: Exception) -> bool:
-    """Whether a size limit can be the cause; rights, key types, failovers and a full server are none."""
+    """Whether a size limit can be the cause; errors of rights, key types, failovers and memory exclude it."""
     return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)

@@ -1,11 +1,11 @@
-"""Other people's text: ids, names and errors may have been made to steer a terminal, or to look like ours."""
+"""Escaping of untrusted text: ids, names and errors may contain terminal control sequences."""
 
 from __future__ import annotations
 
 import re
 
-# Control characters, what breaks a line, marks that turn text round or cannot be seen, half characters.  The
-# joiners U+200C and U+200D are left: words of some languages are not spelt without them.
+# Control characters, line breaks, bidirectional and invisible marks, surrogates.  The joiners U+200C and
+# U+200D are kept: the spelling of some languages needs them.
 STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
@@ -13,12 +13,12 @@ STEERING = re.compile(
 
 
 def escaped(text: str, keep: str = "") -> str:
-    r"""`text` with what steers a terminal as \x1b and the like; `keep`: characters that stay, such as \n."""
+    r"""`text` with control characters escaped like \x1b; `keep`: characters not to escape, such as \n."""
     return STEERING.sub(lambda found: found[0] if found[0] in keep else _code(ord(found[0])), text)
 
 
 def in_json(text: str) -> str:
-    """JSON with the same characters escaped in its own way."""
+    """JSON with the same characters escaped as JSON does."""
     return STEERING.sub(lambda found: _of_json(ord(found[0])), text)
 
 

@@ -1,8 +1,8 @@
-"""What a worker shows of itself, each figure declared once: its name, unit, meaning, and how it is read.
+"""The figures that a worker publishes, each declared once: name, unit, meaning, and parser.
 
-From this list are made the entry of a worker in the registry, what other workers and clients read of it,
-the rows of `pytask workers` and `pytask top`, and the table in docs/protocol.md.  A new figure is one field
-here, and the line in `pytask.runtime.services.presence` that measures it.
+This list defines the worker's registry entry, how other workers and clients read it, the rows of
+`pytask workers` and `pytask top`, and the table in docs/protocol.md.  A new figure needs one field here and
+one line in `pytask.runtime.services.presence` that measures it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import attrs
 
-LONGEST_MEASURE = 1e12  # seconds: anything above was made up
+LONGEST_MEASURE = 1e12  # seconds; larger values are invalid
 LONGEST_VERSION = 40  # characters
 ITSELF: Final = "figure"  # the key of a figure in the metadata of its field
 
 
-# -- readers: others wrote the JSON, so nothing is taken on trust; None is what cannot be understood --------
+# -- parsers: the JSON is untrusted, so every value is checked; None is an invalid value ---------------------
 
 
 def whole(value: Any) -> int | None:
@@ -63,12 +63,12 @@ def _version(value: Any) -> str | None:
 
 @attrs.frozen
 class Busy:
-    """A task that had much of its worker's time."""
+    """A task that used much of its worker's time."""
 
     id: str
     function: str
-    share: float  # of the time of one core
-    turns: int = 0  # how often it went on, while that was measured
+    share: float  # fraction of the time of one core
+    turns: int = 0  # how often it was resumed during the measurement
 
 
 def _busiest(value: Any) -> tuple[Busy, ...] | None:
@@ -89,7 +89,7 @@ def _busiest(value: Any) -> tuple[Busy, ...] | None:
 
 @attrs.frozen
 class Figure:
-    """How a figure is read, what it means, its unit ("" for none), and its column ("": it has none)."""
+    """The parser of a figure, its meaning, its unit ("" for none), and its column ("" for none)."""
 
     read: Callable[[Any], Any]
     text: str
@@ -103,12 +103,13 @@ def _figure(read: Callable[[Any], Any], text: str, unit: str = "", column: str =
 
 @attrs.frozen(kw_only=True)
 class WorkerInfo:
-    """What a worker shows of itself.  Nothing that must hold is decided by it; rebalancing goes by it.
+    """The figures that a worker publishes.  They are informational; only rebalancing uses them.
 
-    Kept in each partition as JSON with these names, in field `session` of the hash `pytask:workers:info`;
-    its score in the zset `pytask:workers` is the time of Redis at which it was shown, in seconds.  A worker
-    shows itself every heartbeat; it is gone when it leaves, and silent when its score grows old: readers
-    decide by that age.  Other releases show more or fewer figures; None is what was not shown.
+    They are stored in each partition as JSON with these names, in field `session` of the hash
+    `pytask:workers:info`; the score in the zset `pytask:workers` is the Redis time of the last report, in
+    seconds.  A worker reports every heartbeat and removes its entry when it shuts down.  Readers treat a
+    worker with an old score as silent.  Other releases publish more or fewer figures; None means not
+    published.
     """
 
     session: str = attrs.field(metadata=_figure(word, "identifier, new for each start of a worker"))
@@ -188,6 +189,6 @@ FIGURES: Final[Mapping[str, Figure]] = {
 
 
 def read(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures in the entry of a worker of any release; what cannot be understood is left out."""
+    """The figures in a worker's entry, of any release; invalid ones are left out."""
     found = {name: figure.read(shown[name]) for name, figure in FIGURES.items() if name in shown}
     return {name: value for name, value in found.items() if value is not None}

@@ -1,8 +1,8 @@
-"""What became of a task: the lines that its hash keeps of its last moves.
+"""The history of a task: its last transitions, stored in its hash.
 
-One line a move, the newest last: `<ms> <from> <to> <trigger> <who> <why>`.  `ms` is Redis's time since 1970;
-`who` and `why` are other people's texts, so every byte but the visible ones of ASCII, and `%`, is `%XX`, and
-nothing is `-`.  The scripts write the same in the step of the move itself (adapters/scripts/history.lua).
+One line per transition, newest last: `<ms> <from> <to> <trigger> <who> <why>`.  `ms` is Redis TIME since
+1970; `who` and `why` are untrusted texts: every byte that is not visible ASCII, and `%`, is written as `%XX`,
+and an empty text as `-`.  The scripts write the same format atomically with the transition.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from urllib.parse import unquote
 
 import attrs
 
-MOST_BYTES = 4096  # of all lines of a task
-MOST_READ = 2 * MOST_BYTES  # more was written by somebody else, and is dropped
+MOST_BYTES = 4096  # all lines of a task
+MOST_READ = 2 * MOST_BYTES  # a longer field was not written by pytask, and is dropped
 WHO_BYTES = 64
 WHY_BYTES = 200
 
 
 @attrs.frozen(kw_only=True)
 class Transition:
-    """One move of a task, as it was noted."""
+    """One recorded transition of a task."""
 
     at: float  # seconds since 1970, by the clock of Redis
-    source: str  # the states, as words: a newer release may know more of them
+    source: str  # states as strings: a newer release may have more of them
     target: str
     trigger: str
-    who: str = ""  # the worker (or client) that moved it, where it is known
+    who: str = ""  # the worker (or client) that caused it, if known
     why: str = ""
 
 
 def escaped(text: str, most: int) -> str:
-    """`text` as one word, cut to `most` bytes before."""
+    """`text` as one word, truncated to `most` bytes before escaping."""
     raw = text.encode(errors="surrogateescape")[:most]
     return "".join(chr(b) if 0x21 <= b <= 0x7E and b != 0x25 else f"%{b:02X}" for b in raw) or "-"
 
 
 def tail(source: str, target: str, trigger: str, who: str = "", why: str = "") -> str:
-    """A line without its time, which only Redis knows."""
+    """A line without its time, which Redis adds."""
     return f"{source} {target} {trigger} {escaped(who, WHO_BYTES)} {escaped(why, WHY_BYTES)}"
 
 
 def added(old: bytes, ms: int, line: str, kept: int) -> bytes:
-    """The history with one line more, at most `kept` of them, and 4 KiB (the last one always stays)."""
+    """The history with one line added, limited to `kept` lines and 4 KiB (the last line is always kept)."""
     lines = (b"" if len(old) > MOST_READ else old) + f"{ms} {line}\n".encode()
     while lines.count(b"\n") > kept or (lines.count(b"\n") > 1 and len(lines) > MOST_BYTES):
         lines = lines.partition(b"\n")[2]
@@ -50,7 +50,7 @@ def added(old: bytes, ms: int, line: str, kept: int) -> bytes:
 
 
 def read(text: str) -> tuple[Transition, ...]:
-    """The moves, the newest last; lines that are none (a client may write there) are left out."""
+    """The transitions, newest last; invalid lines (a client may write there) are left out."""
     if len(text) > MOST_READ:
         return ()
     found = (_read_line(line) for line in text.split("\n"))
@@ -72,7 +72,7 @@ def _read_line(line: str) -> Transition | None:
 
 def _unescaped(word: str) -> str:
     text = "" if word == "-" else unquote(word, errors="replace")
-    # Nothing that steers a terminal gets out of here.
+    # Terminal control characters are replaced.
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
@@ -83,7 +83,7 @@ def parked_because(function: str, near: Sequence[str] = ()) -> str:
 
 
 def expired_because(worker: str | None, seconds: float | None) -> str:
-    """Why a run was handed on, as expire.lua says it; `seconds` is None where it had no lease."""
+    """Why a run was requeued, in the words of expire.lua; `seconds` is None if it had no lease."""
     name = (
         "?"
         if worker is None

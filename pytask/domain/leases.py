@@ -1,7 +1,7 @@
-"""Which runs a worker must renew, when each was last renewed, and what it may do by that.
+"""The leases of a worker: which runs to renew, when each was last renewed, and what is allowed meanwhile.
 
-Runs that were renewed together stay together: nothing is done per run while a worker's runs do not
-change, so that a hundred thousand of them cost a few hundred steps a round.
+Runs that were renewed together stay together: no work is done per run while the set of runs does not change,
+so a hundred thousand runs cost a few hundred steps per round.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from pytask.domain.incarnation import News, compare, merged
 from pytask.domain.record import Incarnation, RunRef
 from pytask.domain.timing import Timing
 
-RENEW_CHUNK = 1000  # runs that are renewed together; what they cost a worker is mostly the round trip
-# A chunk that is fuller than this stays as it is.  If it were filled up from the next one, a run that ends
-# would break up all chunks behind its own, and each would have to be packed anew.
+RENEW_CHUNK = 1000  # runs per renewal; the cost for a worker is mostly the round trip
+# A chunk that is fuller than this is not refilled: otherwise each run that ends would change all following
+# chunks, and each of them would have to be packed again.
 ENOUGH = 0.8
 
 
-# Seconds: runs that were claimed so near to each other count as claimed with the first of them.
+# Seconds; runs that were claimed within this time count as claimed with the first of them.
 NEAR = 0.01
 
 
 class Chunk(list[RunRef]):
-    """Runs that are renewed together, the same at every round; never changed once it is made.
+    """An immutable set of runs that are renewed together in every round.
 
-    `kept` is for the store: what it sends for these runs, made once.
+    `kept` is a cache for the store: the packed arguments for these runs.
     """
 
     __slots__ = ("kept",)
@@ -41,33 +41,33 @@ class Chunk(list[RunRef]):
 
 
 class _Sheaf:
-    """Runs with one time of renewal, at most `RENEW_CHUNK` of them."""
+    """Runs with the same time of renewal, at most `RENEW_CHUNK`."""
 
     __slots__ = ("chunk", "refs", "sent_at")
 
     def __init__(self, sent_at: float) -> None:
         self.sent_at = sent_at
         self.refs: dict[str, RunRef] = {}
-        self.chunk: Chunk | None = None  # the same runs, while they do not change
+        self.chunk: Chunk | None = None  # cached as long as the runs do not change
 
     def as_chunk(self) -> Chunk:
-        """The runs, as long as they are the same the same object."""
+        """The runs as a chunk; the same object until they change."""
         if self.chunk is None:
             self.chunk = Chunk(self.refs.values())
         return self.chunk
 
 
 class LeaseBook:
-    """The runs of one worker, the longest unrenewed first.
+    """The runs of one worker, oldest renewal first.
 
-    Times are those at which a call was *sent*: Redis applied it at that time or later, so a deadline
-    counted from it is never too late.
+    Times are the *send* times of calls: Redis applied them at that time or later, so a deadline counted from
+    them is never too late.
     """
 
     def __init__(self) -> None:
         self._where: dict[str, _Sheaf] = {}
-        self._sheaves: OrderedDict[_Sheaf, None] = OrderedDict()  # the oldest first, none of them empty
-        self._last = _Sheaf(-math.inf)  # where the last run was put
+        self._sheaves: OrderedDict[_Sheaf, None] = OrderedDict()  # oldest first, none empty
+        self._last = _Sheaf(-math.inf)  # where the last run was added
 
     def __len__(self) -> int:
         return len(self._where)
@@ -76,7 +76,7 @@ class LeaseBook:
         return run in self._where
 
     def add(self, ref: RunRef, sent_at: float) -> None:
-        """A run was claimed by a call sent at `sent_at`."""
+        """Add a run that was claimed by a call sent at `sent_at`."""
         if ref.run in self._where:
             self._place([ref], sent_at)
             return
@@ -89,7 +89,7 @@ class LeaseBook:
         self._where[ref.run] = sheaf
 
     def remove(self, run: str) -> None:
-        """The run is over; unknown ones are ignored."""
+        """Remove a run that is over; unknown ones are ignored."""
         sheaf = self._where.pop(run, None)
         if sheaf is None:
             return
@@ -99,7 +99,7 @@ class LeaseBook:
             del self._sheaves[sheaf]
 
     def renewed(self, refs: Sequence[RunRef], sent_at: float) -> None:
-        """These were acknowledged; those that ended meanwhile stay out."""
+        """Record an acknowledged renewal; runs that ended meanwhile stay removed."""
         first = self._where.get(refs[0].run) if refs else None
         if first is not None and first.chunk is refs and sent_at >= first.sent_at:
             first.sent_at = sent_at
@@ -109,7 +109,7 @@ class LeaseBook:
             self._place([ref for ref in refs if ref.run in self._where], sent_at)
 
     def _place(self, refs: Iterable[RunRef], sent_at: float) -> None:
-        """An answer that came late may be older than what other calls brought meanwhile: that stands."""
+        """Record a late answer, unless a newer call was acknowledged meanwhile."""
         later = [ref for ref in refs if self._where[ref.run].sent_at < sent_at]
         for ref in later:
             self.remove(ref.run)
@@ -130,7 +130,7 @@ class LeaseBook:
             self._sheaves.move_to_end(other)
 
     def due(self, before: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
-        """Up to `limit` runs last renewed at `before` or earlier, the oldest first."""
+        """Up to `limit` runs last renewed at `before` or earlier, oldest first."""
         taken: list[_Sheaf] = []
         count = 0
         for sheaf in self._sheaves:
@@ -140,16 +140,16 @@ class LeaseBook:
             count += len(sheaf.refs)
         if len(taken) == 1 and count <= limit:
             return taken[0].as_chunk()
-        # Those that are acknowledged together will be one.
+        # Runs that are acknowledged together are merged into one.
         return list(islice(chain.from_iterable(sheaf.refs.values() for sheaf in taken), limit))
 
     def sent_at(self, run: str) -> float | None:
-        """When this run was last renewed; None for one that is not here."""
+        """When this run was last renewed; None if it is unknown."""
         sheaf = self._where.get(run)
         return None if sheaf is None else sheaf.sent_at
 
     def oldest(self) -> float | None:
-        """When the longest unrenewed run was last renewed; None without runs."""
+        """The oldest renewal time; None without runs."""
         for sheaf in self._sheaves:
             return sheaf.sent_at
         return None
@@ -157,31 +157,31 @@ class LeaseBook:
 
 @attrs.define
 class Lease:
-    """What a worker may do, given when its last renewals were sent."""
+    """What a worker may do, depending on the send times of its last renewals."""
 
     timing: Timing
-    living: LeaseBook = attrs.Factory(LeaseBook)  # runs whose code may still act
-    disowned: LeaseBook = attrs.Factory(LeaseBook)  # such runs that Redis does not know any more
-    settling: LeaseBook = attrs.Factory(LeaseBook)  # dead runs whose end is not acknowledged yet
+    living: LeaseBook = attrs.Factory(LeaseBook)  # runs whose code may still execute
+    disowned: LeaseBook = attrs.Factory(LeaseBook)  # such runs that Redis no longer knows
+    settling: LeaseBook = attrs.Factory(LeaseBook)  # dead runs whose end is not yet acknowledged
     last_ok: float = -math.inf  # send time of the last acknowledged call, with or without runs
     embargo_until: float = -math.inf  # no claims before this, after a suspected failover
-    embargo: bool | None = None  # True after every change of server, False never, None after unsafe ones
+    embargo: bool | None = None  # after a change of server: True always, False never, None if unsafe
     known: Incarnation | None = None  # as the last renewal saw it
-    generation: int = 0  # grows when the server or the data changed: what was seen before proves nothing
-    lost_at: float = -math.inf  # when the data was last found to be another
+    generation: int = 0  # incremented when the server or the data changed: earlier observations are void
+    lost_at: float = -math.inf  # when a loss of data was last detected
 
     def acknowledged(self, refs: Sequence[RunRef], sent_at: float) -> None:
-        """A renewal of `refs` (or of nothing: a sign of life from Redis) was answered."""
+        """Record an acknowledged renewal of `refs` (which may be empty)."""
         self.last_ok = max(self.last_ok, sent_at)
         self.living.renewed(refs, sent_at)
         if self.settling:
             self.settling.renewed(refs, sent_at)
 
     def disown(self, refs: Iterable[RunRef]) -> None:
-        """Redis knows these runs no more: they are stopped, and are not renewed.
+        """Redis no longer knows these runs: they are stopped and not renewed.
 
-        Somebody else may soon begin them, so that their deadline counts on from their last renewal until they
-        are dead; the answer that said so is none.
+        Another worker may start them soon, so their deadline continues from their last renewal until they are
+        dead; the answer that disowned them does not count as a renewal.
         """
         for ref in refs:
             sent_at = self.living.sent_at(ref.run)
@@ -190,17 +190,17 @@ class Lease:
                 self.disowned.add(ref, sent_at)
 
     def over(self, run: str) -> None:
-        """The code of this run acts no more."""
+        """The code of this run has ended."""
         self.living.remove(run)
         self.disowned.remove(run)
 
     @property
     def server(self) -> str:
-        """The server this worker knows of; no other may take its claims.  "" where servers are not told."""
+        """The server that this worker knows; claims are valid on no other; "" if it is unknown."""
         return "" if self.known is None else self.known.server
 
     def observe(self, seen: Incarnation, now: float) -> News:
-        """What a renewal saw of the server and its data; claims wait where that asks for it."""
+        """Record what a renewal saw of the server and its data; may pause claims."""
         timing = self.timing
         news = compare(
             self.known, seen, embargo=timing.embargo, reassert=timing.reassert, always=self.embargo
@@ -214,15 +214,15 @@ class Lease:
         return news
 
     def may_adopt(self, now: float) -> bool:
-        """E12 is for the time in which nobody claims: afterwards what Redis says stands."""
+        """Whether lost runs may be restored: only while no worker claims."""
         return now < self.embargo_until
 
     def lost_with_data(self, started: float, now: float) -> bool:
-        """Whether a run that began at `started`, and is found gone now, went with all the data."""
+        """Whether a run that began at `started`, and is found gone now, was lost with all data."""
         return started < self.lost_at and now - self.lost_at <= self.timing.claim_gate
 
     def may_claim(self, now: float) -> bool:
-        """The claim gate F: a worker that Redis cannot hear must not take tasks."""
+        """The claim gate: a worker whose renewals are not acknowledged must not claim tasks."""
         return now - self.last_ok < self.timing.claim_gate and now >= self.embargo_until
 
     def claim_holds(self, sent_at: float, now: float) -> bool:
@@ -230,38 +230,39 @@ class Lease:
         return now - sent_at < self.timing.claim_gate
 
     def lost(self, now: float) -> bool:
-        """Some run went unacknowledged for longer than D: stop them all."""
+        """Whether a run was unacknowledged for longer than the lease: all runs must stop."""
         oldest = self.living.oldest()
         return oldest is not None and now - oldest > self.timing.lease
 
     def nap(self, now: float) -> float:
-        """Seconds until the deadline is looked at again: often when it is near, at the most half a heartbeat.
+        """Seconds until the deadline is checked again: often if it is near, at most half a heartbeat.
 
-        No longer, as a claim whose answer came late is older than what is here already (half of D is left).
+        Not longer, because a claim whose answer came late may be older than all known runs (half of the lease
+        is left).
         """
         oldest = self.living.oldest()
         left = math.inf if oldest is None else self.timing.lease - (now - oldest)
         return min(max(self.timing.watch, left / 2), self.timing.heartbeat / 2)
 
     def kill_in(self, now: float) -> float | None:
-        """Seconds until the kernel must end the process; None while no run lives."""
+        """Seconds until the kernel must end the process; None without living runs."""
         sent = [at for at in (self.living.oldest(), self.disowned.oldest()) if at is not None]
         return max(0.001, self.timing.kill - (now - min(sent))) if sent else None
 
     def due(self, now: float, limit: int = RENEW_CHUNK) -> list[RunRef]:
-        """The next chunk to renew: a tick early rather than late."""
+        """The next chunk to renew, up to one tick early."""
         before = now - self.timing.heartbeat + self.timing.tick
         chunk = self.living.due(before, limit)
         if not self.settling or now - self.last_ok > self.timing.lease:
-            # Nobody hears us, or we hear nobody: then the ends may not come through either, and to renew
-            # dead runs all the same would keep every monitor from handing them on, for ever.
+            # Without acknowledged calls the ends may not reach Redis either.  Renewing dead runs would then
+            # prevent every monitor from requeuing them.
             return chunk
         return [*chunk, *self.settling.due(before, limit - len(chunk))]
 
     def rest(self, now: float) -> float:
-        """Seconds until a renewal is due, when none is: from a tick to half a heartbeat.
+        """Seconds until the next renewal is due: from one tick to half a heartbeat.
 
-        No longer, as a claim whose answer came late is older than what is here already.
+        Not longer, because a claim whose answer came late may be older than all known runs.
         """
         timing = self.timing
         sent = [self.last_ok, self.living.oldest(), self.settling.oldest()]

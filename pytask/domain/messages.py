@@ -1,11 +1,11 @@
-"""Words on the wire: control messages, task ids, and the names of the life-cycle's events."""
+"""Words on the wire: control messages, task ids, and the names of lifecycle events."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 MAX_ID_BYTES = 512
-LONGEST_NAME = 512  # bytes of a function's name
+LONGEST_NAME = 512  # bytes of a function name
 
 
 class Command(StrEnum):
@@ -17,30 +17,30 @@ class Command(StrEnum):
 
 
 STARTED = b"started"
-"""On the control channel: the sender carries out a start by itself, so that none of the hearers has to.
-They need to know of it, or a stop that is older than the start would be taken for a newer one."""
+"""On the control channel: the sender carries out a start itself, so that no receiver has to.  Receivers need
+to know of it, or they would take a stop that is older than the start for a newer one."""
 
 COMMANDS: dict[bytes, Command] = {command.encode(): command for command in Command}
 
 
 class Event(StrEnum):
-    """The events the life-cycle publishes on `task-<id>`; tasks add their own by `emit`."""
+    """The lifecycle events on `task-<id>`; tasks add their own with `emit`."""
 
     RUNNING = "running"  # {"worker", "run", "epoch"}
     ENDED = "ended"  # {"output"}
     ERROR = "error"  # {"error"}: the text; the traceback is in the hash
     STOPPED = "stopped"
-    REQUEUED = "requeued"  # {"reason"}: it waits in the queue again
+    REQUEUED = "requeued"  # {"reason"}: it is in the queue again
     RELOADED = "reloaded"  # {"worker", "run", "epoch"}
-    REFUSED = "reload-refused"  # {"path", "reason", "epoch"}: the data does not fit, the run goes on
-    QUEUED = "queued"  # a start message put it back into the queue
+    REFUSED = "reload-refused"  # {"path", "reason", "epoch"}: the data does not fit, the run continues
+    QUEUED = "queued"  # started again: it is in the queue
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
-    REJECTED = "rejected"  # {"reason"}: the pushed id cannot be a task
-    STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload; still RUNNING
+    REJECTED = "rejected"  # {"reason"}: the pushed id is not a task
+    STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload, and is still RUNNING
 
 
 class IdFault(StrEnum):
-    """Why a pushed id cannot be a task."""
+    """Why a pushed id is not a valid task id."""
 
     EMPTY = "empty id"
     LONG = "id over 512 bytes"
@@ -53,9 +53,9 @@ class IdFault(StrEnum):
 
 
 def read_id(raw: bytes, reserved: tuple[str, ...] = ("new-task", "pytask:")) -> str | IdFault:
-    """The task id in `raw`, or why it cannot be one.
+    """The task id in `raw`, or why it is invalid.
 
-    The ids `new-task` and `pytask:...` would make pytask write `state` into its own keys.
+    The ids `new-task` and `pytask:...` are reserved: pytask would write `state` into its own keys.
     """
     if not raw:
         return IdFault.EMPTY
@@ -74,15 +74,15 @@ def read_id(raw: bytes, reserved: tuple[str, ...] = ("new-task", "pytask:")) -> 
 
 
 def _is_control(char: str) -> bool:
-    # C0, DEL and C1, and the two separators that break a log line.
+    # The control characters U+0000-U+001F, U+007F-U+009F, and the line separators U+2028 and U+2029.
     return ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or char in "\u2028\u2029"
 
 
 def read_command(payload: object) -> Command | None:
-    """The command in a pub/sub payload; None for anything but the three exact words."""
+    """The command in a pub/sub payload; None for anything except the three exact words."""
     return COMMANDS.get(payload) if isinstance(payload, bytes) else None
 
 
 def is_control(payload: bytes) -> bool:
-    """Whether a payload is one of the words of the control channels."""
+    """Whether a payload is a word of the control channels."""
     return payload in COMMANDS or payload == STARTED

@@ -1,4 +1,4 @@
-"""Which partition a task belongs to, and what its keys begin with: what producers and workers agree on."""
+"""The partition of a task and the prefix of its keys, as producers and workers compute them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def namespace_of(namespace: str, partition: int, partitions: int) -> str:
         the namespace as it is.
 
     Raises:
-        ConfigError: A namespace with a brace that is no hash tag.
+        ConfigError: A namespace with a brace that does not form a hash tag.
     """
     if partitions == 1:
         return namespace

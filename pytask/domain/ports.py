@@ -1,7 +1,7 @@
-"""What the runtime needs from the outside.  The adapters keep these; tests write fakes of them.
+"""The interfaces that the runtime needs.  Adapters implement them; tests use fakes.
 
-Every method may raise a `StoreError`; `Unavailable` means that the outcome is unknown, and that the
-same call with the same run ids may be repeated until a verdict comes.
+Every method may raise a `StoreError`; `Unavailable` means that the outcome is unknown and that the same call
+with the same run ids may be repeated until a verdict is received.
 """
 
 from __future__ import annotations
@@ -30,159 +30,160 @@ from pytask.domain.record import (
 
 
 class Store(Protocol):
-    """State in one place, moved through verbs.  One instance is one connection, used by one greenlet."""
+    """The state of all tasks, changed by verbs.  One instance is one connection, used by one greenlet."""
 
-    who: str  # stands in the history of tasks for what this store does
-    incarnation: Incarnation | None  # what the last renew() reached; None before the first
-    ahead: list[bytes] | None  # what the last claim() saw behind its batch, as peek() would; None: not looked
+    who: str  # recorded in the history of tasks that this store changes
+    incarnation: Incarnation | None  # as seen by the last renew(); None before the first
+    ahead: list[bytes] | None  # ids after the batch of the last claim(), as by peek(); None: not read
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail of the queue (or of a parking list), the next one first.
+        """The last `limit` ids of the queue (or of a parking list), next one first.
 
-        They end with the first that is too long to be a task, cut to 513 bytes.
+        The result ends with the first id that is too long for a task, truncated to 513 bytes.
         """
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
-        """E1/E13/E14 for a batch: an answer for each ref, in order."""
+        """Claim a batch; returns an answer for each ref, in order."""
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
-        """E15: take `raw` out of the list and keep it in `pytask:rejected`; MOVED if it changed.
+        """Move `raw` from the list to `pytask:rejected`; MOVED if the list changed.
 
-        An id that is too LONG is known by its beginning.
+        An id that is too LONG is identified by its beginning.
         """
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
-        """A7: move an id from the queue (or another parking list) to the parking list of `function`."""
+        """Move an id from the queue (or another parking list) to the parking list of `function`."""
 
     def parked(self) -> list[str]:
-        """The functions that have ids in their parking list."""
+        """The functions with ids in their parking list."""
 
     def hint(self, function: str) -> None:
-        """Tell workers that know `function` to look at its parking list."""
+        """Tell workers that know `function` to claim from its parking list."""
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """E2 for a chunk: only what is not OK is in the answer (FENCED, GONE, STOP, RELOAD).
+        """Renew a chunk of runs; returns only verdicts other than OK (FENCED, GONE, STOP, RELOAD).
 
-        Keeps the marker of the data, and notes in `incarnation` what it reached; also without refs.
+        Also keeps the data marker alive and updates `incarnation`, even without refs.
         """
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
-        """E12 for a batch: OK (it is registered again), FENCED (a newer run is there) or GONE for each."""
+        """Restore lost runs: OK (registered again), FENCED (a newer run exists) or GONE for each."""
 
     def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
-        """A task whose hash was lost with the data, made and queued anew: OK, or STATE (it is there)."""
+        """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists)."""
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
-        """E3-E6 and events for a batch: OK, ALREADY, FENCED or GONE for each, in order."""
+        """Commit ends and events: OK, ALREADY, FENCED or GONE for each, in order."""
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
-        """Lines for the rings of tasks, and how far these are: OK, FENCED, GONE or BADTYPE for each.
+        """Store log lines and progress of tasks: OK, FENCED, GONE or BADTYPE for each.
 
-        A ring has its newest `lines`, for `keep` seconds after the last.  A full Redis refuses all of it.
+        A log keeps its newest `lines` for `keep` seconds after the last.  A full Redis refuses the whole
+        call.
         """
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
-        """E8: the new run takes the place of the old, dead one."""
+        """Replace an old, dead run with a new one."""
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
-        """What a reload of this run would begin with, read before anything stops: OK, FENCED or GONE."""
+        """Read the data that a reload of this run would start with: OK, FENCED or GONE."""
 
     def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """E17: what `preview` told does not fit; the run goes on: OK, FENCED or GONE.
+        """Refuse a reload because the data from `preview` does not fit: OK, FENCED or GONE.
 
-        MOVED, with nothing done, where other data is there by now.
+        MOVED, without any change, if the data has been replaced since.
         """
 
     def settle(self, ref: RunRef) -> Verdict:
-        """E18: the run that a reload began lives: OK, FENCED or GONE."""
+        """Confirm that the run started by a reload is alive: OK, FENCED or GONE."""
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
-        """A pre-started task: its hash and its run in one step, never queued."""
+        """Create a pre-started task: its hash and its run in one step, never queued."""
 
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
-        """E9, E10, E11 for a batch: REQUESTED (a run has it), OK (done), STATE (no-op), NOHASH.
+        """Control a batch: REQUESTED (stored for its run), OK (done), STATE (no-op), NOHASH.
 
-        `ages` (seconds, one an id, 0 without): a task that was started again within them had that after
-        this stop, or by this very start, whose message every worker hears: a no-op.
+        `ages` (seconds per id, 0 to ignore): if a task was started again within that time, the start is newer
+        than this stop, or is this very start, which every worker receives: a no-op.
         """
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
-        """Runs whose lease lies more than `older` seconds behind Redis TIME or `ahead` before it."""
+        """Runs whose lease is more than `older` seconds behind Redis TIME or `ahead` seconds ahead of it."""
 
     def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
-        """One step through the registry: (next cursor or 0, runs whose id begins with `prefix`).
+        """One scan step through the registry: (next cursor or 0, runs whose id begins with `prefix`).
 
-        A run may come twice, as with any SCAN; one without a lease has the lease value 0.
+        As with any SCAN, a run may be returned twice; a run without a lease has the lease value 0.
         """
 
     def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
-        """E7 for a batch: OK, ALREADY, FENCED or RENEWED for each.
+        """Expire dead runs: OK, ALREADY, FENCED or RENEWED for each.
 
-        Raises `FailoverSuspected`, with nothing done, where another server answers ("" does not check).
+        Raises `FailoverSuspected`, without any change, if a different server answers ("" disables the check).
         """
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
-        """E16, one step of the slow sweep: (next cursor or 0, hashes mended)."""
+        """One step of the slow sweep: (next cursor or 0, tasks repaired)."""
 
     def tidy(self, monitor: str, silent: float) -> None:
-        """Note a sweep of `monitor`; drop workers long silent."""
+        """Record a sweep of `monitor`; remove workers that have long been silent."""
 
     def retire(self) -> None:
-        """Delete the hashes of tasks that rested for as long as they are kept, and do not wait again."""
+        """Delete the hashes of finished tasks whose retention is over and that are not queued again."""
 
     def announce(self, info: WorkerInfo) -> float | None:
-        """Show this worker; returns the seconds since any monitor swept, None if none ever did."""
+        """Publish this worker's entry; returns the seconds since any monitor swept, None if none ever did."""
 
     def recent_workers(self, within: float) -> list[WorkerInfo]:
-        """The workers that showed up in the last `within` seconds; what cannot be read is left out."""
+        """The workers that reported within the last `within` seconds; unreadable entries are left out."""
 
     def leave(self, session: str) -> None:
-        """Take this worker off the list."""
+        """Remove this worker's entry."""
 
     def ping(self, session: str) -> None:
-        """Publish to the feed of that session, which hears it as `Notice(kind="ping")`."""
+        """Publish to the feed of that session, which receives it as `Notice(kind="ping")`."""
 
     def databases(self) -> list[int]:
-        """The db numbers whose workers' feeds are open under this namespace at this server."""
+        """The db numbers of the workers subscribed under this namespace on this server."""
 
     def reset(self) -> None:
-        """Drop the connection: its state is not known."""
+        """Drop the connection because its state is unknown."""
 
     def reconnect(self) -> None:
-        """Another server answers: the next command opens a new connection.  Any greenlet may say so."""
+        """After a change of server: the next command opens a new connection.  Any greenlet may call this."""
 
     def close(self) -> None:
-        """Drop the connection for good."""
+        """Close the connection permanently."""
 
 
 class Queue(Protocol):
-    """Waiting for the queue without taking from it."""
+    """Waits for the queue without removing ids from it."""
 
     def wait(self, timeout: float) -> list[bytes] | None:
-        """Block up to `timeout` seconds: the next id, as peek() shows it; [] when none came, None where
+        """Block up to `timeout` seconds: the next id, as peek() returns it; [] after the timeout, None if
         this server cannot block (the caller polls)."""
 
     def reconnect(self) -> None:
-        """Another server answers: the next wait opens a new connection."""
+        """After a change of server: the next wait opens a new connection."""
 
     def close(self) -> None:
         """Drop the connection."""
 
 
 class Feed(Protocol):
-    """Control messages and hints from pub/sub, read by one greenlet."""
+    """Receives control messages and hints from pub/sub, in one greenlet."""
 
-    behind: bool  # the last read() was cut short: more has arrived
-    database: int | None  # the db number that an open feed shows to others; None where there are none
+    behind: bool  # the last read() hit its limit: more messages have arrived
+    database: int | None  # the db number that an open feed shows to others; None if unsupported
 
     def open(self) -> None:
-        """Subscribe on a new connection.  From then on `Store.databases` finds its db number."""
+        """Subscribe on a new connection.  `Store.databases` then finds its db number."""
 
     def read(self, timeout: float) -> list[Notice]:
-        """What arrived within `timeout` seconds; raises `Unavailable` on a broken connection."""
+        """The messages that arrive within `timeout` seconds; raises `Unavailable` on a broken connection."""
 
     def reconnect(self) -> None:
-        """Another server answers: the next read() raises `Unavailable`, so that the feed is opened again."""
+        """After a change of server: the next read() raises `Unavailable`, so that the feed is reopened."""
 
     def close(self) -> None:
         """Drop the connection."""
@@ -190,17 +191,17 @@ class Feed(Protocol):
 
 @attrs.define(eq=False)
 class Borrower:
-    """A run that takes connections from those for task code."""
+    """A run that uses connections of the pool for task code."""
 
     name: str  # the task's id
-    patience: float  # seconds that its commands wait for a Redis that is away
+    patience: float  # seconds that its commands wait for an unreachable Redis
     reply: float  # seconds that the reply to a write may take
-    held: set[Any] = attrs.Factory(set)  # connections that it has now
-    told: bool = False  # the log was told that it waits
+    held: set[Any] = attrs.Factory(set)  # connections that it uses now
+    told: bool = False  # its wait has been logged
 
 
 class Backend(Protocol):
-    """Makes the above, each on a connection of its own."""
+    """Creates stores, queues and feeds, each with a connection of its own."""
 
     cooperative: bool  # its sockets need a patched process
 
@@ -214,13 +215,13 @@ class Backend(Protocol):
         """A listener."""
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
-        """A client for task code, with the user's own settings; `current` tells whose code uses it."""
+        """A client for task code, with the user's settings; `current` returns the calling run."""
 
     def close_user_client(self, borrower: Borrower) -> None:
-        """A run is over: drop the connections that it did not give back."""
+        """Close the connections that an ended run did not return."""
 
     def close(self) -> None:
-        """No run is left: drop the connections that tasks shared."""
+        """Close the connections that tasks shared, once no run is left."""
 
     def partitions(self, count: int) -> Sequence[Backend]:
         """One backend for each of `count` partitions of the namespace."""
@@ -229,8 +230,7 @@ class Backend(Protocol):
         """The address, without a password."""
 
     def risks(self, max_data: int) -> list[Risk]:
-        """Settings of the server under which the promise is weaker, or `max_data` bytes do not fit;
-        each with its fix."""
+        """Server settings that weaken the guarantees or do not allow `max_data` bytes, each with its fix."""
 
     def check(self) -> None:
-        """Raise at start what can be known at start: denied, wrong version, wrong key types."""
+        """Check at startup for errors that cannot go away: access denied, wrong version, wrong key types."""

@@ -1,4 +1,4 @@
-"""Why a task is where it is: what is known of it, and the story that follows."""
+"""Explains why a task is in its state, from the facts known about it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pytask.domain.timing import Timing
 from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transition_lines
 from pytask.domain.wording import ago, at, counted, verb
 
-LOOK = 100_000  # places of the queue that are looked through
-MOVES = 5  # of the history that are told
+LOOK = 100_000  # queue entries that are searched
+MOVES = 5  # transitions of the history that are shown
 
 
 class Refused(Protocol):
-    """A reload that was refused."""
+    """A refused reload."""
 
     @property
     def reason(self) -> str:
@@ -35,49 +35,49 @@ class Refused(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Known:
-    """What a task's hash tells."""
+    """The content of a task's hash."""
 
     id: str
     state: State
     function: str = ""
     worker: str = ""
-    session: str = ""  # that owns the run
-    control: str = ""  # a wish that was not carried out yet
+    session: str = ""  # of the run's owner
+    control: str = ""  # a pending control request
     crashes: int = 0
     attempts: int = 0
-    last_update: float = 0.0  # seconds since 1970; of a run, when it was renewed last
-    epoch: int = 0  # of the last run: milliseconds since 1970 at its claim, or a little more
+    last_update: float = 0.0  # seconds since 1970; for a run, its last renewal
+    epoch: int = 0  # of the last run: milliseconds since 1970 at its claim, or slightly more
     error: str = ""
     history: tuple[Transition, ...] = ()
-    again: bool = False  # pushed again after it had come to rest
+    again: bool = False  # pushed again after it had finished
     refusal: Refused | None = None  # of its last reload
-    settling: bool = False  # a reload began its run, which has not lived for a second so far
+    settling: bool = False  # its run was started by a reload less than a second ago
 
 
 @attrs.frozen(kw_only=True)
 class Crew:
-    """What a worker shows of itself."""
+    """The published figures of a worker."""
 
     session: str
     host: str = ""
     pid: int = 0
-    alive: bool = True  # it showed itself lately
+    alive: bool = True  # it reported recently
     functions: tuple[str, ...] = ()
     tasks: int | None = None
     max_tasks: int | None = None
-    held: float = 0.0  # seconds for which Redis has not taken ends of its tasks, or not answered its claims
-    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that keep its run from ending
+    held: float = 0.0  # seconds without an accepted task result, or without an answered claim
+    kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that prevent its run from ending
 
 
 @attrs.frozen(kw_only=True)
 class Facts:
-    """What is known of a task beside its hash."""
+    """The facts about a task outside its hash."""
 
     now: float  # of Redis, seconds
     workers: Sequence[Crew] = ()
     renewed: float | None = None  # seconds since its last renewal; None without a lease
     registered: bool = True  # the registry has its run
-    place: int | None = None  # in the queue, 0 is next; None if it was not found there
+    place: int | None = None  # position in the queue, 0 is next; None if not found
     queued: int = 0
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
@@ -90,27 +90,27 @@ class Facts:
 
     @property
     def knowing(self) -> set[str]:
-        """The functions that living workers know."""
+        """The functions that live workers know."""
         return {name for worker in self.alive for name in worker.functions}
 
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Why a task is where it is."""
+    """Why a task is in its state."""
 
-    since: float | None  # seconds since 1970: when it came into its state; None where that is not known
-    story: str  # one sentence: the state, since when, what led there, and what it waits for
-    notes: tuple[str, ...] = ()  # what else there is to know, and to do
-    moves: tuple[str, ...] = ()  # the last of its moves, the newest last
+    since: float | None  # seconds since 1970: when it entered its state; None if unknown
+    story: str  # one sentence: the state, since when, the cause, and what it waits for
+    notes: tuple[str, ...] = ()  # further information and advice
+    moves: tuple[str, ...] = ()  # its last transitions, newest last
 
     @property
     def lines(self) -> list[str]:
-        """All of it, the most important first."""
+        """All lines, most important first."""
         return [self.story, *self.notes, *self.moves]
 
 
 def account(task: Known, facts: Facts) -> Account:
-    """What there is to tell of a task."""
+    """Explain a task."""
     led = _led_here(task)
     since = _since(task, led)
     head = f"{task.state} since {at(since)}" if since else str(task.state)
@@ -123,14 +123,14 @@ def account(task: Known, facts: Facts) -> Account:
     )
 
 
-# -- what led into the state --------------------------------------------------------------------------------
+# -- the cause of the state --------------------------------------------------------------------------------
 
 
 def _led_here(task: Known) -> tuple[Transition, ...]:
-    """The moves since it came into its state, that one first; none where the last ended elsewhere."""
+    """The transitions since it entered its state, oldest first; none if the last one led to another state."""
     moves = task.history
     if not moves or moves[-1].target != task.state:
-        return ()  # somebody else wrote the state, or a plain life, of which no moves are kept
+        return ()  # another program wrote the state, or it was only claimed and ended, which is not recorded
     first = len(moves) - 1
     while first and moves[first].source == task.state and moves[first - 1].target == task.state:
         first -= 1
@@ -139,7 +139,7 @@ def _led_here(task: Known) -> tuple[Transition, ...]:
 
 def _since(task: Known, led: Sequence[Transition]) -> float | None:
     if task.again:
-        return None  # the hash tells of the run before
+        return None  # the hash describes the previous run
     if led and (task.state is not life.RUNNING or led[0].source != task.state):
         return led[0].at
     # Each renewal of a run writes `last_update`.
@@ -151,7 +151,7 @@ def _before(task: Known, led: Sequence[Transition]) -> Sequence[Transition]:
 
 
 def _cause(task: Known, led: Sequence[Transition]) -> Iterator[str]:
-    """What brought it here."""
+    """How it entered its state."""
     if task.again:
         yield "pushed again"
     elif task.state is life.RUNNING:
@@ -168,15 +168,15 @@ def _cause(task: Known, led: Sequence[Transition]) -> Iterator[str]:
 def _asked(task: Known, before: Sequence[Transition], move: Transition) -> str:
     phrase = phrase_of(move, asker_of(before, "stop"))
     if task.state is life.ERROR and move.trigger == Trigger.FAIL:
-        phrase = Phrase(phrase.what, _text(task), ": ")  # the whole text: history keeps its beginning
+        phrase = Phrase(phrase.what, _text(task), ": ")  # the whole text: the history truncates it
     return str(phrase)
 
 
 def _taken(task: Known, led: Sequence[Transition]) -> Iterator[str]:
-    """Who took it, and before that, how it came into the queue."""
-    if not led or led[0].source == task.state:  # the claim is not among the moves
+    """Who claimed it, and how it had entered the queue."""
+    if not led or led[0].source == task.state:  # the claim is not in the history
         if task.worker:
-            yield f"taken by {task.worker}"
+            yield f"claimed by {task.worker}"
     else:
         earlier = [move for move in _before(task, led) if move.trigger != Trigger.PARK]
         waited = earlier and earlier[-1].target == led[0].source == life.WAIT
@@ -200,7 +200,7 @@ def _text(task: Known) -> str:
     return task.error.partition("\n")[0] or "without a text"
 
 
-# -- what it does, or waits for, now ------------------------------------------------------------------------
+# -- what it does or waits for now ------------------------------------------------------------------------
 
 
 def _now(task: Known, facts: Facts) -> Iterator[str]:
@@ -219,41 +219,42 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     elif facts.renewed <= 3 * timing.heartbeat:
         yield f"{where} renewed its lease {ago(facts.renewed)} ago"
     else:
-        yield f"{where} is silent: it renewed its lease {ago(facts.renewed)} ago"
+        yield f"{where} is silent: its last renewal was {ago(facts.renewed)} ago"
         yield _hand_on(task, facts, timing)
     if owner is not None and owner.held > 2 * timing.heartbeat:
-        yield f"Redis has taken no end of a task from its worker, or answered no claim, for {ago(owner.held)}"
+        yield f"for {ago(owner.held)} Redis has accepted no task result from its worker, or answered no claim"
     if owner is not None and task.id in owner.kept_by:
-        yield f"start() has returned, and it ends when its threads do: {owner.kept_by[task.id]}"
+        yield f"start() has returned; the run ends when its threads end: {owner.kept_by[task.id]}"
     if task.refusal is not None:
         when = ago(max(0.0, facts.now - task.refusal.at))
-        yield f"its last reload was refused {when} ago, and it goes on as it was: {task.refusal.reason}"
+        yield f"its last reload was refused {when} ago, and the run continued: {task.refusal.reason}"
     if task.settling:
-        yield "a reload began this run, and its start() has not run for a second so far"
+        yield "this run was started by a reload, and its start() has been running for less than a second"
     if task.control:
         by = asker_of(task.history, task.control)
-        yield f"asked to {task.control}{f' by {by}' if by else ''}, it has not done so yet"
+        yield f"{task.control} requested{f' by {by}' if by else ''}, not carried out yet"
 
 
 def _unleased(facts: Facts, timing: Timing) -> str:
     if not facts.registered:
         return (
-            "neither a lease nor the registry tells of its run, so nobody hands it on if its worker is dead"
+            "its run has neither a lease nor a registry entry, so no monitor requeues it if its worker is"
+            " dead"
         )
     if _unwatched(facts, timing):
-        return "it has no lease, and no monitor is there to give it one"
-    return "it has no lease: the next sweep of a monitor gives it one"
+        return "it has no lease, and no monitor is running to create one"
+    return "it has no lease; the next sweep of a monitor creates one"
 
 
 def _hand_on(task: Known, facts: Facts, timing: Timing) -> str:
     if _unwatched(facts, timing):
-        return "no monitor is there to hand it on"
+        return "no monitor is running to requeue it"
     left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
-    # Whether it is blamed depends on the other runs of its worker, too, so the pause may come on top.
+    # Whether it is blamed also depends on the other runs of its worker, so the pause is only possible.
     young = task.last_update - task.epoch / 1000 < CRASH_YOUNG
     pause = crash_pause(task.crashes, timing.expiry) if young else 0.0
-    later = f", or {ago(pause)} later, as it crashed before" if pause else ""
-    return f"a monitor hands it on {f'in about {ago(left)}' if left else 'with its next sweep'}{later}"
+    later = f", or {ago(pause)} later, because it crashed before" if pause else ""
+    return f"a monitor requeues it {f'in about {ago(left)}' if left else 'with its next sweep'}{later}"
 
 
 def _unwatched(facts: Facts, timing: Timing) -> bool:
@@ -262,22 +263,22 @@ def _unwatched(facts: Facts, timing: Timing) -> bool:
 
 def _waiting(task: Known, facts: Facts) -> Iterator[str]:
     if facts.place is not None:
-        ahead = f"{counted(facts.place, 'task')} {verb(facts.place, 'is', 'are')} before it"
-        yield f"{ahead} in the queue" if facts.place else "it is the next in the queue"
+        ahead = f"{counted(facts.place, 'task')} {verb(facts.place, 'is', 'are')} ahead of it"
+        yield f"{ahead} in the queue" if facts.place else "it is next in the queue"
     elif facts.parked:
         yield from _parked(task, facts)
         return
     elif facts.queued > LOOK:
-        yield f"more than {LOOK} tasks are before it in the queue"
+        yield f"more than {LOOK} tasks are ahead of it in the queue"
     else:
-        yield "it is in no queue, so that nobody will take it: the hash was written, and the id not pushed"
+        yield "it is in no queue, so no worker will claim it: the hash was written, but the id was not pushed"
         return
     if not facts.alive:
-        yield "no worker is there"
+        yield "no worker is running"
     elif task.function not in facts.knowing:
         yield _unknown(task, facts)
     elif all(worker.held > 2 * Timing().heartbeat for worker in facts.alive):
-        yield "Redis answers no claim of a worker, or takes no end of its tasks, though they renew"
+        yield "Redis answers no claims of the workers, or accepts no task results, although they renew"
     elif _full(facts):
         number = len(facts.alive)
         yield "the only worker is full" if number == 1 else f"all {number} workers are full"
@@ -285,11 +286,11 @@ def _waiting(task: Known, facts: Facts) -> Iterator[str]:
 
 def _parked(task: Known, facts: Facts) -> Iterator[str]:
     if not facts.alive:
-        yield f"it is parked until a worker knows `{task.function}`, and no worker is there"
+        yield f"it is parked until a worker knows `{task.function}`, and no worker is running"
     elif task.function not in facts.knowing:
         yield f"{_unknown(task, facts)}, so it is parked"
     else:
-        yield "it was parked, and a worker knows it now, which takes it within 10 s"
+        yield "it was parked, but a worker now knows its function and claims it within 10 s"
 
 
 def _unknown(task: Known, facts: Facts) -> str:
@@ -301,11 +302,11 @@ def _full(facts: Facts) -> bool:
     return all(w.max_tasks is not None and (w.tasks or 0) >= w.max_tasks for w in facts.alive)
 
 
-# -- what else there is to know -----------------------------------------------------------------------------
+# -- further information -----------------------------------------------------------------------------
 
 
 def _advice(task: Known, facts: Facts) -> Iterator[str]:
-    """What to do."""
+    """Advice."""
     if task.state is life.RUNNING:
         yield from _advice_for_a_run(task, facts)
     elif task.state is life.ERROR:
@@ -326,15 +327,15 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
 def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
     timing = Timing()
     if facts.renewed is None and not facts.registered:
-        # A living worker registers it again with its next renewal; see claim.lua for what a push does.
-        yield Advice("push it, and a monitor hands it on: ", _push(task, facts), " (or slow_sweep=True)")
+        # A living worker registers it again with its next renewal; claim.lua shows what a push does.
+        yield Advice("push it, so that a monitor requeues it: ", _push(task, facts), " (or slow_sweep=True)")
     elif (facts.renewed is None or facts.renewed > 3 * timing.heartbeat) and _unwatched(facts, timing):
-        yield Advice("start a worker without --no-monitor, or put it back now: ", _verb("requeue", task))
+        yield Advice("start a worker without --no-monitor, or requeue it now: ", _verb("requeue", task))
     if task.control and facts.renewed is not None and facts.renewed <= 3 * timing.heartbeat:
-        yield "its stop() may take long, or hang"
+        yield "its stop() may be slow or hang"
     if task.refusal is not None:
         yield Advice(
-            "the next run begins with what is in the hash: write data that fits, ",
+            "the next run starts with the data in the hash: write data that fits, ",
             Typed(("pytask", "reload", task.id, "--data", "JSON")),
         )
 
@@ -350,8 +351,8 @@ def _push(task: Known, facts: Facts) -> Typed:
 def _asides(task: Known) -> Iterator[str]:
     if task.crashes:
         yield (
-            f"{counted(task.crashes, 'worker')} died under it: after a few it counts as poison, and is tried"
-            " more and more rarely"
+            f"{counted(task.crashes, 'worker')} died while running it: retries become less frequent, and"
+            " after a few more crashes it is marked as poison"
         )
     if task.attempts > 1:
-        yield f"it was begun {task.attempts} times"
+        yield f"it was started {task.attempts} times"

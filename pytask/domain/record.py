@@ -1,4 +1,4 @@
-"""The records that travel between the domain, the store and the runtime."""
+"""The records that the domain, the store and the runtime exchange."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pytask.domain.messages import Command
 
 
 class Verdict(StrEnum):
-    """How the store answered for one id."""
+    """The answer of the store for one id."""
 
     OK = "OK"
-    ALREADY = "ALREADY"  # the caller's own retry: it was done the first time
+    ALREADY = "ALREADY"  # a retry by the caller: the first call succeeded
     FENCED = "FENCED"  # a newer run owns the id
-    GONE = "GONE"  # the hash was deleted, or deleted and made anew
-    MOVED = "MOVED"  # not at the tail (any more): another worker's
+    GONE = "GONE"  # the hash was deleted, or deleted and created again
+    MOVED = "MOVED"  # no longer at the tail: another worker has it
     NOHASH = "NOHASH"
     BADTYPE = "BADTYPE"
     LOCAL = "LOCAL"  # a pre-started task's id cannot be queued
     UNKNOWN = "UNKNOWN"  # a function this worker does not know
-    DUPLICATE = "DUPLICATE"  # it runs: this copy of the id was dropped
-    ROTATED = "ROTATED"  # not now: sent to the other end of the queue
-    RENEWED = "RENEWED"  # expire(): the lease moved since it was seen
-    STATE = "STATE"  # no such move from the state it is in: nothing done
-    REQUESTED = "REQUESTED"  # control: written down for the owner of the run
+    DUPLICATE = "DUPLICATE"  # it is running: this copy of the id was dropped
+    ROTATED = "ROTATED"  # not claimable now: moved to the other end of the queue
+    RENEWED = "RENEWED"  # expire(): the lease was renewed since it was observed
+    STATE = "STATE"  # the transition is not allowed in its state: nothing done
+    REQUESTED = "REQUESTED"  # control: stored for the owner of the run
     STOP = "stop"  # renew(): the owner is asked to stop this run
     RELOAD = "reload"  # renew(): the owner is asked to reload this run
-    UNRECOGNIZED = "?"  # a word of a newer release: known to nobody here, so nothing follows from it
+    UNRECOGNIZED = "?"  # an unknown word of a newer release: ignored
 
     @classmethod
     def read(cls, word: str) -> Verdict:
-        """The verdict in a script's reply; a word that this release does not know is FOREIGN."""
+        """The verdict in a script's reply; unknown words are UNRECOGNIZED."""
         try:
             return cls(word)
         except ValueError:
@@ -43,7 +43,7 @@ class Verdict(StrEnum):
 
 @attrs.frozen
 class RunRef:
-    """One run of one task: the fencing token is `run`, `<session uuid>:<counter>`, never repeated."""
+    """One run of one task; the fencing token is `run`, `<session uuid>:<counter>`, which is never reused."""
 
     id: str
     run: str
@@ -51,36 +51,36 @@ class RunRef:
 
 @attrs.frozen
 class Claim:
-    """The answer for one id of a claim (or of a reload, or a local start)."""
+    """The answer for one id of a claim (or of a reload, or of a local start)."""
 
     id: str
     run: str
     verdict: Verdict
     function: str = ""
-    data: bytes | None = None  # JSON as the client wrote it; None where the field is absent
+    data: bytes | None = None  # JSON as written by the client; None if the field is absent
     epoch: int = 0
     crashes: int = 0
-    oversize: int = 0  # bytes of data over the limit, in which case it was not read
+    oversize: int = 0  # size in bytes of data over the limit, which was not read
 
     @property
     def won(self) -> bool:
-        """The run is ours."""
+        """Whether the run belongs to this worker."""
         return self.verdict is Verdict.OK or self.verdict is Verdict.ALREADY
 
 
 @attrs.frozen(kw_only=True)
 class Incarnation:
-    """Which data, and which server, a renewal reached."""
+    """The data and the server that a renewal reached."""
 
-    id: str = ""  # of the marker `pytask:incarnation`, lost with the data; "" where it cannot be kept
-    server: str = ""  # its replication id, new whenever another server takes over; "" where it is not told
-    age: float = -1.0  # seconds since a change of server that may have lost acknowledged writes; -1: none
-    changed: float = -1.0  # seconds since the last change of server of any kind; -1: none
+    id: str = ""  # of the marker `pytask:incarnation`, which is lost with the data; "" if unsupported
+    server: str = ""  # its replication id, which changes with a failover; "" if unknown
+    age: float = -1.0  # seconds since a server change that may have lost acknowledged writes; -1: none
+    changed: float = -1.0  # seconds since the last server change of any kind; -1: none
 
 
 @attrs.frozen
 class Adoption:
-    """E12: a living run of ours that Redis forgot, with what proves that it is newer than what is there."""
+    """A living run of this worker that Redis lost, with proof that it is newer than the stored one."""
 
     id: str
     run: str
@@ -89,99 +89,99 @@ class Adoption:
 
 @attrs.frozen(kw_only=True)
 class Risk:
-    """A setting of the server with which the promise cannot be kept in full."""
+    """A server setting that weakens the guarantees."""
 
     code: str  # stable, PT...
     what: str
-    fix: str  # what to do; a command where one does it
+    fix: str  # what to do; a command if possible
 
 
 @attrs.frozen(kw_only=True)
 class ClaimRequest:
-    """One batch: ids as peeked at the tail of `source` (oldest last), each with a fresh run id."""
+    """One batch: ids as peeked at the tail of `source` (oldest last), each with a new run id."""
 
     refs: tuple[RunRef, ...]
     functions: frozenset[str]
     worker: str
-    source: str | None = None  # None is the queue, else the parking list of that function
-    server: str = ""  # the one the caller knows of: no other may answer; "" does not check
-    quarantine: int = 1  # how many tasks that crashed before may be taken
+    source: str | None = None  # None: the queue; else the parking list of that function
+    server: str = ""  # the server that must answer; "" disables the check
+    quarantine: int = 1  # how many quarantined tasks may be claimed
     max_data: int = 16 * 1024 * 1024  # bytes
-    look: int = 0  # how many ids behind the batch are wanted, in `Store.ahead`
+    look: int = 0  # how many ids after the batch to return in `Store.ahead`
 
 
 @attrs.frozen
 class Change:
-    """One entry of a commit: an event of a run, or its end.  Events of one run keep their order."""
+    """One entry of a commit: an event or the end of a run.  Entries of one run keep their order."""
 
     id: str
     run: str
-    event: bytes  # JSON, published on the task's channel; b"" publishes nothing
+    event: bytes  # JSON published on the task's channel; b"": nothing
     trigger: Trigger | None = None  # None: an event only
     fields: Mapping[str, str | bytes] = attrs.Factory(dict)  # `output` or `error`
-    keep: int | None = None  # seconds the hash is kept; None for ever, 0 not at all
+    keep: int | None = None  # retention of the hash in seconds; None: forever, 0: delete at once
     local: bool = False  # a released local task is deleted, not queued
 
 
 @attrs.frozen
 class Notes:
-    """What a run noted since the last call; fenced like everything it writes, and not worth a retry."""
+    """Log lines and progress of a run since the last call; fenced, and not retried after a refusal."""
 
     id: str
     run: str
     lines: tuple[bytes, ...] = ()  # JSON, see pytask/domain/task_log.py
-    progress: bytes = b""  # JSON for the field of the hash; b"" leaves it
+    progress: bytes = b""  # JSON for the hash field; b"": unchanged
     event: bytes = b""  # JSON, published with the progress
 
 
 @attrs.frozen(kw_only=True)
 class Expiry:
-    """One E7: a run whose lease value was seen unchanged for too long."""
+    """The expiry of a run whose lease value was unchanged for too long."""
 
     id: str
     run: str
-    seen: int  # the lease value (Redis TIME, microseconds) as it was watched
-    crashes: int = 0  # the number to write, this crash counted
+    seen: int  # the observed lease value (Redis TIME, microseconds)
+    crashes: int = 0  # the new crash count, including this crash
     poison: bool = False
 
 
-AHEAD = 1.0  # seconds that an epoch may be ahead of the clock: claims within one millisecond count it up
+AHEAD = 1.0  # seconds that an epoch may be ahead of the clock: claims within one millisecond increment it
 
 
 @attrs.frozen(kw_only=True)
 class Suspect:
-    """A lease outside the window of healthy ones, as the monitor reads it."""
+    """An overdue lease (or one in the future), as read by the monitor."""
 
     id: str
     run: str
     lease: int  # Redis TIME of the last renewal, microseconds
-    epoch: int = 0  # Redis TIME of the claim in milliseconds, or a little more
+    epoch: int = 0  # Redis TIME of the claim in milliseconds, or slightly more
     crashes: int = 0
 
     @property
     def session(self) -> str:
-        """The worker session that owned the run."""
+        """The worker session that owns the run."""
         return self.run.rpartition(":")[0]
 
     @property
     def age(self) -> float:
-        """Seconds the run had lived at its last renewal."""
+        """The age of the run in seconds at its last renewal."""
         return max(0.0, self.lease / 1e6 - self.epoch / 1e3)
 
     @property
     def dated(self) -> bool:
-        """Whether its age is known: it has a lease, and its epoch is a time that came.
+        """Whether its age is known: it has a lease, and its epoch is not in the future.
 
-        Epochs never fall: after the clock of Redis was set back, claims write one that is ahead of it.
+        Epochs never decrease: after the Redis clock was set back, claims write epochs ahead of it.
         """
         return self.lease > 0 and self.epoch / 1e3 - self.lease / 1e6 < AHEAD
 
 
 @attrs.frozen
 class Notice:
-    """One message of a feed: "control" (of a task), "started" (by its sender), "ping" (our own), or
+    """One message of a feed: "control" (for a task), "started" (by its sender), "ping" (from this worker), or
     "parked" (a hint)."""
 
     kind: str
-    task_id: str = ""  # of a control message; the function's name in a hint
+    task_id: str = ""  # of a control message; the function name in a hint
     command: Command | None = None

@@ -1,4 +1,4 @@
-"""Fields of the data that `Config.SECRET` names: masked where data is shown, hidden where texts quote it."""
+"""Secret fields (`Config.SECRET`): masked in shown data, and removed from texts that quote them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 MASK = "********"
-SHORTEST = 4  # characters of a value that is looked for in texts: shorter ones stand in every other word
+SHORTEST = 4  # characters; shorter values are not removed from texts, as they occur in ordinary words
 
 Trail = tuple[str, ...]  # the keys that still lead to a secret field
 
 
 def masked(value: Any, fields: Sequence[str]) -> Any:
-    """A copy of decoded JSON with the mask in place of secret values.
+    """A copy of decoded JSON with secret values masked.
 
-    A field is a path of keys from the top, as `api.token`, through all items of a list on its way; a single
-    name stands for that key at any depth.
+    A field is a path of keys from the top, such as `api.token`, including all items of lists on its way; a
+    single name matches that key at any depth.
     """
     return _masked(value, *_read(fields)) if fields else value
 
 
 def values_in(value: Any, fields: Sequence[str]) -> tuple[str, ...]:
-    """The secret values in decoded JSON as texts may have them, the longest first."""
+    """The secret values in decoded JSON as they may occur in texts, longest first."""
     found: set[str] = set()
     for leaf in _secrets(value, *_read(fields)):
         text = leaf if isinstance(leaf, str) else json.dumps(leaf)

@@ -1,4 +1,4 @@
-"""The class users subclass."""
+"""The base class of all tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Pr
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.task_log import progress_of
 
-if TYPE_CHECKING:  # what a type checker shows; nothing of it is loaded
+if TYPE_CHECKING:  # for type checkers only
     from collections.abc import Sequence
     from subprocess import Popen
 
@@ -32,57 +32,57 @@ R = TypeVar("R")
 
 
 class RunPort(Protocol):
-    """What a task sees of its run; the runtime provides it."""
+    """The part of a run that its task uses; the runtime provides it."""
 
     id: str
 
     @property
     def epoch(self) -> int:
-        """Grows with every run."""
+        """Increases with every run."""
 
     def emit(self, event: str, data: Any) -> None:
         """Publish an event."""
 
     def progress(self, progress: dict[str, Any]) -> None:
-        """Note how far this run is."""
+        """Report the progress of this run."""
 
     def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """A greenlet of this run."""
+        """Spawn a greenlet of this run."""
 
     def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What `fn` returns or raises, in a native thread."""
+        """Call `fn` in a native thread; returns or raises what it does."""
 
     def subprocess(self, args: Any, **options: Any) -> Any:
-        """A program that ends with this run."""
+        """Start a program that ends with this run."""
 
     def client(self) -> Any:
         """A Redis client of this run."""
 
 
 class _NoRun:
-    """Stands where the run of a task is, while no worker runs it: in a test that builds one."""
+    """Placeholder for the run of a task that was created directly, for example in a test."""
 
     def __getattr__(self, name: str) -> Any:
-        raise NotRun(f"no worker runs this task: it has no {name}")
+        raise NotRun(f"this task has no run, so it has no {name}")
 
     def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return copy_context().run(fn, *args, **kwargs)  # there is no event loop to be held
+        return copy_context().run(fn, *args, **kwargs)  # there is no event loop to block
 
 
 class TaskConfig:
-    """What a task class declares about itself, in its inner class `Config`.
+    """The configuration of a task class, in its inner class `Config`.
 
     Attributes:
         NAME: Required: the name of the task on the wire, 1 to 512 bytes.
         DATA: An attrs class, dataclass or TypedDict that the data must fit; by default any JSON object.
         UNKNOWN_KEYS: "refuse" (default) or "ignore": keys of the data for which `DATA` has no field.
-        REDIS_WAIT: How long `self.redis` waits for Redis: True (default) for as long as the run lives, False
-            not at all, or seconds.
+        REDIS_WAIT: How long `self.redis` waits for an unreachable Redis: True (default) as long as the run
+        lives, False not at all, or seconds.
         START_RATE: Tasks of this class that one worker may start per second; the others wait.  No limit by
             default.
         SECRET: Fields of the data that the command line masks, and errors and log lines hide, such as
             `("password", "api.token")`.  A name without a dot is a key at any depth, a path starts at the
-            top.  Whoever may read Redis can still read them.
+            top.  Users with access to Redis can still read them.
     """
 
 
@@ -99,7 +99,7 @@ class Task(Generic[Data]):
         task_data: The dict decoded from the data's JSON, or an instance of `Config.DATA`.
 
     Attributes:
-        task_data: The same; set before `__init__`, so that one of your own need not call this one.
+        task_data: The same; set before `__init__`, so an `__init__` of your own need not call this one.
         Error: The exception for a failure without a traceback: `raise self.Error("no such feed")`.
     """
 
@@ -124,7 +124,7 @@ class Task(Generic[Data]):
         raise NotImplementedError(f"{type(self).__name__} has no start()")
 
     def stop(self) -> None:
-        """Override it to ask a running `start()` to end; it is called once, in a greenlet beside it.
+        """Override it to make a running `start()` end; it is called once, in a separate greenlet.
 
         5 s after the call (half of `Timing.grace`) the greenlets of the task are killed.  Without a `stop()`,
         or if it raises, they are killed at once.
@@ -144,15 +144,15 @@ class Task(Generic[Data]):
         self._run.emit(event, data)
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
-        """Report how far this run is.
+        """Report the progress of this run.
 
         Never waits: only the newest report is sent, about ten times per second.  `pytask show` prints it, and
         watchers get the event `progress`.
 
         Args:
-            done: How much is done, in any unit.
-            total: How much there is, in the same unit.
-            note: A short text for people.
+            done: The completed amount, in any unit.
+            total: The total amount, in the same unit.
+            note: A short description.
 
         Raises:
             BadData: Not a finite number, or not a text.
@@ -177,12 +177,12 @@ class Task(Generic[Data]):
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
     def blocking(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `fn` in a native thread and wait for it, while other tasks go on.
+        """Call `fn` in a native thread and wait for it, while other tasks continue.
 
         For C code that waits or computes; context variables are copied.  The tasks of a worker share the
-        threads (setting `blocking_threads`), first come, first served.  A thread cannot be killed: when the
-        task is stopped, what `fn` has begun goes on; see docs/threads.md.  In a task that no worker runs, as
-        in a test, `fn` is called directly.
+        threads (setting `blocking_threads`) in order of their calls.  A thread cannot be killed: when the
+        task is stopped, `fn` keeps running; see docs/threads.md.  In a task without a run, for example in a
+        test, `fn` is called directly.
 
         Args:
             fn: What to call.
@@ -216,12 +216,12 @@ class Task(Generic[Data]):
     def subprocess(self, args: Any, **options: Any) -> Any:
         """Start a program, as `subprocess.Popen` does, whose whole process group ends with this run.
 
-        When the run ends, what is left of the group gets SIGTERM, and SIGKILL 2.5 s later (a quarter of
-        `Timing.grace`); also when the worker dies.
+        When the run ends or the worker dies, remaining processes of the group get SIGTERM, and SIGKILL 2.5 s
+        later (a quarter of `Timing.grace`).
 
         Args:
             args: The program and its arguments.
-            **options: Those of Popen but `preexec_fn`, `process_group` and `start_new_session`.
+            **options: The options of Popen except `preexec_fn`, `process_group` and `start_new_session`.
 
         Returns:
             The process, a `Popen`.
@@ -242,7 +242,7 @@ class Task(Generic[Data]):
 
     @property
     def epoch(self) -> int:
-        """Grows with every run of this id, also after data loss: a fencing token for other systems.
+        """Increases with every run of this id, also after data loss: a fencing token for other systems.
 
         Raises:
             NotRun: No worker runs this task.
@@ -251,7 +251,8 @@ class Task(Generic[Data]):
 
     @property
     def redis(self) -> Redis:
-        """A Redis client with the settings of the app's, on connections that all tasks of a worker share.
+        """A Redis client with the settings of the app's client, on connections shared by all tasks of a
+        worker.
 
         It waits while Redis is unreachable (`Config.REDIS_WAIT`) and repeats only calls that are safe to
         repeat.  A write whose reply was lost raises `pytask.errors.OutcomeUnknown`, which is a
@@ -289,15 +290,15 @@ def _task_class(cls: object) -> type[Task]:
 
 
 def check_class(kind: object) -> None:
-    """Raise :class:`BadTaskClass`, with the fix, for a class whose every run would fail."""
+    """Raise :class:`BadTaskClass`, with the fix, for a class of which every run would fail."""
     cls = _task_class(kind)
     name = cls.__qualname__
     how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
     if how not in ("refuse", "ignore"):
-        raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} is 'refuse' or 'ignore', not {how!r}")
+        raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} must be 'refuse' or 'ignore', not {how!r}")
     wait = getattr(cls.Config, "REDIS_WAIT", True)
     if not isinstance(wait, int | float) or wait < 0:
-        raise BadTaskClass(f"Config.REDIS_WAIT of {name} is True, False or seconds, not {wait!r}")
+        raise BadTaskClass(f"Config.REDIS_WAIT of {name} must be True, False or seconds, not {wait!r}")
     start_rate(cls)
     secret_fields(cls)
     if cls.start is Task.start:
@@ -311,15 +312,15 @@ def check_class(kind: object) -> None:
 
 def _check_method(what: str, method: Any) -> None:
     if not inspect.isfunction(method):
-        return  # a static method, a partial: what it does cannot be read from it
+        return  # a static method or a partial: it cannot be inspected
     if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
         raise BadTaskClass(
-            f"{what} is `async def`: tasks are greenlets, which block where a coroutine awaits. Write `def`,"
+            f"{what} is `async def`, but tasks are greenlets, which block instead of awaiting. Write `def`,"
             " with blocking calls; at most one task of a worker may call asyncio.run()"
         )
     if inspect.isgeneratorfunction(method):
         raise BadTaskClass(
-            f"{what} has a `yield`: a call only makes a generator. Write a loop with self.emit()"
+            f"{what} has a `yield`: a call only creates a generator. Write a loop with self.emit()"
         )
     _check_call(what, method, "it is called with `self` alone; its data is self.task_data", None)
 
@@ -328,7 +329,7 @@ def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> 
     try:
         signature = inspect.signature(called)
     except (TypeError, ValueError):
-        return  # written in C: nothing is known of it
+        return  # written in C: it cannot be inspected
     try:
         signature.bind(*args)
     except TypeError as error:
@@ -336,48 +337,49 @@ def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> 
 
 
 def ignores_unknown(cls: type[Task]) -> bool:
-    """Whether keys of the data that `Config.DATA` has no field for are ignored, not refused."""
+    """Whether keys of the data without a field in `Config.DATA` are ignored instead of refused."""
     return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
 
 
 def redis_wait(cls: type[Task]) -> float:
-    """Seconds that `self.redis` waits for a Redis that is away."""
+    """Seconds that `self.redis` waits for an unreachable Redis."""
     given = getattr(cls.Config, "REDIS_WAIT", True)
     return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
 
 
 def secret_fields(cls: object) -> tuple[str, ...]:
-    """`Config.SECRET`, names and paths; raises :class:`BadTaskClass` for what is none."""
+    """The names and paths in `Config.SECRET`; raises :class:`BadTaskClass` if it is invalid."""
     given = getattr(getattr(cls, "Config", None), "SECRET", ())
     fields = (given,) if isinstance(given, str) else given
     usable = isinstance(fields, tuple | list) and all(isinstance(one, str) for one in fields)
     if not usable or not all(all(one.split(".")) for one in fields):
         raise BadTaskClass(
-            f"Config.SECRET of {getattr(cls, '__qualname__', cls)} names fields of the data, as in"
+            f"Config.SECRET of {getattr(cls, '__qualname__', cls)} must name fields of the data, as in"
             f" ('password', 'api.token'), not {given!r}"
         )
     return tuple(fields)
 
 
 def start_rate(cls: type[Task]) -> float | None:
-    """`Config.START_RATE`, starts a second on one worker; raises :class:`BadTaskClass` for what is none."""
+    """`Config.START_RATE`, starts per second on one worker; raises :class:`BadTaskClass` if it is invalid."""
     rate = getattr(cls.Config, "START_RATE", None)
     if rate is None:
         return None
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not (rate > 0 and math.isfinite(rate)):
         raise BadTaskClass(
-            f"Config.START_RATE of {cls.__qualname__} is a number of starts a second above 0, not {rate!r}"
+            f"Config.START_RATE of {cls.__qualname__} must be a number of starts per second above 0, not"
+            f" {rate!r}"
         )
     return float(rate)
 
 
 def data_class(cls: type[Task]) -> Any:
-    """What the data is turned into: `Config.DATA`, or None."""
+    """The class to which the data is converted: `Config.DATA`, or None."""
     return getattr(cls.Config, "DATA", None)
 
 
 def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, type[Task]]:
-    """`known` with `classes` added; raises :class:`BadTaskClass` on a second class of one name."""
+    """`known` with `classes` added; raises :class:`BadTaskClass` if two classes have the same name."""
     tasks = dict(known)
     for cls in classes:
         name = task_name(cls)

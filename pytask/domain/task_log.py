@@ -1,8 +1,8 @@
-"""What a run tells of itself while it works: lines of its log, and how far it is.
+"""Log lines and progress of a run.
 
-A line is kept as one JSON object in the ring of its task: `n` (1 is the first of its run, so that a reader
-sees where some are missing), `at` (seconds since 1970, by the worker's clock), `level`, `logger`, `text`,
-`epoch` (of the run).  One about progress has the level `progress`, and `done`, `total`, `note` as well.
+A line is stored as one JSON object in the log of its task: `n` (1 is the first of its run, so that readers
+detect missing lines), `at` (seconds since 1970, by the worker's clock), `level`, `logger`, `text`, `epoch`
+(of the run).  A progress line has the level `progress`, and also `done`, `total` and `note`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 from pytask.domain.errors import BadData
 
 PROGRESS = "progress"
-"""The event, the field of the hash, and the level of such a line."""
-RING_MOST = 10_000  # lines of a task that can be kept
+"""The event, the hash field, and the level of a progress line."""
+RING_MOST = 10_000  # the maximum of stored lines per task
 CUT = "\n...\n"
 TEXT_MOST = 2048  # characters of a line's text
 NAME_MOST = 80  # characters of a logger's name
 NOTE_MOST = 200  # characters of a note
-LARGEST = 2.0**53  # what every JSON reader counts exactly
+LARGEST = 2.0**53  # integers up to this are exact in every JSON reader
 
 
 def shortened(text: str, most: int = TEXT_MOST) -> str:
-    """`text`, or its beginning and its end: the end of a traceback tells what happened."""
+    """`text`, or its beginning and its end if too long: the end of a traceback has the error."""
     if len(text) <= most:
         return text
     half = (most - len(CUT)) // 2
@@ -32,19 +32,19 @@ def shortened(text: str, most: int = TEXT_MOST) -> str:
 
 
 def progress_of(done: Any, total: Any = None, note: Any = None) -> dict[str, Any]:
-    """The members of a progress that are there.  Raises :class:`BadData` for what is none."""
+    """The given members of a progress report.  Raises :class:`BadData` for invalid ones."""
     found = {"done": _amount("done", done)}
     if total is not None:
         found["total"] = _amount("total", total)
     if note is None:
         return found
     if not isinstance(note, str):
-        raise BadData(f"progress(note=...) is a text for people, not {note!r}")
+        raise BadData(f"progress(note=...) must be a string, not {note!r}")
     return found | {"note": note.encode(errors="replace").decode()[:NOTE_MOST]}
 
 
 def amounts(progress: Mapping[str, Any]) -> str:
-    """A progress for people, such as `3/10 (30 %) resize`."""
+    """A progress report as text, such as `3/10 (30 %) resize`."""
     done, total, note = progress["done"], progress.get("total"), progress.get("note", "")
     told = f"{done:g}" if total is None else f"{done:g}/{total:g}"
     if total:
@@ -56,4 +56,6 @@ def _amount(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and math.isfinite(value) and 0 <= value < LARGEST:
         return value
-    raise BadData(f"progress({name}=...) is a number from 0 on, such as progress(3, 10), not {value!r}")
+    raise BadData(
+        f"progress({name}=...) must be a number of 0 or more, such as progress(3, 10), not {value!r}"
+    )

@@ -8,27 +8,27 @@ import attrs
 
 from pytask.domain.errors import ConfigError
 
-CLOCK_RATE_ERROR = 0.05  # how far two clocks' rates may differ
-MOMENT = 0.001  # seconds after T at which a monitor looks again
-CLAIM_BATCH = 256  # ids a claim
-COMMIT_BATCH = 256  # changes a commit
-COMMIT_BYTES = 4 * 1024 * 1024  # about, of events and outputs in a commit
+CLOCK_RATE_ERROR = 0.05  # maximum difference between the rates of two clocks
+MOMENT = 0.001  # seconds after the expiry at which a monitor sweeps again
+CLAIM_BATCH = 256  # ids per claim
+COMMIT_BATCH = 256  # changes per commit
+COMMIT_BYTES = 4 * 1024 * 1024  # approximate limit for events and outputs in a commit
 
 
 @attrs.frozen(kw_only=True)
 class Timing:
-    """The times of the protocol, in seconds.  Checked against each other when built."""
+    """The times of the protocol, in seconds.  They are checked against each other on construction."""
 
-    heartbeat: float = 5.0  # H: each run is renewed this often
-    call_timeout: float = 3.0  # C: hard cap of one call to Redis
+    heartbeat: float = 5.0  # H: period of the renewals
+    call_timeout: float = 3.0  # C: maximum duration of one call to Redis
     lease: float = 60.0  # D: without an acknowledged renewal for this long, all runs stop
-    grace: float = 10.0  # G: how long stopping a run may take
-    expiry: float = 90.0  # T: a lease unchanged for this long, as one monitor saw it, is dead
+    grace: float = 10.0  # G: maximum time to stop a run
+    expiry: float = 90.0  # T: a run whose lease one monitor observed unchanged for this long is dead
     sweep: float = 10.0  # I: the monitor's period
-    claim_gate: float = 30.0  # F: no claim when the last renewal is older
-    embargo: float = 80.0  # E: no claim for this long after a suspected failover
-    shutdown: float = 25.0  # SIGTERM: all runs handed back by then
-    scale: float = 1.0  # what `scaled` multiplied by; the margins below follow it
+    claim_gate: float = 30.0  # F: no claims if the last renewal is older
+    embargo: float = 80.0  # E: no claims for this long after a suspected failover
+    shutdown: float = 25.0  # after SIGTERM: all runs are released by then
+    scale: float = 1.0  # the factor of `scaled`, also applied to the margins below
 
     def __attrs_post_init__(self) -> None:
         """Refuse times under which two runs of a task could overlap."""
@@ -38,7 +38,7 @@ class Timing:
         self._require(
             self.expiry * (1 - rate) > (self.lease + self.grace) * (1 + rate) + 5 * self.scale,
             f"expiry ({self.expiry:g} s) must outlast lease + grace ({self.lease + self.grace:g} s) with a"
-            " 5 % clock error and 5 s to spare, or a task is handed on while it still runs",
+            " 5 % clock error and 5 s to spare, or a task is requeued while it still runs",
         )
         self._require(
             self.heartbeat + 2 * self.call_timeout < self.lease / 4,
@@ -54,10 +54,10 @@ class Timing:
     @staticmethod
     def _require(holds: bool, why: str) -> None:
         if not holds:
-            raise ConfigError(f"times that cannot be kept: {why}")
+            raise ConfigError(f"invalid times: {why}")
 
     def scaled(self, factor: float) -> Timing:
-        """All times multiplied alike, for tests: 0.1 gives D=6, G=1, T=9, H=0.5."""
+        """All times multiplied by a factor, for tests: 0.1 gives a lease of 6 s and an expiry of 9 s."""
         values = attrs.asdict(self)
         return Timing(**{name: value * factor for name, value in values.items()})
 
@@ -68,20 +68,20 @@ class Timing:
 
     @property
     def tick(self) -> float:
-        """So early a renewal is rather than late; so often, at most, the heartbeat looks for due ones."""
+        """The granularity of renewals: how early one may be sent, and how often the heartbeat checks."""
         return self.heartbeat / 10
 
     @property
     def reassert(self) -> float:
-        """No claims for this long after any change of server: each owner renews once meanwhile."""
+        """The pause of claims after any change of server, during which each owner renews once."""
         return 2 * self.heartbeat
 
     @property
     def block(self) -> float:
-        """One blocking wait for the queue: as long as it may be, since an idle worker does little else."""
+        """The duration of one blocking wait for the queue: the maximum, to keep an idle worker idle."""
         return self.call_timeout * 2 / 3
 
     @property
     def watch(self) -> float:
-        """How often the deadline is looked at, when it is near."""
+        """How often the deadline is checked when it is near."""
         return self.lease / 240

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-LATEST = 253402300799.0  # the end of the year 9999, where dates end
+LATEST = 253402300799.0  # the end of the year 9999, the last date
 
 
 def ago(seconds: float | None) -> str | None:
-    """A time span in two figures: 5s, 12m, 3h20m, 4d2h; None stays None."""
+    """A time span in at most two units: 5s, 12m, 3h20m, 4d2h; None stays None."""
     if seconds is None:
         return None
     left = max(0, int(seconds))
@@ -23,17 +23,17 @@ def at(moment: float | None, *, millis: bool = False) -> str | None:
     """A time (seconds since 1970) with its date, in UTC; None for 0 and None."""
     if not moment:
         return None
-    if not 0 < moment <= LATEST:  # somebody made it up; no number is neither
+    if not 0 < moment <= LATEST:  # out of range, or not a number
         return f"{moment:.0f} s after 1970"
     found = datetime.fromtimestamp(moment, UTC)
     return f"{found:%Y-%m-%d %H:%M:%S}{f'.{found.microsecond // 1000:03}' if millis else ''}Z"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """`1 task`, `2 tasks`; `many` where the plural is not made with an s."""
+    """`1 task`, `2 tasks`; `many` is an irregular plural."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def verb(number: int, one: str, many: str) -> str:
-    """The form of a verb that goes with so many."""
+    """The singular or plural form of a verb."""
     return one if number == 1 else many

@@ -1,1 +1,1 @@
-"""When it happens: the gevent services of a worker, one short file a duty."""
+"""The runtime of a worker: gevent services, one duty per file."""

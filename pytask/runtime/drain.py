@@ -1,4 +1,4 @@
-"""The end of a worker whose tasks may end by themselves: it takes no more, and waits."""
+"""Draining: a worker that shuts down claims no more tasks and waits for the running ones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pytask.runtime.worker import Worker
 
 log = get_logger(__name__)
 
-STEP = 0.1  # seconds between looks
+STEP = 0.1  # seconds between checks
 
 
 def drain(worker: Worker, signals: Signals, seconds: float) -> None:
-    """Until no task from the queue runs, for so many seconds at the most, or until another signal came."""
+    """Wait until no task from the queue runs, for at most `seconds`, or until another signal arrives."""
     until = worker.now() + seconds
     if seconds and _goes_on(worker, signals):
         worker.drain()
         log.info(
-            "signal received: no more tasks are taken. %s may end within %g s; another signal hands back what"
-            " runs", counted(worker.queued, "task"), seconds,
+            "signal received: draining. Waiting for %s, up to %g s; another signal requeues what still runs",
+            counted(worker.queued, "task"), seconds,
         )  # fmt: skip
     while _goes_on(worker, signals) and (left := until - worker.now()) > 0:
         signals.wait_again(min(STEP, left))

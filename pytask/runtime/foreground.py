@@ -1,4 +1,4 @@
-"""A worker that has the process: it works until a signal, hands its tasks back, and leaves in time.
+"""A worker that owns the process: it runs until a signal, releases its tasks, and exits in time.
 
 `PyTask.run()` does this; a daemon adds what it has of its own as `Daemon`.
 """
@@ -33,44 +33,44 @@ log = get_logger(__name__)
 
 
 class Hangup(Protocol):
-    """What a daemon does on SIGHUP."""
+    """The reaction of a daemon to SIGHUP."""
 
     def attach(self, end: Callable[[int], None], health: HealthReporter) -> None:
-        """The run begins: `end` ends it, as if by that signal; `health` is told of a reload."""
+        """The worker starts: `end` ends it as that signal would; `health` is notified of reloads."""
 
     def __call__(self) -> None:
-        """SIGHUP came."""
+        """SIGHUP was received."""
 
 
 @attrs.frozen(kw_only=True)
 class Daemon:
-    """What a daemon has, and a program that calls `run()` has not."""
+    """What a daemon has in addition to a program that calls `run()`."""
 
     link: SupervisorLink | None = None
-    """To the supervisor, in a child of `pytask run --processes N`."""
+    """The link to the supervisor, in a child of `pytask run --processes N`."""
     health_path: Path | None = None
-    """Of the socket that `pytask health` asks."""
+    """The path of the socket for `pytask health`."""
     hangup: Hangup | None = None
 
     @property
     def ends_with_the_run(self) -> bool:
-        """Whether the process ends with the run: else what follows is the program's."""
+        """Whether the process exits after the run; otherwise the program continues."""
         return self.link is not None or self.hangup is not None
 
     @property
     def prefix(self) -> str:
-        """What the run ids of this worker begin with; "": it chooses."""
+        """The prefix of the run ids of this worker; "": random."""
         return self.link.prefix if self.link is not None else ""
 
     def on_hangup(self) -> Callable[[], None] | None:
-        """What SIGHUP does; None: it is not handled."""
+        """The handler of SIGHUP; None: it is not handled."""
         if self.link is not None:
-            return lambda: None  # the supervisor decides what a hangup means
+            return lambda: None  # the supervisor handles SIGHUP
         return self.hangup
 
 
 class Foreground:
-    """One run: `start(ports)` gives the running worker, `stop()` hands all back."""
+    """One run: `start(ports)` returns the running worker, `stop()` releases all tasks."""
 
     def __init__(
         self,
@@ -87,15 +87,15 @@ class Foreground:
         self._worker: Worker | None = None
 
     def run(self) -> int | None:
-        """Until a signal, and all is handed back; the signal that ended it, if one did.
+        """Run until a signal, then release all tasks; returns the signal, if there was one.
 
-        Raises what ended the worker; exits with 70 if a run could not be stopped.
+        Raises the error that ended the worker; exits with 70 if a run could not be stopped.
         """
         hard = self._settings.hard_deadline is not False
         if hard and init.alone():
-            init.leave_init(fork_gevent)  # a script of its own as PID 1; with other threads it is refused
+            init.leave_init(fork_gevent)  # for a script that is PID 1; refused if there are other threads
         use_own_resolver()
-        # Of the program; those that are started from now on belong to tasks.
+        # Threads of the program; threads that are started from now on belong to tasks.
         kept, threads = shutdown.children(), shutdown.threads()
         patient = self._settings.drain > 0
         with Signals(on_hangup=self._daemon.on_hangup(), on_quiet=self._be_quiet, patient=patient) as signals:
@@ -113,12 +113,16 @@ class Foreground:
                 raise signals.thrown
         if stuck:
             exit_now(EXIT_STUCK)
-        log.info("all tasks handed back" if clean else "stopped; Redis does not know all of it yet")
+        log.info(
+            "all tasks released"
+            if clean
+            else "stopped before Redis acknowledged every release; a monitor recovers the rest"
+        )
         return signals.received
 
     def _begin(self, signals: Signals, hard: bool) -> Worker:
         thread_owners.note_all()
-        calm_collector()  # before the start: what is frozen is seen by no look at all greenlets
+        calm_collector()  # before the start: frozen objects are invisible to the dump of all greenlets
         return self._start(
             WorkerPorts(hard_deadline=hard, prefix=self._daemon.prefix, on_failed=signals.wake)
         )
@@ -143,16 +147,16 @@ class Foreground:
         return health
 
     def _hand_back(self, worker: Worker, signals: Signals) -> tuple[bool, bool]:
-        """Whether Redis knows all of it, and whether a run is left that could not be stopped."""
-        log.info("signal received: handing %s back", counted(len(worker.living), "task"))
+        """Release all tasks: (whether Redis acknowledged all, whether a run could not be stopped)."""
+        log.info("signal received: releasing %s", counted(len(worker.living), "task"))
         until = time.monotonic() + self._settings.timing.shutdown
         clean = self._stop()
         stuck = bool(worker.living)
         if self._daemon.link is not None and clean and not stuck:
-            self._daemon.link.tell("left")  # else the supervisor lets a sibling release what is left
+            self._daemon.link.tell("left")  # otherwise the supervisor has another child release the rest
         if stuck or self._daemon.ends_with_the_run:
-            # With 0, nobody would start the new code that SIGHUP asked for.  SIGTERM may have come while
-            # a SIGHUP was carried out: the last one counts.
+            # With exit code 0 nothing would start the new code that SIGHUP requested.  If SIGTERM arrived
+            # during a reload, the last signal counts.
             failed = worker.failed is not None or signals.received == signal.SIGHUP
             shutdown.leave_within(until - time.monotonic(), EXIT_STUCK if stuck else int(failed))
         return clean, stuck

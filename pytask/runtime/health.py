@@ -1,7 +1,6 @@
-"""Answers for a worker: to the service manager, to `pytask health`, to the supervisor.
+"""Reports the health of a worker to the service manager, to `pytask health` and to the supervisor.
 
-All of it is sent from the event loop, so that it says something about the loop: one that does not turn
-sends no ping and answers nobody.
+All reports are sent from the event loop: a blocked loop sends no ping and answers no request.
 """
 
 from __future__ import annotations
@@ -26,34 +25,36 @@ from pytask.runtime.worker import Worker
 
 log = get_logger(__name__)
 
-TURN = 1.0  # seconds between two looks
-PATIENCE = 30.0  # seconds that a start may take until the next word
-ANSWER_SECONDS = 2.0  # for one who asks and does not read
+TURN = 1.0  # seconds between two reports
+PATIENCE = 30.0  # seconds by which a start extends its timeout with each report
+ANSWER_SECONDS = 2.0  # timeout for a client that does not read
 
 
 def vitals(worker: Worker) -> dict[str, Any]:
-    """How a worker is: `live`, `ready`, and `why` not."""
+    """The health of a worker: `live`, `ready`, and `why` not."""
     why = []
     partitions = worker.partitions
     if worker.failed is not None:
         why.append(f"a service died: {worker.failed!r}")
     if any(partition.executor.leaving for partition in partitions):
-        why.append("it hands its tasks back")
+        why.append("it is releasing its tasks")
     elif worker.draining:
-        why.append("it ends: it takes no more tasks, and lets those that run end by themselves")
+        why.append("it is draining: it takes no more tasks and waits for the running ones")
     elif worker.capacity.closed:
-        why.append("it was told to take no more tasks (SIGTSTP)")
+        why.append("it takes no more tasks (SIGTSTP)")
     if not all(partition.lease.may_claim(worker.now()) for partition in partitions):
         why.append(
-            f"it takes no tasks: Redis {partitions[0].backend.describe()} does not answer, or has changed"
+            f"it takes no tasks: Redis {partitions[0].backend.describe()} does not answer, or its server"
+            " changed"
         )
     held = max((partition.held for partition in partitions), default=0.0)
     if held > 2 * worker.settings.timing.heartbeat:
         why.append(
-            f"Redis has not taken the ends and events of its tasks, or answered its claims, for {held:.0f} s"
+            f"for {held:.0f} s Redis has accepted no results and events of its tasks, or not answered its"
+            " claims"
         )
     if not all(partition.controller.listening for partition in partitions):
-        why.append("it does not hear control messages")
+        why.append("it does not receive control messages")
     return {
         "pid": os.getpid(),
         "name": worker.settings.name,
@@ -67,7 +68,7 @@ def vitals(worker: Worker) -> dict[str, Any]:
 
 
 class HealthReporter:
-    """Tells those who want to know how the worker is, each second, and answers those who ask."""
+    """Reports the health of the worker every second, and answers requests."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class HealthReporter:
         self._pause = min(TURN, watchdog / 3) if watchdog else TURN
 
     def start(self) -> None:
-        """Begin; what cannot be bound is told, and the worker works without it."""
+        """Start; if the socket cannot be bound, log it and continue without."""
         if self._tell is not None or self._notifier.wanted:
             self._greenlets.append(Service.spawn(self._run))
         if self._path is None:
@@ -99,26 +100,26 @@ class HealthReporter:
             listener = _listen(self._path)
         except OSError as error:
             log.warning("`pytask health` will not find this worker: %s: %s", self._path, error)
-            self._path = None  # whatever stands there is not ours to remove
+            self._path = None  # do not remove a file of another process
             return
         self._greenlets.append(Service.spawn(self._serve, listener))
 
     def leave(self, *, reload: bool) -> None:
-        """The worker begins to end: it drains, if it is to, and hands its tasks back."""
+        """The shutdown begins: drain, if configured, then release the tasks."""
         self._leaving = True
         drain = self._worker.settings.drain
         if not reload:
             self._notifier.stopping()
         if drain:
-            self._notifier.waiting("takes no more tasks; those that run may end", drain + PATIENCE)
+            self._notifier.waiting("draining: takes no more tasks", drain + PATIENCE)
 
     def reloading(self) -> None:
-        """A reload begins: the new code is tried."""
+        """A reload begins: the new code is tested."""
         self._notifier.reloading()
 
     def refused(self) -> None:
-        """The new code cannot run; all goes on as it was."""
-        self._notifier.ready("the new code was refused; the old goes on")
+        """The new code cannot run; the old code keeps running."""
+        self._notifier.ready("the new code cannot run; the old code keeps running")
 
     def end(self) -> None:
         """The worker has ended."""
@@ -128,7 +129,7 @@ class HealthReporter:
                 self._path.unlink(missing_ok=True)
 
     def turn(self) -> None:
-        """One look."""
+        """One report."""
         seen = vitals(self._worker)
         if self._tell is not None:
             self._tell("pulse " + json.dumps(seen))
@@ -155,7 +156,7 @@ class HealthReporter:
             try:
                 self.turn()
             except Exception:
-                log.exception("could not tell how this worker is")
+                log.exception("could not report the health of this worker")
             gevent.sleep(self._pause)
 
     def _serve(self, listener: Any) -> None:

@@ -1,4 +1,4 @@
-"""That Redis is away is told once an interval, and not by each service of a lane."""
+"""Limits log lines about an outage of Redis to one per interval for all services of a partition."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 class LogThrottle:
-    """Who may log the next line about an outage.
+    """Decides which service may log the next line about an outage.
 
-    The heartbeat goes first, as it knows when the tasks will stop; the others speak where it has nothing to
-    say: while renewals come through and their own calls do not.
+    The heartbeat has priority because it knows when the tasks will stop; other services log if renewals
+    succeed but their own calls fail.
     """
 
     def __init__(self, interval: float) -> None:
@@ -17,7 +17,7 @@ class LogThrottle:
         self._told = -math.inf
 
     def may(self, now: float, *, first: bool = False) -> bool:
-        """Whether to log a line at this time; whoever may has done so."""
+        """Whether the caller may log a line now; if so, it is counted as logged."""
         if now - self._told < (self._interval if first else 2 * self._interval):
             return False
         self._told = now

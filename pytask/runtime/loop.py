@@ -1,4 +1,4 @@
-"""`run_loop`: call something at a steady pace."""
+"""`run_loop`: call a function at a fixed rate."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pytask.runtime.process.clock import steady
 def run_loop(fn: Callable[[], Any], interval: float, *, now: Callable[[], float] = steady) -> None:
     """Call `fn()` every `interval` seconds, from start to start, until it raises.
 
-    Rounds never overlap and do not drift; a round that takes longer than the interval skips the rounds it ran
-    over.
+    Rounds never overlap and do not drift; a round that takes longer than the interval skips the rounds that
+    it missed.
 
     Args:
         fn: What to call.
         interval: Seconds between the starts of two rounds.
-        now: A steady clock, in seconds; for tests.
+        now: A monotonic clock, in seconds; for tests.
 
     Raises:
         ValueError: The interval is not above 0.

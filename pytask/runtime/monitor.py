@@ -1,4 +1,4 @@
-"""The monitor: a task that hands on the runs of dead workers."""
+"""The monitor: a task that requeues the runs of dead workers."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from pytask.runtime.until_answered import pass_by_pass
 log = get_logger(__name__)
 
 EXPIRE_BATCH = 256
-SCAN_PAUSE = 0.2  # seconds a step of about 200 keys: at most 1000 a second
+SCAN_PAUSE = 0.2  # seconds per step of about 200 keys: at most 1000 keys per second
 
 
 @attrs.frozen(kw_only=True)
 class MonitorPorts:
-    """What a monitor gets from the worker that runs it."""
+    """What a monitor needs from its worker."""
 
     lease: Lease
     clock: Callable[[], float]
     store_proxy: StoreProxy
-    slow_sweep: bool  # unless the task's data says otherwise
-    here: set[str]  # ids of running monitors; the worker's entry shows whether there is one
+    slow_sweep: bool  # unless the task's data overrides it
+    here: set[str]  # ids of running monitors; the worker's entry reports whether there is one
 
 
 class MonitorRun(Protocol):
@@ -42,17 +42,18 @@ class MonitorRun(Protocol):
 
     @property
     def monitor_ports(self) -> MonitorPorts:
-        """From the worker."""
+        """The ports from the worker."""
 
 
 class Monitor(Task):
-    """Requeues every run whose lease it has itself watched unchanged for T.  Run one on every worker.
+    """Requeues every run whose lease it has itself observed unchanged for the expiry.  Run one on every
+    worker.
 
-    Data (all optional): `{"task_timeout": seconds}` instead of T, never below it; `{"slow_sweep": true}`.
+    Data (all optional): `{"task_timeout": seconds}`, a longer expiry; `{"slow_sweep": true}`.
     """
 
     class Config:
-        """The name users were promised."""
+        """The documented name."""
 
         NAME = "pytask/monitor"
 
@@ -64,7 +65,7 @@ class Monitor(Task):
         if not isinstance(timeout, int | float) or timeout < self.timing.expiry:
             raise BadData(
                 f"task_timeout must be at least {self.timing.expiry:g} s, not {timeout!r}: a worker has"
-                f" {self.timing.kill:g} s to stop its tasks, and before that they would run twice"
+                f" {self.timing.kill:g} s to stop its tasks; requeued earlier, they could run twice"
             )
         self.slow_sweep = bool(data.get("slow_sweep", ports.slow_sweep))
         self._watch = Watch(float(timeout), self.timing.scale)
@@ -73,10 +74,10 @@ class Monitor(Task):
         self._lease = ports.lease
         self._here = ports.here
         self._generation = self._lease.generation
-        self._cursor = 0  # of the slow sweep
+        self._cursor = 0  # scan cursor of the slow sweep
 
     def start(self) -> None:
-        """Sweep every I, and when the oldest suspect has been watched for T."""
+        """Sweep periodically, and when the oldest suspect expires."""
         self._here.add(self.id)
         try:
             self._sweep_on()
@@ -95,24 +96,24 @@ class Monitor(Task):
     def _pass_failed(self, error: Exception) -> float:
         self._watch.forget()
         if isinstance(error, StoreError):
-            # While nothing is acknowledged either, the heartbeat tells of it.
+            # If renewals fail as well, the heartbeat logs it.
             heard = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
             level = logging.WARNING if heard else logging.DEBUG
-            log.log(level, "monitor: sweep failed, what was seen is forgotten: %s", error)
+            log.log(level, "monitor: sweep failed, its observations are discarded: %s", error)
         else:
-            log.error("monitor: sweep failed; the next one comes all the same", exc_info=error)
+            log.error("monitor: sweep failed; the next one follows as scheduled", exc_info=error)
         return self._watch.wait(self._clock(), self.timing.sweep)
 
     def check_tasks(self) -> int:
-        """One sweep; the number of runs handed on.  Raises `StoreError`."""
+        """One sweep; returns the number of requeued runs.  Raises `StoreError`."""
         timing = self.timing
         if self._generation != self._lease.generation:
-            # Another server, or other data: the lease values of before say nothing about these.
+            # The server or its data changed: earlier observations of leases are void.
             self._watch.forget()
             self._generation = self._lease.generation
         server = self._lease.server
-        # Not 2H: the wait until a dead run is a suspect comes on top of T, and took the median past T + I.
-        # One who is only late is a suspect until its next renewal, which costs a look and nothing else.
+        # Not two heartbeats: the time until a dead run becomes a suspect adds to the expiry.  A run that is
+        # only late is a suspect until its next renewal, which costs nothing else.
         older = 1.2 * timing.heartbeat
         suspects = self._call(lambda store: store.suspects(older, timing.heartbeat))
         dead = self._watch.observe(suspects, self._clock())
@@ -123,11 +124,11 @@ class Monitor(Task):
             for expiry, verdict in zip(chunk, verdicts, strict=True):
                 if verdict is Verdict.OK:
                     done += 1
-                    log.warning("monitor: task %s handed on, run %s is dead", expiry.id, expiry.run)
+                    log.warning("monitor: requeued task %s, run %s is dead", expiry.id, expiry.run)
         try:
             self._call(self._tidy)
         except StoreError as error:
-            log.warning("monitor: could not tidy up: %s", error)
+            log.warning("monitor: could not delete expired hashes: %s", error)
         return done
 
     def _tidy(self, store: Store) -> None:
@@ -142,7 +143,7 @@ class Monitor(Task):
     def _repair(self) -> None:
         self._cursor, mended = self._call(lambda store: store.repair(self._cursor, self.timing.expiry))
         if mended:
-            log.warning("monitor: %d hashes said they run, and nobody ran them", mended)
+            log.warning("monitor: requeued %d orphaned tasks (RUNNING without a registered run)", mended)
         gevent.sleep(SCAN_PAUSE if self._cursor else self.timing.expiry)
 
     def _repair_failed(self, error: Exception) -> float:

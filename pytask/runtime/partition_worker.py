@@ -1,7 +1,7 @@
-"""One partition's services: its own connections, lease, deadline and session.
+"""The services of one partition, with their own connections, lease, deadline and session.
 
-Nothing but the worker's places is shared between lanes, so that the loss of one partition's server stops
-the runs of that partition only.
+Partitions share only the worker's slots, so the loss of one partition's server stops only the runs of that
+partition.
 """
 
 from __future__ import annotations
@@ -44,25 +44,25 @@ log = get_logger(__name__)
 
 
 class Session:
-    """A lane's identity: new at start, after a fork, and after every loss of the lease."""
+    """The identity of a partition worker: new at start, after a fork, and after every loss of the lease."""
 
     def __init__(self, prefix: str = "", fresh_id: Callable[[], str] = fresh_id) -> None:
         self._fresh_id = fresh_id
-        self._prefix = prefix  # a supervisor's: by it the runs of this very process are found
+        self._prefix = prefix  # chosen by a supervisor to find the runs of this process
         self.renew()
 
     def renew(self) -> None:
-        """A new session; its run ids have never been used."""
+        """Start a new session, whose run ids have never been used."""
         self.id = self._prefix + self._fresh_id()
         self._counter = itertools.count(1)
 
     def next_run(self) -> str:
-        """A run id that never repeats: the fencing token."""
+        """A new unique run id: the fencing token."""
         return f"{self.id}:{next(self._counter)}"
 
 
 class Connections:
-    """Every connection of a lane to its partition.  Each store belongs to one service."""
+    """All connections of a partition worker.  Each store belongs to one service."""
 
     def __init__(self, backend: Backend, worker: str, feed_session: str) -> None:
         self._backend = backend
@@ -79,7 +79,7 @@ class Connections:
         return store
 
     def reconnect(self, keep: Any = None) -> None:
-        """Reopen every connection except that of `keep`: the old server may still be up and hold them."""
+        """Reopen every connection except that of `keep`, because the old server may still hold them."""
         for store in self._stores:
             if store is not keep:
                 store.reconnect()
@@ -97,7 +97,7 @@ class Connections:
 
 @attrs.frozen(kw_only=True)
 class PartitionWorkerPorts:
-    """What all lanes of a worker share."""
+    """What all partitions of a worker share."""
 
     tasks: Mapping[str, type[Task]]
     capacity: Capacity
@@ -107,12 +107,12 @@ class PartitionWorkerPorts:
     process: Process
     clock: Callable[[], float]
     on_reached: Callable[[], None]  # after the first acknowledged renewal
-    hard: bool  # the kernel ends the process at the deadline
-    prefix: str = ""  # of the session
+    hard: bool  # whether the kernel ends the process at the deadline
+    prefix: str = ""  # of the session id
 
 
 class PartitionWorker:
-    """Ports in, services out.  Every socket belongs to one service that is never killed in mid-command."""
+    """Builds the services from their ports.  Every socket belongs to one service that is never killed."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class PartitionWorker:
         self._wire_side_services(ports, prestart)
 
     def _wire_runs(self, ports: PartitionWorkerPorts) -> None:
-        """The table of runs, and what carries their calls and changes to Redis."""
+        """The table of runs, and the services that send their calls and changes to Redis."""
         settings = self.settings
         self.kill_timer = ports.process.kill_timer(ports.hard)
         self.store_proxy = StoreProxy(store=self.connections.store())
@@ -200,7 +200,7 @@ class PartitionWorker:
                 clock=ports.clock,
             ))  # fmt: skip
 
-    # Called by objects that are created before the service they call.
+    # Called by objects that are created before the service that they call.
 
     def _local_over(self, task_id: str, stop_reason: StopReason | None) -> None:
         self.prestart.over(task_id, stop_reason)
@@ -209,7 +209,7 @@ class PartitionWorker:
         self.controller.pinged(error)
 
     def services(self) -> list[tuple[str, Callable[[], None]]]:
-        """What runs, in the order of the start: renewals before claims, whose gate is shut until then."""
+        """The services in order of their start: renewals before claims, which wait for the first renewal."""
         services = [
             ("courier", self.store_proxy.run),
             ("committer", self.committer.run),
@@ -225,13 +225,13 @@ class PartitionWorker:
 
     @property
     def held(self) -> float:
-        """Seconds for which Redis has not taken ends or events, or not answered claims, of this lane."""
+        """Seconds for which Redis has accepted no ends or events, or not answered claims."""
         return max(self.committer.held, self.consumer.claims.held)
 
     # -- stop, in these steps -------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """Claim no more, and ask all runs to stop."""
+        """Stop claiming, and request all runs to stop."""
         self.executor.leaving = True
         self.prestart.end()
         self.consumer.end()
@@ -240,30 +240,30 @@ class PartitionWorker:
         self.executor.hand_back_all()
 
     def drained(self, consumer_ended: Callable[[], bool]) -> bool:
-        """One look: whether all is handed back and acknowledged."""
+        """One step of the shutdown: whether all runs are released and acknowledged."""
         if self.consumer.waiting:
-            # It wakes up with an error; nothing is lost, since a wait takes nothing.
+            # The wait ends with an error; nothing is lost, since it removes no id.
             self.connections.queue.close()
         if not consumer_ended():
             return False
-        self.executor.hand_back_all()  # a claim that was in flight may have come in
+        self.executor.hand_back_all()  # a claim in flight may have been answered
         return self.idle and not self.committer.pending
 
     @property
     def idle(self) -> bool:
-        """Nothing runs here, and nothing waits to be handed back."""
+        """Whether nothing runs and nothing waits for its release."""
         return not self.executor.living and not self.lease.settling
 
     def deregister(self, timeout: float) -> None:
-        """Take the entry out of `pytask:workers`, if the server answers within `timeout` seconds."""
+        """Remove the entry from `pytask:workers`, if the server answers within `timeout` seconds."""
         try:
             with gevent.Timeout(timeout):
                 self.presence.leave()
         except (gevent.Timeout, PytaskError):
-            log.debug("left without saying so; the entry in pytask:workers goes with time")
+            log.debug("could not remove the entry from pytask:workers; it expires")
 
     def end_services(self) -> None:
-        """Let the loops end; a run that would not die gets its grace, then the kernel's timer."""
+        """Let the services end; a run that cannot be stopped gets its grace, then the kernel timer."""
         for service in (
             self.server_watch,
             self.presence,

@@ -1,4 +1,4 @@
-"""The settings of an app.  Each has its meaning, unit and default here, and is validated when built."""
+"""The settings of an app, each with its meaning, unit and default, validated on construction."""
 
 from __future__ import annotations
 
@@ -26,29 +26,33 @@ def _count(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
 
 def _ring(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= RING_MOST:
-        raise ConfigError(f"{field.name} is a number of lines up to {RING_MOST}, 0 for none, not {value!r}")
+        raise ConfigError(
+            f"{field.name} must be a number of lines up to {RING_MOST}, 0 for none, not {value!r}"
+        )
 
 
 def _limit(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-        raise ConfigError(f"{field.name} is in seconds above 0, or None for no watch, not {value!r}")
+        raise ConfigError(
+            f"{field.name} must be a number of seconds above 0, or None to disable it, not {value!r}"
+        )
 
 
 def _rate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
     if value is not None and not fits:
-        raise ConfigError(f"{field.name} is a number a second above 0, or None, not {value!r}")
+        raise ConfigError(f"{field.name} must be a number per second above 0, or None, not {value!r}")
 
 
 def _seconds_or_none(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ConfigError(f"{field.name} is in whole seconds: 0 for at once, None for never, not {value!r}")
+        raise ConfigError(f"{field.name} must be whole seconds (0: at once, None: never), not {value!r}")
 
 
 def _seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
     if not fits:
-        raise ConfigError(f"{field.name} is in seconds, 0 for none, not {value!r}")
+        raise ConfigError(f"{field.name} must be a number of seconds, 0 for none, not {value!r}")
 
 
 def _default_name(pid: int | None = None) -> str:
@@ -57,112 +61,112 @@ def _default_name(pid: int | None = None) -> str:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """How one app behaves."""
+    """The settings of one app."""
 
     namespace: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-    """In front of every key and channel; "" gives the documented names.  A cluster needs "{tag}:"."""
+    """Prefix of every key and channel; "" gives the documented names.  A cluster needs "{tag}:"."""
 
     partitions: int = attrs.field(default=1, validator=_positive)
-    """Independent parts of the namespace, each in a slot of its own, so that the load spreads over the
-    nodes of a cluster.  Producers push to `pytask.partition_of(id, partitions)`; see docs/cluster.md."""
+    """Number of partitions of the namespace, each in its own hash slot, which spread the load over the nodes
+    of a cluster.  Producers push to `pytask.partition_of(id, partitions)`; see docs/cluster.md."""
 
     name: str = attrs.field(factory=_default_name, validator=attrs.validators.min_len(1))
-    """What people call this worker; host and pid by default."""
+    """Display name of this worker; host and pid by default."""
 
     max_tasks: int = attrs.field(default=10_000, validator=_positive)
-    """Tasks that run at once here; a full worker leaves ids in the queue."""
+    """Maximum number of concurrent tasks; a full worker leaves ids in the queue."""
 
     redis_connections: int = attrs.field(default=64, validator=_positive)
-    """Connections that `self.redis` of all tasks here shares; those of blocking calls come on top."""
+    """Connections that `self.redis` of all tasks shares; blocking calls use additional ones."""
 
     blocking_threads: int = attrs.field(default=32, validator=_positive)
-    """Native threads, at the most, that run what tasks here give to `self.blocking()`; others wait."""
+    """Maximum number of native threads for `self.blocking()`; further calls wait."""
 
     max_data: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
-    """Bytes of `data`, of an output, of an event; a larger one is an ERROR of that task."""
+    """Maximum size in bytes of data, of an output, and of an event; a larger one makes the task an ERROR."""
 
     max_pending: int = attrs.field(default=10_000, validator=_positive)
-    """Events that may wait for Redis, when it is slow or away; see `when_full`."""
+    """Maximum number of events that wait for a slow or unreachable Redis; see `when_full`."""
 
     max_pending_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
-    """Bytes of events that may wait for Redis; see `when_full`."""
+    """Maximum size in bytes of the events that wait for Redis; see `when_full`."""
 
     when_full: str = attrs.field(default="wait", validator=attrs.validators.in_(("wait", "drop")))
-    """What `emit` does when so many wait: "wait" for room, so that no event is lost, or "drop" the oldest,
-    so that a task never waits for Redis; those dropped are counted, in the log and in `pytask:workers`.
-    Events of pytask's own (started, ended, ...) are never dropped."""
+    """What `emit` does at these limits: "wait" for room, so that no event is lost, or "drop" the oldest
+    events, so that a task never waits for Redis; dropped events are counted in the log and in
+    `pytask:workers`. Lifecycle events (started, ended, ...) are never dropped."""
 
     keep_ended: int | None = attrs.field(default=7 * 86400, validator=_seconds_or_none)
-    """Seconds that the hash of an ENDED task is kept."""
+    """Retention of the hash of an ENDED task, in seconds."""
 
     keep_error: int | None = attrs.field(default=30 * 86400, validator=_seconds_or_none)
-    """Seconds that the hash of a task in ERROR is kept."""
+    """Retention of the hash of a task in ERROR, in seconds."""
 
     keep_stopped: int | None = attrs.field(default=None, validator=_seconds_or_none)
-    """Seconds that the hash of a STOPPED task is kept; for ever by default."""
+    """Retention of the hash of a STOPPED task, in seconds; forever by default."""
 
     history: int = attrs.field(default=16, validator=_count)
-    """Moves that a task's hash remembers, in its field `history`; 0 writes none.
+    """Number of transitions stored in the hash field `history`; 0 stores none.
 
-    A task that was only claimed and ended has none: its other fields say that.
+    A task that was only claimed and ended has none; its other fields contain the same information.
     """
 
     task_logs: int = attrs.field(default=0, validator=_ring)
-    """Lines of its log that each task keeps in Redis: what is logged (`logging`) inside of it, and what it
-    writes to `sys.stdout` and `sys.stderr`, as `print()` does; 0 keeps none.
+    """Number of log lines of each task stored in Redis: its log records (`logging`) and its output to
+    `sys.stdout` and `sys.stderr`, such as that of `print()`; 0 stores none.
 
-    A line costs time and memory there, and what is secret in it can be read by whoever reads Redis.
+    Lines cost time and memory in Redis, and secrets in them are visible to all users with access to Redis.
     """
 
     keep_logs: int = attrs.field(default=7 * 86400, validator=_positive)
-    """Seconds that the lines of a task's log are kept after the last of them."""
+    """Retention of a task's log lines, in seconds after the last line."""
 
     progress: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
-    """Send what tasks say with `self.progress(done, total, note)`; False makes that do nothing."""
+    """Whether `self.progress(done, total, note)` is sent; False makes it a no-op."""
 
     hard_deadline: bool | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
     )
-    """Let the kernel end the process when it could not renew for lease + grace, and end it when a run
-    cannot be stopped.  On in `run()` and in the daemon, off in an app that is embedded by `start()`
-    (None): without it, one run at a time holds only while the event loop turns."""
+    """Let the kernel end the process if it could not renew its leases for lease + grace, and end it if a run
+    cannot be stopped.  None (default): on in `run()` and in the daemon, off in an app that is embedded with
+    `start()`.  Without it, at most one run at a time is guaranteed only while the event loop responds."""
 
     block_limit: float | None = attrs.field(default=0.5, validator=_limit)
-    """Seconds a task may hold the event loop before it is named in the log; None does not watch."""
+    """Seconds for which a task may block the event loop before it is logged; None disables the check."""
 
     rebalance: float | None = attrs.field(default=None, validator=_rate)
-    """Runs a second, at the most, that go back to the queue while others have more room; None: none do."""
+    """Maximum number of runs per second that are released to less loaded workers; None: none."""
 
     start_rate: float | None = attrs.field(default=None, validator=_rate)
-    """Tasks a second, at the most, that this worker starts; the others stay in the queue. None: no limit."""
+    """Maximum number of tasks started per second; the rest stay in the queue. None: no limit."""
 
     drain: float = attrs.field(default=0.0, validator=_seconds)
-    """Seconds that tasks have to end by themselves when the worker is to end: it takes no more then, and
-    hands back what still runs.  0: hands back at once.  In `run()` and in the daemon, not in `app.stop()`."""
+    """Seconds to wait at shutdown for tasks to end by themselves; the worker claims no more tasks, and then
+    releases the rest.  0: release at once.  Applies to `run()` and the daemon, not to `app.stop()`."""
 
     slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
-    """The monitor also scans for hashes whose registry entry was lost (at most 1000 keys a second)."""
+    """Whether the monitor also scans for hashes without a registry entry (at most 1000 keys per second)."""
 
     embargo: bool | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
     )
-    """Take no task for 80 s (`Timing.embargo`) after another server took over, while owners put back the
-    runs it does not know of: None where acknowledged writes may be lost, True always, False never."""
+    """Whether to claim no tasks for 80 s (`Timing.embargo`) after a failover, while owners restore the runs
+    that the new server lost: None if acknowledged writes may be lost, True always, False never."""
 
     on_data_loss: str = attrs.field(default="stop", validator=attrs.validators.in_(("stop", "restore")))
-    """What becomes of running tasks when Redis comes back without any data: "stop" stops them, "restore"
-    stops them and then queues them again, with the data they were claimed with."""
+    """What to do with running tasks if Redis returns without its data: "stop" stops them, "restore" stops
+    them and then queues them again with the data of their claims."""
 
     durable_acks: int = attrs.field(default=0, validator=_count)
-    """Replicas that must have a claim or a renewal before it counts; with fewer, tasks stop as if Redis
-    were lost."""
+    """Number of replicas that must confirm a claim or a renewal before it counts; with fewer, tasks stop as
+    if Redis were lost."""
 
     timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))
     """The times of the protocol."""
 
 
 def of_this_process(settings: Settings, made_in: int) -> Settings:
-    """With the default name of this process, where they have that of the process that they were made in."""
+    """The settings with this process's default name, if they have that of their creator."""
     if os.getpid() == made_in or settings.name != _default_name(made_in):
         return settings
     return attrs.evolve(settings, name=_default_name())
@@ -201,11 +205,11 @@ class SettingsGiven(TypedDict, total=False):
 
 
 def settings_of(values: dict[str, Any]) -> Settings:
-    """`Settings(**values)`; raises :class:`ConfigError` that lists the names there are."""
+    """`Settings(**values)`; raises :class:`ConfigError` that lists the valid names."""
     known = [field.name for field in attrs.fields(Settings)]
     wrong = sorted(set(values) - set(known))
     if wrong:
-        raise ConfigError(f"no such setting: {', '.join(wrong)}; there are {', '.join(known)}")
+        raise ConfigError(f"no such setting: {', '.join(wrong)}; settings: {', '.join(known)}")
     try:
         return Settings(**values)
     except (TypeError, ValueError) as error:
@@ -213,5 +217,5 @@ def settings_of(values: dict[str, Any]) -> Settings:
 
 
 def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """With other values; raises :class:`ConfigError`."""
+    """The settings with other values; raises :class:`ConfigError`."""
     return settings_of({**attrs.asdict(settings, recurse=False), **values}) if values else settings

@@ -1,7 +1,7 @@
-"""Calls to the store on behalf of greenlets that may be killed.
+"""Makes calls to the store on behalf of greenlets that may be killed.
 
-A greenlet killed in the middle of a command leaves the reply in the connection for the next command.
-So the socket belongs to one greenlet that nobody kills; others hand it a call and wait.
+A greenlet that is killed during a command leaves the reply in the connection for the next command.
+Therefore the socket belongs to one greenlet that is never killed; others pass it a call and wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class StoreProxy:
-    """One store, used for one call after the other."""
+    """One store, used for one call at a time."""
 
     def __init__(self, *, store: Store) -> None:
         self._store = store
@@ -28,21 +28,21 @@ class StoreProxy:
         self._ended = False
 
     def call(self, fn: Callable[[Store], T]) -> T:
-        """`fn(store)`, done in the courier's greenlet; raises what it raises."""
+        """Call `fn(store)` in the proxy's greenlet; returns or raises what it does."""
         result: AsyncResult[Any] = AsyncResult()
         self._calls.append((fn, result))
         self._wake.set()
         return cast("T", result.get())
 
     def run(self) -> None:
-        """Serve calls until told to end."""
+        """Serve calls until stopped."""
         while not self._ended:
             self._wake.wait()
             self._wake.clear()
             self.serve()
 
     def serve(self) -> None:
-        """Do the calls that are waiting."""
+        """Execute the waiting calls."""
         while self._calls:
             fn, result = self._calls.popleft()
             try:
@@ -51,6 +51,6 @@ class StoreProxy:
                 result.set_exception(error)
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current call."""
         self._ended = True
         self._wake.set()

@@ -1,7 +1,7 @@
-"""The child's end of the line to its supervisor: told to stop, and which dead sibling's runs to release.
+"""The child's end of the line to its supervisor: receives stop requests and dead siblings to release.
 
-The supervisor itself never speaks to Redis: a living child has the address, the connection and the
-settings already, and the same fenced script serves it as serves the monitor.
+The supervisor itself never contacts Redis: a living child already has the address, the connection and the
+settings, and uses the same fenced script as the monitor.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from pytask.runtime.until_answered import until_answered
 log = get_logger(__name__)
 
 EXPIRE_BATCH = 256
-QUIET_PASSES = 2  # a claim of the dead process may still lie in its socket when it is reaped
+QUIET_PASSES = 2  # a claim of the dead process may still be in its socket when it is reaped
 
 
 class Release:
-    """The runs of one dead process, in one store: found by the prefix of its run ids."""
+    """The runs of one dead process in one store, found by the prefix of its run ids."""
 
     def __init__(self, prefix: str, store_proxy: StoreProxy, timing: Timing) -> None:
         self._prefix = prefix
         self._store_proxy = store_proxy
         self._timing = timing
-        self._seen: dict[str, Suspect] = {}  # also those handed on: they were its neighbours when it died
+        self._seen: dict[str, Suspect] = {}  # also those already requeued: they ran when it died
         self.handed_on = 0
-        self.left = 0  # to the monitor: they crashed before
+        self.left = 0  # runs left to the monitor because they crashed before
 
     def step(self) -> int:
-        """One pass; the number of runs handed on by it.  Raises `StoreError`."""
+        """One pass; returns the number of requeued runs.  Raises `StoreError`."""
         found = self._read()
         self._seen.update(found)
         due, self.left = bury(self._seen.values(), self._timing.expiry, self._timing.scale)
@@ -68,9 +68,9 @@ class Release:
 
 @attrs.frozen(kw_only=True)
 class SupervisorLinkPorts:
-    """What a child of a supervisor has, and what it does at its words."""
+    """What the link to a supervisor needs from its worker."""
 
-    store_proxies: Sequence[StoreProxy]  # one for each store
+    store_proxies: Sequence[StoreProxy]  # one per store
     timing: Timing
     clock: Callable[[], float]
     on_stop: Callable[[], None]
@@ -79,27 +79,27 @@ class SupervisorLinkPorts:
 
 
 class SupervisorLink:
-    """Reads the line: `stop`, `hurry`, `release <prefix>`; its end means that the supervisor is gone.
+    """Reads the line: `stop`, `hurry`, `release <prefix>`; end of file means that the supervisor is gone.
 
-    `hurry` ends a drain.  A `stop` beside a signal does not: a service manager may send SIGTERM to every
-    process while the supervisor sends the word.
+    `hurry` ends a drain.  A `stop` in addition to a signal does not: a service manager may send SIGTERM to
+    every process while the supervisor sends the word.
     """
 
     def __init__(self, fd: int, prefix: str, number: int) -> None:
         os.set_inheritable(fd, False)  # noqa: FBT003 - positional only
-        # what a task starts must not hold our line
+        # programs started by tasks must not inherit the line
         self.prefix = prefix
         self.number = number
         self._socket = socket.socket(fileno=fd)
 
     @classmethod
     def parse(cls, text: str) -> SupervisorLink:
-        """From `<descriptor>:<number>:<prefix>`, as the supervisor writes it."""
+        """Parse `<descriptor>:<number>:<prefix>`, as the supervisor writes it."""
         fd, number, prefix = text.split(":", 2)
         return cls(int(fd), prefix, int(number))
 
     def start(self, ports: SupervisorLinkPorts) -> None:
-        """Listen from now on."""
+        """Start reading."""
         self._ports = ports
         Service.spawn(self._listen)
 
@@ -111,7 +111,7 @@ class SupervisorLink:
             except OSError:
                 fresh = b""
             if not fresh:
-                log.warning("the supervisor is gone: this worker hands its tasks back and ends")
+                log.warning("the supervisor is gone: this worker releases its tasks and exits")
                 self._ports.on_hurry()
                 self._ports.on_stop()
                 return
@@ -131,7 +131,7 @@ class SupervisorLink:
             Service.spawn(self.release, prefix)
 
     def release(self, prefix: str) -> None:
-        """Hand on the runs of a dead sibling; tried until the monitors have done it anyway."""
+        """Requeue the runs of a dead sibling; retried until the monitors have done it."""
         timing, clock = self._ports.timing, self._ports.clock
         releases = [Release(prefix, store_proxy, timing) for store_proxy in self._ports.store_proxies]
         until = clock() + timing.expiry + 2 * timing.sweep
@@ -140,25 +140,25 @@ class SupervisorLink:
         def give_up(error: StoreError) -> bool:
             nonlocal quiet
             quiet = 0
-            log.warning("the runs of a dead worker process wait for Redis: %s", error)
+            log.warning("cannot requeue the runs of a dead worker process yet: %s", error)
             return clock() >= until
 
         def step() -> int:
-            return sum([one.step() for one in releases])  # all of them, before they are counted
+            return sum([one.step() for one in releases])  # all stores, before they are counted
 
         while quiet < QUIET_PASSES and clock() < until:
             done = until_answered(step, give_up, timing.tick) or 0
             quiet = 0 if done else quiet + 1
             if done:
                 are = f"{counted(done, 'run')} of a dead worker process {verb(done, 'is', 'are')}"
-                log.warning("%s handed on", are)
+                log.warning("%s requeued", are)
             gevent.sleep(timing.tick)
         handed_on, left = sum(one.handed_on for one in releases), sum(one.left for one in releases)
         self.tell(f"released {prefix} {handed_on} {left}")
 
     def tell(self, text: str) -> None:
-        """One line to the supervisor, if it still listens."""
+        """Send a line to the supervisor, if it still reads."""
         try:
             self._socket.sendall(f"{text}\n".encode())
         except OSError:
-            log.debug("the supervisor did not hear: %s", text)
+            log.debug("the supervisor did not receive: %s", text)

@@ -1,9 +1,9 @@
-"""Whose a thread is: it belongs to who made the object that starts it.
+"""Decides which run owns a thread: a thread belongs to the creator of the object that starts it.
 
-In a patched process a thread is a greenlet, and would belong to the run that happens to start it.  A client
-of the whole program starts its threads on first use, in whichever run that is; so such a thread is the
-process's where a method of an object of the process's starts it, to work on that object or on what it has.
-Objects are the process's that were there before the worker began, or are made inside `with shared():`.
+In a patched process a thread is a greenlet and would belong to the run that happens to start it.  A client
+that is shared by the whole program starts its threads on first use, in any run.  Such a thread belongs to the
+process if a method of a process-owned object starts it to work on that object or its parts.  An object is
+process-owned if it existed before the worker started or was created inside `with shared():`.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from gevent import getcurrent, monkey
 
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class of Python code, not one of the interpreter's own
 NO_OWNERS = frozenset({"_frozen_importlib", "_frozen_importlib_external", "enum", "re", "typing"})
-BETWEEN = frozenset({"pytask", "gevent", "threading"})  # packages between who starts a thread and here
-DEPTH = 4  # from the fields of a thread to its function, what that has, and through a weak reference
-MANY = 50  # arguments of a thread that are looked at
+BETWEEN = frozenset({"pytask", "gevent", "threading"})  # packages between the starter and this module
+DEPTH = 4  # from a thread's fields to its function, the function's objects, and through a weak reference
+MANY = 50  # arguments of a thread that are checked
 
-_made: dict[int, ReferenceType[Any]] = {}  # the process's objects, by id(): they may not be hashable
-blocks: set[object] = set()  # of `with shared()` that are being executed
+_made: dict[int, ReferenceType[Any]] = {}  # process-owned objects by id(), as they may not be hashable
+blocks: set[object] = set()  # the active `with shared()` blocks
 
 
 def note_all() -> None:
-    """What is there now is the process's: called before the first run may begin.
+    """Mark all existing objects as process-owned: called before the first run may start.
 
-    And before `gc.freeze()`, after which nobody finds these objects any more.
+    Also before `gc.freeze()`, after which these objects cannot be found any more.
     """
     if not monkey.is_module_patched("threading"):
-        return  # threads are no greenlets here
+        return  # threads are not greenlets here
     for key in [key for key, known in _made.items() if known() is None]:
         del _made[key]
     fits: dict[type, bool] = {}
     for one in gc.get_objects():
-        kind = type(one)  # not __class__, for which some objects have code of their own
+        kind = type(one)  # not __class__, which some objects compute
         if kind not in fits:
             fits[kind] = _may_own(kind)
         if fits[kind]:
@@ -58,7 +58,7 @@ def _may_own(kind: type) -> bool:
 
 
 def is_of_process(one: object) -> bool:
-    """Whether this object is the process's."""
+    """Whether this object is process-owned."""
     known = _made.get(id(one))
     return known is not None and known() is one
 
@@ -68,15 +68,15 @@ def is_of_process(one: object) -> bool:
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """What is made inside belongs to the process, and so do the threads and greenlets that are started there.
+    """Objects created inside belong to the process, and so do threads and greenlets that are started there.
 
-    For a client or a pool that the first task that needs it makes, and all tasks use.  Without it, its
-    threads would be part of that task's run and end with it.
+    Use it for a client or a pool that the first task creates and all tasks use.  Without it, its threads
+    would be part of that task's run and end with it.
     """
     here, block = getcurrent(), object()
     before = getattr(here, "pytask_sharing", False)
     here.pytask_sharing = True  # type: ignore[attr-defined]
-    watches = not before and sys.getprofile() in (None, _note)  # a profiler of the program's own stays
+    watches = not before and sys.getprofile() in (None, _note)  # do not replace a profiler of the program
     blocks.add(block)
     if watches:
         sys.setprofile(_note)
@@ -90,23 +90,24 @@ def shared() -> Iterator[None]:
 
 
 def is_sharing() -> bool:
-    """Whether the code that runs is inside of `with shared()`."""
+    """Whether the calling code is inside `with shared()`."""
     return bool(getattr(getcurrent(), "pytask_sharing", False))
 
 
 def _note(frame: FrameType, event: str, _: object) -> None:
-    # Called for each Python function: the one way to hear of new objects of any class.
+    # Called for each Python function: the only way to observe new objects of any class.
     if event == "call" and frame.f_code.co_name == "__init__" and is_sharing():
         made = _first_argument(frame)
         if _may_own(type(made)):
             _made[id(made)] = ref(made)
 
 
-# -- whose a thread is -------------------------------------------------------------------------------------
+# -- the owner of a thread
+# -------------------------------------------------------------------------------------
 
 
 def of_process(thread: Any) -> bool:
-    """Whether a thread that is being started by the code that runs is the process's."""
+    """Whether a thread that the calling code starts belongs to the process."""
     if is_sharing() or is_of_process(thread):
         return True
     held = {id(one) for one in _held(vars(thread), DEPTH) if is_of_process(one)}
@@ -117,7 +118,7 @@ def of_process(thread: Any) -> bool:
 
 
 def _held(value: Any, depth: int) -> Iterator[Any]:
-    """What a thread works on: its own fields, the object of its method, what its function closes over."""
+    """The objects a thread works on: its fields, the object of its method, the closure of its function."""
     yield value
     if depth > 0:
         for part in _parts(value):
@@ -151,16 +152,16 @@ def _content(cell: CellType) -> Any:
 
 def _fields(one: Any) -> Iterable[Any]:
     try:
-        fields = object.__getattribute__(one, "__dict__")  # without the object's own code
+        fields = object.__getattribute__(one, "__dict__")  # without running code of the object
     except AttributeError:
         return ()
     return tuple(fields.values())
 
 
 def _starters(thread: Any) -> Iterator[Any]:
-    """The first arguments of the functions that start a thread: of a method that is its object.
+    """The first arguments of the functions that start a thread; for a method that is its object.
 
-    Only those of one package: what an object of a library calls back is the task's code, with its threads.
+    Only functions of one package: a callback from a library is the task's code, with its own threads.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - no other way to see who calls
     package = ""

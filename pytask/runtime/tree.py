@@ -1,8 +1,8 @@
-"""Which run a greenlet belongs to: every greenlet spawned under a run is of that run's tree.
+"""Maps greenlets to runs: every greenlet spawned under a run belongs to that run's tree.
 
-gevent calls back for each greenlet that is started, also for those of `spawn_later`, pools and (in a
-patched process) threads; see `owners` for the threads that are not of the run that starts them.
-`spawn_raw`, native threads and subprocesses are not seen.
+gevent calls back for each greenlet that is started, including those of `spawn_later`, of pools and (in a
+patched process) of threads; `thread_owners` handles threads that do not belong to the run that starts them.
+`spawn_raw`, native threads and subprocesses are not tracked.
 """
 
 from __future__ import annotations
@@ -37,43 +37,43 @@ log = get_logger(__name__)
 
 
 class TreeOwner(Protocol):
-    """The part of a run that its greenlets and messages about it use."""
+    """The part of a run that its greenlets and log messages use."""
 
     id: str
     claim: Claim
     actor: AnyGreenlet | None  # the greenlet that stops the run, if any
-    over: bool  # no greenlet of it is left
-    hidden: tuple[str, ...]  # values that no text of it shows
+    over: bool  # all its greenlets have ended
+    hidden: tuple[str, ...]  # secret values that texts must not contain
 
     @property
     def epoch(self) -> int:
-        """Grows with every run of this id."""
+        """Increases with every run of this id."""
 
     def main(self) -> None:
         """The body of the greenlet of `start()`."""
 
     def call_stop(self) -> bool:
-        """The body of the greenlet of `stop()`; whether `stop()` returned normally."""
+        """The body of the greenlet of `stop()`; returns whether `stop()` returned normally."""
 
     def adopt(self, greenlet: AnyGreenlet) -> None:
         """A greenlet was spawned under this run."""
 
 
 class Service(Base):
-    """A greenlet of the worker itself; never part of a run, whoever starts it.
+    """A greenlet of the worker itself; never part of a run, regardless of who starts it.
 
-    Only `end_services` kills it: a task that kills all greenlets that it finds would leave a process that
-    lives, renews nothing, and settles no run.
+    Only `end_services` kills it: otherwise a task that kills all greenlets would leave a living process
+    without renewals.
     """
 
     mortal = False
 
     def _maybe_kill_before_start(self, exception: Any) -> bool:
-        # What kill() and killall() ask first; they go on with throw().
+        # kill() and killall() check this first and then use throw().
         return bool(self.mortal and super()._maybe_kill_before_start(exception))  # type: ignore[misc]
 
     def throw(self, *how: Any) -> Any:
-        """Refuse a kill; the timeouts of the service's own code come this way as well."""
+        """Refuse a kill, but not the timeouts of the service's own code."""
         if self.mortal or not _is_kill(how):
             return super().throw(*how)
         return None
@@ -84,20 +84,20 @@ def _is_kill(how: tuple[Any, ...]) -> bool:
 
 
 def end_services(services: Sequence[AnyGreenlet], timeout: float) -> None:
-    """Kill the worker's own greenlets; what outlives that ends with the process."""
+    """Kill the worker's own greenlets; survivors end with the process."""
     for service in services:
         service.mortal = True  # type: ignore[attr-defined]
     try:
         killall(services, timeout=timeout)
-    except Timeout:  # kill() is content with that, killall() raises it
+    except Timeout:  # kill() ignores it, killall() raises it
         names = ", ".join(str(service.name) for service in services if not service.ready())
-        log.warning("these did not end within %g s: %s", timeout, names)
+        log.warning("services did not end within %g s: %s", timeout, names)
 
 
 class RunGreenlet(Base):
-    """The greenlet that a run's `start()` lives in."""
+    """The greenlet in which a run's `start()` executes."""
 
-    spawning_stack_limit = 0  # always that of the consumer: tells nothing, and is kept as long as the run
+    spawning_stack_limit = 0  # always that of the consumer: useless, and kept as long as the run
 
     def __init__(self, run: TreeOwner) -> None:
         super().__init__()
@@ -106,12 +106,12 @@ class RunGreenlet(Base):
     def _run(self) -> Any:
         if self.pytask_run is not None:
             self.pytask_run.main()
-        # They refer to each other: both would wait for the garbage collector.
+        # Break the reference cycle, so that neither waits for the garbage collector.
         self.pytask_run = None
 
 
 class StopGreenlet(RunGreenlet):
-    """The greenlet of a task's `stop()`: it dies with the run it stops."""
+    """The greenlet of a task's `stop()`: it ends with its run."""
 
     def _run(self) -> bool:
         return self.pytask_run is not None and self.pytask_run.call_stop()
@@ -123,7 +123,7 @@ def current_run() -> TreeOwner | None:
 
 
 def watch_spawns() -> None:
-    """Begin to notice spawned greenlets; once a process, however many apps."""
+    """Start to track spawned greenlets; once per process, even with several apps."""
     Greenlet.add_spawn_callback(_adopt)
     hub: Any = get_hub()
     if hub not in _contained:
@@ -133,14 +133,14 @@ def watch_spawns() -> None:
         hub.throw = _unkillable(hub.throw)
 
 
-_MAP = getattr(GroupMappingMixin, "_GroupMappingMixin__map", None)  # what map() runs in a greenlet of its own
-_THREAD = getattr(Thread, "_bootstrap", None)  # what a thread runs in a greenlet
+_MAP = getattr(GroupMappingMixin, "_GroupMappingMixin__map", None)  # what map() runs in a greenlet
+_THREAD = getattr(Thread, "_bootstrap", None)  # the function that a thread runs in a greenlet
 _contained: WeakSet[Any] = WeakSet()
 
 
 def _contain(hub: Any, handle: Callable[..., None]) -> Callable[..., None]:
-    # gevent raises a SystemExit, SystemError or KeyboardInterrupt of any greenlet again in the main one,
-    # which would end the worker.  Under a run it is an error of the task, noted when the greenlet ends.
+    # gevent re-raises a SystemExit, SystemError or KeyboardInterrupt of any greenlet in the main one, which
+    # would end the worker.  Under a run it is an error of the task, recorded when the greenlet ends.
     def handle_error(context: Any, kind: Any, value: Any, trace: Any) -> None:
         if _run_of(context) is None or not issubclass(kind, hub.SYSTEM_ERROR) or _is_ctrl_c(kind):
             handle(context, kind, value, trace)
@@ -151,18 +151,18 @@ def _contain(hub: Any, handle: Callable[..., None]) -> Callable[..., None]:
 
 
 def _run_of(context: Any) -> TreeOwner | None:
-    # The context is the greenlet, or for what it is linked to the callback and the greenlet.
+    # The context is the greenlet, or for a link the callback and the greenlet.
     source = context[-1] if isinstance(context, tuple) and context else context
     return getattr(source, "pytask_run", None)
 
 
 def _is_ctrl_c(kind: type[BaseException]) -> bool:
-    # In a program that leaves Ctrl-C to Python it meets whichever greenlet runs, and is for the program.
+    # In a program that leaves Ctrl-C to Python it is raised in any greenlet, but is meant for the program.
     return issubclass(kind, KeyboardInterrupt) and getsignal(SIGINT) is default_int_handler
 
 
 def _quietly(show: Callable[..., None]) -> Callable[..., None]:
-    # Standard error may be closed; an error raised here would go through the event loop itself.
+    # Standard error may be closed; an error raised here would propagate through the event loop.
     def print_exception(context: Any, kind: Any, value: Any, trace: Any) -> None:
         with suppress(Exception):
             run = _run_of(context)
@@ -176,7 +176,7 @@ def _quietly(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def _unkillable(throw: Callable[..., Any]) -> Callable[..., Any]:
-    # The event loop is a greenlet too, found by whoever kills all there are.
+    # The event loop is also a greenlet, and must survive code that kills all greenlets.
     def guarded(*how: Any) -> Any:
         return None if _is_kill(how) else throw(*how)
 
@@ -197,12 +197,12 @@ def _adopt(greenlet: Any) -> None:
         greenlet.pytask_thread = method.__self__
     take_in(run, greenlet)
     if isinstance(greenlet, IMapUnordered) or function is _MAP:
-        greenlet.pytask_collects = True  # whoever reads the results of imap() or map() gets the errors
+        greenlet.pytask_collects = True  # the reader of the results of imap() or map() gets the errors
     greenlet.pytask_expected = hasattr(getcurrent(), "pytask_collects")
 
 
 def take_in(run: TreeOwner, greenlet: Any) -> None:
-    """Make `greenlet` part of the run's tree, and what its `link()` callbacks do as well."""
+    """Make `greenlet` and its `link()` callbacks part of the run's tree."""
     greenlet.pytask_run = run
     greenlet.link = partial(_link, run, ref(greenlet))
     greenlet.get = partial(_get, ref(greenlet))
@@ -229,7 +229,7 @@ def _link(run: TreeOwner, linked: ReferenceType[Any], callback: Any, *how: Any, 
 
 
 class _Within:
-    """A link callback in a greenlet of the run: gevent calls it in a bare one, which nobody could kill."""
+    """Run a link callback in a greenlet of the run: gevent would call it in one that cannot be killed."""
 
     __slots__ = ("callback", "run")
 
@@ -240,7 +240,7 @@ class _Within:
         self.callback = callback
 
     def __call__(self, source: Any) -> None:
-        # A run that is being stopped begins nothing new: restarting what was killed is what links are for.
+        # While a run is being stopped, callbacks are not executed: they could restart what was killed.
         if self.run.actor is None and not self.run.over:
             greenlet: AnyGreenlet = Greenlet(self.callback, source)
             take_in(self.run, greenlet)

@@ -1,6 +1,6 @@
-"""The retry loops used while Redis is lost: one for a call, one for a service.
+"""The retry loops for an unreachable Redis: one for a call, one for a service.
 
-How long a worker keeps its tasks meanwhile is decided elsewhere: see `heartbeat`.
+`heartbeat` decides how long a worker keeps its tasks meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One worker: a lane for each partition, started in one order and stopped in the reverse."""
+"""One worker: a `PartitionWorker` per partition, started in order and stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from pytask.runtime.settings import Settings
 
 log = get_logger(__name__)
 
-DRAIN_STEP = 0.02  # seconds between looks while the worker drains
+DRAIN_STEP = 0.02  # seconds between checks during shutdown
 
 
 @attrs.frozen(kw_only=True)
 class WorkerPorts:
-    """The process around a worker, and how a failure is reported to it."""
+    """The process around a worker, and how it is notified of a failure."""
 
     hard_deadline: bool = False  # the kernel kills the process at the deadline
-    prefix: str = ""  # of its session ids; chosen by a supervisor
+    prefix: str = ""  # of its session ids, chosen by a supervisor
     clock: Callable[[], float] = steady
     process: Process = attrs.Factory(Process)
     on_failed: Callable[[], None] = lambda: None  # a service of the worker died
 
 
 class Worker:
-    """Lanes, and what they share: places, the process, start and stop."""
+    """The partition workers and what they share: slots, the process, start and stop."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Worker:
         if any(backend.cooperative for backend in backends):
             require_patched()
             warn_of_early()
-            use_locks()  # of conditions that are made from here on, where `pytask run` has not done it before
+            use_locks()  # for conditions created from here on, unless `pytask run` has already done it
         self.forked = False
         self.draining = False
         self.failed: BaseException | None = None
@@ -73,7 +73,7 @@ class Worker:
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
         self.capacity = Capacity(settings.max_tasks, Allowance(settings.start_rate, ports.clock))
-        # A monitor sees one partition; the user's own pre-started tasks are wanted once a worker.
+        # A monitor sees one partition; other pre-started tasks run once per worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         shared = PartitionWorkerPorts(
             tasks=tasks, capacity=self.capacity, turns=Turns(tasks, ports.clock),
@@ -88,7 +88,7 @@ class Worker:
             PartitionWorker(backend, settings, monitors if index else prestart, shared)
             for index, backend in enumerate(backends)
         ]
-        self._unreached = len(self.partitions)  # lanes without an acknowledged renewal so far
+        self._unreached = len(self.partitions)  # partitions without an acknowledged renewal so far
         self.blocked = None
         if settings.block_limit is not None:
             ours = {partition.executor for partition in self.partitions}
@@ -106,41 +106,42 @@ class Worker:
 
     @property
     def living(self) -> list[Run]:
-        """The runs of all lanes."""
+        """The runs of all partitions."""
         return [run for partition in self.partitions for run in partition.executor.living.values()]
 
     def now(self) -> float:
-        """The worker's own steady clock."""
+        """The worker's own monotonic clock."""
         return self._clock()
 
     @property
     def queued(self) -> int:
-        """Living runs that came from the queue; the pre-started ones end with the worker."""
+        """The number of living runs from the queue; pre-started tasks do not count."""
         return sum(partition.executor.queued for partition in self.partitions)
 
     def drain(self) -> None:
-        """Take no more tasks, for good: those that run may end by themselves."""
+        """Stop claiming permanently; running tasks may end by themselves."""
         self.draining = True
         self.capacity.close(closed=True)
 
     def pause_intake(self, quiet: bool) -> None:
-        """Take no more tasks, or take tasks again; those that run are let be."""
+        """Stop or resume claiming; running tasks are not affected."""
         if self.draining:
             return
         if quiet is not self.capacity.closed:
-            log.warning("%s", "takes no more tasks, until SIGCONT" if quiet else "takes tasks again")
+            log.warning("%s", "takes no more tasks until SIGCONT" if quiet else "takes tasks again")
         self.capacity.close(closed=quiet)
 
     # -- start ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all services.  Redis may be away (they wait for it).
+        """Start all services.  They wait for an unreachable Redis.
 
-        Raises `Denied` for a wrong password, `SharedChannels` where another db number hears the same.
+        Raises `Denied` for a wrong password, `SharedChannels` if workers of another db number use the
+        namespace.
         """
         if self._check():
             self._join()
-        if not fork.is_working():  # else what is there may be of its runs
+        if not fork.is_working():  # otherwise existing objects may belong to its runs
             thread_owners.note_all()
         tree.watch_spawns()
         threads.install()
@@ -157,7 +158,7 @@ class Worker:
                 self._spawn(f"{name} {index}" if len(self.partitions) > 1 else name, run)
 
     def _reached(self) -> None:
-        """Every claim waits for the first acknowledged renewal, so that only then it takes tasks."""
+        """Every claim waits for the first acknowledged renewal; log it when all partitions have one."""
         self._unreached -= 1
         if self._unreached:
             return
@@ -184,7 +185,7 @@ class Worker:
         return True
 
     def _join(self) -> None:
-        """Listen to control messages first: a worker that is refused has taken no task."""
+        """Subscribe before claiming: a worker that is refused has claimed no task."""
         try:
             for partition in self.partitions:
                 partition.controller.join()
@@ -200,19 +201,19 @@ class Worker:
         self._greenlets[name] = greenlet
 
     def _ended(self, greenlet: tree.Service) -> None:
-        # A worker without one of its services keeps no promise.  Handing back needs the others.
-        error = greenlet.exception or greenlet.value  # to gevent the kill of a greenlet is a success
+        # A worker without one of its services is not safe.  Releasing the tasks needs the others.
+        error = greenlet.exception or greenlet.value  # for gevent a killed greenlet is successful
         if not isinstance(error, BaseException) or greenlet.mortal:
             return
         self.failed = error
         self._on_failed()
-        if isinstance(error, SharedChannels):  # Redis was away at the start, or the start would have said so
+        if isinstance(error, SharedChannels):  # found after the start, as Redis was unreachable then
             log.error("%s", error)
             return
         log.critical("service %s died of %r: this is a bug in pytask", greenlet.name, error)
 
     def raise_failure(self) -> None:
-        """Raise what ended the worker, if anything did."""
+        """Raise the error that ended the worker, if any."""
         if isinstance(self.failed, SharedChannels):
             raise self.failed
         if self.failed is not None:
@@ -221,10 +222,10 @@ class Worker:
     # -- stop -----------------------------------------------------------------------------------------
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Hand everything back as WAIT; True if all was handed back within `timeout` seconds.
+        """Release all tasks as WAIT; returns whether all were released within `timeout` seconds.
 
-        Stops claiming, keeps renewing, stops all runs in parallel, releases each when it is dead.  What
-        will not die stays RUNNING: the process must end, and a monitor hands it on.
+        Stops claiming, keeps renewing, stops all runs in parallel, and releases each when it is dead.  A run
+        that cannot be stopped stays RUNNING: the process must exit, and a monitor requeues it.
         """
         self._check_process()
         limit = self.settings.timing.shutdown if timeout is None else timeout
@@ -233,14 +234,14 @@ class Worker:
             partition.leave()
         clean = self._drain(until)
         for run in self.living:
-            log.error("task %s could not be stopped; it stays RUNNING until a monitor hands it on", run.id)
+            log.error("task %s could not be stopped; it stays RUNNING until a monitor requeues it", run.id)
         self._end_services(until)
         fork.release(self)
         return clean
 
     def _drain(self, until: float) -> bool:
         while self._clock() < until:
-            # All of them are looked at each time: a look also ends waits and hands late claims back.
+            # No short circuit: each step also ends waits and releases late claims.
             looks = [
                 partition.drained(self._consumer_of(index)) for index, partition in enumerate(self.partitions)
             ]
@@ -257,7 +258,7 @@ class Worker:
         gevent.joinall([tree.Service.spawn(partition.deregister, limit) for partition in self.partitions])
         for partition in self.partitions:
             partition.end_services()
-        # Their sockets are thrown away with them, so killing them here mixes up no replies.
+        # Their sockets are closed with them, so killing them here cannot mix up replies.
         tree.end_services(list(self._greenlets.values()), timeout=2)
         for partition in self.partitions:
             partition.close()
@@ -269,4 +270,4 @@ class Worker:
 
     def _check_process(self) -> None:
         if self.forked or os.getpid() != self._pid:
-            raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")
+            raise PytaskError("this process was forked from a worker: it is not a worker and owns no tasks")

@@ -175,7 +175,7 @@ def test_other_tasks_go_on_while_c_code_waits_and_nothing_holds_the_loop(tasks, 
     assert found.output["rows"] == 1000
     assert worker.output.count("PT041") == before
     assert ended(tasks, "direct").output == 0
-    worker.says("or give the work to a native thread: self.blocking(f, *args)")  # the remedy of PT041
+    worker.says("or move the work to a native thread: self.blocking(f, *args)")  # the remedy of PT041
     tasks.stop(ticks, wait=PATIENCE)
 
 

@@ -118,9 +118,9 @@ def test_a_target_that_is_not_there_gets_a_suggestion(tmp_path):
 def test_a_name_that_is_not_there_lists_what_the_module_has(tmp_path):
     write(tmp_path / "tasks.py", TASKS + "\n    my_app = PyTask()\n")
     text = check_error(done(pytask("run", "tasks:my_ap"), tmp_path), "PT023", 2, "did you mean 'my_app'?")
-    assert "the apps: my_app; the Task classes: Base, Echo." in text
+    assert "Apps: my_app; Task classes: Base, Echo." in text
     check_error(done(pytask("run", "tasks:Echo"), tmp_path), "PT023", 2, "Echo is a Task class", "`:Echo`")
-    check_error(done(pytask("run", "tasks:PyTask"), tmp_path), "PT023", 2, "no PyTask but a type")
+    check_error(done(pytask("run", "tasks:PyTask"), tmp_path), "PT023", 2, "not a PyTask but a type")
 
 
 def test_a_module_with_nothing_of_its_own_or_with_two_apps(tmp_path):
@@ -208,7 +208,7 @@ def test_a_role_that_does_not_exist_is_a_usage_error():
         assert word in shown.stderr
     spaced = done(pytask("acl", "worker", "--namespace", "two words"))
     assert (spaced.returncode, spaced.stdout) == (78, "")
-    assert "no spaces" in spaced.stderr
+    assert "must not contain spaces" in spaced.stderr
 
 
 # -- the address -----------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_embedded_keeps_its_data_between_two_runs(tmp_path):
             assert done(pytask("new", "keeper", "--id", f"run-{count}"), tmp_path).returncode == 0
             daemon.says(f"count is {count}")
             assert daemon.end() == 0
-        assert "no task is taken" not in daemon.output.lower()
+        assert "no tasks are claimed" not in daemon.output.lower()
     assert urls[0] == urls[1]
     lost = done(pytask("config"), tmp_path)
     assert re.search(r"redis_url +redis://127.0.0.1:6379/0 +the default", lost.stdout)
@@ -364,7 +364,7 @@ def test_a_second_daemon_uses_the_server_of_the_first(tmp_path):
     with Started(command, tmp_path, tmp_path) as first:
         url = embedded_url(first)
         with Started(command, tmp_path, tmp_path) as second:
-            second.says(f"at {url}: using that one")
+            second.says(f"at {url}: using it")
             found = done(pytask("config", "-o", "json"), tmp_path, PYTASK_DATA_DIR="kept")
             origin = {one["name"]: one["origin"] for one in json.loads(found.stdout)["items"]}["redis_url"]
             assert origin == "the embedded server of kept"

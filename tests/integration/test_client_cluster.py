@@ -183,7 +183,7 @@ def test_the_verbs_on_a_cluster(worker, cli):
     until(lambda: cli("status")["tasks"]["RUNNING"] == 12, lambda: worker.output)  # with three monitors
     status = cli("status")
     assert (status["tasks"]["RUNNING"], status["workers"], status["round_trip_ms"] > 0) == (12, 1, True)
-    assert ": taken by w1; its worker on " in cli("why", "job-5")["story"]
+    assert ": claimed by w1; its worker on " in cli("why", "job-5")["story"]
     runs = {task_id: cli("show", task_id)["run"] for task_id in ids}
     assert all(row["done"] for row in cli("reload", *ids, "--wait", "30")["items"])
     assert all(cli("show", task_id)["run"] != runs[task_id] for task_id in ids)
@@ -239,7 +239,7 @@ def test_an_address_that_is_no_cluster_or_has_no_hash_tag(cluster):
     for words, code, said in (
         (["status", "--redis", nowhere, "--namespace", NAMESPACE], 69, "PT051"),
         (["status", "--redis", whole], 78, "hash-tagged namespace"),
-        (["status", "--redis", plain], 1, "say redis+cluster://, and a hash-tagged namespace"),
+        (["status", "--redis", plain], 1, "use redis+cluster:// and a hash-tagged namespace"),
     ):
         shown = CliRunner().invoke(main, words)
         assert (shown.exit_code, shown.stdout) == (code, ""), shown.output

@@ -106,7 +106,7 @@ def test_what_there_is_and_why(fleet, cli):
     assert "ValueError: a \\x1b[31mred\\x1b[0m pipe" in text
     assert "\x1b" not in text
 
-    assert ": taken by w1; its worker on " in cli("why", "sleep-1").stdout
+    assert ": claimed by w1; its worker on " in cli("why", "sleep-1").stdout
     assert f"(pid {fleet.process.pid}) renewed its lease " in cli("why", "sleep-1").stdout
     parked = cli("why", "parked-1").stdout
     assert "no live worker knows `sleper` (did you mean sleeper?), so it is parked\n" in parked
@@ -174,7 +174,7 @@ def test_each_page_leads_to_the_next_and_all_shows_each_once(client, cli):
     assert len(cli("ls", "--all", "-l", "70", "-o", "id").stdout.split()) == 70
     shown = cli("ls", "-l", "5")
     assert len(shown.stdout.splitlines()) == 6
-    assert "there are more: --all, or --cursor " in shown.stderr
+    assert "more tasks follow: use --all or --cursor " in shown.stderr
     wrong = cli("ls", "--cursor", "abc")
     assert wrong.exit_code == 78
     assert "[PT087]" in wrong.stderr
@@ -384,7 +384,7 @@ def obey(client, fix):
 def test_a_healthy_server_has_nothing_to_mend(client, cli):
     shown = cli("doctor")
     assert (shown.exit_code, shown.stderr) == (0, "")
-    assert shown.stdout.startswith("all is well: redis://")
+    assert shown.stdout.startswith("no problems found: redis://")
 
 
 def test_settings_of_the_server_and_their_fixes(client, cli):
@@ -408,7 +408,7 @@ def test_a_replica_names_its_primary(store, cli):
 def test_a_clock_that_is_off(client, cli, monkeypatch):
     real = time.time
     monkeypatch.setattr(fleet_module.time, "time", lambda: real() - 300)
-    assert re.search(r"is (4m5\ds|5m\S*) ahead of the one of this", codes(cli)["PT090"]["what"])
+    assert re.search(r"is (4m5\ds|5m\S*) ahead of the clock of this", codes(cli)["PT090"]["what"])
     monkeypatch.setattr(fleet_module.time, "time", lambda: real() + 300)
     assert re.search(r"is (4m5\ds|5m\S*) behind", codes(cli)["PT090"]["what"])
     monkeypatch.setattr(fleet_module.time, "time", real)
@@ -448,9 +448,9 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     push(client, "sleeper", "new")
     assert set(codes(cli)) == {"PT091", "PT093", "PT096"}
     assert "is silent" in cli("why", "lost").stdout
-    assert "no monitor is there to hand it on" in cli("why", "lost").stdout
-    assert "or put it back now: pytask requeue lost" in cli("why", "lost").stdout
-    assert "no worker is there" in cli("why", "new").stdout
+    assert "no monitor is running to requeue it" in cli("why", "lost").stdout
+    assert "or requeue it now: pytask requeue lost" in cli("why", "lost").stdout
+    assert "no worker is running" in cli("why", "new").stdout
 
 
 def test_many_silent_workers_are_not_all_told_of(store, client, cli):
@@ -474,10 +474,10 @@ def test_many_silent_workers_are_not_all_told_of(store, client, cli):
     assert shown.exit_code == 0
     assert len(found) == 6
     assert re.fullmatch(
-        r"worker w0 has been silent for 2\ds and holds 1 run: its task is handed on after 90 s", found[0]
+        r"worker w0 has been silent for 2\ds and owns 1 run: its task is requeued after 90 s", found[0]
     )
     assert found[1].endswith("after 45 s")
-    assert found[5] == "and 2 more workers are silent, and hold runs"
+    assert found[5] == "and 2 more workers are silent, and own runs"
 
 
 def test_a_worker_of_another_release(store, client, cli):
@@ -568,9 +568,9 @@ def test_a_port_that_answers_and_is_no_redis(cli, monkeypatch, words, handler, s
         shown = cli(*words)
         server.shutdown()
     assert (shown.exit_code, shown.stdout) == (69, "")
-    assert f"[PT051] what answers there is no Redis: it says {says}" in shown.stderr
+    assert f"[PT051] the server at this address is not Redis: it answers {says}" in shown.stderr
     assert "Correct the address" in shown.stderr
-    assert f"asked: {url.replace(':sesame', '***')} (from $PYTASK_REDIS_URL)" in shown.stderr
+    assert f"server: {url.replace(':sesame', '***')} (from $PYTASK_REDIS_URL)" in shown.stderr
     assert "sesame" not in shown.stderr
 
 

@@ -52,7 +52,7 @@ def test_the_children_of_a_supervisor_show_no_password(locked, tmp_path, by):
         assert PASSWORD not in parent.output
         # The next generation, and the check before it, are given it as well.
         os.kill(parent.process.pid, signal.SIGHUP)
-        parent.says("all children are replaced")
+        parent.says("all children have been replaced")
         until(lambda: len(found := shown()) == 2 and not found & sessions, lambda: parent.output)
         assert not any(PASSWORD.encode() in words_of(pid) for pid in children_of(parent.process.pid))
         assert parent.end() == 0

@@ -86,7 +86,8 @@ def diagnosis(url, **env):
     found = {item["code"]: item for item in json.loads(shown.stdout)["items"]}
     serious = [item for item in found.values() if item["serious"]]
     assert code == (3 if serious else 0), shown
-    said = f"pytask: [PT083] {len(serious)} to be mended; `pytask explain CODE` tells more of each\n"
+    problems = "1 problem" if len(serious) == 1 else f"{len(serious)} problems"
+    said = f"pytask: [PT083] {problems} found; `pytask explain CODE` describes each\n"
     assert shown.stderr == (said if serious else "")
     assert all(item["what"] and item["fix"] for item in found.values())
     return found
@@ -142,12 +143,12 @@ def test_a_worker_with_few_files_and_a_server_with_few_connections(store, client
         one.says("takes tasks")
         until(lambda: set(diagnosis(store.url)) == {"PT146"}, "it shows itself, and a monitor has swept")
         found = diagnosis(store.url)
-        assert "takes up to 10000 tasks, and its process may open 336 files" in found["PT146"]["what"]
+        assert "takes up to 10000 tasks, but its process may open only 336 files" in found["PT146"]["what"]
     most = client.config_get("maxclients")["maxclients"]
     client.config_set("maxclients", client.info("clients")["connected_clients"] + 10)
     try:
         found = diagnosis(store.url)
-        assert "there is room for" in found["PT148"]["what"]
+        assert "more are possible" in found["PT148"]["what"]
         client.execute_command(*shlex.split(found["PT148"]["fix"]))
         assert "PT148" not in diagnosis(store.url)
     finally:
@@ -169,7 +170,7 @@ def test_a_clock_that_is_off(store, client, clock):
         clock.set(seconds)
         found = diagnosis(store.url, **clock.env)
         assert set(found) == {"PT090"}
-        assert re.search(rf"of Redis is (4m5\ds|5m\S*) {word} the one of this", found["PT090"]["what"])
+        assert re.search(rf"of Redis is (4m5\ds|5m\S*) {word} the clock of this", found["PT090"]["what"])
         assert "set-ntp true" in found["PT090"]["fix"]
     clock.set(0)  # as the fix says: both go by the same time
     assert diagnosis(store.url, **clock.env) == {}
@@ -245,7 +246,7 @@ def test_the_other_project_of_our_name(store, client, place):
     pip(place, fix[2])
     mended = doctor()
     assert (mended.returncode, mended.stderr) == (0, "")
-    assert mended.stdout.startswith("all is well")
+    assert mended.stdout.startswith("no problems found")
 
 
 def test_a_client_library_that_is_too_old(store, client, tmp_path):
@@ -304,7 +305,7 @@ def test_parked_tasks(store, client, folder):
         until(lambda: client.zcard("pytask:monitors"), "it sweeps")
         found = diagnosis(store.url)
         assert set(found) == {"PT092"}
-        assert "no worker knows: twiddle-thumb" in found["PT092"]["what"]
+        assert "no worker knows the function twiddle-thumb" in found["PT092"]["what"]
         name = re.search(r"a class with NAME = '(\S+)'", found["PT092"]["fix"])[1]
         write(folder / "more.py", TASKS + THUMB.replace("twiddle-thumbs", name))
         command = pytask("run", "more.py", "--redis", store.url, "--time-scale", "0.2")
@@ -333,14 +334,14 @@ def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
             clock.set(600)
             found = diagnosis(server.url, **clock.env)
             assert set(found) == {"PT091", "PT093"}
-            assert "2 tasks say they run, and were not renewed" in found["PT091"]["what"]
+            assert "2 tasks are RUNNING, but their leases were not renewed" in found["PT091"]["what"]
             with worker(server, folder, *target_of(found["PT091"]["fix"]), "--time-scale", "0.1"):
                 until(lambda: client.hget("orphan", "run") not in (None, runs["orphan"]), "it is handed on")
                 state(client, "orphan", "RUNNING")
                 # "Whoever takes the task over obeys it": it is stopped without having run again.
                 state(client, "unwanted", "STOPPED")
                 assert client.hget("unwanted", "last_run") == runs["unwanted"]
-                until(lambda: diagnosis(server.url, **clock.env) == {}, "all is well")
+                until(lambda: diagnosis(server.url, **clock.env) == {}, "no problems found")
 
 
 def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folder):
@@ -355,10 +356,10 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
     client.hdel("pytask:runs", "no-entry", "neither")
     client.zrem("pytask:leases", "no-lease", "neither")
     found = diagnosis(store.url)["PT129"]
-    assert "1 task says it runs" in found["what"]
+    assert "1 task is RUNNING" in found["what"]
     assert "'neither'" in found["what"]
     told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
-    assert "neither a lease nor the registry tells of its run" in told
+    assert "its run has neither a lease nor a registry entry" in told
     client.execute_command(*sent_by(found["fix"]))
     with worker(store, folder, "--time-scale", "0.1") as other:
         for task_id in ids:
@@ -377,7 +378,7 @@ def unheard(client, url):
     assert client.hget("unwanted", "state") == "RUNNING"
     (word,) = re.findall(r"See `pytask (\w+)`", shown.stderr)
     text = " ".join(explanations()["PT086"].split())
-    assert f"`pytask {word}` shows who is there" in text
-    assert "whoever takes the task over obeys it" in text
+    assert f"`pytask {word}` lists the workers" in text
+    assert "the next worker that takes the task over carries it out" in text
     shown = CliRunner().invoke(main, [word, "--redis", url], env={"PYTASK_TIMEOUT": "8"})
     assert shown.exit_code == 0

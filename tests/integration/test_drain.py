@@ -114,7 +114,7 @@ def test_what_runs_ends_by_itself_and_nothing_more_is_taken(lab, daemon, tmp_pat
     lab.wait_state(ids, "RUNNING")
     for one in family(worker):  # as a service manager does it, to every process
         one.terminate()
-    wait_until(lambda: worker.output.count("no more tasks are taken") == 2)
+    wait_until(lambda: worker.output.count("signal received: draining") == 2)
     late = lab.push("job")
     for one in ids:
         (tmp_path / one).touch()
@@ -129,7 +129,7 @@ def test_a_second_signal_hands_back_what_still_runs(lab, daemon, tmp_path):
     ids = lab.push_many(2, "job")
     lab.wait_state(ids, "RUNNING")
     worker.process.terminate()
-    worker.says("no more tasks are taken")
+    worker.says("signal received: draining")
     worker.process.send_signal(signal.SIGCONT)  # does not take tasks again now
     (tmp_path / ids[0]).touch()
     lab.wait_state(ids[0], "ENDED")

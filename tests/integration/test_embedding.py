@@ -283,7 +283,7 @@ def test_a_task_that_holds_the_loop_is_named_with_file_and_line(lab, caplog):
             pass
 
     def told():
-        return [one for one in caplog.records if "task holder (hold) held the event loop" in one.message]
+        return [one for one in caplog.records if "task holder (hold) blocked the event loop" in one.message]
 
     with app_with(lab, task("hold", hold), block_limit=0.2, timing=REAL):
         lab.push("hold", "holder")

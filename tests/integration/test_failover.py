@@ -166,7 +166,7 @@ def test_tasks_go_on_over_a_failover(deploy, fault, replicas):
             "a run was interrupted"
         )
         assert max(recent_workers.evidence.longest_pause(task_id, began) for task_id in ids) < G
-    assert "another server answers" in recent_workers.logs()
+    assert "a different server answers" in recent_workers.logs()
 
 
 def push_quietly(site):
@@ -292,7 +292,7 @@ def test_durable_acks_stop_tasks_when_the_replica_is_lost_later(workers):
         cut = now()
         push(client, "late")
         wait_until(lambda: "does not acknowledge: [PT051] only 0 of 1 replicas" in worker.log)
-        wait_until(lambda: "all tasks here are stopped" in worker.log, D + G + PATIENCE)
+        wait_until(lambda: "stopping all tasks of this worker" in worker.log, D + G + PATIENCE)
         wait_until(lambda: workers.evidence.at_rest(["a", "b", "c"], 2 * H + G))
         assert workers.evidence.acts("late") == []
         last = max(act.at for act in workers.evidence.acts())

@@ -78,7 +78,7 @@ def push(client, task_id, function="sleeper"):
 
 def test_a_setting_that_cannot_be_and_where_it_came_from(cli):
     said = fails(cli("status", PYTASK_PARTITIONS="two"), 78, "PT020")
-    assert "$PYTASK_PARTITIONS is 'two', and must be a whole number" in said
+    assert "$PYTASK_PARTITIONS is 'two', but must be a whole number" in said
     assert "the value that the message names" in fix_of("PT020")
     assert cli("status", PYTASK_PARTITIONS="1").exit_code == 0
     shown = cli("config", PYTASK_PARTITIONS="1").stdout  # as the fix says, it tells where each came from
@@ -132,7 +132,7 @@ def test_no_server_to_start_and_one_that_does_not_come_up(tmp_path):
     shown = done(command, tmp_path, PYTASK_REDIS_SERVER=right)
     assert (shown.returncode, "[PT061]" in shown.stderr) == (1, True)
     assert "nonsense" in shown.stderr  # the lines of its log
-    (flag,) = re.findall(r"choose another folder with (--data-dir)", fix_of("PT061"))
+    (flag,) = re.findall(r"choose another directory with (--data-dir)", fix_of("PT061"))
     other = [*command, flag, "other"]
     with Started(other, tmp_path, tmp_path, PYTASK_REDIS_SERVER=right) as worker:
         worker.says("takes tasks from")
@@ -184,7 +184,7 @@ def test_a_server_that_takes_less_than_a_task_may_bring(cli, store, client):
     client.config_set("proto-max-bulk-len", 1 << 20)
     found = diagnosis(cli, store.url)
     assert set(found) == {"PT078"}
-    assert "CONFIG SET proto-max-bulk-len to the number that the message has" in fix_of("PT078")
+    assert "CONFIG SET proto-max-bulk-len to the number in the message" in fix_of("PT078")
     obey(client, found["PT078"]["fix"])
     assert diagnosis(cli, store.url) == {}
 
@@ -196,12 +196,12 @@ def test_an_id_that_is_none_and_one_that_may_be_several(cli, client):
     push(client, "order-17")
     push(client, "order-18")
     fails(cli("show", "odrer-17"), 4, "PT080")
-    assert fix_of("PT080").startswith("`pytask ls` shows what there is")
+    assert fix_of("PT080").startswith("`pytask ls` lists the tasks")
     there = cli("ls", "-o", "id").stdout.split()
     assert sorted(there) == ["order-17", "order-18"]
     assert cli("show", there[0]).exit_code == 0
     fails(cli("show", "order"), 2, "PT081")
-    assert fix_of("PT081").startswith("give more of the id")
+    assert fix_of("PT081").startswith("give a longer prefix")
     assert cli("show", "order-18", "-o", "id").stdout == "order-18\n"
 
 
@@ -209,7 +209,7 @@ def test_what_takes_too_long_and_an_unhealthy_machine(cli, store, client, tmp_pa
     push(client, "t")
     fails(cli("wait", "t", "--for", "running", "--timeout", "0.2"), 124, "PT082")
     assert (
-        fix_of("PT082") == "`pytask why ID` tells what the task waits for; then wait longer with --timeout."
+        fix_of("PT082") == "`pytask why ID` shows what the task waits for; then wait longer with --timeout."
     )
     why = cli("why", "t").stdout
     remedy = re.search(r"^start a worker: (pytask run) TARGET$", why, re.MULTILINE)[1]
@@ -228,7 +228,7 @@ def test_what_takes_too_long_and_an_unhealthy_machine(cli, store, client, tmp_pa
 def test_an_id_that_is_taken(cli, client):
     assert cli("new", "sleeper", "n=1", "--id", "mine").exit_code == 0
     fails(cli("new", "sleeper", "n=2", "--id", "mine"), 1, "PT084")
-    assert fix_of("PT084").startswith("choose another id, or none")
+    assert fix_of("PT084").startswith("choose another id, or omit it")
     assert cli("new", "sleeper", "n=2", "--id", "other").exit_code == 0
     assert cli("new", "sleeper", "n=2").exit_code == 0
 
@@ -239,6 +239,6 @@ def test_a_cursor_of_another_list(cli, client):
     shown = cli("ls", "-l", "2", "-s", "wait")
     cursor = re.search(r"--cursor (\S+)", shown.stderr)[1]
     fails(cli("ls", "-s", "ended", "--cursor", cursor), 78, "PT087")
-    assert "pass `page.cursor` as it was, with the same state; or begin anew without" in fix_of("PT087")
+    assert "pass `page.cursor` unchanged, with the same state; or start without" in fix_of("PT087")
     assert cli("ls", "-s", "wait", "--cursor", cursor).exit_code == 0
     assert cli("ls", "-s", "ended").exit_code == 0

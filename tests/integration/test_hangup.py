@@ -77,7 +77,7 @@ def test_a_switched_link_brings_the_new_release_even_if_the_old_one_is_gone(stor
         switch(site, "two")
         (site / "one").rename(site / "gone")
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.says("all children are replaced" if processes == "2" else "started anew by SIGHUP")
+        daemon.says("all children have been replaced" if processes == "2" else "restarted by SIGHUP")
         assert answers(client, "after") == "two"
         assert "was killed" not in daemon.output
         assert daemon.end() == 0, daemon.output
@@ -113,16 +113,16 @@ def test_a_second_hangup_while_the_new_code_is_imported_is_carried_out_afterward
         write(site / "one" / "tasks.py", slow.replace('Path("go")', 'Path("go2")'))
         write(site / "one" / "go2", "")
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.says("checks what would start")
+        daemon.says("checking the new code")
         # The check must pass before the import of the new image waits.
-        until(lambda: "handing" in daemon.output, lambda: daemon.output)
+        until(lambda: "releasing" in daemon.output, lambda: daemon.output)
         (site / "one" / "go2").unlink()
         daemon.says("imports")
         for _ in range(3):
             daemon.process.send_signal(signal.SIGHUP)
         write(site / "one" / "tasks.py", TASKS.format(version="three"))
         write(site / "one" / "go2", "")
-        until(lambda: daemon.output.count("started anew by SIGHUP") == 2, lambda: daemon.output)
+        until(lambda: daemon.output.count("restarted by SIGHUP") == 2, lambda: daemon.output)
         assert answers(client, "after") == "three"
         assert daemon.process.poll() is None
         assert daemon.end() == 0, daemon.output
@@ -134,7 +134,7 @@ def test_a_sigterm_during_the_restart_ends_the_worker(store, client, site):
         until(lambda: client.hget("t", "state") == "RUNNING", lambda: daemon.output)
         daemon.process.send_signal(signal.SIGHUP)
         assert daemon.process.wait(30) == 0, daemon.output
-        assert "started anew" not in daemon.output
+        assert "restarted" not in daemon.output
     assert client.hget("t", "state") == "WAIT"
 
 
@@ -145,10 +145,10 @@ def test_under_nohup_a_hangup_is_ignored(store, client, site, processes):
         daemon.process.send_signal(signal.SIGHUP)
         # The next signal is handled after this one would have been.
         daemon.process.send_signal(signal.SIGTSTP)
-        daemon.says("are quiet" if processes == "2" else "takes no more tasks")
+        daemon.says("take no more tasks" if processes == "2" else "takes no more tasks")
         daemon.process.send_signal(signal.SIGCONT)
         assert answers(client, "after") == "one"
-        for word in ("checks", "started anew", "replaced"):
+        for word in ("checks", "restarted", "replaced"):
             assert word not in daemon.output
         assert daemon.end() == 0, daemon.output
 

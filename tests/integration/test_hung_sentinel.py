@@ -58,7 +58,7 @@ def test_a_worker_starts_and_comes_back_with_a_log_line(deployment, kind, caplog
 
         with app:
             runs("a")
-            assert f"[PT135] sentinel {HOST}:{addresses[0][1]} does not tell" in caplog.text
+            assert f"[PT135] sentinel {HOST}:{addresses[0][1]} does not return" in caplog.text
             wait_until(lambda: app.worker.controller.listening)
             with frozen(first):
                 before = app.worker.controller.reconnects

@@ -109,7 +109,9 @@ def test_while_it_waits_for_what_does_not_come(store, client):
             code, out, err = interrupted(child)
             assert (
                 code,
-                err.replace("pytask: no worker that is here knows 'sleeper'. It waits until one does.\n", ""),
+                err.replace(
+                    "pytask: no running worker knows 'sleeper'. The task waits until one does.\n", ""
+                ),
             ) == (130, ""), child.args
             assert "Traceback" not in out
 

@@ -85,14 +85,14 @@ def test_as_pid_1_it_reaps_hands_back_and_survives_a_child_that_ends_with_0(lab,
     lab.push("quitter", "q")
     wait_until(lambda: len(lab.evidence.runs("q")) == 2, why="the task goes on in another process")
     parent.says("ended with exit code 0")
-    parent.says("are released, 0 are left to the monitors")  # the task, and the child's monitor if it ran
+    parent.says("released, 0 left to the monitors")  # the task, and the child's monitor if it ran
     wait_until(lambda: len(lab.listeners()) == 2)
     (init,) = psutil.Process(parent.process.pid).children()
     wait_until(lambda: all(one.status() != psutil.STATUS_ZOMBIE for one in below(parent.process)))
     init.send_signal(signal.SIGTERM)
     assert parent.process.wait(PATIENCE) == 0
     lab.wait_state(["q"], "WAIT")
-    assert "child hands its" in parent.output or "children hand their" in parent.output
+    assert "child releases its" in parent.output or "children release their" in parent.output
     lab.evidence.check()
 
 
@@ -150,4 +150,4 @@ def test_ctrl_c_at_the_terminal_of_a_container_reaches_the_worker_once(lab, star
         shell.kill()
         os.close(ours)
         os.close(theirs)
-    assert "all tasks handed back" in (tmp_path / "log").read_text()
+    assert "all tasks released" in (tmp_path / "log").read_text()

@@ -113,7 +113,7 @@ def test_what_hangs_at_the_exit_is_cut_short_and_shown(store, client, folder):
         until((folder / "ready").exists, lambda: daemon.output)
         assert daemon.end(signal.SIGTERM) == 0, daemon.output
     assert client.hget("t", "state") == "WAIT"
-    assert "[PT125] the process did not end within" in daemon.output
+    assert "[PT125] the process did not exit within" in daemon.output
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_task_that_handles_signals_does_not_keep_the_worker(store, client, fol
             until(lambda: client.hget("t", "state") == state, lambda: daemon.output)
         daemon.says("[PT123] task t (bot) set a wake-up descriptor" if name == "bot" else "[PT123] something")
         assert daemon.end(signal.SIGTERM) == 0, daemon.output
-    assert "handing" in daemon.output
+    assert "releasing" in daemon.output
     assert client.hget("t", "state") == state
 
 
@@ -170,7 +170,9 @@ def test_run_returns_in_a_program_of_ones_own_and_names_what_is_left(store, clie
         until((folder / "ready").exists, lambda: program.output)
         program.process.send_signal(signal.SIGTERM)
         until((folder / "returned").exists, lambda: program.output)
-        program.says("[PT137] threads that were started since run() began keep this process: left-by-a-task.")
+        program.says(
+            "[PT137] threads that were started since run() prevent the process from exiting: left-by-a-task."
+        )
         assert client.hget("t", "state") == "WAIT"
         (folder / "go").touch()  # the end of the process is the program's
         until(lambda: program.process.poll() is not None, lambda: program.output)

@@ -212,7 +212,9 @@ def test_output_and_errors_of_threads_are_in_the_log_of_the_task(tasks, done):
     line, failure = tasks.logs("prints-1")
     assert (line.level, line.logger, line.text) == ("info", "stdout", "in the thread prints-1")
     assert (failure.level, failure.logger) == ("error", "pytask.runtime.runs.threads")
-    assert failure.text.startswith("[PT149] task prints-1: thread reader failed, and the task goes on: Value")
+    assert failure.text.startswith(
+        "[PT149] task prints-1: thread reader failed, but the task continues: Value"
+    )
     assert "Traceback (most recent call last):\n" in failure.text
 
 
@@ -222,7 +224,7 @@ def test_no_lines_has_a_reason(cli, tasks, done):
     until(lambda: all(w.task_logs is not None for w in tasks.workers()), "the workers show themselves")
     shown = cli("logs", "quiet-1")
     assert (shown.exit_code, shown.stdout) == (0, "")
-    assert "no lines: the worker w2 keeps no task logs; start it with --task-logs 200" in shown.stderr
+    assert "no lines: the worker w2 stores no task logs; start it with --task-logs 200" in shown.stderr
     tasks.start("nobody-knows", id="waits")
     assert "no worker has taken it yet" in cli("logs", "waits").stderr
     tasks.stop("waits")
@@ -257,28 +259,28 @@ def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_pat
         now = cli("logs", f"{name}-1").stderr
         daemon.end(signal.SIGKILL)
     alive = {
-        0: f"the worker {name} keeps no task logs; start it with --task-logs 200",
-        5: f"nothing that its worker's logging lets through (the worker {name} keeps 5 lines of each task)",
+        0: f"the worker {name} stores no task logs; start it with --task-logs 200",
+        5: f"its worker's log level filters it out (the worker {name} stores 5 lines per task)",
     }
     assert alive[kept] in now
     client.zadd("pytask:workers", {mine.session: mine.seen - 60})  # a minute later
     silent = cli("logs", f"{name}-1").stderr
     who = rf"the worker {name}, silent for 1m\S*,"
     dead = {
-        0: rf"{who} kept no task logs; start it with --task-logs 200",
-        5: rf"the task logged nothing that was sent before {who} fell silent \(it kept 5 lines of each task",
+        0: rf"{who} stored no task logs; start it with --task-logs 200",
+        5: rf"no line of the task was sent before {who} fell silent \(it stored 5 lines per task",
     }
     assert re.search(dead[kept], silent), silent
 
     client.zrem("pytask:workers", mine.session)  # much later
     client.hdel("pytask:workers:info", mine.session)
     gone = f"no lines: the worker {name} is gone"
-    unknown = f"{gone}: it is not known whether it kept task logs, or the task logged nothing\n"
+    unknown = f"{gone}: either it stored no task logs, or the task logged nothing\n"
     assert unknown in cli("logs", f"{name}-1").stderr
     if kept:
         assert "PROGRESS 1/3" in cli("logs", f"{name}-2").stdout
         client.delete(f"pytask:log:{name}-2")
-    told = f"{gone}, and kept no task logs, or keeps them no more: the task told its progress"
+    told = f"{gone}, and stored no task logs, or they have expired: the task reported its progress"
     assert told in cli("logs", f"{name}-2").stderr
 
 

@@ -123,7 +123,7 @@ def test_a_queue_of_another_type_is_an_error_until_it_is_gone(lab, raw, witness)
     short, stopped = lab.push("tick", **{"for": 2}), lab.push("tick")
     lab.wait_acting([short, stopped])
     raw.set("new-task", "not a list")
-    wait_until(lambda: "Is the queue `new-task` a list?" in lab.workers.logs())
+    wait_until(lambda: "The queue `new-task` must be a list" in lab.workers.logs())
     # Ends and renewals are not held up by it.
     lab.redis.hset(stopped, "control", "stop")
     lab.wait_state(stopped, "STOPPED")

@@ -127,7 +127,7 @@ def test_data_that_does_not_fit_names_the_path_and_the_type(daemon, client):
 
 def test_an_unknown_function_is_kept_and_the_near_one_named(daemon, client):
     push(client, "idle", "twidle-thumbs")
-    daemon.says("[PT092] no task here is named 'twidle-thumbs'; did you mean twiddle-thumbs?")
+    daemon.says("[PT092] unknown task name 'twidle-thumbs'; did you mean twiddle-thumbs?")
     assert client.hget("idle", "state") == "WAIT"
     apply(client, "PT092", ID="idle", NAME="twiddle-thumbs")
     state(client, "idle", "ENDED")
@@ -144,7 +144,7 @@ def test_an_unknown_control_word(daemon, client):
     push(client, "steered", "sleeper")
     state(client, "steered", "RUNNING")
     until(lambda: client.publish("task-steered-control", "halt"), "somebody hears it")
-    daemon.says("[PT043] 'halt' on 'task-steered-control' is no control word, and nothing is done: say stop,")
+    daemon.says("[PT043] ignored 'halt' on 'task-steered-control', which is not a control word: use stop,")
     fix = re.search(r"Fix: (PUBLISH task-ID-control stop)", explained("PT043"))[1]
     client.execute_command(*fix.replace("ID", "steered").split())
     state(client, "steered", "STOPPED")

@@ -176,7 +176,7 @@ def test_the_countdown_while_redis_is_lost(store, client, folder):
         # Nobody starts it: the count goes on to nought, and the tasks stop there.
         seen = len(worker.output)
         store.kill()
-        worker.says("lost for more than 12 s: all tasks here are stopped")
+        worker.says("lost for more than 12 s: stopping all tasks of this worker")
         stopped = next(line for line in worker.output.splitlines() if "lost for more" in line)
         assert re.search(r"\[PT051\] Redis 127.0.0.1:\d+/0 \(from --redis\) lost for more", stopped)
         assert counts() == sorted(counts(), reverse=True)
@@ -210,7 +210,7 @@ def test_a_task_that_holds_the_loop_and_both_ways_out(store, client, folder):
     lines = source.read_text().splitlines()
     with daemon(store, client, folder, PYTASK_BLOCK_LIMIT="0.6") as worker:
         push(client, "greedy", "hog", '{"seconds": 5}')
-        worker.says("[PT041] task greedy (hog) held the event loop for more than 0.6 s at ")
+        worker.says("[PT041] task greedy (hog) blocked the event loop for more than 0.6 s at ")
         log = next(line for line in worker.output.splitlines() if "[PT041] task greedy" in line)
         state(client, "greedy", "ENDED")
     number = int(re.search(rf"{re.escape(str(source))}:(\d+): ", log)[1])
@@ -228,7 +228,7 @@ def test_a_task_that_holds_the_loop_and_both_ways_out(store, client, folder):
             assert client.hget(name, "state") == "RUNNING"  # the other did not have to wait for it
             tell(client, name, "stop")
             state(client, name, "STOPPED")
-            assert f"task {name} (hog) held the event loop" not in worker.output, mended[number - 1]
+            assert f"task {name} (hog) blocked the event loop" not in worker.output, mended[number - 1]
 
 
 def test_a_stop_that_hangs_and_one_that_only_asks(store, client, folder):
@@ -237,9 +237,9 @@ def test_a_stop_that_hangs_and_one_that_only_asks(store, client, folder):
         push(client, "mule", "mule")
         state(client, "mule", "RUNNING")
         tell(client, "mule", "stop")
-        worker.says("[PT042] task mule: stop() did not return in 1.0 s; its greenlets are killed")
+        worker.says("[PT042] task mule: stop() did not return within 1.0 s; killing its greenlets")
         state(client, "mule", "STOPPED")
-    assert "let stop() only ask for the end, and return" in explained("PT042")
+    assert "let stop() only request the end and return" in explained("PT042")
     asked = "        self.asked = True\n"
     assert asked in source.read_text()
     source.write_text(source.read_text().replace(f"{asked}        gevent.sleep(1000)\n", asked))

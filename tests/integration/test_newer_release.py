@@ -46,7 +46,7 @@ def test_a_worker_goes_on_beside_a_later_release(lab):
         lab.redis.hset("paused", mapping={"function": "shot", "state": "PAUSED", "data": "{}", "zone": "b"})
         lab.redis.lpush("new-task", "paused")
         lab.wait_state("paused", "ENDED")
-        wait_until(lambda: "these releases may not" in worker.log, 12 * H + PATIENCE)
+        wait_until(lambda: "the releases may be" in worker.log, 12 * H + PATIENCE)
         gevent.sleep(TAKEOVER)
         assert lab.evidence.acts("foreign") == [], "a run that is renewed is its owner's"
         lab.wait_acting(theirs, since=now())

@@ -179,7 +179,7 @@ def test_quiet_takes_no_more_and_goes_on_with_what_runs(daemon, client, place):
     until(lambda: health(place)[1][0]["running"] == 2, "the task and the monitor run")
     run = client.hget("one", "run")
     os.kill(daemon.process.pid, signal.SIGTSTP)
-    daemon.says("takes no more tasks, until SIGCONT")
+    daemon.says("takes no more tasks until SIGCONT")
     code, (item,), _ = health(place)
     assert (code, item["live"], item["ready"], item["running"]) == (3, True, False, 2)
     assert "SIGTSTP" in item["why"][0]
@@ -258,7 +258,7 @@ def test_a_supervisor_does_the_same_for_its_children(store, client, manager, pla
         before, began = kids(daemon), time.monotonic()
         write(place / "tasks.py", TASKS + '\n    print("the new code", flush=True)\n')
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.says("all children are replaced", seconds=120)  # a busy machine takes its time
+        daemon.says("all children have been replaced", seconds=120)  # a busy machine takes its time
         manager.says("READY=1", began)
         assert not kids(daemon) & before
         assert daemon.output.count("the new code") == 2

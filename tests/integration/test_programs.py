@@ -185,7 +185,7 @@ def test_a_lost_lease_leaves_no_program(store, client, worker, folder):
     pids = family(folder, worker)
     os.kill(store.pid, signal.SIGSTOP)
     try:
-        worker.says("all tasks here are stopped")
+        worker.says("stopping all tasks of this worker")
         until(lambda: not any(map(lives, pids)), lambda: worker.output)
     finally:
         os.kill(store.pid, signal.SIGCONT)

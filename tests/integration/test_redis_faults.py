@@ -291,9 +291,9 @@ def test_a_half_open_subscription_is_found(lab):
         before, began = runs_of(lab, [task]), now()
         (session,) = lab.listeners()
         for silence in (proxy.blackhole, proxy.drop_replies):
-            found = worker.log.count("control messages are not heard")
+            found = worker.log.count("control messages are not received")
             silence()
-            wait_until(lambda n=found: worker.log.count("control messages are not heard") > n)
+            wait_until(lambda n=found: worker.log.count("control messages are not received") > n)
             proxy.cut()
             proxy.pass_()
             wait_until(lambda: lab.listeners() == {session})

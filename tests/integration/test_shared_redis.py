@@ -177,7 +177,7 @@ def test_a_write_whose_reply_was_lost_says_so_and_is_done_once(cut_off, server):
     proxy, tasks, library = cut_off
     for number, write in enumerate(WRITES.values(), 1):
         proxy.cut_after_request(containing="INCR")
-        with pytest.raises(OutcomeUnknown, match=r"\[PT145\].* it may have been done, or not") as info:
+        with pytest.raises(OutcomeUnknown, match=r"\[PT145\].* it may or may not have been executed") as info:
             tasks.do(write)
         assert isinstance(info.value, library.ConnectionError)
         assert int(redis.Redis(HOST, server.port).get("count")) == number

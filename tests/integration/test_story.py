@@ -64,7 +64,7 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
     taken = int(client.hget("w-1", "epoch")) / 1000
     until(lambda: float(client.hget("w-1", "last_update")) > taken + 1, "it is renewed: it runs since before")
     runs = (
-        f"RUNNING since {clock(taken)}: taken by larch; its worker on"
+        f"RUNNING since {clock(taken)}: claimed by larch; its worker on"
         f" {socket.gethostname()} (pid {larch.process.pid}) renewed its lease "
     )
     said = cli("why", "w-1").stdout.splitlines()[0]
@@ -82,13 +82,16 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
     silent = re.fullmatch(r"lease of larch silent for (\d+) s", expired["why"])[1]
     assert 8 <= int(silent) <= TAKEOVER + PATIENCE
     story = (
-        f"WAIT since {clock(expired['at'])}: requeued by yew as the lease of larch was silent for {silent} s;"
-        " no live worker knows `watch-ulr` (did you mean watch-url?), so it is parked"
+        f"WAIT since {clock(expired['at'])}: requeued by yew because the lease of larch was not renewed for"
+        f" {silent} s; no live worker knows `watch-ulr` (did you mean watch-url?), so it is parked"
     )
     lines = [
         story,
-        "1 worker died under it: after a few it counts as poison, and is tried more and more rarely",
-        f"{clock(expired['at'])} requeued by yew: the lease of larch was silent for {silent} s",
+        (
+            "1 worker died while running it: retries become less frequent, and after a few more crashes it is"
+            " marked as poison"
+        ),
+        f"{clock(expired['at'])} requeued by yew: the lease of larch was not renewed for {silent} s",
         f"{clock(parked['at'])} parked by yew: it knows no task named `watch-ulr` (did you mean watch-url?)",
     ]
     assert cli("why", "w-1").stdout.splitlines() == lines
@@ -119,7 +122,7 @@ def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(
     assert {worker["alive"] for worker in cli.json("workers")["items"]} == {True}
     assert "silent" not in cli("workers").stdout + cli("top").stdout + cli("status").stdout
     healthy = cli("doctor")
-    assert (healthy.exit_code, healthy.stdout.partition(":")[0]) == (0, "all is well"), healthy.stdout
+    assert (healthy.exit_code, healthy.stdout.partition(":")[0]) == (0, "no problems found"), healthy.stdout
     larch.end(signal.SIGKILL)
 
     def silent():
@@ -130,7 +133,7 @@ def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(
         rows = {line.split()[0]: line for line in cli(verb).stdout.splitlines() if line}
         assert re.search(r" silent for \d+s ", rows["larch"]), rows
         assert "silent" not in rows["yew"]
-    assert "1 worker and 1 silent, 1 place, " in cli("top").stdout
+    assert "1 worker and 1 silent, 1 slot, " in cli("top").stdout
     status = cli.json("status")
     assert (status["workers"], status["silent"], status["places"]) == (1, 1, 1)
     assert re.search(r"^workers +1 with 1 place, 1 silent$", cli("status").stdout, re.MULTILINE)
@@ -140,12 +143,12 @@ def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(
     found = cli("doctor", "-o", "json")
     (item,) = json.loads(found.stdout)["items"]
     assert (found.exit_code, item["code"], item["serious"]) == (0, "PT097", False)
-    what = r"worker larch has been silent for \d+s and holds 2 runs: its tasks are handed on after 90 s"
+    what = r"worker larch has been silent for \d+s and owns 2 runs: its tasks are requeued after 90 s"
     assert re.fullmatch(what, item["what"])
     assert str(larch.process.pid) in item["fix"]
     text = cli("doctor").stdout
     assert re.match(f"PT097  {what}\n       Fix: ", text)
-    assert "all is well" not in text
+    assert "no problems found" not in text
 
 
 def test_a_worker_shows_all_that_there_is_to_know_and_is_gone_when_it_leaves(client, cli, start):

@@ -21,7 +21,7 @@ def assert_moved_once(lab, ids, takers, fault, *, within, reason="lease expired"
     """Each id ran, was requeued exactly once, and runs in one of `takers`, since soon after the fault."""
     lab.wait_acting(ids, since=fault, timeout=within + PATIENCE)
     wait_until(lambda: all(len(lab.evidence.runs(i)) == 2 for i in ids), within + PATIENCE)
-    if any("what was seen is forgotten" in w.log or "not acknowledge" in w.log for w in takers):
+    if any("its observations are discarded" in w.log or "not acknowledge" in w.log for w in takers):
         within += T  # a monitor that missed Redis watches anew
     for task_id in ids:
         _first, second = lab.evidence.runs(task_id)
@@ -63,7 +63,7 @@ def test_every_way_to_lose_a_worker_at_once(lab, tmp_path):
     assert hogged.wait(K + PATIENCE) == -signal.SIGKILL
     held = lab.evidence.acts(kind="hog")  # no renewal since the first of these
     assert (held[-1].at - held[0].at) / SECOND < K + 0.25
-    assert "held the event loop for more than 0.5 s" in hogged.log
+    assert "blocked the event loop for more than 0.5 s" in hogged.log
     assert f"task {hogs[0]} (hog)" in hogged.log
     for worker in (killed, hogged):
         assert_moved_once(lab, owned[worker], survivors, fault, within=TAKEOVER + MARGIN)

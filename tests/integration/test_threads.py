@@ -281,7 +281,7 @@ def test_a_thread_that_cannot_be_killed_is_named(tasks, worker):
     tasks.start("stubborn", id="mulish")
     tasks.wait("mulish", "RUNNING", timeout=PATIENCE)
     tasks.stop("mulish")
-    worker.says("[PT042] task mulish ignores being killed (thread mule (in refuses at ")
+    worker.says("[PT042] task mulish survives being killed (thread mule (in refuses at ")
     ended(tasks, "enough", "enough")
     assert tasks.wait("mulish", timeout=PATIENCE).state == "STOPPED"
 
@@ -290,7 +290,7 @@ def test_the_error_of_a_thread_is_the_task_s_and_its_thread_has_its_name(tasks, 
     found = ended(tasks, "fails", "failing")
     assert (found.state, found.output) == ("ENDED", "failing")
     lines = until(lambda: [line for line in tasks.logs("failing") if line.level == "error"], "a line")
-    assert "thread reader failed, and the task goes on: KeyError('no such key')" in lines[0].text
+    assert "thread reader failed, but the task continues: KeyError('no such key')" in lines[0].text
     assert "Traceback" in lines[0].text
     assert "Exception in thread" not in worker.output
 

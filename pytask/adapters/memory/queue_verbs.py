@@ -160,7 +160,7 @@ class QueueVerbs(Verbs):
         return list(self._state.parking)
 
     def hint(self, function: str) -> None:
-        """Tell workers that know `function` to look at its parking list."""
+        """Tell workers that know `function` to claim from its parking list."""
         self._state.publish(self._state.keys.hint_channel, function.encode(errors="surrogateescape"))
 
 

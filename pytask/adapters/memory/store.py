@@ -26,7 +26,7 @@ class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
         return [state.infos[session] for session, at in state.workers.items() if at >= since]
 
     def leave(self, session: str) -> None:
-        """Take this worker off the list."""
+        """Remove this worker's entry."""
         self._state.workers.pop(session, None)
         self._state.infos.pop(session, None)
 

@@ -57,9 +57,11 @@ def rules(role: str, namespace: str = "", partitions: int = 1) -> list[str]:
     Raises :class:`ConfigError` for a role that does not exist, or a namespace that no rule can hold.
     """
     if role not in ROLES:
-        raise ConfigError(f"no such role: {role!r}; there are {', '.join(ROLES)}")
+        raise ConfigError(f"no such role: {role!r}; roles: {', '.join(ROLES)}")
     if not all(char.isprintable() and char not in " \"'" for char in namespace):
-        raise ConfigError(f"the namespace {namespace!r} cannot stand in an ACL rule: no spaces, no quotes")
+        raise ConfigError(
+            f"the namespace {namespace!r} cannot be used in an ACL rule: it must not contain spaces or quotes"
+        )
     spaces = [namespace_of(namespace, index, partitions) for index in range(partitions)]
     return [
         "resetkeys",

@@ -59,7 +59,7 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
 def _no_cluster(error: Exception) -> Exception:
     """What kept the library from the nodes of a cluster."""
     if "not enabled" in str(error):
-        return ConfigError("this Redis is no cluster: write its address with redis://, without +cluster")
+        return ConfigError("this Redis is not a cluster: write its address with redis://, without +cluster")
     for one in (error.__cause__, error):
         ours = translate(one) if isinstance(one, Exception) else None
         if isinstance(ours, StoreError):

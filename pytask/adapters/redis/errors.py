@@ -26,12 +26,12 @@ OF_CLASSES = {
 REMEDIES = {
     "OOM": "Raise maxmemory of the server, or delete finished tasks",
     "READONLY": "This is a replica: connect to its primary (`pytask doctor` names it), or through Sentinel",
-    "MISCONF": "The server cannot save its data: free its disk, and see its log",
-    "NOREPLICAS": "Too few replicas are connected for min-replicas-to-write: bring them back",
-    "BUSY": "A script holds the server: SCRIPT KILL ends it, if it has written nothing",
-    "MOVED": "This is a node of a cluster: say redis+cluster://, and a hash-tagged namespace like {pytask}:",
+    "MISCONF": "The server cannot save its data: free disk space, and check its log",
+    "NOREPLICAS": "Too few replicas are connected for min-replicas-to-write: restore them",
+    "BUSY": "A script blocks the server: SCRIPT KILL ends it, if it has written nothing",
+    "MOVED": "This is a node of a cluster: use redis+cluster:// and a hash-tagged namespace like {pytask}:",
     "MASTERDOWN": "This is a replica that has lost its primary: connect to the primary, or through Sentinel",
-    "CLUSTERDOWN": "A part of the cluster has no node: see CLUSTER INFO",
+    "CLUSTERDOWN": "A hash slot of the cluster has no node: check CLUSTER INFO",
 }
 REFUSALS = (
     "OOM",
@@ -47,8 +47,8 @@ REFUSALS = (
 )
 ANSWER_SHOWN = 60  # characters of what is no answer of a Redis
 LOADING = (
-    "Redis was started, and still reads its data from disk (LOADING). Nothing is lost: wait until `redis-cli"
-    " INFO persistence` says loading:0, and do it again; a worker waits by itself"
+    "Redis has started and is still loading its data from disk (LOADING). Nothing is lost: wait until"
+    " `redis-cli INFO persistence` says loading:0, and retry; a worker waits by itself"
 )
 # A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
 SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
@@ -70,9 +70,9 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
         fix = missing(text, *_place(text, script)) if no_right else ""
         return Denied(f"Redis denies {'a right' if no_right else 'access'}: {text}{fix}")
     if _says(text, "OTHERSERVER"):
-        return FailoverSuspected(f"no longer the server that was known: {text}")
+        return FailoverSuspected(f"a different server answered: {text}")
     if "WRONGTYPE" in text:
-        return WrongKeyType(f"one of pytask's own keys holds another type: {text}")
+        return WrongKeyType(f"one of pytask's own keys has another type: {text}")
     if "InvalidResponse" in names:
         return Unavailable(_no_redis(text))
     if isinstance(error, RecursionError):
@@ -90,13 +90,13 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
 
 
 def _no_redis(text: str) -> str:
-    """What answers there, cut; redis-py's parsers tell its first line, or its first byte."""
+    """The error for a server that is not Redis, with the beginning of its answer as redis-py reports it."""
     found = re.search(r"b'(.*)'|b\"(.*)\"|got (\".*?\")", text)
     said = next((part for part in found.groups() if part), "") if found else ""
     cut = said if len(said) <= ANSWER_SHOWN else f"{said[:ANSWER_SHOWN]}…"
     return (
-        f"what answers there is no Redis: it says {cut or 'something else'!r}. Correct the address: the port"
-        " of a Redis is 6379 by default"
+        f"the server at this address is not Redis: it answers {cut or 'something else'!r}. Correct the"
+        " address: the default port of Redis is 6379"
     )
 
 

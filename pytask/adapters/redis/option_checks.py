@@ -47,7 +47,7 @@ def check_cluster_url(url: str) -> None:
     taken = {*getattr(cluster, "REDIS_ALLOWED_KEYS", ()), *signature(cluster.RedisCluster).parameters}
     for name, _ in parse_qsl(urlsplit(url).query):
         if name not in taken:
-            raise ConfigError(f"{name!r} is no option of a cluster's address, or the library drops it")
+            raise ConfigError(f"{name!r} is not an option of a cluster's address, or the library ignores it")
 
 
 def check_made(client: Any, url: str) -> None:
@@ -62,5 +62,5 @@ def check_made(client: Any, url: str) -> None:
 def bad_option(url: str, error: Exception) -> ConfigError:
     """What is wrong with an option of the URL."""
     found = re.search(r"argument '(\w+)'", str(error)) if isinstance(error, TypeError) else None
-    what = f"{found[1]!r} is no option of an address" if found else str(error)
+    what = f"{found[1]!r} is not an option of an address" if found else str(error)
     return ConfigError(f"cannot use the Redis URL {hide_password(url)!r}: {what}")

@@ -111,6 +111,6 @@ class RedisFeed:
 def _warn_of_word(word: bytes, channel: str) -> None:
     if len(word) < WORD and word.isalpha():  # else an event of a task whose id ends like that
         log.warning(
-            "[PT043] %r on %r is no control word, and nothing is done: say %s",
+            "[PT043] ignored %r on %r, which is not a control word: use %s",
             word.decode(), channel[:80], ", ".join(Command),
         )  # fmt: skip

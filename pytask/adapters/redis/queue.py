@@ -1,4 +1,4 @@
-"""Waiting for the queue without taking from it."""
+"""Waits for the queue without removing ids from it."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class Order:
         if id(sentinel) not in self._silent and isinstance(error, Exception):
             self._silent.add(id(sentinel))
             log.warning(
-                "[PT135] sentinel %s does not tell where the primary %r is (%s). The other sentinels are"
-                " asked first from now on",
+                "[PT135] sentinel %s does not return the address of the primary %r (%s). The other sentinels"
+                " are queried first from now on",
                 _address(sentinel), service_name, _reason(error),
             )  # fmt: skip
 
@@ -163,4 +163,4 @@ def _none(service_name: str, met: dict[str, BaseException]) -> BaseException:
     if type(last).__name__ != "MasterNotFoundError":
         return last
     reasons = ", ".join(f"{address}: {_reason(error)}" for address, error in met.items())
-    return type(last)(f"no sentinel tells where the primary {service_name!r} is: {reasons}")
+    return type(last)(f"no sentinel returns the address of the primary {service_name!r}: {reasons}")

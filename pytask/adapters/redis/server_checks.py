@@ -39,7 +39,9 @@ def _risks_of(client: Any, max_data: int, *, alone: bool) -> list[Risk]:
     try:
         info = decoding.info(client.execute_command("INFO", "replication"))
     except Exception as error:  # noqa: BLE001 - sorted out there
-        return _unseen(error, "PT071", "INFO", "a failover cannot be noticed, nor claims held back after it")
+        return _unseen(
+            error, "PT071", "INFO", "a failover cannot be detected, so claims are not paused after it"
+        )
     try:
         settings = {name: _setting(client, name) for name in NAMES}
     except Exception as error:  # noqa: BLE001 - sorted out there
@@ -57,7 +59,7 @@ def _of_channels(client: Any) -> list[Risk]:
     try:
         client.execute_command("PUBSUB", "CHANNELS", "pytask:none")
     except Exception as error:  # noqa: BLE001 - sorted out there
-        so = "whether workers with another db number hear the same control messages cannot be checked"
+        so = "it cannot be checked whether workers with another db number receive the same control messages"
         return _unseen(error, "PT139", "PUBSUB CHANNELS", so)
     return []
 
@@ -87,15 +89,15 @@ def _of_replication(settings: Words, *, replicated: bool) -> Iterator[Risk]:
     if replicated and wanted == 0:
         yield Risk(
             code="PT073",
-            what="a failover can lose acknowledged writes (min-replicas-to-write is 0): after each one no"
-            " task is taken for the whole embargo, and a primary that is cut off goes on taking claims",
+            what="a failover can lose acknowledged writes (min-replicas-to-write is 0): after each failover"
+            " no tasks are claimed for the whole embargo, and an isolated primary keeps accepting claims",
             fix="CONFIG SET min-replicas-to-write 1",
         )
     lag = _number(settings.get("min-replicas-max-lag"))
     if wanted and (lag is None or lag > MAX_LAG or lag == 0):
         yield Risk(
             code="PT074",
-            what="a primary that is cut off goes on taking writes for"
+            what="an isolated primary keeps accepting writes for"
             f" {lag or 'any number of'} s (min-replicas-max-lag)",
             fix=f"CONFIG SET min-replicas-max-lag {MAX_LAG}",
         )
@@ -106,13 +108,13 @@ def _of_memory_and_disk(settings: Words) -> Iterator[Risk]:
     if policy != "noeviction":
         yield Risk(
             code="PT075",
-            what=f"a full server drops tasks without a word (maxmemory-policy is {policy})",
+            what=f"a full server silently deletes tasks (maxmemory-policy is {policy})",
             fix="CONFIG SET maxmemory-policy noeviction",
         )
     if settings.get("appendonly") == "no":
         yield Risk(
             code="PT076",
-            what="a restart of the server loses tasks, or brings back old ones (appendonly is no)",
+            what="a restart of the server loses tasks or restores old ones (appendonly is no)",
             fix="CONFIG SET appendonly yes",
         )
 
@@ -122,14 +124,15 @@ def _of_connections(settings: Words, max_data: int) -> Iterator[Risk]:
     if idle is not None and 0 < idle < IDLE:
         yield Risk(
             code="PT077",
-            what=f"the server closes connections that are idle for {idle} s (timeout); ours are for longer",
+            what=f"the server closes connections that are idle for {idle} s (timeout); pytask's are idle for"
+            " longer",
             fix="CONFIG SET timeout 0",
         )
     bulk = _number(settings.get("proto-max-bulk-len"))
     if bulk is not None and bulk < max_data:
         yield Risk(
             code="PT078",
-            what=f"the server takes {bulk} bytes at once (proto-max-bulk-len), and max_data is {max_data}",
+            what=f"the server accepts at most {bulk} bytes (proto-max-bulk-len), but max_data is {max_data}",
             fix=f"CONFIG SET proto-max-bulk-len {max_data}",
         )
 

@@ -97,7 +97,7 @@ class RedisStore:
         return [name for name in names if not self._redis.run(queue_calls.unpark(self._scope, name))]
 
     def hint(self, function: str) -> None:
-        """Tell workers that know `function` to look at its parking list."""
+        """Tell workers that know `function` to claim from its parking list."""
         self._redis.command("PUBLISH", self._keys.hint_channel, decoding.raw_of(function))
 
     # -- runs -----------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class RedisStore:
         return [info for info in infos if info is not None]
 
     def leave(self, session: str) -> None:
-        """Take this worker off the list."""
+        """Remove this worker's entry."""
         keys = self._keys
         self._redis.pipeline([("ZREM", keys.workers, session), ("HDEL", keys.worker_info, session)])
 

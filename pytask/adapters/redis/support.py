@@ -42,7 +42,7 @@ def check_client(client: Any, namespace: str) -> None:
     option_checks.check_files(_settings_of(client))
     if package == "redis" and BROKEN_FROM <= version < BROKEN_BEFORE:
         raise UnsupportedClient(
-            f"redis-py {'.'.join(map(str, version))} can hand one command's reply to another after an"
+            f"redis-py {'.'.join(map(str, version))} can return one command's reply to another after an"
             " interruption (redis-py#2104): pip install 'redis>=5'"
         )
     if is_cluster(client) and not hash_tag(namespace):
@@ -72,8 +72,8 @@ def check_server(client: Any) -> None:
         text = str(node.get("redis_version", ""))
         if text and _numbers(text) < SERVER_FLOOR:
             raise UnsupportedServer(
-                f"this Redis is {text}, and pytask needs 6.2 or newer (BLMOVE, LPOS): upgrade it, or try"
-                " `pytask run --embedded`, which brings its own server"
+                f"this Redis is {text}, but pytask needs 6.2 or newer (BLMOVE, LPOS): upgrade it, or try"
+                " `pytask run --embedded`, which starts its own server"
             )
 
 

@@ -223,7 +223,10 @@ def may_wait(borrower: Borrower | None, error: Exception, waited: float, attempt
     if attempts and waited > task_connection.NOTICE and not borrower.told:
         borrower.told = True
         log.warning(
-            "[PT147] task %s: self.redis has waited for %.0f s: %s", borrower.name, waited, translated(error)
+            "[PT147] task %s: self.redis has been waiting for %.0f s: %s",
+            borrower.name,
+            waited,
+            translated(error),
         )
     return waited < borrower.patience
 

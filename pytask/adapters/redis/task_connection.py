@@ -53,8 +53,8 @@ def unknown(lost: Exception, commands: Sequence[Sequence[Any]], kind: type[Excep
     if kind not in _unknown:
         _unknown[kind] = type(f"OutcomeUnknown{kind.__name__}", (OutcomeUnknown, kind), {})
     error: Exception = _unknown[kind](
-        f"the reply of Redis to {shown} was lost ({lost}): it may have been done, or not. Look whether it"
-        " was, or send it again if that does no harm"
+        f"the reply of Redis to {shown} was lost ({lost}): it may or may not have been executed. Check"
+        " whether it was, or send it again if that is harmless"
     )
     return error
 

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one small module each; `pytask.cli.main` is their table."""
+"""The commands, one small module each; `pytask.cli.main` lists them."""

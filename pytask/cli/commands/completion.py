@@ -17,7 +17,7 @@ def command(shell: str) -> None:
              > ~/.local/share/bash-completion/completions/pytask
     zsh:   pytask completion zsh > ~/.zfunc/_pytask    (~/.zfunc in fpath)
     fish:  pytask completion fish > ~/.config/fish/completions/pytask.fish
-    """  # noqa: D301 - a mark for click: what follows is not to be wrapped
+    """  # noqa: D301 - tells click not to rewrap the next paragraph
     from click.shell_completion import get_completion_class
 
     from pytask.terminal import out
@@ -25,5 +25,5 @@ def command(shell: str) -> None:
     root = click.get_current_context().find_root()
     made = get_completion_class(shell)
     if made is None:
-        raise click.UsageError(f"click knows no completion for {shell}")
+        raise click.UsageError(f"click has no completion for {shell}")
     out(made(root.command, {}, "pytask", "_PYTASK_COMPLETE").source())

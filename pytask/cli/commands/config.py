@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 @options.settings_of
 @options.form
 def command(remote: Remote, printer: Printer) -> None:
-    """Show every setting, and where its value came from.
+    """Show every setting and the source of its value.
 
-    Last wins: the default, the file (pytask.toml of the current folder, $PYTASK_CONFIG or --config), the
-    environment (PYTASK_MAX_TASKS and so on; for the address also REDIS_URL), the flags. What an app sets in
-    its code stands above file and environment. Passwords are never printed.
+    Precedence, lowest first: the default, the file (pytask.toml in the current directory, $PYTASK_CONFIG or
+    --config), the environment (PYTASK_MAX_TASKS and so on; also REDIS_URL for the address), the flags.
+    Settings made in an app's code override file and environment. Passwords are never printed.
     """
     from pytask.cli.config import known_settings
     from pytask.cli.printer import Column

@@ -10,19 +10,21 @@ from pytask.cli.name_clash import refuse_namesake
 
 
 @click.command()
-@click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so long.")
+@click.option(
+    "--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop after this time."
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the data in this folder instead of a temporary one.",
+    help="Keep the data in this directory instead of a temporary one.",
 )
 def command(seconds: float | None, data_dir: Path | None) -> None:
-    """Show what pytask does, on a private server.
+    """Demonstrate pytask on a private Redis server.
 
-    Two workers run example tasks; one is killed, and its tasks go on at the other. The story takes half a
-    minute and says when it is over; then the tasks run on until you press Ctrl-C, or until --for SECONDS are
-    over. Then the workers hand their tasks back, and a list says what went right. Exit code 0 if all did, 1
-    if not, and 130 if Ctrl-C came before the story was over.
+    Two workers run example tasks; one is killed, and the other takes over its tasks. This takes about 30
+    seconds. The tasks then keep running until you press Ctrl-C or --for SECONDS have passed. Finally the
+    workers release their tasks, and a list shows which steps succeeded. Exit code: 0 if all succeeded, 1 if
+    one failed, 130 if Ctrl-C was pressed before the demonstration was complete.
     """
     refuse_namesake()
     from pytask.demo.story import play

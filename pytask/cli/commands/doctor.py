@@ -24,10 +24,10 @@ INDENT = " " * len("PT000  ")
 @options.remote
 @options.form
 def command(remote: Remote, printer: Printer) -> None:
-    """Look for what is wrong, or will be, and say how to mend it.
+    """Diagnose current and upcoming problems and print the fix for each.
 
-    The packages here, the settings of the server, clocks, keys, dead runs, parked tasks, monitors, releases.
-    Exit code 0 if all is well, 3 if something is to be mended. It changes nothing.
+    Checks installed packages, server settings, clocks, keys, dead runs, parked tasks, monitors and releases.
+    Exit code: 0 if nothing needs to be fixed, 3 otherwise. It changes nothing.
     """
     from pytask.terminal import out, say, wrapped
 
@@ -43,7 +43,7 @@ def command(remote: Remote, printer: Printer) -> None:
             out(wrapped(f"{row['code']}  {printable(row['what'])}", sys.stdout, INDENT))
             out(wrapped(f"{INDENT}Fix: {printable(row['fix'])}", sys.stdout, " " * len("Fix: ")))
         if not rows:
-            out(f"all is well: {remote.setting('redis_url').shown}")
+            out(f"no problems found: {remote.setting('redis_url').shown}")
     else:
         printer.rows("findings", rows, (), key="code")
     for sentence in remote.strays():
@@ -51,8 +51,9 @@ def command(remote: Remote, printer: Printer) -> None:
     serious = sum(one.serious for one in found)
     if serious:
         from pytask.domain.errors import Unhealthy
+        from pytask.domain.wording import counted
 
-        raise Unhealthy(f"{serious} to be mended; `pytask explain CODE` tells more of each")
+        raise Unhealthy(f"{counted(serious, 'problem')} found; `pytask explain CODE` describes each")
 
 
 def _findings(remote: Remote) -> list[Finding]:
@@ -61,38 +62,38 @@ def _findings(remote: Remote) -> list[Finding]:
 
     found = list(checks.of_this_machine(remote.client, remote.namespace))
     if any(one.code == "PT024" for one in found):
-        return found  # with such a client nothing more can be trusted
+        return found  # with this client no further result is reliable
     found += checks.of_the_server(remote)
     odd = list(checks.of_the_keys(remote))
     if odd:
-        return found + odd  # what these keys hold cannot be counted
+        return found + odd  # the content of these keys cannot be counted
     return found + list(fleet_checks.of_the_fleet(remote, survey(remote)))
 
 
 def _commands(remote: Remote) -> Iterator[Item]:
-    """What is read; what it means, `pytask explain CODE` tells of each fault."""
+    """The commands that read what is checked; `pytask explain CODE` describes each problem."""
     from pytask.adapters.keys import Keys
     from pytask.adapters.redis.server_checks import NAMES
     from pytask.cli.checks import kinds_of
     from pytask.cli.commands import status
     from pytask.cli.explain_script import ID, Each
 
-    yield "the server: of a cluster, to be asked of each primary"
+    yield "the server; in a cluster, ask each primary"
     yield ["INFO", "server"]
     yield ["INFO", "replication"]
     yield from (["CONFIG", "GET", name] for name in NAMES)
     yield ["TIME"]
     for space in remote.spaces:
         keys = Keys(space)
-        yield "db numbers whose workers hear these control messages, and how many workers hear them"
+        yield "db numbers whose workers receive these control messages, and the number of those workers"
         yield ["PUBSUB", "CHANNELS", keys.database_pattern]
         yield ["PUBSUB", "NUMSUB", keys.hint_channel]
         yield f"each of these is {', '.join(sorted(set(kinds_of(keys).values())))}, or none"
         yield from (["TYPE", name] for name in kinds_of(keys))
-        yield "runs by the time of their last renewal (microseconds): the oldest ones"
+        yield "runs by the time of their last renewal (microseconds), oldest only"
         yield ["ZRANGE", keys.leases, 0, 9, "WITHSCORES"]
-        yield "whose they are: in front of the colon stands the session of a worker, which may be silent"
+        yield "the owner: the session of a worker is the part before the colon; the worker may be silent"
         yield Each([["ZRANGE", keys.leases, 0, 9]], [["HGET", keys.runs, ID]])
-        yield "the last id that could be no task"
+        yield "the last rejected id"
         yield ["LINDEX", keys.rejected, 0]
     yield from status.commands(remote)

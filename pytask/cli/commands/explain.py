@@ -12,7 +12,7 @@ import click
 def command(code: str | None) -> None:
     """Explain an error code: what happened, why, and what to do.
 
-    Without CODE, all codes with their titles.
+    Without CODE, list all codes with their titles.
     """
     from pytask.cli.messages import explanations, unfilled
     from pytask.terminal import out
@@ -24,5 +24,5 @@ def command(code: str | None) -> None:
         return
     wanted = f"PT{code.strip('[] ').upper().removeprefix('PT'):0>3}"
     if wanted not in known:
-        raise click.UsageError(f"there is no code {code!r}; `pytask explain` lists all there are")
+        raise click.UsageError(f"there is no code {code!r}; `pytask explain` lists all codes")
     out(f"{wanted}  {unfilled(known[wanted]) if sys.stdout.isatty() else known[wanted]}", wrap=True)

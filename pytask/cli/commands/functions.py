@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @options.remote
 @options.form
 def command(remote: Remote, printer: Printer) -> None:
-    """List the task names that workers know, and those that tasks wait for.
+    """List the task functions that workers know and those that parked tasks wait for.
 
-    Tasks of a name that no worker knows are parked: they wait, and start as soon as a worker knows it.
+    A task whose function no worker knows is parked. It starts as soon as a worker that knows it is running.
     """
     if remote.explain:
         remote.explains(_commands(remote))

@@ -16,22 +16,31 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--live", "kind", flag_value="live", help="Only whether their loops turn.")
 @click.option(
-    "--ready", "kind", flag_value="ready", default=True, help="Whether they take tasks and listen, too."
+    "--live", "kind", flag_value="live", help="Check liveness only: whether the event loop responds."
 )
-@click.option("--pid", type=int, metavar="PID", help="Only this one.  [default: all of this user]")
-@click.option("--run-dir", type=click.Path(file_okay=False), metavar="DIR", help="Folder of their sockets.")
+@click.option(
+    "--ready",
+    "kind",
+    flag_value="ready",
+    default=True,
+    help="Check readiness: also whether the worker takes tasks and receives control requests.",
+)
+@click.option("--pid", type=int, metavar="PID", help="Check only this process.  [default: all of this user]")
+@click.option(
+    "--run-dir", type=click.Path(file_okay=False), metavar="DIR", help="Directory of their sockets."
+)
 @click.option("--timeout", type=float, default=5.0, help="Seconds to wait for an answer.", show_default=True)
 @options.settings_of
 @options.form
 def command(
     kind: str, pid: int | None, run_dir: str | None, timeout: float, remote: Remote, printer: Printer
 ) -> None:
-    """Whether the workers of this machine live, or are ready, without asking Redis.
+    """Check liveness or readiness of local workers without contacting Redis.
 
-    Each worker answers on a unix socket from its event loop: one whose loop does not turn does not answer.
-    Exit code 0 if all do, 3 if one does not or there is none. For the probes of Kubernetes and for scripts.
+    Each worker answers on a unix socket from its event loop; a worker whose event loop is blocked does not
+    answer. Exit code: 0 if all workers pass, 3 if one fails or none is found. Use it for Kubernetes probes
+    and in scripts.
     """
     from pytask.cli.printer import Column
     from pytask.daemon import health_socket
@@ -46,8 +55,8 @@ def command(
     if not rows:
         who = f"no worker with pid {pid}" if pid else "no worker"
         raise Unhealthy(
-            f"{who} of this user runs here (looked for in {health_socket.folder(place)}). Start one with"
-            " `pytask run`; one that was started with --run-dir DIR is found with --run-dir DIR"
+            f"{who} of this user runs here (searched in {health_socket.folder(place)}). Start one with"
+            " `pytask run`; to find one that was started with --run-dir DIR, pass the same --run-dir DIR"
         )
     columns = [
         Column("pid", "pid"),
@@ -66,6 +75,6 @@ def command(
 
 
 def _row(path: Path, answer: dict[str, Any] | None) -> dict[str, Any]:
-    why = [f"its loop does not turn: it did not answer at {path}"] if answer is None else []
+    why = [f"its event loop did not answer at {path}"] if answer is None else []
     silent = {"pid": int(path.stem), "name": "", "live": False, "ready": False, "running": None, "why": why}
     return silent | (answer or {})

@@ -18,31 +18,31 @@ SCREEN = 100
 
 @click.command()
 @click.argument("task_id", metavar="ID", callback=options.id_text)
-@click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until the task is over.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines as they arrive, until the task finishes.")
 @click.option(
     "-n",
     "--lines",
     type=click.IntRange(min=0),
     metavar="N",
-    help=f"The last N lines.  [default: {SCREEN}]",
+    help=f"Print the last N lines.  [default: {SCREEN}]",
 )
-@click.option("--all", "everything", is_flag=True, help="All lines that are kept.")
+@click.option("--all", "everything", is_flag=True, help="Print all stored lines.")
 @options.remote
 @options.form
 def command(
     task_id: str, follow: bool, lines: int | None, everything: bool, remote: Remote, printer: Printer
 ) -> None:
-    """Print the lines that a task logged, and how far it is.
+    """Print the log lines and the progress of a task.
 
-    Workers keep them where their setting `task_logs` says how many (`pytask run --task-logs 200`). ID may be
-    the beginning of an id, as long as only one task begins so.
+    Workers store log lines only if their setting `task_logs` is above 0 (`pytask run --task-logs 200`). ID
+    may be a unique prefix of an id.
     """
     import sys
 
     from pytask.terminal import say
 
     if lines is not None and everything:
-        raise click.UsageError("--lines and --all exclude each other: how many are wanted?")
+        raise click.UsageError("--lines and --all cannot be combined")
     limit = None if everything else SCREEN if lines is None else lines
     space = remote.space_of(task_id)
     if remote.explains(_commands(space, task_id, limit)):
@@ -64,7 +64,7 @@ def _commands(space: str, task_id: str, limit: int | None) -> list[list[str | in
 
 
 def _find(remote: Remote, beginning: str) -> str:
-    """The lines may be there longer than the hash of the task."""
+    """The stored lines may outlive the hash of the task."""
     from pytask.adapters.keys import Keys
 
     ring = Keys(remote.space_of(beginning)).log(beginning)
@@ -74,14 +74,14 @@ def _find(remote: Remote, beginning: str) -> str:
 
 
 def show(printer: Printer, task_id: str, line: LogLine) -> None:
-    """One line, what was missed before it first."""
+    """One line, preceded by a notice of missing lines."""
     from pytask.cli.printer import Printer, printable
     from pytask.domain.wording import at, counted, verb
     from pytask.terminal import out, say
 
     if line.missed:
         are = f"{counted(line.missed, 'line')} before this one {verb(line.missed, 'is', 'are')}"
-        say(f"{are} kept no more")
+        say(f"{are} no longer stored")
     if printer.form in ("json", "jsonl"):
         Printer("jsonl").rows("lines", [row(task_id, line)], ())
         return
@@ -98,7 +98,7 @@ def show(printer: Printer, task_id: str, line: LogLine) -> None:
 
 
 def row(task_id: str, line: LogLine) -> dict[str, Any]:
-    """What the JSON has."""
+    """The fields of the JSON output."""
     return {
         "id": task_id,
         "at": line.at,
@@ -124,7 +124,7 @@ def _why_none(remote: Remote, task_id: str) -> str:
 
 
 def _of_worker(remote: Remote, task: TaskInfo) -> str:
-    """Whether the worker that has, or had it keeps lines, as far as it can be known."""
+    """Whether the task's current or last worker stores log lines, as far as it is known."""
     from pytask.domain import lifecycle as life
 
     session = (task.run or task.last_run).rpartition(":")[0]
@@ -133,36 +133,36 @@ def _of_worker(remote: Remote, task: TaskInfo) -> str:
     if own is not None and own.task_logs is not None:
         return _told(task, own)
     if own is not None and own.alive:
-        return f"whether {_name(task)} keeps task logs is not known: it is of a release that does not say"
+        return f"it is not known whether {_name(task)} stores task logs: its release does not report it"
     gone = f"{_name(task)} is gone"
     failed = task.state is life.ERROR and not task.crashes and not task.error.startswith("[PT")
-    if task.progress is not None or failed:  # both are told among the lines
-        happened = "the task told its progress" if task.progress is not None else "the task failed"
-        return f"{gone}, and kept no task logs, or keeps them no more: {happened}, which is a line of them"
+    if task.progress is not None or failed:  # both are among the lines
+        happened = "the task reported its progress" if task.progress is not None else "the task failed"
+        return f"{gone}, and stored no task logs, or they have expired: {happened}, which task logs include"
     heir = next((w for w in crew if w.alive and w.name == task.worker and w.task_logs is not None), None)
-    now = f"; the one of that name that is here now keeps {heir.task_logs or 'none'}" if heir else ""
-    return f"{gone}: it is not known whether it kept task logs, or the task logged nothing{now}"
+    now = f"; the current worker of that name stores {heir.task_logs or 'none'}" if heir else ""
+    return f"{gone}: either it stored no task logs, or the task logged nothing{now}"
 
 
 def _told(task: TaskInfo, worker: Worker) -> str:
-    """Of a worker that shows how many lines it keeps, or showed it before it died."""
+    """For a worker that reports how many lines it stores, or did before it died."""
     from pytask.domain.wording import ago, counted
 
     who = _name(task) if worker.alive else f"{_name(task)}, silent for {ago(worker.silent)},"
     if not worker.task_logs:
         return (
-            f"{who} {'keeps' if worker.alive else 'kept'} no task logs; start it with --task-logs 200 (or set"
-            " task_logs = 200 in pytask.toml)"
+            f"{who} {'stores' if worker.alive else 'stored'} no task logs; start it with --task-logs 200 (or"
+            " set task_logs = 200 in pytask.toml)"
         )
     lines = counted(worker.task_logs, "line")
     if worker.alive:
         return (
-            f"the task logged nothing so far, or nothing that its worker's logging lets through ({who} keeps"
-            f" {lines} of each task)"
+            f"the task has logged nothing yet, or its worker's log level filters it out ({who} stores"
+            f" {lines} per task)"
         )
     return (
-        f"the task logged nothing that was sent before {who} fell silent (it kept {lines} of each task; what"
-        " a task logs is sent within a moment)"
+        f"no line of the task was sent before {who} fell silent (it stored {lines} per task; lines are"
+        " sent within about a second)"
     )
 
 

@@ -19,19 +19,26 @@ PAGE = 500
 
 
 @click.command()
-@click.option("-s", "--state", "states", multiple=True, metavar="STATE", help="Only these; may be repeated.")
-@click.option("-n", "--name", metavar="FUNCTION", help="Only tasks of this name.")
-@click.option("--worker", metavar="NAME", help="Only those of a worker, by its name or session.")
+@click.option(
+    "-s",
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only tasks in this state; may be repeated.",
+)
+@click.option("-n", "--name", metavar="FUNCTION", help="Only tasks of this function.")
+@click.option("--worker", metavar="NAME", help="Only tasks of this worker, by name or session.")
 @click.option(
     "-l",
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"At the most so many.  [default: {SCREEN}]",
+    help=f"Maximum number of tasks.  [default: {SCREEN}]",
 )
-@click.option("--all", "everything", is_flag=True, help="All there are, read as they are printed.")
-@click.option("--cursor", metavar="TEXT", help="Go on where an earlier list ended.")
-@click.option("-w", "--watch", is_flag=True, help="Show the list again every two seconds, until Ctrl-C.")
+@click.option("--all", "everything", is_flag=True, help="All tasks, printed as they are read.")
+@click.option("--cursor", metavar="TEXT", help="Continue where an earlier list ended.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh the list every two seconds, until Ctrl-C.")
 @options.remote
 @options.form
 def command(
@@ -45,10 +52,11 @@ def command(
     remote: Remote,
     printer: Printer,
 ) -> None:
-    """List tasks: running, waiting, failed, stopped, ended; of each the newest first.
+    """List tasks: running, waiting, failed, stopped, ended; newest first within each state.
 
-    The states have indexes, so that a page costs the same for ten tasks and for ten million. Names and
-    workers have none: a page reads ten tasks a row at the most, and says where to go on.
+    States are indexed, so a page costs the same for ten tasks as for ten million. Functions and workers are
+    not indexed: with --name or --worker a page reads at most ten tasks per row and prints the cursor to
+    continue at.
     """
     from pytask.cli.selection import state_named
 
@@ -76,11 +84,11 @@ def _page(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int,
     if page.cursor is not None and printer.form in ("table", "wide"):
         from pytask.terminal import say
 
-        say(f"there are more: --all, or --cursor {page.cursor}")
+        say(f"more tasks follow: use --all or --cursor {page.cursor}")
 
 
 def _all(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int | None) -> None:
-    """Page after page; a table, too, is printed as it is read."""
+    """Page after page; a table is also printed as it is read."""
     from pytask.cli.rows import TASKS, task_row
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -98,7 +106,7 @@ def _all(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int |
 def _commands(
     remote: Remote, wanted: list[str] | None, filters: dict[str, Any], limit: int | None
 ) -> Iterator[Item]:
-    """Ids off the indexes, then a look at each."""
+    """Ids from the indexes, then the hash of each."""
     from pytask.adapters.keys import Keys
     from pytask.cli.explain_script import ID, Each, print_each
     from pytask.client.listing import LOOK_FACTOR, LOOK_LEAST, ORDER
@@ -108,7 +116,7 @@ def _commands(
     most = None if limit is None else max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else limit
     last = -1 if most is None else most - 1
     if filtered:
-        yield "there is no index of functions or workers: each task of the states is looked at"
+        yield "functions and workers are not indexed: every task of the states is read"
     for space in remote.spaces:
         keys = Keys(space)
         sources: list[list[str | int]] = []

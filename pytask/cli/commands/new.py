@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", metavar="JSON", help="The data: JSON, @FILE, or - for standard input.")
+@click.option("--data", metavar="JSON", help="Data as JSON, @FILE, or - for standard input.")
 @click.option(
     "--id",
     "task_id",
     metavar="ID",
     callback=options.id_text,
-    help="Of the new task.  [default: a random one]",
+    help="Id of the new task.  [default: random]",
 )
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until it has ended."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait up to SECONDS until the task finishes.",
 )
 @options.remote
 @options.form
@@ -43,10 +47,11 @@ def command(
     remote: Remote,
     printer: Printer,
 ) -> None:
-    """Start a new task of NAME, and print its id.
+    """Create a task of the function NAME, queue it, and print its id.
 
-    Of KEY=VALUE a value that is JSON is that (n=5, on=true, of=[1,2]), any other is text. With --id the
-    verb may be repeated: nothing is done while that task waits or runs; one that has ended runs again.
+    In KEY=VALUE, a VALUE that is valid JSON is parsed (n=5, on=true, of=[1,2]); any other VALUE is a string.
+    With --id the command is idempotent: it does nothing while that task waits or runs. A task that has ended
+    is run again.
     """
     from pytask.cli.data import read_data, with_pairs
     from pytask.domain import lifecycle as life
@@ -83,12 +88,12 @@ def _commands(remote: Remote, name: str, data: Data, *, task_id: str | None, wai
     fields = ["function", name] + (["data", data.text] if data.value is not None else [])
     queued = [["HMSET", space + shown, *fields], ["LPUSH", f"{space}new-task", shown]]
     if task_id is None:
-        yield "the id is made up, as the verb does"
+        yield "a random id, as the command would generate it"
         yield from queued
     else:
-        yield "only if there is none of that id"
+        yield "only if that id does not exist"
         yield If(["EXISTS", space + shown], "0", queued)
-        yield "and if it is of this function and has ended: with this data, again"
+        yield "if it has this function and has ended: run it again with this data"
         hash_ = space + shown
         data_is = ["HSET", hash_, "data", data.text] if data.value is not None else ["HDEL", hash_, "data"]
         ended = Match(["HGET", hash_, "state"], "|".join(FINISHED), [data_is, *explain.start(space, shown)])
@@ -98,7 +103,7 @@ def _commands(remote: Remote, name: str, data: Data, *, task_id: str | None, wai
 
 
 def _name_near_misses(remote: Remote, name: str) -> None:
-    """A word to a person, when no worker knows the name; the task is kept until one does."""
+    """Print a notice if no worker knows the function; the task waits until one does."""
     from difflib import get_close_matches
 
     from pytask.domain.errors import Denied
@@ -107,8 +112,8 @@ def _name_near_misses(remote: Remote, name: str) -> None:
     try:
         known = [one.name for one in remote.tasks.functions() if one.workers]
     except Denied:
-        return  # a producer's user may write, and read nothing
+        return  # the role `producer` may write but not read
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         meant = f"; did you mean {near[0]!r}?" if near else "."
-        say(f"no worker that is here knows {name!r}{meant} It waits until one does.")
+        say(f"no running worker knows {name!r}{meant} The task waits until one does.")

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", metavar="JSON", help="New data for it: JSON, @FILE, or - for standard input.")
+@click.option("--data", metavar="JSON", help="New data as JSON, @FILE, or - for standard input.")
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until their new runs live."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait up to SECONDS until the new runs are running.",
 )
 @options.remote
 @choices.tasks
@@ -27,11 +31,11 @@ if TYPE_CHECKING:
 def command(
     choice: Choice, yes: bool, data: str | None, wait: float, remote: Remote, printer: Printer
 ) -> None:
-    """Let running tasks begin anew, with the data that is in their hash.
+    """Restart running tasks in place with the current data from their hash.
 
-    With --data they get new data first, all of them the same. A worker looks at the data before it stops
-    anything: where it does not fit, the task goes on as it is, which --wait and `pytask why` tell. A task
-    that is named and does not run is an error: `pytask start` is for those.
+    --data first writes the same new data to all of them. A worker validates the data before it stops a run:
+    if the data is invalid, the run continues unchanged, and --wait and `pytask why` report the reason. Naming
+    a task that is not running is an error; use `pytask start` for it.
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, each, reloaded, running, together
@@ -48,7 +52,8 @@ def command(
     epochs: dict[str, int] = {}
 
     def many(ids: list[str]) -> list[Outcome]:
-        # Before they are told: a task that has begun anew by then would be waited for in vain.
+        # Read before the requests are sent: a task that has been reloaded by then would be waited for in
+        # vain.
         epochs.update(remote.driver.run(epochs_of(remote.partitions, ids)) if wait else {})
         return tasks.reload_many(ids)
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Then, until they run."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Then wait up to SECONDS until they run.",
 )
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 @options.remote
@@ -27,11 +31,11 @@ if TYPE_CHECKING:
 def command(
     *, choice: Choice, yes: bool, wait: float, time_scale: float | None, remote: Remote, printer: Printer
 ) -> None:
-    """Put tasks that failed, or that a dead worker left, back into the queue.
+    """Requeue failed tasks and tasks of dead workers.
 
-    As `start`, but `--all` and `--name` mean those in ERROR. Their crashes are forgotten. To put back a task
-    that runs is for when no monitor lives: its lease is watched for 90 s, as a monitor does, and if it is
-    renewed, the task is left alone. With --wait the verb ends when they run.
+    Like `start`, but `--all` and `--name` select tasks in ERROR. Crash counters are reset. Requeue a RUNNING
+    task only if no monitor is running: its lease is observed for 90 s, as a monitor does, and the task is
+    left unchanged if the lease is renewed. With --wait the command returns when the tasks run.
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, started
@@ -50,8 +54,8 @@ def command(
         running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
         if running:
             say(
-                f"{len(running)} of them run; whose lease is silent is watched for {timing.expiry:g} s"
-                " first, as a monitor does"
+                f"{len(running)} of them are RUNNING: leases that are not being renewed are observed for"
+                f" {timing.expiry:g} s first, as a monitor does"
             )
             found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}
         return found

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 @choices.tasks
 @options.form
 def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None:
-    """Delete tasks that do not run, with all that is known of them.
+    """Delete tasks that are not running, with all their data.
 
-    `--all` and `--name` mean those that have ended, failed or were stopped; one that waits is deleted by its
-    id, or by `--state WAIT`.
+    `--all` and `--name` select tasks that have ended, failed or been stopped; to delete a waiting task, give
+    its id or `--state WAIT`.
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, together
     from pytask.client.records import FINISHED
 
-    # A bulk is what it was chosen as: what waits again by now is left.
+    # A bulk selection is fixed when it is made: a task that waits again by now is left.
     states = choice.wanted(FINISHED) if choice.bulk else None
     if choice.explained(partial(explain.remove, states=states), FINISHED):
         return

@@ -21,31 +21,36 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
 @click.option(
     "--redis",
     metavar="URL",
-    help="Address of Redis: redis://, rediss://, unix:// or redis+cluster://. Else $PYTASK_REDIS_URL,"
-    " $REDIS_URL, pytask.toml, then redis://127.0.0.1:6379/0.",
+    help="Redis address: redis://, rediss://, unix:// or redis+cluster://.  [default: $PYTASK_REDIS_URL,"
+    " $REDIS_URL, pytask.toml, then redis://127.0.0.1:6379/0]",
 )
 @click.option(
-    "--embedded", is_flag=True, default=None, help="Start a private Redis server, and stop it afterwards."
+    "--embedded", is_flag=True, default=None, help="Start a private Redis server and stop it at exit."
 )
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder in which the embedded server keeps its data.  [default: .pytask]",
+    help="Data directory of the embedded server.  [default: .pytask]",
 )
-@click.option("--max-tasks", type=click.IntRange(min=1), metavar="N", help="Tasks that run here at once.")
+@click.option(
+    "--max-tasks", type=click.IntRange(min=1), metavar="N", help="Maximum number of concurrent tasks."
+)
 @click.option(
     "--monitor/--no-monitor",
     default=None,
-    help="Hand on the tasks of dead workers, or do not.  [default: do]",
+    help="Run a monitor, which requeues the tasks of dead workers.  [default: --monitor]",
 )
-@click.option("--name", metavar="TEXT", help="What people call this worker.  [default: host and pid]")
+@click.option("--name", metavar="TEXT", help="Display name of this worker.  [default: host and pid]")
 @click.option(
     "--namespace",
     metavar="TEXT",
-    help="In front of every key and channel. Each deployment on a server needs its own.",
+    help="Prefix of every key and channel. Deployments that share a server need different ones.",
 )
 @click.option(
-    "--partitions", type=click.IntRange(min=1), metavar="N", help="Parts of the namespace, for a cluster."
+    "--partitions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of partitions of the namespace, for Redis Cluster.",
 )
 @click.option(
     "--log-level",
@@ -57,77 +62,77 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     "--processes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Worker processes under one supervisor, each with --max-tasks places.  [default: 1]",
+    help="Worker processes under one supervisor, each with --max-tasks slots.  [default: 1]",
 )
 @click.option(
     "--rebalance",
     type=click.FloatRange(min=0, min_open=True),
     metavar="RATE",
-    help="Hand back up to so many tasks a second while other workers have more room.  [default: none]",
+    help="Release at most RATE tasks per second to less loaded workers.  [default: none]",
 )
 @click.option(
     "--start-rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="RATE",
-    help="Start up to so many tasks a second; the others stay in the queue.  [default: no limit]",
+    help="Start at most RATE tasks per second; the rest stay in the queue.  [default: no limit]",
 )
 @click.option(
     "--drain",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="At the end, let tasks end by themselves for so long, and then hand them back.  [default: 0]",
+    help="At shutdown, wait SECONDS for tasks to end by themselves, then requeue the rest.  [default: 0]",
 )
 @click.option(
     "--task-logs",
     type=click.IntRange(min=0, max=10_000),
     metavar="N",
-    help="Keep the last N lines that each task logs, for `pytask logs`.  [default: 0, none]",
+    help="Store the last N log lines of each task for `pytask logs`.  [default: 0, none]",
 )
-@click.option("--config", metavar="FILE", help="File of settings.  [default: pytask.toml, if there]")
+@click.option("--config", metavar="FILE", help="Configuration file.  [default: pytask.toml, if present]")
 @click.option(
     "--run-dir",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Folder of the socket that `pytask health` asks.  [default: the user's own]",
+    help="Directory of the socket for `pytask health`.  [default: the user's runtime directory]",
 )
 @click.option(
     "--patch",
     metavar="NAME=on|off,...",
-    help="What gevent replaces, by the arguments of its `patch_all`; see docs/patching.md."
-    "  [default: gevent's]",
+    help="What gevent patches, as arguments of its `patch_all`; see docs/patching.md.  [default: gevent's]",
 )
-@click.option("--check", is_flag=True, help="Import TARGET, read the settings, and end.")
+@click.option("--check", is_flag=True, help="Import TARGET, read the settings, and exit.")
 @click.option("--supervised", hidden=True)
 @click.option("--private", type=bool, hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     """Run the tasks of TARGET until SIGTERM or Ctrl-C.
 
-    TARGET is `file.py`, `package.module` or `package.module:app`. Without a PyTask app in it, all Task
+    TARGET is `file.py`, `package.module` or `package.module:app`. If it contains no PyTask app, all Task
     classes that it defines are run.
 
     \b
-    SIGTERM, SIGINT  hand all tasks back and end; a second one ends now.
-                     With --drain: take no more tasks, let those that
-                     run end; a second one hands them back, a third
-                     ends now
-    SIGHUP           restart in place: new code, new settings; tasks are
-                     handed back for that time. Tried first with --check:
-                     if that fails, the old code goes on
-    SIGTSTP          take no more tasks, keep those that run; SIGCONT ends that
-    SIGUSR1          print what every greenlet does, with its task, and the busiest tasks
+    SIGTERM, SIGINT  requeue all tasks and exit; a second one exits at once.
+                     With --drain: take no more tasks and wait for the
+                     running ones; a second one requeues them, a third
+                     exits at once
+    SIGHUP           restart in place with new code and settings; tasks
+                     are requeued meanwhile. The new code is first tested
+                     with --check; if that fails, the old code keeps running
+    SIGTSTP          take no more tasks, keep running ones; SIGCONT resumes
+    SIGUSR1          print the stack of every greenlet with its task, and the
+                     busiest tasks
 
-    The process is patched by gevent, and looks up names in native threads of its own, as the system does
-    (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER chooses another resolver of gevent's.
-    """  # noqa: D301 - a mark for click: what follows is not to be wrapped
+    The process is patched by gevent. Host names are resolved in native threads by the system's resolver
+    (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER selects another gevent resolver.
+    """  # noqa: D301 - tells click not to rewrap the next paragraph
     from pytask.daemon.flags import HANDED_URL
 
     if flags["supervised"] or check:
         flags["redis"] = flags["redis"] or os.environ.get(HANDED_URL)
     if flags["redis"] and flags["embedded"]:
-        raise click.UsageError("--redis and --embedded exclude each other: which server is it to be?")
+        raise click.UsageError("--redis and --embedded cannot be combined")
     if flags["data_dir"] and not flags["embedded"]:
-        raise click.UsageError("--data-dir is the folder of the embedded server: add --embedded")
+        raise click.UsageError("--data-dir applies to the embedded server only: add --embedded")
     refuse_namesake()
     from pytask.cli.config import Ambient
 
@@ -150,8 +155,8 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
 
 
 def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:
-    """Put what file and environment say about the daemon into `flags`; the number of processes."""
-    # Of a supervised child the parent has started the server, and the siblings.
+    """Add the daemon's settings from file and environment to `flags`; returns the number of processes."""
+    # In a supervised child the parent has already started the server and the other children.
     settled = {"processes"} if flags["supervised"] else set()
     settled |= {"embedded", "data_dir"} if flags["supervised"] or flags["redis"] else set()
     for name in FOR_RUN:
@@ -165,11 +170,11 @@ def _settle(ambient: Ambient, flags: dict[str, Any]) -> int:
 
 def _patch(changes: str) -> None:
     """Let gevent patch this process, before anything that keeps unpatched functions is imported."""
-    # The tree is gevent's own record of who spawned whom, with a stack each: we keep our own, smaller one.
+    # gevent's own greenlet tree keeps a stack for each spawn; pytask keeps a smaller one.
     os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
     from pytask.runtime.process import patched
 
     patched.patch(patched.read(changes))
     from pytask.runtime.process.resolver import use_own_resolver
 
-    use_own_resolver()  # before the target is imported, which may look up names
+    use_own_resolver()  # before the target is imported, which may resolve host names

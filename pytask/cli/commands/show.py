@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from pytask.client import TaskInfo
     from pytask.domain.reasons import Account
 
-TIMES = ("crash_at", "start_at")  # fields of a hash that hold a moment, and are in no record
+TIMES = ("crash_at", "start_at")  # hash fields that hold a time and are not part of the record
 MOMENT = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
 
 @click.command()
-@click.option("--reveal", is_flag=True, help="Show the fields that the task's class names as secret, too.")
+@click.option("--reveal", is_flag=True, help="Also show the fields that the task class declares secret.")
 @options.one_task
 def command(task_id: str, reveal: bool, remote: Remote, printer: Printer) -> None:
-    """Show one task: its state, its data, and how it came out.
+    """Show one task: its state, data, and result.
 
-    ID may be the beginning of an id, as long as only one task begins so. Fields of the data that the
-    workers name as secret (Config.SECRET) are masked, in the output as well.
+    ID may be a unique prefix of an id. Fields that the task class declares secret (Config.SECRET) are masked
+    in data and output.
     """
     from pytask.cli.task_facts import commands
 
@@ -36,7 +36,7 @@ def command(task_id: str, reveal: bool, remote: Remote, printer: Printer) -> Non
 
 
 def show(remote: Remote, printer: Printer, task: TaskInfo, *, reveal: bool = False) -> None:
-    """Print a task; `reveal`: with the secret fields of its data."""
+    """Print a task; `reveal`: include the secret fields of its data."""
     if not reveal:
         task = _masked(remote, task)
     found = _account(remote, task)
@@ -57,8 +57,7 @@ def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
 
 
 def _account(remote: Remote, task: TaskInfo) -> Account | None:
-    """Why it is where it is; None where we may not read what lies around the task, which is shown all the
-    same."""
+    """Why the task is in its state; None if we lack the rights to read the keys that explain it."""
     from pytask.cli.task_facts import account_of
     from pytask.domain.errors import Denied, WrongKeyType
 
@@ -69,7 +68,7 @@ def _account(remote: Remote, task: TaskInfo) -> Account | None:
 
 
 def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
-    """What the JSON has."""
+    """The fields of the JSON output."""
     import attrs
 
     from pytask.cli.rows import task_row
@@ -90,7 +89,7 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
 
 
 def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
-    """What people read."""
+    """The lines of the text output."""
     from pytask.cli.rows import since
     from pytask.domain.wording import at
 
@@ -118,7 +117,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
 
 
 def _history(task: TaskInfo) -> list[str]:
-    """The moves; what the last one failed with stands under `error`."""
+    """The transitions; the error of the last one is shown under `error`."""
     from pytask.domain import lifecycle as life
     from pytask.domain.transition_text import transition_lines
 
@@ -126,12 +125,12 @@ def _history(task: TaskInfo) -> list[str]:
 
 
 def _story(task: TaskInfo, found: Account) -> str:
-    """Why it is where it is; the error stands below."""
+    """Why the task is in its state; the error is shown below it."""
     return found.story.removesuffix(f": {task.error.partition(chr(10))[0]}")
 
 
 def _more(name: str, value: str) -> str | None:
-    """A field that is not of the protocol, as it is; of pytask's own bookkeeping a time as people read it."""
+    """A field outside the protocol as it is; pytask's own timestamps formatted."""
     from pytask.cli.rows import since
     from pytask.domain.wording import at
 
@@ -156,7 +155,7 @@ def _refusal(task: TaskInfo) -> str | None:
 
 
 def _decoded(raw: bytes | None) -> Any:
-    """JSON as it is; what is none, as text."""
+    """Parsed JSON; text if it is not valid JSON."""
     import json
 
     try:

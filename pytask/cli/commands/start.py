@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until they run.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait up to SECONDS until they run.",
+)
 @options.remote
 @choices.tasks
 @options.form
 def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Printer) -> None:
-    """Start tasks again that were stopped, have ended, or failed.
+    """Start tasks again that have been stopped, have ended, or have failed.
 
-    `--all` means those that were stopped; `pytask new` starts a new one. With --wait the verb ends when
-    they run.
+    `--all` selects stopped tasks. To create a new task, use `pytask new`. With --wait the command returns
+    when the tasks run.
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, started, together

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @options.remote
 @options.form
 def command(remote: Remote, printer: Printer) -> None:
-    """Show how many tasks there are, who runs them, and how Redis is.
+    """Show task counts, workers, and the state of Redis.
 
-    Costs the same for ten tasks and for ten million. What is wrong, and how to mend it, `pytask doctor` says.
+    The cost does not depend on the number of tasks. To diagnose problems, use `pytask doctor`.
     """
     if remote.explains(commands(remote)):
         return
@@ -36,7 +36,7 @@ def command(remote: Remote, printer: Printer) -> None:
 
 
 def fields(found: Survey, url: str) -> dict[str, Any]:
-    """What there is to tell, for JSON."""
+    """The fields of the JSON output."""
     alive = found.alive
     places = [worker.max_tasks for worker in alive]
     return {
@@ -68,10 +68,15 @@ def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
     server = f"{brand} {shown['server']}, {memory} used, " if shown["server"] else ""
     return [
         *((str(state), number) for state, number in found.count.states.items()),
-        ("", None if found.count.exact else "a long queue: ids in it that had ended are counted there, too"),
+        (
+            "",
+            None
+            if found.count.exact
+            else "long queue: finished tasks that were pushed again are counted twice",
+        ),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
-        ("workers", f"{shown['workers']} with {counted(shown['places'], 'place')}{silent}"),
+        ("workers", f"{shown['workers']} with {counted(shown['places'], 'slot')}{silent}"),
         ("monitor", swept),
         ("redis", url),
         ("server", f"{server}answers in {shown['round_trip_ms']:.1f} ms"),
@@ -79,7 +84,7 @@ def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
 
 
 def commands(remote: Remote) -> Iterator[Item]:
-    """What a person would ask redis-cli."""
+    """The redis-cli commands for it."""
     from pytask.adapters.keys import Keys
     from pytask.cli.explain_script import parked
     from pytask.domain.lifecycle import RESTING

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Until they stopped."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait up to SECONDS until they have stopped.",
 )
 @options.remote
 @choices.tasks
 @options.form
 def command(choice: Choice, yes: bool, wait: float, remote: Remote, printer: Printer) -> None:
-    """Stop tasks, whether they wait or run.
+    """Stop waiting and running tasks.
 
-    The wish is written down, so that it outlives a restart of everything, and the worker is told. With
-    --wait the verb ends when they have stopped; with 124 if one has not in time.
+    The request is stored in Redis, so it survives restarts, and is sent to the worker. With --wait the
+    command returns when the tasks have stopped, or with exit code 124 after a timeout.
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, stopped, together

@@ -24,16 +24,18 @@ ROWS = 15
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="Pause between pictures.",
+    help="Refresh interval.",
 )
-@click.option("--once", is_flag=True, help="One picture, and end; what is done where nobody watches.")
+@click.option(
+    "--once", is_flag=True, help="Print once and exit; the default if standard output is not a terminal."
+)
 @options.remote
 @options.form
 def command(every: float, once: bool, remote: Remote, printer: Printer) -> None:
-    """Watch the fleet: what runs where, and how fast.
+    """Monitor all workers: what runs where, and how fast.
 
-    Ends with Ctrl-C; in the forms for programs it is one picture. Costs Redis a few commands a picture,
-    however many tasks there are.
+    Stop it with Ctrl-C. The JSON formats print once. Each refresh costs Redis a few commands, regardless of
+    the number of tasks.
     """
     from pytask.cli.commands.status import commands
 
@@ -63,7 +65,7 @@ def command(every: float, once: bool, remote: Remote, printer: Printer) -> None:
 
 
 def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
-    """Changes a second of the counts; a state that only loses expired hashes shows what came on top."""
+    """Changes of the counts per second; removal of expired hashes is not counted as a change."""
     return {
         str(state): (number - before.count.states[state]) / seconds
         for state, number in now.count.states.items()
@@ -84,7 +86,7 @@ def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
     return [
         "  ".join(states),
         f"{counted(len(found.alive), 'worker')}{f' and {silent} silent' if silent else ''},"
-        f" {counted(places, 'place')}, {monitor},"
+        f" {counted(places, 'slot')}, {monitor},"
         f" Redis {found.seconds * 1000:.1f} ms, {memory} used"
         + (f", parked: {sum(found.count.parked.values())}" if found.count.parked else ""),
     ]

@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("task_id", metavar="ID", callback=options.id_text)
 @click.option(
-    "--for", "states", multiple=True, metavar="STATE", help="May be repeated.  [default: any end of it]"
+    "--for",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="State to wait for; may be repeated.  [default: any final state]",
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
-    help="Then end with 124.",
+    help="Then exit with 124.",
 )  # fmt: skip
 @options.remote
 @options.form
 def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remote, printer: Printer) -> None:
-    """Wait until a task is in a state, and print it.
+    """Wait until a task reaches a state, and print it.
 
-    Exit code 0 when it got there, 124 when it did not in time, and 1 when it ended in ERROR and nothing
-    else was asked for.
+    Exit code: 0 if it reached the state, 124 after a timeout, 1 if it ended in ERROR and no --for was given.
     """
     from pytask.cli.selection import state_named
 
@@ -48,7 +51,7 @@ def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remot
 
 
 def show_end(remote: Remote, printer: Printer, task: TaskInfo, *, failed: bool) -> None:
-    """Print the task, and end with 1 if it failed where nothing else was asked for."""
+    """Print the task; exit with 1 if `failed`."""
     from pytask.cli.commands.show import show
 
     show(remote, printer, task)

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("task_id", metavar="[ID]", required=False, callback=options.id_text)
-@click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many events.")
-@click.option("--reveal", is_flag=True, help="Show the fields that task classes name as secret, too.")
+@click.option(
+    "--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after this time."
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.")
+@click.option("--reveal", is_flag=True, help="Also show the fields that task classes declare secret.")
 @options.remote
 @options.form
 def command(
@@ -31,10 +33,10 @@ def command(
     remote: Remote,
     printer: Printer,
 ) -> None:
-    """Print the events of a task, or of all, as they come, until Ctrl-C.
+    """Print the events of one task or of all tasks as they arrive, until Ctrl-C.
 
-    Of a task that is not there yet the events are waited for. Lost connections are made again; a line says
-    when events may have been missed.
+    The task need not exist yet. Lost connections are re-established; a line reports when events may have been
+    missed.
     """
     import sys
 
@@ -68,14 +70,14 @@ def without(event: Event | Gap, fields: tuple[str, ...]) -> Event | Gap:
 
 
 def _id_of(remote: Remote, word: str) -> str:
-    """The id that is meant; of a task that is not there yet, the word itself."""
+    """The matching id; the word itself if the task does not exist yet."""
     from pytask.domain.errors import NoSuchTask
     from pytask.terminal import say
 
     try:
         return remote.find(word)
     except NoSuchTask:
-        say(f"there is no task {word!r} yet: waiting for its events")
+        say(f"task {word!r} does not exist yet: waiting for its events")
         return word
 
 
@@ -88,13 +90,13 @@ def _commands(remote: Remote, task_id: str | None, seconds: float | None) -> lis
         return [bounded(["SUBSCRIBE", channel], seconds)]
     patterns = [Keys(space).event_pattern for space in remote.spaces]
     return [
-        "this hears the words of control, too; they are no JSON",
+        "this also receives control messages, which are not JSON",
         bounded(["PSUBSCRIBE", *patterns], seconds),
     ]
 
 
 def show(printer: Printer, event: Event | Gap) -> None:
-    """One line; what was missed is told on standard error, too."""
+    """One line; gaps are also reported on standard error."""
     import json
     import time
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.command()
 @options.one_task
 def command(task_id: str, remote: Remote, printer: Printer) -> None:
-    """Say why a task is where it is: what happened to it, and what it waits for.
+    """Explain why a task is in its state: what happened to it and what it waits for.
 
-    ID may be the beginning of an id, as long as only one task begins so.
+    ID may be a unique prefix of an id.
     """
     from pytask.cli.messages import in_words
     from pytask.cli.task_facts import account_of, commands
@@ -34,7 +34,7 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
 
 
 def fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
-    """What the JSON has."""
+    """The fields of the JSON output."""
     import attrs
 
     from pytask.domain.transition_text import told

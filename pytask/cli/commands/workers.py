@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @options.remote
 @options.form
 def command(remote: Remote, printer: Printer) -> None:
-    """List the workers that are there, and those that fell silent.
+    """List running workers and workers that stopped reporting.
 
-    Each shows itself every 5 seconds. One that left in good order is gone from the list at once.
+    Each worker reports every 5 seconds. A worker that shuts down cleanly is removed from the list at once.
     """
     if remote.explains(
         words

@@ -1,1 +1,1 @@
-"""The process around a worker: signals, forks, timers, patching, the service manager, log lines."""
+"""The process of a worker: signals, forks, timers, patching, the service manager, log formats."""

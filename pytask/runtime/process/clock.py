@@ -1,4 +1,4 @@
-"""The steady clock of this machine: it does not step, and where it can it counts while suspended."""
+"""The monotonic clock of this machine, which also counts while suspended, if supported."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady() -> float:
-    """Seconds on CLOCK_BOOTTIME, or on the monotonic clock where there is none; never wall time."""
+    """Seconds on CLOCK_BOOTTIME, or on CLOCK_MONOTONIC if there is none; never wall time."""
     return time.clock_gettime(_CLOCK)

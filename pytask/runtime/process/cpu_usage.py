@@ -1,8 +1,8 @@
-"""How much of a core this process uses, and which tasks have most of it.
+"""Measures how much of a core this process uses, and which tasks use most of it.
 
-A task that never blocks and never waits (`while True: sleep(0)`) holds nobody up, and is in no log.  Its
-time is measured at each switch of greenlets, by the hook that greenlet has for that.  Nothing is measured
-at rest: the hook is set for a moment, once a minute while the process uses most of a core, or on SIGUSR1.
+A task that polls without a pause (`while True: sleep(0)`) does not block the loop, so it is not logged.  Its
+time is measured at each greenlet switch, with greenlet's trace hook.  The hook is set only for a moment: once
+a minute while the process uses most of a core, and on SIGUSR1.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from pytask.runtime.tree import TreeOwner
 
 log = get_logger(__name__)
 
-TURN_COST = 1e-4  # seconds of the event loop that one turn may cost; what is longer was a wait
-MUCH = 0.9  # of a core: then the tasks are looked at
-SHORT, LONG = 0.25, 1.0  # seconds of one measurement: by ourselves, and for one who asked
+TURN_COST = 1e-4  # maximum seconds of the event loop counted for one switch; longer times are waits
+MUCH = 0.9  # of a core, above which tasks are measured
+SHORT, LONG = 0.25, 1.0  # seconds of one measurement: automatic, and on request
 MEASURE_EVERY = 60.0
 NAMED = 5  # tasks
-LEAST = 0.01  # of the time, for a task to be named
+LEAST = 0.01  # minimum share of the time for a task to be named
 
 _measuring = False
 
 
 class Meter:
-    """The time of each run while it is on: its own, and that of the event loop between its turns."""
+    """Measures the time of each run: its own, and that of the event loop between its switches."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._began = self._at = clock()
-        self._run: TreeOwner | None = None  # whose code executes; None: other code, or the event loop
+        self._run: TreeOwner | None = None  # the executing run; None: other code, or the event loop
         self.spent: dict[TreeOwner, list[float]] = {}  # seconds, turns
 
     def switch(self, target: Any) -> None:
-        """Now `target` executes."""
+        """Record a switch to `target`."""
         run = getattr(target, "pytask_run", None)
         now = self._clock()
         passed, self._at = now - self._at, now
@@ -57,7 +57,7 @@ class Meter:
         self._run = run
 
     def busiest(self) -> tuple[Busy, ...]:
-        """Those that had most of the time so far."""
+        """The tasks with most of the time so far."""
         self.switch(None)
         whole = max(self._at - self._began, 1e-9)
         most = nlargest(NAMED, self.spent.items(), key=lambda found: found[1][0])
@@ -70,11 +70,11 @@ class Meter:
 
 @contextmanager
 def _hooked(meter: Meter) -> Iterator[None]:
-    """Tell the meter of each switch in this thread, and whoever was told before."""
+    """Trace each switch in this thread, and call a previous trace function."""
     before = gettrace()
 
     def trace(event: Any, args: Any) -> None:
-        # What is raised here would be raised in the greenlet that is switched to.
+        # An exception raised here would be raised in the target greenlet.
         if before is not None:
             before(event, args)
         if event in ("switch", "throw"):
@@ -84,12 +84,12 @@ def _hooked(meter: Meter) -> Iterator[None]:
     try:
         yield
     finally:
-        if gettrace() is trace:  # else gevent's monitor has left, and its hook is not to come back
+        if gettrace() is trace:  # otherwise gevent's monitor has removed its hook, which must not be restored
             settrace(before)
 
 
 def measure(seconds: float) -> tuple[Busy, ...] | None:
-    """The busiest tasks of so many seconds from now; None while somebody else measures."""
+    """Measure the busiest tasks for `seconds`; None if another measurement is running."""
     global _measuring  # noqa: PLW0603 - the hook is the thread's
     if _measuring:
         return None
@@ -104,7 +104,7 @@ def measure(seconds: float) -> tuple[Busy, ...] | None:
 
 
 def tell() -> None:
-    """Measure, and print that to standard error: what follows the report of all greenlets."""
+    """Measure and print to standard error, after the dump of all greenlets."""
     found = measure(LONG)
     if found is None:
         return
@@ -114,7 +114,7 @@ def tell() -> None:
 
 
 class Load:
-    """The part of a core that this process used lately, and by which tasks where that is much."""
+    """The recent CPU share of this process, and the busiest tasks if it is high."""
 
     def __init__(
         self,
@@ -127,14 +127,14 @@ class Load:
         self._clock = clock
         self._used = used
         self._measure = measure
-        self._pause = pause  # seconds between two looks: lanes share this one
+        self._pause = pause  # seconds between two measurements; partitions share this object
         self._last = (clock(), used())
         self._measured: float | None = None
         self.cpu: float | None = None
         self.busiest: tuple[Busy, ...] = ()
 
     def look(self) -> None:
-        """One look, which takes a moment where tasks are measured."""
+        """One measurement; takes a moment if tasks are measured."""
         now, used = self._clock(), self._used()
         passed = now - self._last[0]
         if passed <= self._pause:

@@ -1,4 +1,4 @@
-"""`breakpoint()` in a task, at a terminal: a person who thinks is no worker that hangs."""
+"""`breakpoint()` in a task at a terminal: disables the kernel timer while a debugger is used."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ log = get_logger(__name__)
 
 
 def install() -> None:
-    """Let `breakpoint()` take the kernel timer off first, where there is a terminal to debug at."""
+    """Make `breakpoint()` disable the kernel timer first, if there is a terminal."""
     if sys.stdin is not None and sys.stdin.isatty() and sys.breakpointhook is sys.__breakpointhook__:
         sys.breakpointhook = _stop_here
 
 
 def _stop_here(*args: Any, **kwargs: Any) -> Any:
     chosen = os.environ.get("PYTHONBREAKPOINT", "")
-    if chosen == "0":  # Python's own way to turn them off
+    if chosen == "0":  # Python's way to disable breakpoints
         return None
     if kill_timer.release():
         run = current_run()
         log.warning(
-            "[PT144] breakpoint()%s: a debugger holds all tasks of this worker, so its kernel timer is off"
-            " from now on. After 60 s without renewals its tasks stop, and after 90 s other workers may run"
-            " them: start it again when you are done",
+            "[PT144] breakpoint()%s: a debugger blocks all tasks of this worker, so its kernel timer is now"
+            " disabled. After 60 s without renewals its tasks stop, and after 90 s other workers may run"
+            " them: restart this worker afterwards",
             f" in task {run.id}" if run is not None else "",
         )
     if chosen or args or kwargs:

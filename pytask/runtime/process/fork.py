@@ -1,4 +1,4 @@
-"""After a fork the child must not act as the worker: gevent would go on running the parent's greenlets."""
+"""Prevents a forked child from acting as the worker: gevent would continue the parent's greenlets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from greenlet import greenlet
 
 
 class Guarded(Protocol):
-    """The part of a worker that a fork touches."""
+    """The part of a worker that a fork needs."""
 
     forked: bool
 
@@ -22,7 +22,7 @@ class Guarded(Protocol):
 _workers: weakref.WeakSet[Guarded] = weakref.WeakSet()
 _registered = False
 _undo: list[Callable[[], None]] = []
-_left: list[Any] = []  # hubs of the parent: their end would resume them
+_left: list[Any] = []  # hubs of the parent: destroying them would resume them
 
 EXIT_FORKED = 70  # a forked child whose greenlet ended without ending the process
 
@@ -42,17 +42,17 @@ def is_working() -> bool:
 
 
 def release(worker: Guarded) -> None:
-    """The worker has stopped; forks are no longer its concern."""
+    """The worker has stopped; forks no longer affect it."""
     _workers.discard(worker)
 
 
 def on_child(undo: Callable[[], None]) -> None:
-    """Call `undo` in a child that is forked; for what is of the process, such as signal handlers."""
+    """Call `undo` in a forked child, for state of the process such as signal handlers."""
     _undo.append(undo)
 
 
 def forget(undo: Callable[[], None]) -> None:
-    """Take back `on_child`."""
+    """Undo `on_child`."""
     if undo in _undo:
         _undo.remove(undo)
 
@@ -69,10 +69,10 @@ def _in_child() -> None:
 
 
 def _leave_hub() -> None:
-    """A hub of the child's own, so that none of the parent's greenlets is ever switched to in here.
+    """Give the child its own hub, so that it never switches to a greenlet of the parent.
 
-    The old one is kept and left alone: to destroy it would let it end, which switches to its parent, the
-    main greenlet, and `run()` with all its clean-up would go on in the child.
+    The old hub is kept: destroying it would switch to its parent, the main greenlet, and `run()` with its
+    clean-up would continue in the child.
     """
     current: Any = gevent.getcurrent()
     _left.append(gevent.get_hub())
@@ -80,11 +80,11 @@ def _leave_hub() -> None:
     set_hub(new)
     set_loop(new.loop)
     if current.parent is None:
-        return  # the main greenlet forked: it is the program's own, and goes on as one
+        return  # the main greenlet forked: the program continues normally
     main = current
     while main.parent is not None:
         main = main.parent
-    # Where the child has nothing more to do, it ends here instead of unwinding the parent's main stack.
+    # When the child's greenlet ends, the process exits here instead of unwinding the parent's main stack.
     end = greenlet(_end_process, main)
     end.switch(current)
     new.parent = end

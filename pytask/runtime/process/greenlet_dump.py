@@ -1,4 +1,4 @@
-"""What every greenlet of this process does, with the tasks they belong to."""
+"""Dumps the stacks of all greenlets of this process with their tasks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FRAMES = 12  # of a stack, the innermost
 
 
 def report() -> str:
-    """All greenlets, those with the same stack together; each with its task ids.
+    """All greenlets, grouped by stack, with their task ids.
 
-    Costs a walk over all objects: about a second for 100,000 tasks.
+    It iterates over all objects: about a second for 100,000 tasks.
     """
     groups: dict[tuple[str, tuple[Place, ...]], list[str]] = {}
     for one in _living():
@@ -42,7 +42,7 @@ def report() -> str:
 
 
 def write(text: str) -> None:
-    """To standard error, past the log, whose locks the code that a signal met may hold."""
+    """Write to standard error, not to the log, whose locks the interrupted code may hold."""
     rest = escaped(text, keep="\n\t").encode(errors="backslashreplace")
     while rest:
         try:
@@ -53,7 +53,7 @@ def write(text: str) -> None:
 
 def _living() -> Iterator[Any]:
     for one in gc.get_objects():
-        # type(), as some objects answer isinstance() with code of their own.
+        # type(), as some objects override isinstance().
         if issubclass(type(one), greenlet) and not one.dead and (one or isinstance(one, Greenlet)):
             yield one
 
@@ -66,7 +66,7 @@ def _name(one: Any) -> str:
 
 
 def _stack(one: Any) -> tuple[Place, ...]:
-    """Innermost last; a greenlet that has not begun has none."""
+    """The stack, innermost frame last; empty for a greenlet that has not started."""
     frame: FrameType | None = sys._getframe() if one is getcurrent() else one.gr_frame  # noqa: SLF001
     found = traceback.extract_stack(frame, limit=None) if frame is not None else []
     capacity = [(f.filename, f.lineno or 0, f.name) for f in found if f.filename != OWN_FILE]

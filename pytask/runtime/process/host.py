@@ -1,4 +1,4 @@
-"""What a worker takes from the process around it, so that a simulation can bring its own."""
+"""What a worker needs from its process; a simulation can replace it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import gevent
 
 from pytask.runtime.process.kill_timer import KillTimer
 
-FLUSH_SECONDS = 1.0  # for the log, at an exit that must not wait
+FLUSH_SECONDS = 1.0  # timeout for flushing the log at an immediate exit
 
 
 def exit_now(code: int) -> None:
-    """End the process without unwinding anything; the log is flushed, unless that raises or hangs."""
+    """Exit without unwinding; the log is flushed, unless that raises or hangs."""
     try:
         with gevent.Timeout(FLUSH_SECONDS):
             logging.shutdown()
@@ -28,16 +28,16 @@ def exit_now(code: int) -> None:
 
 
 def calm_collector() -> None:
-    """Let the garbage collector of a process of our own look less often, and not at what was loaded.
+    """Make the garbage collector run less often and skip loaded modules, in a process of our own.
 
-    What a run leaves dies by itself; to look through the thousands that live stalls them all.
+    Objects of ended runs are freed by reference counting; scanning thousands of living runs would delay them.
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
 
 
 def fresh_id() -> str:
-    """An id that nobody else makes."""
+    """A unique id."""
     return uuid.uuid4().hex
 
 
@@ -48,7 +48,7 @@ def kernel_timer(hard: bool) -> KillTimer:
 
 @attrs.frozen(kw_only=True)
 class Process:
-    """Chance, names, what it costs, and the two ways in which a process ends itself."""
+    """Randomness, names, CPU time, and the two ways to end the process."""
 
     exit: Callable[[int], None] = exit_now
     fresh_id: Callable[[], str] = fresh_id

@@ -1,7 +1,7 @@
-"""PID 1 of a container is a small parent: the worker must not be the one process that no timer can kill.
+"""A small init process for PID 1 of a container, because no timer can kill PID 1.
 
-The parent does what an init does: it forwards signals, reaps whatever was orphaned, and ends as its child
-does, with which the kernel ends the rest.  Imported before everything else, so only the standard library.
+The parent forwards signals, reaps orphans, and exits like its child; the kernel then ends the rest.  It is
+imported before everything else, so it uses only the standard library.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-# Not `os`: gevent replaces fork and waitpid there, and in the parent no event loop turns any more.
+# Not `os`: gevent patches its fork and waitpid, and the parent has no running event loop.
 from posix import WNOHANG, waitpid
 from typing import NoReturn
 
@@ -21,15 +21,15 @@ FORWARDED = (
     signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH,
 )  # fmt: skip
 AWAITED = (*FORWARDED, signal.SIGCHLD)
-HELD = (*AWAITED, signal.SIGTTOU)  # the last, as it would stop who makes itself the foreground
+HELD = (*AWAITED, signal.SIGTTOU)  # SIGTTOU would stop a process that puts itself into the foreground
 MOST_DESCRIPTORS = 65536
 
 
 def leave_init(fork: Callable[[], int] = os.fork) -> None:
-    """Where this process is PID 1, go on as its child; the parent stays and never returns."""
+    """If this process is PID 1, continue as its child; the parent never returns."""
     if os.getpid() != 1:
         return
-    # Held back, a signal that comes between the fork and the loop waits there, instead of being dropped.
+    # Blocked signals between the fork and the loop are kept pending instead of dropped.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     child = fork()
     if child != 0:
@@ -39,21 +39,21 @@ def leave_init(fork: Callable[[], int] = os.fork) -> None:
 
 
 def alone() -> bool:
-    """Whether this process has one native thread, so that a fork leaves none behind."""
+    """Whether this process has only one native thread, so that a fork is safe."""
     try:
         return len(list(Path("/proc/self/task").iterdir())) == 1
     except OSError:
-        return False  # not known
+        return False  # unknown
 
 
 def _stand_alone() -> None:
-    """A process group of the child's own: else Ctrl-C reaches it twice, directly and from its parent."""
+    """Give the child its own process group; otherwise it would receive Ctrl-C twice."""
     ours = os.getpgrp()
     os.setpgid(0, 0)
     with suppress(OSError):  # there is no terminal
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
         try:
-            # 0 stands for a group of another namespace, whose terminal is not ours to take.
+            # 0 means a group of another namespace, which keeps the terminal.
             if ours != 0 and os.tcgetpgrp(terminal) == ours:
                 os.tcsetpgrp(terminal, os.getpid())
         finally:
@@ -63,7 +63,7 @@ def _stand_alone() -> None:
 
 
 def _be_init(child: int) -> NoReturn:
-    os.closerange(3, MOST_DESCRIPTORS)  # connections and pipes end with the child, not with us
+    os.closerange(3, MOST_DESCRIPTORS)  # connections and pipes must close when the child ends
     while True:
         number = signal.sigwait(AWAITED)
         if number == signal.SIGCHLD:
@@ -76,9 +76,9 @@ def _be_init(child: int) -> NoReturn:
 
 
 def _reap(child: int) -> int | None:
-    """Collect all that ended; the exit code of `child` (negative: its signal) if it is among them.
+    """Reap all ended children; returns the exit code of `child` (negative: its signal) if it ended.
 
-    One SIGCHLD may stand for several.
+    One SIGCHLD may represent several children.
     """
     with suppress(ChildProcessError):
         while (found := waitpid(-1, WNOHANG))[0] != 0:

@@ -1,7 +1,7 @@
-"""The deadline of a process that could not renew, kept by the kernel: see `timer`.
+"""The kernel timer that ends a process without renewals; see `posix_timer`.
 
-The kernel drops every signal that the init of a PID namespace sends to itself, timers included, so a hard
-deadline is refused there: `init` sees to it that a worker is never that process.
+The kernel drops every signal that the init process of a PID namespace sends to itself, including timers, so a
+hard deadline is refused there; `init` ensures that a worker is never that process.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pytask.domain.errors import RunsAsInit
 from pytask.runtime.process.clock import steady
 from pytask.runtime.process.posix_timer import Timer, timer
 
-# The timer belongs to the process, in which several apps and lanes may run: the earliest deadline counts.
+# The timer belongs to the process, which may have several apps and partitions: the earliest deadline counts.
 _deadlines: WeakKeyDictionary[KillTimer, float] = WeakKeyDictionary()
-_timers: dict[int, Timer] = {}  # by process id, as a forked child inherits this module and no timer
+_timers: dict[int, Timer] = {}  # by process id, as a forked child inherits this module but not the timer
 
-_released: set[int] = set()  # processes that a debugger holds
+_released: set[int] = set()  # processes under a debugger
 
 
 class KillTimer:
-    """The timer, armed while runs live.  `hard=False` makes it a no-op (an embedded app's choice)."""
+    """The timer, armed while runs are alive.  `hard=False` makes it a no-op, for embedded apps."""
 
     def __init__(self, *, hard: bool) -> None:
         self.hard = hard
@@ -30,12 +30,12 @@ class KillTimer:
             return
         if os.getpid() == 1:
             raise RunsAsInit(
-                "this process is the init (PID 1) of its container, which no timer can kill: if it hung, its"
-                " tasks would run twice at once. Start it by `pytask run`, or with an init of the container"
-                " (docker run --init; `init: true` in compose; shareProcessNamespace: true in Kubernetes), or"
-                " pass hard_deadline=False (a weaker promise)"
+                "this process is the init process (PID 1) of its container, which no timer can kill: if it"
+                " hung, its tasks could run twice at once. Start it with `pytask run`, or give the"
+                " container an init (docker run --init; `init: true` in compose; shareProcessNamespace:"
+                " true in Kubernetes), or pass hard_deadline=False (a weaker guarantee)"
             )
-        _own_timer()  # what cannot be had is told at the start
+        _own_timer()  # raises at the start if there is no timer
 
     def arm(self, seconds: float | None) -> None:
         """End the process in `seconds`; None disarms."""
@@ -50,12 +50,12 @@ class KillTimer:
             _deadlines[self] = now + seconds
             left.append(max(0.001, seconds))
         elif mine is None:
-            return  # nothing was armed, and nothing is
+            return  # no change
         timer.set(min(left, default=0.0))
 
 
 def release() -> bool:
-    """Let no deadline count in this process any more; whether one did."""
+    """Disable all deadlines of this process; returns whether there was one."""
     pid = os.getpid()
     counted = pid in _timers and pid not in _released
     _released.add(pid)

@@ -1,4 +1,4 @@
-"""Log lines that carry the task and the worker."""
+"""Log formats with the task and the worker."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CONSOLE = "%(asctime)s %(levelname)-7s [%(worker)s%(task_suffix)s] %(name)s: %(m
 
 
 class TaskContext(logging.Filter):
-    """Gives each record `worker` (its name) and `task` (the id whose greenlet logs, or "-").
+    """Adds `worker` (its name) and `task` (the id of the task that logs, or "-") to each record.
 
-    A record that names its task already, as the one of a failure does, keeps that.
+    A record that already names its task, such as that of a failure, is not changed.
     """
 
     def __init__(self, worker: str) -> None:
@@ -36,7 +36,7 @@ class TaskContext(logging.Filter):
         run = getattr(record, "pytask_run", None) or current_run()
         if run is not None and run.hidden:
             record.msg, record.args = hide(message_of(record), run.hidden), ()
-            record.hidden = run.hidden  # for our own formatters, whose tracebacks quote it as well
+            record.hidden = run.hidden  # for pytask's formatters, which also mask tracebacks
         task = getattr(record, "task", None) or (run.id if run is not None else "")
         record.worker = self._worker
         record.task = task or "-"
@@ -54,18 +54,18 @@ def message_of(record: logging.LogRecord) -> str:
 
 
 def _indented(text: str) -> str:
-    # The text of an error may hold what looks like a line of the log: these lines begin with a bar.
+    # An error text may contain lines that look like log lines: prefix them with a bar.
     return "\n".join("  | " + escaped(line.expandtabs()) for line in text.split("\n"))
 
 
 class ConsoleLines(logging.Formatter):
-    """One line a record.  Ids and error texts are other people's: what would steer a terminal is escaped."""
+    """One line per record.  Ids and error texts are untrusted: control characters are escaped."""
 
     converter = staticmethod(time.gmtime)  # one form of times everywhere, as in pytask.domain.wording
     default_msec_format = "%s.%03dZ"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The line, on one line."""
+        """The message on one line."""
         return escaped(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
@@ -80,14 +80,14 @@ class ConsoleLines(logging.Formatter):
             record.exc_text = kept
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        """The stack, its line breaks kept."""
+        """The stack with its line breaks."""
         return _indented(super().formatStack(stack_info))
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, worker, task, message, and the exception if any.
+    """One JSON object per line: time, level, logger, worker, task, message, and the exception if any.
 
-    The line of a failed task has its `function` and `epoch` as well.
+    The line of a failed task also has its `function` and `epoch`.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -103,16 +103,16 @@ class JsonLines(logging.Formatter):
         }
         line |= {name: vars(record)[name] for name in ("function", "epoch") if name in vars(record)}
         if record.exc_info:
-            # Not the whole line: a value may be a word of its own.
+            # Not the whole line, as a secret value may be a common word.
             line["exception"] = hide(self.formatException(record.exc_info), getattr(record, "hidden", ()))
         return in_json(json.dumps(line, ensure_ascii=False))
 
 
 class SafeLines(Stream):
-    """Lines on standard error, for the logs of tasks as well: whoever closed it harms no task by that."""
+    """Writes lines to standard error; errors of a closed stream are ignored."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """As logging does it, which itself raises where standard error is closed."""
+        """As in logging, which raises if standard error is closed."""
         with suppress(Exception):
             super().handleError(record)
 
@@ -125,10 +125,9 @@ PREFIXES = {
 
 
 def name_tasks(worker: str) -> None:
-    """Let the root handlers that the program has set up name worker and task, which they do not know of.
+    """Add worker and task to the formats of the program's root handlers.
 
-    A format that names them itself, and a formatter that is no plain one, are left as they are: the fields
-    are there for both.
+    A format that already contains them and custom formatters are not changed; both can use the fields.
     """
     for handler in logging.root.handlers:
         handler.addFilter(TaskContext(worker))
@@ -136,7 +135,7 @@ def name_tasks(worker: str) -> None:
         style, text = formatter._style, str(formatter._fmt)  # noqa: SLF001 - nothing else tells the format
         if type(formatter) is not logging.Formatter or type(style) not in PREFIXES or "task" in text:
             continue
-        if text == logging.BASIC_FORMAT:  # nobody chose it
+        if text == logging.BASIC_FORMAT:  # the default
             handler.setFormatter(ConsoleLines(CONSOLE))
         else:
             named = copy(formatter)
@@ -145,7 +144,7 @@ def name_tasks(worker: str) -> None:
 
 
 def set_up(worker: str, level: str = "INFO", style: str = "console") -> logging.Handler:
-    """Log to standard error, as `console` or `json`; what the daemon does."""
+    """Log to standard error as `console` or `json`; used by the daemon."""
     handler = SafeLines()
     handler.addFilter(TaskContext(worker))
     handler.setFormatter(JsonLines() if style == "json" else ConsoleLines(CONSOLE))

@@ -1,4 +1,4 @@
-"""How gevent patches this process, and what was imported too early for it."""
+"""Patching by gevent, and detection of modules that were imported before it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = get_logger(__name__)
 NEEDED = ("socket", "time", "threading")
 EARLY = ("redis", "valkey", "requests", "urllib3")
 
-FIXED = ("socket", "time", "thread", "select")  # without one of these a task stops all others
+FIXED = ("socket", "time", "thread", "select")  # without one of these a task blocks all others
 WORDS = {"on": True, "true": True, "off": False, "false": False}
 
-# What blocks the whole process where a module holds the function or class that gevent has replaced since.
+# Originals that block the whole process, or fail, if a module imported them before gevent replaced them.
 BLOCKS = {
     "time": ("sleep",),
     "socket": ("socket", "create_connection", "getaddrinfo", "gethostbyname"),
@@ -33,13 +33,13 @@ BLOCKS = {
     "threading": ("Lock", "RLock", "Event"),
     "queue": ("SimpleQueue",),
 }
-# These keep the functions of before on purpose: a debugger, and a tracer with native threads of its own.
+# These keep the originals on purpose: a debugger, and a tracer with native threads of its own.
 ON_PURPOSE = ("_pydev", "pydevd", "debugpy", "ddtrace", "coverage", "_pytest", "gevent", "greenlet", "pytask")
 SHOWN = 5
 
 
 def read(text: str) -> dict[str, bool]:
-    """What `--patch` says, such as `Event=off,queue=off`.  Raises :class:`BadPatch`."""
+    """Parse `--patch`, such as `Event=off,queue=off`.  Raises :class:`BadPatch`."""
     known = [name for name in inspect.signature(monkey.patch_all).parameters if name != "kwargs"]
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -47,17 +47,17 @@ def read(text: str) -> dict[str, bool]:
         if name not in known or word.lower() not in WORDS:
             raise BadPatch(f"{part!r} is not NAME=on or NAME=off with a NAME of {', '.join(known)}")
         if name in FIXED and not WORDS[word.lower()]:
-            raise BadPatch(f"{part!r}: without it, one task that waits stops all others of its process")
+            raise BadPatch(f"{part!r}: without it, one waiting task blocks all others of its process")
         found[name] = WORDS[word.lower()]
     return found
 
 
 def patch(changes: Mapping[str, bool]) -> None:
-    """Patch this process for `pytask run`.  Raises :class:`ImportedEarly` where that comes too late."""
+    """Patch this process for `pytask run`.  Raises :class:`ImportedEarly` if it is too late."""
     patch_all = monkey.patch_all
     signature = inspect.signature(patch_all)
     with warnings.catch_warnings():
-        # The first is said below, with who did it; the second comes where an agent has patched, rightly.
+        # The first is reported below with its cause; the second occurs if an agent has patched, correctly.
         for known in ("Monkey-patching ssl after", "Patching more than once"):
             warnings.filterwarnings("ignore", known)
         patch_all(**changes)
@@ -65,7 +65,7 @@ def patch(changes: Mapping[str, bool]) -> None:
 
     @wraps(patch_all)
     def again(*args: Any, **named: Any) -> Any:
-        # A target may begin with a patch of its own, which would add what was left out here.
+        # A target may start with its own patch, which would add what was disabled here.
         asked = signature.bind(*args, **named).arguments
         done = patch_all(**{**asked.pop("kwargs", {}), **asked, **changes})
         _refine(changes)
@@ -76,9 +76,9 @@ def patch(changes: Mapping[str, bool]) -> None:
     if broken:
         raise ImportedEarly(
             f"{' and '.join(broken)} imported ssl before gevent could patch this process: every HTTPS"
-            " connection that they make would end in RecursionError. What Python starts before this program"
-            f" imported them: {_starters()}. Fix: start that agent on the first line of TARGET instead, which"
-            " is imported after the patch"
+            " connection made by them would fail with RecursionError. They were imported by code that"
+            f" Python runs at startup: {_starters()}. Fix: start that agent in the first line of TARGET"
+            " instead, which is imported after the patch"
         )
 
 
@@ -102,9 +102,9 @@ def require_patched() -> None:
         raise NotPatched(early)
 
 
-@cache  # once a process, which may have several workers
+@cache  # once per process, even with several workers
 def warn_of_early() -> None:
-    """Log the modules that were imported before the patch and hold what blocks, or fails, since."""
+    """Log the modules that were imported before the patch and hold originals."""
     found: dict[str, list[str]] = {}
     for module, what in holders():
         found.setdefault(module, []).append(what)
@@ -113,17 +113,18 @@ def warn_of_early() -> None:
     shown = ", ".join(f"{name} ({', '.join(held)})" for name, held in sorted(found.items())[:SHOWN])
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     log.warning(
-        "[PT013] imported before gevent patched this process: %s%s. Where a task uses them it may stop all"
-        " others, or fail (HTTPS: RecursionError). Fix: let `from gevent import monkey; monkey.patch_all()`"
-        " come before these imports, or start the program with `pytask run FILE`, which patches first",
+        "[PT013] imported before gevent patched this process: %s%s. A task that uses them may block all"
+            " others, or fail (HTTPS: RecursionError). Fix: put `from gevent import monkey;"
+            " monkey.patch_all()` before these imports, or start the program with `pytask run FILE`, which"
+            " patches first",
         shown, more,
     )  # fmt: skip
 
 
 def holders() -> Iterator[tuple[str, str]]:
-    """Each module outside the standard library that holds an original: its name, and which one.
+    """The modules outside the standard library that hold originals, with the names of these.
 
-    Modules that look the function up when they call it (`time.sleep`) are patched, and not among them.
+    Modules that look a function up when they call it (`time.sleep`) are patched, and are not included.
     """
     originals = _originals()
     modules = {id(module): module for module in sys.modules.values()}  # some have several names
@@ -157,6 +158,6 @@ def _subclassed(value: object, module: str) -> str:
 
 
 def _starters() -> str:
-    """The files by which an agent gets in before any program."""
+    """The files that load an agent before any program."""
     found = [getattr(sys.modules.get(name), "__file__", None) for name in ("sitecustomize", "usercustomize")]
     return " and ".join(filter(None, found)) or "a .pth file in site-packages, or an option of Python"

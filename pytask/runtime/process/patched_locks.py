@@ -1,6 +1,6 @@
-"""gevent's locks, event and queues, made so like the standard ones that libraries work with them.
+"""gevent's locks, event and queues, made compatible with the standard ones for libraries.
 
-The standard event and queues over gevent's locks are no way out: a kill there loses wake-ups and items.
+The standard event and queues on top of gevent's locks cannot be used: a kill would lose wake-ups and items.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gevent.thread import LockType  # type: ignore[import-not-found]
 
 
 class Event(event.Event):
-    """Takes attributes: pyTelegramBotAPI replaces `set` and `clear` of its events."""
+    """Allows attributes: pyTelegramBotAPI replaces `set` and `clear` of its events."""
 
 
 class _Standard:
-    """`maxsize` is 0 for no limit, and there is a `mutex`: watchdog uses both."""
+    """With `maxsize` 0 for no limit, and a `mutex`: watchdog uses both."""
 
     def __init__(self, maxsize: int = 0, *more: Any) -> None:
         self.mutex = threading.Lock()  # for `with q.mutex: q.queue.clear()`; the queue itself needs none
@@ -27,7 +27,7 @@ class _Standard:
 
     @property
     def maxsize(self) -> int:
-        """As it was given; gevent has None for no limit."""
+        """The given value; gevent uses None for no limit."""
         return super().maxsize or 0  # type: ignore[misc]
 
     @maxsize.setter
@@ -48,10 +48,10 @@ class PriorityQueue(_Standard, queues.PriorityQueue[Any]):  # type: ignore[misc]
 
 
 def use_locks() -> None:
-    """Let `Condition.notify()` switch to no other greenlet, and be killed nowhere between its steps.
+    """Make `Condition.notify()` atomic: without switches and kills between its steps.
 
-    Of a lock that cannot say whether it is owned it asks by an acquire that fails, after which gevent lets
-    others run: a killed `Queue.get()` had taken the item by then, and a killed `Event.set()` woken nobody.
+    For a lock without `_is_owned` it tries an acquire, after which gevent may switch: a killed `Queue.get()`
+    would have taken the item by then, and a killed `Event.set()` would have woken nobody.
     """
     LockType._is_owned = LockType.locked  # noqa: SLF001 - where it is looked for
 

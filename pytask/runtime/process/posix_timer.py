@@ -1,8 +1,8 @@
-"""The kernel's timers that can end this process while its interpreter hangs.
+"""Kernel timers that can end this process while its interpreter hangs.
 
-`KillTimer` is one of our own: no handler catches SIGKILL, nothing that a task does with SIGALRM or setitimer
-touches it, and CLOCK_BOOTTIME counts while the machine is suspended.  A stopped process dies of it, too.
-`AlarmTimer` is what every system has, and is shared with the whole process.  Neither is inherited by fork.
+`KillTimer` is a timer of its own: SIGKILL cannot be caught, it is independent of SIGALRM and setitimer, and
+CLOCK_BOOTTIME counts while the machine is suspended.  It also kills a stopped process.  `AlarmTimer` exists
+on every system, but is shared with the whole process.  Neither is inherited by fork.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 SIGEV_SIGNAL = 0  # <signal.h> of Linux; glibc and musl agree
-PADDING = 64  # more bytes than any `struct sigevent` has behind its first three members
+PADDING = 64  # more bytes than any `struct sigevent` has after its first three members
 
 
 class Timer(Protocol):
-    """What ends the process."""
+    """A timer that ends the process."""
 
     def set(self, seconds: float) -> None:
-        """End the process in so many seconds; 0 for never."""
+        """End the process in `seconds`; 0 disarms."""
 
 
 class _SigEvent(ctypes.Structure):
@@ -44,7 +44,7 @@ class _TimerSpec(ctypes.Structure):
 
 
 class KillTimer:
-    """A POSIX timer on CLOCK_BOOTTIME that sends SIGKILL.  Raises `OSError` where there can be none."""
+    """A POSIX timer on CLOCK_BOOTTIME that sends SIGKILL.  Raises `OSError` if unsupported."""
 
     def __init__(self) -> None:
         clock = getattr(time, "CLOCK_BOOTTIME", None)
@@ -54,39 +54,39 @@ class KillTimer:
         own = ctypes.c_void_p()
         event = _SigEvent(signo=signal.SIGKILL, notify=SIGEV_SIGNAL)
         _checked(library.timer_create(clock, ctypes.byref(event), ctypes.byref(own)))
-        # Made once, as a worker that idles between short tasks sets its timer twice a task.
+        # Created once, as a worker that idles between short tasks sets its timer twice per task.
         self._spec = _TimerSpec()
         self._set = partial(library.timer_settime, own, 0, ctypes.byref(self._spec), None)
 
     def set(self, seconds: float) -> None:
-        """End the process in so many seconds; 0 for never."""
+        """End the process in `seconds`; 0 disarms."""
         whole = int(seconds)
         self._spec.in_s, self._spec.in_ns = whole, int((seconds - whole) * 1e9)
         _checked(self._set())
 
 
 class AlarmTimer:
-    """ITIMER_REAL, with SIGALRM at its default action: a Python handler needs the interpreter that hangs."""
+    """ITIMER_REAL with the default action of SIGALRM, as a Python handler could not run."""
 
     def __init__(self) -> None:
         if signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, None):
             raise ConfigError(
-                "this program handles SIGALRM, which pytask needs at its default on this system, to end a"
-                " process that cannot renew its leases; drop that handler, or pass hard_deadline=False (a"
-                " weaker promise)"
+                "this program handles SIGALRM, but on this system pytask needs its default action to end a"
+                " process that cannot renew its leases; remove that handler, or pass hard_deadline=False"
+                " (a weaker guarantee)"
             )
 
     def set(self, seconds: float) -> None:
-        """End the process in so many seconds; 0 for never."""
+        """End the process in `seconds`; 0 disarms."""
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def timer() -> Timer:
-    """The best timer that this system has."""
+    """The best timer of this system."""
     try:
         return KillTimer()
     except OSError as error:
-        log.warning("no kernel timer of our own (%s): SIGALRM is used, which tasks must leave alone", error)
+        log.warning("no separate kernel timer (%s): using SIGALRM, which tasks must not use", error)
         return AlarmTimer()
 
 

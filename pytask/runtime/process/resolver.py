@@ -1,9 +1,9 @@
-"""Name look-ups by the system's own functions, in native threads that nothing else can fill.
+"""Resolves host names with the system's functions, in dedicated native threads.
 
-gevent's default resolver uses the ten native threads of the tasks: ten blocking calls there would hold up a
-new connection to Redis.  Its c-ares resolver reads resolv.conf once: a worker whose name servers changed,
-or were not there at boot, would never connect again.  The system's functions notice such a change, and
-answer as every other program on the machine does (nsswitch.conf, hosts, search domains).
+gevent's default resolver shares ten native threads with the tasks: ten blocking calls would delay a new
+connection to Redis.  Its c-ares resolver reads resolv.conf only once: a worker whose name servers changed, or
+were missing at boot, would never connect again.  The system's functions detect such a change, and resolve
+names like every other program on the machine (nsswitch.conf, hosts, search domains).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from gevent.threadpool import ThreadPool
 
 from pytask.runtime.tree import current_run
 
-LOOKUPS = 4  # at once; while a name server hangs, further ones wait, and give up with their callers
-IDLE = 5  # seconds until a thread without work ends
+LOOKUPS = 4  # concurrent look-ups; while a name server hangs, further ones wait until their timeout
+IDLE = 5  # seconds until an idle thread ends
 
 
 class Resolver(thread.Resolver):
-    """Look-ups of tasks and of the worker itself have threads of their own."""
+    """Separate threads for the look-ups of tasks and of the worker itself."""
 
     def __init__(self, hub: Any = None) -> None:
         super().__init__(hub)
@@ -33,7 +33,7 @@ class Resolver(thread.Resolver):
 
     @property
     def pool(self) -> ThreadPool:
-        """The threads for the greenlet that asks."""
+        """The threads for the calling greenlet."""
         return self.worker_pool if current_run() is None else self.task_pool
 
     @pool.setter
@@ -49,7 +49,7 @@ class Resolver(thread.Resolver):
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        """As `socket.getaddrinfo`; an address in numbers is looked up nowhere, and waits for no thread."""
+        """As `socket.getaddrinfo`; numeric addresses need no look-up and no thread."""
         try:
             return _socket.getaddrinfo(host, port, family, type, proto, flags | _socket.AI_NUMERICHOST)
         except _socket.gaierror:
@@ -57,6 +57,6 @@ class Resolver(thread.Resolver):
 
 
 def use_own_resolver() -> None:
-    """Use it in this process, unless $GEVENT_RESOLVER or a look-up has chosen another one."""
+    """Use it in this process, unless $GEVENT_RESOLVER or an earlier look-up has selected another."""
     if "GEVENT_RESOLVER" not in os.environ and gevent.get_hub()._resolver is None:  # type: ignore[attr-defined]  # noqa: SLF001
         gevent.config.resolver = Resolver

@@ -1,7 +1,7 @@
-"""Keeps a worker's signals with the worker: what a task sets for them is not installed.
+"""Protects a worker's signal handlers: handlers set by tasks are not installed.
 
-Calls of Python code are seen at once, and named.  What C code does, or a name imported before, is put
-right by `Signals`, which looks every half second.
+Calls from Python code are intercepted and logged.  Changes by C code, or through names imported before, are
+reverted by `Signals`, which checks every half second.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pytask.runtime.tree import Service, current_run
 log = get_logger(__name__)
 
 REFUSED = (
-    "[PT123] %s set %s: it is not installed, as a worker hands its tasks back on SIGTERM and SIGINT."
-    " Fix: turn off the signal handling of that library (handle_signals=False, stop_signals=None or the"
-    " like), and end the work in stop()"
+    "[PT123] %s set %s: it is not installed, because a worker releases its tasks on SIGTERM and SIGINT."
+    " Fix: turn off the signal handling of that library (handle_signals=False, stop_signals=None or"
+    " similar), and end the work in stop()"
 )
 
 
 class Guard:
-    """Stands before `signal.signal` and `signal.set_wakeup_fd` while a worker runs."""
+    """Wraps `signal.signal` and `signal.set_wakeup_fd` while a worker runs."""
 
     def __init__(self, numbers: Collection[int], fd: int) -> None:
         self._numbers = numbers
@@ -37,11 +37,11 @@ class Guard:
         signal.signal, signal.set_wakeup_fd = self._ours
 
     def remove(self) -> None:
-        """Put back what was there."""
+        """Restore the originals."""
         signal.signal, signal.set_wakeup_fd = self._before
 
     def complain(self, what: str) -> None:
-        """Once a task function; from a greenlet, as a log handler may block and this may be the hub."""
+        """Log it once per task function, in a greenlet, as this may be the hub."""
         run = current_run()
         function = run.claim.function if run is not None else ""
         if str(function) in self._told:

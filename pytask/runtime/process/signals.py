@@ -1,9 +1,9 @@
-"""What signals mean to a worker.  The handlers only note them and wake the loop, but for two cases.
+"""The signals of a worker.  Most handlers only record the signal and wake the loop.
 
-SIGTERM, SIGINT: end; a second one ends now, or ends the drain, and then a third ends now.  SIGHUP, where
-the daemon wants it: its own affair.
-SIGTSTP, SIGCONT: take no more tasks, take tasks again.  SIGUSR1: print what every greenlet does; that is
-done in the handler itself, so that it also works while a task holds the loop.
+SIGTERM, SIGINT: exit; a second one exits at once, or ends the drain, and then a third exits at once.  SIGHUP:
+handled by the daemon.
+SIGTSTP, SIGCONT: pause and resume claims.  SIGUSR1: print the stacks of all greenlets, in the handler itself,
+so that it also works while a task blocks the loop.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from pytask.runtime.process.signal_guard import Guard
 from pytask.runtime.tree import Service
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Taken over only where the program has no handler of its own.
+# Handled only if the program has no handler of its own.
 POLITE = (signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1)
-LOOK = 0.5  # seconds for which a handler that C code sets may stay
+LOOK = 0.5  # seconds between checks for handlers set by C code
 
-_active: list[Signals] = []  # the last one holds the handlers
+_active: list[Signals] = []  # the last one owns the handlers
 
 
 # SystemExit and SystemError come from `spawn_raw` greenlets and from callbacks of the event loop, the others
-# from code that kills or times out the main greenlet as well.  None of them is a reason to end a worker.
+# from code that also kills or times out the main greenlet.  None of them should end a worker.
 THROWN_BY_TASKS = (GreenletExit, Timeout, SystemExit, SystemError)
 IGNORED = (
-    "%r was thrown at the main greenlet, and is ignored: it comes from a task's spawn_raw greenlet, from a"
+    "ignored %r thrown into the main greenlet: it comes from a task's spawn_raw greenlet, from a"
     " callback of the event loop, or from code that kills greenlets it did not start"
 )
 
@@ -44,25 +44,25 @@ log = get_logger(__name__)
 
 
 class Signals:
-    """Waits for the first that ends.  A handler that raised would hit whichever task happens to run."""
+    """Waits for a signal that ends the worker.  Handlers never raise, as it could hit any task."""
 
     def __init__(
         self,
         *,
         on_hangup: Callable[[], None] | None = None,
-        on_quiet: Callable[[bool], None] = lambda _: None,  # take no more tasks, or take tasks again
+        on_quiet: Callable[[bool], None] = lambda _: None,  # pause or resume claims
         patient: bool = False,
     ) -> None:
         self.received: int | None = None
-        self.patient = patient  # a second signal is not the end, but ends the drain
-        self.hurried = False  # and has come
-        self.thrown: BaseException | None = None  # what ended the wait: raised when all is handed back
+        self.patient = patient  # a second signal ends the drain instead of the process
+        self.hurried = False  # whether the second signal arrived
+        self.thrown: BaseException | None = None  # what ended the wait: raised after all tasks are released
         self._on_quiet = on_quiet
         self._on_hangup = on_hangup
-        self._hung_up = False  # and not passed on yet
-        self._quiet: bool | None = None  # asked for, and not passed on yet
-        self._asked = False  # for the busiest tasks, which are measured once the loop turns
-        # Under `nohup` a hangup is ignored, and stays so.
+        self._hung_up = False  # received but not processed yet
+        self._quiet: bool | None = None  # requested but not processed yet
+        self._asked = False  # whether to measure the busiest tasks when the loop runs
+        # Under `nohup` SIGHUP stays ignored.
         wanted = on_hangup is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._ending = (*SIGNALS, signal.SIGHUP) if wanted else SIGNALS
         self._flag = Flag()
@@ -77,7 +77,7 @@ class Signals:
         self._pipe = os.pipe()
         for fd in self._pipe:
             os.set_blocking(fd, False)
-        # The C-level handler writes to the pipe at once, which wakes the loop out of its poll.
+        # The C-level handler writes to the pipe at once, which wakes the loop.
         self._old_fd = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         loop = gevent.get_hub().loop
         self._watchers = [loop.io(self._pipe[0], 1), loop.timer(LOOK, LOOK)]
@@ -91,20 +91,20 @@ class Signals:
         self._guard = Guard(self._ending, self._pipe[1])
         self._guard.install()
         _active.append(self)
-        # The image before this one blocked SIGHUP; one that came since then is delivered now.
+        # The previous image blocked SIGHUP; a pending one is delivered now.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._ending)
         fork.on_child(self._in_child)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Put back what was there."""
+        """Restore the previous handlers."""
         fork.forget(self._in_child)
-        if self in _active:  # else this is a forked child
+        if self in _active:  # otherwise this is a forked child
             _active.remove(self)
         if self._guard is not None:
             self._guard.remove()
         for number, old in self._old.items():
-            # Until another image takes this process a hangup must not end it.
+            # Until the new image is loaded, SIGHUP must not end this process.
             if number != signal.SIGHUP or self.received != signal.SIGHUP:
                 signal.signal(number, old)
         signal.set_wakeup_fd(self._old_fd)
@@ -115,13 +115,13 @@ class Signals:
             os.close(fd)
 
     def end(self, number: int) -> None:
-        """End, as if by that signal."""
+        """End as that signal would."""
         if self.received is None:
             self.received = number
         self._flag.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Until a signal came; whether one did."""
+        """Wait for a signal; returns whether there was one."""
         while True:
             try:
                 return bool(self._flag.wait(timeout))
@@ -132,7 +132,7 @@ class Signals:
                 return True
 
     def wait_again(self, timeout: float) -> None:
-        """After the first: until something came that may be another, at most so long."""
+        """After the first signal: wait up to `seconds` for another."""
         self._flag.clear()
         self.wait(timeout)
 
@@ -146,7 +146,7 @@ class Signals:
         self._flag.set()
 
     def _in_child(self) -> None:
-        # A forked child ends by a signal like any other program.
+        # In a forked child signals have their default action.
         if self._guard is not None:
             self._guard.remove()
         _active.clear()
@@ -194,13 +194,13 @@ class Signals:
             self._flag.set()
 
     def _look(self) -> None:
-        """Put the handlers back, whoever replaced them: C code too, of which Python knows nothing."""
+        """Restore replaced handlers, including those set by C code, which Python does not know."""
         if _active[-1:] != [self] or self._pipe is None or self._guard is None:
             return
         found = [n for n in self._ending if signal.signal(n, self._handle) != self._handle]
         for number in POLITE:
             if number in self._old and signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, self._oblige)  # a task that had its own took that back
+                signal.signal(number, self._oblige)  # a task restored the handler that it had replaced
         fd = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._ending) & set(self._ending)
         if found or blocked:

@@ -1,4 +1,4 @@
-"""The service manager's socket: one datagram a word, as sd_notify(3) sends it.  Needs no gevent."""
+"""Notifications to the service manager, one datagram each, as with sd_notify(3).  Needs no gevent."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Mapping, MutableMapping
 
 
 class Notifier:
-    """Tells systemd that we are ready, stopping, reloading or alive; does nothing where nobody asked."""
+    """Notifies systemd of the process's state; a no-op without $NOTIFY_SOCKET."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
         name = environ.get("NOTIFY_SOCKET", "")
-        self._address = "\0" + name[1:] if name.startswith("@") else name  # @ stands for an abstract name
+        self._address = "\0" + name[1:] if name.startswith("@") else name  # @ means an abstract socket
         self.watchdog = _watchdog(environ) if name else None
-        """Seconds within which the manager wants to hear of us, if it does."""
+        """The watchdog timeout in seconds, if set."""
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is a socket."""
         return bool(self._address)
 
     def send(self, *words: str) -> None:
-        """Such as "READY=1"; what cannot be sent is dropped, as no worker may end by that."""
+        """Send messages such as "READY=1"; errors are ignored, as they must not end a worker."""
         if not self._address:
             return
         try:
@@ -35,7 +35,7 @@ class Notifier:
             return
 
     def ready(self, status: str) -> None:
-        """The start, or a reload, is done."""
+        """The start or a reload is complete."""
         self.send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
@@ -43,20 +43,20 @@ class Notifier:
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading")
 
     def stopping(self) -> None:
-        """The end begins."""
-        self.send("STOPPING=1", "STATUS=handing tasks back")
+        """The shutdown begins."""
+        self.send("STOPPING=1", "STATUS=releasing tasks")
 
     def waiting(self, why: str, seconds: float) -> None:
-        """Not ready yet, and asking for so many seconds more until that counts as a failure."""
+        """Not ready yet; extend the timeout by `seconds`."""
         self.send(f"STATUS={why}", f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def alive(self) -> None:
-        """The ping for the watchdog."""
+        """Send the watchdog ping."""
         self.send("WATCHDOG=1")
 
 
 def take_from(environ: MutableMapping[str, str]) -> None:
-    """Take the socket away from children: they are not the process that the manager listens to."""
+    """Remove the socket from the environment of children, which must not notify the manager."""
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         environ.pop(name, None)
 

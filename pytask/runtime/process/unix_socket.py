@@ -1,4 +1,4 @@
-"""The unix socket at which a process answers `pytask health`, with or without gevent."""
+"""The unix socket on which a process answers `pytask health`, with or without gevent."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ BACKLOG = 16
 
 
 def bind(listener: Any, path: Path) -> None:
-    """Let `listener` answer at `path`; `OSError` where another process answers there.
+    """Bind `listener` to `path`; `OSError` if another process answers there.
 
-    It gets its name once it listens, so that whoever finds it can connect to it.
+    It is renamed to `path` once it listens, so that an existing path always accepts connections.
     """
-    if answers(path):  # processes of two containers may have one number, and a folder in common
-        raise OSError(errno.EADDRINUSE, "another process answers there; give this one a folder: --run-dir")
+    if answers(path):  # processes of two containers may have the same pid and share the directory
+        raise OSError(
+            errno.EADDRINUSE, "another process answers there; choose another directory with --run-dir"
+        )
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     listener.bind(str(new))
     listener.listen(BACKLOG)
-    new.replace(path)  # of a dead process with our number, if there is one
+    new.replace(path)  # replaces that of a dead process with our pid
 
 
 def answers(path: Path) -> bool:
-    """Whether somebody listens at a socket; also where that cannot be seen for certain."""
+    """Whether a process listens on a socket; True if uncertain."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.setblocking(False)  # noqa: FBT003 - the method's own word
         try:

@@ -1,1 +1,1 @@
-"""Runs, from the claim to the end: greenlets, threads and programs, their log, and what Redis is told."""
+"""Runs, from the claim to the end: greenlets, threads and programs, logs, and writes to Redis."""

@@ -1,4 +1,4 @@
-"""Libraries whose waits are C code, which gevent cannot replace: while one waits, all tasks wait."""
+"""Libraries that wait in C code, which gevent cannot patch: while one waits, all tasks wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-THREAD = "give its calls to a native thread: self.blocking(f, *args)"
+THREAD = "move its calls to a native thread: self.blocking(f, *args)"
 
 REMEDIES: dict[str, str] = {
     "psycopg2": "psycopg2.extensions.set_wait_callback(f) before the first connection, or use psycopg 3",
@@ -25,7 +25,7 @@ REMEDIES: dict[str, str] = {
     "zmq": "import zmq.green as zmq",
     "pymssql": f"pymssql.set_wait_callback(f) before the first connection, or {THREAD}",
 }
-"""By the name that is imported, what helps; each was seen to hold the loop."""
+"""The fix by import name; each library was observed to block the loop."""
 
 
 def _psycopg2() -> bool:
@@ -38,20 +38,20 @@ REMEDIED: dict[str, Callable[[], bool]] = {
     "grpc": lambda: "grpc.experimental.gevent" in sys.modules,
     "zmq": lambda: "zmq.green" in sys.modules,
 }
-"""Whether the program has applied the remedy, where that can be seen."""
+"""Whether the program has applied the fix, as far as it can be detected."""
 
 
 def remedy(library: str) -> str:
-    """What helps if that library holds the loop; "" for one that is not known."""
+    """The fix if that library blocks the loop; "" for an unknown library."""
     return REMEDIES.get(library, "")
 
 
 def imported() -> list[str]:
-    """The known ones that this process has imported, and not remedied."""
+    """The known libraries that this process has imported without the fix."""
     return [name for name in REMEDIES if name in sys.modules and not REMEDIED.get(name, bool)()]
 
 
-@cache  # once a process, which may have several workers
+@cache  # once per process, even with several workers
 def warn_of_blockers() -> None:
     """Log each of them."""
     for name in imported():

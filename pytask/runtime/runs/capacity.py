@@ -1,4 +1,4 @@
-"""The worker's places and its rate of starts, shared by its lanes."""
+"""The slots and the start rate of a worker, shared by its partitions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pytask.runtime.runs.start_rate import Allowance
 
 
 class Capacity:
-    """`max_tasks` and the one place of quarantine, for all lanes together.
+    """`max_tasks` and the single quarantine slot, shared by all partitions.
 
-    A lane that found the worker full while its queue has ids stands in line: a place is kept for it before
-    the others, so that a lane with a long queue does not starve it.
+    A partition that found the worker full while its queue has ids waits in line: the next slot is reserved
+    for it, so that a partition with a long queue does not starve it.
     """
 
     def __init__(self, limit: int, allowance: Allowance | None = None) -> None:
         self._allowance = allowance or Allowance(None, lambda: 0.0)
-        self.closed = False  # no lane may take anything, until it is opened again
+        self.closed = False  # whether claims are paused for all partitions
         self._limit = limit
         self._occupied: list[Callable[[], int]] = []
         self._crashed: list[Callable[[], bool]] = []
@@ -29,19 +29,19 @@ class Capacity:
 
     @property
     def shared(self) -> bool:
-        """Whether there is more than one lane."""
+        """Whether there is more than one partition."""
         return len(self._occupied) > 1
 
     def join(
         self, occupied: Callable[[], int], crashed: Callable[[], bool], wake: Callable[[], None]
     ) -> None:
-        """A lane comes in: how many places it uses, whether it holds the quarantine, how to wake it."""
+        """Register a partition: functions for its used slots and its quarantine, and to wake it."""
         self._occupied.append(occupied)
         self._crashed.append(crashed)
         self._wakers.append(wake)
 
     def free(self, partition: Any) -> int:
-        """Places that this lane may take now."""
+        """The number of slots that this partition may use now."""
         if self.closed:
             return 0
         left = self._limit - sum(occupied() for occupied in self._occupied)
@@ -49,7 +49,8 @@ class Capacity:
             return int(min(left, self._allowance.left))
         left -= sum(count for other, count in self._reserved.items() if other is not partition)
         ahead = self._line.index(partition) if partition in self._line else len(self._line)
-        # A claim whose reply is lost holds its places for a while: not all of them, so that the others go on.
+        # A claim without a reply keeps its slots for a while; limit it, so that other partitions can
+        # continue.
         return int(min(math.ceil((left - ahead) / len(self._occupied)), self._allowance.left))
 
     @property
@@ -58,20 +59,20 @@ class Capacity:
         return self._allowance.pause
 
     def took(self, count: int) -> None:
-        """So many tasks were claimed, and start."""
+        """Record the start of claimed tasks."""
         self._allowance.take(count)
 
     def line_up(self, partition: Any) -> None:
-        """This lane has ids and no place."""
+        """This partition has ids but no slot."""
         if partition not in self._line:
             self._line.append(partition)
 
     def reserve(self, partition: Any, count: int) -> None:
-        """Keep places for a claim that is on its way."""
+        """Reserve slots for a claim in flight."""
         self._reserved[partition] = count
 
     def release(self, partition: Any) -> None:
-        """The claim is answered; what it won is counted by its lane."""
+        """The claim was answered; its partition counts the tasks that it won."""
         self._reserved.pop(partition, None)
         if partition in self._line:
             self._line.remove(partition)
@@ -81,17 +82,17 @@ class Capacity:
             self.wake()
 
     def wake(self) -> None:
-        """Places were freed: let all lanes look."""
+        """Slots were freed: wake all partitions."""
         for wake in self._wakers:
             wake()
 
     def close(self, *, closed: bool) -> None:
-        """Take no more tasks, or take tasks again."""
+        """Pause or resume claims."""
         self.closed = closed
         self.wake()
 
     def quarantine(self, partition: Any) -> int:
-        """How many tasks that crashed before this lane's claim may take: one at a time in this process."""
+        """How many quarantined tasks this partition may claim: one at a time per process."""
         if self._trying not in (None, partition) or any(crashed() for crashed in self._crashed):
             return 0
         if self.shared:

@@ -1,4 +1,4 @@
-"""Group commit: what is waiting goes to Redis in one call; the first goes at once, the rest ride along."""
+"""Group commit: all waiting changes are sent to Redis in one call, the first one at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 @attrs.frozen(kw_only=True)
 class CommitterPorts:
-    """What a committer works with."""
+    """The ports of a committer."""
 
     store: Store
     lease: Lease
@@ -39,13 +39,13 @@ class CommitterPorts:
     backlog: Backlog
     journal: Journal
     log_throttle: LogThrottle
-    on_settled: Callable[[], None]  # after each commit: some changes have their verdicts
-    drops: bool = False  # the oldest events, where there is no room; else emit() waits
-    keep_error: int | None = None  # seconds
+    on_settled: Callable[[], None]  # after each commit, when changes have received verdicts
+    drops: bool = False  # if full, drop the oldest events instead of making emit() wait
+    keep_error: int | None = None  # retention in seconds
 
 
 class Committer:
-    """Sends events and ends in order.  An end is repeated until a verdict comes: the run id arbitrates."""
+    """Sends events and ends in order.  An end is repeated until a verdict is received."""
 
     def __init__(self, ports: CommitterPorts) -> None:
         self._store = ports.store
@@ -55,20 +55,20 @@ class Committer:
         self._drops = ports.drops
         self.dropped = 0  # events, since the start
         self.refused = 0  # ends that became ERROR for their size, since the start
-        self._told = (0, -math.inf)  # how many of them were told of, and when
-        self._sent: list[Change] = []  # without a verdict so far: repeated as it was
+        self._told = (0, -math.inf)  # how many of them were logged, and when
+        self._sent: list[Change] = []  # the batch without a verdict, repeated unchanged
         self._refusals = Refusals()
         self._keep_error = ports.keep_error
-        self._held_since: float | None = None  # when the batch was first sent in vain
+        self._held_since: float | None = None  # when the batch was first sent without success
         self.journal = ports.journal
         self._wake = self.journal.news
         self._room = Flag()
         self._room.set()
-        self._doubts: dict[RunRef, tuple[float, Change]] = {}  # until when, and what is repeated
+        self._doubts: dict[RunRef, tuple[float, Change]] = {}  # the change to repeat, and until when
         self._doubts_due = 0.0
         self._log_throttle = ports.log_throttle
         self._complained = -math.inf
-        self._pause = 0.0  # seconds, after the last failure
+        self._pause = 0.0  # seconds to wait after the last failure
         self._ended = False
         self._on_settled = ports.on_settled
 
@@ -79,19 +79,19 @@ class Committer:
 
     @property
     def held(self) -> float:
-        """Seconds for which Redis has not taken what is to be committed."""
+        """Seconds for which Redis has not accepted the current batch."""
         return 0.0 if self._held_since is None else self._clock() - self._held_since
 
     def put(self, change: Change) -> None:
-        """Hand in an end (or an event); never blocks, so that it can be called from the hub."""
+        """Add an end (or an event); never blocks, so that it can be called from the hub."""
         if change.trigger is not None:
-            # Until it is acknowledged the run stays ours, and is renewed.
+            # Until the end is acknowledged the run stays registered and is renewed.
             self._lease.settling.add(RunRef(change.id, change.run), self._clock())
         self._waiting.append(change)
         self._wake.set()
 
     def emit(self, change: Change) -> None:
-        """Hand in an event.  While too many wait (Redis is slow, or away) waits too, or drops the oldest."""
+        """Add an event.  While too many wait (Redis is slow or unreachable), wait or drop the oldest."""
         while self._waiting.full and not self._ended:
             if self._drops:
                 self.dropped += self._waiting.shed()
@@ -108,7 +108,7 @@ class Committer:
         keep: int | None = None,
         local: bool = False,
     ) -> None:
-        """Claims without an answer: keep releasing them, as Redis may yet apply the claim."""
+        """Keep releasing claims without an answer, because Redis may still apply them."""
         until = self._clock() + self._lease.timing.claim_gate
         for ref in refs:
             change = Change(ref.id, ref.run, b"", trigger, keep=keep, local=local)
@@ -116,16 +116,16 @@ class Committer:
         self._wake.set()
 
     def run(self) -> None:
-        """Commit until told to end."""
+        """Commit until stopped."""
         with suppress(StoreError):
-            self._store.commit([])  # connects: the first end need not wait for that
+            self._store.commit([])  # connect now, so that the first end need not wait for it
         pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
 
     def _pass(self) -> None:
         self._wake.wait(self._lease.timing.heartbeat if self._doubts else None)
         self._wake.clear()
         if self.journal.lingers and not self.pending:
-            self._wake.wait(LINGER)  # for more lines, or for an end, which takes them along
+            self._wake.wait(LINGER)  # for more lines, or for an end, which is sent with them
             self._wake.clear()
         self._tell_dropped()
         while self.commit():
@@ -140,13 +140,13 @@ class Committer:
         return self._pause
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current step."""
         self._ended = True
         self._wake.set()
         self._room.set()
 
     def commit(self) -> int:
-        """One call: the batch without a verdict again, or the next one.  Returns its size."""
+        """One call: repeats the batch without a verdict, or sends the next one.  Returns its size."""
         self._release_doubts()
         if not self._sent:
             self._sent = self._next_batch()
@@ -173,7 +173,7 @@ class Committer:
         return len(batch)
 
     def _send_lines(self) -> None:
-        """What a run noted stands there before its end."""
+        """Store the log lines and progress of runs before their ends."""
         try:
             self.journal.send(self._store)
         except StoreError as error:
@@ -187,35 +187,35 @@ class Committer:
         self._held_since = self._clock() if self._held_since is None else self._held_since
 
     def _over(self, count: int) -> None:
-        """The first so many of what was sent have their verdicts."""
+        """Process the verdicts of the first changes of the batch."""
         self._held_since = None
         self._sent = self._sent[count:]
         self._refusals.apart = self._refusals.apart and bool(self._sent)
 
     def _refused(self, batch: list[Change], error: StoreError) -> None:
-        """Sends a batch that Redis never takes one by one; one that it does not take alone makes way."""
+        """Sends a refused batch one change at a time; a change refused alone is replaced or dropped."""
         self._hold()
         size, alone = size_of(batch), len(batch) == 1
         if not self._refusals.refused(error, self._lease.last_ok, self._clock(), size=size, alone=alone):
             return
         if not alone:
-            log.warning("Redis refuses %d changes together, which are sent one by one: %s", len(batch), error)
+            log.warning("Redis refuses a batch of %d changes, sending them one by one: %s", len(batch), error)
             self._refusals.apart = True
             return
         change = batch[0]
         other = None if change.trigger is None else instead(change, error, self._keep_error)
         if other is not None:
-            log.error("[PT132] task %s: Redis refuses its end (%d bytes): ERROR instead", change.id, size)
+            log.error("[PT132] task %s: Redis refuses its result (%d bytes): ERROR instead", change.id, size)
             self._sent[0] = other
             self.refused += 1
             return
         if change.trigger is None:
             self.dropped += 1
             log.warning(
-                "task %s: an event (%d bytes) is dropped, Redis refuses it: %s", change.id, size, error
+                "task %s: dropped an event (%d bytes) because Redis refuses it: %s", change.id, size, error
             )
         else:
-            log.error("task %s: Redis refuses its end, which is tried again later: %s", change.id, error)
+            log.error("task %s: Redis refuses its result, retrying later: %s", change.id, error)
             gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
         self._over(1)
 
@@ -225,8 +225,8 @@ class Committer:
         if self.dropped > told and now - at > self._lease.timing.lease:
             self._told = (self.dropped, now)
             log.warning(
-                "%s of tasks %s dropped, the oldest first: Redis does not take them as fast as they"
-                " are emitted (see the settings max_pending and when_full)",
+                "%s of tasks %s dropped, oldest first: Redis does not accept them as fast as they"
+                    " are emitted (see the settings max_pending and when_full)",
                 counted(self.dropped - told, "event"), verb(self.dropped - told, "was", "were"),
             )  # fmt: skip
 
@@ -236,7 +236,7 @@ class Committer:
             if not self._log_throttle.may(now):
                 return
         elif now - self._complained < self._lease.timing.heartbeat:
-            return  # told of every H, not at every attempt
+            return  # logged once per heartbeat, not at every attempt
         else:
             self._complained = now
         level = logging.ERROR if isinstance(error, WrongKeyType) else logging.WARNING
@@ -246,18 +246,18 @@ class Committer:
     def _next_batch(self) -> list[Change]:
         batch: list[Change] = []
         size = 0
-        # Bounded in bytes too: what does not get through within one call's time never will.
+        # Bounded in bytes, too: a batch must fit into the timeout of one call.
         while self._waiting and len(batch) < COMMIT_BATCH and size < COMMIT_BYTES:
             change = self._waiting.popleft()
             size += weight(change)
             batch.append(change)
             if size >= self._refusals.limit and len(batch) > 1:
-                self._refusals.apart = True  # together they would be refused again
+                self._refusals.apart = True  # as a batch they would be refused again
                 break
         return batch
 
     def _one_by_one(self, batch: list[Change]) -> list[Verdict]:
-        # A change that cannot even be sent must not hold up all others for ever.
+        # A change that cannot even be sent must not block all others.
         verdicts = []
         for change in batch:
             try:
@@ -265,13 +265,13 @@ class Committer:
             except StoreError:
                 raise
             except Exception:
-                log.exception("task %s: a change that cannot be sent is dropped", change.id)
+                log.exception("task %s: dropped a change that cannot be sent", change.id)
                 verdicts.append(Verdict.FENCED)
         return verdicts
 
     def _settled(self, change: Change, verdict: Verdict) -> None:
         if verdict is Verdict.BADTYPE:
-            log.error("task %s cannot go back to the queue: its key is not a list", change.id)
+            log.error("task %s cannot be requeued: the key of the queue is not a list", change.id)
             gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
             return
         self._lease.settling.remove(change.run)
@@ -282,7 +282,7 @@ class Committer:
         if taken:
             self._doubts.pop(ref, None)
         elif ref not in self._doubts:
-            log.info("task %s: the end of run %s was not taken: %s", change.id, change.run, verdict)
+            log.info("task %s: the result of run %s was not accepted: %s", change.id, change.run, verdict)
 
     def _release_doubts(self) -> None:
         now = self._clock()

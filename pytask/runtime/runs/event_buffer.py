@@ -1,4 +1,4 @@
-"""What waits for a commit, in order, and what becomes of it when that is too much."""
+"""The bounded buffer of changes that wait for a commit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from pytask.domain.record import Change
 
-SHED = 8  # one in so many of the events goes at a time: each look at them all frees room for many
+SHED = 8  # a fraction 1/8 of the events is dropped at a time, so that each scan frees room for many
 
 
 class Backlog:
-    """Changes, the oldest first.  Bounded in events; of ends there are never more than runs.
+    """Changes, oldest first.  Only events are limited; there are never more ends than runs.
 
-    Room is counted in events and in their bytes, as one may have as many as `max_data`.
+    The limits are a number of events and their size in bytes, as one event may be as large as `max_data`.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
@@ -31,18 +31,18 @@ class Backlog:
 
     @property
     def full(self) -> bool:
-        """No room for another event."""
+        """Whether there is no room for another event."""
         return self._events >= self._max_events or self._bytes >= self._max_bytes
 
     def append(self, change: Change) -> None:
-        """Put in one more, whether there is room or not."""
+        """Add a change, regardless of the limits."""
         self._changes.append(change)
         if change.trigger is None:
             self._events += 1
             self._bytes += len(change.event)
 
     def popleft(self) -> Change:
-        """Take the oldest."""
+        """Remove and return the oldest change."""
         change = self._changes.popleft()
         if change.trigger is None:
             self._events -= 1
@@ -50,7 +50,7 @@ class Backlog:
         return change
 
     def shed(self) -> int:
-        """Drop the oldest events until there is room again; how many.  Ends stay, in their places."""
+        """Drop the oldest events until there is room; returns their number.  Ends keep their positions."""
         changes, self._changes = self._changes, deque()
         events, size = self._events, self._bytes
         self._events = self._bytes = 0

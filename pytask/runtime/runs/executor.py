@@ -1,4 +1,4 @@
-"""Runs: started from claims, stopped by wishes, settled when they are dead."""
+"""The table of runs: started from claims, stopped on request, settled when they are dead."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pytask.runtime.tree import RunGreenlet, Service
 
 log = get_logger(__name__)
 
-ASKED_AT_ONCE = 256  # runs that begin to stop in one turn of the event loop
+ASKED_AT_ONCE = 256  # runs that begin to stop in one iteration of the event loop
 WISHES = {
     Verdict.STOP: StopReason.STOP,
     Verdict.RELOAD: StopReason.RELOAD,
@@ -47,7 +47,7 @@ WISHES = {
     Verdict.FENCED: StopReason.FENCED,
 }
 
-# Why a run is settled that could not be reloaded; in all other cases a newer run owns the id.
+# The stop reason that settles a run whose reload failed; in all other cases a newer run owns the id.
 UNRELOADED = {Verdict.GONE: StopReason.FORGET, Verdict.STOP: StopReason.STOP}
 
 
@@ -55,12 +55,12 @@ class Ids(Protocol):
     """Makes the run ids of a worker session."""
 
     def next_run(self) -> str:
-        """A run id that was never used."""
+        """A new unique run id."""
 
 
 @attrs.frozen(kw_only=True)
 class ExecutorPorts:
-    """What an executor works with."""
+    """The ports of an executor."""
 
     settings: Settings
     lease: Lease
@@ -73,13 +73,13 @@ class ExecutorPorts:
     backend: Backend
     ids: Ids
     clock: Callable[[], float]
-    on_place: Callable[[], None]  # a run is over and its place is free
-    on_local_over: Callable[[str, StopReason | None], None]  # a pre-started task is over: id, last wish
+    on_place: Callable[[], None]  # a run is over and its slot is free
+    on_local_over: Callable[[str, StopReason | None], None]  # a pre-started task ended: id, last stop reason
     exit_process: Callable[[int], None] = exit_now
 
 
 class Executor:
-    """The table of this worker's runs: at most one living run an id, one thing at a time for each."""
+    """The table of this worker's runs: at most one living run per id, one operation at a time."""
 
     def __init__(self, ports: ExecutorPorts) -> None:
         self.settings = ports.settings
@@ -123,10 +123,10 @@ class Executor:
 
     @property
     def occupied(self) -> int:
-        """Places in use: runs that live, and ends that are not acknowledged; pre-started tasks need none.
+        """Slots in use: living runs and unacknowledged completions; pre-started tasks use none.
 
-        The ends of one commit need none either: a place that waited for the answer would stand empty for
-        as long.  Those beyond do, so that what waits for a slow Redis stays bounded.
+        Unacknowledged completions, up to one commit batch (256), do not count either; otherwise slots would
+        idle for a round trip.  Further ones count, so that the backlog for a slow Redis stays bounded.
         """
         return self.queued + max(0, len(self._lease.settling) - COMMIT_BATCH)
 
@@ -136,22 +136,24 @@ class Executor:
         return len(self.living) - self._locals
 
     def quarantine(self) -> int:
-        """How many tasks that crashed before may be taken: one, until it has lived a while."""
+        """How many quarantined tasks may be claimed: one, until it has lived for a while."""
         after = self._clock() - CRASH_YOUNG * self._lease.timing.scale
         self._crashed_before = {run for run in self._crashed_before if not run.over and run.started > after}
         return 0 if self._crashed_before else 1
 
     def launch(self, claim: Claim, sent_at: float, *, local: bool = False, reloads: bool = False) -> None:
-        """Start the run of a claim that was sent at `sent_at`; `reloads`: in the place of another."""
+        """Start the run of a claim that was sent at `sent_at`; `reloads`: it replaces another run."""
         ref = RunRef(claim.id, claim.run)
         if claim.id in self.living:
-            # A run of this id that was fenced off is still dying here: not beside it.
-            log.warning("task %s: claimed while an older run of it is dying here; handed back", claim.id)
+            # A fenced run of this id is still being stopped here: do not start another beside it.
+            log.warning(
+                "task %s: claimed while an older run of it is still being stopped here; released", claim.id
+            )
             gevent.spawn_later(self._lease.timing.heartbeat, self.give_back, ref)
             self._lease.settling.add(ref, sent_at)
             return
         if claim.function and claim.function not in self.tasks:
-            self.give_back(ref, local=local)  # it goes to the parking list at the next claim
+            self.give_back(ref, local=local)  # the next claim parks it
             if local:
                 self._on_local_over(claim.id, StopReason.HAND_BACK)
             return
@@ -171,7 +173,7 @@ class Executor:
         """Release a claim whose run never began."""
         self._committer.put(never_began(ref, local=local))
 
-    # -- what runs ask for ----------------------------------------------------------------------------
+    # -- calls by runs ----------------------------------------------------------------------------
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
@@ -179,7 +181,7 @@ class Executor:
         self._committer.emit(Change(run.ref.id, run.ref.run, event))
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
-        """How far a run is; only the newest is sent."""
+        """The progress of a run; only the newest report is sent."""
         self.check_caller(run)
         if self.settings.progress:
             self.journal.progress(run, progress)
@@ -189,32 +191,32 @@ class Executor:
         return self._backend.user_client(current)
 
     def check_caller(self, run: Run) -> None:
-        """Raise unless this is the process and the thread of the event loop.
+        """Raise unless called in the process and the thread of the event loop.
 
-        A forked child has the task's code, but its run is the parent's.
+        A forked child has the task's code, but the run belongs to the parent.
         """
         if self.native.is_home:
             return
         if os.getpid() != self._pid:
-            raise PytaskError("this process was forked from a worker: it is not one, and owns no tasks")
+            raise PytaskError("this process was forked from a worker: it is not a worker and owns no tasks")
         raise WrongThread(run.id)
 
     # -- wishes ---------------------------------------------------------------------------------------
 
     def heard(self, ref: RunRef, verdict: Verdict) -> None:
-        """A renewal (or a control message) brought something for a run of ours."""
+        """Handle a verdict of a renewal (or a control message) for a run of this worker."""
         run = self.living.get(ref.id)
         stop_reason = WISHES.get(verdict)
         if run is None or run.ref.run != ref.run or stop_reason is None:
             return
         if run.over and stop_reason in (StopReason.FENCED, StopReason.FORGET):
-            return  # it is being settled, or replaced; that verdict decides
+            return  # it is being settled or replaced, which decides
         if stop_reason is StopReason.FORGET and self._outcomes.restorable(run):
             run.restore = True
         self.stop_reason(run, stop_reason)
 
     def adoptions(self, refs: Iterable[RunRef]) -> dict[RunRef, Adoption]:
-        """What proves to a Redis that forgot them that these runs live here; without those that do not."""
+        """The proofs with which Redis can restore those of these runs that live here."""
         found = {}
         for ref in refs:
             run = self.living.get(ref.id)
@@ -223,13 +225,13 @@ class Executor:
         return found
 
     def ask(self, task_id: str, stop_reason: StopReason) -> None:
-        """A wish for whatever run of the id lives here."""
+        """Request to stop or reload the run of this id, if one lives here."""
         run = self.living.get(task_id)
         if run is not None:
             self.stop_reason(run, stop_reason)
 
     def stop_reason(self, run: Run, stop_reason: StopReason) -> None:
-        """Note a wish; the first one makes the run's actor."""
+        """Record a stop reason; the first one starts the greenlet that stops the run."""
         if not outweighs(stop_reason, run.stop_reason):
             return
         if stop_reason is StopReason.RELOAD and run.fits is None:
@@ -237,25 +239,26 @@ class Executor:
             return
         run.stop_reason = stop_reason
         if run.actor is None and not run.over:
-            self._start_actor(run)  # before the log, whose handlers may switch: there is one actor only
+            # Before logging, whose handlers may switch greenlets: there must be only one.
+            self._start_actor(run)
             if stop_reason in (StopReason.FENCED, StopReason.FORGET):
-                log.warning("task %s: its run here is stopped: %s", run.id, stop_reason.name.lower())
+                log.warning("task %s: stopping its run on this worker: %s", run.id, stop_reason.name.lower())
 
     def _reload(self, run: Run) -> None:
         self.stop_reason(run, StopReason.RELOAD)
 
     def began(self, run: Run) -> None:
-        """`start()` of a run that a reload began is about to be called."""
+        """`start()` of a reloaded run is about to be called."""
         self.reloads.began(run)
 
     def fail(self, run: Run) -> None:
-        """A run failed, and greenlets of it live on: they are killed, or it would never become an ERROR."""
+        """A run failed but has living greenlets: kill them, or it would never become an ERROR."""
         if run.actor is None and not run.over:
-            run.stopping = True  # stop() is for tasks that are asked to stop
+            run.stopping = True  # do not call stop(), which is for requested stops
             self._start_actor(run)
 
     def lingers(self, run: Run) -> None:
-        """`start()` has returned, and only threads live on, which nobody may have meant to be waited for."""
+        """`start()` has returned and only threads are alive, which may be unintended."""
         self.lingering.watch(run)
 
     def _start_actor(self, run: Run) -> None:
@@ -263,20 +266,20 @@ class Executor:
         run.actor = Service.spawn(self._stop_loop, run)
 
     def hand_back_all(self) -> int:
-        """Every run down the ladder, to go on elsewhere; returns how many were newly asked."""
+        """Stop every run, to continue on another worker; returns how many were newly requested."""
         runs = [run for run in self.living.values() if outweighs(StopReason.HAND_BACK, run.stop_reason)]
         for number, run in enumerate(runs, 1):
             self.stop_reason(run, StopReason.HAND_BACK)
             if number % ASKED_AT_ONCE == 0:
-                # A hundred thousand ladders begun at once would need a greenlet each, and run out of time
-                # before the first of them had its turn.
+                # A hundred thousand stops started at once would need a greenlet each, and time out before the
+                # first of them was scheduled.
                 gevent.sleep(0)
         return len(runs)
 
     def move(self, number: int, functions: Collection[str]) -> list[str]:
-        """Hand back up to `number` runs of these functions, the youngest first; their ids.
+        """Release up to `number` runs of these functions, youngest first; returns their ids.
 
-        Pre-started ones stay, and those that crashed before, which are taken one at a time.
+        Pre-started and quarantined tasks are not released.
         """
         fit = (
             run
@@ -289,7 +292,8 @@ class Executor:
             self.stop_reason(run, StopReason.MOVE)
         return [run.id for run in chosen]
 
-    # -- the actor of one run -------------------------------------------------------------------------
+    # -- stopping and reloading one run
+    # -------------------------------------------------------------------------
 
     def _stop_loop(self, run: Run) -> None:
         while not self.stopping.stop_and_kill(run):
@@ -300,21 +304,21 @@ class Executor:
             self._settle(run)
 
     def _replace(self, old: Run) -> None:
-        """E8: a new instance in place of the dead one, with the data that is in the hash now."""
+        """Replace a dead run with a new one, with the data now in the hash."""
         new = RunRef(old.id, self._ids.next_run())
-        # The old run is dead and acts no more: no deadline counts for it, but it stays ours until then.
+        # The old run is dead: it has no deadline, but is renewed until it is replaced.
         self._lease.over(old.ref.run)
         self._lease.settling.add(old.ref, self._clock())
         claim, sent = self.reloads.replace(old, new)
         if claim is not None:
             self._lease.settling.remove(old.ref.run)
         if claim is not None and not claim.won:
-            if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have made it ours
+            if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have claimed it
                 self._committer.unconfirmed([new], local=old.local)
             old.stop_reason = UNRELOADED.get(claim.verdict, StopReason.FENCED)
             self._settle(old)
             return
-        if claim is None:  # lost Redis on the way: one of the two is the live one
+        if claim is None:  # Redis was lost: either run may be the registered one
             self._settle(old)
             if old.stop_reason is StopReason.STOP:
                 self._committer.unconfirmed(
@@ -324,7 +328,7 @@ class Executor:
                 self._committer.unconfirmed([new], local=old.local)
             return
         self._forget(old)
-        if old.stop_reason is not StopReason.RELOAD:  # stopped, or handed back, meanwhile
+        if old.stop_reason is not StopReason.RELOAD:  # stopped or released meanwhile
             old.ref = new
             self._finish(old)
         elif not self._lease.claim_holds(sent, self._clock()):
@@ -336,7 +340,7 @@ class Executor:
     # -- settling -------------------------------------------------------------------------------------
 
     def ended(self, run: Run) -> None:
-        """Called once when nothing of a run is left; may be called from the hub, so never blocks."""
+        """Called once when a run is dead; may be called from the hub, so it never blocks."""
         if run.actor is None:
             self._settle(run)
         elif run.dead is not None:
@@ -348,7 +352,7 @@ class Executor:
 
     def _finish(self, run: Run) -> None:
         if run.restore:
-            self._lease.settling.add(run.ref, self._clock())  # the worker does not leave before it is done
+            self._lease.settling.add(run.ref, self._clock())  # the worker does not exit before it is settled
             Service.spawn(self._outcomes.restore, run)
         else:
             self._outcomes.close(run, run.stop_reason)

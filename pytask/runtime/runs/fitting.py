@@ -1,4 +1,4 @@
-"""Whether a task's data fits its class: asked before a run begins, and before a reload stops one."""
+"""Validates a task's data against its class, before a run starts and before a reload stops one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pytask.runtime.runs.refusals import without_data
 
 NO_FUNCTION = "the hash has no function: HMSET <task_id> function <name> data <json>"
 
-# Asked for each run, where to check the fields anew would be dear.
+# Cached, as it is needed for each run and validating the fields is slow.
 _secret_fields: Callable[[object], tuple[str, ...]] = lru_cache(maxsize=1024)(secret_fields)
 
-Fault = tuple[str, str]  # the path to what does not fit, and why
+Fault = tuple[str, str]  # the path of the invalid value, and the reason
 
 
 def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
-    """The data that a run of this claim begins with.  Raises `BadData`, or `TaskFailed` where it has none."""
+    """The data for a run of this claim.  Raises `BadData`, or `TaskFailed` if the function is missing."""
     if claim.oversize:
         over = f"data has {claim.oversize} bytes, over the limit max_data={limit}"
         raise TaskFailed(over if claim.oversize > limit else without_data(claim.oversize))
@@ -33,13 +33,13 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
 
 
 def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:
-    """The values in the data of a claim that no text is to show."""
+    """The secret values in the data of a claim."""
     fields = () if cls is None else _secret_fields(cls)
     return codec.secrets_in(claim.data, fields) if fields else ()
 
 
 def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:
-    """Where and why the data does not fit; None if it does.  Runs converters and validators of the user."""
+    """Where and why the data does not fit; None if it fits.  Runs the user's converters and validators."""
     try:
         fitted(claim, cls, limit)
     except BadData as error:
@@ -47,5 +47,5 @@ def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:
     except TaskFailed as error:
         return "$", str(error)
     except BaseException as error:  # noqa: BLE001 - a validator may raise anything; the run must go on
-        return "$", f"{type(error).__name__} while it was fitted"
+        return "$", f"{type(error).__name__} during validation"
     return None

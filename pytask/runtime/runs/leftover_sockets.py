@@ -1,8 +1,8 @@
-"""Closes the sockets that runs leave behind, where only the garbage collector finds them.
+"""Closes sockets that runs leave behind in garbage.
 
-A library whose objects refer to each other keeps its socket after the run is over, until the next full
-collection, which a worker seldom makes: meanwhile a broker goes on sending to it.  So a full collection is
-made soon after a run left an open socket; never otherwise, and for a hundredth of the time at the most.
+A library with reference cycles keeps its socket after the run is over until the next full garbage collection,
+which is rare in a worker; meanwhile a broker may keep sending to it.  Therefore a full collection is started
+soon after a run left an open socket, and uses at most one percent of the time.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pytask.runtime.tree import Service
 
 log = get_logger(__name__)
 
-SOON = 0.5  # seconds: so that one collection does for many runs
-SHARE = 100  # times as long as a collection took until the next one
+SOON = 0.5  # seconds; one collection serves many runs
+SHARE = 100  # minimum pause until the next collection, as a multiple of the last one's duration
 
-PRUNE = 16  # sockets of a run from which on the dead ones are left out, at each power of two
+PRUNE = 16  # sockets of a run from which dead references are removed, at each power of two
 
 _left: list[ReferenceType[Any]] = []
 _looking = False
@@ -33,7 +33,7 @@ _watched = False
 
 
 def watch() -> None:
-    """Note which run makes a socket; once a process."""
+    """Record which run creates a socket; once per process."""
     global _watched  # noqa: PLW0603 - a hook of the process, set once
     if not _watched:
         _watched = True
@@ -60,7 +60,7 @@ def _open(known: ReferenceType[Any]) -> bool:
 
 
 def look_at(run: Run) -> None:
-    """A run is over: if a socket of it is still open after a while, it is garbage, or in use by another."""
+    """A run is over: a socket of it that stays open is garbage, or used by another run."""
     global _looking  # noqa: PLW0603 - one look for all runs of the process
     if not run.sockets:
         return
@@ -75,10 +75,10 @@ def _look() -> None:
     global _looking, _pause  # noqa: PLW0603
     _looking, _pause = False, SOON
     number = sum(map(_open, _left))
-    _left.clear()  # those that are in use are not looked at again
+    _left.clear()  # sockets that are in use are not checked again
     if number:
         began = perf_counter()
         gc.collect()
         took = perf_counter() - began
         _pause = max(SOON, SHARE * took)
-        log.debug("runs left %d sockets open: looked for garbage for %.3f s", number, took)
+        log.debug("runs left %d sockets open: collected garbage for %.3f s", number, took)

@@ -1,4 +1,4 @@
-"""Runs whose `start()` has returned while threads keep them from ending, perhaps unintended."""
+"""Reports runs whose `start()` has returned while threads prevent them from ending."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pytask.runtime.tree import Service
 
 log = get_logger(__name__)
 
-HELD_MOST = 20  # runs whose threads this worker shows
+HELD_MOST = 20  # runs whose threads this worker publishes
 HELD_CHARACTERS = 500  # of each
 NAMED = 5  # threads of a run, in a message
 LINGERS = (
-    "[PT045] task %s: start() returned %g s ago, and the task ends when its threads do: %s. Fix: end them"
-    " before start() returns; what is meant for all tasks is made at import, or in `with pytask.shared():`"
+    "[PT045] task %s: start() returned %g s ago, but the task ends when its threads end: %s. Fix: end them"
+    " before start() returns; create shared objects at import, or inside `with pytask.shared():`"
 )
 
 
 class Lingering:
-    """Names the threads that keep a run from ending, once per run."""
+    """Logs the threads that prevent a run from ending, once per run."""
 
     def __init__(self, patience: float) -> None:
         self.kept_by: dict[str, str] = {}  # by id: the threads, for `pytask why`
         self._patience = patience  # seconds
 
     def watch(self, run: Run) -> None:
-        """`start()` has returned, and only threads of the run live on."""
+        """`start()` has returned, and only threads of the run are alive."""
         Service.spawn_later(self._patience, self._name_threads, run)
 
     def forget(self, run: Run) -> None:

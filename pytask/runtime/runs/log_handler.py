@@ -1,4 +1,4 @@
-"""Copies what tasks log, by any logger, to the journals of their runs."""
+"""Copies the log records of tasks, of any logger, to their task logs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pytask.runtime.runs.run import running
 
 
 class TaskLines(logging.Handler):
-    """Gives what is logged inside of a task to the journal of its run; one for the whole process."""
+    """Copies a record logged inside a task to its task log; one handler per process."""
 
     _users = 0
     _shared: TaskLines | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.pid = os.getpid()  # of the worker whose tasks it hears
+        self.pid = os.getpid()  # of the worker
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """As any handler, but without its lock: nothing here switches, and native threads have no runs."""
+        """As any handler, but without its lock: no code here switches, and native threads have no runs."""
         passed: Any = self.filter(record)  # may be another record, from Python 3.12 on
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line; what is logged outside of tasks, or in a forked child, is not ours."""
-        # A service of pytask's says by itself which run its line is about.
+        """Copy one record; records outside tasks, or of a forked child, are ignored."""
+        # Services of pytask name the run in the record itself.
         run = getattr(record, "pytask_run", None) or running()
         if run is None or os.getpid() != self.pid:
             return
@@ -41,7 +41,7 @@ class TaskLines(logging.Handler):
 
     @classmethod
     def install(cls) -> None:
-        """Listen at the root logger, once however many workers ask for it."""
+        """Add the handler to the root logger, once for all workers."""
         cls._users += 1
         if cls._shared is None:
             cls._shared = cls()
@@ -50,7 +50,7 @@ class TaskLines(logging.Handler):
 
     @classmethod
     def remove(cls) -> None:
-        """Listen no more, once all workers said so."""
+        """Remove the handler when all workers have uninstalled it."""
         cls._users -= 1
         if cls._users == 0 and cls._shared is not None:
             logging.root.removeHandler(cls._shared)

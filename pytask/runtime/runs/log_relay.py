@@ -1,7 +1,7 @@
-"""What is logged in native threads of tasks is handed to the event loop, where the handlers of the log are.
+"""Passes log records of native threads to the event loop, which calls the log handlers.
 
-Their locks are gevent's, which lose wake-ups between native threads: with gevent 26.9, of two threads that
-log for 3 s one waits for ever, and so does the event loop with its next line.
+The handlers have gevent locks, which lose wake-ups between native threads: with gevent 26.9, two threads that
+log for 3 s can deadlock each other and the event loop.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from gevent import monkey
 from pytask.runtime.process.log_format import message_of
 from pytask.runtime.tree import Service
 
-MOST = 1000  # lines that may wait for the loop; a thread that logs faster waits
-AT_ONCE = 50  # lines, until other greenlets have their turn
+MOST = 1000  # records that may wait for the loop; a thread that logs faster waits
+AT_ONCE = 50  # records, before other greenlets are scheduled
 
-get_ident = monkey.get_original("_thread", "get_ident")  # the patched one tells greenlets apart
+get_ident = monkey.get_original("_thread", "get_ident")  # the patched function identifies greenlets instead
 sleep = monkey.get_original("time", "sleep")
 
-_runs: dict[int, tuple[Any, Any]] = {}  # by native thread: whose function it executes, and the event loop
+_runs: dict[
+    int, tuple[Any, Any]
+] = {}  # by native thread: the run whose function it executes, and the event loop
 _lines: deque[tuple[logging.Logger, logging.LogRecord]] = deque()
 _delivering = False
 _handle = logging.Logger.callHandlers
 
 
 def install() -> None:
-    """Before the first such thread; once a process."""
+    """Install it before the first such thread; once per process."""
     logging.Logger.callHandlers = _call_handlers  # type: ignore[assignment]
     if monkey.is_module_patched("threading"):
-        # Held for moments in which nothing switches, so that a native lock does, for greenlets as well.
+        # Held only while no switch can happen, so a native lock is safe for greenlets, too.
         logging._lock = _native_lock()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -44,7 +46,7 @@ def _native_lock() -> Any:
 
 @contextmanager
 def within(run: Any, loop: Any) -> Iterator[None]:
-    """In such a thread: what is logged inside is of this run."""
+    """In such a thread: attribute records logged inside to this run."""
     _runs[get_ident()] = run, loop
     try:
         yield
@@ -67,7 +69,7 @@ def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
 
 
 def _wake() -> None:
-    # In the hub, where a handler must not block.
+    # A handler must not block in the hub.
     global _delivering  # noqa: PLW0603 - one for the process, as the log
     if not _delivering:
         _delivering = True

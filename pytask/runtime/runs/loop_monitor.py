@@ -1,4 +1,4 @@
-"""Names the task that holds the event loop, by gevent's monitor thread."""
+"""Names the task that blocks the event loop, using gevent's monitor thread."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ from pytask.runtime.runs.blocking_libraries import remedy
 
 log = get_logger(__name__)
 
-# Compared as text, in a thread that must not do much.
+# Compared as text, to keep the monitor thread fast.
 OURS = (str(Path(__file__).parents[2]) + os.sep, str(Path(gevent.__file__).parent) + os.sep, "<frozen")
 STANDARD = str(Path(os.__file__).parent) + os.sep
-PACKAGES = ("site-packages", "dist-packages")  # may lie in the folder of the standard library
-GENERAL = "call gevent.sleep(0) in between, or give the work to a native thread: self.blocking(f, *args)"
+PACKAGES = ("site-packages", "dist-packages")  # may be inside the directory of the standard library
+GENERAL = "call gevent.sleep(0) in between, or move the work to a native thread: self.blocking(f, *args)"
 
 _watching: set[BlockedWatch] = set()
 
 
 class BlockedWatch:
-    """Hears of a blocked loop in a native thread, and logs it as soon as the loop turns again.
+    """Detects a blocked loop in a native thread, and logs it as soon as the loop responds again.
 
-    Logging in the thread itself could meet a lock that the blocked greenlet holds; so the thread only
-    writes a line to standard error, and the log gets it from the loop.
+    Logging in the thread itself could deadlock with the blocked greenlet, so the thread only writes a line to
+    standard error, and the loop logs it afterwards.
     """
 
     def __init__(self, limit: float, *, ours: Callable[[Any], bool] = lambda _: True) -> None:
         self._limit = limit
-        self._ours = ours  # whether a run is of this app: several may share the process
-        self._found: deque[tuple[str, str]] = deque(maxlen=100)  # what, and what helps
+        self._ours = ours  # whether a run belongs to this app: several may share the process
+        self._found: deque[tuple[str, str]] = deque(maxlen=100)  # description and fix
         self._hub = gevent.get_hub()
         self._async = self._hub.loop.async_()
         self._last = ""
 
     def start(self) -> None:
-        """Begin to watch this thread's hub."""
-        gevent.config.monitor_thread = True  # or the hub starts no thread
+        """Start to monitor this thread's hub."""
+        gevent.config.monitor_thread = True  # otherwise the hub starts no monitor thread
         gevent.config.max_blocking_time = self._limit
         gevent.config.print_blocking_reports = False
         self._async.start(self._log)
         events.subscribers.append(self._heard)
         _watching.add(self)
         with warnings.catch_warnings():
-            # It could watch the memory as well if psutil were there; that is not what we want of it.
+            # Disable its memory monitor, which is active if psutil is installed.
             warnings.simplefilter("ignore")
             self._hub.start_periodic_monitoring_thread()
         _report_nothing(self._hub.periodic_monitoring_thread)
 
     def stop(self) -> None:
-        """Stop watching; the last one takes the thread with it."""
+        """Stop monitoring; the last worker ends the thread."""
         if self._heard in events.subscribers:
             events.subscribers.remove(self._heard)
         self._async.stop()
@@ -67,13 +67,13 @@ class BlockedWatch:
         _watching.discard(self)
         thread = self._hub.periodic_monitoring_thread
         if thread is not None and not any(other._hub is self._hub for other in _watching):  # noqa: SLF001
-            # Left alone it would report to a standard error that may be closed by then.
+            # Otherwise it would write to a standard error that may be closed by then.
             thread.kill()
             self._hub.periodic_monitoring_thread = None
             gevent.config.monitor_thread = False
 
     def _heard(self, event: Any) -> None:
-        # In the monitor's native thread, where an exception would end the process.
+        # In the monitor thread, where an exception would end the process.
         with contextlib.suppress(Exception):
             self._note(event)
 
@@ -89,9 +89,9 @@ class BlockedWatch:
             return  # still the same block
         self._last = place
         who = f"task {run.id} ({run.claim.function})" if run is not None else f"greenlet {event.greenlet!r}"
-        text = f"{who} held the event loop for more than {self._limit:g} s at {place}"
+        text = f"{who} blocked the event loop for more than {self._limit:g} s at {place}"
         self._found.append((text, remedy(library) or GENERAL))
-        os.write(2, f"pytask: {text}; all tasks of this process stand still\n".encode(errors="replace"))
+        os.write(2, f"pytask: {text}; all tasks of this process are blocked\n".encode(errors="replace"))
         self._async.send()
 
     def _log(self) -> None:
@@ -101,17 +101,17 @@ class BlockedWatch:
 
 
 def _report_nothing(thread: Any) -> None:
-    """Put a light look in the place of gevent's own, which writes a report of all greenlets first.
+    """Replace gevent's check with a fast one; gevent's first writes a report of all greenlets.
 
     That takes so long that the block may be over when its event is sent, with the wrong greenlet and line.
-    Ours comes first, since the thread must never be without a function.
+    The new check is added first, since the thread must never be without a function.
     """
     thread.add_monitoring_function(_look, gevent.config.max_blocking_time)
     thread.add_monitoring_function(thread.monitor_blocking, None)
 
 
 def _look(hub: Any) -> None:
-    """In the monitor's native thread: send gevent's event if the loop was blocked since the last look."""
+    """In the monitor thread: send gevent's event if the loop was blocked since the last check."""
     thread = hub.periodic_monitoring_thread
     found = thread and thread._greenlet_tracer.did_block_hub(hub)  # noqa: SLF001 - it has no public name
     if found:
@@ -121,9 +121,9 @@ def _look(hub: Any) -> None:
 
 
 def _where(frame: FrameType | None, own: str) -> tuple[str, str]:
-    """Where the thread is: the user's innermost line, and that of the library it called; and that library.
+    """The user's innermost line, that of the library it called, and the name of that library.
 
-    `own` is the package of the task's class, which is the user's also where it is installed like a library.
+    `own` is the package of the task class, which is user code even if it is installed like a library.
     """
     innermost = frame
     place = library = ""

@@ -1,4 +1,4 @@
-"""Native threads for `self.blocking()`: what waits in C code waits there, and the event loop turns."""
+"""Native threads for `self.blocking()`, so that waits in C code do not block the event loop."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pytask.runtime.tree import Service, TreeOwner
 
 log = get_logger(__name__)
 
-IDLE = 10  # seconds until a thread without work ends
-LONG = 5.0  # seconds from which on a call that waits, or that nobody waits for, is named
-AGAIN = 60.0  # seconds between two lines about calls that wait
-NAMED = 5  # calls, in such a line
+IDLE = 10  # seconds until an idle thread ends
+LONG = 5.0  # seconds after which a waiting or abandoned call is logged
+AGAIN = 60.0  # seconds between two log lines about waiting calls
+NAMED = 5  # calls in such a line
 
 
 @attrs.define(eq=False)
@@ -33,16 +33,16 @@ class Call:
 
     task: str
     function: str
-    since: float  # when it came; once it has a thread, when it got that
+    since: float  # when it was made; once it has a thread, when it got it
 
     def __str__(self) -> str:
         return f"{self.function} of task {self.task} for {steady() - self.since:.0f} s"
 
 
 class NativePool:
-    """At most `size` threads for all tasks of a worker; nothing is made before the first call.
+    """At most `size` threads for all tasks of a worker, created on demand.
 
-    A thread cannot be killed: it holds its place until its function returns, also after the end of its run.
+    A thread cannot be killed: it is occupied until its function returns, even after the end of its run.
     """
 
     def __init__(self, size: int) -> None:
@@ -50,19 +50,19 @@ class NativePool:
         self._home = os.getpid(), get_ident()
         self._pool: ThreadPool | None = None
         self._busy: set[Call] = set()
-        self._waiting: dict[Call, Flag] = {}  # for a thread; the first one is next
+        self._waiting: dict[Call, Flag] = {}  # calls that wait for a thread, next one first
         self._told = -AGAIN
         self._teller: Service | None = None
 
     @property
     def is_home(self) -> bool:
-        """Whether this is the process and the thread of the event loop."""
+        """Whether the caller is in the process and the thread of the event loop."""
         return (os.getpid(), get_ident()) == self._home
 
     def call(
         self, run: TreeOwner, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        """`fn(*args, **kwargs)` in a thread; called from such a thread, directly."""
+        """Call `fn(*args, **kwargs)` in a thread; directly if already in such a thread."""
         if not self.is_home:
             return fn(*args, **kwargs)
         call = Call(run.id, getattr(fn, "__qualname__", None) or repr(fn), steady())
@@ -86,13 +86,13 @@ class NativePool:
             self._pool = ThreadPool(self._size, idle_task_timeout=IDLE)
         try:
             result = self._pool.spawn(_outcome, fn, run, gevent.get_hub().loop)
-        except BaseException:  # the system gives no more threads
+        except BaseException:  # the system cannot create more threads
             self._leave_place(call)
             raise
         result.rawlink(partial(self._leave_place, call))
         return result
 
-    # -- places: first come, first served -------------------------------------------------------------
+    # -- threads in the order of the calls -------------------------------------------------------------
 
     def _take_place(self, call: Call) -> None:
         if len(self._busy) >= self._size:
@@ -108,18 +108,18 @@ class NativePool:
             turn.wait()
         except BaseException:
             if self._waiting.pop(call, None) is None:
-                self._leave_place(call)  # the place came in the same moment
+                self._leave_place(call)  # it got a thread at the same moment
             raise
 
     def _leave_place(self, call: Call, _result: object = None) -> None:
-        # In the hub: nothing may block here.
+        # In the hub: must not block.
         self._busy.discard(call)
         if self._waiting:
             following = next(iter(self._waiting))
-            self._busy.add(following)  # now, or another call could get in between
+            self._busy.add(following)  # now, or another call could overtake it
             self._waiting.pop(following).set()
 
-    # -- what an operator should know -----------------------------------------------------------------
+    # -- log lines for operators -----------------------------------------------------------------
 
     def _tell(self) -> None:
         while self._waiting:
@@ -129,7 +129,7 @@ class NativePool:
                 continue
             self._told = now
             log.warning(
-                "[PT047] %d calls of self.blocking() wait for one of %d threads: first %s; in use: %s",
+                "[PT047] %d calls of self.blocking() wait for one of %d threads: next %s; in use: %s",
                 len(self._waiting), self._size, first, self._users(),
             )  # fmt: skip
         self._teller = None
@@ -142,14 +142,14 @@ class NativePool:
     def _outlives(self, call: Call) -> None:
         if call in self._busy:
             log.warning(
-                "[PT048] task %s no longer waits for %s, which goes on in its native thread and takes one of"
-                " %d places. Fix: let it look at a flag that the task sets in a `finally`",
+                "[PT048] task %s no longer waits for %s, which still runs in its native thread and occupies"
+                    " one of %d threads. Fix: let it check a flag that the task sets in a `finally`",
                 call.task, call.function, self._size,
             )  # fmt: skip
 
 
 def _outcome(fn: Callable[[], Any], run: TreeOwner, loop: Any) -> tuple[Any, BaseException | None]:
-    """In the thread.  As a value: gevent prints what a function raises there."""
+    """In the thread.  Returns errors as values, as gevent would print what a function raises there."""
     try:
         with log_relay.within(run, loop):
             return fn(), None

@@ -1,10 +1,10 @@
-"""Ends what the tasks of a dead worker have left running: a program of its own, beside the worker.
+"""A separate program that ends the processes left by the tasks of a dead worker.
 
-It reads numbers of process groups from standard input, `+123` for one that began and `-123` for one that is
-gone.  The other end of that pipe is the worker's alone, so that the input ends when the worker does, however
-that comes.  Then what is left gets SIGTERM and, after some seconds (the argument), SIGKILL.
+It reads numbers of process groups from standard input, `+123` for a new and `-123` for an ended group.  Only
+the worker has the other end of that pipe, so the input ends when the worker ends, for any reason.  Then the
+remaining groups get SIGTERM and, after some seconds (the argument), SIGKILL.
 
-Standard library only, and no other module of pytask: it starts in a few milliseconds.
+It imports only the standard library and no other module of pytask, to start in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable
 
 STEP = 0.02
-# Who stops a service or a terminal sends these to all of it; this process is to be the last one.
+# Service managers and terminals send these to all processes; this process must be the last one.
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 
 def left(lines: Iterable[bytes]) -> list[int]:
-    """The groups that are left at the end of the input."""
+    """The groups that remain at the end of the input."""
     groups: dict[int, None] = {}
     for line in lines:
         word, number = line[:1], line[1:].strip()
@@ -33,19 +33,19 @@ def left(lines: Iterable[bytes]) -> list[int]:
 
 
 def signalled(groups: Iterable[int], number: int) -> list[int]:
-    """Those that are there, and got the signal."""
+    """Signal the groups; returns those that exist."""
     found = []
     for group in groups:
         try:
             os.killpg(group, number)
-        except (ProcessLookupError, PermissionError):  # the second: all its members are another user's
+        except (ProcessLookupError, PermissionError):  # the second: all its members belong to another user
             continue
         found.append(group)
     return found
 
 
 def end(groups: Iterable[int], seconds: float) -> None:
-    """SIGTERM, and SIGKILL after so many seconds for what is there then."""
+    """SIGTERM, and SIGKILL after `seconds` for the remaining ones."""
     groups = signalled(groups, signal.SIGTERM)
     until = time.monotonic() + seconds
     while groups and time.monotonic() < until:

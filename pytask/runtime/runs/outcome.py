@@ -31,7 +31,7 @@ STOPPED_EVENT = codec.event(Event.STOPPED)
 
 
 def never_began(ref: RunRef, *, local: bool = False) -> Change:
-    """The release of a claim whose run never began."""
+    """The release of a claim whose run never started."""
     return Change(ref.id, ref.run, STOPPED_EVENT if local else HANDED_BACK, Trigger.RELEASE, local=local)
 
 
@@ -49,13 +49,13 @@ def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
         return Change(ref.id, ref.run, event, trigger, {"error": error}, settings.keep_error)
     if trigger is Trigger.STOP:
         return Change(ref.id, ref.run, STOPPED_EVENT, trigger, keep=settings.keep_stopped)
-    # A pre-started task goes with its worker; any other waits for the next one.
+    # A pre-started task is deleted with its worker; any other is queued.
     event = STOPPED_EVENT if run.local else MOVED if run.stop_reason is StopReason.MOVE else HANDED_BACK
     return Change(ref.id, ref.run, event, Trigger.RELEASE, local=run.local)
 
 
 class Outcomes:
-    """Commits the outcome of dead runs, and requeues tasks that Redis lost with its data."""
+    """Commits the outcomes of dead runs, and requeues tasks that Redis lost with its data."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Outcomes:
         self._clock = clock
 
     def close(self, run: Run, stop_reason: StopReason | None) -> None:
-        """Commit the outcome of a run after this wish.  Never blocks: may be called from the hub."""
+        """Commit the outcome of a run after this stop reason.  Never blocks: may be called from the hub."""
         error, run.error = run.error, None  # its frames refer to the run
         if stop_reason is StopReason.RELOAD:
             stop_reason = StopReason.HAND_BACK
@@ -88,7 +88,7 @@ class Outcomes:
         """Whether the task of a run whose hash is gone is to be requeued: the data of Redis was lost."""
         return (
             self._settings.on_data_loss == "restore"
-            and not run.local  # its worker makes a new one
+            and not run.local  # its worker starts a new one
             and run.stop_reason is not StopReason.STOP
             and bool(run.claim.function)
             and not run.claim.oversize
@@ -100,10 +100,10 @@ class Outcomes:
         claim, refusals = run.claim, Refusals()
 
         def give_up(error: StoreError) -> bool:
-            log.warning("task %s: waits to be restored: %s", run.id, error)
+            log.warning("task %s: waiting to be restored: %s", run.id, error)
             if not refusals.refused(error, self._lease.last_ok, self._clock()):
                 return False
-            log.error("task %s: is not restored, Redis refuses it: %s", run.id, error)
+            log.error("task %s: not restored because Redis refuses it: %s", run.id, error)
             return True
 
         verdict = until_answered(
@@ -112,7 +112,7 @@ class Outcomes:
             self._lease.timing.call_timeout / 3,
         )
         if verdict is Verdict.OK:
-            log.warning("task %s: was lost with the data of Redis; it is queued again", run.id)
+            log.warning("task %s: lost with the data of Redis; queued again", run.id)
         self.close(run, run.stop_reason)
 
 
@@ -123,7 +123,7 @@ def _log_failure(run: Run, error: BaseException | None) -> None:
         log.warning("task %s failed: %s", run.id, text, extra=about)
     elif not needs_traceback(error):
         log.error("task %s failed: %s", run.id, text, extra=about)
-    elif run.cls is not None and secret_fields(run.cls):  # the traceback would quote what is hidden
+    elif run.cls is not None and secret_fields(run.cls):  # the traceback would quote secret values
         log.error("task %s failed: %s; the traceback is in its field `error`", run.id, text, extra=about)
     else:
         log.error("task %s failed: %s", run.id, text, extra=about, exc_info=error)

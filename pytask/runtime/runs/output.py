@@ -1,4 +1,4 @@
-"""What tasks write to standard output and error, for their logs; the text goes where it went before, too."""
+"""Copies the standard output and error of tasks to their task logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FRAMES = 12  # between a handler that writes a record and the stream
 
 
 class Copied:
-    """A stream that gives what is written inside of a task to the journal as well."""
+    """A stream that also copies text written inside a task to its task log."""
 
     def __init__(self, stream: Any, name: str) -> None:
         self._stream = stream
@@ -30,7 +30,7 @@ class Copied:
         """As the stream's own, which may fail."""
         run = running()
         if run is not None and not _by_logging() and os.getpid() == _pid:
-            with suppress(Exception):  # a text of another type: the stream's own call says so
+            with suppress(Exception):  # an argument of another type: the stream's own call raises
                 run.host.journal.output(run, self._name, text)
         return self._stream.write(text)
 
@@ -41,7 +41,7 @@ class Copied:
 
 
 def _by_logging() -> bool:
-    """Whether a log handler writes: the record has come to the journal, or will."""
+    """Whether a log handler is writing: the record is copied separately."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - as logging itself looks for its caller
     for _ in range(FRAMES):
         if frame is None or frame.f_code.co_filename == LOGGING:
@@ -52,11 +52,11 @@ def _by_logging() -> bool:
 
 _installed: list[Copied] = []
 _users = 0
-_pid = 0  # of the worker: a forked child has the task's code, and not its run
+_pid = 0  # of the worker: a forked child has the task's code, but not its run
 
 
 def install() -> None:
-    """Stand before both streams, once however many workers ask for it."""
+    """Replace both streams, once for all workers."""
     global _users, _pid  # noqa: PLW0603 - the streams are the process's
     _users += 1
     _pid = os.getpid()
@@ -70,7 +70,7 @@ def install() -> None:
 
 
 def remove() -> None:
-    """Put back what was there, once all workers said so; a stream that others replaced stays."""
+    """Restore the streams when all workers have uninstalled it; streams replaced by others are kept."""
     global _users  # noqa: PLW0603
     _users -= 1
     if _users:

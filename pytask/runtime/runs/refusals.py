@@ -1,8 +1,8 @@
-"""What to do with a batch that Redis refuses again and again while it takes everything else.
+"""Detects batches that Redis always refuses although it accepts other calls.
 
-A size limit (of the server, of a proxy, of a provider) is the usual cause: the connection is closed, or an
-error comes back, however often the batch is repeated.  An outage looks the same at first.  The difference is
-that renewals, which write to the same keys on a connection of their own, are acknowledged meanwhile.
+The usual cause is a size limit of the server, a proxy or a provider: the connection is closed, or an error is
+returned, on every attempt.  An outage looks the same at first, but during an outage renewals, which write to
+the same keys on their own connection, are not acknowledged.
 """
 
 from __future__ import annotations
@@ -16,34 +16,33 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
 
-ROUNDS = 2  # refusals, each with an acknowledged renewal since the one before, that prove a refusal
-LARGE = 16 * 1024  # bytes: no limit is known to be lower, so what is smaller is never given up for its size
-REMEMBERED = 5  # times D, for which a limit that was met is not tried again, where trying costs time
-SHOWN = 200  # characters of Redis' answer in the error of a task
+ROUNDS = 2  # refusals, each after an acknowledged renewal, that prove a limit
+LARGE = 16 * 1024  # bytes; no known limit is lower, so smaller data is never given up because of its size
+REMEMBERED = 5  # leases for which a detected limit is not probed again
+SHOWN = 200  # characters of the reply of Redis in the error of a task
 
 
 class Refusals:
-    """Counts the refusals of what one sender sends, and remembers from which size on they came."""
+    """Counts the refusals of one sender, and remembers the smallest refused size."""
 
     def __init__(self) -> None:
-        self.apart = False  # what was refused together is sent one by one
-        self.limit: float = math.inf  # bytes: so many were refused
-        self.proven: float = math.inf  # bytes: one of so many, sent alone, was refused for good
+        self.apart = False  # whether changes are sent one by one
+        self.limit: float = math.inf  # bytes that were refused
+        self.proven: float = math.inf  # bytes of a single change that was refused for certain
         self._rounds = 0
-        self._since = math.inf  # when the last counted refusal came
+        self._since = math.inf  # the time of the last counted refusal
 
     def refused(
         self, error: Exception, renewed_at: float, now: float, *, size: int = 0, alone: bool = True
     ) -> bool:
-        """Note a refusal; whether it is proven that this, as it is, will never be taken.
+        """Record a refusal; returns whether it is proven that this will never be accepted.
 
-        `size` is 0 where it is not known.  What was not sent alone can be sent in parts, at no risk, so that
-        less of a proof will do.
+        `size` is 0 if unknown.  A batch can safely be sent in parts, so it needs less proof.
         """
         if not may_be_size(error):
             return False
         if self._rounds and renewed_at <= self._since:
-            return False  # nothing was acknowledged since: Redis may be away
+            return False  # no renewal was acknowledged since: Redis may be unreachable
         self._rounds += 1
         self._since = now
         if self._rounds <= (ROUNDS if alone and size < self.proven else 1):
@@ -56,10 +55,10 @@ class Refusals:
         return True
 
     def taken(self, weigh: Callable[[], int]) -> None:
-        """Redis took what weighs so much: limits that it disproves are forgotten."""
+        """Redis accepted this size: forget limits that it disproves."""
         self._rounds = 0
         if self.limit == self.proven == math.inf:
-            return  # as a rule: every commit comes this way
+            return  # the normal case
         size = weigh()
         if size >= self.limit:
             self.limit = math.inf
@@ -67,12 +66,12 @@ class Refusals:
             self.proven = math.inf
 
     def forget(self) -> None:
-        """Forget the limits that were met."""
+        """Forget all limits."""
         self.limit = self.proven = math.inf
 
 
 def size_of(batch: Sequence[Change]) -> int:
-    """Bytes of what the tasks themselves wrote: events, outputs, errors."""
+    """The size in bytes of events, outputs and errors."""
     return sum(map(weight, batch))
 
 
@@ -82,17 +81,17 @@ def weight(change: Change) -> int:
 
 
 def instead(change: Change, error: StoreError, keep: int | None) -> Change | None:
-    """The end in place of one that Redis never takes; None for a small one, as size is not the cause.
+    """The replacement of an end that Redis refuses; None for a small one, as size is not the cause.
 
-    The run id stays, so if the first end did arrive after all, this one changes nothing.
+    It has the same run id, so if the first end was applied after all, this one has no effect.
     """
     size = size_of([change])
     if size < LARGE or change.trigger not in (Trigger.END, Trigger.FAIL):
         return None
     name = "output" if change.trigger is Trigger.END else "error"
     text = (
-        f"[PT132] Redis refuses the {name} of this task, {size} bytes with its event, while it takes smaller"
-        f" ones: {str(error)[:SHOWN]}. The {name} is dropped. Keep large results elsewhere and return a"
+        f"[PT132] Redis refuses the {name} of this task, {size} bytes with its event, but accepts smaller"
+        f" ones: {str(error)[:SHOWN]}. The {name} is dropped. Store large results elsewhere and return a"
         " reference, or raise the size limit of the server or proxy (client-query-buffer-limit,"
         " proto-max-bulk-len)"
     )
@@ -101,9 +100,9 @@ def instead(change: Change, error: StoreError, keep: int | None) -> Change | Non
 
 
 def without_data(size: int) -> str:
-    """The error of a task whose data never comes."""
+    """The error of a task whose data Redis does not return."""
     return (
-        f"[PT133] data has {size} bytes, and Redis gives no answer with so much, while smaller ones come. The"
-        " cause is a size limit of the server (client-output-buffer-limit) or of a proxy. Keep large data"
-        " elsewhere and pass its address, or raise the limit"
+        f"[PT133] data has {size} bytes, and Redis does not return so much, only smaller replies. The"
+        " cause is a size limit of the server (client-output-buffer-limit) or of a proxy. Store large data"
+        " elsewhere and pass a reference to it, or raise the limit"
     )

@@ -1,6 +1,6 @@
-"""A reload looks at its data before anything stops, and later says that the new run lives.
+"""Reloads: validate the data before the run is stopped, and confirm later that the new run is alive.
 
-Data that does not fit is refused, and the run goes on with what it has.
+Data that does not fit is refused, and the run continues with its current data.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
 
-FIRST_MOMENTS = 1.0  # seconds of start() after which a run that a reload began counts as one that lives
+FIRST_MOMENTS = 1.0  # seconds of start() after which a reloaded run counts as alive
 SHOWN = 1000  # characters of a reason, on the wire
 
 
 class Reloads:
-    """Judges what reloads would begin with, one at a time for each run."""
+    """Validates the data of reloads, one at a time per run."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Reloads:
         self._lease = lease
         self._clock = clock
         self._pause = lease.timing.call_timeout / 3  # seconds between attempts
-        self._judged: set[Run] = set()  # those whose data is being looked at
+        self._judged: set[Run] = set()  # runs whose data is being validated
 
     def judge(self, run: Run, then: Callable[[Run], None]) -> None:
-        """Call `then` if the data fits that is in the hash of this run; else refuse the reload."""
+        """Call `then` if the data in the hash of this run fits; otherwise refuse the reload."""
         if run not in self._judged:
             self._judged.add(run)
             Service.spawn(self._judge, run, then)
@@ -65,14 +65,14 @@ class Reloads:
             then(run)
 
     def _until_judged(self, run: Run) -> Claim | None:
-        """What the reload begins with; None if it was refused, or does not matter any more."""
+        """The data of the reload; None if it was refused or is no longer needed."""
         refusals, most = Refusals(), self._settings.max_data
 
         def look() -> Claim | None:
             while _matters(run):
                 claim = self._store_proxy.call(lambda store: store.preview(run.ref, most))
                 if not claim.won:
-                    return None  # not ours: the next renewal says so, and what follows from it
+                    return None  # no longer ours: the next renewal handles it
                 found = self._fault(claim)
                 if found is None:
                     return claim
@@ -82,15 +82,15 @@ class Reloads:
 
         def give_up(error: StoreError) -> bool:
             nonlocal most
-            log.warning("task %s: its reload waits for Redis: %s", run.id, error)
+            log.warning("task %s: reload waits for Redis: %s", run.id, error)
             if refusals.refused(error, self._lease.last_ok, self._clock()):
-                most = min(most, LARGE)  # what is over that is left out of the answer, and refused
+                most = min(most, LARGE)  # larger data is left out of the answer, and refused
             return False
 
         return until_answered(look, give_up, self._pause)
 
     def replace(self, old: Run, new: RunRef) -> tuple[Claim | None, float]:
-        """The answer (None: given up), and when the first call was sent that can have brought it."""
+        """The answer (None: given up), and the send time of the first call that may have caused it."""
         sent, refusals, most = self._clock(), Refusals(), self._settings.max_data
 
         def reload() -> Claim:
@@ -99,18 +99,18 @@ class Reloads:
         def give_up(error: StoreError) -> bool:
             nonlocal sent, most
             if refusals.refused(error, self._lease.last_ok, self._clock()):
-                most = min(most, LARGE)  # what is over that is left out of the answer, and fails the run
+                most = min(most, LARGE)  # larger data is left out of the answer, and fails the run
             log.warning("task %s: reload waits for Redis: %s", old.id, error)
             if old.stop_reason is not StopReason.RELOAD:
                 return True
             if isinstance(error, Refused):
-                sent = self._clock()  # a refused call did nothing
+                sent = self._clock()  # a refused call had no effect
             return False
 
         return until_answered(reload, give_up, self._pause), sent
 
     def usable(self, old: Run, claim: Claim) -> Claim:
-        """What the new run begins with: the data of now, or what was judged where the other does not fit."""
+        """The data of the new run: the current data, or the validated data if the current does not fit."""
         found = None if old.fits is None else self._fault(claim)
         if old.fits is None or found is None:
             return claim
@@ -118,10 +118,10 @@ class Reloads:
         return attrs.evolve(claim, function=old.fits.function, data=old.fits.data, oversize=0)
 
     def _refuse_late(self, claim: Claim, found: Fault) -> None:
-        """Refuse what was written after the data was judged: the old run was being stopped by then."""
+        """Refuse data that was written after the validation, when the old run was already being stopped."""
 
         def give_up(error: StoreError) -> bool:
-            log.warning("task %s: Redis does not take that a reload is refused: %s", claim.id, error)
+            log.warning("task %s: could not store the refusal of a reload: %s", claim.id, error)
             return False
 
         until_answered(lambda: self._refuse(claim, found), give_up, self._pause)
@@ -130,19 +130,19 @@ class Reloads:
         path, reason = found[0], found[1][:SHOWN]
         verdict = self._store_proxy.call(lambda store: store.refuse(claim, path, reason))
         if verdict is Verdict.OK:
-            log.warning("[PT049] task %s: its reload is refused, and the run goes on: %s", claim.id, reason)
+            log.warning("[PT049] task %s: reload refused, the run continues: %s", claim.id, reason)
         return verdict
 
     def _fault(self, claim: Claim) -> Fault | None:
         cls = self._tasks.get(claim.function)
         if claim.function and cls is None:
-            return None  # for the workers that know it to judge
+            return None  # validated by a worker that knows it
         return fault(claim, cls, self._settings.max_data)
 
     # -- afterwards -----------------------------------------------------------------------------------
 
     def began(self, run: Run) -> None:
-        """`start()` of a run that a reload began is about to be called."""
+        """`start()` of a reloaded run is about to be called."""
         Service.spawn_later(FIRST_MOMENTS * self._lease.timing.scale, self._settle, run)
 
     def _settle(self, run: Run) -> None:
@@ -151,7 +151,7 @@ class Reloads:
                 self._store_proxy.call(lambda store: store.settle(run.ref))
 
         def give_up(error: StoreError) -> bool:
-            log.debug("task %s: Redis does not take that its new run lives: %s", run.id, error)
+            log.debug("task %s: could not confirm that its new run is alive: %s", run.id, error)
             return False
 
         until_answered(settle, give_up, self._pause)

@@ -1,4 +1,4 @@
-"""One run of one task in this process."""
+"""One run of a task in this process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from pytask.runtime.tree import (
 log = get_logger(__name__)
 
 ERROR_BYTES = 8192
-LARGE = 4096  # bytes of data that are not kept beside what was read from them
+LARGE = 4096  # bytes; larger raw data is not kept after decoding
 
 
 class RunHost(Protocol):
@@ -56,29 +56,29 @@ class RunHost(Protocol):
         """Raise unless this is the process and the thread of the event loop."""
 
     def emit(self, run: Run, event: bytes) -> None:
-        """An event of a run; waits while too many wait."""
+        """An event of a run; blocks while too many are pending."""
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
-        """How far a run is; never waits."""
+        """The progress of a run; never blocks."""
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A Redis client for a run's own use."""
 
     def began(self, run: Run) -> None:
-        """`start()` of a run that a reload began is about to be called."""
+        """`start()` of a reloaded run is about to be called."""
 
     def fail(self, run: Run) -> None:
-        """A run failed, and greenlets of it live on."""
+        """A run failed, but greenlets of it are alive."""
 
     def lingers(self, run: Run) -> None:
-        """`start()` has returned, and only threads of the run live on."""
+        """`start()` has returned, and only threads of the run are alive."""
 
     def ended(self, run: Run) -> None:
-        """Nothing of a run is left.  May be called from the hub: never blocks."""
+        """A run is dead.  May be called from the hub: never blocks."""
 
 
 class Run:
-    """`start()`, the greenlets under it, and how it came out.  Slots: there are thousands of these."""
+    """`start()`, the greenlets under it, and its outcome.  It has slots because there are thousands."""
 
     __slots__ = (
         "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
@@ -94,30 +94,30 @@ class Run:
         self.cls = cls
         self.started = now
         self.local = False
-        self.restore = False  # its hash was lost with all data: it is made anew when this run is dead
+        self.restore = False  # its hash was lost with all data: it is restored when this run is dead
         self.task: Task | None = None
         self.greenlet: RunGreenlet | None = None
-        self.children: set[AnyGreenlet] | None = None  # made with the first one
-        self.returned = False  # start() is done
-        self.over = False  # and so is every greenlet under it
+        self.children: set[AnyGreenlet] | None = None  # created with the first one
+        self.returned = False  # start() has returned
+        self.over = False  # start() and every greenlet under it have ended
         self.output: bytes | None = None
         self.error: BaseException | None = None  # the first one, which fails the run
         self.failure: str | None = None  # its text
         self.stop_reason: StopReason | None = None
-        self.actor: AnyGreenlet | None = None  # made with the first wish
+        self.actor: AnyGreenlet | None = None  # created with the first stop reason
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
-        self.settling = False  # a reload began it, and it has yet to prove that it lives
-        self.hidden: tuple[str, ...] = ()  # values of secret fields, which no text of it shows
-        self.fits: Claim | None = None  # what the reload that ends it was judged by
+        self.settling = False  # it was started by a reload and is not yet confirmed
+        self.hidden: tuple[str, ...] = ()  # values of secret fields, which texts must not contain
+        self.fits: Claim | None = None  # the validated data of the reload that ends it
         self.client_: Any = None
-        self.borrower: Borrower | None = None  # of connections; made with the client
-        self.sockets: list[ReferenceType[Any]] | None = None  # that it made, see leftovers
+        self.borrower: Borrower | None = None  # of connections; created with the client
+        self.sockets: list[ReferenceType[Any]] | None = None  # that it created, see leftover_sockets
         self.lines = 0  # of its log, so far
 
     @property
     def grace(self) -> float:
-        """Seconds that a stop of this run may take."""
+        """The maximum seconds for a stop of this run."""
         return self.host.settings.timing.grace
 
     @property
@@ -127,15 +127,15 @@ class Run:
 
     @property
     def monitor_ports(self) -> MonitorPorts:
-        """What a monitor gets from the worker."""
+        """The ports for a monitor."""
         return self.host.monitor_ports
 
     # -- in the run's own greenlet --------------------------------------------------------------------
 
     def main(self) -> None:
-        """Build the task, run `start()`, and note how it came out.
+        """Build the task, run `start()`, and record the outcome.
 
-        Our own record decides, never gevent's: a killed greenlet counts as successful there.
+        gevent's own result is not used: it counts a killed greenlet as successful.
         """
         try:
             self.host.turns.wait(self.cls)
@@ -143,7 +143,7 @@ class Run:
             if self.settling:
                 self.host.began(self)
             value = self.task.start()
-            # A start() that joined its killed loop gets the GreenletExit as a value.
+            # A start() that joined its killed loop returns the GreenletExit.
             if value is not None and not isinstance(value, GreenletExit):
                 self.output = self._fitting(codec.encode(value, "what start() returned"), "the output")
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
@@ -163,21 +163,21 @@ class Run:
         if self.claim.data is not None and len(self.claim.data) > LARGE:
             self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
         task = self.cls.__new__(self.cls)  # type: ignore[arg-type]  # without a class nothing fits
-        # Before __init__, so that emit() and id work in there, and for one that does not call Task's own.
+        # Before __init__, so that emit() and id work in it, even if it does not call Task.__init__.
         task._run = self  # noqa: SLF001
         task.task_data = data
         task.__init__(data)  # type: ignore[misc]
         return task
 
     def call_stop(self) -> bool:
-        """`Task.stop()`, in a greenlet of its own: it may hang, or raise; whether it did its work."""
+        """Run `Task.stop()` in its own greenlet, as it may hang or raise; returns whether it succeeded."""
         try:
             if self.task is not None:
                 self.task.stop()
         except GreenletExit:
             raise
         except BaseException:
-            log.exception("task %s: stop() raised; its greenlets are killed all the same", self.id)
+            log.exception("task %s: stop() raised an exception; killing its greenlets", self.id)
             return False
         return True
 
@@ -186,7 +186,7 @@ class Run:
             self.error = error
 
     def _describe(self) -> None:
-        # Apart from noting it, which may happen in the hub: the text comes from the error's own code.
+        # Separate from recording the error, which may happen in the hub: the text is computed by user code.
         if self.error is None or self.failure is not None:
             return
         if isinstance(self.error, GreenletExit):
@@ -212,9 +212,9 @@ class Run:
         if error is not None and (self.stop_reason is not None or is_expected(greenlet) or _is_exit(error)):
             error = None
         if error is not None:
-            self._note(error)  # the first failure is the run's, as in a task group
+            self._note(error)  # the first failure decides, as in a task group
         if error is not None or (self.returned and not children):
-            # This is the hub: nothing may block here, not even a log handler.
+            # In the hub: must not block, not even in a log handler.
             Service.spawn(self._after_child, greenlet.name, error)
 
     def _after_child(self, name: str, error: BaseException | None) -> None:
@@ -228,21 +228,22 @@ class Run:
             self.host.fail(self)
 
     def finished(self) -> None:
-        """No greenlet of this run is left, nor, by and by, a program; tell the executor, once."""
+        """When no greenlet of this run is left, end its programs, then notify the executor once."""
         if not self.over and not subprocesses.end(self):
             self.over = True
-            self.task = None  # they refer to each other: its data would wait for the garbage collector
+            # Break the reference cycle, so that the data does not wait for the garbage collector.
+            self.task = None
             self.host.ended(self)
 
     def alive(self) -> list[AnyGreenlet]:
-        """The greenlets of this run that may still act."""
+        """The living greenlets of this run."""
         tree: list[AnyGreenlet] = list(self.children or ())
         if self.greenlet is not None:
             tree.append(self.greenlet)
         return [g for g in tree if not g.ready() and not g.dead]
 
     def stopper(self) -> StopGreenlet | None:
-        """Begin `stop()`, once, where the task has one of its own."""
+        """Start `stop()` once, if the task overrides it."""
         if self.stopping or self.task is None or type(self.task).stop is Task.stop:
             return None
         self.stopping = True
@@ -252,20 +253,20 @@ class Run:
         greenlet.start()
         return greenlet
 
-    # -- what the task sees ---------------------------------------------------------------------------
+    # -- the interface of the task ---------------------------------------------------------------------------
 
     def emit(self, event: str, data: Any) -> None:
-        """Publish an event of this run; waits only while far too many wait already."""
+        """Publish an event of this run; blocks only while too many are pending."""
         self.host.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
 
     def progress(self, progress: dict[str, Any]) -> None:
-        """Note how far this run is; never waits."""
+        """Report the progress of this run; never blocks."""
         if self.hidden and "note" in progress:
             progress = progress | {"note": hide(progress["note"], self.hidden)}
         self.host.progress(self, progress)
 
     def _fitting(self, text: bytes, what: str) -> bytes:
-        # One that Redis never takes would be sent again and again, and hold up the ends of all others.
+        # A change that Redis always refuses would be retried and delay all others.
         limit = self.host.settings.max_data
         if len(text) > limit:
             raise BadData(f"{what} has {len(text)} bytes, over the limit max_data={limit}")
@@ -278,16 +279,16 @@ class Run:
         greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
         greenlet.start()
         if self.children is None or greenlet not in self.children:
-            # Called from outside the run's own greenlets: the spawn callback could not know.
+            # Called from outside the run's greenlets, so the spawn callback could not assign it.
             take_in(self, greenlet)
         return greenlet
 
     def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What `fn` returns or raises, in a native thread."""
+        """Call `fn` in a native thread; returns or raises what it does."""
         return self.host.native.call(self, fn, args, kwargs)
 
     def subprocess(self, args: Any, **options: Any) -> Any:
-        """A program that ends with this run."""
+        """Start a program that ends with this run."""
         self.host.check_caller(self)
         return subprocesses.start(self, args, options)
 
@@ -302,7 +303,7 @@ class Run:
 
 
 def running() -> Run | None:
-    """The run whose code is executing, or None: as `current_run`, with the full type."""
+    """The run whose code is executing, or None; like `current_run`, with the full type."""
     return cast("Run | None", current_run())
 
 
@@ -312,15 +313,15 @@ def _current_borrower() -> Borrower | None:
 
 
 def _is_exit(error: BaseException) -> bool:
-    """`exit()` and `sys.exit(0)`: an end that went well, as it is for a program."""
+    """Whether it is `exit()` or `sys.exit(0)`, which counts as success, as for a program."""
     return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
 def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
-    """The `error` field: the text, then the traceback, 8 KiB at the most; without what is `hidden`."""
+    """The `error` field: the text, then the traceback, at most 8 KiB, without `hidden` values."""
     if isinstance(error, TaskFailed):
         return _cut(hide(_text(error), hidden), ERROR_BYTES)
-    # Only our own errors begin with a code of ours; SystemExit has a `code` too, and so have many others.
+    # Check the class: SystemExit and many other exceptions also have a `code`.
     name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
     text = _cut(hide(name + _text(error), hidden), 2048)
     frames = error.__traceback__.tb_next if error.__traceback__ is not None else None

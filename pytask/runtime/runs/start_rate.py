@@ -1,6 +1,6 @@
-"""How many tasks may start in a second: of a worker, by what it claims; of a class, by turns.
+"""Start rates: of a worker, by limiting its claims; of a class, by delaying `start()`.
 
-What a worker may not start yet stays in the queue, for others.  The classes of queued tasks are not known
+Tasks that a worker may not start yet stay in the queue for others.  The class of a queued task is unknown
 before the claim, so a run of a class with a rate is claimed, keeps its lease, and waits before `start()`.
 """
 
@@ -14,11 +14,11 @@ from gevent.lock import Semaphore
 
 from pytask.domain.task import Task, start_rate
 
-STEP = 0.25  # seconds of starts that may come at once, so that a high rate still claims in batches
+STEP = 0.25  # seconds of starts in one burst, so that a high rate still claims in batches
 
 
 class Allowance:
-    """The starts that a worker has saved up; without a rate there is no end of them."""
+    """The token bucket of a worker's starts; unlimited without a rate."""
 
     def __init__(self, rate: float | None, clock: Callable[[], float]) -> None:
         self._rate = rate
@@ -29,36 +29,36 @@ class Allowance:
 
     @property
     def left(self) -> float:
-        """Tasks that may start now."""
+        """The number of tasks that may start now."""
         if self._rate is None:
             return inf
         now = self._clock()
         self._saved = min(self._most, self._saved + self._rate * (now - self._at))
         self._at = now
-        return max(0, int(self._saved + 1e-9))  # a sum of many small steps may fall short of 1
+        return max(0, int(self._saved + 1e-9))  # compensates rounding of many small steps
 
     def take(self, count: int) -> None:
-        """So many start; lanes that claim at the same time may take more than there is, and then wait."""
+        """Record starts; partitions that claim at the same time may overdraw, and then wait."""
         if self._rate is not None:
             self._saved -= count
 
     @property
     def pause(self) -> float:
-        """Seconds until the next start; 0 if one may come now."""
+        """Seconds until the next start; 0 if one is allowed now."""
         if self._rate is None or self.left >= 1:
             return 0.0
         return (1.0 - self._saved) / self._rate
 
 
 class Turns:
-    """Runs of a class with `Config.START_RATE` begin one after the other, in the order of their claims."""
+    """Starts runs of a class with `Config.START_RATE` one after the other, in the order of their claims."""
 
     def __init__(self, tasks: Mapping[str, type[Task]], clock: Callable[[], float]) -> None:
         rates = {cls: start_rate(cls) for cls in tasks.values()}
         self._lines = {cls: _Line(rate, clock) for cls, rate in rates.items() if rate is not None}
 
     def wait(self, cls: type[Task] | None) -> None:
-        """Until a run of this class may begin; whoever is killed meanwhile leaves its turn to the next."""
+        """Wait until a run of this class may start; a killed waiter leaves its turn to the next."""
         line = self._lines.get(cls) if cls is not None and self._lines else None
         if line is not None:
             line.wait()
@@ -69,7 +69,7 @@ class _Line:
         self._pause = 1.0 / rate
         self._clock = clock
         self._next = -inf
-        self._first = Semaphore(1)  # held by the first in line; the others get it in their order
+        self._first = Semaphore(1)  # held by the first in line; the others get it in order
 
     def wait(self) -> None:
         with self._first:

@@ -21,8 +21,8 @@ from pytask.runtime.tree import StopGreenlet
 
 log = get_logger(__name__)
 
-KILLS = 64  # in the last third of the time that a run has to die
-NAMED = 5  # greenlets of a run, in a message
+KILLS = 64  # number of kills in the last third of the grace
+NAMED = 5  # greenlets of a run in a message
 STUCK_SHOWN = 10  # tasks
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 
@@ -44,16 +44,16 @@ class Stopping:
         self._kill_timer = kill_timer
         self._clock = clock
         self._exit = exit_process
-        self._unkilled: set[Run] = set()  # they outlived a stop, and are tried again
+        self._unkilled: set[Run] = set()  # runs that survived a stop, which is retried
 
     @property
     def stuck(self) -> tuple[str, ...]:
-        """Ids of tasks that outlived being stopped, a few of them."""
+        """Ids of tasks that survived a stop, up to a limit."""
         self._unkilled = {run for run in self._unkilled if not run.over}
         return tuple(sorted(run.id for run in self._unkilled)[:STUCK_SHOWN])
 
     def stop_and_kill(self, run: Run) -> bool:
-        """stop(), then kill the whole tree, three times; whether it is dead within the grace."""
+        """Call stop(), then kill the whole tree repeatedly; returns whether it died within the grace."""
         if run.over:
             return True  # it ended by itself
         grace = self._lease.timing.grace
@@ -65,12 +65,12 @@ class Stopping:
         return run.over
 
     def outlived(self, run: Run, *, leaving: bool) -> None:
-        """The run survived: wait before the next attempt, or end the process; never hand the task on."""
+        """The run survived: wait before the next attempt, or end the process; never requeue the task."""
         self._unkilled.add(run)
         names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
-        log.error("[PT042] task %s ignores being killed (%s); its run stays registered", run.id, names)
+        log.error("[PT042] task %s survives being killed (%s); its run stays registered", run.id, names)
         if not leaving and self._must_not_go_on(run):
-            log.critical("task %s cannot be stopped and must not go on: this process ends", run.id)
+            log.critical("task %s cannot be stopped but must not continue: ending this process", run.id)
             self._exit(EXIT_STUCK)
         elif run.stop_reason in (StopReason.STOP, StopReason.RELOAD):
             seconds = self._lease.timing.grace
@@ -80,23 +80,23 @@ class Stopping:
             run.dead.wait(timeout=self._lease.timing.grace / 2)
 
     def _wait_for_stop(self, run: Run, stopper: StopGreenlet, seconds: float) -> None:
-        """Give stop(), and then start() that it may have asked to end, this time together."""
+        """Wait for stop() and then for start(), for this time in total."""
         until = self._clock() + seconds
         stopper.join(timeout=seconds)
         if not stopper.ready():
             log.warning(
-                "[PT042] task %s: stop() did not return in %.1f s; its greenlets are killed (%s)",
+                "[PT042] task %s: stop() did not return within %.1f s; killing its greenlets (%s)",
                 run.id, seconds, threads.whereabouts(stopper),
             )  # fmt: skip
         elif stopper.value and run.dead is not None and not run.over:
             run.dead.wait(timeout=max(0.0, until - self._clock()))
 
     def _kill_tree(self, run: Run, until: float) -> bool:
-        """Kill what lives, then again and again; whether all of it is dead."""
-        subprocesses.end(run)  # they get their signal now; a task may wait for one of them as it dies
+        """Kill living greenlets repeatedly; returns whether all are dead."""
+        subprocesses.end(run)  # signalled first, as a dying task may wait for one of them
         for share in (3, 2):
             self._kill(run, max(0.01, (until - self._clock()) / share))
-        # A pool's greenlet takes a kill for the failure of one item and goes on with the next: many kills.
+        # A pool's greenlet treats a kill as the failure of one item and continues: kill it many times.
         for _ in range(KILLS):
             if not run.alive() or self._clock() >= until:
                 break
@@ -110,13 +110,13 @@ class Stopping:
         try:
             gevent.killall(tree, timeout=timeout)
         except Timeout:
-            log.debug("task %s: %d greenlets outlived a kill", run.id, len(run.alive()))
+            log.debug("task %s: %d greenlets survived a kill", run.id, len(run.alive()))
 
     def _must_not_go_on(self, run: Run) -> bool:
-        """Whether somebody else may begin this task, or has begun it.
+        """Whether another worker may start this task, or has started it.
 
-        While its lease holds, a run that was asked to stop, to reload or to move may as well stay. A worker
-        that leaves first hands the others back; what then still runs ends with the process.
+        While its lease is valid, a run that should stop, reload or move may stay.  A worker that shuts down
+        first releases the others; remaining runs end with the process.
         """
         if not self._kill_timer.hard or run.stop_reason is None:
             return False

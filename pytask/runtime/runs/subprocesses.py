@@ -1,7 +1,7 @@
-"""Programs that runs start by `self.subprocess()`: each is a process group, which ends with its run.
+"""Programs started with `self.subprocess()`: each is a process group, which ends with its run.
 
-How the worker ends makes no difference: a small process beside it (`orphans`) ends the groups of a worker
-that was killed.  It learns of a group from the group's own first process, before that becomes the program.
+If the worker is killed, a small separate process (`orphan_reaper`) ends the groups.  The first process of a
+group registers the group there before it executes the program.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-# Not that of `os`: gevent's closes with the next turn of an event loop, which a forked child may never see.
+# Not os.close: gevent's closes in the next iteration of the event loop, which a forked child may never reach.
 from posix import close
 from typing import Any, Protocol
 
@@ -27,26 +27,26 @@ from pytask.runtime.tree import Service, TreeOwner
 
 log = get_logger(__name__)
 
-OURS = ("preexec_fn", "process_group", "start_new_session")  # options that would undo the group
-TERM_SHARE = 4  # of the grace of a stop: from SIGTERM to SIGKILL
-AT_ONCE = 50  # processes that are looked at in one turn of the event loop
+OURS = ("preexec_fn", "process_group", "start_new_session")  # options that conflict with the group
+TERM_SHARE = 4  # fraction of the grace: from SIGTERM to SIGKILL
+AT_ONCE = 50  # processes that are checked in one iteration of the event loop
 KILL_SECONDS = 1.0  # for the kernel to carry out SIGKILL
 STEP, LONGEST_STEP = 0.01, 0.1
 ORPHANS = str(Path(orphan_reaper.__file__))
 
 
 class ProgramOwner(TreeOwner, Protocol):
-    """The part of a run that its programs use."""
+    """The part of a run that its programs need."""
 
     @property
     def grace(self) -> float:
-        """Seconds that a stop may take."""
+        """The maximum seconds for a stop."""
 
 
-# Groups that may have a living process, by the first one.  Any: to the stubs, `pid` is never None.
+# Groups that may have a living process, by their first process.  Any: in the stubs, `pid` is never None.
 _groups: dict[ProgramOwner, list[Any]] = {}
 _ending: set[ProgramOwner] = set()
-_pipe = -1  # to `orphans`
+_pipe = -1  # to `orphan_reaper`
 _lines: dict[Any, int] = {}  # copies of it for programs that are just being started, by who starts them
 _hooked = False
 
@@ -55,11 +55,11 @@ def start(run: ProgramOwner, args: Any, options: dict[str, Any]) -> Any:
     """Start a program in a group of its own, as part of `run`."""
     for name in OURS:
         if name in options:
-            raise TypeError(f"self.subprocess() makes a process group of its own: leave out {name}")
+            raise TypeError(f"self.subprocess() creates its own process group: leave out {name}")
     if run.over:
-        raise NotRun(f"the run of task {run.id} is over: it starts no program")
+        raise NotRun(f"the run of task {run.id} is over: it cannot start a program")
     line = _lines[gevent.getcurrent()] = os.dup(_to_orphans(run.grace / TERM_SHARE))
-    # Known before it is made: starting it waits for the exec, and the task may be killed meanwhile.
+    # Registered before the start: Popen waits for the exec, and the task may be killed meanwhile.
     program: Any = Popen.__new__(Popen)
     program.pid = program.returncode = None
     _groups.setdefault(run, []).append(program)
@@ -76,13 +76,13 @@ def start(run: ProgramOwner, args: Any, options: dict[str, Any]) -> Any:
 
 
 def _lead(line: int) -> None:
-    # In the child, where gevent runs Python code in any case: only system calls, which take no lock.
+    # In the child, where gevent runs Python code anyway: only system calls, without locks.
     os.setsid()
     os.write(line, b"+%d\n" % os.getpid())
 
 
 def _undo(run: ProgramOwner, program: Any) -> None:
-    # The exec failed, or the task was killed meanwhile; then it may not have a group yet.
+    # The exec failed or the task was killed meanwhile, possibly before the group existed.
     if program.pid is not None and program.returncode is None:
         orphan_reaper.signalled([program.pid], signal.SIGKILL)
         os.kill(program.pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ def _undo(run: ProgramOwner, program: Any) -> None:
 
 
 def _first_ended(run: ProgramOwner, program: Any, _code: object) -> None:
-    # In the hub.  What the program has left in its group belongs to the run as before.
+    # In the hub.  Remaining processes of the group still belong to the run.
     if not _lives(program):
         _forget(run, program)
 
@@ -108,8 +108,8 @@ def _forget(run: ProgramOwner, program: Any) -> None:
 def _lives(program: Any) -> bool:
     if program.returncode is None:
         return program.pid is not None
-    # The number of a process that was waited for is not given away while its group lives: a process that
-    # has it is another one.
+    # A pid is not reused while its process group exists, so a process with this pid means that the group
+    # is gone.
     return bool(orphan_reaper.signalled([program.pid], 0)) and not _exists(program.pid)
 
 
@@ -128,7 +128,7 @@ def _may_act(program: Any) -> bool:
 
 
 def _acts(group: int) -> bool:
-    """Whether a group has more than zombies: the first process of many containers waits for none of them."""
+    """Whether a group has more than zombies, which PID 1 of many containers does not reap."""
     if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 - as the lines below
         return True
     for number, name in enumerate(filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208
@@ -148,9 +148,9 @@ def _acts(group: int) -> bool:
 
 
 def end(run: ProgramOwner) -> bool:
-    """Begin to end the programs of a run, if it has any; whether that is to be waited for.
+    """Start to end the programs of a run; returns whether there are any.
 
-    What does it is part of the run, which so is over when they are gone.
+    The greenlet that does it is part of the run, so the run is over when they are gone.
     """
     if run not in _groups:
         return False
@@ -169,9 +169,9 @@ def _end(run: ProgramOwner) -> None:
     until = steady() + run.grace / TERM_SHARE
     while living := [*filter(_may_act, tuple(_groups.get(run, ())))]:
         late = steady() - until
-        if late > KILL_SECONDS:  # zombies that nobody waits for, or processes in the kernel
+        if late > KILL_SECONDS:  # unreaped zombies, or uninterruptible processes
             pids = [one.pid for one in living]
-            log.warning("task %s: no end seen of process groups %s after SIGKILL", run.id, pids)
+            log.warning("task %s: process groups %s still exist after SIGKILL", run.id, pids)
             break
         number = signal.SIGKILL if late >= 0 else signal.SIGTERM
         orphan_reaper.signalled([one.pid for one in living if (one, number) not in asked], number)
@@ -183,11 +183,11 @@ def _end(run: ProgramOwner) -> None:
     _ending.discard(run)
 
 
-# -- the process beside the worker -------------------------------------------------------------------------
+# -- the orphan reaper -------------------------------------------------------------------------
 
 
 def _to_orphans(grace: float) -> int:
-    """The pipe to it; starts it with the first program, or again if somebody killed it."""
+    """The pipe to it; starts it with the first program, or again if it was killed."""
     global _pipe, _hooked  # noqa: PLW0603 - one for all workers of the process
     if _pipe >= 0 and _note(b"\n"):
         return _pipe
@@ -201,7 +201,7 @@ def _to_orphans(grace: float) -> int:
         os.set_blocking(_pipe, False)
         null = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2)
         command = [sys.executable, "-I", "-S", ORPHANS, f"{grace:g}"]
-        # No Popen: nobody waits for its end.  Its own group, so that Ctrl-C does not reach it.
+        # Not Popen, as its end is not awaited.  In its own group, so that Ctrl-C does not reach it.
         os.posix_spawn(
             sys.executable, command, os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, read, 0), *null], setpgroup=0,
@@ -224,7 +224,7 @@ def _note(line: bytes) -> bool:
 
 
 def _forked() -> None:
-    # In a child of any kind: with this end open there, the death of the worker would go unnoticed.
+    # In every child: if this end stayed open there, the death of the worker would not be detected.
     global _pipe  # noqa: PLW0603
     if _pipe >= 0:
         close(_pipe)

@@ -1,7 +1,7 @@
-"""Lines of tasks' logs, and how far tasks are, on their way to Redis.
+"""Buffers log lines and progress of tasks on their way to Redis.
 
-Nothing here waits: a task that logs appends to a buffer, and the committer sends what is there, together.
-Where Redis is slow, away or full the oldest lines are dropped; readers see that by the numbers of the lines.
+Logging never blocks: a task appends to a buffer, and the committer sends its content in batches.  If Redis is
+slow, unreachable or full, the oldest lines are dropped; readers detect it by the line numbers.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from pytask.runtime.runs.refusals import LARGE, Refusals
 
 log = get_logger(__name__)
 
-LINGER = 0.1  # seconds that a line may wait for more to go with it
-MANY = 500  # lines of one call, and so many do not linger
-CALL_BYTES = 256 * 1024  # of lines in one call, about
-LINES_MOST = 10_000  # that wait for Redis
+LINGER = 0.1  # seconds that a line may wait for more lines
+MANY = 500  # lines per call; this many do not wait
+CALL_BYTES = 256 * 1024  # approximate size of one call
+LINES_MOST = 10_000  # lines that may wait for Redis
 BYTES_MOST = 8 * 1024 * 1024
 TELL_EVERY = 60.0  # seconds between two warnings
-OUTPUT = {"stdout": "info", "stderr": "warning"}  # streams of a task, and the level of their lines
+OUTPUT = {"stdout": "info", "stderr": "warning"}  # streams of a task and the level of their lines
 
 _encode = msgspec.json.Encoder().encode
 _traces = logging.Formatter()
 
 
 class Noter(Protocol):
-    """The part of a run that its log uses."""
+    """The part of a run that its log needs."""
 
     ref: RunRef
-    lines: int  # of its log, so far
-    hidden: tuple[str, ...]  # values that are masked in what it notes
+    lines: int  # number of its log lines so far
+    hidden: tuple[str, ...]  # secret values that are masked in its lines
 
     @property
     def epoch(self) -> int:
@@ -50,21 +50,21 @@ class Noter(Protocol):
 
 
 class Journal:
-    """What the runs of a lane noted and Redis has not got yet, bounded in lines and in bytes."""
+    """The pending log lines and progress of a partition's runs, limited in lines and in bytes."""
 
     def __init__(self, *, lines: int = 0, keep: int = 1, wall: Callable[[], float] = time.time) -> None:
-        self._ring = lines  # that a task keeps; 0: none are sent
-        self._keep = keep  # seconds
+        self._ring = lines  # stored per task; 0: none are sent
+        self._keep = keep  # retention in seconds
         self._wall = wall
-        self._lines: deque[tuple[str, str, bytes]] = deque()  # id, run, line: the oldest first
+        self._lines: deque[tuple[str, str, bytes]] = deque()  # id, run, line: oldest first
         self._bytes = 0
         self._progress: dict[str, tuple[Noter, float, dict[str, Any]]] = {}  # the newest, by run
-        self._sent: deque[list[Notes]] = deque()  # calls without an answer so far: repeated as they were
-        self._call_bytes = CALL_BYTES  # fewer after a call that Redis never took
+        self._sent: deque[list[Notes]] = deque()  # calls without an answer, repeated unchanged
+        self._call_bytes = CALL_BYTES  # reduced after a call that Redis refused
         self._refusals = Refusals()
         self.unfinished: dict[tuple[str, str], str] = {}  # lines of output without an end, by run and stream
         self.dropped = 0  # lines, since the start
-        self._told = (0, 0.0)  # how many of them were told of, and when
+        self._told = (0, 0.0)  # how many of them were logged, and when
         self.news = Flag()  # set when lines wait to be sent
 
     def __len__(self) -> int:
@@ -72,13 +72,13 @@ class Journal:
 
     @property
     def lingers(self) -> bool:
-        """What waits may wait a little longer, for more to go with it."""
+        """Whether the waiting lines may wait for more lines."""
         return 0 < len(self._lines) + len(self._progress) < MANY and not self._sent
 
-    # -- in the greenlets of runs: nothing may switch --------------------------------------------------
+    # -- in the greenlets of runs: must not switch --------------------------------------------------
 
     def log(self, run: Noter, record: logging.LogRecord) -> None:
-        """One line of the log of a run, formatted as things are now."""
+        """One log line of a run, formatted at once."""
         if not self._ring:
             return
         text = record.getMessage()
@@ -91,7 +91,7 @@ class Journal:
         )
 
     def output(self, run: Noter, stream: str, text: str) -> None:
-        """What a run writes to a stream: whole lines at once, the last one when it is whole, or long."""
+        """Text that a run writes to a stream: lines are added when they are complete or long."""
         if not self._ring:
             return
         *lines, rest = (self.unfinished.pop((run.ref.run, stream), "") + text).split("\n")
@@ -103,17 +103,17 @@ class Journal:
             self._print(run, stream, line)
 
     def finish(self, run: Noter) -> None:
-        """No more comes of a run."""
+        """A run has ended."""
         for stream in OUTPUT:
             self._print(run, stream, self.unfinished.pop((run.ref.run, stream), ""))
 
     def _print(self, run: Noter, stream: str, line: str) -> None:
-        shown = line.rstrip("\r").rpartition("\r")[2]  # a bar of progress writes over itself
+        shown = line.rstrip("\r").rpartition("\r")[2]  # a progress bar overwrites itself
         if shown.strip():
             self._append(run, self._wall(), OUTPUT[stream], stream, _shown(run, shown))
 
     def progress(self, run: Noter, progress: dict[str, Any]) -> None:
-        """How far a run is, in place of what was not sent yet."""
+        """The progress of a run, replacing a report that was not sent yet."""
         first = not self._lines and not self._progress
         self._progress[run.ref.run] = (run, self._wall(), progress)
         if first:
@@ -139,10 +139,10 @@ class Journal:
     # -- in the committer's greenlet -------------------------------------------------------------------
 
     def send(self, store: Store) -> None:
-        """Send what waits at this moment.
+        """Send the waiting lines.
 
-        Raises :class:`Unavailable` where no answer came; then the same is sent again.  What Redis refuses is
-        dropped: no line is worth holding up the end of a task.
+        Raises :class:`Unavailable` without an answer; the same call is then repeated.  Refused lines are
+        dropped, because lines must not delay the end of a task.
         """
         while self._sent:
             self._send_first(store)
@@ -157,7 +157,7 @@ class Journal:
         self._tell()
 
     def refused(self, error: StoreError, renewed_at: float, now: float) -> None:
-        """No answer came: what is never taken together goes in small calls; a small call is dropped."""
+        """No answer: a refused call is split into small calls; a refused small call is dropped."""
         size = sum(map(_weight, self._sent[0])) if self._sent else 0
         if not self._refusals.refused(error, renewed_at, now, size=size, alone=size <= LARGE):
             return
@@ -165,7 +165,7 @@ class Journal:
         if size <= LARGE:
             self._lose(batch, error)
             return
-        log.warning("Redis refuses %d bytes of tasks' logs, which are sent in small calls: %s", size, error)
+        log.warning("Redis refuses %d bytes of task logs, sending them in small calls: %s", size, error)
         self._call_bytes = LARGE // 2
         self._sent.extendleft(reversed(_small_calls(batch, LARGE // 2)))
 
@@ -184,7 +184,7 @@ class Journal:
         self._sent.popleft()
 
     def _take_progress(self) -> dict[tuple[str, str], Notes]:
-        """The newest of each run; they stand behind the lines that their runs logged before."""
+        """The newest progress of each run, ordered after the earlier lines of its run."""
         taken, self._progress = self._progress, {}
         found = {}
         for run, at, progress in taken.values():
@@ -217,7 +217,7 @@ class Journal:
     def _lose(self, batch: list[Notes], why: object) -> None:
         if batch:
             self.dropped += sum(len(notes.lines) for notes in batch)
-            log.debug("lines of task %s (and of %d others) are dropped: %s", batch[0].id, len(batch) - 1, why)
+            log.debug("dropped log lines of task %s (and of %d others): %s", batch[0].id, len(batch) - 1, why)
 
     def _tell(self) -> None:
         told, at = self._told
@@ -225,8 +225,8 @@ class Journal:
         if self.dropped > told and not 0 <= now - at < TELL_EVERY:
             self._told = (self.dropped, now)
             log.warning(
-                "%d lines of tasks' logs were dropped, the oldest first: Redis does not take them, or not as"
-                " fast as they are logged (see the setting task_logs)", self.dropped - told,
+                "dropped %d lines of task logs, oldest first: Redis does not accept them, or not as"
+                    " fast as they are logged (see the setting task_logs)", self.dropped - told,
             )  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def _weight(notes: Notes) -> int:
 
 
 def _small_calls(batch: list[Notes], most: int) -> list[list[Notes]]:
-    """The same in calls of about `most` bytes; of each run in its order."""
+    """Split into calls of about `most` bytes; lines of one run stay in order."""
     calls: list[list[Notes]] = []
     size = 0
     for notes in batch:

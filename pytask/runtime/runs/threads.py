@@ -1,4 +1,4 @@
-"""Threads of runs: what they are called, what is said when one fails or is killed, and where one is."""
+"""Threads of runs: their names, their failures, and their current position."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _installed = False
 
 
 def install() -> None:
-    """Once a process, and only where threads are greenlets."""
+    """Install the hooks, once per process, and only if threads are greenlets."""
     global _installed  # noqa: PLW0603 - hooks of the process, set once
     if _installed or not monkey.is_module_patched("threading"):
         return
@@ -37,7 +37,7 @@ def install() -> None:
 
 
 def _hook(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    # A run that is stopped kills its threads, which is no failure.  A failure is logged, with the task.
+    # Threads killed by a stop have not failed.  A real failure is logged with its task.
     def excepthook(args: Any) -> None:
         if issubclass(args.exc_type, GreenletExit):
             return
@@ -48,7 +48,7 @@ def _hook(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
             error = args.exc_type, args.exc_value, args.exc_traceback
             name = args.thread.name if args.thread is not None else "?"
             log.error(
-                "[PT149] task %s: thread %s failed, and the task goes on: %r", run.id, name, args.exc_value,
+                "[PT149] task %s: thread %s failed, but the task continues: %r", run.id, name, args.exc_value,
                 exc_info=error,
                 extra={"task": run.id, "function": run.claim.function, "epoch": run.epoch},
             )  # fmt: skip
@@ -57,7 +57,7 @@ def _hook(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _named(make: Callable[[Any], None]) -> Callable[[Any], None]:
-    # The thread that start() believes to run in: what shows the name of a thread shows the task's id.
+    # The name of the thread in which start() runs is the task's id.
     def init(self: Any) -> None:
         make(self)
         run = current_run()
@@ -68,13 +68,13 @@ def _named(make: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def _is_no_kill(record: logging.LogRecord) -> bool:
-    # A worker of a ThreadPoolExecutor logs whatever ends it as critical, also that its run is stopped.
+    # A ThreadPoolExecutor worker logs everything that ends it as critical, even the stop of its run.
     error = record.exc_info
     return not (error and error[0] is not None and issubclass(error[0], GreenletExit))
 
 
 def whereabouts(greenlet: AnyGreenlet) -> str:
-    """Name, function and line of a thread or greenlet of a run, for a message."""
+    """The name, function and line of a thread or greenlet, for a message."""
     thread = getattr(greenlet, "pytask_thread", None)
     what = f"thread {thread.name}" if thread is not None else f"greenlet {greenlet.name}"
     frame: FrameType | None = greenlet.gr_frame
@@ -82,7 +82,7 @@ def whereabouts(greenlet: AnyGreenlet) -> str:
 
 
 def _place(innermost: FrameType) -> str:
-    # The standard library's own waiting says nothing, unless there is nothing else.
+    # Skip waiting frames of the standard library, unless there are no others.
     frame: FrameType | None = innermost
     while frame is not None:
         name = frame.f_code.co_filename
@@ -94,5 +94,5 @@ def _place(innermost: FrameType) -> str:
 
 
 def only_threads(greenlets: Collection[AnyGreenlet]) -> bool:
-    """Whether these are threads, every one; greenlets are spawned on purpose, and may go on."""
+    """Whether all of these are threads; greenlets are spawned on purpose and may continue."""
     return all(hasattr(one, "pytask_thread") for one in greenlets)

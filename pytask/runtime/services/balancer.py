@@ -1,4 +1,4 @@
-"""Hands runs back while other workers have more room (opt-in: the setting `rebalance`)."""
+"""Releases runs to less loaded workers (opt-in: the setting `rebalance`)."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from pytask.runtime.store_proxy import StoreProxy
 
 log = get_logger(__name__)
 
-LOOK = 0.05  # seconds between looks at whether it was taken
-LONGEST = 64  # heartbeats between two tries, where nobody takes
+LOOK = 0.05  # seconds between checks whether released tasks were claimed
+LONGEST = 64  # maximum heartbeats between two attempts if no worker claims
 
 
 @attrs.frozen(kw_only=True)
 class BalancerPorts:
-    """What a balancer works with."""
+    """The ports of a balancer."""
 
-    rate: float  # runs a second that may be handed back
+    rate: float  # maximum runs released per second
     store_proxy: StoreProxy
     executor: Executor
     consumer: Consumer
     lease: Lease
-    info: Callable[[], WorkerInfo]  # what this worker shows
+    info: Callable[[], WorkerInfo]  # the figures of this worker
     clock: Callable[[], float]
 
 
 class Balancer:
-    """Looks at the others every H.  Nothing is lost or doubled by it: a move is a release and a claim."""
+    """Compares workers every heartbeat.  A move is safe: it is a release followed by a claim."""
 
     def __init__(self, ports: BalancerPorts) -> None:
         self._rate = ports.rate
@@ -49,37 +49,37 @@ class Balancer:
         self._info = ports.info
         self._clock = ports.clock
         self._ended = False
-        self._beats = 1  # heartbeats until the next look
-        self.moved = 0  # runs handed back so far
+        self._beats = 1  # heartbeats until the next comparison
+        self.moved = 0  # runs released so far
 
     def run(self) -> None:
-        """Look until told to end."""
+        """Run until stopped."""
         while not self._ended:
             gevent.sleep(self._beats * self._lease.timing.heartbeat)
             try:
                 self.look()
             except StoreError as error:
-                log.debug("could not look at the other workers: %s", error)
+                log.debug("could not read the other workers: %s", error)
             except Exception:
                 log.exception("could not rebalance")
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current step."""
         self._ended = True
 
     def look(self) -> Share:
-        """One decision, carried out: returns when all of it was taken, or nobody took it."""
+        """Make and carry out one decision; returns when all released tasks were claimed, or none will be."""
         if self._leaving or not self._lease.may_claim(self._clock()):
             return Share()
         if self._consumer.closed:
-            return Share()  # it shows no places, and would give away all that may end here
-        # Whoever missed two of its entries may be gone; the times there are whole seconds.
+            return Share()  # it publishes no slots, and would give away all its runs
+        # A worker that missed two reports may be gone; report times are whole seconds.
         within = 3 * self._lease.timing.heartbeat + 1
         mine = self._info()
         share = fair_share(mine, self._store_proxy.call(lambda store: store.recent_workers(within)))
         if share.give:
             queued = counted(self._executor.queued, "task")
-            log.info("rebalancing: %d of %s may go to other workers", share.give, queued)
+            log.info("rebalancing: releasing up to %d of %s to other workers", share.give, queued)
             self._settle(taken=self._give(share))
         elif share.back_off:
             self._consumer.back_off(TAKE_PATIENCE)
@@ -95,13 +95,13 @@ class Balancer:
 
     def _settle(self, *, taken: bool) -> None:
         self._consumer.back_off(0)
-        # After moves the others show what they took in their next entry: before that we would give twice.
+        # The others report what they claimed with their next entry; until then, more would be released.
         self._beats = 2 if taken else min(2 * max(2, self._beats), LONGEST)
         if not taken:
-            log.info("rebalancing: nobody takes what lies in the queue; tried again later")
+            log.info("rebalancing: no worker claims the released tasks; retrying later")
 
     def _give(self, share: Share) -> bool:
-        """In steps of the rate, as long as they are taken."""
+        """Release in steps according to the rate, as long as the tasks are claimed."""
         size, seconds = batch(self._rate)
         left = share.give
         while left > 0 and not self._leaving and not self._consumer.closed:
@@ -109,7 +109,7 @@ class Balancer:
             self._consumer.back_off(seconds + TAKE_PATIENCE)
             ids = self._executor.move(min(left, size), share.functions)
             if not ids:
-                return False  # what there is cannot be moved
+                return False  # no run can be moved
             self.moved += len(ids)
             left -= len(ids)
             if not self._taken(ids):
@@ -125,10 +125,10 @@ class Balancer:
             if not waiting and not moving:
                 return True
             if self._clock() >= until or self._leaving:
-                return not waiting  # one that does not let itself be stopped holds up no others
+                return not waiting  # a run that cannot be stopped does not block the others
             gevent.sleep(LOOK)
 
     def _waiting(self, ids: Sequence[str]) -> bool:
-        """Whether any of these (or, without ids, anything) lies where the next ones are taken."""
+        """Whether any of these ids (or, without ids, any id) is at the tail of the queue."""
         queue = self._store_proxy.call(lambda store: store.peek(CLAIM_BATCH))
         return bool(queue if not ids else {raw.decode(errors="replace") for raw in queue} & set(ids))

@@ -1,8 +1,8 @@
-"""Claims until an answer comes; where none ever does for its size, the same claim without large data.
+"""Repeats claims until they are answered; if the answer is too large, without large data.
 
-A claim takes ids off the queue even if its answer is lost, so it is repeated with the same run ids.  An
-answer beyond the limit of a proxy, or of the server's client-output-buffer-limit, is lost each time.  Then
-the tasks with little data are started, and the data of each other one is asked for alone.
+A claim removes ids from the queue even if its answer is lost, so it is repeated with the same run ids.  An
+answer over the limit of a proxy, or over client-output-buffer-limit, is lost each time.  Then the tasks with
+little data are started, and the data of each other task is requested separately.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 @attrs.frozen(kw_only=True)
 class ClaimsPorts:
-    """What the claims of a consumer are made with."""
+    """The ports of a consumer's claims."""
 
     store: Store
     executor: Executor
@@ -37,11 +37,11 @@ class ClaimsPorts:
     lease: Lease
     ids: Ids
     clock: Callable[[], float]
-    quarantine: Callable[[], int]  # how many tasks that crashed before may be claimed
+    quarantine: Callable[[], int]  # how many quarantined tasks may be claimed
 
 
 class Claims:
-    """The claims of one consumer, one after the other."""
+    """The claims of one consumer, one at a time."""
 
     def __init__(self, ports: ClaimsPorts) -> None:
         self._quarantine = ports.quarantine
@@ -52,11 +52,12 @@ class Claims:
         self._ids = ports.ids
         self._clock = ports.clock
         self._refusals = Refusals()
-        self._careful_until = -math.inf  # answers are kept below a limit that was met
-        self.most = CLAIM_BATCH  # ids a claim; fewer after one of which not even a short answer came
-        self.refused = 0  # tasks whose data never came
+        self._careful_until = -math.inf  # until then answers are kept below a detected limit
+        # Ids per claim; fewer after a claim for which not even a short answer arrived.
+        self.most = CLAIM_BATCH
+        self.refused = 0  # tasks whose data never arrived
         self.ended = False
-        self._held_since: float | None = None  # when a claim was first not answered
+        self._held_since: float | None = None  # since when claims are not answered
 
     @property
     def _careful(self) -> bool:
@@ -64,7 +65,7 @@ class Claims:
 
     @property
     def held(self) -> float:
-        """Seconds for which no claim has been answered; 0 where the last one was."""
+        """Seconds for which no claim has been answered; 0 if the last one was."""
         return 0.0 if self._held_since is None else self._clock() - self._held_since
 
     def nothing_waits(self) -> None:
@@ -72,7 +73,7 @@ class Claims:
         self._held_since = None
 
     def claim(self, ids: Sequence[str], source: str | None, sent_at: float) -> list[Claim]:
-        """E1 with fresh run ids.  Raises `StoreError`; what may be claimed then is released."""
+        """Claim with new run ids.  Raises `StoreError`; uncertain claims are then released."""
         if not self._careful:
             self._refusals.forget()
         refs = tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids)
@@ -84,19 +85,19 @@ class Claims:
         return claims
 
     def apart(self, won: list[Claim]) -> tuple[list[Claim], list[Claim]]:
-        """Those that can begin, and those whose data was not asked for."""
+        """Split into tasks that can start and tasks whose data was left out."""
         if self._refusals.limit == math.inf:
             return won, []
         most = self._executor.settings.max_data
         return [c for c in won if not 0 < c.oversize <= most], [c for c in won if 0 < c.oversize <= most]
 
     def completed(self, claims: Sequence[Claim], source: str | None, sent_at: float) -> Iterator[Claim]:
-        """These, one by one, with the data that was not asked for; without where that never comes."""
+        """Read the left-out data of these one by one; a task whose data never arrives gets none."""
         left = list(claims)
         try:
             while left:
                 claim = self._complete(left.pop(0), source, sent_at)
-                if claim.won:  # else somebody took it away meanwhile
+                if claim.won:  # otherwise it was taken away meanwhile
                     yield claim
         finally:
             if left:
@@ -106,15 +107,13 @@ class Claims:
         size = claim.oversize
         request = self._request((RunRef(claim.id, claim.run),), source)
         whole = attrs.evolve(request, max_data=self._executor.settings.max_data, look=0)
-        # Over a limit that was met lately one attempt will do: it shows whether the limit was raised.
+        # Over a recently detected limit one attempt is enough to see whether the limit was raised.
         claims = self._ask(whole, sent_at, size=size, known=size >= self._refusals.proven)
         if claims is not None:
             return claims[0]
         self._remember()
         self.refused += 1
-        log.error(
-            "[PT133] task %s: no answer with its data (%d bytes) comes from Redis: ERROR", claim.id, size
-        )
+        log.error("[PT133] task %s: Redis does not return its data (%d bytes): ERROR", claim.id, size)
         return claim
 
     def _request(self, refs: tuple[RunRef, ...], source: str | None) -> ClaimRequest:
@@ -128,15 +127,15 @@ class Claims:
             server=self._lease.server,
             quarantine=self._quarantine(),
             max_data=int(min(settings.max_data, self._refusals.limit - 1)),
-            # Also where no place is left: by the time one is free, no look should be needed.
+            # Also if no slot is left, so that no read is needed when one becomes free.
             look=0 if source is not None or self._careful else min(settings.max_tasks, CLAIM_BATCH),
         )
 
     def _ask(
         self, request: ClaimRequest, sent_at: float, *, size: int = 0, known: bool = False
     ) -> list[Claim] | None:
-        """The answer; None once it is proven that none will come.  On no answer the same request again."""
-        # Partials, as each claim comes this way: closures would cost the good case a microsecond.
+        """The answer, after retries if necessary; None once it is proven that none will arrive."""
+        # Partials are a microsecond faster than closures, on every claim.
         call, give_up = partial(self._store.claim, request), partial(self._give_up, sent_at, size, known)
         try:
             claims = until_answered(call, give_up, self._lease.timing.tick)
@@ -156,7 +155,7 @@ class Claims:
         last = self._lease.last_ok
         if self._refusals.refused(error, last, now, size=size, alone=size > 0) or known:
             return True
-        # The gate is asked again before every attempt: a repeat may come long after the first.
+        # The gate is checked before every attempt: a retry may be much later than the first.
         if self.ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
             raise error
         return False
@@ -167,19 +166,17 @@ class Claims:
         return now
 
     def _ask_without_data(self, request: ClaimRequest) -> list[Claim]:
-        """The same claim, with little data in the answer, and with no ids behind it."""
+        """The same claim, with little data in the answer and without the ids after the batch."""
         try:
             claims = self._store.claim(attrs.evolve(request, max_data=LARGE, look=0))
         except Exception:
-            # Not a matter of data, then: a claim of few ids tells the one at fault from the others.
+            # The data is not the cause: smaller claims identify the faulty task.
             self.most = max(1, len(request.refs) // 8)
             self._committer.unconfirmed(list(request.refs))
             raise
         asked = [claim for claim in claims if claim.oversize <= request.max_data]
         size = sum(claim.oversize or len(claim.data or b"") for claim in asked)
-        log.warning(
-            "no answer to a claim of %d tasks with %d bytes of data comes from Redis", len(claims), size
-        )
+        log.warning("Redis does not answer a claim of %d tasks with %d bytes of data", len(claims), size)
         if size > LARGE:
             self._refusals.limit = min(self._refusals.limit, size)
         self._remember()

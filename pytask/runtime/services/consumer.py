@@ -1,4 +1,4 @@
-"""Takes tasks from the queue, in batches no larger than the free places."""
+"""Claims tasks from the queue, in batches up to the number of free slots."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
-POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls where waiting cannot block
-NAMED = 256  # unknown functions that are warned of: whoever pushes may make up a new name each time
+POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls if the server cannot block
+NAMED = 256  # maximum number of unknown functions that are logged, as clients may push arbitrary names
 FAULTS = {
     Verdict.NOHASH: IdFault.NO_HASH,
     Verdict.BADTYPE: IdFault.WRONG_TYPE,
@@ -39,7 +39,7 @@ FAULTS = {
 
 @attrs.frozen(kw_only=True)
 class ConsumerPorts:
-    """What a consumer works with."""
+    """The ports of a consumer."""
 
     store: Store
     queue: Queue
@@ -55,7 +55,7 @@ class ConsumerPorts:
 
 
 class Consumer:
-    """Peek, claim, launch.  A malformed id is put aside; nothing that is pushed ends the loop."""
+    """Peek, claim, launch.  Malformed ids are rejected; no pushed id can end the loop."""
 
     def __init__(self, ports: ConsumerPorts) -> None:
         self._capacity = ports.capacity
@@ -67,7 +67,7 @@ class Consumer:
         self._clock = ports.clock
         self._uniform = ports.uniform
         self._room = Flag()
-        self._ahead: list[bytes] | None = None  # ids seen at the tail on the way; None: not looked
+        self._ahead: list[bytes] | None = None  # the ids at the tail of the queue, if known; None: unknown
         self.claims = Claims(ClaimsPorts(
             store=ports.store, executor=executor, committer=ports.committer, lease=ports.lease, ids=ports.ids,
             clock=ports.clock, quarantine=lambda: self._capacity.quarantine(self),
@@ -75,7 +75,7 @@ class Consumer:
         self._ended = False
         self._waiting = False
         self._pause = POLL_FIRST
-        self._hints: set[str] = set(executor.tasks)  # at start: look at all our parking lists
+        self._hints: set[str] = set(executor.tasks)  # at start: check all parking lists of known functions
         self._looked = self._clock()
         self._warned: set[str] = set()
         self._complained = -math.inf
@@ -87,12 +87,13 @@ class Consumer:
     # -- the loop -------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Consume until told to end."""
+        """Consume until stopped."""
         pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
 
     def _pass(self) -> None:
         if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
-            self._capacity.release(self)  # whoever cannot claim keeps no place from other lanes
+            # Release reserved slots for other partitions while claims are impossible.
+            self._capacity.release(self)
             gevent.sleep(self._pause)
             self._pause = min(2 * self._pause, max(POLL_FIRST, self._lease.timing.tick))
         elif self.free > 0:
@@ -102,42 +103,42 @@ class Consumer:
 
     def _pass_failed(self, error: Exception) -> float:
         if isinstance(error, FailoverSuspected):
-            self._on_other_server()  # renewals may still go to the old one, which lives on
+            self._on_other_server()  # renewals may still reach the old server
         if isinstance(error, StoreError):
             self._complain(error)
         else:
-            # Whatever stands in Redis, one hash must not end this worker, and the next, and the next.
-            log.error("cannot take tasks; tried again", exc_info=error)
-        self._capacity.release(self)  # a lane that does not get on keeps no place from the others
+            # No content of Redis may end this worker, as it would end all others in turn.
+            log.error("cannot claim tasks; retrying", exc_info=error)
+        self._capacity.release(self)  # release reserved slots for other partitions
         self._store.reset()
         return self._lease.timing.call_timeout / 3
 
     def end(self) -> None:
-        """Take no more.  A wait that blocks is not waited for: its connection is closed by `close`."""
+        """Stop claiming.  `close` ends a blocking wait by closing its connection."""
         self._ended = self.claims.ended = True
         self._room.set()
 
     @property
     def waiting(self) -> bool:
-        """Inside a blocking wait, whose connection may be closed to end it."""
+        """Whether it is in a blocking wait, which may be ended by closing its connection."""
         return self._waiting
 
     @property
     def free(self) -> int:
-        """Free places."""
+        """The number of free slots."""
         return self._capacity.free(self)
 
     @property
     def closed(self) -> bool:
-        """Whether it was told to take nothing."""
+        """Whether claims are paused."""
         return self._capacity.closed
 
     def back_off(self, seconds: float) -> None:
-        """Take nothing for so long, so that others do; 0 ends that."""
+        """Pause claims for `seconds` in favour of other workers; 0 resumes."""
         self._back_until = self._clock() + seconds
 
     def hint(self, function: str) -> None:
-        """Something was parked for a function we know."""
+        """A task of a known function was parked."""
         if function in self._executor.tasks:
             self._hints.add(function)
 
@@ -147,11 +148,11 @@ class Consumer:
         if handled or progress:
             self._pause = POLL_FIRST
             if not self._ahead:
-                gevent.sleep(0)  # what was launched begins now, not once the next command is on its way
+                gevent.sleep(0)  # let launched tasks start before the next command is sent
         elif seen and self.free <= 0:
-            pass  # other lanes took the places meanwhile: wait in line, not in time
+            pass  # other partitions took the slots meanwhile: wait for a slot, not for a time
         elif seen or self._wait() is None:
-            # Nothing to be done with what is there, or no way to block: look again a little later.
+            # Nothing claimable, or no blocking wait possible: poll a little later.
             gevent.sleep(self._pause * self._uniform(0.75, 1.25))
             self._pause = min(2 * self._pause, POLL_LAST)
 
@@ -161,12 +162,12 @@ class Consumer:
             self._capacity.line_up(self)
         pause = self._capacity.pause
         if pause:
-            self._ahead = None  # others take these meanwhile
+            self._ahead = None  # others may claim these meanwhile
         if self.free <= 0:
             self._room.wait(timeout=min(self._lease.timing.heartbeat, pause or math.inf))
 
     def _has_ids(self) -> bool:
-        """Whether this lane of a full worker wants a place at all; waits for ids up to a second."""
+        """Whether this partition of a full worker has ids to claim; waits for them up to a second."""
         if self._hints or self._store.peek(1):
             return True
         if self._wait() is None:
@@ -179,7 +180,7 @@ class Consumer:
             found = self._queue.wait(self._lease.timing.block)
         finally:
             self._waiting = False
-        self._ahead = found  # nothing there is as good an answer as an id
+        self._ahead = found  # an empty answer is also valid
         return found
 
     def _parked(self) -> int:
@@ -198,9 +199,9 @@ class Consumer:
     # -- one pass -------------------------------------------------------------------------------------
 
     def consume(self, source: str | None = None) -> tuple[int, int]:
-        """One batch from the queue (or a parking list): (ids seen, ids dealt with).
+        """Process one batch from the queue (or a parking list): (ids read, ids processed).
 
-        Raises `StoreError`; what was claimed by then is started, or released until it is known to be.
+        Raises `StoreError`; tasks claimed by then are started, uncertain ones are released.
         """
         free = self.free
         if self._ended or free <= 0 or not self._lease.may_claim(self._clock()):
@@ -223,7 +224,7 @@ class Consumer:
         return len(raw_ids), handled
 
     def _next_ids(self, limit: int, source: str | None) -> list[bytes]:
-        """What the last claim, or the wait, saw at the tail; else a look there, which costs a call."""
+        """The ids that the last claim or wait returned, else a new read."""
         ahead = None
         if source is None:
             ahead, self._ahead = self._ahead, None
@@ -231,8 +232,8 @@ class Consumer:
 
     def _claim_and_take(self, good: dict[str, bytes], source: str | None) -> int:
         if not self._lease.may_claim(self._clock()):
-            return 0  # the gate was asked before the peek, and another server may have taken over meanwhile
-        # Other lanes may have taken places during the peek.
+            return 0  # the gate was checked before the peek, and a failover may have happened since
+        # Other partitions may have taken slots during the peek.
         ids = tuple(good)[: max(0, self.free)] if self._capacity.shared else tuple(good)
         if not ids:
             return 0
@@ -242,11 +243,11 @@ class Consumer:
             claims = self.claims.claim(ids, source, sent_at)
             if source is None:
                 self._ahead = self._store.ahead
-            # What was won first: an error while another id is put aside must not leave it unstarted.
+            # Won tasks first: an error while another id is rejected must not leave them unstarted.
             won = [claim for claim in claims if claim.won]
             whole, large = self.claims.apart(won)
             for claim in chain(whole, self.claims.completed(large, source, sent_at)):
-                # Another server took over meanwhile: it may not know of this claim.
+                # A failover happened meanwhile: the new server may not know this claim.
                 self._begin(claim, sent_at, stale=generation != self._lease.generation)
             handled = len(won)
             self._capacity.took(handled)
@@ -267,7 +268,7 @@ class Consumer:
 
     def _put_aside(self, claim: Claim, raw: bytes, source: str | None) -> int:
         if claim.verdict is Verdict.UNRECOGNIZED:
-            # Not known to be ours, so never started; released, as a newer script may have made it ours.
+            # Not certainly ours, so never started; released, in case a newer script has claimed it.
             self._committer.unconfirmed([RunRef(claim.id, claim.run)])
             return 0
         if claim.verdict in FAULTS:
@@ -293,7 +294,8 @@ class Consumer:
             self._warned.add(function)
             meant = f"; did you mean {', '.join(near)}?" if near else ""
             log.warning(
-                "[PT092] no task here is named %r%s Task %s (and others of it) waits for a worker with it",
+                "[PT092] unknown task name %r%s Task %s (and others with that name) is parked for a worker"
+                " that knows it",
                 function, meant, task_id,
             )  # fmt: skip
         return 1
@@ -301,17 +303,19 @@ class Consumer:
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
         if self._ended:
-            return  # the wait was cut short by our own worker
+            return  # the worker itself ended the wait
         if isinstance(error, Unavailable):
             if self._log_throttle.may(now):
-                log.warning("cannot take tasks: %s", error)
+                log.warning("cannot claim tasks: %s", error)
             return
         if now - self._complained < self._lease.timing.heartbeat:
-            return  # told of every H, not at every attempt
+            return  # logged once per heartbeat, not at every attempt
         self._complained = now
         if isinstance(error, WrongKeyType):
-            log.error("cannot take tasks: %s. Is the queue `new-task` a list? See `TYPE new-task`", error)
+            log.error(
+                "cannot claim tasks: %s. The queue `new-task` must be a list; check `TYPE new-task`", error
+            )
         elif isinstance(error, Refused):
-            log.warning("no tasks are taken while Redis refuses writes: %s", error)
+            log.warning("cannot claim tasks while Redis refuses writes: %s", error)
         else:
-            log.warning("cannot take tasks: %s", error)
+            log.warning("cannot claim tasks: %s", error)

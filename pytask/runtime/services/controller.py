@@ -1,4 +1,4 @@
-"""Listens for stop, start and reload, writes the wish down, then acts on the runs that live here."""
+"""Receives stop, start and reload messages, stores the requests, then acts on the runs of this worker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WISHES = {Command.STOP: StopReason.STOP, Command.RELOAD: StopReason.RELOAD}
 
 @attrs.frozen(kw_only=True)
 class ControllerPorts:
-    """What a controller works with."""
+    """The ports of a controller."""
 
     store: Store
     feed: Feed
@@ -40,11 +40,11 @@ class ControllerPorts:
     on_hint: Callable[[str], None]  # a task of this function was parked
     request_ping: Callable[[], None]  # publish a ping at the server of the renewals
     on_deaf: Callable[[], None]  # the feed did not receive the ping
-    place: str = ""  # address and namespace, for people
+    place: str = ""  # address and namespace, for messages
 
 
 class Controller:
-    """One subscription for all tasks.  Every worker hears every message; the store picks who acts."""
+    """One subscription for all tasks.  Every worker receives every message; the store decides who acts."""
 
     def __init__(self, ports: ControllerPorts) -> None:
         self._store = ports.store
@@ -57,42 +57,42 @@ class Controller:
         self._starts = Starts(ports.timing.heartbeat)
         self._request_ping = ports.request_ping
         self._on_deaf = ports.on_deaf
-        self._asked = False  # a ping was requested, and not heard so far
+        self._asked = False  # a ping was requested but not received yet
         self._sent: float | None = None  # when that ping was published
-        self._failed: StoreError | None = None  # what kept it from being published
+        self._failed: StoreError | None = None  # why it could not be published
         self._next_ping = 0.0
-        self._heard_at = -math.inf  # when the last ping was heard
+        self._heard_at = -math.inf  # when the last ping was received
         self._place = ports.place
-        self._opened = False  # the feed is open, and nothing was read so far
-        self._joined = False  # it was open before: from then on this worker is not refused any more
-        self._others: list[int] = []  # db numbers that share its channels, as it was last told
+        self._opened = False  # the feed is open, but nothing was read yet
+        self._joined = False  # it was open before: from then on this worker is no longer refused
+        self._others: list[int] = []  # db numbers that share its channels, as last logged
         self.reconnects = 0
         self._log_throttle = ports.log_throttle
-        self._pause = ports.timing.tick  # seconds, after the next failure
+        self._pause = ports.timing.tick  # seconds to wait after the next failure
 
     def join(self) -> None:
-        """Listen before the worker takes any task.  Raises `SharedChannels` if that is refused.
+        """Subscribe before the worker claims any task.  Raises `SharedChannels` if that is refused.
 
-        A Redis that does not answer is left to `run`, which tries again and meets the same check.
+        If Redis does not answer, `run` retries with the same check.
         """
         if self._feed.database is None:
             return
         try:
             self._open()
         except StoreError as error:
-            log.debug("control messages are not heard yet: %s", error)
+            log.debug("control messages are not received yet: %s", error)
 
     def run(self) -> None:
-        """Listen until told to end; a broken or deaf connection is thrown away.  Raises `SharedChannels`."""
+        """Receive until stopped; a broken or stale connection is replaced.  Raises `SharedChannels`."""
         try:
             pass_by_pass(self._listen, self._pass_failed, lambda: self._ended)
         finally:
-            self._feed.close()  # also when killed in a read: nobody else has these sockets
+            self._feed.close()  # also when killed in a read: the sockets are not shared
 
     def _listen(self) -> None:
         if not self._opened:
             self._open()
-        self._opened = False  # whatever ends the reading: the feed is opened again
+        self._opened = False  # after any end of the reading the feed is reopened
         while not self._ended:
             self._pass()
             if self.listening:
@@ -104,20 +104,20 @@ class Controller:
         self._heard_at = -math.inf
         self.reconnects += 1
         if not isinstance(error, StoreError):
-            log.error("control messages are not heard, subscribing again", exc_info=error)
+            log.error("control messages are not received, subscribing again", exc_info=error)
             return self._timing.call_timeout
         if not isinstance(error, Unavailable) or self._log_throttle.may(self._clock()):
-            log.warning("control messages are not heard, subscribing again: %s", error)
+            log.warning("control messages are not received, subscribing again: %s", error)
         pause, self._pause = self._pause, min(2 * self._pause, self._timing.call_timeout)
         return pause
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current step."""
         self._ended = True
 
     @property
     def listening(self) -> bool:
-        """Whether the feed was heard to be at the server of the renewals, the last time not long ago."""
+        """Whether a ping recently proved that the feed is connected to the server of the renewals."""
         return self._clock() - self._heard_at <= 4 * self._timing.heartbeat
 
     def _open(self) -> None:
@@ -128,9 +128,10 @@ class Controller:
         self._opened = True
 
     def _look_for_others(self) -> None:
-        """Refuse to start beside workers of another db number; a worker that was there before warns.
+        """Refuse to start if workers of another db number are subscribed; a running worker only warns.
 
-        Each shows its own number before it asks, so that of two that start at once one or both are refused.
+        Each worker publishes its own number before it checks, so if two start at once, at least one is
+        refused.
         """
         if self._feed.database is None:
             return
@@ -138,8 +139,8 @@ class Controller:
             others = [number for number in self._store.databases() if number != self._feed.database]
         except StoreError as error:
             if isinstance(error, Unavailable) and not self._joined:
-                raise  # so that it is asked again, with the feed opened again
-            log.debug("the db numbers of other workers are not known: %s", error)  # a refusal: PT139
+                raise  # retried after the feed is reopened
+            log.debug("the db numbers of other workers are unknown: %s", error)  # a refusal: PT139
             others = []
         if others and not self._joined:
             raise SharedChannels(f"this worker does not start. {self._shared(others)}")
@@ -150,11 +151,11 @@ class Controller:
 
     def _shared(self, others: Sequence[int]) -> str:
         return (
-            f"Workers with db {', '.join(map(str, others))} of this Redis hear the same control messages as"
-            f" this worker with db {self._feed.database} ({self._place}). Pub/sub has no db numbers: a stop"
-            " for a task of one deployment also stops the task of the same id in the other. Give one of them"
-            " a namespace of its own, its workers and its clients: --namespace NAME: (or $PYTASK_NAMESPACE,"
-            " or namespace= in code)"
+            f"Workers with db {', '.join(map(str, others))} of this Redis receive the same control messages"
+            f" as this worker with db {self._feed.database} ({self._place}). Pub/sub ignores db numbers:"
+            " a stop of a task in one deployment also stops the task with the same id in the other. Give"
+            " one of them (its workers and its clients) a namespace of its own: --namespace NAME: (or"
+            " $PYTASK_NAMESPACE, or namespace= in code)"
         )
 
     def _expect_nothing(self) -> None:
@@ -164,34 +165,35 @@ class Controller:
     def _pass(self) -> None:
         began = self._clock()
         notices = self._feed.read(max(IDLE, self._next_look() - began))
-        overdue = self._overdue()  # before the messages are acted on, which may take long
+        overdue = self._overdue()  # before the messages are processed, which may take long
         self.handle(notices)
         self.check_ping(overdue=overdue)
         if not notices and self._clock() - began < IDLE:
             gevent.sleep(IDLE)
 
     def _next_look(self) -> float:
-        """When `check_ping` has something to do, if nothing is heard until then: within H."""
+        """Seconds until `check_ping` is due, if no message arrives: at most a heartbeat."""
         now, beat = self._clock(), self._timing.heartbeat
         at = self._next_ping if not self._asked else now + beat if self._sent is None else self._sent + beat
         return min(at, now + beat)
 
     def _overdue(self) -> bool:
-        """Whether all that had arrived by now was read, and the ping that was sent H ago was not in it."""
+        """Whether all messages were read, but not the ping that was sent a heartbeat ago."""
         sent = self._sent
         return sent is not None and not self._feed.behind and self._clock() - sent > self._timing.heartbeat
 
     def check_ping(self, *, overdue: bool) -> None:
-        """Have a ping published every 2H where this worker renews, and give up on a feed that is deaf.
+        """Publish a ping every two heartbeats on the server of the renewals, and replace a feed that misses
+        it.
 
-        A half-open subscription gives no error at all, and the library's health check does not see it; one
-        at a primary of yesterday hears all that is said there.
+        A half-open subscription raises no error, and the library's health check does not detect it; a
+        subscription to an old primary receives only what is published there.
         """
         if self._failed is not None:
             raise self._failed
         if overdue and self._sent is not None:
             self._on_deaf()
-            raise Unavailable("the subscription does not hear the ping of its own worker")
+            raise Unavailable("the subscription does not receive the ping of its own worker")
         now = self._clock()
         if now >= self._next_ping and not self._asked:
             self._asked = True
@@ -199,45 +201,45 @@ class Controller:
             self._request_ping()
 
     def pinged(self, error: StoreError | None) -> None:
-        """The ping is about to be published, or could not be."""
+        """Called before the ping is published, or with the error if it could not be."""
         if self._asked:
             self._sent, self._failed = self._clock(), error
 
     def handle(self, notices: Sequence[Notice]) -> None:
-        """One batch of messages, in their order; equal commands in a row share one call."""
+        """Process a batch of messages in order; consecutive equal commands share one call."""
         for notice in notices:
             if notice.kind == "ping":
                 self._asked, self._sent = False, None
                 self._heard_at = self._clock()
             elif notice.kind == "parked":
                 self._on_hint(notice.task_id)
-        # An id that the queue would not take is none here either: `pytask:runs` is a hash, too.
+        # Ids that the queue would reject are rejected here, too: `pytask:runs` is also a hash.
         steering = ("control", "started")
         control = [n for n in notices if n.kind in steering and not isinstance(_read(n), IdFault)]
         for command, group in groupby(control, key=lambda notice: notice.command):
             ids = list(dict.fromkeys(notice.task_id for notice in group))
             if command is not None:
                 self.apply(command, ids)
-            else:  # started by a client: in its place among the others, stale stops stand before it
+            else:  # started by a client: processed in order, so that stale stops precede it
                 for task_id in ids:
                     self._starts.heard(task_id, self._clock())
 
     def apply(self, command: Command, ids: Sequence[str]) -> None:
-        """The intent first, so that it outlives this worker; then the runs that live here."""
+        """Store the request first, so that it survives this worker; then act on the local runs."""
         heard = self._clock()
-        # Before the call: what it waits for Redis is added to the age of each.
+        # Before the call: waiting for Redis adds to the age of each.
         ages = [self._age(command, task_id, heard) for task_id in ids]
         for task_id, verdict in zip(ids, self._write_down(command, ids, ages, heard), strict=False):
             stop_reason = WISHES.get(command)
             if verdict is Verdict.REQUESTED and stop_reason is not None:
                 self._executor.ask(task_id, stop_reason)
             elif command is Command.START:
-                self._starts.heard(task_id, self._clock())  # carried out now, however long that took
+                self._starts.heard(task_id, self._clock())  # it has been carried out by now
 
     def _age(self, command: Command, task_id: str, now: float) -> float:
         if command is Command.START:
             self._starts.heard(task_id, now)
-            return self._timing.tick  # so near to each other, the starts of two workers are one message
+            return self._timing.tick  # the starts of two workers within this time are the same message
         return self._starts.unheard(task_id, now)
 
     def _write_down(
@@ -250,10 +252,10 @@ class Controller:
             return self._store.control(command, ids, [age + waited for age in ages])
 
         def give_up(error: StoreError) -> bool:
-            # What Redis refuses (a start, when it is full) must not keep later messages from being heard.
+            # A refusal (a start while Redis is full) must not block later messages.
             if not self._ended and self._clock() <= until and not isinstance(error, Refused):
                 return False
-            log.error("%s for %s could not be written down: %s", command, counted(len(ids), "task"), error)
+            log.error("could not store %s for %s: %s", command, counted(len(ids), "task"), error)
             return True
 
         return until_answered(write, give_up, self._timing.call_timeout / 3) or []

@@ -1,4 +1,4 @@
-"""Renewals, and the deadline that follows when they are not acknowledged."""
+"""Renews the leases, and enforces the deadline if renewals are not acknowledged."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
-FEWEST = 8  # runs of a renewal that no size limit refuses
+FEWEST = 8  # runs per renewal; no size limit refuses so few
 
 
 @attrs.frozen(kw_only=True)
 class HeartbeatPorts:
-    """What a heartbeat works with."""
+    """The ports of a heartbeat."""
 
     store: Store
     lease: Lease
@@ -40,13 +40,14 @@ class HeartbeatPorts:
     on_reached: Callable[[], None]  # after the first acknowledged renewal
     on_lost: Callable[[], None]  # the lease is lost and all runs are being stopped
     on_other_server: Callable[[], None]
-    on_ping: Callable[[StoreError | None], None]  # before a ping is published; with the error if that failed
-    feed_session: str = ""  # of the feed that is pinged
+    # Called before a ping is published, and with the error if that failed.
+    on_ping: Callable[[StoreError | None], None]
+    feed_session: str = ""  # the session of the feed to ping
     address: str = ""
 
 
 class Heartbeat:
-    """Renews the longest unrenewed runs first, at most 1000 at once, so that the calls spread over H."""
+    """Renews the oldest leases first, at most 1000 per call, so that the calls are spread over the period."""
 
     def __init__(self, ports: HeartbeatPorts) -> None:
         self._store = ports.store
@@ -66,18 +67,19 @@ class Heartbeat:
         self._address = ports.address
         self._ping_wanted = False
         self._wake = Flag()
-        self._most = RENEW_CHUNK  # runs of one renewal; fewer after one that was not acknowledged
-        self._failed: float = math.inf  # so many runs were not acknowledged, and no more were since
-        self._refusals = Refusals()  # whose sizes are numbers of runs
+        self._most = RENEW_CHUNK  # runs per renewal; fewer after one that was not acknowledged
+        # A renewal of this many runs failed, and no larger one has succeeded since.
+        self._failed: float = math.inf
+        self._refusals = Refusals()  # sizes are numbers of runs
         self._limited_until = -math.inf
 
     def run(self) -> None:
-        """Beat until told to end."""
+        """Run until stopped."""
         pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
 
     def _pass(self) -> None:
         if self.beat():
-            # Between full chunks Redis gets air, so that a hundred thousand runs never hold it for long.
+            # Pause between full chunks, so that a hundred thousand runs do not block Redis.
             gevent.sleep(self._lease.timing.tick / 500)
         else:
             self._wake.wait(self._lease.rest(self._clock()))
@@ -87,25 +89,26 @@ class Heartbeat:
         if isinstance(error, StoreError):
             self._complain(error)
         else:
-            log.error("the renewal failed: it counts as not acknowledged", exc_info=error)
+            log.error("the renewal failed and counts as not acknowledged", exc_info=error)
             self._store.reset()
         return self._lease.timing.call_timeout / 3
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current step."""
         self._ended = True
         self._wake.set()
 
     def request_ping(self) -> None:
-        """Publish to the feed with the next renewal, which is due at once.
+        """Publish a ping with the next renewal, which becomes due at once.
 
-        On the same connection: that the feed hears it proves that it hears the server of the renewals.
+        It uses the same connection: if the feed receives it, the feed is connected to the server of the
+        renewals.
         """
         self._ping_wanted = True
         self._wake.set()
 
     def beat(self) -> bool:
-        """Renew one chunk, if any is due; whether more are due at once.  Raises `StoreError`."""
+        """Renew one chunk, if due; returns whether more are due.  Raises `StoreError`."""
         timing = self._lease.timing
         now = self._clock()
         refs = self._lease.due(now, self._most)
@@ -114,7 +117,7 @@ class Heartbeat:
             return False
         sent_at = self._clock()
         try:
-            # Beside the socket's own limit: name resolution and a slow drip of bytes know none.
+            # In addition to the socket timeout, which does not limit name resolution or slow replies.
             with Timeout(2 * timing.call_timeout, Unavailable("the renewal took too long")):
                 verdicts = self._store.renew(refs)
         except StoreError as error:
@@ -127,12 +130,12 @@ class Heartbeat:
         self._observe()
         doubted = self._doubted(verdicts)
         self._lease.disown(_unknown(verdicts) - doubted.keys())
-        # What Redis may only have forgotten is not acknowledged before it is put back.
+        # Runs that a failover lost are acknowledged only after they have been restored.
         self._lease.acknowledged([ref for ref in refs if ref not in doubted] if doubted else refs, sent_at)
         if doubted:
             self._adopt(doubted, verdicts)
         self._kill_timer.arm(self._lease.kill_in(self._clock()))
-        if self._complained:  # whoever read the countdown reads that it is over
+        if self._complained:  # the countdown was logged, so log its end
             log.warning("Redis %s answers again", self._address)
             self._complained = False
         if not self._reached:
@@ -145,13 +148,13 @@ class Heartbeat:
         return bool(self._lease.due(self._clock(), self._most))
 
     def _renew_fewer(self, count: int, error: StoreError) -> None:
-        """Something on the way may refuse so many runs at once; with fewer nothing is at risk."""
+        """Reduce the number of runs per renewal, in case a size limit refuses it."""
         if not count or not may_be_size(error):
             return
         now = self._clock()
         if self._refusals.refused(error, self._lease.last_ok, now, size=count, alone=False):
             self._limited_until = now + REMEMBERED * self._lease.timing.lease
-            log.warning("Redis %s refuses renewals of %d runs: fewer go at once", self._address, count)
+            log.warning("Redis %s refuses renewals of %d runs: renewing fewer at once", self._address, count)
         self._failed = min(self._failed, count)
         self._most = max(FEWEST, count // 8)
 
@@ -161,17 +164,17 @@ class Heartbeat:
         if count >= self._failed:  # their number was not the cause
             self._failed, self._refusals = math.inf, Refusals()
         limit = self._refusals.limit
-        # Well below a number that was refused twice, or it would be met again and again.
+        # Well below a number that was refused twice, or it would be reached repeatedly.
         top = RENEW_CHUNK if limit == math.inf else max(FEWEST, int(limit) // 2)
         self._most = min(top, 2 * self._most)
 
     def _ping(self) -> None:
-        self._on_ping(None)  # before it: the feed may hear it before this greenlet goes on
+        self._on_ping(None)  # before it: the feed may receive it before this greenlet continues
         try:
             with Timeout(2 * self._lease.timing.call_timeout, Unavailable("the ping took too long")):
                 self._store.ping(self._feed_session)
             self._ping_wanted = False
-        except StoreError as error:  # no word about the renewal, which was acknowledged
+        except StoreError as error:  # does not affect the renewal, which was acknowledged
             self._store.reset()
             self._on_ping(error)
 
@@ -183,32 +186,33 @@ class Heartbeat:
         if news.failover:
             self._on_other_server()
             log.warning(
-                "Redis %s: another server answers (a failover, or a restart). No task is taken for %g s, in"
-                " which runs that it does not know of are put back", self._address, news.pause,
+                "Redis %s: a different server answers (failover or restart). No tasks are claimed for %g s,"
+                    " while owners restore the runs that it lost", self._address, news.pause,
             )  # fmt: skip
         elif news.pause:
             log.warning(
-                "Redis %s changed its server a short time ago, which may have lost writes: no task is taken"
-                " for %g s", self._address, news.pause,
+                "Redis %s: the server changed recently and may have lost writes: no tasks are claimed for %g"
+                " s",
+                    self._address, news.pause,
             )  # fmt: skip
         if news.data_lost:
             log.error(
-                "Redis %s has other data than before (its marker pytask:incarnation is new): tasks that are"
-                " gone there stop; see the setting on_data_loss", self._address,
+                "Redis %s lost its data (its marker pytask:incarnation is new): tasks that no longer exist"
+                    " stop; see the setting on_data_loss", self._address,
             )  # fmt: skip
 
     def _doubted(self, verdicts: Mapping[RunRef, Verdict]) -> dict[RunRef, Adoption]:
-        """Living runs that Redis does not know, soon after another server took over."""
+        """Living runs that Redis lost in a recent failover."""
         if not self._lease.may_adopt(self._clock()):
             return {}
         return self._executor.adoptions(_unknown(verdicts))
 
     def _adopt(self, doubted: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Verdict]) -> None:
-        """E12 for these; what is put back has no verdict any more.  Raises `StoreError`."""
+        """Restore these runs and drop their verdicts.  Raises `StoreError`."""
         timing = self._lease.timing
         sent_at = self._clock()
         try:
-            with Timeout(2 * timing.call_timeout, Unavailable("putting runs back took too long")):
+            with Timeout(2 * timing.call_timeout, Unavailable("restoring runs took too long")):
                 answers = self._store.adopt(list(doubted.values()), self._executor.settings.name)
         except Unavailable:
             self._store.reset()
@@ -219,25 +223,25 @@ class Heartbeat:
         for ref in back:
             del verdicts[ref]
         log.warning(
-            "Redis %s: %d of %s that it had forgotten %s put back", self._address, len(back),
+            "Redis %s: %d of %s that it had lost %s restored", self._address, len(back),
             counted(len(answers), "run"), verb(len(back), "was", "were"),
         )  # fmt: skip
 
     def watch(self) -> None:
-        """Look at the deadline until told to end."""
+        """Check the deadline until stopped."""
         while not self._ended:
             self.check_deadline()
             gevent.sleep(self._lease.nap(self._clock()))
 
     def check_deadline(self) -> bool:
-        """Stop all runs once one went unacknowledged for longer than D; whether it just did."""
+        """Stop all runs if one was unacknowledged for longer than the lease; whether that happened."""
         now = self._clock()
         self._kill_timer.arm(self._lease.kill_in(now))
         if not self._lease.lost(now) or not self._executor.hand_back_all():
             return False
         log.error(
-            "[PT051] Redis %s lost for more than %g s: all tasks here are stopped and go on elsewhere,"
-            " or here when it is back",
+            "[PT051] Redis %s lost for more than %g s: stopping all tasks of this worker; they continue on"
+            " other workers, or here when Redis is back",
             self._address,
             self._lease.timing.lease,
         )
@@ -246,7 +250,7 @@ class Heartbeat:
 
     def _complain(self, error: StoreError) -> None:
         now = self._clock()
-        self._complained = True  # or somebody else of this lane has, a moment ago
+        self._complained = True  # or another service of this partition has, a moment ago
         if self._log_throttle.may(now, first=True) or isinstance(error, WrongKeyType):
             oldest = self._lease.living.oldest()
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
@@ -255,5 +259,5 @@ class Heartbeat:
 
 
 def _unknown(verdicts: Mapping[RunRef, Verdict]) -> set[RunRef]:
-    """The runs that Redis does not know, or knows to be replaced."""
+    """The runs that Redis no longer knows, or that were replaced."""
     return {ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)}

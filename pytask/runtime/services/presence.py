@@ -1,4 +1,4 @@
-"""Shows this worker to others, and notices when nobody watches for dead ones."""
+"""Publishes this worker's entry, and warns if no monitor is running."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from pytask.runtime.store_proxy import StoreProxy
 
 log = get_logger(__name__)
 
-LOOK_EVERY = 12  # heartbeats between two looks at the releases of the others
+LOOK_EVERY = 12  # heartbeats between two checks of the other workers' releases
 
 
 @attrs.frozen(kw_only=True)
 class PresencePorts:
-    """What the worker's entry is made from."""
+    """The ports of the presence service."""
 
     store_proxy: StoreProxy
     executor: Executor
@@ -40,15 +40,15 @@ class PresencePorts:
     clock: Callable[[], float]
     session: Callable[[], str]
     wall: Callable[[], float] = time.time
-    dropped: Callable[[], int] = lambda: 0  # events dropped because Redis was too slow
+    dropped: Callable[[], int] = lambda: 0  # number of events dropped because Redis was too slow
     held: Callable[[], float] = lambda: 0.0  # seconds without an answer to commits or claims
     refused: Callable[[], int] = lambda: 0  # tasks refused for their size
-    closed: Callable[[], bool] = lambda: False  # told to take no tasks
+    closed: Callable[[], bool] = lambda: False  # whether claims are paused
     load: Load | None = None
 
 
 class Presence:
-    """An entry in `pytask:workers` every H.  Information only."""
+    """Publishes an entry in `pytask:workers` every heartbeat.  Informational only."""
 
     def __init__(self, ports: PresencePorts) -> None:
         self._store_proxy = ports.store_proxy
@@ -73,30 +73,30 @@ class Presence:
         self._round_trip: float | None = None
 
     def run(self) -> None:
-        """Show up until told to end."""
+        """Run until stopped."""
         while not self._ended:
             try:
                 if self._load is not None:
                     self._load.look()
                 self.show()
             except StoreError as error:
-                log.debug("could not show up: %s", error)
+                log.debug("could not publish the worker's entry: %s", error)
             except Exception:
-                log.exception("could not show up")
+                log.exception("could not publish the worker's entry")
             self._nap()
 
     def _nap(self) -> None:
-        # How late the loop comes back to one who sleeps is how late it comes to everybody.
+        # The delay of this sleep is the lag of the event loop.
         before = self._clock()
         gevent.sleep(self._timing.heartbeat)
         self._lag = max(0.0, self._clock() - before - self._timing.heartbeat)
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current step."""
         self._ended = True
 
     def info(self) -> WorkerInfo:
-        """What there is to show at this moment."""
+        """The current figures."""
         known = self._executor.tasks
         names = tuple(sorted(known))
         return WorkerInfo(
@@ -108,7 +108,7 @@ class Presence:
             functions=_fitting(names) if self._brief else names,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             tasks=self._executor.queued,
-            # No room to others that rebalance, while it takes nothing.
+            # While claims are paused, report no room to workers that rebalance.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
             version=__version__,
             dropped=self._dropped(),
@@ -128,7 +128,7 @@ class Presence:
         )
 
     def show(self) -> None:
-        """One entry; warns once when no monitor swept for 3T, or when a release does not fit ours."""
+        """Publish one entry; warns once if no monitor swept lately, or of incompatible releases."""
         info = self.info()
         try:
             since = self._store_proxy.call(lambda store: self._announce(store, info))
@@ -141,7 +141,7 @@ class Presence:
         self._shows += 1
 
     def _announce(self, store: Store, info: WorkerInfo) -> float | None:
-        # In the courier's greenlet: what waits there before us is no time of Redis.
+        # Measured in the proxy's greenlet, to exclude the time spent waiting for other calls.
         before = self._clock()
         since = store.announce(info)
         self._round_trip = self._clock() - before
@@ -151,13 +151,13 @@ class Presence:
         if not self._brief and self._refusals.refused(error, self._lease.last_ok, self._clock()):
             self._brief = True
             log.warning(
-                "Redis refuses the entry of this worker in pytask:workers, which names its %d functions: it"
-                " names only some of them from now on: %s", len(self._executor.tasks), error,
+                "Redis refuses this worker's entry in pytask:workers, which lists its %d functions; from now"
+                    " on the entry lists only some of them: %s", len(self._executor.tasks), error,
             )  # fmt: skip
 
     def look(self) -> None:
-        """Warn, once for each, of workers of a release that is not made to share a Redis with ours."""
-        within = 3 * self._timing.heartbeat + 1  # the times there are whole seconds
+        """Warn once of each worker with an incompatible release."""
+        within = 3 * self._timing.heartbeat + 1  # report times are whole seconds
         for other in self._store_proxy.call(lambda store: store.recent_workers(within)):
             if not may_share(__version__, other.version):
                 _warn_of(other.version, other.name, other.host)
@@ -170,32 +170,32 @@ class Presence:
             self._warned = False
             return
         if self._shows % LOOK_EVERY == 0:
-            self._store_proxy.call(lambda store: store.retire())  # a monitor does this, where there is one
+            self._store_proxy.call(lambda store: store.retire())  # a monitor does this, if there is one
         if not self._warned:
             self._warned = True
             log.warning(
-                "[PT093] no monitor has been seen for %.0f s: tasks of a dead worker are not handed on. Start"
+                "[PT093] no monitor has swept for %.0f s: tasks of a dead worker are not requeued. Start"
                 " one: app.add_task(Monitor); app.pre_start_task('pytask/monitor')",
                 silent,
             )
 
     def leave(self) -> None:
-        """Take the entry away."""
+        """Remove the entry."""
         session = self._session()
         self._store_proxy.call(lambda store: store.leave(session))
 
 
 def _fitting(names: tuple[str, ...]) -> tuple[str, ...]:
-    """As many of these as an entry has room for that no size limit refuses."""
-    ends = accumulate(6 * len(name) + 4 for name in names)  # as JSON has them at the most
+    """As many of these names as fit into an entry that no size limit refuses."""
+    ends = accumulate(6 * len(name) + 4 for name in names)  # the maximum size of the name in JSON
     return names[: sum(end <= LARGE // 2 for end in ends)]
 
 
-@cache  # a worker looks again and again, and so does each of its lanes
+@cache  # each partition checks repeatedly
 def _warn_of(version: str, name: str, host: str) -> None:
     log.warning(
-        "[PT094] worker %r on %r runs pytask %r, and this one %s: these releases may not"
-        " understand each other's tasks. Let one release take over from the other soon, or give them"
-        " namespaces of their own",
+        "[PT094] worker %r on %r runs pytask %r, but this one runs %s: the releases may be"
+            " incompatible. Upgrade the older workers soon, or give the two releases separate"
+            " namespaces",
         name[:80], host[:80], version, __version__,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Pre-started tasks: they live with this worker, never in the queue."""
+"""Runs pre-started tasks, which start with this worker and are never queued."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 @attrs.define(eq=False)
 class Spec:
-    """What was asked for, and whether it still has to be started."""
+    """A pre-started task, and whether it still has to be started."""
 
     name: str
     data: bytes
@@ -36,7 +36,7 @@ class Spec:
 
 @attrs.frozen(kw_only=True)
 class PrestartPorts:
-    """What the pre-started tasks of a worker are started with."""
+    """The ports of the prestart service."""
 
     specs: Sequence[tuple[str, bytes]]
     store_proxy: StoreProxy
@@ -50,7 +50,7 @@ class PrestartPorts:
 
 
 class Prestart:
-    """Starts them once Redis is there, and again after a loss; not after they ended or were stopped."""
+    """Starts them once Redis is reachable, and again after a loss, but not after they have ended."""
 
     def __init__(self, ports: PrestartPorts) -> None:
         self._specs = [Spec(name, data) for name, data in ports.specs]
@@ -66,11 +66,11 @@ class Prestart:
         self._log_throttle = ports.log_throttle
 
     def run(self) -> None:
-        """Keep them started until told to end."""
+        """Keep them running until stopped."""
         pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
 
     def _pass(self) -> None:
-        self._wake.clear()  # before the look: a loss during it must not be slept over
+        self._wake.clear()  # before the check: a loss during it must not be missed
         self.ensure()
         if any(spec.wanted for spec in self._specs):
             gevent.sleep(self._lease.timing.tick)
@@ -79,22 +79,22 @@ class Prestart:
 
     def _pass_failed(self, error: Exception) -> float:
         if not isinstance(error, StoreError):
-            log.error("pre-started tasks could not be started; tried again", exc_info=error)
+            log.error("could not start the pre-started tasks; retrying", exc_info=error)
         elif not isinstance(error, Unavailable) or self._log_throttle.may(self._clock()):
             spec = self._specs[-1]
             log.warning(
-                "pre-started tasks wait for Redis, among them %s with %d bytes of data: %s",
+                "pre-started tasks wait for Redis, including %s with %d bytes of data: %s",
                 spec.name, len(spec.data), error,
             )  # fmt: skip
         return self._lease.timing.tick
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current step."""
         self._ended = True
         self._wake.set()
 
     def ensure(self) -> int:
-        """Start what is wanted and not there; the number started.  Without a lease nothing runs."""
+        """Start missing tasks; returns the number started.  Without a lease nothing is started."""
         count = 0
         for spec in list(self._specs):
             if spec.wanted and not self._ended and self._lease.may_claim(self._clock()):
@@ -110,14 +110,14 @@ class Prestart:
         try:
             claim = self._store_proxy.call(lambda store: store.open_local(ref, spec.name, spec.data, name))
         except StoreError:
-            # Not known whether it is there: never started here, and released until that is known.
+            # It may exist or not: not started here, and released until the outcome is known.
             self._committer.unconfirmed([ref], local=True)
-            # Its data may be the cause, so the others go first the next time.
+            # Its data may be the cause, so the others are tried first the next time.
             self._specs.remove(spec)
             self._specs.append(spec)
             raise
         if not claim.won:
-            if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have made it ours
+            if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have claimed it
                 self._committer.unconfirmed([ref], local=True)
             return
         if self._ended or not self._lease.claim_holds(sent_at, self._clock()):
@@ -127,7 +127,7 @@ class Prestart:
             self._executor.launch(claim, sent_at, local=True)
 
     def over(self, task_id: str, stop_reason: StopReason | None) -> None:
-        """A pre-started task is over, which was asked for this."""
+        """A pre-started task ended, after this stop reason."""
         for spec in self._specs:
             if spec.task_id == task_id and stop_reason in (
                 StopReason.HAND_BACK,

@@ -1,7 +1,7 @@
-"""Looks whether a new connection still leads to the server that this worker renews at.
+"""Checks whether a new connection still reaches the server of the renewals.
 
-A primary that lives on after its address was moved (a virtual IP, a name, a proxy) keeps the connections
-that were open, and may take their writes: all others are at the new one, which hears no renewal.
+An old primary that is still alive after its address was moved (virtual IP, DNS name, proxy) keeps its open
+connections and may accept their writes, while all other clients use the new primary.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 
 class ServerWatch:
-    """Opens a connection every F, long before a monitor at another server hands on what runs here."""
+    """Opens a connection at every claim gate period, well before a monitor could requeue these runs."""
 
     def __init__(self, *, store: Store, lease: Lease, on_moved: Callable[[], None]) -> None:
         self._store = store
@@ -28,27 +28,27 @@ class ServerWatch:
         self._ended = Flag()
 
     def run(self) -> None:
-        """Look until told to end."""
+        """Run until stopped."""
         while not self._ended.wait(self._lease.timing.claim_gate):
             self.look()
 
     def end(self) -> None:
-        """Let the loop end after what it is doing."""
+        """Stop after the current step."""
         self._ended.set()
 
     def look(self) -> None:
-        """One look.  What cannot be reached proves nothing: kept connections may be all that is left."""
+        """One check.  An unreachable server proves nothing."""
         try:
             self._store.reset()
             self._store.renew([])
         except PytaskError as error:
-            log.debug("a new connection cannot be opened: %s", error)
+            log.debug("could not open a new connection: %s", error)
             return
         finally:
             self._store.reset()
         seen, known = self._store.incarnation, self._lease.server
         if seen is not None and seen.server and known and seen.server != known:
             log.warning(
-                "new connections lead to another server than those that are open: all are opened again"
+                "new connections reach a different server than the open ones: reopening all connections"
             )
             self._on_moved()

@@ -21,9 +21,7 @@ def test_a_run_that_came_to_rest_before_its_reload_was_not_reloaded(real, trigge
         real.end(ref, trigger, "stopped" if trigger is Trigger.STOP else "ended")
 
     acting = Beside(worker)
-    with pytest.raises(
-        errors.TaskNotRunning, match=r"PT088.*'t' came to rest before it was reloaded"
-    ) as rests:
+    with pytest.raises(errors.TaskNotRunning, match=r"PT088.*'t' finished before it was reloaded") as rests:
         real.client.reload("t", wait=SOON)
     acting.over()
     assert rests.value.state == real.bench.hash("t")["state"]

@@ -38,9 +38,9 @@ def test_remove_many_and_what_became_of_each(both):
     rest = {one.id: one for one in found if not one.done}
     assert sorted(rest) == ["none", "s", "t"]
     assert (rest["none"].state, rest["none"].refused) == (None, "")
-    assert "is no hash" in rest["s"].refused
+    assert "is not a hash" in rest["s"].refused
     assert rest["t"].state is life.RUNNING
-    assert rest["t"].refused == "'t' runs: stop it first, stop('t', wait=30), then remove it"
+    assert rest["t"].refused == "'t' is running: stop it first, stop('t', wait=30), then remove it"
     both.bench.assert_registered(running)
     assert both.bench.queue() == []
     assert not any(both.bench.exists(task_id) for task_id in ids)

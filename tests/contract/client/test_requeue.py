@@ -53,7 +53,7 @@ def test_requeue_leaves_a_living_run_alone(real):
         real.bench.store.renew([late])
 
     acting = Beside(owner)
-    with pytest.raises(errors.TaskRunning, match="renewed while it was watched"):
+    with pytest.raises(errors.TaskRunning, match="renewed while it was observed"):
         real.client.requeue("late", timing=WATCHFUL)
     acting.over()
     real.bench.assert_registered(late)
@@ -89,6 +89,6 @@ def test_requeue_of_what_rests_and_of_what_says_that_it_runs(real):
     real.bench.write("odd", function="f", state="RUNNING")
     (odd,) = real.client.requeue_many(["odd"], timing=QUICK)
     assert not odd.done
-    assert "no worker has a run of it" in odd.refused
-    with pytest.raises(errors.TaskRunning, match="no worker has a run of it"):
+    assert "is RUNNING without a registered run" in odd.refused
+    with pytest.raises(errors.TaskRunning, match="is RUNNING without a registered run"):
         real.client.requeue("odd")

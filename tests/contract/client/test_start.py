@@ -88,7 +88,7 @@ def test_an_id_whose_task_has_ended_runs_again_with_the_new_data(both, state):
     assert (client.get("nightly").state, bench.queue()) == ("WAIT", ["nightly"])
     assert client.start("f", {"night": 2}, id="nightly") == "nightly"  # it waits: once is enough
     assert bench.queue() == ["nightly"]
-    with pytest.raises(errors.TaskExists, match="waits or runs with other data"):
+    with pytest.raises(errors.TaskExists, match="is waiting or running with other data"):
         client.start("f", {"night": 3}, id="nightly")
     again = claimed()
     assert bench.hash("nightly")["data"] == '{"night":2}'

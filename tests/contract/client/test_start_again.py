@@ -22,9 +22,7 @@ def test_a_start_that_is_stopped_in_the_queue_did_not_run(real, verb):
         assert real.bench.store.control(Command.STOP, ["t"]) == [Verdict.OK]
 
     acting = Beside(other)
-    with pytest.raises(
-        errors.TaskNotRunning, match=r"PT088.*'t' came to rest before it was run: it is STOPPED"
-    ):
+    with pytest.raises(errors.TaskNotRunning, match=r"PT088.*'t' finished before it was run: it is STOPPED"):
         getattr(real.client, verb)("t", wait=SOON)
     acting.over()
 
@@ -32,7 +30,7 @@ def test_a_start_that_is_stopped_in_the_queue_did_not_run(real, verb):
 def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
     both.end(both.bench.running("t"))
     with pytest.raises(
-        errors.NoListeners, match=r"PT086.*no worker listens: 't' is queued, and starts"
+        errors.NoListeners, match=r"PT086.*no worker is subscribed: 't' is queued, and starts"
     ) as nobody:
         both.client.start_again("t", wait=0.05)
     assert nobody.value.state is life.WAIT

@@ -87,7 +87,7 @@ def test_a_stop_that_was_replaced_is_told_as_not_done(real):
     settle(told, 1)
     assert real.client.stop("t").requested
     real.bench.erase("t", "control")
-    with Client(real.bench.raw) as client, pytest.raises(errors.TimedOut, match=r"does not stand any more"):
+    with Client(real.bench.raw) as client, pytest.raises(errors.TimedOut, match=r"is no longer stored"):
         client._driver.run(await_stop(client._partitions, "t", 0.05))
     told.close()
 
@@ -116,7 +116,7 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
     told.psubscribe(both.bench.keys.control_pattern)
     settle(told)
     with pytest.raises(
-        errors.TimedOut, match=r"PT082.*it is RUNNING, and the wish stays written down"
+        errors.TimedOut, match=r"PT082.*it is RUNNING, and the request remains stored"
     ) as late:
         both.client.stop("t", wait=0.05)
     assert late.value.state is life.RUNNING
@@ -139,7 +139,7 @@ def test_a_key_of_another_type_is_no_task(both, verb):
         getattr(both.client, verb)("s")
     both.client.start("f", id="t")
     odd, task = getattr(both.client, f"{verb}_many")(["s", "t"])
-    assert (odd.done, odd.state, "is no hash" in odd.refused) == (False, None, True)
+    assert (odd.done, odd.state, "is not a hash" in odd.refused) == (False, None, True)
     assert (task.state, task.refused) == ("STOPPED" if verb == "stop" else "WAIT", "")
 
 
@@ -173,7 +173,7 @@ def test_a_user_without_a_name_is_told_by_its_process(monkeypatch):
 
 
 def test_a_name_that_is_no_text_is_refused(real):
-    with pytest.raises(errors.ConfigError, match="a client's name is text, not 5"):
+    with pytest.raises(errors.ConfigError, match="a client's name must be a string, not 5"):
         real.connect(name=5)
 
 

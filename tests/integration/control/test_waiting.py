@@ -62,7 +62,7 @@ def test_watching(cli, client, store, tmp_path):
 def test_watching_what_is_not_there_yet_waits_for_it(client, store, tmp_path):
     command = pytask("watch", "later-1", "--count", "2", "-o", "jsonl", "--redis", store.url)
     with Started(command, tmp_path) as watching:
-        watching.says("there is no task 'later-1' yet: waiting for its events")
+        watching.says("task 'later-1' does not exist yet: waiting for its events")
         until(lambda: client.pubsub_numsub("task-later-1")[0][1], lambda: watching.output)
         client.hset("later-1", mapping={"function": "echo", "data": "{}"})
         client.lpush("new-task", "later-1")

@@ -24,8 +24,8 @@ TLS = "rediss://:sesame@h:1/0?"
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("redis://:sesame@h/0?bogus=1", "'bogus' is no option"),
-        ("redis+cluster://:sesame@h:1?bogus=1", "'bogus' is no option"),
+        ("redis://:sesame@h/0?bogus=1", "'bogus' is not an option"),
+        ("redis+cluster://:sesame@h:1?bogus=1", "'bogus' is not an option"),
         (TLS + "ssl_cert_reqs=words", "words"),
         (TLS + "ssl_ca_certs=/no/such.pem", "'/no/such.pem' (ssl_ca_certs)"),
         (TLS + "ssl_certfile=/no/cert.pem&ssl_keyfile=/no/key.pem", "'/no/cert.pem' (ssl_certfile)"),
@@ -39,7 +39,7 @@ def test_what_no_server_could_mend_is_refused(client, url, says):
 
 
 def test_what_the_library_would_drop_for_a_cluster_is_refused():
-    with pytest.raises(ConfigError, match="'ssl_min_version' is no option of a cluster's address"):
+    with pytest.raises(ConfigError, match="'ssl_min_version' is not an option of a cluster's address"):
         open_client("rediss+cluster://h:1?ssl_min_version=3")
 
 
@@ -88,9 +88,9 @@ def test_very_deep_replies_are_those_of_no_redis():
         thread.start()
         url = f"redis://{HOST}:{server.server_address[1]}/0"
         try:
-            with pytest.raises(Unavailable, match="is no Redis"), pytask.Client(url) as client:
+            with pytest.raises(Unavailable, match="is not Redis"), pytask.Client(url) as client:
                 client.count()
-            with pytest.raises(Unavailable, match="is no Redis"):
+            with pytest.raises(Unavailable, match="is not Redis"):
                 asyncio.run(pytask.aio.Client(url).count())
         finally:
             server.shutdown()

@@ -82,7 +82,7 @@ def test_the_next_walk_of_any_connection_begins_behind_the_one_that_hangs(fakes,
     discover = walks()
     assert discover() == discover() == ("h", 6379)
     assert fakes.asked == [1, 2, 2]
-    assert caplog.text.count("[PT135] sentinel h:1 does not tell") == 1
+    assert caplog.text.count("[PT135] sentinel h:1 does not return") == 1
 
 
 def test_a_walk_that_is_cut_short_goes_on_behind_the_sentinel_that_took_its_time(fakes, walks):
@@ -127,7 +127,7 @@ def test_none_that_knows_the_primary_is_the_librarys_own_error_in_short_words(fa
         walks(sentinel_kwargs={"password": "sesame"})()
     assert type(caught.value).__name__ == "MasterNotFoundError"
     text = str(caught.value)
-    assert text.startswith("no sentinel tells where the primary 'primary' is: h:1: ")
+    assert text.startswith("no sentinel returns the address of the primary 'primary': h:1: ")
     assert [word in text for word in ("TimeoutError", "h:2: ", "h:3: No master found")] == [True] * 3
     assert "password" not in text
     assert len(text) < 200

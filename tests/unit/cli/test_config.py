@@ -86,13 +86,13 @@ def test_a_file_that_is_not_there(cli):
 def test_a_variable_of_the_wrong_kind_is_named(cli):
     shown = cli("config", PYTASK_PARTITIONS="two")
     assert shown.exit_code == 78
-    assert "$PYTASK_PARTITIONS is 'two', and must be a whole number" in shown.stderr
+    assert "$PYTASK_PARTITIONS is 'two', but must be a whole number" in shown.stderr
 
 
 def test_a_variable_that_sets_nothing_is_told(cli):
     shown = cli("config", PYTASK_MAXTASKS="3")
     assert shown.exit_code == 0
-    assert "$PYTASK_MAXTASKS sets nothing" in shown.stderr
+    assert "$PYTASK_MAXTASKS has no effect" in shown.stderr
     assert "did you mean 'max_tasks'?" in shown.stderr
 
 

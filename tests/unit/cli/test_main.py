@@ -47,7 +47,7 @@ def test_every_verb_has_help_and_takes_only_documented_options(cli, name):
             assert param.help, param.name
 
 
-READING = [*VERBS["Look"], "wait", "doctor", "health", "config"]
+READING = [*VERBS["Inspect"], "wait", "doctor", "health", "config"]
 
 
 @pytest.mark.parametrize("name", READING)

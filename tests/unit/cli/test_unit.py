@@ -52,7 +52,7 @@ def test_a_target_that_is_not_there_is_told_and_printed_all_the_same(cli, tmp_pa
     shown = cli("unit", target, "--folder", tmp_path)
     assert shown.exit_code == 0
     assert f" run {target}\n" in shown.stdout
-    said = f"pytask: there is no {missing} in {tmp_path}: the unit is printed all the same, as it may be for"
+    said = f"pytask: {missing} not found in {tmp_path}: printing the unit anyway, as it may be for"
     assert shown.stderr == (f"{said} another machine\n" if missing else "")
 
 
@@ -80,7 +80,7 @@ def test_without_a_folder_for_temporary_files_the_way_out_is_told():
         )
         assert shown.returncode == 78, shown.stderr
         assert "No usable temporary directory" in shown.stderr
-        assert f"Choose one: {way}" in shown.stderr
+        assert f"Choose one with {way}" in shown.stderr
 
 
 def test_a_socket_where_nobody_listens_is_no_worker(tmp_path):
@@ -97,7 +97,7 @@ def test_a_socket_where_nobody_listens_is_no_worker(tmp_path):
         hung.listen()
         shown = CliRunner().invoke(main, words)
     assert shown.exit_code == 3
-    assert "its loop does not turn" in shown.stdout
+    assert "its event loop did not answer" in shown.stdout
 
 
 def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
@@ -115,14 +115,14 @@ def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
     ("words", "says"),
     [
         (["a.py", "--name", "../../x"], "--name is '../../x'"),
-        (["a.py", "--name", ".hidden"], "the first no dot"),
+        (["a.py", "--name", ".hidden"], "not begin with a dot"),
         (["a.py", "--user", "me\nExecStartPre=/bin/x"], "--user is"),
         (["a\n[Service]\nUser=root\n.py"], "a line break"),
         (["a.py", "--folder", "/x\nUser=root"], "a line break"),
         (["a.py", "--", "--worker-name=x\nUser=root"], "a line break"),
-        (["a.py", "--", "--redis", "redis://:sesame@h/0"], "'redis://***@h/0' has a password"),
-        (["a.py", "--", "--redis=redis://h/0?Password=sesame"], "'redis://h/0?Password=***' has a password"),
-        (["a.py", "--", "--redis", "me:sesame@h:6379"], "'***@h:6379' has a password"),
+        (["a.py", "--", "--redis", "redis://:sesame@h/0"], "'redis://***@h/0' contains a password"),
+        (["a.py", "--", "--redis=redis://h/0?Password=sesame"], "'redis://h/0?Password=***' contains"),
+        (["a.py", "--", "--redis", "me:sesame@h:6379"], "'***@h:6379' contains a password"),
     ],
 )
 def test_no_directive_no_file_elsewhere_and_no_password_gets_into_a_unit(cli, words, says):

@@ -111,7 +111,7 @@ def test_a_server_that_is_away_is_not_asked_again_and_the_error_tells_what_is_qu
     first = run_until(start_many(partitions, [("f", {"x": "x" * 100_000})] * 300), server, trips=2)
     assert first.queued == tuple(server.queue)
     assert 100 < len(first.queued) < 300
-    assert f"; {len(first.queued)} of 300 tasks are queued for certain" in str(first)
+    assert f"; {len(first.queued)} of 300 tasks are certainly queued" in str(first)
 
 
 def run_until(op, server, trips):
@@ -132,14 +132,14 @@ def run_until(op, server, trips):
 def test_small_tasks_are_not_sent_again_after_an_outage(partitions):
     server = Server()
     server.lost = 1
-    with pytest.raises(Unavailable, match="0 of 10 tasks are queued for certain"):
+    with pytest.raises(Unavailable, match="0 of 10 tasks are certainly queued"):
         run(start_many(partitions, [("f", {"n": 1})] * 10), server)
     assert server.trips == 1
 
 
 def test_one_task_that_is_too_large(partitions):
     with pytest.raises(
-        TooLarge, match=r"\[PT134\] the data of 'big', 300,008 bytes, .*closed by the server\. Keep"
+        TooLarge, match=r"\[PT134\] the data of 'big', 300,008 bytes, .*closed by the server\. Store"
     ):
         run(start(partitions, "f", {"x": "x" * 300_000}, "big"), Server())
 

@@ -9,7 +9,7 @@ from pytask.daemon.supervisor_health import PATIENCE, SILENT, SupervisorHealth, 
 from pytask.runtime.process.systemd import Notifier
 
 GOOD = {"name": "w-1", "live": True, "ready": True, "why": [], "running": 3, "max_tasks": 10}
-QUIET = GOOD | {"name": "w-2", "ready": False, "why": ["it was told to take no more tasks (SIGTSTP)"]}
+QUIET = GOOD | {"name": "w-2", "ready": False, "why": ["it takes no more tasks (SIGTSTP)"]}
 DEAD = GOOD | {"live": False, "ready": False, "why": ["a service died"]}
 
 
@@ -78,7 +78,7 @@ def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager)
     one.leave()
     one.leave()
     one.turn([(GOOD, 0.1)])
-    assert heard(manager) == ["STOPPING=1", "STATUS=handing tasks back", "WATCHDOG=1"]
+    assert heard(manager) == ["STOPPING=1", "STATUS=releasing tasks", "WATCHDOG=1"]
 
 
 def test_nobody_asked_and_nothing_is_said(manager):

@@ -34,7 +34,7 @@ QUEUED = Facts(
     place=0,
     queued=1,
 )
-NEXT = "; it is the next in the queue"
+NEXT = "; it is next in the queue"
 
 
 def test_the_story_of_the_issue():
@@ -56,15 +56,18 @@ def test_the_story_of_the_issue():
     )
     found = account(task, facts)
     assert found.story == (
-        "WAIT since 2023-11-14 22:13:20Z: requeued by yew-01cc as the lease of larch-4f2a was silent for"
-        " 90 s; no live worker knows `watch-ulr` (did you mean watch-url?), so it is parked"
+        "WAIT since 2023-11-14 22:13:20Z: requeued by yew-01cc because the lease of larch-4f2a was not"
+        " renewed for 90 s; no live worker knows `watch-ulr` (did you mean watch-url?), so it is parked"
     )
     assert found.since == 1700000000.0
     assert found.notes == (
-        "1 worker died under it: after a few it counts as poison, and is tried more and more rarely",
+        (
+            "1 worker died while running it: retries become less frequent, and after a few more crashes it is"
+            " marked as poison"
+        ),
     )
     assert found.moves == (
-        "2023-11-14 22:13:20Z requeued by yew-01cc: the lease of larch-4f2a was silent for 90 s",
+        "2023-11-14 22:13:20Z requeued by yew-01cc: the lease of larch-4f2a was not renewed for 90 s",
         "2023-11-14 22:13:21Z parked by yew-01cc: it knows no task named " + MEANT,
     )
     assert found.lines == [found.story, *found.notes, *found.moves]
@@ -72,14 +75,17 @@ def test_the_story_of_the_issue():
 
 SINCE = "since 2023-11-14 22:13:20Z: "
 WAITS = [
-    (("expire", "yew", LEASE), "requeued by yew as the lease of larch was silent for 90 s"),
-    (("expire", "yew", "lease of larch silent for ? s"), "requeued by yew as larch held no lease"),
-    (("expire", "", "a newer text"), "requeued as a newer text"),
-    (("release", "larch", "handed back"), "handed back by larch as it left, or had lost Redis"),
-    (("release", "larch", "rebalanced"), "handed back by larch as others had more room"),
-    (("release", "larch", "restored after a loss of data"), "put back by larch as Redis had lost its data"),
-    (("release", "larch", ""), "handed back by larch"),
-    (("repair", "yew", "nobody ran it"), "put back into the queue by yew as nobody ran it"),
+    (("expire", "yew", LEASE), "requeued by yew because the lease of larch was not renewed for 90 s"),
+    (("expire", "yew", "lease of larch silent for ? s"), "requeued by yew because larch had no lease"),
+    (("expire", "", "a newer text"), "requeued: a newer text"),
+    (("release", "larch", "handed back"), "requeued by larch because it was shutting down or had lost Redis"),
+    (("release", "larch", "rebalanced"), "requeued by larch because other workers had more room"),
+    (
+        ("release", "larch", "restored after a loss of data"),
+        "requeued by larch because Redis had lost its data",
+    ),
+    (("release", "larch", ""), "requeued by larch"),
+    (("repair", "yew", "nobody ran it"), "requeued by yew because it had no registered run"),
     (("newer", "yew", "of its own"), "newer by yew, from RUNNING to WAIT: of its own"),
 ]
 
@@ -109,8 +115,11 @@ STOPS = [
     (["request larch", "stop larch"], "stopped on request on larch"),  # it heard the word on a channel
     (["stop larch"], "stopped on request on larch"),
     (["request anna@box", "claim larch", "stop larch"], "stopped on request on larch"),  # of another run
-    (["request anna@box", "expire_stopped yew"], "stopped by yew as anna@box had asked to stop it and {}"),
-    (["expire_stopped yew"], "stopped by yew as somebody had asked to stop it and {}"),
+    (
+        ["request anna@box", "expire_stopped yew"],
+        "stopped by yew because anna@box had requested a stop and {}",
+    ),
+    (["expire_stopped yew"], "stopped by yew because a client had requested a stop and {}"),
 ]
 
 
@@ -125,7 +134,7 @@ def test_stopped_by_whom(words, cause):
         lines.append((source, target, trigger, who, why))
     found = account(task_of("STOPPED", *lines), NOW)
     since = f"STOPPED since 2023-11-14 22:13:{19 + len(words)}Z: "
-    assert found.story == since + cause.format("the lease of larch was silent for 90 s")
+    assert found.story == since + cause.format("the lease of larch was not renewed for 90 s")
     assert found.notes == ("to run it again: pytask start a",)
 
 
@@ -141,8 +150,8 @@ def test_failed_and_given_up():
     assert found.notes == ("the traceback: pytask show a", "to run it again: pytask start a")
     poison = task_of("ERROR", ("RUNNING", "ERROR", "poison", "yew", LEASE), error="[PT041] it kills")
     assert story(poison) == (
-        f"ERROR {SINCE}given up by yew as too many workers died under it:"
-        " the lease of larch was silent for 90 s"
+        f"ERROR {SINCE}marked as poison by yew because too many workers died while running it:"
+        " the lease of larch was not renewed for 90 s"
     )
 
 
@@ -160,18 +169,18 @@ CLAIM = ("WAIT", "RUNNING", "claim", "ash", "")
 @pytest.mark.parametrize(
     ("lines", "since", "cause"),
     [
-        ([CLAIM], 20, "taken by ash"),
-        ([("ENDED", "RUNNING", "claim", "ash", "")], 20, "taken by ash"),
+        ([CLAIM], 20, "claimed by ash"),
+        ([("ENDED", "RUNNING", "claim", "ash", "")], 20, "claimed by ash"),
         ([("WAIT", "RUNNING", "claim", "ash", "pre-started")], 20, "started with its worker ash"),
         (
             [("RUNNING", "WAIT", "expire", "yew", LEASE), CLAIM],
             21,
-            "requeued by yew as the lease of larch was silent for 90 s, then taken by ash",
+            "requeued by yew because the lease of larch was not renewed for 90 s, then claimed by ash",
         ),
         (
             [("ERROR", "WAIT", "start", "anna", ""), ("WAIT", "WAIT", "park", "yew", PARKED), CLAIM],
             22,
-            "started again by anna, then taken by ash",
+            "started again by anna, then claimed by ash",
         ),
         (
             [
@@ -180,12 +189,12 @@ CLAIM = ("WAIT", "RUNNING", "claim", "ash", "")
                 ("RUNNING", "RUNNING", "reload", "ash", ""),
             ],
             20,
-            "taken by ash; begun anew by ash, with the data of that time",
+            "claimed by ash; reloaded by ash with the data of that time",
         ),
         (
             [("RUNNING", "RUNNING", "adopt", "ash", "")],  # the claim is not among the moves
             10,
-            "taken by ash; put back by ash as Redis had forgotten the run",
+            "claimed by ash; restored by ash because Redis had lost the run",
         ),
     ],
     ids=lambda found: found if isinstance(found, str) else "",
@@ -202,46 +211,50 @@ def test_what_a_run_does_now():
         task_of("RUNNING", ("RUNNING", "RUNNING", "request", "anna", "stop"), **run, control="stop"), silent
     )
     assert found.story == (
-        f"RUNNING {SINCE}taken by larch; its worker is silent: it renewed its lease 50s ago; a monitor hands"
-        " it on in about 50s; asked to stop by anna, it has not done so yet"
+        f"RUNNING {SINCE}claimed by larch; its worker is silent: its last renewal was 50s ago; a monitor"
+        " requeues it in about 50s; stop requested by anna, not carried out yet"
     )
     assert found.notes == ()  # whatever its stop() does, its worker is dead or hangs
     found = account(task_of("RUNNING", **run, control="stop"), Facts(now=9.0, renewed=5.0, monitor=3.0))
-    assert found.notes == ("its stop() may take long, or hang",)
+    assert found.notes == ("its stop() may be slow or hang",)
     found = account(task_of("RUNNING"), Facts(now=9.0, renewed=500.0))
-    assert found.story.endswith("; no monitor is there to hand it on")
-    assert found.notes[0].endswith("or put it back now: pytask requeue a")
+    assert found.story.endswith("; no monitor is running to requeue it")
+    assert found.notes[0].endswith("or requeue it now: pytask requeue a")
     found = account(task_of("RUNNING"), Facts(now=9.0, monitor=3.0))
-    assert found.story == "RUNNING: it has no lease: the next sweep of a monitor gives it one"
+    assert found.story == "RUNNING: it has no lease; the next sweep of a monitor creates one"
     assert found.notes == ()
     found = account(task_of("RUNNING"), Facts(now=9.0))
-    assert found.story == "RUNNING: it has no lease, and no monitor is there to give it one"
-    assert found.notes[0].endswith("or put it back now: pytask requeue a")
+    assert found.story == "RUNNING: it has no lease, and no monitor is running to create one"
+    assert found.notes[0].endswith("or requeue it now: pytask requeue a")
     found = account(task_of("RUNNING"), Facts(now=9.0, monitor=3.0, registered=False))
     assert found.story == (
-        "RUNNING: neither a lease nor the registry tells of its run, so nobody hands it on if its worker is"
-        " dead"
+        "RUNNING: its run has neither a lease nor a registry entry, so no monitor requeues it if its worker"
+        " is dead"
     )
-    assert found.notes[0].startswith("push it, and a monitor hands it on: redis-cli LPUSH new-task a")
+    assert found.notes[0].startswith("push it, so that a monitor requeues it: redis-cli LPUSH new-task a")
 
 
 def test_a_run_that_crashed_before_may_wait_longer_for_a_monitor():
     silent = Facts(now=9.0, renewed=50.0, monitor=3.0)
     run = {"session": "s", "epoch": 1700000000000, "crashes": 1}
     young = account(task_of("RUNNING", **run, last_update=1700000009.0), silent)
-    assert young.story.endswith("; a monitor hands it on in about 50s, or 1m30s later, as it crashed before")
+    assert young.story.endswith(
+        "; a monitor requeues it in about 50s, or 1m30s later, because it crashed before"
+    )
     old = account(task_of("RUNNING", **run, last_update=1700000061.0), silent)
-    assert old.story.endswith("; a monitor hands it on in about 50s")
+    assert old.story.endswith("; a monitor requeues it in about 50s")
 
 
 def test_what_redis_does_not_take_is_told_of_a_run_and_of_what_waits():
     held = Crew(session="s", host="box", pid=7, functions=("watch-ulr",), max_tasks=9, held=25.0)
     run = task_of("RUNNING", session="s", worker="larch")
     facts = Facts(now=1700000100.0, workers=[held], renewed=4.0, monitor=3.0, place=0, queued=1)
-    assert "; Redis has taken no end of a task from its worker, or answered no claim, for 25s" in story(
+    assert "; for 25s Redis has accepted no task result from its worker, or answered no claim" in story(
         run, facts
     )
-    assert "; Redis answers no claim of a worker, or takes no end" in story(task_of("WAIT"), facts)
+    assert "; Redis answers no claims of the workers, or accepts no task results" in story(
+        task_of("WAIT"), facts
+    )
     well = Facts(
         now=1700000100.0, workers=[held, Crew(session="t", functions=("watch-ulr",))], place=0, queued=1
     )
@@ -258,21 +271,21 @@ def test_what_it_waits_for():
         assert found.story.startswith("WAIT: ")
         return found.story.removeprefix("WAIT: "), *found.notes
 
-    assert waits(workers=near, place=1) == (f"1 task is before it in the queue; {unknown}",)
-    assert waits(workers=near, place=3) == (f"3 tasks are before it in the queue; {unknown}",)
+    assert waits(workers=near, place=1) == (f"1 task is ahead of it in the queue; {unknown}",)
+    assert waits(workers=near, place=3) == (f"3 tasks are ahead of it in the queue; {unknown}",)
     assert waits(workers=near, queued=200_000)[0] == (
-        f"more than 100000 tasks are before it in the queue; {unknown}"
+        f"more than 100000 tasks are ahead of it in the queue; {unknown}"
     )
     more = "start another worker, or raise max_tasks"
-    assert waits(workers=full, place=0) == ("it is the next in the queue; the only worker is full", more)
+    assert waits(workers=full, place=0) == ("it is next in the queue; the only worker is full", more)
     assert waits(workers=full * 2, place=0)[0].endswith("; all 2 workers are full")
     assert waits(workers=full, parked=True) == (
-        "it was parked, and a worker knows it now, which takes it within 10 s",
+        "it was parked, but a worker now knows its function and claims it within 10 s",
     )
     one = "start a worker: pytask run TARGET"
-    assert waits(place=0) == ("it is the next in the queue; no worker is there", one)
+    assert waits(place=0) == ("it is next in the queue; no worker is running", one)
     assert waits(parked=True) == (
-        "it is parked until a worker knows `watch-ulr`, and no worker is there",
+        "it is parked until a worker knows `watch-ulr`, and no worker is running",
         one,
     )
     (lost, push) = waits()
@@ -286,7 +299,9 @@ def test_a_plain_life_has_no_moves_and_is_told_from_the_other_fields():
     assert story(task_of("ENDED", **fields)) == f"ENDED {SINCE}ended by itself on larch"
     assert story(task_of("STOPPED", **fields)) == f"STOPPED {SINCE}stopped on request on larch"
     fields |= {"last_update": 1700000009.0, "epoch": 1700000000000}  # renewed a moment ago
-    assert story(task_of("RUNNING", **fields, session="s"), RUNS) == f"RUNNING {SINCE}taken by larch{RENEWED}"
+    assert (
+        story(task_of("RUNNING", **fields, session="s"), RUNS) == f"RUNNING {SINCE}claimed by larch{RENEWED}"
+    )
     assert story(task_of("ERROR")) == "ERROR: failed: without a text"
 
 
@@ -305,10 +320,10 @@ def test_the_last_moves_are_told_the_newest_last_and_so_are_many_runs():
     lines.append(("WAIT", "STOPPED", "cancel", "", ""))
     found = account(task_of("STOPPED", *lines, crashes=2, attempts=3), NOW)
     assert len(found.moves) == 5
-    assert found.moves[0] == "2023-11-14 22:13:21Z asked to stop by a"
+    assert found.moves[0] == "2023-11-14 22:13:21Z stop requested by a"
     assert found.moves[-1] == "2023-11-14 22:13:25Z stopped before it ran"
-    assert "2 workers died under it: after a few it counts as poison" in found.notes[1]
-    assert found.notes[2] == "it was begun 3 times"
+    assert "2 workers died while running it: retries become less frequent" in found.notes[1]
+    assert found.notes[2] == "it was started 3 times"
 
 
 def test_every_trigger_that_moves_a_task_has_its_words():
@@ -320,5 +335,5 @@ def test_a_run_whose_threads_keep_it_from_ending():
     held = {"a": "thread beater (in beat at x.py:7)", "b": "thread other"}
     facts = Facts(now=1700000100.0, workers=[Crew(session="s", kept_by=held)], renewed=1.0)
     said = story(task_of("RUNNING", session="s"), facts)
-    assert said.endswith("start() has returned, and it ends when its threads do: " + held["a"])
+    assert said.endswith("start() has returned; the run ends when its threads end: " + held["a"])
     assert "threads" not in story(task_of("RUNNING", session="t"), facts)

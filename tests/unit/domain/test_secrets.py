@@ -68,6 +68,6 @@ def test_what_names_no_fields_is_refused():
     for wrong in (5, ("a", 3), "", ("a..b",), {"a": "b"}):
         config = type("Config", (), {"NAME": "x", "SECRET": wrong})
         kind = type("Odd", (Task,), {"Config": config, "start": lambda _self: None})
-        with pytest.raises(BadTaskClass, match=r"Config\.SECRET of Odd names fields"):
+        with pytest.raises(BadTaskClass, match=r"Config\.SECRET of Odd must name fields"):
             check_class(kind)
     assert secret_fields(type("T", (), {"Config": type("C", (), {"SECRET": "password"})})) == ("password",)

@@ -161,12 +161,12 @@ def no_data(self):
     ("cls", "fix"),
     [
         (type("Empty", (Task,), {"Config": Good.Config}), r"Empty has no start\(\)"),
-        (variant(start=coroutine), r"Odd.start\(\) is `async def`: .*Write `def`"),
+        (variant(start=coroutine), r"Odd.start\(\) is `async def`, .*Write `def`"),
         (variant(start=agenerator), r"Odd.start\(\) is `async def`"),
         (variant(stop=coroutine), r"Odd.stop\(\) is `async def`"),
         (variant(start=generator), r"Odd.start\(\) has a `yield`"),
         (variant(start=with_data), r"Odd.start\(\) cannot be called .*'data'.*self.task_data"),
-        (Impatient, r"Config.REDIS_WAIT of Impatient is True, False or seconds, not -1"),
+        (Impatient, r"Config.REDIS_WAIT of Impatient must be True, False or seconds, not -1"),
         (variant(__init__=no_data), r"Odd.__init__\(\) .*def __init__\(self, task_data\)"),
     ],
 )
@@ -199,5 +199,5 @@ def test_a_task_is_built_with_its_data():
 def test_a_task_that_no_worker_runs_says_so():
     task = Good({"n": 1})
     for use in (lambda: task.id, lambda: task.redis, lambda: task.emit("e"), lambda: task.progress(1)):
-        with pytest.raises(NotRun, match=r"^\[PT044\] no worker runs this task: it has no "):
+        with pytest.raises(NotRun, match=r"^\[PT044\] this task has no run, so it has no "):
             use()

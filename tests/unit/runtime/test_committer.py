@@ -109,7 +109,7 @@ def test_one_change_that_cannot_be_sent_does_not_hold_up_the_others(world, commi
     assert committer.commit() == 3
     assert [len(batch) for batch in batches(world)] == [3, 1, 1, 1]
     assert len(world.lease.settling) == 0  # the bad one's run is left to the monitor
-    assert "task bad: a change that cannot be sent is dropped" in caplog.text
+    assert "task bad: dropped a change that cannot be sent" in caplog.text
 
 
 def test_a_queue_of_the_wrong_type_is_tried_again_each_h(world, committer, monkeypatch, caplog):
@@ -120,7 +120,7 @@ def test_a_queue_of_the_wrong_type_is_tried_again_each_h(world, committer, monke
     committer.commit()
     assert later == [(H, committer.put, end("a", Trigger.RELEASE))]
     assert "s:a" in world.lease.settling
-    assert "its key is not a list" in caplog.text
+    assert "the key of the queue is not a list" in caplog.text
 
 
 # -- doubt -------------------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ def test_an_event_that_is_never_taken_is_dropped_with_a_warning(world, committer
         attempt(world)
     assert (committer.pending, committer.dropped) == (0, 1)
     assert batches(world)[-1] == [end("a")]
-    assert "task a: an event (200000 bytes) is dropped" in caplog.text
+    assert "task a: dropped an event (200000 bytes)" in caplog.text
 
 
 def test_a_small_end_that_is_refused_is_kept_and_tried_again_each_h(world, committer, monkeypatch):

@@ -514,7 +514,7 @@ def test_an_unknown_function_is_parked_with_its_near_misses(world, caplog):
     ((task_id, function, event, *_),) = world.store.asked("park")
     assert (task_id, function) == ("a", "dem")
     assert event == b'{"event":"parked","data":{"function":"dem","near":["demo"]}}'
-    assert "no task here is named 'dem'; did you mean demo?" in caplog.text
+    assert "unknown task name 'dem'; did you mean demo?" in caplog.text
 
 
 def test_an_unknown_function_is_named_in_the_log_once(world, caplog):
@@ -524,7 +524,7 @@ def test_an_unknown_function_is_named_in_the_log_once(world, caplog):
         world.store.say("claim", answer(Verdict.UNKNOWN, function="other"))
         consumer.consume()
     assert len(world.store.asked("park")) == 2
-    assert caplog.text.count("no task here is named") == 1
+    assert caplog.text.count("unknown task name") == 1
 
 
 # -- the loop ----------------------------------------------------------------------------------------------
@@ -566,9 +566,9 @@ def test_where_waiting_cannot_block_the_pause_grows_to_a_second(world, passing):
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (WrongKeyType("new-task holds a string"), "Is the queue `new-task` a list?"),
+        (WrongKeyType("new-task holds a string"), "The queue `new-task` must be a list"),
         (Refused("OOM", "OOM"), "while Redis refuses writes"),
-        (Unavailable("away"), "cannot take tasks"),
+        (Unavailable("away"), "cannot claim tasks"),
     ],
 )
 def test_an_error_is_logged_and_the_loop_goes_on_on_a_new_connection(world, passing, caplog, error, says):

@@ -132,7 +132,7 @@ def test_after_d_it_is_given_up_and_nothing_is_done(world, controller, passing, 
     controller.apply(STOP, ["a"])
     assert D <= world.clock() - 1000 < D + 3
     assert run.stop_reason is None
-    assert "stop for 1 task could not be written down" in caplog.text
+    assert "could not store stop for 1 task" in caplog.text
 
 
 # -- the ping ----------------------------------------------------------------------------------------------

@@ -54,5 +54,5 @@ def test_until_none_is_left_or_time_is_over_or_somebody_hurries(seconds, happens
 
 @pytest.mark.parametrize("seconds", [-1, True, "2", float("inf"), float("nan"), None])
 def test_what_is_no_number_of_seconds_is_refused(seconds):
-    with pytest.raises(ConfigError, match="drain is in seconds, 0 for none"):
+    with pytest.raises(ConfigError, match="drain must be a number of seconds, 0 for none"):
         Settings(drain=seconds)

@@ -347,7 +347,7 @@ def test_a_child_born_during_the_kill_is_killed_too(gate, log, caplog):
     world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert log in ([], ["killed"])  # before or after its first switch
-    assert "ignores being killed" not in caplog.text
+    assert "survives being killed" not in caplog.text
     assert world.ends() == [("s1:1", Trigger.STOP)]
 
 
@@ -373,7 +373,7 @@ def test_stopped_by_the_operator_it_stays_registered_until_it_dies(stubborn, gat
     assert world.executor.stopping.stuck == ()
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert log == ["stop"]
-    assert "ignores being killed" in caplog.text
+    assert "survives being killed" in caplog.text
 
 
 def test_the_ladder_is_climbed_again_without_a_second_stop(stubborn, log):
@@ -442,7 +442,7 @@ def test_the_items_of_a_pool_are_killed_one_by_one_within_one_ladder(gate, caplo
     world.executor.stop_reason(world.launch(), StopReason.STOP)
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
-    assert "ignores being killed" not in caplog.text
+    assert "survives being killed" not in caplog.text
 
 
 def test_without_the_hard_deadline_it_is_tried_again(stubborn, exits, gate):
@@ -465,7 +465,7 @@ def test_at_shutdown_it_is_left_running(stubborn, exits, timer, caplog, gate, ha
     world.executor.hand_back_all()
     for _ in range(20):
         switch()
-    until(lambda: "ignores being killed" in caplog.text)
+    until(lambda: "survives being killed" in caplog.text)
     assert "a" in world.executor.living
     assert world.commit() == []
     assert exits == []

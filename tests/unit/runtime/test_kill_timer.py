@@ -32,7 +32,7 @@ def test_where_sigalrm_must_do_a_program_that_handles_it_is_refused(monkeypatch,
     monkeypatch.delattr("time.CLOCK_BOOTTIME", raising=False)
     monkeypatch.setattr(kill_timer, "_timers", {})
     KillTimer(hard=True)
-    assert "SIGALRM is used, which tasks must leave alone" in caplog.text
+    assert "using SIGALRM, which tasks must not use" in caplog.text
     monkeypatch.setattr(kill_timer, "_timers", {})
     old = signal.signal(signal.SIGALRM, lambda *_: None)
     try:

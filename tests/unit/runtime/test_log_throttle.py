@@ -34,7 +34,7 @@ def test_all_services_together_tell_of_an_outage_once_every_h(caplog):
             service._complain(Unavailable("away"))
     lines = [record.message for record in caplog.records]
     assert len(lines) == 12
-    assert lines[0] == "cannot take tasks: [PT051] away"  # it met it first
+    assert lines[0] == "cannot claim tasks: [PT051] away"  # it met it first
     assert all("does not acknowledge" in line for line in lines[1:])  # they count down
 
 

@@ -78,13 +78,13 @@ def test_its_look_replaces_that_of_gevent_which_reports_all_greenlets_first(watc
     assert capfd.readouterr().err == ""
     hub.blocked = (True, SimpleNamespace(pytask_run=a_run()))
     look(hub)
-    assert "pytask: task order-7 (resize) held the event loop" in capfd.readouterr().err
+    assert "pytask: task order-7 (resize) blocked the event loop" in capfd.readouterr().err
 
 
 def test_the_task_and_the_line_are_named_at_once_and_in_the_log(watch, hub, capfd, caplog):
     blocked(hub, a_run())
     text = capfd.readouterr().err
-    assert "pytask: task order-7 (resize) held the event loop for more than 0.5 s at " in text
+    assert "pytask: task order-7 (resize) blocked the event loop for more than 0.5 s at " in text
     assert "test_loop_monitor.py:" in text
     until(lambda: "[PT041] task order-7 (resize)" in caplog.text)
 
@@ -102,7 +102,7 @@ def library(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "helps"),
-    [("unheard_of", "call gevent.sleep(0) in between"), ("duckdb", "give its calls to a native thread")],
+    [("unheard_of", "call gevent.sleep(0) in between"), ("duckdb", "move its calls to a native thread")],
 )
 def test_the_user_s_own_line_stands_beside_that_of_the_library(
     watch, hub, capfd, caplog, tmp_path, name, helps
@@ -113,7 +113,8 @@ def test_the_user_s_own_line_stands_beside_that_of_the_library(
     assert f" s at {line}, called from {__file__}:" in capfd.readouterr().err
     until(
         lambda: (
-            f"[PT041] task order-7 (resize) held the event loop for more than 0.5 s at {line}" in caplog.text
+            f"[PT041] task order-7 (resize) blocked the event loop for more than 0.5 s at {line}"
+            in caplog.text
         )
     )
     assert f": {helps}" in caplog.text
@@ -134,7 +135,7 @@ def test_a_greenlet_of_no_task_is_named_too(watch, hub, capfd):
 def test_one_block_is_told_once(watch, hub, capfd):
     for _ in range(3):
         blocked(hub, a_run())
-    assert capfd.readouterr().err.count("held the event loop") == 1
+    assert capfd.readouterr().err.count("blocked the event loop") == 1
 
 
 def test_other_hubs_and_other_events_are_not_its_concern(watch, hub, capfd):

@@ -121,7 +121,7 @@ def test_after_an_error_all_that_was_seen_is_forgotten(world, monkeypatch, caplo
     world.store.say("suspects", *[[suspect()]] * 9, Unavailable("away"), *[[suspect()]] * 10)
     naps = rounds(world, monkeypatch, monitor_of(world), 20)
     assert world.store.asked("expire") == []
-    assert "what was seen is forgotten" in caplog.text
+    assert "its observations are discarded" in caplog.text
     assert naps == [10.0] * 19 + [0.5]  # T is over, but not by a hair: it looks again soon
 
 
@@ -135,7 +135,7 @@ def test_a_failed_sweep_is_told_while_the_heartbeat_has_nothing_to_tell(
         world.lease.acknowledged([], world.clock())
     world.store.say("suspects", Unavailable("away"))
     rounds(world, monkeypatch, monitor_of(world), 1)
-    assert [record.levelname for record in caplog.records if "forgotten" in record.message] == [level]
+    assert [record.levelname for record in caplog.records if "discarded" in record.message] == [level]
 
 
 def test_without_the_error_it_would_have_been_expired(world, monkeypatch):

@@ -150,7 +150,7 @@ def test_who_waits_for_long_and_who_has_the_threads_is_said(lock, monkeypatch, c
     spawn(pool, lock.acquire, task="slow")
     waiting = spawn(pool, str, task="next")
     until(lambda: "PT047" in caplog.text)
-    assert "1 calls of self.blocking() wait for one of 1 threads: first str of task next" in caplog.text
+    assert "1 calls of self.blocking() wait for one of 1 threads: next str of task next" in caplog.text
     assert "acquire of task slow for 0 s" in caplog.text
     lock.release()
     waiting.join()
@@ -275,7 +275,7 @@ def test_what_belongs_to_the_loop_is_refused_in_a_thread_with_the_fix(what):
     until(lambda: not world.executor.living)
     assert errors
     assert errors[0].startswith("[PT014] task a: ")
-    assert "let the function that self.blocking() calls return what is to be sent" in errors[0]
+    assert "return the result from the function that self.blocking() calls" in errors[0]
 
 
 def test_id_epoch_and_data_are_there_in_a_thread():

@@ -17,7 +17,7 @@ def test_names_and_words_of_a_patch():
         ("Evnt=off", "Event, builtins"),
         ("Event", "NAME=on"),
         ("kwargs=on", "NAME=on"),
-        ("socket=off", "stops"),
+        ("socket=off", "blocks"),
     ],
 )
 def test_a_patch_that_cannot_be(text, says):

@@ -73,7 +73,7 @@ def test_no_monitor_ever_is_warned_of_once_after_3t(world, presence, caplog):
     for _ in range(6):
         presence.show()
         world.clock.move(5)
-    assert caplog.text.count("no monitor has been seen for") == 1
+    assert caplog.text.count("no monitor has swept for") == 1
     assert "app.pre_start_task('pytask/monitor')" in caplog.text
 
 
@@ -81,7 +81,7 @@ def test_a_monitor_long_silent_is_warned_of_again_after_it_was_seen(world, prese
     world.store.say("announce", 3 * T + 1, 3 * T + 6, 1.0, 3 * T + 1)
     for _ in range(4):
         presence.show()
-    assert caplog.text.count("no monitor has been seen for 271 s") == 2
+    assert caplog.text.count("no monitor has swept for 271 s") == 2
 
 
 def test_an_entry_that_redis_never_takes_names_fewer_functions(world, presence, caplog):
@@ -101,7 +101,7 @@ def test_an_entry_that_redis_never_takes_names_fewer_functions(world, presence, 
     shown = [info for (info,) in world.store.asked("announce")][-1]
     assert shown.functions[:2] == ("demo", "function-00000")
     assert 50 < len(shown.functions) < 1000
-    assert "Redis refuses the entry of this worker" in caplog.text
+    assert "Redis refuses this worker's entry" in caplog.text
 
 
 def test_while_redis_is_away_the_entry_stays_whole(world, presence):
@@ -135,7 +135,7 @@ def test_a_release_that_may_not_share_is_warned_of_once(world, presence, caplog)
     for _ in range(2 * module.LOOK_EVERY + 1):
         presence.show()
     assert len(world.store.asked("recent_workers")) == 3
-    (line,) = [r.getMessage() for r in caplog.records if "these releases may not" in r.getMessage()]
+    (line,) = [r.getMessage() for r in caplog.records if "the releases may be" in r.getMessage()]
     assert "worker 'newer' on 'h' runs pytask '7.1.0'" in line
 
 

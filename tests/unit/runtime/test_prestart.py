@@ -176,4 +176,4 @@ def test_the_loop_waits_for_redis(world, prestart, passing, caplog):
     passing(world.clock)
     world.store.say("open_local", Unavailable("away"), lambda ref, *_: prestart.end() or won(ref))
     prestart.run()
-    assert "pre-started tasks wait for Redis, among them demo with 8 bytes of data" in caplog.text
+    assert "pre-started tasks wait for Redis, including demo with 8 bytes of data" in caplog.text

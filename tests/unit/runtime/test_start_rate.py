@@ -162,7 +162,9 @@ def test_the_turn_of_one_that_is_stopped_is_not_lost(gate):
 
 @pytest.mark.parametrize("rate", [0, -1, True, "2", float("inf"), float("nan")])
 def test_what_is_no_rate_is_refused(gate, rate):
-    with pytest.raises(BadTaskClass, match=r"START_RATE of .*Demo is a number of starts a second above 0"):
+    with pytest.raises(
+        BadTaskClass, match=r"START_RATE of .*Demo must be a number of starts per second above 0"
+    ):
         register({}, paced(gate, rate, []))
-    with pytest.raises(ConfigError, match="start_rate is a number a second above 0, or None"):
+    with pytest.raises(ConfigError, match="start_rate must be a number per second above 0, or None"):
         Settings(start_rate=rate)

@@ -78,7 +78,7 @@ def test_what_would_undo_the_group_is_refused(name):
             said.append(str(error))
 
     world_of(start).launch()
-    assert said == [f"self.subprocess() makes a process group of its own: leave out {name}"]
+    assert said == [f"self.subprocess() creates its own process group: leave out {name}"]
 
 
 def test_a_program_that_is_not_there_leaves_nothing():

@@ -296,7 +296,7 @@ def test_what_is_refused_is_dropped_and_told_and_the_end_goes(listening, caplog,
     assert end.trigger is Trigger.END
     assert len(world.store.asked("note")) == 1
     assert world.committer.journal.dropped == 2
-    assert "2 lines of tasks' logs were dropped" in caplog.text
+    assert "dropped 2 lines of task logs" in caplog.text
     assert len(world.committer.journal) == 0
 
 
@@ -331,7 +331,7 @@ def test_lines_that_are_never_taken_together_go_in_small_calls_and_hold_up_no_en
     taken = [batch for batch, _, _ in world.store.asked("note") if sum(len(n.lines) for n in batch) < 50]
     assert [json.loads(line)["n"] for b in taken for n in b for line in n.lines] == [*range(1, 201)]
     assert world.committer.journal.dropped == 0
-    assert "sent in small calls: [PT051] connection closed" in caplog.text
+    assert "sending them in small calls: [PT051] connection closed" in caplog.text
     seen = len(world.store.asked("note"))
     world.launch("b")
     attempts(world, 1)
