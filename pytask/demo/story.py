@@ -64,7 +64,7 @@ def _folder(stack: ExitStack) -> Path:
         made = tempfile.TemporaryDirectory(prefix="pytask-demo-", ignore_cleanup_errors=True)
     except OSError as error:
         raise ConfigError(
-            f"there is no folder for the demo's data: {error}. Choose one: --data-dir"
+            f"there is no folder for the demo's data: {error}. Choose one with --data-dir"
         ) from None
     return Path(stack.enter_context(made))
 
