@@ -15,7 +15,7 @@ import msgspec
 from pytask.client.operations import Give, Now, Op, Pause, Ping, Receive, Unsubscribe, ask, listen
 from pytask.client.partitions import Partitions
 from pytask.client.queries import get, read_one
-from pytask.client.records import Event, Gap, TaskInfo, states_of
+from pytask.client.records import FINISHED, Event, Gap, TaskInfo, states_of
 from pytask.domain import lifecycle as life
 from pytask.domain import messages
 from pytask.domain.errors import StoreError, TimedOut, Unavailable
@@ -211,7 +211,8 @@ def in_time(
     if found is None:
         now = yield from read_one(partitions, task_id)
         is_now = "gone" if now is None else now.state
-        raise TimedOut(f"{task_id!r} was not {' or '.join(wanted)} within {timeout:g} s: it is {is_now}")
+        goal = "finish" if set(wanted) == set(FINISHED) else f"become {' or '.join(wanted)}"
+        raise TimedOut(f"{task_id!r} did not {goal} within {timeout:.3g} s: it is {is_now}")
     return found
 
 

@@ -72,8 +72,8 @@ class DeadChildren:
         if len(words) == 4 and words[0] == "released" and words[1] in self.waiting:
             dead = self.waiting.pop(words[1])
             log.info(
-                "%s runs of %s released, %s left to the monitors, %.1f s after its death",
-                words[2], dead.name, words[3], time.monotonic() - dead.since,
+                "runs of %s: %s released, %s left to the monitors, %.1f s after its death",
+                dead.name, words[2], words[3], time.monotonic() - dead.since,
             )  # fmt: skip
 
     def due(self) -> list[float]:

@@ -243,8 +243,8 @@ class Supervisor:
         slot.young_deaths = slot.young_deaths + 1 if lived < YOUNG else 1
         slot.due = now + restart_delay(slot.young_deaths)
         log.warning(
-            "child %d (pid %d) %s after %.1f s; restarting in %.1f s",
-            slot.number, pid, how, lived, slot.due - now,
+            "child %d (pid %d, up for %.1f s) %s; restarting in %.1f s",
+            slot.number, pid, lived, how, slot.due - now,
         )  # fmt: skip
 
     def _hear(self, slot: Slot) -> None:

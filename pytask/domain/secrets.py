@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MASK = "********"
 SHORTEST = 4  # characters; shorter values are not removed from texts, as they occur in ordinary words
@@ -26,10 +27,21 @@ def values_in(value: Any, fields: Sequence[str]) -> tuple[str, ...]:
     found: set[str] = set()
     for leaf in _secrets(value, *_read(fields)):
         text = leaf if isinstance(leaf, str) else json.dumps(leaf)
-        if len(text) >= SHORTEST:
-            forms = json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]
-            found |= {text, *forms}
+        # Of a key in several lines each alone: output and tracebacks are handled line by line.
+        for part in {text, *map(str.strip, text.splitlines())}:
+            if len(part) >= SHORTEST:
+                found |= {part, *_forms(part)}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _forms(text: str) -> Iterator[str]:
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    yield repr(text)[1:-1]
+    whole = text.encode(errors="surrogatepass")  # an address has it so
+    yield quote(whole)
+    yield quote(whole, safe="")
+    yield quote_plus(whole)
 
 
 def hide(text: str, values: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ patched process) of threads; `thread_owners` handles threads that do not belong 
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,6 +22,7 @@ from gevent.greenlet import SuccessSpawnedLink  # type: ignore[attr-defined]
 from gevent.pool import GroupMappingMixin, IMapUnordered  # type: ignore[attr-defined]
 
 from pytask.domain.record import Claim
+from pytask.domain.secrets import hide
 from pytask.logger import get_logger
 from pytask.runtime import thread_owners
 
@@ -160,9 +163,14 @@ def _is_ctrl_c(kind: type[BaseException]) -> bool:
 
 def _quietly(show: Callable[..., None]) -> Callable[..., None]:
     # Standard error may be closed; an error raised here would propagate through the event loop.
-    def print_exception(*what: Any) -> None:
+    def print_exception(context: Any, kind: Any, value: Any, trace: Any) -> None:
         with suppress(Exception):
-            show(*what)
+            run = _run_of(context)
+            if run is not None and run.hidden:  # gevent's text has the arguments of the greenlet as well
+                text = "".join(traceback.format_exception(kind, value, trace))
+                sys.stderr.write(hide(text, run.hidden))
+            else:
+                show(context, kind, value, trace)
 
     return print_exception
 

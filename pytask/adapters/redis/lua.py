@@ -11,7 +11,7 @@ sections of `prelude.lua`, which hold what several scripts need.
 
 Nearly all lists have a word for each hash that a call is about: their length is known from the number of
 keys.  Others have a fixed length, or any.  A list of which a script only takes entries
-(`hashes[i]`, `#hashes`) is not copied: `KEYS[7 + i]` is written there instead.
+(`hashes[i]`, `#hashes`, `unpack(hashes, 1, i)`) is not copied: `KEYS[7 + i]` is written there instead.
 
 What is the same in every call is not sent: see `pytask.adapters.redis.constants`.
 
@@ -228,7 +228,7 @@ def named(one: Script[..., Any], body: str) -> str:
     lines = [CALLS, *_singles(one), *_counts(one)]
     for name, start, count in _places(one):
         kind = one.kinds[name]
-        spelled = _spelled_out(body, name, kind.read % f"{kind.of}[{start} + %s]", count)
+        spelled = _spelled_out(body, name, kind, start, count)
         if kind.record:
             lines.append(_copied_records(name, kind, start, count))
         elif re.search(_word(name), HIDDEN.sub("", spelled)):
@@ -278,9 +278,13 @@ def _word(name: str) -> str:
     return rf"(?<![\w.:]){name}\b"
 
 
-def _spelled_out(text: str, name: str, entry: str, count: str) -> str:
-    """A text with the entries of a list, and its length, in place of `name[i]` and `#name`."""
+def _spelled_out(text: str, name: str, kind: Kind, start: str, count: str) -> str:
+    """A text with the words themselves in place of `name[i]`, `unpack(name, 1, i)` and `#name`."""
+    entry = kind.read % f"{kind.of}[{start} + %s]"
     text = re.sub(_word(name) + r"\[([^][]+)\]", lambda found: entry % found[1], text)
+    if kind.read == "%s":
+        some = rf"unpack({kind.of}, {start} + \1, {start} + \2)"
+        text = re.sub(rf"\bunpack\({name}, ([^,()]+), ([^,()]+)\)", some, text)
     return re.sub(rf"#{name}\b", count, text)
 
 

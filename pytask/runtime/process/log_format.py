@@ -7,7 +7,7 @@ import logging
 import time
 from contextlib import suppress
 from copy import copy
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pytask.domain.escaping import escaped, in_json
 from pytask.domain.secrets import hide
@@ -35,13 +35,22 @@ class TaskContext(logging.Filter):
         """Always true; adds the fields."""
         run = getattr(record, "pytask_run", None) or current_run()
         if run is not None and run.hidden:
-            record.msg, record.args = hide(record.getMessage(), run.hidden), ()
+            record.msg, record.args = hide(message_of(record), run.hidden), ()
             record.hidden = run.hidden  # for pytask's formatters, which also mask tracebacks
         task = getattr(record, "task", None) or (run.id if run is not None else "")
         record.worker = self._worker
         record.task = task or "-"
         record.task_suffix = f" {task}" if task and task != "-" else ""
         return True
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """The message with its arguments; where they do not fit, both: the error is none of the task's."""
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - of an argument's own __str__, too
+        text = record.msg if isinstance(record.msg, str) else f"({type(record.msg).__name__})"
+        return f"{text} (its arguments do not fit: {type(error).__name__})"
 
 
 def _indented(text: str) -> str:
@@ -61,15 +70,14 @@ class ConsoleLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line and the traceback below it; ignores a text cached by another handler."""
-        kept, record.exc_text = record.exc_text, None
+        kept, hidden = record.exc_text, getattr(record, "hidden", ())
+        # Hidden first: indented and escaped, a value is no longer found.
+        trace = hide(self.formatException(record.exc_info), hidden) if record.exc_info else ""
+        record.exc_text = _indented(trace) if trace else None
         try:
-            return hide(super().format(record), getattr(record, "hidden", ()))
+            return hide(super().format(record), hidden)
         finally:
             record.exc_text = kept
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        """The traceback with its line breaks."""
-        return _indented(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
         """The stack with its line breaks."""

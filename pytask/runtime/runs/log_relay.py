@@ -15,6 +15,7 @@ from typing import Any
 import gevent
 from gevent import monkey
 
+from pytask.runtime.process.log_format import message_of
 from pytask.runtime.tree import Service
 
 MOST = 1000  # records that may wait for the loop; a thread that logs faster waits
@@ -58,7 +59,7 @@ def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
     if run is None:
         _handle(logger, record)
         return
-    record.msg, record.args = record.getMessage(), None  # its values may belong to this thread
+    record.msg, record.args = message_of(record), None  # its values may belong to this thread
     record.__dict__.setdefault("task", run.id)
     record.pytask_run = run
     _lines.append((logger, record))

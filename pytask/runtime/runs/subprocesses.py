@@ -47,6 +47,7 @@ class ProgramOwner(TreeOwner, Protocol):
 _groups: dict[ProgramOwner, list[Any]] = {}
 _ending: set[ProgramOwner] = set()
 _pipe = -1  # to `orphan_reaper`
+_lines: dict[Any, int] = {}  # copies of it for programs that are just being started, by who starts them
 _hooked = False
 
 
@@ -57,7 +58,7 @@ def start(run: ProgramOwner, args: Any, options: dict[str, Any]) -> Any:
             raise TypeError(f"self.subprocess() creates its own process group: leave out {name}")
     if run.over:
         raise NotRun(f"the run of task {run.id} is over: it cannot start a program")
-    line = os.dup(_to_orphans(run.grace / TERM_SHARE))
+    line = _lines[gevent.getcurrent()] = os.dup(_to_orphans(run.grace / TERM_SHARE))
     # Registered before the start: Popen waits for the exec, and the task may be killed meanwhile.
     program: Any = Popen.__new__(Popen)
     program.pid = program.returncode = None
@@ -68,7 +69,8 @@ def start(run: ProgramOwner, args: Any, options: dict[str, Any]) -> Any:
         _undo(run, program)
         raise
     finally:
-        close(line)
+        if _lines.pop(gevent.getcurrent(), None) is not None:  # otherwise this is a forked child
+            close(line)
     program.result.rawlink(partial(_first_ended, run, program))
     return program
 
@@ -227,3 +229,5 @@ def _forked() -> None:
     if _pipe >= 0:
         close(_pipe)
         _pipe = -1
+    for starter in [one for one in _lines if one is not gevent.getcurrent()]:
+        close(_lines.pop(starter))

@@ -141,6 +141,12 @@ def test_a_list_of_which_only_entries_are_taken_is_not_copied(machine, name):
     assert read(machine, sample(**VALUES), body) == (len(values), values[0], values[-1])
 
 
+def test_some_entries_of_a_list_are_taken_from_where_they_stand(machine):
+    body = "return unpack(any_texts, 2, #any_texts)"
+    assert "local any_texts =" not in lua.named(sample, body)
+    assert read(machine, sample(**VALUES), body) == ("d", "e")
+
+
 def test_lists_with_a_word_for_each_hash_are_of_one_length():
     with pytest.raises(ValueError, match="sample: not of one length: many, more, texts, numbers, flags"):
         sample(**VALUES | {"flags": [True]})

@@ -53,6 +53,17 @@ def test_the_values_are_hidden_in_every_form_that_a_text_may_have():
     assert "abc" in shown  # too short to be told from other words
 
 
+def test_a_key_of_several_lines_is_hidden_line_by_line_as_well():
+    values = values_in({"pem": "-----BEGIN-----\nMIIEvQ\n-----END-----\n"}, ("pem",))
+    assert "MIIEvQ" not in hide("| -----BEGIN-----\n| MIIEvQ\n| -----END-----", values)
+
+
+def test_a_password_is_hidden_as_an_address_has_it():
+    values = values_in({"password": "p@ss/wo rd:\u00e9"}, ("password",))
+    for form in ("p%40ss%2Fwo%20rd%3A%C3%A9", "p%40ss/wo%20rd%3A%C3%A9", "p%40ss%2Fwo+rd%3A%C3%A9"):
+        assert hide(f"http://u:{form}@h", values) == "http://u:********@h"
+
+
 def test_what_names_no_fields_is_refused():
     for wrong in (5, ("a", 3), "", ("a..b",), {"a": "b"}):
         config = type("Config", (), {"NAME": "x", "SECRET": wrong})

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,6 +78,50 @@ def test_values_of_secret_fields_are_in_no_line_and_json_stays_json(style):
         first, second = (json.loads(line) for line in text.splitlines())
         assert first["message"] == "with {'password': '********', 'kind': '********'}"
         assert "OSError" in second["exception"]
+
+
+class Leaking(Task):
+    class Config:
+        NAME = "demo"
+        SECRET = ("pem", "token")
+
+    def start(self):
+        try:
+            raise OSError(f"{self.task_data['pem']}{self.task_data['token']}")
+        except OSError:
+            log.exception("in lines")
+        self.spawn(self.fail, self.task_data["token"]).join()
+
+    def fail(self, token):
+        raise OSError(token)
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_no_value_comes_by_a_line_break_a_tab_or_gevents_own_traceback(style, capsys):
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    out = io.StringIO()
+    try:
+        log_format.set_up("w1", "info", style).setStream(out)
+        World(Leaking, timing=Timing()).launch(
+            "order-7", data=json.dumps({"pem": "BEGIN\nMIIE\nEND\n", "token": "to\tken"}).encode()
+        )
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    raised = capsys.readouterr().err
+    text = out.getvalue() + raised
+    assert "in lines" in text
+    assert "OSError: ********" in raised
+    for secret in ("MIIE", "ken"):
+        assert secret not in text.replace("token", "")
+
+
+def test_wrong_arguments_are_no_error_of_a_task_with_secret_fields():
+    record = logging.LogRecord("mine", logging.INFO, __file__, 1, "%d of them", ("secret",), None)
+    record.pytask_run = SimpleNamespace(id="order-7", hidden=("secret",))
+    assert log_format.TaskContext("w1").filter(record)
+    assert record.getMessage() == "%d of them (its arguments do not fit: TypeError)"
 
 
 def test_console(lines):

@@ -198,6 +198,17 @@ def test_a_handler_that_fails_keeps_no_other_line(monkeypatch):
     logger.removeHandler(kept)
 
 
+def test_a_line_with_wrong_arguments_is_no_error_of_the_function():
+    logger, kept = logging.getLogger("test.native"), Kept()
+    logger.addHandler(kept)
+    try:
+        NativePool(1).call(A, logger.warning, ("%d lines", "x"), {})
+        until(lambda: kept.records)
+    finally:
+        logger.removeHandler(kept)
+    assert kept.records[0][1].getMessage() == "%d lines (its arguments do not fit: TypeError)"
+
+
 def test_a_call_keeps_nothing_alive():
     class Big:
         pass

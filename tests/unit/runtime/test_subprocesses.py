@@ -1,5 +1,7 @@
 """Programs of runs, and the process that ends those of a dead worker; real processes of a shell."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -156,6 +158,38 @@ def test_who_is_killed_while_it_starts_a_program_leaves_none(monkeypatch):
     assert begun[0].wait() == -signal.SIGKILL
     until(lambda: run.over)
     assert run not in subprocesses._groups
+
+
+def test_a_child_that_is_forked_while_a_program_starts_does_not_hide_the_workers_death(monkeypatch):
+    lines = []
+
+    class Slow:
+        """As Popen, while it waits for the exec."""
+
+        def __init__(self, _args, *, preexec_fn):
+            lines.extend(preexec_fn.args)
+            gevent.sleep(1000)
+
+    def left_open():
+        for line in lines:
+            with contextlib.suppress(OSError):
+                os.fstat(line)
+                return True
+        return False
+
+    monkeypatch.setattr(subprocesses, "Popen", Slow)
+    world = world_of(lambda self: self.subprocess(["sleep", "1000"]))
+    run = world.launch()
+    until(lambda: lines)
+    assert left_open()
+    child = os.fork()
+    if not child:
+        os._exit(left_open())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    run.greenlet.kill()
+    until(lambda: run.over)
+    assert not left_open()
+    assert not subprocesses._lines
 
 
 def test_a_number_that_was_given_to_another_process_is_left_alone(started):

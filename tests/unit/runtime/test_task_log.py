@@ -201,6 +201,18 @@ def test_only_the_newest_progress_goes(listening):
     switch()
 
 
+def test_a_note_shows_no_value_of_a_secret_field():
+    def start(self):
+        self.progress(1, note=f"with {self.task_data['token']}")
+
+    world = world_of(start)
+    world.executor.tasks["demo"].Config.SECRET = ("token",)
+    world.launch("a", data=b'{"token": "correct-horse"}')
+    world.commit()
+    assert "********" in str(progresses(world))
+    assert "correct-horse" not in str(progresses(world)) + str(sent(world))
+
+
 def test_without_a_ring_there_is_progress_all_the_same():
     world = world_of(lambda self: self.progress(1), task_logs=0)
     world.launch("a")

@@ -13,6 +13,8 @@ from tests.unit.runtime.fakes import switch
 class Held:
     """Stands for a run."""
 
+    hidden = ()
+
 
 @pytest.fixture
 def thrown(monkeypatch):

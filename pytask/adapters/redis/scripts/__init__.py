@@ -230,7 +230,7 @@ def note(
     space: Number,
     channel: Text,
     most: Number,  # lines that a ring keeps
-    seconds: Number,  # that it is kept after the last one
+    seconds: Text,  # that it is kept after the last one
     live_runs: Texts,
     progress: Texts,  # "" for none
     events: Texts,  # of that
