@@ -127,7 +127,7 @@ def test_a_killed_child_is_started_again_and_its_runs_are_released(family, caplo
     dead.wait()
     turns(one, lambda: first.process is not dead and first.process is not None)
     assert first.prefix != prefix
-    turns(one, lambda: "3 are released" in caplog.text)
+    turns(one, lambda: "3 released" in caplog.text)
     assert re.search(rf"child 1 \(pid {dead.pid}, up for \S+ s\) was killed by SIGKILL", caplog.text)
     assert "child 2 is releasing the runs of child 1" in caplog.text
     assert "1 left to the monitors" in caplog.text
