@@ -305,7 +305,9 @@ def _late(
     """The error for a timeout, with the state and what will happen next."""
     task_id, state = outcome.id, None if task is None else task.state
     if task is not None and task.settling:
-        text = f"{task_id!r} began anew, and its start() has not run for a second within {wait:.3g} s. See `"
+        text = (
+            f"{task_id!r} was restarted, but its start() has not run for a second within {wait:.3g} s. See `"
+        )
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     heard = outcome.heard
     if heard is None:
@@ -322,13 +324,12 @@ def _late(
         return NoListeners(f"no worker is subscribed: {kept}. See `pytask workers`", state)
     is_now = state or "gone"
     if queued:
-        text = f"no worker took {task_id!r} within {wait:.3g} s: it is {is_now}. See `"
+        text = f"no worker claimed {task_id!r} within {wait:.3g} s: it is {is_now}. See `"
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     stays = task is not None and task.control == command
     wish = "remains stored" if stays else "is no longer stored: see `pytask why`"
     return TimedOut(
-        f"{task_id!r} was told to {command}, and has not done so within {wait:.3g} s: it is {is_now}, and the"
-        f" wish {wish}",
+        f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {wish}",
         state,
     )
 

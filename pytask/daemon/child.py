@@ -127,12 +127,12 @@ class Slot:
 
 
 def how_it_ended(slot: Slot, code: int, now: float) -> str:
-    """Such as "was killed by SIGKILL (last heard 3 s before)"."""
+    """For example "was killed by SIGKILL (last report 3 s before)"."""
     if code >= 0:
         return f"ended with exit code {code}"
     how = f"was killed by {_signal_name(-code)}"
     if -code == signal.SIGKILL:  # the kernel timer also sends it, after a long silence
-        how += f" (last heard {now - slot.said_at:.0f} s before)"
+        how += f" (last report {now - slot.said_at:.0f} s before)"
     return how
 
 

@@ -85,7 +85,7 @@ def test_as_pid_1_it_reaps_hands_back_and_survives_a_child_that_ends_with_0(lab,
     lab.push("quitter", "q")
     wait_until(lambda: len(lab.evidence.runs("q")) == 2, why="the task goes on in another process")
     parent.says("ended with exit code 0")
-    parent.says("are released, 0 are left to the monitors")  # the task, and the child's monitor if it ran
+    parent.says("released, 0 left to the monitors")  # the task, and the child's monitor if it ran
     wait_until(lambda: len(lab.listeners()) == 2)
     (init,) = psutil.Process(parent.process.pid).children()
     wait_until(lambda: all(one.status() != psutil.STATUS_ZOMBIE for one in below(parent.process)))

@@ -12,7 +12,6 @@ from typing import Annotated, Any, NamedTuple
 from pytask.adapters.redis.lua import (
     AnyTexts,
     Flag,
-    Flags,
     FourKeys,
     Key,
     Keys,
@@ -23,6 +22,27 @@ from pytask.adapters.redis.lua import (
     ThreeTexts,
     records,
     script,
+)
+from pytask.adapters.redis.scripts.upkeep import (
+    announce as announce,
+)
+from pytask.adapters.redis.scripts.upkeep import (
+    expire as expire,
+)
+from pytask.adapters.redis.scripts.upkeep import (
+    forget as forget,
+)
+from pytask.adapters.redis.scripts.upkeep import (
+    repair as repair,
+)
+from pytask.adapters.redis.scripts.upkeep import (
+    retire as retire,
+)
+from pytask.adapters.redis.scripts.upkeep import (
+    suspects as suspects,
+)
+from pytask.adapters.redis.scripts.upkeep import (
+    tidy as tidy,
 )
 
 # What many of them take:
@@ -374,107 +394,3 @@ def remove(
     states: AnyTexts,  # those that are meant; none: any
     ids: Texts,
 ) -> list[bytes]: ...
-
-
-# -- the monitor --------------------------------------------------------------------------------------
-
-
-@script
-def suspects(*, runs: Key, hashes: Keys, ids: Texts) -> list[Any]: ...
-
-
-@script
-def forget(*, runs: Key, leases: Key, hashes: Keys, ids: Texts) -> int: ...
-
-
-@script
-def expire(
-    *,
-    runs: Key,
-    leases: Key,
-    queue: Key,
-    indexes: FourKeys,
-    hashes: Keys,
-    channel: Text,
-    server: Text,
-    error: Text,  # of a poisoned task
-    kept: Number,
-    # What becomes of it; of its line the reason is missing, too, which only the script knows.
-    waiting: Text,
-    waiting_event: Text,
-    waiting_line: Text,
-    stopped: Text,
-    stopped_event: Text,
-    stopped_line: Text,
-    stopped_drop: Flag,
-    failed: Text,
-    failed_event: Text,
-    failed_line: Text,
-    failed_drop: Flag,
-    ids: Texts,
-    old_runs: Texts,
-    seen: Numbers,  # the lease, as it was watched
-    crashes: Numbers,  # to write
-    poison: Flags,
-) -> list[bytes]: ...
-
-
-@script
-def repair(
-    *,
-    runs: Key,
-    leases: Key,
-    queue: Key,
-    waiting_index: Key,
-    stopped_index: Key,
-    hashes: Keys,
-    expiry: Number,  # seconds after which an update is old
-    channel: Text,
-    kept: Number,
-    waiting: Text,
-    waiting_event: Text,
-    waiting_line: Text,
-    stopped: Text,
-    stopped_event: Text,
-    stopped_line: Text,
-    stopped_drop: Flag,
-    ids: Texts,
-) -> int: ...
-
-
-@script
-def retire(
-    *,
-    runs: Key,
-    queue: Key,
-    index: Key,  # of the state they rest in
-    hashes: Keys,
-    state: Text,
-    keep: Number,  # seconds
-    ids: Texts,
-) -> int: ...
-
-
-# -- workers ------------------------------------------------------------------------------------------
-
-
-@script
-def announce(
-    *,
-    workers: Key,
-    shown: Key,  # what they show (hash)
-    monitors: Key,
-    session: Text,
-    info: Text,  # JSON
-) -> int: ...
-
-
-@script
-def tidy(
-    *,
-    workers: Key,
-    shown: Key,
-    monitors: Key,
-    monitor: Text,
-    silent: Number,  # seconds
-) -> None: ...

@@ -33,9 +33,9 @@ local function settle(id, hash, parking, from, state, old)
   call('PUBLISH', channel .. id, event)
 end
 
-for i, hash in ipairs(hashes) do
+for i = 1, #hashes do
   if walked > WORK then break end
-  local id = ids[i]
+  local id, hash = ids[i], hashes[i]
   local held = call('HGET', runs, id)
   local h = pcall('HMGET', hash, 'state', 'run', 'start_at', 'control', 'history')
   -- Not after a step of the server's clock, which may put the start into the future.
