@@ -117,7 +117,7 @@ def _held(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, Held]]:
 
 
 def _patience(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> Op[Timing]:
-    """With the T of the workers that have the runs, where theirs is longer: they may act for longer, too."""
+    """The timing with the expiry of the runs' workers, if it is longer: they may run for longer, too."""
     longest = timing.expiry
     for partition, group in partitions.group(list(held)).items():
         sessions = list(dict.fromkeys(held[i].run.rpartition(":")[0] for i in group))
@@ -128,9 +128,9 @@ def _patience(partitions: Partitions, held: Mapping[str, Held], timing: Timing) 
 
 
 def _renewed_lately(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
-    """Why to leave those alone that were renewed within T, as far as the clock of Redis tells.
+    """Why runs are left unchanged that were renewed within the expiry, by the clock of Redis.
 
-    It may have been set, so this only spares a useless watch; it proves nothing in the other direction.
+    That clock may have been set, so this only avoids a useless wait; it does not prove that a run is dead.
     """
     refused: dict[str, str] = {}
     for partition, group in partitions.group(list(held)).items():
@@ -153,7 +153,7 @@ def _alive(task_id: str, when: str, timing: Timing) -> str:
 
 
 def _watch(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> Op[dict[str, str]]:
-    """Why to leave those alone that did not keep still for T."""
+    """Why runs are left unchanged whose lease was renewed while it was observed."""
     began = yield Now()
     refused: dict[str, str] = {}
     while len(refused) < len(held):

@@ -63,9 +63,7 @@ def _folder(stack: ExitStack) -> Path:
     try:
         made = tempfile.TemporaryDirectory(prefix="pytask-demo-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise ConfigError(
-            f"there is no folder for the demo's data: {error}. Choose one with --data-dir"
-        ) from None
+        raise ConfigError(f"no directory for the demo's data: {error}. Choose one with --data-dir") from None
     return Path(stack.enter_context(made))
 
 

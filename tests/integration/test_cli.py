@@ -86,7 +86,7 @@ def test_importing_pytask_loads_neither_gevent_nor_redis():
     [
         (["run"], "Missing argument 'TARGET'"),
         (["run", "x.py", "--max-tasks", "0"], "0 is not in the range"),
-        (["run", "x.py", "--redis", "redis://h", "--embedded"], "exclude each other"),
+        (["run", "x.py", "--redis", "redis://h", "--embedded"], "cannot be combined"),
         (["run", "x.py", "--data-dir", "d"], "add --embedded"),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_module_with_nothing_of_its_own_or_with_two_apps(tmp_path):
     write(tmp_path / "bare.py", "from pytask import Monitor, Task")
     check_error(done(pytask("run", "bare.py"), tmp_path), "PT023", 2, "nothing to run", "Monitor (of pytask.")
     write(tmp_path / "two.py", "from pytask import PyTask\na = PyTask()\nb = PyTask()")
-    check_error(done(pytask("run", "two.py"), tmp_path), "PT023", 2, "say two.py:a or two.py:b")
+    check_error(done(pytask("run", "two.py"), tmp_path), "PT023", 2, "choose two.py:a or two.py:b")
 
 
 def test_a_module_that_raises_shows_its_own_traceback_only(tmp_path):

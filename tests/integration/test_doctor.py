@@ -261,7 +261,7 @@ def test_a_client_library_that_is_too_old(store, client, tmp_path):
     init.write_text(text)
     found = diagnosis(store.url, PYTHONPATH=f"{old}:{ROOT}")
     assert set(found) == {"PT024"}
-    assert "redis-py 4.5.1 can hand one command's reply to another" in found["PT024"]["what"]
+    assert "redis-py 4.5.1 can return one command's reply to another" in found["PT024"]["what"]
     assert found["PT024"]["fix"] == "pip install 'redis>=5'"
     shutil.rmtree(old)  # what pip does first; a newer one is here
     assert diagnosis(store.url, PYTHONPATH=f"{old}:{ROOT}") == {}

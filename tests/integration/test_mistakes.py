@@ -212,7 +212,7 @@ def test_a_process_that_is_not_patched(store, client, tmp_path):
     shown = done([sys.executable, path])
     assert shown.returncode == 1
     assert "[PT010]" in shown.stderr
-    fix = re.search(r"Put `(.*?)` on the first line", shown.stderr)[1]
+    fix = re.search(r"Make `(.*?)` the first line", shown.stderr)[1]
     path.write_text(f"{fix}\n{path.read_text()}")
     with Started([sys.executable, path], tmp_path) as mended:
         client.hset("patched:t", mapping={"function": "patched", "data": "{}"})

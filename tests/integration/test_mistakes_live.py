@@ -198,7 +198,7 @@ FIXES = {
     "yield": lambda log, line: f"{re.search(r'call (gevent.sleep[(]0[)]) in between', log)[1]}; {line}",
     "thread": lambda log, line: line.replace(
         "sum(range(200_000))",
-        re.search(r"give the work to a native thread: (self.blocking[(]f, [*]args[)])", log)[1].replace(
+        re.search(r"move the work to a native thread: (self.blocking[(]f, [*]args[)])", log)[1].replace(
             "f, *args", "sum, range(200_000)"
         ),
     ),
@@ -259,8 +259,8 @@ SINGLE = r"did you mean '(.+?)'\?"
 TARGETS = {
     "file": ("", "taks.py", SINGLE, "{0}"),
     "app": (APP, "tasks:my_ap", SINGLE, "tasks:{0}"),
-    "class": ("", "tasks:Thumb", r"leave `(:Thumb)` away", "tasks"),
-    "two apps": (TWO, "tasks.py", r"say (tasks.py:\w+) or tasks.py:other", "{0}"),
+    "class": ("", "tasks:Thumb", r"omit `(:Thumb)` to run", "tasks"),
+    "two apps": (TWO, "tasks.py", r"choose (tasks.py:\w+) or tasks.py:other", "{0}"),
 }
 
 

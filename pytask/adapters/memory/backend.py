@@ -51,7 +51,7 @@ class MemoryFeed:
         self._inbox: deque[Notice] | None = None
 
     def open(self) -> None:
-        """Listen from now on."""
+        """Start reading."""
         self.close()
         self._inbox = deque()
         self._state.listeners.append(self._hear)

@@ -18,7 +18,7 @@ class ControlVerbs(Verbs):
     """Steer tasks."""
 
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
-        """E9, E10, E11 for a batch."""
+        """Control a batch of tasks."""
         word = TABLE[command]
         found = []
         for task_id, age in zip(ids, ages or [0.0] * len(ids), strict=True):

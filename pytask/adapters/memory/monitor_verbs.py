@@ -58,7 +58,7 @@ class MonitorVerbs(Verbs):
         return 0, found
 
     def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
-        """E7 for a batch."""
+        """Expire a batch of dead runs."""
         self._require(server)
         return [self._expire(expiry) for expiry in expiries]
 
@@ -106,7 +106,7 @@ class MonitorVerbs(Verbs):
         state.emit(expiry.id, published)
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:  # noqa: ARG002 - the port's own
-        """E16: all hashes in one step, so the cursor is always 0."""
+        """The slow sweep over all hashes in one step, so the cursor is always 0."""
         state = self._state
         hashes = [task_id for task_id, value in state.values.items() if isinstance(value, dict)]
         return 0, sum(self._repair(task_id, expiry) for task_id in hashes)

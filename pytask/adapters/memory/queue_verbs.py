@@ -23,7 +23,7 @@ class QueueVerbs(Verbs):
         return _upto_long(self._state.waiting(source)[: -limit - 1 : -1])
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
-        """E1/E13/E14: an answer for each ref, in order."""
+        """Claim a batch: an answer for each ref, in order."""
         self.ahead = None
         if not request.refs:
             return []
@@ -118,7 +118,7 @@ class QueueVerbs(Verbs):
         self._announce_run(Event.RUNNING, ref, worker, epoch)
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
-        """E15: out of the list, with a note of it."""
+        """Move an invalid id from its list to the rejected ones."""
         state = self._state
         task_id = raw.decode(errors="replace")
         if reason is IdFault.LONG:
@@ -139,7 +139,7 @@ class QueueVerbs(Verbs):
         return Verdict.OK
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
-        """A7: from the queue (or another list) to the parking list of `function`."""
+        """Move an id from the queue (or another list) to the parking list of `function`."""
         state = self._state
         known = text(state.fields(task_id), "function")
         if task_id in state.runs or known != function or not state.take(task_id.encode(), source):

@@ -20,7 +20,7 @@ class RunVerbs(Verbs):
     """Keep and end runs."""
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """E2: only what is not OK is in the answer."""
+        """Renew runs; returns only verdicts other than OK."""
         self.incarnation = self._look()
         # All are looked up before any is put back, as in the script.
         held = {ref.id: self._state.runs.get(ref.id) for ref in refs}
@@ -44,7 +44,7 @@ class RunVerbs(Verbs):
         return Incarnation(id=marker["id"], server=state.server, age=age, changed=changed)
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
-        """E12: an answer for each, in order."""
+        """Restore lost runs: an answer for each, in order."""
         return [self._adopt(one, worker) for one in adoptions]
 
     def _adopt(self, one: Adoption, worker: str) -> Verdict:
@@ -100,7 +100,7 @@ class RunVerbs(Verbs):
         return REQUESTS.get(fields.get("control", b""))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
-        """E3-E6 and events, in order; an answer for each."""
+        """Commit ends and events in order; an answer for each."""
         return [self._commit(change) for change in changes]
 
     def _commit(self, change: Change) -> Verdict:
@@ -164,7 +164,7 @@ class RunVerbs(Verbs):
         return Verdict.OK
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
-        """E8: `new` takes the place of `old`."""
+        """Replace the run `old` with `new`."""
         state = self._state
         held = state.runs.get(old.id)
         if held not in (old.run, new.run):
@@ -191,7 +191,7 @@ class RunVerbs(Verbs):
         )
 
     def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """E17: the data does not fit, and the run goes on."""
+        """Refuse a reload because the data does not fit; the run continues."""
         state, task_id = self._state, judged.id
         verdict = self._owned(RunRef(task_id, judged.run))
         if verdict is not Verdict.OK:
@@ -212,7 +212,7 @@ class RunVerbs(Verbs):
         return Verdict.OK
 
     def settle(self, ref: RunRef) -> Verdict:
-        """E18: the run that a reload began lives."""
+        """Confirm that the run started by a reload is alive."""
         verdict = self._owned(ref)
         if verdict is Verdict.OK:
             self._state.erase(ref.id, "settling")

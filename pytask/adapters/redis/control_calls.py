@@ -23,7 +23,7 @@ def functions(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
 
 
 def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[bytes]]:
-    """E9 and E11; `names` are those of the functions."""
+    """Stop tasks; `names` are those of the functions."""
     keys = scope.keys
     return scripts.stop(
         runs=keys.runs,
@@ -45,7 +45,7 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
 
 
 def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
-    """E10."""
+    """Start tasks again."""
     keys = scope.keys
     return scripts.start(
         runs=keys.runs,
@@ -64,7 +64,7 @@ def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
 
 
 def request(scope: Scope, word: Verdict, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """E11: `word` is stored in the field `control` of tasks that run."""
+    """Store `word` in the field `control` of running tasks."""
     keys = scope.keys
     return scripts.ask_reload(
         runs=keys.runs,

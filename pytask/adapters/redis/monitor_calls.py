@@ -32,7 +32,7 @@ def forget(scope: Scope, ids: Sequence[str]) -> ScriptCall[int]:
 
 
 def expire(scope: Scope, expiries: Sequence[Expiry], server: str) -> ScriptCall[list[bytes]]:
-    """E7."""
+    """Expire dead runs."""
     keys = scope.keys
     return scripts.expire(
         runs=keys.runs,
@@ -68,7 +68,7 @@ def _without_why(scope: Scope, trigger: Trigger) -> str:
 
 
 def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
-    """E16."""
+    """Repair orphaned tasks."""
     keys = scope.keys
     waiting, stopped = destination(Trigger.REPAIR), destination(Trigger.EXPIRE_STOPPED)
     return scripts.repair(

@@ -29,7 +29,7 @@ def peek(scope: Scope, limit: int, source: str | None) -> ScriptCall[list[bytes]
 
 
 def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """E1/E13/E14; `functions` are those of the request, in the order in which the answer counts them."""
+    """Claim a batch; `functions` are those of the request, in the order of their counts in the answer."""
     keys = scope.keys
     return scripts.claim(
         runs=keys.runs,
@@ -53,7 +53,7 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
 
 
 def reject(scope: Scope, raw: bytes, reason: IdFault, source: str | None) -> ScriptCall[bytes]:
-    """E15."""
+    """Reject an id."""
     keys = scope.keys
     id_hex = raw[: MAX_ID_BYTES + 1].hex()
     note = json.dumps({"id_hex": id_hex, "reason": reason, "at": 0}, separators=(",", ":"))
@@ -76,7 +76,7 @@ def reject(scope: Scope, raw: bytes, reason: IdFault, source: str | None) -> Scr
 def park(
     scope: Scope, task_id: str, function: str, published: bytes, source: str | None
 ) -> ScriptCall[bytes]:
-    """A7."""
+    """Park a task."""
     keys = scope.keys
     return scripts.park(
         runs=keys.runs,

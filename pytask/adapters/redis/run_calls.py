@@ -36,7 +36,7 @@ class Renewed(NamedTuple):
 def renewals(
     scope: Scope, refs: Sequence[RunRef], *, alone: bool, packs: bool
 ) -> list[ScriptCall[list[object]]]:
-    """E2, in calls of 250 runs; one call even without runs."""
+    """Renew runs, in calls of 250; one call even without runs."""
     keys, marker = scope.keys, uuid.uuid4().hex
     return [
         scripts.renew(
@@ -84,7 +84,7 @@ Alike = tuple[object, ...]  # what a change says, if others may say the same
 
 
 def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
-    """E3-E6 and events, in order."""
+    """Commit ends and events in order."""
     keys = scope.keys
     kinds: list[ChangeKind] = []
     fields: list[str | bytes] = []
@@ -166,7 +166,7 @@ def note(scope: Scope, notes: Sequence[Notes], lines: int, keep: int) -> ScriptC
 
 
 def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCall[list[bytes]]:
-    """E12."""
+    """Restore lost runs."""
     keys = scope.keys
     return scripts.adopt(
         runs=keys.runs,
@@ -205,7 +205,7 @@ def restore(scope: Scope, task_id: str, function: str, data: bytes | None) -> Sc
 
 
 def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -> ScriptCall[list[object]]:
-    """E8."""
+    """Replace a dead run with a new one."""
     keys = scope.keys
     return scripts.reload(
         runs=keys.runs,
@@ -230,7 +230,7 @@ def preview(scope: Scope, ref: RunRef, max_data: int) -> ScriptCall[list[object]
 
 
 def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[bytes]:
-    """E17."""
+    """Refuse a reload."""
     keys = scope.keys
     return scripts.refuse(
         runs=keys.runs,
@@ -250,7 +250,7 @@ def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[by
 
 
 def settle(scope: Scope, ref: RunRef) -> ScriptCall[bytes]:
-    """E18."""
+    """Confirm a reloaded run."""
     keys = scope.keys
     return scripts.settle(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run)
 

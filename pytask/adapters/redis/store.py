@@ -68,7 +68,7 @@ class RedisStore:
         return self._redis.run(queue_calls.peek(self._scope, limit, source))
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
-        """E1/E13/E14: an answer for each ref, in order."""
+        """Claim a batch: an answer for each ref, in order."""
         self.ahead = None
         if not request.refs:
             return []
@@ -79,11 +79,11 @@ class RedisStore:
         return claims
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
-        """E15: out of the list, with a note in `pytask:rejected`."""
+        """Move an invalid id from its list to `pytask:rejected`."""
         return replies.verdict(self._redis.run(queue_calls.reject(self._scope, raw, reason, source)))
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
-        """A7: from the queue (or another list) to the parking list of `function`."""
+        """Move an id from the queue (or another list) to the parking list of `function`."""
         call = queue_calls.park(self._scope, task_id, function, event, source)
         return replies.verdict(self._redis.run(call))
 
@@ -103,7 +103,7 @@ class RedisStore:
     # -- runs -----------------------------------------------------------------------------------------
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """E2, in calls of 250 that are sent together: only what is not OK is in the answer."""
+        """Renew runs, in calls of 250 that are sent together; returns only verdicts other than OK."""
         redis = self._redis
         calls = run_calls.renewals(self._scope, refs, alone=redis.durability.alone, packs=redis.packs)
         told = redis.run_durably(calls)
@@ -115,7 +115,7 @@ class RedisStore:
         return found
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
-        """E12: an answer for each, in order."""
+        """Restore lost runs: an answer for each, in order."""
         (words,) = self._redis.run_durably([run_calls.adopt(self._scope, adoptions, worker)])
         return replies.verdicts(words)
 
@@ -124,7 +124,7 @@ class RedisStore:
         return replies.verdict(self._redis.run(run_calls.restore(self._scope, task_id, function, data)))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
-        """E3-E6 and events, in order; an answer for each."""
+        """Commit ends and events in order; an answer for each."""
         return replies.verdicts(self._redis.run(run_calls.commit(self._scope, changes)).split())
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
@@ -134,7 +134,7 @@ class RedisStore:
         return replies.verdicts(self._redis.run(run_calls.note(self._scope, notes, lines, keep)).split())
 
     def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
-        """E8: `new` takes the place of `old`."""
+        """Replace the run `old` with `new`."""
         return replies.claim(new, self._redis.run(run_calls.reload(self._scope, old, new, worker, max_data)))
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
@@ -142,11 +142,11 @@ class RedisStore:
         return replies.claim(ref, self._redis.run(run_calls.preview(self._scope, ref, max_data)))
 
     def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """E17: the data does not fit, and the run goes on."""
+        """Refuse a reload because the data does not fit; the run continues."""
         return replies.verdict(self._redis.run(run_calls.refuse(self._scope, judged, path, reason)))
 
     def settle(self, ref: RunRef) -> Verdict:
-        """E18: the run that a reload began lives."""
+        """Confirm that the run started by a reload is alive."""
         return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref)))
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
@@ -157,7 +157,7 @@ class RedisStore:
     # -- control --------------------------------------------------------------------------------------
 
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
-        """E9, E10, E11 for a batch."""
+        """Control a batch of tasks."""
         return self._redis.drive(verbs.control(self._scope, command, ids, ages))
 
     # -- the monitor ----------------------------------------------------------------------------------
@@ -175,11 +175,11 @@ class RedisStore:
         return self._registry.runs_of(prefix, cursor)
 
     def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
-        """E7 for a batch."""
+        """Expire a batch of dead runs."""
         return self._redis.drive(verbs.expire(self._scope, expiries, server))
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:
-        """E16, one step of SCAN: (next cursor, hashes mended)."""
+        """One SCAN step of the slow sweep: (next cursor, tasks repaired)."""
         space = self._keys.namespace
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]

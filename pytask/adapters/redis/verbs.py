@@ -23,7 +23,7 @@ Verb = Generator[ScriptCall[Any], Any, T]
 def control(
     scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = ()
 ) -> Verb[list[Verdict]]:
-    """E9, E10, E11 for a batch; `ages` are the seconds since each was asked for."""
+    """Control a batch; `ages` are the seconds since each was requested."""
     request = TABLE[command].request
     if command not in OWN_SCRIPT and request is not None:
         return replies.verdicts((yield control_calls.request(scope, request, ids)))
@@ -32,7 +32,7 @@ def control(
 
 
 def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[list[Verdict]]:
-    """E7 for a batch."""
+    """Expire a batch of dead runs."""
     return replies.verdicts((yield monitor_calls.expire(scope, expiries, server)))
 
 

@@ -69,7 +69,7 @@ class ConsoleLines(logging.Formatter):
         return escaped(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback below it; one that another handler formatted is not taken over."""
+        """The line and the traceback below it; ignores a text cached by another handler."""
         kept, hidden = record.exc_text, getattr(record, "hidden", ())
         # Hidden first: indented and escaped, a value is no longer found.
         trace = hide(self.formatException(record.exc_info), hidden) if record.exc_info else ""

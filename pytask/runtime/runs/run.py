@@ -122,7 +122,7 @@ class Run:
 
     @property
     def epoch(self) -> int:
-        """Grows with every run of this id."""
+        """Increases with every run of this id."""
         return self.claim.epoch
 
     @property
@@ -284,11 +284,11 @@ class Run:
         return greenlet
 
     def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call `fn` in a native thread; returns or raises what it does."""
+        """What `fn` returns or raises, in a native thread."""
         return self.host.native.call(self, fn, args, kwargs)
 
     def subprocess(self, args: Any, **options: Any) -> Any:
-        """Start a program that ends with this run."""
+        """A program that ends with this run."""
         self.host.check_caller(self)
         return subprocesses.start(self, args, options)
 

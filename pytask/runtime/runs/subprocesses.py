@@ -69,7 +69,7 @@ def start(run: ProgramOwner, args: Any, options: dict[str, Any]) -> Any:
         _undo(run, program)
         raise
     finally:
-        if _lines.pop(gevent.getcurrent(), None) is not None:  # else this is a forked child
+        if _lines.pop(gevent.getcurrent(), None) is not None:  # otherwise this is a forked child
             close(line)
     program.result.rawlink(partial(_first_ended, run, program))
     return program

@@ -46,7 +46,7 @@ class Noter(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Grows with every run of this id."""
+        """Increases with every run of this id."""
 
 
 class Journal:

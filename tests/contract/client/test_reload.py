@@ -161,7 +161,7 @@ def test_a_run_that_does_not_settle_in_time_is_told_as_that(both):
         assert both.bench.store.reload(ref, after, "w", 1000).won
 
     acting = Beside(worker)
-    with pytest.raises(errors.TimedOut, match=r"began anew, and its start\(\) has not run"):
+    with pytest.raises(errors.TimedOut, match=r"was restarted, but its start\(\) has not run"):
         both.client.reload("t", wait=1)
     acting.over()
 

@@ -30,7 +30,7 @@ def test_a_start_that_is_stopped_in_the_queue_did_not_run(real, verb):
 def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
     both.end(both.bench.running("t"))
     with pytest.raises(
-        errors.NoListeners, match=r"PT086.*no worker is subscribed: 't' is queued, and starts"
+        errors.NoListeners, match=r"PT086.*no worker is subscribed: 't' is queued and starts"
     ) as nobody:
         both.client.start_again("t", wait=0.05)
     assert nobody.value.state is life.WAIT

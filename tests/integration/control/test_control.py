@@ -253,7 +253,7 @@ def test_reload_of_what_does_not_run_fails_and_names_what_does_it(cli, client):
     shown = cli("reload", "waits", made, "--wait", "30", "-o", "json")
     assert shown.exit_code == 1
     assert {i: row["outcome"] for i, row in rows(shown).items()} == {"waits": "does not run", made: "done"}
-    assert "it is WAIT, and begins with the data that is in its hash" in shown.stderr
+    assert "it is WAIT, and starts with the data in its hash" in shown.stderr
     assert cli("rm", "waits").exit_code == 0
     assert cli("stop", made, "--wait", "30").exit_code == 0
 

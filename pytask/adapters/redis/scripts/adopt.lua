@@ -1,4 +1,4 @@
--- E12: put back runs that live with the caller, and that Redis forgot when it went back in time.
+-- Restore runs that live with the caller and that Redis lost in a failover.
 --
 -- Returns for each id OK, FENCED (a run is there that is not older) or GONE (no such hash).
 --

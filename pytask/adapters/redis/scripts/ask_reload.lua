@@ -1,4 +1,4 @@
--- E11: write the wish to reload down for the owners of runs.
+-- Store reload requests for the owners of runs.
 --
 -- Returns for each id REQUESTED, STATE (it does not run: no-op) or BADTYPE.
 --

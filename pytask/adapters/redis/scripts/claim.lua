@@ -1,4 +1,4 @@
--- E1, E13, E14: take a batch of ids from the tail of a list and make each a run.
+-- Claim a batch of ids from the tail of a list, and make each a run.
 --
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns two strings: words, and bytes of which the words tell the lengths, in order.  The words, for each

@@ -1,4 +1,4 @@
--- E3-E6 and the events of tasks: one batch, in order.
+-- Commit one batch of ends and events, in order.
 --
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
 --       list; nothing done).

@@ -1,4 +1,4 @@
--- E7: hand on the runs whose lease the caller watched unchanged for long enough.
+-- Expire runs whose lease the caller observed unchanged for long enough.
 --
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns for each id OK, ALREADY, FENCED or RENEWED.

@@ -1,4 +1,4 @@
--- A7: a function that this worker does not know.  The task stays WAIT, and waits in a list of that function.
+-- Park a task whose function this worker does not know: it stays WAIT, in the parking list of that function.
 --
 -- Returns OK or MOVED.
 -- A key of another type is met before anything is written.

@@ -1,4 +1,4 @@
--- E17: a reload is refused, as the data in the hash does not fit; the run goes on as it is.
+-- Refuse a reload because the data in the hash does not fit; the run continues.
 --
 -- Returns OK, FENCED, GONE, or MOVED: the hash has other data by now, nothing done.
 --

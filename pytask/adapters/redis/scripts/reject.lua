@@ -1,4 +1,4 @@
--- E15: take an id that cannot be a task out of its list, and keep a note of it.
+-- Remove an invalid id from its list, and record it as rejected.
 --
 -- Returns OK or MOVED (it left the queue, or is a task by now).
 --- include: names, time

@@ -1,4 +1,4 @@
--- E8: a new run takes the place of an old, dead one, with the data that is in the hash now.
+-- Replace an old, dead run with a new one, with the data now in the hash.
 --
 -- A wish to stop that stands in the hash is kept and answered: the old run is then settled as stopped, and no new
 -- one begins, since nothing replaces a stop but its being carried out, or a start that came later.

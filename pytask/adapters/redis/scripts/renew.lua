@@ -1,4 +1,4 @@
--- E2: renew a chunk of runs (or none: a sign of life), and keep the marker of the data.
+-- Renew a chunk of runs (may be empty), and keep the data marker alive.
 --
 -- Returns a flat array: the marker's id ('' for none), this server's replication id ('' not told),
 --       microseconds since a change of server that may have lost writes (-1 none), and since the last

@@ -1,4 +1,4 @@
--- E16: hashes that say they run although the registry has no run of them, and runs without a lease.
+-- Repair tasks that are RUNNING without a registered run, and runs without a lease.
 --
 -- Returns how many were mended.
 --

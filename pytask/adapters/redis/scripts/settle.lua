@@ -1,4 +1,4 @@
--- E18: the run that a reload began lives: it is no longer one that has yet to prove it (see reload.lua).
+-- The run started by a reload is alive: remove its mark as unconfirmed (see reload.lua).
 --
 -- Returns OK, FENCED or GONE.
 --

@@ -1,4 +1,4 @@
--- E10: put tasks that came to rest back into the queue.
+-- Start tasks at rest again: put them into the queue.
 --
 -- Returns for each id OK (queued), STATE (no-op), NOHASH or BADTYPE.
 --- include: names, time, index, places, history

@@ -1,4 +1,4 @@
--- E9 and E11: stop tasks that wait, and write the wish down for those that run.
+-- Stop waiting tasks, and store the request for running ones.
 --
 -- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE; for the
 --       first ids only, where taking them out of long lists was work enough for one call.
