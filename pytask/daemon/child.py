@@ -131,7 +131,9 @@ def how_it_ended(slot: Slot, code: int, now: float) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     how = f"was killed by {_signal_name(-code)}"
-    if -code == signal.SIGKILL:  # the kernel's timer sends it, too, to one that was silent for long
+    if (
+        -code == signal.SIGKILL and slot.said is not None
+    ):  # the kernel's timer sends it, too, to one that was silent for long
         how += f" {now - slot.said_at:.0f} s after it was last heard"
     return how
 

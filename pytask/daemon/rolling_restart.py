@@ -49,6 +49,10 @@ class RollingRestart:
         """Whether the new code is being tried: its end wakes `turn` by SIGCHLD, but for the time limit."""
         return self._checking is not None
 
+    def asked(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether this is the process that is being replaced."""
+        return self.replacing and process is self._before
+
     def begin(self) -> None:
         """Try the new code."""
         log.info("signal received: a child process checks what would start now")
