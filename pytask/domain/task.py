@@ -46,10 +46,10 @@ class RunPort(Protocol):
     def progress(self, progress: dict[str, Any]) -> None:
         """Note how far this run is."""
 
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """A greenlet of this run."""
 
-    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """What `fn` returns or raises, in a native thread."""
 
     def subprocess(self, args: Any, **options: Any) -> Any:
@@ -65,7 +65,7 @@ class _NoRun:
     def __getattr__(self, name: str) -> Any:
         raise NotRun(f"no worker runs this task: it has no {name}")
 
-    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return copy_context().run(fn, *args, **kwargs)  # there is no event loop to be held
 
 
@@ -160,7 +160,7 @@ class Task(Generic[Data]):
         """
         self._run.progress(progress_of(done, total, note))
 
-    def spawn(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
+    def spawn(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
         """Run `fn` in a greenlet that ends with this task; context variables are copied.
 
         Args:
@@ -176,7 +176,7 @@ class Task(Generic[Data]):
         """
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
-    def blocking(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def blocking(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `fn` in a native thread and wait for it, while other tasks go on.
 
         For C code that waits or computes; context variables are copied.  The tasks of a worker share the

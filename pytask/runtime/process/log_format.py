@@ -7,7 +7,7 @@ import logging
 import time
 from contextlib import suppress
 from copy import copy
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pytask.domain.escaping import escaped, in_json
 from pytask.domain.secrets import hide

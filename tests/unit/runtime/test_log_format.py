@@ -103,7 +103,9 @@ def test_no_value_comes_by_a_line_break_a_tab_or_gevents_own_traceback(style, ca
     out = io.StringIO()
     try:
         log_format.set_up("w1", "info", style).setStream(out)
-        World(Leaking, timing=Timing()).launch("order-7", data=json.dumps({"pem": "BEGIN\nMIIE\nEND\n", "token": "to\tken"}).encode())
+        World(Leaking, timing=Timing()).launch(
+            "order-7", data=json.dumps({"pem": "BEGIN\nMIIE\nEND\n", "token": "to\tken"}).encode()
+        )
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
