@@ -131,7 +131,8 @@ def how_it_ended(slot: Slot, code: int, now: float) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     how = f"was killed by {_signal_name(-code)}"
-    if -code == signal.SIGKILL:  # the kernel timer also sends it, after a long silence
+    # The kernel timer also sends SIGKILL, after a long silence.
+    if -code == signal.SIGKILL and slot.said is not None:
         how += f" (last report {now - slot.said_at:.0f} s before)"
     return how
 

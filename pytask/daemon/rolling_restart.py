@@ -49,6 +49,10 @@ class RollingRestart:
         """Whether the check is running: its end wakes `turn` through SIGCHLD, except for a timeout."""
         return self._checking is not None
 
+    def asked(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether this is the process that is being replaced."""
+        return self.replacing and process is self._before
+
     def begin(self) -> None:
         """Start the check of the new code."""
         log.info("signal received: checking the new code in a child process")

@@ -211,6 +211,8 @@ class Supervisor:
         code = process.returncode
         self._hear(slot)
         how = how_it_ended(slot, code, now)
+        if code == -signal.SIGTERM and slot.said is None and self._stopping is not None:
+            code = 0  # a service manager tells all processes to stop; this one had no handler and no task yet
         slot.empty()
         # Exit code 0 alone proves nothing: a task may have called `os._exit(0)`.
         if code != 0 or not slot.left:
@@ -218,6 +220,9 @@ class Supervisor:
         if self._stopping is not None:
             log.log(logging.WARNING if code else logging.INFO, "child %d %s", slot.number, how)
             self._code = self._code or (STUCK if code == STUCK else int(code != 0))
+        elif code == 0 and slot.left and self._restart.asked(process):
+            slot.young_deaths, slot.due = 0, now
+            log.info("child %d (pid %d) has handed its tasks back", slot.number, process.pid)
         elif code not in HOPELESS or now - slot.began >= YOUNG or not self._hopeless(slot, code, how, now):
             self._start_later(slot, process.pid, how, now)
 

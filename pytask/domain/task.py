@@ -46,10 +46,10 @@ class RunPort(Protocol):
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run."""
 
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Spawn a greenlet of this run."""
 
-    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `fn` in a native thread; returns or raises what it does."""
 
     def subprocess(self, args: Any, **options: Any) -> Any:
@@ -65,7 +65,7 @@ class _NoRun:
     def __getattr__(self, name: str) -> Any:
         raise NotRun(f"this task has no run, so it has no {name}")
 
-    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return copy_context().run(fn, *args, **kwargs)  # there is no event loop to block
 
 
@@ -77,7 +77,7 @@ class TaskConfig:
         DATA: An attrs class, dataclass or TypedDict that the data must fit; by default any JSON object.
         UNKNOWN_KEYS: "refuse" (default) or "ignore": keys of the data for which `DATA` has no field.
         REDIS_WAIT: How long `self.redis` waits for an unreachable Redis: True (default) as long as the run
-        lives, False not at all, or seconds.
+            lives, False not at all, or seconds.
         START_RATE: Tasks of this class that one worker may start per second; the others wait.  No limit by
             default.
         SECRET: Fields of the data that the command line masks, and errors and log lines hide, such as
@@ -160,7 +160,7 @@ class Task(Generic[Data]):
         """
         self._run.progress(progress_of(done, total, note))
 
-    def spawn(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
+    def spawn(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
         """Run `fn` in a greenlet that ends with this task; context variables are copied.
 
         Args:
@@ -176,7 +176,7 @@ class Task(Generic[Data]):
         """
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
-    def blocking(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def blocking(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `fn` in a native thread and wait for it, while other tasks continue.
 
         For C code that waits or computes; context variables are copied.  The tasks of a worker share the

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from signal import SIGINT, default_int_handler, getsignal
 from threading import Thread
@@ -120,6 +120,24 @@ class StopGreenlet(RunGreenlet):
 def current_run() -> TreeOwner | None:
     """The run whose code is executing, or None."""
     return getattr(getcurrent(), "pytask_run", None)
+
+
+def current_hidden() -> tuple[str, ...]:
+    """The secret values that no text of the code that is executing shows."""
+    run = current_run()
+    return run.hidden if run is not None else getattr(getcurrent(), "pytask_hidden", ())
+
+
+@contextmanager
+def hiding(values: tuple[str, ...]) -> Iterator[None]:
+    """What a service of the worker logs inside, as by code of the user that it calls, shows none of these."""
+    service: Any = getcurrent()
+    before = getattr(service, "pytask_hidden", ())
+    service.pytask_hidden = values
+    try:
+        yield
+    finally:
+        service.pytask_hidden = before
 
 
 def watch_spawns() -> None:

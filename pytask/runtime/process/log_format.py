@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from pytask.domain.escaping import escaped, in_json
 from pytask.domain.secrets import hide
-from pytask.runtime.tree import current_run
+from pytask.runtime.tree import current_hidden, current_run
 
 if TYPE_CHECKING:
     Stream = logging.StreamHandler[TextIO]
@@ -34,9 +34,10 @@ class TaskContext(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Always true; adds the fields."""
         run = getattr(record, "pytask_run", None) or current_run()
-        if run is not None and run.hidden:
-            record.msg, record.args = hide(message_of(record), run.hidden), ()
-            record.hidden = run.hidden  # for pytask's formatters, which also mask tracebacks
+        hidden = current_hidden() if run is None else run.hidden
+        if hidden:
+            record.msg, record.args = hide(message_of(record), hidden), ()
+            record.hidden = hidden  # for pytask's formatters, which also mask tracebacks
         task = getattr(record, "task", None) or (run.id if run is not None else "")
         record.worker = self._worker
         record.task = task or "-"

@@ -12,6 +12,7 @@ from pytask.domain.record import Claim
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields
 from pytask.runtime.runs.refusals import without_data
+from pytask.runtime.tree import hiding
 
 NO_FUNCTION = "the hash has no function: HMSET <task_id> function <name> data <json>"
 
@@ -40,10 +41,12 @@ def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:
 
 def fault(claim: Claim, cls: type[Task] | None, limit: int) -> Fault | None:
     """Where and why the data does not fit; None if it fits.  Runs the user's converters and validators."""
+    hidden = secrets_of(claim, cls)
     try:
-        fitted(claim, cls, limit)
+        with hiding(hidden):
+            fitted(claim, cls, limit)
     except BadData as error:
-        return error.path, hide(str(error), secrets_of(claim, cls))
+        return error.path, hide(str(error), hidden)
     except TaskFailed as error:
         return "$", str(error)
     except BaseException as error:  # noqa: BLE001 - a validator may raise anything; the run must go on

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Protocol, cast
 from weakref import ReferenceType
 
@@ -272,10 +273,10 @@ class Run:
             raise BadData(f"{what} has {len(text)} bytes, over the limit max_data={limit}")
         return text
 
-    def spawn(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> AnyGreenlet:
+    def spawn(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AnyGreenlet:
         """A greenlet under this run, with the caller's contextvars."""
         self.host.check_caller(self)
-        greenlet: AnyGreenlet = Greenlet(copy_context().run, fn, *args, **kwargs)
+        greenlet: AnyGreenlet = Greenlet(partial(copy_context().run, fn, *args, **kwargs))
         greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
         greenlet.start()
         if self.children is None or greenlet not in self.children:
@@ -283,7 +284,7 @@ class Run:
             take_in(self, greenlet)
         return greenlet
 
-    def blocking(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """What `fn` returns or raises, in a native thread."""
         return self.host.native.call(self, fn, args, kwargs)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytask.daemon import supervisor
-from pytask.daemon.child import Command, Slot
+from pytask.daemon.child import Command, Slot, how_it_ended
 from pytask.daemon.dead_children import DeadChild
 from pytask.daemon.rolling_restart import RollingRestart
 from pytask.daemon.supervise import arguments
@@ -175,6 +175,36 @@ def test_a_child_that_has_handed_its_tasks_back_is_not_buried(family, monkeypatc
     first.tell("stop")
     turns(one, lambda: first.prefix != prefix)
     assert one.dead.waiting == {}
+
+
+def test_one_that_is_replaced_has_not_died_young(family, monkeypatch, caplog):
+    monkeypatch.setenv("LAST", "left\n")
+    one = family()
+    turns(one, lambda: one._living == 2)
+    before = [slot.process for slot in one.slots]
+    one.slots[0].young_deaths = 3
+    one._restart.begin()
+    turns(one, lambda: one.slots[0].process not in (before[0], None))
+    assert one.slots[0].young_deaths == 0
+    assert f"child 1 (pid {before[0].pid}) has handed its tasks back" in caplog.text
+    assert "started again" not in caplog.text
+
+
+def test_a_child_that_the_service_manager_ends_before_it_has_a_handler_is_no_failure(family, monkeypatch):
+    one = family()
+    turns(one, lambda: one._living == 2)
+    monkeypatch.setattr(Slot, "tell", lambda *_: True)
+    one.stop()
+    for slot in one.slots:
+        slot.process.terminate()
+    turns(one, lambda: one._living == 0)
+    assert one._code == 0
+
+
+def test_one_that_was_never_heard_was_not_heard_last():
+    assert how_it_ended(Slot(1, said_at=1.0), -signal.SIGKILL, 5.0) == "was killed by SIGKILL"
+    heard = Slot(1, said={}, said_at=1.0)
+    assert how_it_ended(heard, -signal.SIGKILL, 5.0) == "was killed by SIGKILL 4 s after it was last heard"
 
 
 def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatch, caplog):

@@ -7,13 +7,16 @@ import logging
 import re
 from types import SimpleNamespace
 
+import attrs
 import pytest
 
 from pytask import PyTask
 from pytask.daemon.serve import Flags, _set_up_logging
+from pytask.domain.record import Claim, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.runtime.process import log_format
+from pytask.runtime.runs.fitting import fault
 from tests.unit.runtime.fakes import World
 
 log = logging.getLogger("mine")
@@ -115,6 +118,38 @@ def test_no_value_comes_by_a_line_break_a_tab_or_gevents_own_traceback(style, ca
     assert "OSError: ********" in raised
     for secret in ("MIIE", "ken"):
         assert secret not in text.replace("token", "")
+
+
+def test_a_validator_that_logs_while_a_reload_is_judged_shows_no_value():
+    out = io.StringIO()
+    handler = log_format.SafeLines(out)
+    handler.addFilter(log_format.TaskContext("w1"))
+    handler.setFormatter(log_format.JsonLines())
+
+    def validate(_instance, _field, value):
+        log.warning("looks at %s", value)
+
+    @attrs.frozen
+    class Data:
+        token: str = attrs.field(validator=validate)
+
+    class Validating(Task):
+        class Config:
+            NAME = "demo"
+            DATA = Data
+            SECRET = ("token",)
+
+    log.addHandler(handler)
+    try:
+        assert (
+            fault(Claim("a", "w:1", Verdict.OK, "demo", b'{"token": "correct-horse"}'), Validating, 1000)
+            is None
+        )
+        log.warning("afterwards correct-horse")
+    finally:
+        log.removeHandler(handler)
+    first, second = (json.loads(line)["message"] for line in out.getvalue().splitlines())
+    assert (first, second) == ("looks at ********", "afterwards correct-horse")
 
 
 def test_wrong_arguments_are_no_error_of_a_task_with_secret_fields():

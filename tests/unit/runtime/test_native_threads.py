@@ -240,6 +240,19 @@ def test_what_a_function_returns_is_what_the_task_gets():
     assert outcome(world).fields["output"] == b"255"
 
 
+def test_any_name_is_free_for_an_argument_of_the_function():
+    def start(self):
+        def names(**named):
+            return sorted(named)
+
+        return self.blocking(names, fn=1, run=2) + self.spawn(names, fn=1, run=2, args=3).get()
+
+    world = World(demo(start), timing=Timing())
+    world.launch()
+    until(lambda: not world.executor.living)
+    assert outcome(world).fields["output"] == b'["fn","run","args","fn","run"]'
+
+
 def test_a_stopped_task_is_over_at_once(lock):
     world = World(demo(lambda self: self.blocking(lock.acquire)))
     run = world.launch()
