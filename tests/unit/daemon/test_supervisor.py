@@ -204,7 +204,7 @@ def test_a_child_that_the_service_manager_ends_before_it_has_a_handler_is_no_fai
 def test_one_that_was_never_heard_was_not_heard_last():
     assert how_it_ended(Slot(1, said_at=1.0), -signal.SIGKILL, 5.0) == "was killed by SIGKILL"
     heard = Slot(1, said={}, said_at=1.0)
-    assert how_it_ended(heard, -signal.SIGKILL, 5.0) == "was killed by SIGKILL 4 s after it was last heard"
+    assert how_it_ended(heard, -signal.SIGKILL, 5.0) == "was killed by SIGKILL (last report 4 s before)"
 
 
 def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatch, caplog):
@@ -249,10 +249,9 @@ def test_a_signal_is_forwarded_once_and_ends_all():
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0
-    assert sorted(line for line in output.splitlines() if "stop" in line) == [
-        "heard 1 'stop\\n'",
-        "heard 2 'stop\\n'",
-    ]
+    # A child that ends first is released by the other, which may read both words at once.
+    assert sorted(re.findall(r"^heard (\d) 'stop\\n", output, re.MULTILINE)) == ["1", "2"]
+    assert output.count("stop") == 2
 
 
 def test_children_end_with_a_killed_parent():
