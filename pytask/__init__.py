@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pytask.domain.version import __version__
 
 if TYPE_CHECKING:
+    from pytask import aio as aio
+    from pytask import errors as errors
+    from pytask import testing as testing
     from pytask.app import PyTask as PyTask
     from pytask.client import Client as Client
-    from pytask.domain import errors as errors
     from pytask.domain.partition import namespace_of as namespace_of
     from pytask.domain.partition import partition_of as partition_of
     from pytask.domain.task import Task as Task
@@ -42,6 +44,7 @@ __all__ = [
 DISTRIBUTION = "pytaskd"
 """By this `pytaskd` knows that this file is ours: PyPI's `pytask` overwrites it (see entry.py)."""
 
+_MODULES = ("aio", "errors", "testing")  # public ones, also without an import of their own
 _HOMES = {
     "Client": "pytask.client",
     "PyTask": "pytask.app",
@@ -57,8 +60,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("pytask.domain.errors")
+    if name in _MODULES:
+        return import_module(f"pytask.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'pytask' has no attribute {name!r}")

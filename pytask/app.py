@@ -45,7 +45,7 @@ class PyTask:
 
     Args:
         source: A client that is compatible with redis-py's, a URL (`redis://`, `rediss://`, `unix://`), or a
-            backend such as `pytask.adapters.memory.MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
+            backend such as `pytask.testing.MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
             $REDIS_URL, else redis://127.0.0.1:6379/0.
         **settings: The fields of `pytask.Settings`.
 

@@ -11,6 +11,7 @@ import pytest
 import pytask
 import pytask.aio
 import pytask.client
+from pytask.domain import errors as domain_errors
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
@@ -23,7 +24,7 @@ def names():
     yield from (f"pytask.{name}" for name in pytask.__all__)
     yield from (f"pytask.client.{name}" for name in pytask.client.__all__)
     yield "pytask.aio.Client"
-    yield "pytask.adapters.memory.MemoryBackend"
+    yield "pytask.testing.MemoryBackend"
 
 
 @pytest.mark.parametrize("name", sorted({*names()} - IN_WORDS))
@@ -66,3 +67,14 @@ def test_the_example_of_a_test_is_one():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "right\n"
+
+
+def test_the_public_modules_are_there_without_an_import_of_their_own():
+    code = "import pytask; print(pytask.aio.Client, pytask.errors.TimedOut, pytask.testing.MemoryBackend)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_module_of_errors_has_all_of_them():
+    found = vars(domain_errors).values()
+    own = {one.__name__ for one in found if isinstance(one, type) and issubclass(one, Exception)}
+    assert set(pytask.errors.__all__) == own
