@@ -205,7 +205,7 @@ def test_lost_claims_are_put_back_by_their_owner(deploy):
     site = deploy()
     ids = lose_claims(site, cut_off=False)
     fail_over_without_claims(site, ids)
-    back = re.compile(r"(\d+) of \1 runs? that it had forgotten")  # in one renewal, or in several
+    back = re.compile(r"(\d+) of \1 runs? that it had lost")  # in one renewal, or in several
     wait_until(lambda: sum(map(int, back.findall(site.owner.log))) == 10, why=lambda: site.owner.log)
     # The other takes tasks again after the embargo, and none of these is there to be taken.
     wait_until(lambda: push_quietly(site), why="a push to the new primary")
