@@ -65,6 +65,6 @@ def test_a_polite_spinner_is_named_by_doctor_and_by_a_signal(lab, tmp_path, no_s
     lab.redis.zadd("pytask:workers", {"s": lab.redis.time()[0]})
     lab.redis.hset("pytask:workers:info", "s", json.dumps(shown))
     (found,) = [one for one in rows("doctor") if one["code"] == "PT150"]
-    assert found["what"].startswith("worker full uses 98% of a core")
-    assert found["what"].endswith(f"most of it goes to '{spin}' (spin) 97%")
+    assert found["what"].startswith("worker full uses 98% of the one core")
+    assert found["what"].endswith(f"busiest tasks: '{spin}' (spin) 97%")
     assert not found["serious"]

@@ -265,7 +265,7 @@ def test_a_deleted_hash_alone_is_not_restored(lab):
     worker = lab.worker("--on-data-loss", "restore")
     (task_id,) = lab.started(1)
     lab.redis.delete(task_id)
-    wait_until(lambda: f"task {task_id}: its run here is stopped: forget" in worker.log)
+    wait_until(lambda: f"task {task_id}: stopping its run on this worker: forget" in worker.log)
     wait_until(lambda: not lab.redis.hexists("pytask:runs", task_id))
     assert not lab.redis.exists(task_id)
 

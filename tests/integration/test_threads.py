@@ -272,7 +272,7 @@ def test_the_thread_that_keeps_a_task_from_ending_is_named(tasks, worker, place)
     worker.says("[PT045] task kept: start() returned 0.5 s ago")
     assert re.search(rf"\[PT045\] task kept: .*: {named}\. Fix: .*shared\(\)", worker.output)
     asked = cli_tools.pytask("why", "kept", "--redis", place[0].url)
-    said = rf"start\(\) has returned, and it ends when its threads do: {named}"
+    said = rf"start\(\) has returned; the run ends when its threads end: {named}"
     until(lambda: re.search(said, re.sub(r"\s+", " ", done(asked).stdout)), lambda: done(asked).stdout)
     assert tasks.stop("kept", wait=PATIENCE)
 

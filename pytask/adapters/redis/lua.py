@@ -117,7 +117,8 @@ class Script(Generic[P, R_co]):
     @property
     def locals(self) -> str:
         """The lines that name the keys and the arguments."""
-        return named(self, ", ".join(self.kinds))
+        names = ", ".join(self.kinds)
+        return named(self, names).removesuffix(names)
 
     def names(self, of: str, length: str) -> list[str]:
         """The parameters of a table whose length is of this sort, in the order in which they are sent."""

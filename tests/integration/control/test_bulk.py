@@ -65,7 +65,10 @@ def test_a_bulk_is_counted_before_it_is_asked_about(cli, monkeypatch):
             client.hset(f"t{at}", mapping={"function": "f", "state": "STOPPED"})
             client.zadd("pytask:index:STOPPED", {f"t{at}": at})
         asked = cli("start", "--all", "--redis", server.url)
-        assert (asked.exit_code, "Start 8 tasks? Nobody can be asked here: add -y" in asked.stderr) == (
+        assert (
+            asked.exit_code,
+            "Start 8 tasks? Standard input is not a terminal: confirm with -y" in asked.stderr,
+        ) == (
             2,
             True,
         )
@@ -102,7 +105,7 @@ def test_all_of_a_name(cli, client):
     other = cli.started("sleeper")
     refused = cli("stop", "--name", "sleeper")
     assert refused.exit_code == 2
-    assert "Stop 6 tasks? Nobody can be asked here: add -y" in refused.stderr
+    assert "Stop 6 tasks? Standard input is not a terminal: confirm with -y" in refused.stderr
     stopped = cli("stop", "--name", "sleeper", "-y", "--wait", "30", "-o", "json")
     assert stopped.exit_code == 0, stopped.stderr
     assert {*rows(stopped)} == {*ids, other}

@@ -202,3 +202,9 @@ def file(name):
 
 def sections_of(found):
     return found[1].split(", ")[1:]
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_names_stand_alone(machine, name):
+    """The audit of the chaos tests puts them into a script of its own."""
+    machine.compile(DECLARED[name].locals)
