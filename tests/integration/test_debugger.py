@@ -44,7 +44,7 @@ def test_a_breakpoint_at_a_terminal_is_not_ended_by_the_kernel_timer(store, clie
 
     try:
         until(lambda: shown(b"(Pdb) "), lambda: bytes(seen))
-        assert b"[PT144] breakpoint() in task t: a debugger holds" in seen, bytes(seen)
+        assert b"[PT144] breakpoint() in task t: a debugger blocks" in seen, bytes(seen)
         assert b'-> return "looked at"' in seen  # in the frame of the task
         time.sleep(1.25 * HARD)  # the kernel keeps its own time, on the busiest machine
         assert worker.poll() is None, bytes(seen)

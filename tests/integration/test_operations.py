@@ -261,7 +261,7 @@ def test_a_supervisor_does_the_same_for_its_children(store, client, manager, pla
         daemon.says("all children have been replaced", seconds=120)  # a busy machine takes its time
         manager.says("READY=1", began)
         assert not kids(daemon) & before
-        assert daemon.output.count("the new code") == 2
+        assert len(re.findall(r"^the new code$", daemon.output, re.MULTILINE)) == 2
         order = [
             w for at, w in manager.words if at >= began and w in ("RELOADING=1", "READY=1", "STOPPING=1")
         ]

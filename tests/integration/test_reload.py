@@ -132,7 +132,7 @@ def test_a_reload_with_data_that_does_not_fit_and_its_fix(site, client, task):
     assert "Expected `int`" in why.stdout
     shown = json.loads(call("show", task, "-o", "json").stdout)
     assert (shown["state"], shown["refusal"]["path"]) == ("RUNNING", "$.rate")
-    assert "not reloaded" in call("show", task).stdout
+    assert "reload refused" in call("show", task).stdout
     (row,) = json.loads(call("reload", task, "--wait", PATIENCE, "-o", "json").stdout)["items"]
     assert (row["outcome"], row["done"], row["path"]) == ("refused", False, "$.rate")
     until(lambda: "[PT049]" in site[1].output, "the worker's log has it")
