@@ -130,7 +130,7 @@ def test_a_script_of_its_own_as_pid_1(lab, started, tmp_path):
     assert worker.process.wait(PATIENCE) == 0
     for one in refused:
         assert one.process.wait(PATIENCE) == 1
-        assert "[PT120] this process is the init (PID 1)" in one.output
+        assert "[PT120] this process is the init process (PID 1)" in one.output
 
 
 def test_ctrl_c_at_the_terminal_of_a_container_reaches_the_worker_once(lab, started, tmp_path):

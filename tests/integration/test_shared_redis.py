@@ -220,7 +220,7 @@ def test_a_long_wait_is_told_once(cut_off, caplog, monkeypatch):
     proxy, tasks, _ = cut_off
     proxy.refuse()
     waiting = tasks.spawn(lambda client: client.incr("count"))
-    wait_until(lambda: "[PT147] task t: self.redis has waited" in caplog.text)
+    wait_until(lambda: "[PT147] task t: self.redis has been waiting" in caplog.text)
     gevent.sleep(3 * SHORT)
     proxy.pass_()
     assert waiting.get() == 1
