@@ -136,10 +136,10 @@ def test_a_killed_worker_is_marked_and_the_doctor_says_what_becomes_of_its_runs(
     assert "1 worker and 1 silent, 1 slot, " in cli("top").stdout
     status = cli.json("status")
     assert (status["workers"], status["silent"], status["places"]) == (1, 1, 1)
-    assert re.search(r"^workers +1 with 1 place, 1 silent$", cli("status").stdout, re.MULTILINE)
+    assert re.search(r"^workers +1 with 1 slot, 1 silent$", cli("status").stdout, re.MULTILINE)
 
     # It may have renewed its leases a little later than it showed itself last.
-    until(lambda: "holds 2 runs" in cli("doctor").stdout, lambda: cli("doctor").stdout)
+    until(lambda: "owns 2 runs" in cli("doctor").stdout, lambda: cli("doctor").stdout)
     found = cli("doctor", "-o", "json")
     (item,) = json.loads(found.stdout)["items"]
     assert (found.exit_code, item["code"], item["serious"]) == (0, "PT097", False)
