@@ -112,7 +112,7 @@ def test_a_family_goes_by_the_same_settings(folder):
         ("max_tasks = 0", {}, "PT020", "max_tasks = 0 (from pytask.toml)"),
         ("", {"PYTASK_MAX_TASKS": "0"}, "PT020", "max_tasks = 0 (from $PYTASK_MAX_TASKS)"),
         ("", {"PYTASK_PROCESSES": "many"}, "PT020", "$PYTASK_PROCESSES is 'many'"),
-        ("", {"PYTASK_CONFIG": "none.toml"}, "PT028", "no configuration file 'none.toml'"),
+        ("", {"PYTASK_CONFIG": "none.toml"}, "PT028", "configuration file 'none.toml' not found"),
     ],
 )
 def test_a_wrong_setting_starts_nothing(folder, text, env, code, says):

@@ -149,7 +149,9 @@ class Parent:
             sys.dont_write_bytecode = before
 
     def pytest_collection_modifyitems(self, items):
-        items.sort(key=order_of)
+        # By file too: the children take whole files, and pytest puts tests together that share a fixture.
+        files = {path: at for at, path in enumerate(dict.fromkeys(item.path for item in items))}
+        items.sort(key=lambda item: (*order_of(item), files[item.path]))
 
     def pytest_collection_finish(self, session):
         found = {}
