@@ -14,8 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -149,9 +147,7 @@ class Parent:
             sys.dont_write_bytecode = before
 
     def pytest_collection_modifyitems(self, items):
-        # By file too: the children take whole files, and pytest puts tests together that share a fixture.
-        files = {path: at for at, path in enumerate(dict.fromkeys(item.path for item in items))}
-        items.sort(key=lambda item: (*order_of(item), files[item.path]))
+        items.sort(key=order_of)
 
     def pytest_collection_finish(self, session):
         found = {}
@@ -195,10 +191,13 @@ class Child:
     def pytest_runtestloop(self, session):
         if session.testsfailed:
             return None  # a file could not be read: pytest says so and ends
-        for path, found in groupby(session.items, key=attrgetter("path")):
+        # pytest puts tests of several files together that share a fixture; here a file is taken as a whole.
+        files = {}
+        for item in session.items:
+            files.setdefault(item.path, []).append(item)
+        for path, items in files.items():
             if not self._takes(path):
                 continue
-            items = list(found)
             for item, following in zip(items, [*items[1:], None], strict=True):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         return True
