@@ -6,6 +6,7 @@ from tests.contract.benches import FULL, REAL, WIRE, make_bench
 from tests.support.servers import is_available, start_server
 
 
+@pytest.hookimpl(tryfirst=True)  # or the order of the ids depends on when this file is read
 def pytest_generate_tests(metafunc):
     """Every case runs where what happens may differ, a main case also where only the wire does."""
     kinds = (*FULL, *WIRE) if metafunc.definition.get_closest_marker("wire") else FULL

@@ -5,6 +5,7 @@ import pytest
 from tests.contract.client.faces import FACES, FULL, WIRE, make
 
 
+@pytest.hookimpl(tryfirst=True)  # or the order of the ids depends on when this file is read
 def pytest_generate_tests(metafunc):
     """As of the store: a main case also runs where only the wire differs."""
     if "kind" in metafunc.fixturenames:
