@@ -27,6 +27,8 @@ class Keys:
     monitors: str = attrs.field(init=False)
     rejected: str = attrs.field(init=False)
     parked: str = attrs.field(init=False)
+    timers: str = attrs.field(init=False)
+    schedules: str = attrs.field(init=False)
     channel: str = attrs.field(init=False)
     hint_channel: str = attrs.field(init=False)
     indexes: tuple[str, str, str, str] = attrs.field(init=False)
@@ -45,6 +47,8 @@ class Keys:
             "monitors": f"{own}monitors",
             "rejected": f"{own}rejected",
             "parked": f"{own}parked",
+            "timers": f"{own}timers",
+            "schedules": f"{own}schedules",
             "channel": f"{self.namespace}task-",
             "hint_channel": f"{own}hint",
         }

@@ -49,6 +49,9 @@ class Trigger(StrEnum):
     PARK = "park"  # unknown function; kept for a worker that knows it
     REPAIR = "repair"  # RUNNING without a registered run
     REFUSE = "refuse"  # a reload is refused because its data does not fit
+    DELAY = "delay"  # a worker takes the id from the queue before its time: it goes to the timers
+    RETRY = "retry"  # a run has failed (or ended), and its policy starts another after a delay
+    START_NOW = "start_now"  # started before its time
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
@@ -79,6 +82,9 @@ MACHINE = Machine(
         [Trigger.PARK, [WAIT, STOPPED, ENDED, ERROR], WAIT],
         [Trigger.REPAIR, [RUNNING], WAIT],
         [Trigger.REFUSE, [RUNNING], RUNNING],
+        [Trigger.DELAY, [WAIT, STOPPED, ENDED, ERROR], WAIT],
+        [Trigger.RETRY, [RUNNING], WAIT],
+        [Trigger.START_NOW, [WAIT], WAIT],
     ],
 )
 

@@ -36,6 +36,8 @@ class Event(StrEnum):
     QUEUED = "queued"  # started again: it is in the queue
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
     REJECTED = "rejected"  # {"reason"}: the pushed id is not a task
+    DELAYED = "delayed"  # {"delay"}: seconds; its time has not come, it waits in the timers
+    RETRYING = "retrying"  # {"attempt", "delay", "error"}: it failed, and runs again after the delay
     STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload, and is still RUNNING
 
 

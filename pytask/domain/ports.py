@@ -18,6 +18,7 @@ from pytask.domain.record import (
     Change,
     Claim,
     ClaimRequest,
+    Due,
     Expiry,
     Incarnation,
     Notes,
@@ -53,6 +54,9 @@ class Store(Protocol):
 
     def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
         """Move an id from the queue (or another parking list) to the parking list of `function`."""
+
+    def due(self, limit: int = 256) -> Due:
+        """Move up to `limit` ids whose time has come from the timers to the queue."""
 
     def parked(self) -> list[str]:
         """The functions with ids in their parking list."""

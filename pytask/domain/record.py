@@ -26,6 +26,7 @@ class Verdict(StrEnum):
     DUPLICATE = "DUPLICATE"  # it is running: this copy of the id was dropped
     ROTATED = "ROTATED"  # not claimable now: moved to the other end of the queue
     RENEWED = "RENEWED"  # expire(): the lease was renewed since it was observed
+    DELAYED = "DELAYED"  # its time has not come: moved to the timers
     STATE = "STATE"  # the transition is not allowed in its state: nothing done
     REQUESTED = "REQUESTED"  # control: stored for the owner of the run
     STOP = "stop"  # renew(): the owner is asked to stop this run
@@ -49,6 +50,17 @@ class RunRef:
     run: str
 
 
+@attrs.frozen(kw_only=True)
+class StartFields:
+    """The optional fields of a hash that say when, how often and why its task starts."""
+
+    restarts: int = 0  # consecutive restarts by its policy, without this run's
+    restart: str = ""  # its own policy, as written by a client: at most 64 characters are read
+    not_before: str = ""  # only if it is no time, in which case the task becomes ERROR
+    failed: str = ""  # the times of earlier restarts, as a run's end has written them (`restart_times`)
+    scheduled: bytes = b""  # JSON: the schedule that started it, see docs/protocol.md
+
+
 @attrs.frozen
 class Claim:
     """The answer for one id of a claim (or of a reload, or of a local start)."""
@@ -61,6 +73,8 @@ class Claim:
     epoch: int = 0
     crashes: int = 0
     oversize: int = 0  # size in bytes of data over the limit, which was not read
+    fields: StartFields | None = None  # None: the hash has none of them
+    delay: float = 0.0  # seconds until the time of a DELAYED task
 
     @property
     def won(self) -> bool:
@@ -121,6 +135,16 @@ class Change:
     fields: Mapping[str, str | bytes] = attrs.Factory(dict)  # `output` or `error`
     keep: int | None = None  # retention of the hash in seconds; None: forever, 0: delete at once
     local: bool = False  # a released local task is deleted, not queued
+    delay: float = 0.0  # with Trigger.RETRY: seconds until it is queued again
+
+
+@attrs.frozen(kw_only=True)
+class Due:
+    """What a look at the timers found and did."""
+
+    moved: int  # ids that were due, and are in the queue now
+    timer: float | None  # seconds until the next id is due; None: the timers are empty
+    schedule: float | None  # seconds until the next occurrence of a schedule, 0: due; None: no schedule
 
 
 @attrs.frozen
