@@ -108,7 +108,7 @@ def steer(partitions: Partitions, command: Command, task_id: str, wait: float, d
     before = yield from read_one(partitions, task_id)
     (outcome,) = yield from steer_many(partitions, command, [task_id])
     existing(outcome)
-    if TABLE[command].request is not None and not outcome.requested:
+    if TABLE[command].request and not outcome.requested:
         return outcome
     return (yield from _awaited(partitions, command, outcome, stream, goal=_goal(command, before), wait=wait))
 

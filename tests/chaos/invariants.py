@@ -20,7 +20,7 @@ VERBS = {
     "reload": (Trigger.RELOAD,),
     "stop": (Trigger.CANCEL, Trigger.REQUEST),
     "start": (Trigger.START,),
-    "ask_reload": (Trigger.REQUEST,),
+    "request": (Trigger.REQUEST,),
     "park": (Trigger.PARK,),
     "repair": (Trigger.REPAIR,),
     "adopt": (Trigger.ADOPT,),

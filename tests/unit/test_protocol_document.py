@@ -11,6 +11,7 @@ import pytask
 from pytask.adapters.keys import Keys
 from pytask.adapters.rules import KEEP_REJECTED, event
 from pytask.domain import messages
+from pytask.domain.control import REQUESTS
 from pytask.domain.crashes import CRASH_LIMIT
 from pytask.domain.figures import FIGURES
 from pytask.domain.lifecycle import RESTING, TABLE, State
@@ -177,4 +178,5 @@ def test_an_event_begins_as_it_is_said():
 
 def test_the_verdicts():
     named = {word for row in rows("What a worker does") for word in words(row[0])}
-    assert named == {str(verdict) for verdict in Verdict} - {str(Verdict.UNRECOGNIZED)}
+    answers = {*Verdict, *REQUESTS.values()} - {Verdict.UNRECOGNIZED}
+    assert named == set(map(str, answers))

@@ -10,7 +10,7 @@ from pytask.adapters import decoding
 from pytask.domain import figures
 from pytask.domain.control import REQUESTS
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
+from pytask.domain.record import Answer, Claim, Incarnation, RunRef, Suspect, Verdict
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
@@ -89,7 +89,7 @@ def _parts(told: bytes, start: int, lengths: Sequence[bytes]) -> Iterator[bytes]
         start = end
 
 
-def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterator[tuple[RunRef, Verdict]]:
+def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterator[tuple[RunRef, Answer]]:
     """What one call of a renewal says of those of its runs that are not simply OK; `first` is its first."""
     for place, word in decoding.pairs(reply[MARKER_WORDS:]):
         if place > 0:

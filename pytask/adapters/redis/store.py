@@ -17,6 +17,7 @@ from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
+    Answer,
     Change,
     Claim,
     ClaimRequest,
@@ -102,12 +103,12 @@ class RedisStore:
 
     # -- runs -----------------------------------------------------------------------------------------
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """Renew runs, in calls of 250 that are sent together; returns only verdicts other than OK."""
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
+        """Renew runs, in calls of 250 that are sent together; returns only answers other than OK."""
         redis = self._redis
         calls = run_calls.renewals(self._scope, refs, alone=redis.durability.alone, packs=redis.packs)
         told = redis.run_durably(calls)
-        found: dict[RunRef, Verdict] = {}
+        found: dict[RunRef, Answer] = {}
         for number, reply in enumerate(told):
             found.update(replies.renewal(refs, number * run_calls.RENEW_CALL, reply))
         # The last word: where the server changed in the middle, it is the new one's.

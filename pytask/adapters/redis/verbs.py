@@ -24,9 +24,8 @@ def control(
     scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = ()
 ) -> Verb[list[Verdict]]:
     """Control a batch; `ages` are the seconds since each was requested."""
-    request = TABLE[command].request
-    if command not in OWN_SCRIPT and request is not None:
-        return replies.verdicts((yield control_calls.request(scope, request, ids)))
+    if command not in OWN_SCRIPT and TABLE[command].request:
+        return replies.verdicts((yield control_calls.request(scope, command, ids)))
     dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
     return replies.verdicts((yield from OWN_SCRIPT[command](scope, dated)))
 
@@ -54,4 +53,4 @@ OWN_SCRIPT: Mapping[Command, Callable[[Scope, Dated], Verb[list[bytes]]]] = {
     Command.STOP: _stop,
     Command.START: _start,
 }
-"""Words that also move tasks without a run, or none that has one; any other is a request to the owner."""
+"""Words that change tasks without a run; any other is a request to the owner of the run."""

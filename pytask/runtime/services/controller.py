@@ -9,7 +9,7 @@ from itertools import groupby
 import attrs
 import gevent
 
-from pytask.domain.control import Starts, StopReason
+from pytask.domain.control import REASONS, Starts
 from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.ports import Feed, Store
@@ -24,7 +24,6 @@ from pytask.runtime.until_answered import pass_by_pass, until_answered
 log = get_logger(__name__)
 
 IDLE = 0.02  # seconds between reads of a feed that does not block
-WISHES = {Command.STOP: StopReason.STOP, Command.RELOAD: StopReason.RELOAD}
 
 
 @attrs.frozen(kw_only=True)
@@ -230,7 +229,7 @@ class Controller:
         # Before the call: waiting for Redis adds to the age of each.
         ages = [self._age(command, task_id, heard) for task_id in ids]
         for task_id, verdict in zip(ids, self._write_down(command, ids, ages, heard), strict=False):
-            stop_reason = WISHES.get(command)
+            stop_reason = REASONS.get(command)
             if verdict is Verdict.REQUESTED and stop_reason is not None:
                 self._executor.ask(task_id, stop_reason)
             elif command is Command.START:

@@ -13,7 +13,7 @@ from gevent.event import Event as Flag
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType, may_be_size
 from pytask.domain.leases import RENEW_CHUNK, Lease
 from pytask.domain.ports import Store
-from pytask.domain.record import Adoption, RunRef, Verdict
+from pytask.domain.record import Adoption, Answer, RunRef, Verdict
 from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
@@ -141,8 +141,8 @@ class Heartbeat:
         if not self._reached:
             self._reached = True
             self._on_reached()
-        for ref, verdict in verdicts.items():
-            self._executor.heard(ref, verdict)
+        for ref, answer in verdicts.items():
+            self._executor.renewed(ref, answer)
         if self._ping_wanted:
             self._ping()
         return bool(self._lease.due(self._clock(), self._most))
@@ -201,13 +201,13 @@ class Heartbeat:
                     " stop; see the setting on_data_loss", self._address,
             )  # fmt: skip
 
-    def _doubted(self, verdicts: Mapping[RunRef, Verdict]) -> dict[RunRef, Adoption]:
+    def _doubted(self, verdicts: Mapping[RunRef, Answer]) -> dict[RunRef, Adoption]:
         """Living runs that Redis lost in a recent failover."""
         if not self._lease.may_adopt(self._clock()):
             return {}
         return self._executor.adoptions(_unknown(verdicts))
 
-    def _adopt(self, doubted: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Verdict]) -> None:
+    def _adopt(self, doubted: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Answer]) -> None:
         """Restore these runs and drop their verdicts.  Raises `StoreError`."""
         timing = self._lease.timing
         sent_at = self._clock()
@@ -258,6 +258,6 @@ class Heartbeat:
             log.warning("Redis %s does not acknowledge: %s%s", self._address, error, fate)
 
 
-def _unknown(verdicts: Mapping[RunRef, Verdict]) -> set[RunRef]:
+def _unknown(verdicts: Mapping[RunRef, Answer]) -> set[RunRef]:
     """The runs that Redis no longer knows, or that were replaced."""
     return {ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)}

@@ -11,7 +11,7 @@ from pytask.client.control import await_stop
 from pytask.client.partitions import own_name
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.record import Verdict
+from pytask.domain.messages import Command
 from tests.contract.benches import SOON
 from tests.contract.client.faces import Beside, settle
 
@@ -35,7 +35,7 @@ def test_stop_a_task_that_runs_is_recorded_and_told(both):
     settle(told)
     outcome = both.client.stop("t")
     assert (outcome.done, outcome.state, outcome.requested, outcome.heard) == (False, "RUNNING", True, 1)
-    assert both.bench.store.renew([ref]) == {ref: Verdict.STOP}
+    assert both.bench.store.renew([ref]) == {ref: Command.STOP}
     message = told.get_message(timeout=SOON)
     assert (message["channel"], message["data"]) == (both.bench.keys.control("t").encode(), b"stop")
     told.close()
@@ -46,7 +46,7 @@ def test_stop_waits_until_the_task_has_stopped(both):
     ref = both.bench.running("t")
 
     def worker():
-        while both.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+        while both.bench.store.renew([ref]) != {ref: Command.STOP}:
             time.sleep(0.01)
         both.end(ref, Trigger.STOP, "stopped")
 
@@ -63,7 +63,7 @@ def test_a_stop_is_not_done_in_another_run_or_in_the_queue(real, detour):
     ref, after = real.bench.running("t"), real.bench.ref("t")
 
     def worker():
-        while real.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+        while real.bench.store.renew([ref]) != {ref: Command.STOP}:
             time.sleep(0.01)
         real.bench.erase("t", "control")
         if detour == "reload":
@@ -97,7 +97,7 @@ def test_a_stop_whose_hash_is_gone_is_done(real, monkeypatch):
     ref = real.bench.running("t")
 
     def worker():
-        while real.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+        while real.bench.store.renew([ref]) != {ref: Command.STOP}:
             time.sleep(0.01)
         real.bench.delete("t")  # no event tells of it
 

@@ -778,7 +778,7 @@ def test_a_renewal_during_the_reload_that_finds_the_old_run_fenced_is_ignored(de
     old = world.launch()
 
     def meanwhile(old_ref, new, *_):
-        world.executor.heard(old_ref, Verdict.FENCED)
+        world.executor.renewed(old_ref, Verdict.FENCED)
         return won(new)
 
     world.store.say("reload", meanwhile)

@@ -6,6 +6,7 @@ import pytest
 from pytask.domain.control import StopReason
 from pytask.domain.errors import Denied, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Command
 from pytask.domain.record import Adoption, Change, Claim, Incarnation, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
@@ -224,8 +225,8 @@ def test_a_late_claim_counts_from_its_own_sending(world):
 @pytest.mark.parametrize(
     ("verdict", "stop_reason"),
     [
-        (Verdict.STOP, StopReason.STOP),
-        (Verdict.RELOAD, StopReason.RELOAD),
+        (Command.STOP, StopReason.STOP),
+        (Command.RELOAD, StopReason.RELOAD),
         (Verdict.GONE, StopReason.FORGET),
         (Verdict.FENCED, StopReason.FENCED),
     ],
@@ -240,9 +241,9 @@ def test_what_a_renewal_brings_reaches_the_run(world, verdict, stop_reason):
 
 def test_what_is_meant_for_another_run_of_the_id_is_ignored(world):
     run = world.launch()
-    world.executor.heard(RunRef("a", "s0:9"), Verdict.FENCED)
-    world.executor.heard(RunRef("unknown", "s0:9"), Verdict.STOP)
-    world.executor.heard(run.ref, Verdict.OK)
+    world.executor.renewed(RunRef("a", "s0:9"), Verdict.FENCED)
+    world.executor.renewed(RunRef("unknown", "s0:9"), Verdict.STOP)
+    world.executor.renewed(run.ref, Verdict.OK)
     assert run.stop_reason is None
 
 

@@ -291,7 +291,7 @@ def refuse(
     func: Text,  # and the data, which were judged; "" for none
     data: Text,
     unread: Number,  # size of data that was not read; 0: it was
-    wish: Text,  # to reload
+    request: Text,  # the word of a reload
     refusal: Text,  # JSON, behind its epoch and time
     channel: Text,
     event: Text,
@@ -342,7 +342,7 @@ def stop(
     event: Text,
     stopped: Text,
     drop: Flag,
-    asked_line: Text,  # of a wish
+    asked_line: Text,  # of a request
     line: Text,
     kept: Number,
     allowed: AnyTexts,  # states that a task may be stopped from
@@ -370,11 +370,11 @@ def start(
 
 
 @script
-def ask_reload(
+def request(
     *,
     runs: Key,
     hashes: Keys,
-    wish: Text,
+    request: Text,  # the word
     line: Text,
     kept: Number,
     ids: Texts,

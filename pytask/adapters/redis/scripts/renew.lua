@@ -3,8 +3,8 @@
 -- Returns a flat array: the marker's id ('' for none), this server's replication id ('' not told),
 --       microseconds since a change of server that may have lost writes (-1 none), and since the last
 --       change of any kind (-1 none); then what is not
---       simply OK: position (from 1), then FENCED or GONE; or the negative position, then the wish that
---       stands in `control`.
+--       simply OK: position (from 1), then FENCED or GONE; or the negative position, then the request in
+--       `control`.
 --
 -- The marker: `id`, lost with the data; `server`, as last seen; `safe`, whether acknowledged writes
 -- outlive it (replicas must acknowledge, or it is alone and has an AOF); `since`, when it last changed
