@@ -17,6 +17,7 @@ from pytask.cli.fleet import Survey
 from pytask.cli.orphaned_tasks import forgotten
 from pytask.client.records import SILENT
 from pytask.domain import lifecycle as life
+from pytask.domain.crashes import possible_pause
 from pytask.domain.timing import Timing
 from pytask.domain.version import __version__, may_share
 from pytask.domain.wording import ago, counted, verb
@@ -27,6 +28,7 @@ LOOK = 1000  # overdue leases whose owners are looked up
 MUCH = 0.9  # of a core
 HELD = 10.0  # seconds for which a worker's writes may be delayed, as during a failover
 DB = re.compile(r"db\d+")  # a db with keys, as INFO names it
+LONG = 17  # digits; a longer number in a hash was not written by pytask
 ROOM = 16  # connections to keep free for operators
 NAMED = 5  # silent workers that are reported one by one
 NAMED_BUSY = 3  # tasks named for a worker that uses up its core
@@ -169,11 +171,7 @@ def _takeover() -> float:
 
 def _orphans(remote: Remote) -> Iterator[Finding]:
     limit = _takeover()
-    number = 0
-    for at, space in enumerate(remote.spaces):
-        (seconds, _) = remote.ask("TIME", at=at)
-        before = int((int(seconds) - limit) * 1e6)
-        number += int(remote.ask("ZCOUNT", Keys(space).leases, "-inf", before, at=at))
+    number = sum(_abandoned(remote, at, limit) for at in range(len(remote.spaces)))
     if number:
         yield Finding(
             code="PT091",
@@ -183,6 +181,40 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
             f" {verb(number, 'it', 'them')}",
             fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
         )
+
+
+def _abandoned(remote: Remote, at: int, limit: float) -> int:
+    """The number of runs of a partition that a monitor would have requeued by now.
+
+    A run that may be blamed for a crash again is requeued after an extra pause.  Beyond the first `LOOK` runs the
+    pause is not considered: only few runs of a worker are blamed for its death.
+    """
+    keys = Keys(remote.spaces[at])
+    (seconds, _) = remote.ask("TIME", at=at)
+    overdue = int(remote.ask("ZCOUNT", keys.leases, "-inf", int((int(seconds) - limit) * 1e6), at=at))
+    # The oldest are at the end; by index, as in `_held`.
+    leased = remote.ask("ZREVRANGE", keys.leases, -min(overdue, LOOK), -1, at=at) if overdue else []
+    looks: list[tuple[Any, ...]] = []
+    for raw in leased:
+        looks += [
+            ("ZSCORE", keys.leases, raw),
+            ("HMGET", decoding.raw_of(keys.task(decoding.text(raw))), "epoch", "crashes"),
+        ]
+    found = remote.ask_all(looks, at=at) if looks else []
+    return overdue - sum(
+        lease is not None and int(seconds) - float(lease) / 1e6 < limit + _pause(float(lease), fields)
+        for lease, fields in zip(found[::2], found[1::2], strict=True)
+    )
+
+
+def _pause(lease: float, fields: object) -> float:
+    """Seconds that a monitor may wait longer for a run with this lease, `epoch` and `crashes`."""
+    epoch, crashes = map(_whole, fields) if isinstance(fields, list) else (0, 0)
+    return possible_pause((lease - epoch * 1000) / 1e6, crashes, Timing().expiry)
+
+
+def _whole(raw: object) -> int:
+    return int(raw) if isinstance(raw, bytes) and raw.isdigit() and len(raw) < LONG else 0
 
 
 def _forgotten(remote: Remote) -> Iterator[Finding]:

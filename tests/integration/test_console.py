@@ -453,6 +453,18 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     assert "no worker is running" in cli("why", "new").stdout
 
 
+def test_a_run_that_is_requeued_later_because_it_crashed_before_is_no_orphan(client, cli):
+    """Its lease is older than usual, but its pause (five expiries after the second crash) has not passed."""
+    now = client.time()[0]
+    client.zadd("pytask:monitors", {"m": now})
+    client.hset("young", mapping={"function": "f", "state": "RUNNING", "run": "gone:1", "crashes": 2})
+    client.hset("pytask:runs", "young", "gone:1")
+    for silent, age, found in ((300, 20, set()), (300, 100, {"PT091"}), (600, 20, {"PT091"})):
+        client.zadd("pytask:leases", {"young": (now - silent) * 1_000_000})
+        client.hset("young", "epoch", (now - silent - age) * 1000)
+        assert set(codes(cli)) & {"PT091"} == found, (silent, age)
+
+
 def test_many_silent_workers_are_not_all_told_of(store, client, cli):
     """Seven sessions hold runs that nobody renews since 20 s; some have another T than the usual one."""
     now = client.time()[0]

@@ -244,6 +244,27 @@ MUTE = """
 """
 
 
+def test_lines_of_an_earlier_run_do_not_pass_for_those_of_the_current_one(
+    fleet, cli, client, tasks, tmp_path
+):
+    write(tmp_path / "mute.py", MUTE.format(name="muted"))
+    words = ("--redis", fleet.url, "--name", "muted", "--no-monitor", "--task-logs", 0)
+    line = {"n": 1, "at": 1700000000.0, "level": "info", "logger": "app", "text": "earlier", "epoch": 1}
+    with Started(cli_tools.pytask("run", "mute.py", *words), tmp_path, tmp_path) as daemon:
+        tasks.start("muted", {}, id="muted-1")
+        tasks.wait("muted-1", "RUNNING", timeout=cli_tools.PATIENCE)
+        client.rpush("pytask:log:muted-1", json.dumps(line))
+        until(lambda: any(w.name == "muted" for w in tasks.workers()), lambda: daemon.output)
+        shown = cli("logs", "muted-1")
+        tasks.stop("muted-1", wait=cli_tools.PATIENCE)
+        rested = cli("logs", "muted-1")
+    assert shown.stdout.endswith(" app: earlier\n")
+    assert shown.stderr.startswith(
+        "no lines of the current run: the worker muted stores no task logs; start it"
+    )
+    assert (rested.stdout, rested.stderr) == (shown.stdout, "")
+
+
 @pytest.mark.parametrize("kept", [0, 5])
 def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_path, kept):
     """What it showed of itself outlives it for a while; after that the task itself may tell."""
