@@ -186,8 +186,8 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
 def _abandoned(remote: Remote, at: int, limit: float) -> int:
     """The number of runs of a partition that a monitor would have requeued by now.
 
-    A run that may be blamed for a crash again is requeued after an extra pause.  Beyond the first `LOOK` runs the
-    pause is not considered: only few runs of a worker are blamed for its death.
+    A run that may be blamed for a crash again is requeued after an extra pause.  Beyond the first `LOOK` runs
+    the pause is not considered: only few runs of a worker are blamed for its death.
     """
     keys = Keys(remote.spaces[at])
     (seconds, _) = remote.ask("TIME", at=at)

@@ -26,7 +26,7 @@ def crash_pause(crashes: int, expiry: float) -> float:
 
 
 def possible_pause(age: float, crashes: int, expiry: float) -> float:
-    """The pause of a run that died at this age (seconds), if it is blamed, which depends on other runs, too."""
+    """The pause of a run that died at this age in seconds, if it is blamed: other runs decide that, too."""
     return crash_pause(crashes, expiry) if age < CRASH_YOUNG else 0.0
 
 
