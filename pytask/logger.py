@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     Adapter = logging.LoggerAdapter
 
-_told: set[str] = set()  # kinds of errors that were reported
+_reported: set[str] = set()  # kinds of errors that were reported
 
 
 class GuardedLogger(Adapter):
@@ -58,9 +58,9 @@ def get_logger(name: str) -> GuardedLogger:
 def _report(error: BaseException) -> None:
     """On standard error, where there is one; once for each kind of error."""
     kind = type(error).__name__
-    if kind in _told:
+    if kind in _reported:
         return
-    _told.add(kind)
+    _reported.add(kind)
     with suppress(Exception):
         sys.stderr.write("pytask: a log handler, filter or formatter raised; a line is lost:\n")
         traceback.print_exception(error)

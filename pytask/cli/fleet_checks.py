@@ -13,7 +13,7 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.databases import neighbors
 from pytask.cli.elsewhere import elsewhere
-from pytask.cli.fleet import Survey
+from pytask.cli.fleet import Fleet
 from pytask.cli.orphaned_tasks import forgotten
 from pytask.client.records import SILENT
 from pytask.domain import lifecycle as life
@@ -34,7 +34,7 @@ NAMED = 5  # silent workers that are reported one by one
 NAMED_BUSY = 3  # tasks named for a worker that uses up its core
 
 
-def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
+def of_the_fleet(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
     yield from _neighbors(remote)
@@ -56,7 +56,7 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
         yield from _elsewhere(remote, found)
 
 
-def _clock(found: Survey) -> Iterator[Finding]:
+def _clock(found: Fleet) -> Iterator[Finding]:
     if abs(found.clock) > CLOCK:
         word = "ahead of" if found.clock > 0 else "behind"
         yield Finding(
@@ -121,7 +121,7 @@ def _stuck(remote: Remote) -> Iterator[Finding]:
             )
 
 
-def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
+def _failed(remote: Remote, found: Fleet) -> Iterator[Finding]:
     number = found.count.states[life.ERROR]
     if number:
         last = next(iter(remote.tasks.list(state=life.ERROR, limit=1)), None)
@@ -134,7 +134,7 @@ def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
         )
 
 
-def _elsewhere(remote: Remote, found: Survey) -> Iterator[Finding]:
+def _elsewhere(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """No pytask data here, but some nearby: the address lacks its db, or the namespace is missing."""
     numbers = sorted(int(name[2:]) for name in found.server if DB.fullmatch(name))
     for where, flags in elsewhere(remote, numbers):
@@ -231,7 +231,7 @@ def _forgotten(remote: Remote) -> Iterator[Finding]:
         )
 
 
-def _refused(found: Survey) -> Iterator[Finding]:
+def _refused(found: Fleet) -> Iterator[Finding]:
     """Writes that Redis refuses while it accepts renewals: usually a size limit."""
     for worker in found.alive:
         if worker.held > HELD:
@@ -252,7 +252,7 @@ def _refused(found: Survey) -> Iterator[Finding]:
             )
 
 
-def _busy(found: Survey) -> Iterator[Finding]:
+def _busy(found: Fleet) -> Iterator[Finding]:
     """Workers that use a whole core, and the tasks that cause it."""
     for worker in found.alive:
         if worker.cpu is None or worker.cpu < MUCH:
@@ -268,7 +268,7 @@ def _busy(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _parked(found: Survey) -> Iterator[Finding]:
+def _parked(found: Fleet) -> Iterator[Finding]:
     known = sorted({name for worker in found.alive for name in worker.functions})
     for name, number in sorted(found.count.parked.items()):
         if name in known:
@@ -283,7 +283,7 @@ def _parked(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _monitor(found: Survey) -> Iterator[Finding]:
+def _monitor(found: Fleet) -> Iterator[Finding]:
     limit = 3 * Timing().expiry
     if (found.monitor is None or found.monitor > limit) and (found.alive or found.count.total):
         since = "ever" if found.monitor is None else f"for {ago(found.monitor)}"
@@ -294,7 +294,7 @@ def _monitor(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _idle(found: Survey) -> Iterator[Finding]:
+def _idle(found: Fleet) -> Iterator[Finding]:
     if found.count.queued and not found.alive:
         yield Finding(
             code="PT096",
@@ -304,7 +304,7 @@ def _idle(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _releases(found: Survey) -> Iterator[Finding]:
+def _releases(found: Fleet) -> Iterator[Finding]:
     versions: dict[str, list[str]] = {}
     for worker in found.alive:
         versions.setdefault(worker.version, []).append(worker.name)
@@ -318,7 +318,7 @@ def _releases(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _files(found: Survey) -> Iterator[Finding]:
+def _files(found: Fleet) -> Iterator[Finding]:
     """Workers whose max_tasks exceeds their limit of open files."""
     for worker in found.alive:
         files = worker.files
@@ -331,7 +331,7 @@ def _files(found: Survey) -> Iterator[Finding]:
             )
 
 
-def _clients(found: Survey) -> Iterator[Finding]:
+def _clients(found: Fleet) -> Iterator[Finding]:
     """Whether maxclients allows one connection per running task, plus pytask's own."""
     most, now = (_int(found.server.get(name)) for name in ("maxclients", "connected_clients"))
     if most is None or now is None:
@@ -351,7 +351,7 @@ def _int(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() else None
 
 
-def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
+def _rejected(remote: Remote, found: Fleet) -> Iterator[Finding]:
     if not found.count.rejected:
         return
     last: Mapping[str, Any] = {}

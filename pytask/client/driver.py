@@ -8,7 +8,7 @@ from typing import Any
 from pytask.adapters.redis import errors
 from pytask.client.operations import Listen, Now, Pause, Ping, Receive, Send, Unsubscribe, Words
 
-HEAR_MOST = 1000  # messages of one read
+MOST_MESSAGES = 1000  # messages of one read
 
 
 class Driver:
@@ -20,7 +20,7 @@ class Driver:
             case Send(commands):
                 return self.send(list(commands))
             case Receive(handle, timeout):
-                return handle.hear(timeout)
+                return handle.receive(timeout)
             case Listen():
                 return self.listen(step, opened)
             case Ping(handle):
@@ -47,7 +47,7 @@ class Driver:
         raise NotImplementedError
 
 
-def heard(message: Any) -> list[tuple[bytes, bytes]]:
+def messages_in(message: Any) -> list[tuple[bytes, bytes]]:
     """A message of a subscription as (channel, payload); a pong as empty bytes, others not at all."""
     if message["type"] == "pong":
         return [(b"", b"")]

@@ -219,8 +219,8 @@ def _fits(task: TaskInfo, function: str | None, worker: str | None) -> bool:
 
 
 def _write_cursor(states: Sequence[State], at: int, part: Part) -> str:
-    told = json.dumps(["".join(state[0] for state in states), at, part], separators=(",", ":"))
-    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    text = json.dumps(["".join(state[0] for state in states), at, part], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str | None, states: Sequence[State], sources: int) -> tuple[int, Part]:
@@ -228,8 +228,8 @@ def _read_cursor(cursor: str | None, states: Sequence[State], sources: int) -> t
         return 0, None
     try:
         raw = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
-        told, at, part = json.loads(raw)
-        fits = told == "".join(state[0] for state in states) and 0 <= at < sources
+        initials, at, part = json.loads(raw)
+        fits = initials == "".join(state[0] for state in states) and 0 <= at < sources
         if not fits or not (part is None or isinstance(part, list)):
             raise ValueError  # noqa: TRY301 - as what the decoders raise
     except (ValueError, TypeError, AttributeError):

@@ -31,8 +31,8 @@ class Partitions:
     max_data: int = MAX_DATA
     unsure: dict[str, None] = attrs.Factory(dict)  # ids whose start was not answered, the oldest first
 
-    def doubt(self, ids: Iterable[str]) -> None:
-        """Whether these were started is not known: the call may be repeated, and must not run them twice."""
+    def mark_unsure(self, ids: Iterable[str]) -> None:
+        """Remember ids whose start is unconfirmed: a repeated call must not run them twice."""
         self.unsure.update(dict.fromkeys(ids))
         for task_id in [*islice(self.unsure, max(0, len(self.unsure) - UNSURE_MOST))]:
             del self.unsure[task_id]

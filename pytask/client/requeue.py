@@ -86,14 +86,16 @@ def _nobodys(partitions: Partitions, task_id: str) -> str:
 def _servers(partitions: Partitions) -> Op[list[str]]:
     """The replication id of each partition's server: no other may take the expiry."""
     words = ("INFO", "replication")
-    told = yield from ask_all(
+    answers = yield from ask_all(
         [(partition, words) for partition in range(len(partitions.keys))], tolerant=True
     )
-    for one in told:
+    for one in answers:
         if isinstance(one, Exception) and not isinstance(one, Refused | Denied):
             raise one
     # As for a worker, where a server does not tell, or we may not ask: it is not checked then.
-    return ["" if isinstance(one, Exception) else decoding.info(one).get("master_replid", "") for one in told]
+    return [
+        "" if isinstance(one, Exception) else decoding.info(one).get("master_replid", "") for one in answers
+    ]
 
 
 def _held(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, Held]]:

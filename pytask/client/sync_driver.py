@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pytask.adapters.redis import clients, support
 from pytask.adapters.redis.fast_commands import Direct, is_reply
-from pytask.client.driver import HEAR_MOST, Driver, heard, translated
+from pytask.client.driver import MOST_MESSAGES, Driver, messages_in, translated
 from pytask.client.operations import Give, Listen, Op, Words
 from pytask.client.partitions import Partitions
 from pytask.domain.errors import Unavailable
@@ -44,15 +44,15 @@ class Subscription:
             elif message["type"] in ("subscribe", "psubscribe"):
                 left -= 1
             else:
-                self._early += heard(message)
+                self._early += messages_in(message)
 
-    def hear(self, timeout: float) -> list[tuple[bytes, bytes]]:
+    def receive(self, timeout: float) -> list[tuple[bytes, bytes]]:
         """What arrived within `timeout` seconds."""
         found, self._early = self._early, []
         message = self._pubsub.get_message(timeout=0 if found else timeout)
         while message is not None:
-            found += heard(message)
-            if len(found) >= HEAR_MOST:
+            found += messages_in(message)
+            if len(found) >= MOST_MESSAGES:
                 break
             message = self._pubsub.get_message(timeout=0)
         return found

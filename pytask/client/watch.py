@@ -46,14 +46,14 @@ class EventStream:
     def __init__(self, partition: int, channels: tuple[str, ...], patterns: tuple[str, ...]) -> None:
         self._where = (partition, channels, patterns)
         self._handle: Any = None
-        self._heard = 0.0  # when the server was last heard
+        self._received_at = 0.0  # when the server last sent anything
         self._asked: float | None = None
 
     def open(self) -> Op[None]:
         """Subscribe; raises a `StoreError` if that is not possible."""
         yield from self.close()
         self._handle = yield from listen(*self._where)
-        self._heard = yield Now()
+        self._received_at = yield Now()
         self._asked = None
 
     def close(self) -> Op[None]:
@@ -62,24 +62,24 @@ class EventStream:
         if handle is not None:
             yield Unsubscribe(handle)
 
-    def hear(self, timeout: float) -> Op[list[tuple[str, bytes]]]:
+    def receive(self, timeout: float) -> Op[list[tuple[str, bytes]]]:
         """What arrived within `timeout` seconds; raises `Unavailable` when the connection is lost or deaf."""
         found = yield Receive(self._handle, timeout)
         now = yield Now()
         if found:
-            self._heard, self._asked = now, None
+            self._received_at, self._asked = now, None
         elif self._asked is not None and now - self._asked > DEAF:
             # A half-open connection gives no error at all.
-            raise Unavailable(f"nothing was received from Redis for {now - self._heard:.0f} s")
-        elif self._asked is None and now - self._heard > PING_EVERY:
+            raise Unavailable(f"nothing was received from Redis for {now - self._received_at:.0f} s")
+        elif self._asked is None and now - self._received_at > PING_EVERY:
             yield Ping(self._handle)
             self._asked = now
         return [(channel.decode(errors="replace"), data) for channel, data in found if channel]
 
     def silent(self) -> Op[float]:
-        """Seconds since the server was heard."""
+        """Seconds since the server last sent anything."""
         now: float = yield Now()
-        return now - self._heard
+        return now - self._received_at
 
 
 def read_event(task_id: str, payload: bytes) -> Event | None:
@@ -102,11 +102,11 @@ class TaskEventStream:
     def __init__(self, partitions: Partitions, partition: int, task_id: str) -> None:
         self._partitions = partitions
         self._id = task_id
-        self._ear = EventStream(partition, (partitions.keys[partition].events(task_id),), ())
+        self._events = EventStream(partition, (partitions.keys[partition].events(task_id),), ())
 
     def open(self) -> Op[None]:
         """Subscribe."""
-        yield from self._ear.open()
+        yield from self._events.open()
 
     def until(  # noqa: C901, PLR0912 - one loop, in the order of what happens
         self,
@@ -131,7 +131,7 @@ class TaskEventStream:
             left = began + timeout - now
             try:
                 if broken:
-                    yield from self._ear.open()
+                    yield from self._events.open()
                     broken, pause, look_at = False, FIRST_PAUSE, now
                 if now >= look_at:
                     found = yield from read_one(self._partitions, self._id)
@@ -143,7 +143,7 @@ class TaskEventStream:
                     last, look_at = found or last, now + every
                 if left <= 0:
                     return None
-                heard = yield from self._ear.hear(min(left, READ, max(0.01, look_at - now)))
+                messages = yield from self._events.receive(min(left, READ, max(0.01, look_at - now)))
             except Unavailable:
                 if left <= 0:
                     raise
@@ -151,22 +151,22 @@ class TaskEventStream:
                 yield Pause(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            for _, payload in heard:
+            for _, payload in messages:
                 look_at = now
                 event = read_event(self._id, payload)
-                told = None if event is None or last is None else _told(last, event)
-                if told is not None:
-                    last = told
-                    if reached(told):
+                updated = None if event is None or last is None else _with_event(last, event)
+                if updated is not None:
+                    last = updated
+                    if reached(updated):
                         # The hash has all fields, if it is still there and has not moved on.
                         found = yield from read_one(self._partitions, self._id)
                         if found is not None and reached(found):
                             return found
                         if found is None or not lasting:
-                            return told
+                            return updated
 
 
-def _told(task: TaskInfo, event: Event) -> TaskInfo | None:
+def _with_event(task: TaskInfo, event: Event) -> TaskInfo | None:
     """The task after an event of its life; None after other events."""
     state = LEADS_TO.get(event.name)
     if state is None:
@@ -235,11 +235,11 @@ def watch(partitions: Partitions, task_id: str | None, seconds: float | None) ->
     while seconds is None or now < began + seconds:
         left = READ if seconds is None else min(READ, began + seconds - now)
         try:
-            heard = yield from stream.hear(left)
+            messages = yield from stream.receive(left)
         except Unavailable as error:
             yield from _reopen(stream, partitions, task_id, str(error))
-            heard = []
-        for channel, payload in heard:
+            messages = []
+        for channel, payload in messages:
             event = _event_of(channel, payload, starts)
             if event is not None:
                 yield Give(event)

@@ -113,21 +113,21 @@ class Starts:
     def __init__(self, slack: float, limit: int = 10_000) -> None:
         self.slack = slack  # seconds that another worker may take to carry out a message
         self._limit = limit
-        self._heard: OrderedDict[str, float] = OrderedDict()
+        self._received: OrderedDict[str, float] = OrderedDict()
         self._since = math.inf
 
     def listen(self, now: float) -> None:
         """Reset for a new subscription: earlier messages are unknown."""
-        self._heard.clear()
+        self._received.clear()
         self._since = now
 
-    def heard(self, task_id: str, now: float) -> None:
+    def received(self, task_id: str, now: float) -> None:
         """Record a received start."""
-        self._heard[task_id] = now
-        self._heard.move_to_end(task_id)
-        if len(self._heard) > self._limit:
-            self._since = max(self._since, self._heard.popitem(last=False)[1])
+        self._received[task_id] = now
+        self._received.move_to_end(task_id)
+        if len(self._received) > self._limit:
+            self._since = max(self._since, self._received.popitem(last=False)[1])
 
-    def unheard(self, task_id: str, now: float) -> float:
+    def not_received(self, task_id: str, now: float) -> float:
         """Seconds; a start that Redis recorded within them has not been received here yet."""
-        return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)
+        return max(0.0, now - self._received.get(task_id, self._since) - self.slack)

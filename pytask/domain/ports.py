@@ -202,7 +202,7 @@ class Borrower:
     patience: float  # seconds that its commands wait for an unreachable Redis
     reply: float  # seconds that the reply to a write may take
     held: set[Any] = attrs.Factory(set)  # connections that it uses now
-    told: bool = False  # its wait has been logged
+    logged: bool = False  # its wait has been logged
 
 
 class Backend(Protocol):

@@ -58,10 +58,10 @@ def with_short_note(progress: Mapping[str, Any], hidden: Sequence[str] = ()) -> 
 def amounts(progress: Mapping[str, Any]) -> str:
     """A progress report as text, such as `3/10 (30 %) resize`."""
     done, total, note = progress["done"], progress.get("total"), progress.get("note", "")
-    told = f"{done:g}" if total is None else f"{done:g}/{total:g}"
+    text = f"{done:g}" if total is None else f"{done:g}/{total:g}"
     if total:
-        told += f" ({100 * done / total:.0f} %)"
-    return f"{told} {note}".rstrip()
+        text += f" ({100 * done / total:.0f} %)"
+    return f"{text} {note}".rstrip()
 
 
 def _amount(name: str, value: Any) -> Any:

@@ -107,12 +107,12 @@ class RedisStore:
         """Renew runs, in calls of 250 that are sent together; returns only answers other than OK."""
         redis = self._redis
         calls = run_calls.renewals(self._scope, refs, alone=redis.durability.alone, packs=redis.packs)
-        told = redis.run_durably(calls)
+        answers = redis.run_durably(calls)
         found: dict[RunRef, Answer] = {}
-        for number, reply in enumerate(told):
+        for number, reply in enumerate(answers):
             found.update(replies.renewal(refs, number * run_calls.RENEW_CALL, reply))
         # The last word: where the server changed in the middle, it is the new one's.
-        self.incarnation = replies.incarnation(told[-1])
+        self.incarnation = replies.incarnation(answers[-1])
         return found
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:

@@ -67,8 +67,8 @@ def check_server(client: Any) -> None:
             return
         raise
     # A cluster answers for each of its nodes.
-    told = [info] if "redis_version" in info else [node for node in info.values() if isinstance(node, dict)]
-    for node in told:
+    nodes = [info] if "redis_version" in info else [node for node in info.values() if isinstance(node, dict)]
+    for node in nodes:
         text = str(node.get("redis_version", ""))
         if text and _numbers(text) < SERVER_FLOOR:
             raise UnsupportedServer(
@@ -107,13 +107,13 @@ def in_cluster(client: Any) -> bool:
     Raises `Unavailable`.
     """
     try:
-        told = decoding.info(client.execute_command("INFO", "cluster"))
+        info = decoding.info(client.execute_command("INFO", "cluster"))
     except Exception as error:
         ours = translate(error)
         if isinstance(ours, Unavailable) or not isinstance(ours, StoreError):
             raise ours from error
         return False
-    return told.get("cluster_enabled") == "1"
+    return info.get("cluster_enabled") == "1"
 
 
 def stands_alone(client: object) -> bool:

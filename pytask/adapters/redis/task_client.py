@@ -217,11 +217,11 @@ class SharedPool(Base):  # type: ignore[misc]
 
 
 def may_wait(borrower: Borrower | None, error: Exception, waited: float, attempts: int) -> bool:
-    """Whether to try again; the log is told of a long wait, once."""
+    """Whether to try again; a long wait is logged once."""
     if borrower is None:
         return waited < ORPHAN
-    if attempts and waited > task_connection.NOTICE and not borrower.told:
-        borrower.told = True
+    if attempts and waited > task_connection.NOTICE and not borrower.logged:
+        borrower.logged = True
         log.warning(
             "[PT147] task %s: self.redis has been waiting for %.0f s: %s",
             borrower.name,

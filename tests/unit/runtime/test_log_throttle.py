@@ -20,7 +20,7 @@ def failing(world, service, attempts, caplog, error):
     caplog.clear()
     for _ in range(attempts):
         world.clock.move(1.0)
-        service._complain(error)
+        service._log_failure(error)
     return [record.message for record in caplog.records]
 
 
@@ -31,7 +31,7 @@ def test_all_services_together_tell_of_an_outage_once_every_h(caplog):
     for _ in range(60):
         world.clock.move(1.0)
         for service in services:
-            service._complain(Unavailable("away"))
+            service._log_failure(Unavailable("away"))
     lines = [record.message for record in caplog.records]
     assert len(lines) == 12
     assert lines[0] == "cannot claim tasks: [PT051] away"  # it met it first
