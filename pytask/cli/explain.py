@@ -15,7 +15,7 @@ from pytask.cli.explain_script import If as If_
 from pytask.domain import lifecycle as life
 from pytask.domain.messages import STARTED, Command, Event
 
-REQUEST_SCRIPT = """\
+WISH = """\
 if redis.call("HEXISTS", KEYS[1], "run") == 1 and redis.call("HGET", KEYS[1], "control") ~= ARGV[2]
 then return redis.call("HSET", KEYS[1], "control", ARGV[1]) end"""
 CANCEL = """\
@@ -55,7 +55,7 @@ def stop(space: str, task_id: str) -> list[Item]:
     ]
     return [
         "if it runs: store the request; its worker reads it within 5 s even if it receives no message",
-        _request(keys, task_id, Command.STOP),
+        _wish(keys, task_id, Command.STOP),
         "if it waits: remove it from the queue or from its parking list",
         stopped,
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
@@ -82,7 +82,7 @@ def reload(space: str, task_id: str, data: str | None) -> list[Item]:
     return [
         *written,
         "if it runs and no stop is pending: store the request; its worker reads it within 5 s",
-        _request(keys, task_id, Command.RELOAD),
+        _wish(keys, task_id, Command.RELOAD),
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.RELOAD],
     ]
@@ -159,8 +159,8 @@ def bounded(words: list[Word], seconds: float | None) -> Line:
     return lambda cli: ("" if seconds is None else f"timeout {seconds:g} ") + cli.command(words)
 
 
-def _request(keys: Keys, task_id: str, command: Command) -> list[Word]:
-    return ["EVAL", REQUEST_SCRIPT, 1, keys.task(task_id), command, Command.STOP]
+def _wish(keys: Keys, task_id: str, command: Command) -> list[Word]:
+    return ["EVAL", WISH, 1, keys.task(task_id), command, Command.STOP]
 
 
 def _parking(keys: Keys, task_id: str) -> Joined:

@@ -8,13 +8,14 @@ from pytask.adapters.redis.scope import UNKNOWN
 from pytask.adapters.rules import SHORT_LIST
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
-from pytask.domain.messages import MAX_ID_BYTES, Command
+from pytask.domain.messages import MAX_ID_BYTES
+from pytask.domain.record import Verdict
 
 CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "resting": life.RESTING,  # the resting states, in the order of their `indexes`
     "running": life.RUNNING,
     "unknown": UNKNOWN,  # the state of a hash whose state is none of the resting ones
-    "stop": Command.STOP,  # the request to stop, as written to `control`
+    "stop": Verdict.STOP,  # the request to stop, as written to `control`
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
