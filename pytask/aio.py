@@ -22,7 +22,7 @@ Functions = list[FunctionInfo]
 
 
 class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
-    """Starts, steers and watches tasks, for asyncio.  Each call is the one of `pytask.Client`, awaited.
+    """Starts, controls and watches tasks, for asyncio.  Each call is that of `pytask.Client`, awaited.
 
     Args:
         source: A URL, or an asyncio client (`redis.asyncio`, Sentinel and Cluster too), whose settings are
@@ -63,7 +63,7 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
         """As `pytask.Client.update_data`."""
         await self._driver.run(enqueue.update_data(self._partitions, id, data, function))
 
-    # -- looking --------------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------------
 
     async def get(self, id: str) -> TaskInfo:  # noqa: A002
         """As `pytask.Client.get`."""
@@ -101,7 +101,7 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
         """As `pytask.Client.find`."""
         return await self._driver.run(watch.find(self._partitions, beginning, limit, steps))
 
-    # -- following ------------------------------------------------------------------------------------
+    # -- watching -------------------------------------------------------------------------------------
 
     async def watch(
         self,
