@@ -313,7 +313,7 @@ def worker(
 
 
 def settled(client: redis.Redis, leases: int) -> None:
-    """Wait until so many runs are registered: one is the worker's monitor."""
+    """Wait until `count` runs are registered, including the worker's monitor."""
     wait(lambda: client.zcard("pytask:leases") == leases)
 
 

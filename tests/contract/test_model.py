@@ -196,7 +196,7 @@ class Contract(RuleBasedStateMachine):
         self.scribbled.add(task_id)
 
     @rule(task_id=tasks, word=st.sampled_from(("stop", "stop", "reload")))
-    def wish(self, task_id, word):
+    def request(self, task_id, word):
         """As a client may that has nothing but redis-cli: while there is a run, and never over a stop."""
         fields = self.benches[0].hash(task_id) if not self.benches[0].is_string(task_id) else {}
         if "run" in fields and fields.get("control") != "stop":
@@ -455,8 +455,10 @@ class Contract(RuleBasedStateMachine):
         self.assert_no_stop_is_lost({i: fields for i, (_, fields, _) in kept[1]["hashes"].items()})
 
     def assert_no_stop_is_lost(self, hashes):
-        """A run that is asked to stop goes on being asked, or the task came to rest: it is not queued, not
-        run anew, and not reloaded, whichever step came next.  (What starts it again finds it at rest.)"""
+        """A stop request is kept until the task is at rest: no step queues, restarts or reloads it before.
+
+        (A start applies only to a task at rest.)
+        """
         for task_id, run in self.stops.items():
             fields = hashes[task_id]
             asked = "run" in fields and fields.get("control") == "stop"

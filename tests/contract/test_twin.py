@@ -18,7 +18,7 @@ ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
 CLOCKS = {"epoch", "last_update", "crash_at", "start_at"}
 SILENCE = re.compile(r"(?<=silent%20for%20)\d+")  # seconds, each by its own clock
 STEPS = 200
-LOOK = 6  # the whole state is compared every so many steps: that is slow
+LOOK = 6  # steps between two comparisons of the whole state, which are slow
 
 
 class Teller:

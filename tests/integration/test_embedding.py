@@ -1,4 +1,4 @@
-"""pytask inside another program, and what becomes of whatever a task does to the process."""
+"""pytask inside another program, and the effects of tasks on that process."""
 
 import contextvars
 import json

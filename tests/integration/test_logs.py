@@ -376,7 +376,7 @@ def test_a_full_redis_keeps_no_lines_and_holds_up_no_task(client, tasks):
     until(lambda: client.exists("pytask:log:full"), "the first line")
     client.config_set("maxmemory", 1)
     try:
-        # A stop is a wish in the hash, which needs no memory; what stop() logs needs some.
+        # A stop request in the hash needs no memory; what stop() logs needs some.
         client.publish("task-full-control", "stop")
         until(lambda: client.hget("full", "state") == "STOPPED", lambda: client.hgetall("full"))
     finally:

@@ -93,7 +93,7 @@ def state(client, task_id, wanted):
 
 
 def tell(client, task_id, word):
-    """A message that somebody hears: a worker may subscribe anew at this moment."""
+    """Publish until a subscriber receives it: a worker may be resubscribing at this moment."""
     until(lambda: client.publish(f"task-{task_id}-control", word), f"somebody hears {word!r}")
 
 

@@ -224,7 +224,7 @@ def test_without_a_data_class_what_is_no_object_is_refused(client, raw):
 
 
 def test_a_message_alone_is_refused_as_well(client, raw, task):
-    """As redis-cli publishes it: the worker that hears it writes the wish down."""
+    """Published as with redis-cli: the worker that receives it stores the request."""
     raw.hset(task, "data", "{oops")
     run = client.get(task).run
     until(lambda: raw.publish(f"task-{task}-control", "reload"), "somebody hears it")

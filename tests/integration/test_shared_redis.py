@@ -425,7 +425,7 @@ def test_a_native_thread_has_connections_of_its_own(single):
 
 
 class Count(Task):
-    """Counts in Redis until it is told to end; what it did is in `done`."""
+    """Counts in Redis until it is stopped; the result is in `done`."""
 
     done, unknown, end = 0, 0, False
 

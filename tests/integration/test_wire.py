@@ -261,7 +261,7 @@ def test_an_owner_that_does_not_hear_learns_of_it_and_a_dead_ones_task_is_stoppe
     lab.wait_state(stopped, "STOPPED")
     lab.wait_new_run(reloaded, run)
     assert lab.evidence.last(reloaded).pid == owner.pid
-    # The wish in the hash alone is enough: the next renewal reads it.
+    # The request in the hash alone is enough: the next renewal reads it.
     run = lab.run(reloaded)
     by_hand.hset(reloaded, "control", "reload")
     lab.wait_new_run(reloaded, run)
@@ -269,7 +269,7 @@ def test_an_owner_that_does_not_hear_learns_of_it_and_a_dead_ones_task_is_stoppe
     # A word of a later release is not ours to act on.
     by_hand.hset(reloaded, "control", "later")
 
-    # A dead owner: the other writes the wish down, and the monitor stops instead of requeueing.
+    # A dead owner: another worker stores the request, and the monitor stops the task.
     owner.kill()
     lab.control(dead, "stop")
     wait_until(lambda: lab.field(dead, "control") == "stop")

@@ -94,7 +94,7 @@ def test_waiting_and_watching_end_in_time_where_they_are_typed(cli, client, type
 
 @REDIS_CLI
 def test_what_is_typed_where_no_worker_listens_is_kept(cli, type_all, tmp_path):
-    """A message alone would be lost: the worker that comes later finds what was wished."""
+    """A message alone would be lost: a worker that starts later finds the stored request."""
     write(tmp_path / "tasks.py", TASKS)
     with start_server("valkey") as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         for task_id in ("queued", "parked", "again"):

@@ -22,7 +22,7 @@ def test_what_does_not_come_in_time_is_124(cli, client, tmp_path):
         client.publish(f"task-{deaf}-control", "over")
         words = []
         until(lambda: words.append(stream.get_message(timeout=1)) or "over" in str(words), words)
-    # What is awaited is told once: a second word might undo what somebody else did in between.
+    # The awaited request is sent once: a second one might undo a change made in between.
     assert [one["data"] for one in words if one is not None] == ["stop", "over"]
     assert late.exit_code == 124
     assert [rows(late)[i]["outcome"] for i in (deaf, made)] == ["not yet", "done"]

@@ -1,4 +1,4 @@
-"""The client of one slot: follows it, and asks for it anew after a loss."""
+"""The client of one slot: follows it, and searches it again after a lost connection."""
 
 import time
 

@@ -153,7 +153,7 @@ def test_what_was_heard_is_remembered_for_so_many_tasks_and_never_wrongly():
     starts.listen(0.0)
     for at, task_id in enumerate("abc"):
         starts.received(task_id, 10.0 + at)
-    # "a" was dropped: whatever was heard by then may have been its start.
+    # "a" was dropped: its start may have been received by then.
     assert starts.not_received("a", 20.0) == 10.0
     assert starts.not_received("z", 20.0) == 10.0
 

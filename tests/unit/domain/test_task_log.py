@@ -1,4 +1,4 @@
-"""What a run tells of itself: what is taken, and what is cut."""
+"""Log lines and progress reports: which values are accepted, and what is cut."""
 
 import math
 

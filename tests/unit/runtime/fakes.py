@@ -193,7 +193,7 @@ class World:
         self.store_proxy = DirectCourier(self.store)
         self.log_throttle = LogThrottle(timing.heartbeat)
         self.capacity = capacity or Capacity(self.settings.max_tasks)
-        # What is told to others; a test may listen instead.
+        # Notifications of other services; a test may replace them.
         self.on_settled = self.on_place = self._wake
         self.on_local_over = lambda _id, _stop_reason: None
         self.committer = Committer(CommitterPorts(

@@ -16,7 +16,7 @@ def test_one_line_an_interval_and_the_heartbeat_goes_first():
 
 
 def failing(world, service, attempts, caplog, error):
-    """The lines of a service that meets `error` so many times, a second apart."""
+    """The lines of a service with repeated errors, a second apart."""
     caplog.clear()
     for _ in range(attempts):
         world.clock.move(1.0)
