@@ -21,7 +21,7 @@ TASKS = (
     Column("_progress", "progress", wide=True),
     Column("attempts", "runs", wide=True),
     Column("crashes", "crashes", wide=True),
-    Column("control", "wish", wide=True),
+    Column("control", "request", wide=True),
     Column("run", "run", wide=True),
 )
 WORKERS = (

@@ -316,7 +316,7 @@ def _late(
     if listeners is None:
         partition = partitions.of(task_id)
         listeners = int((yield from ask(partition, _listeners(partitions, partition)))[1])
-    queued = TABLE[command].request is None
+    queued = not TABLE[command].request
     if listeners == 0:
         kept = (
             f"{task_id!r} is queued and starts when a worker is available"

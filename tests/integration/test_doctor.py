@@ -374,7 +374,7 @@ def unheard(client, url):
     shown = CliRunner().invoke(main, [*words, "--redis", url], env={"PYTASK_TIMEOUT": "8"})
     assert shown.exit_code == 1
     assert "[PT086]" in shown.stderr
-    assert "not heard" in shown.stdout
+    assert "no worker" in shown.stdout
     assert client.hget("unwanted", "state") == "RUNNING"
     (word,) = re.findall(r"See `pytask (\w+)`", shown.stderr)
     text = " ".join(explanations()["PT086"].split())

@@ -1,6 +1,6 @@
-"""Verbs that a worker's store and a client share, as generators that yield scripts and are sent replies.
+"""Verbs shared by the store of a worker and the clients: generators that yield scripts and are sent replies.
 
-So there is one text of each, whoever sends it, and over whatever connection.
+Each verb thus exists once, independent of the kind of connection.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[l
 def _stop(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
     names = yield control_calls.functions(scope, [task_id for task_id, _ in dated])
     found: list[bytes] = []
-    while len(found) < len(dated):  # a call does what it can in a few milliseconds
+    while len(found) < len(dated):  # one call processes as many as it can within a few milliseconds
         left = len(found)
         found += yield control_calls.stop(scope, dated[left:], names[left:])
     return found

@@ -320,7 +320,7 @@ def test_a_start_that_no_worker_takes_is_told_as_it_is(cli, client):
         for verb in ("start", "requeue"):
             late = cli(verb, "t", "--wait", "0.1", "--redis", server.url)
             assert late.exit_code == 1
-            assert late.stdout.splitlines()[1].split() == ["t", "not", "heard", "WAIT"]
+            assert late.stdout.splitlines()[1].split() == ["t", "no", "worker", "WAIT"]
             assert (
                 "[PT086] no worker is subscribed: 't' is queued and starts when a worker is available"
                 in late.stderr
