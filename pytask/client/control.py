@@ -53,10 +53,10 @@ def _started(epoch: int) -> Goal:
 
 
 def _reloaded(epoch: int) -> Goal:
-    """A reload is over where its new run lives (or is over as well), or where it was refused.
+    """A reload is complete when its new run is confirmed (or has ended), or when it was refused.
 
-    Workers of wire protocol 1.0 refuse none, and do not say that a new run lives: with them it is over where
-    that run is registered.
+    Workers of wire protocol 1.0 refuse no reload and confirm no run: with them it is complete when the new
+    run is registered.
     """
 
     def over(task: TaskInfo) -> bool:
@@ -180,7 +180,7 @@ def _after(
 ) -> Op[Outcome]:
     stream = yield from watch.open_stream(partitions, partitions.of(expected.id), expected.id)
     if (yield from read_one(partitions, expected.id)) is None:
-        return attrs.evolve(expected, done=True, state=None)  # it did so, and its hash is not kept
+        return attrs.evolve(expected, done=True, state=None)  # it ended, and its hash was not kept
     return (yield from _awaited(partitions, command, expected, stream, goal=goal, wait=wait))
 
 
@@ -197,7 +197,7 @@ def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
     task = yield from stream.until(goal.over, wait, lasting=True, gone=stop)
     if task is None:
         task = yield from read_one(partitions, outcome.id)
-        if task is None and stop:  # it did so, and its hash is not kept
+        if task is None and stop:  # it ended, and its hash was not kept
             return attrs.evolve(outcome, done=True, state=None)
         if task is None or not goal.over(task):
             raise (yield from _late(partitions, command, outcome, task, wait))
@@ -253,14 +253,14 @@ def _notify(partitions: Partitions, partition: int, command: Command, ids: list[
 
 
 def _listeners(partitions: Partitions, partition: int) -> tuple[str, ...]:
-    """A worker's subscription has the channel of hints, too."""
+    """Count subscribed workers by the channel of hints, which each of them subscribes to."""
     return ("PUBSUB", "NUMSUB", partitions.keys[partition].hint_channel)
 
 
 def _states_of(
     partitions: Partitions, partition: int, ids: list[str], verdicts: Sequence[Verdict]
 ) -> Op[dict[str, Any]]:
-    """The states of tasks for which nothing had to be done."""
+    """The states of tasks that were not changed."""
     resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.STATE]
     keys = partitions.keys[partition]
     found = yield from ask_all(
@@ -348,8 +348,10 @@ def remove(partitions: Partitions, task_id: str) -> Op[bool]:
 def remove_many(
     partitions: Partitions, ids: Sequence[str], state: str | Iterable[str] | None = None
 ) -> Op[list[Outcome]]:
-    """Delete those that do not run (with `state`: and are in it), 256 in two round trips; `done` for those
-    that were there."""
+    """Delete tasks that are not running (with `state`: only in that state), 256 in two round trips.
+
+    The outcome of an existing task is `done`.
+    """
     states = () if state is None else states_of(state)
     found: dict[str, Outcome] = {}
     for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
@@ -369,7 +371,7 @@ def _remove_chunk(
     hashes = [keys.task(i) for i in ids]
     functions = yield from ask(partition, scripts.functions(hashes=hashes, longest=LONGEST_NAME))
     words: list[bytes] = []
-    while len(words) < len(ids):  # a call does what it can in a few milliseconds
+    while len(words) < len(ids):  # one call processes as many as it can within a few milliseconds
         left = len(words)
         script = scripts.remove(
             runs=keys.runs,

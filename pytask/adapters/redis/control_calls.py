@@ -1,4 +1,4 @@
-"""Calls of the scripts that steer tasks; nothing is sent here."""
+"""Calls of the scripts that control tasks; nothing is sent here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytask.domain.lifecycle import Trigger, destination, sources
 from pytask.domain.messages import LONGEST_NAME, Command, Event
 
 Dated = Sequence[tuple[str, float]]
-"""Ids, each with the seconds within which a start of it is known to be newer than what is asked."""
+"""Ids, each with the seconds within which a recorded start is newer than the request."""
 
 
 def functions(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:

@@ -1,6 +1,6 @@
 """The scripts: the keys and the arguments of each, by the names that they have in it.
 
-What a script does, and what it answers, is written at its head; the modules `*_calls` make the calls.
+The head of each script says what it does and returns; the modules `*_calls` make the calls.
 `Keys`, `Texts`, `Numbers` and `Flags` have an entry for each hash, in the order of the hashes.
 """
 
@@ -45,16 +45,16 @@ from pytask.adapters.redis.scripts.upkeep import (
     tidy as tidy,
 )
 
-# What many of them take:
+# Parameters of many scripts:
 #
 #   runs, leases      the registry: id -> run (hash), and id -> time of renewal (zset)
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
 #   waiting, stopped, failed    names of states
-#   channel           of a task's events; where there are many tasks, what stands in front of their ids
-#   space             bytes of the namespace, in front of the id in the key of a hash
+#   channel           of a task's events; with many tasks, the prefix before their ids
+#   space             bytes of the namespace, the prefix of the id in the key of a hash
 #   server            the replication id that the caller knows of; "" is not checked
-#   event             the text to publish; of a new run three parts, with its id and its epoch between them
+#   event             the text to publish; for a new run three parts around its id and its epoch
 #   line, kept        for the history of a task: the line without its time (where the script alone knows the
 #                     state the task was in, without that, too), and how many lines are kept
 #   drop              the hash is deleted at once instead of kept at rest (see retire.lua)
@@ -211,7 +211,7 @@ def restore(
 
 
 class ChangeKind(NamedTuple):
-    """What many changes of a batch say alike, so that it is sent once."""
+    """The common part of many changes of a batch, sent once."""
 
     event: Text  # "" for none
     state: Text = ""  # the new one; "" for an event only

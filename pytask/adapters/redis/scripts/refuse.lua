@@ -1,6 +1,6 @@
 -- Refuse a reload because the data in the hash does not fit; the run continues.
 --
--- Returns OK, FENCED, GONE, or MOVED: the hash has other data by now, nothing done.
+-- Returns OK, FENCED, GONE, or MOVED (the data has changed since: nothing done).
 --
 -- The request is removed as well, so a client that wrote better data meanwhile must not lose its own: the data
 -- must be what was judged.  A request to stop is kept.
