@@ -63,7 +63,7 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
         """As `pytask.Client.update_data`."""
         await self._driver.run(enqueue.update_data(self._partitions, id, data, function))
 
-    # -- reading --------------------------------------------------------------------------------------
+    # -- looking --------------------------------------------------------------------------------------
 
     async def get(self, id: str) -> TaskInfo:  # noqa: A002
         """As `pytask.Client.get`."""

@@ -22,7 +22,7 @@ class Reader(ClientOptions[SyncDriver]):
 
     _make_driver = SyncDriver
 
-    # -- reading --------------------------------------------------------------------------------------
+    # -- looking --------------------------------------------------------------------------------------
 
     def get(self, id: str) -> TaskInfo:  # noqa: A002
         """The current state of a task.

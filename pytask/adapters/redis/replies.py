@@ -15,13 +15,13 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-CLAIM_WORDS = 6  # of a successful claim, see claim.lua
+CLAIM_WORDS = 6  # of a claim that was won, see claim.lua
 MARKER_WORDS = 4  # in front of a renewal's verdicts, see renew.lua
 
 
 @cache
 def verdict(word: bytes) -> Verdict:
-    """The verdict in a reply.  Because of the cache, an unknown word of a newer release is logged once."""
+    """The verdict of a reply.  The cache makes a word of a newer release be told once."""
     found = Verdict.read(word.decode(errors="replace"))
     if found is Verdict.UNRECOGNIZED:
         log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])

@@ -29,8 +29,8 @@ from pytask.domain.record import (
     Verdict,
 )
 
-CREW_LIMIT = 1000  # workers that are read
-PARKED_LOOK = 1000  # parking lists that one sweep reads
+CREW_LIMIT = 1000  # workers that are looked at
+PARKED_LOOK = 1000  # parking lists that one sweep looks at
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
 RETIRE_MOST = 100  # such calls of one sweep and state
 RETIRE_WALK = 1_000_000  # entries of the queue that these look at, about: 0.2 s of Redis
