@@ -67,7 +67,7 @@ def test_start_and_stop_again(lab):
     lab.push("long", "t")
     for _ in range(2):
         app.start()
-        with pytest.raises(errors.ConfigError, match="runs already"):
+        with pytest.raises(errors.ConfigError, match="already running"):
             app.start()
         lab.wait_state("t", "RUNNING")
         assert app.stop() is True
