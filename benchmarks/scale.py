@@ -148,8 +148,8 @@ def running(client: redis.Redis, count: int, dead: int) -> None:
         pipe = client.pipeline(transaction=False)
         for i in range(at, at + 1000):
             run = f"{i // step * step:032}:{i % step}"
-            told = {"function": "sleeper", "data": "{}", "state": "RUNNING", "run": run, "epoch": now}
-            pipe.hset(f"run-{i}", mapping=told)
+            fields = {"function": "sleeper", "data": "{}", "state": "RUNNING", "run": run, "epoch": now}
+            pipe.hset(f"run-{i}", mapping=fields)
         pipe.execute()
 
 

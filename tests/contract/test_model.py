@@ -104,7 +104,7 @@ def picture(kept):
     return kept | {"hashes": hashes, "rejected": notes} | {name: sorted(kept[name]) for name in names}
 
 
-def heard(bench):
+def received(bench):
     """Events since the last look, without the epoch."""
 
     def plain(data):
@@ -473,7 +473,7 @@ class Contract(RuleBasedStateMachine):
     def assert_alike(self, ours, theirs):
         for part in ours:
             assert ours[part] == theirs[part], f"{part}\ntwin:   {ours[part]}\nserver: {theirs[part]}"
-        assert heard(self.benches[0]) == heard(self.benches[1])
+        assert received(self.benches[0]) == received(self.benches[1])
 
     def assert_running_is_one_thing(self, runs, leases, hashes):
         """I3 and I7, for ids that no client wrote over."""

@@ -315,12 +315,12 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
     filters += [["--worker", "w1"], ["--worker", session, "-n", "sleeper"], ["--worker", "w"]]
     seen = set()
     for words in filters:
-        told = {
+        expected = {
             item["id"]: (item["function"], item["state"], item["worker"] or "")
             for item in cli.json("ls", *words, "-l", "20")["items"]
         }
-        assert listed(*words) == told, words
-        seen.add(len(told))
+        assert listed(*words) == expected, words
+        seen.add(len(expected))
     assert listed("--all") == listed()
     assert seen >= {0, 2}  # the filters do filter
     assert max(seen) >= 5
@@ -333,9 +333,13 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
 
     status = cli.json("status")
     running, queued, _, stopped, ended, error, *rest = answered("status")
-    told = status["tasks"]
-    assert (int(running), int(stopped), int(ended)) == (told["RUNNING"], told["STOPPED"], told["ENDED"])
-    assert (int(error), int(queued) + int(rest[1])) == (told["ERROR"], told["WAIT"])
+    expected = status["tasks"]
+    assert (int(running), int(stopped), int(ended)) == (
+        expected["RUNNING"],
+        expected["STOPPED"],
+        expected["ENDED"],
+    )
+    assert (int(error), int(queued) + int(rest[1])) == (expected["ERROR"], expected["WAIT"])
     assert rest[:3] == ["sleper", str(status["parked"]["sleper"]), str(status["rejected"])]
 
     recent_workers = cli.json("workers")["items"]

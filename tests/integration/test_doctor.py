@@ -358,8 +358,8 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
     found = diagnosis(store.url)["PT129"]
     assert "1 task is RUNNING" in found["what"]
     assert "'neither'" in found["what"]
-    told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
-    assert "its run has neither a lease nor a registry entry" in told
+    explanation = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
+    assert "its run has neither a lease nor a registry entry" in explanation
     client.execute_command(*sent_by(found["fix"]))
     with worker(store, folder, "--time-scale", "0.1") as other:
         for task_id in ids:

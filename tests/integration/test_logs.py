@@ -299,8 +299,8 @@ def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_pat
     if kept:
         assert "PROGRESS 1/3" in cli("logs", f"{name}-2").stdout
         client.delete(f"pytask:log:{name}-2")
-    told = f"{gone}, and stored no task logs, or they have expired: the task reported its progress"
-    assert told in cli("logs", f"{name}-2").stderr
+    expected = f"{gone}, and stored no task logs, or they have expired: the task reported its progress"
+    assert expected in cli("logs", f"{name}-2").stderr
 
 
 def test_following_ends_with_the_task(fleet, tasks, tmp_path):

@@ -294,9 +294,9 @@ def test_a_namespace_goes_in_front_of_everything(lab):
     lab.control("a", "stop")  # another deployment's channel
     lab.redis.publish("ns:task-a-control", "stop")
     wait_until(lambda: lab.redis.hget("ns:a", "state") == "STOPPED")
-    wait_until(lambda: ("ns:task-a", '{"event":"stopped","data":null}') in ear.heard)
+    wait_until(lambda: ("ns:task-a", '{"event":"stopped","data":null}') in ear.received)
     ear.close()
-    assert {channel for channel, _ in lab.events.heard} == {"task-a-control"}
+    assert {channel for channel, _ in lab.events.received} == {"task-a-control"}
     other.kill()
     lab.redis.delete(
         "pytask:workers",

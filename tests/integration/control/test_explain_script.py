@@ -83,11 +83,11 @@ def test_waiting_and_watching_end_in_time_where_they_are_typed(cli, client, type
     script = cli("watch", made, "--for", "10", "--explain").stdout
     everything = cli("watch", "--for", "10", "--explain").stdout
     with ThreadPoolExecutor(2) as pool:
-        heard = [pool.submit(typed, text, store, tmp_path) for text in (script, everything)]
+        outputs = [pool.submit(typed, text, store, tmp_path) for text in (script, everything)]
         until(lambda: client.pubsub_numsub(f"task-{made}")[0][1], "it listens")
         until(lambda: client.pubsub_numpat() >= 2, "and to all")
         assert cli("stop", made, "--wait", "30").exit_code == 0
-        for one in heard:
+        for one in outputs:
             assert '{"event":"stopped","data":null}' in one.result().splitlines()
     assert time.monotonic() - began >= 11
 

@@ -81,9 +81,9 @@ def test_watching_for_a_time(cli):
     "words", [["new", "x"], ["stop", "x"], ["wait", "x"], ["watch"], ["rm", "--all", "-y"]]
 )
 def test_a_wrong_address_is_told_soon(cli, words):
-    def told():
+    def attempt():
         shown = cli(*words, "--redis", f"redis://127.0.0.1:{free_port()}")
         assert shown.exit_code == 69
         assert "--redis URL" in shown.stderr
 
-    assert quickest(told) < 1.0
+    assert quickest(attempt) < 1.0

@@ -23,7 +23,7 @@ def test_of_what_is_too_long_the_beginning_and_the_end_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("given", "told", "text"),
+    ("given", "expected", "text"),
     [
         ((3,), {"done": 3}, "3"),
         ((3, 10), {"done": 3, "total": 10}, "3/10 (30 %)"),
@@ -34,10 +34,10 @@ def test_of_what_is_too_long_the_beginning_and_the_end_are_kept():
         ((1, None, "\ud800"), {"done": 1, "note": "?"}, "1 ?"),
     ],
 )
-def test_a_progress(given, told, text):
-    assert progress_of(*given) == told
+def test_a_progress(given, expected, text):
+    assert progress_of(*given) == expected
     if text is not None:
-        assert amounts(told) == text
+        assert amounts(expected) == text
 
 
 def test_a_note_is_masked_before_it_is_cut():

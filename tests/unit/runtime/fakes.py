@@ -222,13 +222,13 @@ class World:
 
         return call
 
-    def heartbeat(self, **told):
+    def heartbeat(self, **callbacks):
         quiet = dict.fromkeys(("on_reached", "on_other_server"), lambda: None)
         return Heartbeat(HeartbeatPorts(**{
             "store": self.store, "lease": self.lease, "executor": self.executor,
             "kill_timer": self.kill_timer, "clock": self.clock, "log_throttle": self.log_throttle,
             "on_lost": self.ids.renew,
-            "on_ping": lambda _: None, **quiet, **told,
+            "on_ping": lambda _: None, **quiet, **callbacks,
         }))  # fmt: skip
 
     def consumer(self, queue=None, capacity=None, on_other_server=lambda: None):

@@ -344,17 +344,17 @@ def test_after_a_failure_the_loop_tries_again_soon(world, passing, caplog):
 
 
 def test_the_first_acknowledged_renewal_is_told_once(world):
-    told = []
-    heartbeat = world.heartbeat(on_reached=lambda: told.append(world.clock()))
+    notified = []
+    heartbeat = world.heartbeat(on_reached=lambda: notified.append(world.clock()))
     world.clock.move(H)
     world.store.say("renew", Unavailable("gone"))
     with pytest.raises(Unavailable):
         heartbeat.beat()
-    assert told == []
+    assert notified == []
     heartbeat.beat()
     world.clock.move(H)
     heartbeat.beat()
-    assert told == [world.clock() - H]
+    assert notified == [world.clock() - H]
 
 
 # -- the ping of the feed ------------------------------------------------------------------------------------
@@ -378,14 +378,14 @@ def test_the_ping_goes_where_the_renewal_went_just_before(world):
 
 @pytest.mark.parametrize("error", [Unavailable("gone"), Denied("NOPERM")])
 def test_a_ping_that_fails_is_no_failure_of_the_renewal_and_goes_again(world, error):
-    told = []
-    heartbeat = world.heartbeat(on_ping=told.append)
+    notified = []
+    heartbeat = world.heartbeat(on_ping=notified.append)
     world.clock.move(H)
     world.store.say("ping", error)
     heartbeat.request_ping()
     heartbeat.beat()
     assert world.lease.last_ok == world.clock()
-    assert told == [None, error]
+    assert notified == [None, error]
     heartbeat.beat()
     assert verbs(world) == ["renew", "ping", "reset", "renew", "ping"]
 
@@ -417,11 +417,11 @@ def seen(world, server="s1", marker="m1", age=-1.0):
     world.store.incarnation = Incarnation(id=marker, server=server, age=age)
 
 
-def failed_over(world, **told):
+def failed_over(world, **notified):
     """A first renewal, then one that another server answers."""
     seen(world)
     world.clock.move(H)
-    heartbeat = world.heartbeat(**told)
+    heartbeat = world.heartbeat(**notified)
     heartbeat.beat()
     seen(world, "s2", age=0.5)
     world.clock.move(H)
@@ -429,11 +429,11 @@ def failed_over(world, **told):
 
 
 def test_another_server_stops_the_claims(world, caplog):
-    told = []
-    heartbeat = failed_over(world, on_other_server=lambda: told.append(world.clock()))
+    notified = []
+    heartbeat = failed_over(world, on_other_server=lambda: notified.append(world.clock()))
     heartbeat.beat()
     heartbeat.beat()
-    assert told == [world.clock()]
+    assert notified == [world.clock()]
     assert not world.lease.may_claim(world.clock())
     assert world.lease.generation == 1
     assert "a different server answers" in caplog.text

@@ -7,12 +7,12 @@ from tests.unit.runtime.fakes import World
 
 
 def test_one_line_an_interval_and_the_heartbeat_goes_first():
-    told = LogThrottle(5.0)
-    assert told.may(100.0)
-    assert not told.may(104.9, first=True)
-    assert told.may(105.0, first=True)
-    assert not told.may(114.9)
-    assert told.may(115.0)
+    throttle = LogThrottle(5.0)
+    assert throttle.may(100.0)
+    assert not throttle.may(104.9, first=True)
+    assert throttle.may(105.0, first=True)
+    assert not throttle.may(114.9)
+    assert throttle.may(115.0)
 
 
 def failing(world, service, attempts, caplog, error):

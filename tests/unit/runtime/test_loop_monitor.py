@@ -56,8 +56,8 @@ def blocked(hub, run=None):
 
 
 def tell(event):
-    for heard in list(events.subscribers):
-        heard(event)
+    for subscriber in list(events.subscribers):
+        subscriber(event)
 
 
 def a_run():
