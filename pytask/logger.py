@@ -35,9 +35,9 @@ class GuardedLogger(Adapter):
         return self.logger.isEnabledFor(level)
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """One line, if the program's handlers take it."""
-        # dictConfig and fileConfig disable every logger that is there, unless they are told otherwise: that
-        # was not meant for us.  A level, or no propagation, still silences.
+        """Log one line, unless the configuration of the program excludes it."""
+        # dictConfig and fileConfig disable existing loggers by default; that is not meant for this one.  A
+        # level, or no propagation, still silences it.
         self.logger.disabled = False
         if not self.isEnabledFor(level):
             return
