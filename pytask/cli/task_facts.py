@@ -27,6 +27,7 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
         ("HGET", f"{space}pytask:runs", task_id),
         ("ZSCORE", f"{space}pytask:leases", task_id),
         ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
+        ("ZSCORE", f"{space}pytask:timers", task_id),
         ("HVALS", f"{space}pytask:workers:info"),
     ]
 

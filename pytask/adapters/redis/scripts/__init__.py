@@ -146,6 +146,9 @@ def enqueue(
     check: Flag,  # an id may be taken
     finished: AnyTexts,  # states
     data: Texts,  # JSON, "" for none
+    # For each hash when it starts ("" at once, +seconds, or seconds since 1970) and `restart` ("": its class
+    # decides); none where all start at once.
+    starts: AnyTexts,
 ) -> list[Any]: ...
 
 
