@@ -68,6 +68,7 @@ class Crew:
     pid: int = 0
     alive: bool = True  # it reported recently
     functions: tuple[str, ...] = ()
+    restarts: Mapping[str, str] = attrs.Factory(dict)  # function -> its policy in words
     tasks: int | None = None
     max_tasks: int | None = None
     held: float = 0.0  # seconds without an accepted task result, or without an answered claim

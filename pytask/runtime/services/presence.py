@@ -18,7 +18,7 @@ from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
 from pytask.domain.task import secret_fields
-from pytask.domain.version import __version__, may_share
+from pytask.domain.version import OLDER, PROTOCOL, __version__, is_older_protocol, may_share
 from pytask.logger import get_logger
 from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.runs.executor import Executor
@@ -111,6 +111,7 @@ class Presence:
             # While claims are paused, report no room to workers that rebalance.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
             version=__version__,
+            protocol=PROTOCOL,
             dropped=self._dropped(),
             task_logs=self._executor.settings.task_logs,
             started=round(self._started, 3),
@@ -161,6 +162,8 @@ class Presence:
         for other in self._store_proxy.call(lambda store: store.recent_workers(within)):
             if not may_share(__version__, other.version):
                 _warn_of(other.version, other.name, other.host)
+            elif is_older_protocol(other.protocol):
+                _warn_of_protocol(other.protocol, other.name, other.host)
 
     def _watch_monitors(self, since: float | None) -> None:
         now = self._clock()
@@ -198,4 +201,13 @@ def _warn_of(version: str, name: str, host: str) -> None:
             " incompatible. Upgrade the older workers soon, or give the two releases separate"
             " namespaces",
         name[:80], host[:80], version, __version__,
+    )  # fmt: skip
+
+
+@cache
+def _warn_of_protocol(protocol: str, name: str, host: str) -> None:
+    log.warning(
+        "[PT167] worker %r on %r speaks wire protocol %s, and this one %s: %s. Upgrade it before you use"
+            " delays, restarts or schedules",
+        name[:80], host[:80], protocol or "1.0", PROTOCOL, OLDER,
     )  # fmt: skip
