@@ -105,6 +105,8 @@ PROOFS: dict[str, str] = {
     "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
+    "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
+    "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")
