@@ -5,7 +5,7 @@ from collections import defaultdict
 import gevent
 
 from pytask.domain.leases import Lease
-from pytask.domain.record import Claim, Verdict
+from pytask.domain.record import Claim, Due, Verdict
 from pytask.domain.task import register
 from pytask.domain.timing import Timing
 from pytask.runtime.log_throttle import LogThrottle
@@ -80,6 +80,7 @@ GOOD = {
     "reject": lambda *_: Verdict.OK,
     "park": lambda *_: Verdict.OK,
     "parked": list,
+    "due": lambda *_: Due(moved=0, timer=None, schedule=None),
     "renew": lambda _refs: {},
     "commit": lambda changes: [Verdict.OK] * len(changes),
     "note": lambda notes, *_: [Verdict.OK] * len(notes),
@@ -196,9 +197,11 @@ class World:
         # What is told to others; a test may listen instead.
         self.on_settled = self.on_place = self._wake
         self.on_local_over = lambda _id, _stop_reason: None
+        self.delayed = []  # seconds of those that the committer put into the timers
         self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
             log_throttle=self.log_throttle, on_settled=self._later("on_settled"),
+            on_delayed=self.delayed.append,
             backlog=Backlog(
                 max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
             ),
@@ -231,12 +234,12 @@ class World:
             "on_ping": lambda _: None, **quiet, **told,
         }))  # fmt: skip
 
-    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None):
+    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None, on_delayed=lambda _: None):
         self.capacity = capacity or self.capacity
         return Consumer(ConsumerPorts(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
             lease=self.lease, ids=self.ids, clock=self.clock, capacity=self.capacity,
-            log_throttle=self.log_throttle, on_other_server=on_other_server,
+            log_throttle=self.log_throttle, on_other_server=on_other_server, on_delayed=on_delayed,
         ))  # fmt: skip
 
     def presence(self, **shown):
