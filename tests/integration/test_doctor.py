@@ -303,12 +303,12 @@ def test_a_worker_of_an_older_wire_protocol(store, client, folder):
 
 
 def test_a_delayed_task_that_nobody_moves(store, client, folder):
-    client.hset("late", mapping={"function": "twiddle-thumbs", "not_before": "1", "state": "WAIT"})
+    client.hset("late", mapping={"function": "sleeper", "not_before": "1", "state": "WAIT"})
     client.zadd("pytask:timers", {"late": 1000 * (int(client.time()[0]) - 60)})
     found = diagnosis(store.url)["PT168"]
     assert re.match(r"the time of a delayed task came 1m\d*s? ago", found["what"])
     with worker(store, folder, *target_of(found["fix"]), "--time-scale", "0.2"):
-        state(client, "late", "ENDED")
+        state(client, "late", "RUNNING")
         until(lambda: diagnosis(store.url) == {}, lambda: diagnosis(store.url))
 
 
