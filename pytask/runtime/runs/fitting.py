@@ -10,7 +10,8 @@ from pytask import codec
 from pytask.domain.errors import BadData, TaskFailed
 from pytask.domain.record import Claim
 from pytask.domain.secrets import hide
-from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields
+from pytask.domain.task import Task
+from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
 from pytask.runtime.runs.refusals import without_data
 from pytask.runtime.tree import hiding
 

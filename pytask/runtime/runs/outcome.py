@@ -13,7 +13,7 @@ from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.record import Change, RunRef, Verdict
-from pytask.domain.task import secret_fields
+from pytask.domain.task_config import secret_fields
 from pytask.logger import get_logger
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.refusals import Refusals

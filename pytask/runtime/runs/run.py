@@ -19,7 +19,8 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
-from pytask.domain.task import Task, redis_wait
+from pytask.domain.task import Task
+from pytask.domain.task_config import redis_wait
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads

@@ -12,7 +12,8 @@ from math import inf
 import gevent
 from gevent.lock import Semaphore
 
-from pytask.domain.task import Task, start_rate
+from pytask.domain.task import Task
+from pytask.domain.task_config import start_rate
 
 STEP = 0.25  # seconds of starts in one burst, so that a high rate still claims in batches
 
