@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
 
@@ -12,7 +12,8 @@ from pytask.domain.errors import ConfigError
 from pytask.domain.record import StartFields
 from pytask.domain.wording import ago, counted
 
-WORDS = ("never", "failure", "always")
+Word = Literal["never", "failure", "always"]
+WORDS: tuple[Word, ...] = ("never", "failure", "always")
 """The values of the hash field `restart`."""
 
 LONGEST = 366 * 86400.0  # seconds; the largest `first`, `cap`, `healthy` and `window`
@@ -58,7 +59,7 @@ class Restart:
         ConfigError: A value that makes no sense.
     """
 
-    on: Literal["never", "failure", "always"] = "failure"
+    on: Word = "failure"
     first: float = attrs.field(default=1.0, kw_only=True)
     factor: float = attrs.field(default=2.0, kw_only=True)
     cap: float = attrs.field(default=300.0, kw_only=True)
@@ -136,7 +137,7 @@ def policy_of(of_class: Restart | None, fields: StartFields | None) -> Restart:
     """The policy of a task: that of its class (None: never), with the word of its hash field `restart`."""
     policy = of_class or NEVER
     word = fields.restart if fields is not None else ""
-    return attrs.evolve(policy, on=word) if word in WORDS and word != policy.on else policy
+    return attrs.evolve(policy, on=cast("Word", word)) if word in WORDS and word != policy.on else policy
 
 
 def fault_of(fields: StartFields) -> str:

@@ -58,11 +58,15 @@ class Turns:
         rates = {cls: start_rate(cls) for cls in tasks.values()}
         self._lines = {cls: _Line(rate, clock) for cls, rate in rates.items() if rate is not None}
 
-    def wait(self, cls: type[Task] | None) -> None:
-        """Wait until a run of this class may start; a killed waiter leaves its turn to the next."""
+    def wait(self, cls: type[Task] | None) -> bool:
+        """Wait until a run of this class may start; a killed waiter leaves its turn to the next.
+
+        Returns whether the class has a rate.
+        """
         line = self._lines.get(cls) if cls is not None and self._lines else None
         if line is not None:
             line.wait()
+        return line is not None
 
 
 class _Line:

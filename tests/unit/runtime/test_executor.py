@@ -681,7 +681,7 @@ def test_a_stop_that_a_reload_finds_in_the_hash_is_carried_out(demo, log, local)
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert len(log) == 1
-    assert over == ([("a", StopReason.STOP)] if local else [])
+    assert over == ([("a", StopReason.STOP, None)] if local else [])
 
 
 @pytest.mark.parametrize(
@@ -702,7 +702,7 @@ def test_a_request_that_arrives_during_the_reload_settles_the_new_run(demo, log,
     gone(world)
     assert world.ends() == [("s1:2", trigger)]
     assert len(log) == 1
-    assert over == ([("a", stop_reason)] if local else [])
+    assert over == ([("a", stop_reason, None)] if local else [])
 
 
 @pytest.mark.parametrize(
@@ -818,4 +818,4 @@ def test_a_released_local_task_is_not_queued(demo):
     gone(world)
     (change,) = world.commit()
     assert (change.trigger, change.local) == (Trigger.RELEASE, True)
-    assert over == [("a", StopReason.HAND_BACK)]
+    assert over == [("a", StopReason.HAND_BACK, None)]
