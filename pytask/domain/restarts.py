@@ -8,17 +8,15 @@ from typing import Any, Literal, cast
 
 import attrs
 
+from pytask.domain.delays import RESTARTS
 from pytask.domain.errors import ConfigError
 from pytask.domain.record import StartFields
 from pytask.domain.wording import ago, counted
 
 Word = Literal["never", "failure", "always"]
-WORDS: tuple[Word, ...] = ("never", "failure", "always")
-"""The values of the hash field `restart`."""
 
 LONGEST = 366 * 86400.0  # seconds; the largest `first`, `cap`, `healthy` and `window`
 MOST_TIMES = 1000  # the largest `limit` with a window: the hash keeps that many times
-SHOWN = 64  # characters of a field in an error
 
 
 def _require(holds: bool, name: str, value: object, wrong: str) -> None:
@@ -69,7 +67,7 @@ class Restart:
 
     def __attrs_post_init__(self) -> None:
         """Refuse values that make no sense."""
-        _require(self.on in WORDS, "on", self.on, "must be 'never', 'failure' or 'always'")
+        _require(self.on in RESTARTS, "on", self.on, "must be 'never', 'failure' or 'always'")
         for name in ("first", "cap", "healthy"):
             value = getattr(self, name)
             _require(_number(value, 0.0, LONGEST), name, value, "must be seconds above 0, at most 366 days")
@@ -137,23 +135,7 @@ def policy_of(of_class: Restart | None, fields: StartFields | None) -> Restart:
     """The policy of a task: that of its class (None: never), with the word of its hash field `restart`."""
     policy = of_class or NEVER
     word = fields.restart if fields is not None else ""
-    return attrs.evolve(policy, on=cast("Word", word)) if word in WORDS and word != policy.on else policy
-
-
-def fault_of(fields: StartFields) -> str:
-    """What is wrong with the fields that a client wrote, and the fix; "" if nothing is."""
-    if fields.restart and fields.restart not in WORDS:
-        return (
-            f"the hash field `restart` is {fields.restart[:SHOWN]!r}, but must be never, failure or always."
-            " Fix: HSET <task_id> restart failure (or HDEL <task_id> restart), then start the task"
-        )
-    if fields.not_before:
-        return (
-            f"the hash field `not_before` is {fields.not_before[:SHOWN]!r}, but must be a time in seconds"
-            " since 1970, such as 1800000000.5. Fix: HDEL <task_id> not_before, or HSET a time, then start"
-            " the task"
-        )
-    return ""
+    return attrs.evolve(policy, on=cast("Word", word)) if word in RESTARTS and word != policy.on else policy
 
 
 def decide(policy: Restart, before: StartFields | None, over: Over, chance: float) -> Retry | GiveUp | None:

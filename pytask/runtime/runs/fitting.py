@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from pytask import codec
+from pytask.domain.delays import fault_of
 from pytask.domain.errors import BadData, FatalFailure, TaskFailed
 from pytask.domain.record import Claim
-from pytask.domain.restarts import fault_of
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task
 from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
@@ -27,15 +27,16 @@ Fault = tuple[str, str]  # the path of the invalid value, and the reason
 def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
     """The data for a run of this claim.
 
-    Raises `BadData`, or `FatalFailure` if the function is missing or a field of the hash makes no sense.
+    Raises `BadData`, also for a field that makes no sense, or `FatalFailure` if the function is missing.
     """
-    if claim.fields is not None and (wrong := fault_of(claim.fields)):
-        raise FatalFailure(f"[PT164] {wrong}")
     if claim.oversize:
         over = f"data has {claim.oversize} bytes, over the limit max_data={limit}"
         raise FatalFailure(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
         raise FatalFailure(NO_FUNCTION)
+    unfit = fault_of(claim.fields)
+    if unfit is not None:
+        raise BadData(unfit)
     quote = not _secret_fields(cls)
     return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
 

@@ -112,9 +112,9 @@ class Reloads:
     def usable(self, old: Run, claim: Claim) -> Claim:
         """The data of the new run: the current data, or the validated data if the current does not fit.
 
-        A reload is no restart: the new run has the count of the old one.
+        A reload is no restart: the new run has the count, and the policy, of the old one.
         """
-        claim = attrs.evolve(claim, fields=claim.fields or old.claim.fields)
+        claim = attrs.evolve(claim, fields=old.claim.fields)
         found = None if old.fits is None else self._fault(claim)
         if old.fits is None or found is None:
             return claim

@@ -16,7 +16,6 @@ from pytask.domain.restarts import (
     Restart,
     Retry,
     decide,
-    fault_of,
     policy_of,
     waiting_text,
 )
@@ -210,14 +209,6 @@ def test_a_policy_that_makes_no_sense_names_the_argument_and_the_value(wrong, sa
         Restart(**wrong)
     assert f"Restart({name}={wrong[name]!r})" in str(found.value)
     assert says in str(found.value)
-
-
-def test_the_hash_fields_that_a_client_wrote_wrong_are_named_with_the_fix():
-    assert fault_of(StartFields(restart="failure", restarts=3)) == ""
-    wrong = fault_of(StartFields(restart="Failure" + "x" * 100))
-    assert f"`restart` is {'Failure' + 'x' * 57!r}, but must be never, failure or always" in wrong
-    assert "HSET <task_id> restart failure" in wrong
-    assert "`not_before` is 'soon'" in fault_of(StartFields(not_before="soon"))
 
 
 @pytest.mark.parametrize(

@@ -185,9 +185,9 @@ def test_data_that_is_too_large_and_a_missing_function_are_final():
     [
         (
             StartFields(restart="sometimes"),
-            "[PT164] the hash field `restart` is 'sometimes', but must be never,",
+            "[PT030] restart is 'sometimes', but only never, failure and always",
         ),
-        (StartFields(not_before="soon"), "[PT164] the hash field `not_before` is 'soon', but must be a time"),
+        (StartFields(not_before="soon"), "[PT030] not_before is 'soon', which is no time"),
     ],
 )
 def test_a_field_that_makes_no_sense_fails_the_run_before_it_starts(fields, says):

@@ -50,6 +50,7 @@ from pytask.adapters.redis.scripts.upkeep import (
 #   runs, leases      the registry: id -> run (hash), and id -> time of renewal (zset)
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
+#   timers            ids that wait for their time (zset: id by milliseconds)
 #   waiting, stopped, failed    names of states
 #   channel           of a task's events; where there are many tasks, what stands in front of their ids
 #   space             bytes of the namespace, in front of the id in the key of a hash
@@ -77,6 +78,7 @@ def claim(
     runs: Key,
     leases: Key,
     source: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -117,6 +119,7 @@ def park(
     *,
     runs: Key,
     source: Key,
+    timers: Key,
     parking: Key,
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
@@ -130,6 +133,19 @@ def park(
     line: Text,
     kept: Number,
 ) -> bytes: ...
+
+
+@script
+def due(
+    *,
+    runs: Key,
+    queue: Key,
+    timers: Key,
+    schedules: Key,
+    hashes: Keys,
+    most: Number,
+    ids: Texts,  # that an earlier call found due
+) -> list[Any]: ...
 
 
 @script
@@ -179,6 +195,7 @@ def adopt(
     runs: Key,
     leases: Key,
     queue: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -196,6 +213,7 @@ def restore(
     *,
     runs: Key,
     queue: Key,
+    timers: Key,
     waiting_index: Key,
     hash: Key,
     id: Text,
@@ -215,11 +233,12 @@ class ChangeKind(NamedTuple):
 
     event: Text  # "" for none
     state: Text = ""  # the new one; "" for an event only
-    mode: Text = ""  # done | rest | queue | delete
+    mode: Text = ""  # done | rest | queue | timer | delete
     drop: Flag = False
     line: Text = ""
     instead: Text = ""  # the kind (from 1) that is meant where a stop stands in the hash; "" for this one
     words: Text = ""  # how many of `fields`; "" for none
+    delay: Text = ""  # milliseconds in the timers
 
 
 @script
@@ -228,6 +247,7 @@ def commit(
     runs: Key,
     leases: Key,
     queue: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
@@ -335,6 +355,7 @@ def stop(
     *,
     runs: Key,
     queue: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
@@ -356,12 +377,14 @@ def start(
     *,
     runs: Key,
     queue: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
     event: Text,
     waiting: Text,
     line: Text,
+    now_line: Text,  # of a task that waited for its time
     kept: Number,
     allowed: AnyTexts,  # states that a task may be started from
     ids: Texts,
@@ -386,6 +409,7 @@ def remove(
     *,
     runs: Key,
     queue: Key,
+    timers: Key,
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
     hashes: Keys,
