@@ -187,15 +187,12 @@ def _written(times: Sequence[float]) -> str:
     return " ".join(f"{time * 1e3:.0f}" for time in times)
 
 
-def waiting_text(
-    fields: StartFields, *, now: float, due_in: float, failed: bool = True, policy: Restart | None = None
-) -> str:
-    """Why a task waits for its next run, in words; `now` in seconds by the clock of Redis."""
-    since = min(_times(fields.failed), default=now)
-    did = "failed" if failed else "was restarted"
+def policy_text(policy: Restart) -> str:
+    """The waits and the limit of a policy, in words."""
     text = (
-        f"{did} {counted(fields.restarts, 'time')} in {ago(now - since)}; next try in {ago(max(0.0, due_in))}"
+        f"at most {ago(policy.cap)} between two runs; the count resets after {ago(policy.healthy)} of health"
     )
-    if policy is None:
+    if policy.limit is None:
         return text
-    return f"{text} (at most {ago(policy.cap)}); the count resets after {ago(policy.healthy)} of health"
+    within = "in a row" if policy.window is None else f"in {ago(policy.window)}"
+    return f"{text}; gives up after {counted(policy.limit, 'restart')} {within}"

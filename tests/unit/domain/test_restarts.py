@@ -17,7 +17,7 @@ from pytask.domain.restarts import (
     Retry,
     decide,
     policy_of,
-    waiting_text,
+    policy_text,
 )
 from pytask.domain.task import Task, check_class
 
@@ -237,13 +237,10 @@ def test_a_class_with_a_wrong_value_is_refused(name, value, says):
 # -- words -------------------------------------------------------------------------------------------------
 
 
-def test_why_it_waits_in_words():
-    fields = StartFields(restarts=4, failed=f"{(NOW - 180) * 1e3:.0f}")
-    short = waiting_text(fields, now=NOW, due_in=7.2)
-    assert short == "failed 4 times in 3m; next try in 7s"
-    assert waiting_text(fields, now=NOW, due_in=7.2, policy=Restart()) == (
-        f"{short} (at most 5m); the count resets after 10m of health"
+def test_a_policy_in_words():
+    assert policy_text(Restart()) == "at most 5m between two runs; the count resets after 10m of health"
+    assert policy_text(Restart(limit=1, cap=90)) == (
+        "at most 1m30s between two runs; the count resets after 10m of health;"
+        " gives up after 1 restart in a row"
     )
-    assert waiting_text(StartFields(restarts=1), now=NOW, due_in=-3, failed=False) == (
-        "was restarted 1 time in 0s; next try in 0s"
-    )
+    assert policy_text(Restart(limit=5, window=3600)).endswith("gives up after 5 restarts in 1h")
