@@ -59,6 +59,8 @@ def retrying(run: Run, trigger: Trigger, retry: Retry, now: float) -> Change:
     if run.local:  # it is deleted, and its worker starts another
         return Change(ref.id, ref.run, event, Trigger.RELEASE, local=True)
     fields: dict[str, str | bytes] = {"restarts": str(retry.restarts), "restart_times": retry.times}
+    if run.claim.crashes:
+        fields["crashes"] = "0"  # its worker survived this run: crashes are counted in a row
     if failed:
         fields |= {"error": run.failure or "", "failed_at": f"{_at(run, now):.3f}"}
     elif run.output is not None:

@@ -222,6 +222,12 @@ def test_the_first_run_is_attempt_1():
     assert attempts == [1]
 
 
+def test_a_run_that_its_worker_survived_ends_the_row_of_crashes():
+    """Or a few deaths of workers in a year would make a task that fails now and then poison."""
+    assert after(boom, Restart(), crashes=3)[0].fields["crashes"] == "0"
+    assert "crashes" not in after(boom, Restart())[0].fields
+
+
 @pytest.mark.parametrize("stop_reason", [StopReason.HAND_BACK, StopReason.MOVE])
 def test_a_deploy_and_a_rebalance_spend_no_restart(gate, stop_reason):
     world = World(task(lambda _self: gate.wait(), Restart(limit=1)))
