@@ -132,6 +132,14 @@ class MemoryBench(Bench):
     def drop(self, name):
         getattr(self.state, name).clear()
 
+    def clear(self):
+        """Nothing is kept, but the marker of the data."""
+        state = self.state
+        for kept in (state.values, state.queue, state.parking, state.runs, state.leases, state.timers):
+            kept.clear()
+        for ids in state.index.values():
+            ids.clear()
+
     def drop_entry(self, name, task_id):
         getattr(self.state, name).pop(task_id, None)
 
@@ -261,6 +269,11 @@ class RedisBench(Bench):
 
     def drop(self, name):
         self.raw.delete(getattr(self.keys, name))
+
+    def clear(self):
+        """Nothing is kept, but the marker of the data."""
+        self.raw.flushall()
+        self.store.renew([])
 
     def drop_entry(self, name, task_id):
         remove = self.raw.hdel if name == "runs" else self.raw.zrem
