@@ -30,7 +30,7 @@ from pytask.runtime.runs import leftover_sockets
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.lingering import Lingering
 from pytask.runtime.runs.native_threads import NativePool
-from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began, no_timers
+from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began
 from pytask.runtime.runs.reloads import Reloads
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.start_rate import Turns
@@ -80,7 +80,6 @@ class ExecutorPorts:
     # A pre-started task ended: its id, the last stop reason, and the restart that follows.
     on_local_over: Callable[[str, StopReason | None, Retry | None], None]
     uniform: Callable[[float, float], float] = random.uniform
-    on_retry: Callable[[float], None] = no_timers  # a task will be queued after this many seconds
     exit_process: Callable[[int], None] = exit_now
 
 
@@ -105,7 +104,7 @@ class Executor:
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
             settings=ports.settings, lease=ports.lease, committer=ports.committer,
-            store_proxy=ports.store_proxy, clock=ports.clock, uniform=ports.uniform, on_retry=ports.on_retry,
+            store_proxy=ports.store_proxy, clock=ports.clock, uniform=ports.uniform,
         ))  # fmt: skip
         self.reloads = Reloads(
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,

@@ -67,10 +67,6 @@ def _failed(run: Run, error: str) -> dict[str, str | bytes]:
     return fields
 
 
-def no_timers(_seconds: float) -> None:
-    """For a worker that has no timers to wait for."""
-
-
 @attrs.frozen(kw_only=True)
 class OutcomePorts:
     """The ports of the outcomes."""
@@ -81,7 +77,6 @@ class OutcomePorts:
     store_proxy: StoreProxy
     clock: Callable[[], float]
     uniform: Callable[[float, float], float]
-    on_retry: Callable[[float], None]  # a task will be queued after this many seconds
 
 
 class Outcomes:
@@ -94,7 +89,6 @@ class Outcomes:
         self._store_proxy = ports.store_proxy
         self._clock = ports.clock
         self._uniform = ports.uniform
-        self._on_retry = ports.on_retry
 
     def close(self, run: Run, stop_reason: StopReason | None) -> Retry | None:
         """Commit the outcome of a run after this stop reason.  Never blocks: may be called from the hub.
@@ -124,8 +118,6 @@ class Outcomes:
 
     def _retry(self, run: Run, trigger: Trigger, retry: Retry) -> Retry:
         self._committer.put(restarting.retrying(run, trigger, retry, self._clock()))
-        if not run.local:
-            self._on_retry(retry.delay)
         restarting.log_retry(run, trigger, retry)
         return retry
 

@@ -110,11 +110,8 @@ class Reloads:
         return until_answered(reload, give_up, self._pause), sent
 
     def usable(self, old: Run, claim: Claim) -> Claim:
-        """The data of the new run: the current data, or the validated data if the current does not fit.
-
-        A reload is no restart: the new run has the count, and the policy, of the old one.
-        """
-        claim = attrs.evolve(claim, fields=old.claim.fields)
+        """The data of the new run: the current data, or the validated data if the current does not fit."""
+        claim = attrs.evolve(claim, fields=old.claim.fields)  # the same start: only its data is new
         found = None if old.fits is None else self._fault(claim)
         if old.fits is None or found is None:
             return claim

@@ -195,7 +195,6 @@ class World:
         self.capacity = capacity or Capacity(self.settings.max_tasks)
         # What is told to others; a test may listen instead.
         self.on_settled = self.on_place = self._wake
-        self.retries = []  # the delays told to the timers
         self.on_local_over = lambda _id, _stop_reason, _retry: None
         self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
@@ -212,7 +211,6 @@ class World:
             native=NativePool(self.settings.blocking_threads), ids=self.ids, clock=self.clock,
             on_place=self._later("on_place"),
             on_local_over=self._later("on_local_over"), uniform=lambda low, high: low + (high - low) / 2,
-            on_retry=self.retries.append,
         ))  # fmt: skip
 
     def _wake(self):
