@@ -44,26 +44,22 @@ class Restart:
 
     Data that does not fit, `raise self.Fatal(...)`, and a task that gave up become ERROR and stay it.
 
-    Args:
-        on: "never", "failure" (a run that failed), or "always" (also a run that ended).
-        first: Seconds before the first restart, above 0.
-        factor: By how much each wait is longer than the one before, at least 1.
-        cap: The longest wait in seconds.
-        healthy: Seconds of one run after which the count starts again.
-        limit: After this many restarts the task gives up and becomes ERROR; None: never.
-        window: Seconds: only restarts within them count for `limit`; None: all since the count started.
+    All but the first argument are given by name.
 
     Raises:
         ConfigError: A value that makes no sense.
     """
 
-    on: Word = "failure"
-    first: float = attrs.field(default=1.0, kw_only=True)
-    factor: float = attrs.field(default=2.0, kw_only=True)
-    cap: float = attrs.field(default=300.0, kw_only=True)
+    on: Word = "failure"  # "never", "failure": after a run that failed, "always": also after one that ended
+    first: float = attrs.field(default=1.0, kw_only=True)  # seconds before the first restart, above 0
+    factor: float = attrs.field(default=2.0, kw_only=True)  # each wait is that many times the one before
+    cap: float = attrs.field(default=300.0, kw_only=True)  # the longest wait in seconds
     healthy: float = attrs.field(default=600.0, kw_only=True)
+    """Seconds of one run after which the count starts again."""
     limit: int | None = attrs.field(default=None, kw_only=True)
+    """After this many restarts the task gives up and becomes ERROR; None: never."""
     window: float | None = attrs.field(default=None, kw_only=True)
+    """Seconds: only restarts within them count for `limit`; None: all since the count started."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse values that make no sense."""
