@@ -270,9 +270,7 @@ def test_a_reload_keeps_the_count(gate):
 
 def test_a_give_up_is_an_error_that_says_so(caplog):
     with caplog.at_level(logging.INFO, "pytask"):
-        change, _ = after(
-            boom, Restart(limit=3), fields=StartFields(restarts=3, failed=str(EPOCH - 90_000))
-        )
+        change, _ = after(boom, Restart(limit=3), fields=StartFields(restarts=3, failed=str(EPOCH - 90_000)))
     assert change.trigger is Trigger.FAIL
     first = change.fields["error"].partition("\n")[0]
     assert first == (
