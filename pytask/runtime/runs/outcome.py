@@ -105,7 +105,7 @@ class Outcomes:
         if trigger is None:
             return None
         if trigger is Trigger.FAIL or trigger is Trigger.END:
-            found = restarting.next_run(run, trigger, error, self._clock(), self._uniform)
+            found = restarting.next_run(run, trigger, error, self._clock, self._uniform)
             if isinstance(found, Retry):
                 return self._retry(run, trigger, found)
             if isinstance(found, GiveUp):

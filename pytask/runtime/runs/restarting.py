@@ -25,7 +25,7 @@ def next_run(
     run: Run,
     trigger: Trigger,
     error: BaseException | None,
-    now: float,
+    clock: Callable[[], float],
     uniform: Callable[[float, float], float],
 ) -> Retry | GiveUp | None:
     """What follows a dead run; None if no policy applies, or if another run would fail in the same way."""
@@ -35,6 +35,7 @@ def next_run(
         return None  # the normal case
     if run.unfit or isinstance(error, FatalFailure):
         return None
+    now = clock()
     over = Over(failed=trigger is Trigger.FAIL, lived=now - run.began, at=_at(run, now))
     return decide(policy_of(of_class, fields), fields, over, uniform(0.0, 1.0))
 
