@@ -6,6 +6,7 @@ import signal
 import pytest
 import redis
 
+from pytask import Client
 from tests.support import cli_tools
 from tests.support.cli_tools import Started, done, until, write
 from tests.support.servers import start_server
@@ -112,6 +113,14 @@ def test_a_task_that_fails_twice_ends_at_the_third_attempt(raw, events):
         (2, "OSError: no route"), (3, "OSError: no route"),
     ]  # fmt: skip
     assert all(0.05 <= one["delay"] <= 0.2 for one in retries)
+
+
+def test_a_client_waits_through_all_attempts(site, raw):
+    with Client(site[0].url) as client:
+        client.start("flaky", {"until": 3}, id="w")
+        assert client.wait("w", timeout=30).output == 3
+        client.start("flaky", {}, id="x")
+        assert "gave up after 2 restarts" in client.wait("x", timeout=30).error
 
 
 def test_a_give_up_is_seen_and_a_start_begins_again(site, raw, events):

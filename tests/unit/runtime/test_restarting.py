@@ -2,15 +2,18 @@
 
 import json
 import logging
+from contextlib import suppress
 from types import SimpleNamespace
 
 import attrs
 import gevent
 import pytest
 
+from pytask import codec
 from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Event
 from pytask.domain.record import StartFields
 from pytask.domain.restarts import Restart
 from pytask.domain.task import Task
@@ -353,6 +356,23 @@ def test_a_timeout_is_stronger_than_a_reload(gate):
     world.executor.stop_reason(run, StopReason.TIMEOUT)
     world.executor.stop_reason(run, StopReason.RELOAD)
     assert only(world).trigger is Trigger.FAIL
+
+
+def test_a_run_that_survives_its_timeout_stays_registered_and_is_said(gate):
+    def work(_self):
+        while not gate.is_set():
+            with suppress(gevent.GreenletExit):
+                gate.wait()
+
+    world = World(task(work, Restart(), TIMEOUT=0.01))
+    run = world.launch()
+    told = codec.event(Event.STOP_TIMEOUT, {"seconds": world.timing.grace})
+    until(lambda: told in [one.event for one in world.commit()])
+    assert world.executor.stopping.stuck == ("a",)
+    assert world.executor.living["a"] is run
+    gate.set()
+    until(lambda: not world.executor.living)
+    assert world.commit()[-1].trigger is Trigger.RETRY
 
 
 def test_the_timer_is_cancelled_with_the_run():
