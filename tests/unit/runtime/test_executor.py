@@ -394,13 +394,26 @@ def test_what_must_not_go_on_ends_the_process(stubborn, exits, timer, stop_reaso
     assert world.commit() == []
 
 
-@pytest.mark.parametrize("stop_reason", [StopReason.STOP, StopReason.RELOAD, StopReason.MOVE])
+@pytest.mark.parametrize(
+    "stop_reason", [StopReason.STOP, StopReason.TIMEOUT, StopReason.RELOAD, StopReason.MOVE]
+)
 def test_so_does_any_other_once_the_lease_is_lost(stubborn, exits, timer, stop_reason):
     world = World(stubborn, hard=True)
     world.executor.stop_reason(world.launch(), stop_reason)
     world.clock.move(world.timing.lease * 1.01)
     until(lambda: exits)
     assert exits == [70]
+
+
+def test_a_timeout_that_is_ignored_is_tried_again_and_the_worker_lives(stubborn, exits, timer, gate):
+    world = World(stubborn, hard=True)
+    old = world.launch()
+    world.executor.stop_reason(old, StopReason.TIMEOUT)
+    until(lambda: len(stop_timeouts(world)) >= 2)
+    assert exits == []
+    assert world.executor.living["a"] is old
+    gate.set()
+    until(lambda: not world.executor.living)
 
 
 def test_a_reload_that_is_ignored_is_tried_again_and_the_worker_lives(stubborn, exits, timer, gate):
