@@ -375,14 +375,43 @@ def test_a_run_that_survives_its_timeout_stays_registered_and_is_said(gate):
     assert world.commit()[-1].trigger is Trigger.RETRY
 
 
-def test_the_timer_is_cancelled_with_the_run():
-    world = World(task(lambda _self: None, TIMEOUT=30))
+def test_an_error_of_the_kill_is_not_that_of_the_run(gate, caplog):
+    def work(self):
+        try:
+            gate.wait()
+        finally:
+            boom(self)
+
+    world = World(task(work, TIMEOUT=0.01))
+    world.launch()
+    assert only(world).fields["error"] == "timed out after 0.01 s"
+    (line,) = caplog.records
+    assert (line.levelname, line.exc_info) == ("WARNING", None)
+
+
+def test_the_timer_is_cancelled_with_the_run(gate):
+    world = World(task(lambda _self: gate.wait(), TIMEOUT=30))
     run = world.launch()
-    assert only(world).trigger is Trigger.END
     timeouts = world.executor._timeouts
+    timer = timeouts._timers[run]
+    gate.set()
+    assert only(world).trigger is Trigger.END
     assert timeouts._timers == {}
+    assert timer.dead
     timeouts._over(run)  # even if it fired at that moment
     assert run.stop_reason is None
+
+
+def test_a_run_whose_work_is_done_is_not_timed_out_while_its_programs_end(gate):
+    world = World(task(lambda _self: gate.wait(), TIMEOUT=30))
+    run = world.launch()
+    run.returned = True
+    world.executor._timeouts._over(run)
+    assert run.stop_reason is None
+    run.children = {object()}  # start() has returned, but not what it spawned
+    world.executor._timeouts._over(run)
+    assert run.stop_reason is StopReason.TIMEOUT
+    run.children, run.returned = None, False
 
 
 def test_a_run_without_a_timeout_has_no_timer(gate):
@@ -468,10 +497,10 @@ def test_a_loss_of_the_lease_spends_no_restart_of_a_pre_started_task(gate):
 
 
 def test_a_worker_that_leaves_restarts_no_pre_started_task():
-    world = World(task(boom, Restart()))
+    world = World(task(boom, Restart()), timing=Timing())
     prestart = world.prestart(("demo", b"{}"))
     prestart.ensure()
     world.executor.leaving = True
     until(lambda: not world.executor.living)
-    world.clock.move(100)
+    world.clock.move(2)
     assert prestart.ensure() == 0
