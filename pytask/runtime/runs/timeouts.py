@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
+
+import gevent
 
 from pytask.domain.control import StopReason
 from pytask.domain.task import Task
@@ -18,19 +21,22 @@ class Timeouts:
         seconds = {cls: run_timeout(cls) for cls in tasks.values()}
         self._seconds = {cls: one for cls, one in seconds.items() if one is not None}
         self._stop = stop
-        self._timers: dict[Run, Service] = {}
+        self._timers: dict[Run, Any] = {}
 
     def begin(self, run: Run) -> None:
         """`start()` of this run is about to be called."""
         seconds = self._seconds.get(run.cls) if run.cls is not None and self._seconds else None
         if seconds is not None:
-            self._timers[run] = Service.spawn_later(seconds, self._over, run)
+            # A timer of the loop: a service that waits refuses to be killed, so it could not be cancelled.
+            self._timers[run] = timer = gevent.get_hub().loop.timer(seconds)
+            timer.start(Service.spawn, self._over, run)
 
     def forget(self, run: Run) -> None:
         """The run is over.  Never blocks."""
         timer = self._timers.pop(run, None) if self._timers else None
         if timer is not None:
-            timer.kill(block=False)
+            timer.stop()
+            timer.close()
 
     def _over(self, run: Run) -> None:
         finished = run.over or (run.returned and not run.children)

@@ -397,7 +397,7 @@ def test_the_timer_is_cancelled_with_the_run(gate):
     gate.set()
     assert only(world).trigger is Trigger.END
     assert timeouts._timers == {}
-    assert timer.dead
+    assert not timer.active
     timeouts._over(run)  # even if it fired at that moment
     assert run.stop_reason is None
 
