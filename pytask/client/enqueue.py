@@ -15,14 +15,15 @@ from pytask.client.records import FINISHED, New, TaskInfo
 from pytask.client.watch import in_time, open_stream
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
+from pytask.domain.delays import RESTARTS
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
 from pytask.domain.secrets import hide
 from pytask.domain.start_time import not_before
-from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields, task_name
+from pytask.domain.task import Task, task_name
+from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
 
 ID_BYTES = 12
-ON = ("never", "failure", "always")  # after which ends of a run its policy starts another
 
 Function = str | type[Task]
 
@@ -107,8 +108,8 @@ def _queued(partitions: Partitions, task: New, chosen: str) -> Op[bytes]:
 
 def start_of(task: New) -> Start:
     """When it starts; raises `BadData` for what is no time, or no policy."""
-    if task.restart is not None and task.restart not in ON:
-        raise BadData(f"restart must be one of {', '.join(map(repr, ON))}, not {task.restart!r}")
+    if task.restart is not None and task.restart not in RESTARTS:
+        raise BadData(f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}")
     when = not_before(task.delay, task.at)
     return Start(when, task.restart or "") if when or task.restart else AT_ONCE
 

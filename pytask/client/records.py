@@ -75,7 +75,8 @@ class TaskInfo:
     not_before: float = 0.0  # seconds since 1970: no run starts before
     due: float | None = None  # when the timers queue it, in seconds since 1970; None: it is not in them
     restarts: int = 0  # consecutive restarts after failures (or ends), by its policy
-    failed_at: float = 0.0  # when it failed before the last restart, seconds since 1970
+    failed_at: float = 0.0  # when the run before the last restart ended, seconds since 1970
+    restarts_since: float = 0.0  # when the first run that counts in `restarts` ended, seconds since 1970
     restart: str = ""  # "never", "failure" or "always": what its producer chose; "": its class decides
     # JSON; None where there is none, or where it was not asked for.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
@@ -139,7 +140,8 @@ LIST_FIELDS = (
     "control", "local", "progress", "settling", "not_before", "restarts",
     "failed_at", "restart",
 )  # fmt: skip
-_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused"}
+_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused", "restart_times"}
+MS_DIGITS = 16  # more than a time in milliseconds has
 
 
 def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
@@ -166,6 +168,7 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         not_before=_float(fields, "not_before"),
         restarts=int(_float(fields, "restarts")),
         failed_at=_float(fields, "failed_at"),
+        restarts_since=_first_time(fields),
         restart=_text(fields, "restart"),
         settling="settling" in fields and _float(fields, "settling") == _float(fields, "epoch"),
     )
@@ -207,6 +210,11 @@ def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
         return Refusal(path=str(kept["path"]), reason=str(kept["reason"]), at=float(kept["at"]))
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _first_time(fields: Mapping[str, bytes]) -> float:
+    first = fields.get("restart_times", b"").partition(b" ")[0]
+    return int(first) / 1000 if first.isdigit() and len(first) < MS_DIGITS else 0.0
 
 
 def _text(fields: Mapping[str, bytes], name: str) -> str:

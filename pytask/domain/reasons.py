@@ -56,7 +56,7 @@ class Known:
     not_before: float = 0.0  # seconds since 1970: no run starts before
     due: float | None = None  # when the timers queue it, seconds since 1970; None: it is not in them
     restarts: int = 0  # consecutive restarts by its policy
-    failed_at: float = 0.0  # seconds since 1970: the failure before the last restart
+    restarts_since: float = 0.0  # seconds since 1970: the end of the first run that counts
 
 
 @attrs.frozen(kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pytask.cli import options
+from pytask.domain.delays import RESTARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from pytask.cli.explain_script import Item
     from pytask.cli.printer import Printer
     from pytask.client.records import New
-
-RESTARTS = ("never", "failure", "always")
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import accumulate
 
@@ -17,7 +17,9 @@ from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
-from pytask.domain.task import secret_fields
+from pytask.domain.restarts import policy_text
+from pytask.domain.task import Task
+from pytask.domain.task_config import restart_policy, secret_fields
 from pytask.domain.version import OLDER, PROTOCOL, __version__, is_older_protocol, may_share
 from pytask.logger import get_logger
 from pytask.runtime.process.cpu_usage import Load
@@ -107,6 +109,7 @@ class Presence:
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
+            restarts=_policies(known),
             tasks=self._executor.queued,
             # While claims are paused, report no room to workers that rebalance.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
@@ -186,6 +189,12 @@ class Presence:
         """Remove the entry."""
         session = self._session()
         self._store_proxy.call(lambda store: store.leave(session))
+
+
+def _policies(known: Mapping[str, type[Task]]) -> dict[str, str]:
+    """The restart policies of classes that have one, in words."""
+    found = {name: restart_policy(cls) for name, cls in known.items()}
+    return {name: policy_text(one) for name, one in found.items() if one is not None and one.on != "never"}
 
 
 def _fitting(names: tuple[str, ...]) -> tuple[str, ...]:
