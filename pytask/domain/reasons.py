@@ -299,13 +299,9 @@ def _waiting(task: Known, facts: Facts) -> Iterator[str]:
 def _in_timers(task: Known, facts: Facts, due: float) -> Iterator[str]:
     left = due - facts.now
     if task.restarts:
-        ended = (
-            f"failed {counted(task.restarts, 'time')} in a row" if task.error else "restarts after each run"
-        )
-        since = (
-            f", the last time {ago(facts.now - task.failed_at)} ago" if task.failed_at and task.error else ""
-        )
-        yield f"{ended}{since}"
+        often = f"failed {counted(task.restarts, 'time')}" if task.error else f"restart {task.restarts}"
+        span = ago(facts.now - task.restarts_since) if task.restarts_since else None
+        yield f"{often} in {span}" if span else f"{often} in a row"
     what = "its next run starts" if task.restarts else "it starts"
     if left > 0:
         yield f"{what} in {_span(left)}, at {at(due)}{f' ({facts.policy})' if facts.policy else ''}"

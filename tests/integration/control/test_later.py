@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.integration.control.test_explain_script import REDIS_CLI, type_all  # noqa: F401
 from tests.integration.control.conftest import rows
+from tests.integration.control.test_explain_script import REDIS_CLI, type_all  # noqa: F401
 from tests.support.cli_tools import until
 
 
