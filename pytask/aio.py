@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +11,18 @@ from pytask.client.async_driver import AsyncDriver
 from pytask.client.control_methods import AsyncControlMethods
 from pytask.client.lazy import enqueue, listing, logs, queries, watch
 from pytask.client.options import ClientOptions
-from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
+from pytask.client.records import (
+    Count,
+    Event,
+    FunctionInfo,
+    Gap,
+    LogLine,
+    New,
+    Outcome,
+    Page,
+    TaskInfo,
+    Worker,
+)
 
 if TYPE_CHECKING:
     from pytask.client.enqueue import Function
@@ -45,15 +57,19 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
 
     # -- starting -------------------------------------------------------------------------------------
 
-    async def start(
+    async def start(  # noqa: PLR0913 - what a start may say
         self,
         function: Function,
         data: Any = None,
         *,
         id: str | None = None,  # noqa: A002 - the field's own name, here and below
+        delay: float | None = None,
+        at: float | datetime | None = None,
+        restart: str | None = None,
     ) -> str:
         """As `pytask.Client.start`."""
-        return await self._driver.run(enqueue.start(self._partitions, function, data, id))
+        task = New(function, data, id, delay, at, restart)
+        return await self._driver.run(enqueue.start(self._partitions, task))
 
     async def start_many(self, tasks: Iterable[Any]) -> Ids:
         """As `pytask.Client.start_many`."""

@@ -15,7 +15,8 @@ from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, UnknownTask
 from pytask.domain.ports import Backend
-from pytask.domain.task import Task, check_class, data_class, register
+from pytask.domain.task import Task, check_class, register
+from pytask.domain.task_config import data_class
 from pytask.runtime.foreground import Daemon, Foreground
 from pytask.runtime.process.patched import require_patched
 from pytask.runtime.settings import Settings, SettingsGiven, changed, of_this_process, settings_of

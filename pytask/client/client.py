@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytask.client.control_methods import ControlMethods
 from pytask.client.lazy import enqueue
 from pytask.client.reader import Reader
-from pytask.client.records import FunctionInfo, Outcome, Worker
+from pytask.client.records import FunctionInfo, New, Outcome, Worker
 
 if TYPE_CHECKING:
     from pytask.client.enqueue import Function
@@ -46,12 +47,15 @@ class Client(ControlMethods, Reader):
 
     # -- starting -------------------------------------------------------------------------------------
 
-    def start(
+    def start(  # noqa: PLR0913 - what a start may say
         self,
         function: Function,
         data: Any = None,
         *,
         id: str | None = None,  # noqa: A002 - the field's own name, here and below
+        delay: float | None = None,
+        at: float | datetime | None = None,
+        restart: str | None = None,
     ) -> str:
         """Queue a task, in one round trip.
 
@@ -63,16 +67,20 @@ class Client(ControlMethods, Reader):
             function: The name of the task, or its class, which then checks the data against `Config.DATA`.
             data: A JSON object (a dict), or an instance of `Config.DATA`.
             id: The id; by default a new unique one.
+            delay: Seconds until it may start, by the clock of Redis.
+            at: The time before which it does not start: a datetime with a time zone, or seconds since 1970.
+                A past time means at once.
+            restart: "never", "failure" or "always", instead of `Config.RESTART` of its class.
 
         Returns:
             The id.
 
         Raises:
-            BadData: The data has no JSON form, or does not fit; the message has the path.
+            BadData: The data has no JSON form, or does not fit; the message has the path.  Or no valid time.
             TaskExists: Another task has this id.
             TooLarge: Redis does not accept data of this size.
         """
-        return self._driver.run(enqueue.start(self._partitions, function, data, id))
+        return self._driver.run(enqueue.start(self._partitions, New(function, data, id, delay, at, restart)))
 
     def start_many(self, tasks: Iterable[Any]) -> Ids:
         """Queue many tasks, in chunks that are each queued as a whole or not at all.

@@ -17,7 +17,7 @@ from pytask.adapters.decoding import pairs, raw_of, text
 from pytask.adapters.keys import Keys
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
-from pytask.client.queries import standing
+from pytask.client.queries import due_times, standing
 from pytask.client.records import FINISHED, LIST_FIELDS, Page, TaskInfo, read_task, states_of
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadCursor, ConfigError
@@ -200,7 +200,11 @@ def _rows(source: Source, partitions: Partitions, ids: Sequence[str]) -> Op[list
     keys = partitions.keys[source.partition]
     commands = [(source.partition, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
     replies = yield from ask_all(commands, tolerant=True)
-    return [_row(source, task_id, reply) for task_id, reply in zip(ids, replies, strict=True)]
+    rows = [_row(source, task_id, reply) for task_id, reply in zip(ids, replies, strict=True)]
+    if source.state is not life.WAIT or isinstance(source, Queue):
+        return rows
+    due = yield from due_times(partitions, source.partition, ids)
+    return [row and attrs.evolve(row, due=when) for row, when in zip(rows, due, strict=True)]
 
 
 def _row(source: Source, task_id: str, reply: Any) -> TaskInfo | None:

@@ -137,5 +137,10 @@ TELL: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.REQUEST: lambda move, _: Phrase(f"{move.why or 'control'} requested{_by(move)}"),
     Trigger.ADOPT: lambda move, _: Phrase(f"restored{_by(move)}", "Redis had lost the run"),
     Trigger.PARK: _parked,
+    Trigger.DELAY: lambda move, _: Phrase(f"delayed{_by(move)} until its time"),
+    Trigger.RETRY: lambda move, _: Phrase(
+        f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "
+    ),
+    Trigger.START_NOW: lambda move, _: Phrase(f"started before its time{_by(move)}"),
     Trigger.REPAIR: lambda move, _: Phrase(f"requeued{_by(move)}", "it had no registered run"),
 }

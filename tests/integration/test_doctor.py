@@ -55,6 +55,9 @@ OTHER_RELEASE = """
 """
 
 
+OLDER_PROTOCOL = OTHER_RELEASE.replace('version.__version__ = "9.1.0"', 'version.PROTOCOL = ""')
+
+
 @pytest.fixture(scope="module")
 def store():
     with start_server("valkey", appendonly=True) as server:
@@ -281,6 +284,32 @@ def test_a_worker_of_another_release(store, client, folder):
         with worker(store, folder, "--name", "elder", "--time-scale", "0.2"):  # upgraded
             until(lambda: client.zcard("pytask:workers") == 2, "both show themselves")
             until(lambda: diagnosis(store.url) == {}, lambda: diagnosis(store.url))  # one has to sweep first
+
+
+def test_a_worker_of_an_older_wire_protocol(store, client, folder):
+    program = write(folder / "other.py", OLDER_PROTOCOL)
+    words = ["run", "tasks.py", "--redis", store.url, "--name", "elder", "--time-scale", "0.2"]
+    with (
+        Started([sys.executable, program, *words], folder, folder) as elder,
+        worker(store, folder, "--name", "ours", "--time-scale", "0.2") as ours,
+    ):
+        found = until(lambda: diagnosis(store.url).get("PT167"), lambda: elder.output)
+        assert found["what"].startswith("elder speaks wire protocol 1.0, and this release 1.")
+        assert "starts delayed tasks at once" in found["what"]
+        assert "pip install --upgrade pytaskd" in found["fix"]
+        until(lambda: "[PT167] worker 'elder'" in ours.output, lambda: ours.output)
+        assert elder.end() == 0
+        until(lambda: "PT167" not in diagnosis(store.url), lambda: diagnosis(store.url))
+
+
+def test_a_delayed_task_that_nobody_moves(store, client, folder):
+    client.hset("late", mapping={"function": "sleeper", "not_before": "1", "state": "WAIT"})
+    client.zadd("pytask:timers", {"late": 1000 * (int(client.time()[0]) - 60)})
+    found = diagnosis(store.url)["PT168"]
+    assert re.match(r"the time of a delayed task came 1m\d*s? ago", found["what"])
+    with worker(store, folder, *target_of(found["fix"]), "--time-scale", "0.2"):
+        state(client, "late", "RUNNING")
+        until(lambda: diagnosis(store.url) == {}, lambda: diagnosis(store.url))
 
 
 def test_no_monitor_and_a_task_that_nobody_takes(store, client, folder):

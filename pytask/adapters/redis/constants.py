@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytask.adapters.redis.scope import UNKNOWN
-from pytask.adapters.rules import SHORT_LIST
+from pytask.adapters.rules import SHORT_LIST, event
+from pytask.domain import delays
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
-from pytask.domain.messages import MAX_ID_BYTES
+from pytask.domain.lifecycle import Trigger, destination
+from pytask.domain.messages import MAX_ID_BYTES, Event
 from pytask.domain.record import Verdict
 
 CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
@@ -19,6 +21,12 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
+    "delayed": destination(Trigger.DELAY),
+    "delayed_event": event(Event.DELAYED, {"delay": 0}).removesuffix("0}}"),
+    "latest": delays.LATEST,  # seconds since 1970 that a task may be delayed until
+    "longest_field": delays.LONGEST,
+    "longest_times": delays.LONGEST_TIMES,
+    "longest_scheduled": delays.LONGEST_SCHEDULED,
 }
 
 

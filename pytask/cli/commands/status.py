@@ -44,6 +44,7 @@ def fields(found: Fleet, url: str) -> dict[str, Any]:
         "tasks": {str(state): number for state, number in found.count.states.items()},
         "exact": found.count.exact,
         "queued": found.count.queued,
+        "delayed": found.count.delayed,
         "parked": dict(found.count.parked),
         "rejected": found.count.rejected,
         "workers": len(alive),
@@ -74,6 +75,7 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
             if found.count.exact
             else "long queue: finished tasks that were pushed again are counted twice",
         ),
+        ("delayed", f"{shown['delayed']} of those that wait" if shown["delayed"] else None),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
         ("workers", f"{shown['workers']} with {counted(shown['places'], 'slot')}{silent}"),
@@ -93,6 +95,7 @@ def commands(remote: Remote) -> Iterator[Item]:
         keys = Keys(space)
         yield ["ZCARD", keys.leases]
         yield ["LLEN", keys.queue]
+        yield ["ZCARD", keys.timers]
         for state in RESTING:
             yield ["ZCARD", keys.index(state)]
         yield parked(space)

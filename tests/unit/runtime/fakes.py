@@ -5,7 +5,7 @@ from collections import defaultdict
 import gevent
 
 from pytask.domain.leases import Lease
-from pytask.domain.record import Claim, Verdict
+from pytask.domain.record import Claim, Due, Verdict
 from pytask.domain.task import register
 from pytask.domain.timing import Timing
 from pytask.runtime.log_throttle import LogThrottle
@@ -80,6 +80,7 @@ GOOD = {
     "reject": lambda *_: Verdict.OK,
     "park": lambda *_: Verdict.OK,
     "parked": list,
+    "due": lambda *_: Due(moved=0, timer=None, schedule=None),
     "renew": lambda _refs: {},
     "commit": lambda changes: [Verdict.OK] * len(changes),
     "note": lambda notes, *_: [Verdict.OK] * len(notes),
@@ -195,10 +196,12 @@ class World:
         self.capacity = capacity or Capacity(self.settings.max_tasks)
         # Notifications of other services; a test may replace them.
         self.on_settled = self.on_place = self._wake
-        self.on_local_over = lambda _id, _stop_reason: None
+        self.on_local_over = lambda _id, _stop_reason, _retry: None
+        self.delayed = []  # seconds of those that the committer put into the timers
         self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
             log_throttle=self.log_throttle, on_settled=self._later("on_settled"),
+            on_delayed=self.delayed.append,
             backlog=Backlog(
                 max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
             ),
@@ -210,7 +213,7 @@ class World:
             kill_timer=self.kill_timer, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
             native=NativePool(self.settings.blocking_threads), ids=self.ids, clock=self.clock,
             on_place=self._later("on_place"),
-            on_local_over=self._later("on_local_over"),
+            on_local_over=self._later("on_local_over"), uniform=lambda low, high: low + (high - low) / 2,
         ))  # fmt: skip
 
     def _wake(self):
@@ -231,12 +234,12 @@ class World:
             "on_ping": lambda _: None, **quiet, **callbacks,
         }))  # fmt: skip
 
-    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None):
+    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None, on_delayed=lambda _: None):
         self.capacity = capacity or self.capacity
         return Consumer(ConsumerPorts(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
             lease=self.lease, ids=self.ids, clock=self.clock, capacity=self.capacity,
-            log_throttle=self.log_throttle, on_other_server=on_other_server,
+            log_throttle=self.log_throttle, on_other_server=on_other_server, on_delayed=on_delayed,
         ))  # fmt: skip
 
     def presence(self, **shown):

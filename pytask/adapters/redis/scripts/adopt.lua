@@ -3,13 +3,14 @@
 -- Returns for each id OK, FENCED (a run is there that is not older) or GONE (no such hash).
 --
 -- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
--- over when ours was claimed.  A wish to stop is kept all the same: whether it was asked before our claim or
+-- over when ours was claimed.  A request to stop is kept all the same: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
 --- include: names, time, now_us, whole, number, index, escaped, history
 local REACH = 1024
 
 call('ZREM', leases, '')
 call('LLEN', queue)
+call('ZCARD', timers)
 local reply = {}
 for i, hash in ipairs(hashes) do
   local id, run, epoch = ids[i], new_runs[i], epochs[i]
@@ -36,6 +37,7 @@ for i, hash in ipairs(hashes) do
       call('HSET', runs, id, run)
       call('ZADD', leases, now_us, id)
       pcall('ZREM', index[h[3]] or index[unknown], id)
+      call('ZREM', timers, id)
       -- Further up in a long queue it is dropped when it is met: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end
       call('PUBLISH', channel .. id, event[1] .. run .. event[2] .. whole(epoch) .. event[3])
