@@ -29,6 +29,7 @@ from pytask.domain.record import (
     Verdict,
 )
 
+DUE_CALLS = 3  # of one look at the timers
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
@@ -51,6 +52,7 @@ class RedisStore:
         self._keys = keys
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
+        self._due: Sequence[str] = ()  # ids that the last look at the timers found due
         self._registry = Registry(self._redis, self._scope)
 
     @property
@@ -90,11 +92,14 @@ class RedisStore:
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come to the queue."""
-        found = self._redis.run(queue_calls.due(self._scope, (), limit))
-        if not found[3:]:
-            return replies.due(found)
-        ids = [decoding.text(raw) for raw in found[3:]]
-        return replies.due(self._redis.run(queue_calls.due(self._scope, ids, 0)))
+        found: list[Any] = []
+        for _ in range(DUE_CALLS):
+            found = self._redis.run(queue_calls.due(self._scope, self._due, limit))
+            # The next call moves these, unless another worker is quicker.
+            self._due = [decoding.text(raw) for raw in found[3:]]
+            if found[0] or not self._due:
+                break
+        return replies.due(found)
 
     def parked(self) -> list[str]:
         """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
