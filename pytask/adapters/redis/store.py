@@ -52,7 +52,7 @@ class RedisStore:
         self._keys = keys
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
-        self._due: Sequence[str] = ()  # ids that the last look at the timers found due
+        self._due: Sequence[bytes] = ()  # ids that the last look at the timers found due
         self._registry = Registry(self._redis, self._scope)
 
     @property
@@ -96,7 +96,7 @@ class RedisStore:
         for _ in range(DUE_CALLS):
             found = self._redis.run(queue_calls.due(self._scope, self._due, limit))
             # The next call moves these, unless another worker is quicker.
-            self._due = [decoding.text(raw) for raw in found[3:]]
+            self._due = found[3:]
             if found[0] or not self._due:
                 break
         return replies.due(found)

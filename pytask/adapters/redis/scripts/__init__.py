@@ -157,9 +157,9 @@ def due(
     queue: Key,
     timers: Key,
     schedules: Key,
-    hashes: Keys,
+    hashes: Keys,  # of ids that an earlier call found due
+    space: Number,
     most: Number,
-    ids: Texts,  # that an earlier call found due
 ) -> list[Any]: ...
 
 

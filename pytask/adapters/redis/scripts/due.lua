@@ -8,7 +8,7 @@
 -- The hash decides: an id whose hash is gone, or whose task runs or is at rest by now, waits no more, and only
 -- leaves the timers.  (A worker of an older release leaves it there as it claims or stops the task.)
 -- All reads come first, so that a wrong type is met before any write; the ids leave the timers last.
---- include: names, time, now_ms, places
+--- include: names, time, now_ms, ids, places
 local rests = places_in(resting)
 call('LLEN', queue)
 local n = #hashes
