@@ -198,7 +198,15 @@ class RedisStore:
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(space) :] for name in names if not name.startswith(f"{space}pytask:")]
-        return int(after), self._redis.run(monitor_calls.repair(self._scope, ids, expiry)) if ids else 0
+        return int(after), self._repair(ids, expiry) if ids else 0
+
+    def _repair(self, ids: Sequence[str], expiry: float) -> int:
+        repaired, *odd = self._redis.run(monitor_calls.repair(self._scope, ids, expiry))
+        if not odd:
+            return int(repaired)
+        lost = [(ids[place - 1], name) for place, name in decoding.pairs(odd)]
+        call = monitor_calls.put_back(self._scope, [i for i, _ in lost], [name for _, name in lost])
+        return int(repaired) + self._redis.run(call)
 
     def tidy(self, monitor: str, silent: float) -> None:
         """Note a sweep; drop workers long silent."""

@@ -48,6 +48,9 @@ from pytask.adapters.redis.scripts.upkeep import (
     forget as forget,
 )
 from pytask.adapters.redis.scripts.upkeep import (
+    put_back as put_back,
+)
+from pytask.adapters.redis.scripts.upkeep import (
     repair as repair,
 )
 from pytask.adapters.redis.scripts.upkeep import (
