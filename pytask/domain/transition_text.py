@@ -25,13 +25,13 @@ class Phrase(NamedTuple):
 
 def transition_lines(moves: Sequence[Transition], *, failed: bool = False) -> list[str]:
     """One line per transition; `failed`: leave out the error of the last one, which is shown elsewhere."""
-    lines = list(map(told, moves))
+    lines = list(map(transition_line, moves))
     if failed and lines and moves[-1].trigger == Trigger.FAIL:
-        lines[-1] = told(attrs.evolve(moves[-1], why=""))
+        lines[-1] = transition_line(attrs.evolve(moves[-1], why=""))
     return lines
 
 
-def told(move: Transition) -> str:
+def transition_line(move: Transition) -> str:
     """A transition as a line."""
     phrase = phrase_of(move)
     return f"{at(move.at)} {phrase.what}{f': {phrase.why}' if phrase.why else ''}"

@@ -58,7 +58,7 @@ def command(remote: Remote, printer: Printer) -> None:
 
 def _findings(remote: Remote) -> list[Finding]:
     from pytask.cli import checks, fleet_checks
-    from pytask.cli.fleet import survey
+    from pytask.cli.fleet import read_fleet
 
     found = list(checks.of_this_machine(remote.client, remote.namespace))
     if any(one.code == "PT024" for one in found):
@@ -67,7 +67,7 @@ def _findings(remote: Remote) -> list[Finding]:
     odd = list(checks.of_the_keys(remote))
     if odd:
         return found + odd  # the content of these keys cannot be counted
-    return found + list(fleet_checks.of_the_fleet(remote, survey(remote)))
+    return found + list(fleet_checks.of_the_fleet(remote, read_fleet(remote)))
 
 
 def _commands(remote: Remote) -> Iterator[Item]:
