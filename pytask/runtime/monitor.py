@@ -148,7 +148,9 @@ class Monitor(Task):
     def _repair(self) -> None:
         self._cursor, mended = self._call(lambda store: store.repair(self._cursor, self.timing.expiry))
         if mended:
-            log.warning("monitor: requeued %d orphaned tasks (RUNNING without a registered run)", mended)
+            log.warning(
+                "monitor: requeued %d tasks (RUNNING without a registered run, or WAIT in no list)", mended
+            )
         gevent.sleep(SCAN_PAUSE if self._cursor else self.timing.expiry)
 
     def _repair_failed(self, error: Exception) -> float:

@@ -144,7 +144,8 @@ class RunVerbs(Verbs):
         state.note(change.id, line, self._retention.history, plain=plain)
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
-            state.erase(change.id, "crashes", "crash_at", *COUNTS)
+            counts = COUNTS if "restarts" in state.fields(change.id) else ()
+            state.erase(change.id, "crashes", "crash_at", *counts)
         if retried:
             state.timers[change.id] = state.millis() + math.ceil(change.delay * 1000)
         elif released:

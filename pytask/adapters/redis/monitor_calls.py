@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -11,7 +12,7 @@ from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope
-from pytask.adapters.rules import EXPIRED, NOBODY, POISON, event
+from pytask.adapters.rules import EXPIRED, LOST, NOBODY, POISON, event
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Event
@@ -68,7 +69,7 @@ def _without_why(scope: Scope, trigger: Trigger) -> str:
     return scope.line(trigger)[:-1]  # what the script says begins in the place of "-"
 
 
-def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
+def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[list[Any]]:
     """Repair orphaned tasks."""
     keys = scope.keys
     waiting, stopped = destination(Trigger.REPAIR), destination(Trigger.EXPIRE_STOPPED)
@@ -91,6 +92,23 @@ def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
         stopped_line=scope.line(Trigger.EXPIRE_STOPPED, NOBODY),
         stopped_drop=scope.drops(Trigger.EXPIRE_STOPPED),
         ids=ids,
+    )
+
+
+def put_back(scope: Scope, ids: Sequence[str], names: Sequence[bytes]) -> ScriptCall[int]:
+    """Queue those of some tasks that are in no place; `names` are those of their functions."""
+    keys = scope.keys
+    return scripts.put_back(
+        runs=keys.runs,
+        queue=keys.queue,
+        timers=keys.timers,
+        hashes=[keys.task(i) for i in ids],
+        parkings=[keys.parking(decoding.text(name)) for name in names],
+        space=scope.space,
+        waiting=destination(Trigger.REPAIR),
+        channel=keys.channel,
+        event=event(Event.REQUEUED, {"reason": LOST}),
+        funcs=names,
     )
 
 

@@ -30,6 +30,7 @@ from pytask.domain.record import (
     Verdict,
 )
 
+DUE_CALLS = 3  # of one look at the timers
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
@@ -52,6 +53,7 @@ class RedisStore:
         self._keys = keys
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
+        self._due: Sequence[bytes] = ()  # ids that the last look at the timers found due
         self._registry = Registry(self._redis, self._scope)
 
     @property
@@ -91,11 +93,14 @@ class RedisStore:
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come to the queue."""
-        found = self._redis.run(queue_calls.due(self._scope, (), limit))
-        if not found[3:]:
-            return replies.due(found)
-        ids = [decoding.text(raw) for raw in found[3:]]
-        return replies.due(self._redis.run(queue_calls.due(self._scope, ids, 0)))
+        found: list[Any] = []
+        for _ in range(DUE_CALLS):
+            found = self._redis.run(queue_calls.due(self._scope, self._due, limit))
+            # The next call moves these, unless another worker is quicker.
+            self._due = found[3:]
+            if found[0] or not self._due:
+                break
+        return replies.due(found)
 
     def parked(self) -> list[str]:
         """Functions with a parking list, at most 1000; names of empty ones are deleted.
@@ -194,7 +199,15 @@ class RedisStore:
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(space) :] for name in names if not name.startswith(f"{space}pytask:")]
-        return int(after), self._redis.run(monitor_calls.repair(self._scope, ids, expiry)) if ids else 0
+        return int(after), self._repair(ids, expiry) if ids else 0
+
+    def _repair(self, ids: Sequence[str], expiry: float) -> int:
+        repaired, *odd = self._redis.run(monitor_calls.repair(self._scope, ids, expiry))
+        if not odd:
+            return int(repaired)
+        lost = [(ids[place - 1], name) for place, name in decoding.pairs(odd)]
+        call = monitor_calls.put_back(self._scope, [i for i, _ in lost], [name for _, name in lost])
+        return int(repaired) + self._redis.run(call)
 
     def tidy(self, monitor: str, silent: float) -> None:
         """Record a sweep; delete entries of workers that have been silent for long."""

@@ -48,6 +48,9 @@ from pytask.adapters.redis.scripts.upkeep import (
     forget as forget,
 )
 from pytask.adapters.redis.scripts.upkeep import (
+    put_back as put_back,
+)
+from pytask.adapters.redis.scripts.upkeep import (
     repair as repair,
 )
 from pytask.adapters.redis.scripts.upkeep import (
@@ -157,9 +160,9 @@ def due(
     queue: Key,
     timers: Key,
     schedules: Key,
-    hashes: Keys,
+    hashes: Keys,  # of ids that an earlier call found due
+    space: Number,
     most: Number,
-    ids: Texts,  # that an earlier call found due
 ) -> list[Any]: ...
 
 
