@@ -16,7 +16,7 @@ READS = {
 }  # fmt: skip
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
-    "monitors", "incarnation",
+    "monitors", "incarnation", "timers", "schedules",
 )  # fmt: skip
 RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))
 
