@@ -83,6 +83,9 @@ class MemoryState:
         self.safe = True  # whether that one has all that this one acknowledged
         self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
+        self.timers: dict[str, float] = {}  # ms
+        self.schedules: dict[str, float] = {}  # ms of the next look; their hashes are among the values
+        self.occurrences: dict[str, list[bytes]] = {}  # what became of them, the newest first
         self.rings: dict[str, tuple[list[bytes], float]] = {}  # a task's lines, and until when they are kept
         self.workers: dict[str, float] = {}
         self.infos: dict[str, WorkerInfo] = {}

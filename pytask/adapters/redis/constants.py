@@ -8,8 +8,10 @@ from pytask.adapters.redis.scope import UNKNOWN
 from pytask.adapters.rules import SHORT_LIST
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
+from pytask.domain.firing import FAULT
 from pytask.domain.messages import MAX_ID_BYTES
 from pytask.domain.record import Verdict
+from pytask.domain.schedules import DEFINITION, TIMES
 
 CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "resting": life.RESTING,  # the resting states, in the order of their `indexes`
@@ -19,6 +21,9 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
+    "fault": FAULT,  # the mark in `paused` of a schedule that cannot be used
+    "definition": DEFINITION,  # the fields that define a schedule
+    "timed_by": TIMES,  # those of them on which its times depend
 }
 
 
