@@ -112,19 +112,24 @@ def _due(schedule: Schedule, first: int, now: int) -> _Due:
             break
     else:
         return _Due(tuple(times), count)
-    return _Due(_newest(schedule, times[-1], now), count, more=True)
+    last = _newest(schedule, times[-1], now)
+    if last[0] != times[-1]:
+        return _Due(last, count, more=True)
+    times.extend(last[1:])
+    return _Due(tuple(times), count + len(last) - 1)
 
 
 def _newest(schedule: Schedule, first: int, now: int) -> tuple[int, ...]:
     """The last occurrences until `now`, without a walk through all since `first`."""
     span = 60_000
     while True:
+        whole = now - span <= first
         found: deque[int] = deque(maxlen=LISTED)
-        for at in schedule.times(max(first - 1, now - span)):
+        for at in schedule.times(first - 1 if whole else now - span):
             if at > now:
                 break
             found.append(at)
-        if len(found) == LISTED or now - span <= first:
+        if len(found) == LISTED or whole:
             return tuple(found)
         span *= 2
 

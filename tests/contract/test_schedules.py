@@ -97,7 +97,9 @@ def test_a_paused_schedule_starts_nothing(bench, overlap):
     at = due(bench, paused="1")
     assert fire(bench, firing(at)) == [Verdict.STATE]
     line = json.dumps({"at": at, "reason": "paused"})
-    skip = Firing(name="nightly", score=at, paused=True, overlap=overlap, skipped=(line,), next=at + 9, recheck=0)
+    skip = Firing(
+        name="nightly", score=at, paused=True, overlap=overlap, skipped=(line,), next=at + 9, recheck=0
+    )
     assert fire(bench, skip) == [Verdict.OK]
     assert bench.queue() == []
     assert bench.occurrences("nightly") == [{"at": at, "reason": "paused"}]
@@ -161,7 +163,9 @@ def test_queue_starts_one_once_the_run_has_ended(bench):
     assert fire(bench, again) == [Verdict.OK]
     assert bench.occurrences("nightly") == [{"at": at + 6000, "reason": "overlap"}]
     bench.store.commit([ended(ref)])
-    look = Firing(name="nightly", score=at + 10_000, overlap=Overlap.QUEUE, next=at + 10**6, recheck=at + 15_000)
+    look = Firing(
+        name="nightly", score=at + 10_000, overlap=Overlap.QUEUE, next=at + 10**6, recheck=at + 15_000
+    )
     assert fire(bench, look) == [Verdict.OK]
     assert bench.queue() == ["nightly"]
     assert bench.occurrences("nightly")[0] == {"at": at, "id": "nightly"}
@@ -293,7 +297,11 @@ def test_a_look_reads_what_is_due(bench):
     assert lost.fields == {}
     assert lost.fresh
     assert nightly.score == nightly.pending == at
-    assert (nightly.fields["function"], nightly.fields["every"], len(nightly.fields["tz"])) == ("f", "60", 513)
+    assert (nightly.fields["function"], nightly.fields["every"], len(nightly.fields["tz"])) == (
+        "f",
+        "60",
+        513,
+    )
     assert "data" not in nightly.fields
     assert abs(found.now - now_ms(bench)) < 5000
     assert 50 < found.next <= 60

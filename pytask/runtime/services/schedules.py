@@ -16,7 +16,7 @@ from pytask.domain.occurrences import skipped_line
 from pytask.domain.partition import partition_of
 from pytask.domain.ports import Store
 from pytask.domain.record import Verdict
-from pytask.domain.schedules import Schedule, read
+from pytask.domain.schedules import Overlap, Schedule, read
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
@@ -61,8 +61,7 @@ class Schedules:
                 log.debug("schedule %s: %s, nothing was started", firing.name, verdict)
         if firings and len(found.due) < DUE_MOST:
             # The next times of those that were fired are known only now.
-            after = min(firing.next for firing in firings)
-            soonest = max(0.0, (min(after, found.now + RECHECK) - found.now) / 1000)
+            soonest = max(0.0, (min(map(_next_look, firings)) - found.now) / 1000)
             return soonest if found.next is None else min(soonest, found.next)
         return found.next
 
@@ -102,3 +101,8 @@ class Schedules:
         text = error.args[0]
         if store.schedules.fault(one.name, one.score, text) is Verdict.OK:
             log.error("[PT155] a schedule cannot be used and is paused: %s", text)
+
+
+def _next_look(firing: Firing) -> int:
+    waits = firing.overlap in (Overlap.QUEUE, Overlap.REPLACE)
+    return min(firing.next, firing.recheck) if waits else firing.next
