@@ -1,8 +1,8 @@
 """What became of the occurrences of a schedule: lines of JSON, which the scripts write, too.
 
 `{"at": ms, "id": "nightly"}` was started as that task; `{"at": ms, "reason": "overlap"}` was skipped.  A row
-of skipped ones is one line, with `until` (the last one) and `count`; `"more": true` says that the count is not
-exact: there were more.
+of skipped ones is one line, with `until` (the last one) and `count`; `"more": true` says that the
+count is not exact: there were more.
 """
 
 from __future__ import annotations

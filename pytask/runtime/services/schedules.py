@@ -72,9 +72,10 @@ class Schedules:
             return Firing(name=one.name, score=one.score, next=now, recheck=now)
         schedule = read(one.name, fields)
         if not self._is_here(one.name):
+            here, count = self._place
             raise BadSchedule(
-                f"schedule {one.name[:80]!r} belongs to partition {partition_of(one.name, self._place[1])}, but"
-                f" is stored in partition {self._place[0]}: remove it here, and add it with `pytask schedule add`"
+                f"schedule {one.name[:80]!r} belongs to partition {partition_of(one.name, count)}, but is stored"
+                f" in partition {here}: remove it here, and add it with `pytask schedule add`"
             )
         if one.fresh:
             after = schedule.next(now)
