@@ -15,6 +15,8 @@ from pytask.domain.record import Change
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
+COUNTS = ("restarts", "failed_at", "restart_times")  # that an end takes away
+FORGOTTEN = ("not_before", *COUNTS)  # that a start takes away
 NOBODY = "nobody ran it"
 POISON = "poison: its worker died soon after each of its last four starts"
 PRESTARTED = "pre-started"
@@ -50,7 +52,7 @@ def refusal(path: str, reason: str) -> str:
 
 def ending_why(change: Change) -> str:
     """Why a run ended, for the history; "" where its other fields tell."""
-    if change.trigger is Trigger.FAIL:
+    if change.trigger in (Trigger.FAIL, Trigger.RETRY):
         error = change.fields.get("error", "")
         text = error if isinstance(error, str) else error.decode(errors="surrogateescape")
         return text[: history.WHY_BYTES].partition("\n")[0]

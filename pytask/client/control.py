@@ -371,6 +371,7 @@ def _remove_chunk(
         script = scripts.remove(
             runs=keys.runs,
             queue=keys.queue,
+            timers=keys.timers,
             parked=keys.parked,
             indexes=keys.indexes,
             hashes=hashes[left:],

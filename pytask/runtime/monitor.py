@@ -23,6 +23,7 @@ from pytask.runtime.until_answered import pass_by_pass
 log = get_logger(__name__)
 
 EXPIRE_BATCH = 256
+DUE_CALLS = 40  # of one sweep: 10,000 tasks
 SCAN_PAUSE = 0.2  # seconds per step of about 200 keys: at most 1000 keys per second
 
 
@@ -136,6 +137,10 @@ class Monitor(Task):
         store.retire()
         for function in store.parked():
             store.hint(function)
+        # Every worker does it: this is for a fleet whose workers are too old, or too busy.
+        for _ in range(DUE_CALLS):
+            if store.due().timer != 0:
+                break
 
     def _sweep_slowly(self) -> None:
         pass_by_pass(self._repair, self._repair_failed, lambda: False)

@@ -17,7 +17,7 @@ import gevent
 from pytask.domain.control import StopReason
 from pytask.domain.errors import PytaskError, StoreError
 from pytask.domain.leases import Lease
-from pytask.domain.ports import Backend
+from pytask.domain.ports import Backend, Store
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
@@ -37,6 +37,7 @@ from pytask.runtime.services.heartbeat import Heartbeat, HeartbeatPorts
 from pytask.runtime.services.presence import Presence, PresencePorts
 from pytask.runtime.services.prestart import Prestart, PrestartPorts
 from pytask.runtime.services.server_watch import ServerWatch
+from pytask.runtime.services.timers import Timers, TimersPorts, no_schedules
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 
@@ -109,6 +110,7 @@ class PartitionWorkerPorts:
     on_reached: Callable[[], None]  # after the first acknowledged renewal
     hard: bool  # whether the kernel ends the process at the deadline
     prefix: str = ""  # of the session id
+    schedules: Callable[[Store], float | None] = no_schedules  # see `TimersPorts`
 
 
 class PartitionWorker:
@@ -142,7 +144,7 @@ class PartitionWorker:
             backlog=Backlog(max_events=settings.max_pending, max_bytes=settings.max_pending_bytes),
             journal=Journal(lines=settings.task_logs, keep=settings.keep_logs),
             drops=settings.when_full == "drop", keep_error=settings.keep_error,
-            on_settled=ports.capacity.wake,
+            on_settled=ports.capacity.wake, on_delayed=self._delayed,
         ))  # fmt: skip
         self.executor = Executor(ExecutorPorts(
             settings=settings, lease=self.lease, committer=self.committer, store_proxy=self.store_proxy,
@@ -162,11 +164,15 @@ class PartitionWorker:
             on_other_server=partial(self.connections.reconnect, keep=renewals),
             on_ping=self._pinged,
         ))  # fmt: skip
+        self.timers = Timers(TimersPorts(
+            store=self.connections.store(), timing=self.settings.timing, clock=ports.clock,
+            log_throttle=self.log_throttle, uniform=ports.process.uniform, schedules=ports.schedules,
+        ))  # fmt: skip
         self.consumer = Consumer(ConsumerPorts(
             store=self.connections.store(), queue=self.connections.queue, executor=self.executor,
             committer=self.committer, lease=self.lease, ids=self.session, clock=ports.clock,
             capacity=ports.capacity, log_throttle=self.log_throttle, uniform=ports.process.uniform,
-            on_other_server=self.connections.reconnect,
+            on_other_server=self.connections.reconnect, on_delayed=self.timers.soon,
         ))  # fmt: skip
         self.controller = Controller(ControllerPorts(
             store=self.connections.store(), feed=self.connections.feed, executor=self.executor,
@@ -205,6 +211,9 @@ class PartitionWorker:
     def _local_over(self, task_id: str, stop_reason: StopReason | None) -> None:
         self.prestart.over(task_id, stop_reason)
 
+    def _delayed(self, seconds: float) -> None:
+        self.timers.soon(seconds)
+
     def _pinged(self, error: StoreError | None) -> None:
         self.controller.pinged(error)
 
@@ -219,6 +228,7 @@ class PartitionWorker:
             ("presence", self.presence.run),
             ("prestart", self.prestart.run),
             ("consumer", self.consumer.run),
+            ("timers", self.timers.run),
             ("lookout", self.server_watch.run),
         ]
         return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
@@ -235,6 +245,7 @@ class PartitionWorker:
         self.executor.leaving = True
         self.prestart.end()
         self.consumer.end()
+        self.timers.end()
         if self.balancer is not None:
             self.balancer.end()
         self.executor.hand_back_all()

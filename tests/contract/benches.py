@@ -82,6 +82,7 @@ class Bench:
             "runs": self.runs(),
             "leases": self.leases(),
             "indexes": {state: self.index(state) for state in RESTING},
+            "timers": self.timers(),
             "workers": self.workers(),
             "marker": self.marker(),
         }
@@ -130,6 +131,14 @@ class MemoryBench(Bench):
 
     def drop(self, name):
         getattr(self.state, name).clear()
+
+    def clear(self):
+        """Nothing is kept, but the marker of the data."""
+        state = self.state
+        for kept in (state.values, state.queue, state.parking, state.runs, state.leases, state.timers):
+            kept.clear()
+        for ids in state.index.values():
+            ids.clear()
 
     def drop_entry(self, name, task_id):
         getattr(self.state, name).pop(task_id, None)
@@ -190,6 +199,12 @@ class MemoryBench(Bench):
     def index(self, state):
         return set(self.state.index[state])
 
+    def timers(self):
+        return dict(self.state.timers)
+
+    def set_timer(self, task_id, ms):
+        self.state.timers[task_id] = ms
+
     def set_index(self, state, task_id, at):
         self.state.index[state][task_id] = at
 
@@ -214,9 +229,6 @@ class MemoryBench(Bench):
     def occurrences(self, name):
         return [json.loads(line) for line in self.state.occurrences.get(name, [])]
 
-    def set_timer(self, task_id, ms):
-        self.state.timers[task_id] = ms
-
     def rejected(self):
         return [json.loads(note) for note in self.state.rejected]
 
@@ -234,7 +246,8 @@ class MemoryBench(Bench):
     def dump(self):
         state = self.state
         kept = (state.values, state.expires, state.queue, state.parking, state.rejected, state.runs)
-        return repr((kept, state.leases, state.index, state.workers, state.monitors, list(state.events)))
+        more = (state.timers, state.leases, state.index, state.workers, state.monitors)
+        return repr((kept, more, list(state.events)))
 
     def close(self):
         pass
@@ -274,6 +287,11 @@ class RedisBench(Bench):
 
     def drop(self, name):
         self.raw.delete(getattr(self.keys, name))
+
+    def clear(self):
+        """Nothing is kept, but the marker of the data."""
+        self.raw.flushall()
+        self.store.renew([])
 
     def drop_entry(self, name, task_id):
         remove = self.raw.hdel if name == "runs" else self.raw.zrem
@@ -329,19 +347,22 @@ class RedisBench(Bench):
             pipe.lrange(key, 0, -1)
         for key in sets:
             pipe.zrange(key, 0, -1)
-        pipe.zrange(keys.leases, 0, -1, withscores=True).hgetall(keys.runs).hgetall(keys.incarnation)
+        for key in (keys.leases, keys.timers):
+            pipe.zrange(key, 0, -1, withscores=True)
+        pipe.hgetall(keys.runs).hgetall(keys.incarnation)
         found = iter(pipe.execute(raise_on_error=False))
         hashes = {i: _hash_of(next(found), next(found), next(found)) for i in ids}
         queue, *parking, rejected = ([raw.decode(errors="replace") for raw in next(found)] for _ in lists)
         *indexes, workers = ({raw.decode() for raw in next(found)} for _ in sets)
-        leases, runs, marker = found
+        leases, timers, runs, marker = found
         return {
             "hashes": hashes,
             "queue": queue,
             "parking": dict(zip(functions, parking, strict=True)),
             "rejected": [json.loads(note) for note in rejected],
             "runs": _texts(runs),
-            "leases": {raw.decode(): int(score) for raw, score in leases},
+            "leases": _scores(leases),
+            "timers": _scores(timers),
             "indexes": dict(zip(RESTING, indexes, strict=True)),
             "workers": workers,
             "marker": _texts(marker),
@@ -363,13 +384,16 @@ class RedisBench(Bench):
         return _texts(self.raw.hgetall(self.keys.runs))
 
     def leases(self):
-        return {
-            raw.decode(): int(score)
-            for raw, score in self.raw.zrange(self.keys.leases, 0, -1, withscores=True)
-        }
+        return _scores(self.raw.zrange(self.keys.leases, 0, -1, withscores=True))
 
     def index(self, state):
         return {raw.decode() for raw in self.raw.zrange(self.keys.index(state), 0, -1)}
+
+    def timers(self):
+        return _scores(self.raw.zrange(self.keys.timers, 0, -1, withscores=True))
+
+    def set_timer(self, task_id, ms):
+        self.raw.zadd(self.keys.timers, {task_id: ms})
 
     def set_index(self, state, task_id, at):
         self.raw.zadd(self.keys.index(state), {task_id: at})
@@ -395,9 +419,6 @@ class RedisBench(Bench):
 
     def occurrences(self, name):
         return [json.loads(line) for line in self.raw.lrange(self.keys.occurrences(name), 0, -1)]
-
-    def set_timer(self, task_id, ms):
-        self.raw.zadd(self.keys.timers, {task_id: ms})
 
     def rejected(self):
         return [json.loads(note) for note in self.raw.lrange(self.keys.rejected, 0, -1)]
@@ -462,6 +483,10 @@ class AclBench(RedisBench):
 
 def _hash_of(kind, fields, ttl):
     return kind == b"string", {} if kind == b"string" else _texts(fields), None if ttl < 0 else ttl
+
+
+def _scores(found):
+    return {raw.decode(): int(score) for raw, score in found}
 
 
 def _texts(fields):

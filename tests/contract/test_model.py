@@ -52,7 +52,9 @@ CLOCKS = {
     "settling",
     "reload_refused",
 }  # each server's own TIME: compared as set or not
-ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
+ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.RETRY)
+FUTURE = "9999999999.5"
+TIMES = ("5", FUTURE, "soon")
 RUBBISH = (
     "",
     "RUNNING",
@@ -80,6 +82,9 @@ FIELDS = (
     "last_update",
     "start_at",
     "function",
+    "not_before",
+    "restart",
+    "restarts",
 )
 X = b'{"event":"x","data":null}'
 
@@ -100,7 +105,7 @@ def picture(kept):
         plain = {n: ("set" if n in CLOCKS else v) for n, v in fields.items()}
         hashes[task_id] = (is_string, plain, ttl is not None)
     notes = [(entry["id_hex"], entry["reason"]) for entry in kept["rejected"]]
-    names = ("leases", "workers", "marker")
+    names = ("leases", "timers", "workers", "marker")
     return kept | {"hashes": hashes, "rejected": notes} | {name: sorted(kept[name]) for name in names}
 
 
@@ -108,7 +113,9 @@ def heard(bench):
     """Events since the last look, without the epoch."""
 
     def plain(data):
-        return {k: v for k, v in data.items() if k != "epoch"} if isinstance(data, dict) else data
+        return (
+            {k: v for k, v in data.items() if k not in ("epoch", "delay")} if isinstance(data, dict) else data
+        )
 
     return [(task_id, name, plain(data)) for task_id, name, data in bench.events()]
 
@@ -157,9 +164,12 @@ class Contract(RuleBasedStateMachine):
         function=names,
         data=st.sampled_from(("1", "{", "x" * 20)),
         crashes=st.sampled_from((None, "1", "2")),
+        not_before=st.sampled_from((None, None, None, *TIMES)),
     )
-    def push(self, task_id, function, data, crashes):
+    def push(self, task_id, function, data, crashes, not_before=None):
         more = {} if crashes is None else {"crashes": crashes}
+        if not_before is not None:
+            more["not_before"] = not_before
 
         def act(bench):
             if bench.is_string(task_id):
@@ -247,13 +257,15 @@ class Contract(RuleBasedStateMachine):
 
         def act(bench):
             found = of_server(bench, server, lambda word: bench.claim(*refs, **options, server=word))
-            return [(c.id, c.run, c.verdict, c.function, c.data, c.crashes, c.oversize) for c in found]
+            return [
+                (c.id, c.run, c.verdict, c.function, c.data, c.crashes, c.oversize, c.fields) for c in found
+            ]
 
         before = self.benches[1].queue()
         answers = self.both(act)
         if source is None and len(before) <= 128:
             rotated = {a[0] for a in answers if a[2] is Verdict.ROTATED}  # a second ref of it is DUPLICATE
-            taken = {a[0] for a in answers if a[2] in (Verdict.OK, Verdict.DUPLICATE)}
+            taken = {a[0] for a in answers if a[2] in (Verdict.OK, Verdict.DUPLICATE, Verdict.DELAYED)}
             self.assert_taken_whole(taken - rotated)
 
     def assert_taken_whole(self, ids):
@@ -272,6 +284,25 @@ class Contract(RuleBasedStateMachine):
     def park(self, task_id, function, source):
         if not self.benches[0].is_string(task_id):
             self.both(lambda bench: bench.store.park(task_id, function, X, source))
+
+    @rule(ids=st.lists(tasks, max_size=2), limit=st.integers(1, 3))
+    def due(self, ids, limit):
+        """Some have waited for long enough."""
+
+        def act(bench):
+            for at, task_id in enumerate(ids):
+                if task_id in bench.timers():
+                    bench.set_timer(task_id, at + 1)
+            found = bench.store.due(limit)
+            return found.moved, found.timer is None, found.timer == 0, found.schedule
+
+        self.both(act)
+
+    @rule(task_id=tasks)
+    def leave_in_the_timers(self, task_id):
+        """As a worker does that does not know them."""
+        self.spoiled.add(task_id)
+        self.both(lambda bench: bench.set_timer(task_id, 7))
 
     @rule()
     def parked(self):
@@ -335,7 +366,10 @@ class Contract(RuleBasedStateMachine):
         for back, trigger, keep, local in ends:
             ref = self.old(back)
             fields = {"output": b"1"} if trigger is Trigger.END else {}
-            changes.append(Change(ref.id, ref.run, X, trigger, fields, keep, local))
+            if trigger is Trigger.RETRY:
+                fields = {"error": "lost", "restarts": "2", "restart_times": "5"}
+            alone = local and trigger is not Trigger.RETRY
+            changes.append(Change(ref.id, ref.run, X, trigger, fields, keep, alone, 1000 * len(changes)))
         owners = self.benches[1].runs()
         hashes = {c.id: self.benches[1].hash(c.id).get("run") for c in changes}
         verdicts = self.both(lambda bench: bench.store.commit(changes))

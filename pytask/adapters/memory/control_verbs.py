@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pytask.adapters.memory.state import text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import event
+from pytask.adapters.rules import FORGOTTEN, event
 from pytask.domain import lifecycle as life
 from pytask.domain.control import TABLE, ControlWord
 from pytask.domain.lifecycle import State, Trigger, destination, sources
@@ -47,17 +47,15 @@ class ControlVerbs(Verbs):
         before = State.read(None) if task_id.encode() in state.queue else state.resting(word)
         if before not in sources(Trigger.CANCEL):
             return Verdict.STATE
-        parking = state.parking.get(text(fields, "function") or "", [])
         keep = self._retention.of(Trigger.CANCEL)
         state.leave(task_id)
+        state.leave_places(task_id)
         state.rest(task_id, destination(Trigger.CANCEL))
         self._note(task_id, before, Trigger.CANCEL, self.who)
         state.expires.pop(task_id, None)
         if keep == 0:
             state.index[destination(Trigger.CANCEL)].pop(task_id)
             state.delete(task_id)
-        for ids in (state.queue, parking):
-            ids[:] = [raw for raw in ids if raw != task_id.encode()]
         state.emit(task_id, event(Event.STOPPED))
         # A run of the hash that stood here before may be dying: its owner is told, too.
         return Verdict.OK if held is None else Verdict.REQUESTED
@@ -68,12 +66,15 @@ class ControlVerbs(Verbs):
             return Verdict.STATE
         word = text(state.fields(task_id), "state")
         at_rest = task_id not in state.runs and word != life.RUNNING
-        if not at_rest or state.resting(word) not in sources(Trigger.START):
+        before = state.resting(word)
+        early = task_id in state.timers and before in sources(Trigger.START_NOW)
+        if not at_rest or not (early or before in sources(Trigger.START)):
             return Verdict.STATE
         state.leave(task_id)
+        state.timers.pop(task_id, None)
         state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
-        self._note(task_id, state.resting(word), Trigger.START, self.who)
-        state.erase(task_id, "control")
+        self._note(task_id, before, Trigger.START_NOW if early else Trigger.START, self.who)
+        state.erase(task_id, "control", *FORGOTTEN)
         state.expires.pop(task_id, None)
         if task_id.encode() not in state.queue:  # pushed again by hand, it waits already
             state.queue.insert(0, task_id.encode())

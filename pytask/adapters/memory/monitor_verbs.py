@@ -102,6 +102,7 @@ class MonitorVerbs(Verbs):
             self._note(expiry.id, life.RUNNING, trigger, self.who, why)
             state.erase(expiry.id, "run", "control")
         if trigger is Trigger.EXPIRE:
+            state.timers.pop(expiry.id, None)
             state.queue.insert(0, expiry.id.encode())
         state.emit(expiry.id, published)
 
@@ -126,6 +127,7 @@ class MonitorVerbs(Verbs):
             return True
         if int(state.now()) - number(fields, "last_update") <= expiry:
             return False
+        state.timers.pop(task_id, None)
         if text(fields, "control") == Verdict.STOP:
             self._repair_as_stopped(task_id)
             return True

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import attrs
+
 from pytask.adapters.memory.state import REACH, Fields, named, number, plausible, text
-from pytask.adapters.memory.verbs import Verbs
+from pytask.adapters.memory.verbs import Verbs, due_ms
 from pytask.adapters.rules import KEEP_REJECTED, SHORT_LIST, event, parked_why
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import Trigger, destination, next_state
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
-from pytask.domain.record import Claim, ClaimRequest, RunRef, Verdict
+from pytask.domain.record import Claim, ClaimRequest, Due, RunRef, Verdict
 
 
 class QueueVerbs(Verbs):
@@ -49,11 +51,12 @@ class QueueVerbs(Verbs):
             if verdict is Verdict.OK:
                 places -= number(self._state.fields(ref.id), "crashes") >= QUARANTINE_FROM
                 self._begin(ref, request.worker)
-            if verdict in (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED):
+            if verdict in (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED, Verdict.DELAYED):
                 took.add(raw)
             if verdict is Verdict.ROTATED:
                 rotated.append(raw)
-            answers.append(self._answer(ref, verdict, request.max_data))
+            delay = self._delay(ref.id, request.worker) if verdict is Verdict.DELAYED else 0.0
+            answers.append(attrs.evolve(self._answer(ref, verdict, request.max_data), delay=delay))
         near = [raw for raw in source[len(source) - reach :] if raw not in took]
         if request.look:
             self.ahead = _upto_long(near[: -request.look - 1 : -1])
@@ -98,11 +101,52 @@ class QueueVerbs(Verbs):
             # The registry forgot a run that its hash still names: its owner may live.
             self._state.register(task_id, owner)
             return Verdict.DUPLICATE
+        if (due_ms(fields) or 0) > self._state.millis():
+            return Verdict.DELAYED
         function = named(fields)
         if function and function not in functions:
             return Verdict.UNKNOWN
         crowded = number(fields, "crashes") >= QUARANTINE_FROM and places <= 0
         return Verdict.ROTATED if crowded else Verdict.OK
+
+    def _delay(self, task_id: str, worker: str) -> float:
+        """Into the timers; the seconds until its time."""
+        state = self._state
+        fields = state.fields(task_id)
+        before, due = state.resting(text(fields, "state")), due_ms(fields) or 0
+        state.leave(task_id)
+        state.rest(task_id, next_state(before, Trigger.DELAY))
+        why = f"not before {text(fields, 'not_before')}"
+        self._note(task_id, before, Trigger.DELAY, worker, why)
+        state.expires.pop(task_id, None)
+        state.timers[task_id] = due
+        delay = (due - state.millis()) / 1000
+        state.emit(task_id, event(Event.DELAYED, {"delay": delay}))
+        return delay
+
+    def due(self, limit: int = 256) -> Due:
+        """Move up to `limit` ids whose time has come to the queue."""
+        state, now, moved = self._state, self._state.millis(), 0
+        by_time = sorted((at, task_id.encode()) for task_id, at in state.timers.items() if at <= now)
+        for _, raw in by_time[:limit]:
+            task_id = raw.decode()
+            del state.timers[task_id]
+            if self._waits(task_id):
+                state.queue.insert(0, raw)
+                moved += 1
+        timer, schedule = (
+            max(0.0, (min(times) - now) / 1000) if times else None
+            for times in (state.timers.values(), state.schedules.values())
+        )
+        return Due(moved=moved, timer=timer, schedule=schedule)
+
+    def _waits(self, task_id: str) -> bool:
+        """Whether the hash of an id in the timers agrees that the task waits."""
+        value = self._state.value(task_id)
+        if not isinstance(value, dict) or task_id in self._state.runs:
+            return False
+        word = text(value, "state")
+        return word != life.RUNNING and self._state.resting(word) is destination(Trigger.DELAY)
 
     def _begin(self, ref: RunRef, worker: str) -> None:
         state = self._state
@@ -110,6 +154,7 @@ class QueueVerbs(Verbs):
         before = state.resting(text(fields, "state"))
         next_state(before, Trigger.CLAIM)
         state.leave(ref.id)
+        state.timers.pop(ref.id, None)
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
@@ -146,6 +191,7 @@ class QueueVerbs(Verbs):
             return Verdict.MOVED
         before = state.resting(text(state.fields(task_id), "state"))
         state.leave(task_id)
+        state.timers.pop(task_id, None)
         state.rest(task_id, destination(Trigger.PARK))
         self._note(task_id, before, Trigger.PARK, self.who, parked_why(function, event))
         state.expires.pop(task_id, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 
 from pytask.adapters.memory.state import named, number, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import PRESTARTED, RESTORED, ending_why, event, refusal
+from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, ending_why, event, refusal
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
@@ -72,6 +73,7 @@ class RunVerbs(Verbs):
         self._note(one.id, before, Trigger.ADOPT, worker)
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
+        state.timers.pop(one.id, None)
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK
 
@@ -83,6 +85,7 @@ class RunVerbs(Verbs):
         state.write(task_id, function=function, **({} if data is None else {"data": data}))
         state.rest(task_id, destination(Trigger.RELEASE))
         self._note(task_id, life.RUNNING, Trigger.RELEASE, self.who, RESTORED)
+        state.timers.pop(task_id, None)
         state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
@@ -110,7 +113,8 @@ class RunVerbs(Verbs):
         if state.runs.get(change.id, change.run if ours else None) != change.run:
             done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
             return Verdict.ALREADY if done else Verdict.FENCED
-        if ours and change.trigger is Trigger.RELEASE and not change.local:
+        again = change.trigger is Trigger.RETRY or (change.trigger is Trigger.RELEASE and not change.local)
+        if ours and again:
             change = self._unless_stopped(change)
         verdict = Verdict.OK if change.trigger is None else self._settle(change, change.trigger)
         if verdict is Verdict.OK and change.event:
@@ -118,7 +122,7 @@ class RunVerbs(Verbs):
         return verdict
 
     def _unless_stopped(self, change: Change) -> Change:
-        """A run that is handed back while a stop stands in its hash is stopped: it is dead by now."""
+        """A run that would wait again while a stop stands in its hash is stopped: it is dead by now."""
         if text(self._state.fields(change.id), "control") != Verdict.STOP:
             return change
         told = event(Event.STOPPED).encode()
@@ -130,7 +134,8 @@ class RunVerbs(Verbs):
         if text(state.fields(change.id), "run") != change.run:
             return Verdict.GONE
         released = trigger is Trigger.RELEASE
-        if (released and change.local) or (not released and change.keep == 0):
+        retried = trigger is Trigger.RETRY
+        if (released and change.local) or (change.keep == 0 and not released and not retried):
             state.delete(change.id)
             return Verdict.OK
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
@@ -139,8 +144,11 @@ class RunVerbs(Verbs):
         state.note(change.id, line, self._retention.history, plain=plain)
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
-            state.erase(change.id, "crashes", "crash_at")
-        if released:
+            state.erase(change.id, "crashes", "crash_at", *COUNTS)
+        if retried:
+            state.timers[change.id] = state.millis() + math.ceil(change.delay * 1000)
+        elif released:
+            state.timers.pop(change.id, None)
             state.queue.append(change.id.encode())
         return Verdict.OK
 

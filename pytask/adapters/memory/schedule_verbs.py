@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pytask.adapters.memory.state import Fields, MemoryState, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import event
+from pytask.adapters.rules import FORGOTTEN, event
 from pytask.domain import lifecycle as life
 from pytask.domain.firing import FAULT, READ, DueSchedules, Firing, Skip, Start, Stored, is_paused
 from pytask.domain.lifecycle import State, Trigger, destination
@@ -25,7 +25,7 @@ class MemoryTimetable(Verbs):
     def due(self, limit: int) -> DueSchedules:
         """Those whose time has come, at most `limit`."""
         state = self._state
-        now = state.micros() // 1000
+        now = state.millis()
         by_time = sorted((score, name) for name, score in state.schedules.items())
         found = [entry for entry in by_time if entry[0] <= now][:limit]
         rest = by_time[len(found) :]
@@ -145,13 +145,12 @@ class MemoryTimetable(Verbs):
         state = self._state
         source = state.resting(text(state.fields(task_id), "state"))
         state.leave(task_id)
-        gone = ("control", "data", "not_before", "restarts", "failed_at", "restart_times")
         new = {"data": fields["data"]} if "data" in fields else {}
         if start.not_before:
             new["not_before"] = start.not_before.encode()
         told = scheduled_field(json.dumps(schedule, ensure_ascii=False), start.at, start.missed)
         stamp = state.stamp()
-        state.erase(task_id, *gone)
+        state.erase(task_id, "control", "data", *FORGOTTEN)
         state.rest(
             task_id,
             destination(Trigger.SCHEDULE),

@@ -76,6 +76,8 @@ class MemoryState:
         self.expires: dict[str, float] = {}
         self.queue: list[bytes] = []  # pushed at the head (0), taken from the tail
         self.parking: dict[str, list[bytes]] = {}
+        self.timers: dict[str, int] = {}  # id -> milliseconds
+        self.schedules: dict[str, float] = {}  # name -> milliseconds; their hashes are among the values
         self.rejected: list[bytes] = []
         self.runs: dict[str, str] = {}
         self.leases: dict[str, int] = {}  # microseconds
@@ -83,8 +85,6 @@ class MemoryState:
         self.safe = True  # whether that one has all that this one acknowledged
         self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
-        self.timers: dict[str, float] = {}  # ms
-        self.schedules: dict[str, float] = {}  # ms of the next look; their hashes are among the values
         self.occurrences: dict[str, list[bytes]] = {}  # what became of them, the newest first
         self.rings: dict[str, tuple[list[bytes], float]] = {}  # a task's lines, and until when they are kept
         self.workers: dict[str, float] = {}
@@ -103,6 +103,10 @@ class MemoryState:
         """The clock as `last_update` keeps it."""
         seconds, micros = divmod(self.micros(), 1_000_000)
         return f"{seconds}.{micros:06d}"
+
+    def millis(self) -> int:
+        """The clock in milliseconds, as timers and epochs keep it."""
+        return self.micros() // 1000
 
     # -- hashes ---------------------------------------------------------------------------------------
 
@@ -151,7 +155,7 @@ class MemoryState:
 
     def next_epoch(self, task_id: str) -> int:
         """Larger than the last, and than that of a hash that was lost before."""
-        return max(number(self.fields(task_id), "epoch") + 1, self.micros() // 1000)
+        return max(number(self.fields(task_id), "epoch") + 1, self.millis())
 
     def resting(self, word: str | None) -> State:
         """The state of a hash that no run owns: RUNNING, too, is then no more than an unknown word."""
@@ -179,7 +183,7 @@ class MemoryState:
         """One line more in a task's history; a plain move begins none."""
         old = self.fields(key).get("history", b"")
         if kept and (not plain or "history" in self.fields(key)):
-            self.write(key, history=added(old, self.micros() // 1000, line, kept))
+            self.write(key, history=added(old, self.millis(), line, kept))
 
     # -- lists ----------------------------------------------------------------------------------------
 
@@ -201,6 +205,13 @@ class MemoryState:
         """The lines of a task's log, the oldest first."""
         lines, until = self.rings.get(task_id, ([], 0.0))
         return lines if until > self.now() else []
+
+    def leave_places(self, task_id: str) -> None:
+        """Out of each place where a task may wait: queue, parking list, timers."""
+        self.timers.pop(task_id, None)
+        function = text(self.fields(task_id), "function") or ""
+        for ids in (self.queue, self.parking.get(function, [])):
+            ids[:] = [raw for raw in ids if raw != task_id.encode()]
 
     # -- channels -------------------------------------------------------------------------------------
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from pytask.adapters.memory.state import MemoryState, named, number
+from pytask.adapters.memory.state import Fields, MemoryState, named, number
 from pytask.adapters.rules import Retention, event
-from pytask.domain import history
+from pytask.domain import delays, history
 from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Event
-from pytask.domain.record import Claim, Incarnation, RunRef, Verdict
+from pytask.domain.record import Claim, Incarnation, RunRef, StartFields, Verdict
+
+
+def due_ms(fields: Fields) -> int | None:
+    """When a task may start, in milliseconds; None for at once, and for what is no time."""
+    return delays.due_ms(fields.get("not_before", b"").decode(errors="replace"))
+
+
+def start_fields(fields: Fields) -> StartFields | None:
+    """The fields that say when and why a task starts; None if it has none of them."""
+    not_before = b"" if due_ms(fields) is not None else fields.get("not_before", b"")
+    scheduled = fields.get("scheduled", b"")
+    found = StartFields(
+        restarts=number(fields, "restarts"),
+        restart=fields.get("restart", b"")[: delays.LONGEST].decode(errors="replace"),
+        not_before=not_before[: delays.LONGEST].decode(errors="replace"),
+        failed=fields.get("restart_times", b"")[-delays.LONGEST_TIMES :].decode(errors="replace"),
+        scheduled=scheduled if len(scheduled) <= delays.LONGEST_SCHEDULED else b"",
+    )
+    return None if found == StartFields() else found
 
 
 class Verbs:
@@ -39,7 +58,9 @@ class Verbs:
         data = fields.get("data")
         size = 0 if data is None or len(data) <= max_data else len(data)
         epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
-        return Claim(ref.id, ref.run, verdict, function, None if size else data, epoch, crashes, size)
+        found = None if size else data
+        more = start_fields(fields)
+        return Claim(ref.id, ref.run, verdict, function, found, epoch, crashes, size, more)
 
     def _require(self, server: str) -> None:
         if server and server != self._state.server:

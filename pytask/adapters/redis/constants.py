@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytask.adapters.redis.scope import UNKNOWN
-from pytask.adapters.rules import SHORT_LIST
+from pytask.adapters.rules import SHORT_LIST, event
+from pytask.domain import delays
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.firing import FAULT
-from pytask.domain.messages import MAX_ID_BYTES
+from pytask.domain.lifecycle import Trigger, destination
+from pytask.domain.messages import MAX_ID_BYTES, Event
 from pytask.domain.record import Verdict
 from pytask.domain.schedules import DEFINITION, TIMES
 
@@ -24,6 +26,12 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "fault": FAULT,  # the mark in `paused` of a schedule that cannot be used
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend
+    "delayed": destination(Trigger.DELAY),
+    "delayed_event": event(Event.DELAYED, {"delay": 0}).removesuffix("0}}"),
+    "latest": delays.LATEST,  # seconds since 1970 that a task may be delayed until
+    "longest_field": delays.LONGEST,
+    "longest_times": delays.LONGEST_TIMES,
+    "longest_scheduled": delays.LONGEST_SCHEDULED,
 }
 
 

@@ -28,6 +28,7 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
     return scripts.stop(
         runs=keys.runs,
         queue=keys.queue,
+        timers=keys.timers,
         indexes=keys.indexes,
         hashes=[keys.task(task_id) for task_id, _ in dated],
         parkings=[keys.parking(decoding.text(name)) for name in names],
@@ -50,12 +51,14 @@ def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
     return scripts.start(
         runs=keys.runs,
         queue=keys.queue,
+        timers=keys.timers,
         indexes=keys.indexes,
         hashes=[keys.task(task_id) for task_id, _ in dated],
         channel=keys.channel,
         event=event(Event.QUEUED),
         waiting=destination(Trigger.START),
         line=scope.line_from(Trigger.START),
+        now_line=scope.line_from(Trigger.START_NOW),
         kept=scope.kept,
         allowed=sources(Trigger.START),
         ids=[task_id for task_id, _ in dated],

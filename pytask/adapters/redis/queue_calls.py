@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
@@ -35,6 +36,7 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         runs=keys.runs,
         leases=keys.leases,
         source=keys.source(request.source),
+        timers=keys.timers,
         indexes=keys.indexes,
         hashes=[keys.task(ref.id) for ref in request.refs],
         worker=request.worker,
@@ -81,6 +83,7 @@ def park(
     return scripts.park(
         runs=keys.runs,
         source=keys.source(source),
+        timers=keys.timers,
         parking=keys.parking(function),
         parked=keys.parked,
         indexes=keys.indexes,
@@ -93,6 +96,20 @@ def park(
         hint_channel=keys.hint_channel,
         line=scope.line_from(Trigger.PARK, parked_why(function, published)),
         kept=scope.kept,
+    )
+
+
+def due(scope: Scope, ids: Sequence[str], most: int) -> ScriptCall[list[Any]]:
+    """Move ids that were found due, and find the next ones."""
+    keys = scope.keys
+    return scripts.due(
+        runs=keys.runs,
+        queue=keys.queue,
+        timers=keys.timers,
+        schedules=keys.schedules,
+        hashes=[decoding.raw_of(keys.task(i)) for i in ids],
+        most=most,
+        ids=[decoding.raw_of(i) for i in ids],
     )
 
 

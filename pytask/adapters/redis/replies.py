@@ -10,19 +10,21 @@ from pytask.adapters import decoding
 from pytask.domain import figures
 from pytask.domain.control import REQUESTS
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
+from pytask.domain.record import Claim, Due, Incarnation, RunRef, StartFields, Suspect, Verdict
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
 CLAIM_WORDS = 6  # of a claim that was won, see claim.lua
+FIELD_WORDS = 5  # more, of one with fields that say when and why it starts
+STAR = ord("*")
 MARKER_WORDS = 4  # in front of a renewal's verdicts, see renew.lua
 
 
 @cache
 def verdict(word: bytes) -> Verdict:
     """The verdict of a reply.  The cache makes a word of a newer release be told once."""
-    found = Verdict.read(word.decode(errors="replace"))
+    found = Verdict.read(word.decode(errors="replace").removesuffix("*"))
     if found is Verdict.UNRECOGNIZED:
         log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])
     return found
@@ -55,23 +57,31 @@ def claims(
         if word is Verdict.UNRECOGNIZED:
             break
         if word is Verdict.OK or word is Verdict.ALREADY:
-            _, epoch, crashes, size, place, length = words[at : at + CLAIM_WORDS]
+            said, epoch, crashes, size, place, length = words[at : at + CLAIM_WORDS]
             at += CLAIM_WORDS
-            known, function = int(place), ""
-            if known > 0:
-                function = functions[known - 1]
-            elif known < 0:
+            known = int(place)
+            function = functions[known - 1] if known > 0 else ""
+            if known < 0:
                 function = decoding.text(told[start : start - known])
                 start -= known
             data, count = None, int(length)
             if count >= 0:
                 data = told[start : start + count]
                 start += count
-            found.append(Claim(ref.id, ref.run, word, function, data, int(epoch), int(crashes), int(size)))
+            fields = None
+            if said[-1] == STAR:
+                fields, start = _fields(words[at : at + FIELD_WORDS], told, start)
+                at += FIELD_WORDS
+            found.append(
+                Claim(ref.id, ref.run, word, function, data, int(epoch), int(crashes), int(size), fields)
+            )
         elif word is Verdict.UNKNOWN:
             end = start + int(words[at + 1])
             found.append(Claim(ref.id, ref.run, word, decoding.text(told[start:end])))
             at, start = at + 2, end
+        elif word is Verdict.DELAYED:
+            found.append(Claim(ref.id, ref.run, word, delay=int(words[at + 1]) / 1000))
+            at += 2
         else:
             found.append(Claim(ref.id, ref.run, word))
             at += 1
@@ -82,7 +92,31 @@ def claims(
     return found, list(_parts(told, start, words[at:]))
 
 
-def _parts(told: bytes, start: int, lengths: Sequence[bytes]) -> Iterator[bytes]:
+def _fields(words: Sequence[bytes], told: bytes, start: int) -> tuple[StartFields, int]:
+    """The fields behind an answer, and where their bytes end."""
+    restarts, *lengths = map(int, words)
+    not_before, restart, failed, scheduled = _parts(told, start, lengths)
+    fields = StartFields(
+        restarts=restarts,
+        restart=decoding.shown(restart),
+        not_before=decoding.shown(not_before),
+        failed=decoding.shown(failed),
+        scheduled=scheduled,
+    )
+    return fields, start + sum(lengths)
+
+
+def due(reply: Sequence[Any]) -> Due:
+    """What due.lua moved, and when the next ones are due."""
+    moved, timer, schedule = reply[:3]
+    return Due(moved=moved, timer=_later(timer), schedule=_later(schedule))
+
+
+def _later(ms: int) -> float | None:
+    return None if ms < 0 else ms / 1000
+
+
+def _parts(told: bytes, start: int, lengths: Sequence[bytes | int]) -> Iterator[bytes]:
     for length in lengths:
         end = start + int(length)
         yield told[start:end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -92,7 +93,7 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     numbers: list[str] = []
     before: Alike | None = None
     for one in changes:
-        alike = (one.event, one.trigger, one.keep, one.local, *one.fields.items())
+        alike = (one.event, one.trigger, one.keep, one.local, one.delay, *one.fields.items())
         if alike != before:  # which is seldom, and hashing costs more than comparing
             before, number = alike, known.get(alike, "")
             if not number:
@@ -104,6 +105,7 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
         runs=keys.runs,
         leases=keys.leases,
         queue=keys.queue,
+        timers=keys.timers,
         indexes=keys.indexes,
         hashes=[keys.task(change.id) for change in changes],
         channel=keys.channel,
@@ -119,16 +121,18 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
 def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
     """The kind of a change; where a stop may be asked meanwhile, that of such an end before it: `number`."""
     state, mode = _ending(change.trigger, change.local)
-    if mode == "queue":
+    words = str(2 * len(change.fields)) if change.fields else ""
+    if mode in ("queue", "timer"):
         stopped, rest = _ending(Trigger.STOP, local=False)
         told, line = event(Event.STOPPED), scope.line(Trigger.STOP)
         instead = ChangeKind(told, stopped, rest, scope.drops(Trigger.STOP), line)
-        return [
-            instead,
-            ChangeKind(change.event, state, mode, line=scope.ending(change), instead=str(number)),
-        ]
+        delay = str(math.ceil(change.delay * 1000)) if mode == "timer" else ""
+        again = ChangeKind(
+            change.event, state, mode,
+            line=scope.ending(change), instead=str(number), words=words, delay=delay,
+        )  # fmt: skip
+        return [instead, again]
     drop = state != "" and mode != "delete" and change.keep == 0
-    words = str(2 * len(change.fields)) if change.fields else ""
     return [ChangeKind(change.event, state, mode, drop, scope.ending(change), "", words)]
 
 
@@ -140,6 +144,8 @@ def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
     state = destination(trigger)
     if trigger is Trigger.RELEASE:
         return state, "delete" if local else "queue"
+    if trigger is Trigger.RETRY:
+        return state, "timer"
     return state, "done" if trigger is Trigger.END else "rest"
 
 
@@ -172,6 +178,7 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         runs=keys.runs,
         leases=keys.leases,
         queue=keys.queue,
+        timers=keys.timers,
         indexes=keys.indexes,
         hashes=[keys.task(one.id) for one in adoptions],
         worker=worker,
@@ -190,6 +197,7 @@ def restore(scope: Scope, task_id: str, function: str, data: bytes | None) -> Sc
     return scripts.restore(
         runs=keys.runs,
         queue=keys.queue,
+        timers=keys.timers,
         waiting_index=keys.index(waiting),
         hash=keys.task(task_id),
         id=task_id,

@@ -21,6 +21,7 @@ from pytask.domain.record import (
     Change,
     Claim,
     ClaimRequest,
+    Due,
     Expiry,
     Incarnation,
     Notes,
@@ -88,6 +89,14 @@ class RedisStore:
         """Move an id from the queue (or another list) to the parking list of `function`."""
         call = queue_calls.park(self._scope, task_id, function, event, source)
         return replies.verdict(self._redis.run(call))
+
+    def due(self, limit: int = 256) -> Due:
+        """Move up to `limit` ids whose time has come to the queue."""
+        found = self._redis.run(queue_calls.due(self._scope, (), limit))
+        if not found[3:]:
+            return replies.due(found)
+        ids = [decoding.text(raw) for raw in found[3:]]
+        return replies.due(self._redis.run(queue_calls.due(self._scope, ids, 0)))
 
     def parked(self) -> list[str]:
         """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.

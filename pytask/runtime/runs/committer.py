@@ -40,6 +40,9 @@ class CommitterPorts:
     journal: Journal
     log_throttle: LogThrottle
     on_settled: Callable[[], None]  # after each commit, when changes have received verdicts
+    on_delayed: Callable[[float], None] = lambda _: (
+        None
+    )  # a task was put into the timers, for so many seconds
     drops: bool = False  # if full, drop the oldest events instead of making emit() wait
     keep_error: int | None = None  # retention in seconds
 
@@ -71,6 +74,7 @@ class Committer:
         self._pause = 0.0  # seconds to wait after the last failure
         self._ended = False
         self._on_settled = ports.on_settled
+        self._on_delayed = ports.on_delayed
 
     @property
     def pending(self) -> int:
@@ -271,11 +275,17 @@ class Committer:
 
     def _settled(self, change: Change, verdict: Verdict) -> None:
         if verdict is Verdict.BADTYPE:
-            log.error("task %s cannot be requeued: the key of the queue is not a list", change.id)
+            log.error(
+                "task %s cannot be requeued: the key of the queue is not a list, or that of the timers not a"
+                " sorted set",
+                change.id,
+            )
             gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
             return
         self._lease.settling.remove(change.run)
         taken = verdict is Verdict.OK or verdict is Verdict.ALREADY
+        if taken and change.trigger is Trigger.RETRY:
+            self._on_delayed(change.delay)
         if taken and not self._doubts:
             return
         ref = RunRef(change.id, change.run)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from pytask import codec
+from pytask.domain.delays import fault_of
 from pytask.domain.errors import BadData, TaskFailed
 from pytask.domain.record import Claim
 from pytask.domain.secrets import hide
@@ -23,12 +24,18 @@ Fault = tuple[str, str]  # the path of the invalid value, and the reason
 
 
 def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
-    """The data for a run of this claim.  Raises `BadData`, or `TaskFailed` if the function is missing."""
+    """The data for a run of this claim.
+
+    Raises `BadData`, also for a field that makes no sense, or `TaskFailed` if the function is missing.
+    """
     if claim.oversize:
         over = f"data has {claim.oversize} bytes, over the limit max_data={limit}"
         raise TaskFailed(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
         raise TaskFailed(NO_FUNCTION)
+    unfit = fault_of(claim.fields)
+    if unfit is not None:
+        raise BadData(unfit)
     quote = not _secret_fields(cls)
     return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
 

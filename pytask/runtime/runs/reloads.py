@@ -111,6 +111,7 @@ class Reloads:
 
     def usable(self, old: Run, claim: Claim) -> Claim:
         """The data of the new run: the current data, or the validated data if the current does not fit."""
+        claim = attrs.evolve(claim, fields=old.claim.fields)  # the same start: only its data is new
         found = None if old.fits is None else self._fault(claim)
         if old.fits is None or found is None:
             return claim

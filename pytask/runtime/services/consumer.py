@@ -51,6 +51,9 @@ class ConsumerPorts:
     capacity: Capacity
     log_throttle: LogThrottle
     on_other_server: Callable[[], None]  # another server may have taken over
+    on_delayed: Callable[[float], None] = lambda _: (
+        None
+    )  # a task was put into the timers, for so many seconds
     uniform: Callable[[float, float], float] = random.uniform
 
 
@@ -82,6 +85,7 @@ class Consumer:
         self._log_throttle = ports.log_throttle
         self._back_until = -math.inf
         self._on_other_server = ports.on_other_server
+        self._on_delayed = ports.on_delayed
         self._capacity.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
     # -- the loop -------------------------------------------------------------------------------------
@@ -275,6 +279,9 @@ class Consumer:
             return self._reject(raw, FAULTS[claim.verdict], source)
         if claim.verdict is Verdict.UNKNOWN:
             return self._park(claim.id, claim.function, source)
+        if claim.verdict is Verdict.DELAYED:
+            self._on_delayed(claim.delay)
+            return 1
         return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED))
 
     def _reject(self, raw: bytes, fault: IdFault, source: str | None) -> int:

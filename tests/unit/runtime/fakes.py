@@ -5,7 +5,7 @@ from collections import defaultdict
 import gevent
 
 from pytask.domain.leases import Lease
-from pytask.domain.record import Claim, Verdict
+from pytask.domain.record import Claim, Due, Verdict
 from pytask.domain.task import register
 from pytask.domain.timing import Timing
 from pytask.runtime.log_throttle import LogThrottle
@@ -80,6 +80,7 @@ GOOD = {
     "reject": lambda *_: Verdict.OK,
     "park": lambda *_: Verdict.OK,
     "parked": list,
+    "due": lambda *_: Due(moved=0, timer=None, schedule=None),
     "renew": lambda _refs: {},
     "commit": lambda changes: [Verdict.OK] * len(changes),
     "note": lambda notes, *_: [Verdict.OK] * len(notes),

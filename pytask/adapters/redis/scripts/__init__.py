@@ -23,6 +23,21 @@ from pytask.adapters.redis.lua import (
     records,
     script,
 )
+from pytask.adapters.redis.scripts.steering import (
+    ask_reload as ask_reload,
+)
+from pytask.adapters.redis.scripts.steering import (
+    functions as functions,
+)
+from pytask.adapters.redis.scripts.steering import (
+    remove as remove,
+)
+from pytask.adapters.redis.scripts.steering import (
+    start as start,
+)
+from pytask.adapters.redis.scripts.steering import (
+    stop as stop,
+)
 from pytask.adapters.redis.scripts.upkeep import (
     announce as announce,
 )
@@ -50,6 +65,7 @@ from pytask.adapters.redis.scripts.upkeep import (
 #   runs, leases      the registry: id -> run (hash), and id -> time of renewal (zset)
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
+#   timers            ids that wait for their time (zset: id by milliseconds)
 #   waiting, stopped, failed    names of states
 #   channel           of a task's events; where there are many tasks, what stands in front of their ids
 #   space             bytes of the namespace, in front of the id in the key of a hash
@@ -77,6 +93,7 @@ def claim(
     runs: Key,
     leases: Key,
     source: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -117,6 +134,7 @@ def park(
     *,
     runs: Key,
     source: Key,
+    timers: Key,
     parking: Key,
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
@@ -130,6 +148,19 @@ def park(
     line: Text,
     kept: Number,
 ) -> bytes: ...
+
+
+@script
+def due(
+    *,
+    runs: Key,
+    queue: Key,
+    timers: Key,
+    schedules: Key,
+    hashes: Keys,
+    most: Number,
+    ids: Texts,  # that an earlier call found due
+) -> list[Any]: ...
 
 
 @script
@@ -179,6 +210,7 @@ def adopt(
     runs: Key,
     leases: Key,
     queue: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -196,6 +228,7 @@ def restore(
     *,
     runs: Key,
     queue: Key,
+    timers: Key,
     waiting_index: Key,
     hash: Key,
     id: Text,
@@ -215,11 +248,12 @@ class ChangeKind(NamedTuple):
 
     event: Text  # "" for none
     state: Text = ""  # the new one; "" for an event only
-    mode: Text = ""  # done | rest | queue | delete
+    mode: Text = ""  # done | rest | queue | timer | delete
     drop: Flag = False
     line: Text = ""
     instead: Text = ""  # the kind (from 1) that is meant where a stop stands in the hash; "" for this one
     words: Text = ""  # how many of `fields`; "" for none
+    delay: Text = ""  # milliseconds in the timers
 
 
 @script
@@ -228,6 +262,7 @@ def commit(
     runs: Key,
     leases: Key,
     queue: Key,
+    timers: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
@@ -321,76 +356,3 @@ def open_local(
     kept: Number,
     event: ThreeTexts,
 ) -> list[Any]: ...
-
-
-# -- control ------------------------------------------------------------------------------------------
-
-
-@script
-def functions(*, hashes: Keys, longest: Number) -> list[bytes]: ...
-
-
-@script
-def stop(
-    *,
-    runs: Key,
-    queue: Key,
-    indexes: FourKeys,
-    hashes: Keys,
-    parkings: Keys,  # the parking list of the function of each
-    channel: Text,
-    event: Text,
-    stopped: Text,
-    drop: Flag,
-    asked_line: Text,  # of a wish
-    line: Text,
-    kept: Number,
-    allowed: AnyTexts,  # states that a task may be stopped from
-    ids: Texts,
-    ages: Numbers,  # seconds within which a start is known to be newer than this stop
-) -> list[bytes]: ...
-
-
-@script
-def start(
-    *,
-    runs: Key,
-    queue: Key,
-    indexes: FourKeys,
-    hashes: Keys,
-    channel: Text,
-    event: Text,
-    waiting: Text,
-    line: Text,
-    kept: Number,
-    allowed: AnyTexts,  # states that a task may be started from
-    ids: Texts,
-    ages: Numbers,  # seconds within which an earlier start counts as this one
-) -> list[bytes]: ...
-
-
-@script
-def ask_reload(
-    *,
-    runs: Key,
-    hashes: Keys,
-    wish: Text,
-    line: Text,
-    kept: Number,
-    ids: Texts,
-) -> list[bytes]: ...
-
-
-@script
-def remove(
-    *,
-    runs: Key,
-    queue: Key,
-    parked: Key,  # names of parked functions (set)
-    indexes: FourKeys,
-    hashes: Keys,
-    parkings: Keys,  # the parking list of the function of each
-    rings: Keys,  # of a task's lines
-    states: AnyTexts,  # those that are meant; none: any
-    ids: Texts,
-) -> list[bytes]: ...

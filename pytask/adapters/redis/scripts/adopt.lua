@@ -10,6 +10,7 @@ local REACH = 1024
 
 call('ZREM', leases, '')
 call('LLEN', queue)
+call('ZCARD', timers)
 local reply = {}
 for i, hash in ipairs(hashes) do
   local id, run, epoch = ids[i], new_runs[i], epochs[i]
@@ -36,6 +37,7 @@ for i, hash in ipairs(hashes) do
       call('HSET', runs, id, run)
       call('ZADD', leases, now_us, id)
       pcall('ZREM', index[h[3]] or index[unknown], id)
+      call('ZREM', timers, id)
       -- Further up in a long queue it is dropped when it is met: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end
       call('PUBLISH', channel .. id, event[1] .. run .. event[2] .. whole(epoch) .. event[3])

@@ -4,7 +4,10 @@
 -- Returns two strings: words, and bytes of which the words tell the lengths, in order.  The words, for each
 --       id: verdict; after UNKNOWN the length of the function; after OK and ALREADY: epoch, crashes, size of
 --       data if it is over the limit (else 0), the function (its place in `functions` from 1; 0 none; a
---       name that is not there by its length, negative), length of data (-1 none, or over the limit).
+--       name that is not there by its length, negative), length of data (-1 none, or over the limit); after
+--       DELAYED the milliseconds until its time.
+--       A hash with fields that say when and why it starts has a * behind OK or ALREADY, and five words more:
+--       restarts, and the lengths of not_before (0 if it is a time), restart, restart_times and scheduled.
 --       Then the length of each id behind the batch, the next one first, as `peek` tells them.
 --
 -- The data of a batch is one reply that a worker holds in memory: where the next id's would take it over
@@ -12,13 +15,14 @@
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is never in neither place.
---- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, history
+--- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, escaped, history
 
 -- What is there: the runs, and the list -----------------------------------------------------------------
 
 local n = #hashes
 local live = call('HMGET', runs, unpack(ids))
 call('ZCARD', leases)
+local timed = call('ZCARD', timers) > 0
 -- The tail, the next id first.  Those of the batch were seen to be short; of those behind them a producer
 -- may have made any number any length: few at a time, and nothing behind one that cannot be a task.
 local window, waiting, reach = {}, {}, n + math.max(look, n + 16)
@@ -42,7 +46,7 @@ end
 local known, words, bytes = {}, {}, {}
 for i = 1, #functions do known[functions[i]] = i end
 -- The words for a run that is the caller's.
-local function won(verdict, epoch, crashes, size, over, func, data)
+local function won(verdict, epoch, crashes, size, over, func, data, extra)
   local name = not func and 0 or known[func]
   if not name then
     name = -#func
@@ -53,19 +57,56 @@ local function won(verdict, epoch, crashes, size, over, func, data)
     length = #data
     bytes[#bytes + 1] = data
   end
-  return verdict .. epoch .. (crashes == 0 and ' 0 ' or ' ' .. whole(crashes) .. ' ')
+  local said = (crashes == 0 and ' 0 ' or ' ' .. whole(crashes) .. ' ')
     .. (over and size or 0) .. ' ' .. name .. ' ' .. length
+  if not extra then return verdict .. ' ' .. epoch .. said end
+  said = said .. ' ' .. extra.restarts
+  for i = 1, #extra do
+    bytes[#bytes + 1] = extra[i]
+    said = said .. ' ' .. #extra[i]
+  end
+  return verdict .. '* ' .. epoch .. said
+end
+
+-- When and why it starts ----------------------------------------------------------------------------------
+
+-- The time of a `not_before` in milliseconds; nil if it is no time (see pytask/domain/delays.py).
+local function due_ms(text)
+  local seconds = #text <= longest_field and text:find('^%d+%.?%d*$') and tonumber(text)
+  return seconds and seconds <= latest and math.ceil(seconds * 1000) or nil
+end
+-- What a hash has besides its function and its data, which is all that most have: nil, or its texts.
+local function few(hash, func, data)
+  if call('HLEN', hash) <= (func and 1 or 0) + (data and 1 or 0) then return end
+  local f = call('HMGET', hash, 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts')
+  local text, restarts = f[1] or '', number(f[5])
+  local due = text ~= '' and due_ms(text) or nil
+  local extra = {due and '' or text:sub(1, longest_field), (f[2] or ''):sub(1, longest_field),
+    (f[3] or ''):sub(-longest_times), f[4] and #f[4] <= longest_scheduled and f[4] or ''}
+  extra.restarts, extra.due, extra.text = whole(restarts), due, text
+  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] > 0
+  return extra
 end
 
 -- Each id: its verdict, and its hash --------------------------------------------------------------------
 
-local took, rotated = {}, {}
+local took, rotated, left_timers, delays = {}, {}, {}, {}
 local registry, renewed, watched, publish, unindexed = {}, {}, {}, {}, {}
 local read, full, epoch_now = 0, false, whole(now_ms)
 local function register(id, run)
   local last = #registry
   registry[last + 1], registry[last + 2] = id, run
   renewed[last + 1], renewed[last + 2] = now_us, id
+end
+-- Out of the index of the state that it leaves.
+local function leave(id, state)
+  local left = index[state] or index[unknown]
+  local gone = unindexed[left]
+  if not gone then
+    gone = {}
+    unindexed[left] = gone
+  end
+  gone[#gone + 1] = id
 end
 -- The hash of a run that begins; its epoch.
 local function begin(id, run, hash, state, epoch, attempts, history)
@@ -76,17 +117,24 @@ local function begin(id, run, hash, state, epoch, attempts, history)
     noted(history, line, true, index[state] and state or unknown))
   call('PERSIST', hash)
   if epoch then call('HDEL', hash, 'control', 'output', 'error') end
-  local left = index[state] or index[unknown]
-  local gone = unindexed[left]
-  if not gone then
-    gone = {}
-    unindexed[left] = gone
-  end
-  gone[#gone + 1] = id
+  leave(id, state)
+  if timed then left_timers[#left_timers + 1] = id end
   register(id, run)
   publish[#publish + 1] = id
   publish[#publish + 1] = event[1] .. run .. event[2] .. es .. event[3]
   return es
+end
+-- Into the timers, until its time; the answer.
+local function delay(id, hash, state, extra, history)
+  local text = (index[state] and state or unknown) .. ' ' .. delayed .. ' delay ' .. escaped(worker, 64) .. ' '
+  call('HSET', hash, 'state', delayed, 'last_update', now,
+    noted(history, text .. 'not%20before%20' .. extra.text))
+  call('PERSIST', hash)
+  if index[state] and state ~= delayed then leave(id, state) end
+  delays[#delays + 1], delays[#delays + 2] = extra.due, id
+  publish[#publish + 1] = id
+  publish[#publish + 1] = delayed_event .. string.format('%.3f', (extra.due - now_ms) / 1000) .. '}}'
+  return 'DELAYED ' .. whole(extra.due - now_ms)
 end
 
 for i = 1, n do
@@ -114,7 +162,9 @@ for i = 1, n do
       if func and (#func == 0 or #func > 512) then func = false end
       if held == run then
         read = read + part
-        words[i] = won('ALREADY ', whole(number(epoch)), crashes, size, over, func, h[8])
+        local extra = few(hash, h[1], over or h[8])
+        words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, h[8],
+          extra and extra.any and extra)
       elseif not h[1] and call('EXISTS', hash) == 0 then
         words[i] = 'NOHASH'
       elseif h[7] and not held then
@@ -134,19 +184,25 @@ for i = 1, n do
         watched[#watched + 1] = id
         rotated[#rotated + 1] = id
         words[i] = 'ROTATED'
-      elseif func and not known[func] then
-        words[i] = 'UNKNOWN ' .. #func
-        bytes[#bytes + 1] = func
-      elseif crashes >= crashes_from and places <= 0 then
-        took[id] = true
-        rotated[#rotated + 1] = id
-        words[i] = 'ROTATED'
       else
-        if crashes >= crashes_from then places = places - 1 end
-        local es = begin(id, run, hash, state, epoch, h[5], h[9])
-        took[id] = true
-        read = read + part
-        words[i] = won('OK ', es, crashes, size, over, func, h[8])
+        local extra = few(hash, h[1], over or h[8])
+        if extra and extra.due and extra.due > now_ms then
+          took[id] = true
+          words[i] = delay(id, hash, state, extra, h[9])
+        elseif func and not known[func] then
+          words[i] = 'UNKNOWN ' .. #func
+          bytes[#bytes + 1] = func
+        elseif crashes >= crashes_from and places <= 0 then
+          took[id] = true
+          rotated[#rotated + 1] = id
+          words[i] = 'ROTATED'
+        else
+          if crashes >= crashes_from then places = places - 1 end
+          local es = begin(id, run, hash, state, epoch, h[5], h[9])
+          took[id] = true
+          read = read + part
+          words[i] = won('OK', es, crashes, size, over, func, h[8], extra and extra.any and extra)
+        end
       end
     end
   end
@@ -159,6 +215,12 @@ if #registry > 0 then
   call('ZADD', leases, unpack(renewed))
 end
 for key, gone in pairs(unindexed) do pcall('ZREM', key, unpack(gone)) end
+-- Pushed again while it waited for its time: it has started now.
+if #left_timers > 0 then call('ZREM', timers, unpack(left_timers)) end
+if #delays > 0 then
+  call('ZADD', timers, unpack(delays))
+  for at = 1, #delays, 2 do pcall('ZADD', index[delayed], now, delays[at + 1]) end
+end
 -- A registered run without a lease would never be looked at by a monitor, should its owner be dead.
 for _, id in ipairs(watched) do call('ZADD', leases, 'NX', now_us, id) end
 

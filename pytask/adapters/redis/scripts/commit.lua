@@ -1,13 +1,15 @@
 -- Commit one batch of ends and events, in order.
 --
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
---       list; nothing done).
+--       list, or the timers are no sorted set; nothing done).
+--
+-- A run that is tried again goes to the timers, by the clock of Redis.
 --
 -- Without changes it does nothing: so a worker has the script, and a connection, before its first end.
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and made anew: only the registry is cleared, or we would write a ghost.
---- include: names, time, ids, index, history
+--- include: names, time, now_ms, whole, ids, index, history
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -23,6 +25,7 @@ for i = 1, #kinds do
 end
 local live = call('HMGET', runs, unpack(ids))
 local queue_ok = type(pcall('LLEN', queue)) == 'number'
+local timers_ok = type(pcall('ZCARD', timers)) == 'number'
 local reply, dropped, over, indexed = {}, {}, {}, {}
 
 for i = 1, n do
@@ -30,16 +33,17 @@ for i = 1, n do
   local state, mode, verdict, held = kind.state, kind.mode, 'OK', live[i]
   -- What the hash names: asked for an end, and where the registry forgot the run.
   local h
-  if mode == 'queue' then
+  local again = mode == 'queue' or mode == 'timer'
+  if again then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control')
   elseif state ~= '' or not held then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '')
   end
   local owner = h and not h.err and h[1]
   -- Nothing replaces a stop but its being carried out: the run is dead, so that it is done by now.
-  if mode == 'queue' and owner == run and h[3] == stop then
+  if again and owner == run and h[3] == stop then
     kind = kind_of[kind.instead]
-    state, mode = kind.state, kind.mode
+    state, mode, again = kind.state, kind.mode, false
   end
   -- The registry lost the run, but the hash is still ours: nobody claimed it since (see renew.lua).
   if not held and owner == run then held = run end
@@ -47,7 +51,7 @@ for i = 1, n do
     verdict = 'FENCED'
     if state ~= '' and pcall('HGET', hash, 'last_run') == run then verdict = 'ALREADY' end
   elseif state ~= '' then
-    if mode == 'queue' and not queue_ok then
+    if mode == 'queue' and not queue_ok or again and not timers_ok then
       verdict = 'BADTYPE'
     elseif owner ~= run then
       verdict = 'GONE'
@@ -63,7 +67,8 @@ for i = 1, n do
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(more))
       end
       if plain then
-        call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at')
+        call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at',
+          'restarts', 'failed_at', 'restart_times')
       else
         call('HDEL', hash, 'run', 'control', 'local')
       end
@@ -74,7 +79,12 @@ for i = 1, n do
       end
       local last = #entries
       entries[last + 1], entries[last + 2] = now, id
-      if mode == 'queue' then call('RPUSH', queue, id) end
+      if mode == 'timer' then
+        call('ZADD', timers, whole(now_ms + tonumber(kind.delay)), id)
+      elseif mode == 'queue' then
+        call('ZREM', timers, id)
+        call('RPUSH', queue, id)
+      end
     end
     if verdict ~= 'BADTYPE' then
       over[id] = true

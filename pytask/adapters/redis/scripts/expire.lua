@@ -8,6 +8,7 @@
 --- include: names, server, time, index, escaped, history
 call('ZREM', leases, '')
 call('LLEN', queue)
+call('ZCARD', timers)
 local reply = {}
 
 -- What becomes of a task whose hash still names the dead run.
@@ -29,7 +30,10 @@ local function hand_on(i, hash, id, lease, stops, worker, old)
     call('HDEL', hash, 'run', 'control')
     pcall('ZADD', index[state], now, id)
   end
-  if state == waiting then call('LPUSH', queue, id) end
+  if state == waiting then
+    call('ZREM', timers, id)
+    call('LPUSH', queue, id)
+  end
   call('PUBLISH', channel .. id, published)
 end
 

@@ -6,7 +6,7 @@
 -- The comparison with `score` is all that keeps two workers from firing twice; a repeated call is MOVED.
 -- What the task runs with is read here, not by the worker: a change by HSET counts from the next occurrence.
 -- A key of another type is met before anything is written.
---- include: names, time, now_ms, whole, index, history
+--- include: names, time, now_ms, whole, index, forget_restarts, history
 local REACH = 1024
 local never = 2 ^ 53 - 1
 local stored = call('ZSCORE', schedules, name)
@@ -48,7 +48,8 @@ end
 local function prepare(hash, at, missed, not_before, ...)
   local told = '{"schedule":' .. quoted .. ',"scheduled_for":' .. string.format('%.3f', at / 1000)
     .. ',"missed":' .. whole(missed) .. '}'
-  call('HDEL', hash, 'control', 'data', 'not_before', 'restarts', 'failed_at', 'restart_times')
+  call('HDEL', hash, 'control', 'data')
+  forget_restarts(hash)
   call('HSET', hash, 'function', func, 'scheduled', told, 'state', waiting, 'last_update', now, 'crashes', 0,
     'start_at', now, ...)
   if data then call('HSET', hash, 'data', data) end

@@ -4,6 +4,7 @@
 -- A key of another type is met before anything is written.
 --- include: names, time, index, history
 call('LLEN', parking)
+call('ZCARD', timers)
 call('SCARD', parked)
 if call('HEXISTS', runs, id) == 1 then return 'MOVED' end
 local h = call('HMGET', hash, 'function', 'state', 'history')
@@ -15,6 +16,7 @@ call('PERSIST', hash)
 if index[h[2]] then pcall('ZREM', index[h[2]], id) end
 pcall('ZADD', index[waiting], now, id)
 call('SADD', parked, func)
+call('ZREM', timers, id)
 call('LPUSH', parking, id)
 call('LREM', source, -1, id)
 call('PUBLISH', channel, event)

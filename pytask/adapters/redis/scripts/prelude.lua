@@ -46,6 +46,24 @@ local function places_in(words)
   return places
 end
 
+--- leave_places
+-- Out of each place where a task may wait: the queue, the parking list of its function, the timers.  A task that
+-- waits is in one of them.  Returns how many entries of lists were looked at.
+local function leave_places(id, parking)
+  call('ZREM', timers, id)
+  call('LREM', queue, 0, id)
+  local parked_there = pcall('LLEN', parking)
+  if type(parked_there) ~= 'number' then return 0 end
+  call('LREM', parking, 0, id)
+  return parked_there
+end
+
+--- forget_restarts
+-- What a start takes away: the time it waited for, and the count of its restarts.
+local function forget_restarts(hash)
+  call('HDEL', hash, 'not_before', 'restarts', 'failed_at', 'restart_times')
+end
+
 --- server
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
 if server ~= '' then

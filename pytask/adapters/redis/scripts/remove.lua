@@ -5,9 +5,10 @@
 -- A hash tells where a task was before its id was pushed again: an id that stands in the queue waits, in the very
 -- step that would delete it, too.
 -- A key of another type is met before anything is written.
---- include: names, places
+--- include: names, places, leave_places
 local WORK = 250000 -- list entries; the first id is always done
 local queued, walked = call('LLEN', queue), 0
+call('ZCARD', timers)
 for _, key in ipairs(indexes) do call('ZCARD', key) end
 local reply, rests, allowed = {}, places_in(resting), places_in(states)
 -- Whether it is in one of the states; asked before anything is written.
@@ -34,16 +35,10 @@ for i, hash in ipairs(hashes) do
     local found = call('DEL', hash)
     call('DEL', rings[i])
     for _, key in ipairs(indexes) do call('ZREM', key, id) end
-    call('LREM', queue, 0, id)
-    local waits = pcall('LLEN', parking)
-    if type(waits) == 'number' then
-      call('LREM', parking, 0, id)
-      walked = walked + waits
-      -- The name of a function for which nothing waits any more; a monitor would take it away later. Behind the
-      -- name of the set and a colon stands that of the function. Roles of older releases may not do this.
-      if call('EXISTS', parking) == 0 then pcall('SREM', parked, parking:sub(#parked + 2)) end
-    end
-    walked = walked + queued
+    walked = walked + leave_places(id, parking) + queued
+    -- The name of a function for which nothing waits any more; a monitor would take it away later. Behind the
+    -- name of the set and a colon stands that of the function. Roles of older releases may not do this.
+    if call('EXISTS', parking) == 0 then pcall('SREM', parked, parking:sub(#parked + 2)) end
     reply[i] = found == 1 and 'OK' or 'NOHASH'
   end
 end

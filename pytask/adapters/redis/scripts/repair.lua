@@ -8,6 +8,7 @@
 --- include: names, time, now_us, number, plausible, history
 call('LLEN', queue)
 call('ZCARD', leases)
+call('ZCARD', timers)
 local mended = 0
 
 -- A hash that nobody runs is stopped, if that was asked, or waits again.
@@ -21,6 +22,7 @@ local function settle(id, hash, stops, old)
     pcall('ZADD', index, now, id)
     if stops then call('HDEL', hash, 'control') end
   end
+  call('ZREM', timers, id)
   if not stops then call('LPUSH', queue, id) end
   call('PUBLISH', channel .. id, published)
 end

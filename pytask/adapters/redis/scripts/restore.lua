@@ -3,10 +3,12 @@
 -- Returns OK, or STATE (the hash is there, or a run of the id).
 --- include: names, time, history
 call('LLEN', queue)
+call('ZCARD', timers)
 if call('EXISTS', hash) == 1 or call('HEXISTS', runs, id) == 1 then return 'STATE' end
 call('HSET', hash, 'function', func, 'state', waiting, 'last_update', now, noted(nil, line))
 if has_data then call('HSET', hash, 'data', data) end
 pcall('ZADD', waiting_index, now, id)
+call('ZREM', timers, id)
 call('LPUSH', queue, id)
 call('PUBLISH', channel, event)
 return 'OK'

@@ -1,10 +1,11 @@
--- Start tasks at rest again: put them into the queue.
+-- Start tasks at rest again, and those that wait for their time: put them into the queue.
 --
 -- Returns for each id OK (queued), STATE (no-op), NOHASH or BADTYPE.
---- include: names, time, index, places, history
+--- include: names, time, index, places, forget_restarts, history
 local REACH = 1024
 local from = places_in(allowed)
 call('LLEN', queue)
+call('ZCARD', timers)
 local reply = {}
 for i, hash in ipairs(hashes) do
   local id = ids[i]
@@ -18,15 +19,18 @@ for i, hash in ipairs(hashes) do
     local state = index[h[1]] and h[1] or unknown
     -- Every worker hears every message: one that comes late must not start a short task twice.
     local since = tonumber(now) - (tonumber(h[3] or '') or -1)
-    if held or h[1] == running or not from[state] or (since >= 0 and since < ages[i]) then
+    local early = state == waiting and call('ZSCORE', timers, id)
+    if held or h[1] == running or not (from[state] or early) or (since >= 0 and since < ages[i]) then
       reply[i] = 'STATE'
     else
       call('HSET', hash, 'state', waiting, 'last_update', now, 'crashes', 0, 'start_at', now,
-        noted(h[4], state .. line))
+        noted(h[4], state .. (early and now_line or line)))
       call('HDEL', hash, 'control')
+      forget_restarts(hash)
       call('PERSIST', hash)
       pcall('ZREM', index[state], id)
       pcall('ZADD', index[waiting], now, id)
+      call('ZREM', timers, id)
       -- Pushed again by hand it waits already; a copy deep in a long queue is dropped when it is met, or runs again.
       local waits = call('LPOS', queue, id, 'MAXLEN', REACH) or call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH)
       if not waits then call('LPUSH', queue, id) end

@@ -6,8 +6,9 @@
 -- A waiting id may stand anywhere in its list, so each costs a walk through all of it: 20 ms of a million.
 -- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
---- include: names, time, index, places, history
+--- include: names, time, index, places, leave_places, history
 call('HDEL', runs, '')
+call('ZCARD', timers)
 local WORK = 250000 -- list entries; the first id is always done
 local stoppable = places_in(allowed)
 local queued, walked = call('LLEN', queue), 0
@@ -23,13 +24,7 @@ local function settle(id, hash, parking, from, state, old)
     pcall('ZADD', index[stopped], now, id)
   end
   if state ~= stopped or drop then pcall('ZREM', index[state], id) end
-  call('LREM', queue, 0, id)
-  local parked = pcall('LLEN', parking)
-  if type(parked) == 'number' then
-    call('LREM', parking, 0, id)
-    walked = walked + parked
-  end
-  walked = walked + queued
+  walked = walked + leave_places(id, parking) + queued
   call('PUBLISH', channel .. id, event)
 end
 
