@@ -122,6 +122,9 @@ class WorkerInfo:
         factory=dict,
         metadata=_figure(_fields, "function: the fields of its data that readers mask (`Config.SECRET`)"),
     )
+    schedules: tuple[str, ...] | None = attrs.field(
+        default=None, metadata=_figure(words, "names of the schedules that its code defines")
+    )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
     tasks: int | None = attrs.field(
         default=None, metadata=_figure(whole, "those of its runs that came from the queue")

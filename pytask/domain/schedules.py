@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final, TypedDict, TypeVar
 from zlib import crc32
 
 import attrs
@@ -133,6 +133,29 @@ DEFINITION: Final = ("function", "every", "cron", "tz", "jitter", "overlap", "mi
 """The fields that define a schedule, besides `data`."""
 TIMES: Final = ("every", "cron", "tz")
 """Those of them on which its times depend."""
+
+
+class Options(TypedDict, total=False):
+    """What a program may say of a schedule, besides its times and its task."""
+
+    name: str
+    tz: str
+    jitter: float
+    overlap: str
+    missed: str
+    deadline: float | None
+
+
+def made(name: str, function: str, **options: object) -> Schedule:
+    """The schedule that a program defines; `options` are the fields of `Schedule`.  Raises `BadSchedule`."""
+    fields = {"function": function}
+    for field, value in options.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise BadSchedule(f"schedule {name!r}: {field} cannot be {value!r}: write a number or a word")
+        fields[field] = str(value) if isinstance(value, str) else f"{value:.15g}"
+    return read(name, fields)
 
 
 # -- reading ------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class PresencePorts:
     refused: Callable[[], int] = lambda: 0  # tasks refused for their size
     closed: Callable[[], bool] = lambda: False  # whether claims are paused
     load: Load | None = None
+    schedules: Callable[[], tuple[str, ...]] = tuple  # names of those that the code defines
 
 
 class Presence:
@@ -62,6 +63,7 @@ class Presence:
         self._refused_tasks = ports.refused
         self._closed = ports.closed
         self._load = ports.load
+        self._schedules = ports.schedules
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
@@ -106,6 +108,7 @@ class Presence:
             pid=os.getpid(),
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
+            schedules=None if self._brief else self._schedules(),
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             tasks=self._executor.queued,
             # While claims are paused, report no room to workers that rebalance.

@@ -6,18 +6,21 @@ carries out the answer of one of them only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
+from gevent.event import Event as Flag
 
-from pytask.domain.errors import BadSchedule
+from pytask.domain.errors import BadSchedule, StoreError
 from pytask.domain.firing import DUE_MOST, RECHECK, Firing, Place, Stored, plan, starts
 from pytask.domain.occurrences import skipped_line
 from pytask.domain.partition import partition_of
 from pytask.domain.ports import Store
-from pytask.domain.record import Verdict
+from pytask.domain.record import Incarnation, Verdict
 from pytask.domain.schedules import Overlap, Schedule, read
+from pytask.domain.timing import Timing
 from pytask.logger import get_logger
+from pytask.runtime.store_proxy import StoreProxy
 
 log = get_logger(__name__)
 
@@ -38,6 +41,11 @@ class Schedules:
     def __init__(self, defined: Sequence[Defined] = (), place: Place = (0, 1)) -> None:
         self._place = place
         self._defined = [one for one in defined if self._is_here(one.schedule.name)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of those that the code of this worker defines."""
+        return tuple(sorted(one.schedule.name for one in self._defined))
 
     def define(self, store: Store) -> None:
         """Store the definitions of the code.  May be repeated: what is there already stays as it is."""
@@ -74,8 +82,8 @@ class Schedules:
         if not self._is_here(one.name):
             here, count = self._place
             raise BadSchedule(
-                f"schedule {one.name[:80]!r} belongs to partition {partition_of(one.name, count)}, but is stored"
-                f" in partition {here}: remove it here, and add it with `pytask schedule add`"
+                f"schedule {one.name[:80]!r} belongs to partition {partition_of(one.name, count)}, but is"
+                f" stored in partition {here}: remove it here, and add it with `pytask schedule add`"
             )
         if one.fresh:
             after = schedule.next(now)
@@ -102,6 +110,49 @@ class Schedules:
         text = error.args[0]
         if store.schedules.fault(one.name, one.score, text) is Verdict.OK:
             log.error("[PT155] a schedule cannot be used and is paused: %s", text)
+
+
+@attrs.frozen(kw_only=True)
+class DefinitionsPorts:
+    """The ports of the definitions."""
+
+    schedules: Schedules
+    store_proxy: StoreProxy
+    incarnation: Callable[[], Incarnation | None]  # the marker of the data, as of the last renewal
+    timing: Timing
+    on_defined: Callable[[], None]
+
+
+class Definitions:
+    """Stores what the code defines, once the worker has reached Redis, and again where the data are others."""
+
+    def __init__(self, ports: DefinitionsPorts) -> None:
+        self._ports = ports
+        self._known = ""
+        self._ended = Flag()
+
+    def run(self) -> None:
+        """Run until stopped."""
+        while not self._ended.is_set():
+            self.look()
+            self._ended.wait(self._ports.timing.tick if not self._known else self._ports.timing.heartbeat)
+
+    def end(self) -> None:
+        """Stop after the current step."""
+        self._ended.set()
+
+    def look(self) -> None:
+        """One check: without a renewal there is no Redis, and without a new marker nothing was lost."""
+        seen = self._ports.incarnation()
+        if seen is None or seen.id == self._known:
+            return
+        try:
+            self._ports.store_proxy.call(self._ports.schedules.define)
+        except StoreError as error:
+            log.warning("could not store the schedules of this code; retrying: %s", error)
+            return
+        self._known = seen.id
+        self._ports.on_defined()
 
 
 def _next_look(firing: Firing) -> int:
