@@ -79,3 +79,26 @@ def _seconds(ms: object) -> float:
     if isinstance(ms, bool) or not isinstance(ms, int | float) or not 0 <= ms < 2**53:
         raise ValueError("no time")
     return ms / 1000
+
+
+@attrs.frozen(kw_only=True)
+class Scheduled:
+    """The occurrence of a schedule that started a task: `self.scheduled`."""
+
+    schedule: str  # its name
+    scheduled_for: float  # the time of the occurrence, seconds since 1970
+    missed: int = 0  # occurrences before it that were not started, as no worker was there in time
+
+
+def read_scheduled(text: bytes | str) -> Scheduled | None:
+    """The field `scheduled` of a task; None where it is none, as in a task that no schedule started."""
+    try:
+        told = json.loads(text)
+        missed = told.get("missed", 0)
+        return Scheduled(
+            schedule=str(told["schedule"]),
+            scheduled_for=_seconds(told["scheduled_for"] * 1000),
+            missed=missed if type(missed) is int and missed >= 0 else 0,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return None

@@ -135,15 +135,27 @@ TIMES: Final = ("every", "cron", "tz")
 """Those of them on which its times depend."""
 
 
-class Options(TypedDict, total=False):
+class Common(TypedDict, total=False):
     """What a program may say of a schedule, besides its times and its task."""
 
-    name: str
     tz: str
     jitter: float
     overlap: str
     missed: str
     deadline: float | None
+
+
+class Options(Common, total=False):
+    """The same, where the name of the task is that of the schedule by default."""
+
+    name: str
+
+
+class Definition(Common, total=False):
+    """The same, with its times."""
+
+    every: float | None
+    cron: str | None
 
 
 def made(name: str, function: str, **options: object) -> Schedule:

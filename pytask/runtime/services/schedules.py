@@ -124,7 +124,7 @@ class DefinitionsPorts:
 
 
 class Definitions:
-    """Stores what the code defines, once the worker has reached Redis, and again where the data are others."""
+    """Stores what the code defines, once the worker has reached Redis, and again after a loss of data."""
 
     def __init__(self, ports: DefinitionsPorts) -> None:
         self._ports = ports
