@@ -105,6 +105,13 @@ PROOFS: dict[str, str] = {
     "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
+    "PT155": "schedules::test_a_bad_schedule_is_told_with_its_fix",
+    "PT156": "schedules::test_no_such_schedule",
+    "PT157": "schedules::test_a_schedule_that_vanished_from_all_code",
+    "PT158": "schedules::test_a_schedule_of_an_unknown_function",
+    "PT159": "schedules::test_which_time_zone_data_is_read",
+    "PT160": "schedules::test_a_time_that_is_too_late",
+    "PT161": "schedules::test_an_overdue_schedule",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")

@@ -147,3 +147,14 @@ def zone_of(name: str) -> tzinfo:
         f"tz {name[:LONGEST]!r} is none of the {len(known)} time zones that this machine knows"
         f"{meant or ': write a name of the IANA database, such as Europe/Berlin or UTC'}"
     )
+
+
+def local_time(seconds: float, zone: str = "UTC") -> str:
+    """A time (since 1970) in a zone, with its day: `Mon 2026-11-30 03:00:00 CET`; UTC where it is unknown."""
+    try:
+        found = datetime.fromtimestamp(seconds, zone_of(zone))
+    except BadSchedule:
+        found = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f} s after 1970"
+    return f"{found:%a %Y-%m-%d %H:%M:%S %Z}"

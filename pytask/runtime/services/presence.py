@@ -24,6 +24,7 @@ from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.refusals import LARGE, Refusals
 from pytask.runtime.store_proxy import StoreProxy
+from pytask.zones import zone_data
 
 log = get_logger(__name__)
 
@@ -64,6 +65,7 @@ class Presence:
         self._closed = ports.closed
         self._load = ports.load
         self._schedules = ports.schedules
+        self._zones = str(zone_data())
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
@@ -109,6 +111,7 @@ class Presence:
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
             schedules=None if self._brief else self._schedules(),
+            zones=self._zones,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             tasks=self._executor.queued,
             # While claims are paused, report no room to workers that rebalance.

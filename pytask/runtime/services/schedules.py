@@ -40,12 +40,13 @@ class Schedules:
 
     def __init__(self, defined: Sequence[Defined] = (), place: Place = (0, 1)) -> None:
         self._place = place
+        self._names = tuple(sorted(one.schedule.name for one in defined))
         self._defined = [one for one in defined if self._is_here(one.schedule.name)]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of those that the code of this worker defines."""
-        return tuple(sorted(one.schedule.name for one in self._defined))
+        """The names of those that the code of this worker defines, in any partition."""
+        return self._names
 
     def define(self, store: Store) -> None:
         """Store the definitions of the code.  May be repeated: what is there already stays as it is."""
