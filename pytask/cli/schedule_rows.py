@@ -123,9 +123,12 @@ def told(one: Occurrence, zone: str) -> str:
 
 def say_next(made: Schedule, now: float) -> None:
     """Say when a schedule is due, so that a mistake is seen at once."""
-    say(f"{made.words()}; the next times:")
-    for at in islice(made.times(round(now * 1000)), NEXT):
-        say(f"  {_moment(at / 1000, made.tz, now)}")
+    times = islice(made.times(round(now * 1000)), NEXT)
+    say(
+        "\n".join(
+            [f"{made.words()}; the next times:", *(f"  {_moment(at / 1000, made.tz, now)}" for at in times)]
+        )
+    )
 
 
 # -- --explain ----------------------------------------------------------------------------------------------
