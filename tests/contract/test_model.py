@@ -400,7 +400,7 @@ class Contract(RuleBasedStateMachine):
         def act(bench):
             judged = bench.store.preview(ref, 10)
             if meanwhile:
-                judged = attrs.evolve(judged, data=b"9")
+                judged = attrs.evolve(judged, data=b"9", oversize=0)
             return judged.verdict, judged.data, bench.store.refuse(judged, path, "no fit")
 
         self.both(act)

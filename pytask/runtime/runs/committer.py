@@ -40,9 +40,7 @@ class CommitterPorts:
     journal: Journal
     log_throttle: LogThrottle
     on_settled: Callable[[], None]  # after each commit, when changes have received verdicts
-    on_delayed: Callable[[float], None] = lambda _: (
-        None
-    )  # a task was put into the timers, for so many seconds
+    on_delayed: Callable[[float], None] = lambda _: None  # seconds until a task in the timers is due
     drops: bool = False  # if full, drop the oldest events instead of making emit() wait
     keep_error: int | None = None  # retention in seconds
 

@@ -51,9 +51,7 @@ class ConsumerPorts:
     capacity: Capacity
     log_throttle: LogThrottle
     on_other_server: Callable[[], None]  # another server may have taken over
-    on_delayed: Callable[[float], None] = lambda _: (
-        None
-    )  # a task was put into the timers, for so many seconds
+    on_delayed: Callable[[float], None] = lambda _: None  # seconds until a task in the timers is due
     uniform: Callable[[float, float], float] = random.uniform
 
 

@@ -197,9 +197,11 @@ class World:
         # What is told to others; a test may listen instead.
         self.on_settled = self.on_place = self._wake
         self.on_local_over = lambda _id, _stop_reason: None
+        self.delayed = []  # seconds of those that the committer put into the timers
         self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
             log_throttle=self.log_throttle, on_settled=self._later("on_settled"),
+            on_delayed=self.delayed.append,
             backlog=Backlog(
                 max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
             ),
@@ -232,12 +234,12 @@ class World:
             "on_ping": lambda _: None, **quiet, **told,
         }))  # fmt: skip
 
-    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None):
+    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None, on_delayed=lambda _: None):
         self.capacity = capacity or self.capacity
         return Consumer(ConsumerPorts(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
             lease=self.lease, ids=self.ids, clock=self.clock, capacity=self.capacity,
-            log_throttle=self.log_throttle, on_other_server=on_other_server,
+            log_throttle=self.log_throttle, on_other_server=on_other_server, on_delayed=on_delayed,
         ))  # fmt: skip
 
     def presence(self, **shown):

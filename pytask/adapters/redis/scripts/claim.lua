@@ -59,7 +59,7 @@ local function won(verdict, epoch, crashes, size, over, func, data, extra)
   end
   local said = (crashes == 0 and ' 0 ' or ' ' .. whole(crashes) .. ' ')
     .. (over and size or 0) .. ' ' .. name .. ' ' .. length
-  if not extra then return verdict .. ' ' .. epoch .. said end
+  if not (extra and extra.any) then return verdict .. ' ' .. epoch .. said end
   said = said .. ' ' .. extra.restarts
   for i = 1, #extra do
     bytes[#bytes + 1] = extra[i]
@@ -75,14 +75,24 @@ local function due_ms(text)
   local seconds = #text <= longest_field and text:find('^%d+%.?%d*$') and tonumber(text)
   return seconds and seconds <= latest and math.ceil(seconds * 1000) or nil
 end
--- What a hash has besides its function and its data, which is all that most have: nil, or its texts.
-local function few(hash, func, data)
-  if call('HLEN', hash) <= (func and 1 or 0) + (data and 1 or 0) then return end
-  local f = call('HMGET', hash, 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts')
-  local text, restarts = f[1] or '', number(f[5])
+-- The fields of a hash, and how many it has.  Most have nothing but a function and data: then no others are
+-- looked for, since each that is not there costs a walk through all that are.
+local function read_hash(hash, over)
+  local count, data = call('HLEN', hash), over and '' or 'data'
+  if count <= 2 then
+    local h = call('HMGET', hash, 'function', data)
+    if (h[1] and 1 or 0) + ((over or h[2]) and 1 or 0) == count then return h, count end
+  end
+  return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
+    kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts'), count
+end
+-- What it has of the last five of these, nil for nothing: texts for the answer, and the time if it is one.
+local function few(h)
+  if not (h[10] or h[11] or h[12] or h[13] or h[14]) then return end
+  local text, restarts = h[10] or '', number(h[14])
   local due = text ~= '' and due_ms(text) or nil
-  local extra = {due and '' or text:sub(1, longest_field), (f[2] or ''):sub(1, longest_field),
-    (f[3] or ''):sub(-longest_times), f[4] and #f[4] <= longest_scheduled and f[4] or ''}
+  local extra = {due and '' or text:sub(1, longest_field), (h[11] or ''):sub(1, longest_field),
+    (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or ''}
   extra.restarts, extra.due, extra.text = whole(restarts), due, text
   extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] > 0
   return extra
@@ -153,21 +163,18 @@ for i = 1, n do
       words[i] = 'MOVED'
     else
       local over = size > max_data
-      local h = call('HMGET', hash, 'function', 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
-        over and '' or 'data', kept > 0 and 'history' or '')
-      local func, state, owner, epoch = h[1], h[2], h[3], h[4]
+      local h, count = read_hash(hash, over)
+      local func, data, state, owner, epoch = h[1], h[2], h[3], h[4], h[5]
       local part = over and 0 or size
-      local crashes = number(h[6])
+      local crashes, extra = number(h[7]), few(h)
       -- No task has so long a name, or none: it is claimed, and fails for want of a function.
       if func and (#func == 0 or #func > 512) then func = false end
       if held == run then
         read = read + part
-        local extra = few(hash, h[1], over or h[8])
-        words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, h[8],
-          extra and extra.any and extra)
-      elseif not h[1] and call('EXISTS', hash) == 0 then
+        words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, data, extra)
+      elseif count == 0 then
         words[i] = 'NOHASH'
-      elseif h[7] and not held then
+      elseif h[8] and not held then
         words[i] = 'LOCAL'
       elseif held and owner == held then
         took[id] = true
@@ -184,25 +191,22 @@ for i = 1, n do
         watched[#watched + 1] = id
         rotated[#rotated + 1] = id
         words[i] = 'ROTATED'
+      elseif extra and extra.due and extra.due > now_ms then
+        took[id] = true
+        words[i] = delay(id, hash, state, extra, h[9])
+      elseif func and not known[func] then
+        words[i] = 'UNKNOWN ' .. #func
+        bytes[#bytes + 1] = func
+      elseif crashes >= crashes_from and places <= 0 then
+        took[id] = true
+        rotated[#rotated + 1] = id
+        words[i] = 'ROTATED'
       else
-        local extra = few(hash, h[1], over or h[8])
-        if extra and extra.due and extra.due > now_ms then
-          took[id] = true
-          words[i] = delay(id, hash, state, extra, h[9])
-        elseif func and not known[func] then
-          words[i] = 'UNKNOWN ' .. #func
-          bytes[#bytes + 1] = func
-        elseif crashes >= crashes_from and places <= 0 then
-          took[id] = true
-          rotated[#rotated + 1] = id
-          words[i] = 'ROTATED'
-        else
-          if crashes >= crashes_from then places = places - 1 end
-          local es = begin(id, run, hash, state, epoch, h[5], h[9])
-          took[id] = true
-          read = read + part
-          words[i] = won('OK', es, crashes, size, over, func, h[8], extra and extra.any and extra)
-        end
+        if crashes >= crashes_from then places = places - 1 end
+        local es = begin(id, run, hash, state, epoch, h[6], h[9])
+        took[id] = true
+        read = read + part
+        words[i] = won('OK', es, crashes, size, over, func, data, extra)
       end
     end
   end
