@@ -137,5 +137,6 @@ TELL: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.REQUEST: lambda move, _: Phrase(f"{move.why or 'control'} requested{_by(move)}"),
     Trigger.ADOPT: lambda move, _: Phrase(f"restored{_by(move)}", "Redis had lost the run"),
     Trigger.PARK: _parked,
+    Trigger.SCHEDULE: lambda move, _: Phrase(f"started by {move.why or 'a schedule'}"),
     Trigger.REPAIR: lambda move, _: Phrase(f"requeued{_by(move)}", "it had no registered run"),
 }

@@ -6,7 +6,7 @@
 -- The comparison with `score` is all that keeps two workers from firing twice; a repeated call is MOVED.
 -- What the task runs with is read here, not by the worker: a change by HSET counts from the next occurrence.
 -- A key of another type is met before anything is written.
---- include: names, time, now_ms, whole, index, forget_restarts, history
+--- include: names, time, whole, index, forget_restarts, history
 local REACH = 1024
 local never = 2 ^ 53 - 1
 local stored = call('ZSCORE', schedules, name)
