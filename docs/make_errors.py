@@ -104,6 +104,7 @@ PROOFS: dict[str, str] = {
     "PT144": "debugger::test_a_breakpoint_at_a_terminal_is_not_ended_by_the_kernel_timer",
     "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
+    "PT163": "restarts::test_a_give_up_is_seen_and_a_start_begins_again",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
     "PT155": "schedules::test_a_bad_schedule_is_told_with_its_fix",
     "PT156": "schedules::test_no_such_schedule",
@@ -125,6 +126,7 @@ LOGGED |= {
     "PT095": "log, doctor",
     "PT132": "log, field",
     "PT133": "log, field",
+    "PT163": "log, field",
 }
 FIELDS = {"PT030": "field", "PT040": "field"}
 

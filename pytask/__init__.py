@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytask.client import Client as Client
     from pytask.domain.partition import namespace_of as namespace_of
     from pytask.domain.partition import partition_of as partition_of
+    from pytask.domain.restarts import Restart as Restart
     from pytask.domain.task import Task as Task
     from pytask.domain.timing import Timing as Timing
     from pytask.runtime.loop import run_loop as run_loop
@@ -30,6 +31,7 @@ __all__ = [
     "Client",
     "Monitor",
     "PyTask",
+    "Restart",
     "Settings",
     "Task",
     "Timing",
@@ -48,6 +50,7 @@ _MODULES = ("aio", "errors", "testing")  # public ones, also without an import o
 _HOMES = {
     "Client": "pytask.client",
     "PyTask": "pytask.app",
+    "Restart": "pytask.domain.restarts",
     "Task": "pytask.domain.task",
     "Timing": "pytask.domain.timing",
     "namespace_of": "pytask.domain.partition",

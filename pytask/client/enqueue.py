@@ -18,7 +18,8 @@ from pytask.domain.advice import Advice, Call
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
 from pytask.domain.secrets import hide
-from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields, task_name
+from pytask.domain.task import Task, task_name
+from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
 
 ID_BYTES = 12
 

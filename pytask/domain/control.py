@@ -24,10 +24,11 @@ class StopReason(IntEnum):
 
     MOVE = 1  # another worker has more room: WAIT, for any worker; optional
     RELOAD = 2  # run again in place, with the data now in the hash
-    HAND_BACK = 3  # the worker shuts down, or lost Redis: WAIT, for any worker
-    STOP = 4  # requested by an operator: STOPPED
-    FORGET = 5  # the hash was deleted: clear the registry, write nothing else
-    FENCED = 6  # a newer run owns the id: write nothing
+    TIMEOUT = 3  # it lived longer than `Config.TIMEOUT`: a failure
+    HAND_BACK = 4  # the worker shuts down, or lost Redis: WAIT, for any worker
+    STOP = 5  # requested by an operator: STOPPED
+    FORGET = 6  # the hash was deleted: clear the registry, write nothing else
+    FENCED = 7  # a newer run owns the id: write nothing
 
 
 def outweighs(new: StopReason, current: StopReason | None) -> bool:
@@ -39,6 +40,8 @@ def closing(stop_reason: StopReason | None, failed: bool) -> Trigger | None:
     """The trigger that settles a dead run; None if nothing may be written, or for RELOAD."""
     if stop_reason is None:
         return Trigger.FAIL if failed else Trigger.END
+    if stop_reason is StopReason.TIMEOUT:
+        return Trigger.FAIL
     if stop_reason is StopReason.STOP:
         return Trigger.STOP
     return (

@@ -168,6 +168,10 @@ class TaskFailed(PytaskError):
         return Exception.__str__(self)
 
 
+class FatalFailure(TaskFailed):
+    """Raised by a task with `raise self.Fatal("...")`: the same, and no restart policy retries it."""
+
+
 class NotRun(PytaskError):
     """A task without a run was asked for something that only a run has: id, Redis client, events."""
 

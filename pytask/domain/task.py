@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
 
-from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
+from pytask.domain.errors import BadTaskClass, FatalFailure, NotRun, TaskFailed
+from pytask.domain.task_config import TaskConfig, check_config
 from pytask.domain.task_log import progress_of
 
 if TYPE_CHECKING:  # for type checkers only
@@ -40,6 +40,10 @@ class RunPort(Protocol):
     def epoch(self) -> int:
         """Increases with every run."""
 
+    @property
+    def attempt(self) -> int:
+        """1, or 1 more than the restarts in a row."""
+
     def emit(self, event: str, data: Any) -> None:
         """Publish an event."""
 
@@ -69,23 +73,6 @@ class _NoRun:
         return copy_context().run(fn, *args, **kwargs)  # there is no event loop to block
 
 
-class TaskConfig:
-    """The configuration of a task class, in its inner class `Config`.
-
-    Attributes:
-        NAME: Required: the name of the task on the wire, 1 to 512 bytes.
-        DATA: An attrs class, dataclass or TypedDict that the data must fit; by default any JSON object.
-        UNKNOWN_KEYS: "refuse" (default) or "ignore": keys of the data for which `DATA` has no field.
-        REDIS_WAIT: How long `self.redis` waits for an unreachable Redis: True (default) as long as the run
-            lives, False not at all, or seconds.
-        START_RATE: Tasks of this class that one worker may start per second; the others wait.  No limit by
-            default.
-        SECRET: Fields of the data that the command line masks, and errors and log lines hide, such as
-            `("password", "api.token")`.  A name without a dot is a key at any depth, a path starts at the
-            top.  Users with access to Redis can still read them.
-    """
-
-
 class Task(Generic[Data]):
     """A long-running job: subclass it, give its `Config` a `NAME`, and write `start()`.
 
@@ -101,10 +88,12 @@ class Task(Generic[Data]):
     Attributes:
         task_data: The same; set before `__init__`, so an `__init__` of your own need not call this one.
         Error: The exception for a failure without a traceback: `raise self.Error("no such feed")`.
+        Fatal: The same for a failure that another run would repeat: no restart policy retries it.
     """
 
     Config: ClassVar[type[Any]] = TaskConfig  # type[Any]: that of a subclass need not derive from this
     Error: ClassVar[type[TaskFailed]] = TaskFailed
+    Fatal: ClassVar[type[FatalFailure]] = FatalFailure
     task_data: Data
     _run: RunPort = cast("RunPort", _NoRun())
 
@@ -250,6 +239,17 @@ class Task(Generic[Data]):
         return self._run.epoch
 
     @property
+    def attempt(self) -> int:
+        """The number of this run: 1, then 1 more for each restart in a row by `Config.RESTART`.
+
+        A run after a hand-back, a reload or the death of a worker has the number of the run before it.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
+        return self._run.attempt
+
+    @property
     def redis(self) -> Redis:
         """A Redis client with the settings of the app's client, on connections shared by all tasks of a
         worker.
@@ -293,14 +293,7 @@ def check_class(kind: object) -> None:
     """Raise :class:`BadTaskClass`, with the fix, for a class of which every run would fail."""
     cls = _task_class(kind)
     name = cls.__qualname__
-    how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
-    if how not in ("refuse", "ignore"):
-        raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} must be 'refuse' or 'ignore', not {how!r}")
-    wait = getattr(cls.Config, "REDIS_WAIT", True)
-    if not isinstance(wait, int | float) or wait < 0:
-        raise BadTaskClass(f"Config.REDIS_WAIT of {name} must be True, False or seconds, not {wait!r}")
-    start_rate(cls)
-    secret_fields(cls)
+    check_config(cls)
     if cls.start is Task.start:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     for verb in ("start", "stop"):
@@ -334,48 +327,6 @@ def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> 
         signature.bind(*args)
     except TypeError as error:
         raise BadTaskClass(f"{what} cannot be called by a worker ({error}): {fix}") from None
-
-
-def ignores_unknown(cls: type[Task]) -> bool:
-    """Whether keys of the data without a field in `Config.DATA` are ignored instead of refused."""
-    return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
-
-
-def redis_wait(cls: type[Task]) -> float:
-    """Seconds that `self.redis` waits for an unreachable Redis."""
-    given = getattr(cls.Config, "REDIS_WAIT", True)
-    return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
-
-
-def secret_fields(cls: object) -> tuple[str, ...]:
-    """The names and paths in `Config.SECRET`; raises :class:`BadTaskClass` if it is invalid."""
-    given = getattr(getattr(cls, "Config", None), "SECRET", ())
-    fields = (given,) if isinstance(given, str) else given
-    usable = isinstance(fields, tuple | list) and all(isinstance(one, str) for one in fields)
-    if not usable or not all(all(one.split(".")) for one in fields):
-        raise BadTaskClass(
-            f"Config.SECRET of {getattr(cls, '__qualname__', cls)} must name fields of the data, as in"
-            f" ('password', 'api.token'), not {given!r}"
-        )
-    return tuple(fields)
-
-
-def start_rate(cls: type[Task]) -> float | None:
-    """`Config.START_RATE`, starts per second on one worker; raises :class:`BadTaskClass` if it is invalid."""
-    rate = getattr(cls.Config, "START_RATE", None)
-    if rate is None:
-        return None
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not (rate > 0 and math.isfinite(rate)):
-        raise BadTaskClass(
-            f"Config.START_RATE of {cls.__qualname__} must be a number of starts per second above 0, not"
-            f" {rate!r}"
-        )
-    return float(rate)
-
-
-def data_class(cls: type[Task]) -> Any:
-    """The class to which the data is converted: `Config.DATA`, or None."""
-    return getattr(cls.Config, "DATA", None)
 
 
 def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, type[Task]]:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import gevent
 
+from pytask.domain.errors import FatalFailure
 from pytask.runtime.process.clock import steady
 
 
-def run_loop(fn: Callable[[], Any], interval: float, *, now: Callable[[], float] = steady) -> None:
+def run_loop(  # noqa: PLR0913 - options of a public function, all by name
+    fn: Callable[[], Any],
+    interval: float,
+    *,
+    jitter: float = 0.0,
+    first: float = 0.0,
+    on_error: Literal["raise"] | Callable[[Exception], Any] = "raise",
+    now: Callable[[], float] = steady,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> None:
     """Call `fn()` every `interval` seconds, from start to start, until it raises.
 
     Rounds never overlap and do not drift; a round that takes longer than the interval skips the rounds that
@@ -19,17 +31,42 @@ def run_loop(fn: Callable[[], Any], interval: float, *, now: Callable[[], float]
     Args:
         fn: What to call.
         interval: Seconds between the starts of two rounds.
+        jitter: Seconds: each round, also the first, starts up to this much later, at random, so that many
+            tasks do not work in the same moment.  At most `interval`.
+        first: Seconds before the first round.
+        on_error: What follows an exception of `fn`: "raise" ends the loop with it; a function is called with
+            it, and unless that raises, the loop goes on with the next round.  `self.Fatal` always ends it.
         now: A monotonic clock, in seconds; for tests.
+        uniform: Returns a random number between two numbers; for tests.
 
     Raises:
-        ValueError: The interval is not above 0.
-        Exception: Whatever `fn` raised; it ends the loop.
+        ValueError: A number that makes no sense.
+        Exception: What `fn` or `on_error` raised; it ends the loop.
     """
-    if not interval > 0:
-        raise ValueError(f"run_loop needs an interval above 0 seconds, not {interval!r}")
-    began = now()
+    _check(interval, jitter, first, on_error)
+    began = now() + first
     done = 0
     while True:
-        fn()
+        rest = began + done * interval - now() + (uniform(0.0, jitter) if jitter else 0.0)
+        if done or rest > 0:
+            gevent.sleep(max(0.0, rest))
+        try:
+            fn()
+        except FatalFailure:
+            raise
+        except Exception as error:
+            if on_error == "raise":
+                raise
+            on_error(error)
         done = max(done + 1, int((now() - began) / interval) + 1)
-        gevent.sleep(max(0.0, began + done * interval - now()))
+
+
+def _check(interval: float, jitter: float, first: float, on_error: Any) -> None:
+    if not interval > 0:
+        raise ValueError(f"run_loop needs an interval above 0 seconds, not {interval!r}")
+    if not 0 <= jitter <= interval:
+        raise ValueError(f"the jitter of run_loop must be seconds from 0 to the interval, not {jitter!r}")
+    if not 0 <= first < math.inf:
+        raise ValueError(f"`first` of run_loop must be seconds, 0 or more, not {first!r}")
+    if on_error != "raise" and not callable(on_error):
+        raise ValueError(f"on_error of run_loop must be 'raise' or a function of the error, not {on_error!r}")

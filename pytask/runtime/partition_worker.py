@@ -19,6 +19,7 @@ from pytask.domain.errors import PytaskError, StoreError
 from pytask.domain.firing import Place
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Backend
+from pytask.domain.restarts import Retry
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
@@ -155,7 +156,7 @@ class PartitionWorker:
             kill_timer=self.kill_timer, tasks=ports.tasks, turns=ports.turns, native=ports.native,
             backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
-            on_place=ports.capacity.wake, on_local_over=self._local_over,
+            on_place=ports.capacity.wake, on_local_over=self._local_over, uniform=ports.process.uniform,
         ))  # fmt: skip
 
     def _wire_core_services(self, ports: PartitionWorkerPorts) -> None:
@@ -216,8 +217,8 @@ class PartitionWorker:
 
     # Called by objects that are created before the service that they call.
 
-    def _local_over(self, task_id: str, stop_reason: StopReason | None) -> None:
-        self.prestart.over(task_id, stop_reason)
+    def _local_over(self, task_id: str, stop_reason: StopReason | None, retry: Retry | None) -> None:
+        self.prestart.over(task_id, stop_reason, retry)
 
     def _delayed(self, seconds: float) -> None:
         self.timers.soon(seconds)

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import signal
+import socket
 import sys
 import threading
 from contextlib import contextmanager
@@ -175,17 +176,119 @@ def test_from_celery(server, store, tmp_path):
         assert (shown.returncode, shown.stdout) == (0, "{'seen': 19}\nSTOPPED\n"), shown.stderr
 
 
-def test_a_retry_is_a_loop(server, store, tmp_path):
+def changed(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def finished(store, task_id, state):
+    until(lambda: store.hget(task_id, "state") == state, lambda: store.hgetall(task_id))
+    return store.hgetall(task_id)
+
+
+def test_a_retry_of_celery_is_a_policy(server, store, tmp_path):
     made = files("from-celery", tmp_path)
-    text = made["after.py"].read_text()
-    wrong = text.replace('return len(self.task_data["url"])  # yours', 'raise OSError("no route")')
-    assert wrong != text
-    made["after.py"].write_text(wrong)
-    with worker("after.py", server, tmp_path):
-        store.hset("f", mapping={"function": "follow", "data": '{"url": "u", "backoff": 0.01}'})
-        store.lpush("new-task", "f")
-        until(lambda: store.hget("f", "state") == "ERROR", lambda: store.hgetall("f"))
-        assert store.hget("f", "error") == "u: no route"
+    look = "raise {'r': OSError, 'f': ValueError}[self.id]('no route')"
+    changed(made["after.py"], 'return len(self.task_data["url"])  # yours', look)
+    changed(made["after.py"], "first=1,", "first=0.01,")
+    # Without `worker`: the log has the traceback of the one that gave up.
+    command = pytask("run", "after.py", "--redis", server.url)
+    with Started(command, tmp_path, tmp_path):
+        for name in "rf":
+            store.hset(name, mapping={"function": "follow", "data": '{"url": "u"}'})
+            store.lpush("new-task", name)
+        retried = finished(store, "r", "ERROR")["error"]
+        assert "gave up after 5 restarts" in retried
+        assert "the last failure: OSError: no route" in retried
+        assert finished(store, "f", "ERROR")["error"] == "u: no route"
+
+
+def test_a_watcher_that_restarts(server, store, tmp_path):
+    files("watcher", tmp_path)
+    answers = iter(["one\ntwo\n", "three\n", "denied: the token has expired\n"])
+    tokens = []
+
+    def serve():
+        while (text := next(answers, None)) is not None:
+            line, _address = listener.accept()
+            with line, line.makefile("rw") as file:
+                tokens.append(file.readline())
+                file.write(text)
+
+    with socket.create_server((HOST, 0)) as listener, worker("watcher.py", server, tmp_path):
+        threading.Thread(target=serve, daemon=True).start()
+        ear = store.pubsub(ignore_subscribe_messages=True)
+        ear.subscribe("task-w")
+        ear.get_message(timeout=5)  # that it is subscribed
+        data = {"host": HOST, "port": listener.getsockname()[1], "token": "t0p"}
+        store.hset("w", mapping={"function": "watch", "data": json.dumps(data)})
+        store.lpush("new-task", "w")
+        assert finished(store, "w", "ERROR")["error"] == "denied: the token has expired"
+        heard = []
+        while (message := ear.get_message(timeout=0.5)) is not None:
+            heard.append(json.loads(message["data"]))
+        ear.close()
+    assert tokens == ["t0p\n"] * 3
+    assert [e["data"]["attempt"] for e in heard if e["event"] == "connected"] == [1, 2, 3]
+    assert [e["data"] for e in heard if e["event"] == "line"] == ["one", "two", "three"]
+    assert [e["data"]["error"] for e in heard if e["event"] == "retrying"] == [None, None]
+
+
+def test_a_poll_that_survives_failed_rounds(server, store, tmp_path):
+    made = files("watcher", tmp_path)
+    fetch = 'return open(self.task_data["url"]).read()'
+    changed(made["poll.py"], 'return self.task_data["url"]  # yours', fetch)
+    page = tmp_path / "page"
+    with worker("poll.py", server, tmp_path):
+        data = {"url": str(page), "pause": 0.05}
+        store.hset("p", mapping={"function": "poll", "data": json.dumps(data)})
+        ear = store.pubsub(ignore_subscribe_messages=True)
+        ear.subscribe("task-p")
+        store.lpush("new-task", "p")
+        heard = []
+
+        def has(name):
+            message = ear.get_message(timeout=0.5)
+            heard.append(json.loads(message["data"])["event"] if message else "")
+            return name in heard
+
+        until(lambda: has("retrying"), lambda: heard)
+        page.write_text("found")
+        until(lambda: has("polled"), lambda: heard)
+        ear.close()
+        assert heard[: heard.index("retrying")].count("missed") == 5
+
+
+def test_retries_with_fatal(server, store, tmp_path):
+    made = files("retries", tmp_path)
+    changed(made["export.py"], "limit=5", "limit=1")
+    asked = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            first = asked.count(self.path) == 1
+            self.send_response({"/soon": 503 if first else 200, "/none": 404}.get(self.path, 503))
+            self.end_headers()
+            self.wfile.write(b'{"rows": 3}')
+
+        def log_message(self, *_words):
+            pass
+
+    with HTTPServer((HOST, 0), Answers) as served, worker("export.py", server, tmp_path):
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        for name in ("soon", "none", "busy"):
+            url = f"http://{HOST}:{served.server_port}/{name}"
+            store.hset(name, mapping={"function": "export", "data": json.dumps({"url": url})})
+            store.lpush("new-task", name)
+        assert finished(store, "none", "ERROR")["error"] == "404 Not Found at attempt 1"
+        assert json.loads(finished(store, "soon", "ENDED")["output"]) == {"rows": 3}
+        error = finished(store, "busy", "ERROR")["error"]
+        served.shutdown()
+    assert error.startswith("[PT163] gave up after 1 restart in ")
+    assert error.endswith("the last failure: 503 Service Unavailable at attempt 2")
+    assert sorted(asked) == ["/busy", "/busy", "/none", "/soon", "/soon"]
 
 
 def test_from_rq(server, store, tmp_path):

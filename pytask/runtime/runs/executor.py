@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
+from pytask.domain.restarts import Retry
 from pytask.domain.task import Task
 from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
@@ -28,11 +30,12 @@ from pytask.runtime.runs import leftover_sockets
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.lingering import Lingering
 from pytask.runtime.runs.native_threads import NativePool
-from pytask.runtime.runs.outcome import Outcomes, never_began
+from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began
 from pytask.runtime.runs.reloads import Reloads
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.stopping import Stopping
+from pytask.runtime.runs.timeouts import Timeouts
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import RunGreenlet, Service
@@ -74,7 +77,9 @@ class ExecutorPorts:
     ids: Ids
     clock: Callable[[], float]
     on_place: Callable[[], None]  # a run is over and its slot is free
-    on_local_over: Callable[[str, StopReason | None], None]  # a pre-started task ended: id, last stop reason
+    # A pre-started task ended: its id, the last stop reason, and the restart that follows.
+    on_local_over: Callable[[str, StopReason | None, Retry | None], None]
+    uniform: Callable[[float, float], float] = random.uniform
     exit_process: Callable[[int], None] = exit_now
 
 
@@ -84,7 +89,6 @@ class Executor:
     def __init__(self, ports: ExecutorPorts) -> None:
         self.settings = ports.settings
         self.tasks = ports.tasks
-        self.turns = ports.turns
         self.native = ports.native
         self.living: dict[str, Run] = {}
         self.leaving = False
@@ -98,14 +102,16 @@ class Executor:
             lease=ports.lease, clock=ports.clock, store_proxy=ports.store_proxy,
             slow_sweep=ports.settings.slow_sweep, here=set(),
         )  # fmt: skip
-        self._outcomes = Outcomes(
+        self._outcomes = Outcomes(OutcomePorts(
             settings=ports.settings, lease=ports.lease, committer=ports.committer,
-            store_proxy=ports.store_proxy, clock=ports.clock,
-        )  # fmt: skip
+            store_proxy=ports.store_proxy, clock=ports.clock, uniform=ports.uniform,
+        ))  # fmt: skip
         self.reloads = Reloads(
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
             clock=ports.clock,
         )  # fmt: skip
+        self._turns = ports.turns
+        self._timeouts = Timeouts(ports.tasks, self.stop_reason)
         self._lease = ports.lease
         self._committer = ports.committer
         self._store_proxy = ports.store_proxy
@@ -155,7 +161,7 @@ class Executor:
         if claim.function and claim.function not in self.tasks:
             self.give_back(ref, local=local)  # the next claim parks it
             if local:
-                self._on_local_over(claim.id, StopReason.HAND_BACK)
+                self._on_local_over(claim.id, StopReason.HAND_BACK, None)
             return
         run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
         run.local, run.settling = local, reloads
@@ -174,6 +180,12 @@ class Executor:
         self._committer.put(never_began(ref, local=local))
 
     # -- calls by runs ----------------------------------------------------------------------------
+
+    def wait_for_turn(self, run: Run) -> None:
+        """Wait until the run may start, then start the clock of its timeout."""
+        if self._turns.wait(run.cls):
+            run.began = self._clock()
+        self._timeouts.begin(run)
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
@@ -351,15 +363,17 @@ class Executor:
         self._finish(run)
 
     def _finish(self, run: Run) -> None:
+        retry = None
         if run.restore:
             self._lease.settling.add(run.ref, self._clock())  # the worker does not exit before it is settled
             Service.spawn(self._outcomes.restore, run)
         else:
-            self._outcomes.close(run, run.stop_reason)
+            retry = self._outcomes.close(run, run.stop_reason)
         if run.local:
-            self._on_local_over(run.id, run.stop_reason)
+            self._on_local_over(run.id, run.stop_reason, retry)
 
     def _forget(self, run: Run) -> None:
+        self._timeouts.forget(run)
         if self.journal.unfinished:
             self.journal.finish(run)
         if self.living.get(run.id) is run:

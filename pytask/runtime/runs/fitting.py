@@ -8,10 +8,11 @@ from typing import Any
 
 from pytask import codec
 from pytask.domain.delays import fault_of
-from pytask.domain.errors import BadData, TaskFailed
+from pytask.domain.errors import BadData, FatalFailure, TaskFailed
 from pytask.domain.record import Claim
 from pytask.domain.secrets import hide
-from pytask.domain.task import Task, data_class, ignores_unknown, secret_fields
+from pytask.domain.task import Task
+from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
 from pytask.runtime.runs.refusals import without_data
 from pytask.runtime.tree import hiding
 
@@ -26,13 +27,13 @@ Fault = tuple[str, str]  # the path of the invalid value, and the reason
 def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
     """The data for a run of this claim.
 
-    Raises `BadData`, also for a field that makes no sense, or `TaskFailed` if the function is missing.
+    Raises `BadData`, also for a field that makes no sense, or `FatalFailure` if the function is missing.
     """
     if claim.oversize:
         over = f"data has {claim.oversize} bytes, over the limit max_data={limit}"
-        raise TaskFailed(over if claim.oversize > limit else without_data(claim.oversize))
+        raise FatalFailure(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
-        raise TaskFailed(NO_FUNCTION)
+        raise FatalFailure(NO_FUNCTION)
     unfit = fault_of(claim.fields)
     if unfit is not None:
         raise BadData(unfit)

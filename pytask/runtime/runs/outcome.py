@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 from gevent import GreenletExit
 
 from pytask import codec
@@ -13,8 +14,10 @@ from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.record import Change, RunRef, Verdict
-from pytask.domain.task import secret_fields
+from pytask.domain.restarts import GiveUp, Retry
+from pytask.domain.task_config import run_timeout, secret_fields
 from pytask.logger import get_logger
+from pytask.runtime.runs import restarting
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.run import Run, needs_traceback
@@ -46,7 +49,7 @@ def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
     if trigger is Trigger.FAIL:
         error = run.failure or ""
         event = codec.event(Event.ERROR, {"error": error.partition("\n")[0]})
-        return Change(ref.id, ref.run, event, trigger, {"error": error}, settings.keep_error)
+        return Change(ref.id, ref.run, event, trigger, _failed(run, error), settings.keep_error)
     if trigger is Trigger.STOP:
         return Change(ref.id, ref.run, STOPPED_EVENT, trigger, keep=settings.keep_stopped)
     # A pre-started task is deleted with its worker; any other is queued.
@@ -54,35 +57,69 @@ def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
     return Change(ref.id, ref.run, event, Trigger.RELEASE, local=run.local)
 
 
+def _failed(run: Run, error: str) -> dict[str, str | bytes]:
+    fields: dict[str, str | bytes] = {"error": error}
+    if run.output is not None:  # it ended, and its policy gave up
+        fields["output"] = run.output
+    if run.claim.fields is not None and run.claim.fields.restarts:
+        # ERROR is final: a client that queues the task again starts a new count.
+        fields |= {"restarts": "0", "restart_times": ""}
+    return fields
+
+
+@attrs.frozen(kw_only=True)
+class OutcomePorts:
+    """The ports of the outcomes."""
+
+    settings: Settings
+    lease: Lease
+    committer: Committer
+    store_proxy: StoreProxy
+    clock: Callable[[], float]
+    uniform: Callable[[float, float], float]
+
+
 class Outcomes:
     """Commits the outcomes of dead runs, and requeues tasks that Redis lost with its data."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        lease: Lease,
-        committer: Committer,
-        store_proxy: StoreProxy,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._lease = lease
-        self._committer = committer
-        self._store_proxy = store_proxy
-        self._clock = clock
+    def __init__(self, ports: OutcomePorts) -> None:
+        self._settings = ports.settings
+        self._lease = ports.lease
+        self._committer = ports.committer
+        self._store_proxy = ports.store_proxy
+        self._clock = ports.clock
+        self._uniform = ports.uniform
 
-    def close(self, run: Run, stop_reason: StopReason | None) -> None:
-        """Commit the outcome of a run after this stop reason.  Never blocks: may be called from the hub."""
+    def close(self, run: Run, stop_reason: StopReason | None) -> Retry | None:
+        """Commit the outcome of a run after this stop reason.  Never blocks: may be called from the hub.
+
+        Returns the restart that follows, if one does.
+        """
         error, run.error = run.error, None  # its frames refer to the run
         if stop_reason is StopReason.RELOAD:
             stop_reason = StopReason.HAND_BACK
+        if stop_reason is StopReason.TIMEOUT:
+            error = None  # that of the kill
+            _time_out(run)
         trigger = closing(stop_reason, run.failure is not None)
         if trigger is None:
-            return
+            return None
+        if trigger is Trigger.FAIL or trigger is Trigger.END:
+            found = restarting.next_run(run, trigger, error, self._clock, self._uniform)
+            if isinstance(found, Retry):
+                return self._retry(run, trigger, found)
+            if isinstance(found, GiveUp):
+                restarting.give_up(run, found)
+                trigger = Trigger.FAIL
         self._committer.put(ending(run, trigger, self._settings))
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
+        return None
+
+    def _retry(self, run: Run, trigger: Trigger, retry: Retry) -> Retry:
+        self._committer.put(restarting.retrying(run, trigger, retry, self._clock()))
+        restarting.log_retry(run, trigger, retry)
+        return retry
 
     def restorable(self, run: Run) -> bool:
         """Whether the task of a run whose hash is gone is to be requeued: the data of Redis was lost."""
@@ -114,6 +151,12 @@ class Outcomes:
         if verdict is Verdict.OK:
             log.warning("task %s: lost with the data of Redis; queued again", run.id)
         self.close(run, run.stop_reason)
+
+
+def _time_out(run: Run) -> None:
+    """Make the run a failure: what it did while it was being stopped is not its outcome."""
+    seconds = None if run.cls is None else run_timeout(run.cls)
+    run.failure, run.output = f"timed out after {seconds or 0:g} s", None
 
 
 def _log_failure(run: Run, error: BaseException | None) -> None:

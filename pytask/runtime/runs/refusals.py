@@ -86,9 +86,9 @@ def instead(change: Change, error: StoreError, keep: int | None) -> Change | Non
     It has the same run id, so if the first end was applied after all, this one has no effect.
     """
     size = size_of([change])
-    if size < LARGE or change.trigger not in (Trigger.END, Trigger.FAIL):
+    if size < LARGE or change.trigger not in (Trigger.END, Trigger.FAIL, Trigger.RETRY):
         return None
-    name = "output" if change.trigger is Trigger.END else "error"
+    name = "output" if "output" in change.fields else "error"
     text = (
         f"[PT132] Redis refuses the {name} of this task, {size} bytes with its event, but accepts smaller"
         f" ones: {str(error)[:SHOWN]}. The {name} is dropped. Store large results elsewhere and return a"

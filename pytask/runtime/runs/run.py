@@ -19,13 +19,13 @@ from pytask.domain.errors import BadData, PytaskError, TaskFailed
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
-from pytask.domain.task import Task, redis_wait
+from pytask.domain.task import Task
+from pytask.domain.task_config import redis_wait
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads
 from pytask.runtime.runs.fitting import fitted, secrets_of
 from pytask.runtime.runs.native_threads import NativePool
-from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
@@ -48,7 +48,6 @@ class RunHost(Protocol):
     """The part of the executor that runs use."""
 
     settings: Settings
-    turns: Turns
     journal: Journal
     monitor_ports: MonitorPorts
     native: NativePool
@@ -64,6 +63,9 @@ class RunHost(Protocol):
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
         """A Redis client for a run's own use."""
+
+    def wait_for_turn(self, run: Run) -> None:
+        """Wait until the run may start, then start the clock of its timeout."""
 
     def began(self, run: Run) -> None:
         """`start()` of a reloaded run is about to be called."""
@@ -82,9 +84,9 @@ class Run:
     """`start()`, the greenlets under it, and its outcome.  It has slots because there are thousands."""
 
     __slots__ = (
-        "actor", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
+        "actor", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
         "fits", "greenlet", "hidden", "host", "id", "lines", "local", "output", "over", "ref", "restore",
-        "returned", "settling", "sockets", "started", "stop_reason", "stopping", "task",
+        "returned", "settling", "sockets", "started", "stop_reason", "stopping", "task", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -93,7 +95,8 @@ class Run:
         self.id = claim.id
         self.ref = ref
         self.cls = cls
-        self.started = now
+        self.started = now  # the claim was answered
+        self.began = now  # it had its turn
         self.local = False
         self.restore = False  # its hash was lost with all data: it is restored when this run is dead
         self.task: Task | None = None
@@ -104,6 +107,7 @@ class Run:
         self.output: bytes | None = None
         self.error: BaseException | None = None  # the first one, which fails the run
         self.failure: str | None = None  # its text
+        self.unfit = False  # it failed because of its data, which another run would have, too
         self.stop_reason: StopReason | None = None
         self.actor: AnyGreenlet | None = None  # created with the first stop reason
         self.dead: Flag | None = None
@@ -127,6 +131,11 @@ class Run:
         return self.claim.epoch
 
     @property
+    def attempt(self) -> int:
+        """1 more than the restarts in a row before this run."""
+        return 1 if self.claim.fields is None else 1 + max(0, self.claim.fields.restarts)
+
+    @property
     def monitor_ports(self) -> MonitorPorts:
         """The ports for a monitor."""
         return self.host.monitor_ports
@@ -139,7 +148,7 @@ class Run:
         gevent's own result is not used: it counts a killed greenlet as successful.
         """
         try:
-            self.host.turns.wait(self.cls)
+            self.host.wait_for_turn(self)
             self.task = self._build()
             if self.settling:
                 self.host.began(self)
@@ -148,6 +157,7 @@ class Run:
             if value is not None and not isinstance(value, GreenletExit):
                 self.output = self._fitting(codec.encode(value, "what start() returned"), "the output")
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
+            self.unfit = self.task is None and isinstance(error, BadData)
             self._note(error)
         self._describe()
         self.returned = True

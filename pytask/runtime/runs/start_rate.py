@@ -12,7 +12,8 @@ from math import inf
 import gevent
 from gevent.lock import Semaphore
 
-from pytask.domain.task import Task, start_rate
+from pytask.domain.task import Task
+from pytask.domain.task_config import start_rate
 
 STEP = 0.25  # seconds of starts in one burst, so that a high rate still claims in batches
 
@@ -57,11 +58,15 @@ class Turns:
         rates = {cls: start_rate(cls) for cls in tasks.values()}
         self._lines = {cls: _Line(rate, clock) for cls, rate in rates.items() if rate is not None}
 
-    def wait(self, cls: type[Task] | None) -> None:
-        """Wait until a run of this class may start; a killed waiter leaves its turn to the next."""
+    def wait(self, cls: type[Task] | None) -> bool:
+        """Wait until a run of this class may start; a killed waiter leaves its turn to the next.
+
+        Returns whether the class has a rate.
+        """
         line = self._lines.get(cls) if cls is not None and self._lines else None
         if line is not None:
             line.wait()
+        return line is not None
 
 
 class _Line:

@@ -24,6 +24,7 @@ log = get_logger(__name__)
 KILLS = 64  # number of kills in the last third of the grace
 NAMED = 5  # greenlets of a run in a message
 STUCK_SHOWN = 10  # tasks
+MAY_STAY = (StopReason.MOVE, StopReason.RELOAD, StopReason.TIMEOUT, StopReason.STOP)
 EXIT_STUCK = 70  # the process could not stop a run that it no longer owns
 
 
@@ -72,7 +73,7 @@ class Stopping:
         if not leaving and self._must_not_go_on(run):
             log.critical("task %s cannot be stopped but must not continue: ending this process", run.id)
             self._exit(EXIT_STUCK)
-        elif run.stop_reason in (StopReason.STOP, StopReason.RELOAD):
+        elif run.stop_reason in (StopReason.STOP, StopReason.RELOAD, StopReason.TIMEOUT):
             seconds = self._lease.timing.grace
             event = codec.event(Event.STOP_TIMEOUT, {"seconds": seconds})
             self._committer.put(Change(run.ref.id, run.ref.run, event))
@@ -115,10 +116,9 @@ class Stopping:
     def _must_not_go_on(self, run: Run) -> bool:
         """Whether another worker may start this task, or has started it.
 
-        While its lease is valid, a run that should stop, reload or move may stay.  A worker that shuts down
-        first releases the others; remaining runs end with the process.
+        While its lease is valid, a run that should stop, reload or move, or that timed out, may stay.  A
+        worker that shuts down first releases the others; remaining runs end with the process.
         """
         if not self._kill_timer.hard or run.stop_reason is None:
             return False
-        stays = run.stop_reason in (StopReason.STOP, StopReason.RELOAD, StopReason.MOVE)
-        return not stays or self._lease.lost(self._clock())
+        return run.stop_reason not in MAY_STAY or self._lease.lost(self._clock())

@@ -17,7 +17,7 @@ from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
-from pytask.domain.task import secret_fields
+from pytask.domain.task_config import secret_fields
 from pytask.domain.version import __version__, may_share
 from pytask.logger import get_logger
 from pytask.runtime.process.cpu_usage import Load

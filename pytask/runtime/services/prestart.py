@@ -1,7 +1,12 @@
-"""Runs pre-started tasks, which start with this worker and are never queued."""
+"""Runs pre-started tasks, which start with this worker and are never queued.
+
+They start again after a loss of the lease, and by their restart policy.  A new start has a new id, so their
+worker, not Redis, keeps the count of restarts.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -12,7 +17,8 @@ from pytask.domain.control import StopReason
 from pytask.domain.errors import StoreError, Unavailable
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.record import Change, RunRef, StartFields, Verdict
+from pytask.domain.restarts import Retry
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.host import fresh_id
@@ -23,6 +29,8 @@ from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
+LOST = (StopReason.HAND_BACK, StopReason.FORGET, StopReason.FENCED)  # the run was taken from its worker
+
 
 @attrs.define(eq=False)
 class Spec:
@@ -32,6 +40,8 @@ class Spec:
     data: bytes
     wanted: bool = True
     task_id: str = ""
+    due: float = -math.inf  # a restart waits until then
+    fields: StartFields | None = None  # the restarts before the next run
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +60,7 @@ class PrestartPorts:
 
 
 class Prestart:
-    """Starts them once Redis is reachable, and again after a loss, but not after they have ended."""
+    """Starts them once Redis is reachable, and again after a loss or by their restart policy."""
 
     def __init__(self, ports: PrestartPorts) -> None:
         self._specs = [Spec(name, data) for name, data in ports.specs]
@@ -72,10 +82,13 @@ class Prestart:
     def _pass(self) -> None:
         self._wake.clear()  # before the check: a loss during it must not be missed
         self.ensure()
-        if any(spec.wanted for spec in self._specs):
+        due = min((spec.due for spec in self._specs if spec.wanted), default=None)
+        if due is None:
+            self._wake.wait()
+        elif due <= self._clock():
             gevent.sleep(self._lease.timing.tick)
         else:
-            self._wake.wait()
+            self._wake.wait(due - self._clock())
 
     def _pass_failed(self, error: Exception) -> float:
         if not isinstance(error, StoreError):
@@ -97,7 +110,8 @@ class Prestart:
         """Start missing tasks; returns the number started.  Without a lease nothing is started."""
         count = 0
         for spec in list(self._specs):
-            if spec.wanted and not self._ended and self._lease.may_claim(self._clock()):
+            now = self._clock()
+            if spec.wanted and spec.due <= now and not self._ended and self._lease.may_claim(now):
                 self._start(spec)
                 count += 1
         return count
@@ -124,15 +138,15 @@ class Prestart:
             self._committer.put(Change(ref.id, ref.run, b"", Trigger.RELEASE, local=True))
         else:
             spec.wanted, spec.task_id = False, task_id
-            self._executor.launch(claim, sent_at, local=True)
+            self._executor.launch(attrs.evolve(claim, fields=spec.fields), sent_at, local=True)
 
-    def over(self, task_id: str, stop_reason: StopReason | None) -> None:
-        """A pre-started task ended, after this stop reason."""
+    def over(self, task_id: str, stop_reason: StopReason | None, retry: Retry | None = None) -> None:
+        """A pre-started task ended, after this stop reason; `retry`: its policy restarts it."""
         for spec in self._specs:
-            if spec.task_id == task_id and stop_reason in (
-                StopReason.HAND_BACK,
-                StopReason.FORGET,
-                StopReason.FENCED,
-            ):
-                spec.wanted = not self._executor.leaving
-                self._wake.set()
+            if spec.task_id != task_id or (retry is None and stop_reason not in LOST):
+                continue
+            if retry is not None:
+                spec.due = self._clock() + retry.delay
+                spec.fields = StartFields(restarts=retry.restarts, failed=retry.times)
+            spec.wanted = not self._executor.leaving
+            self._wake.set()

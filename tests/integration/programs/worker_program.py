@@ -9,6 +9,7 @@ import argparse
 import gc
 import logging
 import os
+import random
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ from gevent.pool import Pool
 from redis.cluster import RedisCluster
 from redis.sentinel import Sentinel
 
-from pytask import Monitor, PyTask, Task, Timing
+from pytask import Monitor, PyTask, Restart, Task, Timing
 from pytask.domain.errors import PytaskError
 from pytask.runtime.process import log_format
 from tests.support.evidence import BEAT, BEAT_SECONDS
@@ -118,6 +119,20 @@ class Fail(Acting):
 
     def start(self):
         self.act()
+        raise self.Error("as asked")
+
+
+class Flap(Acting):
+    """Fails soon, again and again, until it gives up."""
+
+    class Config:
+        NAME = "flap"
+        RESTART = Restart("failure", first=0.05, cap=0.2, healthy=60, limit=20)
+
+    def start(self):
+        self.act(f"begin:{self.attempt}")
+        gevent.sleep(random.uniform(0.1, 0.5))
+        self.act(f"fail:{self.attempt}")
         raise self.Error("as asked")
 
 
@@ -314,7 +329,7 @@ class Census(Acting):
         return sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
 
 
-TASKS = [Large, Chatty, Tick, Loop, Shot, Fail, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
+TASKS = [Large, Chatty, Tick, Loop, Shot, Fail, Flap, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
 
 
 def beat():

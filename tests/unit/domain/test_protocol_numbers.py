@@ -98,7 +98,10 @@ def test_whatever_is_accepted_kills_the_old_run_first(lease, grace, expiry, slow
 
 
 def test_of_two_requests_the_stronger_wins():
-    order = [StopReason.RELOAD, StopReason.HAND_BACK, StopReason.STOP, StopReason.FORGET, StopReason.FENCED]
+    order = [
+        StopReason.MOVE, StopReason.RELOAD, StopReason.TIMEOUT, StopReason.HAND_BACK, StopReason.STOP,
+        StopReason.FORGET, StopReason.FENCED,
+    ]  # fmt: skip
     for weaker, stronger in pairwise(order):
         assert outweighs(stronger, weaker)
         assert not outweighs(weaker, stronger)
@@ -116,6 +119,8 @@ def test_of_two_requests_the_stronger_wins():
         (StopReason.STOP, True, Trigger.STOP),
         (StopReason.HAND_BACK, False, Trigger.RELEASE),
         (StopReason.HAND_BACK, True, Trigger.RELEASE),
+        (StopReason.TIMEOUT, False, Trigger.FAIL),
+        (StopReason.TIMEOUT, True, Trigger.FAIL),
         (StopReason.FORGET, False, Trigger.RELEASE),
         (StopReason.FENCED, False, None),
         (StopReason.FENCED, True, None),

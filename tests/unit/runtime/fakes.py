@@ -196,7 +196,7 @@ class World:
         self.capacity = capacity or Capacity(self.settings.max_tasks)
         # What is told to others; a test may listen instead.
         self.on_settled = self.on_place = self._wake
-        self.on_local_over = lambda _id, _stop_reason: None
+        self.on_local_over = lambda _id, _stop_reason, _retry: None
         self.delayed = []  # seconds of those that the committer put into the timers
         self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
@@ -213,7 +213,7 @@ class World:
             kill_timer=self.kill_timer, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
             native=NativePool(self.settings.blocking_threads), ids=self.ids, clock=self.clock,
             on_place=self._later("on_place"),
-            on_local_over=self._later("on_local_over"),
+            on_local_over=self._later("on_local_over"), uniform=lambda low, high: low + (high - low) / 2,
         ))  # fmt: skip
 
     def _wake(self):

@@ -331,9 +331,10 @@ def large(task_id, trigger=Trigger.END, size=2 * LIMIT):
     return Change(task_id, f"s:{task_id}", b"", trigger, {"output": b"x" * size})
 
 
-def test_an_end_that_is_never_taken_becomes_an_error_and_the_others_go_on(world, committer, caplog):
+@pytest.mark.parametrize("trigger", [Trigger.END, Trigger.RETRY])
+def test_an_end_that_is_never_taken_becomes_an_error_and_the_others_go_on(world, committer, caplog, trigger):
     world.store.say("commit", *[limited] * 40)
-    for change in (end("a"), large("big"), end("c")):
+    for change in (end("a"), large("big", trigger), end("c")):
         committer.put(change)
     for _ in range(12):
         attempt(world)

@@ -394,13 +394,26 @@ def test_what_must_not_go_on_ends_the_process(stubborn, exits, timer, stop_reaso
     assert world.commit() == []
 
 
-@pytest.mark.parametrize("stop_reason", [StopReason.STOP, StopReason.RELOAD, StopReason.MOVE])
+@pytest.mark.parametrize(
+    "stop_reason", [StopReason.STOP, StopReason.TIMEOUT, StopReason.RELOAD, StopReason.MOVE]
+)
 def test_so_does_any_other_once_the_lease_is_lost(stubborn, exits, timer, stop_reason):
     world = World(stubborn, hard=True)
     world.executor.stop_reason(world.launch(), stop_reason)
     world.clock.move(world.timing.lease * 1.01)
     until(lambda: exits)
     assert exits == [70]
+
+
+def test_a_timeout_that_is_ignored_is_tried_again_and_the_worker_lives(stubborn, exits, timer, gate):
+    world = World(stubborn, hard=True)
+    old = world.launch()
+    world.executor.stop_reason(old, StopReason.TIMEOUT)
+    until(lambda: len(stop_timeouts(world)) >= 2)
+    assert exits == []
+    assert world.executor.living["a"] is old
+    gate.set()
+    until(lambda: not world.executor.living)
 
 
 def test_a_reload_that_is_ignored_is_tried_again_and_the_worker_lives(stubborn, exits, timer, gate):
@@ -681,7 +694,7 @@ def test_a_stop_that_a_reload_finds_in_the_hash_is_carried_out(demo, log, local)
     gone(world)
     assert world.ends() == [("s1:1", Trigger.STOP)]
     assert len(log) == 1
-    assert over == ([("a", StopReason.STOP)] if local else [])
+    assert over == ([("a", StopReason.STOP, None)] if local else [])
 
 
 @pytest.mark.parametrize(
@@ -702,7 +715,7 @@ def test_a_request_that_arrives_during_the_reload_settles_the_new_run(demo, log,
     gone(world)
     assert world.ends() == [("s1:2", trigger)]
     assert len(log) == 1
-    assert over == ([("a", stop_reason)] if local else [])
+    assert over == ([("a", stop_reason, None)] if local else [])
 
 
 @pytest.mark.parametrize(
@@ -818,4 +831,4 @@ def test_a_released_local_task_is_not_queued(demo):
     gone(world)
     (change,) = world.commit()
     assert (change.trigger, change.local) == (Trigger.RELEASE, True)
-    assert over == [("a", StopReason.HAND_BACK)]
+    assert over == [("a", StopReason.HAND_BACK, None)]

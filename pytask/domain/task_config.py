@@ -1,0 +1,111 @@
+"""The inner class `Config` of a task class, and how it is read and checked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pytask.domain.errors import BadTaskClass
+from pytask.domain.restarts import LONGEST, Restart
+
+
+class TaskConfig:
+    """The configuration of a task class, in its inner class `Config`.
+
+    Attributes:
+        NAME: Required: the name of the task on the wire, 1 to 512 bytes.
+        DATA: An attrs class, dataclass or TypedDict that the data must fit; by default any JSON object.
+        UNKNOWN_KEYS: "refuse" (default) or "ignore": keys of the data for which `DATA` has no field.
+        REDIS_WAIT: How long `self.redis` waits for an unreachable Redis: True (default) as long as the run
+            lives, False not at all, or seconds.
+        START_RATE: Tasks of this class that one worker may start per second; the others wait.  No limit by
+            default.
+        SECRET: Fields of the data that the command line masks, and errors and log lines hide, such as
+            `("password", "api.token")`.  A name without a dot is a key at any depth, a path starts at the
+            top.  Users with access to Redis can still read them.
+        RESTART: A `pytask.Restart`: when the task runs again after a run has failed or ended.  Never by
+            default: a failure makes it ERROR.
+        TIMEOUT: Seconds of one run, after which it is stopped and counts as failed.  No limit by default.
+    """
+
+
+def check_config(cls: type[Any]) -> None:
+    """Raise :class:`BadTaskClass`, with the fix, for a value that makes no sense."""
+    name = cls.__qualname__
+    how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
+    if how not in ("refuse", "ignore"):
+        raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} must be 'refuse' or 'ignore', not {how!r}")
+    wait = getattr(cls.Config, "REDIS_WAIT", True)
+    if not isinstance(wait, int | float) or wait < 0:
+        raise BadTaskClass(f"Config.REDIS_WAIT of {name} must be True, False or seconds, not {wait!r}")
+    start_rate(cls)
+    secret_fields(cls)
+    restart_policy(cls)
+    run_timeout(cls)
+
+
+def ignores_unknown(cls: type[Any]) -> bool:
+    """Whether keys of the data without a field in `Config.DATA` are ignored instead of refused."""
+    return bool(getattr(cls.Config, "UNKNOWN_KEYS", "refuse") == "ignore")
+
+
+def redis_wait(cls: type[Any]) -> float:
+    """Seconds that `self.redis` waits for an unreachable Redis."""
+    given = getattr(cls.Config, "REDIS_WAIT", True)
+    return (math.inf if given else 0.0) if isinstance(given, bool) else float(given)
+
+
+def secret_fields(cls: object) -> tuple[str, ...]:
+    """The names and paths in `Config.SECRET`; raises :class:`BadTaskClass` if it is invalid."""
+    given = getattr(getattr(cls, "Config", None), "SECRET", ())
+    fields = (given,) if isinstance(given, str) else given
+    usable = isinstance(fields, tuple | list) and all(isinstance(one, str) for one in fields)
+    if not usable or not all(all(one.split(".")) for one in fields):
+        raise BadTaskClass(
+            f"Config.SECRET of {getattr(cls, '__qualname__', cls)} must name fields of the data, as in"
+            f" ('password', 'api.token'), not {given!r}"
+        )
+    return tuple(fields)
+
+
+def start_rate(cls: type[Any]) -> float | None:
+    """`Config.START_RATE`, starts per second on one worker; raises :class:`BadTaskClass` if it is invalid."""
+    rate = getattr(cls.Config, "START_RATE", None)
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not (rate > 0 and math.isfinite(rate)):
+        raise BadTaskClass(
+            f"Config.START_RATE of {cls.__qualname__} must be a number of starts per second above 0, not"
+            f" {rate!r}"
+        )
+    return float(rate)
+
+
+def data_class(cls: type[Any]) -> Any:
+    """The class to which the data is converted: `Config.DATA`, or None."""
+    return getattr(cls.Config, "DATA", None)
+
+
+def restart_policy(cls: type[Any]) -> Restart | None:
+    """`Config.RESTART`; raises :class:`BadTaskClass` if it is invalid."""
+    given = getattr(cls.Config, "RESTART", None)
+    if given is None or isinstance(given, Restart):
+        return given
+    raise BadTaskClass(
+        f"Config.RESTART of {cls.__qualname__} must be a pytask.Restart, not {given!r}: write"
+        " RESTART = Restart('failure') or Restart('always'), with the import `from pytask import Restart`"
+    )
+
+
+def run_timeout(cls: type[Any]) -> float | None:
+    """`Config.TIMEOUT`, seconds of one run; raises :class:`BadTaskClass` if it is invalid."""
+    given = getattr(cls.Config, "TIMEOUT", None)
+    if given is None:
+        return None
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not number or not 0 < given <= LONGEST:  # a NaN is neither
+        raise BadTaskClass(
+            f"Config.TIMEOUT of {cls.__qualname__} must be seconds above 0, at most {LONGEST:.0f} (366 days),"
+            f" or None for no limit, not {given!r}"
+        )
+    return float(given)
