@@ -251,6 +251,32 @@ def test_a_key_of_another_task_or_program_is_let_be(bench, overlap):
     assert bench.occurrences("other") == [{"at": other, "reason": "taken"}]
 
 
+def test_a_schedule_that_got_another_function_knows_its_task(bench):
+    at = due(bench)
+    fire(bench, firing(at))
+    ref = bench.ref("nightly")
+    assert json.loads(bench.claim(ref)[0].fields.scheduled)["scheduled_for"] == at / 1000
+    bench.store.commit([ended(ref)])
+    if bench.hash("nightly"):
+        assert bench.store.control(Command.START, ["nightly"]) == [Verdict.OK]
+        assert "scheduled" not in bench.hash("nightly")  # this start is not the schedule's
+        ref = bench.ref("nightly")
+        bench.claim(ref)
+        bench.store.commit([ended(ref)])
+    bench.set_schedule("nightly", function="g")
+    assert fire(bench, firing(at + 10**6)) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+    assert bench.hash("nightly")["function"] == "g"
+
+
+def test_a_delayed_occurrence_that_is_started_at_once_stays_one(bench):
+    at = due(bench)
+    fire(bench, firing(at, Start("nightly", at, 0, f"{now_ms(bench) / 1000 + 900:.3f}")))
+    assert bench.claim(bench.ref("nightly"))[0].verdict is Verdict.DELAYED
+    assert bench.store.control(Command.START, ["nightly"]) == [Verdict.OK]
+    assert json.loads(bench.hash("nightly")["scheduled"])["scheduled_for"] == at / 1000
+
+
 def test_jitter_is_a_delayed_start(bench):
     at = due(bench, jitter="10")
     fire(bench, firing(at, Start("nightly", at, 0, "1764579600.500")))

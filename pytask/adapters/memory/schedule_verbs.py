@@ -123,7 +123,7 @@ class MemoryTimetable(Verbs):
 
     # -- what a firing does ---------------------------------------------------------------------------
 
-    def occupied(self, task_id: str, function: str | None) -> str | None:
+    def occupied(self, task_id: str, schedule: Fields) -> str | None:
         """Whether an earlier run has not ended, or the key is another's."""
         state = self._state
         value = state.value(task_id)
@@ -133,8 +133,10 @@ class MemoryTimetable(Verbs):
         word = text(fields, "state")
         if task_id in state.runs or (word == life.RUNNING and "run" in fields):
             return RUNS
-        foreign = "scheduled" not in fields and "function" in fields and text(fields, "function") != function
-        if "local" in fields or foreign:
+        ours = "scheduled" in fields or text(schedule, "last_id") == task_id
+        if "local" in fields or (
+            not ours and fields.get("function", schedule["function"]) != schedule["function"]
+        ):
             return TAKEN
         if value is not None and state.resting(word) is State.read(None):
             return WAITS
@@ -208,7 +210,7 @@ class _Firing:
             self._alone()
 
     def _beside(self, start: Start) -> None:
-        if self._verbs.occupied(start.id, text(self._fields, "function")) == TAKEN:
+        if self._verbs.occupied(start.id, self._fields) == TAKEN:
             self._skip(start.at, Reason.TAKEN)
         elif self._verbs.state.value(start.id) is None:
             self._start(start)
@@ -217,7 +219,7 @@ class _Firing:
         firing = self._firing
         due = [*([] if self.behind is None else [Start(firing.name, self.behind)]), *firing.starts]
         self.behind = None
-        busy = self._verbs.occupied(firing.name, text(self._fields, "function"))
+        busy = self._verbs.occupied(firing.name, self._fields)
         if busy == TAKEN:
             for one in due:
                 self._skip(one.at, Reason.TAKEN)
