@@ -113,6 +113,8 @@ PROOFS: dict[str, str] = {
     "PT159": "schedules::test_which_time_zone_data_is_read",
     "PT160": "schedules::test_a_time_that_is_too_late",
     "PT161": "schedules::test_an_overdue_schedule",
+    "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
+    "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")

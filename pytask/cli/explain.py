@@ -20,7 +20,8 @@ if redis.call("HEXISTS", KEYS[1], "run") == 1 and redis.call("HGET", KEYS[1], "c
 then return redis.call("HSET", KEYS[1], "control", ARGV[1]) end"""
 CANCEL = """\
 if redis.call("HEXISTS", KEYS[1], "function") == 1 and redis.call("HEXISTS", KEYS[1], "run") == 0
-and redis.call("LREM", KEYS[2], 0, ARGV[1]) + redis.call("LREM", KEYS[3], 0, ARGV[1]) > 0 then
+and redis.call("LREM", KEYS[2], 0, ARGV[1]) + redis.call("LREM", KEYS[3], 0, ARGV[1])
+  + redis.call("ZREM", KEYS[6], ARGV[1]) > 0 then
   redis.call("HSET", KEYS[1], "state", ARGV[2], "last_update", redis.call("TIME")[1])
   redis.call("ZREM", KEYS[4], ARGV[1])
   redis.call("ZADD", KEYS[5], redis.call("TIME")[1], ARGV[1])
@@ -28,9 +29,10 @@ and redis.call("LREM", KEYS[2], 0, ARGV[1]) + redis.call("LREM", KEYS[3], 0, ARG
 end"""
 PUSH = """\
 local state = redis.call("HGET", KEYS[1], "state")
+if redis.call("ZREM", KEYS[3], ARGV[1]) == 1 then state = ARGV[2] end
 for at = 2, #ARGV do
   if state == ARGV[at] then
-    redis.call("HDEL", KEYS[1], "crashes")
+    redis.call("HDEL", KEYS[1], "crashes", "not_before", "restarts", "failed_at", "restart_times")
     return redis.call("LPUSH", KEYS[2], ARGV[1])
   end
 end"""
@@ -42,7 +44,7 @@ def stop(space: str, task_id: str) -> list[Item]:
     """For a waiting or running task."""
     keys = Keys(space)
     names: list[Word] = [keys.task(task_id), keys.queue, _parking(keys, task_id)]
-    names += [keys.index(life.WAIT), keys.index(life.STOPPED)]
+    names += [keys.index(life.WAIT), keys.index(life.STOPPED), keys.timers]
     stopped = [
         "EVAL",
         CANCEL,
@@ -56,7 +58,7 @@ def stop(space: str, task_id: str) -> list[Item]:
     return [
         "if it runs: store the request; its worker reads it within 5 s even if it receives no message",
         _wish(keys, task_id, Command.STOP),
-        "if it waits: remove it from the queue or from its parking list",
+        "if it waits: remove it from the queue, from its parking list, or from the timers",
         stopped,
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.STOP],
@@ -64,14 +66,14 @@ def stop(space: str, task_id: str) -> list[Item]:
 
 
 def start(space: str, task_id: str) -> list[Item]:
-    """For a task at rest."""
+    """For a task at rest, or one that waits for its time."""
     keys = Keys(space)
     rest = [state for state in life.RESTING if state is not life.WAIT]
     return [
         "a worker that receives an older stop after this ignores it",
         ["PUBLISH", keys.control(task_id), STARTED],
-        "if it is at rest: push it; the hash keeps its old state until a worker claims it",
-        ["EVAL", PUSH, 2, keys.task(task_id), keys.queue, task_id, *rest],
+        "if it is at rest, or waits for its time: push it; the hash keeps its old state until it is claimed",
+        ["EVAL", PUSH, 3, keys.task(task_id), keys.queue, keys.timers, task_id, *rest],
     ]
 
 
@@ -119,7 +121,7 @@ def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> lis
                     [["SREM", keys.parked, _function(keys, task_id)]],
                 ),
                 ["LREM", keys.queue, 0, task_id],
-                *(["ZREM", index, task_id] for index in keys.indexes),
+                *(["ZREM", key, task_id] for key in (*keys.indexes, keys.timers)),
                 ["DEL", keys.task(task_id), keys.log(task_id)],
             ],
         ),

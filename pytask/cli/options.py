@@ -26,6 +26,29 @@ def id_text(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
     return value
 
 
+def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Seconds of a duration such as 90, 10m, 1h30m."""
+    from pytask.domain.start_time import read_duration
+
+    return _read(read_duration, value)
+
+
+def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Seconds since 1970 of a time with a zone."""
+    from pytask.domain.start_time import read_moment
+
+    return _read(read_moment, value)
+
+
+def _read(reader: Callable[[str], float], value: str | None) -> float | None:
+    from pytask.domain.errors import BadData
+
+    try:
+        return None if value is None else reader(value)
+    except BadData as error:
+        raise click.BadParameter(str(error.args[0])) from None
+
+
 def remote(function: Function) -> Function:
     """Connection options; the command gets a :class:`pytask.cli.connection.Remote` as `remote`."""
     explain = click.option(

@@ -9,6 +9,7 @@ import attrs
 
 from pytask.cli.printer import Column
 from pytask.client.records import TaskInfo, Worker
+from pytask.domain import lifecycle as life
 from pytask.domain.figures import FIGURES
 from pytask.domain.wording import ago
 
@@ -18,10 +19,12 @@ TASKS = (
     Column("function", "function"),
     Column("worker", "worker"),
     Column("_since", "updated"),
+    Column("_due", "starts in", wide=True),
     Column("_progress", "progress", wide=True),
     Column("attempts", "runs", wide=True),
     Column("crashes", "crashes", wide=True),
-    Column("control", "wish", wide=True),
+    Column("restarts", "restarts", wide=True),
+    Column("control", "request", wide=True),
     Column("run", "run", wide=True),
 )
 WORKERS = (
@@ -49,6 +52,9 @@ def task_row(task: TaskInfo) -> dict[str, Any]:
         "_since": since(task.last_update),
         "attempts": task.attempts,
         "crashes": task.crashes,
+        "restarts": task.restarts,
+        "due": due_of(task),
+        "_due": _until(due_of(task)),
         "control": task.control,
         "run": task.run,
         "local": task.local,
@@ -86,6 +92,17 @@ def _cell(value: Any, unit: str) -> Any:
     if unit == "s":
         return f"{value * 1000:.1f}ms"
     return f"{value:.0%}" if unit == "cores" else value
+
+
+def due_of(task: TaskInfo) -> float | None:
+    """When a waiting task starts at the earliest, in seconds since 1970; None for at once."""
+    if task.state is not life.WAIT:
+        return None
+    return task.due if task.due is not None else task.not_before or None
+
+
+def _until(moment: float | None) -> str | None:
+    return None if moment is None else ago(moment - time.time())
 
 
 def since(moment: float | None) -> str | None:

@@ -27,6 +27,7 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
         ("HGET", f"{space}pytask:runs", task_id),
         ("ZSCORE", f"{space}pytask:leases", task_id),
         ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
+        ("ZSCORE", f"{space}pytask:timers", task_id),
         ("HVALS", f"{space}pytask:workers:info"),
     ]
 
@@ -46,17 +47,19 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         ],
         at=remote.partition_of(task.id),
     )
+    workers = [_as(Crew, worker) for worker in _crew(remote, task.session)]
     now = int(seconds) + int(micros) / 1e6
     last = (swept[0][1] if isinstance(swept[0], tuple | list) else swept[1]) if swept else None
     return Facts(
         now=now,
-        workers=[_as(Crew, worker) for worker in _crew(remote, task.session)],
+        workers=workers,
         renewed=None if lease is None else max(0.0, now - float(lease) / 1e6),
         registered=run is not None,
         place=None if place is None else int(queued) - 1 - int(place),
         queued=int(queued),
         queue=keys.queue,
         parked=parked is not None,
+        policy=next((w.restarts[task.function] for w in workers if task.function in w.restarts), ""),
         monitor=None if last is None else max(0.0, now - float(last)),
     )
 

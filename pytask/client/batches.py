@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -23,6 +25,16 @@ ROUND = 8  # scripts of one round trip
 LARGE = 16 * 1024  # bytes: no size limit of a server or a proxy is known to be lower
 
 
+class Start(NamedTuple):
+    """When a task starts, and what happens after its failure, if its producer says so."""
+
+    when: str = ""  # as `start_time.not_before` writes it
+    restart: str = ""
+
+
+AT_ONCE = Start()
+
+
 @attrs.define
 class Batch:
     """Tasks of one partition and function."""
@@ -34,11 +46,15 @@ class Batch:
     ids: list[str] = attrs.Factory(list)
     raws: list[bytes] = attrs.Factory(list)
     size: int = 0  # bytes of data
+    later: bool = False  # its tasks have entries in `starts`
+    starts: list[Start] = attrs.Factory(list)
 
-    def add(self, task_id: str, raw: bytes) -> None:
+    def add(self, task_id: str, raw: bytes, start: Start = AT_ONCE) -> None:
         """One more task."""
         self.ids.append(task_id)
         self.raws.append(raw)
+        if self.later:
+            self.starts.append(start)
         self.size += len(raw)
 
     def has_room(self, raw: bytes) -> bool:
@@ -51,7 +67,7 @@ class Batch:
         for part in (slice(middle), slice(middle, None)):
             raws = self.raws[part]
             size = sum(map(len, raws))
-            yield attrs.evolve(self, ids=self.ids[part], raws=raws, size=size)
+            yield attrs.evolve(self, ids=self.ids[part], raws=raws, size=size, starts=self.starts[part])
 
 
 @attrs.define
@@ -91,7 +107,7 @@ def deliver(partitions: Partitions, batches: Sequence[Batch]) -> Op[Delivery]:
             for task_id in batch.ids:
                 partitions.unsure.pop(task_id, None)
     except StoreError as error:
-        partitions.doubt(task_id for batch in batches if batch.check for task_id in batch.ids)
+        partitions.mark_unsure(task_id for batch in batches if batch.check for task_id in batch.ids)
         total = sum(len(batch.ids) for batch in batches)
         if total > 1:
             error.queued = tuple(done.queued)
@@ -166,12 +182,25 @@ def probe(partitions: Partitions, partition: int) -> Op[None]:
 def _plainly(partitions: Partitions, batch: Batch) -> Op[None]:
     """The documented commands: a producer's user may have no right to scripts.  For fresh ids only."""
     keys = partitions.keys[batch.partition]
-    tasks = zip(batch.ids, batch.raws, strict=True)
+    starts = batch.starts or [AT_ONCE] * len(batch.ids)
     hashes = [
-        ("HSET", keys.task(i), "function", batch.name, *(("data", raw) if raw else ())) for i, raw in tasks
-    ]
+        (
+            "HSET", keys.task(i), "function", batch.name, *(("data", raw) if raw else ()),
+            *start_fields(start),
+        )
+        for i, raw, start in zip(batch.ids, batch.raws, starts, strict=True)
+    ]  # fmt: skip
     commands = [*hashes, ("LPUSH", keys.queue, *batch.ids)]
     yield from ask_all([(batch.partition, words) for words in commands])
+
+
+def start_fields(start: Start) -> Iterator[str]:
+    """The fields of a start without a script: a delay counts from this machine's time."""
+    if start.when:
+        delayed = start.when[0] == "+"
+        yield from ("not_before", f"{time.time() + float(start.when):.6f}" if delayed else start.when)
+    if start.restart:
+        yield from ("restart", start.restart)
 
 
 def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -> ScriptCall[list[Any]]:
@@ -186,6 +215,7 @@ def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -
         check=batch.check if check is None else check,
         finished=FINISHED if batch.restart else (),
         data=batch.raws,
+        starts=list(chain.from_iterable(batch.starts)),
     )
 
 

@@ -8,16 +8,18 @@ from typing import Any
 
 from pytask import codec, schema
 from pytask.adapters.redis import scripts
-from pytask.client.batches import LARGE, Batch, Delivery, deliver, probe, too_large
+from pytask.client.batches import AT_ONCE, LARGE, Batch, Delivery, Start, deliver, probe, too_large
 from pytask.client.operations import Op, ask
 from pytask.client.partitions import Partitions
 from pytask.client.records import FINISHED, New, TaskInfo
 from pytask.client.watch import in_time, open_stream
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
+from pytask.domain.delays import RESTARTS
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
 from pytask.domain.messages import LONGEST_NAME
 from pytask.domain.secrets import hide
+from pytask.domain.start_time import not_before
 from pytask.domain.task import Task, task_name
 from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
 
@@ -69,34 +71,47 @@ def _check(function: type[Task], raw: bytes, into: Any) -> None:
         raise BadData(hide(error.args[0], values), error.path) from None
 
 
-def start(partitions: Partitions, function: Function, data: Any, task_id: str | None) -> Op[str]:
+def start(partitions: Partitions, task: New) -> Op[str]:
     """One task, in one round trip; its id."""
-    chosen = new_ids(1)[0] if task_id is None else task_id
-    yield from _queued(partitions, function, data, chosen, named=task_id is not None)
+    chosen = new_ids(1)[0] if task.id is None else task.id
+    yield from _queued(partitions, task, chosen)
     return chosen
 
 
-def start_and_wait(
-    partitions: Partitions, function: Function, data: Any, task_id: str | None, timeout: float
-) -> Op[TaskInfo]:
+def start_and_wait(partitions: Partitions, task: New, timeout: float) -> Op[TaskInfo]:
     """Start a task and wait until it finishes, even if its hash is then deleted at once."""
-    chosen = new_ids(1)[0] if task_id is None else task_id
+    chosen = new_ids(1)[0] if task.id is None else task.id
     stream = yield from open_stream(
         partitions, partitions.of(chosen), chosen
     )  # before the start: it may end at once
-    raw = yield from _queued(partitions, function, data, chosen, named=task_id is not None)
-    known = TaskInfo(id=chosen, state=life.WAIT, function=name_of(function), raw_data=raw or None)
+    raw = yield from _queued(partitions, task, chosen)
+    known = TaskInfo(id=chosen, state=life.WAIT, function=name_of(task.function), raw_data=raw or None)
     return (yield from in_time(partitions, stream, known, FINISHED, timeout))
 
 
-def _queued(partitions: Partitions, function: Function, data: Any, chosen: str, *, named: bool) -> Op[bytes]:
+def _queued(partitions: Partitions, task: New, chosen: str) -> Op[bytes]:
     """Queue it; its data as JSON."""
-    name, raw = name_of(function), payload(function, data, partitions.max_data)
-    batch = Batch(partitions.of(chosen), name, check=named, restart=named and chosen not in partitions.unsure)
-    batch.add(chosen, raw)
+    name, raw = name_of(task.function), payload(task.function, task.data, partitions.max_data)
+    when, named = start_of(task), task.id is not None
+    batch = Batch(
+        partitions.of(chosen),
+        name,
+        check=named,
+        restart=named and chosen not in partitions.unsure,
+        later=when is not AT_ONCE,
+    )
+    batch.add(chosen, raw, when)
     done = yield from deliver(partitions, [batch])
     _raise_odd(done, 1)
     return raw
+
+
+def start_of(task: New) -> Start:
+    """When it starts; raises `BadData` for what is no time, or no policy."""
+    if task.restart is not None and task.restart not in RESTARTS:
+        raise BadData(f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}")
+    when = not_before(task.delay, task.at)
+    return Start(when, task.restart or "") if when or task.restart else AT_ONCE
 
 
 def _raise_odd(done: Delivery, total: int) -> None:
@@ -134,7 +149,7 @@ def _batches(partitions: Partitions, tasks: Iterable[Any]) -> tuple[list[Batch],
     fresh = iter(new_ids(len(items)))
     several = len(partitions.keys) > 1
     names: dict[Function, str] = {}
-    open_ones: dict[tuple[int, str, bool, bool], Batch] = {}
+    open_ones: dict[tuple[int, str, bool, bool, bool], Batch] = {}
     batches: list[Batch] = []
     ids: list[str] = []
     for item in items:
@@ -142,13 +157,14 @@ def _batches(partitions: Partitions, tasks: Iterable[Any]) -> tuple[list[Batch],
         task_id = item.id if item.id is not None else next(fresh)
         partition = partitions.of(task_id) if check or several else 0
         name = names.get(function) or names.setdefault(function, name_of(function))
-        kind = partition, name, check, check and task_id not in partitions.unsure
+        start = start_of(item)
+        kind = partition, name, check, check and task_id not in partitions.unsure, start is not AT_ONCE
         batch = open_ones.get(kind)
         raw = payload(function, item.data, partitions.max_data)
         if batch is None or not batch.has_room(raw):
-            batch = open_ones[kind] = Batch(*kind)
+            batch = open_ones[kind] = Batch(*kind[:4], later=kind[4])
             batches.append(batch)
-        batch.add(task_id, raw)
+        batch.add(task_id, raw, start)
         ids.append(task_id)
     return batches, ids
 

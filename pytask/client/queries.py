@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -35,8 +36,20 @@ def read_one(partitions: Partitions, task_id: str) -> Op[TaskInfo | None]:
     if not fields:
         return None
     task = read_task(task_id, fields)
-    waits = task.finished and (yield from stands(partitions, task_id))
-    return attrs.evolve(task, state=life.WAIT, again=True) if waits else task
+    if task.finished and (yield from stands(partitions, task_id)):
+        return attrs.evolve(task, state=life.WAIT, again=True)
+    if task.state is life.WAIT:
+        (due,) = yield from due_times(partitions, partition, [task_id])
+        return task if due is None else attrs.evolve(task, due=due)
+    return task
+
+
+def due_times(partitions: Partitions, partition: int, ids: Sequence[str]) -> Op[list[float | None]]:
+    """When each of some tasks is due, in seconds since 1970; None for those that are not in the timers."""
+    if not ids:
+        return []
+    words = ("ZMSCORE", partitions.keys[partition].timers, *map(decoding.raw_of, ids))
+    return [None if ms is None else float(ms) / 1000 for ms in (yield from ask(partition, words))]
 
 
 # -- what waits: an id that stands in the queue, whatever its hash tells of the time before ----------------
@@ -77,7 +90,8 @@ def count(partitions: Partitions) -> Op[Count]:
     """By state, in a few round trips."""
     commands: list[tuple[int, tuple[Any, ...]]] = []
     for partition, keys in enumerate(partitions.keys):
-        commands += [(partition, ("LLEN", keys.queue)), (partition, ("ZCARD", keys.leases))]
+        commands += [(partition, ("LLEN", keys.queue)), (partition, ("ZCARD", keys.timers))]
+        commands += [(partition, ("ZCARD", keys.leases))]
         commands += [(partition, ("ZCARD", keys.index(state))) for state in life.RESTING]
         commands += [
             (partition, ("LLEN", keys.rejected)),
@@ -85,10 +99,11 @@ def count(partitions: Partitions) -> Op[Count]:
         ]
     replies = iter((yield from ask_all(commands)))
     states = dict.fromkeys(State, 0)
-    queued = rejected = 0
+    queued = delayed = rejected = 0
     names: list[tuple[int, bytes]] = []
     for partition in range(len(partitions.keys)):
         queued += next(replies)
+        delayed += next(replies)
         states[life.RUNNING] += next(replies)
         for state in life.RESTING:
             states[state] += next(replies)
@@ -97,8 +112,10 @@ def count(partitions: Partitions) -> Op[Count]:
     parked = yield from parked_by_function(partitions, names)
     waiting, unread = yield from _waiting_once(partitions, states)
     # What pytask put back is in an index and in a list, what was pushed is in the list only.
-    states[life.WAIT] = waiting + unread + sum(parked.values())
-    return Count(states=states, queued=queued, parked=parked, rejected=rejected, exact=not unread)
+    states[life.WAIT] = waiting + unread + sum(parked.values()) + delayed
+    return Count(
+        states=states, queued=queued, delayed=delayed, parked=parked, rejected=rejected, exact=not unread
+    )
 
 
 def _waiting_once(partitions: Partitions, states: dict[State, int]) -> Op[tuple[int, int]]:

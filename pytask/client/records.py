@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,7 +13,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State
-from pytask.domain.task_log import amounts, progress_of
+from pytask.domain.task_log import amounts, progress_of, with_short_note
 
 if TYPE_CHECKING:
     from pytask.domain.task import Task
@@ -25,6 +26,9 @@ class New:
     function: str | type[Task]
     data: Any = attrs.field(default=None, repr=False)  # it may hold secrets
     id: str | None = None
+    delay: float | None = None  # seconds until it may start, by the clock of Redis
+    at: float | datetime | None = None  # the time before which it does not start: seconds since 1970 as well
+    restart: str | None = None  # "never", "failure" or "always": instead of the policy of its class
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +72,12 @@ class TaskInfo:
     again: bool = (
         False  # it had come to rest and was pushed again: it waits, the rest tells of the run before
     )
+    not_before: float = 0.0  # seconds since 1970: no run starts before
+    due: float | None = None  # when the timers queue it, in seconds since 1970; None: it is not in them
+    restarts: int = 0  # consecutive restarts after failures (or ends), by its policy
+    failed_at: float = 0.0  # when the run before the last restart ended, seconds since 1970
+    restarts_since: float = 0.0  # when the first run that counts in `restarts` ended, seconds since 1970
+    restart: str = ""  # "never", "failure" or "always": what its producer chose; "": its class decides
     # JSON; None where there is none, or where it was not asked for.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
     raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
@@ -127,9 +137,11 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
 
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
-    "control", "local", "progress", "settling",
+    "control", "local", "progress", "settling", "not_before", "restarts",
+    "failed_at", "restart",
 )  # fmt: skip
-_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused"}
+_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused", "restart_times"}
+MS_DIGITS = 16  # more than a time in milliseconds has
 
 
 def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
@@ -153,6 +165,11 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         crashes=int(_float(fields, "crashes")),
         progress=read_progress(fields.get("progress"), int(_float(fields, "epoch"))),
         refusal=_read_refusal(fields.get("reload_refused"), int(_float(fields, "epoch"))),
+        not_before=_float(fields, "not_before"),
+        restarts=int(_float(fields, "restarts")),
+        failed_at=_float(fields, "failed_at"),
+        restarts_since=_first_time(fields),
+        restart=_text(fields, "restart"),
         settling="settling" in fields and _float(fields, "settling") == _float(fields, "epoch"),
     )
 
@@ -173,7 +190,7 @@ def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
         kept = msgspec.json.decode(raw)
         if kept["epoch"] != epoch:
             return None
-        found = progress_of(kept["done"], kept.get("total"), kept.get("note"))
+        found = with_short_note(progress_of(kept["done"], kept.get("total"), kept.get("note")))
         at = kept.get("at")
     except (msgspec.MsgspecError, ValueError, RecursionError, BadData, TypeError, KeyError, AttributeError):
         return None
@@ -193,6 +210,11 @@ def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
         return Refusal(path=str(kept["path"]), reason=str(kept["reason"]), at=float(kept["at"]))
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _first_time(fields: Mapping[str, bytes]) -> float:
+    first = fields.get("restart_times", b"").partition(b" ")[0]
+    return int(first) / 1000 if first.isdigit() and len(first) < MS_DIGITS else 0.0
 
 
 def _text(fields: Mapping[str, bytes], name: str) -> str:
@@ -228,6 +250,7 @@ class Count:
 
     states: Mapping[State, int]
     queued: int = 0  # in the queue
+    delayed: int = 0  # in the timers: they wait for their time
     parked: Mapping[str, int] = attrs.Factory(dict)  # by function
     rejected: int = 0  # notes of pushed ids that could not be tasks, 1000 at the most
     exact: bool = True  # False in a long queue: an id that waits again is also counted where it was before

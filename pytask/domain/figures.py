@@ -117,6 +117,9 @@ class WorkerInfo:
     host: str = attrs.field(default="", metadata=_figure(word, "name of its machine"))
     pid: int = attrs.field(default=0, metadata=_figure(whole, "process id on that machine"))
     version: str = attrs.field(default="", metadata=_figure(_version, "release of pytask"))
+    protocol: str = attrs.field(
+        default="", metadata=_figure(_version, 'version of the wire protocol; "" before 1.1')
+    )
     functions: tuple[str, ...] = attrs.field(default=(), metadata=_figure(words, "functions that it runs"))
     secret: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict,
@@ -127,6 +130,12 @@ class WorkerInfo:
     )
     zones: str = attrs.field(
         default="", metadata=_figure(word, "the time zone data that it reads: release, and where from")
+    )
+    restarts: Mapping[str, str] = attrs.field(
+        factory=dict,
+        metadata=_figure(
+            texts, "function: what its policy does after a failure (`Config.RESTART`), in words"
+        ),
     )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
     tasks: int | None = attrs.field(

@@ -10,7 +10,7 @@ import attrs
 
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
-from pytask.domain.crashes import CRASH_YOUNG, crash_pause
+from pytask.domain.crashes import possible_pause
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.timing import Timing
@@ -18,6 +18,7 @@ from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transitio
 from pytask.domain.wording import ago, at, counted, verb
 
 LOOK = 100_000  # queue entries that are searched
+LATE = 15.0  # seconds; timers that are later are no longer just a slow look of a worker
 MOVES = 5  # transitions of the history that are shown
 
 
@@ -52,6 +53,10 @@ class Known:
     again: bool = False  # pushed again after it had finished
     refusal: Refused | None = None  # of its last reload
     settling: bool = False  # its run was started by a reload less than a second ago
+    not_before: float = 0.0  # seconds since 1970: no run starts before
+    due: float | None = None  # when the timers queue it, seconds since 1970; None: it is not in them
+    restarts: int = 0  # consecutive restarts by its policy
+    restarts_since: float = 0.0  # seconds since 1970: the end of the first run that counts
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +68,7 @@ class Crew:
     pid: int = 0
     alive: bool = True  # it reported recently
     functions: tuple[str, ...] = ()
+    restarts: Mapping[str, str] = attrs.Factory(dict)  # function -> its policy in words
     tasks: int | None = None
     max_tasks: int | None = None
     held: float = 0.0  # seconds without an accepted task result, or without an answered claim
@@ -82,6 +88,7 @@ class Facts:
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
     monitor: float | None = None  # seconds since a monitor swept
+    policy: str = ""  # of its function, as a live worker publishes it: what it does after a failure
 
     @property
     def alive(self) -> list[Crew]:
@@ -251,17 +258,21 @@ def _hand_on(task: Known, facts: Facts, timing: Timing) -> str:
         return "no monitor is running to requeue it"
     left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
     # Whether it is blamed also depends on the other runs of its worker, so the pause is only possible.
-    young = task.last_update - task.epoch / 1000 < CRASH_YOUNG
-    pause = crash_pause(task.crashes, timing.expiry) if young else 0.0
+    pause = possible_pause(task.last_update - task.epoch / 1000, task.crashes, timing.expiry)
     later = f", or {ago(pause)} later, because it crashed before" if pause else ""
     return f"a monitor requeues it {f'in about {ago(left)}' if left else 'with its next sweep'}{later}"
 
 
 def _unwatched(facts: Facts, timing: Timing) -> bool:
-    return facts.monitor is None or facts.monitor > 3 * timing.expiry
+    return facts.monitor is None or facts.monitor > timing.unwatched
 
 
 def _waiting(task: Known, facts: Facts) -> Iterator[str]:
+    if task.due is not None and facts.place is None:
+        yield from _in_timers(task, facts, task.due)
+        return
+    if task.not_before > facts.now:
+        yield f"it starts in {ago(task.not_before - facts.now)} at the earliest, at {at(task.not_before)}"
     if facts.place is not None:
         ahead = f"{counted(facts.place, 'task')} {verb(facts.place, 'is', 'are')} ahead of it"
         yield f"{ahead} in the queue" if facts.place else "it is next in the queue"
@@ -282,6 +293,28 @@ def _waiting(task: Known, facts: Facts) -> Iterator[str]:
     elif _full(facts):
         number = len(facts.alive)
         yield "the only worker is full" if number == 1 else f"all {number} workers are full"
+
+
+def _in_timers(task: Known, facts: Facts, due: float) -> Iterator[str]:
+    left = due - facts.now
+    if task.restarts:
+        often = f"failed {counted(task.restarts, 'time')}" if task.error else f"restart {task.restarts}"
+        span = ago(facts.now - task.restarts_since) if task.restarts_since else None
+        yield f"{often} in {span}" if span else f"{often} in a row"
+    what = "its next run starts" if task.restarts else "it starts"
+    if left > 0:
+        yield f"{what} in {_span(left)}, at {at(due)}{f' ({facts.policy})' if facts.policy else ''}"
+    elif left > -LATE:
+        yield f"{what} now"
+    else:
+        yield f"its time came {ago(-left)} ago, and no worker has moved it to the queue"
+    if not facts.alive:
+        yield "no worker is running"
+
+
+def _span(seconds: float) -> str:
+    """A time span; less than a second is not 0 s."""
+    return f"{seconds:.1f}s" if seconds < 1 else str(ago(seconds))
 
 
 def _parked(task: Known, facts: Facts) -> Iterator[str]:
@@ -316,7 +349,9 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
     elif task.state is life.STOPPED:
         yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.WAIT:
-        if facts.place is None and not facts.parked and facts.queued <= LOOK:
+        if task.due is not None:
+            yield Advice("to run it now: ", _verb("start", task))
+        elif facts.place is None and not facts.parked and facts.queued <= LOOK:
             yield Advice("push it: ", _push(task, facts))
         elif not facts.alive:
             yield "start a worker: pytask run TARGET"

@@ -8,6 +8,22 @@ __version__ = "0.1.0"
 PROTOCOL = "1.1"  # version of the wire protocol in docs/protocol.md
 
 
+FIRST_PROTOCOL = "1.0"  # of workers that publish none
+OLDER = (
+    "it starts delayed tasks at once, makes failed tasks ERROR that others would restart, and moves no timers"
+)
+
+
+def is_older_protocol(other: str) -> bool:
+    """Whether a worker lacks a part of this release's wire protocol; "" is the first version."""
+    return _numbers(other or FIRST_PROTOCOL) < _numbers(PROTOCOL)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    parts = version.split(".")[:2]
+    return tuple(int(part) for part in parts if part.isascii() and part.isdigit())
+
+
 RELEASE = re.compile(r"([0-9]{1,9})(?![0-9])(?:\.([0-9]{1,9})(?![0-9]))?")
 
 

@@ -98,8 +98,8 @@ class Monitor(Task):
         self._watch.forget()
         if isinstance(error, StoreError):
             # If renewals fail as well, the heartbeat logs it.
-            heard = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
-            level = logging.WARNING if heard else logging.DEBUG
+            renewed = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
+            level = logging.WARNING if renewed else logging.DEBUG
             log.log(level, "monitor: sweep failed, its observations are discarded: %s", error)
         else:
             log.error("monitor: sweep failed; the next one follows as scheduled", exc_info=error)

@@ -55,6 +55,9 @@ OTHER_RELEASE = """
 """
 
 
+OLDER_PROTOCOL = OTHER_RELEASE.replace('version.__version__ = "9.1.0"', 'version.PROTOCOL = ""')
+
+
 @pytest.fixture(scope="module")
 def store():
     with start_server("valkey", appendonly=True) as server:
@@ -283,6 +286,32 @@ def test_a_worker_of_another_release(store, client, folder):
             until(lambda: diagnosis(store.url) == {}, lambda: diagnosis(store.url))  # one has to sweep first
 
 
+def test_a_worker_of_an_older_wire_protocol(store, client, folder):
+    program = write(folder / "other.py", OLDER_PROTOCOL)
+    words = ["run", "tasks.py", "--redis", store.url, "--name", "elder", "--time-scale", "0.2"]
+    with (
+        Started([sys.executable, program, *words], folder, folder) as elder,
+        worker(store, folder, "--name", "ours", "--time-scale", "0.2") as ours,
+    ):
+        found = until(lambda: diagnosis(store.url).get("PT167"), lambda: elder.output)
+        assert found["what"].startswith("elder speaks wire protocol 1.0, and this release 1.")
+        assert "starts delayed tasks at once" in found["what"]
+        assert "pip install --upgrade pytaskd" in found["fix"]
+        until(lambda: "[PT167] worker 'elder'" in ours.output, lambda: ours.output)
+        assert elder.end() == 0
+        until(lambda: "PT167" not in diagnosis(store.url), lambda: diagnosis(store.url))
+
+
+def test_a_delayed_task_that_nobody_moves(store, client, folder):
+    client.hset("late", mapping={"function": "sleeper", "not_before": "1", "state": "WAIT"})
+    client.zadd("pytask:timers", {"late": 1000 * (int(client.time()[0]) - 60)})
+    found = diagnosis(store.url)["PT168"]
+    assert re.match(r"the time of a delayed task came 1m\d*s? ago", found["what"])
+    with worker(store, folder, *target_of(found["fix"]), "--time-scale", "0.2"):
+        state(client, "late", "RUNNING")
+        until(lambda: diagnosis(store.url) == {}, lambda: diagnosis(store.url))
+
+
 def test_no_monitor_and_a_task_that_nobody_takes(store, client, folder):
     push(client, "idle", "sleeper")
     found = diagnosis(store.url)
@@ -345,7 +374,7 @@ def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
 
 
 def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folder):
-    """A client deleted pytask's keys after a kill -9: what can be seen is handed on, the other is told."""
+    """A client deleted pytask's keys after a kill -9: visible runs are requeued, the other is reported."""
     ids = ("no-entry", "no-lease", "neither")
     with worker(store, folder, "--no-monitor", "--time-scale", "0.1") as dies:
         for task_id in ids:
@@ -358,8 +387,8 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
     found = diagnosis(store.url)["PT129"]
     assert "1 task is RUNNING" in found["what"]
     assert "'neither'" in found["what"]
-    told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
-    assert "its run has neither a lease nor a registry entry" in told
+    explanation = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
+    assert "its run has neither a lease nor a registry entry" in explanation
     client.execute_command(*sent_by(found["fix"]))
     with worker(store, folder, "--time-scale", "0.1") as other:
         for task_id in ids:
@@ -368,13 +397,13 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
 
 
 def unheard(client, url):
-    """A stop of a task whose worker is gone: it is told, and looked into as the text says."""
+    """A stop of a task whose worker is gone: it is reported, and the suggested command explains it."""
     until(lambda: not client.pubsub_numsub("pytask:hint")[0][1], "the server has seen that it left")
     words = ["stop", "unwanted", "--wait", "0.5"]
     shown = CliRunner().invoke(main, [*words, "--redis", url], env={"PYTASK_TIMEOUT": "8"})
     assert shown.exit_code == 1
     assert "[PT086]" in shown.stderr
-    assert "not heard" in shown.stdout
+    assert "no worker" in shown.stdout
     assert client.hget("unwanted", "state") == "RUNNING"
     (word,) = re.findall(r"See `pytask (\w+)`", shown.stderr)
     text = " ".join(explanations()["PT086"].split())

@@ -359,14 +359,14 @@ def test_from_loops(server, store, tmp_path):
         runs = {name: until(lambda n=name: store.hget(n, "run"), name) for name in ("feed-news", "feed-blog")}
         ear = store.pubsub(ignore_subscribe_messages=True)
         ear.psubscribe("task-*")
-        heard = set()
+        channels = set()
 
-        def all_heard():
+        def all_published():
             message = ear.get_message(timeout=0.5)
-            heard.update([message["channel"]] if message and '"round":' in message["data"] else [])
-            return heard >= {"task-feed-news", "task-feed-blog"}
+            channels.update([message["channel"]] if message and '"round":' in message["data"] else [])
+            return channels >= {"task-feed-news", "task-feed-blog"}
 
-        until(all_heard, lambda: heard)
+        until(all_published, lambda: channels)
         ear.close()
         # A second run changes what is different, and only that.
         conf.write_text(

@@ -13,14 +13,14 @@ from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
-from pytask.domain.messages import Event
-from pytask.domain.record import Adoption, Change, Claim, Incarnation, Notes, RunRef, Verdict
+from pytask.domain.messages import Command, Event
+from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Verdict
 
 
 class RunVerbs(Verbs):
     """Keep and end runs."""
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
         """Renew runs; returns only verdicts other than OK."""
         self.incarnation = self._look()
         # All are looked up before any is put back, as in the script.
@@ -90,7 +90,7 @@ class RunVerbs(Verbs):
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
-    def _renew(self, ref: RunRef, held: str | None) -> Verdict | None:
+    def _renew(self, ref: RunRef, held: str | None) -> Answer | None:
         state = self._state
         fields = state.fields(ref.id)
         if held not in (None, ref.run):
@@ -213,7 +213,7 @@ class RunVerbs(Verbs):
         head = f'{{"epoch":{number(fields, "epoch")},"at":{state.stamp()},'
         state.write(task_id, reload_refused=head + refusal(path, reason))
         self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
-        if text(fields, "control") == Verdict.RELOAD:
+        if text(fields, "control") == Command.RELOAD:
             state.erase(task_id, "control")
         told = {"path": path, "reason": reason, "epoch": judged.epoch}
         state.emit(task_id, event(Event.REFUSED, told))

@@ -1,4 +1,4 @@
-"""Calls of the scripts by which monitors keep order; nothing is sent here."""
+"""Calls of the scripts of monitors and of presence; nothing is sent here."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pytask.domain.record import Expiry
 
 
 def suspects(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[object]]:
-    """What their hashes say."""
+    """Read the runs of suspicious leases."""
     keys = scope.keys
     hashes = [keys.task(i) for i in ids]
     return scripts.suspects(runs=keys.runs, hashes=hashes, ids=ids)
 
 
 def forget(scope: Scope, ids: Sequence[str]) -> ScriptCall[int]:
-    """Leases of nobody."""
+    """Delete leases without a run."""
     keys = scope.keys
     return scripts.forget(runs=keys.runs, leases=keys.leases, hashes=[keys.task(i) for i in ids], ids=ids)
 
@@ -95,7 +95,7 @@ def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
 
 
 def retire(scope: Scope, state: State, keep: int, ids: Sequence[str]) -> ScriptCall[int]:
-    """Hashes that rested for long enough."""
+    """Delete hashes whose retention time is over."""
     keys = scope.keys
     return scripts.retire(
         runs=keys.runs,
@@ -109,7 +109,7 @@ def retire(scope: Scope, state: State, keep: int, ids: Sequence[str]) -> ScriptC
 
 
 def tidy(scope: Scope, monitor: str, silent: float) -> ScriptCall[None]:
-    """A sweep, and silent workers."""
+    """Record a sweep, and delete silent workers."""
     keys = scope.keys
     return scripts.tidy(
         workers=keys.workers, shown=keys.worker_info, monitors=keys.monitors, monitor=monitor, silent=silent
@@ -117,7 +117,7 @@ def tidy(scope: Scope, monitor: str, silent: float) -> ScriptCall[None]:
 
 
 def announce(scope: Scope, info: WorkerInfo) -> ScriptCall[int]:
-    """This worker."""
+    """Publish the figures of this worker."""
     keys = scope.keys
     return scripts.announce(
         workers=keys.workers,

@@ -1,4 +1,4 @@
-"""Calls of the scripts that take ids from lists; nothing is sent here."""
+"""Calls of the scripts for lists of ids; nothing is sent here."""
 
 from __future__ import annotations
 

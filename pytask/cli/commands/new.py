@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pytask.cli import options
+from pytask.domain.delays import RESTARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pytask.cli.data import Data
     from pytask.cli.explain_script import Item
     from pytask.cli.printer import Printer
+    from pytask.client.records import New
 
 
 @click.command()
@@ -35,6 +37,24 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Wait up to SECONDS until the task finishes.",
 )
+@click.option(
+    "--in",
+    "delay",
+    metavar="DURATION",
+    callback=options.duration,
+    help="Start it after DURATION, such as 90, 10m, 1h30m.",
+)
+@click.option(
+    "--at",
+    metavar="TIME",
+    callback=options.moment,
+    help="Start it at TIME, such as 2026-12-01T09:00Z.",
+)
+@click.option(
+    "--restart",
+    type=click.Choice(RESTARTS),
+    help="When to run it again after a run.  [default: as its class says]",
+)
 @options.remote
 @options.form
 def command(
@@ -44,6 +64,9 @@ def command(
     data: str | None,
     task_id: str | None,
     wait: float,
+    delay: float | None,
+    at: float | None,
+    restart: str | None,
     remote: Remote,
     printer: Printer,
 ) -> None:
@@ -51,25 +74,29 @@ def command(
 
     In KEY=VALUE, a VALUE that is valid JSON is parsed (n=5, on=true, of=[1,2]); any other VALUE is a string.
     With --id the command is idempotent: it does nothing while that task waits or runs. A task that has ended
-    is run again.
+    is run again, at the given time if there is one.
     """
     from pytask.cli.data import read_data, with_pairs
+    from pytask.client.records import New
     from pytask.domain import lifecycle as life
     from pytask.terminal import out
 
+    if delay is not None and at is not None:
+        raise click.UsageError("--in and --at exclude each other")
     given = with_pairs(read_data(data) if data is not None else None, pairs)
+    task = New(name, given.value, task_id, delay, at, restart)
     if remote.explain:
-        remote.explains(_commands(remote, name, given, task_id=task_id, wait=wait))
+        remote.explains(_commands(remote, task, given, wait))
         return
     if wait:
         from pytask.cli.commands.wait import show_end
         from pytask.client.enqueue import start_and_wait
 
         _name_near_misses(remote, name)
-        task = remote.driver.run(start_and_wait(remote.partitions, name, given.value, task_id, wait))
-        show_end(remote, printer, task, failed=task.state is life.ERROR)
+        ended = remote.driver.run(start_and_wait(remote.partitions, task, wait))
+        show_end(remote, printer, ended, failed=ended.state is life.ERROR)
         return
-    made = remote.tasks.start(name, given.value, id=task_id)
+    made = remote.tasks.start(name, given.value, id=task_id, delay=delay, at=at, restart=restart)
     _name_near_misses(remote, name)
     if printer.form in ("json", "jsonl"):
         printer.record("task", {"id": made, "function": name}, ())
@@ -77,26 +104,30 @@ def command(
         out(made)
 
 
-def _commands(remote: Remote, name: str, data: Data, *, task_id: str | None, wait: float) -> Iterator[Item]:
+def _commands(remote: Remote, task: New, data: Data, wait: float) -> Iterator[Item]:
     from pytask.cli import explain
     from pytask.cli.explain_script import If, Match
-    from pytask.client.enqueue import new_ids
+    from pytask.client.batches import start_fields
+    from pytask.client.enqueue import new_ids, start_of
     from pytask.client.records import FINISHED
 
-    shown = task_id or new_ids(1)[0]
+    shown = task.id or new_ids(1)[0]
     space = remote.space_of(shown)
-    fields = ["function", name] + (["data", data.text] if data.value is not None else [])
-    queued = [["HMSET", space + shown, *fields], ["LPUSH", f"{space}new-task", shown]]
-    if task_id is None:
+    name, hash_ = str(task.function), space + shown
+    later = [*start_fields(start_of(task))]
+    fields = ["function", name] + (["data", data.text] if data.value is not None else []) + later
+    push: list[str] = ["LPUSH", f"{space}new-task", shown]
+    if task.id is None:
         yield "a random id, as the command would generate it"
-        yield from queued
+        yield ["HMSET", hash_, *fields]
+        yield push
     else:
         yield "only if that id does not exist"
-        yield If(["EXISTS", space + shown], "0", queued)
+        yield If(["EXISTS", hash_], "0", [["HMSET", hash_, *fields], push])
         yield "if it has this function and has ended: run it again with this data"
-        hash_ = space + shown
         data_is = ["HSET", hash_, "data", data.text] if data.value is not None else ["HDEL", hash_, "data"]
-        ended = Match(["HGET", hash_, "state"], "|".join(FINISHED), [data_is, *explain.start(space, shown)])
+        again = [["HSET", hash_, *later], push] if later else explain.start(space, shown)
+        ended = Match(["HGET", hash_, "state"], "|".join(FINISHED), [data_is, *again])
         yield If(["HGET", hash_, "function"], name, [ended])
     if wait:
         yield from explain.wait(space, shown, list(FINISHED), wait)

@@ -105,6 +105,8 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("last run", None if task.run else task.last_run or None),
         ("runs", task.attempts),
         ("crashes", task.crashes or None),
+        ("starts at", _due(task)),
+        ("restarts", _restarts(task)),
         ("local", "started with its worker" if task.local else None),
         ("data", _text(task.raw_data)),
         ("output", _text(task.raw_output)),
@@ -114,6 +116,25 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("history", _history(task) or None),
         *sorted((name, _more(name, value)) for name, value in task.more.items() if name != "history"),
     ]
+
+
+def _due(task: TaskInfo) -> str | None:
+    """When a waiting task starts at the earliest."""
+    from pytask.cli.rows import due_of
+    from pytask.domain.wording import at
+
+    return at(due_of(task))
+
+
+def _restarts(task: TaskInfo) -> str | None:
+    from pytask.cli.rows import since
+    from pytask.domain.wording import at
+
+    policy = f"policy: {task.restart}" if task.restart else ""
+    if not task.restarts:
+        return policy or None
+    last = f"last failure {at(task.failed_at)} ({since(task.failed_at)} ago)" if task.failed_at else ""
+    return ", ".join(part for part in (str(task.restarts), last, policy) if part)
 
 
 def _history(task: TaskInfo) -> list[str]:

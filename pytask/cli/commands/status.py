@@ -12,7 +12,7 @@ from pytask.cli import options
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
     from pytask.cli.explain_script import Item
-    from pytask.cli.fleet import Survey
+    from pytask.cli.fleet import Fleet
     from pytask.cli.printer import Printer
 
 
@@ -26,16 +26,16 @@ def command(remote: Remote, printer: Printer) -> None:
     """
     if remote.explains(commands(remote)):
         return
-    from pytask.cli.fleet import survey
+    from pytask.cli.fleet import read_fleet
 
-    found = survey(remote)
+    found = read_fleet(remote)
     url = remote.setting("redis_url")
     printer.record(
         "status", fields(found, url.shown), _lines(found, f"{url.shown} ({url.origin})"), key="redis"
     )
 
 
-def fields(found: Survey, url: str) -> dict[str, Any]:
+def fields(found: Fleet, url: str) -> dict[str, Any]:
     """The fields of the JSON output."""
     alive = found.alive
     places = [worker.max_tasks for worker in alive]
@@ -44,6 +44,7 @@ def fields(found: Survey, url: str) -> dict[str, Any]:
         "tasks": {str(state): number for state, number in found.count.states.items()},
         "exact": found.count.exact,
         "queued": found.count.queued,
+        "delayed": found.count.delayed,
         "parked": dict(found.count.parked),
         "rejected": found.count.rejected,
         "workers": len(alive),
@@ -56,7 +57,7 @@ def fields(found: Survey, url: str) -> dict[str, Any]:
     }
 
 
-def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
+def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
     from pytask.domain.wording import ago, counted
 
     shown = fields(found, url)
@@ -74,6 +75,7 @@ def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
             if found.count.exact
             else "long queue: finished tasks that were pushed again are counted twice",
         ),
+        ("delayed", f"{shown['delayed']} of those that wait" if shown["delayed"] else None),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
         ("workers", f"{shown['workers']} with {counted(shown['places'], 'slot')}{silent}"),
@@ -93,6 +95,7 @@ def commands(remote: Remote) -> Iterator[Item]:
         keys = Keys(space)
         yield ["ZCARD", keys.leases]
         yield ["LLEN", keys.queue]
+        yield ["ZCARD", keys.timers]
         for state in RESTING:
             yield ["ZCARD", keys.index(state)]
         yield parked(space)

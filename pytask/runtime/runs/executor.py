@@ -12,13 +12,13 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
-from pytask.domain.control import StopReason, outweighs
+from pytask.domain.control import REASONS, StopReason, outweighs
 from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
 from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.ports import Backend, Borrower
-from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
+from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
 from pytask.domain.restarts import Retry
 from pytask.domain.task import Task
 from pytask.domain.timing import COMMIT_BATCH
@@ -43,12 +43,6 @@ from pytask.runtime.tree import RunGreenlet, Service
 log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one iteration of the event loop
-WISHES = {
-    Verdict.STOP: StopReason.STOP,
-    Verdict.RELOAD: StopReason.RELOAD,
-    Verdict.GONE: StopReason.FORGET,
-    Verdict.FENCED: StopReason.FENCED,
-}
 
 # The stop reason that settles a run whose reload failed; in all other cases a newer run owns the id.
 UNRELOADED = {Verdict.GONE: StopReason.FORGET, Verdict.STOP: StopReason.STOP}
@@ -213,12 +207,12 @@ class Executor:
             raise PytaskError("this process was forked from a worker: it is not a worker and owns no tasks")
         raise WrongThread(run.id)
 
-    # -- wishes ---------------------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------------
 
-    def heard(self, ref: RunRef, verdict: Verdict) -> None:
-        """Handle a verdict of a renewal (or a control message) for a run of this worker."""
+    def renewed(self, ref: RunRef, answer: Answer) -> None:
+        """Handle the answer of a renewal, other than OK, for a run of this worker."""
         run = self.living.get(ref.id)
-        stop_reason = WISHES.get(verdict)
+        stop_reason = REASONS.get(answer)
         if run is None or run.ref.run != ref.run or stop_reason is None:
             return
         if run.over and stop_reason in (StopReason.FENCED, StopReason.FORGET):

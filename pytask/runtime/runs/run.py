@@ -22,6 +22,7 @@ from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task
 from pytask.domain.task_config import redis_wait
+from pytask.domain.task_log import with_short_note
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads
@@ -279,9 +280,7 @@ class Run:
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run; never blocks."""
-        if self.hidden and "note" in progress:
-            progress = progress | {"note": hide(progress["note"], self.hidden)}
-        self.host.progress(self, progress)
+        self.host.progress(self, with_short_note(progress, self.hidden))
 
     def _fitting(self, text: bytes, what: str) -> bytes:
         # A change that Redis always refuses would be retried and delay all others.

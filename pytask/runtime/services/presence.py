@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import accumulate
 
@@ -17,8 +17,10 @@ from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
-from pytask.domain.task_config import secret_fields
-from pytask.domain.version import __version__, may_share
+from pytask.domain.restarts import policy_text
+from pytask.domain.task import Task
+from pytask.domain.task_config import restart_policy, secret_fields
+from pytask.domain.version import OLDER, PROTOCOL, __version__, is_older_protocol, may_share
 from pytask.logger import get_logger
 from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.runs.executor import Executor
@@ -113,10 +115,12 @@ class Presence:
             schedules=None if self._brief else self._schedules(),
             zones=self._zones,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
+            restarts=_policies(known),
             tasks=self._executor.queued,
             # While claims are paused, report no room to workers that rebalance.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
             version=__version__,
+            protocol=PROTOCOL,
             dropped=self._dropped(),
             task_logs=self._executor.settings.task_logs,
             started=round(self._started, 3),
@@ -167,6 +171,8 @@ class Presence:
         for other in self._store_proxy.call(lambda store: store.recent_workers(within)):
             if not may_share(__version__, other.version):
                 _warn_of(other.version, other.name, other.host)
+            elif is_older_protocol(other.protocol):
+                _warn_of_protocol(other.protocol, other.name, other.host)
 
     def _watch_monitors(self, since: float | None) -> None:
         now = self._clock()
@@ -191,6 +197,12 @@ class Presence:
         self._store_proxy.call(lambda store: store.leave(session))
 
 
+def _policies(known: Mapping[str, type[Task]]) -> dict[str, str]:
+    """The restart policies of classes that have one, in words."""
+    found = {name: restart_policy(cls) for name, cls in known.items()}
+    return {name: policy_text(one) for name, one in found.items() if one is not None and one.on != "never"}
+
+
 def _fitting(names: tuple[str, ...]) -> tuple[str, ...]:
     """As many of these names as fit into an entry that no size limit refuses."""
     ends = accumulate(6 * len(name) + 4 for name in names)  # the maximum size of the name in JSON
@@ -204,4 +216,13 @@ def _warn_of(version: str, name: str, host: str) -> None:
             " incompatible. Upgrade the older workers soon, or give the two releases separate"
             " namespaces",
         name[:80], host[:80], version, __version__,
+    )  # fmt: skip
+
+
+@cache
+def _warn_of_protocol(protocol: str, name: str, host: str) -> None:
+    log.warning(
+        "[PT167] worker %r on %r speaks wire protocol %s, and this one %s: %s. Upgrade it before you use"
+            " delays, restarts or schedules",
+        name[:80], host[:80], protocol or "1.0", PROTOCOL, OLDER,
     )  # fmt: skip

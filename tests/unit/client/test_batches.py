@@ -5,6 +5,7 @@ import pytest
 from pytask.client.batches import CHUNK, CHUNK_BYTES
 from pytask.client.enqueue import start, start_many, update_data
 from pytask.client.partitions import partitions_of
+from pytask.client.records import New
 from pytask.domain.errors import Refused, TaskExists, TooLarge, Unavailable
 
 LIMIT = 200_000
@@ -115,7 +116,7 @@ def test_a_server_that_is_away_is_not_asked_again_and_the_error_tells_what_is_qu
 
 
 def run_until(op, server, trips):
-    """The error of an operation whose server goes away after so many round trips."""
+    """The error of an operation whose server is lost after some round trips."""
     send = server.send
 
     def limited(commands):
@@ -141,13 +142,13 @@ def test_one_task_that_is_too_large(partitions):
     with pytest.raises(
         TooLarge, match=r"\[PT134\] the data of 'big', 300,008 bytes, .*closed by the server\. Store"
     ):
-        run(start(partitions, "f", {"x": "x" * 300_000}, "big"), Server())
+        run(start(partitions, New("f", {"x": "x" * 300_000}, "big")), Server())
 
 
 def test_one_task_whose_reply_was_lost(partitions):
     server = Server()
     server.lost = 1
-    assert run(start(partitions, "f", {"x": "x" * 30_000}, None), server) == server.queue[0]
+    assert run(start(partitions, New("f", {"x": "x" * 30_000})), server) == server.queue[0]
     assert len(server.queue) == 1
 
 

@@ -337,3 +337,32 @@ def test_a_run_whose_threads_keep_it_from_ending():
     said = story(task_of("RUNNING", session="s"), facts)
     assert said.endswith("start() has returned; the run ends when its threads end: " + held["a"])
     assert "threads" not in story(task_of("RUNNING", session="t"), facts)
+
+
+LATER = 1700000100.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts", "said"),
+    [
+        ({"due": LATER + 180}, {}, "it starts in 3m, at 2023-11-14 22:18:00Z; no worker is running"),
+        ({"due": LATER + 0.25}, {}, "it starts in 0.2s, at"),
+        ({"due": LATER - 3}, {}, "it starts now"),
+        ({"due": LATER - 60}, {}, "its time came 1m ago, and no worker has moved it to the queue"),
+        (
+            {"due": LATER + 7, "restarts": 4, "restarts_since": LATER - 180, "error": "ConnectionError"},
+            {"policy": "at most 5m; the count resets after 10m"},
+            "failed 4 times in 3m; its next run starts in 7s, at 2023-11-14 22:15:07Z (at most 5m; the",
+        ),
+        ({"due": LATER + 7, "restarts": 1}, {}, "restart 1 in a row; its next run starts in 7s"),
+        ({"due": LATER + 7}, {"place": 0}, "it is next in the queue"),  # pushed again: the queue decides
+        (
+            {"not_before": LATER + 60},
+            {"place": 2},
+            "it starts in 1m at the earliest, at 2023-11-14 22:16:00Z",
+        ),
+    ],
+)
+def test_what_a_delayed_or_failed_task_waits_for(fields, facts, said):
+    found = story(task_of("WAIT", **fields), Facts(now=LATER, **facts))
+    assert said in found
