@@ -23,6 +23,7 @@ from pytask.client.records import (
     TaskInfo,
     Worker,
 )
+from pytask.client.schedules import AsyncSchedules
 
 if TYPE_CHECKING:
     from pytask.client.enqueue import Function
@@ -78,6 +79,11 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
     async def update_data(self, id: str, data: Any, function: Function | None = None) -> None:  # noqa: A002
         """As `pytask.Client.update_data`."""
         await self._driver.run(enqueue.update_data(self._partitions, id, data, function))
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """The calls that make, read and change schedules."""
+        return AsyncSchedules(self._driver, self._partitions)
 
     # -- looking --------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Mail, directories, shells, names."""
+"""Mail, directories, shells and name resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads, processes, timers, and what computes."""
+"""Threads, processes, timers and computing libraries."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ from pytask.client.records import (
     TaskInfo,
     Worker,
 )
+from pytask.client.schedule_records import ScheduleInfo
+from pytask.domain.occurrences import Occurrence
 
 __all__ = [
     "Client",
@@ -30,10 +32,12 @@ __all__ = [
     "Gap",
     "LogLine",
     "New",
+    "Occurrence",
     "Outcome",
     "Page",
     "Progress",
     "Refusal",
+    "ScheduleInfo",
     "TaskInfo",
     "Worker",
 ]

@@ -137,6 +137,7 @@ TELL: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.REQUEST: lambda move, _: Phrase(f"{move.why or 'control'} requested{_by(move)}"),
     Trigger.ADOPT: lambda move, _: Phrase(f"restored{_by(move)}", "Redis had lost the run"),
     Trigger.PARK: _parked,
+    Trigger.SCHEDULE: lambda move, _: Phrase(f"started by {move.why or 'a schedule'}"),
     Trigger.DELAY: lambda move, _: Phrase(f"delayed{_by(move)} until its time"),
     Trigger.RETRY: lambda move, _: Phrase(
         f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "

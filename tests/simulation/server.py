@@ -15,8 +15,8 @@ READS = {
     "wait", "subscribe", "check", "hint", "ping",
 }  # fmt: skip
 DATA = (
-    "values", "expires", "queue", "parking", "timers", "schedules", "rejected", "runs", "leases", "index",
-    "workers", "infos", "monitors", "incarnation",
+    "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
+    "monitors", "incarnation", "timers", "schedules",
 )  # fmt: skip
 RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))
 

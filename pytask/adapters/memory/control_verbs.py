@@ -74,7 +74,7 @@ class ControlVerbs(Verbs):
         state.timers.pop(task_id, None)
         state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
         self._note(task_id, before, Trigger.START_NOW if early else Trigger.START, self.who)
-        state.erase(task_id, "control", *FORGOTTEN)
+        state.erase(task_id, "control", *FORGOTTEN, *(() if early else ("scheduled",)))
         state.expires.pop(task_id, None)
         if task_id.encode() not in state.queue:  # pushed again by hand, it waits already
             state.queue.insert(0, task_id.encode())

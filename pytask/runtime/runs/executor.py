@@ -98,7 +98,7 @@ class Executor:
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
             settings=ports.settings, lease=ports.lease, committer=ports.committer,
-            store_proxy=ports.store_proxy, clock=ports.clock, uniform=ports.uniform,
+            store_proxy=ports.store_proxy, tasks=ports.tasks, clock=ports.clock, uniform=ports.uniform,
         ))  # fmt: skip
         self.reloads = Reloads(
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
@@ -179,7 +179,8 @@ class Executor:
         """Wait until the run may start, then start the clock of its timeout."""
         if self._turns.wait(run.cls):
             run.began = self._clock()
-        self._timeouts.begin(run)
+        if self._timeouts.seconds:
+            self._timeouts.begin(run)
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
@@ -367,7 +368,8 @@ class Executor:
             self._on_local_over(run.id, run.stop_reason, retry)
 
     def _forget(self, run: Run) -> None:
-        self._timeouts.forget(run)
+        if self._timeouts.timers:
+            self._timeouts.forget(run)
         if self.journal.unfinished:
             self.journal.finish(run)
         if self.living.get(run.id) is run:

@@ -16,6 +16,7 @@ from gevent.event import Event as Flag
 from pytask import codec
 from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
+from pytask.domain.occurrences import Scheduled, read_scheduled
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
@@ -135,6 +136,12 @@ class Run:
     def attempt(self) -> int:
         """1 more than the restarts in a row before this run."""
         return 1 if self.claim.fields is None else 1 + max(0, self.claim.fields.restarts)
+
+    @property
+    def scheduled(self) -> Scheduled | None:
+        """The occurrence of a schedule that started it."""
+        fields = self.claim.fields
+        return read_scheduled(fields.scheduled) if fields is not None and fields.scheduled else None
 
     @property
     def monitor_ports(self) -> MonitorPorts:
