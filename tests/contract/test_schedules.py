@@ -299,6 +299,32 @@ def test_a_schedule_that_is_no_hash_is_put_off(bench):
     assert bench.times() == {"nightly": NEVER}
 
 
+def test_a_list_of_another_type_stops_no_other_schedule(bench):
+    at = due(bench)
+    other = due(bench, name="other")
+    bench.spoil_occurrences("nightly")
+    assert fire(bench, firing(at), firing(other, name="other")) == [Verdict.BADTYPE, Verdict.OK]
+    assert bench.times()["nightly"] == NEVER
+    assert bench.queue() == ["other"]
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1e400", "nan", "", "99999999999999999999"])
+def test_numbers_that_others_wrote_are_not_trusted(bench, text):
+    at = due(bench, overlap="queue", behind=text, fires=text, next_ms=text)
+    assert fire(bench, firing(at, overlap=Overlap.QUEUE)) == [Verdict.OK]
+    assert bench.schedule("nightly")["fires"] == "1"
+    assert "behind" not in bench.schedule("nightly")
+    assert bench.occurrences("nightly") == [{"at": at, "id": "nightly"}]
+
+
+def test_names_that_can_be_no_id_are_faults(bench):
+    for name in ("a\nb", "new-task"):
+        bench.set_schedule(name, 0, function="f", every="60")
+    Schedules()(bench.store)
+    for name in ("a\nb", "new-task"):
+        assert "also the id of its task" in bench.schedule(name)["error"]
+
+
 def test_only_the_last_lines_are_kept(bench):
     at = due(bench)
     lines = tuple(json.dumps({"at": at - n, "reason": "late"}) for n in range(3 * KEPT, 0, -1))
