@@ -174,6 +174,26 @@ def test_queue_starts_one_once_the_run_has_ended(bench):
     assert "behind" not in bench.schedule("nightly")
 
 
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_an_occurrence_that_waits_is_not_lost_when_the_schedule_is_changed(bench, overlap):
+    ref = bench.running("s")
+    at = due(bench, name="s", every="3600", overlap="queue")
+    fire(bench, firing(at, Start("s", at), name="s", overlap=Overlap.QUEUE))
+    changed = {"function": "f", "every": "7200", "overlap": overlap}
+    changed |= {"missed": "all"} if overlap is Overlap.ALLOW else {}
+    assert bench.store.schedules.define("s", changed, b"", "code") is Verdict.OK
+    Schedules()(bench.store)
+    waits = overlap in (Overlap.QUEUE, Overlap.REPLACE)
+    expected = [] if waits else [{"at": at, "reason": "overlap"}]
+    assert bench.occurrences("s") == expected
+    assert ("behind" in bench.schedule("s")) is waits
+    if waits:
+        bench.store.commit([ended(ref, Trigger.STOP)])
+        bench.set_schedule("s", now_ms(bench) - 1)
+        Schedules()(bench.store)
+        assert bench.occurrences("s") == [{"at": at, "id": "s"}]
+
+
 def test_allow_starts_each_with_an_id_of_its_own(bench):
     at = due(bench, overlap="allow", missed="all")
     starts = (Start("nightly@1", at - 5), Start("nightly@2", at))

@@ -54,7 +54,6 @@ class Teller:
         firing = Firing(
             name=name,
             score=scores[0] + self.random.choice([0, 0, 0, 1]),
-            fresh=self.random.random() < 0.1,
             paused=self.random.random() < 0.3,
             overlap=overlap,
             starts=starts,

@@ -119,7 +119,6 @@ class MemoryTimetable(Verbs):
             state.erase(key, "paused", "error")
         if same:
             return Verdict.ALREADY
-        state.erase(key, "behind", "next_ms")
         state.schedules[name] = 0.0
         return Verdict.OK
 
@@ -192,7 +191,7 @@ class _Firing:
 
     def __init__(self, verbs: MemoryTimetable, firing: Firing, fields: Fields) -> None:
         self.lines = list(firing.skipped)
-        self.behind = None if firing.fresh else number(fields, "behind") or None
+        self.behind = number(fields, "behind") or None
         self.last: tuple[int, str] | None = None
         self.fires = 0
         self._verbs = verbs
@@ -206,6 +205,9 @@ class _Firing:
             self._skip(self.behind, Reason.PAUSED)
             self.behind = None
         if firing.overlap is Overlap.ALLOW:
+            if self.behind is not None:  # it was to wait before the schedule was changed
+                self._skip(self.behind, Reason.OVERLAP)
+                self.behind = None
             for start in firing.starts:
                 self._beside(start)
         elif firing.starts or self.behind is not None:

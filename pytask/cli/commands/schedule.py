@@ -85,7 +85,10 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
 @click.argument("function", metavar="FUNCTION")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
-    "--every", callback=options.duration, metavar="DURATION", help="Interval, such as 60, 90s, 10m, 1h30m or 1d."
+    "--every",
+    callback=options.duration,
+    metavar="DURATION",
+    help="Interval, such as 60, 90s, 10m, 1h30m or 1d.",
 )
 @click.option(
     "--cron",
@@ -94,7 +97,9 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
 )
 @click.option("--tz", metavar="ZONE", help="Time zone of --cron, such as Europe/Berlin.  [default: UTC]")
 @click.option("--data", metavar="JSON", help="Data as JSON, @FILE, or - for standard input.")
-@click.option("--jitter", callback=options.duration, metavar="DURATION", help="Delay each start by up to DURATION.")
+@click.option(
+    "--jitter", callback=options.duration, metavar="DURATION", help="Delay each start by up to DURATION."
+)
 @click.option(
     "--overlap",
     type=click.Choice([one.value for one in Overlap]),

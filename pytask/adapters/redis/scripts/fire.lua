@@ -24,10 +24,9 @@ end
 local func, data, mark, behind, fires = s[1], s[2], s[3], number(s[4]), number(s[5])
 if behind == 0 then behind = nil end
 local pausing = mark and mark ~= '' and mark ~= '0' and mark ~= fault
-if not func or (pausing and true or false) ~= paused then return 'STATE' end
+if not func or func == '' or (pausing and true or false) ~= paused then return 'STATE' end
 call('LLEN', queue)
 call('ZCARD', timers)
-if fresh then behind = nil end
 
 local lines, last_at, last_id = {}, nil, nil
 local function skipped(at, reason) lines[#lines + 1] = '{"at":' .. whole(at) .. ',"reason":"' .. reason .. '"}' end
@@ -80,6 +79,8 @@ if behind and paused then
 end
 
 if overlap == 'allow' then
+  if behind then skipped(behind, 'overlap') end  -- it was to wait before the schedule was changed
+  behind = nil
   for i, one in ipairs(starts) do
     local state, h = occupied(one.id, hashes[i])
     -- Its id says the time: where the hash exists, this very occurrence was started before.
