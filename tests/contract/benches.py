@@ -223,6 +223,9 @@ class MemoryBench(Bench):
     def spoil_schedule(self, name):
         self.state.values[f"pytask:schedule:{name}"] = b"x"
 
+    def spoil_occurrences(self, name):
+        self.state.values[f"pytask:occurrences:{name}"] = b"x"
+
     def times(self):
         return dict(self.state.schedules)
 
@@ -412,6 +415,9 @@ class RedisBench(Bench):
 
     def spoil_schedule(self, name):
         self.raw.set(self.keys.schedule(name), "x")
+
+    def spoil_occurrences(self, name):
+        self.raw.set(self.keys.occurrences(name), "x")
 
     def times(self):
         found = self.raw.zrange(self.keys.schedules, 0, -1, withscores=True)
