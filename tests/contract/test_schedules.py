@@ -271,6 +271,17 @@ def test_a_key_of_another_task_or_program_is_let_be(bench, overlap):
     assert bench.occurrences("other") == [{"at": other, "reason": "taken"}]
 
 
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_a_hash_that_is_no_task_is_let_be(bench, overlap):
+    """A program keeps a hash of its own under the name: nothing of it may be written or lost."""
+    at = due(bench)
+    bench.write("nightly", data="mine", theirs="1")
+    assert fire(bench, firing(at, overlap=overlap)) == [Verdict.OK]
+    assert bench.hash("nightly") == {"data": "mine", "theirs": "1"}
+    assert bench.queue() == []
+    assert bench.occurrences("nightly") == [{"at": at, "reason": "taken"}]
+
+
 def test_a_schedule_that_got_another_function_knows_its_task(bench):
     at = due(bench)
     fire(bench, firing(at))

@@ -136,7 +136,7 @@ class MemoryTimetable(Verbs):
             return RUNS
         ours = "scheduled" in fields or text(schedule, "last_id") == task_id
         if "local" in fields or (
-            not ours and fields.get("function", schedule["function"]) != schedule["function"]
+            value is not None and not ours and fields.get("function") != schedule["function"]
         ):
             return TAKEN
         if value is not None and state.resting(word) is State.read(None):
