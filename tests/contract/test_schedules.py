@@ -434,6 +434,19 @@ def test_a_definition_is_stored_once(bench):
 
 
 @pytest.mark.wire
+def test_a_definition_that_was_lost_is_stored_and_no_other(bench):
+    define = bench.store.schedules.define
+    assert define("nightly", FIELDS, b"{}", "code", lost=True) is Verdict.OK
+    bench.set_schedule("nightly", 123456789012345, every="30")
+    before = bench.dump()
+    assert define("nightly", FIELDS, b"{}", "code", lost=True) is Verdict.ALREADY
+    assert bench.dump() == before
+    bench.set_schedule("other", None, function="f", every="60")
+    assert define("other", FIELDS, b"", "code", lost=True) is Verdict.OK
+    assert bench.times()["other"] == 0
+
+
+@pytest.mark.wire
 def test_one_that_cannot_be_used_is_paused_with_the_reason(bench):
     bench.set_schedule("nightly", 0, function="f", every="soon")
     assert bench.store.schedules.fault("nightly", 7, "no") is Verdict.MOVED

@@ -102,9 +102,13 @@ class MemoryTimetable(Verbs):
         state.schedules[name] = float(NEVER)
         return Verdict.OK
 
-    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
+    def define(
+        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
+    ) -> Verdict:
         """Make or change one."""
         state, key = self._state, _key(name)
+        if lost and name in state.schedules and state.fields(key):
+            return Verdict.ALREADY
         old = _texts(state.fields(key))
         faulty = old.get("paused") == FAULT
         same = name in state.schedules and not faulty
