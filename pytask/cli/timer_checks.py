@@ -38,7 +38,7 @@ def _timers(remote: Remote) -> Iterator[Finding]:
     """Tasks whose time came, and that nobody moved to the queue."""
     for at, space in enumerate(remote.spaces):
         (seconds, micros), first = remote.ask_all(
-            [("TIME",), ("ZRANGE", Keys(space).timers, 0, 0, "WITHSCORES")], at=at
+            [("TIME",), ("ZREVRANGE", Keys(space).timers, -1, -1, "WITHSCORES")], at=at
         )
         if not first:
             continue
