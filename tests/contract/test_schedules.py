@@ -433,6 +433,20 @@ def test_a_definition_is_stored_once(bench):
     assert (kept["cron"], kept["last_ms"], kept["paused"]) == ("0 3 * * *", "7", "1")
 
 
+@pytest.mark.parametrize(("paused", "reason"), [("", "late"), ("1", "paused")])
+def test_an_occurrence_that_is_due_when_the_times_change_is_told(bench, paused, reason):
+    at = due(bench, paused=paused)
+    assert (
+        bench.store.schedules.define("nightly", {"function": "f", "every": "90"}, b"", "code") is Verdict.OK
+    )
+    assert bench.times() == {"nightly": 0}
+    assert bench.occurrences("nightly") == [{"at": at, "reason": reason}]
+    later = now_ms(bench) + MINUTE
+    bench.set_schedule("nightly", later, behind="7", next_ms=str(later))
+    assert bench.store.schedules.define("nightly", FIELDS, b"", "code") is Verdict.OK
+    assert len(bench.occurrences("nightly")) == 1
+
+
 @pytest.mark.wire
 def test_a_definition_that_was_lost_is_stored_and_no_other(bench):
     define = bench.store.schedules.define

@@ -9,7 +9,17 @@ from pytask.adapters.memory.state import Fields, MemoryState, number, text
 from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import FORGOTTEN, event
 from pytask.domain import lifecycle as life
-from pytask.domain.firing import FAULT, READ, DueSchedules, Firing, Skip, Start, Stored, is_paused
+from pytask.domain.firing import (
+    FAULT,
+    LEAST_SCORE,
+    READ,
+    DueSchedules,
+    Firing,
+    Skip,
+    Start,
+    Stored,
+    is_paused,
+)
 from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Event
 from pytask.domain.occurrences import fired_line, scheduled_field, skipped_line
@@ -123,8 +133,18 @@ class MemoryTimetable(Verbs):
             state.erase(key, "paused", "error")
         if same:
             return Verdict.ALREADY
+        self._skip_overdue(name, Reason.PAUSED if is_paused(old) else Reason.LATE)
         state.schedules[name] = 0.0
         return Verdict.OK
+
+    def _skip_overdue(self, name: str, reason: Reason) -> None:
+        fields, score = self._state.fields(_key(name)), self._state.schedules.get(name, 0.0)
+        if fields.keys() >= {"behind", "next_ms"}:
+            score = number(fields, "next_ms")
+        at = int(score) if score < NEVER else 0
+        if LEAST_SCORE <= at <= self._state.millis():
+            ring = self._state.occurrences.setdefault(name, [])
+            ring[:] = [skipped_line(Skip(at, reason)).encode(), *ring][:KEPT]
 
     # -- what a firing does ---------------------------------------------------------------------------
 

@@ -83,10 +83,12 @@ def define(  # noqa: PLR0913 - what a schedule has
     return timetable.define_schedule(
         schedules=scope.keys.schedules,
         schedule=scope.keys.schedule(name),
+        occurrences=scope.keys.occurrences(name),
         name=name,
         data=data,
         origin=origin,
         lost=lost,
+        most=KEPT,
         values=[fields.get(field, "") for field in DEFINITION],
     )
 
@@ -95,7 +97,12 @@ def pause(scope: Scope, name: str, *, paused: bool) -> ScriptCall[bytes]:
     """Pause or resume one."""
     keys = scope.keys
     return timetable.pause_schedule(
-        schedules=keys.schedules, schedule=keys.schedule(name), name=decoding.raw_of(name), paused=paused
+        schedules=keys.schedules,
+        schedule=keys.schedule(name),
+        occurrences=keys.occurrences(name),
+        name=decoding.raw_of(name),
+        paused=paused,
+        most=KEPT,
     )
 
 

@@ -95,6 +95,17 @@ def test_after_a_pause_nothing_is_made_up_for(both):
     assert calls.get("s").next > both.bench.now() / 1e6
 
 
+def test_what_was_due_during_a_pause_that_no_worker_saw_is_told(both):
+    calls = both.client.schedules
+    calls.add("s", "f", every=60)
+    at = both.bench.now() // 1000 - 1000
+    both.bench.set_schedule("s", at)
+    calls.pause("s")
+    calls.resume("s")
+    assert both.bench.times() == {"s": 0}
+    assert both.bench.occurrences("s") == [{"at": at, "reason": "paused"}]
+
+
 @pytest.mark.wire
 def test_a_list_in_the_order_of_time(both):
     calls = both.client.schedules

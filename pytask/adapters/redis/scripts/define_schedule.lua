@@ -1,8 +1,9 @@
 -- Make a schedule, or change it: what it did so far, and whether it is paused, stays.
 --
 -- Returns OK (it is new, or its times are others: it gets its next time from a worker) or ALREADY (they are not).
+-- An occurrence of the old times that is due, and that nobody has started yet, is told as skipped.
 -- A definition that does not change keeps the next time, however often it is repeated.
---- include: names, places
+--- include: names, time, now_ms, whole, number, places, overdue
 local timed = places_in(timed_by)
 call('ZCARD', schedules)
 local old = call('HMGET', schedule, unpack(definition))
@@ -20,5 +21,6 @@ if data == '' then call('HDEL', schedule, 'data') else call('HSET', schedule, 'd
 call('HSET', schedule, 'origin', origin)
 if mark == fault then call('HDEL', schedule, 'paused', 'error') end
 if same then return 'ALREADY' end
+skip_overdue(stored, mark and mark ~= '' and mark ~= '0' and mark ~= fault and 'paused' or 'late')
 call('ZADD', schedules, 0, name)
 return 'OK'

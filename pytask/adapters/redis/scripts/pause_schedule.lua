@@ -2,7 +2,7 @@
 --
 -- Returns OK, STATE (it is so already) or NOHASH.
 -- One that is resumed goes on with its next time; what was due meanwhile was skipped, or is not made up for.
---- include: names, time, now_ms
+--- include: names, time, now_ms, whole, number, overdue
 call('ZCARD', schedules)
 local mark = call('HGET', schedule, 'paused')
 if call('EXISTS', schedule) == 0 then return 'NOHASH' end
@@ -14,10 +14,14 @@ if paused then
   return 'OK'
 end
 call('HDEL', schedule, 'paused', 'error')
-local stored = tonumber(call('ZSCORE', schedules, name) or '')
-local lost = not stored or stored < now_ms or stored >= 2 ^ 53 - 1
+local stored = call('ZSCORE', schedules, name)
+local at = tonumber(stored or '')
+local lost = not at or at < now_ms or at >= 2 ^ 53 - 1
 if by_hand or mark == fault or not stored then
-  if lost then call('ZADD', schedules, 0, name) end
+  if lost then
+    skip_overdue(stored, 'paused')
+    call('ZADD', schedules, 0, name)
+  end
   return 'OK'
 end
 return 'STATE'

@@ -64,6 +64,16 @@ local function forget_restarts(hash)
   call('HDEL', hash, 'not_before', 'restarts', 'failed_at', 'restart_times')
 end
 
+--- overdue
+-- Where a schedule gets another time while an occurrence is due that nobody has started: the line of that one.
+local function skip_overdue(stored, reason)
+  local h = call('HMGET', schedule, 'behind', 'next_ms')
+  local at = number(h[1] and h[2] or stored)
+  if at < 10 ^ 11 or at > now_ms then return end
+  pcall('LPUSH', occurrences, '{"at":' .. whole(at) .. ',"reason":"' .. reason .. '"}')
+  pcall('LTRIM', occurrences, 0, most - 1)
+end
+
 --- server
 -- Only the server that the caller knows of: a new primary may not have all that the old one acknowledged.
 if server ~= '' then

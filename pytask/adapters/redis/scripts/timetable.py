@@ -91,16 +91,20 @@ def define_schedule(
     *,
     schedules: Key,
     schedule: Key,
+    occurrences: Key,
     name: Text,
     data: Text,  # JSON, "" for none
     origin: Text,
     lost: Flag,  # only if it is gone
+    most: Number,  # lines to keep
     values: AnyTexts,  # of the fields of a definition, "" for none
 ) -> bytes: ...
 
 
 @script
-def pause_schedule(*, schedules: Key, schedule: Key, name: Text, paused: Flag) -> bytes: ...
+def pause_schedule(
+    *, schedules: Key, schedule: Key, occurrences: Key, name: Text, paused: Flag, most: Number
+) -> bytes: ...
 
 
 @script
