@@ -11,7 +11,7 @@ SECONDS = re.compile(r"\d+\.?\d*", re.ASCII)
 LATEST = 253_402_300_799  # seconds since 1970: the last second of the year 9999
 LONGEST = 64  # bytes of a longer value that are kept
 LONGEST_TIMES = 32 * 1024  # bytes of `restart_times`; of a longer value the end is kept
-LONGEST_SCHEDULED = 1024  # bytes; a longer value was not written by pytask, and is ignored
+LONGEST_SCHEDULED = 2048  # bytes; a longer value was not written by pytask, and is ignored
 RESTARTS = ("never", "failure", "always")  # the words of the field `restart`
 
 

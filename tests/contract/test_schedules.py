@@ -53,6 +53,14 @@ def test_an_occurrence_starts_a_task(bench):
     bench.assert_registered(ref)
 
 
+def test_a_task_is_told_the_longest_name(bench):
+    name = '"' * 512
+    at = due(bench, name=name)
+    assert fire(bench, firing(at, name=name)) == [Verdict.OK]
+    (claim,) = bench.claim(bench.ref(name))
+    assert json.loads(claim.fields.scheduled)["schedule"] == name
+
+
 @pytest.mark.wire
 def test_a_repeated_fire_changes_nothing(bench):
     """A late answer, a second scheduler, a worker that came back: the time is another one by now."""

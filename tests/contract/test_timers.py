@@ -170,7 +170,7 @@ def test_the_fields_of_a_start_have_limits(bench):
         restart="x" * 70,
         restarts="-1",
         restart_times="1 " * 40_000,
-        scheduled="{" + "x" * 2000,
+        scheduled="{" + "x" * 3000,
         data="7",
     )
     (answer,) = bench.claim(bench.ref("a"))
