@@ -318,7 +318,9 @@ class Consumer:
         self._complained = now
         if isinstance(error, WrongKeyType):
             log.error(
-                "cannot claim tasks: %s. The queue `new-task` must be a list; check `TYPE new-task`", error
+                "cannot claim tasks: %s. The queue `new-task` must be a list, and `pytask:timers` a sorted"
+                " set; `pytask doctor` tells which is not",
+                error,
             )
         elif isinstance(error, Refused):
             log.warning("cannot claim tasks while Redis refuses writes: %s", error)
