@@ -68,7 +68,7 @@ def test_another_worker_starts_what_a_dead_one_has_delayed(lab):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("not_before", "tomorrow", "not_before is 'tomorrow', which is no time: write seconds since 1970"),
+        ("not_before", "tomorrow", "not_before is 'tomorrow', which is not a time: write seconds since 1970"),
         ("not_before", "1764579600000", "(not milliseconds)"),
         ("restart", "sometimes", "restart is 'sometimes', but only never, failure and always are known"),
     ],
