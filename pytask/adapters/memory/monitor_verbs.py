@@ -34,7 +34,7 @@ class MonitorVerbs(Verbs):
                 numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
             elif "run" not in fields:
-                del state.leases[task_id]  # nobody's: registry and hash are gone
+                del state.leases[task_id]  # registry and hash are gone
         if len(state.runs) > len(state.leases):
             for task_id in state.runs:
                 state.leases.setdefault(task_id, now)
@@ -73,7 +73,7 @@ class MonitorVerbs(Verbs):
             return Verdict.RENEWED
         lease = state.leases.get(expiry.id)
         state.unregister(expiry.id)
-        # A hash that was deleted or made anew has nothing to hand on.
+        # The hash was deleted or recreated: there is nothing to requeue.
         if text(fields, "run") == expiry.run:
             if "local" in fields:
                 state.delete(expiry.id)

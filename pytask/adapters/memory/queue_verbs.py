@@ -91,14 +91,14 @@ class QueueVerbs(Verbs):
     ) -> Verdict:
         owner = text(fields, "run")
         if held is not None:
-            # Without a lease no monitor would ever look at it, should its owner be dead.
+            # Without a lease no monitor would ever check it, even if its owner is dead.
             self._state.leases.setdefault(task_id, self._state.micros())
-            # Made anew under a live run, it waits at the other end until that run has ended.
+            # Recreated during a live run, it waits at the other end until that run has ended.
             return Verdict.DUPLICATE if owner == held else Verdict.ROTATED
         if "local" in fields:
             return Verdict.LOCAL
         if owner is not None and plausible(owner) and text(fields, "state") == life.RUNNING:
-            # The registry forgot a run that its hash still names: its owner may live.
+            # The registry lost a run that its hash still names: its owner may be alive.
             self._state.register(task_id, owner)
             return Verdict.DUPLICATE
         if (due_ms(fields) or 0) > self._state.millis():

@@ -78,7 +78,7 @@ class RunVerbs(Verbs):
         return Verdict.OK
 
     def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
-        """A task whose hash was lost with the data, made and queued anew."""
+        """Recreate and queue a task whose hash was lost with the data."""
         state = self._state
         if state.value(task_id) is not None or task_id in state.runs:
             return Verdict.STATE
@@ -122,11 +122,11 @@ class RunVerbs(Verbs):
         return verdict
 
     def _unless_stopped(self, change: Change) -> Change:
-        """A run that would wait again while a stop stands in its hash is stopped: it is dead by now."""
+        """A run that would wait again while its hash has a stop is stopped: it has ended by now."""
         if text(self._state.fields(change.id), "control") != Verdict.STOP:
             return change
-        told = event(Event.STOPPED).encode()
-        return Change(change.id, change.run, told, Trigger.STOP, keep=self._retention.of(Trigger.STOP))
+        payload = event(Event.STOPPED).encode()
+        return Change(change.id, change.run, payload, Trigger.STOP, keep=self._retention.of(Trigger.STOP))
 
     def _settle(self, change: Change, trigger: Trigger) -> Verdict:
         state = self._state
@@ -216,8 +216,8 @@ class RunVerbs(Verbs):
         self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
         if text(fields, "control") == Command.RELOAD:
             state.erase(task_id, "control")
-        told = {"path": path, "reason": reason, "epoch": judged.epoch}
-        state.emit(task_id, event(Event.REFUSED, told))
+        details = {"path": path, "reason": reason, "epoch": judged.epoch}
+        state.emit(task_id, event(Event.REFUSED, details))
         return Verdict.OK
 
     def settle(self, ref: RunRef) -> Verdict:

@@ -45,7 +45,7 @@ class MemoryTimetable(Verbs):
 
     def _fire(self, firing: Firing) -> Verdict:
         state = self._state
-        # A list is elsewhere: what is there under its name is no list.
+        # Lists are stored elsewhere: a value under this name is not a list.
         spoiled = state.value(f"pytask:occurrences:{firing.name}") is not None
         verdict = self._still(firing.name, firing.score, spoiled=spoiled)
         fields = state.fields(_key(firing.name))
@@ -151,14 +151,14 @@ class MemoryTimetable(Verbs):
         new = {"data": fields["data"]} if "data" in fields else {}
         if start.not_before:
             new["not_before"] = start.not_before.encode()
-        told = scheduled_field(json.dumps(schedule, ensure_ascii=False), start.at, start.missed)
+        scheduled = scheduled_field(json.dumps(schedule, ensure_ascii=False), start.at, start.missed)
         stamp = state.stamp()
         state.erase(task_id, "control", "data", *FORGOTTEN)
         state.rest(
             task_id,
             destination(Trigger.SCHEDULE),
             function=fields["function"],
-            scheduled=told,
+            scheduled=scheduled,
             crashes=0,
             start_at=stamp,
             **new,

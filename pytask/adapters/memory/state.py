@@ -46,7 +46,7 @@ def text(fields: Fields, name: str) -> str | None:
 
 
 def named(fields: Fields) -> str:
-    """The function's name; "" where there is none, or one that no task can have."""
+    """The function's name; "" if it is missing or not a valid name."""
     raw = fields.get("function", b"")
     return (text(fields, "function") or "") if len(raw) <= LONGEST_NAME else ""
 
@@ -81,7 +81,7 @@ class MemoryState:
         self.rejected: list[bytes] = []
         self.runs: dict[str, str] = {}
         self.leases: dict[str, int] = {}  # microseconds
-        self.server = "memory"  # stands for the replication id; another one is a failover
+        self.server = "memory"  # replaces the replication id; another value means a failover
         self.safe = True  # whether that one has all that this one acknowledged
         self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
@@ -117,7 +117,7 @@ class MemoryState:
         return self.values.get(key)
 
     def fields(self, key: str) -> Fields:
-        """The hash at `key`; empty when there is none."""
+        """The hash at `key`; empty if it does not exist."""
         value = self.value(key)
         return value if isinstance(value, dict) else {}
 
@@ -129,7 +129,7 @@ class MemoryState:
         self.values[key] = (value or {}) | {name: encoded(new) for name, new in changes.items()}
 
     def erase(self, key: str, *names: str) -> None:
-        """Drop fields; a hash without any is no key, in Redis neither."""
+        """Drop fields; a hash without fields is deleted, as in Redis."""
         fields = self.fields(key)
         for name in names:
             fields.pop(name, None)
@@ -158,7 +158,7 @@ class MemoryState:
         return max(number(self.fields(task_id), "epoch") + 1, self.millis())
 
     def resting(self, word: str | None) -> State:
-        """The state of a hash that no run owns: RUNNING, too, is then no more than an unknown word."""
+        """The state of a hash that no run owns: RUNNING then counts as an unknown word, too."""
         state = State.read(word)
         return state if state in RESTING else State.read(None)
 

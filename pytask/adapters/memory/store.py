@@ -42,7 +42,7 @@ class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
         self._state.publish(self._state.keys.ping_channel(session), b"ping")
 
     def databases(self) -> list[int]:
-        """There are no db numbers."""
+        """An empty list: a memory store has no db numbers."""
         return []
 
     def reset(self) -> None:
