@@ -75,7 +75,7 @@ class Delivery:
     """What became of tasks that were started together."""
 
     queued: list[str] = attrs.Factory(list)  # by now, those that were there before among them
-    taken: list[str] = attrs.Factory(list)  # ids that stand for another task, or key
+    taken: list[str] = attrs.Factory(list)  # ids that belong to another task, or key
     finished: dict[int, list[str]] = attrs.Factory(dict)  # by partition: those to be started again
     refused: list[tuple[str, int, StoreError]] = attrs.Factory(list)  # ids, bytes, the answer of Redis
 
@@ -134,7 +134,7 @@ def _round(partitions: Partitions, part: list[Batch], done: Delivery) -> Op[None
     try:
         replies = yield from ask_all([(b.partition, script(partitions, b)) for b in part], tolerant=True)
     except StoreError as error:
-        replies = [error] * len(part)  # that the connection broke tells not which of them was at fault
+        replies = [error] * len(part)  # a broken connection does not show which of them caused it
     for batch, reply in zip(part, replies, strict=True):
         if not isinstance(reply, Exception):
             done.note(batch, reply)
@@ -152,7 +152,7 @@ def _round(partitions: Partitions, part: list[Batch], done: Delivery) -> Op[None
 def _again(partitions: Partitions, batch: Batch, done: Delivery) -> Op[None]:
     """Once more, then in halves: each task that Redis does not take alone is refused for its size.
 
-    Redis may have done the first one, whose reply was lost: each id is looked at, so that none is queued
+    Redis may have executed the first one, whose reply was lost: each id is checked, so that none is queued
     twice.
     """
     try:
@@ -220,7 +220,7 @@ def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -
 
 
 def too_large(refused: Iterable[tuple[str, int, StoreError]], rest: str = "") -> TooLarge:
-    """The error for tasks whose data Redis does not take."""
+    """The error for tasks whose data Redis does not accept."""
     found = list(refused)
     task_id, size, error = found[0]
     more = f" (and of {len(found) - 1} more)" if len(found) > 1 else ""

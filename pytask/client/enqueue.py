@@ -51,7 +51,7 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
     if into is not None and not isinstance(function, str):
         _check(function, raw, into)
     elif not raw.startswith(b"{") and raw != b"null":
-        codec.decode_data(raw, None)  # raises: it is no object
+        codec.decode_data(raw, None)  # raises: it is not an object
     if len(raw) > limit:
         raise BadData(
             f"data has {len(raw):,} bytes, but at most {limit:,} are allowed (max_data here and in the"
@@ -107,7 +107,7 @@ def _queued(partitions: Partitions, task: New, chosen: str) -> Op[bytes]:
 
 
 def start_of(task: New) -> Start:
-    """When it starts; raises `BadData` for what is no time, or no policy."""
+    """When it starts; raises `BadData` for an invalid time or policy."""
     if task.restart is not None and task.restart not in RESTARTS:
         raise BadData(f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}")
     when = not_before(task.delay, task.at)
@@ -181,7 +181,7 @@ def update_data(partitions: Partitions, task_id: str, data: Any, function: Funct
 
 
 def _update(partitions: Partitions, partition: int, task_id: str, raw: bytes) -> Op[bytes]:
-    """The verdict; where there is none for the size of the data, that is told."""
+    """The verdict on new data; raises an error that names the size if Redis refuses it for that."""
     command = scripts.update(hash=partitions.keys[partition].task(task_id), data=raw)
     try:
         return (yield from ask(partition, command))  # type: ignore[no-any-return]

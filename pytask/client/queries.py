@@ -25,7 +25,7 @@ COUNT_MOST = 1000  # entries at either end of a queue that a count looks at
 
 
 def read_one(partitions: Partitions, task_id: str) -> Op[TaskInfo | None]:
-    """A task, None where there is none."""
+    """A task; None if it does not exist."""
     partition = partitions.of(task_id)
     try:
         reply = yield from ask(partition, ("HGETALL", partitions.keys[partition].task(task_id)))
@@ -36,7 +36,7 @@ def read_one(partitions: Partitions, task_id: str) -> Op[TaskInfo | None]:
     if not fields:
         return None
     task = read_task(task_id, fields)
-    if task.finished and (yield from stands(partitions, task_id)):
+    if task.finished and (yield from is_queued(partitions, task_id)):
         return attrs.evolve(task, state=life.WAIT, again=True)
     if task.state is life.WAIT:
         (due,) = yield from due_times(partitions, partition, [task_id])
@@ -52,11 +52,11 @@ def due_times(partitions: Partitions, partition: int, ids: Sequence[str]) -> Op[
     return [None if ms is None else float(ms) / 1000 for ms in (yield from ask(partition, words))]
 
 
-# -- what waits: an id that stands in the queue, whatever its hash tells of the time before ----------------
+# -- what waits: an id in the queue, even if its hash still describes the run before ----------------
 
 
-def stands(partitions: Partitions, task_id: str) -> Op[bool]:
-    """Whether an id stands in the queue; looks through all of it, 20 ms of Redis for a million entries."""
+def is_queued(partitions: Partitions, task_id: str) -> Op[bool]:
+    """Whether an id is in the queue; scans all of it, 20 ms of Redis for a million entries."""
     partition = partitions.of(task_id)
     found = yield from ask(partition, ("LPOS", partitions.keys[partition].queue, decoding.raw_of(task_id)))
     return found is not None
@@ -149,7 +149,7 @@ def parked_by_function(partitions: Partitions, names: list[tuple[int, bytes]]) -
 
 
 def workers(partitions: Partitions) -> Op[list[Worker]]:
-    """Those that showed themselves lately, the freshest first; 1000 of a partition at the most."""
+    """Those that reported recently, the newest first; at most 1000 of a partition."""
     found: list[Worker] = []
     for partition, keys in enumerate(partitions.keys):
         (seconds, _), shown = yield from ask_all(
@@ -183,7 +183,7 @@ def functions(partitions: Partitions) -> Op[list[FunctionInfo]]:
     for worker in recent_workers:
         if worker.alive:
             for name in worker.functions:
-                # A worker has a session in each partition, and is one all the same.
+                # A worker has a session in each partition, but counts once.
                 sessions.setdefault(name, set()).add(f"{worker.host}/{worker.pid}/{worker.name}")
     parked = (yield from count(partitions)).parked
     names = sorted({*sessions, *parked})

@@ -70,7 +70,7 @@ class TaskInfo:
     control: str = ""  # a pending control request: stop or reload
     local: bool = False  # started with its worker, by pre_start_task
     again: bool = (
-        False  # it had come to rest and was pushed again: it waits, the rest tells of the run before
+        False  # it had finished and was pushed again: it waits, the other fields describe the run before
     )
     not_before: float = 0.0  # seconds since 1970: no run starts before
     due: float | None = None  # when the timers queue it, in seconds since 1970; None: it is not in them
@@ -78,11 +78,11 @@ class TaskInfo:
     failed_at: float = 0.0  # when the run before the last restart ended, seconds since 1970
     restarts_since: float = 0.0  # when the first run that counts in `restarts` ended, seconds since 1970
     restart: str = ""  # "never", "failure" or "always": what its producer chose; "": its class decides
-    # JSON; None where there is none, or where it was not asked for.  It may hold secrets: no repr shows it.
+    # JSON; None if there is none, or if it was not requested.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
     raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
     error: str = ""  # the first line is the text, the rest the traceback
-    progress: Progress | None = None  # of the last run; None where it said nothing
+    progress: Progress | None = None  # of the last run; None if it reported none
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
     settling: bool = False  # its run was started by a reload less than a second ago
     more: Mapping[str, str] = attrs.Factory(dict)
@@ -181,7 +181,7 @@ def _decoded(raw: bytes | None) -> Any:
 
 
 def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
-    """The progress of the run of this epoch; None for that of an earlier one, and for what is none."""
+    """The progress of the run of this epoch; None for that of an earlier one, and for an invalid value."""
     if raw is None:
         return None
     import msgspec  # lists seldom show one
@@ -198,7 +198,7 @@ def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
 
 
 def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
-    """The refusal of a reload of the run of this epoch; None for another's, and for what is none."""
+    """The refusal of a reload of the run of this epoch; None for another's, and for an invalid value."""
     if raw is None:
         return None
     import msgspec
@@ -252,7 +252,7 @@ class Count:
     queued: int = 0  # in the queue
     delayed: int = 0  # in the timers: they wait for their time
     parked: Mapping[str, int] = attrs.Factory(dict)  # by function
-    rejected: int = 0  # notes of pushed ids that could not be tasks, 1000 at the most
+    rejected: int = 0  # notes of pushed ids that could not be tasks, at most 1000
     exact: bool = True  # False in a long queue: an id that waits again is also counted where it was before
 
     def __getitem__(self, state: str) -> int:
@@ -269,7 +269,7 @@ class Outcome:
     """The outcome of a stop, a start, a reload or a removal."""
 
     id: str
-    done: bool  # the task is where it was asked to go
+    done: bool  # the task has reached the requested state
     state: State | None  # as far as known: None without `wait` where a worker has to act first
     requested: bool = False  # the request is stored and was sent to its worker
     heard: int | None = None  # subscribed workers; None if none had to be notified
@@ -342,6 +342,6 @@ class Gap:
     `task` is the task as it is now, when one task is watched; None if it is gone.
     """
 
-    seconds: float  # for how long nothing could be heard, at the most
+    seconds: float  # for how long no event could be received, at most
     reason: str
     task: TaskInfo | None = None
