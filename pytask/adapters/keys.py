@@ -66,11 +66,11 @@ class Keys:
         return f"{self.namespace}pytask:index:{state}"
 
     def parking(self, function: str) -> bytes:
-        """The list of ids that wait for a worker which knows `function` (surrogates stand for odd bytes)."""
+        """The list of ids that wait for a worker which knows `function` (surrogates encode invalid bytes)."""
         return f"{self.namespace}pytask:parked:{function}".encode(errors="surrogateescape")
 
     def schedule(self, name: str) -> bytes:
-        """The hash of a schedule (surrogates stand for odd bytes)."""
+        """The hash of a schedule (surrogates encode invalid bytes)."""
         return f"{self.namespace}pytask:schedule:{name}".encode(errors="surrogateescape")
 
     def occurrences(self, name: str) -> bytes:
@@ -90,20 +90,20 @@ class Keys:
         return self.channel + task_id
 
     def control(self, task_id: str) -> str:
-        """The channel on which a task is told to stop, start or reload."""
+        """The channel for control messages of a task: stop, start or reload."""
         return f"{self.channel}{task_id}-control"
 
     @property
     def event_pattern(self) -> str:
-        """The pattern that hears the events of all tasks, and their control messages, too."""
+        """The pattern for the events of all tasks, which also matches their control messages."""
         return f"{_literal(self.channel)}*"
 
     def matching(self, beginning: str) -> str:
-        """The pattern of the keys of tasks whose id begins so."""
+        """The pattern of the keys of tasks whose id has this prefix."""
         return f"{_literal(self.namespace + beginning)}*"
 
     def ping_channel(self, session: str) -> str:
-        """The channel on which a worker hears itself."""
+        """The channel on which a worker receives its own messages."""
         return f"{self.namespace}pytask:ping:{session}"
 
     def database_channel(self, number: int) -> str:
@@ -122,7 +122,7 @@ class Keys:
 
     @property
     def control_pattern(self) -> str:
-        """The pattern that hears the control messages of all tasks."""
+        """The pattern for the control messages of all tasks."""
         return f"{_literal(self.channel)}*-control"
 
     def task_of_control(self, channel: str) -> str:

@@ -1,4 +1,4 @@
-"""What is the same in every call: it stands in the text of each script that names it, and is not sent."""
+"""Values that are the same in every call: inserted into each script that names them, and not sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytask.domain.schedules import DEFINITION, TIMES
 CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "resting": life.RESTING,  # the resting states, in the order of their `indexes`
     "running": life.RUNNING,
-    "unknown": UNKNOWN,  # the state of a hash whose state is none of the resting ones
+    "unknown": UNKNOWN,  # the state of a hash whose state is not a resting one
     "stop": Verdict.STOP,  # the request to stop, as written to `control`
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`

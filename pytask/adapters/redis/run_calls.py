@@ -119,13 +119,13 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
 
 
 def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
-    """The kind of a change; where a stop may be asked meanwhile, that of such an end before it: `number`."""
+    """The kind of a change; if a stop may arrive meanwhile, preceded by the kind of that end, `number`."""
     state, mode = _ending(change.trigger, change.local)
     words = str(2 * len(change.fields)) if change.fields else ""
     if mode in ("queue", "timer"):
         stopped, rest = _ending(Trigger.STOP, local=False)
-        told, line = event(Event.STOPPED), scope.line(Trigger.STOP)
-        instead = ChangeKind(told, stopped, rest, scope.drops(Trigger.STOP), line)
+        payload, line = event(Event.STOPPED), scope.line(Trigger.STOP)
+        instead = ChangeKind(payload, stopped, rest, scope.drops(Trigger.STOP), line)
         delay = str(math.ceil(change.delay * 1000)) if mode == "timer" else ""
         again = ChangeKind(
             change.event, state, mode,
