@@ -1,4 +1,4 @@
-"""The in-memory twin of the Redis adapters: the same verbs and verdicts, for tests without a server.
+"""The in-memory version of the Redis adapters: the same verbs and verdicts, for tests without a server.
 
 It passes the same contract tests.  All it keeps is in this process, so it suits neither two workers in
 two processes nor anything that must outlive them.
@@ -101,15 +101,15 @@ class MemoryBackend:
         self._retention = retention or Retention()
 
     def store(self) -> MemoryStore:
-        """A store; all of one backend see the same tasks."""
+        """Create a store; all stores of one backend share the same tasks."""
         return MemoryStore(self.state, self._retention)
 
     def queue(self) -> MemoryQueue:
-        """A waiter."""
+        """Create the waiter for the queue."""
         return MemoryQueue(self.state)
 
     def feed(self, session: str) -> MemoryFeed:
-        """A listener."""
+        """Create the feed of a session."""
         return MemoryFeed(self.state, session)
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:  # noqa: ARG002 - the port's own

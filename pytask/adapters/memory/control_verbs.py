@@ -15,7 +15,7 @@ from pytask.domain.record import Verdict
 
 
 class ControlVerbs(Verbs):
-    """Steer tasks."""
+    """Control tasks."""
 
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """Control a batch of tasks."""

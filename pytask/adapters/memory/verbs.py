@@ -1,4 +1,4 @@
-"""What the verbs of the in-memory store share, for all duties."""
+"""The common part of the verbs of the in-memory store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def start_fields(fields: Fields) -> StartFields | None:
 
 
 class Verbs:
-    """What the verbs of all duties have in common."""
+    """The base class of all verbs."""
 
     def __init__(self, state: MemoryState, retention: Retention) -> None:
         self.incarnation: Incarnation | None = None
