@@ -43,7 +43,7 @@ def name_of(function: Function) -> str:
 
 
 def payload(function: Function, data: Any, limit: int) -> bytes:
-    """The data as JSON, b"" for None; raises `BadData` with the path to what does not fit `Config.DATA`."""
+    """The data as JSON, b"" for None; raises `BadData` with the path that does not fit `Config.DATA`."""
     into = None if isinstance(function, str) else data_class(function)
     if data is None and into is None:
         return b""
@@ -61,7 +61,7 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
 
 
 def _check(function: type[Task], raw: bytes, into: Any) -> None:
-    """Raise `BadData` where it does not fit; the values of secret fields are hidden in its text."""
+    """Raise `BadData` if it does not fit; the values of secret fields are hidden in its text."""
     try:
         codec.decode_data(raw, into, unknown=ignores_unknown(function))
     except BadData as error:
@@ -72,7 +72,7 @@ def _check(function: type[Task], raw: bytes, into: Any) -> None:
 
 
 def start(partitions: Partitions, task: New) -> Op[str]:
-    """One task, in one round trip; its id."""
+    """Start one task, in one round trip; returns its id."""
     chosen = new_ids(1)[0] if task.id is None else task.id
     yield from _queued(partitions, task, chosen)
     return chosen
@@ -130,7 +130,7 @@ def _raise_odd(done: Delivery, total: int) -> None:
 
 
 def start_many(partitions: Partitions, tasks: Iterable[Any]) -> Op[list[str]]:
-    """Many tasks, a few thousand in each round trip; their ids in order.
+    """Start many tasks, a few thousand in each round trip; returns their ids in order.
 
     All are checked before the first is sent.  Raises `TooLarge` or `TaskExists` after all others were queued.
     """
@@ -170,7 +170,7 @@ def _batches(partitions: Partitions, tasks: Iterable[Any]) -> tuple[list[Batch],
 
 
 def update_data(partitions: Partitions, task_id: str, data: Any, function: Function | None) -> Op[None]:
-    """New data in the hash; `function` is checked against, where a class is given."""
+    """Store new data in the hash; it is checked if `function` is a class."""
     partition = partitions.of(task_id)
     raw = payload(function or "?", data, partitions.max_data)
     verdict = yield from _update(partitions, partition, task_id, raw)

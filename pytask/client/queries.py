@@ -1,4 +1,4 @@
-"""Looking at tasks and workers."""
+"""Queries for tasks and workers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def no_such_task(task_id: str) -> NoSuchTask:
 
 
 def count(partitions: Partitions) -> Op[Count]:
-    """By state, in a few round trips."""
+    """Count tasks by state, in a few round trips."""
     commands: list[tuple[int, tuple[Any, ...]]] = []
     for partition, keys in enumerate(partitions.keys):
         commands += [(partition, ("LLEN", keys.queue)), (partition, ("ZCARD", keys.timers))]
@@ -129,7 +129,7 @@ def _waiting_once(partitions: Partitions, states: dict[State, int]) -> Op[tuple[
         raws = [decoding.raw_of(task_id) for task_id in ids]
         names = [keys.leases, *(keys.index(state) for state in FINISHED)]
         running, *before = yield from ask_all([(partition, ("ZMSCORE", name, *raws)) for name in names])
-        waiting += running.count(None)  # a copy of one that runs is dropped when it is met
+        waiting += running.count(None)  # a copy of a running one is dropped when it is reached
         for state, scores in zip(FINISHED, before, strict=True):
             states[state] = max(0, states[state] - len(scores) + scores.count(None))
     return waiting, unread
@@ -177,7 +177,7 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pa
 
 
 def functions(partitions: Partitions) -> Op[list[FunctionInfo]]:
-    """The task names that living workers know, or that tasks wait for; by name."""
+    """The task names that running workers know, or that tasks wait for; by name."""
     recent_workers = yield from workers(partitions)
     sessions: dict[str, set[str]] = {}
     for worker in recent_workers:

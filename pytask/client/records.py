@@ -65,7 +65,7 @@ class TaskInfo:
     last_run: str = ""
     epoch: int = 0  # grows with every run
     attempts: int = 0  # runs so far
-    crashes: int = 0  # workers that died under it
+    crashes: int = 0  # workers that died while running it
     last_update: float = 0.0  # seconds since 1970, of the server
     control: str = ""  # a pending control request: stop or reload
     local: bool = False  # started with its worker, by pre_start_task
@@ -104,7 +104,7 @@ class TaskInfo:
 
     @property
     def history(self) -> tuple[history.Transition, ...]:
-        """Its last moves, the newest last: when, from, to, by which trigger, by whom, why.
+        """Its last transitions, the newest last: when, from, to, by which trigger, by whom, why.
 
         The claim and the end of a run to which nothing else happened are not among them.
         """
@@ -125,7 +125,7 @@ FINISHED = tuple(state for state in life.RESTING if state is not life.WAIT)
 
 
 def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
-    """The states that are meant, the final ones for None.  Raises `BadData`."""
+    """The requested states, the final ones for None.  Raises `BadData`."""
     if for_state is None:
         return FINISHED
     words = (for_state,) if isinstance(for_state, str) else tuple(for_state)
@@ -145,7 +145,7 @@ MS_DIGITS = 16  # more than a time in milliseconds has
 
 
 def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
-    """The record of a hash; what it cannot mean counts as absent."""
+    """The record of a hash; invalid values count as absent."""
     return TaskInfo(
         id=task_id,
         state=State.read(_text(fields, "state")),
@@ -231,11 +231,11 @@ def _float(fields: Mapping[str, bytes], name: str) -> float:
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """Some tasks, and where to go on: `list(cursor=page.cursor, ...)`; None at the end."""
+    """Some tasks, and where to continue: `list(cursor=page.cursor, ...)`; None at the end."""
 
     tasks: tuple[TaskInfo, ...]
     cursor: str | None = None
-    looked: int = 0  # hashes that were read for it
+    looked: int = 0  # hashes that were read for this page
 
     def __iter__(self) -> Iterator[TaskInfo]:
         return iter(self.tasks)
@@ -282,16 +282,16 @@ class Outcome:
 
 @attrs.frozen(kw_only=True)
 class Worker(WorkerInfo):
-    """A worker as it shows itself, every few seconds; its figures are those of `WorkerInfo`."""
+    """A worker as it reports itself every few seconds; its figures are those of `WorkerInfo`."""
 
-    seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
+    seen: float = 0.0  # when it reported last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0
-    more: Mapping[str, Any] = attrs.Factory(dict)  # what only other releases show
+    more: Mapping[str, Any] = attrs.Factory(dict)  # figures of other releases
 
     @property
     def alive(self) -> bool:
-        """It showed itself within the last 15 seconds, three times its period."""
+        """It reported within the last 15 seconds, three times its period."""
         return self.silent <= SILENT
 
 
@@ -323,13 +323,13 @@ class LogLine:
     at: float  # seconds since 1970, by the worker's clock
     level: str  # such as "info"; "progress" for what `self.progress()` said
     logger: str
-    text: str  # with the traceback, if there is one; what is longer than 2048 characters lacks its middle
+    text: str  # with the traceback, if there is one; the middle of more than 2048 characters is cut
     number: int  # 1 is the first line of a run
     epoch: int  # of the run; grows with every run of the task
-    missed: int = 0  # lines of this run between the line before and this one, which are kept no more
+    missed: int = 0  # lines of this run between the line before and this one, which are no longer kept
 
     def after(self, last: tuple[int, int] | None) -> LogLine:
-        """This line where `last`, the epoch and number of the line before, is known."""
+        """This line if `last`, the epoch and number of the line before, is known."""
         if last is None or last[0] != self.epoch:
             return self
         return attrs.evolve(self, missed=self.number - last[1] - 1)
