@@ -1,4 +1,4 @@
-"""The names of all keys and channels.  With the empty namespace they are the ones users were promised."""
+"""The names of all keys and channels.  With the empty namespace they are the documented ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIGITS = 10  # more than any db number has
 
 @attrs.frozen
 class Keys:
-    """Every key under one namespace, which goes in front of channels too: pub/sub knows no db number."""
+    """Every key of one namespace, which also prefixes channels: pub/sub ignores db numbers."""
 
     namespace: str = ""
 
@@ -62,7 +62,7 @@ class Keys:
         return self.namespace + task_id
 
     def index(self, state: State) -> str:
-        """The ids in a resting state, by the time they came there.  RUNNING's index is the leases."""
+        """The ids in a resting state, by the time of that transition.  RUNNING's index is the leases."""
         return f"{self.namespace}pytask:index:{state}"
 
     def parking(self, function: str) -> bytes:
@@ -74,7 +74,7 @@ class Keys:
         return f"{self.namespace}pytask:schedule:{name}".encode(errors="surrogateescape")
 
     def occurrences(self, name: str) -> bytes:
-        """The list of what became of the last occurrences of a schedule, the newest first."""
+        """The list of the last occurrences of a schedule and their results, the newest first."""
         return f"{self.namespace}pytask:occurrences:{name}".encode(errors="surrogateescape")
 
     def log(self, task_id: str) -> str:
@@ -107,7 +107,7 @@ class Keys:
         return f"{self.namespace}pytask:ping:{session}"
 
     def database_channel(self, number: int) -> str:
-        """The channel by which the workers of a db number are known to those of the others."""
+        """The channel on which workers of a db number are visible to those of other db numbers."""
         return f"{self.namespace}pytask:db:{number}"
 
     @property

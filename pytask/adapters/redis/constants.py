@@ -23,7 +23,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
-    "fault": FAULT,  # the mark in `paused` of a schedule that cannot be used
+    "fault": FAULT,  # the mark in `paused` of an invalid schedule
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend
     "delayed": destination(Trigger.DELAY),
@@ -36,7 +36,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
 
 
 def in_lua(value: str | int | tuple[str, ...]) -> str:
-    """As it is written in a script."""
+    """The value as Lua source."""
     if isinstance(value, tuple):
         return "{" + ", ".join(map(in_lua, value)) + "}"
     return f"'{value}'" if isinstance(value, str) else str(value)

@@ -15,10 +15,10 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-CLAIM_WORDS = 6  # of a claim that was won, see claim.lua
+CLAIM_WORDS = 6  # of a successful claim, see claim.lua
 FIELD_WORDS = 5  # more, of one with fields that say when and why it starts
 STAR = ord("*")
-MARKER_WORDS = 4  # in front of a renewal's verdicts, see renew.lua
+MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
 
 
 @cache
@@ -48,7 +48,7 @@ def claim(ref: RunRef, reply: Sequence[Any]) -> Claim:
 def claims(
     refs: Sequence[RunRef], functions: Sequence[str], reply: Sequence[bytes]
 ) -> tuple[list[Claim], list[bytes] | None]:
-    """The claims in the answer of claim.lua, and the ids behind them (None where that is not known)."""
+    """The claims in the answer of claim.lua, and the ids behind them (None if they are unknown)."""
     words, content = reply[0].split(), reply[1]
     found: list[Claim] = []
     at = start = 0
