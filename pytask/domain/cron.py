@@ -152,10 +152,11 @@ def zone_of(name: str) -> tzinfo:
 
     known = zoneinfo.available_timezones()
     folded = {one.casefold(): one for one in known}
-    near = get_close_matches(name[:LONGEST].casefold(), folded, n=3, cutoff=0.6)
+    asked = name[:LONGEST].casefold()
+    near = [asked] if asked in folded else get_close_matches(asked, folded, n=3, cutoff=0.6)
     meant = f"; did you mean {' or '.join(folded[one] for one in near)}?" if near else ""
     raise BadSchedule(
-        f"tz {name[:LONGEST]!r} is none of the {len(known)} time zones that this machine knows"
+        f"tz {name[:LONGEST]!r} is not one of the {len(known)} time zones that this machine knows"
         f"{meant or ': write a name of the IANA database, such as Europe/Berlin or UTC'}"
     )
 

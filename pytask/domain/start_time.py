@@ -46,7 +46,8 @@ def _seconds(name: str, value: Any) -> float:
         hint = "seconds" if name == "delay" else "seconds since 1970 or a datetime with a time zone"
         raise BadData(f"{name} must be {hint}, not {value!r}")
     if not 0 <= value <= LATEST:
-        raise BadData(f"{name} must be 0 or more seconds, up to the year 9999, not {value!r}")
+        unit = " (seconds, not milliseconds)" if value > 0 else ""
+        raise BadData(f"{name} must be 0 or more seconds, up to the year 9999, not {value!r}{unit}")
     return float(value)
 
 
@@ -59,7 +60,7 @@ def read_duration(text: str) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", words, re.ASCII):
         return float(words)
     raise BadData(
-        f"{text!r} is no duration: write seconds, or numbers with units, such as 90, 10m, 1h30m or 2d"
+        f"{text!r} is not a duration: write seconds, or numbers with units, such as 90, 10m, 1h30m or 2d"
     )
 
 
@@ -69,7 +70,7 @@ def read_moment(text: str) -> float:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BadData(
-            f"{text!r} is no time: write ISO 8601 with a zone, such as 2026-12-01T09:00Z or"
+            f"{text!r} is not a time: write ISO 8601 with a zone, such as 2026-12-01T09:00Z or"
             " 2026-12-01T09:00+01:00"
         ) from None
     if found.tzinfo is None:

@@ -34,7 +34,7 @@ def test_a_delay_counts_from_the_time_of_redis_and_a_time_is_absolute(given, tex
         ({"delay": "10m"}, "delay must be seconds"),
         ({"delay": True}, "delay must be seconds"),
         ({"at": float("inf")}, "at must be seconds since 1970 or a datetime with a time zone"),
-        ({"at": LATEST + 1}, "up to the year 9999"),
+        ({"at": LATEST + 1}, r"up to the year 9999, .*not milliseconds"),
         ({"delay": LONGEST + 1}, "at most 250000000000 seconds"),
         ({"at": datetime(2026, 12, 1)}, "no time zone"),  # noqa: DTZ001
         ({"at": NOON, "delay": 1}, "not both"),

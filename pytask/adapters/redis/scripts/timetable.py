@@ -1,4 +1,4 @@
-"""Scripts of schedules; declared as those beside."""
+"""Scripts of schedules; declared as in `__init__`."""
 
 # Not `from __future__ import annotations`: the annotations are read when a script is declared.
 
