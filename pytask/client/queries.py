@@ -13,6 +13,7 @@ from pytask.client.partitions import Partitions
 from pytask.client.records import FINISHED, Count, FunctionInfo, TaskInfo, Worker, read_task
 from pytask.domain import figures
 from pytask.domain import lifecycle as life
+from pytask.domain.delays import LATEST
 from pytask.domain.errors import NoSuchTask, WrongKeyType
 from pytask.domain.lifecycle import State
 
@@ -49,7 +50,9 @@ def due_times(partitions: Partitions, partition: int, ids: Sequence[str]) -> Op[
     if not ids:
         return []
     words = ("ZMSCORE", partitions.keys[partition].timers, *map(decoding.raw_of, ids))
-    return [None if ms is None else float(ms) / 1000 for ms in (yield from ask(partition, words))]
+    # A client may have written any number there, also an infinite one.
+    found = yield from ask(partition, words)
+    return [None if ms is None else min(max(0.0, float(ms) / 1000), float(LATEST)) for ms in found]
 
 
 # -- what waits: an id in the queue, even if its hash still describes the run before ----------------

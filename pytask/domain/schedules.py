@@ -15,7 +15,7 @@ from zlib import crc32
 
 import attrs
 
-from pytask.domain.cron import Cron, cron
+from pytask.domain.cron import Cron, cron, shortest
 from pytask.domain.errors import BadSchedule
 from pytask.domain.messages import LONGEST_NAME, MAX_ID_BYTES, IdFault, read_id
 from pytask.domain.start_time import read_duration
@@ -246,6 +246,11 @@ def _check(found: Schedule) -> None:
         raise BadSchedule(
             f"jitter {found.jitter:g} must be shorter than every {found.every:g}, or occurrences change"
             " places"
+        )
+    if found.cron and found.jitter and found.jitter >= (least := shortest(found.cron, found.tz)):
+        raise BadSchedule(
+            f"jitter {found.jitter:g} must be shorter than the {least:g} s between two times of cron"
+            f" {found.cron!r}, or occurrences change places"
         )
     if found.missed is Missed.ALL and found.overlap is not Overlap.ALLOW:
         raise BadSchedule(

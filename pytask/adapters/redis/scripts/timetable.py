@@ -94,6 +94,7 @@ def define_schedule(
     name: Text,
     data: Text,  # JSON, "" for none
     origin: Text,
+    lost: Flag,  # only if it is gone
     values: AnyTexts,  # of the fields of a definition, "" for none
 ) -> bytes: ...
 
