@@ -118,7 +118,7 @@ class PyTask:
             **options: See `cron`; `tz` goes with that only.
 
         Raises:
-            BadSchedule: Something of it makes no sense; the message has the fix.
+            BadSchedule: An invalid or unknown option; the message has the fix.
             BadData: Data that does not fit.
         """
         self._schedule(task, data, every=seconds, **options)
@@ -139,7 +139,7 @@ class PyTask:
                 "skip", "all"; `deadline`, seconds after its time until which an occurrence may start.
 
         Raises:
-            BadSchedule: Something of it makes no sense; the message has the fix.
+            BadSchedule: An invalid or unknown option; the message has the fix.
             BadData: Data that does not fit.
         """
         self._schedule(task, data, cron=expression, **options)

@@ -46,7 +46,7 @@ class GuardedLogger(Adapter):
             self.logger.log(level, msg, *args, **kwargs)
         except (GreenletExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a program's handler raises
+        except BaseException as error:  # noqa: BLE001 - a handler of the program may raise anything
             _report(error)
 
 

@@ -27,7 +27,7 @@ EXPIRED = "lease expired"
 
 @attrs.frozen(kw_only=True)
 class Retention:
-    """Seconds that the hashes of finished tasks are kept; None for ever, 0 not at all."""
+    """Seconds that the hashes of finished tasks are kept; None means forever, 0 not at all."""
 
     ended: int | None = 7 * 86400
     error: int | None = 30 * 86400

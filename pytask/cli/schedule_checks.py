@@ -98,7 +98,7 @@ def _far(remote: Remote, listed: list[ScheduleInfo], now: float) -> Iterator[Fin
                 f" already at {local_time(due, one.tz)}: someone set that time, or the clock of Redis was"
                 " ahead",
                 fix=remote.typed("ZADD", Keys(remote.space_of(one.name)).schedules, "0", one.name)
-                + "    computes it again, unless it is meant so",
+                + "    (computes it again, if the later time was not intended)",
             )
 
 

@@ -134,7 +134,7 @@ class Subscription:
 
     async def close(self) -> None:
         """Drop the connection."""
-        with contextlib.suppress(Exception):  # whatever error it had, it is not used again
+        with contextlib.suppress(Exception):  # not used again, with any error
             await self._pubsub.aclose()
         await self._client.connection_pool.disconnect()
 

@@ -26,9 +26,9 @@ class Schedules:
     def add(
         self, name: str, function: Function, data: Any = None, **definition: Unpack[Definition]
     ) -> ScheduleInfo:
-        """Make a schedule, or change it: what it did so far, and whether it is paused, stays.
+        """Create a schedule, or change it; a change keeps its past, and a pause.
 
-        May be repeated.  As long as its times stay the same, the next one does, too.
+        May be repeated: the next time changes only if its times do.
 
         Args:
             name: Its name, which is also the id of its task (with `overlap` "allow" the ids begin with it).
@@ -41,7 +41,7 @@ class Schedules:
             The schedule; its next time is known once a worker has seen it.
 
         Raises:
-            BadSchedule: Something of it makes no sense; the message has the fix.
+            BadSchedule: An invalid or unknown option; the message has the fix.
             BadData: Data that does not fit.
         """
         return self._driver.run(
@@ -49,10 +49,10 @@ class Schedules:
         )
 
     def get(self, name: str) -> ScheduleInfo:
-        """A schedule, with its data and what became of its last 100 occurrences.
+        """A schedule, with its data and its last 100 occurrences.
 
         Raises:
-            NoSuchSchedule: There is none.
+            NoSuchSchedule: No schedule has this name.
         """
         return self._driver.run(timetable.get_schedule(self._partitions, name))
 
@@ -61,25 +61,25 @@ class Schedules:
         return self._driver.run(timetable.list_schedules(self._partitions, limit))
 
     def pause(self, name: str) -> bool:
-        """Start no more of it; False if it was paused already.  A task that waits or runs goes on.
+        """Start no more tasks of it; False if it was paused already.  A current task is not stopped.
 
         Raises:
-            NoSuchSchedule: There is none.
+            NoSuchSchedule: No schedule has this name.
         """
         return self._driver.run(timetable.pause_schedule(self._partitions, name, paused=True))
 
     def resume(self, name: str) -> bool:
-        """Go on with the next time; what was due meanwhile is not made up for.  False if it was not paused.
+        """Continue with the next time, without the skipped ones.  False if it was not paused.
 
         Raises:
-            NoSuchSchedule: There is none.
+            NoSuchSchedule: No schedule has this name.
         """
         return self._driver.run(timetable.pause_schedule(self._partitions, name, paused=False))
 
     def remove(self, name: str) -> bool:
-        """Delete it, and what is known of its occurrences; False if there was none.  Its task stays.
+        """Delete it and its past occurrences; False if there was none.  Its task is kept.
 
-        One that the code of workers defines comes back with the next worker that starts.
+        A schedule in the code of workers comes back when the next worker starts.
         """
         return self._driver.run(timetable.remove_schedule(self._partitions, name))
 

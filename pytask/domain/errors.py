@@ -143,7 +143,7 @@ class BadData(PytaskError):
 
 
 class BadSchedule(BadData):
-    """A schedule that makes no sense: its times, its zone, or another of its fields."""
+    """An invalid schedule: its times, its zone, or another of its fields."""
 
     code = "PT155"
 

@@ -18,6 +18,8 @@ import attrs
 from pytask.domain.cron import Cron, cron, shortest
 from pytask.domain.errors import BadSchedule
 from pytask.domain.messages import LONGEST_NAME, MAX_ID_BYTES, IdFault, read_id
+from pytask.domain.start_time import read_duration
+from pytask.domain.wording import ago
 
 KEPT: Final = 100  # lines of past occurrences that are kept
 NEVER: Final = 2**53 - 1  # the "next time" of a schedule that cannot be used
@@ -109,7 +111,9 @@ class Schedule:
     def words(self) -> str:
         """When it is due, as a sentence."""
         if self.every is not None:
-            return f"every {self.every:g} s"
+            span = ago(self.every) or ""
+            exact = self.every >= 60 and read_duration(span) == self.every
+            return f"every {span}" if exact else f"every {self.every:g} s"
         return f"{self._cron.words()}, {self.tz}"
 
     def fields(self) -> dict[str, str]:

@@ -39,9 +39,9 @@ def transition_line(move: Transition) -> str:
 
 def phrase_of(move: Transition, asker: str = "") -> Phrase:
     """A transition as a part of a sentence; `asker` is who requested it, if known."""
-    tell = TELL.get(move.trigger)
-    if tell is not None:
-        return tell(move, asker)
+    phrase = PHRASES.get(move.trigger)
+    if phrase is not None:
+        return phrase(move, asker)
     # An unknown trigger of a newer release.
     return Phrase(f"{move.trigger}{_by(move)}, from {move.source} to {move.target}", move.why, ": ")
 
@@ -119,7 +119,7 @@ def _parked(move: Transition, _: str) -> Phrase:
     )
 
 
-TELL: dict[str, Callable[[Transition, str], Phrase]] = {
+PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.CLAIM: _claimed,
     Trigger.END: lambda move, _: Phrase(f"ended by itself{_on(move)}"),
     Trigger.FAIL: lambda move, _: Phrase(f"failed{_on(move)}", move.why, ": "),
@@ -128,7 +128,7 @@ TELL: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.EXPIRE: _expired,
     Trigger.EXPIRE_STOPPED: _expired_stopped,
     Trigger.POISON: _poisoned,
-    Trigger.RELOAD: lambda move, _: Phrase(f"reloaded{_by(move)} with the data of that time"),
+    Trigger.RELOAD: lambda move, _: Phrase(f"reloaded{_by(move)} with the data from its hash"),
     Trigger.REFUSE: lambda move, _: Phrase(
         f"reload refused{_on(move)}", f"the data does not fit: {move.why}", ": "
     ),

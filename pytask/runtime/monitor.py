@@ -146,10 +146,10 @@ class Monitor(Task):
         pass_by_pass(self._repair, self._repair_failed, lambda: False)
 
     def _repair(self) -> None:
-        self._cursor, mended = self._call(lambda store: store.repair(self._cursor, self.timing.expiry))
-        if mended:
+        self._cursor, repaired = self._call(lambda store: store.repair(self._cursor, self.timing.expiry))
+        if repaired:
             log.warning(
-                "monitor: requeued %d tasks (RUNNING without a registered run, or WAIT in no list)", mended
+                "monitor: requeued %d tasks (RUNNING without a registered run, or WAIT in no list)", repaired
             )
         gevent.sleep(SCAN_PAUSE if self._cursor else self.timing.expiry)
 

@@ -236,7 +236,7 @@ def test_no_lines_has_a_reason(cli, tasks, done):
     until(lambda: all(w.task_logs is not None for w in tasks.workers()), "the workers show themselves")
     shown = cli("logs", "quiet-1")
     assert (shown.exit_code, shown.stdout) == (0, "")
-    assert "no lines: the worker w2 stores no task logs; start it with --task-logs 200" in shown.stderr
+    assert "no lines: the worker 'w2' stores no task logs; start it with --task-logs 200" in shown.stderr
     tasks.start("nobody-knows", id="waits")
     assert "no worker has taken it yet" in cli("logs", "waits").stderr
     tasks.stop("waits")
@@ -271,7 +271,9 @@ def test_lines_of_an_earlier_run_do_not_pass_for_those_of_the_current_one(
         tasks.stop("muted-1", wait=cli_tools.PATIENCE)
         rested = cli("logs", "muted-1")
     assert shown.stdout.endswith(" app: earlier\n")
-    assert "no lines of the current run: the worker muted stores no task logs; start it with" in shown.stderr
+    assert (
+        "no lines of the current run: the worker 'muted' stores no task logs; start it with" in shown.stderr
+    )
     assert (rested.stdout, rested.stderr) == (shown.stdout, "")
 
 
@@ -290,13 +292,13 @@ def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_pat
         now = cli("logs", f"{name}-1").stderr
         daemon.end(signal.SIGKILL)
     alive = {
-        0: f"the worker {name} stores no task logs; start it with --task-logs 200",
-        5: f"its worker's log level filters it out (the worker {name} stores 5 lines per task)",
+        0: f"the worker {name!r} stores no task logs; start it with --task-logs 200",
+        5: f"its worker's log level filters it out (the worker {name!r} stores 5 lines per task)",
     }
     assert alive[kept] in now
     client.zadd("pytask:workers", {mine.session: mine.seen - 60})  # a minute later
     silent = cli("logs", f"{name}-1").stderr
-    who = rf"the worker {name}, silent for 1m\S*,"
+    who = rf"the worker {name!r}, silent for 1m\S*,"
     dead = {
         0: rf"{who} stored no task logs; start it with --task-logs 200",
         5: rf"no line of the task was sent before {who} fell silent \(it stored 5 lines per task",
@@ -305,7 +307,7 @@ def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_pat
 
     client.zrem("pytask:workers", mine.session)  # much later
     client.hdel("pytask:workers:info", mine.session)
-    gone = f"no lines: the worker {name} is gone"
+    gone = f"no lines: the worker {name!r} is gone"
     unknown = f"{gone}: either it stored no task logs, or the task logged nothing\n"
     assert unknown in cli("logs", f"{name}-1").stderr
     if kept:

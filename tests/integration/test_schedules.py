@@ -110,7 +110,7 @@ def test_the_command_line(client, cli):
     assert client.hget("pytask:schedule:nightly", "data") == '{"n":5}'
     rows = {item["name"]: item for item in cli.json("schedule", "ls")["items"]}
     assert rows["nightly"]["when"] == "At 02:30 every day, Europe/Berlin"
-    assert rows["often"]["when"] == "every 90 s"
+    assert rows["often"]["when"] == "every 1m30s"
     table = cli("schedule", "ls").stdout.splitlines()
     assert table[0].split() == ["NAME", "FUNCTION", "WHEN", "NEXT", "LAST", "FIRES", "STATE"]
     assert "nightly\n" in cli("schedule", "ls", "-o", "id").stdout

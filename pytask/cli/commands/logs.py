@@ -191,4 +191,4 @@ def _stores(task: TaskInfo, worker: Worker) -> str:
 
 
 def _name(task: TaskInfo) -> str:
-    return f"the worker {task.worker}"
+    return f"the worker {task.worker!r}"

@@ -162,7 +162,7 @@ class Committer:
         except StoreError as error:
             self._refused(batch, error)
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, it must not hold up the other changes
+        except Exception:  # noqa: BLE001 - no error may delay the other changes
             verdicts = self._one_by_one(batch)
         self._refusals.taken(partial(size_of, batch))
         self._over(len(batch))

@@ -175,7 +175,7 @@ class Journal:
             verdicts = store.note(batch, self._ring, self._keep)
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up what tasks write
+        except Exception as error:  # noqa: BLE001 - no error may delay what tasks write
             self._lose(batch, error)
         else:
             self._refusals.taken(lambda: sum(map(_weight, batch)))

@@ -5,7 +5,7 @@ import pytest
 from pytask.domain import history
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.reasons import Crew, Facts, Known, account
-from pytask.domain.transition_text import TELL
+from pytask.domain.transition_text import PHRASES
 
 LEASE = "lease of larch silent for 90 s"
 MEANT = "`watch-ulr` (did you mean watch-url?)"
@@ -189,7 +189,7 @@ CLAIM = ("WAIT", "RUNNING", "claim", "ash", "")
                 ("RUNNING", "RUNNING", "reload", "ash", ""),
             ],
             20,
-            "claimed by ash; reloaded by ash with the data of that time",
+            "claimed by ash; reloaded by ash with the data from its hash",
         ),
         (
             [("RUNNING", "RUNNING", "adopt", "ash", "")],  # the claim is not among the moves
@@ -328,7 +328,7 @@ def test_the_last_moves_are_told_the_newest_last_and_so_are_many_runs():
 
 def test_every_trigger_that_moves_a_task_has_its_words():
     """But a renewal, which is no move."""
-    assert set(TELL) == set(Trigger) - {Trigger.RENEW}
+    assert set(PHRASES) == set(Trigger) - {Trigger.RENEW}
 
 
 def test_a_run_whose_threads_keep_it_from_ending():

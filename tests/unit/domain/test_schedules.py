@@ -60,6 +60,8 @@ def test_a_definition_and_its_fields():
     assert found.words() == "At 03:00 every day, Europe/Berlin"
     assert made().fields() == {"function": "f", "every": "60"}
     assert made(every="0.1e2").words() == "every 10 s"
+    assert made(every="5400").words() == "every 1h30m"
+    assert made(every="90061").words() == "every 90061 s"  # more than two units
     assert read("n", made(every="90061.001").fields()) == made(every="90061.001")
 
 
