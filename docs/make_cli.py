@@ -52,6 +52,8 @@ def manual() -> str:
             command = main.get_command(click.Context(main), name)
             if command is not None:
                 parts.append("\n".join(_verb(name, command)))
+            if isinstance(command, click.Group):
+                parts += ["\n".join(_verb(f"{name} {sub}", one)) for sub, one in command.commands.items()]
     return "\n".join(parts)
 
 

@@ -22,6 +22,7 @@ from pytask.client.records import (
     TaskInfo,
     Worker,
 )
+from pytask.client.schedules import AsyncSchedules
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
@@ -128,6 +129,11 @@ class Client(ClientOptions[AsyncDriver]):
     async def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
         """As `pytask.Client.remove_many`."""
         return await self._driver.run(control.remove_many(self._partitions, [*ids], state))
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """The calls that make, read and change schedules."""
+        return AsyncSchedules(self._driver, self._partitions)
 
     # -- looking --------------------------------------------------------------------------------------
 

@@ -9,16 +9,22 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+import attrs
+
 from pytask import codec, schema
 from pytask.adapters.redis.address import UNSET, Unset, given
 from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.adapters.rules import Retention
-from pytask.domain.errors import ConfigError, UnknownTask
+from pytask.client.enqueue import payload
+from pytask.domain import schedules
+from pytask.domain.errors import BadSchedule, ConfigError, UnknownTask
 from pytask.domain.ports import Backend
-from pytask.domain.task import Task, check_class, register
+from pytask.domain.schedules import Options
+from pytask.domain.task import Task, check_class, register, task_name
 from pytask.domain.task_config import data_class
 from pytask.runtime.foreground import Daemon, Foreground
 from pytask.runtime.process.patched import require_patched
+from pytask.runtime.services.schedules import Defined
 from pytask.runtime.settings import Settings, SettingsGiven, changed, of_this_process, settings_of
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
@@ -61,6 +67,7 @@ class PyTask:
         self._made_in = os.getpid()  # servers such as `gunicorn --preload` fork later
         self._source = source
         self._prestart: list[tuple[str, bytes]] = []
+        self._schedules: list[Defined] = []
         self._worker: Worker | None = None
         self._origin = ""  # where the address came from, in words
         if not isinstance(source, str | Unset):
@@ -95,6 +102,61 @@ class PyTask:
         """
         raw = codec.encode(schema.plain(task_data), f"the data of pre-started task {name!r}")
         self._prestart.append((name, raw))
+
+    def every(
+        self, seconds: float, task: type[Task] | str, data: Any = None, **options: Unpack[Options]
+    ) -> None:
+        """Start a task at an interval, once for the whole fleet, whatever happens to single workers.
+
+        The schedule is stored when a worker starts.  Occurrences are counted from 1970-01-01T00:00Z, so a
+        restart or a new release does not move them.
+
+        Args:
+            seconds: The interval, from 1 second.
+            task: Its class, which is added to this app if need be, or its name.
+            data: Any JSON object, or an instance of `Config.DATA`.
+            **options: See `cron`; `tz` goes with that only.
+
+        Raises:
+            BadSchedule: Something of it makes no sense; the message has the fix.
+            BadData: Data that does not fit.
+        """
+        self._schedule(task, data, every=seconds, **options)
+
+    def cron(
+        self, expression: str, task: type[Task] | str, data: Any = None, **options: Unpack[Options]
+    ) -> None:
+        """Start a task at the times of a cron expression, once for the whole fleet.
+
+        Args:
+            expression: Minute, hour, day of month, month, day of week, such as "0 3 * * *".
+            task: Its class, which is added to this app if need be, or its name.
+            data: Any JSON object, or an instance of `Config.DATA`.
+            **options: `name` of the schedule, which is also the id of its task (default: the task's name);
+                `tz`, the time zone ("UTC"); `jitter`, seconds by which a start is delayed at most (0);
+                `overlap`, what happens while the last run goes on: "skip" (default), "queue", "allow",
+                "replace"; `missed`, what happens with times at which no worker was there: "once" (default),
+                "skip", "all"; `deadline`, seconds after its time until which an occurrence may start.
+
+        Raises:
+            BadSchedule: Something of it makes no sense; the message has the fix.
+            BadData: Data that does not fit.
+        """
+        self._schedule(task, data, cron=expression, **options)
+
+    def _schedule(self, task: type[Task] | str, data: Any, **options: Any) -> None:
+        function = task if isinstance(task, str) else task_name(task)
+        name = options.pop("name", None) or function
+        found = schedules.made(name, function, **options)
+        if any(one.schedule.name == name for one in self._schedules):
+            raise BadSchedule(
+                f"schedule {name!r} is defined twice in this code: give one of the two another name, such as"
+                f" name={name + '-2'!r}"
+            )
+        if not isinstance(task, str) and self.tasks.get(function) is not task:
+            self.add_task(task)
+        raw = payload(task, data, self.settings.max_data)
+        self._schedules.append(Defined(schedule=found, data=raw))
 
     def configure(self, source: Any = None, *, origin: str = "", **settings: Unpack[SettingsGiven]) -> None:
         """Change the address or settings before the start, as the flags of `pytask run` do.
@@ -230,6 +292,7 @@ class PyTask:
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would then be named as the culprit
         self.settings = of_this_process(self.settings, self._made_in)
+        ports = attrs.evolve(ports, schedules=tuple(self._schedules))
         worker = Worker(self._backends(), self.settings, self.tasks, self._prestart, ports)
         worker.start()
         self._worker = worker

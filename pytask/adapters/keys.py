@@ -69,6 +69,14 @@ class Keys:
         """The list of ids that wait for a worker which knows `function` (surrogates stand for odd bytes)."""
         return f"{self.namespace}pytask:parked:{function}".encode(errors="surrogateescape")
 
+    def schedule(self, name: str) -> bytes:
+        """The hash of a schedule (surrogates stand for odd bytes)."""
+        return f"{self.namespace}pytask:schedule:{name}".encode(errors="surrogateescape")
+
+    def occurrences(self, name: str) -> bytes:
+        """The list of what became of the last occurrences of a schedule, the newest first."""
+        return f"{self.namespace}pytask:occurrences:{name}".encode(errors="surrogateescape")
+
     def log(self, task_id: str) -> str:
         """The ring of the lines that a task's runs logged, the newest last."""
         return f"{self.namespace}pytask:log:{task_id}"

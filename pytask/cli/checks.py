@@ -24,6 +24,9 @@ NOTES = (
     "PT142",
     "PT146",
     "PT150",
+    "PT157",
+    "PT159",
+    "PT160",
 )  # nothing that needs an immediate fix
 MAX_DATA = 16 * 1024 * 1024
 
@@ -78,6 +81,7 @@ def kinds_of(keys: Keys) -> dict[str, str]:
         keys.worker_info: "hash",
         keys.monitors: "zset",
         keys.rejected: "list",
+        keys.schedules: "zset",
         keys.parked: "set",
         **dict.fromkeys(keys.indexes, "zset"),
     }

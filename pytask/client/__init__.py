@@ -21,6 +21,7 @@ from pytask.client.records import (
     TaskInfo,
     Worker,
 )
+from pytask.client.schedule_records import ScheduleInfo
 
 __all__ = [
     "Client",
@@ -34,6 +35,7 @@ __all__ = [
     "Page",
     "Progress",
     "Refusal",
+    "ScheduleInfo",
     "TaskInfo",
     "Worker",
 ]

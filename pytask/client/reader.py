@@ -9,6 +9,7 @@ from typing import Self
 from pytask.client.lazy import listing, logs, queries, watch
 from pytask.client.options import ClientOptions
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
+from pytask.client.schedules import Schedules
 from pytask.client.sync_driver import SyncDriver
 
 Ids = list[str]
@@ -21,6 +22,11 @@ class Reader(ClientOptions[SyncDriver]):
     """Reads tasks and workers, and follows tasks: the part of `pytask.Client` that changes nothing."""
 
     _make_driver = SyncDriver
+
+    @property
+    def schedules(self) -> Schedules:
+        """The calls that make, read and change schedules."""
+        return Schedules(self._driver, self._partitions)
 
     # -- looking --------------------------------------------------------------------------------------
 

@@ -142,6 +142,12 @@ class BadData(PytaskError):
         self.path = path  # of the invalid value, `$` for the whole data
 
 
+class BadSchedule(BadData):
+    """A schedule that makes no sense: its times, its zone, or another of its fields."""
+
+    code = "PT155"
+
+
 class ReloadRefused(PytaskError):
     """A reload whose data does not fit: the run continues with its current data."""
 
@@ -300,6 +306,12 @@ class NoSuchTask(PytaskError):
     def __init__(self, text: str = "", near: str = "") -> None:
         super().__init__(text)
         self.near = near  # a similar id, if one was found
+
+
+class NoSuchSchedule(NoSuchTask):
+    """No schedule has this name."""
+
+    code = "PT156"
 
 
 class AmbiguousId(PytaskError):

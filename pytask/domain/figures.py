@@ -131,6 +131,12 @@ class WorkerInfo:
             texts, "function: what its policy does after a failure (`Config.RESTART`), in words"
         ),
     )
+    schedules: tuple[str, ...] | None = attrs.field(
+        default=None, metadata=_figure(words, "names of the schedules that its code defines")
+    )
+    zones: str = attrs.field(
+        default="", metadata=_figure(word, "the time zone data that it reads: release, and where from")
+    )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
     tasks: int | None = attrs.field(
         default=None, metadata=_figure(whole, "those of its runs that came from the queue")

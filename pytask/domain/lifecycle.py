@@ -52,6 +52,7 @@ class Trigger(StrEnum):
     DELAY = "delay"  # a worker takes the id from the queue before its time: it goes to the timers
     RETRY = "retry"  # a run has failed (or ended), and its policy starts another after a delay
     START_NOW = "start_now"  # started before its time
+    SCHEDULE = "schedule"  # an occurrence of a schedule starts it
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
@@ -85,6 +86,7 @@ MACHINE = Machine(
         [Trigger.DELAY, [WAIT, STOPPED, ENDED, ERROR], WAIT],
         [Trigger.RETRY, [RUNNING], WAIT],
         [Trigger.START_NOW, [WAIT], WAIT],
+        [Trigger.SCHEDULE, [WAIT, STOPPED, ENDED, ERROR], WAIT],
     ],
 )
 

@@ -6,12 +6,13 @@ with the same run ids may be repeated until a verdict is received.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
 
 from pytask.domain.figures import WorkerInfo
+from pytask.domain.firing import DueSchedules, Firing
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
@@ -30,12 +31,36 @@ from pytask.domain.record import (
 )
 
 
+class Timetable(Protocol):
+    """The schedules of one partition, as its store keeps them."""
+
+    def due(self, limit: int) -> DueSchedules:
+        """Read up to `limit` schedules whose time has come."""
+
+    def fire(self, firings: Sequence[Firing]) -> list[Verdict]:
+        """Start what is due, and store the next times: OK for each that was still as it was read.
+
+        MOVED (another worker fired it, or its time was changed), STATE (paused or resumed since), NOHASH,
+        BADTYPE: nothing was started.  A repeated call changes nothing.
+        """
+
+    def fault(self, name: str, score: float, text: str) -> Verdict:
+        """Pause a schedule that cannot be used, with the reason: OK, MOVED, NOHASH or BADTYPE."""
+
+    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
+        """Make a schedule, or change it: OK (new, or with other times) or ALREADY."""
+
+
 class Store(Protocol):
     """The state of all tasks, changed by verbs.  One instance is one connection, used by one greenlet."""
 
     who: str  # recorded in the history of tasks that this store changes
     incarnation: Incarnation | None  # as seen by the last renew(); None before the first
     ahead: list[bytes] | None  # ids after the batch of the last claim(), as by peek(); None: not read
+
+    @property
+    def schedules(self) -> Timetable:
+        """The schedules that it keeps."""
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The last `limit` ids of the queue (or of a parking list), next one first.

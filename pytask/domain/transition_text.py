@@ -142,5 +142,6 @@ TELL: dict[str, Callable[[Transition, str], Phrase]] = {
         f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "
     ),
     Trigger.START_NOW: lambda move, _: Phrase(f"started before its time{_by(move)}"),
+    Trigger.SCHEDULE: lambda move, _: Phrase(f"started by {move.why or 'a schedule'}"),
     Trigger.REPAIR: lambda move, _: Phrase(f"requeued{_by(move)}", "it had no registered run"),
 }

@@ -16,8 +16,9 @@ import gevent
 
 from pytask.domain.control import StopReason
 from pytask.domain.errors import PytaskError, StoreError
+from pytask.domain.firing import Place
 from pytask.domain.leases import Lease
-from pytask.domain.ports import Backend, Store
+from pytask.domain.ports import Backend
 from pytask.domain.restarts import Retry
 from pytask.domain.task import Task
 from pytask.logger import get_logger
@@ -37,8 +38,9 @@ from pytask.runtime.services.controller import Controller, ControllerPorts
 from pytask.runtime.services.heartbeat import Heartbeat, HeartbeatPorts
 from pytask.runtime.services.presence import Presence, PresencePorts
 from pytask.runtime.services.prestart import Prestart, PrestartPorts
+from pytask.runtime.services.schedules import Defined, Definitions, DefinitionsPorts, Schedules
 from pytask.runtime.services.server_watch import ServerWatch
-from pytask.runtime.services.timers import Timers, TimersPorts, no_schedules
+from pytask.runtime.services.timers import Timers, TimersPorts
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 
@@ -111,7 +113,7 @@ class PartitionWorkerPorts:
     on_reached: Callable[[], None]  # after the first acknowledged renewal
     hard: bool  # whether the kernel ends the process at the deadline
     prefix: str = ""  # of the session id
-    schedules: Callable[[Store], float | None] = no_schedules  # see `TimersPorts`
+    schedules: Sequence[Defined] = ()  # those that the code defines
 
 
 class PartitionWorker:
@@ -123,6 +125,7 @@ class PartitionWorker:
         settings: Settings,
         prestart: Sequence[tuple[str, bytes]],
         ports: PartitionWorkerPorts,
+        place: Place = (0, 1),
     ) -> None:
         self.backend = backend
         self.settings = settings
@@ -131,6 +134,7 @@ class PartitionWorker:
         self.log_throttle = LogThrottle(settings.timing.heartbeat)
         self.connections = Connections(backend, settings.name, self.session.id)
         self._wire_runs(ports)
+        self.schedules = Schedules(ports.schedules, place)
         self._wire_core_services(ports)
         self._wire_side_services(ports, prestart)
 
@@ -157,17 +161,17 @@ class PartitionWorker:
 
     def _wire_core_services(self, ports: PartitionWorkerPorts) -> None:
         """The services that renew leases, claim tasks, and receive control messages."""
-        renewals = self.connections.store()
+        self.renewals = self.connections.store()
         self.heartbeat = Heartbeat(HeartbeatPorts(
-            store=renewals, lease=self.lease, executor=self.executor, kill_timer=self.kill_timer,
+            store=self.renewals, lease=self.lease, executor=self.executor, kill_timer=self.kill_timer,
             clock=ports.clock, log_throttle=self.log_throttle, address=self.backend.describe(),
             feed_session=self.session.id, on_reached=ports.on_reached, on_lost=self.session.renew,
-            on_other_server=partial(self.connections.reconnect, keep=renewals),
+            on_other_server=partial(self.connections.reconnect, keep=self.renewals),
             on_ping=self._pinged,
         ))  # fmt: skip
         self.timers = Timers(TimersPorts(
             store=self.connections.store(), timing=self.settings.timing, clock=ports.clock,
-            log_throttle=self.log_throttle, uniform=ports.process.uniform, schedules=ports.schedules,
+            log_throttle=self.log_throttle, uniform=ports.process.uniform, schedules=self.schedules,
         ))  # fmt: skip
         self.consumer = Consumer(ConsumerPorts(
             store=self.connections.store(), queue=self.connections.queue, executor=self.executor,
@@ -192,12 +196,16 @@ class PartitionWorker:
             store_proxy=self.store_proxy, executor=self.executor, lease=self.lease, clock=ports.clock,
             session=lambda: self.session.id, dropped=lambda: self.committer.dropped,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
-            closed=lambda: ports.capacity.closed, load=ports.load,
+            closed=lambda: ports.capacity.closed, load=ports.load, schedules=lambda: self.schedules.names,
         ))  # fmt: skip
         self.prestart = Prestart(PrestartPorts(
             specs=prestart, store_proxy=self.store_proxy, executor=self.executor, committer=self.committer,
             lease=self.lease, ids=self.session, clock=ports.clock, log_throttle=self.log_throttle,
             fresh_id=ports.process.fresh_id,
+        ))  # fmt: skip
+        self.definitions = Definitions(DefinitionsPorts(
+            schedules=self.schedules, store_proxy=self.store_proxy, timing=self.settings.timing,
+            incarnation=lambda: self.renewals.incarnation, on_defined=partial(self.timers.soon, 0),
         ))  # fmt: skip
         self.balancer = None
         if self.settings.rebalance is not None:
@@ -232,6 +240,8 @@ class PartitionWorker:
             ("timers", self.timers.run),
             ("lookout", self.server_watch.run),
         ]
+        if self.schedules.names:
+            services.append(("definitions", self.definitions.run))
         return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
 
     @property
@@ -247,6 +257,7 @@ class PartitionWorker:
         self.prestart.end()
         self.consumer.end()
         self.timers.end()
+        self.definitions.end()
         if self.balancer is not None:
             self.balancer.end()
         self.executor.hand_back_all()

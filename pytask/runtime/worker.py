@@ -31,6 +31,7 @@ from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.start_rate import Allowance, Turns
 from pytask.runtime.services.controller import Controller
+from pytask.runtime.services.schedules import Defined
 from pytask.runtime.settings import Settings
 
 log = get_logger(__name__)
@@ -47,6 +48,7 @@ class WorkerPorts:
     clock: Callable[[], float] = steady
     process: Process = attrs.Factory(Process)
     on_failed: Callable[[], None] = lambda: None  # a service of the worker died
+    schedules: Sequence[Defined] = ()  # those that the code defines
 
 
 class Worker:
@@ -82,10 +84,11 @@ class Worker:
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),
             process=ports.process, clock=ports.clock, on_reached=self._reached,
-            hard=ports.hard_deadline, prefix=ports.prefix,
+            hard=ports.hard_deadline, prefix=ports.prefix, schedules=ports.schedules,
         )  # fmt: skip
+        count = len(backends)
         self.partitions = [
-            PartitionWorker(backend, settings, monitors if index else prestart, shared)
+            PartitionWorker(backend, settings, monitors if index else prestart, shared, (index, count))
             for index, backend in enumerate(backends)
         ]
         self._unreached = len(self.partitions)  # partitions without an acknowledged renewal so far

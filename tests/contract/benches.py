@@ -205,11 +205,29 @@ class MemoryBench(Bench):
     def set_timer(self, task_id, ms):
         self.state.timers[task_id] = ms
 
-    def set_schedule(self, name, ms):
-        self.state.schedules[name] = ms
-
     def set_index(self, state, task_id, at):
         self.state.index[state][task_id] = at
+
+    def set_schedule(self, name, score=None, **fields):
+        if fields:
+            self.state.write(f"pytask:schedule:{name}", **fields)
+        if score is not None:
+            self.state.schedules[name] = float(score)
+
+    def schedule(self, name):
+        return self.hash(f"pytask:schedule:{name}")
+
+    def delete_schedule(self, name):
+        self.state.delete(f"pytask:schedule:{name}")
+
+    def spoil_schedule(self, name):
+        self.state.values[f"pytask:schedule:{name}"] = b"x"
+
+    def times(self):
+        return dict(self.state.schedules)
+
+    def occurrences(self, name):
+        return [json.loads(line) for line in self.state.occurrences.get(name, [])]
 
     def rejected(self):
         return [json.loads(note) for note in self.state.rejected]
@@ -377,11 +395,30 @@ class RedisBench(Bench):
     def set_timer(self, task_id, ms):
         self.raw.zadd(self.keys.timers, {task_id: ms})
 
-    def set_schedule(self, name, ms):
-        self.raw.zadd(self.keys.schedules, {name: ms})
-
     def set_index(self, state, task_id, at):
         self.raw.zadd(self.keys.index(state), {task_id: at})
+
+    def set_schedule(self, name, score=None, **fields):
+        if fields:
+            self.raw.hset(self.keys.schedule(name), mapping=fields)
+        if score is not None:
+            self.raw.zadd(self.keys.schedules, {name: score})
+
+    def schedule(self, name):
+        return _texts(self.raw.hgetall(self.keys.schedule(name)))
+
+    def delete_schedule(self, name):
+        self.raw.delete(self.keys.schedule(name))
+
+    def spoil_schedule(self, name):
+        self.raw.set(self.keys.schedule(name), "x")
+
+    def times(self):
+        found = self.raw.zrange(self.keys.schedules, 0, -1, withscores=True)
+        return {raw.decode(errors="surrogateescape"): score for raw, score in found}
+
+    def occurrences(self, name):
+        return [json.loads(line) for line in self.raw.lrange(self.keys.occurrences(name), 0, -1)]
 
     def rejected(self):
         return [json.loads(note) for note in self.raw.lrange(self.keys.rejected, 0, -1)]

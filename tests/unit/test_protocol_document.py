@@ -13,6 +13,7 @@ from pytask.adapters.rules import KEEP_REJECTED, event
 from pytask.domain import messages
 from pytask.domain.crashes import CRASH_LIMIT
 from pytask.domain.figures import FIGURES
+from pytask.domain.firing import READ
 from pytask.domain.lifecycle import RESTING, TABLE, State
 from pytask.domain.messages import COMMANDS, LONGEST_NAME, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
@@ -63,6 +64,8 @@ def test_every_key_and_channel_has_its_row():
         keys.database_channel("<number>"),
         "<space>pytask:index:<STATE>",
         keys.log("<id>"),
+        keys.schedule("<name>").decode(),
+        keys.occurrences("<name>").decode(),
     }
     named = {name for row in rows("Names") for name in words(row[0])}
     assert fixed == named
@@ -118,6 +121,8 @@ def test_the_partitions():
 
 def test_the_fields_are_those_of_the_scripts():
     named = {name for row in rows("The hash of a task") for name in words(row[0])}
+    scheduled = {name for row in rows("Schedules") for name in words(row[0])}
+    assert scheduled == {*READ, "data", "error", "last_ms", "last_id", "fires", "origin"}
     found = set()
     for path in SCRIPTS.glob("*.lua"):
         text = re.sub(r"--.*", "", path.read_text())
@@ -127,7 +132,7 @@ def test_the_fields_are_those_of_the_scripts():
             found |= set(re.findall(r"'([a-z_]+)'", call))
         found |= set(re.findall(r"fields = \{'(\w+)'", text))
     # Outputs and errors come from the executor, by name.
-    assert found - MARKER <= named
+    assert found - MARKER - scheduled <= named
     assert named <= found | {"last_run", "output", "error", "crash_at"}
 
 

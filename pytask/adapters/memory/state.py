@@ -77,7 +77,7 @@ class MemoryState:
         self.queue: list[bytes] = []  # pushed at the head (0), taken from the tail
         self.parking: dict[str, list[bytes]] = {}
         self.timers: dict[str, int] = {}  # id -> milliseconds
-        self.schedules: dict[str, float] = {}  # name -> milliseconds
+        self.schedules: dict[str, float] = {}  # name -> milliseconds; their hashes are among the values
         self.rejected: list[bytes] = []
         self.runs: dict[str, str] = {}
         self.leases: dict[str, int] = {}  # microseconds
@@ -85,6 +85,7 @@ class MemoryState:
         self.safe = True  # whether that one has all that this one acknowledged
         self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
+        self.occurrences: dict[str, list[bytes]] = {}  # what became of them, the newest first
         self.rings: dict[str, tuple[list[bytes], float]] = {}  # a task's lines, and until when they are kept
         self.workers: dict[str, float] = {}
         self.infos: dict[str, WorkerInfo] = {}

@@ -6,11 +6,18 @@ from pytask.adapters.memory.control_verbs import ControlVerbs
 from pytask.adapters.memory.monitor_verbs import MonitorVerbs
 from pytask.adapters.memory.queue_verbs import QueueVerbs
 from pytask.adapters.memory.run_verbs import RunVerbs
+from pytask.adapters.memory.schedule_verbs import MemoryTimetable
+from pytask.adapters.memory.state import MemoryState
+from pytask.adapters.rules import Retention
 from pytask.domain.figures import WorkerInfo
 
 
 class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
     """All verbs: those that move tasks by duty, and here those that show the workers."""
+
+    def __init__(self, state: MemoryState, retention: Retention) -> None:
+        super().__init__(state, retention)
+        self.schedules = MemoryTimetable(state, retention)
 
     def announce(self, info: WorkerInfo) -> float | None:
         """Show this worker; the seconds since any monitor swept."""

@@ -9,9 +9,11 @@ from pytask.adapters.rules import SHORT_LIST, event
 from pytask.domain import delays
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
+from pytask.domain.firing import FAULT
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import MAX_ID_BYTES, Event
 from pytask.domain.record import Verdict
+from pytask.domain.schedules import DEFINITION, TIMES
 
 CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "resting": life.RESTING,  # the resting states, in the order of their `indexes`
@@ -21,6 +23,9 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
+    "fault": FAULT,  # the mark in `paused` of a schedule that cannot be used
+    "definition": DEFINITION,  # the fields that define a schedule
+    "timed_by": TIMES,  # those of them on which its times depend
     "delayed": destination(Trigger.DELAY),
     "delayed_event": event(Event.DELAYED, {"delay": 0}).removesuffix("0}}"),
     "latest": delays.LATEST,  # seconds since 1970 that a task may be delayed until

@@ -11,6 +11,7 @@ from pytask.adapters.redis import monitor_calls, queue_calls, replies, run_calls
 from pytask.adapters.redis.connection import Connection, Durability
 from pytask.adapters.redis.registry import Registry
 from pytask.adapters.redis.scope import Scope
+from pytask.adapters.redis.timetable import Timetable
 from pytask.adapters.rules import Retention
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger, destination
@@ -52,6 +53,7 @@ class RedisStore:
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
         self._registry = Registry(self._redis, self._scope)
+        self.schedules = Timetable(self._redis, self._scope)
 
     @property
     def who(self) -> str:

@@ -57,7 +57,7 @@ def command(remote: Remote, printer: Printer) -> None:
 
 
 def _findings(remote: Remote) -> list[Finding]:
-    from pytask.cli import checks, fleet_checks
+    from pytask.cli import checks, fleet_checks, schedule_checks
     from pytask.cli.fleet import survey
 
     found = list(checks.of_this_machine(remote.client, remote.namespace))
@@ -67,7 +67,9 @@ def _findings(remote: Remote) -> list[Finding]:
     odd = list(checks.of_the_keys(remote))
     if odd:
         return found + odd  # the content of these keys cannot be counted
-    return found + list(fleet_checks.of_the_fleet(remote, survey(remote)))
+    fleet = survey(remote)
+    found += fleet_checks.of_the_fleet(remote, fleet)
+    return found + list(schedule_checks.of_the_schedules(remote, fleet))
 
 
 def _commands(remote: Remote) -> Iterator[Item]:
@@ -77,6 +79,7 @@ def _commands(remote: Remote) -> Iterator[Item]:
     from pytask.cli.checks import kinds_of
     from pytask.cli.commands import status
     from pytask.cli.explain_script import ID, Each
+    from pytask.domain.schedules import NEVER
 
     yield "the server; in a cluster, ask each primary"
     yield ["INFO", "server"]
@@ -94,6 +97,9 @@ def _commands(remote: Remote) -> Iterator[Item]:
         yield ["ZRANGE", keys.leases, 0, 9, "WITHSCORES"]
         yield "the owner: the session of a worker is the part before the colon; the worker may be silent"
         yield Each([["ZRANGE", keys.leases, 0, 9]], [["HGET", keys.runs, ID]])
+        yield "schedules: the next ones, and those that cannot be used"
+        yield ["ZRANGE", keys.schedules, 0, 9, "WITHSCORES"]
+        yield ["ZREVRANGEBYSCORE", keys.schedules, "+inf", NEVER, "LIMIT", 0, 9]
         yield "the last rejected id"
         yield ["LINDEX", keys.rejected, 0]
     yield from status.commands(remote)

@@ -26,6 +26,7 @@ from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.refusals import LARGE, Refusals
 from pytask.runtime.store_proxy import StoreProxy
+from pytask.zones import zone_data
 
 log = get_logger(__name__)
 
@@ -47,6 +48,7 @@ class PresencePorts:
     refused: Callable[[], int] = lambda: 0  # tasks refused for their size
     closed: Callable[[], bool] = lambda: False  # whether claims are paused
     load: Load | None = None
+    schedules: Callable[[], tuple[str, ...]] = tuple  # names of those that the code defines
 
 
 class Presence:
@@ -64,6 +66,8 @@ class Presence:
         self._refused_tasks = ports.refused
         self._closed = ports.closed
         self._load = ports.load
+        self._schedules = ports.schedules
+        self._zones = str(zone_data())
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
         self._ended = False
@@ -108,6 +112,8 @@ class Presence:
             pid=os.getpid(),
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
+            schedules=None if self._brief else self._schedules(),
+            zones=self._zones,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             restarts=_policies(known),
             tasks=self._executor.queued,

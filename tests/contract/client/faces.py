@@ -35,6 +35,8 @@ class Awaited:
 
     def __getattr__(self, name):
         found = getattr(self._client, name)
+        if name == "schedules":
+            return Awaited(self._loop, found)
 
         def call(*args, **kwargs):
             result = self._loop.run_until_complete(found(*args, **kwargs))

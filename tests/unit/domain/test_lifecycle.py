@@ -46,6 +46,7 @@ refuse            RUNNING   -         -         -         -
 delay             -         WAIT      WAIT      WAIT      WAIT
 retry             WAIT      -         -         -         -
 start_now         -         -         -         -         WAIT
+schedule          -         WAIT      WAIT      WAIT      WAIT
 """
 
 
@@ -59,7 +60,7 @@ EXPECTED = second_table()
 
 def test_the_second_table_is_complete():
     assert set(EXPECTED) == set(product(map(str, State), map(str, Trigger)))
-    assert len(EXPECTED) == 5 * 20
+    assert len(EXPECTED) == 5 * 21
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))

@@ -38,6 +38,27 @@ from pytask.adapters.redis.scripts.steering import (
 from pytask.adapters.redis.scripts.steering import (
     stop as stop,
 )
+from pytask.adapters.redis.scripts.timetable import (
+    define_schedule as define_schedule,
+)
+from pytask.adapters.redis.scripts.timetable import (
+    due_schedules as due_schedules,
+)
+from pytask.adapters.redis.scripts.timetable import (
+    fault as fault,
+)
+from pytask.adapters.redis.scripts.timetable import (
+    fire as fire,
+)
+from pytask.adapters.redis.scripts.timetable import (
+    pause_schedule as pause_schedule,
+)
+from pytask.adapters.redis.scripts.timetable import (
+    read_schedules as read_schedules,
+)
+from pytask.adapters.redis.scripts.timetable import (
+    remove_schedule as remove_schedule,
+)
 from pytask.adapters.redis.scripts.upkeep import (
     announce as announce,
 )

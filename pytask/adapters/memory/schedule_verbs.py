@@ -1,0 +1,271 @@
+"""Schedules in memory.  See due_schedules.lua, fire.lua, fault.lua and define_schedule.lua."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from pytask.adapters.memory.state import Fields, MemoryState, text
+from pytask.adapters.memory.verbs import Verbs
+from pytask.adapters.rules import FORGOTTEN, event
+from pytask.domain import lifecycle as life
+from pytask.domain.firing import FAULT, READ, DueSchedules, Firing, Skip, Start, Stored, is_paused
+from pytask.domain.lifecycle import State, Trigger, destination
+from pytask.domain.messages import Event
+from pytask.domain.occurrences import fired_line, scheduled_field, skipped_line
+from pytask.domain.record import Verdict
+from pytask.domain.schedules import DEFINITION, KEPT, LONGEST_FIELD, NEVER, TIMES, Overlap, Reason
+
+RUNS, WAITS, TAKEN = "runs", "waits", Reason.TAKEN
+
+
+class MemoryTimetable(Verbs):
+    """Reads and fires schedules."""
+
+    def due(self, limit: int) -> DueSchedules:
+        """Those whose time has come, at most `limit`."""
+        state = self._state
+        now = state.millis()
+        by_time = sorted((score, name) for name, score in state.schedules.items())
+        found = [entry for entry in by_time if entry[0] <= now][:limit]
+        rest = by_time[len(found) :]
+        due = tuple(Stored(name=name, score=score, fields=self._read(name)) for score, name in found)
+        return DueSchedules(now=now, due=due, next=max(0.0, (rest[0][0] - now) / 1000) if rest else None)
+
+    def _read(self, name: str) -> Mapping[str, str] | None:
+        value = self._state.value(_key(name))
+        if isinstance(value, bytes):
+            return None
+        values = ((field, (text(value or {}, field) or "")[: LONGEST_FIELD + 1]) for field in READ)
+        return {field: found for field, found in values if found}
+
+    def fire(self, firings: Sequence[Firing]) -> list[Verdict]:
+        """A verdict for each, in order."""
+        return [self._fire(one) for one in firings]
+
+    def _fire(self, firing: Firing) -> Verdict:
+        state = self._state
+        verdict = self._still(firing.name, firing.score)
+        fields = state.fields(_key(firing.name))
+        if verdict is None and (
+            not text(fields, "function") or is_paused(_texts(fields)) is not firing.paused
+        ):
+            verdict = Verdict.STATE
+        if verdict is not None:
+            return verdict
+        one = _Firing(self, firing, fields)
+        one.go()
+        ring = state.occurrences.setdefault(firing.name, [])
+        ring[:] = [*(line.encode() for line in reversed(one.lines)), *ring][:KEPT]
+        self._settle(firing, one, fields)
+        return Verdict.OK
+
+    def _settle(self, firing: Firing, one: _Firing, fields: Fields) -> None:
+        state, key, after = self._state, _key(firing.name), firing.next
+        if one.last is not None:
+            fires = int(text(fields, "fires") or 0) + one.fires
+            state.write(key, last_ms=one.last[0], last_id=one.last[1], fires=fires)
+        if text(fields, "paused") == FAULT:
+            state.erase(key, "paused", "error")
+        if one.behind is not None:
+            state.write(key, behind=one.behind, next_ms=firing.next)
+            after = min(after, firing.recheck)
+        else:
+            state.erase(key, "behind", "next_ms")
+        state.schedules[firing.name] = float(after)
+
+    def _still(self, name: str, score: float) -> Verdict | None:
+        """Why a schedule is not what was read; None if it is."""
+        state = self._state
+        if state.schedules.get(name) != score:
+            return Verdict.MOVED
+        value = state.value(_key(name))
+        if isinstance(value, bytes):
+            state.schedules[name] = float(NEVER)
+            return Verdict.BADTYPE
+        if value is None:
+            del state.schedules[name]
+            return Verdict.NOHASH
+        return None
+
+    def fault(self, name: str, score: float, text: str) -> Verdict:
+        """Pause one that cannot be used, with the reason."""
+        verdict = self._still(name, score)
+        if verdict is not None:
+            return verdict
+        state = self._state
+        state.write(_key(name), error=text)
+        if state.fields(_key(name)).get("paused", b"") in (b"", b"0"):
+            state.write(_key(name), paused=FAULT)
+        state.schedules[name] = float(NEVER)
+        return Verdict.OK
+
+    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
+        """Make or change one."""
+        state, key = self._state, _key(name)
+        old = _texts(state.fields(key))
+        faulty = old.get("paused") == FAULT
+        same = name in state.schedules and not faulty
+        same = same and all(old.get(field, "") == fields.get(field, "") for field in TIMES)
+        state.write(key, origin=origin, **{f: fields[f] for f in DEFINITION if fields.get(f)})
+        state.erase(key, *(field for field in DEFINITION if not fields.get(field)))
+        if data:
+            state.write(key, data=data)
+        else:
+            state.erase(key, "data")
+        if faulty:
+            state.erase(key, "paused", "error")
+        if same:
+            return Verdict.ALREADY
+        state.erase(key, "behind", "next_ms")
+        state.schedules[name] = 0.0
+        return Verdict.OK
+
+    # -- what a firing does ---------------------------------------------------------------------------
+
+    def occupied(self, task_id: str, function: str | None) -> str | None:
+        """Whether an earlier run has not ended, or the key is another's."""
+        state = self._state
+        value = state.value(task_id)
+        if isinstance(value, bytes):
+            return TAKEN
+        fields = value or {}
+        word = text(fields, "state")
+        if task_id in state.runs or (word == life.RUNNING and "run" in fields):
+            return RUNS
+        foreign = "scheduled" not in fields and "function" in fields and text(fields, "function") != function
+        if "local" in fields or foreign:
+            return TAKEN
+        if value is not None and state.resting(word) is State.read(None):
+            return WAITS
+        return WAITS if task_id.encode() in state.queue or task_id in state.timers else None
+
+    def prepare(self, task_id: str, schedule: str, start: Start, fields: Fields) -> None:
+        """The fields of the new start; those of the one before go."""
+        state = self._state
+        source = state.resting(text(state.fields(task_id), "state"))
+        state.leave(task_id)
+        new = {"data": fields["data"]} if "data" in fields else {}
+        if start.not_before:
+            new["not_before"] = start.not_before.encode()
+        told = scheduled_field(json.dumps(schedule, ensure_ascii=False), start.at, start.missed)
+        stamp = state.stamp()
+        state.erase(task_id, "control", "data", *FORGOTTEN)
+        state.rest(
+            task_id,
+            destination(Trigger.SCHEDULE),
+            function=fields["function"],
+            scheduled=told,
+            crashes=0,
+            start_at=stamp,
+            **new,
+        )
+        self._note(task_id, source, Trigger.SCHEDULE, self.who, f"schedule {schedule}")
+        state.expires.pop(task_id, None)
+
+    def push(self, task_id: str) -> None:
+        """To the queue, with its event."""
+        self._state.queue.insert(0, task_id.encode())
+        self._state.emit(task_id, event(Event.QUEUED))
+
+    def stop(self, task_id: str) -> None:
+        """Ask its run to stop."""
+        state = self._state
+        fields = state.fields(task_id)
+        if "run" in fields and text(fields, "control") != Verdict.STOP:
+            state.write(task_id, control=Verdict.STOP)
+            self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.STOP)
+            state.publish(state.keys.control(task_id), Verdict.STOP.encode())
+
+    @property
+    def state(self) -> MemoryState:
+        """What is kept."""
+        return self._state
+
+
+class _Firing:
+    """One call of fire.lua."""
+
+    def __init__(self, verbs: MemoryTimetable, firing: Firing, fields: Fields) -> None:
+        self.lines = list(firing.skipped)
+        self.behind = None if firing.fresh else _number(text(fields, "behind"))
+        self.last: tuple[int, str] | None = None
+        self.fires = 0
+        self._verbs = verbs
+        self._firing = firing
+        self._fields = fields
+
+    def go(self) -> None:
+        """Start what may start."""
+        firing = self._firing
+        if self.behind is not None and firing.paused:
+            self._skip(self.behind, Reason.PAUSED)
+            self.behind = None
+        if firing.overlap is Overlap.ALLOW:
+            for start in firing.starts:
+                self._beside(start)
+        elif firing.starts or self.behind is not None:
+            self._alone()
+
+    def _beside(self, start: Start) -> None:
+        if self._verbs.occupied(start.id, text(self._fields, "function")) == TAKEN:
+            self._skip(start.at, Reason.TAKEN)
+        elif self._verbs.state.value(start.id) is None:
+            self._start(start)
+
+    def _alone(self) -> None:
+        firing = self._firing
+        due = [*([] if self.behind is None else [Start(firing.name, self.behind)]), *firing.starts]
+        self.behind = None
+        busy = self._verbs.occupied(firing.name, text(self._fields, "function"))
+        if busy == TAKEN:
+            for one in due:
+                self._skip(one.at, Reason.TAKEN)
+        elif firing.overlap is Overlap.REPLACE:
+            self._replace(due, busy)
+        else:
+            if busy is None:
+                self._start(due.pop(0))
+            if firing.overlap is Overlap.QUEUE and due:
+                self.behind = due.pop(0).at
+            for one in due:
+                self._skip(one.at, Reason.OVERLAP)
+
+    def _replace(self, due: list[Start], busy: str | None) -> None:
+        one, verbs, name = due.pop(), self._verbs, self._firing.name
+        for older in due:
+            self._skip(older.at, Reason.OVERLAP)
+        if busy is None:
+            self._start(one)
+        elif busy == WAITS:
+            verbs.prepare(name, name, Start(name, one.at, one.missed), self._fields)
+            if verbs.state.timers.pop(name, None) is not None:
+                verbs.state.queue.insert(0, name.encode())
+            self._started(one)
+        else:
+            self.behind = one.at
+            verbs.stop(name)
+
+    def _start(self, start: Start) -> None:
+        self._verbs.prepare(start.id, self._firing.name, start, self._fields)
+        self._verbs.push(start.id)
+        self._started(start)
+
+    def _started(self, start: Start) -> None:
+        self.lines.append(fired_line(start.at, json.dumps(start.id, ensure_ascii=False)))
+        self.last, self.fires = (start.at, start.id), self.fires + 1
+
+    def _skip(self, at: int, reason: Reason) -> None:
+        self.lines.append(skipped_line(Skip(at, reason)))
+
+
+def _key(name: str) -> str:
+    return f"pytask:schedule:{name}"
+
+
+def _number(value: str | None) -> int | None:
+    return int(value) if value and value.isascii() and value.isdigit() else None
+
+
+def _texts(fields: Fields) -> dict[str, str]:
+    return {name: value.decode(errors="surrogateescape") for name, value in fields.items()}

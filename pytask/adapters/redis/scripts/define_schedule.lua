@@ -1,0 +1,24 @@
+-- Make a schedule, or change it: what it did so far, and whether it is paused, stays.
+--
+-- Returns OK (it is new, or its times are others: it gets its next time from a worker) or ALREADY (they are not).
+-- A definition that does not change keeps the next time, however often it is repeated.
+--- include: names, places
+local timed = places_in(timed_by)
+call('ZCARD', schedules)
+local old = call('HMGET', schedule, unpack(definition))
+local mark = call('HGET', schedule, 'paused')
+local stored = call('ZSCORE', schedules, name)
+local same = stored and mark ~= fault
+for i, field in ipairs(definition) do
+  if (old[i] or '') ~= values[i] then
+    if timed[field] then same = false end
+    if values[i] == '' then call('HDEL', schedule, field) else call('HSET', schedule, field, values[i]) end
+  end
+end
+if data == '' then call('HDEL', schedule, 'data') else call('HSET', schedule, 'data', data) end
+call('HSET', schedule, 'origin', origin)
+if mark == fault then call('HDEL', schedule, 'paused', 'error') end
+if same then return 'ALREADY' end
+call('HDEL', schedule, 'behind', 'next_ms')
+call('ZADD', schedules, 0, name)
+return 'OK'

@@ -1,0 +1,59 @@
+"""The schedules of a store: what is due, what becomes of it, and definitions from code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytask.adapters import decoding
+from pytask.adapters.redis import replies, schedule_calls
+from pytask.adapters.redis.connection import Connection
+from pytask.adapters.redis.scope import Scope
+from pytask.domain.firing import READ, DueSchedules, Firing, Stored
+from pytask.domain.record import Verdict
+
+TOGETHER = 64  # schedules that are fired in one round trip
+
+
+class Timetable:
+    """Reads and fires schedules."""
+
+    def __init__(self, redis: Connection, scope: Scope) -> None:
+        self._redis = redis
+        self._scope = scope
+
+    def due(self, limit: int) -> DueSchedules:
+        """Those whose time has come, at most `limit`."""
+        now, after, *found = self._redis.run(schedule_calls.due(self._scope, limit))
+        scores = {decoding.text(name): float(score) for name, score in decoding.pairs(found)}
+        told = self._redis.run(schedule_calls.read(self._scope, list(scores))) if scores else []
+        due = [
+            Stored(name=name, score=score, fields=_fields(fields))
+            for (name, score), fields in zip(scores.items(), told, strict=True)
+        ]
+        left = None if after == b"-1" else max(0.0, (float(after) - int(now)) / 1000)
+        return DueSchedules(now=int(now), due=tuple(due), next=left)
+
+    def fire(self, firings: Sequence[Firing]) -> list[Verdict]:
+        """A verdict for each, in order."""
+        found: list[Verdict] = []
+        for at in range(0, len(firings), TOGETHER):
+            calls = [schedule_calls.fire(self._scope, one) for one in firings[at : at + TOGETHER]]
+            found += replies.verdicts(self._redis.run_durably(calls))
+        return found
+
+    def fault(self, name: str, score: float, text: str) -> Verdict:
+        """Pause one that cannot be used, with the reason."""
+        return replies.verdict(self._redis.run(schedule_calls.fault(self._scope, name, score, text)))
+
+    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
+        """Make or change one."""
+        return replies.verdict(
+            self._redis.run(schedule_calls.define(self._scope, name, fields, data, origin))
+        )
+
+
+def _fields(told: object) -> Mapping[str, str] | None:
+    if not isinstance(told, list):
+        return None
+    values = [decoding.text(value) for value in told]
+    return {name: value for name, value in zip(READ, values, strict=True) if value} if values else {}

@@ -1,0 +1,201 @@
+"""`pytask schedule`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytask.cli import options
+from pytask.domain.schedules import Missed, Overlap
+
+if TYPE_CHECKING:
+    from pytask.cli.connection import Remote
+    from pytask.cli.printer import Printer
+
+SCREEN = 50
+
+
+@click.group()
+def command() -> None:
+    """Manage schedules: tasks that start at an interval or at the times of a cron expression.
+
+    Any worker starts what is due; there is no scheduler process. Times are those of the clock of Redis.
+    """
+
+
+def _duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    from pytask.domain.errors import BadData
+    from pytask.domain.start_time import read_duration
+
+    try:
+        return None if value is None else read_duration(value)
+    except BadData as error:
+        raise click.BadParameter(str(error.args[0])) from None
+
+
+def _named(function: Callable[..., Any]) -> Callable[..., Any]:
+    named = click.argument("name", metavar="NAME", callback=options.id_text)
+    return named(options.remote(options.form(function)))
+
+
+@command.command("ls")
+@click.option(
+    "-l",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=SCREEN,
+    metavar="N",
+    show_default=True,
+    help="Maximum number of schedules.",
+)
+@options.remote
+@options.form
+def list_them(limit: int, remote: Remote, printer: Printer) -> None:
+    """List schedules, the next one first."""
+    from pytask.cli import schedule_rows
+
+    if remote.explains(schedule_rows.list_commands(remote, limit)):
+        return
+    found = remote.tasks.schedules.list(limit=limit + 1)
+    rows = map(schedule_rows.row, found[:limit])
+    printer.rows("schedules", rows, schedule_rows.SCHEDULES, key="name")
+    if len(found) > limit and printer.form in ("table", "wide"):
+        from pytask.terminal import say
+
+        say(f"more schedules follow: use --limit {10 * limit}")
+
+
+@command.command("show")
+@click.option(
+    "-n",
+    "--number",
+    type=click.IntRange(min=0, max=100),
+    default=10,
+    metavar="N",
+    show_default=True,
+    help="Past occurrences to print, at most 100.",
+)
+@_named
+def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
+    """Show a schedule: when it is due, the next five times in its zone, and what became of past ones."""
+    from pytask.cli import schedule_rows
+
+    if remote.explains(schedule_rows.show_commands(remote, name)):
+        return
+    found = remote.tasks.schedules.get(name)
+    now = schedule_rows.redis_time(remote)
+    record = schedule_rows.record(found, now)
+    printer.record("schedule", record, schedule_rows.lines(found, now, number), key="name")
+
+
+@command.command("add")
+@click.argument("name", metavar="NAME", callback=options.id_text)
+@click.argument("function", metavar="FUNCTION")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--every", callback=_duration, metavar="DURATION", help="Interval, such as 60, 90s, 10m, 1h30m or 1d."
+)
+@click.option(
+    "--cron",
+    metavar="TEXT",
+    help='Minute, hour, day of month, month, day of week, such as "0 3 * * *".',
+)
+@click.option("--tz", metavar="ZONE", help="Time zone of --cron, such as Europe/Berlin.  [default: UTC]")
+@click.option("--data", metavar="JSON", help="Data as JSON, @FILE, or - for standard input.")
+@click.option("--jitter", callback=_duration, metavar="DURATION", help="Delay each start by up to DURATION.")
+@click.option(
+    "--overlap",
+    type=click.Choice([one.value for one in Overlap]),
+    default=Overlap.SKIP.value,
+    show_default=True,
+    help="What to do while the last run goes on.",
+)
+@click.option(
+    "--missed",
+    type=click.Choice([one.value for one in Missed]),
+    default=Missed.ONCE.value,
+    show_default=True,
+    help="What to do with times at which no worker was there.",
+)
+@click.option(
+    "--deadline",
+    callback=_duration,
+    metavar="DURATION",
+    help="How late an occurrence may start.  [default: the interval, at most 1h]",
+)
+@options.remote
+@options.form
+def add(
+    name: str,
+    function: str,
+    pairs: tuple[str, ...],
+    *,
+    data: str | None,
+    remote: Remote,
+    printer: Printer,
+    **definition: Any,
+) -> None:
+    """Add a schedule that starts the task FUNCTION, or change the one of that name.
+
+    NAME is also the id of its task. What the schedule did so far, and whether it is paused, stays. KEY=VALUE
+    as for `pytask new`.
+    """
+    from pytask.cli import schedule_rows
+    from pytask.cli.data import read_data, with_pairs
+    from pytask.domain import schedules
+
+    given = with_pairs(read_data(data) if data is not None else None, pairs)
+    definition = {field: value for field, value in definition.items() if value is not None}
+    made = schedules.made(name, function, **definition)
+    if remote.explains(schedule_rows.add_commands(remote, made, given)):
+        return
+    remote.tasks.schedules.add(name, function, given.value, **definition)
+    schedule_rows.say_next(made, schedule_rows.redis_time(remote))
+    if printer.form in ("json", "jsonl"):
+        printer.record("schedule", {"name": name, "function": function}, ())
+    else:
+        from pytask.terminal import out
+
+        out(name)
+
+
+@command.command("pause")
+@_named
+def pause(name: str, remote: Remote, printer: Printer) -> None:
+    """Start no more tasks of a schedule; one that waits or runs goes on."""
+    _change(name, remote, printer, "paused", "was paused already")
+
+
+@command.command("resume")
+@_named
+def resume(name: str, remote: Remote, printer: Printer) -> None:
+    """Resume a schedule with its next time; what was due meanwhile is not made up for."""
+    _change(name, remote, printer, "resumed", "was not paused")
+
+
+@command.command("rm")
+@_named
+def remove(name: str, remote: Remote, printer: Printer) -> None:
+    """Delete a schedule, not its task.
+
+    One that the code of workers defines comes back with the next worker that starts.
+    """
+    _change(name, remote, printer, "removed", "")
+
+
+def _change(name: str, remote: Remote, printer: Printer, word: str, unchanged: str) -> None:
+    from pytask.cli import schedule_rows
+
+    if remote.explains(schedule_rows.change_commands(remote, name, word)):
+        return
+    calls = remote.tasks.schedules
+    call = {"paused": calls.pause, "resumed": calls.resume, "removed": calls.remove}[word]
+    done = call(name)
+    if not done and not unchanged:
+        from pytask.client.timetable import no_such_schedule
+
+        raise no_such_schedule(name)
+    text = word if done else unchanged
+    printer.record("schedule", {"name": name, "done": done, "what": text}, [(name, text)], key="name")

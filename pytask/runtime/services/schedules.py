@@ -1,0 +1,161 @@
+"""Fires the schedules that are due, and stores the definitions that the code of this worker has.
+
+Any worker may do it at any time: what is due, and when it is next, follows from what is stored, and Redis
+carries out the answer of one of them only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+from gevent.event import Event as Flag
+
+from pytask.domain.errors import BadSchedule, StoreError
+from pytask.domain.firing import DUE_MOST, RECHECK, Firing, Place, Stored, plan, starts
+from pytask.domain.occurrences import skipped_line
+from pytask.domain.partition import partition_of
+from pytask.domain.ports import Store
+from pytask.domain.record import Incarnation, Verdict
+from pytask.domain.schedules import Overlap, Schedule, read
+from pytask.domain.timing import Timing
+from pytask.logger import get_logger
+from pytask.runtime.store_proxy import StoreProxy
+
+log = get_logger(__name__)
+
+CODE = "code"  # the origin of a schedule that the code of workers defines
+
+
+@attrs.frozen(kw_only=True)
+class Defined:
+    """A schedule that the code of this worker defines."""
+
+    schedule: Schedule
+    data: bytes = attrs.field(default=b"", repr=False)  # JSON
+
+
+class Schedules:
+    """The schedules of one partition."""
+
+    def __init__(self, defined: Sequence[Defined] = (), place: Place = (0, 1)) -> None:
+        self._place = place
+        self._names = tuple(sorted(one.schedule.name for one in defined))
+        self._defined = [one for one in defined if self._is_here(one.schedule.name)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of those that the code of this worker defines, in any partition."""
+        return self._names
+
+    def define(self, store: Store) -> None:
+        """Store the definitions of the code.  May be repeated: what is there already stays as it is."""
+        for one in self._defined:
+            schedule = one.schedule
+            verdict = store.schedules.define(schedule.name, schedule.fields(), one.data, CODE)
+            if verdict is Verdict.OK:
+                log.info("schedule %s: %s, starts %s", schedule.name, schedule.words(), schedule.function)
+
+    def __call__(self, store: Store) -> float | None:
+        """Fire what is due, at most 256 schedules; the seconds until the next is due, None for no more."""
+        found = store.schedules.due(DUE_MOST)
+        firings = []
+        for one in found.due:
+            try:
+                firings.append(self._decided(one, found.now))
+            except BadSchedule as error:
+                self._fault(store, one, error)
+        for verdict, firing in zip(store.schedules.fire(firings), firings, strict=True):
+            if verdict is not Verdict.OK:
+                log.debug("schedule %s: %s, nothing was started", firing.name, verdict)
+        if firings and len(found.due) < DUE_MOST:
+            # The next times of those that were fired are known only now.
+            soonest = max(0.0, (min(map(_next_look, firings)) - found.now) / 1000)
+            return soonest if found.next is None else min(soonest, found.next)
+        return found.next
+
+    def _decided(self, one: Stored, now: int) -> Firing:
+        fields = {} if one.fields is None else one.fields
+        if not fields:
+            # Nothing to read: the call removes it, or puts it off.
+            return Firing(name=one.name, score=one.score, next=now, recheck=now)
+        schedule = read(one.name, fields)
+        if not self._is_here(one.name):
+            here, count = self._place
+            raise BadSchedule(
+                f"schedule {one.name[:80]!r} belongs to partition {partition_of(one.name, count)}, but is"
+                f" stored in partition {here}: remove it here, and add it with `pytask schedule add`"
+            )
+        if one.fresh:
+            after = schedule.next(now)
+            return Firing(
+                name=one.name, score=one.score, fresh=True, paused=one.paused, next=after, recheck=after
+            )
+        due = plan(schedule, one.pending, now, paused=one.paused)
+        return Firing(
+            name=one.name,
+            score=one.score,
+            paused=one.paused,
+            overlap=schedule.overlap,
+            starts=starts(schedule, due.slots, self._place),
+            skipped=tuple(map(skipped_line, due.skipped)),
+            next=due.next,
+            recheck=now + RECHECK,
+        )
+
+    def _is_here(self, name: str) -> bool:
+        partition, count = self._place
+        return count == 1 or partition_of(name, count) == partition
+
+    def _fault(self, store: Store, one: Stored, error: BadSchedule) -> None:
+        text = error.args[0]
+        if store.schedules.fault(one.name, one.score, text) is Verdict.OK:
+            log.error("[PT155] a schedule cannot be used and is paused: %s", text)
+
+
+@attrs.frozen(kw_only=True)
+class DefinitionsPorts:
+    """The ports of the definitions."""
+
+    schedules: Schedules
+    store_proxy: StoreProxy
+    incarnation: Callable[[], Incarnation | None]  # the marker of the data, as of the last renewal
+    timing: Timing
+    on_defined: Callable[[], None]
+
+
+class Definitions:
+    """Stores what the code defines, once the worker has reached Redis, and again after a loss of data."""
+
+    def __init__(self, ports: DefinitionsPorts) -> None:
+        self._ports = ports
+        self._known = ""
+        self._ended = Flag()
+
+    def run(self) -> None:
+        """Run until stopped."""
+        while not self._ended.is_set():
+            self.look()
+            self._ended.wait(self._ports.timing.tick if not self._known else self._ports.timing.heartbeat)
+
+    def end(self) -> None:
+        """Stop after the current step."""
+        self._ended.set()
+
+    def look(self) -> None:
+        """One check: without a renewal there is no Redis, and without a new marker nothing was lost."""
+        seen = self._ports.incarnation()
+        if seen is None or seen.id == self._known:
+            return
+        try:
+            self._ports.store_proxy.call(self._ports.schedules.define)
+        except StoreError as error:
+            log.warning("could not store the schedules of this code; retrying: %s", error)
+            return
+        self._known = seen.id
+        self._ports.on_defined()
+
+
+def _next_look(firing: Firing) -> int:
+    waits = firing.overlap in (Overlap.QUEUE, Overlap.REPLACE)
+    return min(firing.next, firing.recheck) if waits else firing.next

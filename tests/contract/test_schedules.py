@@ -1,0 +1,448 @@
+"""Schedules: what a look reads, and what a firing does."""
+
+import json
+
+import pytest
+
+from pytask.domain.firing import DUE_MOST, Firing, Start
+from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Command
+from pytask.domain.record import Verdict
+from pytask.domain.schedules import KEPT, NEVER, Overlap
+from pytask.runtime.services.schedules import Schedules
+from tests.contract.benches import ended
+
+MINUTE = 60_000
+
+
+def now_ms(bench):
+    return bench.now() // 1000
+
+
+def due(bench, name="nightly", ago=1000, every="60", **fields):
+    """A schedule with an occurrence that was due so many ms ago; the time of it."""
+    at = now_ms(bench) - ago
+    bench.set_schedule(name, at, function="f", data='{"a":1}', every=every, **fields)
+    return at
+
+
+def firing(at, *starts, name="nightly", **options):
+    options = {"next": at + 10**6, "recheck": at + 5000, **options}
+    return Firing(name=name, score=at, starts=starts or (Start(name, at),), **options)
+
+
+def fire(bench, *firings):
+    return bench.store.schedules.fire(firings)
+
+
+@pytest.mark.wire
+def test_an_occurrence_starts_a_task(bench):
+    at = due(bench)
+    assert fire(bench, firing(at, Start("nightly", at, 3))) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+    told = bench.hash("nightly")
+    assert (told["function"], told["data"], told["state"]) == ("f", '{"a":1}', "WAIT")
+    assert json.loads(told["scheduled"]) == {"schedule": "nightly", "scheduled_for": at / 1000, "missed": 3}
+    assert bench.times() == {"nightly": at + 10**6}
+    assert bench.occurrences("nightly") == [{"at": at, "id": "nightly"}]
+    kept = bench.schedule("nightly")
+    assert (kept["last_ms"], kept["last_id"], kept["fires"]) == (str(at), "nightly", "1")
+    assert bench.events() == [("nightly", "queued", None)]
+    ref = bench.ref("nightly")
+    assert bench.claim(ref)[0].won
+    bench.assert_registered(ref)
+
+
+@pytest.mark.wire
+def test_a_repeated_fire_changes_nothing(bench):
+    """A late answer, a second scheduler, a worker that came back: the time is another one by now."""
+    at = due(bench)
+    assert fire(bench, firing(at), firing(at)) == [Verdict.OK, Verdict.MOVED]
+    before = bench.dump()
+    assert fire(bench, firing(at)) == [Verdict.MOVED]
+    assert bench.dump() == before
+
+
+def test_after_a_flush_of_scripts_a_fire_still_works(bench):
+    at = due(bench)
+    bench.forget_scripts()
+    assert fire(bench, firing(at), firing(at, name="other")) == [Verdict.OK, Verdict.MOVED]
+
+
+def test_a_finished_task_is_started_again_with_the_data_of_now(bench):
+    ref = bench.running("nightly", not_before="1", restarts="3", scheduled="{}")
+    bench.store.commit([ended(ref)])
+    at = due(bench)
+    bench.set_schedule("nightly", data='{"b":2}')
+    assert fire(bench, firing(at)) == [Verdict.OK]
+    told = bench.hash("nightly")
+    assert told["data"] == '{"b":2}'
+    assert not {"not_before", "restarts", "control"} & told.keys()
+    bench.assert_at_rest("nightly", "WAIT")
+    assert bench.queue() == ["nightly"]
+
+
+def test_without_data_the_task_has_none(bench):
+    at = due(bench)
+    ref = bench.running("nightly")
+    bench.store.commit([ended(ref)])
+    if bench.hash("nightly"):
+        bench.set_schedule("nightly", data="")
+    fire(bench, firing(at))
+    assert bench.hash("nightly").get("data", "") == ""
+
+
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.QUEUE, Overlap.REPLACE])
+def test_a_paused_schedule_starts_nothing(bench, overlap):
+    at = due(bench, paused="1")
+    assert fire(bench, firing(at)) == [Verdict.STATE]
+    line = json.dumps({"at": at, "reason": "paused"})
+    skip = Firing(
+        name="nightly", score=at, paused=True, overlap=overlap, skipped=(line,), next=at + 9, recheck=0
+    )
+    assert fire(bench, skip) == [Verdict.OK]
+    assert bench.queue() == []
+    assert bench.occurrences("nightly") == [{"at": at, "reason": "paused"}]
+    assert bench.times() == {"nightly": at + 9}
+
+
+def test_paused_between_the_look_and_the_fire(bench):
+    at = due(bench)
+    bench.set_schedule("nightly", paused="1")
+    assert fire(bench, firing(at)) == [Verdict.STATE]
+    assert bench.queue() == []
+
+
+@pytest.mark.wire
+def test_skip_while_it_runs(bench):
+    ref = bench.running("nightly")
+    at = due(bench)
+    assert fire(bench, firing(at)) == [Verdict.OK]
+    assert bench.queue() == []
+    assert bench.occurrences("nightly") == [{"at": at, "reason": "overlap"}]
+    bench.assert_registered(ref)
+    # A run that is longer than the interval: the first occurrence after its end starts.
+    bench.store.commit([ended(ref)])
+    assert fire(bench, firing(at + 10**6)) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+
+
+@pytest.mark.parametrize("place", ["queue", "again", "parked", "timer"])
+def test_skip_while_it_waits(bench, place):
+    if place == "queue":
+        bench.push("nightly")
+    elif place == "again":
+        ref = bench.running("nightly")
+        bench.store.commit([ended(ref)])
+        bench.write("nightly", function="f", state="ENDED")
+        bench.lpush("nightly")
+    elif place == "parked":
+        bench.push("nightly", function="f")
+        bench.store.park("nightly", "f", b'{"event":"parked","data":{}}')
+    else:
+        bench.write("nightly", function="f", state="ENDED")
+        bench.set_timer("nightly", now_ms(bench) + MINUTE)
+    at, before = due(bench), bench.queue()
+    assert fire(bench, firing(at)) == [Verdict.OK]
+    assert bench.occurrences("nightly") == [{"at": at, "reason": "overlap"}]
+    assert bench.queue() == before
+
+
+@pytest.mark.wire
+def test_queue_starts_one_once_the_run_has_ended(bench):
+    ref = bench.running("nightly")
+    at = due(bench, overlap="queue")
+    queue = {"overlap": Overlap.QUEUE}
+    assert fire(bench, firing(at, **queue)) == [Verdict.OK]
+    assert (bench.queue(), bench.occurrences("nightly")) == ([], [])
+    kept = bench.schedule("nightly")
+    assert (kept["behind"], kept["next_ms"]) == (str(at), str(at + 10**6))
+    assert bench.times() == {"nightly": at + 5000}
+    # The next one finds the place taken.
+    again = firing(at + 5000, Start("nightly", at + 6000), **queue)
+    assert fire(bench, again) == [Verdict.OK]
+    assert bench.occurrences("nightly") == [{"at": at + 6000, "reason": "overlap"}]
+    bench.store.commit([ended(ref)])
+    look = Firing(
+        name="nightly", score=at + 10_000, overlap=Overlap.QUEUE, next=at + 10**6, recheck=at + 15_000
+    )
+    assert fire(bench, look) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+    assert bench.occurrences("nightly")[0] == {"at": at, "id": "nightly"}
+    assert json.loads(bench.hash("nightly")["scheduled"])["scheduled_for"] == at / 1000
+    assert bench.times() == {"nightly": at + 10**6}
+    assert "behind" not in bench.schedule("nightly")
+
+
+def test_allow_starts_each_with_an_id_of_its_own(bench):
+    at = due(bench, overlap="allow", missed="all")
+    starts = (Start("nightly@1", at - 5), Start("nightly@2", at))
+    assert fire(bench, firing(at, *starts, overlap=Overlap.ALLOW)) == [Verdict.OK]
+    assert bench.queue() == ["nightly@2", "nightly@1"]
+    assert bench.occurrences("nightly") == [{"at": at, "id": "nightly@2"}, {"at": at - 5, "id": "nightly@1"}]
+    assert bench.schedule("nightly")["fires"] == "2"
+
+
+def test_allow_starts_no_occurrence_twice(bench):
+    """Even if its time is set back by hand: the id says the time."""
+    at = due(bench, overlap="allow")
+    one = firing(at, Start("nightly@1", at), overlap=Overlap.ALLOW)
+    fire(bench, one)
+    ref = bench.ref("nightly@1")
+    bench.claim(ref)
+    bench.store.commit([ended(ref)])
+    bench.set_schedule("nightly", at)
+    assert fire(bench, one) == [Verdict.OK]
+    assert bench.queue() == []
+    assert len(bench.occurrences("nightly")) == 1
+
+
+@pytest.mark.wire
+def test_replace_stops_the_run_and_starts_when_it_has_ended(bench):
+    ref = bench.running("nightly")
+    at = due(bench, overlap="replace")
+    assert fire(bench, firing(at, overlap=Overlap.REPLACE)) == [Verdict.OK]
+    assert bench.hash("nightly")["control"] == "stop"
+    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+    assert bench.queue() == []
+    newer = firing(at + 5000, Start("nightly", at + 5000), overlap=Overlap.REPLACE)
+    assert fire(bench, newer) == [Verdict.OK]
+    assert bench.occurrences("nightly") == [{"at": at, "reason": "overlap"}]
+    bench.store.commit([ended(ref, Trigger.STOP)])
+    look = Firing(name="nightly", score=at + 10_000, overlap=Overlap.REPLACE, next=at + 10**6, recheck=at)
+    assert fire(bench, look) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+    assert bench.occurrences("nightly")[0] == {"at": at + 5000, "id": "nightly"}
+    assert "control" not in bench.hash("nightly")
+
+
+def test_replace_of_one_that_waits_changes_it_in_its_place(bench):
+    at = due(bench, overlap="replace")
+    fire(bench, firing(at, overlap=Overlap.REPLACE))
+    bench.set_schedule("nightly", data='{"b":2}')
+    later = firing(at + 10**6, Start("nightly", at + 10**6), overlap=Overlap.REPLACE)
+    assert fire(bench, later) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+    assert bench.hash("nightly")["data"] == '{"b":2}'
+    assert json.loads(bench.hash("nightly")["scheduled"])["scheduled_for"] == at / 1000 + 1000
+
+
+def test_replace_of_one_in_the_timers_starts_it_at_once(bench):
+    bench.write("nightly", function="f", state="WAIT", not_before="9999999999", scheduled="{}")
+    bench.set_timer("nightly", now_ms(bench) + MINUTE)
+    at = due(bench, overlap="replace")
+    assert fire(bench, firing(at, overlap=Overlap.REPLACE)) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+    assert "not_before" not in bench.hash("nightly")
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_a_key_of_another_task_or_program_is_let_be(bench, overlap):
+    at = due(bench)
+    bench.write("nightly", function="g", state="ENDED")
+    bench.set_string("other")
+    other = due(bench, name="other")
+    found = fire(bench, firing(at, overlap=overlap), firing(other, name="other", overlap=overlap))
+    assert found == [Verdict.OK, Verdict.OK]
+    assert bench.queue() == []
+    assert bench.hash("nightly") == {"function": "g", "state": "ENDED"}
+    assert bench.is_string("other")
+    assert bench.occurrences("nightly") == [{"at": at, "reason": "taken"}]
+    assert bench.occurrences("other") == [{"at": other, "reason": "taken"}]
+
+
+def test_jitter_is_a_delayed_start(bench):
+    at = due(bench, jitter="10")
+    fire(bench, firing(at, Start("nightly", at, 0, "1764579600.500")))
+    assert bench.hash("nightly")["not_before"] == "1764579600.500"
+    assert bench.queue() == ["nightly"]
+
+
+def test_a_deleted_schedule_leaves_the_set(bench):
+    at = due(bench)
+    bench.delete_schedule("nightly")
+    assert fire(bench, firing(at)) == [Verdict.NOHASH]
+    assert bench.times() == {}
+
+
+def test_a_schedule_that_is_no_hash_is_put_off(bench):
+    at = due(bench)
+    bench.spoil_schedule("nightly")
+    assert [one.fields for one in bench.store.schedules.due(9).due] == [None]
+    assert fire(bench, firing(at)) == [Verdict.BADTYPE]
+    assert bench.times() == {"nightly": NEVER}
+
+
+def test_only_the_last_lines_are_kept(bench):
+    at = due(bench)
+    lines = tuple(json.dumps({"at": at - n, "reason": "late"}) for n in range(3 * KEPT, 0, -1))
+    fire(bench, firing(at, skipped=lines))
+    kept = bench.occurrences("nightly")
+    assert len(kept) == KEPT
+    assert kept[0] == {"at": at, "id": "nightly"}
+    assert kept[1] == {"at": at - 1, "reason": "late"}
+
+
+# -- a look -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.wire
+def test_a_look_reads_what_is_due(bench):
+    at = due(bench, tz="x" * 2000)
+    bench.set_schedule("later", now_ms(bench) + MINUTE, function="f", every="60")
+    bench.set_schedule("lost", 0)
+    found = bench.store.schedules.due(10)
+    assert [one.name for one in found.due] == ["lost", "nightly"]
+    lost, nightly = found.due
+    assert lost.fields == {}
+    assert lost.fresh
+    assert nightly.score == nightly.pending == at
+    assert (nightly.fields["function"], nightly.fields["every"], len(nightly.fields["tz"])) == (
+        "f",
+        "60",
+        513,
+    )
+    assert "data" not in nightly.fields
+    assert abs(found.now - now_ms(bench)) < 5000
+    assert 50 < found.next <= 60
+
+
+def test_a_look_is_bounded(bench):
+    for number in range(5):
+        due(bench, name=f"s{number}", ago=1000 * (number + 1))
+    found = bench.store.schedules.due(3)
+    assert [one.name for one in found.due] == ["s4", "s3", "s2"]
+    assert found.next == 0
+    assert bench.store.schedules.due(9).next is None
+
+
+def test_no_schedules(bench):
+    found = bench.store.schedules.due(9)
+    assert (found.due, found.next) == ((), None)
+
+
+# -- definitions --------------------------------------------------------------------------------------
+
+
+FIELDS = {"function": "f", "every": "60"}
+
+
+@pytest.mark.wire
+def test_a_definition_is_stored_once(bench):
+    define = bench.store.schedules.define
+    assert define("nightly", FIELDS, b'{"a":1}', "code") is Verdict.OK
+    assert bench.times() == {"nightly": 0}
+    assert bench.schedule("nightly") == {**FIELDS, "data": '{"a":1}', "origin": "code"}
+    bench.set_schedule("nightly", 123456789012345, last_ms="7", fires="2", paused="1")
+    assert define("nightly", FIELDS, b'{"a":1}', "code") is Verdict.ALREADY
+    # Other data, or another function, keep the next time.
+    assert define("nightly", {**FIELDS, "function": "g", "jitter": "5"}, b"", "code") is Verdict.ALREADY
+    assert bench.times() == {"nightly": 123456789012345}
+    kept = bench.schedule("nightly")
+    assert (kept["last_ms"], kept["fires"], kept["paused"], kept["function"]) == ("7", "2", "1", "g")
+    assert "data" not in kept
+    # Other times do not.
+    other = {"function": "g", "cron": "0 3 * * *", "tz": "Europe/Berlin"}
+    assert define("nightly", other, b"", "code") is Verdict.OK
+    assert bench.times() == {"nightly": 0}
+    kept = bench.schedule("nightly")
+    assert not {"every", "jitter"} & kept.keys()
+    assert (kept["cron"], kept["last_ms"], kept["paused"]) == ("0 3 * * *", "7", "1")
+
+
+@pytest.mark.wire
+def test_one_that_cannot_be_used_is_paused_with_the_reason(bench):
+    bench.set_schedule("nightly", 0, function="f", every="soon")
+    assert bench.store.schedules.fault("nightly", 7, "no") is Verdict.MOVED
+    assert bench.store.schedules.fault("nightly", 0, "no number") is Verdict.OK
+    assert bench.times() == {"nightly": NEVER}
+    told = bench.schedule("nightly")
+    assert (told["error"], told["paused"]) == ("no number", "error")
+    assert bench.store.schedules.due(9).due == ()
+    # Put right with redis-cli, and given a time.
+    bench.set_schedule("nightly", 0, every="60")
+    assert Schedules()(bench.store) is not None
+    assert not {"error", "paused"} & bench.schedule("nightly").keys()
+    assert bench.times()["nightly"] > now_ms(bench)
+
+
+def test_a_pause_by_hand_outlasts_a_fault(bench):
+    bench.set_schedule("nightly", 0, function="f", every="soon", paused="1")
+    bench.store.schedules.fault("nightly", 0, "no number")
+    bench.set_schedule("nightly", 0, every="60")
+    Schedules()(bench.store)
+    assert bench.schedule("nightly")["paused"] == "1"
+
+
+# -- the service on a store ---------------------------------------------------------------------------
+
+
+@pytest.mark.wire
+def test_redis_cli_alone_makes_a_schedule(bench):
+    bench.set_schedule("nightly", 0, function="f", cron="* * * * *", data='{"a":1}')
+    service = Schedules()
+    assert 0 <= service(bench.store) <= 60
+    at = bench.times()["nightly"]
+    assert now_ms(bench) < at <= now_ms(bench) + MINUTE
+    assert (bench.queue(), bench.occurrences("nightly")) == ([], [])
+    bench.set_schedule("nightly", at - MINUTE)  # as if the minute had passed
+    service(bench.store)
+    assert bench.queue() == ["nightly"]
+    assert bench.times() == {"nightly": at}
+
+
+def test_two_schedulers_fire_once(bench):
+    at = due(bench)
+    first, second = bench.store, bench.backend.store()
+    found = [store.schedules.due(9) for store in (first, second)]
+    assert all(one.due for one in found)
+    service = Schedules()
+    firings = [service._decided(one.due[0], one.now) for one in found]
+    assert [store.schedules.fire([one])[0] for store, one in zip((first, second), firings, strict=True)] == [
+        Verdict.OK,
+        Verdict.MOVED,
+    ]
+    assert bench.queue() == ["nightly"]
+    assert len(bench.occurrences("nightly")) == 1
+    assert bench.occurrences("nightly")[0]["at"] >= at - MINUTE
+    second.close()
+
+
+def test_a_manual_run_takes_no_occurrence(bench):
+    ref = bench.running("nightly", scheduled="{}")
+    bench.store.commit([ended(ref)])
+    at = due(bench, ago=-MINUTE)
+    assert bench.store.control(Command.START, ["nightly"]) == [Verdict.OK]
+    assert bench.times() == {"nightly": at}
+    ref = bench.ref("nightly")
+    bench.claim(ref)
+    bench.store.commit([ended(ref)])
+    bench.set_schedule("nightly", now_ms(bench) - 1000)
+    Schedules()(bench.store)
+    assert bench.queue() == ["nightly"]
+
+
+def test_a_bad_one_written_by_hand_is_told_and_stops_no_other(bench):
+    bench.set_schedule("bad", 0, function="f", cron="0 0 30 2 *")
+    bench.set_schedule("worse", 0, cron="* * * * *")
+    bench.set_schedule("worst", 0)
+    bench.spoil_schedule("worst")
+    due(bench)
+    Schedules()(bench.store)
+    assert bench.queue() == ["nightly"]
+    assert "never comes" in bench.schedule("bad")["error"]
+    assert "no function" in bench.schedule("worse")["error"]
+    assert {name: bench.times()[name] for name in ("bad", "worse", "worst")} == dict.fromkeys(
+        ("bad", "worse", "worst"), NEVER
+    )
+
+
+def test_more_than_one_look_does(bench):
+    many = DUE_MOST + 20
+    for number in range(many):
+        due(bench, name=f"s{number}")
+    service = Schedules()
+    assert service(bench.store) == 0
+    assert len(bench.queue()) == DUE_MOST
+    assert service(bench.store) > 0
+    assert len(set(bench.queue())) == many

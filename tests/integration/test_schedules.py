@@ -1,0 +1,262 @@
+"""Schedules as people use them: in code, with the command line, with redis-cli; and what the doctor says."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from pytask.domain.schedules import NEVER
+from tests.support.cli_tools import Started, pytask, sent_by, typed, until, write
+
+pytestmark = pytest.mark.slow
+
+TASKS = """
+    from pathlib import Path
+    from pytask import Monitor, PyTask, Task
+
+    class Beat(Task):
+        class Config:
+            NAME = "beat"
+        def start(self):
+            with open("beats", "a") as file:
+                file.write(f"{self.id} {self.task_data}\\n")
+
+    app = PyTask()
+    app.add_task(Monitor)
+    app.pre_start_task("pytask/monitor")
+    app.every(1, Beat, {"n": 1}, overlap="allow", missed="all")
+    app.cron("0 3 * * *", Beat, tz="Europe/Berlin", name="nightly")
+"""
+
+
+def run(store, tmp_path, *words):
+    return Started(pytask("run", "tasks.py:app", "--redis", store.url, *words), tmp_path, tmp_path)
+
+
+def beats(tmp_path):
+    file = tmp_path / "beats"
+    return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def doctor(cli):
+    return {item["code"]: item for item in json.loads(cli("doctor", "-o", "json").stdout)["items"]}
+
+
+def now_ms(client):
+    seconds, micros = client.time()
+    return seconds * 1000 + micros // 1000
+
+
+def test_in_code_each_second_once_whoever_dies(store, client, tmp_path):
+    write(tmp_path / "tasks.py", TASKS)
+    with run(store, tmp_path, "--name", "w1") as first, run(store, tmp_path, "--name", "w2") as second:
+        until(lambda: len(beats(tmp_path)) >= 3, lambda: first.output + second.output)
+        first.process.send_signal(signal.SIGKILL)
+        known = len(beats(tmp_path))
+        until(lambda: len(beats(tmp_path)) >= known + 3, lambda: second.output)
+        second.process.send_signal(signal.SIGKILL)
+        second.process.wait(10)
+    time.sleep(2.5)  # nobody is there
+    with run(store, tmp_path, "--name", "w3") as third:
+        known = len(beats(tmp_path))
+        until(lambda: len(beats(tmp_path)) >= known + 5, lambda: third.output)
+    ids = beats(tmp_path)
+    assert len(set(ids)) == len(ids)
+    lines = [json.loads(line) for line in client.lrange("pytask:occurrences:beat", 0, -1)]
+    times = sorted(line["at"] for line in lines)
+    assert times == list(range(times[0], times[-1] + 1, 1000))
+    assert {line["id"] for line in lines} >= set(ids)
+    assert client.hgetall("pytask:schedule:nightly") == {
+        "function": "beat", "cron": "0 3 * * *", "tz": "Europe/Berlin", "origin": "code",
+    }  # fmt: skip
+    assert client.zscore("pytask:schedules", "nightly") > now_ms(client)
+
+
+def test_redis_cli_alone_makes_a_schedule(store, client, cli, tmp_path):
+    write(tmp_path / "tasks.py", TASKS.replace("    app.every", "    # app.every"))
+    with run(store, tmp_path) as daemon:
+        until(lambda: client.zcard("pytask:workers"), lambda: daemon.output)
+        lines = """
+            redis-cli HSET pytask:schedule:mine function beat every 1 data '{"n": 2}'
+            redis-cli ZADD pytask:schedules 0 mine
+            redis-cli HSET pytask:schedule:bad function beat cron '0 0 30 2 *'
+            redis-cli ZADD pytask:schedules 0 bad
+        """
+        typed(lines, store, tmp_path)
+        until(lambda: beats(tmp_path).count("mine") >= 2, lambda: daemon.output)
+        until(lambda: client.hget("pytask:schedule:bad", "error"), lambda: daemon.output)
+        assert "[PT155]" in daemon.output
+        found = doctor(cli)
+    assert "never comes" in found["PT155"]["what"]
+    assert "PT158" not in found
+
+
+# -- the command line ---------------------------------------------------------------------------------
+
+
+def test_the_command_line(client, cli):
+    shown = cli(
+        "schedule", "add", "nightly", "report", "n=5", "--cron", "30 2 * * *", "--tz", "Europe/Berlin"
+    )
+    assert (shown.exit_code, shown.stdout) == (0, "nightly\n")
+    assert shown.stderr.splitlines()[0] == "pytask: At 02:30 every day, Europe/Berlin; the next times:"
+    assert len(shown.stderr.splitlines()) == 6
+    assert cli("schedule", "add", "often", "poll", "--every", "1m30s", "--overlap", "queue").exit_code == 0
+    assert client.hgetall("pytask:schedule:often") == {
+        "function": "poll", "every": "90", "overlap": "queue", "origin": "client",
+    }  # fmt: skip
+    assert client.hget("pytask:schedule:nightly", "data") == '{"n":5}'
+    rows = {item["name"]: item for item in cli.json("schedule", "ls")["items"]}
+    assert rows["nightly"]["when"] == "At 02:30 every day, Europe/Berlin"
+    assert rows["often"]["when"] == "every 90 s"
+    table = cli("schedule", "ls").stdout.splitlines()
+    assert table[0].split() == ["NAME", "FUNCTION", "WHEN", "NEXT", "LAST", "FIRES", "STATE"]
+    assert "nightly\n" in cli("schedule", "ls", "-o", "id").stdout
+    assert "more schedules follow" in cli("schedule", "ls", "-l", 1).stderr
+    assert cli("schedule", "pause", "nightly").stdout == "nightly  paused\n"
+    assert "was paused already" in cli("schedule", "pause", "nightly").stdout
+    assert "its occurrences are skipped" in cli("schedule", "show", "nightly").stdout
+    assert cli("schedule", "resume", "nightly").stdout == "nightly  resumed\n"
+    assert cli("schedule", "rm", "nightly").stdout == "nightly  removed\n"
+
+
+def test_show_tells_the_next_times_and_what_became_of_past_ones(client, cli):
+    cli("schedule", "add", "s", "f", "--cron", "0 3 * * *", "--tz", "Europe/Berlin")
+    day = 86400_000
+    client.zadd("pytask:schedules", {"s": 1796004000000})  # 2026-11-30T02:00Z
+    for line in (
+        {"at": 1795917600000 - 5 * day, "reason": "late", "until": 1795917600000 - 3 * day, "count": 3},
+        {"at": 1795917600000 - 2 * day, "reason": "overlap"},
+        {"at": 1795917600000 - day, "id": "s"},
+    ):
+        client.lpush("pytask:occurrences:s", json.dumps(line))
+    text = cli("schedule", "show", "s").stdout
+    assert "Mon 2026-11-30 03:00:00 CET  (" in text
+    assert text.count(" 03:00:00 CET  (") == 5
+    assert "Sat 2026-11-28 03:00:00 CET  started s\n" in text
+    assert "skipped: overlap (the last run had not ended)" in text
+    assert "3 skipped: late (no worker could start it in time)" in text
+    record = cli.json("schedule", "show", "s")
+    assert record["upcoming"][0] == 1796004000
+    assert [one["reason"] for one in record["occurrences"]] == ["", "overlap", "late"]
+
+
+def test_no_such_schedule(cli):
+    for verb in ("show", "pause", "resume", "rm"):
+        shown = cli("schedule", verb, "none")
+        assert shown.exit_code == 4
+        assert "[PT156]" in shown.stderr
+        assert "pytask schedule ls" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--cron", "0 0 30 2 *"], "never comes"),
+        (["--cron", "* * * * *", "--tz", "Europe/Berln"], "did you mean Europe/Berlin"),
+        (["--every", "soon"], "no duration"),
+        (["--every", "0"], "every '0'"),
+        ([], "neither every nor cron"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(client, cli, words, text):
+    for more in ([], ["--explain"]):
+        shown = cli("schedule", "add", "s", "f", *words, *more)
+        assert shown.exit_code == 2
+        assert text in shown.stderr
+    assert not client.keys("*")
+
+
+def test_what_explain_prints_does_the_same(store, client, cli, tmp_path):
+    def by_hand(*words):
+        typed(cli("schedule", *words, "--explain").stdout, store, tmp_path)
+
+    by_hand("add", "s", "f", "n=5", "--every", "60")
+    assert client.hgetall("pytask:schedule:s") == {"function": "f", "every": "60", "data": '{"n":5}'}
+    assert client.zscore("pytask:schedules", "s") == 0
+    by_hand("add", "s", "f", "--cron", "* * * * *")
+    assert client.hgetall("pytask:schedule:s") == {"function": "f", "cron": "* * * * *", "tz": "UTC"}
+    by_hand("pause", "s")
+    assert cli.json("schedule", "show", "s")["paused"] is True
+    by_hand("resume", "s")
+    assert cli.json("schedule", "show", "s")["paused"] is False
+    by_hand("show", "s")
+    by_hand("ls")
+    by_hand("rm", "s")
+    assert not client.keys("*")
+
+
+# -- the doctor ---------------------------------------------------------------------------------------
+
+
+def test_a_bad_schedule_is_told_with_its_fix(client, cli):
+    client.hset("pytask:schedule:s", mapping={"function": "f", "every": "soon", "error": "every 'soon'"})
+    client.zadd("pytask:schedules", {"s": NEVER})
+    found = doctor(cli)["PT155"]
+    assert "every 'soon'" in found["what"]
+    client.hset("pytask:schedule:s", "every", "60")
+    client.execute_command(*sent_by(found["fix"].removeprefix("correct its hash, then ")))
+    assert "PT155" not in doctor(cli)
+
+
+def test_an_overdue_schedule(store, client, cli, tmp_path):
+    client.hset("pytask:schedule:s", mapping={"function": "beat", "every": "3600"})
+    client.zadd("pytask:schedules", {"s": now_ms(client) - 120_000})
+    assert "s for 2m: no worker is running" in doctor(cli)["PT161"]["what"]
+    write(tmp_path / "tasks.py", TASKS)
+    with run(store, tmp_path) as daemon:
+        until(lambda: client.llen("pytask:occurrences:s"), lambda: daemon.output)
+        assert "PT161" not in doctor(cli)
+
+
+def test_a_time_that_is_too_late(client, cli):
+    client.hset("pytask:schedule:s", mapping={"function": "f", "every": "60"})
+    client.zadd("pytask:schedules", {"s": now_ms(client) + 10**9})
+    found = doctor(cli)["PT160"]
+    assert found["serious"] is False
+    client.execute_command(*sent_by(found["fix"]))
+    assert "PT160" not in doctor(cli)
+
+
+def test_a_schedule_that_vanished_from_all_code(store, client, cli, tmp_path):
+    write(tmp_path / "tasks.py", TASKS)
+    client.hset("pytask:schedule:old", mapping={"function": "beat", "every": "3600", "origin": "code"})
+    client.zadd("pytask:schedules", {"old": 0})
+    assert "PT157" not in doctor(cli)  # without a worker nothing is known
+    with run(store, tmp_path) as daemon:
+        until(lambda: client.zcard("pytask:workers"), lambda: daemon.output)
+        until(lambda: "PT157" in doctor(cli), lambda: daemon.output)
+        found = doctor(cli)["PT157"]
+        assert ": old. It still starts tasks" in found["what"]
+        assert cli("schedule", "rm", "old").exit_code == 0
+        assert "PT157" not in doctor(cli)
+
+
+def test_a_schedule_of_an_unknown_function(store, client, cli, tmp_path):
+    write(tmp_path / "tasks.py", TASKS)
+    with run(store, tmp_path) as daemon:
+        until(lambda: client.zcard("pytask:workers"), lambda: daemon.output)
+        assert cli("schedule", "add", "odd", "baet", "--every", "1").exit_code == 0
+        until(lambda: client.smembers("pytask:parked") == {"baet"}, lambda: daemon.output)
+        until(lambda: "overlap" in (client.lindex("pytask:occurrences:odd", 0) or ""), lambda: daemon.output)
+        assert "schedule odd starts 'baet', which no worker knows" in doctor(cli)["PT158"]["what"]
+        assert cli("schedule", "add", "odd", "beat", "--every", "1").exit_code == 0
+        assert "PT158" not in doctor(cli)
+
+
+def test_which_time_zone_data_is_read(client, cli, store, tmp_path, monkeypatch):
+    cli("schedule", "add", "s", "beat", "--cron", "0 3 * * *")
+    assert "PT159" not in doctor(cli)
+    cli("schedule", "add", "t", "beat", "--cron", "0 3 * * *", "--tz", "Europe/Berlin")
+    found = doctor(cli)["PT159"]
+    assert found["serious"] is False
+    assert "this machine reads " in found["what"]
+    assert "PYTHONTZPATH=''" in found["fix"]
+    write(tmp_path / "tasks.py", TASKS)
+    with Started(
+        pytask("run", "tasks.py:app", "--redis", store.url), tmp_path, tmp_path, PYTHONTZPATH=""
+    ) as daemon:
+        until(lambda: client.zcard("pytask:workers"), lambda: daemon.output)
+        until(lambda: "workers read " in doctor(cli)["PT159"]["what"], lambda: daemon.output)
+        assert "(package tzdata)" in doctor(cli)["PT159"]["what"]
