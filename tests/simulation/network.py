@@ -14,7 +14,7 @@ FAST = (0.0002, 0.002)  # seconds, one way
 SLOW = (0.1, 1.2)
 TIMED_OUT = object()
 VERBS = (
-    "peek", "claim", "reject", "park", "parked", "hint", "renew", "commit", "reload",
+    "peek", "claim", "reject", "park", "parked", "hint", "due", "note", "renew", "commit", "reload",
     "preview", "refuse", "settle", "open_local",
     "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping",
