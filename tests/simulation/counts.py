@@ -103,6 +103,14 @@ class Counts:
         """It waits again: by a start, a hand-back, an expiry, a repair, a schedule."""
         self._of(task_id).tickets += 1
 
+    def moved(self, before, state):
+        """The timers moved what is due, by the clock of that moment; it may be set back before the claim."""
+        for task_id in before - state.timers.keys():
+            known = self._of(task_id)
+            if known.retry > state.millis():
+                self._violation("too early", f"{task_id} {(known.retry - state.millis()) / 1000:.3f} s")
+            known.retry = 0.0
+
     def claimed(self, task_id, run, fields, now, *, reload):
         known = self._of(task_id)
         word = fields.get("restart", b"").decode()

@@ -114,10 +114,13 @@ class Server:
 
     def _apply(self, verb, args):
         self.state.by = verb
+        timers = set(self.state.timers) if verb == "due" else None
         try:
             outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args)
         finally:
             self.state.by = ""
+        if timers is not None:
+            self.world.evidence.counts.moved(timers, self.state)
         noted = {"renew": self.store.incarnation, "claim": self.store.ahead}
         return (noted[verb], outcome) if verb in noted else outcome
 
