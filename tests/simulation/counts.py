@@ -173,8 +173,8 @@ class Counts:
         self.tally["reset"] += restarts == 1 and began.restarts > 0
         known = self._of(task_id)
         at = over.at if over is not None and over.kind else self._world.loop.time
-        known.restarts, known.times = restarts, (*began.times, at)
         if _state(state, task_id) == WAIT:
+            known.restarts, known.times = restarts, (*began.times, at)
             known.tickets += 1
             known.retry = 0.0 if known.pushed else state.millis() + change.delay * 1000
         else:

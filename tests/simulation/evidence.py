@@ -45,6 +45,7 @@ class Evidence:
 
     def violation(self, rule, text):
         if len(self.violations) < 20:
+            text = text[:300]
             self._world.note(None, "VIOLATION", rule, text)
             self.violations.append((rule, text, self._world.loop.time))
 

@@ -257,6 +257,9 @@ class Occurrences:
     def waits_for_nothing(self, state):
         """The occurrences that wait for a run that is over; the next look starts them."""
         rows = [(name, row.old) for name, row in self._rows.items() if row.old is not None]
+        # After a step back of the clock the next look is far away.
+        soon = state.millis() + 2 * DECIDED
+        rows = [(name, at) for name, at in rows if state.schedules.get(name, 0) < soon]
         return {(name, at) for name, at in rows if not self._busy(state, name)}
 
     def on_time(self, state, before):

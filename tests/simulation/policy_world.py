@@ -68,7 +68,7 @@ class PolicyWorld:
         judge.on_time(world.server.state, before)
         now = world.server.state.millis()
         for task_id, due in sorted(world.server.state.timers.items()):
-            if due - now > SOON * 1000 and task_id in self.jobs:  # the clock was set back
+            if due - now > SOON * 1000:  # the clock was set back
                 world.control(task_id, Command.START)
         self.over_schedules = True
         for name in self.schedules:
