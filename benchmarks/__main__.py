@@ -129,6 +129,13 @@ def logged(options: argparse.Namespace, results: Results) -> None:
     results.keep("logs", {"rows": rows})
 
 
+def timed(options: argparse.Namespace, results: Results) -> None:
+    """Delayed tasks."""
+    from benchmarks import timers
+
+    results.keep("timers", {"rows": list(timers.measured(times(options), share(options)))})
+
+
 def command_line(options: argparse.Namespace, results: Results) -> None:
     """How quickly `pytask` answers about very many tasks."""
     from benchmarks import cli
@@ -168,6 +175,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "latency": latency,
     **{name: scale(name) for name in SCALE},
     "logs": logged,
+    "timers": timed,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,

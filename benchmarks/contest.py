@@ -41,7 +41,7 @@ class Marks:
         return list(RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]))
 
     def wait(self, count: float, workers: Sequence[subprocess.Popen], *, counts: bool = True) -> None:
-        """Until the numbers add up to `count`, or so many records are there."""
+        """Wait until the numbers add up to `count`, or there are `count` records."""
         size, since = -1, time.monotonic()
         while True:
             if size != (size := self.path.stat().st_size):

@@ -106,17 +106,17 @@ def curves(share: float) -> dict[str, list]:
     top = max(1_000, int(100_000 * share))
     found: dict[str, list] = {"queued": [], "workers": [], "data": [], "running": []}
     for count in (each for each in QUEUED if each <= top):
-        found["queued"].append(told("queued", drained(count)))
+        found["queued"].append(printed("queued", drained(count)))
     for workers in WORKERS:
-        found["workers"].append(told("workers", drained(int(20_000 * share), workers)._replace(x=workers)))
+        found["workers"].append(printed("workers", drained(int(20_000 * share), workers)._replace(x=workers)))
     for size, count in SIZES.items():
-        found["data"].append(told("data", drained(max(20, int(count * share)), 1, size)._replace(x=size)))
+        found["data"].append(printed("data", drained(max(20, int(count * share)), 1, size)._replace(x=size)))
     for count in (each for each in RUNNING if each <= top):
-        found["running"].append(told("running", rested(count)))
+        found["running"].append(printed("running", rested(count)))
     return found
 
 
-def told(name: str, point: Any) -> Any:
+def printed(name: str, point: Any) -> Any:
     """Show where we are."""
     print(f"  {name}: {point}", flush=True)
     return point
@@ -148,7 +148,7 @@ def processes(rounds: int, count: int) -> dict[int, list[Point]]:
     found: dict[int, list[Point]] = {1: [], 2: [], 4: []}
     for _ in range(rounds):
         for workers, seen in found.items():
-            seen.append(told("processes", drained(count, workers)._replace(x=workers)))
+            seen.append(printed("processes", drained(count, workers)._replace(x=workers)))
     return found
 
 

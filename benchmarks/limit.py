@@ -86,16 +86,16 @@ class Loop:
             functions=["noop"],
             new_runs=runs,
         )
-        words, told = self.claims.execute_command(*call.command())
+        words, texts = self.claims.execute_command(*call.command())
         self.started += len(ids)
         self.running += len(ids)
         for task in zip(ids, runs, strict=True):
             gevent.spawn(self.task, *task)
         behind = [int(length) for length in words.split()[6 * len(ids) :]]  # six words a task
-        at = len(told) - sum(behind)
+        at = len(texts) - sum(behind)
         found = []
         for length in behind:
-            found.append(told[at : at + length])
+            found.append(texts[at : at + length])
             at += length
         return found
 

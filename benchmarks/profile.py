@@ -1,6 +1,6 @@
 """Where the time of a task goes: microseconds of Redis by script and by command, of Python by module.
 
-Redis: the slow log with a threshold of 0 holds each call with its time (scripts are told apart by their
+Redis: the slow log with a threshold of 0 holds each call with its time (scripts are distinguished by their
 digest); INFO commandstats has the commands inside the scripts; LATENCY HISTOGRAM the spread of the calls.
 Python: py-spy samples the worker from outside; a module's share of the samples is its share of the CPU time.
 """

@@ -45,6 +45,7 @@ NAMES = {
     "emits": "Events",
     "idle": "An idle worker",
     "logs": "Logs of tasks and progress",
+    "timers": "Delayed tasks",
     "growth": "How cost grows",
     "cli": "The command line, of a million tasks",
     "profile": "Where the time of a task goes",

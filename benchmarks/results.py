@@ -19,7 +19,7 @@ class Row(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """`met`, `missed`, or nothing where there is no bar."""
+        """`met` or `missed`; empty without a target."""
         bar = re.match(r"(<=|>=|<|>)\s*([\d.,]+)", self.bar)
         seen = re.match(r"[\d.,]+", self.seen)
         if not bar or not seen:

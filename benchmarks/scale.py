@@ -148,8 +148,8 @@ def running(client: redis.Redis, count: int, dead: int) -> None:
         pipe = client.pipeline(transaction=False)
         for i in range(at, at + 1000):
             run = f"{i // step * step:032}:{i % step}"
-            told = {"function": "sleeper", "data": "{}", "state": "RUNNING", "run": run, "epoch": now}
-            pipe.hset(f"run-{i}", mapping=told)
+            fields = {"function": "sleeper", "data": "{}", "state": "RUNNING", "run": run, "epoch": now}
+            pipe.hset(f"run-{i}", mapping=fields)
         pipe.execute()
 
 
@@ -313,7 +313,7 @@ def worker(
 
 
 def settled(client: redis.Redis, leases: int) -> None:
-    """Wait until so many runs are registered: one is the worker's monitor."""
+    """Wait until `count` runs are registered, including the worker's monitor."""
     wait(lambda: client.zcard("pytask:leases") == leases)
 
 

@@ -32,7 +32,7 @@ class Sleeper(Task):
 
 
 class Chatter(Task):
-    """Says something so many times, with a pause after each."""
+    """Emits events with a pause after each."""
 
     class Config:
         NAME = "chatter"

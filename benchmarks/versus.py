@@ -13,7 +13,7 @@ from benchmarks.results import Row
 
 OURS, LIMIT = "pytask", "the limit loop"
 COUNT = 40_000  # for pytask and the limit loop
-WARM = 15_000  # Node compiles as it runs: at the least so many tasks
+WARM = 15_000  # tasks of the warm-up: Node compiles while it runs
 
 Found = dict[str, list[Drained]]
 

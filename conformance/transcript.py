@@ -149,12 +149,12 @@ class Scene:
     def _do_told_of(self, ids):
         """Events came of no other task of this play, whatever else is on the channels."""
         tags = {task_id.rpartition(".")[2] for task_id in ids}
-        told = {task_id for task_id, _ in self._program.events[self._first :]}
+        reported = {task_id for task_id, _ in self._program.events[self._first :]}
         if strange := {
-            task_id for task_id in told if task_id.rpartition(".")[2] in tags or not task_id
+            task_id for task_id in reported if task_id.rpartition(".")[2] in tags or not task_id
         } - set(ids):
             raise Failed(f"the client told of events of {sorted(strange)}, which are no tasks")
-        if missing := set(ids) - told:
+        if missing := set(ids) - reported:
             raise Failed(f"the client told nothing of {sorted(missing)}")
 
     def _do_gap(self, least):

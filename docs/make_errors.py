@@ -106,8 +106,6 @@ PROOFS: dict[str, str] = {
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
     "PT163": "restarts::test_a_give_up_is_seen_and_a_start_begins_again",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
-    "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
-    "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
     "PT155": "schedules::test_a_bad_schedule_is_told_with_its_fix",
     "PT156": "schedules::test_no_such_schedule",
     "PT157": "schedules::test_a_schedule_that_vanished_from_all_code",
@@ -115,6 +113,8 @@ PROOFS: dict[str, str] = {
     "PT159": "schedules::test_which_time_zone_data_is_read",
     "PT160": "schedules::test_a_time_that_is_too_late",
     "PT161": "schedules::test_an_overdue_schedule",
+    "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
+    "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")

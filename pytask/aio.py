@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pytask.client.async_driver import AsyncDriver
-from pytask.client.lazy import control, enqueue, listing, logs, queries, requeue, watch
+from pytask.client.control_methods import AsyncControlMethods
+from pytask.client.lazy import enqueue, listing, logs, queries, watch
 from pytask.client.options import ClientOptions
 from pytask.client.records import (
     Count,
@@ -23,11 +24,9 @@ from pytask.client.records import (
     Worker,
 )
 from pytask.client.schedules import AsyncSchedules
-from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
     from pytask.client.enqueue import Function
-    from pytask.domain.timing import Timing
 
 Ids = list[str]
 Outcomes = list[Outcome]
@@ -35,8 +34,8 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client(ClientOptions[AsyncDriver]):
-    """Starts, steers and watches tasks, for asyncio.  Each call is the one of `pytask.Client`, awaited.
+class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
+    """Starts, controls and watches tasks, for asyncio.  Each call is that of `pytask.Client`, awaited.
 
     Args:
         source: A URL, or an asyncio client (`redis.asyncio`, Sentinel and Cluster too), whose settings are
@@ -81,55 +80,6 @@ class Client(ClientOptions[AsyncDriver]):
         """As `pytask.Client.update_data`."""
         await self._driver.run(enqueue.update_data(self._partitions, id, data, function))
 
-    # -- steering -------------------------------------------------------------------------------------
-
-    async def stop(self, id: str, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """As `pytask.Client.stop`."""
-        return await self._steer(Command.STOP, id, wait)
-
-    async def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """As `pytask.Client.start_again`."""
-        return await self._steer(Command.START, id, wait, data)
-
-    async def requeue(
-        self,
-        id: str,  # noqa: A002
-        data: Any = None,
-        *,
-        wait: float = 0,
-        timing: Timing | None = None,
-    ) -> Outcome:
-        """As `pytask.Client.requeue`."""
-        return await self._driver.run(requeue.requeue(self._partitions, id, data, wait, timing))
-
-    async def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
-        """As `pytask.Client.requeue_many`."""
-        return await self._driver.run(requeue.requeue_many(self._partitions, [*ids], timing))
-
-    async def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """As `pytask.Client.reload`."""
-        return await self._steer(Command.RELOAD, id, wait, data)
-
-    async def stop_many(self, ids: Iterable[str]) -> Outcomes:
-        """As `pytask.Client.stop_many`."""
-        return await self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
-
-    async def start_again_many(self, ids: Iterable[str]) -> Outcomes:
-        """As `pytask.Client.start_again_many`."""
-        return await self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
-
-    async def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
-        """As `pytask.Client.reload_many`."""
-        return await self._driver.run(control.reload_many(self._partitions, [*ids], wait))
-
-    async def remove(self, id: str) -> bool:  # noqa: A002
-        """As `pytask.Client.remove`."""
-        return await self._driver.run(control.remove(self._partitions, id))
-
-    async def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
-        """As `pytask.Client.remove_many`."""
-        return await self._driver.run(control.remove_many(self._partitions, [*ids], state))
-
     @property
     def schedules(self) -> AsyncSchedules:
         """The calls that make, read and change schedules."""
@@ -173,7 +123,7 @@ class Client(ClientOptions[AsyncDriver]):
         """As `pytask.Client.find`."""
         return await self._driver.run(watch.find(self._partitions, beginning, limit, steps))
 
-    # -- following ------------------------------------------------------------------------------------
+    # -- watching -------------------------------------------------------------------------------------
 
     async def watch(
         self,
@@ -220,6 +170,3 @@ class Client(ClientOptions[AsyncDriver]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return await self._driver.run(control.steer(self._partitions, command, task_id, wait, data))

@@ -1,4 +1,4 @@
-"""PyTask: where the adapters and the runtime are joined."""
+"""PyTask: joins the adapters and the runtime."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _collected: ContextVar[list[PyTask] | None] = ContextVar("_collected", default=N
 
 @contextmanager
 def collect_runs() -> Iterator[list[PyTask]]:
-    """Inside, `PyTask.run()` only adds the app to the list this yields, and returns.
+    """Within this context, `PyTask.run()` only appends the app to the yielded list and returns.
 
-    `pytask run FILE` imports the file like this: one that ends in `app.run()` is imported to its end,
-    and the daemon then runs that app with its own flags.
+    `pytask run FILE` imports files in it: a file that ends in `app.run()` is imported completely, and the
+    daemon then runs that app with its own flags.
     """
     apps: list[PyTask] = []
     token = _collected.set(apps)
@@ -69,9 +69,9 @@ class PyTask:
         self._prestart: list[tuple[str, bytes]] = []
         self._schedules: list[Defined] = []
         self._worker: Worker | None = None
-        self._origin = ""  # where the address came from, in words
+        self._origin = ""  # the origin of the address, in words
         if not isinstance(source, str | Unset):
-            self._backend()  # a client that cannot work is refused here, not later
+            self._backend()  # an unusable client is refused now, not later
 
     # -- tasks ----------------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class PyTask:
         """Let this app run these task classes.
 
         Args:
-            *classes: Subclasses of `pytask.Task`, each with a `Config.NAME` of its own.
+            *classes: Subclasses of `pytask.Task`, each with a unique `Config.NAME`.
 
         Raises:
             BadTaskClass: A class that cannot run, or a second class with the same name; the message has the
@@ -91,14 +91,14 @@ class PyTask:
         self.tasks = tasks
 
     def pre_start_task(self, name: str, task_data: Any = None) -> None:
-        """Run a task on this worker from its start to its stop, without the queue.
+        """Run a task on this worker for the lifetime of the worker, without the queue.
 
         Args:
             name: The `Config.NAME` of its class, which may be added before or after this call.
             task_data: Any JSON object, or an instance of `Config.DATA`.
 
         Raises:
-            BadData: Data that has no JSON form.
+            BadData: Data that JSON cannot represent.
         """
         raw = codec.encode(schema.plain(task_data), f"the data of pre-started task {name!r}")
         self._prestart.append((name, raw))
@@ -162,7 +162,7 @@ class PyTask:
         """Change the address or settings before the start, as the flags of `pytask run` do.
 
         Args:
-            source: As in `PyTask(source)`; None keeps the present one.
+            source: As in `PyTask(source)`; None keeps the current one.
             origin: Where the address came from, for messages, such as "from --redis".
             **settings: The fields of `pytask.Settings` to change.
 
@@ -170,7 +170,7 @@ class PyTask:
             ConfigError: The app is running, or a setting is invalid.
         """
         if self._worker is not None:
-            raise ConfigError("the app runs already: configure it before start()")
+            raise ConfigError("the app is already running: configure it before start()")
         if source is not None:
             self._source = source
         self.settings = changed(self.settings, {**settings})
@@ -178,7 +178,7 @@ class PyTask:
 
     @property
     def chose_address(self) -> bool:
-        """Whether it was made with a client, URL or backend of its own."""
+        """Whether it was created with a client, URL or backend."""
         return self._source is not UNSET
 
     @property
@@ -196,10 +196,10 @@ class PyTask:
         return [name for name, _ in self._prestart]
 
     def check_prestarted(self) -> None:
-        """Check that there is a class for each pre-started task.
+        """Check that each pre-started task has a class.
 
         Raises:
-            UnknownTask: There is none.
+            UnknownTask: One has none.
         """
         missing = [name for name in self.prestarted if name not in self.tasks]
         if missing:
@@ -208,7 +208,7 @@ class PyTask:
                 f"pre_start_task({missing[0]!r}): no such task; add_task was called for: {known}"
             )
 
-    # -- life -----------------------------------------------------------------------------------------
+    # -- running ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the worker inside your program and return; `stop()` ends it.
@@ -219,20 +219,20 @@ class PyTask:
             NotPatched: gevent has not patched this process.
             UnknownTask: A pre-started task has no class.
             ConfigError: The app is running already.
-            Denied: A wrong password, or missing rights.  A Redis that does not answer is waited for.
+            Denied: A wrong password, or missing rights.  While Redis is unreachable, the worker waits.
             SharedChannels: A worker with another db number of this Redis uses the same namespace.
         """
         hard = bool(self.settings.hard_deadline)
         self._start(WorkerPorts(hard_deadline=hard, on_failed=self._stop_later))
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Hand all tasks back and stop the worker.
+        """Release all tasks and stop the worker.
 
         Args:
-            timeout: Seconds this may take; default `Timing.shutdown`, 25 s.
+            timeout: The maximum duration in seconds; default `Timing.shutdown`, 25 s.
 
         Returns:
-            Whether every task was handed back in time.  True if the app was not running.
+            Whether every task was released in time.  True if the app was not running.
         """
         if self._worker is None:
             return True
@@ -240,10 +240,10 @@ class PyTask:
         return worker.stop(timeout)
 
     def run(self, task_map: Mapping[str, type[Task]] | None = None) -> None:
-        """Work until SIGTERM or SIGINT, then hand all tasks back; a second signal ends at once.
+        """Run until SIGTERM or SIGINT, then release all tasks; a second signal exits at once.
 
         Returns within 30 s of the signal unless a task blocks the event loop.  With the setting `drain`,
-        tasks first get that many seconds to end by themselves; a second signal then ends the drain.  If a run
+        tasks first get this many seconds to end; a second signal then ends the drain.  If a run
         cannot be stopped, the process exits with 70.
 
         Args:
@@ -266,7 +266,7 @@ class PyTask:
         self.serve(Daemon())
 
     def serve(self, daemon: Daemon) -> int | None:
-        """What `run()` does, with what a daemon adds; the signal that ended it, if one did."""
+        """`run()` with the options of a daemon; returns the signal that ended it, if any."""
         return Foreground(self.settings, daemon, start=self._start, stop=self.stop).run()
 
     def __enter__(self) -> Self:
@@ -282,15 +282,15 @@ class PyTask:
 
     @property
     def worker(self) -> Worker | None:
-        """The running worker, for a look inside."""
+        """The running worker, for inspection."""
         return self._worker
 
     def _start(self, ports: WorkerPorts) -> Worker:
         if self._worker is not None:
-            raise ConfigError("this app runs already")
+            raise ConfigError("this app is already running")
         self.check_prestarted()
         if not _is_backend(self._source):
-            require_patched()  # before the adapters import redis, which would then be named as the culprit
+            require_patched()  # before the adapters import redis, which would be reported as the cause
         self.settings = of_this_process(self.settings, self._made_in)
         ports = attrs.evolve(ports, schedules=tuple(self._schedules))
         worker = Worker(self._backends(), self.settings, self.tasks, self._prestart, ports)
@@ -302,7 +302,7 @@ class PyTask:
         def stop() -> None:
             self.stop()
 
-        Service.spawn(stop)  # a service of the worker died: this is its own greenlet, or the hub
+        Service.spawn(stop)  # a service of the worker died: this is its greenlet, or the hub
 
     def _backends(self) -> list[Backend]:
         count = self.settings.partitions
@@ -311,7 +311,7 @@ class PyTask:
     def _backend(self) -> Backend:
         if _is_backend(self._source):
             if self.settings.durable_acks:
-                raise ConfigError("durable_acks needs a Redis client or URL, not a backend of your own")
+                raise ConfigError("durable_acks needs a Redis client or URL, not a custom backend")
             backend: Backend = self._source
             return backend
         settings = self.settings

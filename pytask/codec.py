@@ -1,4 +1,4 @@
-"""JSON in and out, and data into the attrs class that a task asks for.  Never pickle."""
+"""JSON encoding and decoding, and task data as instances of `Config.DATA`.  Never pickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytask.domain.messages import Event
 
 
 def encode(value: Any, what: str) -> bytes:
-    """`value` as JSON; raises :class:`BadData` that names `what`."""
+    """`value` as JSON.  Raises :class:`BadData` that names `what`."""
     try:
         raw = _encoder.encode(value)
         if b"null" in raw:
@@ -26,7 +26,7 @@ def encode(value: Any, what: str) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    # A text of an HTML library, a number of a numeric one: a subclass is written as what it is.
+    # Strings of an HTML library, numbers of a numeric one: a subclass is encoded as its base class.
     for kind in (str, int, float):
         if isinstance(value, kind):
             return kind.__str__(value) if kind is str else kind(value)
@@ -34,10 +34,10 @@ def _plain(value: Any) -> Any:
 
 
 def _refuse_nan(value: Any, what: str, path: str) -> None:
-    """Numbers that JSON has no form for are null to msgspec."""
+    """Refuse numbers that JSON cannot represent: msgspec encodes them as null."""
     kind: Any = type(value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise BadData(f"{what} is not JSON: {value} has no form in it - at `{path}`")
+        raise BadData(f"{what} is not JSON: {value} has no JSON representation - at `{path}`")
     if isinstance(value, dict):
         for key, one in value.items():
             _refuse_nan(one, what, f"{path}.{key}")
@@ -54,16 +54,16 @@ _decoder = msgspec.json.Decoder()
 
 
 def event(name: str | Event, data: Any = None) -> bytes:
-    """An event as it goes over the wire: `{"event": name, "data": data}`."""
+    """An event as published: `{"event": name, "data": data}`."""
     return encode({"event": str(name), "data": data}, f"the data of event {str(name)!r}")
 
 
 def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False, quote: bool = True) -> Any:
-    """The task's data: None where there is none, else a dict, or an instance of `into`.
+    """The task's data: None without data, else a dict or an instance of `into`.
 
-    With `unknown`, keys that `into` has no field for are ignored.  Without `quote`, the error of what is no
-    JSON does not show its beginning.  Raises :class:`BadData` that points at the
-    byte, or at the path and the type it should have.
+    With `unknown`, keys without a field in `into` are ignored.  Without `quote`, the error for invalid JSON
+    does not show its beginning.  Raises :class:`BadData` with the byte position, or the path and the expected
+    type.
     """
     value: Any = None
     if raw:
@@ -81,7 +81,7 @@ def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False, quote: b
 
 
 def secrets_in(raw: bytes | None, fields: Sequence[str]) -> tuple[str, ...]:
-    """The values of secret fields in data, as texts may have them; none where it is no JSON."""
+    """The values of secret fields in data, as they may occur in texts; empty for invalid JSON."""
     if not raw or not fields:
         return ()
     try:

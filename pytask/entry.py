@@ -21,11 +21,11 @@ def main() -> None:
 
 
 def _tell() -> int:
-    from pytask.cli.name_clash import refuse_namesake
+    from pytask.cli.name_clash import check_name_clash
     from pytask.domain.errors import NameClash
 
     try:
-        refuse_namesake()
+        check_name_clash()
     except NameClash as error:
         print(f"pytask: {error}", file=sys.stderr)  # noqa: T201 - click's way is that of the other project
     else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     Adapter = logging.LoggerAdapter
 
-_told: set[str] = set()  # kinds of errors that were reported
+_reported: set[str] = set()  # kinds of errors that were reported
 
 
 class GuardedLogger(Adapter):
@@ -35,9 +35,9 @@ class GuardedLogger(Adapter):
         return self.logger.isEnabledFor(level)
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """One line, if the program's handlers take it."""
-        # dictConfig and fileConfig disable every logger that is there, unless they are told otherwise: that
-        # was not meant for us.  A level, or no propagation, still silences.
+        """Log one line, unless the configuration of the program excludes it."""
+        # dictConfig and fileConfig disable existing loggers by default; that is not meant for this one.  A
+        # level, or no propagation, still silences it.
         self.logger.disabled = False
         if not self.isEnabledFor(level):
             return
@@ -58,9 +58,9 @@ def get_logger(name: str) -> GuardedLogger:
 def _report(error: BaseException) -> None:
     """On standard error, where there is one; once for each kind of error."""
     kind = type(error).__name__
-    if kind in _told:
+    if kind in _reported:
         return
-    _told.add(kind)
+    _reported.add(kind)
     with suppress(Exception):
         sys.stderr.write("pytask: a log handler, filter or formatter raised; a line is lost:\n")
         traceback.print_exception(error)

@@ -1,8 +1,8 @@
-"""From decoded JSON to an instance of `Config.DATA`, made as the class makes itself, and back.
+"""Convert decoded JSON to an instance of `Config.DATA` through its constructor, and back.
 
-msgspec fills attrs classes and dataclasses past their `__init__`: converters, aliases and `init=False` would
-not count, and a key that no field has would be dropped.  So each class has a twin here, a struct of what its
-`__init__` takes.  msgspec checks the JSON against that, with paths and types; then the class is called.
+msgspec fills attrs classes and dataclasses without calling `__init__`: converters, aliases and `init=False`
+would be ignored, and unknown keys dropped.  Therefore each class has a twin here, a struct of the parameters
+of its `__init__`.  msgspec checks the JSON against the twin, with paths and types; then the class is called.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from pytask.domain.errors import BadData, BadTaskClass
 class Field(NamedTuple):
     """One field of an attrs class or a dataclass."""
 
-    name: str  # of the attribute
-    key: str  # in the JSON, and in the call
-    init: bool  # whether `__init__` takes it
+    name: str  # the attribute
+    key: str  # in the JSON and in the call
+    init: bool  # whether it is a parameter of `__init__`
     required: bool
-    converted: bool  # its converter judges the value
+    converted: bool  # its converter checks the value
 
 
 class Twin(NamedTuple):
-    """What msgspec checks in place of a class."""
+    """The struct that msgspec checks instead of a class."""
 
     struct: type[msgspec.Struct]
-    nested: frozenset[str]  # keys in whose values are twins of other classes
+    nested: frozenset[str]  # keys whose values contain twins of other classes
 
 
 _classes: dict[type, tuple[type, Twin]] = {}  # by struct
@@ -57,9 +57,9 @@ def is_record(kind: object) -> bool:
 
 
 def convert(value: dict[str, Any], into: Any, *, unknown: bool = False) -> Any:
-    """`value` as an instance of `into`; with `unknown`, keys that it has no field for are ignored.
+    """`value` as an instance of `into`; with `unknown`, keys without a field are ignored.
 
-    Raises :class:`BadData` with the path to what does not fit.
+    Raises :class:`BadData` with the path to the invalid value.
     """
     name = getattr(into, "__qualname__", into)
     try:
@@ -73,7 +73,7 @@ def convert(value: dict[str, Any], into: Any, *, unknown: bool = False) -> Any:
 
 
 def _path_in(text: str) -> str:
-    """The path to what does not fit, as far as msgspec tells, with the field that is unknown or missing."""
+    """The path to the invalid value as reported by msgspec, including an unknown or missing field."""
     said, _, where = text.rpartition(" - at `")
     path = where.removesuffix("`") if said else "$"
     field = _FIELD.search(text)
@@ -85,7 +85,7 @@ _FIELD = re.compile(r"(?:unknown|missing required) field `([^`]+)`")
 
 @cache
 def twin(cls: Any, *, unknown: bool) -> Twin:
-    """The twin of a class.  Raises :class:`BadTaskClass` for one that refers to itself."""
+    """The twin of a class.  Raises :class:`BadTaskClass` for a class that refers to itself."""
     if cls in _begun:
         raise BadTaskClass(f"the data class {cls.__qualname__} refers to itself: make that field a dict")
     _begun.add(cls)
@@ -142,12 +142,12 @@ def fields_of(cls: Any) -> tuple[Field, ...]:
 
 
 def _translated(hint: Any, *, unknown: bool) -> Any:
-    """The annotation, with twins in place of their classes."""
+    """The annotation with classes replaced by their twins."""
     if is_record(hint):
         return twin(hint, unknown=unknown).struct
     origin, args = get_origin(hint), get_args(hint)
     if is_record(origin):
-        return twin(origin, unknown=unknown).struct  # a generic class; its parameters are not looked at
+        return twin(origin, unknown=unknown).struct  # a generic class; its parameters are ignored
     if not args or origin is Literal:
         return hint
     new = tuple(_translated(arg, unknown=unknown) for arg in args)
@@ -159,7 +159,7 @@ def _translated(hint: Any, *, unknown: bool) -> Any:
 
 
 def _built(value: Any, path: str) -> Any:
-    """The value, with instances of the classes in place of their twins."""
+    """The value with twins replaced by instances of their classes."""
     known = _classes.get(type(value))
     if known is not None:
         cls, made = known
@@ -180,8 +180,8 @@ def _called(cls: type, given: dict[str, Any], path: str) -> Any:
         return cls(**given)
     except BadData:
         raise
-    except Exception as error:  # of a validator, a converter, or the class's own code
-        # attrs puts the value and more behind the sentence.
+    except Exception as error:  # from a validator, a converter or the class itself
+        # attrs adds the value and more as further arguments.
         said = str(error.args[0]) if error.args else ""
         text = said if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: {said}"
         where = "" if path == "$" else f" - at `{path}`"
@@ -192,7 +192,7 @@ def _called(cls: type, given: dict[str, Any], path: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """What `convert` takes, for an instance that msgspec would write in another way; else the value."""
+    """The input of `convert` for an instance that msgspec would encode differently; else the value."""
     kind: Any = type(value)
     return _plain(value) if is_record(kind) and _is_odd(kind) else value
 
@@ -226,13 +226,13 @@ def _records_in(hint: Any) -> Iterator[type]:
 
 
 def check(into: Any, name: str) -> None:
-    """Raise :class:`BadTaskClass`, with the fix, where `into` cannot be the `Config.DATA` of task `name`."""
+    """Raise :class:`BadTaskClass`, with the fix, if `into` cannot be the `Config.DATA` of task `name`."""
     if into is None:
         return
     usable = is_record(into) or is_typeddict(into) or get_origin(into) is dict or into is dict
     if not usable and not (isinstance(into, type) and issubclass(into, msgspec.Struct)):
         raise BadTaskClass(
-            f"Config.DATA of {name} is {_shown(into)}, which JSON cannot be turned into: make it an attrs"
+            f"Config.DATA of {name} is {_shown(into)}, which cannot be created from JSON: make it an attrs"
             " class (`@attrs.define`), a dataclass, a TypedDict, a msgspec.Struct or a dict"
         )
     try:
@@ -241,13 +241,13 @@ def check(into: Any, name: str) -> None:
         raise BadTaskClass(f"Config.DATA of {name}: {error}") from error
     for field, kind in _custom(info, ""):
         raise BadTaskClass(
-            f"Config.DATA of {name}: the field {field!r} has the type {_shown(kind)}, which JSON has no form"
-            " for; give it a type that JSON has, or a converter"
+            f"Config.DATA of {name}: the field {field!r} has the type {_shown(kind)}, which JSON cannot"
+            " represent; give it another type, or a converter"
         )
 
 
 def _custom(info: Any, field: str) -> Iterator[tuple[str, Any]]:
-    """The fields of types that msgspec knows nothing of."""
+    """The fields with types that msgspec does not support."""
     if isinstance(info, msgspec.inspect.CustomType):
         yield field, info.cls
     elif isinstance(info, msgspec.inspect.Field):

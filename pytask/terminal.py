@@ -1,7 +1,7 @@
-"""The one way out of the command line: what is printed steers no terminal, whoever wrote it.
+"""All output of the command line: printed text cannot control the terminal.
 
-Data goes to standard output by `out`, messages to standard error by `say`.  On a terminal long lines are
-broken between words, and go on below their text; what is piped keeps its lines.
+`out` prints data to standard output, `say` prints messages to standard error.  On a terminal long lines are
+wrapped between words, with a hanging indent; piped output is not wrapped.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import click
 
 from pytask.domain.escaping import escaped
 
-HANG = "  "  # in front of what belongs to the line above
+HANG = "  "  # starts a continuation of the line above
 LEAST = 40  # columns
 
 
 def out(text: str = "", *, nl: bool = True, wrap: bool = False) -> None:
-    """Data, or with `wrap` text for people."""
+    """Print data, or text for people with `wrap`."""
     lines = escaped(text, keep="\n\t")
     _echo(wrapped(lines, sys.stdout) if wrap else lines, nl=nl)
 
 
 def say(text: str) -> None:
-    """A message: only its first line begins at the margin, so that a text within cannot look like another."""
+    """Print a message.  Only its first line begins at the margin, so quoted text cannot fake a message."""
     first, *more = escaped(f"pytask: {text}", keep="\n").split("\n")
     lines = [first, *(line if line.startswith(HANG) or not line else HANG + line for line in more)]
     _echo(wrapped("\n".join(lines), sys.stderr), err=True)
 
 
 def wrapped(text: str, stream: IO[str], hang: str = HANG) -> str:
-    """`text` as broad as the terminal: a line goes on where it is indented, and by `hang` more."""
+    """`text` wrapped to the width of the terminal; continued lines are indented by `hang` more."""
     if not stream.isatty():
         return text
     width = max(LEAST, shutil.get_terminal_size().columns)
@@ -53,13 +53,13 @@ def _broken(line: str, width: int, hang: str) -> str:
 
 
 def _echo(text: str, *, nl: bool = True, err: bool = False) -> None:
-    click.echo(text, nl=nl, err=err)  # noqa: TID251 - here
+    click.echo(text, nl=nl, err=err)  # noqa: TID251 - the only place
 
 
 def quoted(word: str, keep: str = "") -> str:
     r"""A shell word without terminal control characters, except those in `keep`, such as \n.
 
-    A shell drops line breaks at the end of a word that is quoted like this.
+    A shell removes line breaks at the end of a word quoted in this way.
     """
     if escaped(word, keep) == word:
         return shlex.quote(word)
@@ -69,5 +69,5 @@ def quoted(word: str, keep: str = "") -> str:
 
 
 def command(words: Iterable[str]) -> str:
-    """Words as one command."""
+    """Words as one shell command."""
     return " ".join(map(quoted, words))

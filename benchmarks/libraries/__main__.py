@@ -1,11 +1,11 @@
 """Measure how libraries behave in tasks, and write the table of docs/libraries.md.
 
     python -m benchmarks.libraries                      all; prints the table
-    python -m benchmarks.libraries NAME... [options]    rows of these names, or that contain one
-    python -m benchmarks.libraries --write              and writes it into docs/libraries.md
+    python -m benchmarks.libraries NAME... [options]    rows whose name contains one of these
+    python -m benchmarks.libraries --write              also writes it into docs/libraries.md
 
-Each library gets a worker of its own.  They are installed, at the versions of requirements.txt, into an
-environment that is kept for the next run.  Needs the dependencies of the tests, for the servers.
+Each library is measured in its own worker.  All are installed, in the versions of requirements.txt, into an
+environment that is kept for later runs.  The servers come from the dependencies of the tests.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "libraries.md"
 
 
 def main(arguments: list[str]) -> None:
-    """Measure the rows asked for."""
+    """Measure the requested rows."""
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end as well
     python = here() if options.here else environment(options.cache / "libraries")
     names = [name for name in ROWS if chosen(name, options.names)]
     found: dict[str, Facts] = json.loads(options.update.read_text()) if options.update else {}
@@ -56,26 +56,26 @@ def parser() -> argparse.ArgumentParser:
         prog="benchmarks.libraries", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("names", nargs="*", metavar="NAME")
-    made.add_argument("--here", action="store_true", help="with this interpreter, and what it has installed")
-    made.add_argument("--json", type=Path, help="write what was seen, in seconds and counts, into this file")
-    made.add_argument("--update", type=Path, metavar="JSON", help="keep the other rows of such a file")
+    made.add_argument("--here", action="store_true", help="use this interpreter and its installed packages")
+    made.add_argument("--json", type=Path, help="write the measurements (seconds and counts) into this file")
+    made.add_argument("--update", type=Path, metavar="JSON", help="keep the other rows of that file")
     made.add_argument("--write", action="store_true", help="write the table into docs/libraries.md")
     made.add_argument("--cache", type=Path, default=CACHE, help=f"for the environment  [default: {CACHE}]")
     return made
 
 
 def chosen(name: str, parts: list[str]) -> bool:
-    """Whether a row is asked for."""
+    """Whether a row is requested."""
     return not parts or any(part == name if part in ROWS else part.lower() in name.lower() for part in parts)
 
 
 def versions() -> dict[str, str]:
-    """Of each distribution, as pinned."""
+    """The pinned version of each distribution."""
     return dict(re.findall(r"^([\w.-]+)(?:\[\w+\])?==(\S+)$", REQUIREMENTS.read_text(), re.MULTILINE))
 
 
 def environment(folder: Path) -> Path:
-    """The interpreter of an environment with all of them; made anew when the requirements have changed."""
+    """The interpreter of an environment with all libraries, rebuilt when the requirements change."""
     python, stamp = folder / "bin" / "python", folder / "requirements"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -86,7 +86,7 @@ def environment(folder: Path) -> Path:
 
 
 def write(made: str) -> None:
-    """Put the table between the marks of the page."""
+    """Insert the table between the markers of the page."""
     head, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{rest.partition(END)[2]}")
 

@@ -1,4 +1,4 @@
-"""What is measured of a library: one call that waits, and how the object for it is made."""
+"""The measured call of a library, which waits, and the creation of the object for it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import attrs
 from benchmarks.libraries.peers import HOST
 
 Call = Callable[[float, str], Any]
-"""Wait so many seconds, by the library; what it answers, or None where it has no answer."""
+"""Wait this many seconds in the library; returns its reply, or None without a reply."""
 
 MISSING = "missing"
-"""The answer where what was sent did not arrive."""
+"""The reply if the message did not arrive."""
 
 
 @attrs.frozen
 class Peers:
-    """Where the servers are."""
+    """The addresses of the servers."""
 
     ports: dict[str, int]
     folder: Path
@@ -28,7 +28,7 @@ class Peers:
         return self.ports[name]
 
     def url(self, seconds: float, word: str, under: str = "") -> str:
-        """What the HTTP server answers late."""
+        """The delayed reply of the HTTP server."""
         return f"http://{HOST}:{self['http']}{under}/{wait(seconds, word)}"
 
 
@@ -37,8 +37,8 @@ class Case:
     """One row of the table.
 
     `made` says when `make` is called: "import" (of the module of the tasks), "first use" (by the first task),
-    "shared" (by the first task, inside `with pytask.shared():`).  `shared`: all tasks use what was made.
-    `work`: it computes, and waits for nothing.
+    "shared" (by the first task, inside `with pytask.shared():`).  `shared`: all tasks use the same object.
+    `work`: it computes and does not wait.
     """
 
     name: str
@@ -102,7 +102,7 @@ def again(name: str, of: str, **changes: Any) -> None:
 
 
 def wait(seconds: float, word: str) -> str:
-    """What the servers understand."""
+    """The requests that the servers know."""
     return f"wait-{seconds:g}-{word}"
 
 

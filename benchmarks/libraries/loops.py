@@ -9,7 +9,7 @@ from typing import Any
 
 
 def loop_for_all() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Start a loop in a thread; what runs a coroutine in it, and cancels it when its task is killed."""
+    """Start a loop in a thread; the returned function runs a coroutine in it, cancelled with its task."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Drives one worker of one library, and notes what it saw: seconds and counts, without a judgement."""
+"""Run one worker with one library, and record seconds and counts; they are judged elsewhere."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from pytask.domain.errors import TimedOut
 from tests.support.servers import start_postgres, start_server
 
 ROOT = Path(__file__).parents[2]
-FEW, TASKS, WAIT = 3, 20, 0.5  # so many wait at once, for so many seconds
+FEW, TASKS, WAIT = 3, 20, 0.5  # waiting tasks of the small and the large case, and the seconds of each wait
 LONG, SHORT = 30.0, 0.05
-ENDS = 8.0  # seconds for a task to end whose call takes SHORT; a thread that keeps it is named after 5
-HELD = WAIT / 2  # seconds: a loop that did not turn for so long was held
-PATIENCE = 8.0  # seconds for all of what should take one or two
-SOCKET = 3.0  # seconds in which the connection of a stopped run is expected to be closed
+ENDS = (
+    8.0  # seconds within which a task with a call of SHORT must end; a thread that keeps it is named after 5
+)
+HELD = WAIT / 2  # seconds without an iteration after which the loop counts as blocked
+PATIENCE = 8.0  # the timeout for steps that should take a second or two
+SOCKET = 3.0  # seconds within which the connection of a stopped run must be closed
 KILLS = 40
 KEPT = re.compile(r"\[PT045\].*?thread [\w .:<>-]+ \(in (\w+)")
 
@@ -38,7 +40,7 @@ Facts = dict[str, Any]
 
 
 class Worker:
-    """A worker of one library."""
+    """A worker with one library."""
 
     def __init__(self, case: Case, python: Path, redis: str, ports: dict[str, int], folder: Path) -> None:
         self.case, self.port = case, ports.get(case.peer, 0)
@@ -57,7 +59,7 @@ class Worker:
         return self.client.start(function, data, id=f"{function}-{next(self._ids)}")
 
     def result(self, task_id: str, timeout: float = PATIENCE) -> tuple[str, Any]:
-        """State and output, or the text of its error; the state is "" if it has not ended by then."""
+        """State and output, or the error text; the state is "" after a timeout."""
         try:
             found = self.client.wait(task_id, timeout=timeout)
         except TimedOut:
@@ -72,9 +74,9 @@ class Worker:
         return output
 
     def results(self, tasks: list[str], timeout: float = PATIENCE) -> list[tuple[str, Any]]:
-        """Of all of them, which have `timeout` together; those that have not ended then are stopped.
+        """The results of several tasks within one `timeout`; the remaining ones are then stopped.
 
-        The state is "kept" if the call has returned, but a thread keeps the task.
+        The state is "kept" if the call has returned but a thread keeps the task.
         """
         until = time.monotonic() + timeout
         results = [self.result(task, max(0.1, until - time.monotonic())) for task in tasks]
@@ -88,7 +90,7 @@ class Worker:
         ]
 
     def ready(self) -> bool:
-        """Wait until it takes tasks; False if it ended before."""
+        """Wait until it claims tasks; False if it ended before."""
         while self.process.poll() is None:
             if "takes tasks from" in self.log.read_text(errors="replace"):
                 return True
@@ -96,12 +98,12 @@ class Worker:
         return False
 
     def connections(self) -> int:
-        """Connections to the server, and of it."""
+        """The connections to the server."""
         lines = psutil.Process(self.process.pid).net_connections("tcp")
         return sum(1 for line in lines if line.raddr and line.raddr.port == self.port)
 
     def stop(self, task_id: str) -> float | None:
-        """Stop a task; seconds until it was STOPPED, None if it was not."""
+        """Stop a task; returns the seconds until it was STOPPED, None after a timeout."""
         began = time.monotonic()
         try:
             ended = self.client.stop(task_id, wait=15).state == "STOPPED"
@@ -115,16 +117,16 @@ class Worker:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(8)
-            os.killpg(self.process.pid, signal.SIGKILL)  # and what it left behind
+            os.killpg(self.process.pid, signal.SIGKILL)  # including its child processes
         self.process.wait()
 
 
 class Stands(Exception):
-    """The worker does not answer any more."""
+    """The worker no longer responds."""
 
 
 def once(worker: Worker) -> Iterator[Facts]:
-    """One task that calls it once: does it end?"""
+    """One task calls it once: does the task end?"""
     began = time.monotonic()
     task = worker.start("wait", seconds=SHORT)
     state, output = worker.result(task, ENDS)
@@ -138,7 +140,7 @@ def once(worker: Worker) -> Iterator[Facts]:
 
 
 def few(worker: Worker) -> Iterator[Facts]:
-    """A few wait at once: do others go on meanwhile?"""
+    """A few wait together: do others continue?"""
     worker.start("tick")
     worker.ask("gap")
     results = worker.results([worker.start("wait", seconds=WAIT) for _ in range(FEW)])
@@ -146,7 +148,7 @@ def few(worker: Worker) -> Iterator[Facts]:
 
 
 def together(worker: Worker) -> Iterator[Facts]:
-    """Many wait at once: do they wait together?"""
+    """Many wait together: do they wait concurrently?"""
     results = worker.results([worker.start("wait", seconds=WAIT) for _ in range(TASKS)])
     times = [output for state, output in results if state in RETURNED]
     yield {"gap of many": round(worker.ask("gap"), 3), "right": sum(right for *_, right in times)}
@@ -156,14 +158,14 @@ def together(worker: Worker) -> Iterator[Facts]:
 
 
 def held(worker: Worker) -> Iterator[Facts]:
-    """A stop of a task that holds the loop."""
+    """Stop a task that blocks the loop."""
     task = worker.start("wait", seconds=2)
     time.sleep(0.3)
     yield {"stop": worker.stop(task)}
 
 
 def stopped(worker: Worker) -> Iterator[Facts]:
-    """One of three is stopped while all wait: what becomes of the others, and of its connection?"""
+    """One of three is stopped while all wait: are the others and its connection affected?"""
     first = worker.start("wait", seconds=LONG)
     others = [worker.start("wait", seconds=3) for _ in range(2)]
     time.sleep(1.2)
@@ -180,7 +182,7 @@ def stopped(worker: Worker) -> Iterator[Facts]:
 
 
 def killed(worker: Worker) -> Iterator[Facts]:
-    """Tasks that share an object are stopped in the middle of its calls: who gets a wrong answer?"""
+    """Tasks that share an object are stopped during its calls: do others get wrong replies?"""
     asking = [worker.start("ask") for _ in range(10)]
     time.sleep(0.3)
     for number in range(KILLS):
@@ -196,7 +198,7 @@ def killed(worker: Worker) -> Iterator[Facts]:
 
 
 def measure(worker: Worker, statements: Callable[[], int]) -> Facts:
-    """All that there is to say of one library; `statements` counts those that go on at the database."""
+    """All measurements of one library; `statements` counts those that continue in the database."""
     facts: Facts = {"worker": "stands"}
     with contextlib.suppress(Stands, psutil.Error):
         for part in parts(worker.case, facts):
@@ -209,19 +211,19 @@ def measure(worker: Worker, statements: Callable[[], int]) -> Facts:
 
 
 def holds(facts: Facts) -> bool:
-    """Whether it holds the loop; many that connect at once may do so on a busy machine, too."""
+    """Whether it blocks the loop; many simultaneous connects may also do so on a busy machine."""
     return facts["gap"] > HELD
 
 
 def parts(case: Case, facts: Facts) -> Iterator[Callable[[Worker], Iterator[Facts]]]:
-    """What to measure next, by what was seen."""
+    """The next measurements, depending on the results."""
     yield once
     if facts["once"] == "ERROR":
         return
     yield few
     if holds(facts):
         yield held
-    elif facts["once"] or facts["later"][0]:  # else the stop of the first task ended it for all
+    elif facts["once"] or facts["later"][0]:  # otherwise the stop of the first task ended it for all
         yield together
         yield stopped
         if case.shared:
@@ -229,7 +231,7 @@ def parts(case: Case, facts: Facts) -> Iterator[Callable[[Worker], Iterator[Fact
 
 
 class Place:
-    """The servers, for as long as there are rows to measure."""
+    """The servers, for the duration of the measurements."""
 
     def __init__(self, python: Path, folder: Path) -> None:
         self._python, self._folder = python, folder
@@ -245,7 +247,7 @@ class Place:
         self._undo.close()
 
     def row(self, case: Case) -> Facts:
-        """Measure one, with servers of its own beside it."""
+        """Measure one library, with its own servers."""
         folder = self._folder / f"row-{next(self._numbers)}"
         folder.mkdir()
         with peers(self._python, case.peer) as ports:
@@ -271,7 +273,7 @@ class Place:
             client.flushall()
 
     def _statements(self) -> int:
-        """Statements of the stopped run that still run, and their ends, for the next row."""
+        """Count the statements of the stopped run that still run, and end them for the next row."""
         import psycopg
 
         with psycopg.connect(self._postgres.url, autocommit=True) as line:
@@ -284,7 +286,7 @@ class Place:
 
 @contextlib.contextmanager
 def peers(python: Path, kind: str) -> Iterator[dict[str, int]]:
-    """The server of that kind, in a process of its own."""
+    """A server of that kind in its own process."""
     if kind in ("", "redis", "postgres"):
         yield {}
         return

@@ -1,4 +1,4 @@
-"""The tasks of the worker that is measured; the environment says which library, and where the servers are."""
+"""The tasks of the measured worker; the library and the servers are set in the environment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def use(seconds: float, word: str) -> Any:
 
 
 class Wait(Task):
-    """Calls it once; when it began, when it ended, and whether the answer is right."""
+    """Calls it once; outputs the times of begin and end, and whether the reply is right."""
 
     class Config:
         NAME = "wait"
@@ -50,7 +50,7 @@ class Wait(Task):
 
 
 class Returned(Task):
-    """What `wait` found, also where a thread keeps the task."""
+    """The result of `wait`, also if a thread keeps the task."""
 
     class Config:
         NAME = "returned"
@@ -60,7 +60,7 @@ class Returned(Task):
 
 
 class Tick(Task):
-    """Notes for how long the loop did not turn."""
+    """Records how long the loop was blocked."""
 
     class Config:
         NAME = "tick"
@@ -75,7 +75,7 @@ class Tick(Task):
 
 
 class Gap(Task):
-    """The longest since it was last asked, in seconds."""
+    """The longest block since the last call, in seconds."""
 
     class Config:
         NAME = "gap"
@@ -86,7 +86,7 @@ class Gap(Task):
 
 
 class Ask(Task):
-    """Calls it again and again, until it is stopped."""
+    """Calls it repeatedly until stopped."""
 
     class Config:
         NAME = "ask"
@@ -109,7 +109,7 @@ class Ask(Task):
 
 
 class Answers(Task):
-    """What the answers to `ask` were."""
+    """The replies to `ask`."""
 
     class Config:
         NAME = "answers"

@@ -1,4 +1,4 @@
-"""Mail, directories, shells, names."""
+"""Mail, directories, shells and name resolution."""
 
 from __future__ import annotations
 
@@ -179,14 +179,14 @@ def irc_reactor(at: Peers) -> Call:
     import irc.client
 
     def call(seconds: float, word: str) -> str:
-        reactor, heard = irc.client.Reactor(), []
+        reactor, received = irc.client.Reactor(), []
         line = reactor.server().connect(HOST, at["irc"], "someone")
         try:
             line.add_global_handler("welcome", lambda c, e: c.privmsg("other", wait(seconds, word)))
-            line.add_global_handler("privmsg", lambda c, e: heard.append(e.arguments[0]))
-            while not heard:
+            line.add_global_handler("privmsg", lambda c, e: received.append(e.arguments[0]))
+            while not received:
                 reactor.process_once(0.1)
-            return heard[0]
+            return received[0]
         finally:
             line.close()
 

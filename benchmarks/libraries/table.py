@@ -1,4 +1,4 @@
-"""The table of docs/libraries.md, from what was measured."""
+"""The table of docs/libraries.md, made from the measurements."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ HEAD = (
     "| library | against | lets others run | the task ends | after a stop | what to do |\n"
     "| --- | --- | --- | --- | --- | --- |"
 )
-SOON = 1.0  # seconds in which a task that can be killed is STOPPED
+SOON = 1.0  # seconds within which a killable task is STOPPED
 
 
 def table(found: dict[str, Facts], versions: dict[str, str]) -> str:
-    """All rows that were measured, in the order of the registry."""
+    """All measured rows in the order of the registry."""
     return "\n".join([HEAD, *(row(ROWS[name], found[name], versions) for name in ROWS if name in found)])
 
 
@@ -39,7 +39,7 @@ def title(case: Case, versions: dict[str, str]) -> str:
 
 
 def cooperates(case: Case, facts: Facts) -> str:
-    """Whether the loop turned while tasks waited, and they waited at the same time."""
+    """Whether the loop ran while tasks waited, and they waited concurrently."""
     if facts["once"] == "ERROR":
         return f"fails: {short(facts['error'])}"
     if "gap" not in facts:
@@ -47,7 +47,7 @@ def cooperates(case: Case, facts: Facts) -> str:
     if holds(facts):
         return "**no, while it works**" if case.work else "**no, while it waits**"
     if facts["once"] != "ENDED":
-        return "yes"  # what its stop broke is told under "after"
+        return "yes"  # the effects of its stop are listed under "after a stop"
     if facts["errors"]:
         return f"one only: {short(facts['errors'][0])}"
     if unusable(facts):
@@ -58,12 +58,12 @@ def cooperates(case: Case, facts: Facts) -> str:
 
 
 def unusable(facts: Facts) -> bool:
-    """Whether its calls return with wrong answers, with nobody stopped."""
+    """Whether its calls return wrong replies without any stop."""
     return not holds(facts) and not facts["errors"] and facts["right"] < TASKS
 
 
 def ends(facts: Facts) -> str:
-    """Whether a task ends that used it."""
+    """Whether a task that used it ends."""
     if facts["once"] == "ENDED":
         return "yes"
     if facts["once"] == "ERROR":
@@ -72,7 +72,7 @@ def ends(facts: Facts) -> str:
 
 
 def after(case: Case, facts: Facts) -> str:
-    """What a stop in the middle of a call did."""
+    """The effects of a stop during a call."""
     if "gap" not in facts or (facts["once"] and unusable(facts)):
         return "-"
     if holds(facts):
@@ -84,7 +84,7 @@ def after(case: Case, facts: Facts) -> str:
 
 
 def harm(facts: Facts) -> list[str]:
-    """What it did to other tasks."""
+    """The effects on other tasks."""
     notes = []
     if not {*facts.get("others", ())} <= {*RETURNED}:
         notes.append("**others fail**")
@@ -96,17 +96,17 @@ def harm(facts: Facts) -> list[str]:
 
 
 def works(result: list[Any]) -> bool:
-    """Whether a call returned with the right answer."""
+    """Whether a call returned the right reply."""
     return bool(result[0] in RETURNED and result[1][2])
 
 
 def left(case: Case, facts: Facts) -> list[str]:
-    """What it left behind."""
+    """The connections that it left."""
     if "connections" not in facts:
         return []
     before, now = facts["connections"]
     notes = ["stopped after {:.0f} s".format(facts["stop"])] if facts["stop"] > SOON else []
-    if before > 1 and now >= before and not case.shared:  # a pool replaces what it closed
+    if before > 1 and now >= before and not case.shared:  # a pool replaces closed connections
         notes.append("its connection stays open")
     if facts.get("statements"):
         notes.append("its statement goes on")

@@ -1,4 +1,4 @@
-"""Threads, processes, timers, and what computes."""
+"""Threads, processes, timers and computing libraries."""
 
 from __future__ import annotations
 
@@ -130,10 +130,10 @@ def apscheduler(at: Peers) -> Call:
     scheduler.start()
 
     def call(seconds: float, word: str) -> str:
-        heard: Queue[str] = Queue()
+        received: Queue[str] = Queue()
         at_time = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
-        scheduler.add_job(heard.put, "date", run_date=at_time, args=[word])
-        return heard.get(timeout=seconds + 5)
+        scheduler.add_job(received.put, "date", run_date=at_time, args=[word])
+        return received.get(timeout=seconds + 5)
 
     return call
 
@@ -148,13 +148,13 @@ def schedule_loop(at: Peers) -> Call:
     import schedule
 
     def call(seconds: float, word: str) -> str:
-        heard: list[str] = []
+        received: list[str] = []
         jobs = schedule.Scheduler()
-        jobs.every(seconds).seconds.do(lambda: heard.append(word))
-        while not heard:
+        jobs.every(seconds).seconds.do(lambda: received.append(word))
+        while not received:
             jobs.run_pending()
             time.sleep(0.01)
-        return heard[0]
+        return received[0]
 
     return call
 
@@ -182,22 +182,22 @@ def watchdog_observer(at: Peers) -> Call:
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
     from watchdog.observers import Observer
 
-    heard: dict[str, Queue[str]] = {}
+    received: dict[str, Queue[str]] = {}
     folder = at.folder / "watched"
     folder.mkdir(exist_ok=True)
 
     class Handler(FileSystemEventHandler):
         def on_created(self, event: FileSystemEvent) -> None:
             name = event.src_path.rpartition("/")[2]
-            if name in heard:
-                heard[name].put(name)
+            if name in received:
+                received[name].put(name)
 
     observer = Observer()
     observer.schedule(Handler(), str(folder))
     observer.start()
 
     def call(seconds: float, word: str) -> str:
-        queue = heard[word] = Queue()
+        queue = received[word] = Queue()
         time.sleep(seconds)
         (folder / word).touch()
         return queue.get(timeout=5)

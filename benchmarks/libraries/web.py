@@ -1,4 +1,4 @@
-"""HTTP, WebSocket, and what speaks them."""
+"""HTTP and WebSocket clients, and libraries based on them."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def prometheus(at: Peers) -> Call:
 
 
 def arrived(at: Peers, word: str) -> str:
-    """The word, if the HTTP server got it."""
+    """The word, if the HTTP server received it."""
     from urllib.request import urlopen
 
     seen = urlopen(f"http://{HOST}:{at['http']}/saw/{word}").read()

@@ -39,7 +39,7 @@ class Peer:
         return self.program.endswith(".js")
 
     def prepare(self, cache: Path) -> None:
-        """Install it into an environment of its own, once; a changed list of packages installs anew."""
+        """Install it once into its own environment, and again when the list of packages changes."""
         home = self.home(cache)
         stamp = home / "installed.txt"
         if stamp.exists() and stamp.read_text() == "\n".join(self.packages):

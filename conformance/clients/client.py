@@ -145,7 +145,7 @@ class Client:
             words = ["PSUBSCRIBE", *(pattern(space) + "task-*" for space in self._names.spaces)]
         else:
             words = ["SUBSCRIBE", f"{self._names.space(task_id)}task-{task_id}"]
-        self._watches.append(Watch(self._url, words, self._heard, lambda: self._say("gap")))
+        self._watches.append(Watch(self._url, words, self._on_message, lambda: self._say("gap")))
         return []
 
     def unwatch(self):
@@ -154,7 +154,7 @@ class Client:
         self._watches = []
         return []
 
-    def _heard(self, channel, payload):
+    def _on_message(self, channel, payload):
         task_id = self._names.task_of(channel.decode())
         try:
             event = json.loads(payload)
@@ -172,10 +172,10 @@ def pattern(text):
 class Watch:
     """A subscription that is made anew when its connection is lost; what came meanwhile is not known."""
 
-    def __init__(self, url, words, heard, on_gap):
+    def __init__(self, url, words, on_message, on_gap):
         self._url = url
         self._words = words
-        self._heard = heard
+        self._on_message = on_message
         self._on_gap = on_gap
         self._closed = False
         self._subscribe()
@@ -192,7 +192,7 @@ class Watch:
             try:
                 while True:
                     *_, channel, payload = self._connection.read()
-                    self._heard(channel, payload)
+                    self._on_message(channel, payload)
             except (OSError, ValueError):
                 if self._closed:
                     return

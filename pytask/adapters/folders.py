@@ -1,4 +1,4 @@
-"""Folders in which a process keeps files of its own: nobody else may have put anything there."""
+"""Folders for private files of a process: no other user may have write access."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ OPTIONS = "--data-dir, --run-dir"
 
 
 def make_own(path: Path) -> None:
-    """Make the folder, if it is missing, and refuse it as :func:`check_own` does.  Raises `OSError`, too."""
+    """Create the folder if it is missing, and check it with :func:`check_own`.  Also raises `OSError`."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_own(path)
 
 
 def check_own(path: Path) -> None:
-    """Raise :class:`UnsafeFolder` where another user owns the folder, or the link to it, or may write to it.
+    """Raise :class:`UnsafeFolder` if another user owns the folder or the link to it, or may write to it.
 
-    In a folder like /tmp anybody may have made it first, and have put links to other people's files there.
+    In a folder like /tmp anybody may have created it first, with links to files of other users.
     """
     link, found, user = path.lstat(), path.stat(), os.getuid()
-    if link.st_uid not in (user, 0) or found.st_uid != user:  # a service manager's link is root's
+    if link.st_uid not in (user, 0) or found.st_uid != user:  # the link of a service manager belongs to root
         raise UnsafeFolder(f"{path} belongs to another user: choose a folder of your own ({OPTIONS})")
     if found.st_mode & OTHERS_MAY_WRITE:
         raise UnsafeFolder(f"other users may write to {path}: chmod go-w it, or choose another ({OPTIONS})")
 
 
 def refuse_links(path: Path) -> None:
-    """Raise :class:`UnsafeFolder` where something in the folder, however deep, is a symbolic link."""
+    """Raise :class:`UnsafeFolder` if the folder contains a symbolic link at any depth."""
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             if (Path(folder) / name).is_symlink():

@@ -11,7 +11,7 @@ from pytask.adapters.keys import Keys
 from pytask.adapters.redis import server_checks, support
 from pytask.adapters.redis.address import redis_cli, without_login
 from pytask.cli.connection import Remote
-from pytask.cli.name_clash import refuse_namesake
+from pytask.cli.name_clash import check_name_clash
 from pytask.domain.errors import PytaskError
 from pytask.terminal import command
 
@@ -48,7 +48,7 @@ class Finding:
 
 def of_this_machine(client: Any, namespace: str) -> Iterator[Finding]:
     """The packages that are installed here."""
-    for check in (refuse_namesake, lambda: support.check_client(client, namespace)):
+    for check in (check_name_clash, lambda: support.check_client(client, namespace)):
         try:
             check()
         except PytaskError as error:

@@ -208,8 +208,8 @@ class Remote:
         found = []
         for name, value in (*self._flags.items(), ("config", self._config)):
             if value is not None:
-                told = without_login(str(value)) if name == "redis_url" else str(value)
-                found += [f"--{'redis' if name == 'redis_url' else name}", told]
+                shown = without_login(str(value)) if name == "redis_url" else str(value)
+                found += [f"--{'redis' if name == 'redis_url' else name}", shown]
         return found
 
     def typed(self, *words: str) -> str:

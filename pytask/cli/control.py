@@ -35,7 +35,7 @@ WORDS: dict[type[PytaskError], str] = {
     errors.TaskNotRunning: "does not run",
     errors.ReloadRefused: "refused",
     errors.TimedOut: "not yet",
-    errors.NoListeners: "not heard",
+    errors.NoListeners: "no worker",
     errors.RunFailed: "failed",
 }
 

@@ -42,12 +42,12 @@ def _of_partitions(remote: Remote, own: int) -> Iterator[Neighbors]:
         shown = keys.databases_of(remote.ask("PUBSUB", "CHANNELS", keys.database_pattern, at=at))
         numbers = list(dict.fromkeys([own, *shown]))
         channels = [keys.hint_channel, *map(keys.database_channel, numbers)]
-        listening, *heard = remote.ask("PUBSUB", "NUMSUB", *channels, at=at)[1::2]
-        older = _older(listening, heard, remote.tasks.workers(), at)
+        listening, *subscribed = remote.ask("PUBSUB", "NUMSUB", *channels, at=at)[1::2]
+        older = _older(listening, subscribed, remote.tasks.workers(), at)
         yield Neighbors(own=own, others=[number for number in shown if number != own], older=older)
 
 
-def _older(listening: int, heard: list[int], workers: list[Worker], at: int) -> int:
+def _older(listening: int, subscribed: list[int], workers: list[Worker], at: int) -> int:
     """The number of subscribers that show no db number and are not workers registered in our db."""
     ours = sum(worker.alive for worker in workers if worker.partition == at)
-    return max(0, min(listening - sum(heard), listening - sum(heard[1:]) - ours))
+    return max(0, min(listening - sum(subscribed), listening - sum(subscribed[1:]) - ours))

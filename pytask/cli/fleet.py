@@ -18,7 +18,7 @@ INFO = ("server", "memory", "clients", "replication", "persistence", "keyspace")
 
 
 @attrs.frozen(kw_only=True)
-class Survey:
+class Fleet:
     """The input of `status`, `top` and `doctor`."""
 
     count: Count
@@ -34,7 +34,7 @@ class Survey:
         return [worker for worker in self.workers if worker.alive]
 
 
-def survey(remote: Remote) -> Survey:
+def read_fleet(remote: Remote) -> Fleet:
     """Read the snapshot."""
     sweeps = [
         (at, ("ZREVRANGE", Keys(space).monitors, 0, 0, "WITHSCORES"))
@@ -45,7 +45,7 @@ def survey(remote: Remote) -> Survey:
     seconds, micros = remote.ask("TIME")
     took = time.time() - began
     now = int(seconds) + int(micros) / 1e6
-    return Survey(
+    return Fleet(
         count=remote.tasks.count(),
         workers=together(remote.tasks.workers()),
         monitor=_oldest(swept, now),

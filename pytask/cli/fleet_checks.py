@@ -13,11 +13,12 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.databases import neighbors
 from pytask.cli.elsewhere import elsewhere
-from pytask.cli.fleet import Survey
+from pytask.cli.fleet import Fleet
 from pytask.cli.orphaned_tasks import forgotten
 from pytask.cli.timer_checks import of_the_timers
 from pytask.client.records import SILENT
 from pytask.domain import lifecycle as life
+from pytask.domain.crashes import possible_pause
 from pytask.domain.timing import Timing
 from pytask.domain.version import __version__, may_share
 from pytask.domain.wording import ago, counted, verb
@@ -28,12 +29,13 @@ LOOK = 1000  # overdue leases whose owners are looked up
 MUCH = 0.9  # of a core
 HELD = 10.0  # seconds for which a worker's writes may be delayed, as during a failover
 DB = re.compile(r"db\d+")  # a db with keys, as INFO names it
+LONG = 17  # digits; a longer number in a hash was not written by pytask
 ROOM = 16  # connections to keep free for operators
 NAMED = 5  # silent workers that are reported one by one
 NAMED_BUSY = 3  # tasks named for a worker that uses up its core
 
 
-def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
+def of_the_fleet(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
     yield from _neighbors(remote)
@@ -56,7 +58,7 @@ def of_the_fleet(remote: Remote, found: Survey) -> Iterator[Finding]:
         yield from _elsewhere(remote, found)
 
 
-def _clock(found: Survey) -> Iterator[Finding]:
+def _clock(found: Fleet) -> Iterator[Finding]:
     if abs(found.clock) > CLOCK:
         word = "ahead of" if found.clock > 0 else "behind"
         yield Finding(
@@ -121,7 +123,7 @@ def _stuck(remote: Remote) -> Iterator[Finding]:
             )
 
 
-def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
+def _failed(remote: Remote, found: Fleet) -> Iterator[Finding]:
     number = found.count.states[life.ERROR]
     if number:
         last = next(iter(remote.tasks.list(state=life.ERROR, limit=1)), None)
@@ -134,7 +136,7 @@ def _failed(remote: Remote, found: Survey) -> Iterator[Finding]:
         )
 
 
-def _elsewhere(remote: Remote, found: Survey) -> Iterator[Finding]:
+def _elsewhere(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """No pytask data here, but some nearby: the address lacks its db, or the namespace is missing."""
     numbers = sorted(int(name[2:]) for name in found.server if DB.fullmatch(name))
     for where, flags in elsewhere(remote, numbers):
@@ -171,11 +173,7 @@ def _takeover() -> float:
 
 def _orphans(remote: Remote) -> Iterator[Finding]:
     limit = _takeover()
-    number = 0
-    for at, space in enumerate(remote.spaces):
-        (seconds, _) = remote.ask("TIME", at=at)
-        before = int((int(seconds) - limit) * 1e6)
-        number += int(remote.ask("ZCOUNT", Keys(space).leases, "-inf", before, at=at))
+    number = sum(_abandoned(remote, at, limit) for at in range(len(remote.spaces)))
     if number:
         yield Finding(
             code="PT091",
@@ -185,6 +183,40 @@ def _orphans(remote: Remote) -> Iterator[Finding]:
             f" {verb(number, 'it', 'them')}",
             fix="start a worker with a monitor: pytask run TARGET (without --no-monitor)",
         )
+
+
+def _abandoned(remote: Remote, at: int, limit: float) -> int:
+    """The number of runs of a partition that a monitor would have requeued by now.
+
+    A run that may be blamed for a crash again is requeued after an extra pause.  Beyond the first `LOOK` runs
+    the pause is not considered: only few runs of a worker are blamed for its death.
+    """
+    keys = Keys(remote.spaces[at])
+    (seconds, _) = remote.ask("TIME", at=at)
+    overdue = int(remote.ask("ZCOUNT", keys.leases, "-inf", int((int(seconds) - limit) * 1e6), at=at))
+    # The oldest are at the end; by index, as in `_held`.
+    leased = remote.ask("ZREVRANGE", keys.leases, -min(overdue, LOOK), -1, at=at) if overdue else []
+    looks: list[tuple[Any, ...]] = []
+    for raw in leased:
+        looks += [
+            ("ZSCORE", keys.leases, raw),
+            ("HMGET", decoding.raw_of(keys.task(decoding.text(raw))), "epoch", "crashes"),
+        ]
+    found = remote.ask_all(looks, at=at) if looks else []
+    return overdue - sum(
+        lease is not None and int(seconds) - float(lease) / 1e6 < limit + _pause(float(lease), fields)
+        for lease, fields in zip(found[::2], found[1::2], strict=True)
+    )
+
+
+def _pause(lease: float, fields: object) -> float:
+    """Seconds that a monitor may wait longer for a run with this lease, `epoch` and `crashes`."""
+    epoch, crashes = map(_whole, fields) if isinstance(fields, list) else (0, 0)
+    return possible_pause((lease - epoch * 1000) / 1e6, crashes, Timing().expiry)
+
+
+def _whole(raw: object) -> int:
+    return int(raw) if isinstance(raw, bytes) and raw.isdigit() and len(raw) < LONG else 0
 
 
 def _forgotten(remote: Remote) -> Iterator[Finding]:
@@ -201,7 +233,7 @@ def _forgotten(remote: Remote) -> Iterator[Finding]:
         )
 
 
-def _refused(found: Survey) -> Iterator[Finding]:
+def _refused(found: Fleet) -> Iterator[Finding]:
     """Writes that Redis refuses while it accepts renewals: usually a size limit."""
     for worker in found.alive:
         if worker.held > HELD:
@@ -222,7 +254,7 @@ def _refused(found: Survey) -> Iterator[Finding]:
             )
 
 
-def _busy(found: Survey) -> Iterator[Finding]:
+def _busy(found: Fleet) -> Iterator[Finding]:
     """Workers that use a whole core, and the tasks that cause it."""
     for worker in found.alive:
         if worker.cpu is None or worker.cpu < MUCH:
@@ -238,7 +270,7 @@ def _busy(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _parked(found: Survey) -> Iterator[Finding]:
+def _parked(found: Fleet) -> Iterator[Finding]:
     known = sorted({name for worker in found.alive for name in worker.functions})
     for name, number in sorted(found.count.parked.items()):
         if name in known:
@@ -253,7 +285,7 @@ def _parked(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _monitor(found: Survey) -> Iterator[Finding]:
+def _monitor(found: Fleet) -> Iterator[Finding]:
     limit = 3 * Timing().expiry
     if (found.monitor is None or found.monitor > limit) and (found.alive or found.count.total):
         since = "ever" if found.monitor is None else f"for {ago(found.monitor)}"
@@ -264,7 +296,7 @@ def _monitor(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _idle(found: Survey) -> Iterator[Finding]:
+def _idle(found: Fleet) -> Iterator[Finding]:
     if found.count.queued and not found.alive:
         yield Finding(
             code="PT096",
@@ -274,7 +306,7 @@ def _idle(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _releases(found: Survey) -> Iterator[Finding]:
+def _releases(found: Fleet) -> Iterator[Finding]:
     versions: dict[str, list[str]] = {}
     for worker in found.alive:
         versions.setdefault(worker.version, []).append(worker.name)
@@ -288,7 +320,7 @@ def _releases(found: Survey) -> Iterator[Finding]:
         )
 
 
-def _files(found: Survey) -> Iterator[Finding]:
+def _files(found: Fleet) -> Iterator[Finding]:
     """Workers whose max_tasks exceeds their limit of open files."""
     for worker in found.alive:
         files = worker.files
@@ -301,7 +333,7 @@ def _files(found: Survey) -> Iterator[Finding]:
             )
 
 
-def _clients(found: Survey) -> Iterator[Finding]:
+def _clients(found: Fleet) -> Iterator[Finding]:
     """Whether maxclients allows one connection per running task, plus pytask's own."""
     most, now = (_int(found.server.get(name)) for name in ("maxclients", "connected_clients"))
     if most is None or now is None:
@@ -321,7 +353,7 @@ def _int(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() else None
 
 
-def _rejected(remote: Remote, found: Survey) -> Iterator[Finding]:
+def _rejected(remote: Remote, found: Fleet) -> Iterator[Finding]:
     if not found.count.rejected:
         return
     last: Mapping[str, Any] = {}

@@ -125,10 +125,10 @@ class Verbs(click.Group):
             click.echo(err=True)  # noqa: TID251 - a line break
             ctx.exit(FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED)
         except errors.PytaskError as error:
-            from pytask.cli.messages import told
+            from pytask.cli.messages import error_text
             from pytask.terminal import say
 
-            say(told(error))
+            say(error_text(error))
             ctx.exit(exit_code(error))
 
 

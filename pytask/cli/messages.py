@@ -17,7 +17,7 @@ VERBS = {"start_again": "start", "remove": "rm"}
 REMOTE = "pytask.remote"  # key in click's context: the connection, which printed commands refer to as well
 
 
-def told(error: PytaskError) -> str:
+def error_text(error: PytaskError) -> str:
     """The whole error: code, text, and one line per note."""
     text = str(error)
     advice = next((part for part in error.args if isinstance(part, Advice)), None)

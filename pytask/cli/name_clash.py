@@ -5,9 +5,9 @@ from __future__ import annotations
 from pytask.domain.errors import NameClash
 
 
-def refuse_namesake() -> None:
+def check_name_clash() -> None:
     """Raise :class:`NameClash` if PyPI's `pytask`, another project, is installed beside ours."""
-    version = namesake()
+    version = other_project()
     if version is None:
         return
     raise NameClash(
@@ -17,7 +17,7 @@ def refuse_namesake() -> None:
     )
 
 
-def namesake() -> str | None:
+def other_project() -> str | None:
     """The version of the other project, if it is installed here."""
     from importlib import metadata
 

@@ -24,7 +24,7 @@ TASKS = (
     Column("attempts", "runs", wide=True),
     Column("crashes", "crashes", wide=True),
     Column("restarts", "restarts", wide=True),
-    Column("control", "wish", wide=True),
+    Column("control", "request", wide=True),
     Column("run", "run", wide=True),
 )
 WORKERS = (

@@ -8,7 +8,7 @@ from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
 from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
-from pytask.cli.fleet import Survey
+from pytask.cli.fleet import Fleet
 from pytask.cli.schedule_rows import redis_time
 from pytask.client.schedule_records import ScheduleInfo
 from pytask.domain.cron import local_time
@@ -23,7 +23,7 @@ NAMED = 5  # of one kind
 OVERDUE = 60.0  # seconds
 
 
-def of_the_schedules(remote: Remote, found: Survey) -> Iterator[Finding]:
+def of_the_schedules(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Schedules that cannot be used, that nobody fires, or whose code is gone."""
     yield from _bad(remote)
     listed = remote.tasks.schedules.list(limit=LOOK)
@@ -51,7 +51,7 @@ def _bad(remote: Remote) -> Iterator[Finding]:
         for raw in names:
             name = decoding.text(raw)
             try:
-                error = remote.tasks.schedules.get(name).error or "its time is never"
+                error = remote.tasks.schedules.get(name).error or "its keys or its time make no sense"
             except BadSchedule as bad:
                 error = str(bad.args[0])
             yield Finding(
@@ -68,7 +68,7 @@ def _bad(remote: Remote) -> Iterator[Finding]:
             )
 
 
-def _overdue(remote: Remote, found: Survey, listed: list[ScheduleInfo], now: float) -> Iterator[Finding]:
+def _overdue(remote: Remote, found: Fleet, listed: list[ScheduleInfo], now: float) -> Iterator[Finding]:
     late = [one for one in listed if one.next is not None and now - one.next > OVERDUE and one.behind is None]
     if late:
         first = late[0]
@@ -84,11 +84,13 @@ def _overdue(remote: Remote, found: Survey, listed: list[ScheduleInfo], now: flo
 
 def _far(remote: Remote, listed: list[ScheduleInfo], now: float) -> Iterator[Finding]:
     """A clock of Redis that was far ahead for a while leaves times that are far ahead."""
-    for one in listed[:NAMED]:
+    named = 0
+    for one in listed:
         if one.next is None or one.error:
             continue
         due = next(iter(one.definition.times(round(now * 1000))), NEVER) / 1000
-        if one.next > due + 1:
+        if one.next > due + 1 and named < NAMED:
+            named += 1
             yield Finding(
                 code="PT160",
                 what=f"schedule {one.name} is due at {local_time(one.next, one.tz)}, but by its definition"
@@ -99,7 +101,7 @@ def _far(remote: Remote, listed: list[ScheduleInfo], now: float) -> Iterator[Fin
             )
 
 
-def _gone(remote: Remote, found: Survey, listed: list[ScheduleInfo]) -> Iterator[Finding]:
+def _gone(remote: Remote, found: Fleet, listed: list[ScheduleInfo]) -> Iterator[Finding]:
     """Schedules that came from code, where no living worker has that code any more."""
     told = [worker.schedules for worker in found.alive]
     if not told or None in told:
@@ -116,7 +118,7 @@ def _gone(remote: Remote, found: Survey, listed: list[ScheduleInfo]) -> Iterator
         )
 
 
-def _unknown(found: Survey, listed: list[ScheduleInfo]) -> Iterator[Finding]:
+def _unknown(found: Fleet, listed: list[ScheduleInfo]) -> Iterator[Finding]:
     known = {name for worker in found.alive for name in worker.functions}
     odd = {one.function: one.name for one in listed if one.function and one.function not in known}
     if odd and found.alive:
@@ -129,7 +131,7 @@ def _unknown(found: Survey, listed: list[ScheduleInfo]) -> Iterator[Finding]:
         )
 
 
-def _zones(found: Survey) -> Iterator[Finding]:
+def _zones(found: Fleet) -> Iterator[Finding]:
     """Which data is read, here and by the workers."""
     data = zone_data()
     told = sorted({worker.zones for worker in found.alive if worker.zones})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytask.adapters.keys import Keys
 from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
-from pytask.cli.fleet import Survey
+from pytask.cli.fleet import Fleet
 from pytask.domain.reasons import LATE
 from pytask.domain.version import OLDER, PROTOCOL, is_older_protocol
 from pytask.domain.wording import ago, verb
@@ -15,13 +15,13 @@ from pytask.domain.wording import ago, verb
 NAMED = 5  # workers that are named
 
 
-def of_the_timers(remote: Remote, found: Survey) -> Iterator[Finding]:
+def of_the_timers(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Older workers, and late timers."""
     yield from _protocols(found)
     yield from _timers(remote)
 
 
-def _protocols(found: Survey) -> Iterator[Finding]:
+def _protocols(found: Fleet) -> Iterator[Finding]:
     """Workers that know nothing of delays, restarts and schedules."""
     older = [worker for worker in found.alive if is_older_protocol(worker.protocol)]
     if older:

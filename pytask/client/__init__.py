@@ -22,6 +22,7 @@ from pytask.client.records import (
     Worker,
 )
 from pytask.client.schedule_records import ScheduleInfo
+from pytask.domain.occurrences import Occurrence
 
 __all__ = [
     "Client",
@@ -31,6 +32,7 @@ __all__ = [
     "Gap",
     "LogLine",
     "New",
+    "Occurrence",
     "Outcome",
     "Page",
     "Progress",

@@ -1,4 +1,4 @@
-"""The asyncio shell: drives the operations over an asyncio client of redis-py's kind."""
+"""The asyncio driver: executes operations with an asyncio client compatible with redis-py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytask.adapters.redis.address import plain
 from pytask.adapters.redis.fast_commands import is_reply
 from pytask.adapters.redis.sentinels import AwaitedSentinels
 from pytask.adapters.redis.slot_client import REDIRECTS, Address, Topology, redirected
-from pytask.client.driver import HEAR_MOST, Driver, heard, translated
+from pytask.client.driver import MOST_MESSAGES, Driver, messages_in, translated
 from pytask.client.operations import Give, Listen, Op, Words
 from pytask.client.partitions import Partitions
 from pytask.domain.errors import Unavailable, UnsupportedClient
@@ -54,9 +54,9 @@ def open_client(source: Any) -> Any:
 
 
 def own_client(client: Any, *, timeout: float, connect_timeout: float, address: Address | None = None) -> Any:
-    """A clone with a pool of its own: bytes, RESP2, hard time limits, no retries of the library's own.
+    """A clone with its own pool: bytes, RESP2, hard time limits, no retries by the library.
 
-    Of a cluster's client: a client of the node at `address`.
+    For a cluster client: a client of the node at `address`.
     """
     package = support.package_of(client)
     library = importlib.import_module(f"{package}.asyncio")
@@ -93,7 +93,7 @@ def own_client(client: Any, *, timeout: float, connect_timeout: float, address: 
 
 
 class Subscription:
-    """A subscription on a connection of its own, once the server has confirmed all of it."""
+    """A subscription on its own connection, usable once the server has confirmed all channels."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -115,32 +115,32 @@ class Subscription:
             elif message["type"] in ("subscribe", "psubscribe"):
                 left -= 1
             else:
-                self._early += heard(message)
+                self._early += messages_in(message)
 
-    async def hear(self, timeout: float) -> list[tuple[bytes, bytes]]:
-        """What arrived within `timeout` seconds."""
+    async def receive(self, timeout: float) -> list[tuple[bytes, bytes]]:
+        """The messages received within `timeout` seconds."""
         found, self._early = self._early, []
         message = await self._pubsub.get_message(timeout=0 if found else timeout)
         while message is not None:
-            found += heard(message)
-            if len(found) >= HEAR_MOST:
+            found += messages_in(message)
+            if len(found) >= MOST_MESSAGES:
                 break
             message = await self._pubsub.get_message(timeout=0)
         return found
 
     async def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Ping the server."""
         await self._pubsub.ping()
 
     async def close(self) -> None:
         """Drop the connection."""
-        with contextlib.suppress(Exception):  # whatever it met before, it is not used again
+        with contextlib.suppress(Exception):  # whatever error it had, it is not used again
             await self._pubsub.aclose()
         await self._client.connection_pool.disconnect()
 
 
 class Slot:
-    """As much of a client as the shell needs, for one slot of a cluster, wherever the slot goes.
+    """The part of a client that the driver needs, for one slot of a cluster; it follows the slot.
 
     The asyncio counterpart of `pytask.adapters.redis.slot_client.SlotClient`; one call at a time.
     """
@@ -154,30 +154,30 @@ class Slot:
         self._lock = asyncio.Lock()
 
     async def together(self, commands: list[Words]) -> list[Any]:
-        """The replies, errors among them.  What was redirected was not executed, and is sent again."""
+        """The replies, including errors.  Redirected commands were not executed, and are sent again."""
         async with self._lock:
             try:
                 replies = await together(await self.node(), commands)
                 for at, words in enumerate(commands):
                     replies[at] = await self._followed(words, replies[at])
             except Exception:
-                await self.disconnect()  # the slot may have gone to another node
+                await self.disconnect()  # the slot may have moved to another node
                 raise
             return replies
 
     async def node(self) -> Any:
-        """A client of the slot's node."""
+        """A client for the slot's node."""
         if self.client is None:
             await self._go_to(await self._located())
         return self.client
 
     async def address(self) -> Address:
-        """Where the slot is now."""
+        """Find the current node of the slot."""
         async with self._lock:
             return await self._located()
 
     async def disconnect(self) -> None:
-        """Drop the connection; the next call looks for the slot's node anew."""
+        """Drop the connection; the next call searches the slot's node again."""
         client, self.client = self.client, None
         if client is not None:
             await client.connection_pool.disconnect()
@@ -221,7 +221,7 @@ class Slot:
 
 
 async def together(client: Any, commands: list[Words]) -> list[Any]:
-    """The replies of commands that are sent at once, errors of the server among them."""
+    """The replies of commands sent together, including errors of the server."""
     if len(commands) == 1:
         try:
             return [await client.execute_command(*commands[0])]
@@ -236,7 +236,7 @@ async def together(client: Any, commands: list[Words]) -> list[Any]:
 
 
 class Connections:
-    """Those of one event loop: asyncio's sockets and locks work in the loop that they were made in."""
+    """The connections of one event loop: asyncio's sockets work only in the loop that created them."""
 
     def __init__(self, slots: list[Slot]) -> None:
         self.client: Any = None
@@ -251,11 +251,11 @@ class Connections:
             await slot.disconnect()
 
     def abandon(self) -> None:
-        """Let the server know that they are not used any more: their loop ended, and awaits nothing."""
+        """Close the sockets directly: their loop has ended and cannot await anything."""
         for client in (self.client, *(slot.client for slot in self.slots)):
             for connection in _connections_of(client):
                 writer: Any = getattr(connection, "_writer", None)
-                with contextlib.suppress(AttributeError, OSError):  # it is closed, or was never opened
+                with contextlib.suppress(AttributeError, OSError):  # closed, or never opened
                     writer.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
@@ -266,7 +266,7 @@ def _connections_of(client: Any) -> list[Any]:
 
 
 class AsyncDriver(Driver):
-    """Does what operations ask for, in any event loop that asks."""
+    """Executes operations in any event loop."""
 
     def __init__(self, source: Any, partitions: Partitions, timeout: float, connect_timeout: float) -> None:
         self._source = open_client(source)
@@ -287,7 +287,7 @@ class AsyncDriver(Driver):
         found = self._loops.get(loop)
         if found is None:
             for other in [one for one in list(self._loops) if one.is_closed()]:
-                if left := self._loops.pop(other, None):  # else another thread was quicker
+                if left := self._loops.pop(other, None):  # otherwise another thread was faster
                     left.abandon()
             topology = self._topology
             slots = [] if topology is None else [Slot(n, topology, self._own) for n in self._numbers]
@@ -302,7 +302,7 @@ class AsyncDriver(Driver):
         return result[0]
 
     async def steps(self, op: Op[T], result: list[T]) -> AsyncGenerator[Any, None]:
-        """The values that an operation gives; its result is added to the list."""
+        """The values that an operation yields; its result is appended to the list."""
         opened: list[Subscription] = []
         try:
             step = next(op)
@@ -315,7 +315,7 @@ class AsyncDriver(Driver):
                     answer = self.do(step, opened)
                     if inspect.isawaitable(answer):
                         answer = await answer
-                except Exception as error:  # noqa: BLE001 - sorted out there
+                except Exception as error:  # noqa: BLE001 - translated there
                     step = op.throw(translated(error))
                 else:
                     step = op.send(answer)
@@ -327,7 +327,7 @@ class AsyncDriver(Driver):
                 await subscription.close()
 
     async def close(self) -> None:
-        """Drop the connections of this loop; they are made anew when they are needed."""
+        """Drop the connections of this loop; new ones are opened on demand."""
         await self._here.close()
 
     async def listen(self, step: Listen, opened: list[Any]) -> Subscription:
@@ -342,7 +342,7 @@ class AsyncDriver(Driver):
         await asyncio.sleep(seconds)
 
     async def send(self, commands: list[tuple[int, Words]]) -> list[Any]:
-        """The replies, in order."""
+        """The replies in order."""
         here = self._here
         if not here.slots:
             if here.client is None:
@@ -357,7 +357,7 @@ class AsyncDriver(Driver):
         return replies
 
     async def _listener(self, partition: int) -> Any:
-        """A client for a subscription: of a cluster, of the node that the slot is at now."""
+        """A client for a subscription; in a cluster, for the current node of the slot."""
         slots = self._here.slots
         return self._own(await slots[partition].address() if slots else None)
 

@@ -107,7 +107,7 @@ def deliver(partitions: Partitions, batches: Sequence[Batch]) -> Op[Delivery]:
             for task_id in batch.ids:
                 partitions.unsure.pop(task_id, None)
     except StoreError as error:
-        partitions.doubt(task_id for batch in batches if batch.check for task_id in batch.ids)
+        partitions.mark_unsure(task_id for batch in batches if batch.check for task_id in batch.ids)
         total = sum(len(batch.ids) for batch in batches)
         if total > 1:
             error.queued = tuple(done.queued)

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pytask.client.lazy import control, enqueue, requeue
+from pytask.client.control_methods import ControlMethods
+from pytask.client.lazy import enqueue
 from pytask.client.reader import Reader
 from pytask.client.records import FunctionInfo, New, Outcome, Worker
-from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
     from pytask.client.enqueue import Function
-    from pytask.domain.timing import Timing
 
 Ids = list[str]
 Outcomes = list[Outcome]
@@ -21,7 +20,7 @@ Workers = list[Worker]
 Functions = list[FunctionInfo]
 
 
-class Client(Reader):
+class Client(ControlMethods, Reader):
     """Starts, controls and watches tasks.  Does not need gevent; threads and greenlets may share one.
 
     After `Unavailable` it is unknown whether a call had an effect; repeating it is safe (`start`: if it was
@@ -116,151 +115,3 @@ class Client(Reader):
             BadData: As in `start`.
         """
         self._driver.run(enqueue.update_data(self._partitions, id, data, function))
-
-    # -- control -------------------------------------------------------------------------------------
-
-    def stop(self, id: str, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """Stop a task, whether it waits or runs.
-
-        The request is stored in the hash, so it survives restarts, and the worker is notified.
-
-        Args:
-            id: The task.
-            wait: Seconds to wait until the task has stopped; 0 returns at once.
-
-        Returns:
-            What happened; `done` says whether it is at rest already.
-
-        Raises:
-            NoSuchTask: There is no such task.
-            TimedOut: It has not stopped within `wait` seconds.
-            NoListeners: No worker listens that could stop it; only with `wait`.
-        """
-        return self._steer(Command.STOP, id, wait)
-
-    def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """Queue a task at rest (ENDED, STOPPED, ERROR) again.  One that waits or runs is left alone.
-
-        Args:
-            id: The task.
-            data: New data; None keeps the present data.
-            wait: Seconds to wait until its run has begun; 0 returns at once.
-
-        Returns:
-            What happened.
-
-        Raises:
-            NoSuchTask: There is no such task.
-            TimedOut: It has not begun within `wait` seconds.
-            TaskNotRunning: It was stopped before it began.
-            RunFailed: It began, and failed within the wait.
-        """
-        return self._steer(Command.START, id, wait, data)
-
-    def requeue(
-        self,
-        id: str,  # noqa: A002
-        data: Any = None,
-        *,
-        wait: float = 0,
-        timing: Timing | None = None,
-    ) -> Outcome:
-        """Queue a task again: as `start_again`, and also one whose worker died while no monitor is running.
-
-        Its lease is watched for 90 s first (`Timing.expiry`), as a monitor does, or longer if the settings of
-        the dead worker ask for it.
-
-        Args:
-            id: The task.
-            data: New data; None keeps the present data.
-            wait: Seconds to wait until its run has begun; 0 returns as soon as it is queued.
-            timing: The times of the workers; default `Timing()`.
-
-        Returns:
-            What happened.
-
-        Raises:
-            NoSuchTask: There is no such task.
-            TaskRunning: It was renewed meanwhile, so its worker is alive.
-        """
-        return self._driver.run(requeue.requeue(self._partitions, id, data, wait, timing))
-
-    def requeue_many(self, ids: Iterable[str], *, timing: Timing | None = None) -> Outcomes:
-        """As `requeue`, all in one watch; an outcome for each, whose `refused` says why it was left alone."""
-        return self._driver.run(requeue.requeue_many(self._partitions, [*ids], timing))
-
-    def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """Restart a running task in place with the data from its hash, or with `data`.
-
-        The worker checks that data first.  Data that does not fit (not JSON, other types, unknown keys, a
-        validator that fails) changes nothing: the run goes on, and `refusal` of the task has the path and the
-        reason.  The hash keeps what was written: write data that fits, as the next run begins with it.
-
-        Args:
-            id: The task.
-            data: New data; None keeps the present data.
-            wait: Seconds to wait until the new run has lived for a second, or the reload was refused; 0
-                returns at once.
-
-        Returns:
-            What happened; `requested` is False if the task was not running.  After a refusal `done` is False,
-            and `refusal` has the reason.
-
-        Raises:
-            NoSuchTask: There is no such task.
-            TimedOut: The new run has not begun within `wait` seconds.
-            TaskNotRunning: It came to rest before the new run began.
-            RunFailed: The new run failed at once.
-        """
-        return self._steer(Command.RELOAD, id, wait, data)
-
-    def stop_many(self, ids: Iterable[str]) -> Outcomes:
-        """As `stop`, for many tasks and without waiting; an outcome for each, in order."""
-        return self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
-
-    def start_again_many(self, ids: Iterable[str]) -> Outcomes:
-        """As `start_again`, for many tasks and without waiting; an outcome for each, in order."""
-        return self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
-
-    def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
-        """As `reload`, for many tasks; an outcome for each, in order.  Nothing is raised for a single task.
-
-        Args:
-            ids: The tasks.
-            wait: Seconds to wait for all of them, as in `reload`; 0 returns at once.
-
-        Returns:
-            What happened to each; `refused` says why one is not done, also if its new run failed or it came
-            to rest before.
-        """
-        return self._driver.run(control.reload_many(self._partitions, [*ids], wait))
-
-    def remove(self, id: str) -> bool:  # noqa: A002
-        """Delete a task that is not running, and its queue entry.
-
-        Args:
-            id: The task.
-
-        Returns:
-            False if there was none.
-
-        Raises:
-            TaskRunning: It is running.
-        """
-        return self._driver.run(control.remove(self._partitions, id))
-
-    def remove_many(self, ids: Iterable[str], *, state: str | Iterable[str] | None = None) -> Outcomes:
-        """Delete many tasks that are not running, 256 in two round trips.
-
-        Args:
-            ids: The tasks.
-            state: Delete only tasks in this state, or one of these; checked in the same step that deletes.
-
-        Returns:
-            What happened to each, in order.  `done` is False if there was none, if it was in another state,
-            or if it is running (`refused`).
-        """
-        return self._driver.run(control.remove_many(self._partitions, [*ids], state))
-
-    def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return self._driver.run(control.steer(self._partitions, command, task_id, wait, data))

@@ -53,10 +53,10 @@ def _started(epoch: int) -> Goal:
 
 
 def _reloaded(epoch: int) -> Goal:
-    """A reload is over where its new run lives (or is over as well), or where it was refused.
+    """A reload is complete when its new run is confirmed (or has ended), or when it was refused.
 
-    Workers of wire protocol 1.0 refuse none, and do not say that a new run lives: with them it is over where
-    that run is registered.
+    Workers of wire protocol 1.0 refuse no reload and confirm no run: with them it is complete when the new
+    run is registered.
     """
 
     def over(task: TaskInfo) -> bool:
@@ -108,15 +108,15 @@ def steer(partitions: Partitions, command: Command, task_id: str, wait: float, d
     before = yield from read_one(partitions, task_id)
     (outcome,) = yield from steer_many(partitions, command, [task_id])
     existing(outcome)
-    if TABLE[command].request is not None and not outcome.requested:
+    if TABLE[command].request and not outcome.requested:
         return outcome
     return (yield from _awaited(partitions, command, outcome, stream, goal=_goal(command, before), wait=wait))
 
 
 def await_run(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]:
     """Wait until a task that was just queued runs, or has run.  Raises `TimedOut` or `NoListeners`."""
-    told = Outcome(id=task_id, done=True, state=life.WAIT)
-    return (yield from _after(partitions, Command.START, told, RAN, wait))
+    expected = Outcome(id=task_id, done=True, state=life.WAIT)
+    return (yield from _after(partitions, Command.START, expected, RAN, wait))
 
 
 def await_stop(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]:
@@ -124,8 +124,8 @@ def await_stop(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]
 
     The request is not repeated: that might undo a start in between.
     """
-    told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
-    return (yield from _after(partitions, Command.STOP, told, _goal(Command.STOP, None), wait))
+    expected = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
+    return (yield from _after(partitions, Command.STOP, expected, _goal(Command.STOP, None), wait))
 
 
 def await_reload(partitions: Partitions, task_id: str, epoch: int, wait: float) -> Op[Outcome]:
@@ -133,8 +133,8 @@ def await_reload(partitions: Partitions, task_id: str, epoch: int, wait: float) 
 
     Raises `TimedOut`, `NoListeners`, `TaskNotRunning`, `RunFailed`.
     """
-    told = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
-    return (yield from _after(partitions, Command.RELOAD, told, _reloaded(epoch), wait))
+    expected = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
+    return (yield from _after(partitions, Command.RELOAD, expected, _reloaded(epoch), wait))
 
 
 def epochs_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, int]]:
@@ -175,11 +175,13 @@ def _state_of(error: TimedOut | NoListeners | TaskNotRunning | RunFailed) -> lif
     return None if error.state is None else life.State(error.state)
 
 
-def _after(partitions: Partitions, command: Command, told: Outcome, goal: Goal, wait: float) -> Op[Outcome]:
-    stream = yield from watch.open_stream(partitions, partitions.of(told.id), told.id)
-    if (yield from read_one(partitions, told.id)) is None:
-        return attrs.evolve(told, done=True, state=None)  # it did so, and its hash is not kept
-    return (yield from _awaited(partitions, command, told, stream, goal=goal, wait=wait))
+def _after(
+    partitions: Partitions, command: Command, expected: Outcome, goal: Goal, wait: float
+) -> Op[Outcome]:
+    stream = yield from watch.open_stream(partitions, partitions.of(expected.id), expected.id)
+    if (yield from read_one(partitions, expected.id)) is None:
+        return attrs.evolve(expected, done=True, state=None)  # it ended, and its hash was not kept
+    return (yield from _awaited(partitions, command, expected, stream, goal=goal, wait=wait))
 
 
 def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
@@ -195,7 +197,7 @@ def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
     task = yield from stream.until(goal.over, wait, lasting=True, gone=stop)
     if task is None:
         task = yield from read_one(partitions, outcome.id)
-        if task is None and stop:  # it did so, and its hash is not kept
+        if task is None and stop:  # it ended, and its hash was not kept
             return attrs.evolve(outcome, done=True, state=None)
         if task is None or not goal.over(task):
             raise (yield from _late(partitions, command, outcome, task, wait))
@@ -232,14 +234,15 @@ def _steer_chunk(
 ) -> Op[list[Outcome]]:
     verdicts = yield from control(partitions, partition, command, ids)
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
-    heard = (yield from _tell(partitions, partition, command, asked)) if asked else None
+    listeners = (yield from _notify(partitions, partition, command, asked)) if asked else None
     states = yield from _states_of(partitions, partition, ids, verdicts)
     return [
-        _outcome(command, i, verdict, states.get(i), heard) for i, verdict in zip(ids, verdicts, strict=True)
+        _outcome(command, i, verdict, states.get(i), listeners)
+        for i, verdict in zip(ids, verdicts, strict=True)
     ]
 
 
-def _tell(partitions: Partitions, partition: int, command: Command, ids: list[str]) -> Op[int]:
+def _notify(partitions: Partitions, partition: int, command: Command, ids: list[str]) -> Op[int]:
     """Notify the workers; returns how many of them are subscribed."""
     keys = partitions.keys[partition]
     words: list[tuple[int, tuple[Any, ...]]] = [
@@ -250,14 +253,14 @@ def _tell(partitions: Partitions, partition: int, command: Command, ids: list[st
 
 
 def _listeners(partitions: Partitions, partition: int) -> tuple[str, ...]:
-    """A worker's subscription has the channel of hints, too."""
+    """Count subscribed workers by the channel of hints, which each of them subscribes to."""
     return ("PUBSUB", "NUMSUB", partitions.keys[partition].hint_channel)
 
 
 def _states_of(
     partitions: Partitions, partition: int, ids: list[str], verdicts: Sequence[Verdict]
 ) -> Op[dict[str, Any]]:
-    """The states of tasks for which nothing had to be done."""
+    """The states of tasks that were not changed."""
     resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.STATE]
     keys = partitions.keys[partition]
     found = yield from ask_all(
@@ -271,7 +274,7 @@ def _states_of(
 
 
 def _outcome(
-    command: Command, task_id: str, verdict: Verdict, state: life.State | None, heard: int | None
+    command: Command, task_id: str, verdict: Verdict, state: life.State | None, listeners: int | None
 ) -> Outcome:
     if verdict is Verdict.BADTYPE:
         return _no_task(task_id)
@@ -279,7 +282,7 @@ def _outcome(
         moved = TABLE[command].without_run
         return Outcome(id=task_id, done=True, state=None if moved is None else destination(moved))
     if verdict is Verdict.REQUESTED:
-        return Outcome(id=task_id, done=False, state=life.RUNNING, requested=True, heard=heard)
+        return Outcome(id=task_id, done=False, state=life.RUNNING, requested=True, heard=listeners)
     if verdict is Verdict.STATE:
         return Outcome(id=task_id, done=state in TABLE[command].idle_in, state=state)
     return Outcome(id=task_id, done=False, state=None)
@@ -309,12 +312,12 @@ def _late(
             f"{task_id!r} was restarted, but its start() has not run for a second within {wait:.3g} s. See `"
         )
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
-    heard = outcome.heard
-    if heard is None:
+    listeners = outcome.heard
+    if listeners is None:
         partition = partitions.of(task_id)
-        heard = int((yield from ask(partition, _listeners(partitions, partition)))[1])
-    queued = TABLE[command].request is None
-    if heard == 0:
+        listeners = int((yield from ask(partition, _listeners(partitions, partition)))[1])
+    queued = not TABLE[command].request
+    if listeners == 0:
         kept = (
             f"{task_id!r} is queued and starts when a worker is available"
             if queued
@@ -327,9 +330,9 @@ def _late(
         text = f"no worker claimed {task_id!r} within {wait:.3g} s: it is {is_now}. See `"
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
     stays = task is not None and task.control == command
-    wish = "remains stored" if stays else "is no longer stored: see `pytask why`"
+    stored = "remains stored" if stays else "is no longer stored: see `pytask why`"
     return TimedOut(
-        f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {wish}",
+        f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {stored}",
         state,
     )
 
@@ -345,8 +348,10 @@ def remove(partitions: Partitions, task_id: str) -> Op[bool]:
 def remove_many(
     partitions: Partitions, ids: Sequence[str], state: str | Iterable[str] | None = None
 ) -> Op[list[Outcome]]:
-    """Delete those that do not run (with `state`: and are in it), 256 in two round trips; `done` for those
-    that were there."""
+    """Delete tasks that are not running (with `state`: only in that state), 256 in two round trips.
+
+    The outcome of an existing task is `done`.
+    """
     states = () if state is None else states_of(state)
     found: dict[str, Outcome] = {}
     for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
@@ -366,7 +371,7 @@ def _remove_chunk(
     hashes = [keys.task(i) for i in ids]
     functions = yield from ask(partition, scripts.functions(hashes=hashes, longest=LONGEST_NAME))
     words: list[bytes] = []
-    while len(words) < len(ids):  # a call does what it can in a few milliseconds
+    while len(words) < len(ids):  # one call processes as many as it can within a few milliseconds
         left = len(words)
         script = scripts.remove(
             runs=keys.runs,

@@ -1,4 +1,4 @@
-"""What both shells have in common: which step asks for what, and how replies and errors are read."""
+"""The part that both drivers share: executing steps, and translating replies and errors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from pytask.adapters.redis import errors
 from pytask.client.operations import Listen, Now, Pause, Ping, Receive, Send, Unsubscribe, Words
 
-HEAR_MOST = 1000  # messages of one read
+MOST_MESSAGES = 1000  # messages of one read
 
 
 class Driver:
-    """Does one step.  In the asyncio shell, what takes time is an awaitable."""
+    """Executes one step.  The asyncio driver returns awaitables for steps that take time."""
 
-    def do(self, step: Any, opened: list[Any]) -> Any:  # noqa: PLR0911 - one a kind of step
-        """The answer to a step; `opened` are the subscriptions of its operation."""
+    def do(self, step: Any, opened: list[Any]) -> Any:  # noqa: PLR0911 - one for each kind of step
+        """The result of a step; `opened` are the subscriptions of its operation."""
         match step:
             case Send(commands):
                 return self.send(list(commands))
             case Receive(handle, timeout):
-                return handle.hear(timeout)
+                return handle.receive(timeout)
             case Listen():
                 return self.listen(step, opened)
             case Ping(handle):
@@ -35,11 +35,11 @@ class Driver:
         raise TypeError(f"no such step: {step!r}")
 
     def send(self, commands: list[tuple[int, Words]]) -> Any:
-        """The replies, in order."""
+        """The replies in order."""
         raise NotImplementedError
 
     def listen(self, step: Listen, opened: list[Any]) -> Any:
-        """A new subscription, added to those that are opened."""
+        """A new subscription, also added to `opened`."""
         raise NotImplementedError
 
     def pause(self, seconds: float) -> Any:
@@ -47,8 +47,8 @@ class Driver:
         raise NotImplementedError
 
 
-def heard(message: Any) -> list[tuple[bytes, bytes]]:
-    """A message of a subscription as (channel, payload); a pong as empty bytes, others not at all."""
+def messages_in(message: Any) -> list[tuple[bytes, bytes]]:
+    """A message as (channel, payload), a pong as empty bytes; other kinds are dropped."""
     if message["type"] == "pong":
         return [(b"", b"")]
     if message["type"] not in ("message", "pmessage"):
@@ -61,7 +61,7 @@ def _raw(value: Any) -> bytes:
 
 
 def translated(error: Exception) -> Exception:
-    """Our own error, caused by the library's."""
+    """The pytask error for an error of the Redis library."""
     ours = errors.translate(error)
     if ours is not error:
         ours.__cause__ = error

@@ -1,4 +1,4 @@
-"""The operations, imported at their first use: a command needs few of them, and must answer at once."""
+"""The operations, imported at their first use: a command needs few of them, and must start fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 else:
 
     class Lazy:
-        """Stands for a module of `pytask.client`."""
+        """A module of `pytask.client` that is imported at its first use."""
 
         def __init__(self, name: str) -> None:
             self._module = f"pytask.client.{name}"

@@ -1,7 +1,7 @@
-"""Lists of tasks, a page at a time, read off the indexes: never more than is shown, however many there are.
+"""Lists of tasks in pages, read from the indexes: the cost depends on the page, not on the number of tasks.
 
-A cursor says where to go on.  Tasks that stay where they are are shown once each; those that move meanwhile
-may be shown twice, or not.
+A cursor marks the next position.  Tasks that keep their state are listed exactly once; those that change it
+meanwhile may be listed twice or not at all.
 """
 
 from __future__ import annotations
@@ -26,45 +26,47 @@ from pytask.domain.messages import IdFault, read_id
 
 MOST = 10_000  # tasks of a page
 STEP = 500  # ids of one step
-LIST_MOST = 10_000  # entries at either end of a queue that are looked at for ids which wait again
+LIST_MOST = 10_000  # entries at each end of a queue that are searched for ids that wait again
 LOOK_FACTOR, LOOK_LEAST = 10, 1000  # hashes that a page with a filter may read: ten a row, or 1000
 ORDER = (life.RUNNING, life.WAIT, life.ERROR, life.STOPPED, life.ENDED)
 
-Part = Any  # where a source is to go on: JSON; None at its beginning
-Entries = list[tuple[str, Part]]  # ids, each with the part after it
+Part = Any  # the next position of a source, JSON; None at its beginning
+Entries = list[tuple[str, Part]]  # ids, each with the position after it
 
 
 class Source(Protocol):
-    """Something that ids can be read off."""
+    """A source of ids."""
 
     @property
     def state(self) -> State:
-        """Of all that is in it."""
+        """The state of all its tasks."""
 
     @property
     def partition(self) -> int:
         """The partition."""
 
     def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
-        """Up to `limit` ids from `part` on, and the part after them; None at the end."""
+        """Up to `limit` ids from the position `part`, and the next position; None at the end."""
 
 
 @attrs.frozen
 class Runs:
-    """RUNNING's index, the leases.  Their scores change all the time, so it is scanned."""
+    """The index of RUNNING: the leases.  It is scanned because its scores change continuously."""
 
     partition: int
     keys: Keys
     state: State = life.RUNNING
 
     def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
-        """A scan gives more than `limit`: the same step is done again, and goes on behind its last id."""
+        """A scan step may return more than `limit` ids: it is repeated, and continues after the last id."""
         cursor, count, last = part or ["0", limit, None]
         reply = yield from ask(self.partition, ("ZSCAN", self.keys.leases, cursor, "COUNT", count))
         after, found = text(reply[0]), reply[1]
-        # The libraries make pairs of it, where they know the command.
+        # Libraries that know the command return pairs.
         ids = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
-        ids = ids[ids.index(last) + 1 :] if last in ids else ids  # one that is gone: rather twice than not
+        ids = (
+            ids[ids.index(last) + 1 :] if last in ids else ids
+        )  # it is gone: listing some twice is better than omitting some
         entries = [(task_id, [cursor, count, task_id]) for task_id in ids[:limit]]
         if len(ids) > limit:
             return entries, entries[-1][1]
@@ -73,14 +75,14 @@ class Runs:
 
 @attrs.frozen
 class Index:
-    """The index of a resting state, the last that came first."""
+    """The index of a resting state, newest first."""
 
     partition: int
     keys: Keys
     state: State
 
     def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
-        """From a score down; of those with that score, from an id down."""
+        """From a score downwards; within that score, from an id downwards."""
         top, last, ties = part or ["+inf", None, 0]
         key, most = self.keys.index(self.state), limit + ties
         found = yield from ask(
@@ -99,20 +101,20 @@ class Index:
 
 @attrs.frozen
 class Queue:
-    """The queue from its tail, where workers take: the next task first."""
+    """The queue from its tail, where workers claim: the next task first."""
 
     partition: int
     keys: Keys
     state: State = life.WAIT
 
     def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
-        """From an offset; if the list moved, from where the last id that was shown is now."""
+        """From an offset; if the list moved, from the present position of the last listed id."""
         offset = 0
         if part is not None:
             offset = yield from self._offset_after(*part)
         found = yield from ask(self.partition, ("LRANGE", self.keys.queue, -(offset + limit), -(offset + 1)))
         ids = [text(raw) for raw in reversed(found)]
-        # What pytask put back is in the index of this state, and was shown there.
+        # An id requeued by pytask is in the index of WAIT, and was listed there.
         index = self.keys.index(self.state)
         scores = yield from ask_all([(self.partition, ("ZSCORE", index, raw_of(task_id))) for task_id in ids])
         entries = [
@@ -131,11 +133,11 @@ class Queue:
             self.partition, ("LPOS", key, raw_of(last), "RANK", -1, "MAXLEN", offset + 1000)
         )
         if found is None:
-            return 0  # taken, and so is all that stood before it
+            return 0  # it was claimed, and so were all ids before it
         return int((yield from ask(self.partition, ("LLEN", key)))) - int(found)
 
 
-def page(  # noqa: PLR0913 - the filters there are
+def page(  # noqa: PLR0913 - the filters
     partitions: Partitions,
     *,
     state: str | Iterable[str] | None,
@@ -144,7 +146,7 @@ def page(  # noqa: PLR0913 - the filters there are
     limit: int,
     cursor: str | None,
 ) -> Op[Page]:
-    """Up to `limit` tasks.  With a filter a page may have fewer, even none, and a cursor all the same."""
+    """Up to `limit` tasks.  With a filter, a page with a cursor may have fewer tasks, or none."""
     if type(limit) is not int or not 1 <= limit <= MOST:
         raise ConfigError(f"limit must be a whole number from 1 to {MOST}, not {limit!r}")
     states = ORDER if state is None else tuple(one for one in ORDER if one in states_of(state))
@@ -154,7 +156,7 @@ def page(  # noqa: PLR0913 - the filters there are
     budget = max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else 2 * limit + LOOK_LEAST
     rows: list[TaskInfo] = []
     looked = 0
-    waiting: dict[int, set[str]] = {}  # by partition; read once a page, after the first rows that need it
+    waiting: dict[int, set[str]] = {}  # by partition; read at most once per page
     shown: set[str] = set()
     while at < len(sources) and len(rows) < limit and looked < budget:
         source = sources[at]
@@ -167,7 +169,7 @@ def page(  # noqa: PLR0913 - the filters there are
             waiting[source.partition], _ = yield from standing(partitions, source.partition, LIST_MOST)
         for (task_id, here), task in zip(entries, found, strict=True):
             if source.state in FINISHED and task_id in waiting[source.partition]:
-                continue  # pushed again: it is shown where it waits
+                continue  # pushed again: it is listed as WAIT
             if isinstance(source, Queue) and task_id in shown:
                 continue
             shown.add(task_id)
@@ -194,7 +196,7 @@ def _sources(partitions: Partitions, states: Sequence[State]) -> list[Source]:
 
 
 def _rows(source: Source, partitions: Partitions, ids: Sequence[str]) -> Op[list[TaskInfo | None]]:
-    """What the hashes tell; None for those that are gone, or have moved on."""
+    """The tasks of these hashes; None for a hash that is gone or has changed its state."""
     keys = partitions.keys[source.partition]
     commands = [(source.partition, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
     replies = yield from ask_all(commands, tolerant=True)
@@ -211,7 +213,7 @@ def _row(source: Source, task_id: str, reply: Any) -> TaskInfo | None:
     fields = {name: value for name, value in zip(LIST_FIELDS, reply, strict=True) if value is not None}
     task = read_task(task_id, fields)
     if source.state is life.WAIT and task.state is not life.RUNNING:
-        # Pushed again by hand, it says where it was before.
+        # If another client pushed it, the hash still has its previous state.
         return attrs.evolve(task, state=source.state, again=task.finished)
     return task if task.state is source.state else None
 
@@ -223,8 +225,8 @@ def _fits(task: TaskInfo, function: str | None, worker: str | None) -> bool:
 
 
 def _write_cursor(states: Sequence[State], at: int, part: Part) -> str:
-    told = json.dumps(["".join(state[0] for state in states), at, part], separators=(",", ":"))
-    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    text = json.dumps(["".join(state[0] for state in states), at, part], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str | None, states: Sequence[State], sources: int) -> tuple[int, Part]:
@@ -232,10 +234,10 @@ def _read_cursor(cursor: str | None, states: Sequence[State], sources: int) -> t
         return 0, None
     try:
         raw = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
-        told, at, part = json.loads(raw)
-        fits = told == "".join(state[0] for state in states) and 0 <= at < sources
+        initials, at, part = json.loads(raw)
+        fits = initials == "".join(state[0] for state in states) and 0 <= at < sources
         if not fits or not (part is None or isinstance(part, list)):
-            raise ValueError  # noqa: TRY301 - as what the decoders raise
+            raise ValueError  # noqa: TRY301 - like the errors of the decoders
     except (ValueError, TypeError, AttributeError):
         raise BadCursor(
             "invalid cursor for this list: pass page.cursor of the previous page, with the same state and"

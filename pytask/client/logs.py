@@ -1,7 +1,7 @@
-"""Reading what the runs of a task logged.
+"""Reading the log lines of a task.
 
-The lines are a list, the newest last, of which the oldest are dropped as new ones come; so whoever follows it
-knows by the number of a line (and the epoch of its run) what it has, what is new, and what it missed.
+They are a list with the newest last; old lines are dropped as new ones arrive.  A reader uses the number of a
+line and the epoch of its run to detect which lines are new and which were missed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pytask.domain.errors import BadData, NoSuchTask, Unavailable
 from pytask.domain.lifecycle import State
 from pytask.domain.task_log import RING_MOST
 
-FIRST_LOOK, LONGEST_LOOK = 0.1, 0.5  # seconds between two looks at a ring: short after a line, then longer
-LONGEST_PAUSE = 3.0  # seconds between two attempts to reach Redis again
+FIRST_LOOK, LONGEST_LOOK = 0.1, 0.5  # seconds between two reads of a log: short after a line, then longer
+LONGEST_PAUSE = 3.0  # seconds between two attempts to reach Redis
 
 
 def read(partitions: Partitions, task_id: str, limit: int | None, follow: bool) -> Op[None]:
-    """Gives None once it has looked, then the newest `limit` lines; with `follow` those that come, too.
+    """Yields None after the first read, then the newest `limit` lines; with `follow` also new ones.
 
-    Following ends when the task has ended, failed, was stopped, or is gone.  Raises `NoSuchTask`, `BadData`.
+    Following ends when the task has ended, failed, was stopped or deleted.  Raises `NoSuchTask`, `BadData`.
     """
     if limit is not None and (type(limit) is not int or limit < 0):
         raise BadData(f"limit must be a number of lines, or None for all stored lines, not {limit!r}")
@@ -39,7 +39,7 @@ def read(partitions: Partitions, task_id: str, limit: int | None, follow: bool) 
         yield Pause(pause)
         try:
             lines = yield from reader.more()
-        except Unavailable:  # what is missed meanwhile is told by the numbers
+        except Unavailable:  # the numbers show which lines were missed meanwhile
             pause = min(2 * pause, LONGEST_PAUSE)
             continue
         for line in lines:
@@ -48,20 +48,20 @@ def read(partitions: Partitions, task_id: str, limit: int | None, follow: bool) 
 
 
 class Reader:
-    """One ring, and how far it was read."""
+    """The log of one task, and the position of the reader."""
 
     def __init__(self, partitions: Partitions, partition: int, task_id: str) -> None:
         keys = partitions.keys[partition]
         self._place, self._id = partition, task_id
         self._hash, self._ring = keys.task(task_id), keys.log(task_id)
-        self._last: tuple[int, int] | None = None  # epoch and number of the newest line that was read
-        self.gone = False  # there is no such task
-        self.over = False  # no line is to come any more, unless the task is started again
+        self._last: tuple[int, int] | None = None  # epoch and number of the newest line read
+        self.gone = False  # no such task
+        self.over = False  # no more lines follow, unless the task is started again
 
     def first(self, limit: int | None) -> Op[list[LogLine]]:
         """The newest `limit` lines; all of them for None.  Raises `NoSuchTask`."""
         most = RING_MOST if limit is None else limit
-        found = yield from self._look(max(1, most))  # none are wanted: what is there is not new, all the same
+        found = yield from self._look(max(1, most))  # no lines requested: existing lines are still not new
         if not found and self.gone:
             raise NoSuchTask(
                 f"no task {self._id!r}, and none of its lines are stored (settings keep_logs, keep_ended,"
@@ -71,7 +71,7 @@ class Reader:
         return lines[-most:] if most else []
 
     def more(self) -> Op[list[LogLine]]:
-        """What came since: nothing more is read than that."""
+        """The lines added since the last read; no others are read."""
         newest = yield from self._look(1)
         if not newest or not self._is_new(newest[-1]):
             return []
@@ -82,7 +82,7 @@ class Reader:
         return self._fresh(newest)
 
     def _look(self, count: int) -> Op[list[LogLine]]:
-        # The state before the lines: what a run logged is there before its end.
+        # State first, then lines: the lines of a run are stored before its end.
         state, raws = yield from ask_all(
             [
                 (self._place, ("HMGET", self._hash, "state", "function")),
@@ -97,7 +97,7 @@ class Reader:
         return self._last is None or (line.epoch, line.number) > self._last
 
     def _fresh(self, lines: list[LogLine]) -> list[LogLine]:
-        """Those that were not read yet: a lost reply inside of a worker may have brought a line twice."""
+        """The lines not read yet: a worker repeats a call without a reply, so a line may be stored twice."""
         found = []
         for line in lines:
             if self._is_new(line):
@@ -107,7 +107,7 @@ class Reader:
 
 
 def read_line(raw: bytes) -> LogLine | None:
-    """A line as it is kept; None for what is none."""
+    """A stored line; None if it is invalid."""
     try:
         kept: Any = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What both clients are made of: the places of the tasks, and a shell that reaches them."""
+"""The base of both clients: the partitions, and a driver that reaches them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ClientOptions(Generic[S]):
 
     _make_driver: Callable[[Any, Partitions, float, float], S]
 
-    def __init__(  # noqa: PLR0913 - what there is to choose
+    def __init__(  # noqa: PLR0913 - the options
         self,
         source: Any = UNSET,
         *,
@@ -28,7 +28,7 @@ class ClientOptions(Generic[S]):
         keep_stopped: int | None = None,
         name: str | None = None,
     ) -> None:
-        """Connects at the first call."""
+        """Connects with the first call."""
         self._partitions = partitions_of(
             namespace, partitions, max_data=max_data, keep_stopped=keep_stopped, name=name
         )
@@ -36,7 +36,7 @@ class ClientOptions(Generic[S]):
 
     @classmethod
     def over(cls, driver: S, partitions: Partitions) -> Self:
-        """A client whose shell others use, too."""
+        """A client that shares its driver with others."""
         made = cls.__new__(cls)
-        made._partitions, made._driver = partitions, driver  # noqa: SLF001 - our own
+        made._partitions, made._driver = partitions, driver  # noqa: SLF001 - of this class
         return made

@@ -1,4 +1,4 @@
-"""Where tasks are: the partitions of a namespace, and the options that the operations go by."""
+"""The partitions of a namespace, and the options of operations."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from pytask.domain.messages import IdFault, read_id
 from pytask.domain.partition import namespace_of, partition_of
 
 TIMEOUT = 3.0  # seconds of one call
-CONNECT_TIMEOUT = 0.8  # so that a wrong address answers in less than one
-UNSURE_MOST = 10_000  # ids that a client remembers
-MAX_DATA = 16 * 1024 * 1024  # bytes, as the workers' own default
+CONNECT_TIMEOUT = 0.8  # so that a wrong address is reported within a second
+UNSURE_MOST = 10_000  # ids with an unconfirmed start that a client remembers
+MAX_DATA = 16 * 1024 * 1024  # bytes, the default of workers
 
 
 @attrs.frozen(kw_only=True)
 class Partitions:
-    """What all operations of one client know."""
+    """The options of all operations of one client."""
 
-    namespace: str  # as the client was given it
+    namespace: str  # as passed to the client
     keys: tuple[Keys, ...]  # of each partition
-    keep_stopped: int | None = None  # 0: the hash of a task that `stop` ends before it ran goes at once
-    name: str = ""  # of the client, in the history of tasks; "" for the one of its user
+    keep_stopped: int | None = None  # 0: `stop` deletes the hash of a task that has not run
+    name: str = ""  # of the client, in the history of tasks; "" for `user@host`
     max_data: int = MAX_DATA
-    unsure: dict[str, None] = attrs.Factory(dict)  # ids whose start was not answered, the oldest first
+    unsure: dict[str, None] = attrs.Factory(dict)  # ids with an unconfirmed start, oldest first
 
-    def doubt(self, ids: Iterable[str]) -> None:
-        """Whether these were started is not known: the call may be repeated, and must not run them twice."""
+    def mark_unsure(self, ids: Iterable[str]) -> None:
+        """Remember ids whose start is unconfirmed: a repeated call must not run them twice."""
         self.unsure.update(dict.fromkeys(ids))
         for task_id in [*islice(self.unsure, max(0, len(self.unsure) - UNSURE_MOST))]:
             del self.unsure[task_id]
 
     @property
     def who(self) -> str:
-        """Who asks, as the history of tasks tells it."""
+        """The name of the client in the history of tasks."""
         return self.name or own_name()
 
     def of(self, task_id: str) -> int:
-        """The partition of a task.  Raises `BadData` for what can be no id."""
+        """The partition of a task.  Raises `BadData` for an invalid id."""
         try:
             raw = task_id.encode()
         except (UnicodeEncodeError, AttributeError):
@@ -54,7 +54,7 @@ class Partitions:
         return partition_of(task_id, len(self.keys)) if len(self.keys) > 1 else 0
 
     def group(self, ids: list[str]) -> dict[int, list[str]]:
-        """The ids by partition, in their order."""
+        """The ids by partition, in order."""
         found: dict[int, list[str]] = {}
         for task_id in ids:
             found.setdefault(self.of(task_id), []).append(task_id)
@@ -69,7 +69,7 @@ def partitions_of(
     keep_stopped: int | None = None,
     name: str | None = None,
 ) -> Partitions:
-    """The places of a namespace; raises `ConfigError`."""
+    """The partitions of a namespace.  Raises `ConfigError`."""
     if not isinstance(name, str | None):
         raise ConfigError(f"a client's name must be a string, not {name!r}")
     if type(partitions) is not int or partitions < 1:
@@ -84,7 +84,7 @@ def partitions_of(
 
 
 def own_name() -> str:
-    """`user@host` of this process; `host:pid` where its user has no name, as in many containers."""
+    """`user@host` of this process; `host:pid` if its user has no name, as in many containers."""
     host = os.uname().nodename
     try:
         return f"{_user_name(os.getuid())}@{host}"

@@ -1,4 +1,4 @@
-"""The calls of the client that read: tasks, lists, counts, workers, events, logs."""
+"""The methods of the client that read: tasks, lists, counts, workers, events, logs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Functions = list[FunctionInfo]
 
 
 class Reader(ClientOptions[SyncDriver]):
-    """Reads tasks and workers, and follows tasks: the part of `pytask.Client` that changes nothing."""
+    """Reads and watches tasks and workers: the read-only part of `pytask.Client`."""
 
     _make_driver = SyncDriver
 
@@ -31,7 +31,7 @@ class Reader(ClientOptions[SyncDriver]):
     # -- looking --------------------------------------------------------------------------------------
 
     def get(self, id: str) -> TaskInfo:  # noqa: A002
-        """A task as it is now.
+        """The current state of a task.
 
         Args:
             id: The task.
@@ -53,14 +53,14 @@ class Reader(ClientOptions[SyncDriver]):
         """One page of tasks, without their data: running, waiting, failed, stopped, ended; newest first.
 
         States are indexed; `function` and `worker` are not.  A page filtered by those reads at most ten
-        hashes per row (or 1000), and may have few rows or none although its cursor leads on.
+        hashes per row (or 1000), and may have few rows or none although more pages follow.
 
         Args:
             state: Only tasks in this state, or one of these.
             function: Only tasks of this name.
             worker: Only tasks of this worker, by name or session.
             limit: Rows of a page.
-            cursor: `page.cursor` of the page before.
+            cursor: `page.cursor` of the previous page.
 
         Returns:
             The page; its `cursor` is None at the end.
@@ -77,31 +77,31 @@ class Reader(ClientOptions[SyncDriver]):
         )
 
     def count(self) -> Count:
-        """How many tasks are in each state; costs the same for ten tasks and for ten million."""
+        """The number of tasks in each state; the cost does not depend on the number of tasks."""
         return self._driver.run(queries.count(self._partitions))
 
     def workers(self) -> Workers:
-        """The workers that showed themselves lately, one for each session (a worker has one a partition)."""
+        """The workers that reported recently, one entry per session (a worker has one per partition)."""
         return self._driver.run(queries.workers(self._partitions))
 
     def functions(self) -> Functions:
-        """The task names that living workers know, or that tasks wait for."""
+        """The task names that running workers know or that parked tasks wait for."""
         return self._driver.run(queries.functions(self._partitions))
 
     def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
-        """Find ids by their beginning.
+        """Find ids by their prefix.
 
         Args:
-            beginning: What they begin with.
-            limit: Ids to return, at most.
-            steps: Steps of 5000 keys to look at, at most.
+            beginning: The prefix.
+            limit: The maximum number of ids.
+            steps: The maximum number of scan steps, each of 5000 keys.
 
         Returns:
-            The ids, and whether all keys were looked at.
+            The ids, and whether all keys were scanned.
         """
         return self._driver.run(watch.find(self._partitions, beginning, limit, steps))
 
-    # -- following ------------------------------------------------------------------------------------
+    # -- watching -------------------------------------------------------------------------------------
 
     def watch(
         self,
@@ -109,13 +109,13 @@ class Reader(ClientOptions[SyncDriver]):
         *,
         seconds: float | None = None,
     ) -> Iterator[Event | Gap]:
-        """The events that are published after this call returned.
+        """The events published after this call.
 
         Survives lost connections: it then yields a `Gap`, because events may have been missed.
 
         Args:
             id: The task; None for all tasks.
-            seconds: How long to watch; None for ever.
+            seconds: How long to watch; None without a limit.
 
         Returns:
             An iterator of events and gaps.
@@ -142,7 +142,7 @@ class Reader(ClientOptions[SyncDriver]):
 
         Raises:
             NoSuchTask: There is no such task.
-            TimedOut: It did not get there in time.
+            TimedOut: It did not reach the state in time.
             BadData: No such state.
         """
         return self._driver.run(watch.wait(self._partitions, id, for_state, timeout))
@@ -154,14 +154,15 @@ class Reader(ClientOptions[SyncDriver]):
         limit: int | None = 100,
         follow: bool = False,
     ) -> Iterator[LogLine]:
-        """The newest lines of a task's log, oldest first.  None are kept while the setting `task_logs` is 0
-        (default).
+        """The newest lines of a task's log, oldest first.
+
+        Workers store none while the setting `task_logs` is 0 (default).
 
         Args:
             id: The task.
-            limit: Lines, at most; None for all that are kept.
-            follow: Go on with new lines until the task is at rest or gone.  Survives lost connections;
-                `line.missed` counts lines that were not kept long enough.
+            limit: The maximum number of lines; None for all stored lines.
+            follow: Continue with new lines until the task is at rest or deleted.  Survives lost connections;
+                `line.missed` counts lines that were dropped before they could be read.
 
         Returns:
             An iterator of lines.
@@ -173,10 +174,10 @@ class Reader(ClientOptions[SyncDriver]):
         next(steps)
         return steps
 
-    # -- life -----------------------------------------------------------------------------------------
+    # -- closing -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Drop the connections; the next call makes new ones."""
+        """Drop the connections; the next call opens new ones."""
         self._driver.close()
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State
-from pytask.domain.task_log import amounts, progress_of
+from pytask.domain.task_log import amounts, progress_of, with_short_note
 
 if TYPE_CHECKING:
     from pytask.domain.task import Task
@@ -190,7 +190,7 @@ def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
         kept = msgspec.json.decode(raw)
         if kept["epoch"] != epoch:
             return None
-        found = progress_of(kept["done"], kept.get("total"), kept.get("note"))
+        found = with_short_note(progress_of(kept["done"], kept.get("total"), kept.get("note")))
         at = kept.get("at")
     except (msgspec.MsgspecError, ValueError, RecursionError, BadData, TypeError, KeyError, AttributeError):
         return None

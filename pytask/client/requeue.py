@@ -30,7 +30,7 @@ STEP = 500  # ids of one round trip
 
 @attrs.frozen
 class Held:
-    """A run as the registry has it, and the time of its last renewal by Redis (microseconds, 0: none)."""
+    """A registered run, and the Redis time of its last renewal (microseconds, 0: none)."""
 
     run: str
     lease: int
@@ -52,7 +52,7 @@ def requeue(
 
 
 def requeue_many(partitions: Partitions, ids: Sequence[str], timing: Timing | None) -> Op[list[Outcome]]:
-    """Many; what was `refused` says so.  Takes T where the lease of a run is silent, else no time."""
+    """Many tasks; `refused` of an outcome has the reason.  Waits for the expiry if a lease is not renewed."""
     timing = timing or Timing()
     servers = yield from _servers(partitions)
     held = yield from _held(partitions, ids)
@@ -84,20 +84,22 @@ def _nobodys(partitions: Partitions, task_id: str) -> str:
 
 
 def _servers(partitions: Partitions) -> Op[list[str]]:
-    """The replication id of each partition's server: no other may take the expiry."""
+    """The replication id of the server of each partition: no other may execute the expiry."""
     words = ("INFO", "replication")
-    told = yield from ask_all(
+    answers = yield from ask_all(
         [(partition, words) for partition in range(len(partitions.keys))], tolerant=True
     )
-    for one in told:
+    for one in answers:
         if isinstance(one, Exception) and not isinstance(one, Refused | Denied):
             raise one
-    # As for a worker, where a server does not tell, or we may not ask: it is not checked then.
-    return ["" if isinstance(one, Exception) else decoding.info(one).get("master_replid", "") for one in told]
+    # As in a worker, it is not checked if the server does not report it or refuses INFO.
+    return [
+        "" if isinstance(one, Exception) else decoding.info(one).get("master_replid", "") for one in answers
+    ]
 
 
 def _held(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, Held]]:
-    """Those that the registry has a run of."""
+    """The registered runs among these tasks."""
     found: dict[str, Held] = {}
     for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
         keys = partitions.keys[partition]
@@ -117,7 +119,7 @@ def _held(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, Held]]:
 
 
 def _patience(partitions: Partitions, held: Mapping[str, Held], timing: Timing) -> Op[Timing]:
-    """The timing with the expiry of the runs' workers, if it is longer: they may run for longer, too."""
+    """The timing with the longest expiry of the workers of these runs."""
     longest = timing.expiry
     for partition, group in partitions.group(list(held)).items():
         sessions = list(dict.fromkeys(held[i].run.rpartition(":")[0] for i in group))

@@ -1,4 +1,4 @@
-"""The blocking shell: drives the operations over a redis-py compatible client."""
+"""The blocking driver: executes operations with a client compatible with redis-py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pytask.adapters.redis import clients, support
 from pytask.adapters.redis.fast_commands import Direct, is_reply
-from pytask.client.driver import HEAR_MOST, Driver, heard, translated
+from pytask.client.driver import MOST_MESSAGES, Driver, messages_in, translated
 from pytask.client.operations import Give, Listen, Op, Words
 from pytask.client.partitions import Partitions
 from pytask.domain.errors import Unavailable
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Subscription:
-    """A subscription on a connection of its own, once the server has confirmed all of it."""
+    """A subscription on its own connection, usable once the server has confirmed all channels."""
 
     def __init__(self, client: Any, step: Listen, timeout: float) -> None:
         self._client = client
@@ -44,21 +44,21 @@ class Subscription:
             elif message["type"] in ("subscribe", "psubscribe"):
                 left -= 1
             else:
-                self._early += heard(message)
+                self._early += messages_in(message)
 
-    def hear(self, timeout: float) -> list[tuple[bytes, bytes]]:
-        """What arrived within `timeout` seconds."""
+    def receive(self, timeout: float) -> list[tuple[bytes, bytes]]:
+        """The messages received within `timeout` seconds."""
         found, self._early = self._early, []
         message = self._pubsub.get_message(timeout=0 if found else timeout)
         while message is not None:
-            found += heard(message)
-            if len(found) >= HEAR_MOST:
+            found += messages_in(message)
+            if len(found) >= MOST_MESSAGES:
                 break
             message = self._pubsub.get_message(timeout=0)
         return found
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Ping the server."""
         self._pubsub.ping()
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Subscription:
 
 
 class SyncDriver(Driver):
-    """Does what operations ask for."""
+    """Executes operations."""
 
     def __init__(self, source: Any, partitions: Partitions, timeout: float, connect_timeout: float) -> None:
         self._spaces = [keys.namespace for keys in partitions.keys]
@@ -94,7 +94,7 @@ class SyncDriver(Driver):
                 return result
 
     def steps(self, op: Op[T]) -> Generator[Any, None, T]:
-        """The values that an operation gives; returns its result."""
+        """The values that an operation yields; returns its result."""
         opened: list[Subscription] = []
         try:
             step = next(op)
@@ -105,7 +105,7 @@ class SyncDriver(Driver):
                     continue
                 try:
                     answer = self.do(step, opened)
-                except Exception as error:  # noqa: BLE001 - sorted out there
+                except Exception as error:  # noqa: BLE001 - translated there
                     step = op.throw(translated(error))
                 else:
                     step = op.send(answer)
@@ -118,7 +118,7 @@ class SyncDriver(Driver):
                 subscription.close()
 
     def close(self) -> None:
-        """Drop all connections; they are made anew when they are needed."""
+        """Drop all connections; new ones are opened on demand."""
         if self._direct is not None:
             self._direct.close()
         for client in list(self._clients.values()):
@@ -135,7 +135,7 @@ class SyncDriver(Driver):
         time.sleep(seconds)
 
     def send(self, commands: list[tuple[int, Words]]) -> list[Any]:
-        """The replies, in order."""
+        """The replies in order."""
         if not self.clustered:
             if len(commands) == 1:
                 return self._together(self._direct_of(0), [commands[0][1]])
@@ -148,7 +148,7 @@ class SyncDriver(Driver):
                 try:
                     found = self._together(client, [commands[at][1] for at in mine])
                 except Exception:
-                    clients.disconnect(client)  # the slot may have gone to another node
+                    clients.disconnect(client)  # the slot may have moved to another node
                     raise
             for at, reply in zip(mine, found, strict=True):
                 replies[at] = reply

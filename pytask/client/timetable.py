@@ -79,6 +79,9 @@ def get_schedule(partitions: Partitions, name: str) -> Op[ScheduleInfo]:
         ],
         tolerant=True,
     )
+    if isinstance(lines, WrongKeyType):
+        where = decoding.shown(keys.occurrences(name))
+        return ScheduleInfo(name=name, error=f"the key {where!r} is no list: delete it")
     broken = isinstance(values, WrongKeyType)
     for reply in (score, lines) if broken else (score, values, data, lines):
         if isinstance(reply, Exception):

@@ -14,16 +14,16 @@ from pytask.client.partitions import Partitions
 from pytask.domain.messages import STARTED, Command
 from pytask.domain.record import Expiry, Verdict
 
-CHUNK = 256  # ids of one script that steers
+CHUNK = 256  # ids of one control script
 T = TypeVar("T")
 
 
 def control(
     partitions: Partitions, partition: int, command: Command, ids: Sequence[str]
 ) -> Op[list[Verdict]]:
-    """A stop, a start or a reload of up to `CHUNK` tasks of one partition, written down."""
+    """Store a control request for up to `CHUNK` tasks of one partition."""
     if command is Command.START:
-        # Before the script: whoever hears a stop after this knows that it is newer than our start.
+        # Before the script: workers that receive a stop after this know that it is newer than this start.
         channels = map(partitions.keys[partition].control, ids)
         yield from ask_all([(partition, ("PUBLISH", channel, STARTED)) for channel in channels])
     return (yield from _sent(partition, verbs.control(_scope(partitions, partition), command, ids)))
@@ -32,12 +32,12 @@ def control(
 def expire(
     partitions: Partitions, partition: int, expiries: Sequence[Expiry], server: str
 ) -> Op[list[Verdict]]:
-    """Release runs of the dead; `server` is the replication id of the one that was watched."""
+    """Expire dead runs; `server` is the replication id of the observed server."""
     return (yield from _sent(partition, verbs.expire(_scope(partitions, partition), expiries, server)))
 
 
 def _scope(partitions: Partitions, partition: int) -> Scope:
-    """In the history of the tasks that are moved stands the client's name."""
+    """The history of changed tasks records the name of the client."""
     return Scope(partitions.keys[partition], Retention(stopped=partitions.keep_stopped), partitions.who)
 
 

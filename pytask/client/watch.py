@@ -1,7 +1,7 @@
-"""Following tasks: events as they come, and waiting for a state.
+"""Watching tasks: events as they arrive, and waiting for a state.
 
-Pub/sub keeps nothing: what is published while a connection is down is missed.  So whoever waits reads the
-hash again, after it subscribed and whenever it lost the connection; whoever watches is told of the gap.
+Pub/sub keeps no messages: those published while the connection is down are lost.  Therefore a wait reads the
+hash again after each subscription, and a watch yields a `Gap`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pytask.domain.errors import StoreError, TimedOut, Unavailable
 from pytask.domain.lifecycle import State
 
 READ = 1.0  # seconds of one read
-PING_EVERY = 5.0  # seconds of silence after which the server is asked whether it is there
-DEAF = 5.0  # seconds that it has for the answer
-LOOK_EVERY = 5.0  # seconds between two reads of the hash, should an event have been lost on its way
-SETTLING = 0.2  # the same while a run that a reload began has yet to prove that it lives: no event says so
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0  # seconds between two attempts to subscribe again
+PING_EVERY = 5.0  # seconds without a message after which the server is pinged
+DEAF = 5.0  # seconds that it has for the reply
+LOOK_EVERY = 5.0  # seconds between two reads of the hash, in case an event was lost
+SETTLING = 0.2  # the same while the run started by a reload is unconfirmed: no event reports its confirmation
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0  # seconds between two attempts to subscribe
 
 LEADS_TO: dict[str, State] = {
     messages.Event.RUNNING: life.RUNNING,
@@ -41,19 +41,19 @@ LEADS_TO: dict[str, State] = {
 
 
 class EventStream:
-    """One subscription, which notices when it is deaf."""
+    """One subscription that detects a dead connection."""
 
     def __init__(self, partition: int, channels: tuple[str, ...], patterns: tuple[str, ...]) -> None:
         self._where = (partition, channels, patterns)
         self._handle: Any = None
-        self._heard = 0.0  # when the server was last heard
+        self._received_at = 0.0  # when the server last sent anything
         self._asked: float | None = None
 
     def open(self) -> Op[None]:
-        """Subscribe; raises a `StoreError` if that is not possible."""
+        """Subscribe.  Raises a `StoreError`."""
         yield from self.close()
         self._handle = yield from listen(*self._where)
-        self._heard = yield Now()
+        self._received_at = yield Now()
         self._asked = None
 
     def close(self) -> Op[None]:
@@ -62,28 +62,28 @@ class EventStream:
         if handle is not None:
             yield Unsubscribe(handle)
 
-    def hear(self, timeout: float) -> Op[list[tuple[str, bytes]]]:
-        """What arrived within `timeout` seconds; raises `Unavailable` when the connection is lost or deaf."""
+    def receive(self, timeout: float) -> Op[list[tuple[str, bytes]]]:
+        """The messages received within `timeout` seconds.  Raises `Unavailable` if the connection is dead."""
         found = yield Receive(self._handle, timeout)
         now = yield Now()
         if found:
-            self._heard, self._asked = now, None
+            self._received_at, self._asked = now, None
         elif self._asked is not None and now - self._asked > DEAF:
-            # A half-open connection gives no error at all.
-            raise Unavailable(f"nothing was received from Redis for {now - self._heard:.0f} s")
-        elif self._asked is None and now - self._heard > PING_EVERY:
+            # A half-open connection causes no error.
+            raise Unavailable(f"nothing was received from Redis for {now - self._received_at:.0f} s")
+        elif self._asked is None and now - self._received_at > PING_EVERY:
             yield Ping(self._handle)
             self._asked = now
         return [(channel.decode(errors="replace"), data) for channel, data in found if channel]
 
     def silent(self) -> Op[float]:
-        """Seconds since the server was heard."""
+        """Seconds since the server last sent anything."""
         now: float = yield Now()
-        return now - self._heard
+        return now - self._received_at
 
 
 def read_event(task_id: str, payload: bytes) -> Event | None:
-    """An event as it was published; None for what is none."""
+    """A published event; None for other messages."""
     try:
         content = msgspec.json.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -97,16 +97,16 @@ def read_event(task_id: str, payload: bytes) -> Event | None:
 
 
 class TaskEventStream:
-    """Follows one task: events, and reads of its hash."""
+    """Watches one task by its events and by reads of its hash."""
 
     def __init__(self, partitions: Partitions, partition: int, task_id: str) -> None:
         self._partitions = partitions
         self._id = task_id
-        self._ear = EventStream(partition, (partitions.keys[partition].events(task_id),), ())
+        self._events = EventStream(partition, (partitions.keys[partition].events(task_id),), ())
 
     def open(self) -> Op[None]:
         """Subscribe."""
-        yield from self._ear.open()
+        yield from self._events.open()
 
     def until(  # noqa: C901, PLR0912 - one loop, in the order of what happens
         self,
@@ -117,11 +117,11 @@ class TaskEventStream:
         gone: bool = False,
         known: TaskInfo | None = None,
     ) -> Op[TaskInfo | None]:
-        """The task once `reached` holds for it, None after `timeout` seconds, or (`gone`) without a hash.
+        """The task once `reached` is true of it; None after `timeout` seconds, or (`gone`) without a hash.
 
-        A task whose hash is deleted as it ends counts by its last event.  With `lasting`, an event alone
-        proves nothing while there is a hash: it may be of a run before the one that was meant.  `known` is
-        what the events go on from where no hash was read.
+        A task whose hash is deleted when it ends is judged by its last event.  With `lasting`, an event alone
+        does not count while the hash exists: it may belong to an earlier run.  `known` is the task to which
+        events are applied if no hash could be read.
         """
         began = yield Now()
         pause, look_at, broken = FIRST_PAUSE, began, False
@@ -131,7 +131,7 @@ class TaskEventStream:
             left = began + timeout - now
             try:
                 if broken:
-                    yield from self._ear.open()
+                    yield from self._events.open()
                     broken, pause, look_at = False, FIRST_PAUSE, now
                 if now >= look_at:
                     found = yield from read_one(self._partitions, self._id)
@@ -143,7 +143,7 @@ class TaskEventStream:
                     last, look_at = found or last, now + every
                 if left <= 0:
                     return None
-                heard = yield from self._ear.hear(min(left, READ, max(0.01, look_at - now)))
+                messages = yield from self._events.receive(min(left, READ, max(0.01, look_at - now)))
             except Unavailable:
                 if left <= 0:
                     raise
@@ -151,23 +151,23 @@ class TaskEventStream:
                 yield Pause(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            for _, payload in heard:
+            for _, payload in messages:
                 look_at = now
                 event = read_event(self._id, payload)
-                told = None if event is None or last is None else _told(last, event)
-                if told is not None:
-                    last = told
-                    if reached(told):
-                        # The hash has all fields, if it is still there and has not moved on.
+                updated = None if event is None or last is None else _with_event(last, event)
+                if updated is not None:
+                    last = updated
+                    if reached(updated):
+                        # The hash has all fields, if it exists and its state has not changed since.
                         found = yield from read_one(self._partitions, self._id)
                         if found is not None and reached(found):
                             return found
                         if found is None or not lasting:
-                            return told
+                            return updated
 
 
-def _told(task: TaskInfo, event: Event) -> TaskInfo | None:
-    """The task after an event of its life; None after other events."""
+def _with_event(task: TaskInfo, event: Event) -> TaskInfo | None:
+    """The task after a lifecycle event; None for other events."""
     state = LEADS_TO.get(event.name)
     if state is None:
         return None
@@ -186,7 +186,7 @@ def _told(task: TaskInfo, event: Event) -> TaskInfo | None:
 
 
 def open_stream(partitions: Partitions, partition: int, task_id: str) -> Op[TaskEventStream]:
-    """An open ear for a task."""
+    """An open event stream for a task."""
     stream = TaskEventStream(partitions, partition, task_id)
     yield from stream.open()
     return stream
@@ -205,7 +205,7 @@ def wait(partitions: Partitions, task_id: str, for_state: Any, timeout: float) -
 def in_time(
     partitions: Partitions, stream: TaskEventStream, known: TaskInfo, wanted: Sequence[State], timeout: float
 ) -> Op[TaskInfo]:
-    """The task in one of the states, from what is known of it on.  Raises `TimedOut`."""
+    """Wait until the task, last read as `known`, is in one of the states.  Raises `TimedOut`."""
     task_id = known.id
     found = yield from stream.until(lambda one: one.state in wanted, timeout, known=known)
     if found is None:
@@ -220,8 +220,8 @@ def in_time(
 
 
 def watch(partitions: Partitions, task_id: str | None, seconds: float | None) -> Op[None]:
-    """Gives None once it listens, then events of a task, or of all, for so many seconds (None: for ever); a
-    `Gap` whenever some may have been missed."""
+    """Yields None once subscribed, then events of one task or of all for `seconds` (None: no limit), and a
+    `Gap` whenever events may have been missed."""
     if task_id is None:
         starts = tuple(keys.channel for keys in partitions.keys)
         stream = EventStream(0, (), tuple(keys.event_pattern for keys in partitions.keys))
@@ -229,17 +229,17 @@ def watch(partitions: Partitions, task_id: str | None, seconds: float | None) ->
         partition = partitions.of(task_id)
         starts = (partitions.keys[partition].channel,)
         stream = EventStream(partition, (partitions.keys[partition].events(task_id),), ())
-    yield from stream.open()  # what is wrong from the beginning is raised
-    yield Give(None)  # subscribed: nothing is missed from here on
+    yield from stream.open()  # the first error is raised
+    yield Give(None)  # subscribed: no event is missed from here on
     began = now = yield Now()
     while seconds is None or now < began + seconds:
         left = READ if seconds is None else min(READ, began + seconds - now)
         try:
-            heard = yield from stream.hear(left)
+            messages = yield from stream.receive(left)
         except Unavailable as error:
             yield from _reopen(stream, partitions, task_id, str(error))
-            heard = []
-        for channel, payload in heard:
+            messages = []
+        for channel, payload in messages:
             event = _event_of(channel, payload, starts)
             if event is not None:
                 yield Give(event)
@@ -251,7 +251,7 @@ def _event_of(channel: str, payload: bytes, starts: tuple[str, ...]) -> Event | 
     if start is None:
         return None
     if channel.endswith("-control") and messages.is_control(payload):
-        return None  # a word for the workers; a task named like that has its events there
+        return None  # a control message; the events of a task with such an id are on the same channel
     return read_event(channel[len(start) :], payload)
 
 
@@ -271,7 +271,7 @@ def _reopen(stream: EventStream, partitions: Partitions, task_id: str | None, re
 
 
 def find(partitions: Partitions, beginning: str, limit: int, steps: int) -> Op[tuple[list[str], bool]]:
-    """Up to `limit` ids that begin so, and whether all keys were looked at (`steps` SCANs at the most)."""
+    """Up to `limit` ids with this prefix, and whether all keys were scanned (at most `steps` SCANs)."""
     found: dict[str, None] = {}
     for partition, keys in enumerate(partitions.keys):
         cursor = 0

@@ -39,7 +39,7 @@ class Slot:
     number: int
     process: subprocess.Popen[bytes] | None = None
     line: socket.socket | None = None
-    heard: bytes = b""
+    unread: bytes = b""
     prefix: str = ""  # of the run ids of this process
     began: float = 0.0
     young_deaths: int = 0
@@ -80,7 +80,7 @@ class Slot:
         finally:
             theirs.close()
         ours.settimeout(0)
-        self.line, self.heard, self.began = ours, b"", time.monotonic()
+        self.line, self.unread, self.began = ours, b"", time.monotonic()
         self.said, self.said_at, self.left = None, self.began, False
 
     def tell(self, text: str) -> bool:
@@ -92,13 +92,13 @@ class Slot:
             return False
         return self.line is not None
 
-    def hear(self) -> Iterator[list[str]]:
+    def read_lines(self) -> Iterator[list[str]]:
         """Read what the child wrote; yields the words of each line that is not handled by this slot."""
         try:
             fresh = self.line.recv(65536) if self.line is not None else b""
         except OSError:
             return
-        *lines, self.heard = (self.heard + fresh).split(b"\n")
+        *lines, self.unread = (self.unread + fresh).split(b"\n")
         for line in lines:
             if line.startswith(b"pulse "):
                 self.said, self.said_at = _read(line[6:]), time.monotonic()

@@ -27,14 +27,14 @@ class DeadChild:
     prefix: str
     name: str
     since: float
-    told: float = 0.0
+    asked_at: float = 0.0
     slot: Slot | None = None
     asked: subprocess.Popen[bytes] | None = None  # the requested process, which may be replaced in its slot
 
     def waits(self, now: float) -> bool:
         """Whether a living child was requested and may still answer."""
-        told = self.slot is not None and self.slot.process is self.asked is not None
-        return told and now - self.told < AGAIN
+        pending = self.slot is not None and self.slot.process is self.asked is not None
+        return pending and now - self.asked_at < AGAIN
 
 
 class DeadChildren:
@@ -63,11 +63,11 @@ class DeadChildren:
             living = [slot for slot in slots if slot.process is not None]
             for slot in sorted(living, key=lambda slot: (slot is dead.slot, slot.began)):
                 if slot.tell(f"release {dead.prefix}"):
-                    dead.slot, dead.asked, dead.told = slot, slot.process, now
+                    dead.slot, dead.asked, dead.asked_at = slot, slot.process, now
                     log.info("child %d is releasing the runs of %s", slot.number, dead.name)
                     break
 
-    def heard(self, words: Sequence[str]) -> None:
+    def receive(self, words: Sequence[str]) -> None:
         """A line of a child: `released <prefix> <released> <left>`."""
         if len(words) == 4 and words[0] == "released" and words[1] in self.waiting:
             dead = self.waiting.pop(words[1])
@@ -78,4 +78,4 @@ class DeadChildren:
 
     def due(self) -> list[float]:
         """When to check again."""
-        return [dead.told + AGAIN for dead in self.waiting.values() if dead.slot]
+        return [dead.asked_at + AGAIN for dead in self.waiting.values() if dead.slot]

@@ -253,8 +253,8 @@ class Supervisor:
         )  # fmt: skip
 
     def _hear(self, slot: Slot) -> None:
-        for words in slot.hear():
-            self.dead.heard(words)
+        for words in slot.read_lines():
+            self.dead.receive(words)
 
     # -- waiting --------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class SupervisorHealth:
         self._announced = False
         self._reloading = False
         self._leaving = False
-        self._told = -PATIENCE
+        self._notified_at = -PATIENCE
         self.listener = _listen(path) if path is not None else None
         watchdog = notifier.watchdog
         self.pause = min(1.0, watchdog / 3) if watchdog else 1.0 if notifier.wanted else None
@@ -81,11 +81,11 @@ class SupervisorHealth:
         if everyone and not self._announced:
             self._announced = True
             self._notifier.ready(status)
-        elif not self._announced and now - self._told > PATIENCE / 3:
-            self._told = now
+        elif not self._announced and now - self._notified_at > PATIENCE / 3:
+            self._notified_at = now
             self._notifier.waiting("; ".join(seen["why"]) or status, PATIENCE)
-        elif self._announced and now - self._told > PATIENCE:
-            self._told = now
+        elif self._announced and now - self._notified_at > PATIENCE:
+            self._notified_at = now
             self._notifier.send(f"STATUS={status}")
 
     def answer(self, children: Sequence[Child]) -> None:

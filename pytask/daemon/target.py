@@ -52,7 +52,7 @@ def _load(where: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
     try:
         return import_module(where)
-    except BaseException as error:  # noqa: BLE001 - told without our own frames
+    except BaseException as error:  # noqa: BLE001 - reported without the frames of pytask
         if isinstance(error, ModuleNotFoundError) and error.name and _within(where, error.name):
             raise BadTarget(_no_module(where, error.name)) from None
         raise _explained(error, where) from None
@@ -71,7 +71,7 @@ def _load_file(path: Path) -> ModuleType:
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:  # noqa: BLE001 - told without our own frames
+    except BaseException as error:  # noqa: BLE001 - reported without the frames of pytask
         raise _explained(error, str(path)) from None
     return module
 

@@ -1,4 +1,4 @@
-"""What the demo plays on: worker processes, and a client that acts and watches by plain Redis commands."""
+"""The processes of the demo, and a client that acts and watches with plain Redis commands."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pytask.adapters.keys import Keys
 from pytask.domain.messages import Event
 from pytask.terminal import out
 
-TIME_SCALE = 0.1  # a dead worker's tasks go on after about 10 s instead of 100
-PATIENCE = 30.0  # seconds until something that did not happen went wrong
-CLOSING = 4.0  # seconds kept for handing everything back before the time is up
+TIME_SCALE = 0.1  # tasks of a dead worker continue after about 10 s instead of 100
+PATIENCE = 30.0  # seconds to wait for each step
+CLOSING = 4.0  # seconds reserved for the shutdown of the workers
 LOG_LINES = 10
-UUID_LENGTH = 32  # of the ids of pre-started tasks; the demo's own are short words
+UUID_LENGTH = 32  # of the ids of pre-started tasks; those of the demo are short words
 
 
 class Over(Exception):
-    """A signal came, or the time is up."""
+    """A signal was received, or the time is up."""
 
 
 @attrs.frozen
@@ -41,13 +41,13 @@ class Seen:
 
 
 class Stage:
-    """One thread, without greenlets.  Signals are only noted, and looked at in `look`."""
+    """Uses one thread and no greenlets.  Signals are only recorded, and handled in `look`."""
 
     def __init__(self, url: str, folder: Path, ends_at: float | None) -> None:
         import redis
 
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
-        self.owners: dict[str, str] = {}  # task id -> the worker that ran it last
+        self.owners: dict[str, str] = {}  # task id -> the last worker that ran it
         self.seen: list[Seen] = []
         self.signal: int | None = None
         self._url = url
@@ -59,10 +59,10 @@ class Stage:
         self._events = self._redis.pubsub(ignore_subscribe_messages=True)
         self._events.psubscribe("task-*")
 
-    # -- acting, as any client would ------------------------------------------------------------------
+    # -- acting, like any client ----------------------------------------------------------------------
 
     def clear(self, *task_ids: str) -> None:
-        """Remove what an earlier demo left in this folder; only before any worker runs."""
+        """Delete the tasks of an earlier demo in this folder; only before workers run."""
         keys = Keys()
         for task_id in task_ids:
             self._redis.lrem(keys.queue, 0, task_id)
@@ -92,7 +92,7 @@ class Stage:
     # -- watching -------------------------------------------------------------------------------------
 
     def wait(self, holds: Callable[[], bool]) -> bool:
-        """Look until it holds; False if it does not in time."""
+        """Wait until it is true; False after a timeout."""
         until = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > until:
@@ -101,20 +101,20 @@ class Stage:
         return True
 
     def look(self) -> None:
-        """Show what happens in the next moment; raises :class:`Over`."""
+        """Print the events of the next moment.  Raises :class:`Over`."""
         if self.signal or (self._ends_at and time.monotonic() > self._ends_at - CLOSING):
             raise Over
-        self.hear(0.1)
+        self.receive(0.1)
 
-    def hear(self, timeout: float) -> None:
-        """Show what arrives within `timeout` seconds."""
+    def receive(self, timeout: float) -> None:
+        """Print the events that arrive within `timeout` seconds."""
         message = self._events.get_message(timeout=timeout)
         while message is not None:
             self._note(message["channel"].removeprefix("task-"), message["data"])
             message = self._events.get_message(timeout=0)
 
     def of(self, task: str, event: str) -> list[Seen]:
-        """What was seen of one task's event, the oldest first."""
+        """The received events of one kind of one task, oldest first."""
         return [seen for seen in self.seen if (seen.task, seen.event) == (task, event)]
 
     def _note(self, task: str, payload: str) -> None:
@@ -124,21 +124,21 @@ class Stage:
             if begins := event in (Event.RUNNING, Event.RELOADED):
                 self.owners[task] = data["worker"]
         except (ValueError, TypeError, KeyError):
-            return  # a control message, or something that somebody else published
+            return  # a control message, or a message of another program
         seen = Seen(task, event, data, self.owners.get(task, "-"))
         self.seen.append(seen)
         name = f"monitor {task[:6]}" if len(task) == UUID_LENGTH else task
         detail = "" if data is None or begins else json.dumps(data)
         self.line(f"{seen.worker:9} {name:15} {event:9} {detail}")
 
-    # -- telling --------------------------------------------------------------------------------------
+    # -- printing -------------------------------------------------------------------------------------
 
     def line(self, text: str) -> None:
         """One line with the time since the start."""
         out(f"{time.monotonic() - self._began:5.1f} s  {text}".rstrip())
 
     def tell(self, text: str) -> None:
-        """A line of the narrator's."""
+        """Print a line about the next step."""
         out()
         self.line(text)
 
@@ -148,11 +148,11 @@ class Stage:
         """Start `pytask run` on the demo's tasks."""
         command = [sys.executable, "-P", "-m", "pytask", "run", "pytask.demo.tasks", "--redis", self._url]
         command += ["--name", name, "--time-scale", str(TIME_SCALE)]
-        # The same pytask as this one, wherever it is started from.
+        # The same pytask as this one, also if it is not on PATH.
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         with self._log(name).open("wb") as log:
-            # A session of its own: Ctrl-C reaches the demo alone, which then ends the workers.
+            # A separate session: only the demo receives Ctrl-C, and then ends the workers.
             self.workers[name] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -163,22 +163,22 @@ class Stage:
             )
 
     def showed_up(self, name: str) -> bool:
-        """Whether the worker is there: its own monitor is a task like any other."""
+        """Whether the worker runs: its monitor is a task that publishes events."""
         return name in self.owners.values()
 
     def end_workers(self) -> bool:
-        """SIGTERM to those that live; whether all that had shown up ended in time, and with 0."""
+        """Send SIGTERM to the workers; returns whether all that started ended in time with exit code 0."""
         living = {name: process for name, process in self.workers.items() if process.poll() is None}
         for process in living.values():
             process.terminate()
-        until = time.monotonic() + PATIENCE  # a busy machine is given time: late is not wrong
+        until = time.monotonic() + PATIENCE  # a busy machine is given time: a late end is not a failure
         while time.monotonic() < until and any(process.poll() is None for process in living.values()):
-            self.hear(0.05)
-        self.hear(0.05)
+            self.receive(0.05)
+        self.receive(0.05)
         return all(process.poll() == 0 for name, process in living.items() if self.showed_up(name))
 
     def close(self) -> None:
-        """Kill what is left of the workers, and hang up."""
+        """Kill remaining workers and disconnect."""
         for process in self.workers.values():
             if process.poll() is None:
                 process.kill()
@@ -187,7 +187,7 @@ class Stage:
         self._redis.close()
 
     def last_words(self) -> str:
-        """The end of each worker's log."""
+        """The last lines of each worker's log."""
         parts = []
         for name in self.workers:
             said = self._log(name).read_text(errors="replace").splitlines()
@@ -199,7 +199,7 @@ class Stage:
 
     @contextmanager
     def noting_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the demo at its next look, with everything it started."""
+        """SIGINT and SIGTERM end the demo and everything it started, at its next `look`."""
 
         def note(number: int, _frame: object) -> None:
             self.signal = number

@@ -25,11 +25,11 @@ FAILED, INTERRUPTED = 1, 130
 TICK = "long-running tasks tick"
 FINISH = "a task that finishes leaves its output"
 FAIL = "a task that fails leaves its error"
-RELOAD = "reload makes a running task take up its new data"
-STOP = "stop stops it, start starts it again"
-SURVIVE = "a task whose worker is killed goes on at the other one, where it was"
-HAND_BACK = "workers that are told to end hand their tasks back"
-THINGS = (TICK, FINISH, FAIL, RELOAD, STOP, SURVIVE, HAND_BACK)
+RELOAD = "reload restarts a running task in place with its new data"
+STOP = "stop and start stop a task and start it again"
+SURVIVE = "a task of a killed worker continues on another worker where it was"
+RELEASE = "workers that receive SIGTERM release their tasks"
+CHECKS = (TICK, FINISH, FAIL, RELOAD, STOP, SURVIVE, RELEASE)
 
 INVITATION = """
 To take part, type in another terminal:
@@ -41,7 +41,7 @@ To take part, type in another terminal:
 
 
 def play(seconds: float | None, data_dir: Path | None) -> int:
-    """Run the demo for `seconds`, or until a signal; returns the exit code."""
+    """Run the demo for `seconds` or until a signal; returns the exit code."""
     ends_at = None if seconds is None else time.monotonic() + seconds
     with ExitStack() as stack:
         folder = data_dir or _folder(stack)
@@ -51,11 +51,11 @@ def play(seconds: float | None, data_dir: Path | None) -> int:
         demo = Demo(stage)
         try:
             demo.story(server.port)
-            stage.tell(f"That is the story, and the tasks run on. {_way_out(ends_at)}")
+            stage.tell(f"The demonstration is complete; the tasks continue. {_way_out(ends_at)}")
             while True:
                 stage.look()
         except Over:
-            demo.hand_back()
+            demo.release()
         return demo.verdict()
 
 
@@ -69,19 +69,19 @@ def _folder(stack: ExitStack) -> Path:
 
 def _way_out(ends_at: float | None) -> str:
     if ends_at is None:
-        return "Press Ctrl-C to end it: the workers then hand their tasks back."
-    return f"It ends by itself in {max(0.0, ends_at - time.monotonic()):.0f} s, or with Ctrl-C."
+        return "Press Ctrl-C to end it: the workers then release their tasks."
+    return f"It ends in {max(0.0, ends_at - time.monotonic()):.0f} s, or on Ctrl-C."
 
 
 class Demo:
-    """The story, and what of it went right."""
+    """The steps of the demo, and the results of their checks."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._right: dict[str, bool] = {}
+        self._passed: dict[str, bool] = {}
 
     def story(self, port: int) -> None:
-        """From the first worker to the task that survives; raises :class:`Over`."""
+        """All steps from the first worker to the task that survives.  Raises :class:`Over`."""
         self._stage.tell(f"A private server runs on port {port}. Two workers start, as processes.")
         self._stage.clear(*COUNTERS, *OTHERS)
         for name in WORKERS:
@@ -92,7 +92,7 @@ class Demo:
         victim, hit = self._kill_a_worker()
         self._steer()
         self._show_survival(victim, hit)
-        self._stage.tell(f"{SPARE} takes the place of {victim}, as a supervisor would see to.")
+        self._stage.tell(f"{SPARE} replaces {victim}, as a supervisor would do.")
         self._stage.start_worker(SPARE)
         self._await_workers(SPARE)
 
@@ -104,7 +104,7 @@ class Demo:
 
     def _show_tasks(self) -> None:
         stage = self._stage
-        stage.tell("Five tasks go into the queue: three count for ever, one finishes, one fails.")
+        stage.tell("Five tasks are queued: three count until they are stopped, one finishes, one fails.")
         for name in COUNTERS:
             stage.push(name, "demo/counter", interval=1)
         stage.push("report", "demo/report")
@@ -118,15 +118,15 @@ class Demo:
         )
 
     def _kill_a_worker(self) -> tuple[str, list[str]]:
-        """Kill the worker that has the first counter; its name and its counters."""
+        """Kill the worker that runs the first counter; returns its name and its counters."""
         stage = self._stage
         victim = stage.owners.get(COUNTERS[0], WORKERS[0])
         hit = [name for name in COUNTERS if stage.owners.get(name) == victim]
         process = stage.workers[victim]
         here, usual = Timing().scaled(TIME_SCALE).expiry, Timing().expiry
         stage.tell(
-            f"kill -9 {process.pid}: {victim} is dead, and {' and '.join(hit)} with it. The other worker"
-            " goes on with what it had when that is certain,"
+            f"kill -9 {process.pid}: {victim} is dead, and with it its runs of {' and '.join(hit)}."
+            " The other worker takes them over when their leases have expired,"
             f" in about {here:.0f} s ({usual:.0f} s outside this demo)."
         )
         process.kill()
@@ -135,7 +135,7 @@ class Demo:
 
     def _steer(self) -> None:
         stage = self._stage
-        stage.tell("Meanwhile, a task is steered while it runs.")
+        stage.tell("Meanwhile, a running task is reloaded, stopped and started again.")
         stage.push("greeter", "demo/greeter", text="good morning")
         stage.wait(lambda: self._says("good morning"))
         stage.change("greeter", text="good evening")
@@ -153,8 +153,8 @@ class Demo:
         return any(seen.data["text"] == text for seen in self._stage.of("greeter", "says"))
 
     def _show_survival(self, victim: str, hit: list[str]) -> None:
-        # Of several tasks that died together any may be the culprit: a worker takes them one by one,
-        # with a minute between, so it is the first of them that is waited for.
+        # Any of several tasks of a dead worker may have caused its death: workers claim them one at a time, a
+        # minute apart, so only the first one is awaited.
         def ticks(name: str) -> list[Seen]:
             return [seen for seen in self._stage.of(name, "tick") if seen.worker != victim]
 
@@ -164,43 +164,49 @@ class Demo:
             before = [
                 seen.data["count"] for seen in self._stage.of(name, "tick") if seen.worker == victim
             ] or [0]
-            # The last count before the kill may have been taken, but not told.
+            # The last count before the kill may have been stored but not published.
             self._confirm(SURVIVE, first.data["count"] - before[-1] in (1, 2))
-            self._stage.tell(f"{name} goes on at {first.worker}, from {before[-1]} to {first.data['count']}.")
+            self._stage.tell(
+                f"{name} continues on {first.worker}, from {before[-1]} to {first.data['count']}."
+            )
 
-    def hand_back(self) -> None:
-        """The end: SIGTERM to the workers, which leave nothing RUNNING behind."""
+    def release(self) -> None:
+        """Send SIGTERM to the workers, which then leave no task RUNNING."""
         stage = self._stage
         living = [name for name, process in stage.workers.items() if process.poll() is None]
-        stage.tell(f"The end: SIGTERM to {' and '.join(living) or 'nobody'}.")
+        stage.tell(f"End: SIGTERM to {' and '.join(living) or 'no worker'}.")
         theirs = [name for name in COUNTERS if stage.fields(name, "state") == [State.RUNNING]]
         clean = stage.end_workers()
-        if SURVIVE in self._right:
+        if SURVIVE in self._passed:
             back = all(stage.fields(name, "state") == [State.WAIT] for name in theirs)
-            self._right[HAND_BACK] = clean and back
+            self._passed[RELEASE] = clean and back
 
-    # -- what is right --------------------------------------------------------------------------------
+    # -- checks --------------------------------------------------------------------------------------
 
-    def _check(self, thing: str, holds: Callable[[], bool]) -> None:
-        self._right[thing] = self._stage.wait(holds)
+    def _check(self, name: str, holds: Callable[[], bool]) -> None:
+        self._passed[name] = self._stage.wait(holds)
 
-    def _confirm(self, thing: str, holds: bool) -> None:
-        self._right[thing] = self._right[thing] and holds
+    def _confirm(self, name: str, holds: bool) -> None:
+        self._passed[name] = self._passed[name] and holds
 
     def verdict(self) -> int:
-        """Print the check list; 0 if all went right, 130 if Ctrl-C came before the end, else 1."""
-        right, count = self._right, len(THINGS)
-        marks = {True: "right", False: "WRONG", None: "not shown"}
-        out("\n" + "\n".join(f"  {marks[right.get(thing)]:9}  {thing}" for thing in THINGS))
-        wrong = [thing for thing in THINGS if right.get(thing) is False]
-        missing = [thing for thing in THINGS if thing not in right]
-        if wrong:
+        """Print the results; returns 0 if all checks passed, 130 after Ctrl-C before the end, else 1."""
+        passed, count = self._passed, len(CHECKS)
+        marks = {True: "passed", False: "FAILED", None: "not run"}
+        out("\n" + "\n".join(f"  {marks[passed.get(name)]:9}  {name}" for name in CHECKS))
+        failed = [name for name in CHECKS if passed.get(name) is False]
+        missing = [name for name in CHECKS if name not in passed]
+        if failed:
             say(self._stage.last_words())
-            out(f"demo: {len(wrong)} of {count} things went wrong: {'; '.join(wrong)}")
+            out(f"demo: {len(failed)} of {count} checks failed: {'; '.join(failed)}")
         elif missing:
-            why = "it was ended" if self._stage.signal else "it needs about 30 s, as with --for 40"
-            out(f"demo: {len(missing)} of {count} things were not shown yet, {why}: {'; '.join(missing)}")
+            why = (
+                "because the demo was interrupted"
+                if self._stage.signal
+                else "because they need about 30 s (--for 40)"
+            )
+            out(f"demo: {len(missing)} of {count} checks did not run, {why}: {'; '.join(missing)}")
         else:
-            out(f"demo: all {count} things it shows went right")
+            out(f"demo: all {count} checks passed")
             return 0
-        return INTERRUPTED if self._stage.signal and not wrong else FAILED
+        return INTERRUPTED if self._stage.signal and not failed else FAILED

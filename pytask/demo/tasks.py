@@ -1,4 +1,4 @@
-"""The tasks of `pytask demo`.  They run like anybody's: `pytask run pytask.demo.tasks`."""
+"""The tasks of `pytask demo`.  They can also be run with `pytask run pytask.demo.tasks`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Pace:
 
 
 class Counter(Task):
-    """Counts for ever.  The count is in Redis, so whichever worker runs it next goes on from there."""
+    """Counts until stopped.  The count is in Redis, so the next worker that runs it continues from there."""
 
     class Config:
-        """Its name on the wire."""
+        """The task's configuration."""
 
         NAME = "demo/counter"
         DATA = Pace
@@ -34,15 +34,15 @@ class Counter(Task):
         run_loop(self.tick, self.interval)
 
     def tick(self) -> None:
-        """One more."""
+        """Increment the count and publish it."""
         self.emit("tick", {"count": self.redis.incr(f"demo:count:{self.id}")})
 
 
 class Greeter(Task):
-    """Says what its data says: change the hash and publish `reload` to hear something else."""
+    """Publishes the text in its data: change the hash and publish `reload` to change it."""
 
     class Config:
-        """Its name on the wire."""
+        """The task's configuration."""
 
         NAME = "demo/greeter"
 
@@ -55,10 +55,10 @@ class Greeter(Task):
 
 
 class Report(Task):
-    """Has an end: three parts, then an output."""
+    """Ends after three parts, with an output."""
 
     class Config:
-        """Its name on the wire."""
+        """The task's configuration."""
 
         NAME = "demo/report"
 
@@ -74,11 +74,11 @@ class Broken(Task):
     """Fails."""
 
     class Config:
-        """Its name on the wire."""
+        """The task's configuration."""
 
         NAME = "demo/broken"
 
     def start(self) -> None:
-        """Try, in vain."""
+        """Raise an error."""
         gevent.sleep(1)
         raise self.Error("the printer is on fire")

@@ -1,7 +1,7 @@
 """The control words, one row each: what stop, start and reload do to a task.
 
-A new word needs a row here, a script that executes it (`pytask.adapters.redis.control_calls`, and its
-counterpart in memory), a goal that a client waits for (`pytask.client.control`), and a command.
+A new word needs a member of `Command`, a row here, a goal that a client waits for (`pytask.client.control`),
+methods of the clients (`pytask.client.control_methods`), and a command.  Stores and workers read this table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import attrs
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import Verdict
+from pytask.domain.record import Answer, Verdict
 
 
 class StopReason(IntEnum):
@@ -57,9 +57,9 @@ class ControlWord:
     past: str  # the past participle: "stopped"
     without_run: Trigger | None = None
     """The immediate transition of a task without a run; None: such a task is not changed."""
-    request: Verdict | None = None
-    """For a running task: stored in the field `control` of its hash and returned to its owner by each renewal
-    until it is carried out.  None: a running task is not changed."""
+    request: bool = False
+    """For a running task: the word is stored in the field `control` of its hash, and returned to its owner by
+    each renewal until it is carried out.  False: a running task is not changed."""
     reason: StopReason | None = None  # with which its owner stops the run
     idle_in: tuple[State, ...] = ()  # the word has no effect on a task in one of these states
     missing: Verdict = Verdict.NOHASH  # the verdict if there is no such task
@@ -72,7 +72,7 @@ TABLE: Mapping[Command, ControlWord] = {
             command=Command.STOP,
             past="stopped",
             without_run=Trigger.CANCEL,
-            request=Verdict.STOP,
+            request=True,
             reason=StopReason.STOP,
             idle_in=life.RESTING,
         ),
@@ -85,24 +85,24 @@ TABLE: Mapping[Command, ControlWord] = {
         ControlWord(
             command=Command.RELOAD,
             past="reloaded",
-            request=Verdict.RELOAD,
+            request=True,
             reason=StopReason.RELOAD,
             missing=Verdict.STATE,
         ),
     )
 }
 
-REQUESTS: Mapping[bytes, Verdict] = {
-    word.request.encode(): word.request for word in TABLE.values() if word.request is not None
+REQUESTS: Mapping[bytes, Command] = {
+    word.command.encode(): word.command for word in TABLE.values() if word.request
 }
 """Valid values of the hash field `control`; any other comes from a newer release or a client."""
 
-REASONS: Mapping[Verdict, StopReason] = {
-    **{word.request: word.reason for word in TABLE.values() if word.request and word.reason},
+REASONS: Mapping[Answer, StopReason] = {
+    **{word.command: word.reason for word in TABLE.values() if word.reason},
     Verdict.GONE: StopReason.FORGET,
     Verdict.FENCED: StopReason.FENCED,
 }
-"""The reason to stop a run for which a renewal had this verdict."""
+"""The reason to stop a run for which a renewal had this answer, or a control message this word."""
 
 
 class Starts:
@@ -116,21 +116,21 @@ class Starts:
     def __init__(self, slack: float, limit: int = 10_000) -> None:
         self.slack = slack  # seconds that another worker may take to carry out a message
         self._limit = limit
-        self._heard: OrderedDict[str, float] = OrderedDict()
+        self._received: OrderedDict[str, float] = OrderedDict()
         self._since = math.inf
 
     def listen(self, now: float) -> None:
         """Reset for a new subscription: earlier messages are unknown."""
-        self._heard.clear()
+        self._received.clear()
         self._since = now
 
-    def heard(self, task_id: str, now: float) -> None:
+    def received(self, task_id: str, now: float) -> None:
         """Record a received start."""
-        self._heard[task_id] = now
-        self._heard.move_to_end(task_id)
-        if len(self._heard) > self._limit:
-            self._since = max(self._since, self._heard.popitem(last=False)[1])
+        self._received[task_id] = now
+        self._received.move_to_end(task_id)
+        if len(self._received) > self._limit:
+            self._since = max(self._since, self._received.popitem(last=False)[1])
 
-    def unheard(self, task_id: str, now: float) -> float:
+    def not_received(self, task_id: str, now: float) -> float:
         """Seconds; a start that Redis recorded within them has not been received here yet."""
-        return max(0.0, now - self._heard.get(task_id, self._since) - self.slack)
+        return max(0.0, now - self._received.get(task_id, self._since) - self.slack)

@@ -25,6 +25,11 @@ def crash_pause(crashes: int, expiry: float) -> float:
     return {1: expiry, 2: 5 * expiry}.get(crashes, 0.0)
 
 
+def possible_pause(age: float, crashes: int, expiry: float) -> float:
+    """The pause of a run that died at this age in seconds, if it is blamed: other runs decide that, too."""
+    return crash_pause(crashes, expiry) if age < CRASH_YOUNG else 0.0
+
+
 class Crowd:
     """The runs of one dead worker, and which of them its death counts against.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -139,6 +138,8 @@ def zone_of(name: str) -> tzinfo:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         pass
+    from difflib import get_close_matches
+
     known = zoneinfo.available_timezones()
     folded = {one.casefold(): one for one in known}
     near = get_close_matches(name[:LONGEST].casefold(), folded, n=3, cutoff=0.6)

@@ -125,17 +125,17 @@ class WorkerInfo:
         factory=dict,
         metadata=_figure(_fields, "function: the fields of its data that readers mask (`Config.SECRET`)"),
     )
-    restarts: Mapping[str, str] = attrs.field(
-        factory=dict,
-        metadata=_figure(
-            texts, "function: what its policy does after a failure (`Config.RESTART`), in words"
-        ),
-    )
     schedules: tuple[str, ...] | None = attrs.field(
         default=None, metadata=_figure(words, "names of the schedules that its code defines")
     )
     zones: str = attrs.field(
         default="", metadata=_figure(word, "the time zone data that it reads: release, and where from")
+    )
+    restarts: Mapping[str, str] = attrs.field(
+        factory=dict,
+        metadata=_figure(
+            texts, "function: what its policy does after a failure (`Config.RESTART`), in words"
+        ),
     )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
     tasks: int | None = attrs.field(

@@ -224,7 +224,6 @@ class Firing:
 
     name: str
     score: float
-    fresh: bool = False  # it has no next time yet
     paused: bool = False  # as it was read
     overlap: Overlap = Overlap.SKIP
     starts: tuple[Start, ...] = ()

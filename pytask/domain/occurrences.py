@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import attrs
 
-from pytask.domain.firing import Skip
+if TYPE_CHECKING:  # tasks need this file, and few of them schedules
+    from pytask.domain.firing import Skip
 
 
 @attrs.frozen(kw_only=True)

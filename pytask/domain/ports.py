@@ -16,6 +16,7 @@ from pytask.domain.firing import DueSchedules, Firing
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
+    Answer,
     Change,
     Claim,
     ClaimRequest,
@@ -89,8 +90,8 @@ class Store(Protocol):
     def hint(self, function: str) -> None:
         """Tell workers that know `function` to claim from its parking list."""
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """Renew a chunk of runs; returns only verdicts other than OK (FENCED, GONE, STOP, RELOAD).
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
+        """Renew a chunk of runs; returns only answers other than OK (FENCED, GONE, a requested word).
 
         Also keeps the data marker alive and updates `incarnation`, even without refs.
         """
@@ -226,7 +227,7 @@ class Borrower:
     patience: float  # seconds that its commands wait for an unreachable Redis
     reply: float  # seconds that the reply to a write may take
     held: set[Any] = attrs.Factory(set)  # connections that it uses now
-    told: bool = False  # its wait has been logged
+    logged: bool = False  # its wait has been logged
 
 
 class Backend(Protocol):

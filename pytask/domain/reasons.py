@@ -10,7 +10,7 @@ import attrs
 
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
-from pytask.domain.crashes import CRASH_YOUNG, crash_pause
+from pytask.domain.crashes import possible_pause
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.timing import Timing
@@ -258,14 +258,13 @@ def _hand_on(task: Known, facts: Facts, timing: Timing) -> str:
         return "no monitor is running to requeue it"
     left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
     # Whether it is blamed also depends on the other runs of its worker, so the pause is only possible.
-    young = task.last_update - task.epoch / 1000 < CRASH_YOUNG
-    pause = crash_pause(task.crashes, timing.expiry) if young else 0.0
+    pause = possible_pause(task.last_update - task.epoch / 1000, task.crashes, timing.expiry)
     later = f", or {ago(pause)} later, because it crashed before" if pause else ""
     return f"a monitor requeues it {f'in about {ago(left)}' if left else 'with its next sweep'}{later}"
 
 
 def _unwatched(facts: Facts, timing: Timing) -> bool:
-    return facts.monitor is None or facts.monitor > 3 * timing.expiry
+    return facts.monitor is None or facts.monitor > timing.unwatched
 
 
 def _waiting(task: Known, facts: Facts) -> Iterator[str]:

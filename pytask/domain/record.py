@@ -29,8 +29,7 @@ class Verdict(StrEnum):
     DELAYED = "DELAYED"  # its time has not come: moved to the timers
     STATE = "STATE"  # the transition is not allowed in its state: nothing done
     REQUESTED = "REQUESTED"  # control: stored for the owner of the run
-    STOP = "stop"  # renew(): the owner is asked to stop this run
-    RELOAD = "reload"  # renew(): the owner is asked to reload this run
+    STOP = "stop"  # reload(): a stop was requested, which takes precedence: nothing done
     UNRECOGNIZED = "?"  # an unknown word of a newer release: ignored
 
     @classmethod
@@ -40,6 +39,10 @@ class Verdict(StrEnum):
             return cls(word)
         except ValueError:
             return cls.UNRECOGNIZED
+
+
+Answer = Verdict | Command
+"""The answer of a renewal for one run: FENCED, GONE, or the control word that was requested for it."""
 
 
 @attrs.frozen

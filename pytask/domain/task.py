@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
 
 from pytask.domain.errors import BadTaskClass, FatalFailure, NotRun, TaskFailed
+from pytask.domain.occurrences import Scheduled
 from pytask.domain.task_config import TaskConfig, check_config
 from pytask.domain.task_log import progress_of
 
@@ -43,6 +44,10 @@ class RunPort(Protocol):
     @property
     def attempt(self) -> int:
         """1, or 1 more than the restarts in a row."""
+
+    @property
+    def scheduled(self) -> Scheduled | None:
+        """The occurrence of a schedule that started it."""
 
     def emit(self, event: str, data: Any) -> None:
         """Publish an event."""
@@ -248,6 +253,18 @@ class Task(Generic[Data]):
             NotRun: No worker runs this task.
         """
         return self._run.attempt
+
+    @property
+    def scheduled(self) -> Scheduled | None:
+        """The occurrence that started this task: its `schedule`, `scheduled_for` (seconds since 1970) and
+        `missed` (occurrences before it that were not started).  None if no schedule started it.
+
+        A run that follows a failure, a reload or a hand-back has that of the run before it.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
+        return self._run.scheduled
 
     @property
     def redis(self) -> Redis:

@@ -8,10 +8,11 @@ detect missing lines), `at` (seconds since 1970, by the worker's clock), `level`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytask.domain.errors import BadData
+from pytask.domain.secrets import hide
 
 PROGRESS = "progress"
 """The event, the hash field, and the level of a progress line."""
@@ -32,7 +33,10 @@ def shortened(text: str, most: int = TEXT_MOST) -> str:
 
 
 def progress_of(done: Any, total: Any = None, note: Any = None) -> dict[str, Any]:
-    """The given members of a progress report.  Raises :class:`BadData` for invalid ones."""
+    """The given members of a progress report; its note is not cut.  Raises :class:`BadData` for invalid ones.
+
+    Secret values must be masked first: half a value would not be recognized.
+    """
     found = {"done": _amount("done", done)}
     if total is not None:
         found["total"] = _amount("total", total)
@@ -40,16 +44,24 @@ def progress_of(done: Any, total: Any = None, note: Any = None) -> dict[str, Any
         return found
     if not isinstance(note, str):
         raise BadData(f"progress(note=...) must be a string, not {note!r}")
-    return found | {"note": note.encode(errors="replace").decode()[:NOTE_MOST]}
+    return found | {"note": note.encode(errors="replace").decode()}
+
+
+def with_short_note(progress: Mapping[str, Any], hidden: Sequence[str] = ()) -> dict[str, Any]:
+    """A progress report with the values `hidden` masked in its note, and the note cut."""
+    found = dict(progress)
+    if "note" in found:
+        found["note"] = hide(found["note"], hidden)[:NOTE_MOST]
+    return found
 
 
 def amounts(progress: Mapping[str, Any]) -> str:
     """A progress report as text, such as `3/10 (30 %) resize`."""
     done, total, note = progress["done"], progress.get("total"), progress.get("note", "")
-    told = f"{done:g}" if total is None else f"{done:g}/{total:g}"
+    text = f"{done:g}" if total is None else f"{done:g}/{total:g}"
     if total:
-        told += f" ({100 * done / total:.0f} %)"
-    return f"{told} {note}".rstrip()
+        text += f" ({100 * done / total:.0f} %)"
+    return f"{text} {note}".rstrip()
 
 
 def _amount(name: str, value: Any) -> Any:

@@ -72,6 +72,11 @@ class Timing:
         return self.heartbeat / 10
 
     @property
+    def unwatched(self) -> float:
+        """Without a sweep for this long no monitor is running: three periods, each with a slow call."""
+        return 3 * (self.sweep + self.call_timeout)
+
+    @property
     def reassert(self) -> float:
         """The pause of claims after any change of server, during which each owner renews once."""
         return 2 * self.heartbeat

@@ -25,13 +25,13 @@ class Phrase(NamedTuple):
 
 def transition_lines(moves: Sequence[Transition], *, failed: bool = False) -> list[str]:
     """One line per transition; `failed`: leave out the error of the last one, which is shown elsewhere."""
-    lines = list(map(told, moves))
+    lines = list(map(transition_line, moves))
     if failed and lines and moves[-1].trigger == Trigger.FAIL:
-        lines[-1] = told(attrs.evolve(moves[-1], why=""))
+        lines[-1] = transition_line(attrs.evolve(moves[-1], why=""))
     return lines
 
 
-def told(move: Transition) -> str:
+def transition_line(move: Transition) -> str:
     """A transition as a line."""
     phrase = phrase_of(move)
     return f"{at(move.at)} {phrase.what}{f': {phrase.why}' if phrase.why else ''}"
@@ -137,11 +137,11 @@ TELL: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.REQUEST: lambda move, _: Phrase(f"{move.why or 'control'} requested{_by(move)}"),
     Trigger.ADOPT: lambda move, _: Phrase(f"restored{_by(move)}", "Redis had lost the run"),
     Trigger.PARK: _parked,
+    Trigger.SCHEDULE: lambda move, _: Phrase(f"started by {move.why or 'a schedule'}"),
     Trigger.DELAY: lambda move, _: Phrase(f"delayed{_by(move)} until its time"),
     Trigger.RETRY: lambda move, _: Phrase(
         f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "
     ),
     Trigger.START_NOW: lambda move, _: Phrase(f"started before its time{_by(move)}"),
-    Trigger.SCHEDULE: lambda move, _: Phrase(f"started by {move.why or 'a schedule'}"),
     Trigger.REPAIR: lambda move, _: Phrase(f"requeued{_by(move)}", "it had no registered run"),
 }

@@ -14,11 +14,11 @@ class LogThrottle:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval  # seconds
-        self._told = -math.inf
+        self._logged_at = -math.inf
 
     def may(self, now: float, *, first: bool = False) -> bool:
         """Whether the caller may log a line now; if so, it is counted as logged."""
-        if now - self._told < (self._interval if first else 2 * self._interval):
+        if now - self._logged_at < (self._interval if first else 2 * self._interval):
             return False
-        self._told = now
+        self._logged_at = now
         return True

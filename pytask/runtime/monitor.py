@@ -98,8 +98,8 @@ class Monitor(Task):
         self._watch.forget()
         if isinstance(error, StoreError):
             # If renewals fail as well, the heartbeat logs it.
-            heard = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
-            level = logging.WARNING if heard else logging.DEBUG
+            renewed = self._clock() - self._lease.last_ok <= 2 * self.timing.heartbeat
+            level = logging.WARNING if renewed else logging.DEBUG
             log.log(level, "monitor: sweep failed, its observations are discarded: %s", error)
         else:
             log.error("monitor: sweep failed; the next one follows as scheduled", exc_info=error)
@@ -148,7 +148,9 @@ class Monitor(Task):
     def _repair(self) -> None:
         self._cursor, mended = self._call(lambda store: store.repair(self._cursor, self.timing.expiry))
         if mended:
-            log.warning("monitor: requeued %d orphaned tasks (RUNNING without a registered run)", mended)
+            log.warning(
+                "monitor: requeued %d tasks (RUNNING without a registered run, or WAIT in no list)", mended
+            )
         gevent.sleep(SCAN_PAUSE if self._cursor else self.timing.expiry)
 
     def _repair_failed(self, error: Exception) -> float:

@@ -117,9 +117,9 @@ class SupervisorLink:
                 return
             *lines, rest = (rest + fresh).split(b"\n")
             for line in lines:
-                self._told(line.decode())
+                self._receive(line.decode())
 
-    def _told(self, line: str) -> None:
+    def _receive(self, line: str) -> None:
         word, _, prefix = line.partition(" ")
         if word == "stop":
             self._ports.on_stop()

@@ -207,7 +207,7 @@ def bad_task(function, kind, hinders):
 
 
 def stubborn_reload(world, _, dice):
-    """A task that cannot be killed is told to begin again: it stays, and so does its worker."""
+    """Reload a task that cannot be killed: it stays, and so does its worker."""
     with world.fault("stubborn reload", "tasks"):
         name = f"stubborn{world.pushed}"
         world.push(name, "stubborn", **{"for": dice.uniform(2, K + 4)})
@@ -332,7 +332,7 @@ class Steerer(threading.Thread):
         turn = 0
         while not self.done.wait(0.5):
             # After FLUSHALL other ids: a run that Redis forgot may act for H longer, and its id must not be
-            # pushed anew in that time.
+            # pushed again in that time.
             task_id = f"steer{turn % STEERED}-{world.replay.verbs['client', 'flush']}"
             turn += 1
             known = world.replay.tasks[task_id]

@@ -122,7 +122,7 @@ def controls(steered, lines, replay, troubled, names, within):
         spans = list(troubled["server"])
         owner, died = owners.get(pid_of.get(run), (None, 0))
         if word != "start" and (owner is None or (died and died < sent + within * SECOND)):
-            continue  # that run was dead: its wish waits for a monitor
+            continue  # that run was dead: its request waits for a monitor
         if owner:
             spans += troubled[owner]
             quiet = quiet_from(sent - SECOND // 2, within, spans) <= sent - SECOND // 2

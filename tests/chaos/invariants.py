@@ -21,7 +21,7 @@ VERBS = {
     "stop": (Trigger.CANCEL, Trigger.REQUEST),
     "start": (Trigger.START, Trigger.START_NOW),
     "fire": (Trigger.SCHEDULE, Trigger.REQUEST),
-    "ask_reload": (Trigger.REQUEST,),
+    "request": (Trigger.REQUEST,),
     "park": (Trigger.PARK,),
     "repair": (Trigger.REPAIR,),
     "adopt": (Trigger.ADOPT,),
@@ -141,7 +141,7 @@ class Replay:
                 self._break("I2", entry, change, "the hash of a queued task was removed")
             return
         if (before.state, before.run, before.epoch) == (after.state, after.run, after.epoch):
-            return  # only the registry, the lease or a wish: I3 and I5 look at those
+            return  # only the registry, the lease or a request: I3 and I5 check those
         source, found = State.read(before.state), State.read(after.state)
         if entry.verb == "stop" and known.waits and before.state in TERMINAL:
             source = State.WAIT

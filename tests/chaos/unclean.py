@@ -76,7 +76,7 @@ def lived_on(frozen, lives, lines, slack):
 
 
 def failed(lives):
-    """Worker processes that ended with an error of the program, whatever they were: none may."""
+    """Worker processes that ended with an error of the program: none may."""
     ends = [(name, pid, code) for name, spans in lives.items() for pid, _begin, _end, code in spans]
     return [
         ("exit", f"{name}: process {pid} ended with {code}") for name, pid, code in ends if code in (1, 2)

@@ -1,4 +1,4 @@
-"""A real server, workers behind a proxy each, clients that push; whatever dies is started again."""
+"""A real server, workers behind one proxy each, clients that push; dead processes are restarted."""
 
 import json
 import math
@@ -326,7 +326,7 @@ class World:
         return not self.replay.unfinished()
 
     def leave(self):
-        """SIGTERM to all workers; they hand back their monitors and go."""
+        """SIGTERM to all workers; they hand back their monitors and exit."""
         self.over.set()
         for thread in self._threads:
             thread.join(15)

@@ -65,7 +65,7 @@ class Bench:
         self.lpush(task_id)
 
     def expires_in(self, task_id, seconds):
-        """Whether a hash has what may be left of so many seconds (None: all time) that it was just given."""
+        """Whether the remaining time of a hash fits an expiry of `seconds` set just now (None: no expiry)."""
         left = self.ttl(task_id)
         return left is None if seconds is None else left is not None and seconds - SOON <= left <= seconds
 
@@ -222,6 +222,9 @@ class MemoryBench(Bench):
 
     def spoil_schedule(self, name):
         self.state.values[f"pytask:schedule:{name}"] = b"x"
+
+    def spoil_occurrences(self, name):
+        self.state.values[f"pytask:occurrences:{name}"] = b"x"
 
     def times(self):
         return dict(self.state.schedules)
@@ -413,6 +416,9 @@ class RedisBench(Bench):
     def spoil_schedule(self, name):
         self.raw.set(self.keys.schedule(name), "x")
 
+    def spoil_occurrences(self, name):
+        self.raw.set(self.keys.occurrences(name), "x")
+
     def times(self):
         found = self.raw.zrange(self.keys.schedules, 0, -1, withscores=True)
         return {raw.decode(errors="surrogateescape"): score for raw, score in found}
@@ -464,7 +470,7 @@ class RedisBench(Bench):
 
 
 class AclBench(RedisBench):
-    """As the user that docs/security.md recommends for workers; whatever it is refused fails the test."""
+    """As the user that docs/security.md recommends for workers; a refused command fails the test."""
 
     def __init__(self, at, raw, retention):
         raw.execute_command("ACL", "SETUSER", "pytask-worker", "on", ">secret", *rules("worker", NAMESPACE))

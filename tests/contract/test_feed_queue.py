@@ -38,7 +38,7 @@ def real_queue(real):
     made.close()
 
 
-def heard(feed, number):
+def received(feed, number):
     """The first `number` notices; fails where they do not come."""
     found = []
     until = time.monotonic() + SOON
@@ -52,7 +52,7 @@ def test_control_messages_name_the_task_and_the_command(bench, feed):
     for task_id, word in (("a", "stop"), ("b-control", "reload"), ("ü:1", "start")):
         bench.publish(f"task-{task_id}-control", word)
     bench.store.ping("session")
-    assert heard(feed, 4) == [
+    assert received(feed, 4) == [
         Notice("control", "a", Command.STOP),
         Notice("control", "b-control", Command.RELOAD),
         Notice("control", "ü:1", Command.START),
@@ -64,7 +64,7 @@ def test_control_messages_name_the_task_and_the_command(bench, feed):
 def test_a_start_that_its_sender_carries_out_is_told_in_its_place(bench, feed):
     for word in ("stop", "started", "stop"):
         bench.publish("task-a-control", word)
-    assert heard(feed, 3) == [
+    assert received(feed, 3) == [
         Notice("control", "a", Command.STOP),
         Notice("started", "a"),
         Notice("control", "a", Command.STOP),
@@ -76,7 +76,7 @@ def test_a_start_that_its_sender_carries_out_is_told_in_its_place(bench, feed):
 def test_other_payloads_are_dropped(bench, feed, payload):
     bench.publish("task-a-control", payload)
     bench.store.ping("session")
-    assert heard(feed, 1) == [Notice("ping")]
+    assert received(feed, 1) == [Notice("ping")]
 
 
 def test_events_of_tasks_are_not_heard(bench, feed):
@@ -84,7 +84,7 @@ def test_events_of_tasks_are_not_heard(bench, feed):
     bench.publish("a-control", "stop")
     bench.running("b")
     bench.store.ping("session")
-    assert heard(feed, 1) == [Notice("ping")]
+    assert received(feed, 1) == [Notice("ping")]
 
 
 @pytest.mark.wire
@@ -92,7 +92,7 @@ def test_hints_and_parking_are_heard(bench, feed):
     bench.store.hint("g")
     bench.push("a", function="h")
     bench.store.park("a", "h", b'{"event":"parked","data":null}')
-    assert heard(feed, 2) == [Notice("parked", "g"), Notice("parked", "h")]
+    assert received(feed, 2) == [Notice("parked", "g"), Notice("parked", "h")]
 
 
 @pytest.mark.wire
@@ -101,7 +101,7 @@ def test_a_feed_hears_only_its_own_pings(bench, feed):
     other.open()
     bench.store.ping("other")
     bench.store.ping("session")
-    assert heard(feed, 1) == heard(other, 1) == [Notice("ping")]
+    assert received(feed, 1) == received(other, 1) == [Notice("ping")]
     other.close()
 
 
@@ -117,7 +117,7 @@ def test_a_feed_must_be_open(bench):
     feed.open()
     feed.open()  # anew, on a connection of its own
     bench.store.ping("session")
-    assert heard(feed, 1) == [Notice("ping")]
+    assert received(feed, 1) == [Notice("ping")]
     feed.close()
     with pytest.raises(Unavailable):
         feed.read(0)
@@ -159,7 +159,7 @@ def test_every_kept_connection_is_opened_again_where_another_server_answers(real
     feed = real.backend.feed("session")
     feed.open()
     real.store.ping("session")
-    assert heard(feed, 1) == [Notice("ping")]
+    assert received(feed, 1) == [Notice("ping")]
     assert real_queue.wait(0.01) == []
     kept = {name: clients(real, f"pytask-{name}") for name in ("store", "wait", "feed")}
     for one in (real.store, real_queue, feed):

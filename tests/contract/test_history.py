@@ -72,10 +72,10 @@ def test_a_silent_lease_of_a_run_that_is_not_requeued(bench, stopped, poison, ex
     ref = bench.running("a")
     if stopped:
         bench.store.control(Command.STOP, ["a"])
-        bench.store.control(Command.STOP, ["a"])  # asked again: one wish
+        bench.store.control(Command.STOP, ["a"])  # requested again: one request
     bench.store.expire([bench.expiry(ref, poison=poison)])
-    wishes = [("RUNNING", "RUNNING", "request", "yew 1", "stop")] if stopped else []
-    assert story(bench)[:-1] == wishes
+    requests = [("RUNNING", "RUNNING", "request", "yew 1", "stop")] if stopped else []
+    assert story(bench)[:-1] == requests
     *move, why = story(bench)[-1]
     assert move == ["RUNNING", *expected, "yew 1"]
     assert 0 <= silence(why) < 60

@@ -71,7 +71,7 @@ def reload_lost_on_the_way(bench, ref):
 TABLE = {
     "renew": (lambda b, r: list(b.store.renew([r]).values()), ["stop"], PENDING),
     "stop": (lambda b, _: b.store.control(Command.STOP, ["a"]), ["REQUESTED"], PENDING),
-    "ask_reload": (lambda b, _: b.store.control(Command.RELOAD, ["a"]), ["REQUESTED"], PENDING),
+    "request": (lambda b, _: b.store.control(Command.RELOAD, ["a"]), ["REQUESTED"], PENDING),
     "start": (lambda b, _: b.store.control(Command.START, ["a"]), ["STATE"], PENDING),
     "claim of a copy": (claim_of_a_copy, ["DUPLICATE"], PENDING),
     "claim, registry lost": (of_a_lost_registry(claim_of_a_copy), ["DUPLICATE"], PENDING),

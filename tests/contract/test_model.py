@@ -109,7 +109,7 @@ def picture(kept):
     return kept | {"hashes": hashes, "rejected": notes} | {name: sorted(kept[name]) for name in names}
 
 
-def heard(bench):
+def received(bench):
     """Events since the last look, without the epoch."""
 
     def plain(data):
@@ -206,7 +206,7 @@ class Contract(RuleBasedStateMachine):
         self.scribbled.add(task_id)
 
     @rule(task_id=tasks, word=st.sampled_from(("stop", "stop", "reload")))
-    def wish(self, task_id, word):
+    def request(self, task_id, word):
         """As a client may that has nothing but redis-cli: while there is a run, and never over a stop."""
         fields = self.benches[0].hash(task_id) if not self.benches[0].is_string(task_id) else {}
         if "run" in fields and fields.get("control") != "stop":
@@ -489,8 +489,10 @@ class Contract(RuleBasedStateMachine):
         self.assert_no_stop_is_lost({i: fields for i, (_, fields, _) in kept[1]["hashes"].items()})
 
     def assert_no_stop_is_lost(self, hashes):
-        """A run that is asked to stop goes on being asked, or the task came to rest: it is not queued, not
-        run anew, and not reloaded, whichever step came next.  (What starts it again finds it at rest.)"""
+        """A stop request is kept until the task is at rest: no step queues, restarts or reloads it before.
+
+        (A start applies only to a task at rest.)
+        """
         for task_id, run in self.stops.items():
             fields = hashes[task_id]
             asked = "run" in fields and fields.get("control") == "stop"
@@ -505,7 +507,7 @@ class Contract(RuleBasedStateMachine):
     def assert_alike(self, ours, theirs):
         for part in ours:
             assert ours[part] == theirs[part], f"{part}\ntwin:   {ours[part]}\nserver: {theirs[part]}"
-        assert heard(self.benches[0]) == heard(self.benches[1])
+        assert received(self.benches[0]) == received(self.benches[1])
 
     def assert_running_is_one_thing(self, runs, leases, hashes):
         """I3 and I7, for ids that no client wrote over."""

@@ -121,7 +121,7 @@ def test_every_pair(bench, state, trigger):
         assert verdict in (Verdict.OK, Verdict.REQUESTED)
         assert_came_to(bench, destination(trigger))
     elif (state, trigger) == (RUNNING, Trigger.CANCEL):
-        # The same word of the operator's is a wish there.
+        # There the same word is a control request.
         assert verdict is Verdict.REQUESTED
         bench.assert_registered(ref)
     else:

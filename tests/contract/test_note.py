@@ -147,7 +147,7 @@ def test_a_full_redis_refuses_lines_and_takes_ends(real):
 
 @pytest.mark.wire
 def test_the_largest_call(bench):
-    """500 lines, of as many runs or of one: Lua has room for so many arguments."""
+    """500 lines, of 500 runs or of one: within the limit of arguments in Lua."""
     refs = [bench.running(f"task-{n}") for n in range(500)]
     crowd = [Notes(ref.id, ref.run, lines(1), PROGRESS, EVENT) for ref in refs]
     assert note(bench, *crowd) == [Verdict.OK] * 500

@@ -54,7 +54,7 @@ VERBS = {
     "stop": lambda b: b.store.control(Command.STOP, ["one"]),
     "cancel": lambda b: b.store.control(Command.STOP, ["waiting"]),
     "start": lambda b: b.store.control(Command.START, ["done"]),
-    "ask_reload": lambda b: b.store.control(Command.RELOAD, ["one"]),
+    "request": lambda b: b.store.control(Command.RELOAD, ["one"]),
     "expire": lambda b: b.store.expire([Expiry(id="one", run=b.first.run, seen=b.seen)]),
     "repair": lambda b: b.store.repair(0, 90),
     "forget": lambda b: b.store.suspects(-1000, 0),
@@ -225,7 +225,7 @@ def test_a_primary_without_the_replicas_it_needs_changes_nothing(crowd, settings
 SUBJECTS = {
     "claim": "waiting", "reject": "nothing", "park": "strange", "renew": "one", "commit": "one",
     "reload": "one",
-    "stop": "one", "cancel": "waiting", "start": "done", "ask_reload": "one", "expire": "one", "adopt": "one",
+    "stop": "one", "cancel": "waiting", "start": "done", "request": "one", "expire": "one", "adopt": "one",
     "open_local": "local", "restore": "lost", "repair": "ghost", "forget": "nobody",
 }  # fmt: skip
 

@@ -43,8 +43,8 @@ def test_a_refused_reload_leaves_the_run_and_says_so(bench):
     kept = json.loads(fields["reload_refused"])
     assert (kept["epoch"], kept["path"], kept["reason"]) == (judged.epoch, "$.a", 'it is "odd"')
     assert kept["at"] > 0
-    told = {"path": "$.a", "reason": 'it is "odd"', "epoch": judged.epoch}
-    assert bench.events() == [("a", "reload-refused", told)]
+    refusal = {"path": "$.a", "reason": 'it is "odd"', "epoch": judged.epoch}
+    assert bench.events() == [("a", "reload-refused", refusal)]
     line = history.read(fields["history"])[-1]
     assert (line.trigger, line.target, line.who, line.why) == ("refuse", "RUNNING", "yew", '$.a: it is "odd"')
     assert bench.store.renew([ref]) == {}

@@ -29,8 +29,8 @@ def test_renew_moves_the_lease_and_names_only_what_is_not_well(bench):
     assert bench.store.renew([ours, deleted, anew, stopped, reloaded]) == {
         deleted: Verdict.GONE,
         anew: Verdict.GONE,
-        stopped: Verdict.STOP,
-        reloaded: Verdict.RELOAD,
+        stopped: Command.STOP,
+        reloaded: Command.RELOAD,
     }
     bench.assert_registered(ours)
     assert abs(bench.leases()["a"] - bench.now()) < 60e6
@@ -50,9 +50,9 @@ def test_a_large_renewal_names_the_right_ones_in_each_of_its_calls(bench):
     bench.set_lease(refs[400].id, 5)
     expected = {
         gone: Verdict.GONE,
-        stopped: Verdict.STOP,
+        stopped: Command.STOP,
         other: Verdict.FENCED,
-        reloaded: Verdict.RELOAD,
+        reloaded: Command.RELOAD,
     }
     chunk = Chunk(refs)  # as a worker sends it: packed once, sent every time
     assert bench.store.renew(chunk) == expected

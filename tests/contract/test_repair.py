@@ -2,11 +2,15 @@
 
 import pytest
 
-from pytask.domain.lifecycle import WAIT
+from pytask.adapters.redis import monitor_calls
+from pytask.adapters.redis.scope import Scope
+from pytask.domain.lifecycle import WAIT, Trigger
 from pytask.domain.record import (
+    Change,
     Expiry,
     Verdict,
 )
+from tests.contract.benches import X
 
 
 def read_runs_of(bench, prefix):
@@ -118,3 +122,70 @@ def test_a_spoiled_time_does_not_keep_a_task_from_repair(bench, odd):
     bench.write("a", function="f", state="RUNNING", last_update=odd)
     assert bench.store.repair(0, 90)[1] == 1
     assert bench.queue() == ["a"]
+
+
+def sweep(bench, expiry=-10):
+    repaired, cursor = 0, None
+    while cursor != 0:
+        cursor, more = bench.store.repair(cursor or 0, expiry)
+        repaired += more
+    return repaired
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("place", ["timers", "queue"])
+def test_a_task_that_waits_in_no_place_is_queued_in_the_slow_sweep(bench, place):
+    """A client deleted the place."""
+    bench.store.commit([Change(r.id, r.run, X, Trigger.RETRY, {}, delay=1e6) for r in [bench.running("a")]])
+    bench.push("b", not_before=f"{bench.now() / 1e6 + 1e6:.3f}")
+    bench.claim(bench.ref("b"))
+    if place == "queue":
+        for task_id in "ab":
+            bench.set_timer(task_id, 5)
+        bench.store.due()
+    bench.push("new")  # never claimed: its hash has no state, and nothing is said of it
+    bench.drop(place)
+    bench.events()
+    assert sweep(bench, 90) == 0  # not yet: a client may be about to write
+    assert sweep(bench) == 2
+    assert set(bench.queue()) - {"new"} == {"a", "b"}
+    reason = {"reason": "it was in none of the places where tasks wait"}
+    assert sorted(bench.events()) == [("a", "requeued", reason), ("b", "requeued", reason)]
+    assert sweep(bench) == 0
+    (a, b) = bench.claim(bench.ref("a"), bench.ref("b"))
+    assert (a.verdict, b.verdict) == (Verdict.OK, Verdict.DELAYED)
+
+
+def test_a_task_in_its_place_stays_there_in_the_slow_sweep(bench):
+    bench.push("parked", function="g")
+    bench.claim(bench.ref("parked"))
+    assert bench.store.park("parked", "g", X) is Verdict.OK
+    bench.push("timed", not_before=f"{bench.now() / 1e6 + 1e6:.3f}")
+    bench.claim(bench.ref("timed"))
+    bench.push("queued", state="WAIT")
+    bench.write("later", function="f", state="WAIT", paused="1")  # of a release that knows more places
+    bench.write("grouped", function="f", state="WAIT", group="x")
+    before = bench.dump()
+    assert sweep(bench) == 0
+    assert bench.dump() == before
+
+
+def test_a_list_that_is_too_long_is_taken_to_have_the_task(real):
+    real.write("a", function="f", state="WAIT")
+    real.raw.lpush(real.keys.queue, *range(10_001))
+    assert sweep(real) == 0
+    real.raw.ltrim(real.keys.queue, 0, 9)
+    real.raw.lpush(real.keys.parking("f"), *range(10_001))
+    assert sweep(real) == 0
+    real.raw.delete(real.keys.parking("f"))
+    assert sweep(real) == 1
+
+
+def test_what_changed_since_it_was_seen_is_not_queued(real):
+    """The first script tells what may be lost, the second one looks again."""
+    for task_id in "abc":
+        real.write(task_id, function="f", state="WAIT")
+    calls = monitor_calls.put_back(Scope(real.keys), ["a", "b", "c"], [b"f", b"g", b"f"])
+    real.set_timer("a", 5)
+    assert real.raw.execute_command(*calls.command(whole=True)) == 1
+    assert real.queue() == ["c"]

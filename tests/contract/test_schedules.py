@@ -174,6 +174,26 @@ def test_queue_starts_one_once_the_run_has_ended(bench):
     assert "behind" not in bench.schedule("nightly")
 
 
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_an_occurrence_that_waits_is_not_lost_when_the_schedule_is_changed(bench, overlap):
+    ref = bench.running("s")
+    at = due(bench, name="s", every="3600", overlap="queue")
+    fire(bench, firing(at, Start("s", at), name="s", overlap=Overlap.QUEUE))
+    changed = {"function": "f", "every": "7200", "overlap": overlap}
+    changed |= {"missed": "all"} if overlap is Overlap.ALLOW else {}
+    assert bench.store.schedules.define("s", changed, b"", "code") is Verdict.OK
+    Schedules()(bench.store)
+    waits = overlap in (Overlap.QUEUE, Overlap.REPLACE)
+    expected = [] if waits else [{"at": at, "reason": "overlap"}]
+    assert bench.occurrences("s") == expected
+    assert ("behind" in bench.schedule("s")) is waits
+    if waits:
+        bench.store.commit([ended(ref, Trigger.STOP)])
+        bench.set_schedule("s", now_ms(bench) - 1)
+        Schedules()(bench.store)
+        assert bench.occurrences("s") == [{"at": at, "id": "s"}]
+
+
 def test_allow_starts_each_with_an_id_of_its_own(bench):
     at = due(bench, overlap="allow", missed="all")
     starts = (Start("nightly@1", at - 5), Start("nightly@2", at))
@@ -251,6 +271,32 @@ def test_a_key_of_another_task_or_program_is_let_be(bench, overlap):
     assert bench.occurrences("other") == [{"at": other, "reason": "taken"}]
 
 
+def test_a_schedule_that_got_another_function_knows_its_task(bench):
+    at = due(bench)
+    fire(bench, firing(at))
+    ref = bench.ref("nightly")
+    assert json.loads(bench.claim(ref)[0].fields.scheduled)["scheduled_for"] == at / 1000
+    bench.store.commit([ended(ref)])
+    if bench.hash("nightly"):
+        assert bench.store.control(Command.START, ["nightly"]) == [Verdict.OK]
+        assert "scheduled" not in bench.hash("nightly")  # this start is not the schedule's
+        ref = bench.ref("nightly")
+        bench.claim(ref)
+        bench.store.commit([ended(ref)])
+    bench.set_schedule("nightly", function="g")
+    assert fire(bench, firing(at + 10**6)) == [Verdict.OK]
+    assert bench.queue() == ["nightly"]
+    assert bench.hash("nightly")["function"] == "g"
+
+
+def test_a_delayed_occurrence_that_is_started_at_once_stays_one(bench):
+    at = due(bench)
+    fire(bench, firing(at, Start("nightly", at, 0, f"{now_ms(bench) / 1000 + 900:.3f}")))
+    assert bench.claim(bench.ref("nightly"))[0].verdict is Verdict.DELAYED
+    assert bench.store.control(Command.START, ["nightly"]) == [Verdict.OK]
+    assert json.loads(bench.hash("nightly")["scheduled"])["scheduled_for"] == at / 1000
+
+
 def test_jitter_is_a_delayed_start(bench):
     at = due(bench, jitter="10")
     fire(bench, firing(at, Start("nightly", at, 0, "1764579600.500")))
@@ -271,6 +317,32 @@ def test_a_schedule_that_is_no_hash_is_put_off(bench):
     assert [one.fields for one in bench.store.schedules.due(9).due] == [None]
     assert fire(bench, firing(at)) == [Verdict.BADTYPE]
     assert bench.times() == {"nightly": NEVER}
+
+
+def test_a_list_of_another_type_stops_no_other_schedule(bench):
+    at = due(bench)
+    other = due(bench, name="other")
+    bench.spoil_occurrences("nightly")
+    assert fire(bench, firing(at), firing(other, name="other")) == [Verdict.BADTYPE, Verdict.OK]
+    assert bench.times()["nightly"] == NEVER
+    assert bench.queue() == ["other"]
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1e400", "nan", "", "99999999999999999999"])
+def test_numbers_that_others_wrote_are_not_trusted(bench, text):
+    at = due(bench, overlap="queue", behind=text, fires=text, next_ms=text)
+    assert fire(bench, firing(at, overlap=Overlap.QUEUE)) == [Verdict.OK]
+    assert bench.schedule("nightly")["fires"] == "1"
+    assert "behind" not in bench.schedule("nightly")
+    assert bench.occurrences("nightly") == [{"at": at, "id": "nightly"}]
+
+
+def test_names_that_can_be_no_id_are_faults(bench):
+    for name in ("a\nb", "new-task"):
+        bench.set_schedule(name, 0, function="f", every="60")
+    Schedules()(bench.store)
+    for name in ("a\nb", "new-task"):
+        assert "also the id of its task" in bench.schedule(name)["error"]
 
 
 def test_only_the_last_lines_are_kept(bench):

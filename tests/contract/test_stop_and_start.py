@@ -43,14 +43,14 @@ def test_stop_of_a_run_is_written_down_for_its_owner(bench):
     assert bench.hash("a")["control"] == "stop"
     bench.assert_registered(ref)
     assert bench.events() == []
-    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+    assert bench.store.renew([ref]) == {ref: Command.STOP}
 
 
 def test_stop_reaches_a_run_that_the_registry_forgot(bench):
     ref = bench.running("a")
     bench.drop("runs")
     assert bench.store.control(Command.STOP, ["a"]) == [Verdict.REQUESTED]
-    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+    assert bench.store.renew([ref]) == {ref: Command.STOP}
 
 
 def test_a_stop_of_a_hash_recreated_under_a_dying_run_is_carried_out_and_not_only_acknowledged(bench):
@@ -67,14 +67,14 @@ def test_reload_does_not_replace_a_stop(bench):
     ref = bench.running("a")
     bench.store.control(Command.STOP, ["a"])
     assert bench.store.control(Command.RELOAD, ["a"]) == [Verdict.REQUESTED]
-    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+    assert bench.store.renew([ref]) == {ref: Command.STOP}
 
 
 def test_stop_replaces_a_reload(bench):
     ref = bench.running("a")
     bench.store.control(Command.RELOAD, ["a"])
     bench.store.control(Command.STOP, ["a"])
-    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+    assert bench.store.renew([ref]) == {ref: Command.STOP}
 
 
 @pytest.mark.parametrize("trigger", [Trigger.END, Trigger.FAIL, Trigger.STOP])
@@ -119,7 +119,7 @@ def test_a_stop_from_before_the_last_start_does_not_undo_it(bench):
     assert bench.store.control(Command.STOP, ["a"], [60.0]) == [Verdict.STATE]
     assert "control" not in bench.hash("a")
     assert bench.store.control(Command.STOP, ["a"], [0.0]) == [Verdict.REQUESTED]
-    assert bench.store.renew([ref]) == {ref: Verdict.STOP}
+    assert bench.store.renew([ref]) == {ref: Command.STOP}
 
 
 def test_one_start_that_two_workers_carry_out_starts_a_short_task_once(bench):

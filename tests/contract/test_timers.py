@@ -68,8 +68,16 @@ def test_a_claim_before_its_time_moves_a_task_to_the_timers(bench):
     ((task_id, name, data),) = bench.events()
     assert (task_id, name) == ("a", "delayed")
     assert data["delay"] == pytest.approx(answer.delay)
-    line = bench.hash("a")["history"].split()
-    assert line[1:5] == ["WAIT", "WAIT", "delay", "w"]
+    assert "history" not in bench.hash("a")  # `not_before` says it
+
+
+def test_a_delay_is_a_line_of_the_history_if_there_is_one(bench):
+    ref = bench.running("a")
+    bench.store.commit([ended(ref, Trigger.FAIL)])
+    bench.push("a", not_before=in_time(bench, 1000))
+    bench.claim(bench.ref("a"))
+    line = bench.hash("a")["history"].splitlines()[-1].split()
+    assert line[1:5] == ["ERROR", "WAIT", "delay", "w"]
     assert line[5] == f"not%20before%20{bench.hash('a')['not_before']}"
 
 

@@ -18,7 +18,7 @@ ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
 CLOCKS = {"epoch", "last_update", "crash_at", "start_at"}
 SILENCE = re.compile(r"(?<=silent%20for%20)\d+")  # seconds, each by its own clock
 STEPS = 200
-LOOK = 6  # the whole state is compared every so many steps: that is slow
+LOOK = 6  # steps between two comparisons of the whole state, which are slow
 
 
 class Teller:
@@ -141,8 +141,8 @@ class Teller:
             claim = bench.store.preview(ref, 10)
             if judged is not None and claim.won:
                 claim = attrs.evolve(claim, data=judged)
-            told = claim.verdict, claim.function, claim.data, claim.crashes, claim.oversize
-            return told, bench.store.refuse(attrs.evolve(claim, function="f"), path, "no fit")
+            dump = claim.verdict, claim.function, claim.data, claim.crashes, claim.oversize
+            return dump, bench.store.refuse(attrs.evolve(claim, function="f"), path, "no fit")
 
         return act
 
@@ -220,7 +220,7 @@ def picture(bench):
     return hashes, lists, bench.runs(), set(bench.leases()), indexed
 
 
-def told(bench):
+def dump(bench):
     return [
         (i, name, (data or {}).get("run") if isinstance(data, dict) else data)
         for i, name, data in bench.events()
@@ -238,4 +238,4 @@ def test_the_twin_answers_as_the_server_does(real, seed):
         assert ours == theirs, history[-LOOK:]
         if at % LOOK == 0:
             assert picture(twin) == picture(real), history[-LOOK:]
-    assert told(twin) == told(real)
+    assert dump(twin) == dump(real)

@@ -205,7 +205,7 @@ class EventStream:
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)
         self._pubsub.subscribe(self._marks)  # first: who sees the pattern knows that this is heard, too
         self._pubsub.psubscribe(pattern)
-        self._heard = []
+        self._received = []
         self._greenlet = gevent.spawn(self._listen)
 
     def _listen(self):
@@ -220,7 +220,7 @@ class EventStream:
             if message["channel"] == self._marks:
                 self._marked = max(self._marked, int(message["data"]))
             else:
-                self._heard.append((message["channel"], message["data"]))
+                self._received.append((message["channel"], message["data"]))
 
     def _catch_up(self):
         """Until everything is heard that was published before this call.
@@ -236,14 +236,14 @@ class EventStream:
                         gevent.sleep(0.001)
 
     @property
-    def heard(self):
+    def received(self):
         """(channel, payload) of all so far, in their order."""
         self._catch_up()
-        return list(self._heard)
+        return list(self._received)
 
     def of(self, task_id):
         """The events of a task, in their order."""
-        return [json.loads(data) for channel, data in self.heard if channel == f"task-{task_id}"]
+        return [json.loads(data) for channel, data in self.received if channel == f"task-{task_id}"]
 
     def names(self, task_id):
         return [event["event"] for event in self.of(task_id)]

@@ -55,10 +55,11 @@ def test_each_role_can_do_its_whole_job(users, place, ns, workers):
     for task_id, expected in (("p", "RUNNING"), ("pytas", "ENDED"), ("pytasks", "ERROR"), ("x", "WAIT")):
         wait_until(lambda t=task_id, e=expected: state(t) == e, PATIENCE, task_id)
     wait_until(lambda: users["publisher"].publish(f"{ns}task-p-control", "stop") and state("p") == "STOPPED")
-    heard = set()
+    channels = set()
     wait_until(
         lambda: (
-            (m := ear.get_message(timeout=0.1)) and (heard.add(m["channel"]) or m["channel"] == f"{ns}task-p")
+            (m := ear.get_message(timeout=0.1))
+            and (channels.add(m["channel"]) or m["channel"] == f"{ns}task-p")
         )
     )
     ear.close()

@@ -99,6 +99,7 @@ LOOKING = {
     "find": lambda c, i: c.find(i[:10]),
     "wait": lambda c, i: c.wait(i, "RUNNING", PATIENCE),
     "logs": lambda c, i: list(c.logs(i)),
+    "schedules": lambda c, i: c.schedules.list(),
     "watch": lambda c, i: [list(c.watch(i, seconds=0.05)), list(c.watch(seconds=0.05))],
 }
 STEERING = {
@@ -112,6 +113,14 @@ STEERING = {
     "stop_many": lambda c, i: c.stop_many([i]),
     "start_again_many": lambda c, i: c.start_again_many([i]),
     "remove": lambda c, i: c.remove("none"),
+    "schedules, changed": lambda c, i: [
+        c.schedules.add("hourly", "shot", every=3600, overlap="allow"),
+        c.schedules.get("hourly"),
+        c.schedules.list(),
+        c.schedules.pause("hourly"),
+        c.schedules.resume("hourly"),
+        c.schedules.remove("hourly"),
+    ],
     "remove_many": lambda c, i: c.remove_many(["none", f"gone-{i}"]),
     "start with an id": lambda c, i: c.start("tick", id="mine") and c.stop("mine", wait=PATIENCE),
     "start_many with an id": lambda c, i: c.start_many([New("shot", id=f"of-{i}")]),
@@ -196,13 +205,16 @@ def test_the_asyncio_client_as_operator(place, running):
 
 SHOWS = [
     ["ls"], ["ls", "-s", "running"], ["show", "ID"], ["show", "SHORT"], ["why", "ID"], ["status"], ["top"],
-    ["workers"], ["functions"], ["wait", "ID", "--for", "running"], ["watch", "ID", "--for", "0.05"],
+    ["schedule", "ls"], ["workers"], ["functions"],
+    ["wait", "ID", "--for", "running"], ["watch", "ID", "--for", "0.05"],
     ["doctor"],
 ]  # fmt: skip
 STEERS = [
     ["new", "tick", "--id", "typed"], ["reload", "ID", "--wait", "30"],
     ["stop", "ID", "--wait", "30"], ["start", "ID", "--wait", "30"], ["requeue", "--all", "-y"],
     ["stop", "typed", "--wait", "30"], ["rm", "typed"],
+    ["schedule", "add", "typed", "tick", "--every", "1h"], ["schedule", "show", "typed"],
+    ["schedule", "pause", "typed"], ["schedule", "resume", "typed"], ["schedule", "rm", "typed"],
 ]  # fmt: skip
 
 
@@ -225,7 +237,9 @@ def test_the_command_line(place, running, role, monkeypatch):
         shown = typed(place, role, words, running)
         if role == "operator":
             assert shown.exit_code == 0, (words, shown.output, shown.stderr)
-        elif "ID" in words or words[0] == "new":  # of others there is none, which it may know
+        elif (
+            "ID" in words or words[0] == "new" or "add" in words
+        ):  # of others there is none, which it may know
             assert (shown.exit_code, "[PT053]" in shown.stderr) == (78, True), (words, shown.stderr)
     found = typed(place, role, ["doctor", "-o", "json"], running)
     codes = {item["code"] for item in json.loads(found.stdout)["items"]}

@@ -17,7 +17,7 @@ from tests.support.cli_tools import EXAMPLES, ROOT, Started, done, kept_port, py
 from tests.support.servers import start_server
 
 SECRET = "sesame-7391"
-# A busy machine stands still: that is told on standard error, with other words than those of the log.
+# A stalled machine is reported on standard error, in other words than in the log.
 UNWATCHED = {"PYTASK_BLOCK_LIMIT": "60"}
 
 
@@ -256,7 +256,7 @@ def test_an_absent_redis_is_waited_for_and_the_address_explained(tmp_path):
             until(lambda: client.hget("late", "state") == b"ENDED", lambda: daemon.output)
             assert daemon.end() == 0
         assert daemon.output.count("takes tasks from") == 1
-        # One line an interval of half a second, whatever failed how often.
+        # One line per half second, regardless of the number of failures.
         times = [
             datetime.strptime(line[:24], "%Y-%m-%d %H:%M:%S.%f%z").timestamp()
             for line in daemon.output.partition("answers again")[0].splitlines()[:-1]

@@ -49,7 +49,7 @@ def client(site):
 
 @pytest.fixture
 def client_at():
-    """Makes clients, and closes them: left to the collector, their sockets would complain in another test."""
+    """Makes clients and closes them: otherwise their sockets cause warnings in other tests."""
     made = []
 
     def make(*args, **options):
@@ -73,7 +73,7 @@ def test_a_task_is_started_stopped_started_again_and_reloaded(client):
     began = time.monotonic()
     stopped = client.stop(task_id, wait=PATIENCE)
     assert (stopped.done, stopped.state, stopped.requested) == (True, "STOPPED", True)
-    assert stopped.heard in (0, 1)  # none: it subscribes anew at this moment, and reads the wish
+    assert stopped.heard in (0, 1)  # none: it is resubscribing, and then reads the request
     assert client.get(task_id).state is life.STOPPED
     assert client.start_again(task_id, {"for": 999}, wait=PATIENCE).done
     before = client.get(task_id)

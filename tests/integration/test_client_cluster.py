@@ -116,8 +116,8 @@ def test_a_partition_that_goes_to_another_node_is_followed(cluster, client):
         wait_until(lambda: old.info("replication")["role"] == "slave", PATIENCE)
     assert client.stop(task_id).done
     assert client.get(task_id).state is life.STOPPED
-    heard = next(events)
-    assert isinstance(heard, Gap) or heard.name == "stopped"
+    received = next(events)
+    assert isinstance(received, Gap) or received.name == "stopped"
     events.close()
     client.stop_many([task.id for task in client.list()])
     for task in client.list():
@@ -220,8 +220,8 @@ def test_watch_requeue_and_doctor_on_a_cluster(worker, cluster, cli, tmp_path):
         for task_id in ids:
             cli("new", "echo", "--id", task_id, "--wait", "30")
         until(lambda: watcher.process.poll() is not None, lambda: watcher.output)
-    heard = [json.loads(line)["id"] for line in watcher.output.splitlines()]
-    assert sorted(heard) == sorted(2 * ids)
+    received = [json.loads(line)["id"] for line in watcher.output.splitlines()]
+    assert sorted(received) == sorted(2 * ids)
     assert all(row["done"] for row in cli("requeue", *ids)["items"])
     for task_id in ids:
         cli("wait", task_id, "--timeout", "30")

@@ -315,12 +315,12 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
     filters += [["--worker", "w1"], ["--worker", session, "-n", "sleeper"], ["--worker", "w"]]
     seen = set()
     for words in filters:
-        told = {
+        expected = {
             item["id"]: (item["function"], item["state"], item["worker"] or "")
             for item in cli.json("ls", *words, "-l", "20")["items"]
         }
-        assert listed(*words) == told, words
-        seen.add(len(told))
+        assert listed(*words) == expected, words
+        seen.add(len(expected))
     assert listed("--all") == listed()
     assert seen >= {0, 2}  # the filters do filter
     assert max(seen) >= 5
@@ -333,9 +333,13 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
 
     status = cli.json("status")
     running, queued, _, stopped, ended, error, *rest = answered("status")
-    told = status["tasks"]
-    assert (int(running), int(stopped), int(ended)) == (told["RUNNING"], told["STOPPED"], told["ENDED"])
-    assert (int(error), int(queued) + int(rest[1])) == (told["ERROR"], told["WAIT"])
+    expected = status["tasks"]
+    assert (int(running), int(stopped), int(ended)) == (
+        expected["RUNNING"],
+        expected["STOPPED"],
+        expected["ENDED"],
+    )
+    assert (int(error), int(queued) + int(rest[1])) == (expected["ERROR"], expected["WAIT"])
     assert rest[:3] == ["sleper", str(status["parked"]["sleper"]), str(status["rejected"])]
 
     recent_workers = cli.json("workers")["items"]
@@ -451,6 +455,18 @@ def test_tasks_without_a_worker_runs_without_an_owner_and_no_monitor(client, cli
     assert "no monitor is running to requeue it" in cli("why", "lost").stdout
     assert "or requeue it now: pytask requeue lost" in cli("why", "lost").stdout
     assert "no worker is running" in cli("why", "new").stdout
+
+
+def test_a_run_that_is_requeued_later_because_it_crashed_before_is_no_orphan(client, cli):
+    """Its lease is older than usual, but its pause (five expiries after the second crash) has not passed."""
+    now = client.time()[0]
+    client.zadd("pytask:monitors", {"m": now})
+    client.hset("young", mapping={"function": "f", "state": "RUNNING", "run": "gone:1", "crashes": 2})
+    client.hset("pytask:runs", "young", "gone:1")
+    for silent, age, found in ((300, 20, set()), (300, 100, {"PT091"}), (600, 20, {"PT091"})):
+        client.zadd("pytask:leases", {"young": (now - silent) * 1_000_000})
+        client.hset("young", "epoch", (now - silent - age) * 1000)
+        assert set(codes(cli)) & {"PT091"} == found, (silent, age)
 
 
 def test_many_silent_workers_are_not_all_told_of(store, client, cli):

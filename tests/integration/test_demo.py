@@ -29,15 +29,15 @@ def test_all_that_it_shows_goes_right(tmp_path, words):
         demo.says("To take part", SECONDS)
         processes = family(demo.process)
         if words:
-            demo.says("It ends by itself in ", SECONDS + 1)
+            demo.says("It ends in ", SECONDS + 1)
         else:  # it says so itself, once all is shown
             demo.says("Press Ctrl-C to end it", 2 * SECONDS)
             assert "demo: " not in demo.output
             demo.process.send_signal(signal.SIGINT)
         demo.says("demo: all", SECONDS + 1)
         assert demo.process.wait(PATIENCE) == 0, demo.output
-        assert demo.output.splitlines()[-1] == "demo: all 7 things it shows went right"
-        assert re.search(r"counter-\d goes on at worker-\w, from \d+ to \d+\.", demo.output)
+        assert demo.output.splitlines()[-1] == "demo: all 7 checks passed"
+        assert re.search(r"counter-\d continues on worker-\w, from \d+ to \d+\.", demo.output)
         assert len(processes) == 3
         check_nothing_left(processes, tmp_path)
 
@@ -49,7 +49,7 @@ def test_a_signal_ends_it_with_everything_it_started(tmp_path, number):
         demo.says("kill -9", SECONDS)
         processes = family(demo.process)
         assert demo.end(number) == 130, demo.output
-        assert "were not shown yet, it was ended" in demo.output.splitlines()[-1]
+        assert "checks did not run, because the demo was interrupted" in demo.output.splitlines()[-1]
         assert "Traceback" not in demo.output
         check_nothing_left(processes, tmp_path)
 
@@ -57,7 +57,7 @@ def test_a_signal_ends_it_with_everything_it_started(tmp_path, number):
 def test_too_little_time_is_said(tmp_path):
     shown = done(pytask("demo", "--for", 1), tmp_path, TMPDIR=str(tmp_path))
     assert shown.returncode == 1
-    assert shown.stdout.splitlines()[-1].startswith("demo: 7 of 7 things were not shown yet, it needs")
+    assert shown.stdout.splitlines()[-1].startswith("demo: 7 of 7 checks did not run, because they need")
 
 
 def test_a_folder_of_ones_own_is_kept(tmp_path):

@@ -374,7 +374,7 @@ def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
 
 
 def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folder):
-    """A client deleted pytask's keys after a kill -9: what can be seen is handed on, the other is told."""
+    """A client deleted pytask's keys after a kill -9: visible runs are requeued, the other is reported."""
     ids = ("no-entry", "no-lease", "neither")
     with worker(store, folder, "--no-monitor", "--time-scale", "0.1") as dies:
         for task_id in ids:
@@ -387,8 +387,8 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
     found = diagnosis(store.url)["PT129"]
     assert "1 task is RUNNING" in found["what"]
     assert "'neither'" in found["what"]
-    told = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
-    assert "its run has neither a lease nor a registry entry" in told
+    explanation = CliRunner().invoke(main, ["why", "neither", "--redis", store.url]).stdout
+    assert "its run has neither a lease nor a registry entry" in explanation
     client.execute_command(*sent_by(found["fix"]))
     with worker(store, folder, "--time-scale", "0.1") as other:
         for task_id in ids:
@@ -397,13 +397,13 @@ def test_a_dead_run_of_which_no_registry_and_no_lease_tells(store, client, folde
 
 
 def unheard(client, url):
-    """A stop of a task whose worker is gone: it is told, and looked into as the text says."""
+    """A stop of a task whose worker is gone: it is reported, and the suggested command explains it."""
     until(lambda: not client.pubsub_numsub("pytask:hint")[0][1], "the server has seen that it left")
     words = ["stop", "unwanted", "--wait", "0.5"]
     shown = CliRunner().invoke(main, [*words, "--redis", url], env={"PYTASK_TIMEOUT": "8"})
     assert shown.exit_code == 1
     assert "[PT086]" in shown.stderr
-    assert "not heard" in shown.stdout
+    assert "no worker" in shown.stdout
     assert client.hget("unwanted", "state") == "RUNNING"
     (word,) = re.findall(r"See `pytask (\w+)`", shown.stderr)
     text = " ".join(explanations()["PT086"].split())

@@ -1,4 +1,4 @@
-"""pytask inside another program, and what becomes of whatever a task does to the process."""
+"""pytask inside another program, and the effects of tasks on that process."""
 
 import contextvars
 import json
@@ -67,7 +67,7 @@ def test_start_and_stop_again(lab):
     lab.push("long", "t")
     for _ in range(2):
         app.start()
-        with pytest.raises(errors.ConfigError, match="runs already"):
+        with pytest.raises(errors.ConfigError, match="already running"):
             app.start()
         lab.wait_state("t", "RUNNING")
         assert app.stop() is True
@@ -104,8 +104,8 @@ def test_a_hard_deadline_is_a_timer_of_its_own(lab):
 def test_what_a_run_took_from_its_client_lasts_until_it_ends(lab):
     def use(self):
         assert self.redis is self.redis
-        heard = self.redis.pubsub()  # nobody closes it
-        heard.subscribe(f"mine-{self.id}")
+        subscription = self.redis.pubsub()  # nobody closes it
+        subscription.subscribe(f"mine-{self.id}")
         gevent.sleep((self.task_data or {}).get("for", 1e9))
 
     def theirs():
@@ -282,13 +282,13 @@ def test_a_task_that_holds_the_loop_is_named_with_file_and_line(lab, caplog):
         while clock.thread_time() < until:
             pass
 
-    def told():
+    def reported():
         return [one for one in caplog.records if "task holder (hold) blocked the event loop" in one.message]
 
     with app_with(lab, task("hold", hold), block_limit=0.2, timing=REAL):
         lab.push("hold", "holder")
         lab.wait_state("holder", "ENDED")
-        record = wait_until(told)[0]
+        record = wait_until(reported)[0]
     assert f"{__file__}:" in record.message
     line = int(record.message.partition(f"{__file__}:")[2].partition(":")[0].split()[0].rstrip(","))
     assert hold.__code__.co_firstlineno < line <= hold.__code__.co_firstlineno + 5

@@ -30,13 +30,13 @@ def test_watch_urls_against_the_local_site(client, tmp_path):
         site.says("/news\n")
         page = site.output.splitlines()[0]
         events.subscribe("task-news")
-        heard = []
+        received = []
 
         def hears(event):
             message = events.get_message(timeout=0.1)
             if message:
-                heard.append(json.loads(message["data"]))
-            return next((one["data"] for one in heard if one["event"] == event), None)
+                received.append(json.loads(message["data"]))
+            return next((one["data"] for one in received if one["event"] == event), None)
 
         client.hset(
             "news", mapping={"function": "watch-urls", "data": json.dumps({"urls": [page], "interval": 0.2})}
@@ -50,7 +50,7 @@ def test_watch_urls_against_the_local_site(client, tmp_path):
         assert changed["url"] == page
         assert changed["sha256"] != first["sha256"]
 
-        heard.clear()
+        received.clear()
         request("DELETE", page)
         assert "404" in until(lambda: hears("down"), lambda: worker.output)["status"]
         request("PUT", page, b"back")

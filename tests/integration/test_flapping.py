@@ -66,3 +66,23 @@ def test_the_count_is_exact_though_workers_are_killed(lab):
         assert lab.redis.zscore("pytask:timers", task_id) is None
     assert repeated, "no worker died during a run: the test proves less than it should"
     lab.evidence.check()
+
+
+def test_a_stop_at_any_moment_is_final(lab):
+    """While it runs, fails, or waits for its next run: nothing starts it again."""
+    chance = random.Random(11)
+    for _ in range(2):
+        lab.worker("--monitor")
+    ids = lab.push_many(40, "flap")
+    gevent.sleep(0.5)
+    for task_id in ids:
+        gevent.sleep(chance.uniform(0, 0.08))
+        lab.redis.publish(f"task-{task_id}-control", "stop")
+    wait_until(lambda: set(lab.states(ids).values()) == {"STOPPED"}, why=lambda: lab.states(ids))
+    seen = len(lab.evidence.acts())
+    assert lab.redis.zcard("pytask:timers") == 0
+    gevent.sleep(1.0)  # several times the longest delay of the policy
+    assert len(lab.evidence.acts()) == seen
+    assert set(lab.states(ids).values()) == {"STOPPED"}
+    assert any("retrying" in lab.events.names(task_id) for task_id in ids)
+    lab.evidence.check()

@@ -95,10 +95,10 @@ def test_the_child_does_its_own_work_and_nothing_of_the_worker(tmp_path):
         assert forked["code"] == 0
         # An ordinary signal ends a child like any other program: the worker's handlers are not its own.
         assert json.loads(client.hget("killed", "output"))["code"] == -signal.SIGTERM
-        told = notes()
-        assert [kind for kind, pid in told if pid == forked["child"]] == ["child slept"]
-        assert {pid for kind, pid in told if kind != "child slept"} == {worker.pid}
-        count = len(told)
+        entries = notes()
+        assert [kind for kind, pid in entries if pid == forked["child"]] == ["child slept"]
+        assert {pid for kind, pid in entries if kind != "child slept"} == {worker.pid}
+        count = len(entries)
         wait_until(lambda: len(notes()) > count + 5, 10)
         assert client.hget("ticks", "state") == "RUNNING"
     finally:

@@ -1,4 +1,4 @@
-"""The kernel's timer ends a worker that cannot renew, whatever its tasks do, and also in a container."""
+"""The kernel timer ends a worker that cannot renew, regardless of its tasks, also in a container."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def test_no_run_acts_beside_its_successor(lab, started):
 
 
 def test_as_pid_1_it_reaps_hands_back_and_survives_a_child_that_ends_with_0(lab, started):
-    """At real times: whatever waited for a lease to expire would take 90 s."""
+    """At real times: waiting for a lease to expire would take 90 s."""
     parent = started(*container(), *pytask("run", TASKS, "--processes=2"))
     wait_until(lambda: len(lab.listeners()) == 2)
     lab.push("quitter", "q")

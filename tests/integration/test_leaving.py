@@ -1,4 +1,4 @@
-"""A worker leaves after SIGTERM, whatever its tasks did with processes and signals."""
+"""A worker exits after SIGTERM, regardless of what its tasks did with processes and signals."""
 
 import json
 import signal

@@ -244,6 +244,25 @@ MUTE = """
 """
 
 
+def test_lines_of_an_earlier_run_do_not_pass_for_those_of_the_current_one(
+    fleet, cli, client, tasks, tmp_path
+):
+    write(tmp_path / "mute.py", MUTE.format(name="muted"))
+    words = ("--redis", fleet.url, "--name", "muted", "--no-monitor", "--task-logs", 0)
+    line = {"n": 1, "at": 1700000000.0, "level": "info", "logger": "app", "text": "earlier", "epoch": 1}
+    with Started(cli_tools.pytask("run", "mute.py", *words), tmp_path, tmp_path) as daemon:
+        tasks.start("muted", {}, id="muted-1")
+        tasks.wait("muted-1", "RUNNING", timeout=cli_tools.PATIENCE)
+        client.rpush("pytask:log:muted-1", json.dumps(line))
+        until(lambda: any(w.name == "muted" for w in tasks.workers()), lambda: daemon.output)
+        shown = cli("logs", "muted-1")
+        tasks.stop("muted-1", wait=cli_tools.PATIENCE)
+        rested = cli("logs", "muted-1")
+    assert shown.stdout.endswith(" app: earlier\n")
+    assert "no lines of the current run: the worker muted stores no task logs; start it with" in shown.stderr
+    assert (rested.stdout, rested.stderr) == (shown.stdout, "")
+
+
 @pytest.mark.parametrize("kept", [0, 5])
 def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_path, kept):
     """What it showed of itself outlives it for a while; after that the task itself may tell."""
@@ -280,8 +299,8 @@ def test_no_lines_of_a_worker_that_was_killed(fleet, cli, client, tasks, tmp_pat
     if kept:
         assert "PROGRESS 1/3" in cli("logs", f"{name}-2").stdout
         client.delete(f"pytask:log:{name}-2")
-    told = f"{gone}, and stored no task logs, or they have expired: the task reported its progress"
-    assert told in cli("logs", f"{name}-2").stderr
+    expected = f"{gone}, and stored no task logs, or they have expired: the task reported its progress"
+    assert expected in cli("logs", f"{name}-2").stderr
 
 
 def test_following_ends_with_the_task(fleet, tasks, tmp_path):
@@ -357,7 +376,7 @@ def test_a_full_redis_keeps_no_lines_and_holds_up_no_task(client, tasks):
     until(lambda: client.exists("pytask:log:full"), "the first line")
     client.config_set("maxmemory", 1)
     try:
-        # A stop is a wish in the hash, which needs no memory; what stop() logs needs some.
+        # A stop request in the hash needs no memory; what stop() logs needs some.
         client.publish("task-full-control", "stop")
         until(lambda: client.hget("full", "state") == "STOPPED", lambda: client.hgetall("full"))
     finally:

@@ -93,7 +93,7 @@ def state(client, task_id, wanted):
 
 
 def tell(client, task_id, word):
-    """A message that somebody hears: a worker may subscribe anew at this moment."""
+    """Publish until a subscriber receives it: a worker may be resubscribing at this moment."""
     until(lambda: client.publish(f"task-{task_id}-control", word), f"somebody hears {word!r}")
 
 
@@ -149,13 +149,13 @@ def info(client, words):
 
 
 def test_the_countdown_while_redis_is_lost(store, client, folder):
-    def told():
+    def countdown():
         """The lines of the countdown since the server was killed."""
         lines = worker.output[seen:].partition("answers again")[0].splitlines()
         return [line for line in lines if "tasks stop in" in line]
 
     def counts():
-        return [int(re.search(r"tasks stop in (\d+) s", line)[1]) for line in told()]
+        return [int(re.search(r"tasks stop in (\d+) s", line)[1]) for line in countdown()]
 
     with daemon(store, client, folder, "--time-scale", "0.2") as worker:
         push(client, "t", "sleeper")
@@ -164,7 +164,7 @@ def test_the_countdown_while_redis_is_lost(store, client, folder):
         seen = len(worker.output)
         store.kill()
         until(lambda: len(set(counts())) > 1, lambda: worker.output)
-        assert "[PT051]" in told()[0]
+        assert "[PT051]" in countdown()[0]
         assert "Fix: start the server" in explained("PT051")
         store.restart()
         until(lambda: "answers again" in worker.output[seen:], lambda: worker.output)
@@ -181,7 +181,7 @@ def test_the_countdown_while_redis_is_lost(store, client, folder):
         assert re.search(r"\[PT051\] Redis 127.0.0.1:\d+/0 \(from --redis\) lost for more", stopped)
         assert counts() == sorted(counts(), reverse=True)
         # It counts each second; where it told nothing for longer, the machine stood still.
-        assert counts()[-1] <= max(1, at(stopped) - at(told()[-1]) + 0.5)
+        assert counts()[-1] <= max(1, at(stopped) - at(countdown()[-1]) + 0.5)
         store.restart()
         until(lambda: client.hget("t", "run") not in (None, run), lambda: worker.output)
         state(client, "t", "RUNNING")

@@ -59,7 +59,7 @@ def test_a_worker_goes_on_beside_a_later_release(lab):
     lab.wait_acting(theirs[1:], since=now())
     lab.evidence.check()
     assert worker.code is None
-    told = Counter(text for _, text in FIRST.findall(worker.log) if not any(word in text for word in BUSY))
-    assert max(told.values()) == 1, told.most_common(3)
+    counts = Counter(text for _, text in FIRST.findall(worker.log) if not any(word in text for word in BUSY))
+    assert max(counts.values()) == 1, counts.most_common(3)
     assert "Traceback" not in worker.log
     assert " ERROR " not in worker.log

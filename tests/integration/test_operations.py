@@ -77,11 +77,11 @@ class Manager:
                 text = self._socket.recv(65536).decode()
                 self.words += [(time.monotonic(), word) for word in text.split("\n")]
 
-    def heard(self, start, since=0.0):
+    def received(self, start, since=0.0):
         return [word for at, word in list(self.words) if at >= since and word.startswith(start)]
 
     def says(self, start, since=0.0):
-        return until(lambda: self.heard(start, since), lambda: f"{start!r} in {self.words}")
+        return until(lambda: self.received(start, since), lambda: f"{start!r} in {self.words}")
 
     def environment(self, watchdog=1.5):
         return {"NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": str(int(watchdog * 1e6))}
@@ -141,11 +141,11 @@ def test_ready_alive_and_stopping_are_told_and_health_answers(daemon, manager, p
     shown = done(pytask("health", "--live", "--run-dir", place, "--timeout", "20"))
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.splitlines()[1].split()[:4] == [str(daemon.process.pid), "w", "yes", "yes"]
-    until(lambda: len(manager.heard("WATCHDOG=1")) >= 3, lambda: manager.words)
-    assert manager.heard("STATUS=")[-1].endswith(" running")
+    until(lambda: len(manager.received("WATCHDOG=1")) >= 3, lambda: manager.words)
+    assert manager.received("STATUS=")[-1].endswith(" running")
     assert daemon.end() == 0
     assert manager.says("STOPPING=1")
-    assert manager.heard("READY=1") == ["READY=1"]
+    assert manager.received("READY=1") == ["READY=1"]
     code, items, text = health(place)
     assert (code, items) == (3, [])
     assert "[PT083] no worker of this user runs here" in text
@@ -209,7 +209,7 @@ def test_hangup_starts_again_in_place_with_new_code(daemon, client, manager, pla
         word for at, word in manager.words if at >= began and word in ("RELOADING=1", "READY=1", "STOPPING=1")
     ]
     assert order == ["RELOADING=1", "READY=1"]
-    assert manager.heard("MONOTONIC_USEC=", began)
+    assert manager.received("MONOTONIC_USEC=", began)
 
 
 def test_while_redis_is_away_it_lives_is_not_ready_and_asks_for_time(manager, place):
@@ -222,7 +222,7 @@ def test_while_redis_is_away_it_lives_is_not_ready_and_asks_for_time(manager, pl
         code, (item,), _ = health(place, "--ready")
         assert (code, item["ready"]) == (3, False)
         assert f"127.0.0.1:{port}" in " ".join(item["why"])
-        assert not manager.heard("READY=1")
+        assert not manager.received("READY=1")
         with start_server("valkey", port=port):
             manager.says("READY=1")
             assert health(place, "--ready")[0] == 0
@@ -241,13 +241,13 @@ def test_a_supervisor_does_the_same_for_its_children(store, client, manager, pla
         manager.says("READY=1")
         code, (item,), _ = health(place)
         assert (code, item["pid"], len(item["children"])) == (0, daemon.process.pid, 2)
-        until(lambda: len(manager.heard("WATCHDOG=1")) >= 2, lambda: manager.words)
+        until(lambda: len(manager.received("WATCHDOG=1")) >= 2, lambda: manager.words)
         running(client, *"abcd")
 
         daemon.process.send_signal(signal.SIGUSR1)
         until(lambda: daemon.output.count("--- end of greenlets") == 2, lambda: daemon.output)
-        told = " ".join(line for line in daemon.output.splitlines() if " x task sleeper: " in line)
-        assert set("abcd") <= set(told.split())
+        logged = " ".join(line for line in daemon.output.splitlines() if " x task sleeper: " in line)
+        assert set("abcd") <= set(logged.split())
 
         daemon.process.send_signal(signal.SIGTSTP)
         until(lambda: health(place, "--ready")[0] == 3, "they are quiet")

@@ -5,6 +5,7 @@ import configparser
 import hashlib
 import http.client
 import json
+import os
 import re
 import shlex
 import signal
@@ -13,11 +14,13 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import takewhile
 
 import pytest
 import redis
 import yaml
 
+from pytask.domain.cron import cron
 from pytask.domain.timing import Timing
 from tests.support.cli_tools import ROOT, Started, done, kept_port, pytask, until
 from tests.support.servers import HOST, start_server
@@ -260,6 +263,36 @@ def test_a_poll_that_survives_failed_rounds(server, store, tmp_path):
         assert heard[: heard.index("retrying")].count("missed") == 5
 
 
+def test_a_nightly_job(server, store, tmp_path):
+    made = files("nightly", tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "old").touch()
+    os.utime(tmp_path / "reports" / "old", (0, 0))
+    (tmp_path / "reports" / "new").touch()
+    assert "run nightly.py" in made["nightly.py"].read_text().splitlines()[0]
+    with worker("nightly.py", server, tmp_path) as running:
+        until(lambda: store.zcard("pytask:schedules") == 2, lambda: running.output)
+        for name in ("nightly-report", "cleanup"):
+            until(lambda name=name: store.zscore("pytask:schedules", name), lambda: running.output)
+        seconds, _ = store.time()
+        store.hdel("pytask:schedule:cleanup", "jitter")  # a test does not wait for it
+        store.zadd("pytask:schedules", {"cleanup": (seconds - 1) * 1000})
+        until(lambda: store.hget("cleanup", "state") == "ENDED", lambda: running.output)
+        assert json.loads(store.hget("cleanup", "output")) == {"removed": 1}
+        assert [path.name for path in (tmp_path / "reports").iterdir()] == ["new"]
+        # Nobody was there for two nights.
+        store.hset("pytask:schedule:nightly-report", "deadline", 2 * 86400)
+        coming = int(store.zscore("pytask:schedules", "nightly-report"))
+        nights = cron("0 3 * * *", "Europe/Berlin").times(coming - 5 * 86400_000)
+        *_, first, _, last = takewhile(lambda at: at < coming, nights)
+        store.zadd("pytask:schedules", {"nightly-report": first})
+        until(lambda: store.hget("nightly-report", "state") == "ENDED", lambda: running.output)
+        assert json.loads(store.hget("nightly-report", "output")) == {"until": last / 1000, "days": 3}
+        shown = done(pytask("schedule", "show", "nightly-report", "--redis", server.url)).stdout
+        assert "At 03:00 every day, Europe/Berlin" in shown
+        assert "2 skipped: late" in shown
+
+
 def test_retries_with_fatal(server, store, tmp_path):
     made = files("retries", tmp_path)
     changed(made["export.py"], "limit=5", "limit=1")
@@ -326,14 +359,14 @@ def test_from_loops(server, store, tmp_path):
         runs = {name: until(lambda n=name: store.hget(n, "run"), name) for name in ("feed-news", "feed-blog")}
         ear = store.pubsub(ignore_subscribe_messages=True)
         ear.psubscribe("task-*")
-        heard = set()
+        channels = set()
 
-        def all_heard():
+        def all_published():
             message = ear.get_message(timeout=0.5)
-            heard.update([message["channel"]] if message and '"round":' in message["data"] else [])
-            return heard >= {"task-feed-news", "task-feed-blog"}
+            channels.update([message["channel"]] if message and '"round":' in message["data"] else [])
+            return channels >= {"task-feed-news", "task-feed-blog"}
 
-        until(all_heard, lambda: heard)
+        until(all_published, lambda: channels)
         ear.close()
         # A second run changes what is different, and only that.
         conf.write_text(

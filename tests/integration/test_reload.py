@@ -105,12 +105,12 @@ def polls(client, task_id, rate):
 def test_data_that_does_not_fit_is_refused_and_the_run_goes_on(raw, client, task, kind):
     data, path, reason = BAD[kind]
     run = client.get(task).run
-    heard = client.watch(task, seconds=PATIENCE)
+    watched = client.watch(task, seconds=PATIENCE)
     raw.hset(task, "data", data)
     outcome = client.reload(task, wait=PATIENCE)
     assert (outcome.done, outcome.state, outcome.refusal.path) == (False, life.RUNNING, path)
     assert reason in outcome.refusal.reason
-    event = next(one for one in heard if one.name not in ("polled", "progress"))
+    event = next(one for one in watched if one.name not in ("polled", "progress"))
     assert (event.name, event.data["path"]) == ("reload-refused", path)
     now = client.get(task)
     assert (now.run, now.control, now.refusal.path) == (run, "", path)
@@ -122,11 +122,11 @@ def test_a_reload_with_data_that_does_not_fit_and_its_fix(site, client, task):
     def call(*words):
         return done(cli_tools.pytask(*words, "--redis", site[0].url))
 
-    told = call("reload", task, "--data", '{"rate":"fast"}', "--wait", PATIENCE)
-    assert told.returncode == 1
-    assert "refused" in told.stdout
-    assert "[PT049]" in told.stderr
-    assert "Expected `int`, got `str` - at `$.rate`" in told.stdout + told.stderr
+    answer = call("reload", task, "--data", '{"rate":"fast"}', "--wait", PATIENCE)
+    assert answer.returncode == 1
+    assert "refused" in answer.stdout
+    assert "[PT049]" in answer.stderr
+    assert "Expected `int`, got `str` - at `$.rate`" in answer.stdout + answer.stderr
     why = call("why", task)
     assert "its last reload was refused" in why.stdout
     assert "Expected `int`" in why.stdout
@@ -155,7 +155,7 @@ def test_all_of_them_at_once(site, raw, client):
     assert found[1].refusal.path == "$.rate"
     assert "failed at once: no such host" in found[2].refused
     assert [client.get(task_id).state for task_id in ids] == [life.RUNNING, life.RUNNING, life.ERROR]
-    told = done(
+    answer = done(
         cli_tools.pytask(
             "reload",
             "--name",
@@ -169,8 +169,8 @@ def test_all_of_them_at_once(site, raw, client):
             site[0].url,
         )
     )
-    assert told.returncode == 1
-    assert told.stdout.count("refused") >= 1
+    assert answer.returncode == 1
+    assert answer.stdout.count("refused") >= 1
     for task_id in ids:
         client.stop(task_id, wait=PATIENCE)
 
@@ -183,7 +183,7 @@ def test_a_new_run_that_fails_at_once_is_no_success(site, client, url):
         client.reload(task_id, {"rate": 1, "url": url}, wait=PATIENCE)
     task_id = client.start("poll", {"rate": 1})
     client.wait(task_id, "RUNNING", PATIENCE)
-    told = done(
+    answer = done(
         cli_tools.pytask(
             "reload",
             task_id,
@@ -195,7 +195,7 @@ def test_a_new_run_that_fails_at_once_is_no_success(site, client, url):
             site[0].url,
         )
     )
-    assert (told.returncode, "[PT141]" in told.stderr) == (1, True), told.stderr
+    assert (answer.returncode, "[PT141]" in answer.stderr) == (1, True), answer.stderr
 
 
 def test_the_asyncio_client_says_the_same(site, client, task):
@@ -224,7 +224,7 @@ def test_without_a_data_class_what_is_no_object_is_refused(client, raw):
 
 
 def test_a_message_alone_is_refused_as_well(client, raw, task):
-    """As redis-cli publishes it: the worker that hears it writes the wish down."""
+    """Published as with redis-cli: the worker that receives it stores the request."""
     raw.hset(task, "data", "{oops")
     run = client.get(task).run
     until(lambda: raw.publish(f"task-{task}-control", "reload"), "somebody hears it")

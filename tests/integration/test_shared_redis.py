@@ -290,7 +290,7 @@ def test_a_pop_whose_reply_was_lost_is_not_repeated_and_a_look_at_a_stream_is(cu
 
 def test_a_subscription_stays_through_silence_and_a_cut(cut_off, server):
     proxy, tasks, _ = cut_off
-    heard = []
+    received = []
 
     def listen(client):
         with client.pubsub(ignore_subscribe_messages=True) as pubsub:
@@ -298,14 +298,14 @@ def test_a_subscription_stays_through_silence_and_a_cut(cut_off, server):
             for message in pubsub.listen():
                 if message["data"] == "end":
                     return
-                heard.append(message["data"])
+                received.append(message["data"])
 
     listener = tasks.spawn(listen)
     outside = redis.Redis(HOST, server.port)
     wait_until(lambda: outside.pubsub_numsub("news") == [(b"news", 1)])
     gevent.sleep(LONG)
     outside.publish("news", "first")
-    wait_until(lambda: heard == ["first"])
+    wait_until(lambda: received == ["first"])
     proxy.cut()
     wait_until(lambda: (outside.publish("news", "end"), listener.ready())[1])
     listener.get()
@@ -425,7 +425,7 @@ def test_a_native_thread_has_connections_of_its_own(single):
 
 
 class Count(Task):
-    """Counts in Redis until it is told to end; what it did is in `done`."""
+    """Counts in Redis until it is stopped; the result is in `done`."""
 
     done, unknown, end = 0, 0, False
 

@@ -77,8 +77,8 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
         return [w["name"] for w in cli.json("workers")["items"] if w["alive"]] == ["yew"]
 
     until(alone, lambda: cli("workers").stdout, SILENT + PATIENCE)
-    told = cli.json("why", "w-1")
-    expired, parked = told["moves"]
+    account = cli.json("why", "w-1")
+    expired, parked = account["moves"]
     silent = re.fullmatch(r"lease of larch silent for (\d+) s", expired["why"])[1]
     assert 8 <= int(silent) <= TAKEOVER + PATIENCE
     story = (
@@ -95,9 +95,14 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
         f"{clock(parked['at'])} parked by yew: it knows no task named `watch-ulr` (did you mean watch-url?)",
     ]
     assert cli("why", "w-1").stdout.splitlines() == lines
-    assert (told["version"], told["kind"], told["id"], told["state"]) == (1, "reasons", "w-1", "WAIT")
-    assert (told["story"], told["since"], told["reasons"]) == (story, expired["at"], lines)
-    assert [move["told"] for move in told["moves"]] == lines[2:]
+    assert (account["version"], account["kind"], account["id"], account["state"]) == (
+        1,
+        "reasons",
+        "w-1",
+        "WAIT",
+    )
+    assert (account["story"], account["since"], account["reasons"]) == (story, expired["at"], lines)
+    assert [move["told"] for move in account["moves"]] == lines[2:]
 
     text = cli("show", "w-1").stdout
     assert re.search(r"^why +(.*)$", text, re.MULTILINE)[1] == story

@@ -110,7 +110,7 @@ def test_a_second_signal_ends_at_once_and_a_stubborn_task_cannot_be_stopped(lab)
     # A reload ends neither it nor the worker; a stop that comes meanwhile wins.
     lab.control(stubborn, "reload")
     lab.events.wait(stubborn, "stop-timeout")
-    # The operator's stop: it stays RUNNING with the wish in its hash, and says so; nothing else suffers.
+    # A stop request: the task stays RUNNING with the request in its hash; nothing else is affected.
     lab.control(stubborn, "stop")
     wait_until(lambda: lab.field(stubborn, "control") == "stop")
     event = lab.events.wait(stubborn, "stop-timeout")

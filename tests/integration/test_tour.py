@@ -35,6 +35,7 @@ ELASTIC = (
     r"redis://127\.0\.0\.1:…", r"^last run  …$",  # ports and ids
     r"^… +first  yes", r"first   …$",  # a process id, how many tasks run, how long ago
     r"^server   …, answers in … ms$",
+    r"it starts in …, at …Z$", r"^  … 03:00:00 CET  \(in …\)$",  # a delay, and the times of a schedule
 )  # fmt: skip
 
 

@@ -261,7 +261,7 @@ def test_an_owner_that_does_not_hear_learns_of_it_and_a_dead_ones_task_is_stoppe
     lab.wait_state(stopped, "STOPPED")
     lab.wait_new_run(reloaded, run)
     assert lab.evidence.last(reloaded).pid == owner.pid
-    # The wish in the hash alone is enough: the next renewal reads it.
+    # The request in the hash alone is enough: the next renewal reads it.
     run = lab.run(reloaded)
     by_hand.hset(reloaded, "control", "reload")
     lab.wait_new_run(reloaded, run)
@@ -269,7 +269,7 @@ def test_an_owner_that_does_not_hear_learns_of_it_and_a_dead_ones_task_is_stoppe
     # A word of a later release is not ours to act on.
     by_hand.hset(reloaded, "control", "later")
 
-    # A dead owner: the other writes the wish down, and the monitor stops instead of requeueing.
+    # A dead owner: another worker stores the request, and the monitor stops the task.
     owner.kill()
     lab.control(dead, "stop")
     wait_until(lambda: lab.field(dead, "control") == "stop")
@@ -294,9 +294,9 @@ def test_a_namespace_goes_in_front_of_everything(lab):
     lab.control("a", "stop")  # another deployment's channel
     lab.redis.publish("ns:task-a-control", "stop")
     wait_until(lambda: lab.redis.hget("ns:a", "state") == "STOPPED")
-    wait_until(lambda: ("ns:task-a", '{"event":"stopped","data":null}') in ear.heard)
+    wait_until(lambda: ("ns:task-a", '{"event":"stopped","data":null}') in ear.received)
     ear.close()
-    assert {channel for channel, _ in lab.events.heard} == {"task-a-control"}
+    assert {channel for channel, _ in lab.events.received} == {"task-a-control"}
     other.kill()
     lab.redis.delete(
         "pytask:workers",

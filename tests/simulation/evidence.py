@@ -50,14 +50,14 @@ class Evidence:
             self.violations.append((rule, text, self._world.loop.time))
 
     def broken(self, process, text):
-        """I11, and whatever else never should happen."""
+        """I11, and other events that must never happen."""
         self.violation("crash", f"{process}: {text}")
 
     # -- from the store -------------------------------------------------------------------------------
 
     def claimed(self, task_id, run, epoch):
-        # A reload whose answer was lost is sent again, as it was; on a server that forgot the first one it
-        # begins the run anew.  That is one run as long as it has not acted.
+        # A reload without a reply is sent again unchanged; on a server that lost the first one it starts
+        # the run a second time.  That counts as one run until it has acted.
         acted = self.newest.get(task_id) == self.order.get(run, -1)
         if run in self.order and (acted or run not in self.forgotten):
             self.violation("run id used twice", run)

@@ -194,7 +194,7 @@ def switch(world, random):
 
 @kind
 def lost_runs(world, random):
-    """DEL pytask:runs.  Not where a hash was made anew: then nothing says that the old run lives."""
+    """DEL pytask:runs.  Not after a hash was recreated: then nothing shows that the old run lives."""
     if world.spared != "runs" and world.may_lose("runs"):
         world.lose_runs()
     return 10.0

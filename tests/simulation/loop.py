@@ -100,7 +100,7 @@ class Timer:
         self.stop()
 
     def fire(self, entry):
-        """Called by the loop; nothing if it was stopped, or started anew, since."""
+        """Called by the loop; does nothing if it was stopped or restarted since."""
         if entry != self._entry:
             return
         fn, args = self.callback, self.args

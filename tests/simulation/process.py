@@ -108,7 +108,7 @@ class Process(Life):
         wait_for_ever()
 
     def kill(self, why):
-        """Kill -9, or whatever else ends a process at once."""
+        """Kill -9, or another immediate end of a process."""
         if self.dead:
             return
         self.loop.kill(self)

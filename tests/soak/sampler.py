@@ -48,10 +48,10 @@ class Sampler:
 
     def _read_gauges(self):
         for line in self._gauge.read().splitlines():
-            told = json.loads(line)
-            at = told["mono_ns"] / SECOND - self.begin
+            entry = json.loads(line)
+            at = entry["mono_ns"] / SECOND - self.begin
             for figure in ("runs", "greenlets", "other_greenlets", "objects"):
-                self.series[told["pid"], figure].append((at, told[figure]))
+                self.series[entry["pid"], figure].append((at, entry[figure]))
 
     def _redis(self, at):
         client = self.client

@@ -118,7 +118,7 @@ class Stage:
                 self.redis.client_kill_filter(_id=client["id"])
 
     def close(self):
-        """End all, whatever state it is in."""
+        """End all processes in any state."""
         with self._lock:
             self.closing = True
         for process in self.workers.values():

@@ -104,7 +104,7 @@ def markdown(facts, flat, found):
         "|---|---|---|---|---|---|",
     ]
     for row, shown in flat:
-        verdict = "shown only" if shown else "flat" if row.holds else "**GROWS**"
+        verdict = "only shown" if shown else "flat" if row.holds else "**GROWS**"
         out.append(
             f"| {row.name} | {row.first:g} | {row.second:g} | {row.growth:+.2%} | {row.samples} | {verdict} |"
         )
@@ -112,8 +112,8 @@ def markdown(facts, flat, found):
 
 
 RULE = (
-    "Medians of two calm windows, at the end of the third and of the fourth quarter; no fault and no control"
-    " in them, and the load spread evenly before each. Counts (descriptors, connections, greenlets that are"
-    " no run) may not be higher in the second; all else by 2 % at most. A fall is no leak. `objects`, `runs`"
-    " and `greenlets` follow the number of tasks a worker happens to hold, so they are shown only."
+    "Medians of two calm windows, at the end of the third and of the fourth quarter, without faults and"
+    " control requests, the load rebalanced before each. Counts (descriptors, connections, greenlets outside"
+    " of runs) must not increase; other figures may increase by 2 %. A decrease is not a leak. `objects`,"
+    " `runs` and `greenlets` depend on the number of tasks of a worker, so they are only shown."
 )

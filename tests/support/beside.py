@@ -139,7 +139,7 @@ class Parent:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self):
-        """What pytest makes of the files of tests is kept for the children, whatever the environment says."""
+        """The bytecode that pytest compiles is kept for the children, regardless of the environment."""
         before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
         try:
             return (yield)

@@ -38,7 +38,7 @@ PATIENCE = 30.0  # seconds for what should take well under one, on a busy machin
 
 
 def until(holds, what, seconds=PATIENCE):
-    """The first true value of `holds()`; fails with `what()` or `what` after so many seconds."""
+    """The first true value of `holds()`; fails with `what()` or `what` after a timeout."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         if time.monotonic() > deadline:

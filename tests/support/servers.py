@@ -95,7 +95,7 @@ class Server:
         self._process.wait()
 
     def restart(self):
-        """Up again, or anew; without `appendonly` it comes back empty."""
+        """Start or restart the server; without `appendonly` it is empty afterwards."""
         self.stop()
         self.start()
 

@@ -28,7 +28,7 @@ class Raising(logging.Handler):
 def around(monkeypatch):
     """Hangs a handler, a filter or the like into the root logger for one test."""
     handlers = list(logging.root.handlers)
-    monkeypatch.setattr(logger, "_told", set())
+    monkeypatch.setattr(logger, "_reported", set())
     yield logging.root.addHandler
     logging.root.handlers[:] = handlers
 

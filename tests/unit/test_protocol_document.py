@@ -11,6 +11,7 @@ import pytask
 from pytask.adapters.keys import Keys
 from pytask.adapters.rules import KEEP_REJECTED, event
 from pytask.domain import messages
+from pytask.domain.control import REQUESTS
 from pytask.domain.crashes import CRASH_LIMIT
 from pytask.domain.figures import FIGURES
 from pytask.domain.firing import READ
@@ -74,8 +75,8 @@ def test_every_key_and_channel_has_its_row():
 
 
 def test_what_a_worker_shows():
-    told = [f"| `{name}` | {figure.text} | {figure.unit} |" for name, figure in FIGURES.items()]
-    assert "| figure | meaning | unit |\n| --- | --- | --- |\n" + "\n".join(told) + "\n\n" in TEXT
+    documented = [f"| `{name}` | {figure.text} | {figure.unit} |" for name, figure in FIGURES.items()]
+    assert "| figure | meaning | unit |\n| --- | --- | --- |\n" + "\n".join(documented) + "\n\n" in TEXT
 
 
 def test_what_becomes_of_a_pushed_id():
@@ -146,8 +147,8 @@ def test_the_log_and_the_progress():
     line, field = json.loads(notes.lines[0]), json.loads(notes.progress)
     named = {name for row in rows("Its log") for name in words(row[0])}
     assert set(line) == named | {"done", "total", "note"}
-    (told,) = (row[2] for row in rows("The hash of a task") if row[0] == "`progress`")
-    assert set(field) == set(words(told))
+    (documented,) = (row[2] for row in rows("The hash of a task") if row[0] == "`progress`")
+    assert set(field) == set(words(documented))
     assert f"longer than {TEXT_MOST} characters" in section("Its log")
     assert f"expires {Settings().keep_logs // 86400} days" in section("Its log")
     assert (LINGER, "(ten a second)" in section("Events")) == (0.1, True)
@@ -182,4 +183,5 @@ def test_an_event_begins_as_it_is_said():
 
 def test_the_verdicts():
     named = {word for row in rows("What a worker does") for word in words(row[0])}
-    assert named == {str(verdict) for verdict in Verdict} - {str(Verdict.UNRECOGNIZED)}
+    answers = {*Verdict, *REQUESTS.values()} - {Verdict.UNRECOGNIZED}
+    assert named == set(map(str, answers))

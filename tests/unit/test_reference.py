@@ -47,8 +47,8 @@ def test_each_field_of_a_record_is_described():
     for kind in (pytask.Settings, pytask.Timing):
         source = inspect.getsource(kind)
         fields = re.findall(r"^    (\w+): .*= .*$", source, re.MULTILINE)
-        told = re.findall(r'^    (\w+): [^#]*?(?:  # |\n    """)', source, re.MULTILINE)
-        assert fields == told, kind
+        documented = re.findall(r'^    (\w+): [^#]*?(?:  # |\n    """)', source, re.MULTILINE)
+        assert fields == documented, kind
 
 
 def test_errors_have_a_code_and_a_description():

@@ -39,10 +39,10 @@ def test_a_step_that_fails_fails_the_check():
 
 
 def test_the_version_is_in_one_place():
-    told = [
+    files = [
         path.relative_to(ROOT)
         for pattern in ("*.toml", "pytask/**/*.py", ".ci/*", "dev.py")
         for path in ROOT.glob(pattern)
         if f'"{__version__}"' in path.read_text("utf-8")
     ]
-    assert told == [Path("pytask/domain/version.py")]
+    assert files == [Path("pytask/domain/version.py")]

@@ -178,7 +178,7 @@ def test_subclasses_of_plain_types_are_json(value, raw):
     ],
 )
 def test_a_number_that_json_has_no_form_for_is_refused_with_its_path(number, made, path):
-    with pytest.raises(BadData, match=rf"it is not JSON: .* has no form in it - at `{path}`$"):
+    with pytest.raises(BadData, match=rf"it is not JSON: .* has no JSON representation - at `{path}`$"):
         codec.encode(made(number), "it")
 
 
@@ -204,10 +204,10 @@ class Converted:
 @pytest.mark.parametrize(
     ("into", "text"),
     [
-        (Opaque, "is the class .*Opaque, which JSON cannot be turned into: make it an attrs class"),
+        (Opaque, "is the class .*Opaque, which cannot be created from JSON: make it an attrs class"),
         (list, "is the class builtins.list"),
         (Place("x"), "is Place"),
-        (Holds, "the field 'many' has the type the class .*Opaque, which JSON has no form for"),
+        (Holds, "the field 'many' has the type the class .*Opaque, which JSON cannot represent"),
         (Node, "Node refers to itself"),
     ],
 )

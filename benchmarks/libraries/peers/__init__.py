@@ -1,6 +1,6 @@
-"""Small servers that answer as late as they are asked to.
+"""Small servers that reply after a requested delay.
 
-Every request has `wait-SECONDS-WORD` in it somewhere: the answer is WORD, after that time.
+Every request contains `wait-SECONDS-WORD`: the reply is WORD, after that time.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ ASKED = re.compile(r"wait-([\d.]+)-(\w+)")
 
 
 def asked(text: str) -> tuple[float, str]:
-    """The seconds and the word of a request; no time and "" if it asks for none."""
+    """The seconds and the word of a request; 0 and "" without them."""
     found = ASKED.search(text)
     return (float(found[1]), found[2]) if found else (0.0, "")
 
 
 def answered(text: str) -> str:
-    """The word of a request, when its time is over."""
+    """The word of a request, after its delay."""
     seconds, word = asked(text)
     time.sleep(seconds)
     return word
 
 
 def later(text: str, answer: Callable[[str], object]) -> None:
-    """Call `answer(word)` when the time is over, without waiting for it."""
+    """Call `answer(word)` after the delay, without blocking."""
     seconds, word = asked(text)
     timer = threading.Timer(seconds, answer, [word])
     timer.daemon = True
@@ -38,25 +38,25 @@ def later(text: str, answer: Callable[[str], object]) -> None:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A thread for each connection."""
+    """Uses one thread per connection."""
 
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 256
 
     def handle_error(self, request: object, address: object) -> None:
-        """A client that went away is what is measured."""
+        """Ignore errors of disconnected clients, which are part of the measurement."""
 
 
 def serve(handler: type[socketserver.BaseRequestHandler]) -> int:
-    """Serve in threads; the port."""
+    """Serve in threads; returns the port."""
     server = Server((HOST, 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_address[1]
 
 
 class Packets(socketserver.BaseRequestHandler):
-    """A connection from which numbers of bytes are read, and to which several threads may write."""
+    """A connection that is read in given lengths, and written by several threads."""
 
     def setup(self) -> None:
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -74,4 +74,4 @@ class Packets(socketserver.BaseRequestHandler):
             with self.lock:
                 self.request.sendall(data)
         except OSError:
-            pass  # it went away meanwhile
+            pass  # it has disconnected

@@ -1,4 +1,4 @@
-"""Start the servers that are named; print their ports as JSON; end with the standard input."""
+"""Start the named servers, print their ports as JSON, and exit at the end of standard input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers of binary protocols, as much of them as a client needs for one call that waits."""
+"""Servers of binary protocols: the part that a client needs for one waiting call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.libraries.peers import HOST, Packets, answered, later, serve
 
 
 class Mqtt(Packets):
-    """MQTT 3.1.1: a message of QoS 1 is acknowledged late."""
+    """MQTT 3.1.1: a message of QoS 1 is acknowledged after the delay."""
 
     def handle(self) -> None:
         while True:
@@ -37,7 +37,7 @@ class Mqtt(Packets):
 
 
 class Amqp(Packets):
-    """AMQP 0-9-1: a declared queue is confirmed late."""
+    """AMQP 0-9-1: a declared queue is confirmed after the delay."""
 
     def handle(self) -> None:
         from pika import frame, spec
@@ -74,7 +74,7 @@ class Amqp(Packets):
 
 
 class Mongo(Packets):
-    """MongoDB's OP_MSG: each command may name its time in `comment`."""
+    """MongoDB's OP_MSG: a command may set its delay in `comment`."""
 
     def handle(self) -> None:
         import bson
@@ -92,7 +92,7 @@ class Mongo(Packets):
 
 
 class Ldap(Packets):
-    """LDAP: a bind, and searches that find nothing, with the word as message."""
+    """LDAP: a bind, and empty searches with the word as message."""
 
     def handle(self) -> None:
         while True:

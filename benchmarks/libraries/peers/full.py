@@ -1,4 +1,4 @@
-"""Servers of libraries: gRPC, ZeroMQ, WebSocket, SSH, MySQL."""
+"""Servers that libraries provide: gRPC, ZeroMQ, WebSocket, SSH, MySQL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def grpc() -> int:
 
 
 def zmq() -> int:
-    """A ROUTER, which answers each when its time is over."""
+    """A ROUTER that replies to each request after its delay."""
     import zmq
 
     router = zmq.Context.instance().socket(zmq.ROUTER)
@@ -69,7 +69,7 @@ def websocket() -> int:
 
 
 def _run(made: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine, in a loop that goes on in a thread."""
+    """The result of a coroutine, in a loop that continues in a thread."""
     if not _loops:
         _loops.append(asyncio.new_event_loop())
         threading.Thread(target=_loops[0].run_forever, daemon=True).start()
@@ -77,7 +77,7 @@ def _run(made: Coroutine[Any, Any, Any]) -> Any:
 
 
 def ssh() -> int:
-    """Commands that print their word; any password will do."""
+    """Commands that print their word; any password is accepted."""
     import asyncssh
 
     class Server(asyncssh.SSHServer):
@@ -105,7 +105,7 @@ def ssh() -> int:
 
 
 def mysql() -> int:
-    """Any statement with a time in it answers with its word."""
+    """A statement with a delay returns its word."""
     from mysql_mimic import MysqlServer, Session
 
     class Late(Session):

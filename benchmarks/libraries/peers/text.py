@@ -1,4 +1,4 @@
-"""Servers of protocols that are lines of text."""
+"""Servers of text protocols."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _kept: list[socket.socket] = []
 
 
 class Http(BaseHTTPRequestHandler):
-    """Answers in text, as JSON below /json, as a feed below /feed; /saw/WORD asks whether a body had it."""
+    """Replies with text, JSON below /json, a feed below /feed; /saw/WORD reports whether a body had it."""
 
     protocol_version = "HTTP/1.1"
 
@@ -48,11 +48,11 @@ class Http(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *words: object) -> None:
-        """Nobody reads it."""
+        """No access log."""
 
 
 class Lines(socketserver.StreamRequestHandler):
-    """A greeting, and an answer to each line."""
+    """A greeting, and a reply to each line."""
 
     greeting = ""
 
@@ -125,7 +125,7 @@ class Irc(Lines):
 
 
 class Stomp(Packets):
-    """Receipts come late; other frames of the connection do not wait for them."""
+    """Receipts are delayed; other frames of the connection are not."""
 
     def handle(self) -> None:
         while frame := self.frame():
@@ -190,7 +190,7 @@ def memcached() -> int:
 
 
 def silent() -> int:
-    """A port where connections are taken, and nothing is answered."""
+    """A port that accepts connections and never replies."""
     server = socket.create_server((HOST, 0), backlog=256)
     _kept.append(server)
     return server.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Stop, start and reload in memory.  See stop.lua, start.lua and ask_reload.lua."""
+"""Stop, start and reload in memory.  See stop.lua, start.lua and request.lua."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ControlVerbs(Verbs):
     def _carry_out(self, word: ControlWord, task_id: str, age: float) -> Verdict:
         if word.command is Command.STOP:
             return self._stop(task_id, age)
-        return self._start(task_id, age) if word.request is None else self._request(task_id, word.request)
+        return self._start(task_id, age) if not word.request else self._request(task_id, word.command)
 
     def _stop(self, task_id: str, age: float) -> Verdict:
         state = self._state
@@ -74,7 +74,7 @@ class ControlVerbs(Verbs):
         state.timers.pop(task_id, None)
         state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
         self._note(task_id, before, Trigger.START_NOW if early else Trigger.START, self.who)
-        state.erase(task_id, "control", *FORGOTTEN)
+        state.erase(task_id, "control", *FORGOTTEN, *(() if early else ("scheduled",)))
         state.expires.pop(task_id, None)
         if task_id.encode() not in state.queue:  # pushed again by hand, it waits already
             state.queue.insert(0, task_id.encode())
@@ -88,7 +88,7 @@ class ControlVerbs(Verbs):
             return False
         return 0 <= float(self._state.stamp()) - began < seconds
 
-    def _request(self, task_id: str, request: Verdict) -> Verdict:
+    def _request(self, task_id: str, request: Command) -> Verdict:
         state = self._state
         fields, held = state.fields(task_id), state.runs.get(task_id)
         if held is None or text(fields, "run") != held:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytask.adapters.memory.state import Fields, number, plausible, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import EXPIRED, NOBODY, POISON, event
+from pytask.adapters.rules import EXPIRED, LOST, NOBODY, POISON, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import State, Trigger, destination, next_state
@@ -120,7 +120,7 @@ class MonitorVerbs(Verbs):
             state.leases.setdefault(task_id, state.micros())
             return lost
         if text(fields, "state") != life.RUNNING:
-            return False
+            return self._put_back(task_id, expiry)
         owner = text(fields, "run")
         if owner is not None and plausible(owner):
             state.register(task_id, owner)
@@ -135,6 +135,18 @@ class MonitorVerbs(Verbs):
         self._note(task_id, life.RUNNING, Trigger.REPAIR, self.who, NOBODY)
         state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.REQUEUED, {"reason": NOBODY}))
+        return True
+
+    def _put_back(self, task_id: str, expiry: float) -> bool:
+        """Queue a task that waits and is in none of the places where a task waits."""
+        state = self._state
+        fields = state.fields(task_id)
+        waits = text(fields, "state") == destination(Trigger.REPAIR)
+        old = int(state.now()) - number(fields, "last_update") > expiry
+        if not (waits and old) or {"run", "group", "paused"} & fields.keys() or state.places(task_id):
+            return False
+        state.queue.insert(0, task_id.encode())
+        state.emit(task_id, event(Event.REQUEUED, {"reason": LOST}))
         return True
 
     def _repair_as_stopped(self, task_id: str) -> None:

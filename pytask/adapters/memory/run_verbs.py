@@ -13,14 +13,14 @@ from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
-from pytask.domain.messages import Event
-from pytask.domain.record import Adoption, Change, Claim, Incarnation, Notes, RunRef, Verdict
+from pytask.domain.messages import Command, Event
+from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Verdict
 
 
 class RunVerbs(Verbs):
     """Keep and end runs."""
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
         """Renew runs; returns only verdicts other than OK."""
         self.incarnation = self._look()
         # All are looked up before any is put back, as in the script.
@@ -90,7 +90,7 @@ class RunVerbs(Verbs):
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
-    def _renew(self, ref: RunRef, held: str | None) -> Verdict | None:
+    def _renew(self, ref: RunRef, held: str | None) -> Answer | None:
         state = self._state
         fields = state.fields(ref.id)
         if held not in (None, ref.run):
@@ -144,7 +144,8 @@ class RunVerbs(Verbs):
         state.note(change.id, line, self._retention.history, plain=plain)
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
-            state.erase(change.id, "crashes", "crash_at", *COUNTS)
+            counts = COUNTS if "restarts" in state.fields(change.id) else ()
+            state.erase(change.id, "crashes", "crash_at", *counts)
         if retried:
             state.timers[change.id] = state.millis() + math.ceil(change.delay * 1000)
         elif released:
@@ -213,7 +214,7 @@ class RunVerbs(Verbs):
         head = f'{{"epoch":{number(fields, "epoch")},"at":{state.stamp()},'
         state.write(task_id, reload_refused=head + refusal(path, reason))
         self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
-        if text(fields, "control") == Verdict.RELOAD:
+        if text(fields, "control") == Command.RELOAD:
             state.erase(task_id, "control")
         told = {"path": path, "reason": reason, "epoch": judged.epoch}
         state.emit(task_id, event(Event.REFUSED, told))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from pytask.adapters.memory.state import Fields, MemoryState, text
+from pytask.adapters.memory.state import Fields, MemoryState, number, text
 from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import FORGOTTEN, event
 from pytask.domain import lifecycle as life
@@ -45,7 +45,9 @@ class MemoryTimetable(Verbs):
 
     def _fire(self, firing: Firing) -> Verdict:
         state = self._state
-        verdict = self._still(firing.name, firing.score)
+        # A list is elsewhere: what is there under its name is no list.
+        spoiled = state.value(f"pytask:occurrences:{firing.name}") is not None
+        verdict = self._still(firing.name, firing.score, spoiled=spoiled)
         fields = state.fields(_key(firing.name))
         if verdict is None and (
             not text(fields, "function") or is_paused(_texts(fields)) is not firing.paused
@@ -63,7 +65,7 @@ class MemoryTimetable(Verbs):
     def _settle(self, firing: Firing, one: _Firing, fields: Fields) -> None:
         state, key, after = self._state, _key(firing.name), firing.next
         if one.last is not None:
-            fires = int(text(fields, "fires") or 0) + one.fires
+            fires = number(fields, "fires") + one.fires
             state.write(key, last_ms=one.last[0], last_id=one.last[1], fires=fires)
         if text(fields, "paused") == FAULT:
             state.erase(key, "paused", "error")
@@ -74,13 +76,13 @@ class MemoryTimetable(Verbs):
             state.erase(key, "behind", "next_ms")
         state.schedules[firing.name] = float(after)
 
-    def _still(self, name: str, score: float) -> Verdict | None:
+    def _still(self, name: str, score: float, *, spoiled: bool = False) -> Verdict | None:
         """Why a schedule is not what was read; None if it is."""
         state = self._state
         if state.schedules.get(name) != score:
             return Verdict.MOVED
         value = state.value(_key(name))
-        if isinstance(value, bytes):
+        if isinstance(value, bytes) or spoiled:
             state.schedules[name] = float(NEVER)
             return Verdict.BADTYPE
         if value is None:
@@ -117,13 +119,12 @@ class MemoryTimetable(Verbs):
             state.erase(key, "paused", "error")
         if same:
             return Verdict.ALREADY
-        state.erase(key, "behind", "next_ms")
         state.schedules[name] = 0.0
         return Verdict.OK
 
     # -- what a firing does ---------------------------------------------------------------------------
 
-    def occupied(self, task_id: str, function: str | None) -> str | None:
+    def occupied(self, task_id: str, schedule: Fields) -> str | None:
         """Whether an earlier run has not ended, or the key is another's."""
         state = self._state
         value = state.value(task_id)
@@ -133,8 +134,10 @@ class MemoryTimetable(Verbs):
         word = text(fields, "state")
         if task_id in state.runs or (word == life.RUNNING and "run" in fields):
             return RUNS
-        foreign = "scheduled" not in fields and "function" in fields and text(fields, "function") != function
-        if "local" in fields or foreign:
+        ours = "scheduled" in fields or text(schedule, "last_id") == task_id
+        if "local" in fields or (
+            not ours and fields.get("function", schedule["function"]) != schedule["function"]
+        ):
             return TAKEN
         if value is not None and state.resting(word) is State.read(None):
             return WAITS
@@ -188,7 +191,7 @@ class _Firing:
 
     def __init__(self, verbs: MemoryTimetable, firing: Firing, fields: Fields) -> None:
         self.lines = list(firing.skipped)
-        self.behind = None if firing.fresh else _number(text(fields, "behind"))
+        self.behind = number(fields, "behind") or None
         self.last: tuple[int, str] | None = None
         self.fires = 0
         self._verbs = verbs
@@ -202,13 +205,16 @@ class _Firing:
             self._skip(self.behind, Reason.PAUSED)
             self.behind = None
         if firing.overlap is Overlap.ALLOW:
+            if self.behind is not None:  # it was to wait before the schedule was changed
+                self._skip(self.behind, Reason.OVERLAP)
+                self.behind = None
             for start in firing.starts:
                 self._beside(start)
         elif firing.starts or self.behind is not None:
             self._alone()
 
     def _beside(self, start: Start) -> None:
-        if self._verbs.occupied(start.id, text(self._fields, "function")) == TAKEN:
+        if self._verbs.occupied(start.id, self._fields) == TAKEN:
             self._skip(start.at, Reason.TAKEN)
         elif self._verbs.state.value(start.id) is None:
             self._start(start)
@@ -217,7 +223,7 @@ class _Firing:
         firing = self._firing
         due = [*([] if self.behind is None else [Start(firing.name, self.behind)]), *firing.starts]
         self.behind = None
-        busy = self._verbs.occupied(firing.name, text(self._fields, "function"))
+        busy = self._verbs.occupied(firing.name, self._fields)
         if busy == TAKEN:
             for one in due:
                 self._skip(one.at, Reason.TAKEN)
@@ -261,10 +267,6 @@ class _Firing:
 
 def _key(name: str) -> str:
     return f"pytask:schedule:{name}"
-
-
-def _number(value: str | None) -> int | None:
-    return int(value) if value and value.isascii() and value.isdigit() else None
 
 
 def _texts(fields: Fields) -> dict[str, str]:

@@ -206,6 +206,16 @@ class MemoryState:
         lines, until = self.rings.get(task_id, ([], 0.0))
         return lines if until > self.now() else []
 
+    def places(self, task_id: str) -> list[str]:
+        """Those of the places where a task may wait that have it."""
+        parked = self.parking.get(text(self.fields(task_id), "function") or "", [])
+        there = {
+            "queue": task_id.encode() in self.queue,
+            "parked": task_id.encode() in parked,
+            "timers": task_id in self.timers,
+        }
+        return [name for name, found in there.items() if found]
+
     def leave_places(self, task_id: str) -> None:
         """Out of each place where a task may wait: queue, parking list, timers."""
         self.timers.pop(task_id, None)

@@ -42,7 +42,7 @@ class Verbs:
 
     def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
         line = history.tail(source, destination(trigger), trigger, who, why)
-        plain = trigger is Trigger.CLAIM and not why
+        plain = trigger is Trigger.DELAY or (trigger is Trigger.CLAIM and not why)
         self._state.note(task_id, line, self._retention.history, plain=plain)
 
     def _announce_run(self, name: Event, ref: RunRef, worker: str, epoch: int) -> None:

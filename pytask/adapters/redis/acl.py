@@ -1,7 +1,7 @@
-"""Access rules of Redis for each role, as data: what goes behind `ACL SETUSER name`.
+"""Access rules of Redis for each role: the words after `ACL SETUSER name`.
 
-Every word is understood by Redis 6.2, so there are no selectors and no `%R~`.  Patterns of keys only
-ever add, so "every task, but none of pytask's own keys" is spelled out letter by letter (see `_tasks`).
+Redis 6.2 knows every word, so there are no selectors and no `%R~`.  Key patterns can only add rights, so
+"every task, but no key of pytask" is expressed by patterns for each letter (see `_tasks`).
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from pytask.domain.partition import namespace_of
 ROLES = ("producer", "watcher", "publisher", "operator", "worker")
 OWN = "pytask:"
 
-# What client libraries send by themselves.  (Redis 7.0 alone knows no `client|setinfo`.)
+# Commands that client libraries send themselves.  (Redis 7.0 alone knows no `client|setinfo`.)
 CONNECT = ("hello", "ping", "select", "client|setname", "client|setinfo")
 CLUSTER = ("cluster|slots", "cluster|nodes", "asking", "command")
 WRITE = ("hset", "hmset", "lpush", "multi", "exec", "discard")
 LISTEN = ("subscribe", "psubscribe", "unsubscribe", "punsubscribe")
-# All that `pytask.Client` and the command line read.
+# Commands with which `pytask.Client` and the command line read.
 LOOK = (
     "hget", "hmget", "hgetall", "exists", "type", "scan", "time", "info", "pubsub|channels", "pubsub|numsub",
     "llen", "lindex", "lrange", "lpos", "srandmember",
     "zcard", "zcount", "zscore", "zmscore", "zscan", "zrevrange", "zrevrangebyscore",
 )  # fmt: skip
-# And what their scripts write, besides.
+# Commands with which their scripts write.
 STEER = (
     "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "persist",
     "lpush", "lrem", "srem", "zadd", "zrem",
 )  # fmt: skip
-# Redis asks for the rights of the caller inside of scripts, too.
+# Redis also checks the rights of the caller inside scripts.
 SCRIPTS = (
     "eval", "evalsha", "time", "info", "publish",
     "del", "exists", "expire", "persist", "type",
@@ -52,9 +52,9 @@ COMMANDS = {
 
 
 def rules(role: str, namespace: str = "", partitions: int = 1) -> list[str]:
-    """The words for a role under a namespace; they take away what the user had before, but no password.
+    """The words for a role under a namespace; they replace all previous rules, but keep the password.
 
-    Raises :class:`ConfigError` for a role that does not exist, or a namespace that no rule can hold.
+    Raises :class:`ConfigError` for an unknown role, or a namespace that a rule cannot contain.
     """
     if role not in ROLES:
         raise ConfigError(f"no such role: {role!r}; roles: {', '.join(ROLES)}")
@@ -74,7 +74,7 @@ def rules(role: str, namespace: str = "", partitions: int = 1) -> list[str]:
 
 
 def command(role: str, namespace: str = "", partitions: int = 1) -> str:
-    """The whole line for `redis-cli`, with PASSWORD where the password goes."""
+    """The whole line for `redis-cli`, with PASSWORD as a placeholder."""
     words = rules(role, namespace, partitions)
     return " ".join(["ACL SETUSER", f"pytask-{role}", "on", ">PASSWORD", *words])
 
@@ -87,9 +87,9 @@ def _keys(role: str, namespace: str) -> list[str]:
 
 
 def _tasks(start: str) -> list[str]:
-    """Patterns for all names behind `start` but those that begin with `pytask:`.
+    """Patterns for all names after `start` except those that begin with `pytask:`.
 
-    A name differs from that word at its first letter, or its second, ..., or ends before it does.
+    A name differs from that word in its first letter, or its second, ..., or is shorter.
     """
     heads = [start + OWN[:at] for at in range(len(OWN))]
     return heads[1:] + [f"{head}[^{OWN[at]}]*" for at, head in enumerate(heads)]
@@ -102,7 +102,7 @@ def _channels(role: str, namespace: str) -> list[str]:
         return []
     if role != "worker":
         return [events]
-    # A subscription to a pattern is only allowed where that very pattern is in the rules.
+    # A subscription to a pattern is only allowed if the rules contain exactly this pattern.
     return [events, f"&{keys.control_pattern}", f"&{_literal(namespace)}{OWN}*"]
 
 
@@ -111,7 +111,7 @@ def _literal(text: str) -> str:
 
 
 def missing(text: str, script: str = "", line: str = "") -> str:
-    """What to grant after a refusal: the server's `text`, and where a script met it."""
+    """The rights to grant after a refusal with this `text`, and its place in a script."""
     where = f" (in {script}.lua: {line.strip()})" if line else ""
     word = next((part for part in text.split("'")[1::2] if part.replace("|", "").isalpha()), "")
     least = f"; it lacks +{word.lower()}" if word and word != "default" else ""

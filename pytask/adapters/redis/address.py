@@ -1,4 +1,4 @@
-"""The address of Redis as text.  Imports nothing heavy: the command line shows addresses, too."""
+"""The address of Redis as text.  Has no slow imports, because the command line uses it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-VARIABLES = ("PYTASK_REDIS_URL", "REDIS_URL")  # the first that is set
+VARIABLES = ("PYTASK_REDIS_URL", "REDIS_URL")  # the first one set is used
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 TLS = (("ssl_ca_certs", "--cacert"), ("ssl_certfile", "--cert"), ("ssl_keyfile", "--key"))  # for redis-cli
 
 
 def plain(url: str) -> tuple[str, bool]:
-    """`url` as the libraries take it, and whether it is that of a cluster, such as redis+cluster://host:6379."""
+    """`url` as accepted by the libraries, and whether it names a cluster (redis+cluster://host:6379)."""
     found = re.match(r"(?:redis|valkey)(s?)(\+cluster)?://", url)
     if found is None:
         return url, False
@@ -22,12 +22,12 @@ def plain(url: str) -> tuple[str, bool]:
 
 
 def of_cluster(url: str) -> str:
-    """A plain URL as that of a cluster."""
+    """A plain URL as a URL of a cluster."""
     return re.sub(r"^(\w+)://", r"\1+cluster://", url)
 
 
 class Unset:
-    """Stands for an address that nobody gave; None is a mistake, such as a variable that is not set."""
+    """The type of an address that was not given; None is an error, such as an unset variable."""
 
     def __repr__(self) -> str:
         return "$PYTASK_REDIS_URL"
@@ -37,25 +37,25 @@ UNSET = Unset()
 
 
 def given(source: Any) -> Any:
-    """`source`, or the address that the environment names, or the default."""
+    """`source`, or the address in the environment, or the default."""
     if source is not UNSET:
         return source
     return next(filter(None, map(os.environ.get, VARIABLES)), DEFAULT_URL)
 
 
-# -- addresses that are printed -----------------------------------------------------------------------------
+# -- printed addresses ---------------------------------------------------------------------------------------
 
-# What may be shown of a URL's query; any other may be a password, however it is written.
+# The parameters of a URL that may be shown; any other may be a password.
 HARMLESS = re.compile(
     r"db|protocol|timeout|max_connections|health_check_interval|client_name|encoding|decode_responses|"
     r"retry_on_\w+|socket_\w+|ssl_(?!password)\w+"
 )
-# Behind a colon stands a port, or a part of [::1]; else it was meant to be a password.
+# A colon is followed by a port, or a part of [::1]; anything else may be a password.
 NO_PORT = re.compile(r"(\[[^]]*\])|:(?!\d{0,5}(?:,|$))[^,]*")
 
 
 def hide_password(url: str) -> str:
-    """`url` without what may be a password, also where it is written wrongly: without scheme or @."""
+    """`url` without possible passwords, also if it is malformed: without scheme or @."""
     found = re.match(r"[\w.+-]*://", url)
     scheme = found[0] if found else ""
     _, at, rest = url.removeprefix(scheme).rpartition("@")
@@ -74,7 +74,7 @@ def _hidden(query: str) -> Iterator[str]:
 
 
 def without_login(url: str) -> str:
-    """A URL that works, as it may stand in a command that is printed: no user, no password."""
+    """A valid URL without user and password, for printed commands."""
     url = url if "://" in url else hide_password(url)
     scheme, _, rest = url.partition("://")
     place, _, query = rest.rpartition("@")[2].partition("?")
@@ -83,7 +83,7 @@ def without_login(url: str) -> str:
 
 
 def in_db(url: str, number: int) -> str:
-    """That of another db of the same server, without login."""
+    """The URL of another db of the same server, without login."""
     place, _, query = without_login(url).partition("?")
     kept = [part for part in query.split("&") if part and not part.startswith("db=")]
     if not place.startswith("unix"):
@@ -93,14 +93,14 @@ def in_db(url: str, number: int) -> str:
 
 
 def redis_cli(url: str) -> list[str]:
-    """How redis-cli reaches the server of a URL; its password is for $REDISCLI_AUTH.
+    """The options of redis-cli for the server of a URL, and its password for $REDISCLI_AUTH.
 
-    Raises ValueError for what is no such URL, or has a db that is no number: it may be a password.
+    Raises ValueError for an invalid URL, and for a db that is not a number: it may be a password.
     """
     plainly, clustered = plain(url)
     words = ["redis-cli", *(["-c"] if clustered else [])]
     if plainly == DEFAULT_URL:
-        return words  # where it goes by itself
+        return words  # its default
     parts = urlsplit(plainly)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ValueError("no address of Redis")

@@ -1,4 +1,4 @@
-"""Makes stores, queues and feeds, each on connections of its own, from the client the user gave."""
+"""Creates stores, queues and feeds, each with its own connections, from the user's client."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from pytask.domain.partition import namespace_of
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Risk
 
-WAIT_MARGIN = 1.5  # a blocking wait may last this much longer than asked, before its socket gives up
+WAIT_MARGIN = 1.5  # seconds that a socket waits longer than its blocking call
 
 
 @attrs.frozen(kw_only=True)
 class BackendOptions:
-    """What a backend is told beside its client."""
+    """The options of a backend besides its client."""
 
     namespace: str = ""
     call_timeout: float = 3.0  # seconds
     retention: Retention = attrs.Factory(Retention)
-    durable_acks: int = 0  # replicas that must have a claim or a renewal
-    redis_connections: int = 64  # that all tasks share
-    origin: str = ""  # where the address came from, in words
+    durable_acks: int = 0  # replicas that must acknowledge a claim or a renewal
+    redis_connections: int = 64  # shared by all tasks
+    origin: str = ""  # the origin of the address, in words
 
 
 class RedisBackend:
-    """Redis behind any redis-py compatible client, or a URL."""
+    """Redis, reached by a URL or a client compatible with redis-py."""
 
     cooperative = True
 
@@ -63,34 +63,34 @@ class RedisBackend:
         self.keys = Keys(options.namespace)
 
     def store(self) -> RedisStore:
-        """A store on a connection of its own."""
+        """A store with its own connection."""
         return RedisStore(self._own("store"), self.keys, self._options.retention, self._durability)
 
     def queue(self) -> RedisQueue:
-        """A waiter; its socket outlasts the blocking call."""
+        """A queue waiter; its socket timeout exceeds the blocking call."""
         return RedisQueue(self._own("wait", WAIT_MARGIN), self.keys.queue)
 
     def feed(self, session: str) -> RedisFeed:
-        """A listener with a subscription of its own."""
+        """A feed with its own subscription."""
         database = None if self._topology is not None else support.database_of(self._client)
         return RedisFeed(
             self._own("feed"), self.keys, session, database=database, timeout=self._options.call_timeout
         )
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:
-        """A client for task code: the user's own settings, on connections that all tasks share."""
+        """A client for task code: the settings of the user's client, with connections shared by all tasks."""
         return self._tasks.client(current)
 
     def close_user_client(self, borrower: Borrower) -> None:
-        """Drop the connections that a run did not give back."""
+        """Drop the connections that a run did not return."""
         self._tasks.free(borrower)
 
     def close(self) -> None:
-        """Drop the connections that tasks shared."""
+        """Drop the shared connections of tasks."""
         self._tasks.close()
 
     def partitions(self, count: int) -> list[RedisBackend]:
-        """One for each of `count` partitions of the namespace."""
+        """A backend for each of `count` partitions of the namespace."""
         return [
             RedisBackend(
                 self._client,
@@ -102,7 +102,7 @@ class RedisBackend:
         ]
 
     def describe(self) -> str:
-        """The address, without a password, and where it came from: `127.0.0.1:6379/0 (from $REDIS_URL)`."""
+        """The address without a password, and its origin: `127.0.0.1:6379/0 (from $REDIS_URL)`."""
         origin = self._options.origin
         return f"{self._address()} ({origin})" if origin else self._address()
 
@@ -120,7 +120,7 @@ class RedisBackend:
         return f"{host}:{kwargs.get('port', '')}/{kwargs.get('db', 0)}"
 
     def check(self) -> None:
-        """Raise what can be known at start: no answer, a wrong password, a server that is too old."""
+        """Raise errors that are detectable at start: no reply, a wrong password, an old server."""
         store = self.store()
         try:
             store.renew([])
@@ -133,7 +133,7 @@ class RedisBackend:
             clients.disconnect(client)
 
     def risks(self, max_data: int) -> list[Risk]:
-        """Settings of the server under which the promise is weaker, each with its fix."""
+        """Server settings that weaken the guarantees, each with its fix."""
         client = self._own("check")
         try:
             return server_checks.risks(client, max_data=max_data)

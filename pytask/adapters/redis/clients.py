@@ -1,4 +1,4 @@
-"""Independent connections, cloned from whatever redis-py compatible client the user gave us."""
+"""Independent connections, cloned from the user's client, which is compatible with redis-py."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pytask.domain.partition import SLOTS, crc16, hash_tag
 def open_client(source: Any, **of_cluster: Any) -> Any:
     """`source` itself if it is a client, or a new client for a URL.
 
-    That of a cluster connects at once, with the options that are given for it.  Raises `ConfigError`, and
-    `Unavailable` or `Denied` where no node of the cluster lets us in.
+    A cluster client connects at once, with the given options.  Raises `ConfigError`, and `Unavailable` or
+    `Denied` if no node of the cluster accepts the connection.
     """
     if not isinstance(source, str):
         package_of(source)
@@ -45,7 +45,7 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
     except TypeError as error:
         raise option_checks.bad_option(source, error) from None
     except ValueError:
-        # What the library says would repeat parts of the URL, maybe of the password.
+        # The text of the library would repeat parts of the URL, possibly of the password.
         raise ConfigError(
             f"cannot use the Redis URL {hide_password(source)!r}: it must be like"
             " redis://user:password@host:6379/0, rediss://... or unix:///path/to/socket, of a cluster"
@@ -57,7 +57,7 @@ def open_client(source: Any, **of_cluster: Any) -> Any:
 
 
 def _no_cluster(error: Exception) -> Exception:
-    """What kept the library from the nodes of a cluster."""
+    """The error that prevented the library from reaching a cluster."""
     if "not enabled" in str(error):
         return ConfigError("this Redis is not a cluster: write its address with redis://, without +cluster")
     for one in (error.__cause__, error):
@@ -72,15 +72,15 @@ def _same(cls: Any) -> Any:
 
 
 def clone(client: Any, pools: Callable[[Any], Any] = _same, cluster: Callable[[Any], Any] = _same) -> Any:
-    """A client for task code, with a pool of its own: it carries what `client` carries (`carried`).
+    """A client for task code, with its own pool and the options of `client` (`carried`).
 
-    `pools` and `cluster` give the class to use in place of the library's.
+    `pools` and `cluster` return the class to use instead of that of the library.
     """
     if is_cluster(client):
         return _clone_cluster(client, pools, cluster)
     pool = client.connection_pool
     own = _with_pool(client, pools(cloned_options.pool_class(pool)), cloned_options.of_pool(pool))
-    dict.update(own.response_callbacks, client.response_callbacks)  # their own update takes 0.3 ms
+    dict.update(own.response_callbacks, client.response_callbacks)  # the update method takes 0.3 ms
     return own
 
 
@@ -101,7 +101,7 @@ def _with_pool(client: Any, pool_class: Any, kwargs: dict[str, Any], walk: float
 
 
 def topology_of(client: Any) -> Topology:
-    """The nodes that a cluster client knows."""
+    """The known nodes of a cluster client."""
     manager = client.nodes_manager
     known = [*manager.startup_nodes.values(), *manager.nodes_cache.values()]
     remap = getattr(manager, "remap_host_port", lambda host, port: (host, port))
@@ -117,8 +117,8 @@ def slot_client(  # noqa: PLR0913 - as own_client, and where
     name: str,
     connect_timeout: float | None = None,
 ) -> SlotClient:
-    """The daemon's own client for the slot of a hash-tagged namespace in a cluster."""
-    # Any node's client shows the class, the TLS settings and the password of them all.
+    """The daemon's client for the slot of a hash-tagged namespace in a cluster."""
+    # The client of any node has the class, the TLS settings and the password of all.
     package = package_of(client)
     client_of = getattr(client, f"get_{package}_connection")
     sample = client_of(next(iter(client.nodes_manager.nodes_cache.values())))
@@ -137,9 +137,9 @@ def slot_client(  # noqa: PLR0913 - as own_client, and where
 
 
 def _connect_hook(cluster: Any) -> Callable[[Any], None] | None:
-    """What a connection to one node calls: the user's own function, after the handshake.
+    """The connect hook of a connection to one node: the user's function, after the handshake.
 
-    That of the cluster's client would send READONLY, too, by which a replica answers for its primary.
+    The hook of the cluster client would also send READONLY, after which a replica serves reads.
     """
     func = cluster.user_on_connect_func
     if func is None:
@@ -155,16 +155,16 @@ def _connect_hook(cluster: Any) -> Callable[[Any], None] | None:
 def own_client(
     client: Any, *, timeout: float, name: str, connect_timeout: float | None = None, **of_node: Any
 ) -> Any:
-    """A clone for the daemon itself: bytes, hard time limits, no retries of the library's own.
+    """A clone for the daemon itself: bytes, hard time limits, no retries by the library.
 
-    A retry inside the library would repeat a claim without our knowing; RESP2 keeps the guard against
-    unread replies that redis-py 7 and later switch off under RESP3.
+    A retry inside the library would repeat a claim unnoticed; RESP2 keeps the protection against unread
+    replies that redis-py 7 and later disable under RESP3.
     """
     package, pool = package_of(client), client.connection_pool
     retry = importlib.import_module(f"{package}.retry")
     backoff = importlib.import_module(f"{package}.backoff")
     kwargs = cloned_options.for_daemon(cloned_options.of_pool(pool))
-    # A unix socket takes no such option, and needs none.
+    # A unix socket does not have this option and does not need it.
     if not _is_unix(client):
         kwargs["socket_keepalive"] = True
     if _may_pack(client):
@@ -193,7 +193,7 @@ def own_client(
 
 
 def packs(client: Any) -> bool:
-    """Whether a daemon's own client sends what was packed before (`wire.Packed`)."""
+    """Whether a client of the daemon can send prepacked commands (`packing.Packed`)."""
     if isinstance(client, SlotClient):
         return client.packs
     pool = getattr(client, "connection_pool", None)
@@ -201,7 +201,7 @@ def packs(client: Any) -> bool:
 
 
 def _may_pack(client: Any) -> bool:
-    # A connection of the library's own packs what it sends; a fake one, or a user's, may do otherwise.
+    # Connections of the library pack commands; a fake or custom one may not.
     cls = getattr(getattr(client, "connection_pool", None), "connection_class", type(None))
     return cls.__module__.partition(".")[0] in PACKAGES
 
@@ -213,13 +213,13 @@ def _is_unix(client: Any) -> bool:
 def _clone_cluster(client: Any, pools: Callable[[Any], Any], cluster: Callable[[Any], Any]) -> Any:
     manager, package = client.nodes_manager, package_of(client)
     kwargs = cloned_options.of_cluster(client)
-    # The client put a method of its own there, which would do the handshake a second time.
+    # The client stored its own method there, which would repeat the handshake.
     kwargs[f"{package}_connect_func"] = client.user_on_connect_func
     tokens.share(kwargs, client)
-    # The nodes of the client have its connections.
+    # The connections are those of its nodes.
     nodes = [type(node)(node.host, node.port) for node in manager.startup_nodes.values()]
     if getattr(manager, "from_url", False):
-        # Its nodes were made by another way, which only a URL leads to.
+        # Its nodes were created in another way, which requires a URL.
         tls = "SSL" in getattr(kwargs.pop("connection_class", None), "__name__", "")
         scheme = "rediss" if tls else "redis"
         kwargs["url"] = f"{scheme}://{nodes[0].host}:{nodes[0].port}"
@@ -237,8 +237,8 @@ _safe_classes: dict[type, type] = {}
 def _safe_class(base: type) -> type:
     """`base` that drops its connection whenever reading a reply is interrupted.
 
-    The Sentinel connections of redis-py keep it, so that a greenlet killed in mid-command leaves its
-    reply to the next command (redis-py#4292).
+    The Sentinel connections of redis-py keep it, so a greenlet killed during a command leaves its reply to
+    the next command (redis-py#4292).
     """
     if base not in _safe_classes:
 

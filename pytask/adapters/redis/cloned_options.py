@@ -1,6 +1,6 @@
-"""What a clone takes over from the client that it is made of, and what it does not, with the reasons.
+"""The options that a clone copies from its client, and those that it does not, with reasons.
 
-Everything else that a constructor of the libraries takes is carried: a test reads their signatures.
+All other parameters of the constructors are copied: a test reads their signatures.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# No clone takes these over.
+# No clone copies these.
 NEVER = {
     "connection_pool": "a clone has a pool of its own",
     "single_connection_client": "the greenlets of a run would read each other's replies",
@@ -28,7 +28,7 @@ REPEATS = "a retry inside the library would repeat a claim without our knowing"
 CACHES = "a worker acts on what is, not on what was; and a cache needs RESP3"
 POOLS = "a limit for tasks must not stop a renewal; one greenlet uses the client"
 REPLICAS = "what a replica answers may be old: a worker asks primaries only"
-# The daemon's own clients do not take these over either: `own_client` sets them, or they stay unset.
+# The clients of the daemon do not copy these either: `own_client` sets them, or they stay unset.
 OF_DAEMON = {
     "decode_responses": "scripts answer bytes",
     "encoding": "the words of the protocol are UTF-8",
@@ -57,7 +57,7 @@ OF_DAEMON = {
     "cache_allow_list": CACHES,
     "maint_notifications_config": "needs RESP3",
 }
-# Arguments that are no connection's, and where a pool or a cluster's client keeps them.
+# Arguments that do not belong to a connection, and where a pool or a cluster client stores them.
 OF_POOL = {
     "max_connections": "max_connections",
     "timeout": "timeout",
@@ -85,7 +85,7 @@ OF_MANAGER = {
 def pool_class(pool: Any) -> Any:
     """The class of a clone's pool.
 
-    A class of the user's own may want other arguments; but for Sentinel, where the library makes it, too.
+    A custom class of the user may require other arguments, except for Sentinel, where the library creates it.
     """
     if hasattr(pool, "sentinel_manager"):
         return type(pool)
@@ -93,10 +93,10 @@ def pool_class(pool: Any) -> Any:
 
 
 def of_pool(pool: Any) -> dict[str, Any]:
-    """The arguments for a pool like this one, but for its class, and that of its connections."""
+    """The arguments for a pool like this one, except its class and that of its connections."""
     given = pool.connection_kwargs
     found = {name: value for name, value in given.items() if name not in NEVER}
-    # While a node moves, redis-py puts an address of the moment there, and longer timeouts.
+    # While a node moves, redis-py stores a temporary address and longer timeouts there.
     for name in ("host_address", "socket_timeout", "socket_connect_timeout"):
         if given.get(f"orig_{name}") is not None:
             found[name.removesuffix("_address")] = given[f"orig_{name}"]
@@ -108,14 +108,14 @@ def of_pool(pool: Any) -> dict[str, Any]:
 
 
 def for_daemon(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Those that a client of the daemon, too, takes over."""
+    """The options that a client of the daemon copies as well."""
     return {k: v for k, v in arguments.items() if k not in NEVER and k not in OF_DAEMON}
 
 
 def of_cluster(client: Any) -> dict[str, Any]:
-    """The arguments for a cluster's client like this one, but for its nodes."""
+    """The arguments for a cluster client like this one, except its nodes."""
     manager = client.nodes_manager
-    # A URL brings a db, and the constructor refuses it.
+    # A URL sets a db, which the constructor refuses.
     found = {k: v for k, v in manager.connection_kwargs.items() if k not in NEVER and k != "db"}
     found |= _kept(client, OF_CLUSTER) | _kept(manager, OF_MANAGER)
     found |= _cached(getattr(manager, "_cache", None))
@@ -125,7 +125,7 @@ def of_cluster(client: Any) -> dict[str, Any]:
 
 
 def _kept(thing: Any, places: dict[str, str]) -> dict[str, Any]:
-    """None is nobody's wish; an attribute that this version does not have is no argument of its either."""
+    """The options that are set: None means unset, and an attribute missing in this version is no option."""
     found = {name: getattr(thing, place, None) for name, place in places.items()}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -135,14 +135,14 @@ def _cached(cache: Any) -> dict[str, Any]:
 
 
 def _maintenance(handler: Any) -> Any:
-    """The settings for notifications of maintenance; without a handler they were switched off."""
+    """The settings of maintenance notifications; without a handler they were turned off."""
     if handler is not None:
         return handler.config
     return importlib.import_module("redis.maint_notifications").MaintNotificationsConfig(enabled=False)
 
 
 def _read_from_replicas(client: Any, found: dict[str, Any]) -> None:
-    """By the newer of the two words for it, where there is one: the older one warns."""
+    """Use the newer of two names of an option if available: the older one warns."""
     if not hasattr(client, "load_balancing_strategy"):
         found["read_from_replicas"] = True
     elif client.load_balancing_strategy is None:

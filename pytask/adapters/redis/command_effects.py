@@ -1,4 +1,4 @@
-"""What a command means for the connection that it is sent on."""
+"""The effects of a command on its connection."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-# These wait at the server, for seconds that are the last argument, or the first one.
+# These block at the server; their timeout in seconds is the last argument, or the first one.
 LAST = frozenset({"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX"})
 FIRST = frozenset({"BLMPOP", "BZMPOP"})
 ACKNOWLEDGED = re.compile("WAIT(AOF)?")  # the last one, in milliseconds
 STREAMS = frozenset({"XREAD", "XREADGROUP"})  # BLOCK, in milliseconds, before STREAMS
 
 LISTENS = frozenset({"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "MONITOR"})
-# After these a connection is not like the others any more.
+# These change the state of a connection.
 STATEFUL = frozenset({"SELECT", "AUTH", "HELLO", "RESET", "QUIT", "MULTI", "PSYNC", "SYNC"})
 OF_CLIENT = frozenset({"REPLY", "TRACKING", "SETNAME", "SETINFO", "CACHING", "NO-EVICT", "NO-TOUCH"})
 UNWATCHES = frozenset({"EXEC", "DISCARD", "UNWATCH"})
 
 SPECIAL = LAST | FIRST | STREAMS | LISTENS | STATEFUL | UNWATCHES | {"WATCH", "CLIENT"}
 
-# Change nothing that outlives the connection, beside what the libraries list as read-only.
+# These change nothing beyond the connection, in addition to the read-only commands of the libraries.
 SAFE = frozenset(
     {
         "ASKING", "AUTH", "COMMAND", "DISCARD", "ECHO", "HELLO", "INFO", "LASTSAVE", "PFCOUNT", "PING",
@@ -37,7 +37,7 @@ SAFE = frozenset(
 
 
 def name_of(words: Sequence[Any]) -> str:
-    """The command, in capitals; its second word is the next one of `words`, or stands in the same string."""
+    """The command in capitals; its second word is the next of `words` or in the same string."""
     return _text(words[0]).upper()
 
 
@@ -46,7 +46,7 @@ def _text(word: Any) -> str:
 
 
 def waits(words: Sequence[Any]) -> float:
-    """Seconds that the server may take for it: 0 if it does not block, `inf` if it waits for ever."""
+    """Seconds that the server may block: 0 if it does not, `inf` without a limit."""
     name = name_of(words)
     try:
         if name in LAST:
@@ -74,7 +74,7 @@ def _place_of_block(words: Sequence[Any]) -> int:
 
 
 def shortened(words: Sequence[Any], seconds: float) -> Sequence[Any]:
-    """A command that is sent again after so many seconds: what it waits is over when it said."""
+    """A command repeated after some seconds, with its timeout reduced accordingly."""
     waits = _block_of(words) if name_of(words) == "XREAD" else 0.0
     if not 0 < waits < math.inf:
         return words
@@ -83,7 +83,7 @@ def shortened(words: Sequence[Any], seconds: float) -> Sequence[Any]:
 
 
 def sets_state(words: Sequence[Any]) -> bool:
-    """Whether the connection is one for this purpose alone from then on."""
+    """Whether the connection is then reserved for this purpose."""
     name, _, second = name_of(words).partition(" ")
     if name == "CLIENT":
         return (second or _text(words[1]).upper() if len(words) > 1 else second) in OF_CLIENT
@@ -98,7 +98,7 @@ def _reads(package: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def plain(word: Any, package: str) -> bool | None:
-    """Of a command that begins so: whether it only reads; None if its other words decide."""
+    """Whether a command with these first words only reads; None if later words decide."""
     name = name_of([word])
     known = _reads(package)
     if name in SPECIAL or any(one.startswith(f"{name} ") for one in known) or ACKNOWLEDGED.fullmatch(name):
@@ -107,7 +107,7 @@ def plain(word: Any, package: str) -> bool | None:
 
 
 def only_reads(commands: Sequence[Sequence[Any]], package: str) -> bool:
-    """Whether all of this can be done twice and nobody sees it."""
+    """Whether all commands can be repeated without an effect."""
     known = _reads(package)
     names = [name_of(words) for words in commands]
     if len(names) > 1 and (names[0], names[-1]) == ("MULTI", "EXEC"):
@@ -117,10 +117,12 @@ def only_reads(commands: Sequence[Sequence[Any]], package: str) -> bool:
 
 def _is_read(name: str, words: Sequence[Any], known: frozenset[str]) -> bool:
     if name == "XREAD":
-        return not any(_text(word) in "$+" for word in words[-8:])  # from now on, and now is not then
+        return not any(
+            _text(word) in "$+" for word in words[-8:]
+        )  # relative to now, which differs in a repetition
     return name in known or (len(words) > 1 and f"{name} {_text(words[1]).upper()}" in known)
 
 
 def is_one_step(commands: Sequence[Sequence[Any]]) -> bool:
-    """Whether the server does all of it or nothing: one command, or a transaction sent as a whole."""
+    """Whether the server executes all or nothing: one command, or a transaction."""
     return len(commands) == 1 or (name_of(commands[0]), name_of(commands[-1])) == ("MULTI", "EXEC")

@@ -1,4 +1,4 @@
-"""How a store's commands and scripts reach Redis, and what becomes of errors on the way."""
+"""Sends the commands and scripts of a store to Redis, and translates errors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ T = TypeVar("T")
 
 @attrs.frozen(kw_only=True)
 class Durability:
-    """What the deployment does for a write, and what is asked of it."""
+    """The durability of writes: properties of the deployment, and settings."""
 
-    alone: bool = True  # no Sentinel and no Cluster puts another server in this one's place
-    replicas: int = 0  # that must have a claim or a renewal before it counts
+    alone: bool = True  # without Sentinel or Cluster no other server takes over
+    replicas: int = 0  # replicas that must acknowledge a claim or a renewal
     wait: float = 1.0  # seconds to wait for them
 
 
 class Connection:
-    """One connection to Redis, for one greenlet.  What it raises are errors of our own."""
+    """One connection to Redis, for one greenlet.  Raises pytask errors."""
 
     def __init__(self, client: Any, durability: Durability | None = None) -> None:
         self.durability = durability or Durability()
@@ -51,7 +51,7 @@ class Connection:
         return reply  # type: ignore[no-any-return]
 
     def drive(self, verb: Generator[ScriptCall[Any], Any, T]) -> T:
-        """What a verb of several scripts comes to."""
+        """The result of a verb of several scripts."""
         try:
             call = next(verb)
             while True:
@@ -60,11 +60,11 @@ class Connection:
             return end.value  # type: ignore[no-any-return]
 
     def run_durably(self, calls: Sequence[ScriptCall[R]]) -> list[R]:
-        """The replies of some calls of one script that are sent together.
+        """The replies of calls of one script that are sent together.
 
-        With `durable_acks`, raises `Unavailable` unless enough replicas have them too.  Redis waits for
-        what the very connection wrote last, so that command travels in the same pipeline.  A call may be
-        repeated: for scripts only that can be.
+        With `durable_acks`, raises `Unavailable` unless enough replicas acknowledge them.  WAIT refers to the
+        last writes of its connection, so it is sent in the same pipeline.  Calls may be repeated: use it only
+        for scripts that allow this.
         """
         durability = self.durability
         if not durability.replicas and len(calls) == 1:
@@ -95,7 +95,7 @@ class Connection:
             raise
 
     def pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The replies in order; the first that is an error is raised."""
+        """The replies in order.  Raises the first error."""
         replies = self._pipeline(commands)
         for reply in replies:
             if isinstance(reply, Exception):
@@ -103,22 +103,22 @@ class Connection:
         return replies
 
     def reset(self) -> None:
-        """Drop the connection: what is in it is not known."""
+        """Drop the connection: its state is unknown."""
         self._stale = False
         self._direct.disconnect()
 
     def reconnect(self) -> None:
-        """The next command opens a new connection; one that is under way ends where it was sent."""
+        """Open a new connection for the next command; a running one ends on its connection."""
         self._stale = True
 
     @property
     def _send(self) -> Any:
-        if self._stale:  # only here, by the greenlet that uses the connection, nobody waits for a reply on it
+        if self._stale:  # only here, in the greenlet that uses the connection, no reply is awaited on it
             self.reset()
         return self._direct
 
     def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The replies in order, errors among them."""
+        """The replies in order, including errors."""
         if not commands:
             return []
         try:
@@ -134,12 +134,12 @@ class Connection:
         script = ("", "") if call is None else (call.script.name, call.script.source[0])
         ours = errors.translate(error, script)
         if ours is not error:
-            self.reset()  # also after READONLY: ask again for the primary
+            self.reset()  # also after READONLY: find the primary again
         return ours
 
 
 def _no_script(reply: object) -> bool:
-    """Whether the server does not have the script: redis-py takes the word off its errors, others do not."""
+    """Whether the server lacks the script: redis-py removes the code from its errors, others do not."""
     return isinstance(reply, Exception) and (
         type(reply).__name__ == "NoScriptError" or "NOSCRIPT" in str(reply).upper()
     )

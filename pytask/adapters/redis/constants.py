@@ -19,7 +19,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "resting": life.RESTING,  # the resting states, in the order of their `indexes`
     "running": life.RUNNING,
     "unknown": UNKNOWN,  # the state of a hash whose state is none of the resting ones
-    "stop": Verdict.STOP,  # the wish to stop, as it stands in `control`
+    "stop": Verdict.STOP,  # the request to stop, as written to `control`
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,

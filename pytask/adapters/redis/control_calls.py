@@ -1,4 +1,4 @@
-"""Calls of the scripts that steer tasks; nothing is sent here."""
+"""Calls of the scripts that control tasks; nothing is sent here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope
 from pytask.adapters.rules import event
 from pytask.domain.lifecycle import Trigger, destination, sources
-from pytask.domain.messages import LONGEST_NAME, Event
-from pytask.domain.record import Verdict
+from pytask.domain.messages import LONGEST_NAME, Command, Event
 
 Dated = Sequence[tuple[str, float]]
-"""Ids, each with the seconds within which a start of it is known to be newer than what is asked."""
+"""Ids, each with the seconds within which a recorded start is newer than the request."""
 
 
 def functions(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
@@ -36,7 +35,7 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
         event=event(Event.STOPPED),
         stopped=destination(Trigger.CANCEL),
         drop=scope.drops(Trigger.CANCEL),
-        asked_line=scope.line(Trigger.REQUEST, Verdict.STOP),
+        asked_line=scope.line(Trigger.REQUEST, Command.STOP),
         line=scope.line_from(Trigger.CANCEL),
         kept=scope.kept,
         allowed=sources(Trigger.CANCEL),
@@ -66,13 +65,13 @@ def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
     )
 
 
-def request(scope: Scope, word: Verdict, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
+def request(scope: Scope, word: Command, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
     """Store `word` in the field `control` of running tasks."""
     keys = scope.keys
-    return scripts.ask_reload(
+    return scripts.request(
         runs=keys.runs,
         hashes=[keys.task(i) for i in ids],
-        wish=word,
+        request=word,
         line=scope.line(Trigger.REQUEST, word),
         kept=scope.kept,
         ids=ids,

@@ -1,4 +1,4 @@
-"""Errors of the client libraries and of Redis, translated into our own: at this border, once."""
+"""Translates errors of the client libraries and of Redis into those of pytask, in this one place."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ REFUSALS = (
     "ASK",
     "TRYAGAIN",
 )
-ANSWER_SHOWN = 60  # characters of what is no answer of a Redis
+ANSWER_SHOWN = 60  # characters shown of a reply that is not from Redis
 LOADING = (
     "Redis has started and is still loading its data from disk (LOADING). Nothing is lost: wait until"
     " `redis-cli INFO persistence` says loading:0, and retry; a worker waits by itself"
 )
-# A right that a script's caller lacks: the words of 6.2, then of 7 and newer.
+# A right that the caller of a script lacks: the texts of 6.2, then of 7 and newer.
 SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
 
 
 def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception:  # noqa: PLR0911 - one a kind of error
-    """Our own error for one of the client library's; anything else comes back as it is.
+    """The pytask error for an error of the client library; other errors are returned unchanged.
 
-    `script` is the name and the text of the script that met it: Redis 6.2 tells a line, and no command.
+    `script` is the name and the text of the failed script: Redis 6.2 reports a line, but no command.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error)
@@ -90,7 +90,7 @@ def translate(error: Exception, script: tuple[str, str] = ("", "")) -> Exception
 
 
 def _no_redis(text: str) -> str:
-    """The error for a server that is not Redis, with the beginning of its answer as redis-py reports it."""
+    """The error for a server that is not Redis, with the beginning of its reply as reported by redis-py."""
     found = re.search(r"b'(.*)'|b\"(.*)\"|got (\".*?\")", text)
     said = next((part for part in found.groups() if part), "") if found else ""
     cut = said if len(said) <= ANSWER_SHOWN else f"{said[:ANSWER_SHOWN]}…"
@@ -101,13 +101,13 @@ def _no_redis(text: str) -> str:
 
 
 def _word(names: set[str], text: str) -> str:
-    """The server's own word for why it refuses, which the libraries take away; "" for none that we know."""
+    """The error code of the server, which the libraries remove; "" if it is unknown."""
     word = next((word for name, word in OF_CLASSES.items() if name in names), "")
     return word or next((word for word in REFUSALS if _says(text, word)), "")
 
 
 def _refusal(word: str, text: str) -> str:
-    """What the server refuses, with its word in front, and the remedy."""
+    """The text of a refusal, with the error code of the server first, and the remedy."""
     remedy = f". {REMEDIES[word]}" if word in REMEDIES else ""
     return f"Redis refuses: {text if _says(text, word) else f'{word} {text}'}{remedy}"
 
@@ -120,10 +120,10 @@ def _place(text: str, script: tuple[str, str]) -> tuple[str, str]:
 
 
 def _says(text: str, *words: str) -> bool:
-    # Anywhere in the text: Redis 6.2 wraps what a script meets into an error of its own.
+    # Anywhere in the text: Redis 6.2 wraps the error of a script in another one.
     return any(re.search(rf"\b{word}\b", text) for word in words)
 
 
 def is_store_error(error: Exception) -> bool:
-    """Whether an error is (or stands for) one of Redis."""
+    """Whether an error is, or was caused by, one of Redis."""
     return isinstance(translate(error), StoreError)

@@ -1,7 +1,7 @@
-"""Commands on connections of a client's pool, without what the library does about each.
+"""Commands on connections of a client's pool, without the overhead of the library.
 
-The pool looks at a connection before it hands it out, and the library takes notes of each command: that
-costs as much as a quick command.  Those that were used just now are kept aside, and used without a look.
+The pool checks a connection before it returns it, and the library records each command, which costs as much
+as a fast command.  Recently used connections are kept here and used without a check.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-WARM = 0.5  # seconds for which a connection counts as good without a look
+WARM = 0.5  # seconds for which a connection is used without a check
 
 
 def direct(client: Any) -> Any:
-    """What sends the commands of a client: `Direct`, or the client itself, if it has no such pool."""
+    """The sender of a client's commands: `Direct`, or the client itself without a suitable pool."""
     pooled = hasattr(getattr(client, "connection_pool", None), "get_connection")
     return Direct(client) if pooled else client
 
 
 class Direct:
-    """Replies come as the server sent them: none of the library's own readings of them is applied."""
+    """Replies are returned as sent by the server, without the conversions of the library."""
 
     def __init__(self, client: Any) -> None:
         self._pool = client.connection_pool
         self._warm: list[tuple[Any, float, int]] = []
-        # Older releases want the name of the command, newer ones warn of it.
+        # Older releases require the name of the command, newer ones warn about it.
         needs = inspect.signature(self._pool.get_connection).parameters.get("command_name")
         self._words = ("_",) if needs is not None and needs.default is needs.empty else ()
         self._renews = hasattr(self._pool, "re_auth_callback")
 
     def execute_command(self, *words: Any) -> Any:
-        """The reply; raises the library's errors."""
+        """The reply.  Raises the errors of the library."""
         (reply,) = self.send_all([words])
         if isinstance(reply, Exception):
             raise reply
         return reply
 
     def send_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The replies of commands that are sent together; errors of the server stand in their places."""
+        """The replies of commands sent together; errors of the server are items of the list."""
         connection = self._take()
         try:
             if len(commands) == 1:
@@ -49,7 +49,7 @@ class Direct:
                 connection.send_packed_command(connection.pack_commands(commands))
             replies = [_reply(connection) for _ in commands]
         except BaseException:
-            self._drop(connection)  # an unread reply would be the next command's
+            self._drop(connection)  # the next command would read an unread reply
             raise
         if any(isinstance(reply, Exception) and _is_last(reply) for reply in replies):
             self._drop(connection)
@@ -58,15 +58,15 @@ class Direct:
         return replies
 
     def close(self) -> None:
-        """Let go of what is kept aside."""
+        """Return the kept connections to the pool."""
         while self._warm:
             self._release(self._warm.pop()[0])
 
     def disconnect(self) -> None:
         """Drop all connections of the pool.
 
-        None of them is kept aside: one that is used again without the pool would not ask the sentinels who
-        is primary now, but go back to where it was.
+        None is kept: a connection that is reopened without the pool would return to its old server instead of
+        asking the sentinels for the current primary.
         """
         self.close()
         self._pool.disconnect()
@@ -77,7 +77,9 @@ class Direct:
         except IndexError:
             return self._pool.get_connection(*self._words)
         if pid != os.getpid():
-            return self._pool.get_connection(*self._words)  # of the parent: it is not ours to use or to close
+            return self._pool.get_connection(
+                *self._words
+            )  # of the parent process: it must not be used or closed here
         if self._renews and not self._logged_in(connection):
             return self._pool.get_connection(*self._words)
         if time.monotonic() - used > WARM:
@@ -86,9 +88,9 @@ class Direct:
         return connection
 
     def _logged_in(self, connection: Any) -> bool:
-        """Log in with a token that came while the connection was kept; False if it was dropped instead.
+        """Authenticate with a token that arrived while the connection was kept; False if it was dropped.
 
-        A new connection takes the credentials of now: a token that was replaced meanwhile does no harm.
+        A new connection uses the current credentials, so an outdated token does no harm.
         """
         try:
             connection.re_auth()
@@ -104,7 +106,7 @@ class Direct:
         self._release(connection)
 
     def _release(self, connection: Any) -> None:
-        if self._renews:  # else the pool would log in now, even where nobody answers
+        if self._renews:  # otherwise the pool would authenticate now, even without a server
             connection.set_re_auth_token(None)
         self._pool.release(connection)
 
@@ -119,13 +121,13 @@ def _reply(connection: Any) -> Any:
 
 
 def _is_last(error: Exception) -> bool:
-    """Whether the connection is of no use after this reply.
+    """Whether the connection is useless after this reply.
 
-    It leads to no primary any more, so that the next command is to ask who is; or the server closes it.
+    Its server is no longer the primary, so the next command must find it; or the server closes it.
     """
     return "READONLY" in str(error) or "Protocol error" in str(error)
 
 
 def is_reply(error: Exception) -> bool:
-    """Whether the server answered with this error, so that the connection is good."""
+    """Whether the server sent this error, so the connection works."""
     return any(cls.__name__ == "ResponseError" for cls in type(error).__mro__)

@@ -1,22 +1,22 @@
-"""Lua scripts as typed functions: what one takes is declared once, and both sides use the names.
+"""Lua scripts as typed functions: parameters are declared once, and both sides use their names.
 
 A declaration (see `pytask.adapters.redis.scripts`) is a function without a body.  Its name is that of the
-script, its parameters are the keys and the arguments, its result is the reply.  A call of it sends
-nothing: it makes a `ScriptCall`, whose words are in the order of the declaration, so that no position is
-written by hand on either side.  In the script each parameter is a local variable of the same name: the
-text that Redis gets begins with lines like `local worker = ARGV[2]`, made from the declaration.
+script, its parameters are the keys and the arguments, its result is the reply.  A call sends nothing: it
+returns a `ScriptCall` whose words are in the order of the declaration, so neither side contains positions.
+In the script each parameter is a local variable of the same name: the text that Redis receives begins with
+lines like `local worker = ARGV[2]`, generated from the declaration.
 
-In a script file the line `--- include: names, time, history` stands for those lines, and for the named
-sections of `prelude.lua`, which hold what several scripts need.
+In a script file the line `--- include: names, time, history` is replaced by those lines and by the named
+sections of `prelude.lua`, which several scripts share.
 
-Nearly all lists have a word for each hash that a call is about: their length is known from the number of
-keys.  Others have a fixed length, or any.  A list of which a script only takes entries
-(`hashes[i]`, `#hashes`, `unpack(hashes, 1, i)`) is not copied: `KEYS[7 + i]` is written there instead.
+Nearly all lists have one word per hash of the call: their length follows from the number of keys.  Others
+have a fixed or any length.  A list that a script only indexes (`hashes[i]`, `#hashes`,
+`unpack(hashes, 1, i)`) is not copied: `KEYS[7 + i]` is written there instead.
 
-What is the same in every call is not sent: see `pytask.adapters.redis.constants`.
+Values that are the same in every call are not sent: see `pytask.adapters.redis.constants`.
 
-Both texts are made once, the one for Redis and the Python function that puts the words of a call in
-order: they are a part of the cost of every task.
+Both the text for Redis and the Python function that orders the words are generated once, because they are
+part of the cost of every task.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ R_co = TypeVar("R_co", covariant=True)
 Word = str | bytes
 
 ONE = "one"  # a single word
-FIXED = "fixed"  # a list with so many words as the declaration says
-EACH = "each"  # a list with a word for each hash, so as long as the first list of keys
-SENT = "sent"  # a list of any length, which is sent; that of the last such list is known from #ARGV
+FIXED = "fixed"  # a list of the length in the declaration
+EACH = "each"  # a list with one word per hash, as long as the first list of keys
+SENT = "sent"  # a list of any length, which is sent; that of the last such list follows from #ARGV
 NUMBER, FLAG, FLAG_SENT = "tonumber(%s)", "(%s == '1')", "('1' if %s else '')"
 
 
 class Kind(NamedTuple):
     """How a parameter is sent, and read in Lua."""
 
-    of: str  # the table of Redis that it is in
+    of: str  # its table in Redis
     length: str = ONE
-    read: str = "%s"  # the Lua expression that makes a value out of a word
-    send: str = "%s"  # the Python expression that makes a word out of a value
+    read: str = "%s"  # the Lua expression that converts a word to a value
+    send: str = "%s"  # the Python expression that converts a value to a word
     fixed: int = 0  # words of a fixed list
-    record: Any = None  # the NamedTuple of which it is a list; its fields are of the kinds Text, Number, Flag
+    record: Any = None  # the NamedTuple of its items; the fields have the kinds Text, Number, Flag
 
     @property
     def width(self) -> int:
-        """Words of an entry of a list."""
+        """The number of words of one list item."""
         return len(_kinds(self.record)) if self.record else 1
 
 
-# Of these are the parameters of a declaration.
+# The types of the parameters of a declaration.
 Key = Annotated[Word, Kind("KEYS")]
 Text = Annotated[Word | Packed, Kind("ARGV")]
 Number = Annotated[float, Kind("ARGV", read=NUMBER)]
@@ -67,28 +67,28 @@ Keys = Annotated[Sequence[Word] | Packed, Kind("KEYS", EACH)]
 Texts = Annotated[Sequence[Word], Kind("ARGV", EACH)]
 Numbers = Annotated[Sequence[float], Kind("ARGV", EACH, NUMBER)]
 Flags = Annotated[Sequence[bool], Kind("ARGV", EACH, FLAG, FLAG_SENT)]
-# As many as the name says, or any number; for records see `records`.
+# The number in the name, or any number; for records see `records`.
 ThreeTexts = Annotated[tuple[Word, Word, Word], Kind("ARGV", FIXED, fixed=3)]
 FourKeys = Annotated[tuple[Word, Word, Word, Word], Kind("KEYS", FIXED, fixed=4)]
 AnyTexts = Annotated[Sequence[Word], Kind("ARGV", SENT)]
 
 INCLUDE = re.compile(r"^--- include: (.*)\n", re.MULTILINE)
 SECTION = re.compile(r"^--- (\w+)\n", re.MULTILINE)
-HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments, and text
+HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments and text
 NAMES = "names"
 TABLES = ("KEYS", "ARGV")
 CALLS = "local call, pcall, KEYS, ARGV = redis.call, redis.pcall, KEYS, ARGV\n"
 
 
 class ScriptCall(NamedTuple, Generic[R_co]):
-    """A script with what it is to be called with; its reply is an R_co."""
+    """A script with its keys and arguments; its reply is an R_co."""
 
     script: Script[..., R_co]
     key_count: int  # the keys come first in `words`
     words: list[Any]
 
     def command(self, *, whole: bool = False) -> tuple[Any, ...]:
-        """As a command: by the digest, or with the whole text for a server that does not have the script."""
+        """The command: by digest, or with the text for a server without the script."""
         text, digest = self.script.source
         if whole:
             return ("EVAL", text, self.key_count, *self.words)
@@ -103,15 +103,15 @@ class Script(Generic[P, R_co]):
         self.kinds = _kinds(declaration)
 
     def __call__(self, *_: P.args, **given: P.kwargs) -> ScriptCall[R_co]:
-        """A call with these keys and arguments, all of them by name."""
-        # Made at the first call, since most programs use few of the scripts.  Each has a class of its own
-        # (see `script`), and Python looks `__call__` up there: the next calls go straight to the function.
+        """A call with these keys and arguments, all by name."""
+        # Generated at the first call, as most programs use few scripts.  Each has its own class (see
+        # `script`), where Python looks up `__call__`: later calls reach the function directly.
         type(self).__call__ = compiled(self)  # type: ignore[method-assign]
         return self(*_, **given)
 
     @cached_property
     def source(self) -> tuple[str, str]:
-        """The text that Redis gets, and its SHA-1."""
+        """The text that Redis receives, and its SHA-1."""
         return load(self)
 
     @property
@@ -121,23 +121,23 @@ class Script(Generic[P, R_co]):
         return named(self, names).removesuffix(names)
 
     def names(self, of: str, length: str) -> list[str]:
-        """The parameters of a table whose length is of this sort, in the order in which they are sent."""
+        """The parameters of a table with this kind of length, in the order in which they are sent."""
         return [name for name, kind in self.kinds.items() if (kind.of, kind.length) == (of, length)]
 
     def head(self, of: str) -> int:
-        """How many words of a table stand in front of its lists for each hash and of any length."""
+        """The number of words of a table before its lists per hash and of any length."""
         fixed = sum(self.kinds[name].fixed for name in self.names(of, FIXED))
         return len(self.names(of, ONE)) + fixed + len(self.names(of, SENT)[:-1])
 
 
 def script(declaration: Callable[P, R_co]) -> Script[P, R_co]:
-    """Declare the script that is named like this function, with its parameters."""
+    """Declare the script with the name and the parameters of this function."""
     own: type[Script[P, R_co]] = type(declaration.__name__, (Script,), {})
     return own(declaration)
 
 
 def records(record: Any) -> Kind:
-    """Any number of such records, which are NamedTuples; in Lua each is a table with these fields."""
+    """Any number of these NamedTuples; in Lua each is a table with the same fields."""
     return Kind("ARGV", SENT, record=record)
 
 
@@ -150,7 +150,7 @@ def declared(module: ModuleType) -> list[Script[..., Any]]:
 
 
 def compiled(one: Script[..., R_co]) -> Callable[..., ScriptCall[R_co]]:
-    """What makes a call: `def unpark(self, *, parked, ...): return ScriptCall(self, 2, [parked, ...])`."""
+    """The call function: `def unpark(self, *, parked, ...): return ScriptCall(self, 2, [parked, ...])`."""
     lines = [f"def {one.name}(self, *, {', '.join(one.kinds)}):"]
     count = str(one.head("KEYS"))
     each = [*one.names("KEYS", EACH), *one.names("ARGV", EACH)]
@@ -166,7 +166,7 @@ def compiled(one: Script[..., R_co]) -> Callable[..., ScriptCall[R_co]]:
 
 
 def _words(one: Script[..., Any]) -> Iterator[str]:
-    """The items of the list of words."""
+    """The expressions of the list of words."""
     for of in TABLES:
         for name in one.names(of, ONE):
             yield one.kinds[name].send % name
@@ -194,8 +194,8 @@ def _kinds(declaration: Any) -> dict[str, Kind]:
 
 
 def load(one: Script[..., Any]) -> tuple[str, str]:
-    """The text of a script with all that it includes, and its SHA-1."""
-    import hashlib  # not quick to import, and needed only where a script is sent
+    """The text of a script with its includes, and its SHA-1."""
+    import hashlib  # slow to import, and needed only to send a script
 
     head, names, body = INCLUDE.split(file_of(one.name))
     _, *included = names.split(", ")
@@ -218,14 +218,14 @@ def sections() -> dict[str, str]:
 
 
 def file_of(name: str) -> str:
-    """What stands in a file of the scripts."""
+    """The content of a script file."""
     from importlib.resources import files  # as above
 
     return (files("pytask.adapters.redis") / "scripts" / f"{name}.lua").read_text("utf-8")
 
 
 def named(one: Script[..., Any], body: str) -> str:
-    """A text, behind lines that define the names of keys and arguments that it uses."""
+    """A text after the lines that define the keys and arguments that it uses."""
     lines = [CALLS, *_singles(one), *_counts(one)]
     for name, start, count in _places(one):
         kind = one.kinds[name]
@@ -246,7 +246,7 @@ def _singles(one: Script[..., Any]) -> Iterator[str]:
 
 
 def _counts(one: Script[..., Any]) -> Iterator[str]:
-    """The lengths of lists, where they are not fixed: sent in front of those, or from the number of words."""
+    """The lengths of lists that are not fixed: sent before the lists, or from the number of words."""
     for hashes in one.names("KEYS", EACH)[:1]:
         lists = len(one.names("KEYS", EACH))
         yield f"local {hashes}_count = (#KEYS - {one.head('KEYS')}) / {lists}\n"
@@ -259,7 +259,7 @@ def _counts(one: Script[..., Any]) -> Iterator[str]:
 
 
 def _places(one: Script[..., Any]) -> Iterator[tuple[str, str, str]]:
-    """Of each list its name, how many words stand in front of it, and how many it has: expressions of Lua."""
+    """For each list its name, and Lua expressions for its offset and its length."""
     hashes = (one.names("KEYS", EACH) or [""])[0]
     for of in TABLES:
         at = len(one.names(of, ONE))
@@ -280,7 +280,7 @@ def _word(name: str) -> str:
 
 
 def _spelled_out(text: str, name: str, kind: Kind, start: str, count: str) -> str:
-    """A text with the words themselves in place of `name[i]`, `unpack(name, 1, i)` and `#name`."""
+    """A text with the words instead of `name[i]`, `unpack(name, 1, i)` and `#name`."""
     entry = kind.read % f"{kind.of}[{start} + %s]"
     text = re.sub(_word(name) + r"\[([^][]+)\]", lambda found: entry % found[1], text)
     if kind.read == "%s":

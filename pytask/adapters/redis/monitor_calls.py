@@ -1,9 +1,10 @@
-"""Calls of the scripts by which monitors keep order; nothing is sent here."""
+"""Calls of the scripts of monitors and of presence; nothing is sent here."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -11,7 +12,7 @@ from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope
-from pytask.adapters.rules import EXPIRED, NOBODY, POISON, event
+from pytask.adapters.rules import EXPIRED, LOST, NOBODY, POISON, event
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Event
@@ -19,14 +20,14 @@ from pytask.domain.record import Expiry
 
 
 def suspects(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[object]]:
-    """What their hashes say."""
+    """Read the runs of suspicious leases."""
     keys = scope.keys
     hashes = [keys.task(i) for i in ids]
     return scripts.suspects(runs=keys.runs, hashes=hashes, ids=ids)
 
 
 def forget(scope: Scope, ids: Sequence[str]) -> ScriptCall[int]:
-    """Leases of nobody."""
+    """Delete leases without a run."""
     keys = scope.keys
     return scripts.forget(runs=keys.runs, leases=keys.leases, hashes=[keys.task(i) for i in ids], ids=ids)
 
@@ -68,7 +69,7 @@ def _without_why(scope: Scope, trigger: Trigger) -> str:
     return scope.line(trigger)[:-1]  # what the script says begins in the place of "-"
 
 
-def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
+def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[list[Any]]:
     """Repair orphaned tasks."""
     keys = scope.keys
     waiting, stopped = destination(Trigger.REPAIR), destination(Trigger.EXPIRE_STOPPED)
@@ -94,8 +95,25 @@ def repair(scope: Scope, ids: Sequence[str], expiry: float) -> ScriptCall[int]:
     )
 
 
+def put_back(scope: Scope, ids: Sequence[str], names: Sequence[bytes]) -> ScriptCall[int]:
+    """Queue those of some tasks that are in no place; `names` are those of their functions."""
+    keys = scope.keys
+    return scripts.put_back(
+        runs=keys.runs,
+        queue=keys.queue,
+        timers=keys.timers,
+        hashes=[keys.task(i) for i in ids],
+        parkings=[keys.parking(decoding.text(name)) for name in names],
+        space=scope.space,
+        waiting=destination(Trigger.REPAIR),
+        channel=keys.channel,
+        event=event(Event.REQUEUED, {"reason": LOST}),
+        funcs=names,
+    )
+
+
 def retire(scope: Scope, state: State, keep: int, ids: Sequence[str]) -> ScriptCall[int]:
-    """Hashes that rested for long enough."""
+    """Delete hashes whose retention time is over."""
     keys = scope.keys
     return scripts.retire(
         runs=keys.runs,
@@ -109,7 +127,7 @@ def retire(scope: Scope, state: State, keep: int, ids: Sequence[str]) -> ScriptC
 
 
 def tidy(scope: Scope, monitor: str, silent: float) -> ScriptCall[None]:
-    """A sweep, and silent workers."""
+    """Record a sweep, and delete silent workers."""
     keys = scope.keys
     return scripts.tidy(
         workers=keys.workers, shown=keys.worker_info, monitors=keys.monitors, monitor=monitor, silent=silent
@@ -117,7 +135,7 @@ def tidy(scope: Scope, monitor: str, silent: float) -> ScriptCall[None]:
 
 
 def announce(scope: Scope, info: WorkerInfo) -> ScriptCall[int]:
-    """This worker."""
+    """Publish the figures of this worker."""
     keys = scope.keys
     return scripts.announce(
         workers=keys.workers,

@@ -1,4 +1,4 @@
-"""Options of an address or a client that can never work: a worker that tried them would wait for ever."""
+"""Refuses options of an address or a client that cannot work: a worker would retry them forever."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
 def check_url(url: str) -> None:
-    """Raise `ConfigError` for files of TLS, named in a URL, that cannot be used."""
+    """Raise `ConfigError` for unusable TLS files in a URL."""
     check_files(dict(parse_qsl(urlsplit(url).query)))
 
 
 def check_files(options: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for files of TLS that are not there, or are none; it names the file."""
+    """Raise `ConfigError`, with the name of the file, for missing or invalid TLS files."""
     authorities, certificate, key = map(options.get, FILES)
     if not (authorities or certificate or key):
         return
@@ -33,7 +33,7 @@ def check_files(options: Mapping[str, Any]) -> None:
             context.load_verify_locations(authorities)
         if certificate:
             path = f"{certificate!r} (ssl_certfile)" + (f" or {key!r} (ssl_keyfile)" if key else "")
-            # Without a password in the options OpenSSL would ask for one on the terminal.
+            # Without a password in the options, OpenSSL would prompt for one on the terminal.
             context.load_cert_chain(certificate, key, options.get("ssl_password") or "")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -41,7 +41,7 @@ def check_files(options: Mapping[str, Any]) -> None:
 
 
 def check_cluster_url(url: str) -> None:
-    """Raise `ConfigError` for options that a cluster's client would drop without a word."""
+    """Raise `ConfigError` for options that a cluster client would ignore silently."""
     from redis import cluster
 
     taken = {*getattr(cluster, "REDIS_ALLOWED_KEYS", ()), *signature(cluster.RedisCluster).parameters}
@@ -51,7 +51,7 @@ def check_cluster_url(url: str) -> None:
 
 
 def check_made(client: Any, url: str) -> None:
-    """Raise `ConfigError` where the library takes an option of the URL for none, or its value."""
+    """Raise `ConfigError` for an option in the URL that the library does not know, or for its value."""
     pool = client.connection_pool
     try:
         pool.connection_class(**pool.connection_kwargs)
@@ -60,7 +60,7 @@ def check_made(client: Any, url: str) -> None:
 
 
 def bad_option(url: str, error: Exception) -> ConfigError:
-    """What is wrong with an option of the URL."""
+    """The error in an option of the URL."""
     found = re.search(r"argument '(\w+)'", str(error)) if isinstance(error, TypeError) else None
     what = f"{found[1]!r} is not an option of an address" if found else str(error)
     return ConfigError(f"cannot use the Redis URL {hide_password(url)!r}: {what}")

@@ -1,18 +1,18 @@
-"""Commands as bytes: quicker than the libraries' own packing, and with parts that were packed before."""
+"""Encodes commands to bytes: faster than the libraries, and with prepacked parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-SHORT = 256  # bytes; of shorter words what goes in front of them is made beforehand
+SHORT = 256  # bytes; the headers of shorter words are prepared
 HEADS = [b"\r\n$%d\r\n" % size for size in range(SHORT)]
 
 
 class Packed:
-    """Some words of a command as they go over the wire, made once and sent many times.
+    """Some words of a command in wire format, encoded once and sent many times.
 
-    Where a list of words is meant, it is as long as they are, and goes into a command as one piece.
+    Used like a list of words: it has their number, and is inserted into a command as one piece.
     """
 
     __slots__ = ("count", "data")
@@ -28,9 +28,9 @@ class Packed:
 
 
 def pack(words: Iterable[Any]) -> tuple[int, bytes]:
-    """(how many words, their bytes without the last end of line, but with one in front).
+    """(number of words, their bytes without the last line end, but with a leading one).
 
-    Raises `TypeError` for what no command can have.
+    Raises `TypeError` for types that no command can have.
     """
     parts: list[bytes] = []
     add = parts.append
@@ -67,7 +67,7 @@ def _raw(word: Any) -> bytes:
 
 
 class Packer:
-    """What a connection of redis-py or valkey-py takes as its `command_packer`."""
+    """The `command_packer` of a connection of redis-py or valkey-py."""
 
     def pack(self, *words: Any) -> list[bytes]:
         """One command; its name may be several words."""

@@ -15,12 +15,12 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 BATCH = 256
-WORD = 20  # bytes of what may be meant as a control word
-RUBBISH = 4096  # messages of one read, with those that are none of ours
+WORD = 20  # bytes of a payload that may be a misspelt control word
+RUBBISH = 4096  # messages of one read, including those of other programs
 
 
 class RedisFeed:
-    """Listens on one connection.  `Store.ping` publishes what proves that it hears."""
+    """Listens on one connection.  `Store.ping` publishes the messages that prove that it receives."""
 
     def __init__(
         self, listener: Any, keys: Keys, session: str, *, database: int | None = None, timeout: float = 3.0
@@ -35,7 +35,7 @@ class RedisFeed:
         self._pubsub: Any = None
 
     def open(self) -> None:
-        """Subscribe anew.  A subscription object that met an error is thrown away, never mended."""
+        """Subscribe with a new subscription object; one that had an error is discarded, never reused."""
         self.close()
         self._stale = False
         self._pubsub = self._listener.pubsub()
@@ -48,14 +48,14 @@ class RedisFeed:
             raise errors.translate(error) from error
 
     def _announce(self, database: int) -> None:
-        # Confirmed before anything else happens: who asks for the db numbers afterwards, on whatever
-        # connection, sees this one.
+        # Wait for the confirmation first: a later query for the db numbers, on any connection, then
+        # includes this subscription.
         self._pubsub.subscribe(self._keys.database_channel(database))
         if self._pubsub.get_message(timeout=self._timeout) is None:
             raise Unavailable("the subscription is not confirmed")
 
     def read(self, timeout: float) -> list[Notice]:
-        """What arrived within `timeout` seconds, 256 at the most."""
+        """The messages received within `timeout` seconds, at most 256."""
         if self._pubsub is None:
             raise Unavailable("not subscribed")
         if self._stale:
@@ -72,21 +72,21 @@ class RedisFeed:
                 left -= 1
                 self.behind = len(notices) == BATCH or not left
                 if self.behind:
-                    break  # who publishes rubbish without end must not keep us in here
+                    break  # an endless stream of other messages must not keep this loop running
                 message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0)
         except Exception as error:
             raise errors.translate(error) from error
         return notices
 
     def reconnect(self) -> None:
-        """The next read fails, so that the feed is opened again."""
+        """Make the next read fail, so that the feed is reopened."""
         self._stale = True
 
     def close(self) -> None:
         """Drop the connection."""
         if self._pubsub is not None:
             connection = self._pubsub.connection
-            if hasattr(connection, "set_re_auth_token"):  # else the pool would log in now: see direct
+            if hasattr(connection, "set_re_auth_token"):  # otherwise the pool would authenticate now
                 connection.set_re_auth_token(None)
             self._pubsub.close()
             self._pubsub = None
@@ -107,9 +107,9 @@ class RedisFeed:
         return Notice("control", self._keys.task_of_control(channel), command)
 
 
-@lru_cache(maxsize=256)  # every worker hears the word, and a script may repeat it for each task
+@lru_cache(maxsize=256)  # every worker receives the word, and a script may repeat it for each task
 def _warn_of_word(word: bytes, channel: str) -> None:
-    if len(word) < WORD and word.isalpha():  # else an event of a task whose id ends like that
+    if len(word) < WORD and word.isalpha():  # otherwise an event of a task whose id ends like this
         log.warning(
             "[PT043] ignored %r on %r, which is not a control word: use %s",
             word.decode(), channel[:80], ", ".join(Command),

@@ -11,9 +11,9 @@ from pytask.domain.messages import MAX_ID_BYTES
 
 
 class RedisQueue:
-    """Waits by a blocking move of the tail onto itself: it wakes every waiting worker, and loses nothing.
+    """Waits with a blocking move of the tail onto itself, which wakes every waiting worker.
 
-    The list is left as it was, so a lost reply loses no id.  Needs Redis 6.2.
+    The list does not change, so a lost reply loses no id.  Needs Redis 6.2.
     """
 
     def __init__(self, client: Any, key: str) -> None:
@@ -24,7 +24,7 @@ class RedisQueue:
         self._stale = False
 
     def wait(self, timeout: float) -> list[bytes] | None:
-        """Up to `timeout` seconds: the next id (as `peek` shows it), [] in vain; None where none blocks."""
+        """Wait up to `timeout` seconds: the next id as in `peek`, [] without one; None if it cannot block."""
         if not self._blocks:
             return None
         if self._stale:
@@ -35,7 +35,7 @@ class RedisQueue:
             found = self._send.execute_command("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
         except Exception as error:
             if self._closed:
-                return []  # cut short from outside, which the library meets with errors of all kinds
+                return []  # interrupted by `close`, for which the library raises various errors
             ours = errors.translate(error)
             if ours is not error:
                 self._send.disconnect()
@@ -44,12 +44,12 @@ class RedisQueue:
             self._send.disconnect()
             raise
         if found is None and time.monotonic() - began < timeout / 2:
-            self._blocks = False  # fakeredis answers at once
+            self._blocks = False  # fakeredis replies at once
             return None
         return [] if found is None else [found[: MAX_ID_BYTES + 1]]
 
     def reconnect(self) -> None:
-        """The next wait opens a new connection; one that is under way ends in its own time."""
+        """Open a new connection for the next wait; a running wait is not interrupted."""
         self._stale = True
 
     def close(self) -> None:

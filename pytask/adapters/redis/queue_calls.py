@@ -1,4 +1,4 @@
-"""Calls of the scripts that take ids from lists; nothing is sent here."""
+"""Calls of the scripts for lists of ids; nothing is sent here."""
 
 from __future__ import annotations
 
@@ -99,17 +99,17 @@ def park(
     )
 
 
-def due(scope: Scope, ids: Sequence[str], most: int) -> ScriptCall[list[Any]]:
+def due(scope: Scope, ids: Sequence[bytes], most: int) -> ScriptCall[list[Any]]:
     """Move ids that were found due, and find the next ones."""
-    keys = scope.keys
+    keys, space = scope.keys, scope.keys.namespace.encode()
     return scripts.due(
         runs=keys.runs,
         queue=keys.queue,
         timers=keys.timers,
         schedules=keys.schedules,
-        hashes=[decoding.raw_of(keys.task(i)) for i in ids],
+        hashes=[space + task_id for task_id in ids],
+        space=scope.space,
         most=most,
-        ids=[decoding.raw_of(i) for i in ids],
     )
 
 

@@ -1,4 +1,4 @@
-"""What a monitor reads of the registry of runs and of their leases, and puts right on the way."""
+"""Reads the registry and the leases for a monitor, and repairs inconsistent entries."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pytask.adapters.redis.connection import Connection
 from pytask.adapters.redis.scope import Scope
 from pytask.domain.record import Suspect
 
-STEP = 1000  # entries a step of HSCAN
-CHUNK = 500  # suspects that one call reads
-NEVER = 2**53  # seconds, as far as the scripts count
+STEP = 1000  # entries of one HSCAN step
+CHUNK = 500  # suspects of one call
+NEVER = 2**53  # seconds; the limit of the scripts
 
 
 class Registry:
-    """Looks through runs and leases, in calls that each hold Redis for a moment only."""
+    """Reads runs and leases in calls that each take Redis only a short time."""
 
     def __init__(self, redis: Connection, scope: Scope) -> None:
         self._redis = redis
@@ -54,20 +54,20 @@ class Registry:
         return int(after), [one for one in self._read(leases) if one.run.startswith(prefix)]
 
     def _read(self, leased: Sequence[tuple[str, int]]) -> list[Suspect]:
-        """What the hashes of these ids say; leases that are nobody's are dropped."""
+        """The suspects among these ids; leases without a run are deleted."""
         suspects: list[Suspect] = []
         for at in range(0, len(leased), CHUNK):
             part = leased[at : at + CHUNK]
             ids = [task_id for task_id, _ in part]
             reply = self._redis.run(monitor_calls.suspects(self._scope, ids))
             nobodys = [i for i, run in zip(ids, reply[::3], strict=True) if not run]
-            if nobodys:  # else they would be read again at every sweep, for ever
+            if nobodys:  # otherwise every sweep would read them again
                 self._redis.run(monitor_calls.forget(self._scope, nobodys))
             suspects += replies.suspects(part, reply)
         return suspects
 
     def _lease_again(self) -> None:
-        """A lease for each run in the registry that has none."""
+        """Create a lease for each registered run without one."""
         cursor = 0
         while True:
             cursor, step = self._redis.command("HSCAN", self._keys.runs, cursor, "COUNT", STEP)

@@ -1,4 +1,4 @@
-"""What the replies of the scripts say."""
+"""Decode the replies of the scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytask.adapters import decoding
 from pytask.domain import figures
 from pytask.domain.control import REQUESTS
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.record import Claim, Due, Incarnation, RunRef, StartFields, Suspect, Verdict
+from pytask.domain.record import Answer, Claim, Due, Incarnation, RunRef, StartFields, Suspect, Verdict
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
@@ -36,7 +36,7 @@ def verdicts(words: Sequence[bytes]) -> list[Verdict]:
 
 
 def claim(ref: RunRef, reply: Sequence[Any]) -> Claim:
-    """The answer of a script that makes one run."""
+    """The reply of a script that creates one run."""
     words = iter(reply)
     found = verdict(next(words))
     if found not in (Verdict.OK, Verdict.ALREADY):
@@ -123,19 +123,21 @@ def _parts(told: bytes, start: int, lengths: Sequence[bytes | int]) -> Iterator[
         start = end
 
 
-def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterator[tuple[RunRef, Verdict]]:
-    """What one call of a renewal says of those of its runs that are not simply OK; `first` is its first."""
+def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterator[tuple[RunRef, Answer]]:
+    """The answers other than OK in the reply to one renewal call; `first` is the index of its first run."""
     for place, word in decoding.pairs(reply[MARKER_WORDS:]):
         if place > 0:
             found = verdict(word)
-            if found is not Verdict.UNRECOGNIZED:  # the run's own lease goes on until we know better
+            if (
+                found is not Verdict.UNRECOGNIZED
+            ):  # the lease of the run stays valid until a known word arrives
                 yield refs[first + place - 1], found
-        elif word in REQUESTS:  # others come from a newer release, or from a client: not ours to act on
+        elif word in REQUESTS:  # others come from a newer release or a client: ignored
             yield refs[first - place - 1], REQUESTS[word]
 
 
 def incarnation(reply: Sequence[Any]) -> Incarnation:
-    """The marker of the data in the answer to a renewal."""
+    """The data marker in the reply to a renewal."""
     marker, server, age, changed = reply[:MARKER_WORDS]
     return Incarnation(
         id=marker.decode(), server=server.decode(), age=_seconds(age), changed=_seconds(changed)
@@ -143,7 +145,7 @@ def incarnation(reply: Sequence[Any]) -> Incarnation:
 
 
 def suspects(leased: Sequence[tuple[str, int]], reply: Sequence[Any]) -> list[Suspect]:
-    """Those of some ids, each with its lease, that have a run."""
+    """The suspects among some ids with their leases: those that have a run."""
     told = zip(leased, reply[::3], reply[1::3], reply[2::3], strict=True)
     return [
         Suspect(id=i, run=run.decode(errors="replace"), lease=lease, epoch=int(e), crashes=int(crashes))
@@ -153,7 +155,7 @@ def suspects(leased: Sequence[tuple[str, int]], reply: Sequence[Any]) -> list[Su
 
 
 def read_info(text: bytes | str) -> WorkerInfo | None:
-    """What a worker of any release showed of itself; None if that is not to be understood."""
+    """The published figures of a worker of any release; None if they are invalid."""
     shown = decoding.json_object(text)
     return WorkerInfo(**figures.read(shown)) if isinstance(shown.get("session"), str) else None
 

@@ -18,8 +18,8 @@ from pytask.adapters.redis.scripts import ChangeKind
 from pytask.adapters.rules import PRESTARTED, RESTORED, event, refusal
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import Trigger, destination
-from pytask.domain.messages import Event
-from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef, Verdict
+from pytask.domain.messages import Command, Event
+from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef
 
 RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: nobody else's command waits for longer
 
@@ -248,7 +248,7 @@ def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[by
         func=decoding.raw_of(judged.function),
         data=judged.data or b"",
         unread=judged.oversize,
-        wish=Verdict.RELOAD,
+        request=Command.RELOAD,
         refusal=refusal(path, reason),
         channel=keys.events(judged.id),
         event=event(Event.REFUSED, {"path": path, "reason": reason, "epoch": judged.epoch}),

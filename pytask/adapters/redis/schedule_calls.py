@@ -45,7 +45,6 @@ def fire(scope: Scope, firing: Firing) -> ScriptCall[bytes]:
         name=decoding.raw_of(name),
         quoted=json.dumps(name, ensure_ascii=False),
         score=firing.score,
-        fresh=firing.fresh,
         paused=firing.paused,
         overlap=firing.overlap,
         next=firing.next,

@@ -1,4 +1,4 @@
-"""Where a store works, and under which name: what the calls of its scripts have in common."""
+"""The namespace and the name of a store: shared by all calls of its scripts."""
 
 from __future__ import annotations
 
@@ -14,39 +14,37 @@ from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
 
-UNKNOWN = life.State.read(None)  # the state of a hash that has no other
+UNKNOWN = life.State.read(None)  # the state of a hash without one
 
 
 @attrs.define
 class Scope:
-    """One namespace, and what of it is kept for how long."""
+    """One namespace, and its retention times."""
 
     keys: Keys
     retention: Retention = attrs.Factory(Retention)
-    who: str = ""  # the name under which what is done stands in the history of tasks
-    space: int = attrs.field(
-        init=False
-    )  # bytes of the namespace, which is in front of an id in its hash's key
-    kept: int = attrs.field(init=False)  # lines of a task's history that are kept
+    who: str = ""  # recorded in the history of tasks
+    space: int = attrs.field(init=False)  # bytes of the namespace, the prefix of the key of a hash
+    kept: int = attrs.field(init=False)  # lines kept of a task's history
 
     def __attrs_post_init__(self) -> None:
         self.space = len(self.keys.namespace.encode())
         self.kept = self.retention.history
 
     def drops(self, trigger: Trigger) -> bool:
-        """Whether a hash that comes to the state `trigger` leads to is deleted at once."""
+        """Whether a hash is deleted at once after `trigger`."""
         return self.retention.of(trigger) == 0
 
     def line(self, trigger: Trigger, why: str = "", who: str | None = None) -> str:
-        """A line of the history of a task that runs."""
+        """A history line of a running task."""
         return _line(life.RUNNING, trigger, self.who if who is None else who, why)
 
     def ending(self, change: Change) -> str:
-        """The line for the end of a run; "" for an event, which moves nothing."""
+        """The history line for the end of a run; "" for an event, which is no transition."""
         return "" if change.trigger is None else self.line(change.trigger, ending_why(change))
 
     def line_from(self, trigger: Trigger, why: str = "", who: str | None = None) -> str:
-        """A line behind the state that the task was in, which only the script knows."""
+        """A history line without the source state, which only the script knows."""
         return _line("", trigger, self.who if who is None else who, why)
 
 
@@ -57,6 +55,6 @@ def _line(source: str, trigger: Trigger, who: str, why: str) -> str:
 
 @cache
 def run_event(name: Event, worker: str) -> tuple[str, str, str]:
-    """The parts of an event around the run and its epoch, which only Redis knows."""
+    """The parts of an event around the run and its epoch; only Redis knows the epoch."""
     head = event(name, {"worker": worker, "run": ""})
     return head[: -len('"}}')], '","epoch":', "}}"

@@ -1,8 +1,8 @@
-"""Asks the sentinels of a client where the primary is, one after the other, within hard limits.
+"""Asks the sentinels of a client for the primary, in turn and within hard limits.
 
-The libraries ask each sentinel with the time limits and retries of the user's client, often none and many:
-one that hangs would use up all the time that a connection may take, at every attempt, and the second would
-never be asked.  Here a walk begins with the sentinel that answered last, whoever asked it.
+The libraries ask each sentinel with the timeouts and retries of the user's client, often none and many: a
+hanging one would use up the time of every connection attempt, and the second would never be asked.  Here each
+walk begins with the sentinel that answered last, for all connections together.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-LIMIT = 3.0  # seconds of one walk, where a client says no other
-SHARE = 2  # sentinels that hang, asked before a walk has used up its time
+LIMIT = 3.0  # seconds of one walk, unless a client sets its own
+SHARE = 2  # hanging sentinels that a walk may ask within its time limit
 
 
 class Order:
-    """The sentinels of one manager in the order in which they are asked, for all connections together."""
+    """The sentinels of one manager in the order of queries, shared by all connections."""
 
     def __init__(self, manager: Any) -> None:
         self._sentinels = list(manager.sentinels)
         self._silent: set[int] = set()  # those that were reported
 
     def walk(self, limit: float) -> Iterator[Any]:
-        """Each sentinel once, the next ones only while the time of the walk (seconds) lasts."""
+        """Each sentinel once, until the time of the walk (seconds) is used up."""
         until = time.monotonic() + limit
         for sentinel in list(self._sentinels):
             if time.monotonic() >= until:
@@ -38,11 +38,11 @@ class Order:
             yield sentinel
 
     def answered(self, sentinel: Any) -> None:
-        """It knows the primary: it stays in front of those that did not."""
+        """Keep a sentinel that knows the primary before the others."""
         self._silent.discard(id(sentinel))
 
     def failed(self, sentinel: Any, service_name: str, error: BaseException) -> None:
-        """The next walk begins behind it."""
+        """Let the next walk begin after this sentinel."""
         self._sentinels.remove(sentinel)
         self._sentinels.append(sentinel)
         if id(sentinel) not in self._silent and isinstance(error, Exception):
@@ -58,7 +58,7 @@ _orders: WeakKeyDictionary[Any, Order] = WeakKeyDictionary()
 
 
 class Sentinels:
-    """Stands for the library's manager in the pool of a clone; `limit` is the time of a walk in seconds."""
+    """Replaces the manager of the library in the pool of a clone; `limit`: seconds of a walk."""
 
     def __init__(self, manager: Any, limit: float | None = None) -> None:
         self._manager = manager
@@ -66,7 +66,7 @@ class Sentinels:
         self._order = _orders.setdefault(manager, Order(manager))
 
     def discover_master(self, service_name: str) -> Any:
-        """The address of the primary, by the first sentinel that knows it; raises the library's errors."""
+        """The address of the primary from the first sentinel that knows it.  Raises the library's errors."""
         return self._first(service_name, "discover_master")
 
     def discover_slaves(self, service_name: str) -> Any:
@@ -82,7 +82,7 @@ class Sentinels:
             except BaseException as error:
                 self._order.failed(sentinel, service_name, error)
                 if not _of_library(error):
-                    raise  # also where the caller's time is over: the next walk begins behind this sentinel
+                    raise  # also if the caller timed out: the next walk begins after this sentinel
                 met[_address(sentinel)] = error
             else:
                 self._order.answered(sentinel)
@@ -92,7 +92,7 @@ class Sentinels:
         raise _none(service_name, met)
 
     def _alone(self, sentinel: Any) -> tuple[Any, Any]:
-        """A manager that knows this sentinel only, and its client: what the library checks stays checked."""
+        """A manager of only this sentinel and its client, so the checks of the library apply."""
         one = copy.copy(self._manager)
         client = _bounded(sentinel, self._limit / SHARE)
         one.sentinels = [client]
@@ -122,7 +122,7 @@ class AwaitedSentinels(Sentinels):
 
 
 def _bounded(sentinel: Any, limit: float) -> Any:
-    """A client of a sentinel with a pool of its own, hard time limits and no retries."""
+    """A client of a sentinel with its own pool, hard time limits and no retries."""
     pool = sentinel.connection_pool
     package = type(sentinel).__module__.partition(".")[0]
     library = f"{package}.asyncio" if ".asyncio" in type(pool).__module__ else package
@@ -151,12 +151,12 @@ def _address(sentinel: Any) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Without the settings of the client, which the library puts in front of what it met."""
+    """The error text without the client settings that the library prepends."""
     return str(error).rpartition(" - ")[2] or type(error).__name__
 
 
 def _none(service_name: str, met: dict[str, BaseException]) -> BaseException:
-    """The last error; where that is the library's own for this, with the reasons of all sentinels."""
+    """The last error; if it is that of the library, with the reasons of all sentinels."""
     if not met:
         return ConnectionError("no sentinel is known")
     last = list(met.values())[-1]

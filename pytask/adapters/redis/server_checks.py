@@ -1,4 +1,4 @@
-"""Looks at the settings of a server, and names those under which an acknowledged write can be lost."""
+"""Checks the settings of a server for those that may lose acknowledged writes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pytask.adapters.redis import errors, support
 from pytask.domain.errors import Refused, StoreError
 from pytask.domain.record import Risk
 
-MAX_LAG = 10  # seconds: an isolated primary takes writes for this long
-IDLE = 60  # seconds: a connection of ours may be idle for this long
+MAX_LAG = 10  # seconds for which an isolated primary accepts writes
+IDLE = 60  # seconds for which a connection of pytask may be idle
 NAMES = (
     "min-replicas-to-write",
     "min-replicas-max-lag",
@@ -24,7 +24,7 @@ Words = Mapping[str, str]
 
 
 def risks(client: Any, *, max_data: int = 0) -> list[Risk]:
-    """What is risky about the server behind `client`; of a cluster, about any of its primaries."""
+    """The risky settings of the server of `client`; in a cluster, of any primary."""
     if not support.is_cluster(client):
         risks = _risks_of(client, max_data, alone=support.stands_alone(client))
         return [*risks, *_of_channels(client)]

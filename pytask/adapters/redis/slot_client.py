@@ -1,7 +1,7 @@
-"""A client for one slot of a Redis Cluster: one connection to the slot's node, wherever the slot goes.
+"""A client for one slot of a Redis Cluster: one connection to the node of the slot, also after it moves.
 
-All keys of a partition are in one slot.  The libraries' cluster clients would open connections to every
-node for each of our connections, and repeat calls on their own for longer than a call may last.
+All keys of a partition are in one slot.  The cluster clients of the libraries would open connections to every
+node, and retry calls for longer than a call may take.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 Address = tuple[str, int]
 Command = tuple[Any, ...]
 
-REDIRECTS = 5  # a slot that moves on while it is followed
-PROBE_SHARE = 3  # nodes that hang, asked before a search for the slot's node has used up its time
+REDIRECTS = 5  # redirections followed for one call
+PROBE_SHARE = 3  # hanging nodes that a search may ask within its time limit
 
 
 class Topology:
-    """The nodes that are known, by anyone's answer, and who owns which slot by the last one."""
+    """The known nodes of all replies, and the slot owners of the latest one."""
 
     def __init__(self, nodes: list[Address], remap: Callable[[str, int], Address]) -> None:
         self.nodes = nodes
         self._remap = remap
 
     def locate(self, slot: int, connect: Callable[[Address, float], Any], limit: float) -> Address:
-        """Ask one node after the other who owns the slot, for about `limit` seconds."""
+        """Ask the nodes in turn for the owner of the slot, for about `limit` seconds."""
         until = time.monotonic() + limit
         failure: Exception = ConnectionError("no node of the cluster is known")
         for address in list(self.nodes):
@@ -48,7 +48,7 @@ class Topology:
         raise failure
 
     def learn(self, ranges: Any, slot: int, asked: Address) -> Address | None:
-        """Take in an answer of CLUSTER SLOTS; the owner of the slot, None if there is none."""
+        """Store a reply of CLUSTER SLOTS; returns the owner of the slot, None without one."""
         owner = None
         found: list[Address] = []
         for first, last, *nodes in ranges:
@@ -56,7 +56,7 @@ class Topology:
             found += addresses
             if first <= slot <= last:
                 owner = addresses[0]
-        # Those that answered before stay in front; those that left the cluster are forgotten.
+        # Nodes that answered before stay first; nodes that left the cluster are removed.
         known = [node for node in self.nodes if node in found or node == asked]
         self.nodes = known + [node for node in dict.fromkeys(found) if node not in known]
         return owner
@@ -67,22 +67,22 @@ class Topology:
             self.nodes.append(address)
 
     def address(self, host: Any, port: int, asked: Address) -> Address:
-        """An address as a node tells it; an unknown host is that of the node itself."""
+        """An address as reported by a node; an unknown host means the node itself."""
         name = host.decode() if isinstance(host, bytes) else host
         return self._remap(name if name not in (None, "", "?") else asked[0], int(port))
 
 
 class SlotClient:
-    """As much of a client as the stores, queues and feeds use.  Used by one greenlet, but for `disconnect`.
+    """The part of a client that stores, queues and feeds use.  For one greenlet, except `disconnect`.
 
-    A redirected command was not executed, so it is sent again at once; any other error is the caller's.
+    A redirected command was not executed, so it is resent at once; other errors are left to the caller.
     """
 
     def __init__(
         self, slot: int, topology: Topology, connect: Callable[[Address, float | None], Any], timeout: float,
         *, packs: bool = False,
     ) -> None:  # fmt: skip
-        self.packs = packs  # whether its connections send what was packed before
+        self.packs = packs  # whether its connections send prepacked commands
         self._slot = slot
         self._topology = topology
         self._connect = connect
@@ -91,7 +91,7 @@ class SlotClient:
         self._address: Address = ("", 0)
 
     def execute_command(self, *words: Any) -> Any:
-        """The reply of the slot's node, or of the one that it names."""
+        """The reply of the slot's node, or of the node to which it redirects."""
         asking: Address | None = None
         for _ in range(REDIRECTS):
             try:
@@ -109,12 +109,12 @@ class SlotClient:
                 redirect = error
         raise redirect
 
-    def pipeline(self, transaction: bool = False) -> Pipeline:  # noqa: ARG002, FBT002 - the library's own
-        """Commands that are sent together; never a transaction."""
+    def pipeline(self, transaction: bool = False) -> Pipeline:  # noqa: ARG002, FBT002 - the signature of the library
+        """A pipeline, never a transaction."""
         return Pipeline(self)
 
     def send_all(self, commands: list[Command]) -> list[Any]:
-        """The replies, errors among them; what was redirected is sent again, with a WAIT that follows it."""
+        """The replies, including errors; redirected commands are resent, with the WAIT that follows them."""
         replies = _together(self._node(), commands)
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception) and redirected(reply)[1] is not None:
@@ -125,7 +125,7 @@ class SlotClient:
         return replies
 
     def _again(self, commands: list[Command], replies: list[Any]) -> list[Any]:
-        """The first of `commands` was redirected: they are sent on one connection to where it is served."""
+        """Resend commands, the first of which was redirected, on one connection to its node."""
         for _ in range(REDIRECTS):
             error = replies[0]
             moved, target = redirected(error) if isinstance(error, Exception) else (False, None)
@@ -138,7 +138,7 @@ class SlotClient:
         return replies
 
     def pubsub(self, **options: Any) -> Any:
-        """A subscription at the slot's node; every node of a cluster hears what is published."""
+        """A subscription at the slot's node; a cluster sends published messages to every node."""
         return self._node().pubsub(**options)
 
     def info(self, section: str) -> Any:
@@ -146,14 +146,14 @@ class SlotClient:
         return self._node().info(section)
 
     def disconnect(self) -> None:
-        """Drop the connection; the next call looks for the slot's node anew."""
+        """Drop the connection; the next call searches the slot's node again."""
         client, self._client = self._client, None
         if client is not None:
             client.connection_pool.disconnect()
 
     def _node(self) -> Any:
         if self._client is None:
-            # A search and a call together last no longer than the two calls that a renewal may take.
+            # A search and a call together take no longer than the two calls of a renewal.
             self._go_to(self._topology.locate(self._slot, self._connect, self._timeout))
         return self._client
 
@@ -178,11 +178,11 @@ class Pipeline:
         self._commands: list[Command] = []
 
     def execute_command(self, *words: Any) -> None:
-        """One more."""
+        """Add a command."""
         self._commands.append(words)
 
-    def execute(self, raise_on_error: bool = False) -> list[Any]:  # noqa: ARG002, FBT002 - the library's own
-        """Send them; errors stand in the places of their replies."""
+    def execute(self, raise_on_error: bool = False) -> list[Any]:  # noqa: ARG002, FBT002 - the signature of the library
+        """Send the commands; errors are returned in place of replies."""
         return self._client.send_all(self._commands)
 
 
@@ -200,12 +200,12 @@ def _unless_error(reply: Any) -> Any:
 
 
 def _is_wait(words: Command) -> bool:
-    # It answers for what its own connection wrote, so elsewhere it would count replicas that have nothing.
+    # WAIT refers to the writes of its own connection: elsewhere it would count replicas without them.
     return str(words[0]).lower() == "wait"
 
 
 def redirected(error: Exception) -> tuple[bool, tuple[str, int] | None]:
-    """Whether for good (MOVED), and the host and port; (False, None) for what is no redirection."""
+    """Whether it is permanent (MOVED), and the address; (False, None) if it is no redirection."""
     names = [cls.__name__ for cls in type(error).__mro__]
     if "AskError" not in names:
         return False, None

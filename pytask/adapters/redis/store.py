@@ -1,4 +1,4 @@
-"""The Redis store: every verb that moves tasks is one script, sent with its keys declared."""
+"""The Redis store: every verb that changes a state is one script with declared keys."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
+    Answer,
     Change,
     Claim,
     ClaimRequest,
@@ -30,6 +31,7 @@ from pytask.domain.record import (
     Verdict,
 )
 
+DUE_CALLS = 3  # of one look at the timers
 CREW_LIMIT = 1000  # workers that are looked at
 PARKED_LOOK = 1000  # parking lists that one sweep looks at
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
@@ -38,7 +40,7 @@ RETIRE_WALK = 1_000_000  # entries of the queue that these look at, about: 0.2 s
 
 
 class RedisStore:
-    """One connection to Redis and the verbs that move tasks.  Used by one greenlet at a time."""
+    """One connection to Redis and the verbs that change states.  Used by one greenlet at a time."""
 
     def __init__(
         self,
@@ -52,12 +54,13 @@ class RedisStore:
         self._keys = keys
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
+        self._due: Sequence[bytes] = ()  # ids that the last look at the timers found due
         self._registry = Registry(self._redis, self._scope)
         self.schedules = Timetable(self._redis, self._scope)
 
     @property
     def who(self) -> str:
-        """The name under which what this store does stands in the history of tasks."""
+        """The name that the history of tasks records for changes by this store."""
         return self._scope.who
 
     @who.setter
@@ -67,7 +70,7 @@ class RedisStore:
     # -- the queue ------------------------------------------------------------------------------------
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
-        """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
+        """The `limit` ids at the tail, the next one first; the last one may be cut because it is too long."""
         return self._redis.run(queue_calls.peek(self._scope, limit, source))
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
@@ -92,16 +95,19 @@ class RedisStore:
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come to the queue."""
-        found = self._redis.run(queue_calls.due(self._scope, (), limit))
-        if not found[3:]:
-            return replies.due(found)
-        ids = [decoding.text(raw) for raw in found[3:]]
-        return replies.due(self._redis.run(queue_calls.due(self._scope, ids, 0)))
+        found: list[Any] = []
+        for _ in range(DUE_CALLS):
+            found = self._redis.run(queue_calls.due(self._scope, self._due, limit))
+            # The next call moves these, unless another worker is quicker.
+            self._due = found[3:]
+            if found[0] or not self._due:
+                break
+        return replies.due(found)
 
     def parked(self) -> list[str]:
-        """Functions with a parking list, 1000 at the most; names of empty ones are forgotten on the way.
+        """Functions with a parking list, at most 1000; names of empty ones are deleted.
 
-        Of more, each call takes others by chance: producers make the names up, and a sweep must end.
+        If there are more, each call reads a random selection: producers choose names, and a sweep must end.
         """
         found = self._redis.command("SRANDMEMBER", self._keys.parked, PARKED_LOOK)
         names = [decoding.text(raw) for raw in found]
@@ -113,16 +119,16 @@ class RedisStore:
 
     # -- runs -----------------------------------------------------------------------------------------
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Verdict]:
-        """Renew runs, in calls of 250 that are sent together; returns only verdicts other than OK."""
+    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
+        """Renew runs, in calls of 250 that are sent together; returns only answers other than OK."""
         redis = self._redis
         calls = run_calls.renewals(self._scope, refs, alone=redis.durability.alone, packs=redis.packs)
-        told = redis.run_durably(calls)
-        found: dict[RunRef, Verdict] = {}
-        for number, reply in enumerate(told):
+        answers = redis.run_durably(calls)
+        found: dict[RunRef, Answer] = {}
+        for number, reply in enumerate(answers):
             found.update(replies.renewal(refs, number * run_calls.RENEW_CALL, reply))
-        # The last word: where the server changed in the middle, it is the new one's.
-        self.incarnation = replies.incarnation(told[-1])
+        # The last reply: if the server changed in between, it comes from the new one.
+        self.incarnation = replies.incarnation(answers[-1])
         return found
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
@@ -131,7 +137,7 @@ class RedisStore:
         return replies.verdicts(words)
 
     def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
-        """A task whose hash was lost with the data, made and queued anew."""
+        """Recreate and queue a task whose hash was lost with the data."""
         return replies.verdict(self._redis.run(run_calls.restore(self._scope, task_id, function, data)))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -139,7 +145,7 @@ class RedisStore:
         return replies.verdicts(self._redis.run(run_calls.commit(self._scope, changes)).split())
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
-        """Lines for the rings of tasks, and how far these are: an answer for each run, in order."""
+        """Store log lines and progress; an answer for each run, in order."""
         if not notes:
             return []
         return replies.verdicts(self._redis.run(run_calls.note(self._scope, notes, lines, keep)).split())
@@ -149,7 +155,7 @@ class RedisStore:
         return replies.claim(new, self._redis.run(run_calls.reload(self._scope, old, new, worker, max_data)))
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
-        """What a reload of this run would begin with."""
+        """The data that a reload of this run would start with."""
         return replies.claim(ref, self._redis.run(run_calls.preview(self._scope, ref, max_data)))
 
     def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
@@ -161,7 +167,7 @@ class RedisStore:
         return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref)))
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
-        """The hash and the run of a pre-started task."""
+        """Create the hash and the run of a pre-started task."""
         call = run_calls.open_local(self._scope, ref, function, data, worker)
         return replies.claim(ref, self._redis.run(call))
 
@@ -176,13 +182,13 @@ class RedisStore:
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
         """Runs whose lease lies outside the window of healthy ones, by Redis TIME.
 
-        Leases found there that are nobody's (registry and hash are gone) are dropped on the way.  Runs that
-        lost theirs are given one: no monitor would look at them without, should their owner be dead.
+        Leases without a run (in registry and hash) are deleted.  Runs without a lease get one: otherwise no
+        monitor would see them if their owner is dead.
         """
         return self._registry.suspects(older, ahead, limit)
 
     def runs_of(self, prefix: str, cursor: int = 0) -> tuple[int, list[Suspect]]:
-        """One step of HSCAN through the registry; only what begins with `prefix` is read further."""
+        """One HSCAN step through the registry; only runs with this prefix are read."""
         return self._registry.runs_of(prefix, cursor)
 
     def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
@@ -195,14 +201,22 @@ class RedisStore:
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(space) :] for name in names if not name.startswith(f"{space}pytask:")]
-        return int(after), self._redis.run(monitor_calls.repair(self._scope, ids, expiry)) if ids else 0
+        return int(after), self._repair(ids, expiry) if ids else 0
+
+    def _repair(self, ids: Sequence[str], expiry: float) -> int:
+        repaired, *odd = self._redis.run(monitor_calls.repair(self._scope, ids, expiry))
+        if not odd:
+            return int(repaired)
+        lost = [(ids[place - 1], name) for place, name in decoding.pairs(odd)]
+        call = monitor_calls.put_back(self._scope, [i for i, _ in lost], [name for _, name in lost])
+        return int(repaired) + self._redis.run(call)
 
     def tidy(self, monitor: str, silent: float) -> None:
-        """Note a sweep; drop workers long silent."""
+        """Record a sweep; delete entries of workers that have been silent for long."""
         self._redis.run(monitor_calls.tidy(self._scope, monitor, silent))
 
     def retire(self) -> None:
-        """Delete the hashes of those that rested for as long as they are kept, and do not wait again."""
+        """Delete the hashes of tasks whose retention time is over, unless they wait again."""
         now = int(self._redis.command("TIME")[0])
         for trigger in (Trigger.END, Trigger.FAIL, Trigger.STOP):
             kept = self._scope.retention.of(trigger)
@@ -213,7 +227,7 @@ class RedisStore:
         left, index = 0, self._keys.index(state)
         queued = int(self._redis.command("LLEN", self._keys.queue))
         for _ in range(min(RETIRE_MOST, 1 + RETIRE_WALK // (queued + 1))):
-            # Those that stay, as they wait again, come first in the index at the next look, too.
+            # Those that wait again stay first in the index.
             span = (index, "-inf", until, "LIMIT", left, RETIRE_STEP)
             ids = [decoding.text(raw) for raw in self._redis.command("ZRANGEBYSCORE", *span)]
             if not ids:
@@ -226,12 +240,12 @@ class RedisStore:
     # -- workers --------------------------------------------------------------------------------------
 
     def announce(self, info: WorkerInfo) -> float | None:
-        """Show this worker; the seconds since any monitor swept."""
+        """Publish the figures of this worker; returns the seconds since any monitor swept."""
         since = self._redis.run(monitor_calls.announce(self._scope, info))
         return None if since < 0 else float(since)
 
     def recent_workers(self, within: float) -> list[WorkerInfo]:
-        """Who showed up in the last `within` seconds, by Redis TIME."""
+        """The workers that reported in the last `within` seconds, by Redis TIME."""
         keys, redis = self._keys, self._redis
         since = int(redis.command("TIME")[0]) - within
         sessions = redis.command("ZRANGEBYSCORE", keys.workers, since, "+inf", "LIMIT", 0, CREW_LIMIT)
@@ -245,21 +259,21 @@ class RedisStore:
         self._redis.pipeline([("ZREM", keys.workers, session), ("HDEL", keys.worker_info, session)])
 
     def ping(self, session: str) -> None:
-        """Publish to the feed of that session."""
+        """Publish to the feed of this session."""
         self._redis.command("PUBLISH", self._keys.ping_channel(session), "ping")
 
     def databases(self) -> list[int]:
-        """The db numbers whose workers listen under this namespace at this server."""
+        """The db numbers whose workers are subscribed under this namespace at this server."""
         return self._keys.databases_of(self._redis.command("PUBSUB", "CHANNELS", self._keys.database_pattern))
 
     # -- the connection -------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Drop the connection: what is in it is not known."""
+        """Drop the connection: its state is unknown."""
         self._redis.reset()
 
     close = reset
 
     def reconnect(self) -> None:
-        """The next command opens a new connection; one that is under way ends where it was sent."""
+        """Open a new connection for the next command; a running one ends on its connection."""
         self._redis.reconnect()

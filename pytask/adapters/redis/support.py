@@ -36,7 +36,7 @@ def package_of(client: object) -> str:
 
 
 def check_client(client: Any, namespace: str) -> None:
-    """Refuse what cannot keep the promise, with the reason."""
+    """Refuse clients that cannot keep the guarantees, with the reason."""
     package = package_of(client)
     version = _version(package)
     option_checks.check_files(_settings_of(client))
@@ -59,16 +59,16 @@ def _settings_of(client: Any) -> dict[str, Any]:
 
 
 def check_server(client: Any) -> None:
-    """Raise :class:`UnsupportedServer` for a Redis older than 6.2, where that can be seen."""
+    """Raise :class:`UnsupportedServer` for a Redis older than 6.2, if its version is known."""
     try:
         info = client.info("server")
     except Exception as error:
         if is_store_error(error):
             return
         raise
-    # A cluster answers for each of its nodes.
-    told = [info] if "redis_version" in info else [node for node in info.values() if isinstance(node, dict)]
-    for node in told:
+    # A cluster client returns the replies of all nodes.
+    nodes = [info] if "redis_version" in info else [node for node in info.values() if isinstance(node, dict)]
+    for node in nodes:
         text = str(node.get("redis_version", ""))
         if text and _numbers(text) < SERVER_FLOOR:
             raise UnsupportedServer(
@@ -91,9 +91,9 @@ def is_cluster(client: object) -> bool:
 
 
 def database_of(client: Any) -> int | None:
-    """The db number that the connections of a client select; None where no others are looked for.
+    """The db number that the connections of a client select; None if other dbs are not checked.
 
-    A cluster has none, and fakeredis names channels whose subscribers have left.
+    A cluster has none, and fakeredis lists channels without subscribers.
     """
     pool = getattr(client, "connection_pool", None)
     if is_cluster(client) or getattr(pool, "connection_class", int).__module__.startswith("fakeredis"):
@@ -102,21 +102,21 @@ def database_of(client: Any) -> int | None:
 
 
 def in_cluster(client: Any) -> bool:
-    """Whether the server behind a plain client is a node of a cluster; False where it does not say.
+    """Whether the server of a plain client is a node of a cluster; False if it does not report it.
 
     Raises `Unavailable`.
     """
     try:
-        told = decoding.info(client.execute_command("INFO", "cluster"))
+        info = decoding.info(client.execute_command("INFO", "cluster"))
     except Exception as error:
         ours = translate(error)
         if isinstance(ours, Unavailable) or not isinstance(ours, StoreError):
             raise ours from error
         return False
-    return told.get("cluster_enabled") == "1"
+    return info.get("cluster_enabled") == "1"
 
 
 def stands_alone(client: object) -> bool:
-    """Whether no other server takes over where this one fails: no Sentinel, no Cluster."""
+    """Whether no other server takes over if this one fails: no Sentinel and no Cluster."""
     pool = getattr(client, "connection_pool", None)
     return not is_cluster(client) and not hasattr(pool, "sentinel_manager")

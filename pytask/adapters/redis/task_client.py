@@ -1,8 +1,8 @@
-"""The Redis client of a worker's tasks: few connections for all of them, and each is as new when it is taken.
+"""The Redis client of a worker's tasks: all tasks share a few connections, each without leftover state.
 
-A connection is shared while it carries plain commands: it is taken for one command or pipeline, and given
-back.  What keeps it longer makes it part of the run: a blocking call, WATCH, a subscription.  It gives up its
-place among the shared ones, is not counted, and ends with the run at the latest.
+A connection is shared while it carries plain commands: it is taken for one command or pipeline and returned.
+A use that holds it longer (a blocking call, WATCH, a subscription) makes it part of the run: it leaves its
+slot in the shared pool, is no longer counted, and is closed when the run ends at the latest.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ else:
 
 log = get_logger(__name__)
 
-HELD = 1.0  # seconds after which a connection that is in no command is not shared any more
+HELD = 1.0  # seconds without a command after which a taken connection is no longer shared
 KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 }
-ORPHAN = 60.0  # seconds that code waits which belongs to no run
+ORPHAN = 60.0  # seconds that code outside of any run waits
 Current = Callable[[], Borrower | None]
 
 
 class SharedPool(Base):  # type: ignore[misc]
-    """What a pool of the library does besides, when the tasks of a worker share it."""
+    """A connection pool of the library that the tasks of a worker share."""
 
     current: Current
     connection_class: Any
-    limit: int  # connections that are shared
+    limit: int  # shared connections
     package: str
     clustered: bool
 
@@ -53,29 +53,29 @@ class SharedPool(Base):  # type: ignore[misc]
             kwargs.pop(name, None)
         if "path" not in kwargs:
             kwargs["socket_keepalive"] = (
-                True  # a blocking call may wait for ever, and is to notice a dead server
+                True  # a blocking call may wait without a limit, but must detect a dead server
             )
             kwargs["socket_keepalive_options"] = kwargs.get("socket_keepalive_options") or KEEPALIVE
         super().__init__(*args, max_connections=2**31, **kwargs)
         self.connection_class = task_connection.tame(self.connection_class)
 
     def reset(self) -> None:
-        """As new; also in a forked child, which leaves its parent's connections alone."""
-        self._shared = 0  # those in use that are shared
+        """Start empty; also in a forked child, which must not touch the connections of its parent."""
+        self._shared = 0  # shared connections in use
         self._queue: deque[_Turn] = deque()
         self._thread = threading.get_native_id()
         super().reset()
 
     def make_connection(self) -> Any:
-        """Make one that knows this pool."""
+        """Create a connection with a reference to this pool."""
         connection = super().make_connection()
         _inner(connection).task_pool = self
         return connection
 
-    # -- taking and giving back -----------------------------------------------------------------------
+    # -- taking and returning -------------------------------------------------------------------------
 
     def get_connection(self, *words: Any, **options: Any) -> Any:
-        """One that is connected; waits for its turn while too many are in use."""
+        """A connected connection; waits for its turn while too many are in use."""
         self._checkpid()
         borrower, ours = self.current(), threading.get_native_id() == self._thread
         if ours:
@@ -102,10 +102,10 @@ class SharedPool(Base):  # type: ignore[misc]
         return connection
 
     def release(self, connection: Any) -> None:
-        """Back to the others, if there is room for it, and if it is as new."""
+        """Return a connection to the pool if it has room and the connection has no leftover state."""
         self._checkpid()
         if connection not in self._in_use_connections:
-            connection.disconnect()  # its run is over, and somebody opened it again, or it is idle
+            connection.disconnect()  # its run has ended and it was opened again, or it is idle
             return
         inner = _inner(connection)
         if inner.unfinished:
@@ -131,20 +131,20 @@ class SharedPool(Base):  # type: ignore[misc]
         connection.disconnect()
 
     def part(self, inner: Any) -> None:
-        """It is not one of the shared ones any more: the next task has its place."""
+        """Remove a connection from the shared ones, so the next task gets its slot."""
         if inner.shared:
             inner.shared = False
             self._next()
 
     def free(self, borrower: Borrower) -> None:
-        """A run is over: what it did not give back is closed."""
+        """Close the connections that an ended run did not return."""
         while borrower.held:
             connection = borrower.held.pop()
             self._forget(connection)
             self.part(_inner(connection))
 
-    def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT002 - as in the library
-        """Close what is idle, and what the run that asks for it has; not what others use."""
+    def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT002 - the signature of the library
+        """Close idle connections and those of the calling run, but not those of other runs."""
         super().disconnect(inuse_connections=False)
         borrower = self.current()
         if inuse_connections and borrower is not None:
@@ -152,7 +152,7 @@ class SharedPool(Base):  # type: ignore[misc]
                 connection.disconnect()
 
     def re_auth_callback(self, token: Any) -> None:
-        """Log idle connections in with a new token, which does not make them unlike the others."""
+        """Authenticate idle connections with a new token; they remain shared."""
         idle = [_inner(connection) for connection in self._available_connections]
         for inner in idle:
             inner.greeting = True
@@ -162,7 +162,7 @@ class SharedPool(Base):  # type: ignore[misc]
             for inner in idle:
                 inner.greeting = False
 
-    # -- places ---------------------------------------------------------------------------------------
+    # -- slots ----------------------------------------------------------------------------------------
 
     def _wait_turn(self, borrower: Borrower | None) -> None:
         if self._shared < self.limit and not self._queue:
@@ -175,7 +175,7 @@ class SharedPool(Base):  # type: ignore[misc]
             while not turn.wait(HELD):
                 self._part_with_held()
                 if borrower is not None and 0 <= borrower.patience < time.monotonic() - began:
-                    raise self._exhausted()  # noqa: TRY301 - it leaves the queue as a killed one does
+                    raise self._exhausted()  # noqa: TRY301 - it leaves the queue like a killed one
         except BaseException:
             if turn.came:
                 self._next()
@@ -190,38 +190,38 @@ class SharedPool(Base):  # type: ignore[misc]
         return error
 
     def _next(self) -> None:
-        """A place is free: the one who waits longest has it."""
+        """Give a free slot to the caller that has waited longest."""
         if self._queue:
             self._queue.popleft().come()
         else:
             self._shared -= 1
 
     def _part_with_held(self) -> None:
-        """Those that are kept and carry nothing, such as that of a `client()`, do not count."""
+        """Connections that are held without a command, such as that of a `client()`, do not count."""
         before = time.monotonic() - HELD
         for connection in list(self._in_use_connections):
             inner = _inner(connection)
             if inner.shared and not inner.pending and not inner.inside and inner.taken < before:
                 self.part(inner)
 
-    # -- what a connection asks -----------------------------------------------------------------------
+    # -- called by connections ------------------------------------------------------------------------
 
     def may_wait(self, error: Exception, waited: float, attempts: int) -> bool:
-        """Whether the task that asks goes on waiting; a cluster's client asks for all nodes at once."""
+        """Whether the calling task continues to wait; a cluster client asks for all nodes together."""
         return not self.clustered and may_wait(self.current(), error, waited, attempts)
 
     def reply_limit(self) -> float:
-        """Seconds that the reply to a write may take."""
+        """The maximum time of the reply to a write, in seconds."""
         borrower = self.current()
         return 0.0 if borrower is None else min(borrower.reply, borrower.patience)
 
 
 def may_wait(borrower: Borrower | None, error: Exception, waited: float, attempts: int) -> bool:
-    """Whether to try again; the log is told of a long wait, once."""
+    """Whether to retry; a long wait is logged once."""
     if borrower is None:
         return waited < ORPHAN
-    if attempts and waited > task_connection.NOTICE and not borrower.told:
-        borrower.told = True
+    if attempts and waited > task_connection.NOTICE and not borrower.logged:
+        borrower.logged = True
         log.warning(
             "[PT147] task %s: self.redis has been waiting for %.0f s: %s",
             borrower.name,
@@ -232,12 +232,12 @@ def may_wait(borrower: Borrower | None, error: Exception, waited: float, attempt
 
 
 def translated(error: Exception) -> str:
-    """The text of our own error for it."""
+    """The text of the pytask error for an error of the library."""
     return str(errors.translate(error)).partition("] ")[2] or str(error)
 
 
 class _Turn:
-    """A place in the queue: a lock that is held until its turn comes."""
+    """A position in the queue: a lock that is held until its turn."""
 
     __slots__ = ("came", "lock")
 
@@ -255,17 +255,17 @@ class _Turn:
 
 
 def _inner(connection: Any) -> Any:
-    """The connection itself: one with a cache is wrapped."""
+    """The connection itself: the library wraps one with a cache."""
     return getattr(connection, "_conn", connection)
 
 
 class PatientCluster(Base):  # type: ignore[misc]
-    """What a client of a cluster does besides: it waits for the nodes as the others wait for their server."""
+    """A cluster client of the library that waits for lost nodes as other clients wait for their server."""
 
     current: Current
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """As the library's, again while the task may wait; what was lost on the way is not repeated."""
+        """As in the library, but retried while the task may wait; a lost write is not repeated."""
         began, attempts = time.monotonic(), 0
         while True:
             try:
@@ -286,7 +286,7 @@ def _cluster_is_away(error: Exception) -> bool:
 
 
 class TaskClients:
-    """The client that all runs of a worker have."""
+    """The client of all runs of a worker."""
 
     def __init__(self, client: Any, limit: int) -> None:
         self._client = client
@@ -294,11 +294,11 @@ class TaskClients:
         self._own: Any = None
 
     def client(self, current: Current) -> Any:
-        """One for a run; `current` tells which run asks."""
+        """Create a client; `current` returns the calling run."""
         if self._own is None:
             self._own = self._make(current)
         if support.is_cluster(self._own):
-            return self._own  # a copy would close its connections when it is thrown away
+            return self._own  # a copy would close its connections when it is collected
         own = copy.copy(self._own)
         own.response_callbacks = type(own.response_callbacks)({})
         dict.update(own.response_callbacks, self._own.response_callbacks)
@@ -320,17 +320,17 @@ class TaskClients:
         )
 
     def free(self, borrower: Borrower) -> None:
-        """A run is over."""
+        """Release the connections of an ended run."""
         for connection in list(borrower.held):
             _inner(connection).task_pool.free(borrower)
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close idle connections."""
         if self._own is not None:
             clients.disconnect(self._own)
 
 
 @cache
 def _plain_pool(base: type) -> type:
-    """The pool that has the books which `SharedPool` keeps: one that blocks keeps others."""
+    """The pool class with the bookkeeping that `SharedPool` needs: a blocking pool keeps other records."""
     return next(cls for cls in base.__mro__ if not cls.__name__.startswith("Blocking"))

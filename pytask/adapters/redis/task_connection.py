@@ -1,7 +1,6 @@
-"""Connections for task code: no reply is left behind, no write is sent twice, a lost server is waited for.
+"""Connections for task code: no unread replies, no write sent twice, and a wait for a lost server.
 
-A greenlet may be killed at any point at which it waits.  What it leaves is a connection that is closed, or
-one that has no reply to come.
+A greenlet may be killed wherever it waits.  It then leaves its connection closed or without pending replies.
 """
 
 from __future__ import annotations
@@ -28,10 +27,12 @@ else:
 
 log = get_logger(__name__)
 
-PAUSES = (0.05, 1.0)  # seconds between two attempts: at first, and at the most
-NOTICE = 5.0  # seconds after which the log says that a task waits
+PAUSES = (0.05, 1.0)  # seconds between two attempts: the first and the longest pause
+NOTICE = 5.0  # seconds after which a waiting task is logged
 REPLIES = frozenset({"ResponseError", "AuthenticationError", "AuthorizationError"})
-REFUSED = frozenset({"ReadOnlyError", "BusyLoadingError"})  # by a server that is not there yet, or any more
+REFUSED = frozenset(
+    {"ReadOnlyError", "BusyLoadingError"}
+)  # by a server that is loading its data or is no longer the primary
 
 
 def _names(error: BaseException | None) -> set[str]:
@@ -39,15 +40,15 @@ def _names(error: BaseException | None) -> set[str]:
 
 
 def is_away(error: Exception) -> bool:
-    """Whether there was no server that could answer; a wrong password is no such error."""
+    """Whether no server could answer; a wrong password does not count."""
     return isinstance(translate(error), Unavailable)
 
 
-_unknown: dict[type, Any] = {}  # both ours and of the library, which is what programs catch
+_unknown: dict[type, Any] = {}  # an error of pytask and of the library, which programs catch
 
 
 def unknown(lost: Exception, commands: Sequence[Sequence[Any]], kind: type[Exception]) -> Exception:
-    """What is raised for a write whose reply was lost: it is an error of this kind, too."""
+    """The class of the error for a write whose reply was lost, also a subclass of `kind`."""
     names = list(dict.fromkeys(command_effects.name_of(one) for one in commands))
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     if kind not in _unknown:
@@ -60,15 +61,15 @@ def unknown(lost: Exception, commands: Sequence[Sequence[Any]], kind: type[Excep
 
 
 class Patience(Base):  # type: ignore[misc]
-    """In place of the library's `Retry`: what is safe to do again is done again while the task may wait."""
+    """Replaces `Retry` of the library: repeats what is safe to repeat while the task may wait."""
 
-    of: Callable[[], Any]  # the connection, weakly: a socket is closed when nobody refers to it
+    of: Callable[[], Any]  # the connection, weakly: its socket is closed with the last reference
 
     def call_with_retry(self, do: Callable[[], Any], fail: Callable[..., Any], *_: Any, **how: Any) -> Any:
-        """The value of `do()`; `fail` is what the library wants to be called after each lost connection."""
+        """The value of `do()`; `fail` is the callback of the library after each lost connection."""
         connection = self.of()
         if connection.inside or connection.greeting:
-            return self._once(do, fail, 1, how)  # whoever is around it waits; a new token waits for nothing
+            return self._once(do, fail, 1, how)  # the outer call waits; a new token waits for nothing
         began, failures = time.monotonic(), 0
         try:
             while True:
@@ -102,41 +103,41 @@ class Patience(Base):  # type: ignore[misc]
 
 
 def pause(failures: int) -> float:
-    """Seconds until the next attempt; many wait at once, and not all are to come at once."""
+    """Seconds until the next attempt, with jitter because many tasks wait at the same time."""
     first, most = PAUSES
-    return float(min(most, first * 2 ** min(failures, 10))) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+    return float(min(most, first * 2 ** min(failures, 10))) * random.uniform(0.5, 1)  # noqa: S311 - not a secret
 
 
 class Tame(Base):  # type: ignore[misc]
-    """What a connection of the library does besides, when task code uses it."""
+    """A connection of the library, as task code uses it."""
 
-    task_pool: Any = None  # set by the pool that made it
+    task_pool: Any = None  # set by its pool
     borrower: Any = None  # the run that has it
-    shared = False  # it is one of the connections that all tasks share, and in use
+    shared = False  # shared by all tasks, and in use
     taken = 0.0
     inside = 0  # nested calls of Patience
-    since: float | None = None  # when that was begun which is done again now
-    pending = 0  # replies to come
+    since: float | None = None  # when the repeated operation began
+    pending = 0  # pending replies
     greeting = False
-    spoiled = False  # it is not like the others any more
+    spoiled = False  # its state differs from the others
     watching = False
     listening = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sent: list[Sequence[Any]] = []  # what is not answered yet, and what went with it
+        self.sent: list[Sequence[Any]] = []  # the commands without replies
         self._packed: list[Sequence[Any]] | None = None
         self.retry = patience_for(self)
 
     @property
     def unfinished(self) -> bool:
-        """Whether the next command of another task would meet something of this one."""
+        """Whether another task would be affected by leftover state."""
         return bool(self.pending or self.spoiled or self.watching)
 
     # -- connecting -----------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """As the library's, but it waits for the server, and looks whether it answers."""
+        """As in the library, but waits for the server and checks that it answers."""
         if self._sock is None:
             self.retry.call_with_retry(self._open, lambda _error: None)
 
@@ -144,7 +145,7 @@ class Tame(Base):  # type: ignore[misc]
         self.greeting = True
         try:
             super().connect()
-            # A proxy takes a connection before there is a server, and one that loads its data refuses all.
+            # A proxy may accept connections without a server; a server that loads its data refuses commands.
             if not self._connect_callbacks:
                 self._greet()
         except BaseException:
@@ -162,7 +163,7 @@ class Tame(Base):  # type: ignore[misc]
                 raise
 
     def re_auth(self) -> None:
-        """As the library's: to log in again makes it no other connection."""
+        """As in the library: authentication leaves the connection shared."""
         self.greeting = True
         try:
             super().re_auth()
@@ -170,7 +171,7 @@ class Tame(Base):  # type: ignore[misc]
             self.greeting = False
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
-        """Whatever was to come does not come any more."""
+        """Disconnect; no pending replies remain."""
         self.pending = 0
         self.spoiled = self.watching = self.listening = False
         super().disconnect(*args, **kwargs)
@@ -178,19 +179,19 @@ class Tame(Base):  # type: ignore[misc]
     # -- commands -------------------------------------------------------------------------------------
 
     def pack_commands(self, commands: Any) -> Any:
-        """Notes what is sent next."""
+        """Records the command that is sent next."""
         self._packed = list(commands)
         return super().pack_commands(self._packed)
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        """Notes what is sent."""
+        """Records the commands that are sent."""
         if self.since is not None:
             args = tuple(command_effects.shortened(args, time.monotonic() - self.since))
         self._packed = [args]
         super().send_command(*args, **kwargs)
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT002 - as in the library
-        """Send, on a connection that was good just now; an error means that nothing was done."""
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT002 - the signature of the library
+        """Send on a connection that was just checked; an error means that nothing was executed."""
         commands, self._packed = self._packed, None
         if self.greeting:
             self._note_listening(commands or ())
@@ -205,7 +206,7 @@ class Tame(Base):  # type: ignore[misc]
         try:
             super().send_packed_command(command, check_health=False)
         except Exception as error:
-            # Of what was not sent to its end the server does nothing, or not the last command.
+            # The server does not execute a command that it received incompletely.
             lost = self._lost(error, done=not command_effects.is_one_step(self.sent))
             if lost is error:
                 raise
@@ -235,23 +236,25 @@ class Tame(Base):  # type: ignore[misc]
             self.listening = self.spoiled = True
 
     def _limit(self, waits: float, *, reads: bool) -> None:
-        """How long the reply may take; to wait for that of a write is better than not to know."""
+        """The timeout of the reply; longer for a write, as an unknown outcome is worse than a wait."""
         limit = self.socket_timeout
         if limit is not None:
             limit = (limit if reads else max(limit, self.task_pool.reply_limit())) + waits
         self._set_timeout(None if limit is None or limit == math.inf else limit)
 
     def _set_timeout(self, limit: float | None) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # a fake one has no such thing
+        with contextlib.suppress(AttributeError, OSError):  # a fake connection has none
             self._sock.settimeout(limit)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """A reply; one that is lost closes the connection, and says what that means."""
+        """A reply; a lost one closes the connection, and the error says what may have been executed."""
         if self.listening:
             if "timeout" not in kwargs:
                 self._set_timeout(None)
         else:
-            kwargs["disconnect_on_error"] = True  # those of Sentinel keep it, with the reply (redis-py#4292)
+            kwargs["disconnect_on_error"] = (
+                True  # Sentinel connections keep it, with the reply (redis-py#4292)
+            )
         try:
             reply = super().read_response(*args, **kwargs)
         except Exception as error:
@@ -275,7 +278,7 @@ class Tame(Base):  # type: ignore[misc]
             self.sent = []
 
     def _refused(self, error: Exception) -> Exception:
-        """The error of a connection, since the next attempt may find the server that is primary now."""
+        """An error as a connection error: the next attempt may reach the new primary."""
         self._answered()
         self.disconnect()
         library = importlib.import_module(self.task_pool.package)
@@ -283,7 +286,7 @@ class Tame(Base):  # type: ignore[misc]
         return refused
 
     def _lost(self, error: Exception, *, done: bool = True) -> Exception:
-        """The error to raise: that of the library where it does no harm to do it again, or our own."""
+        """The error to raise: the library's if repeating does no harm, otherwise that of pytask."""
         commands, self.sent = self.sent, []
         if not is_away(error) or not commands:
             return error
@@ -291,7 +294,7 @@ class Tame(Base):  # type: ignore[misc]
         if refused or not done or command_effects.only_reads(commands, self.task_pool.package):
             return error
         library = importlib.import_module(self.task_pool.package)
-        # A cluster's client repeats what ends in an error of the connection.
+        # A cluster client repeats commands that end in a connection error.
         return unknown(error, commands, library.RedisError if self.task_pool.clustered else type(error))
 
 
@@ -314,7 +317,7 @@ def _patience_class(package: str) -> Any:
 
 @cache
 def tame(base: type) -> type:
-    """A class of connections like `base`."""
+    """A connection class derived from `base`."""
     if issubclass(base, Tame):
         return base
     return type(f"Tame{base.__name__}", (Tame, base), {})

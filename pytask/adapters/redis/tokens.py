@@ -1,8 +1,8 @@
 """One provider of tokens for all clones of a client: a new token reaches the connections of each.
 
-redis-py's `StreamingCredentialProvider` tells a listener of each new token.  That of redis-entraid keeps
-the last listener only, others keep each for ever: a clone that listened itself would silence the client of
-the user, or stay in memory.  So one listener stands for all clones, and knows them weakly.
+redis-py's `StreamingCredentialProvider` notifies a listener of each new token.  That of redis-entraid keeps
+only the last listener, others keep every listener forever: a clone with its own listener would disconnect the
+client of the user, or leak.  Therefore one listener serves all clones and refers to them weakly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 
 class Shared:
-    """Stands for a provider in the clones."""
+    """The provider of the clones, which wraps that of the user's client."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
@@ -28,26 +28,26 @@ class Shared:
         provider.on_next(self._tell)
 
     def get_credentials(self) -> Any:
-        """Those of now."""
+        """The current credentials."""
         return self._provider.get_credentials()
 
     async def get_credentials_async(self) -> Any:
-        """Those of now."""
+        """The current credentials."""
         return await self._provider.get_credentials_async()
 
     def is_streaming(self) -> Any:
-        """As the provider says."""
+        """As reported by the provider."""
         return self._provider.is_streaming()
 
     def on_next(self, callback: Callable[[Any], None]) -> None:
-        """One more listener, a bound method, for as long as its object lives."""
+        """Add a listener, a bound method, for the lifetime of its object."""
         self._listeners.add(weakref.WeakMethod(callback, self._listeners.discard))
 
     def on_error(self, callback: Callable[[Exception], None]) -> None:
-        """Errors are for the listener of the user's client."""
+        """Errors are handled by the listener of the user's client."""
 
     def follow(self, pool: Any) -> None:
-        """Log the connections of a pool in again at each new token, for as long as the pool lives."""
+        """Authenticates the connections of a pool with each new token, for the lifetime of the pool."""
         self._pools.add(pool)
 
     def _tell(self, token: Any) -> None:
@@ -56,16 +56,16 @@ class Shared:
         for one in list(self._listeners):
             listener = one()
             if listener is not None:
-                with contextlib.suppress(Exception):  # another one's trouble is not that of the rest
+                with contextlib.suppress(Exception):  # a failure of one pool does not affect the others
                     listener(token)
 
 
 def _renew(pool: Any, token: Any) -> None:
-    """What is idle logs in at once, what is in use before it is used again."""
+    """Idle connections authenticate at once, others before their next use."""
     for attempt in range(2):
         try:
             pool.re_auth_callback(token)
-        except Exception as error:  # noqa: BLE001 - the provider and the other pools go on
+        except Exception as error:  # noqa: BLE001 - the provider and the other pools continue
             log.debug("attempt %d to log in with a new token: %s", attempt + 1, error)
             with contextlib.suppress(Exception):
                 pool.disconnect(inuse_connections=False)
@@ -77,7 +77,7 @@ _shared: dict[int, Any] = {}  # by id, since a provider may not be hashable; eac
 
 
 def share(arguments: dict[str, Any], client: Any) -> None:
-    """Put what stands for a provider that streams tokens into the arguments of a clone of `client`."""
+    """Replace a streaming provider in the arguments of a clone of `client` by the shared one."""
     provider = arguments.get("credential_provider")
     if isinstance(provider, Shared) or not _streams(provider):
         return
@@ -86,7 +86,7 @@ def share(arguments: dict[str, Any], client: Any) -> None:
         _shared[id(provider)] = type("SharedProvider", (Shared, base), {})(provider)
     arguments["credential_provider"] = stands = _shared[id(provider)]
     for pool in _pools_of(client):
-        stands.follow(pool)  # its own listener may be gone
+        stands.follow(pool)  # its own listener may have been replaced
 
 
 def _streams(provider: Any) -> bool:
@@ -102,7 +102,7 @@ def _pools_of(client: Any) -> list[Any]:
 
 
 def follow(pool: Any) -> None:
-    """Let a pool hear of new tokens, if its credential provider is a shared one."""
+    """Notify a pool of new tokens if its credential provider is a shared one."""
     provider = pool.connection_kwargs.get("credential_provider")
     if isinstance(provider, Shared):
         provider.follow(pool)

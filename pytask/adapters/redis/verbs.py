@@ -1,6 +1,6 @@
-"""Verbs that a worker's store and a client share, as generators that yield scripts and are sent replies.
+"""Verbs shared by the store of a worker and the clients: generators that yield scripts and are sent replies.
 
-So there is one text of each, whoever sends it, and over whatever connection.
+Each verb thus exists once, independent of the kind of connection.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ def control(
     scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = ()
 ) -> Verb[list[Verdict]]:
     """Control a batch; `ages` are the seconds since each was requested."""
-    request = TABLE[command].request
-    if command not in OWN_SCRIPT and request is not None:
-        return replies.verdicts((yield control_calls.request(scope, request, ids)))
+    if command not in OWN_SCRIPT and TABLE[command].request:
+        return replies.verdicts((yield control_calls.request(scope, command, ids)))
     dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
     return replies.verdicts((yield from OWN_SCRIPT[command](scope, dated)))
 
@@ -39,7 +38,7 @@ def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[l
 def _stop(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
     names = yield control_calls.functions(scope, [task_id for task_id, _ in dated])
     found: list[bytes] = []
-    while len(found) < len(dated):  # a call does what it can in a few milliseconds
+    while len(found) < len(dated):  # one call processes as many as it can within a few milliseconds
         left = len(found)
         found += yield control_calls.stop(scope, dated[left:], names[left:])
     return found
@@ -54,4 +53,4 @@ OWN_SCRIPT: Mapping[Command, Callable[[Scope, Dated], Verb[list[bytes]]]] = {
     Command.STOP: _stop,
     Command.START: _start,
 }
-"""Words that also move tasks without a run, or none that has one; any other is a request to the owner."""
+"""Words that change tasks without a run; any other is a request to the owner of the run."""

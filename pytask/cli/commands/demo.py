@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pytask.cli.name_clash import refuse_namesake
+from pytask.cli.name_clash import check_name_clash
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(seconds: float | None, data_dir: Path | None) -> None:
     workers release their tasks, and a list shows which steps succeeded. Exit code: 0 if all succeeded, 1 if
     one failed, 130 if Ctrl-C was pressed before the demonstration was complete.
     """
-    refuse_namesake()
+    check_name_clash()
     from pytask.demo.story import play
 
     click.get_current_context().exit(play(seconds, data_dir))

@@ -58,7 +58,7 @@ def command(remote: Remote, printer: Printer) -> None:
 
 def _findings(remote: Remote) -> list[Finding]:
     from pytask.cli import checks, fleet_checks, schedule_checks
-    from pytask.cli.fleet import survey
+    from pytask.cli.fleet import read_fleet
 
     found = list(checks.of_this_machine(remote.client, remote.namespace))
     if any(one.code == "PT024" for one in found):
@@ -67,7 +67,7 @@ def _findings(remote: Remote) -> list[Finding]:
     odd = list(checks.of_the_keys(remote))
     if odd:
         return found + odd  # the content of these keys cannot be counted
-    fleet = survey(remote)
+    fleet = read_fleet(remote)
     found += fleet_checks.of_the_fleet(remote, fleet)
     return found + list(schedule_checks.of_the_schedules(remote, fleet))
 

@@ -49,12 +49,16 @@ def command(
         return
     whole = _find(remote, task_id)
     printed = False
+    if follow:
+        _warn(remote, whole)
     for line in remote.tasks.logs(whole, limit=limit, follow=follow):
         show(printer, whole, line)
         sys.stdout.flush()
         printed = True
     if not printed and limit != 0:
         say(f"no lines: {_why_none(remote, whole)}")
+    elif printed and not follow:
+        _warn(remote, whole)
 
 
 def _commands(space: str, task_id: str, limit: int | None) -> list[list[str | int]]:
@@ -111,6 +115,27 @@ def row(task_id: str, line: LogLine) -> dict[str, Any]:
     }
 
 
+def _warn(remote: Remote, task_id: str) -> None:
+    """Say so if the lines cannot be those of the current run, because its worker stores none."""
+    from pytask.domain import lifecycle as life
+    from pytask.domain.errors import NoSuchTask
+    from pytask.terminal import say
+
+    try:
+        task = remote.tasks.get(task_id)
+    except NoSuchTask:
+        return
+    own = _own_worker(task, remote.tasks.workers()) if task.state is life.RUNNING else None
+    if own is not None and own.task_logs == 0:
+        say(f"no lines of the current run: {_stores(task, own)}")
+
+
+def _own_worker(task: TaskInfo, crew: list[Worker]) -> Worker | None:
+    """The worker of its current or last run."""
+    session = (task.run or task.last_run).rpartition(":")[0]
+    return next((worker for worker in crew if worker.session == session), None)
+
+
 def _why_none(remote: Remote, task_id: str) -> str:
     from pytask.domain.errors import NoSuchTask
 
@@ -127,11 +152,10 @@ def _of_worker(remote: Remote, task: TaskInfo) -> str:
     """Whether the task's current or last worker stores log lines, as far as it is known."""
     from pytask.domain import lifecycle as life
 
-    session = (task.run or task.last_run).rpartition(":")[0]
     crew = remote.tasks.workers()
-    own = next((worker for worker in crew if worker.session == session), None)
+    own = _own_worker(task, crew)
     if own is not None and own.task_logs is not None:
-        return _told(task, own)
+        return _stores(task, own)
     if own is not None and own.alive:
         return f"it is not known whether {_name(task)} stores task logs: its release does not report it"
     gone = f"{_name(task)} is gone"
@@ -144,7 +168,7 @@ def _of_worker(remote: Remote, task: TaskInfo) -> str:
     return f"{gone}: either it stored no task logs, or the task logged nothing{now}"
 
 
-def _told(task: TaskInfo, worker: Worker) -> str:
+def _stores(task: TaskInfo, worker: Worker) -> str:
     """For a worker that reports how many lines it stores, or did before it died."""
     from pytask.domain.wording import ago, counted
 

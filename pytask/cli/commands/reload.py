@@ -63,6 +63,6 @@ def command(
 
     value = None if new is None else new.value
     act = together(many) if value is None else each(one)
-    told = act if choice.bulk else running(act, written=value is not None)
-    verb = Verb(told, finish=reloaded(remote, epochs), wait=wait)
+    sent = act if choice.bulk else running(act, written=value is not None)
+    verb = Verb(sent, finish=reloaded(remote, epochs), wait=wait)
     carry_out(printer, choice.batches("reload", meant, yes=yes), verb)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytask.cli.name_clash import refuse_namesake
+from pytask.cli.name_clash import check_name_clash
 
 if TYPE_CHECKING:
     from pytask.cli.config import Ambient
@@ -133,7 +133,7 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
         raise click.UsageError("--redis and --embedded cannot be combined")
     if flags["data_dir"] and not flags["embedded"]:
         raise click.UsageError("--data-dir applies to the embedded server only: add --embedded")
-    refuse_namesake()
+    check_name_clash()
     from pytask.cli.config import Ambient
 
     ambient = Ambient(config)

@@ -25,16 +25,6 @@ def command() -> None:
     """
 
 
-def _duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    from pytask.domain.errors import BadData
-    from pytask.domain.start_time import read_duration
-
-    try:
-        return None if value is None else read_duration(value)
-    except BadData as error:
-        raise click.BadParameter(str(error.args[0])) from None
-
-
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     named = click.argument("name", metavar="NAME", callback=options.id_text)
     return named(options.remote(options.form(function)))
@@ -95,7 +85,10 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
 @click.argument("function", metavar="FUNCTION")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
-    "--every", callback=_duration, metavar="DURATION", help="Interval, such as 60, 90s, 10m, 1h30m or 1d."
+    "--every",
+    callback=options.duration,
+    metavar="DURATION",
+    help="Interval, such as 60, 90s, 10m, 1h30m or 1d.",
 )
 @click.option(
     "--cron",
@@ -104,7 +97,9 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
 )
 @click.option("--tz", metavar="ZONE", help="Time zone of --cron, such as Europe/Berlin.  [default: UTC]")
 @click.option("--data", metavar="JSON", help="Data as JSON, @FILE, or - for standard input.")
-@click.option("--jitter", callback=_duration, metavar="DURATION", help="Delay each start by up to DURATION.")
+@click.option(
+    "--jitter", callback=options.duration, metavar="DURATION", help="Delay each start by up to DURATION."
+)
 @click.option(
     "--overlap",
     type=click.Choice([one.value for one in Overlap]),
@@ -121,7 +116,7 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
 )
 @click.option(
     "--deadline",
-    callback=_duration,
+    callback=options.duration,
     metavar="DURATION",
     help="How late an occurrence may start.  [default: the interval, at most 1h]",
 )

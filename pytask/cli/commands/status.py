@@ -12,7 +12,7 @@ from pytask.cli import options
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
     from pytask.cli.explain_script import Item
-    from pytask.cli.fleet import Survey
+    from pytask.cli.fleet import Fleet
     from pytask.cli.printer import Printer
 
 
@@ -26,16 +26,16 @@ def command(remote: Remote, printer: Printer) -> None:
     """
     if remote.explains(commands(remote)):
         return
-    from pytask.cli.fleet import survey
+    from pytask.cli.fleet import read_fleet
 
-    found = survey(remote)
+    found = read_fleet(remote)
     url = remote.setting("redis_url")
     printer.record(
         "status", fields(found, url.shown), _lines(found, f"{url.shown} ({url.origin})"), key="redis"
     )
 
 
-def fields(found: Survey, url: str) -> dict[str, Any]:
+def fields(found: Fleet, url: str) -> dict[str, Any]:
     """The fields of the JSON output."""
     alive = found.alive
     places = [worker.max_tasks for worker in alive]
@@ -57,7 +57,7 @@ def fields(found: Survey, url: str) -> dict[str, Any]:
     }
 
 
-def _lines(found: Survey, url: str) -> list[tuple[str, Any]]:
+def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
     from pytask.domain.wording import ago, counted
 
     shown = fields(found, url)

@@ -11,7 +11,7 @@ from pytask.cli import options
 
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
-    from pytask.cli.fleet import Survey
+    from pytask.cli.fleet import Fleet
     from pytask.cli.printer import Printer
 
 ROWS = 15
@@ -41,30 +41,30 @@ def command(every: float, once: bool, remote: Remote, printer: Printer) -> None:
 
     if remote.explains(commands(remote)):
         return
-    from pytask.cli.fleet import survey
+    from pytask.cli.fleet import read_fleet
     from pytask.cli.printer import console, fancy
 
     if printer.form not in ("table", "wide"):
-        found = survey(remote)
+        found = read_fleet(remote)
         counts = {str(state): number for state, number in found.count.states.items()}
         printer.rows("workers", _rows(found), (), key="session", tasks=counts)
         return
     if once or not fancy():
-        _print(survey(remote), None)
+        _print(read_fleet(remote), None)
         return
     from rich.live import Live
 
-    before = survey(remote)
+    before = read_fleet(remote)
     drawn = console()
     with Live(_picture(before, None), console=drawn, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(every)
-            now = survey(remote)
+            now = read_fleet(remote)
             live.update(_picture(now, _rates(before, now, every)), refresh=True)
             before = now
 
 
-def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
+def _rates(before: Fleet, now: Fleet, seconds: float) -> dict[str, float]:
     """Changes of the counts per second; removal of expired hashes is not counted as a change."""
     return {
         str(state): (number - before.count.states[state]) / seconds
@@ -72,7 +72,7 @@ def _rates(before: Survey, now: Survey, seconds: float) -> dict[str, float]:
     }
 
 
-def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
+def _heads(found: Fleet, rates: dict[str, float] | None) -> list[str]:
     from pytask.domain.wording import ago, counted
 
     states = []
@@ -92,14 +92,14 @@ def _heads(found: Survey, rates: dict[str, float] | None) -> list[str]:
     ]
 
 
-def _rows(found: Survey) -> list[dict[str, Any]]:
+def _rows(found: Fleet) -> list[dict[str, Any]]:
     from pytask.cli.rows import worker_row
 
     busiest = sorted(found.workers, key=lambda worker: (not worker.alive, -worker.running))
     return [worker_row(worker) for worker in busiest[:ROWS]]
 
 
-def _picture(found: Survey, rates: dict[str, float] | None) -> Any:
+def _picture(found: Fleet, rates: dict[str, float] | None) -> Any:
     from rich.console import Group
     from rich.text import Text
 
@@ -112,7 +112,7 @@ def _picture(found: Survey, rates: dict[str, float] | None) -> Any:
     return Group(*heads, Text(), drawn_table(_rows(found), columns))
 
 
-def _print(found: Survey, rates: dict[str, float] | None) -> None:
+def _print(found: Fleet, rates: dict[str, float] | None) -> None:
     from pytask.cli.printer import table
     from pytask.cli.rows import WORKERS
     from pytask.terminal import out

@@ -47,9 +47,9 @@ def command(
         return
     whole = None if task_id is None else _id_of(remote, task_id)
     left = count
-    heard = remote.tasks.watch(whole, seconds=seconds)
+    events = remote.tasks.watch(whole, seconds=seconds)
     fields = () if reveal else all_fields(remote)
-    for event in heard:
+    for event in events:
         show(printer, without(event, fields))
         sys.stdout.flush()
         left = None if left is None else left - 1

@@ -37,7 +37,7 @@ def fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
     """The fields of the JSON output."""
     import attrs
 
-    from pytask.domain.transition_text import told
+    from pytask.domain.transition_text import transition_line
 
     return {
         "id": task.id,
@@ -45,5 +45,5 @@ def fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
         "since": found.since,
         "story": found.story,
         "reasons": lines,
-        "moves": [attrs.asdict(move) | {"told": told(move)} for move in task.history],
+        "moves": [attrs.asdict(move) | {"told": transition_line(move)} for move in task.history],
     }

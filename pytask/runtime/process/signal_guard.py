@@ -28,7 +28,7 @@ class Guard:
     def __init__(self, numbers: Collection[int], fd: int) -> None:
         self._numbers = numbers
         self._fd = fd
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._before: tuple[Callable[..., Any], Callable[..., Any]] = signal.signal, signal.set_wakeup_fd
         self._ours: Any = self._signal, self._set_wakeup_fd
 
@@ -40,13 +40,13 @@ class Guard:
         """Restore the originals."""
         signal.signal, signal.set_wakeup_fd = self._before
 
-    def complain(self, what: str) -> None:
+    def report(self, what: str) -> None:
         """Log it once per task function, in a greenlet, as this may be the hub."""
         run = current_run()
         function = run.claim.function if run is not None else ""
-        if str(function) in self._told:
+        if str(function) in self._reported:
             return
-        self._told.add(str(function))
+        self._reported.add(str(function))
         who = f"task {run.id} ({function})" if run is not None else "something in this process"
         Service.spawn(log.warning, REFUSED, who, what)
 
@@ -55,12 +55,12 @@ class Guard:
             return self._before[0](number, handler)
         current = signal.getsignal(number)
         if handler != current:
-            self.complain(f"a handler for {signal.Signals(number).name}")
+            self.report(f"a handler for {signal.Signals(number).name}")
         return current
 
     def _set_wakeup_fd(self, fd: int, **options: bool) -> int:
         if current_run() is None:
             return int(self._before[1](fd, **options))
         if fd not in (self._fd, -1):
-            self.complain("a wake-up descriptor for signals (asyncio's add_signal_handler does)")
+            self.report("a wake-up descriptor for signals (asyncio's add_signal_handler does)")
         return self._fd

@@ -205,7 +205,7 @@ class Signals:
         blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._ending) & set(self._ending)
         if found or blocked:
             names = ", ".join(signal.Signals(number).name for number in {*found, *blocked})
-            self._guard.complain(f"a handler for {names}" if found else f"a mask that blocks {names}")
+            self._guard.report(f"a handler for {names}" if found else f"a mask that blocks {names}")
         elif fd != self._pipe[1]:
-            self._guard.complain("a wake-up descriptor for signals")
+            self._guard.report("a wake-up descriptor for signals")
         self._pass_on()

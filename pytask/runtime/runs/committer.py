@@ -56,7 +56,7 @@ class Committer:
         self._drops = ports.drops
         self.dropped = 0  # events, since the start
         self.refused = 0  # ends that became ERROR for their size, since the start
-        self._told = (0, -math.inf)  # how many of them were logged, and when
+        self._reported = (0, -math.inf)  # how many of them were logged, and when
         self._sent: list[Change] = []  # the batch without a verdict, repeated unchanged
         self._refusals = Refusals()
         self._keep_error = ports.keep_error
@@ -65,10 +65,10 @@ class Committer:
         self._wake = self.journal.news
         self._room = Flag()
         self._room.set()
-        self._doubts: dict[RunRef, tuple[float, Change]] = {}  # the change to repeat, and until when
-        self._doubts_due = 0.0
+        self._unconfirmed: dict[RunRef, tuple[float, Change]] = {}  # the change to repeat, and until when
+        self._unconfirmed_due = 0.0
         self._log_throttle = ports.log_throttle
-        self._complained = -math.inf
+        self._warned_at = -math.inf
         self._pause = 0.0  # seconds to wait after the last failure
         self._ended = False
         self._on_settled = ports.on_settled
@@ -114,7 +114,7 @@ class Committer:
         until = self._clock() + self._lease.timing.claim_gate
         for ref in refs:
             change = Change(ref.id, ref.run, b"", trigger, keep=keep, local=local)
-            self._doubts[ref] = (until, change)
+            self._unconfirmed[ref] = (until, change)
         self._wake.set()
 
     def run(self) -> None:
@@ -124,7 +124,7 @@ class Committer:
         pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
 
     def _pass(self) -> None:
-        self._wake.wait(self._lease.timing.heartbeat if self._doubts else None)
+        self._wake.wait(self._lease.timing.heartbeat if self._unconfirmed else None)
         self._wake.clear()
         if self.journal.lingers and not self.pending:
             self._wake.wait(LINGER)  # for more lines, or for an end, which is sent with them
@@ -137,7 +137,7 @@ class Committer:
         if not isinstance(error, StoreError):
             raise error
         self._pause = min(max(2 * self._pause, 0.02), self._lease.timing.call_timeout / 3)
-        self._complain(error)
+        self._log_failure(error)
         self._wake.set()  # send again after the pause
         return self._pause
 
@@ -149,7 +149,7 @@ class Committer:
 
     def commit(self) -> int:
         """One call: repeats the batch without a verdict, or sends the next one.  Returns its size."""
-        self._release_doubts()
+        self._release_unconfirmed()
         if not self._sent:
             self._sent = self._next_batch()
         if self.journal:
@@ -222,25 +222,25 @@ class Committer:
         self._over(1)
 
     def _tell_dropped(self) -> None:
-        told, at = self._told
+        reported, at = self._reported
         now = self._clock()
-        if self.dropped > told and now - at > self._lease.timing.lease:
-            self._told = (self.dropped, now)
+        if self.dropped > reported and now - at > self._lease.timing.lease:
+            self._reported = (self.dropped, now)
             log.warning(
                 "%s of tasks %s dropped, oldest first: Redis does not accept them as fast as they"
                     " are emitted (see the settings max_pending and when_full)",
-                counted(self.dropped - told, "event"), verb(self.dropped - told, "was", "were"),
+                counted(self.dropped - reported, "event"), verb(self.dropped - reported, "was", "were"),
             )  # fmt: skip
 
-    def _complain(self, error: StoreError) -> None:
+    def _log_failure(self, error: StoreError) -> None:
         now = self._clock()
         if isinstance(error, Unavailable):
             if not self._log_throttle.may(now):
                 return
-        elif now - self._complained < self._lease.timing.heartbeat:
+        elif now - self._warned_at < self._lease.timing.heartbeat:
             return  # logged once per heartbeat, not at every attempt
         else:
-            self._complained = now
+            self._warned_at = now
         level = logging.ERROR if isinstance(error, WrongKeyType) else logging.WARNING
         waits = verb(self.pending, "waits", "wait")
         log.log(level, "%s %s for Redis: %s", counted(self.pending, "change"), waits, error)
@@ -284,21 +284,21 @@ class Committer:
         taken = verdict is Verdict.OK or verdict is Verdict.ALREADY
         if taken and change.trigger is Trigger.RETRY:
             self._on_delayed(change.delay)
-        if taken and not self._doubts:
+        if taken and not self._unconfirmed:
             return
         ref = RunRef(change.id, change.run)
         if taken:
-            self._doubts.pop(ref, None)
-        elif ref not in self._doubts:
+            self._unconfirmed.pop(ref, None)
+        elif ref not in self._unconfirmed:
             log.info("task %s: the result of run %s was not accepted: %s", change.id, change.run, verdict)
 
-    def _release_doubts(self) -> None:
+    def _release_unconfirmed(self) -> None:
         now = self._clock()
-        if not self._doubts or now < self._doubts_due:
+        if not self._unconfirmed or now < self._unconfirmed_due:
             return
-        self._doubts_due = now + self._lease.timing.heartbeat
-        for ref, (until, change) in list(self._doubts.items()):
+        self._unconfirmed_due = now + self._lease.timing.heartbeat
+        for ref, (until, change) in list(self._unconfirmed.items()):
             if now > until:
-                del self._doubts[ref]
+                del self._unconfirmed[ref]
             else:
                 self._waiting.append(change)

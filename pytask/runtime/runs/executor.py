@@ -12,13 +12,13 @@ import attrs
 import gevent
 from gevent.event import Event as Flag
 
-from pytask.domain.control import StopReason, outweighs
+from pytask.domain.control import REASONS, StopReason, outweighs
 from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
 from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.ports import Backend, Borrower
-from pytask.domain.record import Adoption, Change, Claim, RunRef, Verdict
+from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
 from pytask.domain.restarts import Retry
 from pytask.domain.task import Task
 from pytask.domain.timing import COMMIT_BATCH
@@ -43,12 +43,6 @@ from pytask.runtime.tree import RunGreenlet, Service
 log = get_logger(__name__)
 
 ASKED_AT_ONCE = 256  # runs that begin to stop in one iteration of the event loop
-WISHES = {
-    Verdict.STOP: StopReason.STOP,
-    Verdict.RELOAD: StopReason.RELOAD,
-    Verdict.GONE: StopReason.FORGET,
-    Verdict.FENCED: StopReason.FENCED,
-}
 
 # The stop reason that settles a run whose reload failed; in all other cases a newer run owns the id.
 UNRELOADED = {Verdict.GONE: StopReason.FORGET, Verdict.STOP: StopReason.STOP}
@@ -104,7 +98,7 @@ class Executor:
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
             settings=ports.settings, lease=ports.lease, committer=ports.committer,
-            store_proxy=ports.store_proxy, clock=ports.clock, uniform=ports.uniform,
+            store_proxy=ports.store_proxy, tasks=ports.tasks, clock=ports.clock, uniform=ports.uniform,
         ))  # fmt: skip
         self.reloads = Reloads(
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
@@ -185,7 +179,8 @@ class Executor:
         """Wait until the run may start, then start the clock of its timeout."""
         if self._turns.wait(run.cls):
             run.began = self._clock()
-        self._timeouts.begin(run)
+        if self._timeouts.seconds:
+            self._timeouts.begin(run)
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
@@ -213,12 +208,12 @@ class Executor:
             raise PytaskError("this process was forked from a worker: it is not a worker and owns no tasks")
         raise WrongThread(run.id)
 
-    # -- wishes ---------------------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------------
 
-    def heard(self, ref: RunRef, verdict: Verdict) -> None:
-        """Handle a verdict of a renewal (or a control message) for a run of this worker."""
+    def renewed(self, ref: RunRef, answer: Answer) -> None:
+        """Handle the answer of a renewal, other than OK, for a run of this worker."""
         run = self.living.get(ref.id)
-        stop_reason = WISHES.get(verdict)
+        stop_reason = REASONS.get(answer)
         if run is None or run.ref.run != ref.run or stop_reason is None:
             return
         if run.over and stop_reason in (StopReason.FENCED, StopReason.FORGET):
@@ -373,7 +368,8 @@ class Executor:
             self._on_local_over(run.id, run.stop_reason, retry)
 
     def _forget(self, run: Run) -> None:
-        self._timeouts.forget(run)
+        if self._timeouts.timers:
+            self._timeouts.forget(run)
         if self.journal.unfinished:
             self.journal.finish(run)
         if self.living.get(run.id) is run:

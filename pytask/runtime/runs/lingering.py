@@ -9,8 +9,8 @@ from pytask.runtime.tree import Service
 
 log = get_logger(__name__)
 
-HELD_MOST = 20  # runs whose threads this worker publishes
-HELD_CHARACTERS = 500  # of each
+MOST_RUNS = 20  # runs whose threads this worker publishes
+MOST_CHARACTERS = 500  # of each
 NAMED = 5  # threads of a run, in a message
 LINGERS = (
     "[PT045] task %s: start() returned %g s ago, but the task ends when its threads end: %s. Fix: end them"
@@ -38,6 +38,6 @@ class Lingering:
         if run.over or run.actor is not None or not threads.only_threads(alive):
             return
         names = "; ".join(map(threads.whereabouts, alive[:NAMED]))
-        if len(self.kept_by) < HELD_MOST:
-            self.kept_by[run.id] = names[:HELD_CHARACTERS]
+        if len(self.kept_by) < MOST_RUNS:
+            self.kept_by[run.id] = names[:MOST_CHARACTERS]
         log.warning(LINGERS, run.id, self._patience, names)

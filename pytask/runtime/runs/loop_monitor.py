@@ -50,7 +50,7 @@ class BlockedWatch:
         gevent.config.max_blocking_time = self._limit
         gevent.config.print_blocking_reports = False
         self._async.start(self._log)
-        events.subscribers.append(self._heard)
+        events.subscribers.append(self._on_event)
         _watching.add(self)
         with warnings.catch_warnings():
             # Disable its memory monitor, which is active if psutil is installed.
@@ -60,8 +60,8 @@ class BlockedWatch:
 
     def stop(self) -> None:
         """Stop monitoring; the last worker ends the thread."""
-        if self._heard in events.subscribers:
-            events.subscribers.remove(self._heard)
+        if self._on_event in events.subscribers:
+            events.subscribers.remove(self._on_event)
         self._async.stop()
         self._async.close()
         _watching.discard(self)
@@ -72,7 +72,7 @@ class BlockedWatch:
             self._hub.periodic_monitoring_thread = None
             gevent.config.monitor_thread = False
 
-    def _heard(self, event: Any) -> None:
+    def _on_event(self, event: Any) -> None:
         # In the monitor thread, where an exception would end the process.
         with contextlib.suppress(Exception):
             self._note(event)
@@ -116,8 +116,8 @@ def _look(hub: Any) -> None:
     found = thread and thread._greenlet_tracer.did_block_hub(hub)  # noqa: SLF001 - it has no public name
     if found:
         event = events.EventLoopBlocked(found[1], gevent.config.max_blocking_time, [], hub=hub)
-        for heard in list(events.subscribers):
-            heard(event)
+        for subscriber in list(events.subscribers):
+            subscriber(event)
 
 
 def _where(frame: FrameType | None, own: str) -> tuple[str, str]:

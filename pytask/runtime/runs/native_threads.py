@@ -51,7 +51,7 @@ class NativePool:
         self._pool: ThreadPool | None = None
         self._busy: set[Call] = set()
         self._waiting: dict[Call, Flag] = {}  # calls that wait for a thread, next one first
-        self._told = -AGAIN
+        self._reported_at = -AGAIN
         self._teller: Service | None = None
 
     @property
@@ -125,9 +125,9 @@ class NativePool:
         while self._waiting:
             gevent.sleep(LONG)
             now, first = steady(), next(iter(self._waiting), None)
-            if first is None or now - first.since < LONG or now - self._told < AGAIN:
+            if first is None or now - first.since < LONG or now - self._reported_at < AGAIN:
                 continue
-            self._told = now
+            self._reported_at = now
             log.warning(
                 "[PT047] %d calls of self.blocking() wait for one of %d threads: next %s; in use: %s",
                 len(self._waiting), self._size, first, self._users(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 from gevent import GreenletExit
@@ -14,8 +14,9 @@ from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.record import Change, RunRef, Verdict
-from pytask.domain.restarts import GiveUp, Retry
-from pytask.domain.task_config import run_timeout, secret_fields
+from pytask.domain.restarts import GiveUp, Retry, decide, policy_of
+from pytask.domain.task import Task
+from pytask.domain.task_config import restart_policy, run_timeout, secret_fields
 from pytask.logger import get_logger
 from pytask.runtime.runs import restarting
 from pytask.runtime.runs.committer import Committer
@@ -75,6 +76,7 @@ class OutcomePorts:
     lease: Lease
     committer: Committer
     store_proxy: StoreProxy
+    tasks: Mapping[str, type[Task]]
     clock: Callable[[], float]
     uniform: Callable[[float, float], float]
 
@@ -89,6 +91,8 @@ class Outcomes:
         self._store_proxy = ports.store_proxy
         self._clock = ports.clock
         self._uniform = ports.uniform
+        policies = {cls: restart_policy(cls) for cls in ports.tasks.values()}
+        self._policies = {cls: policy for cls, policy in policies.items() if policy is not None}
 
     def close(self, run: Run, stop_reason: StopReason | None) -> Retry | None:
         """Commit the outcome of a run after this stop reason.  Never blocks: may be called from the hub.
@@ -104,8 +108,8 @@ class Outcomes:
         trigger = closing(stop_reason, run.failure is not None)
         if trigger is None:
             return None
-        if trigger is Trigger.FAIL or trigger is Trigger.END:
-            found = restarting.next_run(run, trigger, error, self._clock, self._uniform)
+        if run.claim.fields is not None or run.cls in self._policies:  # which few tasks have
+            found = self._next(run, trigger, error)
             if isinstance(found, Retry):
                 return self._retry(run, trigger, found)
             if isinstance(found, GiveUp):
@@ -115,6 +119,15 @@ class Outcomes:
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
         return None
+
+    def _next(self, run: Run, trigger: Trigger, error: BaseException | None) -> Retry | GiveUp | None:
+        if trigger is not Trigger.FAIL and trigger is not Trigger.END:
+            return None  # it was stopped, or handed back
+        if restarting.is_final(run, error):
+            return None
+        fields = run.claim.fields
+        policy = policy_of(None if run.cls is None else self._policies.get(run.cls), fields)
+        return decide(policy, fields, restarting.over(run, trigger, self._clock()), self._uniform(0.0, 1.0))
 
     def _retry(self, run: Run, trigger: Trigger, retry: Retry) -> Retry:
         self._committer.put(restarting.retrying(run, trigger, retry, self._clock()))

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
-
 from pytask import codec
 from pytask.domain.errors import FatalFailure
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
-from pytask.domain.restarts import GiveUp, Over, Restart, Retry, decide, policy_of
-from pytask.domain.task_config import restart_policy
+from pytask.domain.restarts import GiveUp, Over, Retry
 from pytask.logger import get_logger
 from pytask.runtime.runs.run import Run
 
 log = get_logger(__name__)
 
-# Cached, as it is needed for each run.
-_policy: Callable[[type], Restart | None] = lru_cache(maxsize=1024)(restart_policy)
+
+def is_final(run: Run, error: BaseException | None) -> bool:
+    """Whether another run of the task would fail in the same way."""
+    return run.unfit or isinstance(error, FatalFailure)
 
 
-def next_run(
-    run: Run,
-    trigger: Trigger,
-    error: BaseException | None,
-    clock: Callable[[], float],
-    uniform: Callable[[float, float], float],
-) -> Retry | GiveUp | None:
-    """What follows a dead run; None if no policy applies, or if another run would fail in the same way."""
-    of_class = None if run.cls is None else _policy(run.cls)
-    fields = run.claim.fields
-    if of_class is None and (fields is None or not fields.restart):
-        return None  # the normal case
-    if run.unfit or isinstance(error, FatalFailure):
-        return None
-    now = clock()
-    over = Over(failed=trigger is Trigger.FAIL, lived=now - run.began, at=_at(run, now))
-    return decide(policy_of(of_class, fields), fields, over, uniform(0.0, 1.0))
+def over(run: Run, trigger: Trigger, now: float) -> Over:
+    """The facts of a dead run, for its policy."""
+    return Over(failed=trigger is Trigger.FAIL, lived=now - run.began, at=_at(run, now))
 
 
 def _at(run: Run, now: float) -> float:

@@ -16,11 +16,13 @@ from gevent.event import Event as Flag
 from pytask import codec
 from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData, PytaskError, TaskFailed
+from pytask.domain.occurrences import Scheduled, read_scheduled
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task
 from pytask.domain.task_config import redis_wait
+from pytask.domain.task_log import with_short_note
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads
@@ -134,6 +136,12 @@ class Run:
     def attempt(self) -> int:
         """1 more than the restarts in a row before this run."""
         return 1 if self.claim.fields is None else 1 + max(0, self.claim.fields.restarts)
+
+    @property
+    def scheduled(self) -> Scheduled | None:
+        """The occurrence of a schedule that started it."""
+        fields = self.claim.fields
+        return read_scheduled(fields.scheduled) if fields is not None and fields.scheduled else None
 
     @property
     def monitor_ports(self) -> MonitorPorts:
@@ -272,9 +280,7 @@ class Run:
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run; never blocks."""
-        if self.hidden and "note" in progress:
-            progress = progress | {"note": hide(progress["note"], self.hidden)}
-        self.host.progress(self, progress)
+        self.host.progress(self, with_short_note(progress, self.hidden))
 
     def _fitting(self, text: bytes, what: str) -> bytes:
         # A change that Redis always refuses would be retried and delay all others.

@@ -30,7 +30,7 @@ MANY = 500  # lines per call; this many do not wait
 CALL_BYTES = 256 * 1024  # approximate size of one call
 LINES_MOST = 10_000  # lines that may wait for Redis
 BYTES_MOST = 8 * 1024 * 1024
-TELL_EVERY = 60.0  # seconds between two warnings
+REPORT_EVERY = 60.0  # seconds between two warnings
 OUTPUT = {"stdout": "info", "stderr": "warning"}  # streams of a task and the level of their lines
 
 _encode = msgspec.json.Encoder().encode
@@ -64,7 +64,7 @@ class Journal:
         self._refusals = Refusals()
         self.unfinished: dict[tuple[str, str], str] = {}  # lines of output without an end, by run and stream
         self.dropped = 0  # lines, since the start
-        self._told = (0, 0.0)  # how many of them were logged, and when
+        self._reported = (0, 0.0)  # how many of them were logged, and when
         self.news = Flag()  # set when lines wait to be sent
 
     def __len__(self) -> int:
@@ -154,7 +154,7 @@ class Journal:
             left -= before - len(self._lines)
             found = {}
             self._send_first(store)
-        self._tell()
+        self._report_dropped()
 
     def refused(self, error: StoreError, renewed_at: float, now: float) -> None:
         """No answer: a refused call is split into small calls; a refused small call is dropped."""
@@ -207,10 +207,12 @@ class Journal:
         self._bytes -= size
         batch = []
         for ref, kept in lines.items():
-            told = found.get(ref)
+            report = found.get(ref)
             newest = tuple(kept[-self._ring :])
             batch.append(
-                Notes(*ref, newest, told.progress, told.event) if told is not None else Notes(*ref, newest)
+                Notes(*ref, newest, report.progress, report.event)
+                if report is not None
+                else Notes(*ref, newest)
             )
         return batch
 
@@ -219,14 +221,14 @@ class Journal:
             self.dropped += sum(len(notes.lines) for notes in batch)
             log.debug("dropped log lines of task %s (and of %d others): %s", batch[0].id, len(batch) - 1, why)
 
-    def _tell(self) -> None:
-        told, at = self._told
+    def _report_dropped(self) -> None:
+        reported, at = self._reported
         now = self._wall()
-        if self.dropped > told and not 0 <= now - at < TELL_EVERY:
-            self._told = (self.dropped, now)
+        if self.dropped > reported and not 0 <= now - at < REPORT_EVERY:
+            self._reported = (self.dropped, now)
             log.warning(
                 "dropped %d lines of task logs, oldest first: Redis does not accept them, or not as"
-                    " fast as they are logged (see the setting task_logs)", self.dropped - told,
+                    " fast as they are logged (see the setting task_logs)", self.dropped - reported,
             )  # fmt: skip
 
 

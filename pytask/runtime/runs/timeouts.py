@@ -19,21 +19,21 @@ class Timeouts:
 
     def __init__(self, tasks: Mapping[str, type[Task]], stop: Callable[[Run, StopReason], None]) -> None:
         seconds = {cls: run_timeout(cls) for cls in tasks.values()}
-        self._seconds = {cls: one for cls, one in seconds.items() if one is not None}
+        self.seconds = {cls: one for cls, one in seconds.items() if one is not None}
         self._stop = stop
-        self._timers: dict[Run, Any] = {}
+        self.timers: dict[Run, Any] = {}
 
     def begin(self, run: Run) -> None:
         """`start()` of this run is about to be called."""
-        seconds = self._seconds.get(run.cls) if run.cls is not None and self._seconds else None
+        seconds = None if run.cls is None else self.seconds.get(run.cls)
         if seconds is not None:
             # A timer of the loop: a service that waits refuses to be killed, so it could not be cancelled.
-            self._timers[run] = timer = gevent.get_hub().loop.timer(seconds)
+            self.timers[run] = timer = gevent.get_hub().loop.timer(seconds)
             timer.start(Service.spawn, self._over, run)
 
     def forget(self, run: Run) -> None:
         """The run is over.  Never blocks."""
-        timer = self._timers.pop(run, None) if self._timers else None
+        timer = self.timers.pop(run, None)
         if timer is not None:
             timer.stop()
             timer.close()

@@ -107,7 +107,7 @@ class Consumer:
         if isinstance(error, FailoverSuspected):
             self._on_other_server()  # renewals may still reach the old server
         if isinstance(error, StoreError):
-            self._complain(error)
+            self._log_failure(error)
         else:
             # No content of Redis may end this worker, as it would end all others in turn.
             log.error("cannot claim tasks; retrying", exc_info=error)
@@ -305,7 +305,7 @@ class Consumer:
             )  # fmt: skip
         return 1
 
-    def _complain(self, error: StoreError) -> None:
+    def _log_failure(self, error: StoreError) -> None:
         now = self._clock()
         if self._ended:
             return  # the worker itself ended the wait

@@ -9,7 +9,7 @@ from itertools import groupby
 import attrs
 import gevent
 
-from pytask.domain.control import Starts, StopReason
+from pytask.domain.control import REASONS, Starts
 from pytask.domain.errors import Refused, SharedChannels, StoreError, Unavailable
 from pytask.domain.messages import Command, IdFault, read_id
 from pytask.domain.ports import Feed, Store
@@ -24,7 +24,6 @@ from pytask.runtime.until_answered import pass_by_pass, until_answered
 log = get_logger(__name__)
 
 IDLE = 0.02  # seconds between reads of a feed that does not block
-WISHES = {Command.STOP: StopReason.STOP, Command.RELOAD: StopReason.RELOAD}
 
 
 @attrs.frozen(kw_only=True)
@@ -222,33 +221,33 @@ class Controller:
                 self.apply(command, ids)
             else:  # started by a client: processed in order, so that stale stops precede it
                 for task_id in ids:
-                    self._starts.heard(task_id, self._clock())
+                    self._starts.received(task_id, self._clock())
 
     def apply(self, command: Command, ids: Sequence[str]) -> None:
         """Store the request first, so that it survives this worker; then act on the local runs."""
-        heard = self._clock()
+        received = self._clock()
         # Before the call: waiting for Redis adds to the age of each.
-        ages = [self._age(command, task_id, heard) for task_id in ids]
-        for task_id, verdict in zip(ids, self._write_down(command, ids, ages, heard), strict=False):
-            stop_reason = WISHES.get(command)
+        ages = [self._age(command, task_id, received) for task_id in ids]
+        for task_id, verdict in zip(ids, self._write_down(command, ids, ages, received), strict=False):
+            stop_reason = REASONS.get(command)
             if verdict is Verdict.REQUESTED and stop_reason is not None:
                 self._executor.ask(task_id, stop_reason)
             elif command is Command.START:
-                self._starts.heard(task_id, self._clock())  # it has been carried out by now
+                self._starts.received(task_id, self._clock())  # it has been carried out by now
 
     def _age(self, command: Command, task_id: str, now: float) -> float:
         if command is Command.START:
-            self._starts.heard(task_id, now)
+            self._starts.received(task_id, now)
             return self._timing.tick  # the starts of two workers within this time are the same message
-        return self._starts.unheard(task_id, now)
+        return self._starts.not_received(task_id, now)
 
     def _write_down(
-        self, command: Command, ids: Sequence[str], ages: Sequence[float], heard: float
+        self, command: Command, ids: Sequence[str], ages: Sequence[float], received: float
     ) -> list[Verdict]:
-        until = heard + self._timing.lease
+        until = received + self._timing.lease
 
         def write() -> list[Verdict]:
-            waited = self._clock() - heard
+            waited = self._clock() - received
             return self._store.control(command, ids, [age + waited for age in ages])
 
         def give_up(error: StoreError) -> bool:

@@ -13,7 +13,7 @@ from gevent.event import Event as Flag
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType, may_be_size
 from pytask.domain.leases import RENEW_CHUNK, Lease
 from pytask.domain.ports import Store
-from pytask.domain.record import Adoption, RunRef, Verdict
+from pytask.domain.record import Adoption, Answer, RunRef, Verdict
 from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
@@ -56,7 +56,7 @@ class Heartbeat:
         self._kill_timer = ports.kill_timer
         self._clock = ports.clock
         self._ended = False
-        self._complained = False
+        self._warned = False
         self._reached = False
         self._log_throttle = ports.log_throttle
         self._on_reached = ports.on_reached
@@ -87,7 +87,7 @@ class Heartbeat:
 
     def _pass_failed(self, error: Exception) -> float:
         if isinstance(error, StoreError):
-            self._complain(error)
+            self._log_failure(error)
         else:
             log.error("the renewal failed and counts as not acknowledged", exc_info=error)
             self._store.reset()
@@ -128,21 +128,23 @@ class Heartbeat:
         if self._most < RENEW_CHUNK:
             self._renew_more(len(refs))
         self._observe()
-        doubted = self._doubted(verdicts)
-        self._lease.disown(_unknown(verdicts) - doubted.keys())
+        restorable = self._restorable(verdicts)
+        self._lease.disown(_unknown(verdicts) - restorable.keys())
         # Runs that a failover lost are acknowledged only after they have been restored.
-        self._lease.acknowledged([ref for ref in refs if ref not in doubted] if doubted else refs, sent_at)
-        if doubted:
-            self._adopt(doubted, verdicts)
+        self._lease.acknowledged(
+            [ref for ref in refs if ref not in restorable] if restorable else refs, sent_at
+        )
+        if restorable:
+            self._adopt(restorable, verdicts)
         self._kill_timer.arm(self._lease.kill_in(self._clock()))
-        if self._complained:  # the countdown was logged, so log its end
+        if self._warned:  # the countdown was logged, so log its end
             log.warning("Redis %s answers again", self._address)
-            self._complained = False
+            self._warned = False
         if not self._reached:
             self._reached = True
             self._on_reached()
-        for ref, verdict in verdicts.items():
-            self._executor.heard(ref, verdict)
+        for ref, answer in verdicts.items():
+            self._executor.renewed(ref, answer)
         if self._ping_wanted:
             self._ping()
         return bool(self._lease.due(self._clock(), self._most))
@@ -201,24 +203,24 @@ class Heartbeat:
                     " stop; see the setting on_data_loss", self._address,
             )  # fmt: skip
 
-    def _doubted(self, verdicts: Mapping[RunRef, Verdict]) -> dict[RunRef, Adoption]:
+    def _restorable(self, verdicts: Mapping[RunRef, Answer]) -> dict[RunRef, Adoption]:
         """Living runs that Redis lost in a recent failover."""
         if not self._lease.may_adopt(self._clock()):
             return {}
         return self._executor.adoptions(_unknown(verdicts))
 
-    def _adopt(self, doubted: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Verdict]) -> None:
+    def _adopt(self, restorable: Mapping[RunRef, Adoption], verdicts: dict[RunRef, Answer]) -> None:
         """Restore these runs and drop their verdicts.  Raises `StoreError`."""
         timing = self._lease.timing
         sent_at = self._clock()
         try:
             with Timeout(2 * timing.call_timeout, Unavailable("restoring runs took too long")):
-                answers = self._store.adopt(list(doubted.values()), self._executor.settings.name)
+                answers = self._store.adopt(list(restorable.values()), self._executor.settings.name)
         except Unavailable:
             self._store.reset()
             raise
-        back = {ref for ref, answer in zip(doubted, answers, strict=True) if answer is Verdict.OK}
-        self._lease.disown(doubted.keys() - back)
+        back = {ref for ref, answer in zip(restorable, answers, strict=True) if answer is Verdict.OK}
+        self._lease.disown(restorable.keys() - back)
         self._lease.acknowledged(list(back), sent_at)
         for ref in back:
             del verdicts[ref]
@@ -248,9 +250,9 @@ class Heartbeat:
         self._on_lost()
         return True
 
-    def _complain(self, error: StoreError) -> None:
+    def _log_failure(self, error: StoreError) -> None:
         now = self._clock()
-        self._complained = True  # or another service of this partition has, a moment ago
+        self._warned = True  # or another service of this partition has, a moment ago
         if self._log_throttle.may(now, first=True) or isinstance(error, WrongKeyType):
             oldest = self._lease.living.oldest()
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
@@ -258,6 +260,6 @@ class Heartbeat:
             log.warning("Redis %s does not acknowledge: %s%s", self._address, error, fate)
 
 
-def _unknown(verdicts: Mapping[RunRef, Verdict]) -> set[RunRef]:
+def _unknown(verdicts: Mapping[RunRef, Answer]) -> set[RunRef]:
     """The runs that Redis no longer knows, or that were replaced."""
     return {ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)}

@@ -12,7 +12,7 @@ import attrs
 from gevent.event import Event as Flag
 
 from pytask.domain.errors import BadSchedule, StoreError
-from pytask.domain.firing import DUE_MOST, RECHECK, Firing, Place, Stored, plan, starts
+from pytask.domain.firing import DUE_MOST, RECHECK, Firing, Place, Plan, Stored, plan, starts
 from pytask.domain.occurrences import skipped_line
 from pytask.domain.partition import partition_of
 from pytask.domain.ports import Store
@@ -87,11 +87,9 @@ class Schedules:
                 f" stored in partition {here}: remove it here, and add it with `pytask schedule add`"
             )
         if one.fresh:
-            after = schedule.next(now)
-            return Firing(
-                name=one.name, score=one.score, fresh=True, paused=one.paused, next=after, recheck=after
-            )
-        due = plan(schedule, one.pending, now, paused=one.paused)
+            due = Plan(next=schedule.next(now))
+        else:
+            due = plan(schedule, one.pending, now, paused=one.paused)
         return Firing(
             name=one.name,
             score=one.score,

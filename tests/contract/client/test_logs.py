@@ -16,8 +16,8 @@ RING = 20
 
 
 def line(n, epoch=1, text=None):
-    told = {"n": n, "at": 1.5, "level": "info", "logger": "app", "text": text or str(n), "epoch": epoch}
-    return json.dumps(told).encode()
+    fields = {"n": n, "at": 1.5, "level": "info", "logger": "app", "text": text or str(n), "epoch": epoch}
+    return json.dumps(fields).encode()
 
 
 def write(both, ref, *numbers, epoch=1, ring=RING):
@@ -173,13 +173,13 @@ def test_progress_is_that_of_the_last_run(both):
     assert both.client.get("a").progress is None
     epoch = int(both.bench.hash("a")["epoch"])
 
-    def told(**members):
+    def fields(**members):
         field = json.dumps({"at": 5, "epoch": epoch} | members).encode()
         event = json.dumps({"event": "progress", "data": members}).encode()
         return both.bench.store.note([Notes("a", ref.run, (), field, event)], RING, 1000)
 
     events = both.client.watch("a")
-    told(done=3, total=10, note="pages")
+    fields(done=3, total=10, note="pages")
     event = next(events)
     assert (event.name, event.data) == ("progress", {"done": 3, "total": 10, "note": "pages"})
     events.close()

@@ -193,8 +193,8 @@ def test_workers_and_functions(both):
     assert found["s4"].name == ""
     both.bench.push("p", function="unknown")
     store.park("p", "unknown", b"{}")
-    told = {one.name: (one.workers, one.parked) for one in both.client.functions()}
-    assert told == {"f": (2, 0), "g": (1, 0), "unknown": (0, 1)}
+    by_name = {one.name: (one.workers, one.parked) for one in both.client.functions()}
+    assert by_name == {"f": (2, 0), "g": (1, 0), "unknown": (0, 1)}
 
 
 @pytest.mark.wire

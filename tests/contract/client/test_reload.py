@@ -6,6 +6,7 @@ import pytest
 
 from pytask import errors
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Command
 from pytask.domain.record import Change, Verdict
 from tests.contract.benches import SOON
 from tests.contract.client.faces import Beside
@@ -16,7 +17,7 @@ def test_a_run_that_came_to_rest_before_its_reload_was_not_reloaded(real, trigge
     ref = real.bench.running("t")
 
     def worker():
-        while real.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+        while real.bench.store.renew([ref]) != {ref: Command.RELOAD}:
             time.sleep(0.01)
         real.end(ref, trigger, "stopped" if trigger is Trigger.STOP else "ended")
 
@@ -31,7 +32,7 @@ def test_a_reload_is_not_done_in_the_queue_but_in_the_run_that_follows(real):
     ref, after = real.bench.running("t"), real.bench.ref("t")
 
     def worker():
-        while real.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+        while real.bench.store.renew([ref]) != {ref: Command.RELOAD}:
             time.sleep(0.01)
         real.end(ref, Trigger.RELEASE, "requeued")
         time.sleep(0.1)  # for the client to take it for the new run, if it does
@@ -49,7 +50,7 @@ def test_reload_waits_for_the_new_run(both):
     after = both.bench.ref("t")
 
     def worker():
-        while both.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+        while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
             time.sleep(0.01)
         assert both.bench.store.reload(ref, after, "w", 1000).data == b'{"n":2}'
         lives.append(False)
@@ -87,7 +88,7 @@ def test_an_earlier_refusal_is_not_taken_for_that_of_a_reload_that_is_accepted(b
     assert both.bench.store.refuse(both.bench.store.preview(ref, 1000), "$", "bad") is Verdict.OK
 
     def worker():
-        while both.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+        while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
             time.sleep(0.01)
         time.sleep(0.1)
         assert both.bench.store.reload(ref, after, "w", 1000).won
@@ -104,7 +105,7 @@ def test_a_reload_whose_new_run_fails_at_once_is_not_done(both):
     ref, after = both.bench.running("t"), both.bench.ref("t")
 
     def worker():
-        while both.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+        while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
             time.sleep(0.01)
         assert both.bench.store.reload(ref, after, "w", 1000).won
         event = b'{"event":"error","data":{"error":"no such host"}}'
@@ -123,7 +124,7 @@ def test_a_reload_by_an_older_worker_is_done_when_its_new_run_is_born(both):
     both.bench.write("t", settling="5", reload_refused='{"epoch":5,"at":1,"path":"$","reason":"bad"}')
 
     def worker():
-        while both.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+        while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
             time.sleep(0.01)
         assert both.bench.store.reload(ref, after, "w", 1000).won
         both.bench.write("t", settling="5")
@@ -156,7 +157,7 @@ def test_a_run_that_does_not_settle_in_time_is_told_as_that(both):
     ref, after = both.bench.running("t"), both.bench.ref("t")
 
     def worker():
-        while both.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+        while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
             time.sleep(0.01)
         assert both.bench.store.reload(ref, after, "w", 1000).won
 
@@ -177,7 +178,7 @@ def test_reload_does_not_replace_a_stop_and_leaves_a_resting_task_alone(both):
 
 
 def refuses(both, ref, path, reason):
-    while both.bench.store.renew([ref]) != {ref: Verdict.RELOAD}:
+    while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
         time.sleep(0.01)
     judged = both.bench.store.preview(ref, 1000)
     assert both.bench.store.refuse(judged, path, reason) is Verdict.OK

@@ -34,9 +34,9 @@ def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
     ) as nobody:
         both.client.start_again("t", wait=0.05)
     assert nobody.value.state is life.WAIT
-    told = both.bench.raw.pubsub()
-    told.subscribe(both.bench.keys.hint_channel)
-    settle(told, 1)
+    subscription = both.bench.raw.pubsub()
+    subscription.subscribe(both.bench.keys.hint_channel)
+    settle(subscription, 1)
     for verb in ("start_again", "requeue"):
         with pytest.raises(
             errors.TimedOut, match=r"PT082.*within 0.05 s: it is WAIT. See `pytask why t`"
@@ -44,7 +44,7 @@ def test_a_start_that_no_worker_takes_says_why_and_where_the_task_is(both):
             getattr(both.client, verb)("t", wait=0.05)
         assert late.value.state is life.WAIT
     assert both.bench.queue() == ["t"]
-    told.close()
+    subscription.close()
 
 
 @pytest.mark.wire
@@ -53,19 +53,19 @@ def test_start_again(both):
     assert both.client.start_again("t").done  # it runs: nothing to do
     assert both.bench.queue() == []
     both.end(ref, output=5)
-    told = both.bench.raw.pubsub(ignore_subscribe_messages=True)
-    told.subscribe(both.bench.keys.hint_channel)
-    told.psubscribe(both.bench.keys.control_pattern)
-    settle(told)
+    subscription = both.bench.raw.pubsub(ignore_subscribe_messages=True)
+    subscription.subscribe(both.bench.keys.hint_channel)
+    subscription.psubscribe(both.bench.keys.control_pattern)
+    settle(subscription)
     outcome = both.client.start_again("t", {"b": 2})
     assert (outcome.done, outcome.state) == (True, "WAIT")
     both.bench.assert_at_rest("t", "WAIT")
     assert both.bench.queue() == ["t"]
     assert both.bench.hash("t")["data"] == '{"b":2}'
-    assert told.get_message(timeout=SOON)["data"] == b"started"
+    assert subscription.get_message(timeout=SOON)["data"] == b"started"
     assert both.client.start_again("t").done
     assert both.bench.queue() == ["t"]
-    told.close()
+    subscription.close()
 
 
 @pytest.mark.wire

@@ -11,7 +11,7 @@ from pytask.client.control import await_stop
 from pytask.client.partitions import own_name
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.record import Verdict
+from pytask.domain.messages import Command
 from tests.contract.benches import SOON
 from tests.contract.client.faces import Beside, settle
 
@@ -29,16 +29,16 @@ def test_stop_a_task_that_waits(both):
 @pytest.mark.wire
 def test_stop_a_task_that_runs_is_recorded_and_told(both):
     ref = both.bench.running("t")
-    told = both.bench.raw.pubsub(ignore_subscribe_messages=True)
-    told.subscribe(both.bench.keys.hint_channel)
-    told.psubscribe(both.bench.keys.control_pattern)
-    settle(told)
+    subscription = both.bench.raw.pubsub(ignore_subscribe_messages=True)
+    subscription.subscribe(both.bench.keys.hint_channel)
+    subscription.psubscribe(both.bench.keys.control_pattern)
+    settle(subscription)
     outcome = both.client.stop("t")
     assert (outcome.done, outcome.state, outcome.requested, outcome.heard) == (False, "RUNNING", True, 1)
-    assert both.bench.store.renew([ref]) == {ref: Verdict.STOP}
-    message = told.get_message(timeout=SOON)
+    assert both.bench.store.renew([ref]) == {ref: Command.STOP}
+    message = subscription.get_message(timeout=SOON)
     assert (message["channel"], message["data"]) == (both.bench.keys.control("t").encode(), b"stop")
-    told.close()
+    subscription.close()
 
 
 @pytest.mark.wire
@@ -46,7 +46,7 @@ def test_stop_waits_until_the_task_has_stopped(both):
     ref = both.bench.running("t")
 
     def worker():
-        while both.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+        while both.bench.store.renew([ref]) != {ref: Command.STOP}:
             time.sleep(0.01)
         both.end(ref, Trigger.STOP, "stopped")
 
@@ -63,7 +63,7 @@ def test_a_stop_is_not_done_in_another_run_or_in_the_queue(real, detour):
     ref, after = real.bench.running("t"), real.bench.ref("t")
 
     def worker():
-        while real.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+        while real.bench.store.renew([ref]) != {ref: Command.STOP}:
             time.sleep(0.01)
         real.bench.erase("t", "control")
         if detour == "reload":
@@ -82,14 +82,14 @@ def test_a_stop_is_not_done_in_another_run_or_in_the_queue(real, detour):
 
 def test_a_stop_that_was_replaced_is_told_as_not_done(real):
     real.bench.running("t")
-    told = real.bench.raw.pubsub()
-    told.subscribe(real.bench.keys.hint_channel)
-    settle(told, 1)
+    subscription = real.bench.raw.pubsub()
+    subscription.subscribe(real.bench.keys.hint_channel)
+    settle(subscription, 1)
     assert real.client.stop("t").requested
     real.bench.erase("t", "control")
     with Client(real.bench.raw) as client, pytest.raises(errors.TimedOut, match=r"is no longer stored"):
         client._driver.run(await_stop(client._partitions, "t", 0.05))
-    told.close()
+    subscription.close()
 
 
 def test_a_stop_whose_hash_is_gone_is_done(real, monkeypatch):
@@ -97,7 +97,7 @@ def test_a_stop_whose_hash_is_gone_is_done(real, monkeypatch):
     ref = real.bench.running("t")
 
     def worker():
-        while real.bench.store.renew([ref]) != {ref: Verdict.STOP}:
+        while real.bench.store.renew([ref]) != {ref: Command.STOP}:
             time.sleep(0.01)
         real.bench.delete("t")  # no event tells of it
 
@@ -111,17 +111,17 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
     both.bench.running("t")
     with pytest.raises(errors.NoListeners, match="PT086"):
         both.client.stop("t", wait=0.05)
-    told = both.bench.raw.pubsub()
-    told.subscribe(both.bench.keys.hint_channel)
-    told.psubscribe(both.bench.keys.control_pattern)
-    settle(told)
+    subscription = both.bench.raw.pubsub()
+    subscription.subscribe(both.bench.keys.hint_channel)
+    subscription.psubscribe(both.bench.keys.control_pattern)
+    settle(subscription)
     with pytest.raises(
         errors.TimedOut, match=r"PT082.*it is RUNNING, and the request remains stored"
     ) as late:
         both.client.stop("t", wait=0.05)
     assert late.value.state is life.RUNNING
     assert both.bench.hash("t")["control"] == "stop"
-    told.close()
+    subscription.close()
 
 
 @pytest.mark.wire

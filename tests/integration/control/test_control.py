@@ -100,11 +100,11 @@ def test_the_history_says_who_asked(cli, client, monkeypatch):
     monkeypatch.setenv("PYTASK_WHO", "night shift")
     assert cli("start", made, "--wait", "30").exit_code == 0
     user = own_name()[:64]
-    told = [
+    entries = [
         (move["trigger"], move["who"])
         for move in json.loads(cli("show", made, "-o", "json").stdout)["history"]
     ]
-    assert told == [("request", user), ("stop", "w1"), ("start", "night shift"), ("claim", "w1")]
+    assert entries == [("request", user), ("stop", "w1"), ("start", "night shift"), ("claim", "w1")]
     for verb in ("show", "why"):
         shown = cli(verb, made).stdout
         assert f"Z stop requested by {user}\n" in shown
@@ -320,7 +320,7 @@ def test_a_start_that_no_worker_takes_is_told_as_it_is(cli, client):
         for verb in ("start", "requeue"):
             late = cli(verb, "t", "--wait", "0.1", "--redis", server.url)
             assert late.exit_code == 1
-            assert late.stdout.splitlines()[1].split() == ["t", "not", "heard", "WAIT"]
+            assert late.stdout.splitlines()[1].split() == ["t", "no", "worker", "WAIT"]
             assert (
                 "[PT086] no worker is subscribed: 't' is queued and starts when a worker is available"
                 in late.stderr

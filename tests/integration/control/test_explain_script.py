@@ -83,18 +83,18 @@ def test_waiting_and_watching_end_in_time_where_they_are_typed(cli, client, type
     script = cli("watch", made, "--for", "10", "--explain").stdout
     everything = cli("watch", "--for", "10", "--explain").stdout
     with ThreadPoolExecutor(2) as pool:
-        heard = [pool.submit(typed, text, store, tmp_path) for text in (script, everything)]
+        outputs = [pool.submit(typed, text, store, tmp_path) for text in (script, everything)]
         until(lambda: client.pubsub_numsub(f"task-{made}")[0][1], "it listens")
         until(lambda: client.pubsub_numpat() >= 2, "and to all")
         assert cli("stop", made, "--wait", "30").exit_code == 0
-        for one in heard:
+        for one in outputs:
             assert '{"event":"stopped","data":null}' in one.result().splitlines()
     assert time.monotonic() - began >= 11
 
 
 @REDIS_CLI
 def test_what_is_typed_where_no_worker_listens_is_kept(cli, type_all, tmp_path):
-    """A message alone would be lost: the worker that comes later finds what was wished."""
+    """A message alone would be lost: a worker that starts later finds the stored request."""
     write(tmp_path / "tasks.py", TASKS)
     with start_server("valkey") as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         for task_id in ("queued", "parked", "again"):

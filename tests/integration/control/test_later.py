@@ -22,7 +22,7 @@ def delayed(cli, client, *words):
 def test_a_task_that_starts_later_says_when(cli, client):
     task_id = delayed(cli, client, "echo", "n=1", "--in", "1h30m")
     why = cli("why", task_id).stdout
-    assert "delayed by w1 until its time; it starts in 1h2" in why
+    assert ": it starts in 1h2" in why
     assert f"to run it now: pytask start {task_id}" in why
     shown = json.loads(cli("show", task_id, "-o", "json").stdout)
     assert (shown["state"], shown["restarts"]) == ("WAIT", 0)

@@ -22,7 +22,7 @@ def test_what_does_not_come_in_time_is_124(cli, client, tmp_path):
         client.publish(f"task-{deaf}-control", "over")
         words = []
         until(lambda: words.append(stream.get_message(timeout=1)) or "over" in str(words), words)
-    # What is awaited is told once: a second word might undo what somebody else did in between.
+    # The awaited request is sent once: a second one might undo a change made in between.
     assert [one["data"] for one in words if one is not None] == ["stop", "over"]
     assert late.exit_code == 124
     assert [rows(late)[i]["outcome"] for i in (deaf, made)] == ["not yet", "done"]
@@ -81,9 +81,9 @@ def test_watching_for_a_time(cli):
     "words", [["new", "x"], ["stop", "x"], ["wait", "x"], ["watch"], ["rm", "--all", "-y"]]
 )
 def test_a_wrong_address_is_told_soon(cli, words):
-    def told():
+    def attempt():
         shown = cli(*words, "--redis", f"redis://127.0.0.1:{free_port()}")
         assert shown.exit_code == 69
         assert "--redis URL" in shown.stderr
 
-    assert quickest(told) < 1.0
+    assert quickest(attempt) < 1.0

@@ -1,4 +1,4 @@
-"""The client of one slot: follows it, and asks for it anew after a loss."""
+"""The client of one slot: follows it, and searches it again after a lost connection."""
 
 import time
 
@@ -42,7 +42,7 @@ class FakeNode:
             return self.world.slots()
         if words[0] in self.world.keyless:
             return f"{words[0]} at {self.address[0]}"
-        if "ASKING" not in self.world.sent and (target := self.world.told.get(self.address)):
+        if "ASKING" not in self.world.sent and (target := self.world.redirects.get(self.address)):
             raise target
         return f"{words[0]} at {self.address[0]}"
 
@@ -74,7 +74,7 @@ class FakePipeline:
 class World:
     def __init__(self, owner=A, nodes=(A, B, C)):
         self.owner, self.nodes = owner, list(nodes)
-        self.calls, self.open, self.dead, self.told, self.sent = [], [], set(), {}, set()
+        self.calls, self.open, self.dead, self.redirects, self.sent = [], [], set(), {}, set()
         self.keyless = set()
         self.topology = Topology(list(nodes), lambda host, port: (host, port))
         self.client = SlotClient(SLOT, self.topology, self.connect, 3.0)
@@ -104,7 +104,7 @@ def test_it_finds_the_node_once_and_keeps_to_it():
 def test_a_moved_slot_is_followed_at_once_and_for_good():
     world = World()
     world.client.execute_command("GET", "x")
-    world.told[A] = MovedError(*C)
+    world.redirects[A] = MovedError(*C)
     assert world.client.execute_command("EVALSHA", "x") == "EVALSHA at 10.0.0.3"
     calls = len(world.calls)
     world.client.execute_command("GET", "x")
@@ -115,17 +115,17 @@ def test_a_moved_slot_is_followed_at_once_and_for_good():
 def test_a_slot_on_its_way_is_asked_for_once():
     world = World()
     world.client.execute_command("GET", "x")
-    world.told[A] = AskError(*B)
-    world.told[B] = MovedError(*A)  # without ASKING
+    world.redirects[A] = AskError(*B)
+    world.redirects[B] = MovedError(*A)  # without ASKING
     assert world.client.execute_command("GET", "x") == "GET at 10.0.0.2"
-    world.told.clear()
+    world.redirects.clear()
     assert world.client.execute_command("GET", "x") == "GET at 10.0.0.1"
     assert [node.address for node in world.open] == [A]
 
 
 def test_a_redirection_without_an_end_is_an_error():
     world = World()
-    world.told = {A: MovedError(*B), B: MovedError(*A)}
+    world.redirects = {A: MovedError(*B), B: MovedError(*A)}
     with pytest.raises(MovedError):
         world.client.execute_command("GET", "x")
     assert len([call for call in world.calls if call[1] == "GET"]) == REDIRECTS
@@ -133,7 +133,7 @@ def test_a_redirection_without_an_end_is_an_error():
 
 def test_an_unknown_host_is_the_one_that_told():
     world = World()
-    world.told[A] = MovedError("", 9)
+    world.redirects[A] = MovedError("", 9)
     assert world.client.execute_command("GET", "x") == "GET at 10.0.0.1"
     assert world.served_by() == ("10.0.0.1", 9)
 
@@ -190,7 +190,7 @@ def test_nodes_that_joined_are_known_and_those_that_left_forgotten():
 def test_what_a_pipeline_redirects_is_sent_again():
     world = World()
     world.client.execute_command("GET", "x")
-    world.told[A] = MovedError(*B)
+    world.redirects[A] = MovedError(*B)
     pipe = world.client.pipeline(transaction=False)
     pipe.execute_command("HGET", "x")
     pipe.execute_command("TIME")
@@ -201,7 +201,7 @@ def test_other_errors_of_a_pipeline_stay_in_their_places():
     world = World()
     world.client.execute_command("GET", "x")
     wrong = ResponseError("WRONGTYPE")
-    world.told[A] = wrong
+    world.redirects[A] = wrong
     pipe = world.client.pipeline()
     pipe.execute_command("HGET", "x")
     assert pipe.execute() == [wrong]
@@ -212,7 +212,7 @@ def test_a_wait_goes_where_the_command_before_it_went(target):
     """It answers for its own connection: at the old node it would count replicas that have nothing."""
     world = World()
     world.client.execute_command("GET", "x")
-    world.told[A] = target
+    world.redirects[A] = target
     world.keyless = {"WAIT", "TIME"}
     pipe = world.client.pipeline()
     for word in ("EVALSHA", "WAIT", "TIME"):

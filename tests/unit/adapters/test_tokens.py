@@ -61,19 +61,19 @@ def test_a_pool_that_takes_no_token_does_not_keep_it_from_the_others():
 def test_a_listener_of_a_client_is_heard_while_it_lives():
     class Listener:
         def __init__(self):
-            self.heard = []
+            self.received = []
 
-        def hear(self, token):
-            self.heard.append(token)
+        def receive(self, token):
+            self.received.append(token)
             raise ValueError(token)
 
     provider = Provider()
     shared = provider_of(clients.clone(redis.Redis(credential_provider=provider)))
     first, second = Listener(), Listener()
-    shared.on_next(first.hear)
-    shared.on_next(second.hear)
+    shared.on_next(first.receive)
+    shared.on_next(second.receive)
     provider.listeners[-1]("t")
-    assert first.heard == second.heard == ["t"]
+    assert first.received == second.received == ["t"]
     del first
     gc.collect()
     assert len(shared._listeners) == 1

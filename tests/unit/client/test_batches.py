@@ -116,7 +116,7 @@ def test_a_server_that_is_away_is_not_asked_again_and_the_error_tells_what_is_qu
 
 
 def run_until(op, server, trips):
-    """The error of an operation whose server goes away after so many round trips."""
+    """The error of an operation whose server is lost after some round trips."""
     send = server.send
 
     def limited(commands):

@@ -36,8 +36,8 @@ def test_a_second_signal_ends_the_drain_and_a_third_kills(family, monkeypatch):
     monkeypatch.setenv("LAST", "left\\n")
     one = family()
     turns(one, lambda: one._living == 2)
-    told, killed = [], []
-    monkeypatch.setattr(Slot, "tell", lambda _slot, word: told.append(word) or True)
+    sent, killed = [], []
+    monkeypatch.setattr(Slot, "tell", lambda _slot, word: sent.append(word) or True)
     monkeypatch.setattr(one, "_kill", lambda: killed.append(one._signals))
     for slot in one.slots:
         slot.said = {"drain": 60.0}
@@ -48,7 +48,7 @@ def test_a_second_signal_ends_the_drain_and_a_third_kills(family, monkeypatch):
     for _ in range(2):
         one._wake[1].send(b"x")
         one.turn()
-    assert (told, killed) == (["stop", "stop", "hurry", "hurry"], [])
+    assert (sent, killed) == (["stop", "stop", "hurry", "hurry"], [])
     one._stopping -= supervisor.STOP_LIMIT + 50  # the limit counts behind the drain
     one._wake[1].send(b"x")
     one.turn()
@@ -160,11 +160,11 @@ def test_a_child_that_ends_with_0_unasked_is_dead(family):
     one = family()
     turns(one, lambda: one._living == 2)
     first, prefix = one.slots[0], one.slots[0].prefix
-    heard = []
-    one.dead.entrust = lambda *_: heard.extend(set(one.dead.waiting) - set(heard))
+    seen = []
+    one.dead.entrust = lambda *_: seen.extend(set(one.dead.waiting) - set(seen))
     first.tell("stop")  # it ends with 0 and does not say that it has handed its tasks back
-    turns(one, lambda: heard)
-    assert heard == [prefix]
+    turns(one, lambda: seen)
+    assert seen == [prefix]
 
 
 def test_a_child_that_has_handed_its_tasks_back_is_not_buried(family, monkeypatch):
@@ -203,8 +203,8 @@ def test_a_child_that_the_service_manager_ends_before_it_has_a_handler_is_no_fai
 
 def test_one_that_was_never_heard_was_not_heard_last():
     assert how_it_ended(Slot(1, said_at=1.0), -signal.SIGKILL, 5.0) == "was killed by SIGKILL"
-    heard = Slot(1, said={}, said_at=1.0)
-    assert how_it_ended(heard, -signal.SIGKILL, 5.0) == "was killed by SIGKILL (last report 4 s before)"
+    seen = Slot(1, said={}, said_at=1.0)
+    assert how_it_ended(seen, -signal.SIGKILL, 5.0) == "was killed by SIGKILL (last report 4 s before)"
 
 
 def test_one_that_dies_young_is_started_again_later_each_time(family, monkeypatch, caplog):

@@ -42,7 +42,7 @@ def manager(tmp_path, monkeypatch):
         yield made
 
 
-def heard(manager):
+def received(manager):
     words = []
     while True:
         try:
@@ -55,21 +55,21 @@ def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager)
     one = SupervisorHealth(None, Notifier({"NOTIFY_SOCKET": "notify", "WATCHDOG_USEC": "3000000"}))
     assert one.pause == 1.0
     one.turn([(GOOD, 0.1), (None, 0.1)])
-    assert heard(manager) == [
+    assert received(manager) == [
         "WATCHDOG=1",
         "STATUS=1 of 2 children do not answer",
         f"EXTEND_TIMEOUT_USEC={int(PATIENCE)}000000",
     ]
     one.turn([(GOOD, 0.1), (None, 0.1)])
-    assert heard(manager) == ["WATCHDOG=1"]
+    assert received(manager) == ["WATCHDOG=1"]
     one.turn([(GOOD, 0.1), (GOOD, 0.1)])
-    assert heard(manager) == ["WATCHDOG=1", "READY=1", "STATUS=6 tasks running in 2 processes"]
+    assert received(manager) == ["WATCHDOG=1", "READY=1", "STATUS=6 tasks running in 2 processes"]
     one.turn([(GOOD, SILENT + 1), (GOOD, SILENT + 1)])
-    assert heard(manager) == []
+    assert received(manager) == []
     one.reload(done=False)
     one.turn([(GOOD, 0.1), (QUIET, 0.1)])
     one.reload(done=True)
-    words = heard(manager)
+    words = received(manager)
     assert [word for word in words if "=1" in word and "USEC" not in word] == [
         "RELOADING=1",
         "WATCHDOG=1",
@@ -78,7 +78,7 @@ def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager)
     one.leave()
     one.leave()
     one.turn([(GOOD, 0.1)])
-    assert heard(manager) == ["STOPPING=1", "STATUS=releasing tasks", "WATCHDOG=1"]
+    assert received(manager) == ["STOPPING=1", "STATUS=releasing tasks", "WATCHDOG=1"]
 
 
 def test_nobody_asked_and_nothing_is_said(manager):
@@ -86,7 +86,7 @@ def test_nobody_asked_and_nothing_is_said(manager):
         one = SupervisorHealth(None, Notifier(environ))
         one.turn([(GOOD, 0.1)])
         one.leave()
-    assert "WATCHDOG=1" not in heard(manager)
+    assert "WATCHDOG=1" not in received(manager)
     assert SupervisorHealth(None, Notifier({})).pause is None
 
 

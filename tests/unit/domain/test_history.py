@@ -1,4 +1,4 @@
-"""Lines of a task's history: written as one word each, read whatever stands there."""
+"""Lines of a task's history: one word per part when written; any text can be read."""
 
 import pytest
 from hypothesis import given

@@ -23,7 +23,7 @@ from pytask.domain.lifecycle import (
 
 PACKAGE = Path(pytask.domain.__file__).parents[1]
 
-# What the state is after each trigger, from each state; "-" where there is no such move.
+# The state after each trigger, from each state; "-" for an invalid transition.
 SECOND_TABLE = """
                   RUNNING   ENDED     ERROR     STOPPED   WAIT
 claim             -         RUNNING   RUNNING   RUNNING   RUNNING

@@ -136,31 +136,31 @@ def test_how_a_dead_run_is_settled(stop_reason, failed, trigger):
 
 def test_a_start_that_was_not_heard_yet_is_younger_than_the_subscription():
     starts = Starts(slack=5.0)
-    assert starts.unheard("a", 100.0) == 0.0  # nothing is known before the first subscription
+    assert starts.not_received("a", 100.0) == 0.0  # nothing is known before the first subscription
     starts.listen(100.0)
-    assert starts.unheard("a", 103.0) == 0.0
-    assert starts.unheard("a", 160.0) == 55.0
+    assert starts.not_received("a", 103.0) == 0.0
+    assert starts.not_received("a", 160.0) == 55.0
 
 
 def test_a_start_that_was_heard_is_no_reason_to_ignore_the_stop_behind_it():
     starts = Starts(slack=5.0)
     starts.listen(0.0)
-    starts.heard("a", 100.0)
-    assert starts.unheard("a", 101.0) == 0.0
-    assert starts.unheard("a", 130.0) == 25.0
-    assert starts.unheard("b", 101.0) == 96.0
+    starts.received("a", 100.0)
+    assert starts.not_received("a", 101.0) == 0.0
+    assert starts.not_received("a", 130.0) == 25.0
+    assert starts.not_received("b", 101.0) == 96.0
     starts.listen(200.0)
-    assert starts.unheard("a", 203.0) == 0.0
+    assert starts.not_received("a", 203.0) == 0.0
 
 
 def test_what_was_heard_is_remembered_for_so_many_tasks_and_never_wrongly():
     starts = Starts(slack=0.0, limit=2)
     starts.listen(0.0)
     for at, task_id in enumerate("abc"):
-        starts.heard(task_id, 10.0 + at)
-    # "a" was dropped: whatever was heard by then may have been its start.
-    assert starts.unheard("a", 20.0) == 10.0
-    assert starts.unheard("z", 20.0) == 10.0
+        starts.received(task_id, 10.0 + at)
+    # "a" was dropped: its start may have been received by then.
+    assert starts.not_received("a", 20.0) == 10.0
+    assert starts.not_received("z", 20.0) == 10.0
 
 
 def test_the_book_knows_the_longest_unrenewed_run():

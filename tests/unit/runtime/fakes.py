@@ -194,7 +194,7 @@ class World:
         self.store_proxy = DirectCourier(self.store)
         self.log_throttle = LogThrottle(timing.heartbeat)
         self.capacity = capacity or Capacity(self.settings.max_tasks)
-        # What is told to others; a test may listen instead.
+        # Notifications of other services; a test may replace them.
         self.on_settled = self.on_place = self._wake
         self.on_local_over = lambda _id, _stop_reason, _retry: None
         self.delayed = []  # seconds of those that the committer put into the timers
@@ -225,13 +225,13 @@ class World:
 
         return call
 
-    def heartbeat(self, **told):
+    def heartbeat(self, **callbacks):
         quiet = dict.fromkeys(("on_reached", "on_other_server"), lambda: None)
         return Heartbeat(HeartbeatPorts(**{
             "store": self.store, "lease": self.lease, "executor": self.executor,
             "kill_timer": self.kill_timer, "clock": self.clock, "log_throttle": self.log_throttle,
             "on_lost": self.ids.renew,
-            "on_ping": lambda _: None, **quiet, **told,
+            "on_ping": lambda _: None, **quiet, **callbacks,
         }))  # fmt: skip
 
     def consumer(self, queue=None, capacity=None, on_other_server=lambda: None, on_delayed=lambda _: None):

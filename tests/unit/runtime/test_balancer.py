@@ -1,4 +1,4 @@
-"""Rounds of handing runs back, on a clock that the test moves."""
+"""Rounds of handing back runs, with a clock that the test controls."""
 
 import gevent
 import pytest

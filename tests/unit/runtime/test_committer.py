@@ -257,8 +257,10 @@ def test_dropped_events_are_told_of_once_in_a_while(dropping, passing, caplog):
     answer = [Unavailable("?")] * 30
     dropping.store.say("commit", *answer, lambda changes: committer.end() or [Verdict.OK] * len(changes))
     committer.run()
-    told = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
-    assert [text.startswith(f"{committer.dropped} events of tasks were dropped") for text in told] == [True]
+    reported = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
+    assert [text.startswith(f"{committer.dropped} events of tasks were dropped") for text in reported] == [
+        True
+    ]
 
 
 def test_the_end_of_the_worker_lets_go_of_those_that_wait(world, committer):
@@ -288,11 +290,11 @@ def test_the_loop_repeats_with_a_growing_pause(world, committer, passing, caplog
 
 
 def test_who_waits_for_a_place_is_told_of_each_verdict(world, committer):
-    told = []
-    world.on_settled = lambda: told.append(committer.pending)
+    reported = []
+    world.on_settled = lambda: reported.append(committer.pending)
     committer.put(end())
     committer.commit()
-    assert told == [0]
+    assert reported == [0]
 
 
 def test_a_batch_is_bounded_in_bytes(world):

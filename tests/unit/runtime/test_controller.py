@@ -66,7 +66,7 @@ def asked(world):
     return [call[:2] for call in world.store.asked("control")]
 
 
-def told(task_id, command):
+def message(task_id, command):
     return Notice("control", task_id, command)
 
 
@@ -76,7 +76,7 @@ def told(task_id, command):
 def test_the_request_is_written_down_and_then_acted_on(world, controller, command, stop_reason):
     run = world.launch()
     world.store.say("control", lambda *_: [Verdict.REQUESTED] if run.stop_reason is None else [])
-    controller.handle([told("a", command)])
+    controller.handle([message("a", command)])
     assert asked(world) == [(command, ["a"])]
     until(lambda: run.stop_reason is stop_reason)
 
@@ -85,29 +85,31 @@ def test_the_request_is_written_down_and_then_acted_on(world, controller, comman
 def test_only_what_is_meant_for_a_living_run_is_acted_on(world, controller, verdict):
     run = world.launch()
     world.store.say("control", [verdict])
-    controller.handle([told("a", STOP)])
+    controller.handle([message("a", STOP)])
     assert run.stop_reason is None
 
 
 def test_a_run_that_lives_elsewhere_is_written_down_all_the_same(world, controller):
-    controller.handle([told("elsewhere", STOP)])
+    controller.handle([message("elsewhere", STOP)])
     assert asked(world) == [(STOP, ["elsewhere"])]
 
 
 def test_stop_beats_reload_beats_nothing_in_any_order(world, controller):
     first, second = world.launch("a"), world.launch("b")
-    controller.handle([told("a", RELOAD), told("a", STOP), told("b", STOP), told("b", RELOAD)])
+    controller.handle([message("a", RELOAD), message("a", STOP), message("b", STOP), message("b", RELOAD)])
     assert (first.stop_reason, second.stop_reason) == (StopReason.STOP, StopReason.STOP)
 
 
 def test_equal_commands_in_a_row_share_a_call_and_duplicates_fall_away(world, controller):
-    controller.handle([told("a", STOP), told("b", STOP), told("a", STOP), told("a", START), told("a", STOP)])
+    controller.handle(
+        [message("a", STOP), message("b", STOP), message("a", STOP), message("a", START), message("a", STOP)]
+    )
     assert asked(world) == [(STOP, ["a", "b"]), (START, ["a"]), (STOP, ["a"])]
 
 
 @pytest.mark.parametrize("task_id", ["", "new-task", "pytask:runs", "a\nb", "x" * 513])
 def test_an_id_that_cannot_be_a_task_is_dropped(world, controller, task_id):
-    controller.handle([told(task_id, STOP), told("a", None)])
+    controller.handle([message(task_id, STOP), message("a", None)])
     assert world.store.asked("control") == []
 
 
@@ -163,7 +165,7 @@ def test_not_heard_within_h_is_a_dead_subscription_and_all_connections_are_opene
 def test_what_others_say_at_a_primary_of_yesterday_does_not_hide_that_the_ping_is_not_heard(
     world, controller, feed
 ):
-    feed.batches = [[told("x", STOP)] for _ in range(20)]
+    feed.batches = [[message("x", STOP)] for _ in range(20)]
     for _ in range(6):
         controller._pass()
         world.clock.move(H / 5)
@@ -214,7 +216,7 @@ def test_it_reads_until_the_ping_has_to_be_looked_at_and_no_longer_than_h(world,
 
 def test_the_loop_subscribes_again_with_a_growing_pause(world, controller, feed, passing, caplog):
     naps = passing(world.clock)
-    feed.batches = [Unavailable("cut"), Unavailable("cut"), [Notice("ping"), told("a", STOP)]]
+    feed.batches = [Unavailable("cut"), Unavailable("cut"), [Notice("ping"), message("a", STOP)]]
     world.store.say("control", lambda *_: controller.end() or [Verdict.OK])
     controller.run()
     assert (feed.opened, feed.closed, controller.reconnects) == (3, 1, 2)
@@ -224,7 +226,7 @@ def test_the_loop_subscribes_again_with_a_growing_pause(world, controller, feed,
 
 
 def test_a_long_backlog_in_front_of_the_ping_is_no_deafness(world, controller, feed, pings):
-    feed.batches += [[told(f"t{n}", STOP)] for n in range(5)]
+    feed.batches += [[message(f"t{n}", STOP)] for n in range(5)]
     feed.behind = True
     for _ in range(5):
         controller._pass()
@@ -244,7 +246,7 @@ def test_what_redis_refuses_is_given_up_at_once_so_that_others_are_heard(world, 
 def test_a_stop_that_others_obeyed_before_the_last_start_is_known_to_be_old(world, controller):
     controller._starts.listen(world.clock())
     world.clock.move(60.0)
-    controller.handle([told("a", STOP), told("b", START), told("b", STOP)])
+    controller.handle([message("a", STOP), message("b", START), message("b", STOP)])
     ages = {(command, *ids): ages for command, ids, ages in world.store.asked("control")}
     assert ages[STOP, "a"] == [60.0 - H]  # a start within them was not heard here, so it is behind this stop
     assert ages[START, "b"] == [world.timing.tick]
@@ -254,7 +256,7 @@ def test_a_stop_that_others_obeyed_before_the_last_start_is_known_to_be_old(worl
 def test_a_start_that_its_sender_carries_out_is_noted_in_its_place_and_not_done_again(world, controller):
     controller._starts.listen(world.clock())
     world.clock.move(60.0)
-    controller.handle([told("a", STOP), Notice("started", "a"), told("a", STOP)])
+    controller.handle([message("a", STOP), Notice("started", "a"), message("a", STOP)])
     ages = [(command, ages) for command, ids, ages in world.store.asked("control")]
     assert ages == [(STOP, [60.0 - H]), (STOP, [0.0])]
 
@@ -290,7 +292,7 @@ def test_a_worker_that_was_there_before_goes_on_and_says_it_once(
 ):
     passing(world.clock)
     world.store.say("databases", [3], [0, 3], [0, 3])
-    numbered.batches = [Unavailable("cut"), Unavailable("cut"), [told("a", STOP)]]
+    numbered.batches = [Unavailable("cut"), Unavailable("cut"), [message("a", STOP)]]
     world.store.say("control", lambda *_: controller.end() or [Verdict.OK])
     controller.join()
     controller.run()

@@ -1,4 +1,4 @@
-"""The table of runs: wishes, the ladder, reload."""
+"""The table of runs: requests, stop and kill, reload."""
 
 import os
 from contextlib import suppress
@@ -107,14 +107,14 @@ def test_places_are_taken_by_runs_and_by_ends_beyond_one_commit(demo, gate):
     gate.set()
     switch()
     assert world.executor.living == {}
-    # Whoever waits for a place is told as each becomes free, not when the ends are acknowledged.
+    # Callers that wait for a slot are notified as each becomes free, not when the ends are acknowledged.
     assert len(freed) == COMMIT_BATCH + 2
     assert world.executor.occupied == 2
     world.commit()
     assert world.executor.occupied == 0
 
 
-# -- wishes ------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -791,7 +791,7 @@ def test_a_renewal_during_the_reload_that_finds_the_old_run_fenced_is_ignored(de
     old = world.launch()
 
     def meanwhile(old_ref, new, *_):
-        world.executor.heard(old_ref, Verdict.FENCED)
+        world.executor.renewed(old_ref, Verdict.FENCED)
         return won(new)
 
     world.store.say("reload", meanwhile)

@@ -6,6 +6,7 @@ import pytest
 from pytask.domain.control import StopReason
 from pytask.domain.errors import Denied, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Command
 from pytask.domain.record import Adoption, Change, Claim, Incarnation, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
@@ -224,8 +225,8 @@ def test_a_late_claim_counts_from_its_own_sending(world):
 @pytest.mark.parametrize(
     ("verdict", "stop_reason"),
     [
-        (Verdict.STOP, StopReason.STOP),
-        (Verdict.RELOAD, StopReason.RELOAD),
+        (Command.STOP, StopReason.STOP),
+        (Command.RELOAD, StopReason.RELOAD),
         (Verdict.GONE, StopReason.FORGET),
         (Verdict.FENCED, StopReason.FENCED),
     ],
@@ -240,9 +241,9 @@ def test_what_a_renewal_brings_reaches_the_run(world, verdict, stop_reason):
 
 def test_what_is_meant_for_another_run_of_the_id_is_ignored(world):
     run = world.launch()
-    world.executor.heard(RunRef("a", "s0:9"), Verdict.FENCED)
-    world.executor.heard(RunRef("unknown", "s0:9"), Verdict.STOP)
-    world.executor.heard(run.ref, Verdict.OK)
+    world.executor.renewed(RunRef("a", "s0:9"), Verdict.FENCED)
+    world.executor.renewed(RunRef("unknown", "s0:9"), Verdict.STOP)
+    world.executor.renewed(run.ref, Verdict.OK)
     assert run.stop_reason is None
 
 
@@ -343,17 +344,17 @@ def test_after_a_failure_the_loop_tries_again_soon(world, passing, caplog):
 
 
 def test_the_first_acknowledged_renewal_is_told_once(world):
-    told = []
-    heartbeat = world.heartbeat(on_reached=lambda: told.append(world.clock()))
+    notified = []
+    heartbeat = world.heartbeat(on_reached=lambda: notified.append(world.clock()))
     world.clock.move(H)
     world.store.say("renew", Unavailable("gone"))
     with pytest.raises(Unavailable):
         heartbeat.beat()
-    assert told == []
+    assert notified == []
     heartbeat.beat()
     world.clock.move(H)
     heartbeat.beat()
-    assert told == [world.clock() - H]
+    assert notified == [world.clock() - H]
 
 
 # -- the ping of the feed ------------------------------------------------------------------------------------
@@ -377,14 +378,14 @@ def test_the_ping_goes_where_the_renewal_went_just_before(world):
 
 @pytest.mark.parametrize("error", [Unavailable("gone"), Denied("NOPERM")])
 def test_a_ping_that_fails_is_no_failure_of_the_renewal_and_goes_again(world, error):
-    told = []
-    heartbeat = world.heartbeat(on_ping=told.append)
+    notified = []
+    heartbeat = world.heartbeat(on_ping=notified.append)
     world.clock.move(H)
     world.store.say("ping", error)
     heartbeat.request_ping()
     heartbeat.beat()
     assert world.lease.last_ok == world.clock()
-    assert told == [None, error]
+    assert notified == [None, error]
     heartbeat.beat()
     assert verbs(world) == ["renew", "ping", "reset", "renew", "ping"]
 
@@ -416,11 +417,11 @@ def seen(world, server="s1", marker="m1", age=-1.0):
     world.store.incarnation = Incarnation(id=marker, server=server, age=age)
 
 
-def failed_over(world, **told):
+def failed_over(world, **notified):
     """A first renewal, then one that another server answers."""
     seen(world)
     world.clock.move(H)
-    heartbeat = world.heartbeat(**told)
+    heartbeat = world.heartbeat(**notified)
     heartbeat.beat()
     seen(world, "s2", age=0.5)
     world.clock.move(H)
@@ -428,11 +429,11 @@ def failed_over(world, **told):
 
 
 def test_another_server_stops_the_claims(world, caplog):
-    told = []
-    heartbeat = failed_over(world, on_other_server=lambda: told.append(world.clock()))
+    notified = []
+    heartbeat = failed_over(world, on_other_server=lambda: notified.append(world.clock()))
     heartbeat.beat()
     heartbeat.beat()
-    assert told == [world.clock()]
+    assert notified == [world.clock()]
     assert not world.lease.may_claim(world.clock())
     assert world.lease.generation == 1
     assert "a different server answers" in caplog.text

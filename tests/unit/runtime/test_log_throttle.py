@@ -7,20 +7,20 @@ from tests.unit.runtime.fakes import World
 
 
 def test_one_line_an_interval_and_the_heartbeat_goes_first():
-    told = LogThrottle(5.0)
-    assert told.may(100.0)
-    assert not told.may(104.9, first=True)
-    assert told.may(105.0, first=True)
-    assert not told.may(114.9)
-    assert told.may(115.0)
+    throttle = LogThrottle(5.0)
+    assert throttle.may(100.0)
+    assert not throttle.may(104.9, first=True)
+    assert throttle.may(105.0, first=True)
+    assert not throttle.may(114.9)
+    assert throttle.may(115.0)
 
 
 def failing(world, service, attempts, caplog, error):
-    """The lines of a service that meets `error` so many times, a second apart."""
+    """The lines of a service with repeated errors, a second apart."""
     caplog.clear()
     for _ in range(attempts):
         world.clock.move(1.0)
-        service._complain(error)
+        service._log_failure(error)
     return [record.message for record in caplog.records]
 
 
@@ -31,7 +31,7 @@ def test_all_services_together_tell_of_an_outage_once_every_h(caplog):
     for _ in range(60):
         world.clock.move(1.0)
         for service in services:
-            service._complain(Unavailable("away"))
+            service._log_failure(Unavailable("away"))
     lines = [record.message for record in caplog.records]
     assert len(lines) == 12
     assert lines[0] == "cannot claim tasks: [PT051] away"  # it met it first

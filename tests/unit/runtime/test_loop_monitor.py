@@ -56,8 +56,8 @@ def blocked(hub, run=None):
 
 
 def tell(event):
-    for heard in list(events.subscribers):
-        heard(event)
+    for subscriber in list(events.subscribers):
+        subscriber(event)
 
 
 def a_run():
@@ -109,7 +109,7 @@ def test_the_user_s_own_line_stands_beside_that_of_the_library(
 ):
     call, line = library(tmp_path, name)
     event = events.EventLoopBlocked(SimpleNamespace(pytask_run=a_run()), 1, [], hub=hub)
-    call(watch._heard, event)
+    call(watch._on_event, event)
     assert f" s at {line}, called from {__file__}:" in capfd.readouterr().err
     until(
         lambda: (
@@ -123,7 +123,7 @@ def test_the_user_s_own_line_stands_beside_that_of_the_library(
 def test_a_task_that_is_installed_like_a_library_is_the_user_s(watch, hub, capfd, tmp_path):
     call, line = library(tmp_path, "shop")
     run = SimpleNamespace(**vars(a_run()), cls=SimpleNamespace(__module__="shop.tasks"))
-    call(watch._heard, events.EventLoopBlocked(SimpleNamespace(pytask_run=run), 1, [], hub=hub))
+    call(watch._on_event, events.EventLoopBlocked(SimpleNamespace(pytask_run=run), 1, [], hub=hub))
     assert f" s at {line};" in capfd.readouterr().err
 
 

@@ -101,7 +101,7 @@ def test_a_sweep_is_noted_and_hints_are_given(world):
 
 
 def rounds(world, monkeypatch, monitor, count):
-    """`start()` for so many sweeps."""
+    """`start()` for `count` sweeps."""
     naps = []
 
     def sleep(seconds):

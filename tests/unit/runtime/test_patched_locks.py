@@ -13,13 +13,13 @@ from tests.unit.runtime.fakes import really_sleep
 
 def test_an_event_whose_set_is_replaced():
     """As pyTelegramBotAPI does it."""
-    event, told = Event(), []
+    event, calls = Event(), []
     event.original = event.set
-    event.set = lambda: (event.original(), told.append("set"))
+    event.set = lambda: (event.original(), calls.append("set"))
     waiter = gevent.spawn(event.wait)
     event.set()
     assert waiter.get(timeout=5) is True
-    assert told == ["set"]
+    assert calls == ["set"]
 
 
 def test_a_notify_lets_nobody_else_run(monkeypatch):

@@ -393,10 +393,10 @@ def test_the_timer_is_cancelled_with_the_run(gate):
     world = World(task(lambda _self: gate.wait(), TIMEOUT=30))
     run = world.launch()
     timeouts = world.executor._timeouts
-    timer = timeouts._timers[run]
+    timer = timeouts.timers[run]
     gate.set()
     assert only(world).trigger is Trigger.END
-    assert timeouts._timers == {}
+    assert timeouts.timers == {}
     assert not timer.active
     timeouts._over(run)  # even if it fired at that moment
     assert run.stop_reason is None
@@ -417,7 +417,7 @@ def test_a_run_whose_work_is_done_is_not_timed_out_while_its_programs_end(gate):
 def test_a_run_without_a_timeout_has_no_timer(gate):
     world = World(task(lambda _self: gate.wait()))
     world.launch()
-    assert world.executor._timeouts._timers == {}
+    assert world.executor._timeouts.timers == {}
 
 
 def test_the_wait_for_a_turn_is_part_of_neither_the_timeout_nor_the_life_of_a_run(gate):
@@ -432,7 +432,7 @@ def test_the_wait_for_a_turn_is_part_of_neither_the_timeout_nor_the_life_of_a_ru
     world = World(task(work, Restart(healthy=60), TIMEOUT=30, START_RATE=20))
     world.launch("a")
     waits = world.launch("b", fields=StartFields(restarts=5))
-    assert list(world.executor._timeouts._timers) == [world.executor.living["a"]]
+    assert list(world.executor._timeouts.timers) == [world.executor.living["a"]]
     world.clock.move(100)  # spent waiting
     until(lambda: begun == ["a", "b"])
     switch()

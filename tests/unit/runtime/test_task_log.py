@@ -192,8 +192,10 @@ def test_only_the_newest_progress_goes(listening):
     world.launch("a", epoch=7)
     world.commit()
     at = int(world.clock.now)
-    told = {"done": 100, "total": 100}
-    assert progresses(world) == [({**told, "at": at, "epoch": 7}, {"event": "progress", "data": told})]
+    expected = {"done": 100, "total": 100}
+    assert progresses(world) == [
+        ({**expected, "at": at, "epoch": 7}, {"event": "progress", "data": expected})
+    ]
     between, progress = (line for _, _, line in sent(world))
     assert (between["n"], between["text"]) == (1, "between")
     assert (progress["n"], progress["level"], progress["text"]) == (2, "progress", "100/100 (100 %)")

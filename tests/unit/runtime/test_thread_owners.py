@@ -90,15 +90,15 @@ def test_blocks_of_several_greenlets_do_not_disturb_each_other():
 
 
 def test_a_profiler_of_the_program_stays():
-    heard = []
-    sys.setprofile(lambda frame, *_: heard.append(frame.f_code.co_name))
+    profiled = []
+    sys.setprofile(lambda frame, *_: profiled.append(frame.f_code.co_name))
     try:
         with shared():
             only_here()
         only_here()
     finally:
         sys.setprofile(None)
-    assert heard.count("only_here") == 4  # each is called, and returns
+    assert profiled.count("only_here") == 4  # each is called, and returns
 
 
 def test_what_fails_inside_leaves_nothing_behind():

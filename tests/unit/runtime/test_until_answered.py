@@ -29,9 +29,9 @@ AWAY, FULL = Unavailable("away"), Refused("OOM", "OOM")
 
 
 def test_it_is_called_again_until_it_answers(naps):
-    told = []
-    assert until_answered(answers(AWAY, FULL, "there"), told.append, 0.5) == "there"
-    assert told == [AWAY, FULL]
+    reported = []
+    assert until_answered(answers(AWAY, FULL, "there"), reported.append, 0.5) == "there"
+    assert reported == [AWAY, FULL]
     assert naps == [0.5, 0.5]
 
 

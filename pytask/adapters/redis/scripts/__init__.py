@@ -1,6 +1,6 @@
 """The scripts: the keys and the arguments of each, by the names that they have in it.
 
-What a script does, and what it answers, is written at its head; the modules `*_calls` make the calls.
+The head of each script says what it does and returns; the modules `*_calls` make the calls.
 `Keys`, `Texts`, `Numbers` and `Flags` have an entry for each hash, in the order of the hashes.
 """
 
@@ -24,13 +24,13 @@ from pytask.adapters.redis.lua import (
     script,
 )
 from pytask.adapters.redis.scripts.steering import (
-    ask_reload as ask_reload,
-)
-from pytask.adapters.redis.scripts.steering import (
     functions as functions,
 )
 from pytask.adapters.redis.scripts.steering import (
     remove as remove,
+)
+from pytask.adapters.redis.scripts.steering import (
+    request as request,
 )
 from pytask.adapters.redis.scripts.steering import (
     start as start,
@@ -69,6 +69,9 @@ from pytask.adapters.redis.scripts.upkeep import (
     forget as forget,
 )
 from pytask.adapters.redis.scripts.upkeep import (
+    put_back as put_back,
+)
+from pytask.adapters.redis.scripts.upkeep import (
     repair as repair,
 )
 from pytask.adapters.redis.scripts.upkeep import (
@@ -81,17 +84,17 @@ from pytask.adapters.redis.scripts.upkeep import (
     tidy as tidy,
 )
 
-# What many of them take:
+# Parameters of many scripts:
 #
 #   runs, leases      the registry: id -> run (hash), and id -> time of renewal (zset)
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
 #   timers            ids that wait for their time (zset: id by milliseconds)
 #   waiting, stopped, failed    names of states
-#   channel           of a task's events; where there are many tasks, what stands in front of their ids
-#   space             bytes of the namespace, in front of the id in the key of a hash
+#   channel           of a task's events; with many tasks, the prefix before their ids
+#   space             bytes of the namespace, the prefix of the id in the key of a hash
 #   server            the replication id that the caller knows of; "" is not checked
-#   event             the text to publish; of a new run three parts, with its id and its epoch between them
+#   event             the text to publish; for a new run three parts around its id and its epoch
 #   line, kept        for the history of a task: the line without its time (where the script alone knows the
 #                     state the task was in, without that, too), and how many lines are kept
 #   drop              the hash is deleted at once instead of kept at rest (see retire.lua)
@@ -178,9 +181,9 @@ def due(
     queue: Key,
     timers: Key,
     schedules: Key,
-    hashes: Keys,
+    hashes: Keys,  # of ids that an earlier call found due
+    space: Number,
     most: Number,
-    ids: Texts,  # that an earlier call found due
 ) -> list[Any]: ...
 
 
@@ -268,7 +271,7 @@ def restore(
 
 
 class ChangeKind(NamedTuple):
-    """What many changes of a batch say alike, so that it is sent once."""
+    """The common part of many changes of a batch, sent once."""
 
     event: Text  # "" for none
     state: Text = ""  # the new one; "" for an event only
@@ -350,7 +353,7 @@ def refuse(
     func: Text,  # and the data, which were judged; "" for none
     data: Text,
     unread: Number,  # size of data that was not read; 0: it was
-    wish: Text,  # to reload
+    request: Text,  # the word of a reload
     refusal: Text,  # JSON, behind its epoch and time
     channel: Text,
     event: Text,

@@ -3,7 +3,7 @@
 -- Returns for each id OK, FENCED (a run is there that is not older) or GONE (no such hash).
 --
 -- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
--- over when ours was claimed.  A wish to stop is kept all the same: whether it was asked before our claim or
+-- over when ours was claimed.  A request to stop is kept all the same: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
 --- include: names, time, now_us, whole, number, index, escaped, history
 local REACH = 1024

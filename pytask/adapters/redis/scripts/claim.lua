@@ -88,9 +88,11 @@ local function read_hash(hash, over)
 end
 -- What it has of the last five of these, nil for nothing: texts for the answer, and the time if it is one.
 local function few(h)
-  if not (h[10] or h[11] or h[12] or h[13] or h[14]) then return end
-  local text, restarts = h[10] or '', number(h[14])
+  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14]
+  if text == '' and not others then return end
   local due = text ~= '' and due_ms(text) or nil
+  if due and due <= now_ms and not others then return end
+  local restarts = number(h[14])
   local extra = {due and '' or text:sub(1, longest_field), (h[11] or ''):sub(1, longest_field),
     (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or ''}
   extra.restarts, extra.due, extra.text = whole(restarts), due, text
@@ -136,9 +138,10 @@ local function begin(id, run, hash, state, epoch, attempts, history)
 end
 -- Into the timers, until its time; the answer.
 local function delay(id, hash, state, extra, history)
+  -- The field has the time for all to see: no history is begun for it (see prelude.lua).
   local text = (index[state] and state or unknown) .. ' ' .. delayed .. ' delay ' .. escaped(worker, 64) .. ' '
   call('HSET', hash, 'state', delayed, 'last_update', now,
-    noted(history, text .. 'not%20before%20' .. extra.text))
+    noted(history, text .. 'not%20before%20' .. extra.text, true))
   call('PERSIST', hash)
   if index[state] and state ~= delayed then leave(id, state) end
   delays[#delays + 1], delays[#delays + 2] = extra.due, id

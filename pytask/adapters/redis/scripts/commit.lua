@@ -37,7 +37,7 @@ for i = 1, n do
   if again then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control')
   elseif state ~= '' or not held then
-    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '')
+    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'restarts')
   end
   local owner = h and not h.err and h[1]
   -- Nothing replaces a stop but its being carried out: the run is dead, so that it is done by now.
@@ -67,8 +67,8 @@ for i = 1, n do
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(more))
       end
       if plain then
-        call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at',
-          'restarts', 'failed_at', 'restart_times')
+        call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at')
+        if h[3] then call('HDEL', hash, 'restarts', 'failed_at', 'restart_times') end
       else
         call('HDEL', hash, 'run', 'control', 'local')
       end

@@ -19,6 +19,5 @@ if data == '' then call('HDEL', schedule, 'data') else call('HSET', schedule, 'd
 call('HSET', schedule, 'origin', origin)
 if mark == fault then call('HDEL', schedule, 'paused', 'error') end
 if same then return 'ALREADY' end
-call('HDEL', schedule, 'behind', 'next_ms')
 call('ZADD', schedules, 0, name)
 return 'OK'

@@ -8,20 +8,25 @@
 -- The hash decides: an id whose hash is gone, or whose task runs or is at rest by now, waits no more, and only
 -- leaves the timers.  (A worker of an older release leaves it there as it claims or stops the task.)
 -- All reads come first, so that a wrong type is met before any write; the ids leave the timers last.
---- include: names, time, now_ms, places
+--- include: names, time, now_ms, ids, places
 local rests = places_in(resting)
 call('LLEN', queue)
-call('HLEN', runs)
-call('ZCARD', timers)
-local moved, over = {}, {}
-for i, hash in ipairs(hashes) do
-  local id = ids[i]
-  local at = call('ZSCORE', timers, id)
-  if at and tonumber(at) <= now_ms then
-    local state = pcall('HGET', hash, 'state')
+local n = #hashes
+local live = n > 0 and call('HMGET', runs, unpack(ids)) or {}
+-- Those that are due, the first one first: to be moved now, if the caller has named them, or to be told.
+local due = call('ZRANGEBYSCORE', timers, '-inf', now_ms, 'LIMIT', 0, n + most)
+local place = places_in(ids)
+local moved, over, found = {}, {}, {0, -1, -1}
+for _, id in ipairs(due) do
+  local i = place[id]
+  if i then
+    local state = pcall('HGET', hashes[i], 'state')
+    local there = state or call('EXISTS', hashes[i]) == 1
     local waits = type(state) ~= 'table' and state ~= running and (state == delayed or not rests[state])
-    if waits and call('EXISTS', hash) == 1 and call('HEXISTS', runs, id) == 0 then moved[#moved + 1] = id end
+    if there and waits and not live[i] then moved[#moved + 1] = id end
     over[#over + 1] = id
+  elseif #found < 3 + most then
+    found[#found + 1] = id
   end
 end
 if #moved > 0 then call('LPUSH', queue, unpack(moved)) end
@@ -31,9 +36,5 @@ local function until_first(key)
   local first = pcall('ZRANGE', key, 0, 0, 'WITHSCORES')
   return first[2] and math.max(0, math.ceil(tonumber(first[2]) - now_ms)) or -1
 end
-local found = {#moved, until_first(timers), until_first(schedules)}
-if most > 0 then
-  local next_ids = call('ZRANGEBYSCORE', timers, '-inf', now_ms, 'LIMIT', 0, most)
-  for i = 1, #next_ids do found[3 + i] = next_ids[i] end
-end
+found[1], found[2], found[3] = #moved, until_first(timers), until_first(schedules)
 return found

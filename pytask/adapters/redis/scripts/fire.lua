@@ -6,13 +6,14 @@
 -- The comparison with `score` is all that keeps two workers from firing twice; a repeated call is MOVED.
 -- What the task runs with is read here, not by the worker: a change by HSET counts from the next occurrence.
 -- A key of another type is met before anything is written.
---- include: names, time, whole, index, forget_restarts, history
+--- include: names, time, whole, number, index, forget_restarts, history
 local REACH = 1024
 local never = 2 ^ 53 - 1
 local stored = call('ZSCORE', schedules, name)
 if not stored or tonumber(stored) ~= score then return 'MOVED' end
-local s = pcall('HMGET', schedule, 'function', 'data', 'paused', 'behind', 'fires')
-if s.err then
+local s = pcall('HMGET', schedule, 'function', 'data', 'paused', 'behind', 'fires', 'last_id')
+local ring = pcall('LLEN', occurrences)
+if s.err or type(ring) == 'table' then
   call('ZADD', schedules, whole(never), name)
   return 'BADTYPE'
 end
@@ -20,13 +21,12 @@ if call('EXISTS', schedule) == 0 then
   call('ZREM', schedules, name)
   return 'NOHASH'
 end
-local func, data, mark, behind, fires = s[1], s[2], s[3], tonumber(s[4] or ''), tonumber(s[5] or '') or 0
+local func, data, mark, behind, fires = s[1], s[2], s[3], number(s[4]), number(s[5])
+if behind == 0 then behind = nil end
 local pausing = mark and mark ~= '' and mark ~= '0' and mark ~= fault
-if not func or (pausing and true or false) ~= paused then return 'STATE' end
+if not func or func == '' or (pausing and true or false) ~= paused then return 'STATE' end
 call('LLEN', queue)
 call('ZCARD', timers)
-call('LLEN', occurrences)
-if fresh then behind = nil end
 
 local lines, last_at, last_id = {}, nil, nil
 local function skipped(at, reason) lines[#lines + 1] = '{"at":' .. whole(at) .. ',"reason":"' .. reason .. '"}' end
@@ -37,7 +37,7 @@ local function occupied(id, hash)
   if h.err then return 'taken', h end
   if call('HGET', runs, id) or h[1] == running and h[2] then return 'runs', h end
   local exists = call('EXISTS', hash) == 1
-  if exists and (h[5] or not h[4] and h[3] and h[3] ~= func) then return 'taken', h end
+  if exists and (h[5] or not h[4] and id ~= s[6] and h[3] and h[3] ~= func) then return 'taken', h end
   if exists and (not index[h[1]] or h[1] == waiting) then return 'waits', h end
   local queued = call('LPOS', queue, id, 'MAXLEN', REACH) or call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH)
   if queued or call('ZSCORE', timers, id) then return 'waits', h end
@@ -79,6 +79,8 @@ if behind and paused then
 end
 
 if overlap == 'allow' then
+  if behind then skipped(behind, 'overlap') end  -- it was to wait before the schedule was changed
+  behind = nil
   for i, one in ipairs(starts) do
     local state, h = occupied(one.id, hashes[i])
     -- Its id says the time: where the hash exists, this very occurrence was started before.

@@ -1,9 +1,9 @@
--- Drop leases of nobody: no run is registered, and no hash names one.
+-- Delete leases without a run: none is registered, and no hash names one.
 --
--- Returns how many were dropped.
+-- Returns the number of deleted leases.
 --
--- A hash that names a run is left alone: its owner's next renewal puts the registry right (see renew.lua).
--- Every claim writes registry and lease in one step, so nothing that begins can be met half done.
+-- A hash that names a run is not changed: the next renewal of its owner restores the registry (see renew.lua).
+-- Every claim writes registry and lease in one step, so no incomplete claim can be seen.
 --- include: names
 call('ZREM', leases, '')
 local dropped = 0

@@ -1,6 +1,6 @@
--- The names of the functions of tasks.
+-- Read the names of the functions of tasks.
 --
--- Returns a name for each, '' where there is none or where it is longer than a name can be.
+-- Returns a name for each, '' if there is none or if it is too long.
 --- include: names
 local found = {}
 for i, hash in ipairs(hashes) do

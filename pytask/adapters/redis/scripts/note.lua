@@ -1,15 +1,15 @@
--- What runs noted since the last call: lines for the rings of their tasks, and how far they are.
+-- Store the log lines and the progress of runs since the last call.
 --
--- Returns one string of words, for each run OK, FENCED, GONE, or BADTYPE (the ring is no list).
+-- Returns one string of words, for each run OK, FENCED, GONE, or BADTYPE (the log is not a list).
 --
--- Nothing here begins with a write that needs no memory: lines can be lost, and a full Redis refuses them.
+-- Does not begin with a write that needs no memory: lines may be lost, so a full Redis may refuse them.
 --- include: names, ids
 local live = call('HMGET', runs, unpack(ids))
 local reply, from = {}, 0
 for i = 1, #hashes do
   local hash, run, ring, count = hashes[i], live_runs[i], rings[i], line_counts[i]
   local owner, verdict = pcall('HGET', hash, 'run'), 'OK'
-  -- The registry may have lost the run, the hash not (see commit.lua); a hash that does not name it is another's.
+  -- The registry may have lost the run while the hash names it (see commit.lua); otherwise it is another run's.
   if (live[i] or owner) ~= run then
     verdict = 'FENCED'
   elseif owner ~= run then

@@ -1,4 +1,4 @@
--- A pre-started task: its hash and its run in one step; it is never in the queue.
+-- Create the hash and the run of a pre-started task in one step; it is never in the queue.
 --
 -- Returns verdict (OK, ALREADY, FENCED), epoch, crashes, 0, function, data.
 --- include: names, time, now_us, now_ms, whole, history

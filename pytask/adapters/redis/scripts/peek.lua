@@ -1,8 +1,8 @@
--- The ids at the tail of a list, the next one first; nothing is taken.
+-- Read the ids at the tail of a list, the next one first; nothing is removed.
 --
--- Returns the ids; of one that is too long its beginning, one byte over the limit, and none behind it.
+-- Returns the ids; an id that is too long is cut one byte over the limit, and is the last one.
 --
--- One at a time: a producer may push ids of hundreds of megabytes, and not even Redis shall copy many.
+-- Reads one at a time: a producer may push ids of hundreds of megabytes, and Redis should not copy many.
 --- include: names
 local found = {}
 for i = 1, most do

@@ -81,7 +81,7 @@ end
 
 --- history
 -- The field and its new value for an HSET that moves a task; nothing where no history is kept.
--- A `plain` move begins none: the claim and the end of a task to which nothing else happened stand in its other
+-- A `plain` move begins none: the delay, the claim and the end of a task to which nothing else happened stand in its other
 -- fields, and a field of this length would turn each small hash into a large one.  `from` is put in front of the text.
 local function noted(old, text, plain, from)
   if kept == 0 or plain and not old then return end

@@ -1,4 +1,4 @@
--- What a reload of a run would begin with, read before anything stops.
+-- Read the data that a reload of a run would start with, before anything is stopped.
 --
 -- Returns verdict (OK, FENCED, GONE), and after OK: epoch, crashes, size of data over the limit, function, data.
 --- include: names, whole, number

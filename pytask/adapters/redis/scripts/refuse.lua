@@ -1,9 +1,9 @@
 -- Refuse a reload because the data in the hash does not fit; the run continues.
 --
--- Returns OK, FENCED, GONE, or MOVED: the hash has other data by now, nothing done.
+-- Returns OK, FENCED, GONE, or MOVED (the data has changed since: nothing done).
 --
--- The wish goes with it, so a client that wrote better data meanwhile must not lose its own: what is there
--- now has to be what was judged.  A wish to stop stays.
+-- The request is removed as well, so a client that wrote better data meanwhile must not lose its own: the data
+-- must be what was judged.  A request to stop is kept.
 -- Begins with a write that needs no memory (see renew.lua).
 --- include: names, time, whole, number, history
 call('HDEL', runs, '')
@@ -16,6 +16,6 @@ local there = h[2] and #h[2] <= 512 and h[2] or ''
 if there ~= func or (h[6] or '') ~= data or (unread > 0 and size ~= unread) then return 'MOVED' end
 local epoch = whole(number(h[5]))
 call('HSET', hash, 'reload_refused', '{"epoch":' .. epoch .. ',"at":' .. now .. ',' .. refusal, noted(h[4], line))
-if h[3] == wish then call('HDEL', hash, 'control') end
+if h[3] == request then call('HDEL', hash, 'control') end
 call('PUBLISH', channel, event)
 return 'OK'

@@ -1,6 +1,6 @@
 -- Remove an invalid id from its list, and record it as rejected.
 --
--- Returns OK or MOVED (it left the queue, or is a task by now).
+-- Returns OK or MOVED (it is no longer in the queue, or has become a task).
 --- include: names, time
 local id, hash = raw, hashes[1]
 if still == 'long' then

@@ -1,11 +1,11 @@
 -- Replace an old, dead run with a new one, with the data now in the hash.
 --
--- A wish to stop that stands in the hash is kept and answered: the old run is then settled as stopped, and no new
--- one begins, since nothing replaces a stop but its being carried out, or a start that came later.
+-- A request to stop in the hash is kept and returned: the old run is then settled as stopped, and no new one
+-- begins. Only its execution, or a later start, removes a stop request.
 --
--- The new run has yet to prove that it lives: its epoch stands in `settling` until then (see settle.lua).
+-- The new run is unconfirmed until it has proved that it lives: `settling` has its epoch (see settle.lua).
 --
--- Returns verdict (OK, ALREADY, FENCED, GONE, or the wish to stop: nothing done), epoch, crashes, size of data over the limit, function, data.
+-- Returns verdict (OK, ALREADY, FENCED, GONE, or the request to stop: nothing done), epoch, crashes, size of data over the limit, function, data.
 --- include: names, time, now_us, now_ms, whole, number, history
 local held = call('HGET', runs, id)
 if held ~= old_run and held ~= new_run then return {'FENCED'} end

@@ -1,10 +1,10 @@
 -- Renew a chunk of runs (may be empty), and keep the data marker alive.
 --
--- Returns a flat array: the marker's id ('' for none), this server's replication id ('' not told),
+-- Returns a flat array: the marker's id ('' for none), this server's replication id ('' unknown),
 --       microseconds since a change of server that may have lost writes (-1 none), and since the last
---       change of any kind (-1 none); then what is not
---       simply OK: position (from 1), then FENCED or GONE; or the negative position, then the wish that
---       stands in `control`.
+--       change of any kind (-1 none); then the answers
+--       other than OK: position (from 1), then FENCED or GONE; or the negative position, then the request in
+--       `control`.
 --
 -- The marker: `id`, lost with the data; `server`, as last seen; `safe`, whether acknowledged writes
 -- outlive it (replicas must acknowledge, or it is alone and has an AOF); `since`, when it last changed
@@ -12,7 +12,7 @@
 --
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
--- late heartbeat would otherwise make a ghost of two fields out of a deleted task.
+-- late heartbeat would otherwise recreate a deleted task with two fields.
 --- include: names, time, now_us, ids
 call('ZREM', leases, '')
 
@@ -21,7 +21,7 @@ call('ZREM', leases, '')
 local info, server, safe = pcall('INFO', 'replication'), '', '0'
 if type(info) == 'string' then
   server = info:match('master_replid:(%w+)') or ''
-  -- This line is there only where min-replicas is in force.
+  -- This line exists only if min-replicas is set.
   local good = info:match('min_slaves_good_slaves:(%d+)')
   if good then
     if tonumber(good) > 0 then safe = '1' end
@@ -68,12 +68,12 @@ for i = 1, n do
   elseif h.err or h[1] ~= run then
     verdict = 'GONE'
   else
-    -- No entry in the registry, but the hash is ours: nobody claimed it since, so put it back.
+    -- No registry entry, but the hash names this run: nobody claimed it since, so restore the entry.
     if not held then call('HSET', runs, id, run) end
     call('HSET', hash, 'last_update', now, 'state', running)
     renewed[#renewed + 1] = now_us
     renewed[#renewed + 1] = id
-    -- A client may have written anything there; what is no word of ours is not carried over the wire.
+    -- A client may have written any value there; only short words are returned.
     if h[2] and #h[2] <= 16 then
       reply[#reply + 1] = -i
       reply[#reply + 1] = h[2]

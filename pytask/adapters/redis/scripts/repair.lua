@@ -1,6 +1,7 @@
 -- Repair tasks that are RUNNING without a registered run, and runs without a lease.
 --
--- Returns how many were mended.
+-- Returns how many were repaired; then the position (from 1) and the function of each task that waits, has not
+--       changed for an expiry, and is neither in the queue nor in the timers: it is parked, or lost (see put_back.lua).
 --
 -- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
 -- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.  A run
@@ -9,7 +10,9 @@
 call('LLEN', queue)
 call('ZCARD', leases)
 call('ZCARD', timers)
-local mended = 0
+local LONGEST = 10000 -- entries of the queue that are looked through
+local queued = call('LLEN', queue)
+local mended, lost = 0, {}
 
 -- A hash that nobody runs is stopped, if that was asked, or waits again.
 local function settle(id, hash, stops, old)
@@ -38,6 +41,10 @@ for i, hash in ipairs(hashes) do
     end
   elseif h.err or h[1] ~= running then
     -- at rest, or no task
+    if not h.err and h[1] == waiting and not h[2] and queued <= LONGEST and t[1] - number(h[3]) > expiry
+      and not call('ZSCORE', timers, id) then
+      lost[id] = i
+    end
   elseif plausible(h[2]) then
     call('HSET', runs, id, h[2])
     call('ZADD', leases, now_us, id)
@@ -47,4 +54,13 @@ for i, hash in ipairs(hashes) do
     mended = mended + 1
   end
 end
-return mended
+local reply = {mended}
+if next(lost) then
+  for _, id in ipairs(call('LRANGE', queue, 0, -1)) do lost[id] = nil end
+  for _, i in pairs(lost) do
+    local size = call('HSTRLEN', hashes[i], 'function')
+    reply[#reply + 1] = i
+    reply[#reply + 1] = size <= 512 and call('HGET', hashes[i], 'function') or ''
+  end
+end
+return reply

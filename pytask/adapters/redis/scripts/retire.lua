@@ -1,10 +1,10 @@
--- Delete hashes of tasks that rested for as long as they are kept, and that do not wait again.
+-- Delete the hashes of tasks at rest whose retention time is over, unless they wait again.
 --
--- Returns how many of the ids stay in the index; -1 where the queue is too long to look through: nothing done.
+-- Returns how many of the ids stay in the index; -1 if the queue is too long to search: nothing done.
 --
--- A hash has no expiry of its own: a client's HSET does not take one away, and the hash would vanish under an id
--- that was pushed again and still waits.  So the queue is looked through in the very step that deletes.  That
--- costs one walk for all ids, some 20 ms for 100,000 entries.  In a longer queue hashes stay.
+-- Hashes have no expiry in Redis: HSET by a client does not remove it, and the hash of an id that was pushed again
+-- and still waits would disappear.  Therefore this script searches the queue in the step that deletes, once for all
+-- ids, which takes about 20 ms for 100,000 entries.  With a longer queue hashes are kept.
 --- include: names, time
 local LONGEST, STEP = 100000, 1000
 local queued = call('LLEN', queue)
@@ -19,7 +19,7 @@ for i, id in ipairs(ids) do
     left = left + 1
   elseif at then
     local rests = pcall('HGET', hashes[i], 'state') == state
-    -- An entry may outlive its hash, or the hash be another's by now: then only the entry goes.
+    -- The hash may be gone or have another state: then only the index entry is deleted.
     if rests and call('HEXISTS', runs, id) == 0 then due[id] = hashes[i] else gone[#gone + 1] = id end
   end
 end

@@ -1,4 +1,4 @@
--- The run started by a reload is alive: remove its mark as unconfirmed (see reload.lua).
+-- Confirm that the run started by a reload is alive (see reload.lua).
 --
 -- Returns OK, FENCED or GONE.
 --

@@ -27,6 +27,7 @@ for i, hash in ipairs(hashes) do
         noted(h[4], state .. (early and now_line or line)))
       call('HDEL', hash, 'control')
       forget_restarts(hash)
+      if not early then call('HDEL', hash, 'scheduled') end
       call('PERSIST', hash)
       pcall('ZREM', index[state], id)
       pcall('ZADD', index[waiting], now, id)

@@ -33,7 +33,7 @@ def stop(
     event: Text,
     stopped: Text,
     drop: Flag,
-    asked_line: Text,  # of a wish
+    asked_line: Text,  # of a request
     line: Text,
     kept: Number,
     allowed: AnyTexts,  # states that a task may be stopped from
@@ -63,11 +63,11 @@ def start(
 
 
 @script
-def ask_reload(
+def request(
     *,
     runs: Key,
     hashes: Keys,
-    wish: Text,
+    request: Text,  # the word
     line: Text,
     kept: Number,
     ids: Texts,

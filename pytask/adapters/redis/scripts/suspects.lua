@@ -1,11 +1,11 @@
--- What a monitor must know of runs whose lease is odd.
+-- Read the runs of suspicious leases for a monitor.
 --
 -- Returns for each id: its run ('' for none), epoch and crashes of its hash.
 --
--- A run that the registry lost is told by the hash that still names it: a living owner registers it again at its
--- next renewal, which also moves the lease, and a dead one's would stay for ever.
+-- For a run missing from the registry, the hash that names it is used: a living owner registers it again at its
+-- next renewal, which also renews the lease; the run of a dead one would otherwise remain forever.
 --
--- Numbers, not the fields as they are: a client may have written hundreds of megabytes there.
+-- Returns numbers instead of the fields: a client may have written hundreds of megabytes there.
 --- include: names, whole, number, plausible
 local reply = {}
 if #ids == 0 then return reply end

@@ -1,7 +1,7 @@
--- Note a monitor's sweep, and drop what has gone stale.
+-- Record the sweep of a monitor, and delete stale entries.
 --
 -- Begins with a write that needs no memory (see renew.lua).
--- A key of another type is met before anything is written.
+-- A key of another type causes an error before anything is written.
 --- include: names, time
 call('ZCARD', workers)
 call('HLEN', shown)

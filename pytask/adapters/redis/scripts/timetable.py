@@ -50,7 +50,6 @@ def fire(
     name: Text,
     quoted: Text,  # the name as JSON
     score: Number,
-    fresh: Flag,  # it has no next time yet
     paused: Flag,  # as it was read
     overlap: Text,
     next: Number,

@@ -1,4 +1,4 @@
--- New data for a task ('' for none); a hash that is gone is not made again.
+-- Set the data of a task ('' for none); a missing hash is not created.
 --
 -- Returns OK, NOHASH or BADTYPE.
 --- include: names

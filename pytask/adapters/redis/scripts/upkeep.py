@@ -82,6 +82,22 @@ def repair(
     stopped_line: Text,
     stopped_drop: Flag,
     ids: Texts,
+) -> list[Any]: ...
+
+
+@script
+def put_back(
+    *,
+    runs: Key,
+    queue: Key,
+    timers: Key,
+    hashes: Keys,
+    parkings: Keys,  # the parking list of the function of each
+    space: Number,
+    waiting: Text,
+    channel: Text,
+    event: Text,
+    funcs: Texts,
 ) -> int: ...
 
 

@@ -1,4 +1,4 @@
--- Store reload requests for the owners of runs.
+-- Store requests for the owners of runs.
 --
 -- Returns for each id REQUESTED, STATE (it does not run: no-op) or BADTYPE.
 --
@@ -14,7 +14,7 @@ for i, hash in ipairs(hashes) do
   elseif not held or h[1] ~= held then
     reply[i] = 'STATE'
   else
-    if h[2] ~= stop and h[2] ~= wish then call('HSET', hash, 'control', wish, noted(h[3], line)) end
+    if h[2] ~= stop and h[2] ~= request then call('HSET', hash, 'control', request, noted(h[3], line)) end
     reply[i] = 'REQUESTED'
   end
 end

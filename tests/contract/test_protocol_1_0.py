@@ -1,0 +1,92 @@
+"""A worker of version 1.0 of the wire protocol beside ours: what it does to delayed and failed tasks.
+
+`protocol_1_0.json` has the commands of such a worker as they were sent, for the task "t", its run "old:1" and
+the function "f": recorded from the last revision before delays, restarts and schedules.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytask.domain.lifecycle import ENDED, ERROR, RUNNING, STOPPED, WAIT, Trigger
+from pytask.domain.messages import Command
+from pytask.domain.record import Change, RunRef, Verdict
+from tests.contract.benches import X
+from tests.contract.test_timers import in_time, make_due, places
+
+RECORDED = json.loads(Path(__file__).with_name("protocol_1_0.json").read_text("utf-8"))
+NEW = RunRef("t", "new:1")
+
+
+@pytest.fixture
+def elder(real):
+    """Sends what the old worker sends."""
+
+    def send(verb):
+        return real.raw.execute_command(*RECORDED[verb])
+
+    return send
+
+
+def claimed(reply):
+    return reply[0].split()[0]
+
+
+def test_it_starts_a_delayed_task_at_once_and_leaves_its_time(real, elder):
+    real.push("t", not_before=(when := in_time(real, 1000)))
+    assert claimed(elder("claim")) == b"OK"
+    found = real.hash("t")
+    assert (found["state"], found["not_before"], found["run"]) == (RUNNING, when, "old:1")
+    # It hands the task back: the next worker of ours waits for its time.
+    assert elder("release") == b"OK"
+    (answer,) = real.claim(NEW)
+    assert answer.verdict is Verdict.DELAYED
+    assert places(real, "t") == ["timers"]
+
+
+def test_it_makes_a_failed_task_error_that_ours_would_restart(real, elder):
+    real.push("t", restart="failure", restarts="2")
+    assert claimed(elder("claim")) == b"OK"
+    assert elder("fail") == b"OK"
+    found = real.hash("t")
+    assert (found["state"], found["restart"], found["restarts"]) == (ERROR, "failure", "2")
+    assert places(real, "t") == []
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_its_start_does_nothing_to_what_waits_in_the_timers_and_its_stop_holds(real, elder, stops):
+    real.push("t", not_before=in_time(real, 1000))
+    real.claim(NEW)
+    assert elder("start") == [b"STATE"]
+    assert (real.hash("t")["state"], places(real, "t")) == (WAIT, ["timers"])
+    if stops:
+        assert elder("stop") == [b"OK"]
+    else:
+        real.store.control(Command.START, ["t"])
+        assert places(real, "t") == ["queue"]
+        return
+    # It knows no timers: the entry stays until its time, when ours finds that the task waits no more.
+    make_due(real, "t")
+    assert real.store.due().moved == 0
+    assert (real.hash("t")["state"], places(real, "t")) == (STOPPED, [])
+
+
+def test_it_claims_a_task_that_was_pushed_out_of_the_timers(real, elder):
+    """Ours has put the task into the timers; a client pushes it again, and the old worker takes it."""
+    ref = real.running("t")
+    fields = {"error": "lost", "restarts": "1", "failed_at": "5.5"}
+    real.store.commit([Change("t", ref.run, X, Trigger.RETRY, fields, delay=1000)])
+    real.lpush("t")
+    assert claimed(elder("claim")) == b"OK"
+    make_due(real, "t")
+    assert real.store.due().moved == 0, "a running task is not queued by a timer that the old worker left"
+    assert (real.hash("t")["state"], places(real, "t")) == (RUNNING, [])
+    assert elder("fail") == b"OK"
+    assert real.hash("t")["state"] == ERROR
+    real.store.control(Command.START, ["t"])
+    (answer,) = real.claim(NEW)
+    assert answer.won
+    assert answer.fields is None, "a start forgets the restarts that the old worker left"
+    assert real.store.commit([Change("t", NEW.run, X, Trigger.END)]) == [Verdict.OK]
+    assert real.hash("t")["state"] == ENDED

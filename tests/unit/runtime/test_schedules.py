@@ -1,0 +1,292 @@
+"""The service that fires schedules, and the one that stores those of the code."""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+
+import pytask
+from pytask import Task, errors
+from pytask.adapters.memory.backend import MemoryBackend
+from pytask.domain import schedules
+from pytask.domain.errors import BadSchedule, Unavailable
+from pytask.domain.partition import partition_of
+from pytask.domain.record import Incarnation
+from pytask.domain.schedules import NEVER
+from pytask.domain.timing import Timing
+from pytask.runtime.services.schedules import Defined, Definitions, DefinitionsPorts, Schedules
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
+MINUTE = 60
+
+
+class World:
+    def __init__(self):
+        self.now = NOON
+        self.backend = MemoryBackend(now=lambda: self.now)
+        self.store = self.backend.store()
+        self.state = self.backend.state
+
+    def add(self, name="s", score=0.0, **fields):
+        self.state.write(f"pytask:schedule:{name}", **{"function": "f", **fields})
+        self.state.schedules[name] = score
+
+    def look(self, **options):
+        return Schedules(**options)(self.store)
+
+    def run_all(self):
+        """All that was started has ended."""
+        found = self.backend.queued()
+        for task_id in found:
+            self.state.write(task_id, state="ENDED")
+        self.state.queue.clear()
+        return found
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_the_seconds_until_the_next_look(world):
+    assert world.look() is None
+    world.add(every="60")
+    assert world.look() == MINUTE  # placed, and nothing started
+    assert world.run_all() == []
+    world.now += 30
+    assert world.look() == 30
+    world.now += 30
+    assert world.look() == MINUTE
+    assert world.run_all() == ["s"]
+
+
+def test_an_occurrence_that_waits_for_a_run_is_looked_after_every_few_seconds(world):
+    world.add(every="3600", overlap="queue")
+    world.look()
+    world.state.write("s", function="f", state="RUNNING", run="w:1", scheduled="{}")
+    world.state.runs["s"] = "w:1"
+    world.now += 3600
+    assert world.look() == 5
+    world.now += 5
+    assert world.look() == 5
+    del world.state.runs["s"]
+    world.state.erase("s", "run")
+    world.state.write("s", state="ENDED")
+    world.now += 5
+    world.look()
+    assert world.run_all() == ["s"]
+    assert world.state.schedules["s"] == (NOON + 7200) * 1000
+
+
+def test_a_step_back_of_the_clock_of_redis_starts_nothing_twice(world):
+    world.add(every="60", overlap="allow", missed="all")
+    world.look()
+    started = []
+    for step in [60, 60, -600, *[60] * 20]:
+        world.now += step
+        world.look()
+        started += world.run_all()
+    assert len(started) == len(set(started))
+    assert len(started) == 2 + 10  # and none is missing once the clock has passed its old time
+
+
+def test_a_clock_of_redis_that_was_a_year_ahead_leaves_a_late_time_and_no_herd(world):
+    world.add(every="60")
+    world.look()
+    world.now += 365 * 86400
+    world.look()
+    assert world.run_all() == ["s"]
+    world.now -= 365 * 86400 - 120
+    world.look()
+    assert world.run_all() == []  # `pytask doctor` tells (PT160)
+    world.state.schedules["s"] = 0.0  # as it says
+    world.look()
+    world.now += 60
+    world.look()
+    assert world.run_all() == ["s"]
+
+
+def test_the_clock_of_the_worker_does_not_count(world, monkeypatch):
+    world.add(every="60")
+    monkeypatch.setattr(time, "time", lambda: NOON + 10**9)
+    world.look()
+    world.look()
+    assert world.run_all() == []
+    assert world.state.schedules["s"] == (NOON + 60) * 1000
+
+
+def test_a_fire_that_is_repeated_after_a_restart_starts_nothing(world):
+    world.add(every="60")
+    world.look()
+    world.now += 60
+    service = Schedules()
+    found = world.store.schedules.due(256)
+    firings = [service._decided(one, found.now) for one in found.due]
+    world.store.schedules.fire(firings)
+    assert world.run_all() == ["s"]
+    world.store.schedules.fire(firings)  # the answer was lost
+    world.look()  # another worker
+    assert world.run_all() == []
+
+
+def test_after_the_clock_changed_it_goes_on(world):
+    world.now = datetime(2026, 3, 28, 12, tzinfo=UTC).timestamp()
+    world.add(cron="30 2 * * *", tz="Europe/Berlin")
+    world.look()
+    started = []
+    for _ in range(24 * 4):
+        world.now += 3600 / 2
+        world.look()
+        started += world.run_all()
+    assert started == ["s"] * 2
+
+
+def test_a_schedule_in_the_wrong_partition_is_told(world, caplog):
+    right = partition_of("s", 4)
+    world.add(every="60")
+    world.look(place=(right, 4))
+    assert world.state.schedules["s"] == (NOON + 60) * 1000
+    world.add(every="60")
+    with caplog.at_level(logging.ERROR):
+        world.look(place=((right + 1) % 4, 4))
+    assert world.state.schedules["s"] == NEVER
+    assert f"belongs to partition {right}" in world.backend.hash("pytask:schedule:s")["error"]
+    assert "[PT155]" in caplog.text
+
+
+def test_ids_of_their_own_are_in_the_partition_of_the_schedule(world):
+    place = (partition_of("s", 4), 4)
+    world.add(every="60", overlap="allow")
+    world.look(place=place)
+    world.now += 60
+    world.look(place=place)
+    (task_id,) = world.run_all()
+    assert task_id.startswith("s@2026-06-01T12:01:00Z~")
+    assert partition_of(task_id, 4) == place[0]
+
+
+# -- definitions --------------------------------------------------------------------------------------
+
+
+class Beat(Task):
+    class Config:
+        NAME = "beat"
+
+    def start(self):
+        pass
+
+
+@attrs.frozen
+class Folder:
+    folder: str
+
+
+class Sweep(Task):
+    class Config:
+        NAME = "sweep"
+        DATA = Folder
+
+    def start(self):
+        pass
+
+
+class Proxy:
+    def __init__(self, store):
+        self.store, self.error = store, None
+
+    def call(self, fn):
+        if self.error:
+            raise self.error
+        return fn(self.store)
+
+
+def definitions(world, *names, place=(0, 1)):
+    made = [Defined(schedule=schedules.made(name, "f", every=60), data=b"{}") for name in names]
+    seen = {"marker": None, "defined": 0}
+
+    def defined():
+        seen["defined"] += 1
+
+    found = Definitions(
+        DefinitionsPorts(
+            schedules=Schedules(made, place),
+            store_proxy=Proxy(world.store),
+            incarnation=lambda: seen["marker"] and Incarnation(id=seen["marker"], server=""),
+            timing=Timing(),
+            on_defined=defined,
+        )
+    )
+    return found, seen
+
+
+def test_they_are_stored_once_redis_was_reached_and_again_after_a_loss_of_data(world):
+    service, seen = definitions(world, "a", "b")
+    service.look()
+    assert world.state.schedules == {}
+    seen["marker"] = "one"
+    service.look()
+    assert world.state.schedules == {"a": 0, "b": 0}
+    world.look()
+    world.state.schedules.pop("a")  # someone deletes it: it comes back with the next worker only
+    service.look()
+    assert world.state.schedules == {"b": (NOON + 60) * 1000}
+    seen["marker"] = "two"
+    service.look()
+    assert world.state.schedules == {"a": 0, "b": (NOON + 60) * 1000}
+    assert seen["defined"] == 2
+
+
+def test_an_outage_is_waited_for(world, caplog):
+    service, seen = definitions(world, "a")
+    seen["marker"] = "one"
+    service._ports.store_proxy.error = Unavailable("away")
+    service.look()
+    assert "could not store the schedules of this code" in caplog.text
+    service._ports.store_proxy.error = None
+    service.look()
+    assert world.state.schedules == {"a": 0}
+
+
+def test_each_partition_stores_its_own_and_all_are_shown(world):
+    names = [f"s{number}" for number in range(8)]
+    service, seen = definitions(world, *names, place=(2, 4))
+    seen["marker"] = "one"
+    service.look()
+    assert set(world.state.schedules) == {name for name in names if partition_of(name, 4) == 2}
+    assert service._ports.schedules.names == tuple(sorted(names))
+
+
+def test_in_code():
+    app = pytask.PyTask(MemoryBackend())
+    app.every(60, Beat)
+    app.cron("0 3 * * *", Sweep, Folder("x"), tz="Europe/Berlin", name="nightly", overlap="queue", jitter=5)
+    app.every(5, "elsewhere", {"a": 1})
+    assert app.tasks == {"beat": Beat, "sweep": Sweep}
+    beat, nightly, other = app._schedules
+    assert (beat.schedule.name, beat.schedule.every, beat.data) == ("beat", 60, b"")
+    assert (nightly.schedule.function, nightly.schedule.tz, nightly.data) == (
+        "sweep",
+        "Europe/Berlin",
+        b'{"folder":"x"}',
+    )
+    assert (other.schedule.name, other.data) == ("elsewhere", b'{"a":1}')
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda app: app.every(0, Beat), BadSchedule, "every '0'"),
+        (lambda app: app.every("soon", Beat), BadSchedule, "every 'soon'"),
+        (lambda app: app.cron("0 0 30 2 *", Beat), BadSchedule, "never comes"),
+        (lambda app: app.cron("* * * * *", Beat, tz="Berlin"), BadSchedule, "tz 'Berlin'"),
+        (lambda app: app.every(60, Beat, tz="Europe/Berlin"), BadSchedule, "cron only"),
+        (lambda app: app.every(60, Sweep, {"folder": 3}), errors.BadData, "folder"),
+        (lambda app: app.every(60, Task), errors.BadTaskClass, "name"),
+        (lambda app: [app.every(60, Beat), app.every(5, Beat)], BadSchedule, "name='beat-2'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_where_it_is_written(call, error, text):
+    with pytest.raises(error, match=text):
+        call(pytask.PyTask(MemoryBackend()))
