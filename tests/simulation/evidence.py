@@ -105,6 +105,8 @@ class Evidence:
 
     def _controlled(self, command, task_id, verdict):
         self.counts.controlled(command, task_id, verdict)
+        if command is Command.START and verdict is Verdict.OK:
+            self.occurrences.started_by_hand(task_id)
         state = self._world.server.state
         run = state.runs.get(task_id)
         named = state.fields(task_id).get("run", b"").decode()

@@ -96,14 +96,16 @@ class Occurrences:
         self._rows = {}
         self._fired = set()  # (name, ms)
         self._waiting = {}  # id -> (name, ms), until its run begins
+        self._by_hand = set()  # ids
         self.tally = Counter()
         self.ids = set()  # of tasks that schedules started
 
     # -- clients, and the code of workers -----------------------------------------------------------------
 
     def defined(self, spec):
-        """It is new, or has other times now: the next one is found from then on."""
-        self._rows[spec.name] = Row(spec)
+        """It is new, or has other times now: the next one is found from then on.  What waits still does."""
+        before = self._rows.get(spec.name)
+        self._rows[spec.name] = Row(spec, None, *((before.open, before.old) if before else ()))
 
     def changed(self, spec):
         """It has other options."""
@@ -169,17 +171,21 @@ class Occurrences:
         fields = state.fields(f"pytask:schedule:{firing.name}")
         behind = int(fields["behind"]) if "behind" in fields else None
         score = int(fields["next_ms"]) if behind is not None else int(state.schedules[firing.name])
+        due, now = [], score
         if row.pending is None:
-            self._placed(row, score, lines)
-            return
-        now = firing.recheck - DECIDED
-        due = list(range(row.pending, now + 1, row.spec.step * 1000))
-        expected = row.spec.after(now) if due else row.pending
-        if score != expected:
-            self._violation("next time", f"{firing.name}: {score} instead of {expected}")
+            if score % (row.spec.step * 1000):
+                self._violation("next time", f"{row.spec.name}: begins at {score}")
+        else:
+            now = firing.recheck - DECIDED
+            due = list(range(row.pending, now + 1, row.spec.step * 1000))
+            expected = row.spec.after(now) if due else row.pending
+            if score != expected:
+                self._violation("next time", f"{firing.name}: {score} instead of {expected}")
         row.open.update(due)
         for line in lines:
-            self._line(state, row, firing, line, due, busy)
+            self._line(state, row, firing, line, (due, now), busy)
+        if row.spec.overlap == "allow":  # its id says the time: an occurrence of before a removal is known
+            row.open.difference_update([at for at in row.open if (firing.name, at) in self._fired])
         if lost := sorted(row.open - {behind}):
             self._violation("occurrence lost", f"{firing.name}: {lost}, next {score}")
             row.open.intersection_update({behind})
@@ -187,13 +193,8 @@ class Occurrences:
             self._violation("occurrence twice", f"{firing.name}: {behind} waits, and was settled before")
         row.pending, row.old = score, behind
 
-    def _placed(self, row, score, lines):
-        if lines or score % (row.spec.step * 1000):
-            self._violation("next time", f"{row.spec.name}: begins at {score} with {lines}")
-        row.pending = score
-
-    def _line(self, state, row, firing, line, due, busy):
-        spec, at = row.spec, line["at"]
+    def _line(self, state, row, firing, line, when, busy):
+        spec, at, (due, now) = row.spec, line["at"], when
         times = range(at, line.get("until", at) + 1, spec.step * 1000)
         name = f"{spec.name} at {at}"
         if len(times) != line.get("count", 1):
@@ -203,12 +204,11 @@ class Occurrences:
         row.open.difference_update(times)
         reason = line.get("reason", "fired")
         self.tally[reason] += len(times)
-        now = firing.recheck - DECIDED
         waited = at == row.old
         if reason == "fired":
             self._started(state, row, line, due, now, waited)
         elif reason == "late":
-            newest = times[-1] == due[-1] and not spec.too_late(times[-1], now)
+            newest = due and times[-1] == due[-1] and not spec.too_late(times[-1], now)
             if newest or (spec.missed == "all" and len(due) <= 100 and not spec.too_late(times[-1], now)):
                 self._violation("wrong reason", f"{name}: {line} was not too late")
         elif reason == "paused" and not firing.paused:
@@ -224,8 +224,8 @@ class Occurrences:
         if not waited:
             if spec.too_late(at, now):
                 self._violation("too late", f"{name} is started at {now}")
-            if spec.missed != "all" and at != due[-1]:
-                self._violation("missed", f"{name} is started, and {due[-1]} is due")
+            if spec.missed != "all" and at not in due[-1:]:
+                self._violation("missed", f"{name} is started, and {due[-1:]} is due")
         task_id = line["id"]
         if task_id in self._waiting and spec.overlap != "replace":
             text = f"{task_id} is started again: {self._waiting[task_id]} never ran"
@@ -235,6 +235,10 @@ class Occurrences:
         self.ids.add(task_id)
         self._world.evidence.counts.scheduled(task_id, state.fields(task_id).get("not_before"))
 
+    def started_by_hand(self, task_id):
+        """By a client: that run is for no occurrence."""
+        self._by_hand.add(task_id)
+
     def came_to_rest(self, task_id):
         self._waiting.pop(task_id, None)
 
@@ -242,6 +246,8 @@ class Occurrences:
 
     def began(self, living, scheduled):
         task_id = living.task_id
+        if scheduled is None and task_id in self._by_hand:
+            return
         if scheduled is None:
             self._violation("occurrence", f"{living.run} of {task_id} knows of no schedule")
             return

@@ -94,8 +94,9 @@ def _claim_leaves_timer(self, ref, worker):
 _commit = MemoryStore._commit
 _unless_stopped = MemoryStore._unless_stopped
 _hand_on = MemoryStore._hand_on
-_next_run = restarting.next_run
-_decide = restarting.decide
+_next = outcome.Outcomes._next
+_is_final = restarting.is_final
+_decide = outcome.decide
 _closing = outcome.closing
 
 
@@ -109,14 +110,14 @@ def _retry_despite_stop(self, change):
     return change if change.trigger is Trigger.RETRY else _unless_stopped(self, change)
 
 
-def _next_run_by_worker(run, *args):
+def _next_by_worker(self, run, *args):
     """A worker counts what it has seen itself."""
-    counts = run.host.__dict__.setdefault("counts", Counter())
+    counts = self.__dict__.setdefault("counts", Counter())
     fields = run.claim.fields or StartFields()
     counted = attrs.evolve(run.claim, fields=attrs.evolve(fields, restarts=counts[run.id]))
     run.claim, claim = counted, run.claim
     try:
-        found = _next_run(run, *args)
+        found = _next(self, run, *args)
     finally:
         run.claim = claim
     if isinstance(found, Retry):
@@ -124,8 +125,9 @@ def _next_run_by_worker(run, *args):
     return found
 
 
-def _next_run_of_fatal(run, trigger, error, *args):
-    return _next_run(run, trigger, None, *args)
+def _is_final_never(run, error):
+    del error
+    return _is_final(run, None)
 
 
 def _decide_never_healthy(policy, *args):
@@ -165,10 +167,10 @@ _plan = schedules.plan
 _still = MemoryTimetable._still
 
 
-def _fire_unchecked(self, name, score):
+def _fire_unchecked(self, name, score, **how):
     if name in self._state.schedules:
         self._state.schedules[name] = score
-    return _still(self, name, score)
+    return _still(self, name, score, **how)
 
 
 def _plan_from_now(schedule, pending, now, **how):
@@ -202,8 +204,8 @@ def _skip_silently(self, at, reason):
     del self, at, reason
 
 
-def _occupied_never(self, task_id, function):
-    del self, task_id, function
+def _occupied_never(self, task_id, schedule):
+    del self, task_id, schedule
 
 
 _forgotten = control_verbs.FORGOTTEN
@@ -220,12 +222,12 @@ POLICY_MUTANTS = {
     "retry_despite_stop": (
         "a retry ignores a stop", ((MemoryStore, "_unless_stopped", _retry_despite_stop),),
     ),
-    "count_by_worker": ("each worker has its own count", ((restarting, "next_run", _next_run_by_worker),)),
-    "fatal_retried": ("Fatal is retried", ((restarting, "next_run", _next_run_of_fatal),)),
-    "never_healthy": ("the count never resets", ((restarting, "decide", _decide_never_healthy),)),
-    "one_more": ("one restart beyond the limit", ((restarting, "decide", _decide_one_more),)),
-    "no_window": ("the window is ignored", ((restarting, "decide", _decide_without_window),)),
-    "no_delay": ("a restart comes at once", ((restarting, "decide", _decide_at_once),)),
+    "count_by_worker": ("each worker has its own count", ((outcome.Outcomes, "_next", _next_by_worker),)),
+    "fatal_retried": ("Fatal is retried", ((restarting, "is_final", _is_final_never),)),
+    "never_healthy": ("the count never resets", ((outcome, "decide", _decide_never_healthy),)),
+    "one_more": ("one restart beyond the limit", ((outcome, "decide", _decide_one_more),)),
+    "no_window": ("the window is ignored", ((outcome, "decide", _decide_without_window),)),
+    "no_delay": ("a restart comes at once", ((outcome, "decide", _decide_at_once),)),
     "deploys_count": ("a hand-back counts as a failure", ((outcome, "closing", _closing_counts_deploys),)),
     "deaths_count": ("the death of a worker is counted", ((MemoryStore, "_hand_on", _death_counts),)),
     "start_keeps_count": ("a start keeps the count", ((control_verbs, "FORGOTTEN", ("not_before",)),)),
