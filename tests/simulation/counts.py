@@ -254,16 +254,17 @@ class Counts:
         """A task that waits is in one place, any other in none."""
         queued = set(state.queue)
         for task_id in self._world.known_ids():
+            raw, known, timed = task_id.encode(), self._known.get(task_id), task_id in state.timers
+            if known and known.pushed and raw not in queued:
+                known.pushed = False
+            if task_id in state.runs and not timed:
+                continue
             value = state.values.get(task_id)
-            timed, raw = task_id in state.timers, task_id.encode()
-            known = self._known.get(task_id)
             if not isinstance(value, dict):
                 continue
             word = value.get("state", WAIT.encode()).decode()
             if timed and raw in queued and not (known and known.pushed):
                 self._violation("two places", f"{task_id} is {word}, in the queue and in the timers")
-            if known and known.pushed and raw not in queued:
-                known.pushed = False
             if task_id in state.runs:
                 continue
             parked = any(raw in ids for ids in state.parking.values())

@@ -14,6 +14,10 @@ READS = {
     "peek", "parked", "suspects", "runs_of", "recent_workers", "preview",
     "wait", "subscribe", "check", "hint", "ping", "schedules.due",
 }  # fmt: skip
+MOVES = {
+    "claim", "due", "reject", "park", "commit", "control", "expire", "repair", "adopt", "restore",
+    "schedules.fire",
+}  # fmt: skip
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
     "monitors", "incarnation", "timers", "schedules", "occurrences",
@@ -102,7 +106,7 @@ class Server:
             self._refuse(verb, call.args)
             outcome = self._apply(verb, call.args)
             self.world.evidence.applied(call, outcome)
-            if verb not in READS and verb != "renew":
+            if verb in MOVES:
                 self.world.evidence.counts.places(self.state)
         except (Refused, Unavailable) as error:
             outcome = error
