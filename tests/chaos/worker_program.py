@@ -22,7 +22,6 @@ from redis.sentinel import Sentinel
 
 from pytask import Monitor, PyTask, Restart, Task, Timing
 from pytask.domain import leases
-from pytask.domain.occurrences import read_scheduled
 from pytask.runtime import monitor
 from pytask.runtime.process import log_format
 from pytask.runtime.process.clock import steady
@@ -293,8 +292,7 @@ class Tick(Acting):
         NAME = "tick"
 
     def start(self):
-        fields = self._run.claim.fields
-        told = read_scheduled(fields.scheduled) if fields is not None else None
+        told = self.scheduled
         if told is None:
             self.act("unscheduled")
             return

@@ -7,7 +7,6 @@ import gevent
 
 from pytask import Restart
 from pytask.domain.lifecycle import ENDED, ERROR
-from pytask.domain.occurrences import read_scheduled
 from pytask.domain.task import Task
 
 FLAPS = 8  # failures of a task at most, before its last run
@@ -150,10 +149,8 @@ class Tick(Task):
 
     def start(self):
         world, evidence = self.world, self.world.evidence
-        fields = self._run.claim.fields
-        scheduled = read_scheduled(fields.scheduled) if fields is not None else None
         living = evidence.begin(self.id, self._run.claim.run, self.process)
-        evidence.occurrences.began(living, scheduled)
+        evidence.occurrences.began(living, self.scheduled)
         until = world.loop.time + world.policies.length_of_tick(self.id)
         try:
             while world.loop.time < until:
