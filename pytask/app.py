@@ -106,7 +106,7 @@ class PyTask:
     def every(
         self, seconds: float, task: type[Task] | str, data: Any = None, **options: Unpack[Options]
     ) -> None:
-        """Start a task at an interval, once for the whole fleet, whatever happens to single workers.
+        """Start a task at an interval, once for the whole fleet, even if workers die.
 
         The schedule is stored when a worker starts.  Occurrences are counted from 1970-01-01T00:00Z, so a
         restart or a new release does not move them.

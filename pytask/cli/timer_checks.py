@@ -9,7 +9,7 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.fleet import Fleet
 from pytask.domain.reasons import LATE
-from pytask.domain.version import OLDER, PROTOCOL, is_older_protocol
+from pytask.domain.version import OLDER, PROTOCOL, __version__, is_older_protocol, may_share
 from pytask.domain.wording import ago, verb
 
 NAMED = 5  # workers that are named
@@ -23,7 +23,8 @@ def of_the_timers(remote: Remote, found: Fleet) -> Iterator[Finding]:
 
 def _protocols(found: Fleet) -> Iterator[Finding]:
     """Workers that know nothing of delays, restarts and schedules."""
-    older = [worker for worker in found.alive if is_older_protocol(worker.protocol)]
+    ours = [worker for worker in found.alive if may_share(__version__, worker.version)]  # others: PT094
+    older = [worker for worker in ours if is_older_protocol(worker.protocol)]
     if older:
         names = ", ".join(worker.name for worker in older[:NAMED])
         yield Finding(
@@ -38,7 +39,7 @@ def _timers(remote: Remote) -> Iterator[Finding]:
     """Tasks whose time came, and that nobody moved to the queue."""
     for at, space in enumerate(remote.spaces):
         (seconds, micros), first = remote.ask_all(
-            [("TIME",), ("ZRANGE", Keys(space).timers, 0, 0, "WITHSCORES")], at=at
+            [("TIME",), ("ZREVRANGE", Keys(space).timers, -1, -1, "WITHSCORES")], at=at
         )
         if not first:
             continue

@@ -1,8 +1,8 @@
 """Times of a cron expression in a time zone, and which time zone data they come from.
 
 The rules for the day, the gap and the fold of a change of the clock are those of Debian's cron, as `cronsim`
-has them.  The same expression and zone always give the same times, whatever moment is asked from, so that any
-number of workers agree without talking to each other.
+has them.  The same expression and zone always give the same times, from any moment on, so that all workers
+agree without communication.
 """
 
 from __future__ import annotations

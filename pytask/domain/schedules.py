@@ -33,7 +33,7 @@ class Overlap(StrEnum):
 
     SKIP = "skip"  # it is skipped
     QUEUE = "queue"  # one occurrence waits until that run has ended
-    ALLOW = "allow"  # it runs besides, with an id of its own
+    ALLOW = "allow"  # both run: each occurrence has an id of its own
     REPLACE = "replace"  # that run is stopped, then it runs
 
 
@@ -130,13 +130,13 @@ class Schedule:
 
 
 DEFINITION: Final = ("function", "every", "cron", "tz", "jitter", "overlap", "missed", "deadline")
-"""The fields that define a schedule, besides `data`."""
+"""The fields that define a schedule, except `data`."""
 TIMES: Final = ("every", "cron", "tz")
 """Those of them on which its times depend."""
 
 
 class Common(TypedDict, total=False):
-    """What a program may say of a schedule, besides its times and its task."""
+    """What a program may say of a schedule, except its times and its task."""
 
     tz: str
     jitter: float

@@ -20,6 +20,7 @@ from pytask.adapters.redis.store import RedisStore
 from pytask.cli import fleet as fleet_module
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import RESTING, State
+from pytask.domain.version import PROTOCOL
 from tests.support.cli_tools import (
     SLEEPER,
     Started,
@@ -326,13 +327,14 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
     assert max(seen) >= 5
 
     shown = cli.json("show", "sum-1")
-    fields = answered("show", "sum-1")
+    fields = answered("show", "sum-1")[: 2 * client.hlen("sum-1")]
     fields = dict(zip(fields[::2], fields[1::2], strict=True))
     assert (fields["state"], fields["worker"]) == (shown["state"], shown["worker"])
     assert (json.loads(fields["data"]), json.loads(fields["output"])) == (shown["data"], shown["output"])
 
     status = cli.json("status")
-    running, queued, _, stopped, ended, error, *rest = answered("status")
+    running, queued, delayed, _, stopped, ended, error, *rest = answered("status")
+    assert int(delayed) == status["delayed"] == 0
     expected = status["tasks"]
     assert (int(running), int(stopped), int(ended)) == (
         expected["RUNNING"],
@@ -476,7 +478,13 @@ def test_many_silent_workers_are_not_all_told_of(store, client, cli):
         for n in range(7):
             RedisStore(plain, Keys()).announce(
                 WorkerInfo(
-                    session=f"s{n}", name=f"w{n}", host="h", pid=n, running=1, expiry=90.0 - 45 * (n == 1)
+                    session=f"s{n}",
+                    name=f"w{n}",
+                    host="h",
+                    pid=n,
+                    running=1,
+                    expiry=90.0 - 45 * (n == 1),
+                    protocol=PROTOCOL,
                 )
             )
             client.hset(f"t{n}", mapping={"function": "f", "state": "RUNNING", "run": f"s{n}:1"})
@@ -531,7 +539,9 @@ def test_a_place_where_nothing_is_names_one_where_something_is(store, client, cl
 
 
 def test_a_task_that_outlives_its_stop_is_named(store, client, cli):
-    worker = WorkerInfo(session="s", name="w1", host="h", pid=7, running=1, stuck=("deaf-1",))
+    worker = WorkerInfo(
+        session="s", name="w1", host="h", pid=7, running=1, stuck=("deaf-1",), protocol=PROTOCOL
+    )
     with redis.Redis.from_url(store.url) as plain:
         RedisStore(plain, Keys()).announce(worker)
     client.zadd("pytask:monitors", {"m": client.time()[0]})

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from pytask.domain.partition import namespace_of, partition_of
 from pytask.domain.schedules import NEVER
 from tests.support.cli_tools import Started, pytask, sent_by, typed, until, write
 
@@ -260,3 +261,24 @@ def test_which_time_zone_data_is_read(client, cli, store, tmp_path, monkeypatch)
         until(lambda: client.zcard("pytask:workers"), lambda: daemon.output)
         until(lambda: "workers read " in doctor(cli)["PT159"]["what"], lambda: daemon.output)
         assert "(package tzdata)" in doctor(cli)["PT159"]["what"]
+
+
+def test_with_partitions_each_schedule_is_in_the_one_of_its_name(store, client, cli, tmp_path):
+    more = "".join(f'    app.every(1, "beat", overlap="allow", name="s{n}")\n' for n in range(6))
+    write(tmp_path / "tasks.py", TASKS + more)
+    where = ["--namespace", "app:", "--partitions", "3"]
+    with run(store, tmp_path, *where) as daemon:
+        seen = until(
+            lambda: (
+                {f"s{n}" for n in range(6)} <= (found := {i.partition("@")[0] for i in beats(tmp_path)})
+                and found
+            ),
+            lambda: daemon.output,
+        )
+        assert seen >= {"beat"}
+    for number in range(6):
+        space = namespace_of("app:", partition_of(f"s{number}", 3), 3)
+        assert client.exists(f"{space}pytask:schedule:s{number}")
+    shown = cli.json("schedule", "ls", *where)["items"]
+    assert {item["name"] for item in shown} == {"beat", "nightly", *(f"s{n}" for n in range(6))}
+    assert all(partition_of(i, 3) == partition_of(i.partition("@")[0], 3) for i in beats(tmp_path))

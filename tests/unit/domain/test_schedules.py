@@ -251,7 +251,7 @@ def test_one_that_never_comes_again():
 
 @pytest.mark.parametrize(("score", "fresh"), [(0, True), (-1, True), (float("-inf"), True), (1.7e9, True)])
 def test_a_time_in_seconds_is_no_time(score, fresh):
-    """No guess: it is placed anew, and nothing is started for it."""
+    """No guess: its time is computed, and nothing is started for it."""
     assert Stored(name="n", score=score, fields={}).fresh is fresh
     assert not Stored(name="n", score=NOON, fields={}).fresh
 
