@@ -98,10 +98,8 @@ class Client(threading.Thread):
     def _push(self):
         dice, world = self.dice, self.world
         if self._open(self.delayed) < FEW and dice.random() < 0.5:
-            name, seconds = (
-                f"delayed{len(self.delayed)}",
-                dice.choice((dice.uniform(0.2, 3), dice.uniform(3, 15))),
-            )
+            name = f"delayed{len(self.delayed)}"
+            seconds = dice.choice((dice.uniform(0.2, 3), dice.uniform(3, 15)))
             self.delayed[name] = one = Delayed(time.monotonic_ns(), seconds)
             world.pushed += 1
             data = json.dumps({"for": dice.uniform(0.1, 2)})

@@ -249,7 +249,9 @@ class Delayed(Acting):
 
 
 class Flap(Acting):
-    """Fails so often as its data says; the failures are counted outside Redis."""
+    """Fails as often as its data says; the failures are counted outside Redis."""
+
+    longest = HEALTHY + 1.5  # seconds of a run that fails
 
     class Config:
         NAME = "flap"
@@ -264,7 +266,7 @@ class Flap(Acting):
             self.act("done")
             return
         dice = random.Random(self._run.ref.run)
-        self.tick(dice.choice((0.0, dice.uniform(0, 1), dice.uniform(0, 2), HEALTHY + 1.5)), SHORT_STEP)
+        self.tick(dice.choice((0.0, dice.uniform(0, 1), dice.uniform(0, 2), self.longest)), SHORT_STEP)
         with count.open("a") as file:
             file.write(".")
         self.act("fails")
@@ -276,6 +278,8 @@ class Flap(Acting):
 
 class Limited(Flap):
     """Fails until it has to give up."""
+
+    longest = 0.5
 
     class Config:
         NAME = "limited"
