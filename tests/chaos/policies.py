@@ -112,8 +112,9 @@ class Client(threading.Thread):
             world.push(name, function, fails=dice.randint(2, 12))
 
     def _open(self, ids):
-        tasks = self.world.replay.tasks
-        return sum(tasks[i].view.state not in invariants.TERMINAL for i in ids if i in tasks)
+        tasks, lost = self.world.replay.tasks, self.world.replay.lost
+        known = [i for i in ids if i in tasks and i not in lost]
+        return sum(tasks[i].view.state not in invariants.TERMINAL for i in known)
 
     def _control(self):
         dice, world = self.dice, self.world
@@ -220,11 +221,12 @@ def _counts(world, client, told, rest, tally, broken):
                 restarts = {attempt - 1}
                 tally["attempts"] += 1
             elif kind == "retry":
-                restarts = _retried(task_id, run, at, told[run], restarts, broken)
+                before, restarts = restarts, _retried(task_id, run, at, told[run], restarts, broken)
                 tally["restarts"] += 1
-                tally["resets"] += restarts == {1}
+                tally["resets"] += restarts == {1} and before != {0}
             elif kind == "other" and "fails" in told[run]:
-                tally["failures that a stop or a death overtook"] += 1
+                limited = task_id.startswith("limited") and restarts == {LIMIT}
+                tally["gave up at the limit" if limited else "failures that a stop overtook"] += 1
         _given_up(task_id, replay, told, rest["hashes"].get(task_id, {}), tally, broken)
 
 
@@ -250,8 +252,6 @@ def _given_up(task_id, replay, told, fields, tally, broken):
         tally["flapping tasks that their workers' deaths poisoned"] += 1
     elif not task_id.startswith("limited") or "PT163" not in error or attempt != LIMIT + 1:
         broken.append(("limit", f"{task_id} is ERROR in attempt {attempt}: {error[:200]}"))
-    else:
-        tally["gave up at the limit"] += 1
 
 
 def _delays(world, client, lines, tally, broken):
@@ -302,7 +302,7 @@ def _occurrences(world, client, told, tally, broken):
             if "reason" not in line:
                 fired[line["at"]] = line["id"]
         seen.update([int(one.behind)] if one.behind else [])
-        _contiguous(one, seen, broken)
+        _contiguous(one, seen, tally, broken)
         _ran(one, fired, runs, replay, tally, broken)
     for key, found in runs.items():
         for run in found[:-1]:
@@ -312,14 +312,16 @@ def _occurrences(world, client, told, tally, broken):
                 )
 
 
-def _contiguous(one, seen, broken):
+def _contiguous(one, seen, tally, broken):
     if not seen:
         return
     twice = [at for at, n in seen.items() if n > 1]
     if twice:
         broken.append(("occurrence", f"{one.name}: settled more than once: {twice[:5]}"))
     missing = [at for at in range(min(seen), max(seen), one.step) if at not in seen]
-    if missing:
+    if one.lost and len(missing) == 1 and one.overlap in ("queue", "replace"):
+        tally["occurrences lost by FLUSHALL"] += 1  # it waited for the end of a run
+    elif missing:
         broken.append(("occurrence", f"{one.name}: neither started nor skipped: {missing[:5]}"))
 
 
