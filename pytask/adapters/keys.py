@@ -1,4 +1,4 @@
-"""The names of all keys and channels.  With the empty namespace they are the ones users were promised."""
+"""The names of all keys and channels.  With the empty namespace they are the documented ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIGITS = 10  # more than any db number has
 
 @attrs.frozen
 class Keys:
-    """Every key under one namespace, which goes in front of channels too: pub/sub knows no db number."""
+    """Every key of one namespace, which also prefixes channels: pub/sub ignores db numbers."""
 
     namespace: str = ""
 
@@ -62,19 +62,19 @@ class Keys:
         return self.namespace + task_id
 
     def index(self, state: State) -> str:
-        """The ids in a resting state, by the time they came there.  RUNNING's index is the leases."""
+        """The ids in a resting state, by the time of that transition.  RUNNING's index is the leases."""
         return f"{self.namespace}pytask:index:{state}"
 
     def parking(self, function: str) -> bytes:
-        """The list of ids that wait for a worker which knows `function` (surrogates stand for odd bytes)."""
+        """The list of ids that wait for a worker which knows `function` (surrogates encode invalid bytes)."""
         return f"{self.namespace}pytask:parked:{function}".encode(errors="surrogateescape")
 
     def schedule(self, name: str) -> bytes:
-        """The hash of a schedule (surrogates stand for odd bytes)."""
+        """The hash of a schedule (surrogates encode invalid bytes)."""
         return f"{self.namespace}pytask:schedule:{name}".encode(errors="surrogateescape")
 
     def occurrences(self, name: str) -> bytes:
-        """The list of what became of the last occurrences of a schedule, the newest first."""
+        """The list of the last occurrences of a schedule and their results, the newest first."""
         return f"{self.namespace}pytask:occurrences:{name}".encode(errors="surrogateescape")
 
     def log(self, task_id: str) -> str:
@@ -90,24 +90,24 @@ class Keys:
         return self.channel + task_id
 
     def control(self, task_id: str) -> str:
-        """The channel on which a task is told to stop, start or reload."""
+        """The channel for control messages of a task: stop, start or reload."""
         return f"{self.channel}{task_id}-control"
 
     @property
     def event_pattern(self) -> str:
-        """The pattern that hears the events of all tasks, and their control messages, too."""
+        """The pattern for the events of all tasks, which also matches their control messages."""
         return f"{_literal(self.channel)}*"
 
     def matching(self, beginning: str) -> str:
-        """The pattern of the keys of tasks whose id begins so."""
+        """The pattern of the keys of tasks whose id has this prefix."""
         return f"{_literal(self.namespace + beginning)}*"
 
     def ping_channel(self, session: str) -> str:
-        """The channel on which a worker hears itself."""
+        """The channel on which a worker receives its own messages."""
         return f"{self.namespace}pytask:ping:{session}"
 
     def database_channel(self, number: int) -> str:
-        """The channel by which the workers of a db number are known to those of the others."""
+        """The channel on which workers of a db number are visible to those of other db numbers."""
         return f"{self.namespace}pytask:db:{number}"
 
     @property
@@ -122,7 +122,7 @@ class Keys:
 
     @property
     def control_pattern(self) -> str:
-        """The pattern that hears the control messages of all tasks."""
+        """The pattern for the control messages of all tasks."""
         return f"{_literal(self.channel)}*-control"
 
     def task_of_control(self, channel: str) -> str:

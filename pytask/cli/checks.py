@@ -81,6 +81,7 @@ def kinds_of(keys: Keys) -> dict[str, str]:
         keys.worker_info: "hash",
         keys.monitors: "zset",
         keys.rejected: "list",
+        keys.timers: "zset",
         keys.schedules: "zset",
         keys.parked: "set",
         **dict.fromkeys(keys.indexes, "zset"),

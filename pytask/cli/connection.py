@@ -269,12 +269,24 @@ class Remote:
                 f"no task has the id {beginning!r}, and there are too many keys to search for a prefix: give"
                 " the whole id"
             )
+        self._check_schedules(beginning)
         near = self._near(beginning)
         meant = f" (did you mean {near!r}?)" if near else ""
         raise NoSuchTask(
             f"no task matches {beginning!r}, neither as an id nor as a prefix{meant}. `pytask ls` lists the"
             f" tasks; {FORGOTTEN}",
             near,
+        )
+
+    def _check_schedules(self, name: str) -> None:
+        """Raise NoSuchTask, with the fix, if the word is a schedule that has started no task yet."""
+        try:
+            self.tasks.schedules.get(name)
+        except PytaskError:  # there is none, or our role may not read it
+            return
+        raise NoSuchTask(
+            f"the schedule {name!r} has no task: it has started none yet, or the task was deleted. `pytask"
+            f" schedule show {name}` prints its times"
         )
 
     def _near(self, word: str) -> str:

@@ -15,7 +15,7 @@ from pytask.cli.explain_script import If as If_
 from pytask.domain import lifecycle as life
 from pytask.domain.messages import STARTED, Command, Event
 
-WISH = """\
+REQUEST = """\
 if redis.call("HEXISTS", KEYS[1], "run") == 1 and redis.call("HGET", KEYS[1], "control") ~= ARGV[2]
 then return redis.call("HSET", KEYS[1], "control", ARGV[1]) end"""
 CANCEL = """\
@@ -57,7 +57,7 @@ def stop(space: str, task_id: str) -> list[Item]:
     ]
     return [
         "if it runs: store the request; its worker reads it within 5 s even if it receives no message",
-        _wish(keys, task_id, Command.STOP),
+        _request(keys, task_id, Command.STOP),
         "if it waits: remove it from the queue, from its parking list, or from the timers",
         stopped,
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
@@ -84,7 +84,7 @@ def reload(space: str, task_id: str, data: str | None) -> list[Item]:
     return [
         *written,
         "if it runs and no stop is pending: store the request; its worker reads it within 5 s",
-        _wish(keys, task_id, Command.RELOAD),
+        _request(keys, task_id, Command.RELOAD),
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.RELOAD],
     ]
@@ -161,8 +161,8 @@ def bounded(words: list[Word], seconds: float | None) -> Line:
     return lambda cli: ("" if seconds is None else f"timeout {seconds:g} ") + cli.command(words)
 
 
-def _wish(keys: Keys, task_id: str, command: Command) -> list[Word]:
-    return ["EVAL", WISH, 1, keys.task(task_id), command, Command.STOP]
+def _request(keys: Keys, task_id: str, command: Command) -> list[Word]:
+    return ["EVAL", REQUEST, 1, keys.task(task_id), command, Command.STOP]
 
 
 def _parking(keys: Keys, task_id: str) -> Joined:

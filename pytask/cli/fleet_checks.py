@@ -132,7 +132,7 @@ def _failed(remote: Remote, found: Fleet) -> Iterator[Finding]:
             code="PT142",
             what=f"{counted(number, 'task')} failed, and {verb(number, 'is', 'are')} in ERROR{such}",
             fix=command(["pytask", "why", last.id if last else "ID", *remote.flags])
-            + "    shows the error; `pytask requeue` runs it again, `pytask rm` deletes it",
+            + "    (shows the error; `pytask requeue` runs failed tasks again, `pytask rm` deletes them)",
         )
 
 

@@ -12,7 +12,7 @@ from pytask.cli.fleet import Fleet
 from pytask.cli.schedule_rows import redis_time
 from pytask.client.schedule_records import ScheduleInfo
 from pytask.domain.cron import local_time
-from pytask.domain.errors import BadSchedule
+from pytask.domain.errors import BadData, BadSchedule
 from pytask.domain.schedules import NEVER
 from pytask.domain.wording import ago, counted, verb
 from pytask.terminal import command
@@ -41,18 +41,16 @@ def of_the_schedules(remote: Remote, found: Fleet) -> Iterator[Finding]:
 def _bad(remote: Remote) -> Iterator[Finding]:
     for at, space in enumerate(remote.spaces):
         keys = Keys(space)
-        count, names = remote.ask_all(
-            [
-                ("ZCOUNT", keys.schedules, NEVER, "+inf"),
-                ("ZREVRANGEBYSCORE", keys.schedules, "+inf", NEVER, "LIMIT", 0, NAMED),
-            ],
-            at=at,
+        # The last ones, by commands that every role may send.
+        count, last = remote.ask_all(
+            [("ZCOUNT", keys.schedules, NEVER, "+inf"), ("ZREVRANGE", keys.schedules, 0, NAMED - 1)], at=at
         )
+        names = last[: int(count)]
         for raw in names:
             name = decoding.text(raw)
             try:
                 error = remote.tasks.schedules.get(name).error or "its keys or its time make no sense"
-            except BadSchedule as bad:
+            except BadData as bad:  # a name that can be no id, too
                 error = str(bad.args[0])
             yield Finding(
                 code="PT155",
@@ -88,7 +86,10 @@ def _far(remote: Remote, listed: list[ScheduleInfo], now: float) -> Iterator[Fin
     for one in listed:
         if one.next is None or one.error:
             continue
-        due = next(iter(one.definition.times(round(now * 1000))), NEVER) / 1000
+        try:
+            due = one.definition.next(round(now * 1000)) / 1000
+        except BadSchedule:  # no worker has met it yet
+            continue
         if one.next > due + 1 and named < NAMED:
             named += 1
             yield Finding(

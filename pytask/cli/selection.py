@@ -169,3 +169,20 @@ def state_named(word: str) -> str:
     near = get_close_matches(word.upper(), State.__members__, n=1, cutoff=0.5)
     meant = f" (did you mean {near[0]}?)" if near else ""
     raise click.BadParameter(f"unknown state {word!r}{meant}; states: {', '.join(State)}")
+
+
+def name_near_misses(remote: Remote, name: str) -> None:
+    """Print a notice if no worker knows the function; the task waits until one does."""
+    from difflib import get_close_matches
+
+    from pytask.domain.errors import Denied
+    from pytask.terminal import say
+
+    try:
+        known = [one.name for one in remote.tasks.functions() if one.workers]
+    except Denied:
+        return  # the role `producer` may write but not read
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
+        say(f"no running worker knows {name!r}{meant} The task waits until one does.")

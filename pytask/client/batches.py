@@ -1,4 +1,4 @@
-"""How tasks that are started together reach Redis: in batches; in parts where one is refused for its size."""
+"""How tasks that are started together reach Redis: in batches; in parts if one is refused for its size."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Batch:
     starts: list[Start] = attrs.Factory(list)
 
     def add(self, task_id: str, raw: bytes, start: Start = AT_ONCE) -> None:
-        """One more task."""
+        """Add a task."""
         self.ids.append(task_id)
         self.raws.append(raw)
         if self.later:
@@ -72,10 +72,10 @@ class Batch:
 
 @attrs.define
 class Delivery:
-    """What became of tasks that were started together."""
+    """The results of tasks that were started together."""
 
-    queued: list[str] = attrs.Factory(list)  # by now, those that were there before among them
-    taken: list[str] = attrs.Factory(list)  # ids that stand for another task, or key
+    queued: list[str] = attrs.Factory(list)  # including those that were queued before
+    taken: list[str] = attrs.Factory(list)  # ids that belong to another task, or key
     finished: dict[int, list[str]] = attrs.Factory(dict)  # by partition: those to be started again
     refused: list[tuple[str, int, StoreError]] = attrs.Factory(list)  # ids, bytes, the answer of Redis
 
@@ -91,7 +91,7 @@ class Delivery:
 
 
 def deliver(partitions: Partitions, batches: Sequence[Batch]) -> Op[Delivery]:
-    """Queue all that Redis takes.
+    """Queue all tasks that Redis accepts.
 
     Raises the `StoreError` of anything but a size limit, with `queued` of those that were queued by then; of
     the others in the round it is not known.
@@ -130,11 +130,11 @@ def _rounds(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
 
 
 def _round(partitions: Partitions, part: list[Batch], done: Delivery) -> Op[None]:
-    """Some batches in one round trip; those that have no reply once more, each for itself."""
+    """Some batches in one round trip; those without a reply are repeated one by one."""
     try:
         replies = yield from ask_all([(b.partition, script(partitions, b)) for b in part], tolerant=True)
     except StoreError as error:
-        replies = [error] * len(part)  # that the connection broke tells not which of them was at fault
+        replies = [error] * len(part)  # a broken connection does not show which of them caused it
     for batch, reply in zip(part, replies, strict=True):
         if not isinstance(reply, Exception):
             done.note(batch, reply)
@@ -150,9 +150,9 @@ def _round(partitions: Partitions, part: list[Batch], done: Delivery) -> Op[None
 
 
 def _again(partitions: Partitions, batch: Batch, done: Delivery) -> Op[None]:
-    """Once more, then in halves: each task that Redis does not take alone is refused for its size.
+    """Repeat it, then in halves: a task that Redis does not accept alone is refused for its size.
 
-    Redis may have done the first one, whose reply was lost: each id is looked at, so that none is queued
+    Redis may have executed the first one, whose reply was lost: each id is checked, so that none is queued
     twice.
     """
     try:
@@ -171,7 +171,7 @@ def _again(partitions: Partitions, batch: Batch, done: Delivery) -> Op[None]:
 
 
 def probe(partitions: Partitions, partition: int) -> Op[None]:
-    """Raises `StoreError` if Redis does not take a small command of the same kind either."""
+    """Raises `StoreError` if Redis does not accept a small command of the same kind either."""
     small = script(partitions, Batch(partition, "?", check=False))
     try:
         yield from ask(partition, small)
@@ -220,7 +220,7 @@ def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -
 
 
 def too_large(refused: Iterable[tuple[str, int, StoreError]], rest: str = "") -> TooLarge:
-    """The error for tasks whose data Redis does not take."""
+    """The error for tasks whose data Redis does not accept."""
     found = list(refused)
     task_id, size, error = found[0]
     more = f" (and of {len(found) - 1} more)" if len(found) > 1 else ""

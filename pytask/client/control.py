@@ -49,7 +49,10 @@ def _stopped(_epoch: int) -> Goal:
 
 
 def _started(epoch: int) -> Goal:
-    return Goal(_left_the_queue, lambda task: task.state is life.RUNNING or task.epoch > epoch)
+    def over(task: TaskInfo) -> bool:
+        return _left_the_queue(task) or task.epoch > epoch  # it ran, and waits for its next try
+
+    return Goal(over, lambda task: task.state is life.RUNNING or task.epoch > epoch)
 
 
 def _reloaded(epoch: int) -> Goal:

@@ -43,7 +43,7 @@ def name_of(function: Function) -> str:
 
 
 def payload(function: Function, data: Any, limit: int) -> bytes:
-    """The data as JSON, b"" for None; raises `BadData` with the path to what does not fit `Config.DATA`."""
+    """The data as JSON, b"" for None; raises `BadData` with the path that does not fit `Config.DATA`."""
     into = None if isinstance(function, str) else data_class(function)
     if data is None and into is None:
         return b""
@@ -51,7 +51,7 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
     if into is not None and not isinstance(function, str):
         _check(function, raw, into)
     elif not raw.startswith(b"{") and raw != b"null":
-        codec.decode_data(raw, None)  # raises: it is no object
+        codec.decode_data(raw, None)  # raises: it is not an object
     if len(raw) > limit:
         raise BadData(
             f"data has {len(raw):,} bytes, but at most {limit:,} are allowed (max_data here and in the"
@@ -61,7 +61,7 @@ def payload(function: Function, data: Any, limit: int) -> bytes:
 
 
 def _check(function: type[Task], raw: bytes, into: Any) -> None:
-    """Raise `BadData` where it does not fit; the values of secret fields are hidden in its text."""
+    """Raise `BadData` if it does not fit; the values of secret fields are hidden in its text."""
     try:
         codec.decode_data(raw, into, unknown=ignores_unknown(function))
     except BadData as error:
@@ -72,7 +72,7 @@ def _check(function: type[Task], raw: bytes, into: Any) -> None:
 
 
 def start(partitions: Partitions, task: New) -> Op[str]:
-    """One task, in one round trip; its id."""
+    """Start one task, in one round trip; returns its id."""
     chosen = new_ids(1)[0] if task.id is None else task.id
     yield from _queued(partitions, task, chosen)
     return chosen
@@ -107,7 +107,7 @@ def _queued(partitions: Partitions, task: New, chosen: str) -> Op[bytes]:
 
 
 def start_of(task: New) -> Start:
-    """When it starts; raises `BadData` for what is no time, or no policy."""
+    """When it starts; raises `BadData` for an invalid time or policy."""
     if task.restart is not None and task.restart not in RESTARTS:
         raise BadData(f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}")
     when = not_before(task.delay, task.at)
@@ -130,7 +130,7 @@ def _raise_odd(done: Delivery, total: int) -> None:
 
 
 def start_many(partitions: Partitions, tasks: Iterable[Any]) -> Op[list[str]]:
-    """Many tasks, a few thousand in each round trip; their ids in order.
+    """Start many tasks, a few thousand in each round trip; returns their ids in order.
 
     All are checked before the first is sent.  Raises `TooLarge` or `TaskExists` after all others were queued.
     """
@@ -170,7 +170,7 @@ def _batches(partitions: Partitions, tasks: Iterable[Any]) -> tuple[list[Batch],
 
 
 def update_data(partitions: Partitions, task_id: str, data: Any, function: Function | None) -> Op[None]:
-    """New data in the hash; `function` is checked against, where a class is given."""
+    """Store new data in the hash; it is checked if `function` is a class."""
     partition = partitions.of(task_id)
     raw = payload(function or "?", data, partitions.max_data)
     verdict = yield from _update(partitions, partition, task_id, raw)
@@ -181,7 +181,7 @@ def update_data(partitions: Partitions, task_id: str, data: Any, function: Funct
 
 
 def _update(partitions: Partitions, partition: int, task_id: str, raw: bytes) -> Op[bytes]:
-    """The verdict; where there is none for the size of the data, that is told."""
+    """The verdict on new data; raises an error that names the size if Redis refuses it for that."""
     command = scripts.update(hash=partitions.keys[partition].task(task_id), data=raw)
     try:
         return (yield from ask(partition, command))  # type: ignore[no-any-return]

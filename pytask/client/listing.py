@@ -66,7 +66,7 @@ class Runs:
         ids = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
         ids = (
             ids[ids.index(last) + 1 :] if last in ids else ids
-        )  # it is gone: listing some twice is better than omitting some
+        )  # it no longer exists: listing some twice is better than omitting some
         entries = [(task_id, [cursor, count, task_id]) for task_id in ids[:limit]]
         if len(ids) > limit:
             return entries, entries[-1][1]
@@ -196,7 +196,7 @@ def _sources(partitions: Partitions, states: Sequence[State]) -> list[Source]:
 
 
 def _rows(source: Source, partitions: Partitions, ids: Sequence[str]) -> Op[list[TaskInfo | None]]:
-    """The tasks of these hashes; None for a hash that is gone or has changed its state."""
+    """The tasks of these hashes; None for a hash that was deleted or has changed its state."""
     keys = partitions.keys[source.partition]
     commands = [(source.partition, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
     replies = yield from ask_all(commands, tolerant=True)

@@ -1,4 +1,4 @@
-"""Looking at tasks and workers."""
+"""Queries for tasks and workers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pytask.client.partitions import Partitions
 from pytask.client.records import FINISHED, Count, FunctionInfo, TaskInfo, Worker, read_task
 from pytask.domain import figures
 from pytask.domain import lifecycle as life
+from pytask.domain.delays import LATEST
 from pytask.domain.errors import NoSuchTask, WrongKeyType
 from pytask.domain.lifecycle import State
 
@@ -25,7 +26,7 @@ COUNT_MOST = 1000  # entries at either end of a queue that a count looks at
 
 
 def read_one(partitions: Partitions, task_id: str) -> Op[TaskInfo | None]:
-    """A task, None where there is none."""
+    """A task; None if it does not exist."""
     partition = partitions.of(task_id)
     try:
         reply = yield from ask(partition, ("HGETALL", partitions.keys[partition].task(task_id)))
@@ -36,7 +37,7 @@ def read_one(partitions: Partitions, task_id: str) -> Op[TaskInfo | None]:
     if not fields:
         return None
     task = read_task(task_id, fields)
-    if task.finished and (yield from stands(partitions, task_id)):
+    if task.finished and (yield from is_queued(partitions, task_id)):
         return attrs.evolve(task, state=life.WAIT, again=True)
     if task.state is life.WAIT:
         (due,) = yield from due_times(partitions, partition, [task_id])
@@ -49,14 +50,16 @@ def due_times(partitions: Partitions, partition: int, ids: Sequence[str]) -> Op[
     if not ids:
         return []
     words = ("ZMSCORE", partitions.keys[partition].timers, *map(decoding.raw_of, ids))
-    return [None if ms is None else float(ms) / 1000 for ms in (yield from ask(partition, words))]
+    # A client may have written any number there, also an infinite one.
+    found = yield from ask(partition, words)
+    return [None if ms is None else min(max(0.0, float(ms) / 1000), float(LATEST)) for ms in found]
 
 
-# -- what waits: an id that stands in the queue, whatever its hash tells of the time before ----------------
+# -- what waits: an id in the queue, even if its hash still describes the run before ----------------
 
 
-def stands(partitions: Partitions, task_id: str) -> Op[bool]:
-    """Whether an id stands in the queue; looks through all of it, 20 ms of Redis for a million entries."""
+def is_queued(partitions: Partitions, task_id: str) -> Op[bool]:
+    """Whether an id is in the queue; scans all of it, 20 ms of Redis for a million entries."""
     partition = partitions.of(task_id)
     found = yield from ask(partition, ("LPOS", partitions.keys[partition].queue, decoding.raw_of(task_id)))
     return found is not None
@@ -87,7 +90,7 @@ def no_such_task(task_id: str) -> NoSuchTask:
 
 
 def count(partitions: Partitions) -> Op[Count]:
-    """By state, in a few round trips."""
+    """Count tasks by state, in a few round trips."""
     commands: list[tuple[int, tuple[Any, ...]]] = []
     for partition, keys in enumerate(partitions.keys):
         commands += [(partition, ("LLEN", keys.queue)), (partition, ("ZCARD", keys.timers))]
@@ -129,7 +132,7 @@ def _waiting_once(partitions: Partitions, states: dict[State, int]) -> Op[tuple[
         raws = [decoding.raw_of(task_id) for task_id in ids]
         names = [keys.leases, *(keys.index(state) for state in FINISHED)]
         running, *before = yield from ask_all([(partition, ("ZMSCORE", name, *raws)) for name in names])
-        waiting += running.count(None)  # a copy of one that runs is dropped when it is met
+        waiting += running.count(None)  # a copy of a running one is dropped when it is reached
         for state, scores in zip(FINISHED, before, strict=True):
             states[state] = max(0, states[state] - len(scores) + scores.count(None))
     return waiting, unread
@@ -149,7 +152,7 @@ def parked_by_function(partitions: Partitions, names: list[tuple[int, bytes]]) -
 
 
 def workers(partitions: Partitions) -> Op[list[Worker]]:
-    """Those that showed themselves lately, the freshest first; 1000 of a partition at the most."""
+    """Those that reported recently, the newest first; at most 1000 of a partition."""
     found: list[Worker] = []
     for partition, keys in enumerate(partitions.keys):
         (seconds, _), shown = yield from ask_all(
@@ -177,13 +180,13 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pa
 
 
 def functions(partitions: Partitions) -> Op[list[FunctionInfo]]:
-    """The task names that living workers know, or that tasks wait for; by name."""
+    """The task names that running workers know, or that tasks wait for; by name."""
     recent_workers = yield from workers(partitions)
     sessions: dict[str, set[str]] = {}
     for worker in recent_workers:
         if worker.alive:
             for name in worker.functions:
-                # A worker has a session in each partition, and is one all the same.
+                # A worker has a session in each partition, but counts once.
                 sessions.setdefault(name, set()).add(f"{worker.host}/{worker.pid}/{worker.name}")
     parked = (yield from count(partitions)).parked
     names = sorted({*sessions, *parked})

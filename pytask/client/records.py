@@ -65,12 +65,12 @@ class TaskInfo:
     last_run: str = ""
     epoch: int = 0  # grows with every run
     attempts: int = 0  # runs so far
-    crashes: int = 0  # workers that died under it
+    crashes: int = 0  # workers that died while running it
     last_update: float = 0.0  # seconds since 1970, of the server
     control: str = ""  # a pending control request: stop or reload
     local: bool = False  # started with its worker, by pre_start_task
     again: bool = (
-        False  # it had come to rest and was pushed again: it waits, the rest tells of the run before
+        False  # it had finished and was pushed again: it waits, the other fields describe the run before
     )
     not_before: float = 0.0  # seconds since 1970: no run starts before
     due: float | None = None  # when the timers queue it, in seconds since 1970; None: it is not in them
@@ -78,11 +78,11 @@ class TaskInfo:
     failed_at: float = 0.0  # when the run before the last restart ended, seconds since 1970
     restarts_since: float = 0.0  # when the first run that counts in `restarts` ended, seconds since 1970
     restart: str = ""  # "never", "failure" or "always": what its producer chose; "": its class decides
-    # JSON; None where there is none, or where it was not asked for.  It may hold secrets: no repr shows it.
+    # JSON; None if there is none, or if it was not requested.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
     raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
     error: str = ""  # the first line is the text, the rest the traceback
-    progress: Progress | None = None  # of the last run; None where it said nothing
+    progress: Progress | None = None  # of the last run; None if it reported none
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
     settling: bool = False  # its run was started by a reload less than a second ago
     more: Mapping[str, str] = attrs.Factory(dict)
@@ -104,7 +104,7 @@ class TaskInfo:
 
     @property
     def history(self) -> tuple[history.Transition, ...]:
-        """Its last moves, the newest last: when, from, to, by which trigger, by whom, why.
+        """Its last transitions, the newest last: when, from, to, by which trigger, by whom, why.
 
         The claim and the end of a run to which nothing else happened are not among them.
         """
@@ -125,7 +125,7 @@ FINISHED = tuple(state for state in life.RESTING if state is not life.WAIT)
 
 
 def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
-    """The states that are meant, the final ones for None.  Raises `BadData`."""
+    """The requested states, the final ones for None.  Raises `BadData`."""
     if for_state is None:
         return FINISHED
     words = (for_state,) if isinstance(for_state, str) else tuple(for_state)
@@ -145,7 +145,7 @@ MS_DIGITS = 16  # more than a time in milliseconds has
 
 
 def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
-    """The record of a hash; what it cannot mean counts as absent."""
+    """The record of a hash; invalid values count as absent."""
     return TaskInfo(
         id=task_id,
         state=State.read(_text(fields, "state")),
@@ -181,7 +181,7 @@ def _decoded(raw: bytes | None) -> Any:
 
 
 def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
-    """The progress of the run of this epoch; None for that of an earlier one, and for what is none."""
+    """The progress of the run of this epoch; None for that of an earlier one, and for an invalid value."""
     if raw is None:
         return None
     import msgspec  # lists seldom show one
@@ -198,7 +198,7 @@ def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
 
 
 def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
-    """The refusal of a reload of the run of this epoch; None for another's, and for what is none."""
+    """The refusal of a reload of the run of this epoch; None for another's, and for an invalid value."""
     if raw is None:
         return None
     import msgspec
@@ -231,11 +231,11 @@ def _float(fields: Mapping[str, bytes], name: str) -> float:
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """Some tasks, and where to go on: `list(cursor=page.cursor, ...)`; None at the end."""
+    """Some tasks, and where to continue: `list(cursor=page.cursor, ...)`; None at the end."""
 
     tasks: tuple[TaskInfo, ...]
     cursor: str | None = None
-    looked: int = 0  # hashes that were read for it
+    looked: int = 0  # hashes that were read for this page
 
     def __iter__(self) -> Iterator[TaskInfo]:
         return iter(self.tasks)
@@ -252,7 +252,7 @@ class Count:
     queued: int = 0  # in the queue
     delayed: int = 0  # in the timers: they wait for their time
     parked: Mapping[str, int] = attrs.Factory(dict)  # by function
-    rejected: int = 0  # notes of pushed ids that could not be tasks, 1000 at the most
+    rejected: int = 0  # notes of pushed ids that could not be tasks, at most 1000
     exact: bool = True  # False in a long queue: an id that waits again is also counted where it was before
 
     def __getitem__(self, state: str) -> int:
@@ -269,7 +269,7 @@ class Outcome:
     """The outcome of a stop, a start, a reload or a removal."""
 
     id: str
-    done: bool  # the task is where it was asked to go
+    done: bool  # the task has reached the requested state
     state: State | None  # as far as known: None without `wait` where a worker has to act first
     requested: bool = False  # the request is stored and was sent to its worker
     heard: int | None = None  # subscribed workers; None if none had to be notified
@@ -282,16 +282,16 @@ class Outcome:
 
 @attrs.frozen(kw_only=True)
 class Worker(WorkerInfo):
-    """A worker as it shows itself, every few seconds; its figures are those of `WorkerInfo`."""
+    """A worker as it reports itself every few seconds; its figures are those of `WorkerInfo`."""
 
-    seen: float = 0.0  # when it showed itself last: seconds since 1970, of the server
+    seen: float = 0.0  # when it reported last: seconds since 1970, of the server
     silent: float = 0.0  # seconds since then
     partition: int = 0
-    more: Mapping[str, Any] = attrs.Factory(dict)  # what only other releases show
+    more: Mapping[str, Any] = attrs.Factory(dict)  # figures of other releases
 
     @property
     def alive(self) -> bool:
-        """It showed itself within the last 15 seconds, three times its period."""
+        """It reported within the last 15 seconds, three times its period."""
         return self.silent <= SILENT
 
 
@@ -323,13 +323,13 @@ class LogLine:
     at: float  # seconds since 1970, by the worker's clock
     level: str  # such as "info"; "progress" for what `self.progress()` said
     logger: str
-    text: str  # with the traceback, if there is one; what is longer than 2048 characters lacks its middle
+    text: str  # with the traceback, if there is one; the middle of more than 2048 characters is cut
     number: int  # 1 is the first line of a run
     epoch: int  # of the run; grows with every run of the task
-    missed: int = 0  # lines of this run between the line before and this one, which are kept no more
+    missed: int = 0  # lines of this run between the line before and this one, which are no longer kept
 
     def after(self, last: tuple[int, int] | None) -> LogLine:
-        """This line where `last`, the epoch and number of the line before, is known."""
+        """This line if `last`, the epoch and number of the line before, is known."""
         if last is None or last[0] != self.epoch:
             return self
         return attrs.evolve(self, missed=self.number - last[1] - 1)
@@ -342,6 +342,6 @@ class Gap:
     `task` is the task as it is now, when one task is watched; None if it is gone.
     """
 
-    seconds: float  # for how long nothing could be heard, at the most
+    seconds: float  # for how long no event could be received, at most
     reason: str
     task: TaskInfo | None = None

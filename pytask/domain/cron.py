@@ -7,10 +7,12 @@ agree without communication.
 
 from __future__ import annotations
 
+import math
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 200  # characters of an expression
 LAST_YEAR: Final = 9000  # later times are no dates that all platforms can compute with
+COUNTED: Final = 100  # times that are looked at for the shortest interval
 START: Final = datetime(2000, 1, 1, tzinfo=UTC)  # from when an expression must have a time at all
 NAMES: Final = ("minute", "hour", "day-of-month", "month", "day-of-week")
 MACROS: Final = {
@@ -65,6 +68,13 @@ class Cron:
     def words(self) -> str:
         """The expression as a sentence."""
         return _iterator(self.expression, START).explain()
+
+
+@lru_cache(maxsize=1024)
+def shortest(expression: str, zone: str) -> float:
+    """The shortest of its first intervals from 2000 on, in seconds."""
+    times = list(islice(cron(expression, zone).times(int(START.timestamp()) * 1000), COUNTED))
+    return min((after - at for at, after in pairwise(times)), default=math.inf) / 1000
 
 
 _LATEST = datetime(LAST_YEAR, 1, 1, tzinfo=UTC).timestamp()
@@ -142,10 +152,11 @@ def zone_of(name: str) -> tzinfo:
 
     known = zoneinfo.available_timezones()
     folded = {one.casefold(): one for one in known}
-    near = get_close_matches(name[:LONGEST].casefold(), folded, n=3, cutoff=0.6)
+    asked = name[:LONGEST].casefold()
+    near = [asked] if asked in folded else get_close_matches(asked, folded, n=3, cutoff=0.6)
     meant = f"; did you mean {' or '.join(folded[one] for one in near)}?" if near else ""
     raise BadSchedule(
-        f"tz {name[:LONGEST]!r} is none of the {len(known)} time zones that this machine knows"
+        f"tz {name[:LONGEST]!r} is not one of the {len(known)} time zones that this machine knows"
         f"{meant or ': write a name of the IANA database, such as Europe/Berlin or UTC'}"
     )
 

@@ -32,8 +32,8 @@ def fault_of(fields: StartFields | None) -> str | None:
         return None
     if fields.not_before:
         return (
-            f"not_before is {fields.not_before!r}, which is no time: write seconds since 1970, in digits (not"
-            " milliseconds), such as HSET <task_id> not_before 1764579600.5, and start the task again"
+            f"not_before is {fields.not_before!r}, which is not a time: write seconds since 1970, in digits"
+            " (not milliseconds), such as HSET <task_id> not_before 1764579600.5, and start the task again"
         )
     if fields.restart and fields.restart not in RESTARTS:
         return (

@@ -113,7 +113,7 @@ class WorkerInfo:
     """
 
     session: str = attrs.field(metadata=_figure(word, "identifier, new for each start of a worker"))
-    name: str = attrs.field(default="", metadata=_figure(word, "what people call it"))
+    name: str = attrs.field(default="", metadata=_figure(word, "its display name"))
     host: str = attrs.field(default="", metadata=_figure(word, "name of its machine"))
     pid: int = attrs.field(default=0, metadata=_figure(whole, "process id on that machine"))
     version: str = attrs.field(default="", metadata=_figure(_version, "release of pytask"))

@@ -48,8 +48,10 @@ class Timetable(Protocol):
     def fault(self, name: str, score: float, text: str) -> Verdict:
         """Pause a schedule that cannot be used, with the reason: OK, MOVED, NOHASH or BADTYPE."""
 
-    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
-        """Make a schedule, or change it: OK (new, or with other times) or ALREADY."""
+    def define(
+        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
+    ) -> Verdict:
+        """Make a schedule, or change it: OK (new, or with other times) or ALREADY.  `lost`: only if gone."""
 
 
 class Store(Protocol):

@@ -52,7 +52,7 @@ class Restart:
 
     on: Word = "failure"  # "never", "failure": after a run that failed, "always": also after one that ended
     first: float = attrs.field(default=1.0, kw_only=True)  # seconds before the first restart, above 0
-    factor: float = attrs.field(default=2.0, kw_only=True)  # each wait is that many times the one before
+    factor: float = attrs.field(default=2.0, kw_only=True)  # each wait is this factor times the previous one
     cap: float = attrs.field(default=300.0, kw_only=True)  # the longest wait in seconds
     healthy: float = attrs.field(default=600.0, kw_only=True)
     """Seconds of one run after which the count starts again."""
@@ -69,7 +69,7 @@ class Restart:
             _require(_number(value, 0.0, LONGEST), name, value, "must be seconds above 0, at most 366 days")
         _require(
             _number(self.factor, 0.0, math.inf) and self.factor >= 1, "factor", self.factor,
-            "must be a number of at least 1: each wait is that many times the one before",
+            "must be a number of at least 1: each wait is this factor times the previous one",
         )  # fmt: skip
         _require(
             self.cap >= self.first, "cap", self.cap,

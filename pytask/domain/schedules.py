@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final, TypedDict, TypeVar
 from zlib import crc32
 
 import attrs
 
-from pytask.domain.cron import Cron, cron
+from pytask.domain.cron import Cron, cron, shortest
 from pytask.domain.errors import BadSchedule
 from pytask.domain.messages import LONGEST_NAME, MAX_ID_BYTES, IdFault, read_id
 
@@ -133,6 +134,7 @@ DEFINITION: Final = ("function", "every", "cron", "tz", "jitter", "overlap", "mi
 """The fields that define a schedule, except `data`."""
 TIMES: Final = ("every", "cron", "tz")
 """Those of them on which its times depend."""
+SECONDS: Final = ("every", "jitter", "deadline")
 
 
 class Common(TypedDict, total=False):
@@ -162,12 +164,21 @@ def made(name: str, function: str, **options: object) -> Schedule:
     """The schedule that a program defines; `options` are the fields of `Schedule`.  Raises `BadSchedule`."""
     fields = {"function": function}
     for field, value in options.items():
+        if field not in DEFINITION:
+            raise BadSchedule(f"schedule {name!r}: {_unknown(field)}")
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise BadSchedule(f"schedule {name!r}: {field} cannot be {value!r}: write a number or a word")
+            form = "seconds" if field in SECONDS else "text"
+            raise BadSchedule(f"schedule {name!r}: {field} cannot be {value!r}: write {form}")
         fields[field] = str(value) if isinstance(value, str) else f"{value:.15g}"
     return read(name, fields)
+
+
+def _unknown(option: str) -> str:
+    near = get_close_matches(option, DEFINITION, n=1, cutoff=0.6)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"there is no option {option!r}{meant or ': the options are ' + ', '.join(DEFINITION[1:])}"
 
 
 # -- reading ------------------------------------------------------------------------------------------------
@@ -232,6 +243,11 @@ def _check(found: Schedule) -> None:
             f"jitter {found.jitter:g} must be shorter than every {found.every:g}, or occurrences change"
             " places"
         )
+    if found.cron and found.jitter and found.jitter >= (least := shortest(found.cron, found.tz)):
+        raise BadSchedule(
+            f"jitter {found.jitter:g} must be shorter than the {least:g} s between two times of cron"
+            f" {found.cron!r}, or occurrences change places"
+        )
     if found.missed is Missed.ALL and found.overlap is not Overlap.ALLOW:
         raise BadSchedule(
             f"missed 'all' starts several at once, but overlap {found.overlap.value!r} allows one: write"
@@ -245,7 +261,7 @@ def _seconds(field: str, text: str, least: float, most: float) -> float:
     except ValueError:
         found = math.nan
     if not least <= found <= most:
-        raise BadSchedule(f"{field} {text[:80]!r} is no number of seconds from {least:g} to {most:.0f}")
+        raise BadSchedule(f"{field} {text[:80]!r} must be a number of seconds from {least:g} to {most:.0f}")
     return found
 
 
@@ -257,4 +273,4 @@ def _word(kind: type[W], field: str, text: str) -> W:
         return kind(text)
     except ValueError:
         words = ", ".join(one.value for one in kind)
-        raise BadSchedule(f"{field} {text[:80]!r} is none of: {words}") from None
+        raise BadSchedule(f"{field} {text[:80]!r} must be one of: {words}") from None

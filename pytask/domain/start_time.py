@@ -10,6 +10,7 @@ from typing import Any
 from pytask.domain.errors import BadData
 
 LATEST = 253402300799.0  # the end of the year 9999, in seconds since 1970: the last time with a date
+LONGEST = 250e9  # seconds: with a longer delay the time would be later than that
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
 
@@ -22,7 +23,10 @@ def not_before(delay: float | None = None, at: float | datetime | None = None) -
     if delay is not None and at is not None:
         raise BadData("give either delay= (seconds from now) or at= (a time), not both")
     if delay is not None:
-        return f"+{_seconds('delay', delay):.6f}" if delay else ""
+        seconds = _seconds("delay", delay)
+        if seconds > LONGEST:
+            raise BadData(f"delay must be at most {LONGEST:.0f} seconds (7922 years), not {delay!r}")
+        return f"+{seconds:.6f}" if delay else ""
     return "" if at is None else f"{_moment(at):.6f}"
 
 
@@ -42,7 +46,8 @@ def _seconds(name: str, value: Any) -> float:
         hint = "seconds" if name == "delay" else "seconds since 1970 or a datetime with a time zone"
         raise BadData(f"{name} must be {hint}, not {value!r}")
     if not 0 <= value <= LATEST:
-        raise BadData(f"{name} must be 0 or more seconds, up to the year 9999, not {value!r}")
+        unit = " (seconds, not milliseconds)" if value > 0 else ""
+        raise BadData(f"{name} must be 0 or more seconds, up to the year 9999, not {value!r}{unit}")
     return float(value)
 
 
@@ -55,7 +60,7 @@ def read_duration(text: str) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", words, re.ASCII):
         return float(words)
     raise BadData(
-        f"{text!r} is no duration: write seconds, or numbers with units, such as 90, 10m, 1h30m or 2d"
+        f"{text!r} is not a duration: write seconds, or numbers with units, such as 90, 10m, 1h30m or 2d"
     )
 
 
@@ -65,7 +70,7 @@ def read_moment(text: str) -> float:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BadData(
-            f"{text!r} is no time: write ISO 8601 with a zone, such as 2026-12-01T09:00Z or"
+            f"{text!r} is not a time: write ISO 8601 with a zone, such as 2026-12-01T09:00Z or"
             " 2026-12-01T09:00+01:00"
         ) from None
     if found.tzinfo is None:

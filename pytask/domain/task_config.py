@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from difflib import get_close_matches
 from typing import Any
 
 from pytask.domain.errors import BadTaskClass
@@ -29,9 +30,13 @@ class TaskConfig:
     """
 
 
+OPTIONS = ("NAME", "DATA", "UNKNOWN_KEYS", "REDIS_WAIT", "START_RATE", "SECRET", "RESTART", "TIMEOUT")
+
+
 def check_config(cls: type[Any]) -> None:
-    """Raise :class:`BadTaskClass`, with the fix, for a value that makes no sense."""
+    """Raise :class:`BadTaskClass`, with the fix, for an invalid value and for a misspelled option."""
     name = cls.__qualname__
+    _check_spelling(cls)
     how = getattr(cls.Config, "UNKNOWN_KEYS", "refuse")
     if how not in ("refuse", "ignore"):
         raise BadTaskClass(f"Config.UNKNOWN_KEYS of {name} must be 'refuse' or 'ignore', not {how!r}")
@@ -42,6 +47,18 @@ def check_config(cls: type[Any]) -> None:
     secret_fields(cls)
     restart_policy(cls)
     run_timeout(cls)
+
+
+def _check_spelling(cls: type[Any]) -> None:
+    """Refuse a name like `TIMOUT`, unless the option that it resembles is set, too."""
+    names = {name for name in dir(cls.Config) if name[0] != "_"}
+    for name in sorted(names.difference(OPTIONS)):
+        near = get_close_matches(name.upper(), OPTIONS, n=1, cutoff=0.8)
+        if near and near[0] not in names:
+            raise BadTaskClass(
+                f"Config.{name} of {cls.__qualname__} is not an option of pytask; did you mean {near[0]}?"
+                " An attribute of your own needs a less similar name"
+            )
 
 
 def ignores_unknown(cls: type[Any]) -> bool:

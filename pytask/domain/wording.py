@@ -11,7 +11,7 @@ def ago(seconds: float | None) -> str | None:
     """A time span in at most two units: 5s, 12m, 3h20m, 4d2h; None stays None."""
     if seconds is None:
         return None
-    left = max(0, int(seconds))
+    left = int(min(max(0.0, seconds), LATEST))  # what a client wrote may be infinite
     for size, unit, small, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
         if left >= size:
             rest = left % size // small

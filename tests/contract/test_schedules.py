@@ -283,6 +283,17 @@ def test_a_key_of_another_task_or_program_is_let_be(bench, overlap):
     assert bench.occurrences("other") == [{"at": other, "reason": "taken"}]
 
 
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_a_hash_that_is_no_task_is_let_be(bench, overlap):
+    """A program keeps a hash of its own under the name: nothing of it may be written or lost."""
+    at = due(bench)
+    bench.write("nightly", data="mine", theirs="1")
+    assert fire(bench, firing(at, overlap=overlap)) == [Verdict.OK]
+    assert bench.hash("nightly") == {"data": "mine", "theirs": "1"}
+    assert bench.queue() == []
+    assert bench.occurrences("nightly") == [{"at": at, "reason": "taken"}]
+
+
 def test_a_schedule_that_got_another_function_knows_its_task(bench):
     at = due(bench)
     fire(bench, firing(at))
@@ -432,6 +443,19 @@ def test_a_definition_is_stored_once(bench):
     kept = bench.schedule("nightly")
     assert not {"every", "jitter"} & kept.keys()
     assert (kept["cron"], kept["last_ms"], kept["paused"]) == ("0 3 * * *", "7", "1")
+
+
+@pytest.mark.wire
+def test_a_definition_that_was_lost_is_stored_and_no_other(bench):
+    define = bench.store.schedules.define
+    assert define("nightly", FIELDS, b"{}", "code", lost=True) is Verdict.OK
+    bench.set_schedule("nightly", 123456789012345, every="30")
+    before = bench.dump()
+    assert define("nightly", FIELDS, b"{}", "code", lost=True) is Verdict.ALREADY
+    assert bench.dump() == before
+    bench.set_schedule("other", None, function="f", every="60")
+    assert define("other", FIELDS, b"", "code", lost=True) is Verdict.OK
+    assert bench.times()["other"] == 0
 
 
 @pytest.mark.wire

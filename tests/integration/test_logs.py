@@ -53,6 +53,13 @@ TASKS = """
         def stop(self):
             log.info("is told to stop")
 
+    class Late(Task):
+        class Config:
+            NAME = "late"
+            TIMEOUT = 0.2
+        def start(self):
+            gevent.sleep(1000)
+
     class Burst(Task):
         class Config:
             NAME = "burst"
@@ -205,6 +212,11 @@ def test_a_ring_keeps_the_newest_lines_and_a_failure_its_traceback(cli, tasks, d
     assert line.text.startswith("it broke\nTraceback (most recent call last):\n")
     assert line.text.endswith("ZeroDivisionError: division by zero")
     assert "  | ZeroDivisionError: division by zero" in cli("logs", "broken-1").stdout
+
+
+def test_a_timeout_is_in_the_log_of_the_task(cli, done):
+    done("late", "late-1")
+    assert "task late-1 failed: timed out after 0.2 s" in cli("logs", "late-1").stdout
 
 
 def test_output_and_errors_of_threads_are_in_the_log_of_the_task(tasks, done):

@@ -102,7 +102,7 @@ def test_the_command_line(client, cli):
     )
     assert (shown.exit_code, shown.stdout) == (0, "nightly\n")
     assert shown.stderr.splitlines()[0] == "pytask: At 02:30 every day, Europe/Berlin; the next times:"
-    assert len(shown.stderr.splitlines()) == 6
+    assert len(shown.stderr.splitlines()) == 7  # the last one: no worker knows `report`
     assert cli("schedule", "add", "often", "poll", "--every", "1m30s", "--overlap", "queue").exit_code == 0
     assert client.hgetall("pytask:schedule:often") == {
         "function": "poll", "every": "90", "overlap": "queue", "origin": "client",
@@ -120,6 +120,13 @@ def test_the_command_line(client, cli):
     assert "its occurrences are skipped" in cli("schedule", "show", "nightly").stdout
     assert cli("schedule", "resume", "nightly").stdout == "nightly  resumed\n"
     assert cli("schedule", "rm", "nightly").stdout == "nightly  removed\n"
+
+
+def test_the_command_line_names_what_a_newcomer_overlooks(client, cli):
+    shown = cli("schedule", "add", "nightly", "report", "--every", "1d")
+    assert "no running worker knows 'report'. The task waits until one does." in shown.stderr
+    shown = cli("why", "nightly")
+    assert (shown.exit_code, "the schedule 'nightly' has no task" in shown.stderr) == (4, True)
 
 
 def test_show_tells_the_next_times_and_what_became_of_past_ones(client, cli):
@@ -156,7 +163,7 @@ def test_no_such_schedule(cli):
     [
         (["--cron", "0 0 30 2 *"], "never comes"),
         (["--cron", "* * * * *", "--tz", "Europe/Berln"], "did you mean Europe/Berlin"),
-        (["--every", "soon"], "no duration"),
+        (["--every", "soon"], "not a duration"),
         (["--every", "0"], "every '0'"),
         ([], "neither every nor cron"),
     ],
@@ -199,6 +206,19 @@ def test_a_bad_schedule_is_told_with_its_fix(client, cli):
     client.hset("pytask:schedule:s", "every", "60")
     client.execute_command(*sent_by(found["fix"].removeprefix("correct its hash, then ")))
     assert "PT155" not in doctor(cli)
+
+
+def test_what_no_worker_has_met_yet_stops_no_check(client, cli):
+    client.hset("pytask:schedule:s", mapping={"function": "f", "cron": "no"})
+    client.zadd("pytask:schedules", {"s": now_ms(client) + 10**9})
+    client.hset("pytask:schedule:late", mapping={"function": "f", "every": "60"})
+    client.zadd("pytask:schedules", {"late": now_ms(client) + 10**9})
+    assert "late" in doctor(cli)["PT160"]["what"]
+
+
+def test_a_name_that_can_be_no_id_stops_no_check(client, cli):
+    client.zadd("pytask:schedules", {b"\xff": NEVER})
+    assert "'\\udcff'" in doctor(cli)["PT155"]["what"]
 
 
 def test_an_overdue_schedule(store, client, cli, tmp_path):

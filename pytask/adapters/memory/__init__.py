@@ -1,4 +1,4 @@
-"""The in-memory twin of the Redis adapters: what the scripts are to do, and tests without a server."""
+"""The in-memory version of the Redis adapters: the specification of the scripts, and tests without Redis."""
 
 from pytask.adapters.memory.backend import MemoryBackend as MemoryBackend
 

@@ -1,4 +1,4 @@
-"""The in-memory twin of the Redis adapters: the same verbs and verdicts, for tests without a server.
+"""The in-memory version of the Redis adapters: the same verbs and verdicts, for tests without a server.
 
 It passes the same contract tests.  All it keeps is in this process, so it suits neither two workers in
 two processes nor anything that must outlive them.
@@ -29,7 +29,7 @@ class MemoryQueue:
         self._state = state
 
     def wait(self, timeout: float) -> list[bytes] | None:  # noqa: ARG002 - the port's own
-        """The next id, else None at once, whatever the timeout (seconds)."""
+        """The next id, or None at once: the timeout (seconds) has no effect."""
         return [self._state.queue[-1][: MAX_ID_BYTES + 1]] if self._state.queue else None
 
     def reconnect(self) -> None:
@@ -57,7 +57,7 @@ class MemoryFeed:
         self._state.listeners.append(self._hear)
 
     def read(self, timeout: float) -> list[Notice]:  # noqa: ARG002 - the port's own
-        """What arrived so far, 256 at the most; never waits, whatever the timeout (seconds)."""
+        """What arrived so far, at most 256; never waits: the timeout (seconds) has no effect."""
         if self._inbox is None:
             raise Unavailable("not subscribed")
         found = [self._inbox.popleft() for _ in range(min(FEED_BATCH, len(self._inbox)))]
@@ -65,10 +65,10 @@ class MemoryFeed:
         return found
 
     def reconnect(self) -> None:
-        """There is no other server."""
+        """Does nothing: no other server exists."""
 
     def close(self) -> None:
-        """Listen no more; what was not read is dropped."""
+        """Stop listening; unread messages are dropped."""
         if self._inbox is not None:
             self._inbox = None
             self._state.listeners.remove(self._hear)
@@ -91,7 +91,7 @@ class MemoryFeed:
 class MemoryBackend:
     """Stores, queues and feeds over one shared state, and what a Redis client would do in a test.
 
-    `now` stands for Redis TIME: seconds since 1970, which a test may move by hand.
+    `now` replaces Redis TIME: seconds since 1970, which a test may move by hand.
     """
 
     cooperative = False
@@ -101,19 +101,19 @@ class MemoryBackend:
         self._retention = retention or Retention()
 
     def store(self) -> MemoryStore:
-        """A store; all of one backend see the same tasks."""
+        """Create a store; all stores of one backend share the same tasks."""
         return MemoryStore(self.state, self._retention)
 
     def queue(self) -> MemoryQueue:
-        """A waiter."""
+        """Create the waiter for the queue."""
         return MemoryQueue(self.state)
 
     def feed(self, session: str) -> MemoryFeed:
-        """A listener."""
+        """Create the feed of a session."""
         return MemoryFeed(self.state, session)
 
     def user_client(self, current: Callable[[], Borrower | None]) -> Any:  # noqa: ARG002 - the port's own
-        """There is none: raises :class:`ConfigError`."""
+        """Raises :class:`ConfigError`: a memory store has no client."""
         raise ConfigError(
             "the in-memory backend has no Redis client for `self.redis`: run this task on"
             " fakeredis.FakeRedis() or on a server instead"
@@ -130,19 +130,19 @@ class MemoryBackend:
         if count > 1:
             raise ConfigError(
                 f"partitions={count}: the in-memory backend has one; partitions spread tasks over the nodes"
-                " of a Redis Cluster, so leave the setting away in tests"
+                " of a Redis Cluster, so leave the setting out in tests"
             )
         return [self]
 
     def describe(self) -> str:
-        """What stands in logs in place of an address."""
+        """The text for logs, instead of an address."""
         return "memory"
 
     def check(self) -> None:
-        """Always well."""
+        """Always healthy."""
 
     def risks(self, max_data: int) -> list[Risk]:  # noqa: ARG002 - the port's own
-        """None: there is no server."""
+        """An empty list: a memory store has no server."""
         return []
 
     # -- what a client does ---------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class MemoryBackend:
         self.state.publish(channel, encoded(payload))
 
     def subscribe(self, listener: Callable[[str, bytes], None]) -> Callable[[], None]:
-        """Call `listener(channel, payload)` for whatever is published; returns what ends that."""
+        """Call `listener(channel, payload)` for each message, until the returned function is called."""
         self.state.listeners.append(listener)
         return lambda: self.state.listeners.remove(listener)
 

@@ -15,7 +15,7 @@ from pytask.domain.record import Verdict
 
 
 class ControlVerbs(Verbs):
-    """Steer tasks."""
+    """Control tasks."""
 
     def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
         """Control a batch of tasks."""
@@ -43,7 +43,7 @@ class ControlVerbs(Verbs):
                 state.write(task_id, control=Verdict.STOP)
                 self._note(task_id, life.RUNNING, Trigger.REQUEST, self.who, Verdict.STOP)
             return Verdict.REQUESTED
-        # It waits, whatever its hash tells of the time before it was pushed again.
+        # It waits, even if its hash still describes the run before it was pushed again.
         before = State.read(None) if task_id.encode() in state.queue else state.resting(word)
         if before not in sources(Trigger.CANCEL):
             return Verdict.STATE
@@ -57,7 +57,7 @@ class ControlVerbs(Verbs):
             state.index[destination(Trigger.CANCEL)].pop(task_id)
             state.delete(task_id)
         state.emit(task_id, event(Event.STOPPED))
-        # A run of the hash that stood here before may be dying: its owner is told, too.
+        # A run of a previous hash of this id may still be stopping: its owner is notified, too.
         return Verdict.OK if held is None else Verdict.REQUESTED
 
     def _start(self, task_id: str, age: float) -> Verdict:

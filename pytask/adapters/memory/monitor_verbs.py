@@ -1,4 +1,4 @@
-"""What a monitor does, in memory.  See the scripts of the same names."""
+"""The verbs of a monitor, in memory.  See the scripts of the same names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytask.domain.record import Expiry, Suspect, Verdict
 
 
 class MonitorVerbs(Verbs):
-    """Keep order."""
+    """Find and repair dead runs and lost tasks."""
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
         """Runs whose lease lies outside the window of healthy ones."""
@@ -34,14 +34,14 @@ class MonitorVerbs(Verbs):
                 numbers = {"epoch": number(fields, "epoch"), "crashes": number(fields, "crashes")}
                 found.append(Suspect(id=task_id, run=run, lease=lease, **numbers))
             elif "run" not in fields:
-                del state.leases[task_id]  # nobody's: registry and hash are gone
+                del state.leases[task_id]  # registry and hash are gone
         if len(state.runs) > len(state.leases):
             for task_id in state.runs:
                 state.leases.setdefault(task_id, now)
         return found
 
     def _forgotten(self, fields: Fields) -> str | None:
-        """The run that a hash names, where the registry has none."""
+        """The run that a hash names, if the registry has none."""
         owner = text(fields, "run")
         ours = owner is not None and plausible(owner) and text(fields, "state") == life.RUNNING
         return owner if ours else None
@@ -65,7 +65,7 @@ class MonitorVerbs(Verbs):
     def _expire(self, expiry: Expiry) -> Verdict:
         state = self._state
         fields = state.fields(expiry.id)
-        # The registry may have lost the run: while its hash names it, nobody claimed it since.
+        # The registry may have lost the run: while its hash names it, no other worker has claimed it since.
         owner = expiry.run if text(fields, "run") == expiry.run else None
         if state.runs.get(expiry.id, owner) != expiry.run:
             return Verdict.ALREADY if text(fields, "last_run") == expiry.run else Verdict.FENCED
@@ -73,7 +73,7 @@ class MonitorVerbs(Verbs):
             return Verdict.RENEWED
         lease = state.leases.get(expiry.id)
         state.unregister(expiry.id)
-        # A hash that was deleted or made anew has nothing to hand on.
+        # The hash was deleted or recreated: there is nothing to requeue.
         if text(fields, "run") == expiry.run:
             if "local" in fields:
                 state.delete(expiry.id)
@@ -138,7 +138,7 @@ class MonitorVerbs(Verbs):
         return True
 
     def _put_back(self, task_id: str, expiry: float) -> bool:
-        """Queue a task that waits and is in none of the places where a task waits."""
+        """Queue a task that is WAIT but neither queued, parked nor in the timers."""
         state = self._state
         fields = state.fields(task_id)
         waits = text(fields, "state") == destination(Trigger.REPAIR)
@@ -160,7 +160,7 @@ class MonitorVerbs(Verbs):
         state.emit(task_id, event(Event.STOPPED))
 
     def tidy(self, monitor: str, silent: float) -> None:
-        """Note a sweep; drop workers long silent."""
+        """Record a sweep; remove workers that have been silent for long."""
         state = self._state
         now = int(state.now())
         state.monitors[monitor] = now
@@ -168,7 +168,7 @@ class MonitorVerbs(Verbs):
         _drop(state.monitors, now - silent)
 
     def retire(self) -> None:
-        """Delete the hashes of those that rested for as long as they are kept, and do not wait again."""
+        """Delete the hashes of tasks whose retention time is over, unless they wait again."""
         now = int(self._state.now())
         for trigger in (Trigger.END, Trigger.FAIL, Trigger.STOP):
             kept = self._retention.of(trigger)

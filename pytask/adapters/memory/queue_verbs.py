@@ -18,7 +18,7 @@ from pytask.domain.record import Claim, ClaimRequest, Due, RunRef, Verdict
 
 
 class QueueVerbs(Verbs):
-    """Take ids from lists."""
+    """Claim, park and reject ids."""
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
         """The `limit` ids at the tail, the next one first; the last one may be too long, and is cut."""
@@ -43,7 +43,7 @@ class QueueVerbs(Verbs):
             size = self._size(ref, request.max_data)
             ours = self._state.runs.get(ref.id) == ref.run
             if size is not None and raw in window and raw not in took and not ours:
-                # The data of a batch is one reply: what does not fit waits for the next.
+                # The data of a batch is one reply: ids that do not fit wait for the next claim.
                 full = full or (read > 0 and read + size > request.max_data)
             verdict = self._verdict(ref, request, raw in window and not full, raw in took, places)
             if verdict in (Verdict.OK, Verdict.ALREADY):
@@ -67,7 +67,7 @@ class QueueVerbs(Verbs):
         return answers
 
     def _size(self, ref: RunRef, limit: int) -> int | None:
-        """Bytes of data that a claim would read; None where that does not count."""
+        """Bytes of data that a claim would read; None if the limit does not apply."""
         value = self._state.value(ref.id)
         size = len(value.get("data", b"")) if isinstance(value, dict) else 0
         return None if isinstance(value, bytes) or size > limit else size
@@ -91,14 +91,14 @@ class QueueVerbs(Verbs):
     ) -> Verdict:
         owner = text(fields, "run")
         if held is not None:
-            # Without a lease no monitor would ever look at it, should its owner be dead.
+            # Without a lease no monitor would ever check it, even if its owner is dead.
             self._state.leases.setdefault(task_id, self._state.micros())
-            # Made anew under a live run, it waits at the other end until that run has ended.
+            # Recreated during a live run, it waits at the other end until that run has ended.
             return Verdict.DUPLICATE if owner == held else Verdict.ROTATED
         if "local" in fields:
             return Verdict.LOCAL
         if owner is not None and plausible(owner) and text(fields, "state") == life.RUNNING:
-            # The registry forgot a run that its hash still names: its owner may live.
+            # The registry lost a run that its hash still names: its owner may be alive.
             self._state.register(task_id, owner)
             return Verdict.DUPLICATE
         if (due_ms(fields) or 0) > self._state.millis():
@@ -110,7 +110,7 @@ class QueueVerbs(Verbs):
         return Verdict.ROTATED if crowded else Verdict.OK
 
     def _delay(self, task_id: str, worker: str) -> float:
-        """Into the timers; the seconds until its time."""
+        """Add it to the timers; returns the seconds until its time."""
         state = self._state
         fields = state.fields(task_id)
         before, due = state.resting(text(fields, "state")), due_ms(fields) or 0
@@ -141,7 +141,7 @@ class QueueVerbs(Verbs):
         return Due(moved=moved, timer=timer, schedule=schedule)
 
     def _waits(self, task_id: str) -> bool:
-        """Whether the hash of an id in the timers agrees that the task waits."""
+        """Whether the hash of an id in the timers says that the task waits."""
         value = self._state.value(task_id)
         if not isinstance(value, dict) or task_id in self._state.runs:
             return False

@@ -1,4 +1,4 @@
-"""Runs in memory, from a renewal to their end.  See the scripts of the same names."""
+"""The verbs for runs in memory, from a renewal to their end.  See the scripts of the same names."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, N
 
 
 class RunVerbs(Verbs):
-    """Keep and end runs."""
+    """Renew, reload and end runs."""
 
     def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
         """Renew runs; returns only verdicts other than OK."""
         self.incarnation = self._look()
-        # All are looked up before any is put back, as in the script.
+        # All are read before any is restored, as in the script.
         held = {ref.id: self._state.runs.get(ref.id) for ref in refs}
         found = {ref: self._renew(ref, held[ref.id]) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
 
     def _look(self) -> Incarnation:
-        """The marker of the data, made where it is missing."""
+        """The marker of the data, created if it is missing."""
         state = self._state
         marker = state.incarnation
         if not marker:
@@ -78,7 +78,7 @@ class RunVerbs(Verbs):
         return Verdict.OK
 
     def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
-        """A task whose hash was lost with the data, made and queued anew."""
+        """Recreate and queue a task whose hash was lost with the data."""
         state = self._state
         if state.value(task_id) is not None or task_id in state.runs:
             return Verdict.STATE
@@ -97,7 +97,7 @@ class RunVerbs(Verbs):
             return Verdict.FENCED
         if text(fields, "run") != ref.run:
             return Verdict.GONE
-        # Without an entry in the registry the hash is still ours: nobody claimed it since.
+        # Without an entry in the registry the hash is still ours: no other worker has claimed it since.
         state.register(ref.id, ref.run)
         state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
         return REQUESTS.get(fields.get("control", b""))
@@ -108,7 +108,7 @@ class RunVerbs(Verbs):
 
     def _commit(self, change: Change) -> Verdict:
         state = self._state
-        # The registry may have lost the run: while the hash is ours, nobody claimed it since.
+        # The registry may have lost the run: while the hash is ours, no other worker has claimed it since.
         ours = text(state.fields(change.id), "run") == change.run
         if state.runs.get(change.id, change.run if ours else None) != change.run:
             done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
@@ -122,11 +122,11 @@ class RunVerbs(Verbs):
         return verdict
 
     def _unless_stopped(self, change: Change) -> Change:
-        """A run that would wait again while a stop stands in its hash is stopped: it is dead by now."""
+        """A run that would wait again while its hash has a stop is stopped: it has ended by now."""
         if text(self._state.fields(change.id), "control") != Verdict.STOP:
             return change
-        told = event(Event.STOPPED).encode()
-        return Change(change.id, change.run, told, Trigger.STOP, keep=self._retention.of(Trigger.STOP))
+        payload = event(Event.STOPPED).encode()
+        return Change(change.id, change.run, payload, Trigger.STOP, keep=self._retention.of(Trigger.STOP))
 
     def _settle(self, change: Change, trigger: Trigger) -> Verdict:
         state = self._state
@@ -154,7 +154,7 @@ class RunVerbs(Verbs):
         return Verdict.OK
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
-        """Lines for the rings of tasks, and how far these are: an answer for each run, in order."""
+        """Store log lines and progress; an answer for each run, in order."""
         return [self._keep_notes(one, lines, keep) for one in notes]
 
     def _keep_notes(self, notes: Notes, most: int, keep: int) -> Verdict:
@@ -183,7 +183,7 @@ class RunVerbs(Verbs):
         if held == new.run:
             return self._answer(new, Verdict.ALREADY, max_data)
         if text(state.fields(old.id), "control") == Verdict.STOP:
-            return Claim(new.id, new.run, Verdict.STOP)  # carried out instead: no new run begins
+            return Claim(new.id, new.run, Verdict.STOP)  # carried out instead: no new run starts
         next_state(life.RUNNING, Trigger.RELOAD)
         epoch = state.run(new.id, new.run, worker, last_run=old.run)
         self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
@@ -193,7 +193,7 @@ class RunVerbs(Verbs):
         return self._answer(new, Verdict.OK, max_data)
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
-        """What a reload of this run would begin with."""
+        """The data that a reload of this run would start with."""
         verdict = self._owned(ref)
         return (
             self._answer(ref, verdict, max_data) if verdict is Verdict.OK else Claim(ref.id, ref.run, verdict)
@@ -216,8 +216,8 @@ class RunVerbs(Verbs):
         self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
         if text(fields, "control") == Command.RELOAD:
             state.erase(task_id, "control")
-        told = {"path": path, "reason": reason, "epoch": judged.epoch}
-        state.emit(task_id, event(Event.REFUSED, told))
+        details = {"path": path, "reason": reason, "epoch": judged.epoch}
+        state.emit(task_id, event(Event.REFUSED, details))
         return Verdict.OK
 
     def settle(self, ref: RunRef) -> Verdict:
@@ -234,7 +234,7 @@ class RunVerbs(Verbs):
         return Verdict.OK if text(self._state.fields(ref.id), "run") == ref.run else Verdict.GONE
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
-        """The hash and the run of a pre-started task."""
+        """Create the hash and the run of a pre-started task."""
         state = self._state
         held = state.runs.get(ref.id)
         if held not in (None, ref.run):

@@ -23,7 +23,7 @@ class MemoryTimetable(Verbs):
     """Reads and fires schedules."""
 
     def due(self, limit: int) -> DueSchedules:
-        """Those whose time has come, at most `limit`."""
+        """Schedules that are due, at most `limit`."""
         state = self._state
         now = state.millis()
         by_time = sorted((score, name) for name, score in state.schedules.items())
@@ -40,12 +40,12 @@ class MemoryTimetable(Verbs):
         return {field: found for field, found in values if found}
 
     def fire(self, firings: Sequence[Firing]) -> list[Verdict]:
-        """A verdict for each, in order."""
+        """Fire schedules; a verdict for each, in order."""
         return [self._fire(one) for one in firings]
 
     def _fire(self, firing: Firing) -> Verdict:
         state = self._state
-        # A list is elsewhere: what is there under its name is no list.
+        # Lists are stored elsewhere: a value under this name is not a list.
         spoiled = state.value(f"pytask:occurrences:{firing.name}") is not None
         verdict = self._still(firing.name, firing.score, spoiled=spoiled)
         fields = state.fields(_key(firing.name))
@@ -77,7 +77,7 @@ class MemoryTimetable(Verbs):
         state.schedules[firing.name] = float(after)
 
     def _still(self, name: str, score: float, *, spoiled: bool = False) -> Verdict | None:
-        """Why a schedule is not what was read; None if it is."""
+        """The verdict if the schedule has changed since it was read; None if not."""
         state = self._state
         if state.schedules.get(name) != score:
             return Verdict.MOVED
@@ -91,7 +91,7 @@ class MemoryTimetable(Verbs):
         return None
 
     def fault(self, name: str, score: float, text: str) -> Verdict:
-        """Pause one that cannot be used, with the reason."""
+        """Pause an invalid schedule, with the reason."""
         verdict = self._still(name, score)
         if verdict is not None:
             return verdict
@@ -102,9 +102,13 @@ class MemoryTimetable(Verbs):
         state.schedules[name] = float(NEVER)
         return Verdict.OK
 
-    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
-        """Make or change one."""
+    def define(
+        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
+    ) -> Verdict:
+        """Create or change a schedule."""
         state, key = self._state, _key(name)
+        if lost and name in state.schedules and state.fields(key):
+            return Verdict.ALREADY
         old = _texts(state.fields(key))
         faulty = old.get("paused") == FAULT
         same = name in state.schedules and not faulty
@@ -122,10 +126,10 @@ class MemoryTimetable(Verbs):
         state.schedules[name] = 0.0
         return Verdict.OK
 
-    # -- what a firing does ---------------------------------------------------------------------------
+    # -- steps of a firing ----------------------------------------------------------------------------
 
     def occupied(self, task_id: str, schedule: Fields) -> str | None:
-        """Whether an earlier run has not ended, or the key is another's."""
+        """Whether an earlier run has not ended, or the key belongs to another task."""
         state = self._state
         value = state.value(task_id)
         if isinstance(value, bytes):
@@ -136,7 +140,7 @@ class MemoryTimetable(Verbs):
             return RUNS
         ours = "scheduled" in fields or text(schedule, "last_id") == task_id
         if "local" in fields or (
-            not ours and fields.get("function", schedule["function"]) != schedule["function"]
+            value is not None and not ours and fields.get("function") != schedule["function"]
         ):
             return TAKEN
         if value is not None and state.resting(word) is State.read(None):
@@ -144,21 +148,21 @@ class MemoryTimetable(Verbs):
         return WAITS if task_id.encode() in state.queue or task_id in state.timers else None
 
     def prepare(self, task_id: str, schedule: str, start: Start, fields: Fields) -> None:
-        """The fields of the new start; those of the one before go."""
+        """Write the fields of the new start; those of the previous one are removed."""
         state = self._state
         source = state.resting(text(state.fields(task_id), "state"))
         state.leave(task_id)
         new = {"data": fields["data"]} if "data" in fields else {}
         if start.not_before:
             new["not_before"] = start.not_before.encode()
-        told = scheduled_field(json.dumps(schedule, ensure_ascii=False), start.at, start.missed)
+        scheduled = scheduled_field(json.dumps(schedule, ensure_ascii=False), start.at, start.missed)
         stamp = state.stamp()
         state.erase(task_id, "control", "data", *FORGOTTEN)
         state.rest(
             task_id,
             destination(Trigger.SCHEDULE),
             function=fields["function"],
-            scheduled=told,
+            scheduled=scheduled,
             crashes=0,
             start_at=stamp,
             **new,
@@ -167,7 +171,7 @@ class MemoryTimetable(Verbs):
         state.expires.pop(task_id, None)
 
     def push(self, task_id: str) -> None:
-        """To the queue, with its event."""
+        """Queue the task and publish the event."""
         self._state.queue.insert(0, task_id.encode())
         self._state.emit(task_id, event(Event.QUEUED))
 
@@ -199,13 +203,13 @@ class _Firing:
         self._fields = fields
 
     def go(self) -> None:
-        """Start what may start."""
+        """Start the occurrences that may start."""
         firing = self._firing
         if self.behind is not None and firing.paused:
             self._skip(self.behind, Reason.PAUSED)
             self.behind = None
         if firing.overlap is Overlap.ALLOW:
-            if self.behind is not None:  # it was to wait before the schedule was changed
+            if self.behind is not None:  # it was waiting before the schedule was changed
                 self._skip(self.behind, Reason.OVERLAP)
                 self.behind = None
             for start in firing.starts:

@@ -1,4 +1,4 @@
-"""What the in-memory twin keeps: hashes, lists, leases and channels, as plain Python objects."""
+"""The data of the in-memory store: hashes, lists, leases and channels, as plain Python objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REACH = 1024  # how far from the tail an id is looked for
 
 @attrs.frozen
 class Published:
-    """One event as a watcher of `task-<id>` would have got it."""
+    """One event as a watcher of `task-<id>` receives it."""
 
     task_id: str
     event: str
@@ -40,29 +40,29 @@ def encoded(value: object) -> bytes:
 
 
 def text(fields: Fields, name: str) -> str | None:
-    """A field as text; None where it is absent."""
+    """A field as text; None if it is absent."""
     value = fields.get(name)
     return None if value is None else value.decode(errors="surrogateescape")
 
 
 def named(fields: Fields) -> str:
-    """The function's name; "" where there is none, or one that no task can have."""
+    """The function's name; "" if it is missing or not a valid name."""
     raw = fields.get("function", b"")
     return (text(fields, "function") or "") if len(raw) <= LONGEST_NAME else ""
 
 
 def plausible(run: str) -> bool:
-    """Whether `run` looks like a run id: what a client wrote there gets into the registry only then."""
+    """Whether `run` looks like a run id: only then is a value from a client copied to the registry."""
     return 0 < len(run) <= LONGEST_RUN and all("!" <= char <= "~" for char in run)
 
 
 def number(fields: Fields, name: str) -> int:
-    """A field as a whole number; 0 where it is absent or something else."""
+    """A field as a whole number; 0 if it is absent or invalid."""
     try:
         value = float(fields.get(name, b"0"))
     except ValueError:
         return 0
-    # Nothing that Redis's scripts could not count with, either.
+    # Only numbers that the Lua scripts can count with, too.
     return int(value) if 0 <= value <= EXACT else 0
 
 
@@ -81,11 +81,11 @@ class MemoryState:
         self.rejected: list[bytes] = []
         self.runs: dict[str, str] = {}
         self.leases: dict[str, int] = {}  # microseconds
-        self.server = "memory"  # stands for the replication id; another one is a failover
-        self.safe = True  # whether that one has all that this one acknowledged
+        self.server = "memory"  # replaces the replication id; another value means a failover
+        self.safe = True  # whether that server has all writes that this one acknowledged
         self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
-        self.occurrences: dict[str, list[bytes]] = {}  # what became of them, the newest first
+        self.occurrences: dict[str, list[bytes]] = {}  # their results, the newest first
         self.rings: dict[str, tuple[list[bytes], float]] = {}  # a task's lines, and until when they are kept
         self.workers: dict[str, float] = {}
         self.infos: dict[str, WorkerInfo] = {}
@@ -111,25 +111,25 @@ class MemoryState:
     # -- hashes ---------------------------------------------------------------------------------------
 
     def value(self, key: str) -> Fields | bytes | None:
-        """What `key` holds, None when nothing; an expired key is dropped on the way."""
+        """The value of `key`, None if there is none; an expired key is deleted first."""
         if self.expires.get(key, self.now() + 1) <= self.now():
             self.delete(key)
         return self.values.get(key)
 
     def fields(self, key: str) -> Fields:
-        """The hash at `key`; empty when there is none."""
+        """The hash at `key`; empty if it does not exist."""
         value = self.value(key)
         return value if isinstance(value, dict) else {}
 
     def write(self, key: str, **changes: object) -> None:
-        """Set fields; a missing hash is made."""
+        """Set fields; a missing hash is created."""
         value = self.value(key)
         if isinstance(value, bytes):
             raise TypeError(f"{key!r} holds a string, not a hash")
         self.values[key] = (value or {}) | {name: encoded(new) for name, new in changes.items()}
 
     def erase(self, key: str, *names: str) -> None:
-        """Drop fields; a hash without any is no key, in Redis neither."""
+        """Drop fields; a hash without fields is deleted, as in Redis."""
         fields = self.fields(key)
         for name in names:
             fields.pop(name, None)
@@ -137,19 +137,19 @@ class MemoryState:
             self.delete(key)
 
     def delete(self, key: str) -> None:
-        """Drop the key, as DEL does."""
+        """Delete the key, as DEL does."""
         self.values.pop(key, None)
         self.expires.pop(key, None)
 
     # -- runs -----------------------------------------------------------------------------------------
 
     def register(self, task_id: str, run: str) -> None:
-        """An entry in the registry, with a lease from now."""
+        """Add an entry to the registry, with a lease from now."""
         self.runs[task_id] = run
         self.leases[task_id] = self.micros()
 
     def unregister(self, task_id: str) -> None:
-        """The run is over."""
+        """Remove a run that is over from the registry."""
         self.runs.pop(task_id, None)
         self.leases.pop(task_id, None)
 
@@ -158,21 +158,21 @@ class MemoryState:
         return max(number(self.fields(task_id), "epoch") + 1, self.millis())
 
     def resting(self, word: str | None) -> State:
-        """The state of a hash that no run owns: RUNNING, too, is then no more than an unknown word."""
+        """The state of a hash that no run owns: RUNNING then counts as an unknown word, too."""
         state = State.read(word)
         return state if state in RESTING else State.read(None)
 
     def leave(self, task_id: str) -> None:
-        """Out of the index of the state it rests in, before it leaves that."""
+        """Remove a task from the index of the resting state that it leaves."""
         self.index[self.resting(text(self.fields(task_id), "state"))].pop(task_id, None)
 
     def rest(self, task_id: str, state: State, **changes: object) -> None:
-        """The task comes to `state`, in its hash and in the index."""
+        """Set a task to the resting state `state`, in its hash and in the index."""
         self.write(task_id, state=state, last_update=self.stamp(), **changes)
         self.index[state][task_id] = self.now()
 
     def run(self, task_id: str, run: str, worker: str, **changes: object) -> int:
-        """The task gets a run of the given id; returns its epoch."""
+        """Start a run of the task; returns its epoch."""
         epoch = self.next_epoch(task_id)
         changes |= {"run": run, "worker": worker, "epoch": epoch, "last_update": self.stamp()}
         self.write(task_id, state=life.RUNNING, **changes)
@@ -180,7 +180,7 @@ class MemoryState:
         return epoch
 
     def note(self, key: str, line: str, kept: int, *, plain: bool = False) -> None:
-        """One line more in a task's history; a plain move begins none."""
+        """Add a line to the history of a task; a plain transition does not start one."""
         old = self.fields(key).get("history", b"")
         if kept and (not plain or "history" in self.fields(key)):
             self.write(key, history=added(old, self.millis(), line, kept))
@@ -207,7 +207,7 @@ class MemoryState:
         return lines if until > self.now() else []
 
     def places(self, task_id: str) -> list[str]:
-        """Those of the places where a task may wait that have it."""
+        """The lists and timers that contain the task."""
         parked = self.parking.get(text(self.fields(task_id), "function") or "", [])
         there = {
             "queue": task_id.encode() in self.queue,
@@ -217,7 +217,7 @@ class MemoryState:
         return [name for name, found in there.items() if found]
 
     def leave_places(self, task_id: str) -> None:
-        """Out of each place where a task may wait: queue, parking list, timers."""
+        """Remove a task from each place where it may wait: queue, parking list, timers."""
         self.timers.pop(task_id, None)
         function = text(self.fields(task_id), "function") or ""
         for ids in (self.queue, self.parking.get(function, [])):
@@ -226,12 +226,12 @@ class MemoryState:
     # -- channels -------------------------------------------------------------------------------------
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Tell every listener."""
+        """Notify every listener."""
         for listener in list(self.listeners):
             listener(channel, payload)
 
     def emit(self, task_id: str, payload: str | bytes) -> None:
-        """Publish an event of a task, and remember it."""
+        """Publish an event of a task, and record it."""
         parsed = json.loads(payload)
         self.events.append(Published(task_id, parsed.get("event", ""), parsed.get("data")))
         self.publish(self.keys.events(task_id), encoded(payload))

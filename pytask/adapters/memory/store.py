@@ -1,4 +1,4 @@
-"""The store of the in-memory twin: each verb does what its Lua script does, in the same order."""
+"""The in-memory store: each verb does what its Lua script does, in the same order."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pytask.domain.figures import WorkerInfo
 
 
 class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
-    """All verbs: those that move tasks by duty, and here those that show the workers."""
+    """All verbs: those for tasks are inherited, those for workers are defined here."""
 
     def __init__(self, state: MemoryState, retention: Retention) -> None:
         super().__init__(state, retention)
         self.schedules = MemoryTimetable(state, retention)
 
     def announce(self, info: WorkerInfo) -> float | None:
-        """Show this worker; the seconds since any monitor swept."""
+        """Publish the figures of this worker; returns the seconds since any monitor swept."""
         state = self._state
         state.workers[info.session] = int(state.now())
         state.infos[info.session] = info
         return max(0.0, float(int(state.now()) - max(state.monitors.values()))) if state.monitors else None
 
     def recent_workers(self, within: float) -> list[WorkerInfo]:
-        """Who showed up in the last `within` seconds."""
+        """The workers that reported in the last `within` seconds."""
         state = self._state
         since = int(state.now()) - within
         return [state.infos[session] for session, at in state.workers.items() if at >= since]
@@ -42,7 +42,7 @@ class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
         self._state.publish(self._state.keys.ping_channel(session), b"ping")
 
     def databases(self) -> list[int]:
-        """There are no db numbers."""
+        """An empty list: a memory store has no db numbers."""
         return []
 
     def reset(self) -> None:

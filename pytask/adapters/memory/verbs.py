@@ -1,4 +1,4 @@
-"""What the verbs of the in-memory store share, whatever their duty."""
+"""The common part of the verbs of the in-memory store."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pytask.domain.record import Claim, Incarnation, RunRef, StartFields, Verdic
 
 
 def due_ms(fields: Fields) -> int | None:
-    """When a task may start, in milliseconds; None for at once, and for what is no time."""
+    """When a task may start, in milliseconds; None for at once, and for an invalid time."""
     return delays.due_ms(fields.get("not_before", b"").decode(errors="replace"))
 
 
 def start_fields(fields: Fields) -> StartFields | None:
-    """The fields that say when and why a task starts; None if it has none of them."""
+    """The fields that say when and why a task starts; None if the hash has none of them."""
     not_before = b"" if due_ms(fields) is not None else fields.get("not_before", b"")
     scheduled = fields.get("scheduled", b"")
     found = StartFields(
@@ -31,7 +31,7 @@ def start_fields(fields: Fields) -> StartFields | None:
 
 
 class Verbs:
-    """What the verbs of all duties have in common."""
+    """The base class of all verbs."""
 
     def __init__(self, state: MemoryState, retention: Retention) -> None:
         self.incarnation: Incarnation | None = None

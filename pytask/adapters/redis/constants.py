@@ -1,4 +1,4 @@
-"""What is the same in every call: it stands in the text of each script that names it, and is not sent."""
+"""Values that are the same in every call: inserted into each script that names them, and not sent."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pytask.domain.schedules import DEFINITION, TIMES
 CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "resting": life.RESTING,  # the resting states, in the order of their `indexes`
     "running": life.RUNNING,
-    "unknown": UNKNOWN,  # the state of a hash whose state is none of the resting ones
+    "unknown": UNKNOWN,  # the state of a hash whose state is not a resting one
     "stop": Verdict.STOP,  # the request to stop, as written to `control`
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
-    "fault": FAULT,  # the mark in `paused` of a schedule that cannot be used
+    "fault": FAULT,  # the mark in `paused` of an invalid schedule
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend
     "delayed": destination(Trigger.DELAY),
@@ -36,7 +36,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
 
 
 def in_lua(value: str | int | tuple[str, ...]) -> str:
-    """As it is written in a script."""
+    """The value as Lua source."""
     if isinstance(value, tuple):
         return "{" + ", ".join(map(in_lua, value)) + "}"
     return f"'{value}'" if isinstance(value, str) else str(value)

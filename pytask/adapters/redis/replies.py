@@ -15,15 +15,15 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-CLAIM_WORDS = 6  # of a claim that was won, see claim.lua
+CLAIM_WORDS = 6  # of a successful claim, see claim.lua
 FIELD_WORDS = 5  # more, of one with fields that say when and why it starts
 STAR = ord("*")
-MARKER_WORDS = 4  # in front of a renewal's verdicts, see renew.lua
+MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
 
 
 @cache
 def verdict(word: bytes) -> Verdict:
-    """The verdict of a reply.  The cache makes a word of a newer release be told once."""
+    """The verdict of a reply.  The cache makes it log a word of a newer release only once."""
     found = Verdict.read(word.decode(errors="replace").removesuffix("*"))
     if found is Verdict.UNRECOGNIZED:
         log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])
@@ -48,8 +48,8 @@ def claim(ref: RunRef, reply: Sequence[Any]) -> Claim:
 def claims(
     refs: Sequence[RunRef], functions: Sequence[str], reply: Sequence[bytes]
 ) -> tuple[list[Claim], list[bytes] | None]:
-    """The claims in the answer of claim.lua, and the ids behind them (None where that is not known)."""
-    words, told = reply[0].split(), reply[1]
+    """The claims in the answer of claim.lua, and the ids behind them (None if they are unknown)."""
+    words, content = reply[0].split(), reply[1]
     found: list[Claim] = []
     at = start = 0
     for ref in refs:
@@ -62,22 +62,22 @@ def claims(
             known = int(place)
             function = functions[known - 1] if known > 0 else ""
             if known < 0:
-                function = decoding.text(told[start : start - known])
+                function = decoding.text(content[start : start - known])
                 start -= known
             data, count = None, int(length)
             if count >= 0:
-                data = told[start : start + count]
+                data = content[start : start + count]
                 start += count
             fields = None
             if said[-1] == STAR:
-                fields, start = _fields(words[at : at + FIELD_WORDS], told, start)
+                fields, start = _fields(words[at : at + FIELD_WORDS], content, start)
                 at += FIELD_WORDS
             found.append(
                 Claim(ref.id, ref.run, word, function, data, int(epoch), int(crashes), int(size), fields)
             )
         elif word is Verdict.UNKNOWN:
             end = start + int(words[at + 1])
-            found.append(Claim(ref.id, ref.run, word, decoding.text(told[start:end])))
+            found.append(Claim(ref.id, ref.run, word, decoding.text(content[start:end])))
             at, start = at + 2, end
         elif word is Verdict.DELAYED:
             found.append(Claim(ref.id, ref.run, word, delay=int(words[at + 1]) / 1000))
@@ -85,17 +85,17 @@ def claims(
         else:
             found.append(Claim(ref.id, ref.run, word))
             at += 1
-    # How much stands behind a word of a newer release is not known: no later answer can be read.
+    # The length of what follows a word of a newer release is unknown: no later answer can be read.
     lost = [Claim(ref.id, ref.run, Verdict.UNRECOGNIZED) for ref in refs[len(found) :]]
     if lost:
         return found + lost, None
-    return found, list(_parts(told, start, words[at:]))
+    return found, list(_parts(content, start, words[at:]))
 
 
-def _fields(words: Sequence[bytes], told: bytes, start: int) -> tuple[StartFields, int]:
+def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFields, int]:
     """The fields behind an answer, and where their bytes end."""
     restarts, *lengths = map(int, words)
-    not_before, restart, failed, scheduled = _parts(told, start, lengths)
+    not_before, restart, failed, scheduled = _parts(content, start, lengths)
     fields = StartFields(
         restarts=restarts,
         restart=decoding.shown(restart),
@@ -116,10 +116,10 @@ def _later(ms: int) -> float | None:
     return None if ms < 0 else ms / 1000
 
 
-def _parts(told: bytes, start: int, lengths: Sequence[bytes | int]) -> Iterator[bytes]:
+def _parts(content: bytes, start: int, lengths: Sequence[bytes | int]) -> Iterator[bytes]:
     for length in lengths:
         end = start + int(length)
-        yield told[start:end]
+        yield content[start:end]
         start = end
 
 
@@ -146,10 +146,10 @@ def incarnation(reply: Sequence[Any]) -> Incarnation:
 
 def suspects(leased: Sequence[tuple[str, int]], reply: Sequence[Any]) -> list[Suspect]:
     """The suspects among some ids with their leases: those that have a run."""
-    told = zip(leased, reply[::3], reply[1::3], reply[2::3], strict=True)
+    rows = zip(leased, reply[::3], reply[1::3], reply[2::3], strict=True)
     return [
         Suspect(id=i, run=run.decode(errors="replace"), lease=lease, epoch=int(e), crashes=int(crashes))
-        for (i, lease), run, e, crashes in told
+        for (i, lease), run, e, crashes in rows
         if run
     ]
 

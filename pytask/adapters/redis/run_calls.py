@@ -1,4 +1,4 @@
-"""Calls of the scripts that keep and end runs; nothing is sent here."""
+"""Calls of the scripts that renew and end runs; nothing is sent here."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef
 
-RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: nobody else's command waits for longer
+RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: other commands wait no longer
 
 # -- renewals -----------------------------------------------------------------------------------------
 
 
 class Renewed(NamedTuple):
-    """What one call of a renewal says of its runs, see `scripts.renew`."""
+    """The arguments for the runs of one renewal call, see `scripts.renew`."""
 
     hashes: Sequence[str] | Packed
     session: str
@@ -56,7 +56,7 @@ def renewals(
 
 
 def _renewed(scope: Scope, refs: Sequence[RunRef], *, packs: bool) -> list[Renewed]:
-    """Packed once for runs that are renewed together again and again."""
+    """Packed once for runs that are renewed together repeatedly."""
     if not isinstance(refs, Chunk) or not packs:
         return [Renewed(*part) for part in _parts(scope, refs)]
     if not isinstance(refs.kept, list):
@@ -79,7 +79,7 @@ def _rest(run: str, session: str) -> str:
     return run[len(session) :] if run.startswith(session) else f"={run}"
 
 
-Alike = tuple[object, ...]  # what a change says, if others may say the same
+Alike = tuple[object, ...]  # the common part of a change, by which changes are grouped
 
 # -- ends and events ----------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     before: Alike | None = None
     for one in changes:
         alike = (one.event, one.trigger, one.keep, one.local, one.delay, *one.fields.items())
-        if alike != before:  # which is seldom, and hashing costs more than comparing
+        if alike != before:  # rare, and hashing costs more than comparing
             before, number = alike, known.get(alike, "")
             if not number:
                 kinds += _kinds_of(scope, one, len(kinds) + 1)
@@ -119,13 +119,13 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
 
 
 def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
-    """The kind of a change; where a stop may be asked meanwhile, that of such an end before it: `number`."""
+    """The kind of a change; if a stop may arrive meanwhile, preceded by the kind of that end, `number`."""
     state, mode = _ending(change.trigger, change.local)
     words = str(2 * len(change.fields)) if change.fields else ""
     if mode in ("queue", "timer"):
         stopped, rest = _ending(Trigger.STOP, local=False)
-        told, line = event(Event.STOPPED), scope.line(Trigger.STOP)
-        instead = ChangeKind(told, stopped, rest, scope.drops(Trigger.STOP), line)
+        payload, line = event(Event.STOPPED), scope.line(Trigger.STOP)
+        instead = ChangeKind(payload, stopped, rest, scope.drops(Trigger.STOP), line)
         delay = str(math.ceil(change.delay * 1000)) if mode == "timer" else ""
         again = ChangeKind(
             change.event, state, mode,
@@ -138,7 +138,7 @@ def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
 
 @cache
 def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
-    """(new state, mode) of a change, as commit.lua takes them."""
+    """(new state, mode) of a change, as commit.lua expects them."""
     if trigger is None:
         return "", ""
     state = destination(trigger)
@@ -150,7 +150,7 @@ def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
 
 
 def note(scope: Scope, notes: Sequence[Notes], lines: int, keep: int) -> ScriptCall[bytes]:
-    """Lines and progress."""
+    """Store log lines and progress."""
     keys = scope.keys
     return scripts.note(
         runs=keys.runs,
@@ -192,7 +192,7 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
 
 
 def restore(scope: Scope, task_id: str, function: str, data: bytes | None) -> ScriptCall[bytes]:
-    """A task whose hash was lost."""
+    """Recreate a task whose hash was lost."""
     keys, waiting = scope.keys, destination(Trigger.RELEASE)
     return scripts.restore(
         runs=keys.runs,
@@ -232,7 +232,7 @@ def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -
 
 
 def preview(scope: Scope, ref: RunRef, max_data: int) -> ScriptCall[list[object]]:
-    """What a reload would begin with."""
+    """The data that a reload would start with."""
     keys = scope.keys
     return scripts.preview(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run, max_data=max_data)
 
@@ -266,7 +266,7 @@ def settle(scope: Scope, ref: RunRef) -> ScriptCall[bytes]:
 def open_local(
     scope: Scope, ref: RunRef, function: str, data: bytes, worker: str
 ) -> ScriptCall[list[object]]:
-    """A pre-started task."""
+    """Create the hash and the run of a pre-started task."""
     keys = scope.keys
     return scripts.open_local(
         runs=keys.runs,

@@ -76,7 +76,9 @@ def fault(scope: Scope, name: str, score: float, text: str) -> ScriptCall[bytes]
     )
 
 
-def define(scope: Scope, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> ScriptCall[bytes]:
+def define(  # noqa: PLR0913 - what a schedule has
+    scope: Scope, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
+) -> ScriptCall[bytes]:
     """A new one, or other fields of one."""
     return timetable.define_schedule(
         schedules=scope.keys.schedules,
@@ -84,6 +86,7 @@ def define(scope: Scope, name: str, fields: Mapping[str, str], data: bytes, orig
         name=name,
         data=data,
         origin=origin,
+        lost=lost,
         values=[fields.get(field, "") for field in DEFINITION],
     )
 

@@ -31,12 +31,12 @@ from pytask.domain.record import (
     Verdict,
 )
 
-DUE_CALLS = 3  # of one look at the timers
-CREW_LIMIT = 1000  # workers that are looked at
-PARKED_LOOK = 1000  # parking lists that one sweep looks at
+DUE_CALLS = 3  # of one read of the timers
+CREW_LIMIT = 1000  # workers that are read
+PARKED_LOOK = 1000  # parking lists that one sweep reads
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
 RETIRE_MOST = 100  # such calls of one sweep and state
-RETIRE_WALK = 1_000_000  # entries of the queue that these look at, about: 0.2 s of Redis
+RETIRE_WALK = 1_000_000  # entries of the queue that these scan, approximately: 0.2 s of Redis
 
 
 class RedisStore:
@@ -54,7 +54,7 @@ class RedisStore:
         self._keys = keys
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
-        self._due: Sequence[bytes] = ()  # ids that the last look at the timers found due
+        self._due: Sequence[bytes] = ()  # ids that the last read of the timers found due
         self._registry = Registry(self._redis, self._scope)
         self.schedules = Timetable(self._redis, self._scope)
 

@@ -45,10 +45,12 @@ class Timetable:
         """Pause one that cannot be used, with the reason."""
         return replies.verdict(self._redis.run(schedule_calls.fault(self._scope, name, score, text)))
 
-    def define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str) -> Verdict:
+    def define(
+        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
+    ) -> Verdict:
         """Make or change one."""
         return replies.verdict(
-            self._redis.run(schedule_calls.define(self._scope, name, fields, data, origin))
+            self._redis.run(schedule_calls.define(self._scope, name, fields, data, origin, lost=lost))
         )
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "delay",
     metavar="DURATION",
     callback=options.duration,
-    help="Start it after DURATION, such as 90, 10m, 1h30m.",
+    help="Start it after DURATION, such as 90 (seconds), 10m, 1h30m.",
 )
 @click.option(
     "--at",
@@ -73,10 +73,11 @@ def command(
     """Create a task of the function NAME, queue it, and print its id.
 
     In KEY=VALUE, a VALUE that is valid JSON is parsed (n=5, on=true, of=[1,2]); any other VALUE is a string.
-    With --id the command is idempotent: it does nothing while that task waits or runs. A task that has ended
-    is run again, at the given time if there is one.
+    Without any, the data is null. With --id the command is idempotent: it does nothing while that task waits
+    or runs. A task that has ended is run again, at the given time if there is one.
     """
     from pytask.cli.data import read_data, with_pairs
+    from pytask.cli.selection import name_near_misses
     from pytask.client.records import New
     from pytask.domain import lifecycle as life
     from pytask.terminal import out
@@ -92,12 +93,12 @@ def command(
         from pytask.cli.commands.wait import show_end
         from pytask.client.enqueue import start_and_wait
 
-        _name_near_misses(remote, name)
+        name_near_misses(remote, name)
         ended = remote.driver.run(start_and_wait(remote.partitions, task, wait))
         show_end(remote, printer, ended, failed=ended.state is life.ERROR)
         return
     made = remote.tasks.start(name, given.value, id=task_id, delay=delay, at=at, restart=restart)
-    _name_near_misses(remote, name)
+    name_near_misses(remote, name)
     if printer.form in ("json", "jsonl"):
         printer.record("task", {"id": made, "function": name}, ())
     else:
@@ -131,20 +132,3 @@ def _commands(remote: Remote, task: New, data: Data, wait: float) -> Iterator[It
         yield If(["HGET", hash_, "function"], name, [ended])
     if wait:
         yield from explain.wait(space, shown, list(FINISHED), wait)
-
-
-def _name_near_misses(remote: Remote, name: str) -> None:
-    """Print a notice if no worker knows the function; the task waits until one does."""
-    from difflib import get_close_matches
-
-    from pytask.domain.errors import Denied
-    from pytask.terminal import say
-
-    try:
-        known = [one.name for one in remote.tasks.functions() if one.workers]
-    except Denied:
-        return  # the role `producer` may write but not read
-    if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        meant = f"; did you mean {near[0]!r}?" if near else "."
-        say(f"no running worker knows {name!r}{meant} The task waits until one does.")

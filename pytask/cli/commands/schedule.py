@@ -57,7 +57,7 @@ def list_them(limit: int, remote: Remote, printer: Printer) -> None:
         say(f"more schedules follow: use --limit {10 * limit}")
 
 
-@command.command("show")
+@command.command("show", short_help="Show a schedule, its next times, and its past.")
 @click.option(
     "-n",
     "--number",
@@ -80,7 +80,7 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
     printer.record("schedule", record, schedule_rows.lines(found, now, number), key="name")
 
 
-@command.command("add")
+@command.command("add", short_help="Add a schedule of the task FUNCTION, or change it.")
 @click.argument("name", metavar="NAME", callback=options.id_text)
 @click.argument("function", metavar="FUNCTION")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
@@ -88,7 +88,7 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
     "--every",
     callback=options.duration,
     metavar="DURATION",
-    help="Interval, such as 60, 90s, 10m, 1h30m or 1d.",
+    help="Interval, such as 90 (seconds), 10m, 1h30m or 1d.",
 )
 @click.option(
     "--cron",
@@ -105,14 +105,14 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
     type=click.Choice([one.value for one in Overlap]),
     default=Overlap.SKIP.value,
     show_default=True,
-    help="What to do while the last run goes on.",
+    help="What to do while the previous run waits or runs.",
 )
 @click.option(
     "--missed",
     type=click.Choice([one.value for one in Missed]),
     default=Missed.ONCE.value,
     show_default=True,
-    help="What to do with times at which no worker was there.",
+    help="What to do with times at which no worker was running.",
 )
 @click.option(
     "--deadline",
@@ -134,11 +134,12 @@ def add(
 ) -> None:
     """Add a schedule that starts the task FUNCTION, or change the one of that name.
 
-    NAME is also the id of its task. What the schedule did so far, and whether it is paused, stays. KEY=VALUE
-    as for `pytask new`.
+    NAME is also the id of its task. A change keeps the past of the schedule, and a pause. KEY=VALUE as for
+    `pytask new`.
     """
     from pytask.cli import schedule_rows
     from pytask.cli.data import read_data, with_pairs
+    from pytask.cli.selection import name_near_misses
     from pytask.domain import schedules
 
     given = with_pairs(read_data(data) if data is not None else None, pairs)
@@ -148,6 +149,7 @@ def add(
         return
     remote.tasks.schedules.add(name, function, given.value, **definition)
     schedule_rows.say_next(made, schedule_rows.redis_time(remote))
+    name_near_misses(remote, function)
     if printer.form in ("json", "jsonl"):
         printer.record("schedule", {"name": name, "function": function}, ())
     else:
@@ -156,17 +158,17 @@ def add(
         out(name)
 
 
-@command.command("pause")
+@command.command("pause", short_help="Skip occurrences until the schedule is resumed.")
 @_named
 def pause(name: str, remote: Remote, printer: Printer) -> None:
-    """Start no more tasks of a schedule; one that waits or runs goes on."""
+    """Start no more tasks of a schedule; a task that already waits or runs is not stopped."""
     _change(name, remote, printer, "paused", "was paused already")
 
 
-@command.command("resume")
+@command.command("resume", short_help="Resume a paused schedule with its next time.")
 @_named
 def resume(name: str, remote: Remote, printer: Printer) -> None:
-    """Resume a schedule with its next time; what was due meanwhile is not made up for."""
+    """Resume a schedule with its next time; occurrences during the pause are not started later."""
     _change(name, remote, printer, "resumed", "was not paused")
 
 
@@ -175,7 +177,7 @@ def resume(name: str, remote: Remote, printer: Printer) -> None:
 def remove(name: str, remote: Remote, printer: Printer) -> None:
     """Delete a schedule, not its task.
 
-    One that the code of workers defines comes back with the next worker that starts.
+    A schedule that is defined in the code of workers comes back when the next worker starts.
     """
     _change(name, remote, printer, "removed", "")
 

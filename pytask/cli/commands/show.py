@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytask.domain.reasons import Account
 
 TIMES = ("crash_at", "start_at")  # hash fields that hold a time and are not part of the record
+LABELS = {"start_at": "last start"}  # `starts at` is the next one
 MOMENT = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
 
@@ -114,7 +115,11 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("reload", _refusal(task)),
         ("error", task.error.rstrip("\n").split("\n") if task.error else None),
         ("history", _history(task) or None),
-        *sorted((name, _more(name, value)) for name, value in task.more.items() if name != "history"),
+        *sorted(
+            (LABELS.get(name, name), _more(name, value))
+            for name, value in task.more.items()
+            if name != "history"
+        ),
     ]
 
 

@@ -75,7 +75,7 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
             if found.count.exact
             else "long queue: finished tasks that were pushed again are counted twice",
         ),
-        ("delayed", f"{shown['delayed']} of those that wait" if shown["delayed"] else None),
+        ("delayed", f"{shown['delayed']} (part of WAIT)" if shown["delayed"] else None),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
         ("workers", f"{shown['workers']} with {counted(shown['places'], 'slot')}{silent}"),

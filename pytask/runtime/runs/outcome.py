@@ -174,7 +174,7 @@ def _time_out(run: Run) -> None:
 
 def _log_failure(run: Run, error: BaseException | None) -> None:
     text = (run.failure or "").partition("\n")[0]
-    about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
+    about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch, "pytask_run": run}
     if error is None or isinstance(error, (TaskFailed, GreenletExit)):
         log.warning("task %s failed: %s", run.id, text, extra=about)
     elif not needs_traceback(error):

@@ -55,7 +55,7 @@ def retrying(run: Run, trigger: Trigger, retry: Retry, now: float) -> Change:
 
 def log_retry(run: Run, trigger: Trigger, retry: Retry) -> None:
     """One line for each restart; the traceback is in the hash."""
-    about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch}
+    about = {"task": run.id, "function": run.claim.function, "epoch": run.epoch, "pytask_run": run}
     text = (run.failure or "").partition("\n")[0]
     did = f"failed: {text}" if trigger is Trigger.FAIL else "ended"
     log.warning("task %s %s; attempt %d in %.1f s", run.id, did, retry.attempt, retry.delay, extra=about)

@@ -79,7 +79,7 @@ class Consumer:
         self._hints: set[str] = set(executor.tasks)  # at start: check all parking lists of known functions
         self._looked = self._clock()
         self._warned: set[str] = set()
-        self._complained = -math.inf
+        self._error_logged_at = -math.inf
         self._log_throttle = ports.log_throttle
         self._back_until = -math.inf
         self._on_other_server = ports.on_other_server
@@ -313,9 +313,9 @@ class Consumer:
             if self._log_throttle.may(now):
                 log.warning("cannot claim tasks: %s", error)
             return
-        if now - self._complained < self._lease.timing.heartbeat:
+        if now - self._error_logged_at < self._lease.timing.heartbeat:
             return  # logged once per heartbeat, not at every attempt
-        self._complained = now
+        self._error_logged_at = now
         if isinstance(error, WrongKeyType):
             log.error(
                 "cannot claim tasks: %s. The queue `new-task` must be a list; check `TYPE new-task`", error

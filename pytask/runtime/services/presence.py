@@ -171,7 +171,7 @@ class Presence:
         for other in self._store_proxy.call(lambda store: store.recent_workers(within)):
             if not may_share(__version__, other.version):
                 _warn_of(other.version, other.name, other.host)
-            elif is_older_protocol(other.protocol):
+            elif other.version and is_older_protocol(other.protocol):
                 _warn_of_protocol(other.protocol, other.name, other.host)
 
     def _watch_monitors(self, since: float | None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import attrs
 from gevent.event import Event as Flag
 
-from pytask.domain.errors import BadSchedule, StoreError
+from pytask.domain.errors import BadSchedule, StoreError, WrongKeyType
 from pytask.domain.firing import DUE_MOST, RECHECK, Firing, Place, Plan, Stored, plan, starts
 from pytask.domain.occurrences import skipped_line
 from pytask.domain.partition import partition_of
@@ -48,13 +48,24 @@ class Schedules:
         """The names of those that the code of this worker defines, in any partition."""
         return self._names
 
-    def define(self, store: Store) -> None:
-        """Store the definitions of the code.  May be repeated: what is there already stays as it is."""
+    def define(self, store: Store, *, lost: bool = False) -> None:
+        """Store the definitions of the code.  May be repeated: what is there already stays as it is.
+
+        With `lost` only those that are gone.  A key of another type, raised last, keeps no other away.
+        """
+        broken = None
         for one in self._defined:
             schedule = one.schedule
-            verdict = store.schedules.define(schedule.name, schedule.fields(), one.data, CODE)
+            try:
+                verdict = store.schedules.define(schedule.name, schedule.fields(), one.data, CODE, lost=lost)
+            except WrongKeyType as error:
+                broken = error
+                log.warning("schedule %s cannot be stored, a key of it is no hash: %s", schedule.name, error)
+                continue
             if verdict is Verdict.OK:
                 log.info("schedule %s: %s, starts %s", schedule.name, schedule.words(), schedule.function)
+        if broken is not None:
+            raise broken
 
     def __call__(self, store: Store) -> float | None:
         """Fire what is due, at most 256 schedules; the seconds until the next is due, None for no more."""
@@ -123,18 +134,25 @@ class DefinitionsPorts:
 
 
 class Definitions:
-    """Stores what the code defines, once the worker has reached Redis, and again after a loss of data."""
+    """Stores what the code defines, once the worker has reached Redis, and again after a loss of data.
+
+    Another server, or the same one restarted, may have older data under the same marker: what is gone there
+    is stored again, and what is there stays, as another release may have defined it since.
+    """
 
     def __init__(self, ports: DefinitionsPorts) -> None:
         self._ports = ports
         self._known = ""
+        self._server = ""
+        self._failed = False
         self._ended = Flag()
 
     def run(self) -> None:
         """Run until stopped."""
         while not self._ended.is_set():
             self.look()
-            self._ended.wait(self._ports.timing.tick if not self._known else self._ports.timing.heartbeat)
+            soon = not self._known and not self._failed
+            self._ended.wait(self._ports.timing.tick if soon else self._ports.timing.heartbeat)
 
     def end(self) -> None:
         """Stop after the current step."""
@@ -143,14 +161,16 @@ class Definitions:
     def look(self) -> None:
         """One check: without a renewal there is no Redis, and without a new marker nothing was lost."""
         seen = self._ports.incarnation()
-        if seen is None or seen.id == self._known:
+        if seen is None or (seen.id, seen.server) == (self._known, self._server):
             return
+        lost = seen.id == self._known
         try:
-            self._ports.store_proxy.call(self._ports.schedules.define)
+            self._ports.store_proxy.call(lambda store: self._ports.schedules.define(store, lost=lost))
         except StoreError as error:
+            self._failed = True
             log.warning("could not store the schedules of this code; retrying: %s", error)
             return
-        self._known = seen.id
+        self._known, self._server, self._failed = seen.id, seen.server, False
         self._ports.on_defined()
 
 

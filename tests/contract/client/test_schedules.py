@@ -1,5 +1,7 @@
 """Schedules from a client."""
 
+from datetime import timedelta
+
 import attrs
 import pytest
 
@@ -121,7 +123,10 @@ def test_a_list_in_the_order_of_time(both):
         ({"every": 0}, "every '0'"),
         ({"every": True}, "every cannot be True"),
         ({}, "neither every nor cron"),
-        ({"every": 60, "overlap": "x"}, "overlap 'x' is none of"),
+        ({"every": 60, "overlap": "x"}, "overlap 'x' must be one of"),
+        ({"every": 60, "overlp": "skip"}, "no option 'overlp'; did you mean 'overlap'"),
+        ({"every": 60, "zzz": None}, "the options are every, cron"),
+        ({"every": timedelta(minutes=1)}, "every cannot be .*: write seconds"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(both, definition, words):

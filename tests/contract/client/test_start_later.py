@@ -38,6 +38,13 @@ def test_of_many_each_has_its_own_time(both):
     assert sorted(both.bench.queue()) == [f"t{n}" for n in range(6)]
 
 
+@pytest.mark.parametrize("ms", [float("inf"), 1e300, float("-inf")])
+def test_a_time_that_somebody_wrote_into_the_timers_is_bounded(both, ms):
+    both.bench.write("x", function="f", state="WAIT")
+    both.bench.set_timer("x", ms)
+    assert both.client.get("x").due == (0.0 if ms < 0 else 253402300799.0)
+
+
 def test_a_repeated_start_changes_no_time(both):
     both.client.start("f", {"a": 1}, id="x", delay=60)
     before = due(both, "x")

@@ -60,9 +60,9 @@ def test_a_time_is_a_moment_with_a_zone(cli, client):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--in", "soon"], "'soon' is no duration: write seconds, or numbers with units"),
+        (["--in", "soon"], "'soon' is not a duration: write seconds, or numbers with units"),
         (["--at", "2026-12-01T09:00"], "has no time zone: add Z for UTC"),
-        (["--at", "tomorrow"], "is no time: write ISO 8601"),
+        (["--at", "tomorrow"], "is not a time: write ISO 8601"),
         (["--in", "1m", "--at", "2026-12-01T09:00Z"], "--in and --at exclude each other"),
         (["--restart", "sometimes"], "'never', 'failure', 'always'"),
     ],

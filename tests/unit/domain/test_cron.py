@@ -107,8 +107,10 @@ def test_what_cannot_be_is_refused_with_the_fix(expression, words):
 
 
 def test_an_unknown_zone_is_refused_with_similar_names():
-    with pytest.raises(BadSchedule, match=r"tz 'Europe/Berln' is none of the \d+ .*Europe/Berlin"):
+    with pytest.raises(BadSchedule, match=r"tz 'Europe/Berln' is not one of the \d+ .*Europe/Berlin"):
         zone_of("Europe/Berln")
+    with pytest.raises(BadSchedule, match=r"did you mean Europe/Berlin\?$"):  # the same name, no others
+        zone_of("europe/berlin")
     for name in ("../../etc/passwd", "/etc/passwd", "Europe", "\0", "", "x" * 10_000)[:4]:
         with pytest.raises(BadSchedule):
             zone_of(name)

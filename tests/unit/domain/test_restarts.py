@@ -216,6 +216,9 @@ def test_a_policy_that_makes_no_sense_names_the_argument_and_the_value(wrong, sa
     [
         ("RESTART", "failure", "write RESTART = Restart('failure')"),
         ("RESTART", True, "must be a pytask.Restart"),
+        ("RESTARTS", Restart(), "did you mean RESTART"),
+        ("TIMOUT", 5, "did you mean TIMEOUT"),
+        ("timeout", 5, "did you mean TIMEOUT"),
         ("TIMEOUT", 0, "seconds above 0"),
         ("TIMEOUT", True, "seconds above 0"),
         ("TIMEOUT", math.nan, "seconds above 0"),
@@ -232,6 +235,18 @@ def test_a_class_with_a_wrong_value_is_refused(name, value, says):
     with pytest.raises(BadTaskClass, match=name) as found:
         check_class(Wrong)
     assert says in str(found.value)
+
+
+def test_an_attribute_of_ones_own_is_no_misspelling():
+    class Own(Task):
+        class Config:
+            NAME = "own"
+            NAMES = ("a", "b")  # resembles an option that is set, too
+            RETRIES = 3
+
+        def start(self): ...
+
+    check_class(Own)
 
 
 # -- words -------------------------------------------------------------------------------------------------

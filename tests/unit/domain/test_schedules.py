@@ -81,6 +81,11 @@ def test_a_definition_and_its_fields():
         ({"every": "1 minute"}, ["every '1 minute'", "seconds"]),
         ({"every": "60", "tz": "Europe/Berlin"}, ["tz", "cron only"]),
         ({"every": "60", "jitter": "60"}, ["jitter 60", "shorter"]),
+        ({"every": "", "cron": "0,5 3 * * *", "jitter": "300"}, ["jitter 300", "the 300 s between two"]),
+        (
+            {"every": "", "cron": "30 2 * * *", "tz": "Europe/Berlin", "jitter": "86400"},
+            ["jitter 86400", "between two times of cron '30 2 * * *'"],
+        ),
         ({"jitter": "-1"}, ["jitter '-1'"]),
         ({"overlap": "both"}, ["overlap 'both'", "skip, queue, allow, replace"]),
         ({"missed": "twice"}, ["missed 'twice'", "once, skip, all"]),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from pytask.domain.errors import BadData
-from pytask.domain.start_time import LATEST, not_before, read_duration, read_moment
+from pytask.domain.start_time import LATEST, LONGEST, not_before, read_duration, read_moment
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 
@@ -34,7 +34,8 @@ def test_a_delay_counts_from_the_time_of_redis_and_a_time_is_absolute(given, tex
         ({"delay": "10m"}, "delay must be seconds"),
         ({"delay": True}, "delay must be seconds"),
         ({"at": float("inf")}, "at must be seconds since 1970 or a datetime with a time zone"),
-        ({"at": LATEST + 1}, "up to the year 9999"),
+        ({"at": LATEST + 1}, r"up to the year 9999, .*not milliseconds"),
+        ({"delay": LONGEST + 1}, "at most 250000000000 seconds"),
         ({"at": datetime(2026, 12, 1)}, "no time zone"),  # noqa: DTZ001
         ({"at": NOON, "delay": 1}, "not both"),
     ],

@@ -14,6 +14,8 @@ from pytask.domain.wording import ago, at
         (60, "1m"),
         (3 * 3600 + 1260, "3h21m"),
         (4 * 86400 + 7300, "4d2h"),
+        (float("inf"), "2932896d23h"),
+        (float("-inf"), "0s"),
     ],
 )
 def test_a_span_has_two_figures(seconds, text):

@@ -188,7 +188,7 @@ def test_data_that_is_too_large_and_a_missing_function_are_final():
             StartFields(restart="sometimes"),
             "[PT030] restart is 'sometimes', but only never, failure and always",
         ),
-        (StartFields(not_before="soon"), "[PT030] not_before is 'soon', which is no time"),
+        (StartFields(not_before="soon"), "[PT030] not_before is 'soon', which is not a time"),
     ],
 )
 def test_a_field_that_makes_no_sense_fails_the_run_before_it_starts(fields, says):

@@ -11,7 +11,7 @@ import pytask
 from pytask import Task, errors
 from pytask.adapters.memory.backend import MemoryBackend
 from pytask.domain import schedules
-from pytask.domain.errors import BadSchedule, Unavailable
+from pytask.domain.errors import BadSchedule, Unavailable, WrongKeyType
 from pytask.domain.partition import partition_of
 from pytask.domain.record import Incarnation
 from pytask.domain.schedules import NEVER
@@ -204,7 +204,7 @@ class Proxy:
 
 def definitions(world, *names, place=(0, 1)):
     made = [Defined(schedule=schedules.made(name, "f", every=60), data=b"{}") for name in names]
-    seen = {"marker": None, "defined": 0}
+    seen = {"marker": None, "server": "", "defined": 0}
 
     def defined():
         seen["defined"] += 1
@@ -213,7 +213,7 @@ def definitions(world, *names, place=(0, 1)):
         DefinitionsPorts(
             schedules=Schedules(made, place),
             store_proxy=Proxy(world.store),
-            incarnation=lambda: seen["marker"] and Incarnation(id=seen["marker"], server=""),
+            incarnation=lambda: seen["marker"] and Incarnation(id=seen["marker"], server=seen["server"]),
             timing=Timing(),
             on_defined=defined,
         )
@@ -236,6 +236,39 @@ def test_they_are_stored_once_redis_was_reached_and_again_after_a_loss_of_data(w
     service.look()
     assert world.state.schedules == {"a": 0, "b": (NOON + 60) * 1000}
     assert seen["defined"] == 2
+
+
+def test_what_an_older_copy_of_the_data_has_not_is_stored_again(world):
+    """A server that restarts with its last snapshot, or a replica that was behind, has the same marker."""
+    service, seen = definitions(world, "a", "b")
+    seen["marker"], seen["server"] = "one", "first"
+    service.look()
+    world.look()
+    del world.state.schedules["a"]
+    world.state.erase("pytask:schedule:a", "function", "every", "data", "origin")
+    world.state.write("pytask:schedule:b", every="30")  # by a newer release
+    seen["server"] = "second"
+    service.look()
+    assert world.state.schedules["a"] == 0
+    assert world.state.fields("pytask:schedule:b")["every"] == b"30"
+    assert world.state.schedules["b"] > 0
+
+
+def test_a_key_of_another_type_keeps_no_other_away(world, caplog):
+    def define(name, *words, **options):
+        if name == "a":
+            raise WrongKeyType("no hash")
+        return stored(name, *words, **options)
+
+    service, seen = definitions(world, "a", "b")
+    seen["marker"] = "one"
+    stored, world.store.schedules.define = world.store.schedules.define, define
+    service.look()
+    assert world.state.schedules == {"b": 0}
+    assert "schedule a cannot be stored" in caplog.text
+    world.store.schedules.define = stored
+    service.look()
+    assert world.state.schedules == {"a": 0, "b": 0}
 
 
 def test_an_outage_is_waited_for(world, caplog):

@@ -126,7 +126,7 @@ def claim(
     channel: Text,
     server: Text,
     space: Number,
-    look: Number,  # how many ids behind the batch are told
+    look: Number,  # how many ids behind the batch are returned
     line: Text,
     kept: Number,
     event: ThreeTexts,
@@ -141,7 +141,7 @@ def reject(
     source: Key,
     rejected: Key,
     hashes: Keys,  # the one of the id; none for an id that cannot be a key
-    raw: Text,  # the id as it stands in the list, or its beginning (long)
+    raw: Text,  # the id as it is in the list, or its beginning (long)
     note_head: Text,  # JSON, around the time
     note_tail: Text,
     most: Number,  # notes that are kept
@@ -224,7 +224,7 @@ def renew(
     marker: Text,  # the id for a new one
     alone: Flag,  # no other server takes over from this one
     space: Number,
-    # Nearly all runs are of one session, which would be most of what is sent: it stands in front of each of
+    # Nearly all runs are of one session, which would be most of what is sent: it precedes each of
     # `rests`, which have blanks between; "=" is in front of a whole run.
     session: Text,
     rests: Text,
@@ -278,7 +278,7 @@ class ChangeKind(NamedTuple):
     mode: Text = ""  # done | rest | queue | timer | delete
     drop: Flag = False
     line: Text = ""
-    instead: Text = ""  # the kind (from 1) that is meant where a stop stands in the hash; "" for this one
+    instead: Text = ""  # the kind (from 1) that applies if the hash has a stop; "" for this one
     words: Text = ""  # how many of `fields`; "" for none
     delay: Text = ""  # milliseconds in the timers
 

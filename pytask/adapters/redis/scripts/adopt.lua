@@ -1,9 +1,9 @@
--- Restore runs that live with the caller and that Redis lost in a failover.
+-- Restore runs that are alive in the caller and that Redis lost in a failover.
 --
--- Returns for each id OK, FENCED (a run is there that is not older) or GONE (no such hash).
+-- Returns for each id OK, FENCED (another run exists that is not older) or GONE (the hash does not exist).
 --
--- The epoch decides: it grows with every run of an id, so whatever the hash tells of an earlier one was
--- over when ours was claimed.  A request to stop is kept all the same: whether it was asked before our claim or
+-- The epoch decides: it grows with every run of an id, so anything that the hash says about an earlier one was
+-- over when ours was claimed.  A request to stop is kept, however: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
 --- include: names, time, now_us, whole, number, index, escaped, history
 local REACH = 1024
@@ -38,7 +38,7 @@ for i, hash in ipairs(hashes) do
       call('ZADD', leases, now_us, id)
       pcall('ZREM', index[h[3]] or index[unknown], id)
       call('ZREM', timers, id)
-      -- Further up in a long queue it is dropped when it is met: by then it runs.
+      -- Further up in a long queue it is dropped when it is reached: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end
       call('PUBLISH', channel .. id, event[1] .. run .. event[2] .. whole(epoch) .. event[3])
       reply[i] = 'OK'

@@ -1,30 +1,30 @@
 -- Claim a batch of ids from the tail of a list, and make each a run.
 --
 -- Refuses with OTHERSERVER, before any write, where another server answers.
--- Returns two strings: words, and bytes of which the words tell the lengths, in order.  The words, for each
+-- Returns two strings: words, and bytes whose lengths are among the words, in order.  The words, for each
 --       id: verdict; after UNKNOWN the length of the function; after OK and ALREADY: epoch, crashes, size of
 --       data if it is over the limit (else 0), the function (its place in `functions` from 1; 0 none; a
 --       name that is not there by its length, negative), length of data (-1 none, or over the limit); after
 --       DELAYED the milliseconds until its time.
 --       A hash with fields that say when and why it starts has a * behind OK or ALREADY, and five words more:
 --       restarts, and the lengths of not_before (0 if it is a time), restart, restart_times and scheduled.
---       Then the length of each id behind the batch, the next one first, as `peek` tells them.
+--       Then the length of each id behind the batch, the next one first, as `peek` returns them.
 --
 -- The data of a batch is one reply that a worker holds in memory: where the next id's would take it over
 -- the limit, that id and those after it are MOVED and stay where they are.  The first always fits.
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
--- the hashes are written first and the ids leave the list last, so an id is never in neither place.
+-- the hashes are written first and the ids leave the list last, so an id is always in one of the two places.
 --- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, escaped, history
 
--- What is there: the runs, and the list -----------------------------------------------------------------
+-- Existing state: the runs, and the list -----------------------------------------------------------------
 
 local n = #hashes
 local live = call('HMGET', runs, unpack(ids))
 call('ZCARD', leases)
 local timed = call('ZCARD', timers) > 0
--- The tail, the next id first.  Those of the batch were seen to be short; of those behind them a producer
--- may have made any number any length: few at a time, and nothing behind one that cannot be a task.
+-- The tail, the next id first.  Those of the batch are known to be short; of those behind them a producer
+-- may have made any number of any length: few at a time, and nothing behind one that cannot be a task.
 local window, waiting, reach = {}, {}, n + math.max(look, n + 16)
 local at, step, ended = 0, n, false
 while at < reach and not ended do
@@ -45,7 +45,7 @@ end
 
 local known, words, bytes = {}, {}, {}
 for i = 1, #functions do known[functions[i]] = i end
--- The words for a run that is the caller's.
+-- The words for a run of the caller.
 local function won(verdict, epoch, crashes, size, over, func, data, extra)
   local name = not func and 0 or known[func]
   if not name then
@@ -70,13 +70,13 @@ end
 
 -- When and why it starts ----------------------------------------------------------------------------------
 
--- The time of a `not_before` in milliseconds; nil if it is no time (see pytask/domain/delays.py).
+-- The time of a `not_before` in milliseconds; nil if it is not a time (see pytask/domain/delays.py).
 local function due_ms(text)
   local seconds = #text <= longest_field and text:find('^%d+%.?%d*$') and tonumber(text)
   return seconds and seconds <= latest and math.ceil(seconds * 1000) or nil
 end
 -- The fields of a hash, and how many it has.  Most have nothing but a function and data: then no others are
--- looked for, since each that is not there costs a walk through all that are.
+-- read, since each missing one costs a scan of all present ones.
 local function read_hash(hash, over)
   local count, data = call('HLEN', hash), over and '' or 'data'
   if count <= 2 then
@@ -86,7 +86,7 @@ local function read_hash(hash, over)
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
     kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts'), count
 end
--- What it has of the last five of these, nil for nothing: texts for the answer, and the time if it is one.
+-- The last five of these, nil if none is set: texts for the answer, and the time if it is valid.
 local function few(h)
   local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14]
   if text == '' and not others then return end
@@ -110,7 +110,7 @@ local function register(id, run)
   registry[last + 1], registry[last + 2] = id, run
   renewed[last + 1], renewed[last + 2] = now_us, id
 end
--- Out of the index of the state that it leaves.
+-- Removes it from the index of the state that it leaves.
 local function leave(id, state)
   local left = index[state] or index[unknown]
   local gone = unindexed[left]
@@ -138,7 +138,7 @@ local function begin(id, run, hash, state, epoch, attempts, history)
 end
 -- Into the timers, until its time; the answer.
 local function delay(id, hash, state, extra, history)
-  -- The field has the time for all to see: no history is begun for it (see prelude.lua).
+  -- The field shows the time: no history is started for it (see prelude.lua).
   local text = (index[state] and state or unknown) .. ' ' .. delayed .. ' delay ' .. escaped(worker, 64) .. ' '
   call('HSET', hash, 'state', delayed, 'last_update', now,
     noted(history, text .. 'not%20before%20' .. extra.text, true))
@@ -153,7 +153,7 @@ end
 for i = 1, n do
   local id, run, hash, held = ids[i], new_runs[i], hashes[i], live[i]
   if took[id] then
-    -- Another copy of it stood in this very batch.
+    -- This batch contains another copy of it.
     words[i] = 'DUPLICATE'
   elseif held ~= run and (full or not waiting[id]) then
     words[i] = 'MOVED'
@@ -170,7 +170,7 @@ for i = 1, n do
       local func, data, state, owner, epoch = h[1], h[2], h[3], h[4], h[5]
       local part = over and 0 or size
       local crashes, extra = number(h[7]), few(h)
-      -- No task has so long a name, or none: it is claimed, and fails for want of a function.
+      -- The name is too long or empty: it is claimed, and fails because it has no function.
       if func and (#func == 0 or #func > 512) then func = false end
       if held == run then
         read = read + part
@@ -184,12 +184,12 @@ for i = 1, n do
         watched[#watched + 1] = id
         words[i] = 'DUPLICATE'
       elseif not held and state == running and plausible(owner) then
-        -- The registry forgot a run that its hash still names: its owner may live.
+        -- The registry lost a run that its hash still names: its owner may be alive.
         took[id] = true
         register(id, owner)
         words[i] = 'DUPLICATE'
       elseif held then
-        -- The hash was deleted and made anew under a live run: wait until that run has ended.
+        -- The hash was deleted and recreated during a live run: wait until that run has ended.
         took[id] = true
         watched[#watched + 1] = id
         rotated[#rotated + 1] = id
@@ -228,7 +228,7 @@ if #delays > 0 then
   call('ZADD', timers, unpack(delays))
   for at = 1, #delays, 2 do pcall('ZADD', index[delayed], now, delays[at + 1]) end
 end
--- A registered run without a lease would never be looked at by a monitor, should its owner be dead.
+-- A monitor never checks a registered run without a lease, even if its owner is dead.
 for _, id in ipairs(watched) do call('ZADD', leases, 'NX', now_us, id) end
 
 -- The list, and the events --------------------------------------------------------------------------------

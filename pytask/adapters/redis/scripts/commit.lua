@@ -1,19 +1,19 @@
 -- Commit one batch of ends and events, in order.
 --
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
---       list, or the timers are no sorted set; nothing done).
+--       list, or the timers are not a sorted set; nothing done).
 --
 -- A run that is tried again goes to the timers, by the clock of Redis.
 --
--- Without changes it does nothing: so a worker has the script, and a connection, before its first end.
+-- Without changes it does nothing: so a worker loads the script, and connects, before its first end.
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
--- deleted, or deleted and made anew: only the registry is cleared, or we would write a ghost.
+-- deleted, or deleted and recreated: only the registry is cleared, to avoid writing a hash that belongs to no task.
 --- include: names, time, now_ms, whole, ids, index, history
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
--- By the words that the changes have: making numbers of these would cost more.
+-- Indexed by the words of the changes: converting these to numbers would cost more.
 local kind_of, from = {}, 0
 for i = 1, #kinds do
   local kind = kinds[i]
@@ -31,7 +31,7 @@ local reply, dropped, over, indexed = {}, {}, {}, {}
 for i = 1, n do
   local id, hash, run, kind = ids[i], hashes[i], change_runs[i], kind_of[change_kinds[i]]
   local state, mode, verdict, held = kind.state, kind.mode, 'OK', live[i]
-  -- What the hash names: asked for an end, and where the registry forgot the run.
+  -- The run in the hash: read for an end, and if the registry lost the run.
   local h
   local again = mode == 'queue' or mode == 'timer'
   if again then
@@ -40,12 +40,12 @@ for i = 1, n do
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'restarts')
   end
   local owner = h and not h.err and h[1]
-  -- Nothing replaces a stop but its being carried out: the run is dead, so that it is done by now.
+  -- A stored stop is only removed once carried out; this run has ended, so it is carried out now.
   if again and owner == run and h[3] == stop then
     kind = kind_of[kind.instead]
     state, mode, again = kind.state, kind.mode, false
   end
-  -- The registry lost the run, but the hash is still ours: nobody claimed it since (see renew.lua).
+  -- The registry lost the run, but the hash is still ours: no other worker has claimed it since (see renew.lua).
   if not held and owner == run then held = run end
   if held ~= run or over[id] then
     verdict = 'FENCED'

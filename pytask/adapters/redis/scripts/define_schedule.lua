@@ -8,6 +8,7 @@ call('ZCARD', schedules)
 local old = call('HMGET', schedule, unpack(definition))
 local mark = call('HGET', schedule, 'paused')
 local stored = call('ZSCORE', schedules, name)
+if lost and stored and call('EXISTS', schedule) == 1 then return 'ALREADY' end
 local same = stored and mark ~= fault
 for i, field in ipairs(definition) do
   if (old[i] or '') ~= values[i] then

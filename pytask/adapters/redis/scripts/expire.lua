@@ -11,7 +11,7 @@ call('LLEN', queue)
 call('ZCARD', timers)
 local reply = {}
 
--- What becomes of a task whose hash still names the dead run.
+-- The new state of a task whose hash still names the dead run.
 local function hand_on(i, hash, id, lease, stops, worker, old)
   local state, published, line, drop = waiting, waiting_event, waiting_line, false
   if stops then
@@ -43,7 +43,7 @@ for i, hash in ipairs(hashes) do
   local lease = call('ZSCORE', leases, id)
   local h = pcall('HMGET', hash, 'run', 'control', 'local', 'last_run', 'worker', 'history')
   if h.err then h = {} end
-  -- The registry lost the run, and its hash still names it: nobody claimed it since (see commit.lua).
+  -- The registry lost the run, and its hash still names it: no other worker has claimed it since (see commit.lua).
   if not held and h[1] == run then held = run end
   if held ~= run then
     reply[i] = h[4] == run and 'ALREADY' or 'FENCED'
@@ -52,7 +52,7 @@ for i, hash in ipairs(hashes) do
   else
     reply[i] = 'OK'
     if h[1] ~= run then
-      -- The hash was deleted or made anew: there is nothing to hand on, only an entry to clear.
+      -- The hash was deleted or recreated: there is nothing to requeue, only an entry to clear.
     elseif h[3] then
       call('DEL', hash)
     else

@@ -37,7 +37,7 @@ local function occupied(id, hash)
   if h.err then return 'taken', h end
   if call('HGET', runs, id) or h[1] == running and h[2] then return 'runs', h end
   local exists = call('EXISTS', hash) == 1
-  if exists and (h[5] or not h[4] and id ~= s[6] and h[3] and h[3] ~= func) then return 'taken', h end
+  if exists and (h[5] or not h[4] and id ~= s[6] and h[3] ~= func) then return 'taken', h end
   if exists and (not index[h[1]] or h[1] == waiting) then return 'waits', h end
   local queued = call('LPOS', queue, id, 'MAXLEN', REACH) or call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH)
   if queued or call('ZSCORE', timers, id) then return 'waits', h end

@@ -3,18 +3,18 @@
 -- Returns how many were repaired; then the position (from 1) and the function of each task that waits, has not
 --       changed for an expiry, and is neither in the queue nor in the timers: it is parked, or lost (see put_back.lua).
 --
--- A hash that names a run is registered again, and a full expiry passes before it is handed on: its
--- owner may live.  One that names none was written by hand or by an ancestor: nobody runs it.  A run
--- that the registry has is given a lease whatever became of its hash: the monitor clears it away.
+-- A hash that names a run is registered again, and a full expiry passes before it is requeued: its
+-- owner may be alive.  One that names none was written by hand or by an old release: no worker runs it.  A run
+-- in the registry gets a lease regardless of its hash: the monitor removes it later.
 --- include: names, time, now_us, number, plausible, history
 call('LLEN', queue)
 call('ZCARD', leases)
 call('ZCARD', timers)
 local LONGEST = 10000 -- entries of the queue that are looked through
 local queued = call('LLEN', queue)
-local mended, lost = 0, {}
+local repaired, lost = 0, {}
 
--- A hash that nobody runs is stopped, if that was asked, or waits again.
+-- A hash that no worker runs is stopped, if requested, or waits again.
 local function settle(id, hash, stops, old)
   local state, published, line, index = waiting, waiting_event, waiting_line, waiting_index
   if stops then state, published, line, index = stopped, stopped_event, stopped_line, stopped_index end
@@ -34,13 +34,13 @@ for i, hash in ipairs(hashes) do
   local id = ids[i]
   local h = pcall('HMGET', hash, 'state', 'run', 'last_update', 'history', 'control')
   if call('HEXISTS', runs, id) == 1 then
-    -- A registered run without a lease would never be looked at by a monitor.
+    -- A monitor never checks a registered run without a lease.
     if not call('ZSCORE', leases, id) then
       call('ZADD', leases, now_us, id)
-      mended = mended + 1
+      repaired = repaired + 1
     end
   elseif h.err or h[1] ~= running then
-    -- at rest, or no task
+    -- at rest, or not a task
     if not h.err and h[1] == waiting and not h[2] and queued <= LONGEST and t[1] - number(h[3]) > expiry
       and not call('ZSCORE', timers, id) then
       lost[id] = i
@@ -48,13 +48,13 @@ for i, hash in ipairs(hashes) do
   elseif plausible(h[2]) then
     call('HSET', runs, id, h[2])
     call('ZADD', leases, now_us, id)
-    mended = mended + 1
+    repaired = repaired + 1
   elseif t[1] - number(h[3]) > expiry then
     settle(id, hash, h[5] == stop, h[4])
-    mended = mended + 1
+    repaired = repaired + 1
   end
 end
-local reply = {mended}
+local reply = {repaired}
 if next(lost) then
   for _, id in ipairs(call('LRANGE', queue, 0, -1)) do lost[id] = nil end
   for _, i in pairs(lost) do

@@ -1,4 +1,4 @@
--- Make a task anew whose hash was lost with all data, and queue it.
+-- Recreate a task whose hash was lost with all data, and queue it.
 --
 -- Returns OK, or STATE (the hash is there, or a run of the id).
 --- include: names, time, history

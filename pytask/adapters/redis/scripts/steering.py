@@ -1,4 +1,4 @@
-"""Scripts that steer tasks: stop, start, reload and delete; declared as those beside."""
+"""Scripts that control tasks: stop, start, reload and delete; declared as in `__init__`."""
 
 # Not `from __future__ import annotations`: the annotations are read when a script is declared.
 

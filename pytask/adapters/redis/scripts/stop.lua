@@ -1,9 +1,9 @@
 -- Stop waiting tasks, and store the request for running ones.
 --
 -- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE; for the
---       first ids only, where taking them out of long lists was work enough for one call.
+--       first ids only, if removing them from long lists has used up the work limit of one call.
 --
--- A waiting id may stand anywhere in its list, so each costs a walk through all of it: 20 ms of a million.
+-- A waiting id may be anywhere in its list, so each costs a scan of all of it: 20 ms for a million entries.
 -- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
 --- include: names, time, index, places, leave_places, history
@@ -14,7 +14,7 @@ local stoppable = places_in(allowed)
 local queued, walked = call('LLEN', queue), 0
 local reply = {}
 
--- Out of all lists, and at rest; `from` is the state it was in, `state` the one that its hash has.
+-- Removes it from all lists and sets it to rest; `from` is the state it was in, `state` the one that its hash has.
 local function settle(id, hash, parking, from, state, old)
   if drop then
     call('DEL', hash)
@@ -47,14 +47,14 @@ for i = 1, #hashes do
   else
     local state = index[h[1]] and h[1] or unknown
     local from = state
-    -- It waits, whatever its hash tells of the time before it was pushed again.
+    -- It waits, even if its hash still describes the run before it was pushed again.
     if not stoppable[from] then
       walked = walked + queued
       if call('LPOS', queue, id) then from = unknown end
     end
     if stoppable[from] then
       settle(id, hash, parkings[i], from, state, h[5])
-      -- A run of the hash that stood here before may be dying: its owner is told, too.
+      -- A run of a previous hash of this id may still be stopping: its owner is notified, too.
       reply[i] = held and 'REQUESTED' or 'OK'
     else
       reply[i] = 'STATE'

@@ -1,4 +1,4 @@
-"""Scripts of schedules; declared as those beside."""
+"""Scripts of schedules; declared as in `__init__`."""
 
 # Not `from __future__ import annotations`: the annotations are read when a script is declared.
 
@@ -94,6 +94,7 @@ def define_schedule(
     name: Text,
     data: Text,  # JSON, "" for none
     origin: Text,
+    lost: Flag,  # only if it is gone
     values: AnyTexts,  # of the fields of a definition, "" for none
 ) -> bytes: ...
 

@@ -1,4 +1,4 @@
-"""Scripts by which monitors keep order, and workers show themselves; declared as those beside."""
+"""Scripts for the upkeep by monitors and the reports of workers; declared as in `__init__`."""
 
 # Not `from __future__ import annotations`: the annotations are read when a script is declared.
 
