@@ -19,7 +19,7 @@ VERBS = (
     "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping",
 )  # fmt: skip
-TIMETABLE = ("due", "fire", "fault", "define")
+TIMETABLE = ("due", "fire", "fault")
 
 
 class Link:
@@ -130,6 +130,9 @@ class Timetable:
 
     def __init__(self, store):
         self.call = store.call
+
+    def define(self, name, fields, data, origin, *, lost=False):
+        return self.call("schedules.define", name, fields, data, origin, lost)
 
 
 def _verb(name, prefix=""):

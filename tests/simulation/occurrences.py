@@ -131,13 +131,13 @@ class Occurrences:
         self._rows, self._waiting = copy.deepcopy(snapshot)
 
     def was_defined(self, args, verdict):
-        """A worker stored what its code says."""
+        """Somebody stored what the code of workers says; the last argument: only if it was lost."""
         spec = self._world.policies.schedules.get(args[0])
         if spec is None:
             return
         if verdict is Verdict.OK:
             self.defined(spec)
-        elif args[0] in self._rows:
+        elif args[0] in self._rows and not args[-1]:
             self.changed(spec)
 
     # -- the store ----------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class PolicyWorld:
             world = self._world
             world.note(None, "schedule", name, spec.step, spec.overlap, spec.missed)
             verdict = world.server.store.schedules.define(name, spec.stored, b"null", "client")
-            world.evidence.occurrences.was_defined((name,), verdict)
+            world.evidence.occurrences.was_defined((name, False), verdict)
 
         self._world.server.client(client)
 

@@ -128,7 +128,12 @@ class Server:
         noted = {"renew": self.store.incarnation, "claim": self.store.ahead}
         return (noted[verb], outcome) if verb in noted else outcome
 
+    def _define(self, name, fields, data, origin, lost):
+        return self.store.schedules.define(name, fields, data, origin, lost=lost)
+
     def _method(self, verb):
+        if verb == "schedules.define":
+            return self._define
         return getattr(self.store.schedules if "." in verb else self.store, verb.rpartition(".")[2])
 
     def _fire(self, firings):
