@@ -164,7 +164,7 @@ class Counts:
         if restarts not in allowed:
             text = f"{name}: restart {restarts} after {began.restarts}, lived {least:.1f} s"
             self._violation("count", text)
-        if policy.limit is not None and self._made(began, policy, restarts, least=True) >= policy.limit:
+        if policy.limit is not None and self._made(change.run, policy, restarts, least=True) >= policy.limit:
             self._violation("limit", f"{name}: restart {restarts} beyond the limit of {policy.limit}")
         longest = policy.longest(restarts)
         if not longest / 2 - 0.001 <= change.delay <= longest + 0.001:
@@ -186,7 +186,7 @@ class Counts:
         known = self._of(change.id)
         if (failed and policy.on != "never") or (ended and policy.on == "always"):
             reset = self._health(change.run, policy)[0] >= policy.healthy
-            made = self._made(began, policy, 1 if reset else began.restarts + 1, least=False)
+            made = self._made(change.run, policy, 1 if reset else began.restarts + 1, least=False)
             if policy.limit is None or made < policy.limit:
                 self._violation("gave up", f"{change.run} of {change.id}: {over}, {made} restarts made")
             self.tally["gave up"] += 1
@@ -223,14 +223,17 @@ class Counts:
         most = self._clock(run) - over.clock + NEAR
         return (over.lived if over.kind else policy.timeout or 0.0), most
 
-    def _made(self, began, policy, restarts, *, least):
+    def _made(self, run, policy, restarts, *, least):
+        began, over = self._began[run], self._over.get(run)
         if policy.window is None:
             return restarts - 1
         # A step of Redis's clock moves the times of the failures, too.
         if self._world.server.stepped:
             return 0 if least else 1_000_000
+        # The decision was made when the run was over; its commit may have come much later.
+        now = over.at if over is not None and over.kind else self._world.loop.time
         edge = policy.window + (-SLACK if least else SLACK)
-        return sum(self._world.loop.time - at < edge for at in began.times)
+        return sum(now - at < edge for at in began.times)
 
     # -- tasks ------------------------------------------------------------------------------------------
 

@@ -88,7 +88,13 @@ class PolicyWorld:
 
     def defined(self):
         """What the code of a worker that starts now says."""
-        found = [] if self.over_schedules else [spec.defined for spec in self.schedules.values() if spec.code]
+        # A worker that starts after a loss of data knows nothing of it; see `World.flush`.
+        known = not self._world.flushed()
+        found = (
+            []
+            if self.over_schedules or not known
+            else [spec.defined for spec in self.schedules.values() if spec.code]
+        )
         return tuple(found)
 
     def classes(self, process):
@@ -135,6 +141,9 @@ class PolicyWorld:
             if self.over_schedules:
                 return
             world = self._world
+            if world.flushed():
+                world.after(10.0, lambda: self.add_schedule(name))
+                return
             world.note(None, "schedule", name, spec.step, spec.overlap, spec.missed)
             verdict = world.server.store.schedules.define(name, spec.stored, b"null", "client")
             world.evidence.occurrences.was_defined((name, False), verdict)

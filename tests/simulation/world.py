@@ -358,7 +358,7 @@ class World:
                 state.delete(task_id)
                 self.evidence.came_to_rest(task_id)  # it is another task now
                 self.evidence.counts.forgotten(task_id)
-            if self.loop.time < self._flushed_until:
+            if self.flushed():
                 return  # it would be a new task to a Redis that lost everything; see `flush`
             self.policies.write(state, task_id)
             state.queue.insert(0, task_id.encode())
@@ -421,6 +421,10 @@ class World:
             self.loop.later(None, SETTLE + 1, self._push_again)
 
         self.server.client(client)
+
+    def flushed(self):
+        """Whether runs that a loss of data has made unknown may live: no client may start their tasks."""
+        return self.loop.time < self._flushed_until
 
     def _push_again(self):
         for task_id in self.jobs:
