@@ -85,6 +85,7 @@ class Row:
     pending: int | None = None  # ms; None: it has no next time yet
     open: set = attrs.Factory(set)  # due, and neither started nor skipped
     old: int | None = None  # the one that waited for the end of a run
+    changed: bool = False  # since the last firing: the next one may have been decided before
 
 
 class Occurrences:
@@ -109,7 +110,8 @@ class Occurrences:
 
     def changed(self, spec):
         """It has other options."""
-        self._rows[spec.name].spec = spec
+        row = self._rows[spec.name]
+        row.spec, row.changed = spec, row.changed or row.spec != spec
 
     def resumed(self, name, now):
         """What was due while it was paused is not made up for."""
@@ -191,7 +193,7 @@ class Occurrences:
             row.open.intersection_update({behind})
         if behind is not None and behind not in row.open:
             self._violation("occurrence twice", f"{firing.name}: {behind} waits, and was settled before")
-        row.pending, row.old = score, behind
+        row.pending, row.old, row.changed = score, behind, False
 
     def _line(self, state, row, firing, line, when, busy):
         spec, at, (due, now) = row.spec, line["at"], when
@@ -203,6 +205,8 @@ class Occurrences:
             self._violation("occurrence twice", f"{name}: {twice} in {line}")
         row.open.difference_update(times)
         reason = line.get("reason", "fired")
+        if row.changed and reason in ("late", "overlap"):
+            return
         self.tally[reason] += len(times)
         waited = at == row.old
         if reason == "fired":
@@ -221,7 +225,7 @@ class Occurrences:
         name = f"{spec.name} at {at}"
         if at > now:
             self._violation("too early", f"{name} is started at {now}")
-        if not waited:
+        if not waited and not row.changed:
             if spec.too_late(at, now):
                 self._violation("too late", f"{name} is started at {now}")
             if spec.missed != "all" and at not in due[-1:]:
