@@ -205,6 +205,7 @@ class PartitionWorker:
         ))  # fmt: skip
         self.definitions = Definitions(DefinitionsPorts(
             schedules=self.schedules, store_proxy=self.store_proxy, timing=self.settings.timing,
+            clock=ports.clock,
             incarnation=lambda: self.renewals.incarnation, on_defined=partial(self.timers.soon, 0),
         ))  # fmt: skip
         self.balancer = None

@@ -12,21 +12,22 @@ from tests.chaos.audit import View
 SECOND = 1_000_000_000
 TERMINAL = ("ENDED", "ERROR", "STOPPED")
 VERBS = {
-    "claim": (Trigger.CLAIM,),
+    "claim": (Trigger.CLAIM, Trigger.DELAY),
     "open_local": (Trigger.CLAIM,),
     "renew": (Trigger.RENEW,),
-    "commit": (Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE),
+    "commit": (Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.RETRY),
     "expire": (Trigger.EXPIRE, Trigger.EXPIRE_STOPPED, Trigger.POISON),
     "reload": (Trigger.RELOAD,),
     "stop": (Trigger.CANCEL, Trigger.REQUEST),
-    "start": (Trigger.START,),
+    "start": (Trigger.START, Trigger.START_NOW),
+    "fire": (Trigger.SCHEDULE, Trigger.REQUEST),
     "request": (Trigger.REQUEST,),
     "park": (Trigger.PARK,),
     "repair": (Trigger.REPAIR,),
     "adopt": (Trigger.ADOPT,),
 }
 FENCED_VERBS = ("renew", "commit", "expire", "reload")
-CLIENT = ("push", "again", "recreate", "delete")  # writes of the test itself, as a client's
+CLIENT = ("push", "push_later", "again", "recreate", "delete")  # writes of the test itself, as a client's
 
 
 class Known:
@@ -56,6 +57,10 @@ class Replay:
         self.verbs = Counter()
         self.verdicts = Counter()  # (source, verb, verdict)
         self.queued = Counter()  # (id, verb)
+        self.course = defaultdict(
+            list
+        )  # id: (what, run, at): run, retry, back (it waits again), start, other
+        self.ways = {}  # run: how it ended, by the same words
         self.count = 0
 
     def feed(self, entry):
@@ -72,6 +77,9 @@ class Replay:
         if entry.verb in CLIENT:
             for task_id in entry.notes:
                 self._client(entry.verb, task_id, self.tasks[task_id])
+        if entry.verb == "start":
+            for task_id in {*entry.queued, *(change.id for change in entry.changes)}:
+                self.course[task_id].append(("start", "", entry.at))
         for change in entry.changes:
             self._change(entry, change)
 
@@ -105,6 +113,8 @@ class Replay:
             return
         if not same(known.view, change.before):
             self._break("I2", entry, change, f"not what was left: {known.view}")
+        if entry.verb == "fire" and change.after.state == WAIT:
+            known.pushed = True  # as by a client
         if entry.verb not in CLIENT:
             self._move(entry, change, known)
             self._runs(entry, change, known)
@@ -147,6 +157,7 @@ class Replay:
             if new in self.begun:
                 self._break("I6", entry, change, f"run {new} began before")
             self.begun[new] = (change.id, entry.at)
+            self.course[change.id].append(("run", new, entry.at))
             epoch = int(after.epoch or 0)
             if epoch <= known.epoch:
                 self._break("I4", entry, change, f"epoch {epoch} after {known.epoch}")
@@ -155,6 +166,17 @@ class Replay:
             if old in self.ended:
                 self._break("I6", entry, change, f"run {old} ended before, by {self.ended[old][1]}")
             self.ended[old] = (change.id, entry.verb, entry.at)
+            self.ways[old] = way = self._way(entry, change)
+            self.course[change.id].append((way, old, entry.at))
+
+    @staticmethod
+    def _way(entry, change):
+        """How a run ended: a commit that leaves it to the timers queues nothing."""
+        if change.after.state != WAIT and entry.verb != "reload":
+            return "other"
+        if entry.verb == "commit" and change.id not in entry.queued:
+            return "retry"
+        return "back"
 
     def _agree(self, entry, change, known):
         """I3: RUNNING, the registry, the hash's run and the lease say the same."""

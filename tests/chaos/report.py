@@ -82,6 +82,7 @@ def rows(result):
          "+2 %", None),
         *_unclean(result.get("unclean") or {}),
         *_failovers(result.get("failovers") or {}, late),
+        *_policies(result.get("policies") or {}, late),
         ("the machine's own lateness: worst", f"{late:.3f} s", "", None),
         ("  sleeps more than 100 ms late", result["lateness"]["over_100_ms"], "", None),
         ("CPU of the workers", f"{cpu:.0f} s, {cpu / max(1, result['seconds']):.2f} cores", "", None),
@@ -100,6 +101,16 @@ def _unclean(found):
         ("lone tasks / kills of their workers / killed four times",
          f"{found['lone_tasks']} / {found['lone_kills']} / {found['lone_whole']}", "", None),
     ]  # fmt: skip
+
+
+def _policies(found, late):
+    if not found:
+        return []
+    pairs = found.get("delayed_late", [])
+    rows = [(name, n, "", None) for name, n in found.items() if name != "delayed_late"]
+    typical, worst = median(pairs[::2]) if pairs else None, max(pairs[1::2], default=None)
+    return [*rows, ("delayed tasks, undisturbed: late by (median, worst)",
+                    f"{_seconds(typical)}, {_seconds(worst)}", f"machine: {late:.2f} s", None)]  # fmt: skip
 
 
 def _failovers(found, late):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from tests.chaos import failovers, figures, invariants, sentinel, unclean
+from tests.chaos import failovers, figures, invariants, policies, sentinel, unclean
 from tests.chaos.faults import Steerer, Zombies
 from tests.chaos.schedule import KINDS, Scheduler, impossible
 from tests.chaos.sentinel import SentinelWorld
@@ -49,6 +49,9 @@ def _run(world, weights, gap, faults, first, say):
     zombies, steerer = Zombies(world), Steerer(world)
     zombies.start()
     steerer.start()
+    client = policies.Client(world, seconds) if world.options.block == "server" else None
+    if client is not None:
+        client.start()
     began = time.monotonic_ns()
     chain = None
     if world.options.block == "sentinel":
@@ -64,18 +67,21 @@ def _run(world, weights, gap, faults, first, say):
     scheduler.wait()
     steerer.leave()
     world.finish.touch()
+    if client is not None:
+        client.leave()
     say(f"{len(world.faults)} faults done and healed; waiting for every task to come to its end")
-    healed = _heal(world)
+    healed = _heal(world, client)
     world.leave()
     rest = _rest(world)
-    return judge(world, zombies, half, healed, rest, fed_until)
+    return judge(world, zombies, half, healed, rest, fed_until, client)
 
 
-def _heal(world):
+def _heal(world, client):
     """Wait for rest; the seconds it took, or None."""
     began = time.monotonic()
     while time.monotonic() - began < HEALING:
         with suppress(redis.RedisError, OSError):
+            timers = client is None or client.start_late_ones()
             left = {i: r for i, r in world.client.hgetall("pytask:runs").items() if not _is_local(world, i)}
             # A dead worker's monitor is still registered until another one has cleared it away.
             locals_ = world.client.hlen("pytask:runs") - len(left)
@@ -86,6 +92,7 @@ def _heal(world):
                 and not left
                 and locals_ == monitors
                 and not waiting
+                and timers
                 and _renewed(world.client)
             ):
                 return time.monotonic() - began
@@ -128,7 +135,7 @@ def _ghosts(client):
             yield key
 
 
-def judge(world, zombies, half, healed, rest, fed_until):
+def judge(world, zombies, half, healed, rest, fed_until, client):
     """Every figure and every violation, as plain data."""
     replay, entries = world.replay, world.recorder.entries
     (world.folder / "audit").write_text("".join(f"{entry}\n" for entry in entries))
@@ -159,6 +166,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
     grown = _growth(lines, half, broken)
     grown |= _server_growth([s for s in world.samples if s[0] <= fed_until], half, broken)
     kinds = unclean.judge(world, lives, lines, rest["hashes"], slack, broken)
+    policy = {} if client is None else policies.judge(world, client, lines, rest, broken)
     changes = {}
     if world.options.block == "sentinel":
         changes = failovers.judge(world, lines, slack, fed_until, broken)
@@ -198,6 +206,7 @@ def judge(world, zombies, half, healed, rest, fed_until):
         "control": control,
         "growth": grown,
         "failovers": changes,
+        "policies": policy,
         "unclean": kinds,
         "lateness": late,
         "healed": healed,

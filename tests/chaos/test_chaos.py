@@ -58,6 +58,8 @@ def test_all_kinds_together_break_nothing(tmp_path):
     found = json.loads(figures.read_text())
     assert found["violations"] == []
     assert found["zombies_refused"] > 500
+    for what in ("restarts", "delayed tasks that began", "occurrences that ran"):
+        assert found["policies"].get(what, 0) > 5, what
     assert set(found["faults"]) >= (KINDS if found["left_out"] else KINDS | {"pid 1"})
     assert chaos("sum", figures, "--json", tmp_path / "sum.json", timeout=60).returncode == 0
     assert json.loads((tmp_path / "sum.json").read_text()) == found

@@ -10,6 +10,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import random
 import re
 import signal
 import time
@@ -19,7 +20,7 @@ import gevent
 import greenlet
 from redis.sentinel import Sentinel
 
-from pytask import Monitor, PyTask, Task, Timing
+from pytask import Monitor, PyTask, Restart, Task, Timing
 from pytask.domain import leases
 from pytask.runtime import monitor
 from pytask.runtime.process import log_format
@@ -27,6 +28,7 @@ from pytask.runtime.process.clock import steady
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor
 from tests.chaos.audit import wrap_store
+from tests.chaos.policies import HEALTHY, LIMIT
 from tests.support.servers import HOST, MASTER_NAME
 
 SHORT_STEP = 0.05  # seconds between two acts
@@ -235,6 +237,74 @@ class Large(Acting):
         return "small"
 
 
+class Delayed(Acting):
+    """Pushed with a time before which it may not begin."""
+
+    class Config:
+        NAME = "delayed"
+
+    def start(self):
+        self.tick(self.task_data["for"], SHORT_STEP)
+        self.act("done")
+
+
+class Flap(Acting):
+    """Fails as often as its data says; the failures are counted outside Redis."""
+
+    longest = HEALTHY + 1.5  # seconds of a run that fails
+
+    class Config:
+        NAME = "flap"
+        RESTART = Restart("failure", first=0.2, factor=1.5, cap=2, healthy=HEALTHY)
+
+    def start(self):
+        self.act(f"attempt:{self.attempt}")
+        count = Path(f"{finish}-fails-{self.id}")
+        failed = count.stat().st_size if count.exists() else 0
+        if finish.exists() or not self.fails(failed):
+            self.tick(0.5, SHORT_STEP)
+            self.act("done")
+            return
+        dice = random.Random(self._run.ref.run)
+        self.tick(dice.choice((0.0, dice.uniform(0, 1), dice.uniform(0, 2), self.longest)), SHORT_STEP)
+        with count.open("a") as file:
+            file.write(".")
+        self.act("fails")
+        raise self.Error("flaps")
+
+    def fails(self, failed):
+        return failed < self.task_data["fails"]
+
+
+class Limited(Flap):
+    """Fails until it has to give up."""
+
+    longest = 0.5
+
+    class Config:
+        NAME = "limited"
+        RESTART = Restart("failure", first=0.2, factor=1.2, cap=1, healthy=3600, limit=LIMIT)
+
+    def fails(self, failed):
+        return True
+
+
+class Tick(Acting):
+    """Started by a schedule."""
+
+    class Config:
+        NAME = "tick"
+
+    def start(self):
+        told = self.scheduled
+        if told is None:
+            self.act("unscheduled")
+            return
+        self.act(f"sched:{told.schedule}@{told.scheduled_for * 1000:.0f}")
+        dice = random.Random(self._run.ref.run)
+        self.tick(dice.choice((0.1, 0.5, 0.5, 1.0, 6.0)), SHORT_STEP)
+
+
 class Lone(Long):
     """A precious long task, which has a worker of its own."""
 
@@ -243,6 +313,7 @@ class Lone(Long):
 
 
 TASKS = [Short, Long, Hog, Regex, Stubborn, Forker, Alarm, Handler, Child, Breaker, Large]
+TASKS += [Delayed, Flap, Limited, Tick]
 PRECIOUS = [Lone]
 
 

@@ -38,6 +38,10 @@ STEERED = 4  # long tasks that only measured control messages touch
 SCRIPTS = {
     "push": "redis.call('HSET', KEYS[1], 'function', ARGV[1], 'data', ARGV[2])"
     " redis.call('LPUSH', KEYS[2], KEYS[1]) note(KEYS[1]) return 1",
+    "push_later": "local t = redis.call('TIME') local due = t[1] + t[2] / 1e6 + ARGV[3]"
+    " redis.call('HSET', KEYS[1], 'function', ARGV[1], 'data', ARGV[2])"
+    " redis.call('HSET', KEYS[1], 'not_before', string.format('%.3f', due))"
+    " redis.call('LPUSH', KEYS[2], KEYS[1]) note(KEYS[1]) return 1",
     "again": "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end"
     " for i = 1, tonumber(ARGV[1]) do redis.call('LPUSH', KEYS[2], KEYS[1]) end note(KEYS[1]) return 1",
     "recreate": "if redis.call('HEXISTS', KEYS[1], 'function') == 0 then return 0 end"

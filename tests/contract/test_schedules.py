@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytask.domain.firing import DUE_MOST, Firing, Start
+from pytask.domain.firing import DUE_MOST, FIRES_MOST, Firing, Start
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
@@ -223,6 +223,18 @@ def test_allow_starts_no_occurrence_twice(bench):
     assert fire(bench, one) == [Verdict.OK]
     assert bench.queue() == []
     assert len(bench.occurrences("nightly")) == 1
+
+
+def test_no_occurrence_of_one_call_is_dropped(bench):
+    """A hundred starts, and a row of skipped ones before them, are more lines than the list has otherwise."""
+    at = due(bench, overlap="allow", missed="all")
+    slots = [Start(f"nightly@{n}", at - FIRES_MOST + n) for n in range(FIRES_MOST)]
+    skipped = '{"at":1,"reason":"late"}'
+    one = firing(at, *slots, overlap=Overlap.ALLOW, skipped=(skipped,))
+    assert fire(bench, one) == [Verdict.OK]
+    found = bench.occurrences("nightly")
+    assert len(found) == FIRES_MOST + 1
+    assert found[-1] == json.loads(skipped)
 
 
 @pytest.mark.wire

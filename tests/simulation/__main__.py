@@ -46,6 +46,9 @@ def _arguments(argv):
     parser.add_argument("--mutant", help="a wrong variant of pytask, which must be caught")
     parser.add_argument("--often", help="kinds of fault, a,b,..., that each world draws, and more often")
     parser.add_argument("--like", help="worlds drawn as for this mutant, with pytask as it is")
+    parser.add_argument(
+        "--policies", action="store_true", help="only worlds with delayed and flapping tasks and schedules"
+    )
     parser.add_argument("--json", help="write the summary to this file")
     parser.add_argument("--sum", nargs="+", metavar="FILE", help="add up summaries that --json wrote")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation")
@@ -60,7 +63,11 @@ def _options(args, seed):
     mode = args.mode
     if mode == "mixed":
         mode = "liveness" if seed % 4 == 3 else "safety"
-    options = Options(mode=mode, include=tuple(args.often.split(",")) if args.often else ())
+    options = Options(
+        mode=mode,
+        include=tuple(args.often.split(",")) if args.often else (),
+        policies=True if args.policies else None,
+    )
     if args.like is not None:
         return attrs.evolve(mutants.options(args.like, options), mutant=None, timing=options.timing)
     return options if args.mutant is None else mutants.options(args.mutant, options)
@@ -123,6 +130,8 @@ def _spawn(args, start, number):
         command += ["--like", args.like]
     if args.often:
         command += ["--often", args.often]
+    if args.policies:
+        command.append("--policies")
     if args.until_caught:
         command.append("--until-caught")
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -172,6 +181,7 @@ class Total:
         self.virtual = 0.0
         self.faults = Counter()
         self.pairs = Counter()
+        self.policies = Counter()
         self.violations = []
 
     def add(self, rows):
@@ -183,6 +193,7 @@ class Total:
             self.adopted += row["adopted"]
             self.virtual += row["virtual"]
             self.faults.update(row["faults"])
+            self.policies.update(row["tally"])
             for first, second, number in row["pairs"]:
                 self.pairs[first, second] += number
             self.violations += [
@@ -198,6 +209,7 @@ class Total:
         self.adopted += part["runs_put_back"]
         self.virtual += part["virtual_seconds"]
         self.faults.update(part["kinds"])
+        self.policies.update(part.get("policies", {}))
         self.pairs.update({tuple(pair.split("+")): number for pair, number in part["overlaps"].items()})
         self.violations += part["violations"]
 
@@ -210,6 +222,7 @@ class Total:
             "worlds": self.worlds,
             "faults": sum(self.faults.values()),
             "kinds": dict(sorted(self.faults.items())),
+            "policies": dict(sorted(self.policies.items())),
             "runs": self.runs,
             "acts": self.acts,
             "late_writes_refused": self.refused,
@@ -236,6 +249,8 @@ def _tell(args, summary):
     if share > 50:
         for name, number in summary["pairs_seldom"].items():
             print(f"  seldom: {name} {number}")
+    for name, number in summary["policies"].items():
+        print(f"{name:<24}{number:>9}")
     for found in summary["violations"][:30]:
         mutant = f" --mutant {args.mutant}" if args.mutant else ""
         print(

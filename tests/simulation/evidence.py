@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
+from tests.simulation.counts import Counts
+from tests.simulation.occurrences import Occurrences
 
 ACKNOWLEDGED = (Verdict.OK,)
 
@@ -37,9 +40,12 @@ class Evidence:
         self.forgotten = set()  # runs that a failover took back
         self.acts = 0
         self.stops = {}  # id -> the run that was asked to stop by a client, until the task came to rest
+        self.counts = Counts(world, self.violation)
+        self.occurrences = Occurrences(world, self.violation)
 
     def violation(self, rule, text):
         if len(self.violations) < 20:
+            text = text[:300]
             self._world.note(None, "VIOLATION", rule, text)
             self.violations.append((rule, text, self._world.loop.time))
 
@@ -62,11 +68,18 @@ class Evidence:
             self.violation("epoch", f"{task_id}: {epoch} after {self.epochs[task_id]}")
         self.epochs[task_id] = epoch
 
-    def rolled_back(self, last):
+    def snapshot(self):
+        """What a replica may have, as far as the evidence goes by it."""
+        return dict(self.last), self.counts.snapshot(), self.occurrences.snapshot()
+
+    def rolled_back(self, known):
         """A failover lost claims: an end of the run before them is no late one to that server (I5).
 
         Nothing else is excused: no run may act after a newer one did, whoever forgot what.
         """
+        last, counts, occurrences = known
+        self.counts.restore(counts)
+        self.occurrences.restore(occurrences)
         for task_id, run in self.last.items():
             if last.get(task_id) != run:
                 self._world.note(None, "forgotten by Redis", task_id, run)
@@ -79,6 +92,26 @@ class Evidence:
         if tell is not None:
             for asked, verdict in zip(call.args[0], outcome, strict=True):
                 tell(call.process, asked, verdict)
+        elif call.verb == "control":
+            for task_id, verdict in zip(call.args[1], outcome, strict=True):
+                self._controlled(call.args[0], task_id, verdict)
+        elif call.verb == "schedules.define":
+            self.occurrences.was_defined(call.args, outcome)
+
+    def flushed(self):
+        self.stops.clear()
+        self.counts.flushed()
+        self.occurrences.flushed()
+
+    def _controlled(self, command, task_id, verdict):
+        self.counts.controlled(command, task_id, verdict)
+        if command is Command.START and verdict is Verdict.OK:
+            self.occurrences.started_by_hand(task_id)
+        state = self._world.server.state
+        run = state.runs.get(task_id)
+        named = state.fields(task_id).get("run", b"").decode()
+        if command is Command.STOP and verdict is Verdict.REQUESTED and named and named == run:
+            self.stops[task_id] = run
 
     def _adopted(self, process, adoption, verdict):
         if verdict is Verdict.OK:
@@ -91,6 +124,7 @@ class Evidence:
             self.refused += change.run in self.order  # not of a claim that never arrived
         elif change.trigger is not None and verdict in ACKNOWLEDGED:
             self._ended(change.id, change.run, change.trigger)
+            self.counts.committed(change, self._world.server.state)
 
     def _expired(self, process, expiry, verdict):
         if verdict is Verdict.OK:
@@ -106,6 +140,7 @@ class Evidence:
 
     def came_to_rest(self, task_id):
         self.stops.pop(task_id, None)
+        self.occurrences.came_to_rest(task_id)
 
     # -- from the tasks -------------------------------------------------------------------------------
 
@@ -155,6 +190,8 @@ class Evidence:
             if word not in job.finals:
                 where = "queued" if task_id.encode() in state.queue else state.runs.get(task_id, "nowhere")
                 self.violation("lost or stuck", f"{task_id} is {word or 'gone'}, {where}")
+            if task_id in state.timers:
+                self.violation("lost or stuck", f"{task_id} is still in the timers")
             if task_id in state.runs or task_id in state.leases:
                 self.violation("registry", f"{task_id} is still registered")
             if state.fields(task_id).get("run"):

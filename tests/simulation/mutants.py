@@ -25,6 +25,7 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.outcome import HANDED_BACK
 from pytask.runtime.services.claims import Claims
+from tests.simulation.policy_mutants import POLICY_MUTANTS
 from tests.simulation.process import Alarm
 
 
@@ -44,6 +45,7 @@ class Mutant:
     stubborn: float | None = None
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
+    policies: bool = False  # whether its worlds have delayed and flapping tasks and schedules
 
 
 def options(name, base):
@@ -61,6 +63,7 @@ def options(name, base):
         stubborn=mutant.stubborn,
         stopping=mutant.stopping,
         timing=mutant.timing,
+        policies=mutant.policies,
     )
 
 
@@ -325,3 +328,14 @@ MUTANTS = {
         faults=("sigterm",), stopping=0.5,
     ),
 }  # fmt: skip
+SEEDS = {  # of worlds in which those of the policies show
+    "due_drops": 5, "start_leaves_timer": 2, "stop_leaves_timer": 9, "claim_leaves_timer": 4,
+    "retry_unfenced": 3,
+    "retry_despite_stop": 5, "never_healthy": 1, "one_more": 4, "no_window": 17, "deaths_count": 3,
+    "start_keeps_count": 1, "fire_unchecked": 1, "late_unrecorded": 1, "fires_all": 5, "however_late": 6,
+    "behind_forgotten": 1, "overlap_unrecorded": 1, "overlap_ignored": 1, "next_from_now": 1,
+}  # fmt: skip
+MUTANTS |= {
+    name: Mutant(what=what, patches=patches, seed=SEEDS.get(name, 0), policies=True)
+    for name, (what, patches) in POLICY_MUTANTS.items()
+}

@@ -14,11 +14,12 @@ FAST = (0.0002, 0.002)  # seconds, one way
 SLOW = (0.1, 1.2)
 TIMED_OUT = object()
 VERBS = (
-    "peek", "claim", "due", "reject", "park", "parked", "hint", "renew", "commit", "reload",
+    "peek", "claim", "reject", "park", "parked", "hint", "due", "note", "renew", "commit", "reload",
     "preview", "refuse", "settle", "open_local",
     "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping",
 )  # fmt: skip
+TIMETABLE = ("due", "fire", "fault")
 
 
 class Link:
@@ -114,15 +115,29 @@ class Store(Connection):
         self.incarnation, verdicts = self.call("renew", refs)
         return verdicts
 
+    @property
+    def schedules(self):
+        return Timetable(self)
+
     def reset(self):
         pass
 
     close = reconnect = reset
 
 
-def _verb(name):
+class Timetable:
+    """The port of the schedules, on the connection of a store."""
+
+    def __init__(self, store):
+        self.call = store.call
+
+    def define(self, name, fields, data, origin, *, lost=False):
+        return self.call("schedules.define", name, fields, data, origin, lost)
+
+
+def _verb(name, prefix=""):
     def verb(self, *args):
-        return self.call(name, *args)
+        return self.call(prefix + name, *args)
 
     verb.__name__ = name
     return verb
@@ -131,6 +146,8 @@ def _verb(name):
 for _name in VERBS:
     if _name not in vars(Store):
         setattr(Store, _name, _verb(_name))
+for _name in TIMETABLE:
+    setattr(Timetable, _name, _verb(_name, "schedules."))
 
 
 class Queue(Connection):

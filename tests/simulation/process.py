@@ -67,14 +67,14 @@ class Process(Life):
         world = self.world
         around = Around(exit=self._exit, fresh_id=self._fresh_id, uniform=self.random.uniform,
                         kill_timer=lambda hard: Alarm(self), used=lambda: 0.0)  # fmt: skip
-        settings = Settings(name=self.name, max_tasks=SLOTS, block_limit=None, slow_sweep=world.slow_sweep,
-                            hard_deadline=True, timing=world.timing)  # fmt: skip
-        tasks = {Monitor.Config.NAME: Monitor, "work": world.task_class(self)}
+        settings = Settings(name=self.name, max_tasks=SLOTS + world.more_slots, block_limit=None,
+                            slow_sweep=world.slow_sweep, hard_deadline=True, timing=world.timing)  # fmt: skip
+        tasks = {Monitor.Config.NAME: Monitor, **world.task_classes(self)}
         prestart = [(Monitor.Config.NAME, b"null")] if self.place in world.monitors else []
         self.worker = worker = Worker(
             [Backend(world, self)], settings, tasks, prestart,
             WorkerPorts(
-                hard_deadline=True, clock=self.clock, process=around,
+                hard_deadline=True, clock=self.clock, process=around, schedules=world.policies.defined(),
                 on_failed=lambda: world.evidence.broken(self, f"a service died: {worker.failed!r}"),
             ),
         )  # fmt: skip

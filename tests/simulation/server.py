@@ -12,12 +12,17 @@ from pytask.domain.messages import Command, Event
 
 READS = {
     "peek", "parked", "suspects", "runs_of", "recent_workers", "preview",
-    "wait", "subscribe", "check", "hint", "ping",
+    "wait", "subscribe", "check", "hint", "ping", "schedules.due",
+}  # fmt: skip
+MOVES = {
+    "claim", "due", "reject", "park", "commit", "control", "expire", "repair", "adopt", "restore",
+    "schedules.fire",
 }  # fmt: skip
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
-    "monitors", "incarnation", "timers", "schedules",
+    "monitors", "incarnation", "timers", "schedules", "occurrences",
 )  # fmt: skip
+QUEUED = tuple(f'{{"event":"{name}"' for name in (Event.QUEUED, Event.REQUEUED))
 RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))
 
 
@@ -28,9 +33,17 @@ class State(MemoryState):
         super().__init__(now)
         self._evidence = evidence
         self.safe = False  # a failover may fall back to older data
-        self.adopting = False
+        self.by = ""  # the verb that is served
+
+    @property
+    def adopting(self):
+        return self.by == "adopt"
 
     def run(self, task_id, run, worker, **changes):
+        if not self.adopting:
+            self._evidence.counts.claimed(
+                task_id, run, self.fields(task_id), self.millis(), reload=self.by in ("reload", "open_local")
+            )
         epoch = super().run(task_id, run, worker, **changes)
         if not self.adopting:
             self._evidence.claimed(task_id, run, epoch)
@@ -41,6 +54,8 @@ class State(MemoryState):
         text = payload if isinstance(payload, str) else payload.decode()
         if text.startswith(RESTED):
             self._evidence.came_to_rest(task_id)
+        elif text.startswith(QUEUED):
+            self._evidence.counts.queued(task_id)
 
 
 class Server:
@@ -49,6 +64,7 @@ class Server:
     def __init__(self, world):
         self.world = world
         self.clock_step = 0.0
+        self.stepped = False
         self.state = State(self.now, world.evidence)
         self.store = MemoryStore(self.state, Retention())
         self.down = 0
@@ -90,6 +106,8 @@ class Server:
             self._refuse(verb, call.args)
             outcome = self._apply(verb, call.args)
             self.world.evidence.applied(call, outcome)
+            if verb in MOVES:
+                self.world.evidence.counts.places(self.state)
         except (Refused, Unavailable) as error:
             outcome = error
         except Exception as error:
@@ -99,13 +117,34 @@ class Server:
         self._answer(call, outcome)
 
     def _apply(self, verb, args):
-        self.state.adopting = verb == "adopt"
+        self.state.by = verb
+        timers = set(self.state.timers) if verb == "due" else None
         try:
-            outcome = getattr(self.store, verb)(*args)
+            outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args)
         finally:
-            self.state.adopting = False
+            self.state.by = ""
+        if timers is not None:
+            self.world.evidence.counts.moved(timers, self.state)
         noted = {"renew": self.store.incarnation, "claim": self.store.ahead}
         return (noted[verb], outcome) if verb in noted else outcome
+
+    def _define(self, name, fields, data, origin, lost):
+        return self.store.schedules.define(name, fields, data, origin, lost=lost)
+
+    def _method(self, verb):
+        if verb == "schedules.define":
+            return self._define
+        return getattr(self.store.schedules if "." in verb else self.store, verb.rpartition(".")[2])
+
+    def _fire(self, firings):
+        """The lists of occurrences are short: the evidence reads each line before it falls out of them."""
+        judge, verdicts = self.world.evidence.occurrences, None
+        before = judge.before(self.state, firings)
+        try:
+            verdicts = self.store.schedules.fire(firings)
+        finally:
+            judge.after(self.state, firings, verdicts, before)
+        return verdicts
 
     def _refuse(self, verb, args):
         if verb in READS:
@@ -141,6 +180,7 @@ class Server:
             self.world.loop.later(None, 1.0, self.client, fn)
             return
         fn(self.state)
+        self.world.evidence.counts.places(self.state)
         self._wake()
 
     # -- faults ---------------------------------------------------------------------------------------
@@ -173,13 +213,13 @@ class Server:
     def snapshot(self):
         """The data as a replica may have it, and which run of each task was the last one in it."""
         data = {name: copy.deepcopy(getattr(self.state, name)) for name in DATA}
-        return data, dict(self.world.evidence.last)
+        return data, self.world.evidence.snapshot()
 
     def fail_over(self, snapshot):
         """Another server takes over, which had no more than this."""
-        data, last = snapshot
+        data, known = snapshot
         self._replace(data)
-        self.world.evidence.rolled_back(last)
+        self.world.evidence.rolled_back(known)
         self.failovers += 1
         self.state.server = f"server {self.failovers}"
         self._wake()

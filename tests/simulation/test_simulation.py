@@ -10,7 +10,12 @@ import pytest
 from tests.simulation.mutants import MUTANTS
 
 # What a rule's absence must show as, at least once; a plain crash would be no proof.
-PROMISES = {"overlap", "zombie-write", "lost or stuck", "act after K", "act after the end", "two at once"}
+PROMISES = {
+    "overlap", "zombie-write", "lost or stuck", "act after K", "act after the end", "two at once",
+    "no place", "two places", "too early", "started twice", "stop lost",
+    "count", "counted", "attempt", "limit", "gave up", "delay",
+    "occurrence lost", "occurrence twice", "next time", "missed", "too late",
+}  # fmt: skip
 
 
 def simulate(tmp_path, *options, hash_seed="0", timeout=1800):
@@ -64,6 +69,14 @@ def test_five_hundred_worlds_keep_the_promises(tmp_path):
     assert summary["kinds"]["failover"] > 200
     assert summary["runs_put_back"] > 100
     assert summary["pairs_often"] >= 0.95 * summary["pairs"]
+    for name, least in {
+        "retried": 3000,
+        "gave up": 50,
+        "delayed": 500,
+        "fired": 4000,
+        "overlap": 300,
+    }.items():
+        assert summary["policies"][name] > least, name
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ from tests.simulation import faults
 from tests.simulation.evidence import Evidence
 from tests.simulation.loop import virtual_time, wait_for_ever
 from tests.simulation.network import Link
+from tests.simulation.policies import PolicyJob, flap
+from tests.simulation.policy_world import PolicyWorld
 from tests.simulation.process import Process
 from tests.simulation.server import Server
 
@@ -42,6 +44,9 @@ class Job:
     stubborn: bool = False
     stopping: float = 0.0  # seconds that its stop() takes
     poison: bool = False
+    function: str = "work"
+    restart: str = ""
+    delay: float = 0.0
 
     @property
     def finals(self):
@@ -63,6 +68,7 @@ class Options:
     stubborn: float | None = None  # share of such tasks; None draws it
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
+    policies: bool | None = None  # whether it has delayed and flapping tasks and schedules; None draws it
 
 
 @attrs.define
@@ -81,6 +87,7 @@ class Outcome:
     virtual: float
     seconds: float
     digest: str
+    tally: Counter = attrs.Factory(Counter)  # restarts, delays and occurrences
 
 
 class World:
@@ -94,6 +101,7 @@ class World:
         self.tell = tell
         self.longest_silence = self.timing.kill * 1.005 + SLACK
         self.epochs_may_fall = False
+        self.length = LENGTH
         self.digest = hashlib.sha256()
         self.lines = 0
         self.evidence = Evidence(self)
@@ -116,6 +124,10 @@ class World:
         # Few tasks leave workers idle, which are in another state than busy ones: nothing of them is renewed.
         many = options.tasks or draw.choice((TASKS, TASKS, TASKS, 4))
         self.jobs = {f"t{number}": self._job(draw) for number in range(many)}
+        self.policies = PolicyWorld(self)
+        self.jobs |= self.policies.jobs
+        self.more_slots = self.policies.more_slots
+        self.policy_acts = Counter()
 
     def stream(self, name):
         """Chance for one purpose, so that a change in one place leaves the others as they were."""
@@ -147,11 +159,19 @@ class World:
         """The world's own doing; nothing after it was healed."""
         self.loop.later(None, seconds, self._unless_healed, fn)
 
+    def healed_for(self, seconds):
+        """Whether all has been well for that long."""
+        return self.healed and self.loop.time > LENGTH + seconds
+
     def _unless_healed(self, fn):
         if not self.healed:
             fn()
 
     # -- a world's course -----------------------------------------------------------------------------
+
+    def known_ids(self):
+        """All tasks of which the evidence knows who queued them."""
+        return [*self.jobs, *sorted(self.evidence.occurrences.ids)]
 
     def run(self):
         for place in self.places:
@@ -159,11 +179,13 @@ class World:
         pushes = self.stream("pushes")
         for task_id in self.jobs:
             self.after(pushes.uniform(0, 60), lambda task_id=task_id: self.push(task_id))
+        self.policies.begin()
         self._plan()
         gevent.sleep(LENGTH)
         self.heal()
         self._wait_for_all()
         self.evidence.at_rest(self.server.state, self.jobs)
+        self.evidence.occurrences.at_rest(self.server.state)
 
     def _plan(self):
         plan = faults.draw(self.stream("plan"), length=LENGTH,
@@ -217,6 +239,7 @@ class World:
             process.kill("it has no monitor")
 
     def _wait_for_all(self):
+        self.policies.end()
         until = self.loop.time + PATIENCE
         pushed = self.loop.time + SETTLE
         while self.loop.time < until:
@@ -234,7 +257,11 @@ class World:
                     self.control(task_id, Command.START)
                 elif not word and self.loop.time > pushed and task_id.encode() not in state.queue:
                     self.push(task_id)  # its hash is gone, or was never claimed
-            if all(words[i] in job.finals for i, job in self.jobs.items()) and not self._registered():
+            if (
+                all(words[i] in job.finals for i, job in self.jobs.items())
+                and not self._registered()
+                and (self.policies.over())
+            ):
                 return
 
     def _registered(self):
@@ -330,9 +357,10 @@ class World:
             if anew:
                 state.delete(task_id)
                 self.evidence.came_to_rest(task_id)  # it is another task now
-            if self.loop.time < self._flushed_until:
+                self.evidence.counts.forgotten(task_id)
+            if self.flushed():
                 return  # it would be a new task to a Redis that lost everything; see `flush`
-            state.write(task_id, function="work")
+            self.policies.write(state, task_id)
             state.queue.insert(0, task_id.encode())
             self.note(None, "pushed anew" if anew else "pushed", task_id)
 
@@ -389,10 +417,14 @@ class World:
             self.note(None, "FLUSHALL")
             self._flushed_until = self.loop.time + SETTLE
             self.server.flush()
-            self.evidence.stops.clear()
+            self.evidence.flushed()
             self.loop.later(None, SETTLE + 1, self._push_again)
 
         self.server.client(client)
+
+    def flushed(self):
+        """Whether runs that a loss of data has made unknown may live: no client may start their tasks."""
+        return self.loop.time < self._flushed_until
 
     def _push_again(self):
         for task_id in self.jobs:
@@ -413,6 +445,9 @@ class World:
 
     # -- tasks ----------------------------------------------------------------------------------------
 
+    def task_classes(self, process):
+        return {"work": self.task_class(process)} | self.policies.classes(process)
+
     def task_class(self, process):
         return type("Work", (Work,), {"world": self, "process": process})
 
@@ -429,6 +464,9 @@ class Work(Task):
     def start(self):
         world, process = self.world, self.process
         job = world.jobs[self.id]
+        if isinstance(job, PolicyJob) and job.restart:
+            flap(self)
+            return
         evidence, loop = world.evidence, world.loop
         until = loop.time + job.seconds
         crash_at = loop.time + process.random.uniform(1, 30) if job.poison else None
@@ -505,6 +543,7 @@ def run_world(seed, options=None, tell=None):
         faults=Counter(name for _, _, name in world.intervals), pairs=_pairs(world.intervals),
         runs=len(world.evidence.order), acts=world.evidence.acts, refused=world.evidence.refused,
         adopted=world.evidence.adopted,
+        tally=world.evidence.counts.tally + world.evidence.occurrences.tally + world.policy_acts,
         virtual=loop.time, seconds=time.perf_counter() - began, digest=world.digest.hexdigest(),
     )  # fmt: skip
 

@@ -68,7 +68,7 @@ class MemoryTimetable(Verbs):
         one = _Firing(self, firing, fields)
         one.go()
         ring = state.occurrences.setdefault(firing.name, [])
-        ring[:] = [*(line.encode() for line in reversed(one.lines)), *ring][:KEPT]
+        ring[:] = [*(line.encode() for line in reversed(one.lines)), *ring][: max(KEPT, len(one.lines))]
         self._settle(firing, one, fields)
         return Verdict.OK
 

@@ -130,6 +130,7 @@ class DefinitionsPorts:
     store_proxy: StoreProxy
     incarnation: Callable[[], Incarnation | None]  # the marker of the data, as of the last renewal
     timing: Timing
+    clock: Callable[[], float]
     on_defined: Callable[[], None]
 
 
@@ -138,12 +139,16 @@ class Definitions:
 
     Another server, or the same one restarted, may have older data under the same marker: what is gone there
     is stored again, and what is there stays, as another release may have defined it since.
+
+    After a loss of all data nothing in Redis says which tasks still run, and a worker that cannot reach Redis
+    may run one until K has passed.  Only then are the definitions stored: none of them starts a second run.
     """
 
     def __init__(self, ports: DefinitionsPorts) -> None:
         self._ports = ports
         self._known = ""
         self._server = ""
+        self._new = ("", 0.0)  # a marker other than the known one, and since when it is seen
         self._failed = False
         self._ended = Flag()
 
@@ -164,6 +169,8 @@ class Definitions:
         if seen is None or (seen.id, seen.server) == (self._known, self._server):
             return
         lost = seen.id == self._known
+        if self._known and not lost and not self._old_runs_are_over(seen.id):
+            return
         try:
             self._ports.store_proxy.call(lambda store: self._ports.schedules.define(store, lost=lost))
         except StoreError as error:
@@ -172,6 +179,12 @@ class Definitions:
             return
         self._known, self._server, self._failed = seen.id, seen.server, False
         self._ports.on_defined()
+
+    def _old_runs_are_over(self, marker: str) -> bool:
+        now = self._ports.clock()
+        if marker != self._new[0]:
+            self._new = marker, now
+        return now - self._new[1] >= self._ports.timing.kill
 
 
 def _next_look(firing: Firing) -> int:

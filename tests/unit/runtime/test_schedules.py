@@ -204,7 +204,7 @@ class Proxy:
 
 def definitions(world, *names, place=(0, 1)):
     made = [Defined(schedule=schedules.made(name, "f", every=60), data=b"{}") for name in names]
-    seen = {"marker": None, "server": "", "defined": 0}
+    seen = {"marker": None, "server": "", "defined": 0, "now": 0.0}
 
     def defined():
         seen["defined"] += 1
@@ -215,6 +215,7 @@ def definitions(world, *names, place=(0, 1)):
             store_proxy=Proxy(world.store),
             incarnation=lambda: seen["marker"] and Incarnation(id=seen["marker"], server=seen["server"]),
             timing=Timing(),
+            clock=lambda: seen["now"],
             on_defined=defined,
         )
     )
@@ -234,8 +235,29 @@ def test_they_are_stored_once_redis_was_reached_and_again_after_a_loss_of_data(w
     assert world.state.schedules == {"b": (NOON + 60) * 1000}
     seen["marker"] = "two"
     service.look()
+    seen["now"] += Timing().kill
+    service.look()
     assert world.state.schedules == {"a": 0, "b": (NOON + 60) * 1000}
     assert seen["defined"] == 2
+
+
+def test_after_a_loss_of_data_none_starts_while_a_forgotten_run_may_live(world):
+    service, seen = definitions(world, "a")
+    seen["marker"] = "one"
+    service.look()
+    world.state.schedules.clear()
+    seen["marker"] = "two"
+    for seen["now"] in (0.0, Timing().kill - 1):
+        service.look()
+        assert world.state.schedules == {}
+    seen["marker"] = "three"  # lost again: it counts from here
+    service.look()
+    seen["now"] += Timing().kill - 1
+    service.look()
+    assert world.state.schedules == {}
+    seen["now"] += 1
+    service.look()
+    assert world.state.schedules == {"a": 0}
 
 
 def test_what_an_older_copy_of_the_data_has_not_is_stored_again(world):

@@ -137,7 +137,8 @@ end
 
 if #lines > 0 then
   call('LPUSH', occurrences, unpack(lines))
-  call('LTRIM', occurrences, 0, most - 1)
+  -- Of 100 starts and a row of skipped ones before them none is dropped.
+  call('LTRIM', occurrences, 0, math.max(most, #lines) - 1)
 end
 if last_at then call('HSET', schedule, 'last_ms', whole(last_at), 'last_id', last_id, 'fires', whole(fires)) end
 if mark == fault then call('HDEL', schedule, 'paused', 'error') end
