@@ -73,7 +73,7 @@ def test_five_hundred_worlds_keep_the_promises(tmp_path):
         "retried": 3000,
         "gave up": 50,
         "delayed": 500,
-        "fired": 4000,
+        "fired": 2500,
         "overlap": 300,
     }.items():
         assert summary["policies"][name] > least, name
