@@ -378,12 +378,16 @@ def test_names_that_can_be_no_id_are_faults(bench):
 
 def test_only_the_last_lines_are_kept(bench):
     at = due(bench)
-    lines = tuple(json.dumps({"at": at - n, "reason": "late"}) for n in range(3 * KEPT, 0, -1))
-    fire(bench, firing(at, skipped=lines))
+    for call in (3, 2, 1):
+        first = at - call * KEPT
+        lines = tuple(json.dumps({"at": first + n, "reason": "late"}) for n in range(1, KEPT))
+        fire(bench, firing(at, skipped=lines))
+        bench.set_schedule("nightly", at)
     kept = bench.occurrences("nightly")
     assert len(kept) == KEPT
-    assert kept[0] == {"at": at, "id": "nightly"}
+    assert kept[0] == {"at": at, "reason": "overlap"}
     assert kept[1] == {"at": at - 1, "reason": "late"}
+    assert kept[-1] == {"at": at - KEPT + 1, "reason": "late"}
 
 
 # -- a look -------------------------------------------------------------------------------------------
