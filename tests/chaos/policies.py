@@ -272,7 +272,7 @@ def _delays(world, client, lines, tally, broken):
             broken.append(("delay", f"{task_id} has {again} runs: {replay.course[task_id]}"))
         begin, due = first[task_id], one.sent + int(one.seconds * SECOND)
         if one.early or any(one.sent - SECOND <= at <= begin + SECOND for at in moments):
-            tally["  of them started early, or over a step of the clock"] += 1
+            tally["delayed tasks: started early, or over a step of the clock"] += 1
             continue
         if begin < due - EARLY * SECOND:
             broken.append(("delay", f"{task_id} began {(due - begin) / SECOND:.3f} s before its time"))
