@@ -111,11 +111,14 @@ class Counts:
                 self._violation("too early", f"{task_id} {(known.retry - state.millis()) / 1000:.3f} s")
             known.retry = 0.0
 
-    def claimed(self, task_id, run, fields, now, *, reload):
+    def claimed(self, task_id, run, fields, now, *, reloaded=None):
+        """A run begins; `reloaded` is the one that it goes on with, None for a claim."""
         known = self._of(task_id)
         word = fields.get("restart", b"").decode()
         self._began[run] = Began(known.restarts, known.times, word)
-        if reload:
+        if reloaded is not None:
+            # It has what the claim of the run before it had, whatever a failover took from the hash.
+            self._began[run] = self._began.get(reloaded, self._began[run])
             return
         known.tickets -= 1
         if known.tickets < 0:

@@ -41,9 +41,8 @@ class State(MemoryState):
 
     def run(self, task_id, run, worker, **changes):
         if not self.adopting:
-            self._evidence.counts.claimed(
-                task_id, run, self.fields(task_id), self.millis(), reload=self.by in ("reload", "open_local")
-            )
+            old = changes.get("last_run", "") if self.by in ("reload", "open_local") else None
+            self._evidence.counts.claimed(task_id, run, self.fields(task_id), self.millis(), reloaded=old)
         epoch = super().run(task_id, run, worker, **changes)
         if not self.adopting:
             self._evidence.claimed(task_id, run, epoch)

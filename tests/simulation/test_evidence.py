@@ -37,14 +37,14 @@ def test_a_reload_that_a_failover_took_back_is_sent_again_unless_it_acted(eviden
 
 def test_a_claim_that_nobody_queued_is_a_second_start(evidence):
     evidence.counts.pushed("a")
-    evidence.counts.claimed("a", "w0:1", {}, 0, reload=False)
+    evidence.counts.claimed("a", "w0:1", {}, 0)
     assert evidence.violations == []
-    evidence.counts.claimed("a", "w0:2", {}, 0, reload=False)
+    evidence.counts.claimed("a", "w0:2", {}, 0)
     assert [rule for rule, *_ in evidence.violations] == ["started twice"]
 
 
 @pytest.mark.parametrize(("now", "rules"), [(4999, ["too early"]), (5000, [])])
 def test_a_claim_before_its_time_is_seen(evidence, now, rules):
     evidence.counts.pushed("a", due=5000)
-    evidence.counts.claimed("a", "w0:1", {"not_before": b"5"}, now, reload=False)
+    evidence.counts.claimed("a", "w0:1", {"not_before": b"5"}, now)
     assert [rule for rule, *_ in evidence.violations] == rules
