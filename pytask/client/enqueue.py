@@ -109,7 +109,10 @@ def _queued(partitions: Partitions, task: New, chosen: str) -> Op[bytes]:
 def start_of(task: New) -> Start:
     """When it starts; raises `BadData` for an invalid time or policy."""
     if task.restart is not None and task.restart not in RESTARTS:
-        raise BadData(f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}")
+        raise BadData(
+            f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}: the delays and"
+            " the limit are those of Config.RESTART in its class"
+        )
     when = not_before(task.delay, task.at)
     return Start(when, task.restart or "") if when or task.restart else AT_ONCE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pytask.domain.errors import BadData
@@ -44,11 +44,23 @@ def _moment(at: float | datetime) -> float:
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         hint = "seconds" if name == "delay" else "seconds since 1970 or a datetime with a time zone"
-        raise BadData(f"{name} must be {hint}, not {value!r}")
+        raise BadData(f"{name} must be {hint}, not {value!r}{_meant(name, value)}")
     if not 0 <= value <= LATEST:
         unit = " (seconds, not milliseconds)" if value > 0 else ""
         raise BadData(f"{name} must be 0 or more seconds, up to the year 9999, not {value!r}{unit}")
     return float(value)
+
+
+def _meant(name: str, value: Any) -> str:
+    """What to write instead of a text or a timedelta; "" where that is not clear."""
+    if name == "delay" and isinstance(value, timedelta):
+        return f": write {value.total_seconds():g}, as .total_seconds() returns it"
+    if isinstance(value, str):
+        try:
+            return f": write {read_duration(value) if name == 'delay' else read_moment(value):.15g}"
+        except BadData:
+            return ""
+    return ""
 
 
 def read_duration(text: str) -> float:

@@ -31,7 +31,10 @@ def test_a_delay_counts_from_the_time_of_redis_and_a_time_is_absolute(given, tex
     [
         ({"delay": -1}, "delay must be 0 or more seconds"),
         ({"delay": float("nan")}, "delay must be seconds"),
-        ({"delay": "10m"}, "delay must be seconds"),
+        ({"delay": "10m"}, "delay must be seconds, not '10m': write 600$"),
+        ({"delay": timedelta(minutes=1.5)}, r"write 90, as .total_seconds\(\) returns it"),
+        ({"at": "2126-12-01T12:00Z"}, "write 4951800000$"),
+        ({"at": "noon"}, "not 'noon'$"),
         ({"delay": True}, "delay must be seconds"),
         ({"at": float("inf")}, "at must be seconds since 1970 or a datetime with a time zone"),
         ({"at": LATEST + 1}, r"up to the year 9999, .*not milliseconds"),
