@@ -187,6 +187,8 @@ class Counts:
         over = self._over.get(change.run)
         failed, ended = self._outcome(change.run, policy)
         known = self._of(change.id)
+        if over is not None and over.kind == "fatal" and self._timeout_was_due(over, policy):
+            failed = False  # a process that was stopped goes on with either
         if (failed and policy.on != "never") or (ended and policy.on == "always"):
             reset = self._health(change.run, policy)[0] >= policy.healthy
             made = self._made(change.run, policy, 1 if reset else began.restarts + 1, least=False)
@@ -202,6 +204,9 @@ class Counts:
             self._violation("counted", f"{change.run} of {change.id} ended: its policy is always")
         known = self._of(change.id)
         known.restarts, known.times = 0, ()
+
+    def _timeout_was_due(self, over, policy):
+        return policy.timeout is not None and over.lived >= policy.timeout - NEAR
 
     def _outcome(self, run, policy):
         """Whether it failed, and whether it ended, in a way that its policy is for."""

@@ -66,14 +66,18 @@ class PolicyWorld:
         before = judge.waits_for_nothing(world.server.state)
         gevent.sleep(2 * world.timing.sweep)
         judge.on_time(world.server.state, before)
-        now = world.server.state.millis()
-        for task_id, due in sorted(world.server.state.timers.items()):
-            if due - now > SOON * 1000:  # the clock was set back
-                world.control(task_id, Command.START)
+        self.start_those_far_ahead()
         self.over_schedules = True
         for name in self.schedules:
             self.remove_schedule(name)
         gevent.sleep(1.0)
+
+    def start_those_far_ahead(self):
+        """The clock was set back; also under a task that began before that and is queued again later."""
+        now = self._world.server.state.millis()
+        for task_id, due in sorted(self._world.server.state.timers.items()):
+            if due - now > SOON * 1000:
+                self._world.control(task_id, Command.START)
 
     def over(self):
         """Whether what schedules started has come to rest."""

@@ -257,10 +257,11 @@ class World:
                     self.control(task_id, Command.START)
                 elif not word and self.loop.time > pushed and task_id.encode() not in state.queue:
                     self.push(task_id)  # its hash is gone, or was never claimed
+            self.policies.start_those_far_ahead()
             if (
                 all(words[i] in job.finals for i, job in self.jobs.items())
                 and not self._registered()
-                and (self.policies.over())
+                and self.policies.over()
             ):
                 return
 
