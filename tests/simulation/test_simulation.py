@@ -57,12 +57,12 @@ def test_a_world_tells_what_happened(tmp_path):
 
 
 @pytest.mark.slow
-def test_five_hundred_worlds_keep_the_promises(tmp_path):
-    done, summary = simulate(tmp_path, "--worlds", 500, "--jobs", 2)
+def test_three_hundred_worlds_keep_the_promises(tmp_path):
+    done, summary = simulate(tmp_path, "--worlds", 300, "--jobs", 2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert summary["violations"] == []
-    assert summary["worlds"] == 500
-    assert summary["faults"] > 15_000
+    assert summary["worlds"] == 300
+    assert summary["faults"] > 9_000
     assert len(summary["kinds"]) >= 16
     assert summary["runs"] > 10_000
     assert summary["late_writes_refused"] > 500
@@ -73,7 +73,7 @@ def test_five_hundred_worlds_keep_the_promises(tmp_path):
         "retried": 3000,
         "gave up": 50,
         "delayed": 500,
-        "fired": 2500,
+        "fired": 2000,
         "overlap": 300,
     }.items():
         assert summary["policies"][name] > least, name
