@@ -1,4 +1,4 @@
-"""Worlds replay, keep the promises, and break them with each wrong variant of pytask."""
+"""Worlds replay, and keep the promises."""
 
 import json
 import os
@@ -6,16 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
-from tests.simulation.mutants import MUTANTS
-
-# What a rule's absence must show as, at least once; a plain crash would be no proof.
-PROMISES = {
-    "overlap", "zombie-write", "lost or stuck", "act after K", "act after the end", "two at once",
-    "no place", "two places", "too early", "started twice", "stop lost",
-    "count", "counted", "attempt", "limit", "gave up", "delay",
-    "occurrence lost", "occurrence twice", "next time", "missed", "too late",
-}  # fmt: skip
 
 
 def simulate(tmp_path, *options, hash_seed="0", timeout=1800):
@@ -77,22 +67,3 @@ def test_three_hundred_worlds_keep_the_promises(tmp_path):
         "overlap": 300,
     }.items():
         assert summary["policies"][name] > least, name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MUTANTS)
-def test_a_wrong_variant_is_caught(tmp_path, name):
-    at = ("--start", MUTANTS[name].seed, "--mode", "safety")
-    done, summary = simulate(tmp_path, "--mutant", name, *at, "--worlds", 200, "--until-caught")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert {found["rule"] for found in summary["violations"]} & PROMISES
-    assert f"--mutant {name} -v" in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MUTANTS)
-def test_the_same_worlds_are_well_without_it(tmp_path, name):
-    at = ("--start", MUTANTS[name].seed, "--mode", "safety")  # the world that shows the mutant comes first
-    done, summary = simulate(tmp_path, "--like", name, *at, "--worlds", 3)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert summary["worlds"] == 3

@@ -31,7 +31,7 @@ HERE = (
     ),
 )  # fmt: skip
 GROUPS = (  # what their tests' ids begin with, and how many processes share them
-    (("tests/simulation", "tests/unit/runtime/test_schedules_year.py"), 1),  # a core of its own
+    (("tests/simulation", "tests/unit/runtime/test_schedules_year.py"), 2),  # they compute
     (("tests/contract",), 1),  # unpatched: an asyncio loop beside threads is no matter of gevent's
     (("tests/chaos", "tests/integration"), 5),  # they wait six times as long as they work
 )
