@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 
+from pytask.domain import wording
 from pytask.domain.record import StartFields
 
 SECONDS = re.compile(r"\d+\.?\d*", re.ASCII)
-LATEST = 253_402_300_799  # seconds since 1970: the last second of the year 9999
+LATEST = int(wording.LATEST)  # seconds since 1970, a whole number for claim.lua
 LONGEST = 64  # bytes of a longer value that are kept
 LONGEST_TIMES = 32 * 1024  # bytes of `restart_times`; of a longer value the end is kept
 LONGEST_SCHEDULED = 2048  # bytes; a longer value was not written by pytask, and is ignored

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pytask.domain.errors import BadData
+from pytask.domain.wording import LATEST
 
-LATEST = 253402300799.0  # the end of the year 9999, in seconds since 1970: the last time with a date
 LONGEST = 250e9  # seconds: with a longer delay the time would be later than that
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)

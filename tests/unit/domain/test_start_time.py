@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from pytask.domain.errors import BadData
-from pytask.domain.start_time import LATEST, LONGEST, not_before, read_duration, read_moment
+from pytask.domain.start_time import LONGEST, not_before, read_duration, read_moment
+from pytask.domain.wording import LATEST
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 
