@@ -40,7 +40,7 @@ class Scope:
         return _line(life.RUNNING, trigger, self.who if who is None else who, why)
 
     def ending(self, change: Change) -> str:
-        """The history line for the end of a run; "" for an event, which is no transition."""
+        """The history line for the end of a run; "" for an event."""
         return "" if change.trigger is None else self.line(change.trigger, ending_why(change))
 
     def line_from(self, trigger: Trigger, why: str = "", who: str | None = None) -> str:
