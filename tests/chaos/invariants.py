@@ -57,9 +57,8 @@ class Replay:
         self.verbs = Counter()
         self.verdicts = Counter()  # (source, verb, verdict)
         self.queued = Counter()  # (id, verb)
-        self.course = defaultdict(
-            list
-        )  # id: (what, run, at): run, retry, back (it waits again), start, other
+        # id: (what, run, at): run, retry, back (it waits again), start, cancel (while it waited), other
+        self.course = defaultdict(list)
         self.ways = {}  # run: how it ended, by the same words
         self.count = 0
 
@@ -143,6 +142,8 @@ class Replay:
         if (before.state, before.run, before.epoch) == (after.state, after.run, after.epoch):
             return  # only the registry, the lease or a request: I3 and I5 check those
         source, found = State.read(before.state), State.read(after.state)
+        if entry.verb == "stop":
+            self.course[change.id].append(("cancel", "", entry.at))
         if entry.verb == "stop" and known.waits and before.state in TERMINAL:
             source = State.WAIT
         known.waits = known.waits and entry.verb != "claim"

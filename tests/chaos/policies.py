@@ -303,7 +303,7 @@ def _occurrences(world, client, told, tally, broken):
                 fired[line["at"]] = line["id"]
         seen.update([int(one.behind)] if one.behind else [])
         _contiguous(one, seen, tally, broken)
-        _ran(one, fired, runs, replay, tally, broken)
+        _ran(one, fired, runs, told, replay, tally, broken)
     for key, found in runs.items():
         for run in found[:-1]:
             if replay.ways.get(run) not in ("back", "retry"):
@@ -325,9 +325,15 @@ def _contiguous(one, seen, tally, broken):
         broken.append(("occurrence", f"{one.name}: neither started nor skipped: {missing[:5]}"))
 
 
-def _ran(one, fired, runs, replay, tally, broken):
+def _wordless_stops(course, told):
+    """How often a task was stopped before it wrote a word: as it waited, or as its run began."""
+    return sum(what == "cancel" or (what == "other" and "sched" not in told[run]) for what, run, _ in course)
+
+
+def _ran(one, fired, runs, told, replay, tally, broken):
     """Each started occurrence has run, and each that has run was started."""
     last = {task_id: at for at, task_id in sorted(fired.items())}
+    stops = Counter({task_id: _wordless_stops(replay.course[task_id], told) for task_id in last})
     for at, task_id in fired.items():
         if f"{one.name}@{at}" in runs:
             tally["occurrences that ran"] += 1
@@ -335,8 +341,12 @@ def _ran(one, fired, runs, replay, tally, broken):
             tally["occurrences lost by FLUSHALL"] += 1
         elif one.overlap == "replace" and last[task_id] != at:
             tally["occurrences replaced before they ran"] += 1
+        elif stops[task_id]:
+            stops[task_id] -= 1
+            tally["occurrences stopped before they wrote a word"] += 1
         else:
-            broken.append(("occurrence", f"{one.name}: {at} was started as {task_id}, and never ran"))
+            words = f"{one.name}: {at} was started as {task_id}, and never ran: {replay.course[task_id][-8:]}"
+            broken.append(("occurrence", words))
     for key in runs:
         name, _, at = key.rpartition("@")
         if name == one.name and int(at) not in fired and not (one.lost and int(at) > max(fired, default=0)):

@@ -147,6 +147,25 @@ def test_an_occurrence_that_is_lost_or_doubled_is_found(lines, times):
     assert rules(world(), client(segments=[segment(*lines)]), ticks(*times)) == ["occurrence"]
 
 
+@pytest.mark.parametrize(
+    ("steps", "broken"),
+    [
+        (["cancel"], []),  # stopped while it waited
+        (["r7", "other"], []),  # stopped as its run began
+        (["r7", "back"], ["occurrence"]),  # put back, and never seen again
+        (["r0", "other"], ["occurrence"]),  # this run wrote its words
+    ],
+)
+def test_an_occurrence_may_be_stopped_before_it_writes_a_word(steps, broken):
+    found = segment(fired(1000), fired(2000))
+    assert rules(world("s", course(*steps)), client(segments=[found]), ticks(1000)) == broken
+
+
+def test_each_stop_excuses_one_occurrence():
+    found = segment(fired(1000), fired(2000))
+    assert rules(world("s", course("cancel")), client(segments=[found])) == ["occurrence"]
+
+
 def test_what_a_flush_took_is_no_violation():
     lost = segment(fired(1000), lost=True)
     assert rules(world(lost=["s"]), client(segments=[lost]), ticks(2000)) == []
