@@ -289,8 +289,8 @@ class Contract(RuleBasedStateMachine):
     def due(self, ids, limit):
         """Some have waited for long enough.
 
-        The server's store goes on past those that wait no more until it has moved one: with a smaller limit the
-        two would get there in a different number of calls (see test_timers.py).
+        The server's store goes on past those that wait no more until it has moved one: with a smaller limit
+        the two would get there in a different number of calls (see test_timers.py).
         """
 
         def act(bench):
