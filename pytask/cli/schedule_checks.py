@@ -104,10 +104,10 @@ def _far(remote: Remote, listed: list[ScheduleInfo], now: float) -> Iterator[Fin
 
 def _gone(remote: Remote, found: Fleet, listed: list[ScheduleInfo]) -> Iterator[Finding]:
     """Schedules that came from code, where no living worker has that code any more."""
-    told = [worker.schedules for worker in found.alive]
-    if not told or None in told:
+    defined = [worker.schedules for worker in found.alive]
+    if not defined or None in defined:
         return  # without workers, or with one that does not say, nothing is known
-    known = {name for names in told for name in names or ()}
+    known = {name for names in defined for name in names or ()}
     gone = [one.name for one in listed if one.origin == "code" and one.name not in known]
     if gone:
         names = ", ".join(gone[:NAMED]) + (", ..." if len(gone) > NAMED else "")
@@ -135,8 +135,8 @@ def _unknown(found: Fleet, listed: list[ScheduleInfo]) -> Iterator[Finding]:
 def _zones(found: Fleet) -> Iterator[Finding]:
     """Which data is read, here and by the workers."""
     data = zone_data()
-    told = sorted({worker.zones for worker in found.alive if worker.zones})
-    where = f"workers read {' and '.join(told)}" if told else f"this machine reads {data}"
+    versions = sorted({worker.zones for worker in found.alive if worker.zones})
+    where = f"workers read {' and '.join(versions)}" if versions else f"this machine reads {data}"
     package = f"; the tzdata package here has {data.package}" if data.package else ""
     yield Finding(
         code="PT159",

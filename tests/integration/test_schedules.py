@@ -198,7 +198,7 @@ def test_what_explain_prints_does_the_same(store, client, cli, tmp_path):
 # -- the doctor ---------------------------------------------------------------------------------------
 
 
-def test_a_bad_schedule_is_told_with_its_fix(client, cli):
+def test_a_bad_schedule_is_reported_with_its_fix(client, cli):
     client.hset("pytask:schedule:s", mapping={"function": "f", "every": "soon", "error": "every 'soon'"})
     client.zadd("pytask:schedules", {"s": NEVER})
     found = doctor(cli)["PT155"]

@@ -143,7 +143,7 @@ def test_after_the_clock_changed_it_goes_on(world):
     assert started == ["s"] * 2
 
 
-def test_a_schedule_in_the_wrong_partition_is_told(world, caplog):
+def test_a_schedule_in_the_wrong_partition_is_reported(world, caplog):
     right = partition_of("s", 4)
     world.add(every="60")
     world.look(place=(right, 4))
