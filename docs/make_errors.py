@@ -115,6 +115,7 @@ PROOFS: dict[str, str] = {
     "PT161": "schedules::test_an_overdue_schedule",
     "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
     "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
+    "PT175": "schedules::test_a_schedule_that_two_programs_define_differently",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")

@@ -33,6 +33,7 @@ def of_the_schedules(remote: Remote, found: Fleet) -> Iterator[Finding]:
     yield from _overdue(remote, found, listed, now)
     yield from _far(remote, listed, now)
     yield from _gone(remote, found, listed)
+    yield from _different(found)
     yield from _unknown(found, listed)
     if any(one.tz != "UTC" for one in listed):
         yield from _zones(found)
@@ -116,6 +117,25 @@ def _gone(remote: Remote, found: Fleet, listed: list[ScheduleInfo]) -> Iterator[
             what=f"{counted(len(gone), 'schedule')} came from code that no living worker has any more:"
             f" {names}. {verb(len(gone), 'It still starts', 'They still start')} tasks",
             fix=command(["pytask", "schedule", "rm", gone[0], *remote.flags]) + "    if it is not needed",
+        )
+
+
+def _different(found: Fleet) -> Iterator[Finding]:
+    """Schedules that the code of two workers defines differently."""
+    known: dict[str, dict[str, str]] = {}  # name -> digest -> a worker
+    for worker in found.alive:
+        for name, digest in worker.definitions.items():
+            known.setdefault(name, {}).setdefault(digest, worker.name or worker.session)
+    odd = sorted(name for name, digests in known.items() if len(digests) > 1)
+    if odd:
+        first, second, *_ = known[odd[0]].values()
+        more = f" (and {counted(len(odd) - 1, 'more schedule')} like it)" if len(odd) > 1 else ""
+        yield Finding(
+            code="PT175",
+            what=f"schedule {odd[0]} is defined differently by workers {first} and {second}{more}:"
+            " the definition of the worker that started last is in force",
+            fix="if this is no deployment that still goes on: give one of the two another name, or run the"
+            " same code everywhere",
         )
 
 
