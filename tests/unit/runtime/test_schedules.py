@@ -333,7 +333,7 @@ def test_in_code():
     ("call", "error", "text"),
     [
         (lambda app: app.every(0, Beat), BadSchedule, "every '0'"),
-        (lambda app: app.every(Beat, 60), BadSchedule, r"the time first .* as in app.every\(60, Report\)"),
+        (lambda app: app.every(Beat, 60), BadSchedule, r"the time first, .* as in app.every\(60, Report\)"),
         (lambda app: app.cron(Beat, "0 3 * * *"), BadSchedule, r"as in app.cron\(.0 3 \* \* \*., Report\)"),
         (lambda app: app.every("soon", Beat), BadSchedule, "every 'soon'"),
         (lambda app: app.cron("0 0 30 2 *", Beat), BadSchedule, "never comes"),
