@@ -106,6 +106,8 @@ PROOFS: dict[str, str] = {
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
     "PT163": "restarts::test_a_give_up_is_seen_and_a_start_begins_again",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
+    "PT151": "save::test_a_value_that_cannot_be_kept_raises_in_the_task",
+    "PT152": "save::test_a_saved_value_that_is_no_json_is_an_error_with_its_fix",
     "PT155": "schedules::test_a_bad_schedule_is_reported_with_its_fix",
     "PT156": "schedules::test_no_such_schedule",
     "PT157": "schedules::test_a_schedule_that_vanished_from_all_code",
@@ -131,7 +133,7 @@ LOGGED |= {
     "PT133": "log, field",
     "PT163": "log, field",
 }
-FIELDS = {"PT030": "field", "PT040": "field"}
+FIELDS = {"PT030": "field", "PT040": "field", "PT151": "field", "PT152": "field"}
 
 
 def proof(code: str) -> tuple[str, str]:

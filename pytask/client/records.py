@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from pytask.adapters.rules import SAVED
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
@@ -81,6 +82,9 @@ class TaskInfo:
     # JSON; None if there is none, or if it was not requested.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
     raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
+    # JSON: what its runs have saved for the next one; None if there is nothing, or if it was not requested.
+    raw_saved: bytes | None = attrs.field(default=None, repr=False)
+    saved_at: float = 0.0  # when Redis got that, seconds since 1970, of the server
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None if it reported none
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
@@ -96,6 +100,11 @@ class TaskInfo:
     def output(self) -> Any:
         """What `start()` returned, decoded."""
         return _decoded(self.raw_output)
+
+    @property
+    def saved(self) -> Any:
+        """What its runs have saved for the next one, decoded; None if there is nothing."""
+        return _decoded(self.raw_saved)
 
     @property
     def reason(self) -> str:
@@ -140,7 +149,7 @@ LIST_FIELDS = (
     "control", "local", "progress", "settling", "not_before", "restarts",
     "failed_at", "restart",
 )  # fmt: skip
-_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused", "restart_times"}
+_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused", "restart_times", *SAVED}
 MS_DIGITS = 16  # more than a time in milliseconds has
 
 
@@ -153,6 +162,8 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         local="local" in fields,
         raw_data=fields.get("data"),
         raw_output=fields.get("output"),
+        raw_saved=fields.get("saved"),
+        saved_at=_float(fields, "saved_at"),
         more={name: _text(fields, name) for name in fields if name not in _KNOWN},
         function=_text(fields, "function"),
         worker=_text(fields, "worker"),

@@ -8,8 +8,8 @@ from typing import Any
 
 from pytask import codec
 from pytask.domain.delays import fault_of
-from pytask.domain.errors import BadData, FatalFailure, TaskFailed
-from pytask.domain.record import Claim
+from pytask.domain.errors import BadData, BadSaved, FatalFailure, TaskFailed
+from pytask.domain.record import LONGEST_SAVED, Claim, StartFields
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task
 from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
@@ -38,7 +38,20 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
     if unfit is not None:
         raise BadData(unfit)
     quote = not _secret_fields(cls)
+    if claim.fields is not None:
+        check_saved(claim.fields, quote=quote)
     return codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
+
+
+def check_saved(fields: StartFields, *, quote: bool) -> None:
+    """Raise `BadSaved` if a run cannot begin with what was saved, which is never dropped in silence."""
+    if 0 < fields.unread <= LONGEST_SAVED:
+        raise FatalFailure(without_data(fields.unread, "saved"))
+    if fields.unread:
+        over = f"the field saved has {fields.unread:,} bytes, over the limit of {LONGEST_SAVED:,}"
+        raise BadSaved(f"{over}. {codec.SAVED_FIX}")
+    if fields.saved:
+        codec.decode_saved(fields.saved, quote=quote)
 
 
 def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:

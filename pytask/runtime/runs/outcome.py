@@ -22,6 +22,7 @@ from pytask.runtime.runs import restarting
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.run import Run, needs_traceback
+from pytask.runtime.runs.saving import carrying
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import until_answered
@@ -115,7 +116,7 @@ class Outcomes:
             if isinstance(found, GiveUp):
                 restarting.give_up(run, found)
                 trigger = Trigger.FAIL
-        self._committer.put(ending(run, trigger, self._settings))
+        self._committer.put(carrying(run, ending(run, trigger, self._settings)))
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
         return None
@@ -130,7 +131,7 @@ class Outcomes:
         return decide(policy, fields, restarting.over(run, trigger, self._clock()), self._uniform(0.0, 1.0))
 
     def _retry(self, run: Run, trigger: Trigger, retry: Retry) -> Retry:
-        self._committer.put(restarting.retrying(run, trigger, retry, self._clock()))
+        self._committer.put(carrying(run, restarting.retrying(run, trigger, retry, self._clock())))
         restarting.log_retry(run, trigger, retry)
         return retry
 
@@ -148,6 +149,7 @@ class Outcomes:
     def restore(self, run: Run) -> None:
         """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
         claim, refusals = run.claim, Refusals()
+        saved = (run.kept.raw or b"") if run.kept is not None else b""
 
         def give_up(error: StoreError) -> bool:
             log.warning("task %s: waiting to be restored: %s", run.id, error)
@@ -157,7 +159,9 @@ class Outcomes:
             return True
 
         verdict = until_answered(
-            lambda: self._store_proxy.call(lambda store: store.restore(claim.id, claim.function, claim.data)),
+            lambda: self._store_proxy.call(
+                lambda store: store.restore(claim.id, claim.function, claim.data, saved)
+            ),
             give_up,
             self._lease.timing.call_timeout / 3,
         )

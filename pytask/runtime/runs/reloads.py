@@ -12,12 +12,13 @@ import attrs
 from pytask.domain.control import StopReason, outweighs
 from pytask.domain.errors import Refused, StoreError
 from pytask.domain.leases import Lease
-from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.record import Claim, RunRef, StartFields, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.runs.fitting import Fault, fault
 from pytask.runtime.runs.refusals import LARGE, Refusals
 from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.saving import unsent
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import Service
@@ -93,8 +94,12 @@ class Reloads:
         """The answer (None: given up), and the send time of the first call that may have caused it."""
         sent, refusals, most = self._clock(), Refusals(), self._settings.max_data
 
+        saved = unsent(old)
+
         def reload() -> Claim:
-            return self._store_proxy.call(lambda store: store.reload(old.ref, new, self._settings.name, most))
+            return self._store_proxy.call(
+                lambda store: store.reload(old.ref, new, self._settings.name, most, saved)
+            )
 
         def give_up(error: StoreError) -> bool:
             nonlocal sent, most
@@ -107,11 +112,15 @@ class Reloads:
                 sent = self._clock()  # a refused call had no effect
             return False
 
-        return until_answered(reload, give_up, self._pause), sent
+        claim = until_answered(reload, give_up, self._pause)
+        if claim is not None and claim.won and old.kept is not None:
+            old.kept.acknowledged(old.kept.number)
+        return claim, sent
 
     def usable(self, old: Run, claim: Claim) -> Claim:
         """The data of the new run: the current data, or the validated data if the current does not fit."""
-        claim = attrs.evolve(claim, fields=old.claim.fields)  # the same start: only its data is new
+        # The same start: only its data is new, and what the old run has saved.
+        claim = attrs.evolve(claim, fields=_fields_after(old))
         found = None if old.fits is None else self._fault(claim)
         if old.fits is None or found is None:
             return claim
@@ -156,6 +165,13 @@ class Reloads:
             return False
 
         until_answered(settle, give_up, self._pause)
+
+
+def _fields_after(old: Run) -> StartFields | None:
+    kept = old.kept
+    if kept is None or kept.raw is None:
+        return old.claim.fields
+    return attrs.evolve(old.claim.fields or StartFields(), saved=kept.raw)
 
 
 def _matters(run: Run) -> bool:
