@@ -189,7 +189,7 @@ def test_show_prints_it_masked_with_its_age_and_start_fresh_forgets_it(one, raw,
     (line,) = [line for line in shown.splitlines() if line.startswith("saved ")]
     assert f'{{"at":{at},"token":"********"}} (saved ' in line, line
     assert "s3cr3t" not in shown
-    found = json.loads(pytask(server, "show", "a", "--json").stdout)
+    found = json.loads(pytask(server, "show", "a", "-o", "json").stdout)
     assert found["saved"]["at"] == at
     assert found["saved_at"] > 0
     assert "s3cr3t" in pytask(server, "show", "a", "--reveal").stdout

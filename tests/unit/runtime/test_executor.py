@@ -502,7 +502,7 @@ def test_reload_is_a_new_run_with_fresh_data(demo, log):
     assert log == [{"n": 1}, {"n": 2}]
     assert (old.ref.run, new.ref.run, new.epoch) == ("s1:1", "s1:2", 9)
     assert new.task is not old.task
-    assert world.store.asked("reload") == [(old.ref, new.ref, "w", 16 * 1024 * 1024)]
+    assert world.store.asked("reload") == [(old.ref, new.ref, "w", 16 * 1024 * 1024, b"")]
     assert world.commit() == []
     assert ("s1:1" in world.lease.living, "s1:2" in world.lease.living) == (False, True)
 
