@@ -185,12 +185,12 @@ def test_a_refusal_of_data_that_was_not_read_keeps_it(bench):
 def test_new_data_is_on_trial_until_it_has_lived(bench):
     old, new = bench.running("a"), bench.ref("a")
     bench.write("a", data="2", data_bad="old", rolled_back="old", reloaded="old")
-    claim = bench.store.reload(old, new, "w", 1000, GOOD)
+    claim = bench.store.reload(old, new, "w", 1000, lived=GOOD)
     assert claim.trial
     fields = bench.hash("a")
     assert (fields["trial"], fields["data_ok"], fields["data"]) == (new.run, DATA.decode(), "2")
     assert not {"data_bad", "rolled_back", "reloaded"} & set(fields)
-    assert bench.store.reload(old, new, "w", 1000, GOOD).trial, "a repeated call"
+    assert bench.store.reload(old, new, "w", 1000, lived=GOOD).trial, "a repeated call"
     assert bench.store.settle(new) is Verdict.OK
     assert bench.hash("a")["trial"] == new.run
     assert bench.store.settle(new, "another") is Verdict.OK
@@ -203,16 +203,16 @@ def test_new_data_is_on_trial_until_it_has_lived(bench):
 def test_the_same_data_is_not_on_trial(bench, data):
     old, new = bench.running("a"), bench.ref("a")
     write(bench, data=data)
-    claim = bench.store.reload(old, new, "w", 1000, InForce("f", data))
+    claim = bench.store.reload(old, new, "w", 1000, lived=InForce("f", data))
     assert (claim.verdict, claim.trial) == (Verdict.OK, False)
     assert not {"trial", "data_ok"} & set(bench.hash("a"))
-    assert not bench.store.reload(old, new, "w", 1000, InForce("f", data)).trial
+    assert not bench.store.reload(old, new, "w", 1000, lived=InForce("f", data)).trial
 
 
 def test_a_reload_during_a_trial_keeps_the_data_that_lived(bench):
     old, second, third = bench.running("a"), bench.ref("a"), bench.ref("a")
     bench.write("a", data="2")
-    bench.store.reload(old, second, "w", 1000, GOOD)
+    bench.store.reload(old, second, "w", 1000, lived=GOOD)
     bench.write("a", data="3")
     assert bench.store.reload(second, third, "w", 1000).trial
     assert texts(bench, "trial", "data_ok", "data") == [third.run, DATA.decode(), "3"]
@@ -299,7 +299,7 @@ def test_a_run_that_fails_on_trial_is_queued_first_with_the_data_before(bench, g
     old, new = bench.running("a"), bench.ref("a")
     bench.push("b")
     bench.write("a", data="2")
-    assert bench.store.reload(old, new, "w", 1000, InForce("f", good)).trial
+    assert bench.store.reload(old, new, "w", 1000, lived=InForce("f", good)).trial
     bench.events()
     change = failed(new, new.run, b"2")
     assert bench.store.commit([change]) == [Verdict.OK]
@@ -321,7 +321,7 @@ def test_a_run_that_fails_on_trial_is_queued_first_with_the_data_before(bench, g
 def test_a_rollback_overwrites_nothing_that_was_written_since(bench, case):
     old, new = bench.running("a"), bench.ref("a")
     bench.write("a", data="2")
-    bench.store.reload(old, new, "w", 1000, GOOD)
+    bench.store.reload(old, new, "w", 1000, lived=GOOD)
     if case == "other data":
         bench.write("a", data="3")
     elif case == "trial over":
@@ -339,7 +339,7 @@ def test_a_rollback_overwrites_nothing_that_was_written_since(bench, case):
 def test_a_stop_is_carried_out_with_a_rollback(bench):
     old, new = bench.running("a"), bench.ref("a")
     bench.write("a", data="2")
-    bench.store.reload(old, new, "w", 1000, GOOD)
+    bench.store.reload(old, new, "w", 1000, lived=GOOD)
     bench.store.control(Command.STOP, ["a"])
     bench.events()
     assert bench.store.commit([failed(new, new.run, b"2")]) == [Verdict.OK]
@@ -376,3 +376,21 @@ def texts(bench, *names):
 
 def shown(data):
     return None if data is None else data.decode()
+
+
+@pytest.mark.wire
+def test_a_client_that_asks_again_is_told_apart_from_a_message_that_comes_late(bench):
+    ref = bench.running("a")
+    assert not bench.store.preview(ref, 1000).answered
+    bench.write("a", data="5")
+    assert bench.store.refuse(bench.store.preview(ref, 1000), "$", "bad", GOOD) is Verdict.OK
+    bench.store.control(Command.RELOAD, ["a"], [0.5])  # of another worker, which received the message later
+    assert bench.store.preview(ref, 1000).answered
+    bench.store.control(Command.RELOAD, ["a"])
+    assert not bench.store.preview(ref, 1000).answered
+    assert "reload_refused" not in bench.hash("a")
+    assert bench.store.accept(bench.store.preview(ref, 1000), "m", "w", GOOD).verdict is Verdict.OK
+    assert bench.store.preview(ref, 1000).answered
+    bench.store.control(Command.STOP, ["a"])
+    bench.store.control(Command.RELOAD, ["a"])
+    assert "reloaded" in bench.hash("a"), "a stop is not replaced, and nothing else is changed"

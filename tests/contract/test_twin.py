@@ -16,7 +16,7 @@ from tests.contract.benches import MemoryBench
 IDS = "abcdef"
 KEEP = (None, 0, 500)
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.ROLL_BACK)
-CLOCKS = {"epoch", "last_update", "crash_at", "start_at"}
+CLOCKS = {"epoch", "last_update", "crash_at", "start_at", "reloaded"}
 SILENCE = re.compile(r"(?<=silent%20for%20)\d+")  # seconds, each by its own clock
 STEPS = 200
 LOOK = 6  # steps between two comparisons of the whole state, which are slow
@@ -137,7 +137,7 @@ class Teller:
         lived = self.random.choice([None, InForce("f", b"1"), InForce("f", None), InForce("f", b"2")])
 
         def act(bench):
-            claim = bench.store.reload(old, new, "w", 10, lived)
+            claim = bench.store.reload(old, new, "w", 10, lived=lived)
             return claim.verdict, claim.function, claim.data, claim.oversize, claim.trial
 
         return act
@@ -149,7 +149,7 @@ class Teller:
         def act(bench):
             claim = bench.store.preview(ref, 10)
             if judged is not None and claim.won:
-                claim = attrs.evolve(claim, data=judged)
+                claim = attrs.evolve(claim, data=judged, oversize=0)
             dump = claim.verdict, claim.function, claim.data, claim.crashes, claim.oversize
             return dump, bench.store.refuse(
                 attrs.evolve(claim, function="f"), path, "no fit", InForce("f", b"5")

@@ -36,8 +36,14 @@ def _put(state: MemoryState, task_id: str, name: str, value: bytes | None) -> No
 class ReloadVerbs(Verbs):
     """Reload runs, and refuse to."""
 
-    def reload(
-        self, old: RunRef, new: RunRef, worker: str, max_data: int, lived: InForce | None = None
+    def reload(  # noqa: PLR0913, PLR0917 - see the port
+        self,
+        old: RunRef,
+        new: RunRef,
+        worker: str,
+        max_data: int,
+        saved: bytes = b"",
+        lived: InForce | None = None,
     ) -> Claim:
         """Replace the run `old` with `new`."""
         state = self._state
@@ -56,6 +62,8 @@ class ReloadVerbs(Verbs):
         self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
         state.write(new.id, settling=epoch)
         state.erase(new.id, "control", "data_bad", "reloaded", "rolled_back")
+        if saved:
+            state.write(new.id, saved=saved, saved_at=state.stamp())
         data = state.fields(new.id).get("data", b"")
         tried = self._try(old, new.run, lived, data if len(data) <= max_data else b"")
         self._announce_run(Event.RELOADED, new, worker, epoch)
@@ -78,9 +86,11 @@ class ReloadVerbs(Verbs):
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """The data that a reload of this run would start with."""
         verdict = self._owned(ref)
-        return (
-            self._answer(ref, verdict, max_data) if verdict is Verdict.OK else Claim(ref.id, ref.run, verdict)
-        )
+        if verdict is not Verdict.OK:
+            return Claim(ref.id, ref.run, verdict)
+        fields = self._state.fields(ref.id)
+        answered = "reload_refused" in fields or "reloaded" in fields
+        return attrs.evolve(self._answer(ref, verdict, max_data), answered=answered)
 
     def accept(self, judged: Claim, mark: str, worker: str, lived: InForce | None = None) -> Claim:
         """Record that the run continues with the data that was judged."""

@@ -44,8 +44,8 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
     )
 
 
-def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
-    """Start tasks again."""
+def start(scope: Scope, dated: Dated, *, fresh: bool = False) -> ScriptCall[list[bytes]]:
+    """Start tasks again; `fresh`: without what earlier runs have saved."""
     keys = scope.keys
     return scripts.start(
         runs=keys.runs,
@@ -59,19 +59,21 @@ def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
         line=scope.line_from(Trigger.START),
         now_line=scope.line_from(Trigger.START_NOW),
         kept=scope.kept,
+        fresh=fresh,
         allowed=sources(Trigger.START),
         ids=[task_id for task_id, _ in dated],
         ages=[age for _, age in dated],
     )
 
 
-def request(scope: Scope, word: Command, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """Store `word` in the field `control` of running tasks."""
+def request(scope: Scope, word: Command, ids: Sequence[str], *, fresh: bool) -> ScriptCall[list[bytes]]:
+    """Store `word` in the field `control` of running tasks; `fresh`: it is not from a message."""
     keys = scope.keys
     return scripts.request(
         runs=keys.runs,
         hashes=[keys.task(i) for i in ids],
         request=word,
+        fresh=fresh and word is Command.RELOAD,
         line=scope.line(Trigger.REQUEST, word),
         kept=scope.kept,
         ids=ids,

@@ -18,7 +18,7 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 CLAIM_WORDS = 6  # of a successful claim, see claim.lua
-FIELD_WORDS = 5  # more, of one with fields that say when and why it starts
+FIELD_WORDS = 6  # more, of one with fields that say when, why and with what it starts
 STAR = ord("*")
 MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
 
@@ -46,7 +46,7 @@ def claim(ref: RunRef, reply: Sequence[Any]) -> Claim:
     epoch, crashes, size, function, data = (next(words) for _ in range(5))
     return Claim(
         ref.id, ref.run, found, decoding.text(function), data, int(epoch or 0), crashes, size,
-        trial=next(words, 0) == 1,
+        trial=next(words, 0) == 1, answered=next(words, 0) == 1,
     )  # fmt: skip
 
 
@@ -106,13 +106,16 @@ def claims(
 def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFields, int]:
     """The fields behind an answer, and where their bytes end."""
     restarts, *lengths = map(int, words)
-    not_before, restart, failed, scheduled = _parts(content, start, lengths)
+    unread, lengths[-1] = max(0, -lengths[-1]), max(0, lengths[-1])
+    not_before, restart, failed, scheduled, saved = _parts(content, start, lengths)
     fields = StartFields(
         restarts=restarts,
         restart=decoding.shown(restart),
         not_before=decoding.shown(not_before),
         failed=decoding.shown(failed),
         scheduled=scheduled,
+        saved=saved,
+        unread=unread,
     )
     return fields, start + sum(lengths)
 

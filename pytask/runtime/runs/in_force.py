@@ -41,24 +41,26 @@ class Packer:
         self._clock = clock
         self._seconds = seconds
         self._later: deque[tuple[float, str, str]] = deque()  # when, and the run: this must not keep it alive
-        self._works = False
+        self._is_due = False  # a look is due
 
     def add(self, run: Run) -> None:
         """A run has taken its data."""
         if run.claim.data is None or len(run.claim.data) <= LARGE:
             return
         self._later.append((self._clock() + self._seconds, run.id, run.ref.run))
-        if not self._works:
-            self._works = True
-            Service.spawn(self._work)
+        self._look_later()
 
-    def _work(self) -> None:
+    def _look_later(self) -> None:
+        if self._later and not self._is_due:
+            self._is_due = True
+            Service.spawn_later(max(0.0, self._later[0][0] - self._clock()), self._look)
+
+    def _look(self) -> None:
         try:
-            while self._later:
-                gevent.sleep(max(0.0, self._later[0][0] - self._clock()))
-                self.turn()
+            self.turn()
         finally:
-            self._works = False
+            self._is_due = False
+            self._look_later()
 
     def turn(self) -> None:
         """Compress what is due."""

@@ -123,10 +123,11 @@ class Reloads:
         """Whether a request repeats one that was just answered.
 
         Every worker that receives a message stores the request, perhaps after its owner has answered it, and
-        the next renewal returns it.  A refusal must not become a restart with the old data by this.
+        the next renewal returns it.  A refusal must not become a restart with the old data by this.  A client
+        that asks again says so.
         """
         soon = 2 * self._lease.timing.heartbeat
-        return self._clock() - run.answered <= soon and is_in_force(run, claim)
+        return claim.answered and self._clock() - run.answered <= soon and is_in_force(run, claim)
 
     def _take(self, run: Run, judged: Judged, lived: InForce | None) -> bool:
         """Let the run take data in place; False if there is other data by now."""
@@ -176,7 +177,7 @@ class Reloads:
 
         def reload() -> Claim:
             return self._store_proxy.call(
-                lambda store: store.reload(old.ref, new, self._settings.name, most, lived)
+                lambda store: store.reload(old.ref, new, self._settings.name, most, lived=lived)
             )
 
         def give_up(error: StoreError) -> bool:

@@ -23,6 +23,12 @@ from pytask.adapters.redis.lua import (
     records,
     script,
 )
+from pytask.adapters.redis.scripts.saving import (
+    SavedValue as SavedValue,
+)
+from pytask.adapters.redis.scripts.saving import (
+    save as save,
+)
 from pytask.adapters.redis.scripts.steering import (
     functions as functions,
 )
@@ -122,6 +128,7 @@ def claim(
     hashes: Keys,
     worker: Text,
     max_data: Number,  # bytes, of one task and of the batch
+    max_saved: Number,  # bytes, of what a task has saved
     places: Number,  # for tasks that crashed before
     channel: Text,
     server: Text,
@@ -228,6 +235,7 @@ def renew(
     # `rests`, which have blanks between; "=" is in front of a whole run.
     session: Text,
     rests: Text,
+    saves: Annotated[Sequence[SavedValue], records(SavedValue)],
 ) -> list[Any]: ...
 
 
@@ -267,6 +275,7 @@ def restore(
     kept: Number,
     has_data: Flag,
     data: Text,
+    saved: Text,  # "" for nothing
 ) -> bytes: ...
 
 
@@ -332,6 +341,7 @@ def reload(
     new_run: Text,
     worker: Text,
     max_data: Number,  # bytes
+    saved: Text,  # that the old run has not stored yet; "" for nothing
     channel: Text,
     line: Text,
     kept: Number,

@@ -56,6 +56,7 @@ def start(
     line: Text,
     now_line: Text,  # of a task that waited for its time
     kept: Number,
+    fresh: Flag,  # without what earlier runs have saved
     allowed: AnyTexts,  # states that a task may be started from
     ids: Texts,
     ages: Numbers,  # seconds within which an earlier start counts as this one
@@ -68,6 +69,7 @@ def request(
     runs: Key,
     hashes: Keys,
     request: Text,  # the word
+    fresh: Flag,
     line: Text,
     kept: Number,
     ids: Texts,
