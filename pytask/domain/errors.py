@@ -170,6 +170,16 @@ class ReloadRefused(PytaskError):
         self.state = state
 
 
+class ReloadRolledBack(PytaskError):
+    """A reload whose run failed soon: the task runs again with the data before."""
+
+    code = "PT164"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
+
+
 class TaskFailed(PytaskError):
     """Raised by a task with `raise self.Error("...")`: ERROR with this text and no traceback."""
 

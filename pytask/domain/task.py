@@ -134,6 +134,33 @@ class Task(Generic[Data]):
         or if it raises, they are killed at once.
         """
 
+    @classmethod
+    def check(cls, data: Data) -> None:
+        """Override it, as a class or static method, to refuse data with which this task could not work.
+
+        Called before a reload stops or changes anything, and before each start, with data that fits
+        `Config.DATA`.  After a refused reload the run continues unchanged; a refused start is an ERROR.
+
+        Args:
+            data: The decoded data, as `self.task_data` would be.
+
+        Raises:
+            ValueError: The reason.  `pytask.errors.BadData(reason, "$.path")` says where, too.
+        """
+
+    def on_reload(self, data: Data) -> None:
+        """Override it to take new data in place: `start()` continues, in the same run.
+
+        Called in a greenlet of its own, with data that passed all checks.  Afterwards `self.task_data` is the
+        new data.  If it raises, the reload is refused.  Without it a reload stops the run and starts another.
+
+        Args:
+            data: The new data.
+
+        Raises:
+            ValueError: Why the data is not taken, as in `check`.
+        """
+
     def emit(self, event: str, data: Any = None) -> None:
         """Publish `{"event": event, "data": data}` on the channel `task-<id>` if this run is still current.
 

@@ -12,6 +12,11 @@ from pytask.domain.task import Task
 from pytask.domain.task_config import check_config
 
 
+def has_check(cls: object) -> bool:
+    """Whether a task class has a `check` of its own."""
+    return inspect.getattr_static(cls, "check") is not Task.__dict__["check"]
+
+
 def task_name(cls: object) -> str:
     """The wire name of a task class; raises :class:`BadTaskClass` with the fix."""
     kind = _task_class(cls)

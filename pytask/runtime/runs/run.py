@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -9,7 +10,6 @@ from functools import partial
 from typing import Any, Protocol, cast
 from weakref import ReferenceType
 
-import attrs
 from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
@@ -45,7 +45,6 @@ from pytask.runtime.tree import (
 log = get_logger(__name__)
 
 ERROR_BYTES = 8192
-LARGE = 4096  # bytes; larger raw data is not kept after decoding
 
 
 class RunHost(Protocol):
@@ -72,6 +71,9 @@ class RunHost(Protocol):
     def wait_for_turn(self, run: Run) -> None:
         """Wait until the run may start, then start the clock of its timeout."""
 
+    def took_data(self, run: Run) -> None:
+        """The data of a run was decoded; its bytes are needed only for a reload."""
+
     def began(self, run: Run) -> None:
         """`start()` of a reloaded run is about to be called."""
 
@@ -89,9 +91,10 @@ class Run:
     """`start()`, the greenlets under it, and its outcome.  It has slots because there are thousands."""
 
     __slots__ = (
-        "actor", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
-        "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local", "output", "over", "ref",
-        "restore", "returned", "settling", "sockets", "started", "stop_reason", "stopping", "task", "unfit",
+        "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error",
+        "failure", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local", "output", "over",
+        "packed", "ref", "reloads", "restore", "returned", "settling", "sockets", "started", "stop_reason",
+        "stopping", "task", "trial", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -122,6 +125,10 @@ class Run:
         self.fits: Claim | None = None  # the validated data of the reload that ends it
         # What the task has saved, so far; None if it never has.
         self.kept = Kept(claim.fields.saved) if claim.fields is not None and claim.fields.saved else None
+        self.packed: bytes | None = None  # its data, compressed; then its claim has none
+        self.trial = ""  # the mark of the trial of its data, after a reload
+        self.reloads = 0  # in place
+        self.answered = -math.inf  # when its last reload was refused, or taken in place
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; created with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it created, see leftover_sockets
@@ -184,8 +191,7 @@ class Run:
     def _build(self) -> Task:
         self.hidden = secrets_of(self.claim, self.cls)
         data = fitted(self.claim, self.cls, self.host.settings.max_data)
-        if self.claim.data is not None and len(self.claim.data) > LARGE:
-            self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
+        self.host.took_data(self)
         task = self.cls.__new__(self.cls)  # type: ignore[arg-type]  # without a class nothing fits
         # Before __init__, so that emit() and id work in it, even if it does not call Task.__init__.
         task._run = self  # noqa: SLF001

@@ -57,7 +57,8 @@ class FakeStore:
         return [args for name, args in self.calls if name == verb]
 
     def __getattr__(self, verb):
-        def call(*args):
+        def call(*args, **named):
+            args += tuple(named.items())
             if verb == "commit" and args == ([],):
                 return []  # how a committer connects
             self.calls.append((verb, tuple(list(a) if isinstance(a, list) else a for a in args)))
@@ -87,7 +88,8 @@ GOOD = {
     "reload": lambda _old, new, *_: won(new),
     "preview": lambda ref, _most: won(ref),
     "refuse": lambda *_: Verdict.OK,
-    "settle": lambda _ref: Verdict.OK,
+    "accept": lambda judged, *_: judged,
+    "settle": lambda *_, **__: Verdict.OK,
     "open_local": lambda ref, function, data, _worker: won(ref, function, data),
     "control": lambda _command, ids, _ages=(): [Verdict.REQUESTED] * len(ids),
     "suspects": lambda *_: [],

@@ -69,6 +69,7 @@ def request(
     runs: Key,
     hashes: Keys,
     request: Text,  # the word
+    fresh: Flag,
     line: Text,
     kept: Number,
     ids: Texts,
