@@ -747,7 +747,7 @@ def test_a_reload_whose_data_never_comes_goes_on_with_what_was_judged(demo, log)
     world = World(demo)
     held = {}
 
-    def limited(_old, new, _worker, max_data, _lived):
+    def limited(_old, new, _worker, max_data, *_):
         world.lease.acknowledged([], world.clock() + 0.0005)
         world.clock.move(0.001)
         if max_data > LARGE:
