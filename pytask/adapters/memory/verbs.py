@@ -16,7 +16,7 @@ def due_ms(fields: Fields) -> int | None:
     return delays.due_ms(fields.get("not_before", b"").decode(errors="replace"))
 
 
-def start_fields(fields: Fields) -> StartFields | None:
+def start_fields(fields: Fields, unfit: str = "") -> StartFields | None:
     """The fields that say when and why a task starts; None if the hash has none of them."""
     not_before = b"" if due_ms(fields) is not None else fields.get("not_before", b"")
     scheduled = fields.get("scheduled", b"")
@@ -26,6 +26,7 @@ def start_fields(fields: Fields) -> StartFields | None:
         not_before=not_before[: delays.LONGEST].decode(errors="replace"),
         failed=fields.get("restart_times", b"")[-delays.LONGEST_TIMES :].decode(errors="replace"),
         scheduled=scheduled if len(scheduled) <= delays.LONGEST_SCHEDULED else b"",
+        group=unfit,
     )
     return None if found == StartFields() else found
 
@@ -42,13 +43,13 @@ class Verbs:
 
     def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
         line = history.tail(source, destination(trigger), trigger, who, why)
-        plain = trigger is Trigger.DELAY or (trigger is Trigger.CLAIM and not why)
+        plain = trigger in (Trigger.DELAY, Trigger.LIMIT) or (trigger is Trigger.CLAIM and not why)
         self._state.note(task_id, line, self._retention.history, plain=plain)
 
     def _announce_run(self, name: Event, ref: RunRef, worker: str, epoch: int) -> None:
         self._state.emit(ref.id, event(name, {"worker": worker, "run": ref.run, "epoch": epoch}))
 
-    def _answer(self, ref: RunRef, verdict: Verdict, max_data: int) -> Claim:
+    def _answer(self, ref: RunRef, verdict: Verdict, max_data: int, unfit: str = "") -> Claim:
         fields = self._state.fields(ref.id)
         function = named(fields)
         if verdict is Verdict.UNKNOWN:
@@ -59,7 +60,7 @@ class Verbs:
         size = 0 if data is None or len(data) <= max_data else len(data)
         epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
         found = None if size else data
-        more = start_fields(fields)
+        more = start_fields(fields, unfit)
         return Claim(ref.id, ref.run, verdict, function, found, epoch, crashes, size, more)
 
     def _require(self, server: str) -> None:

@@ -23,6 +23,10 @@ from pytask.adapters.redis.lua import (
     records,
     script,
 )
+from pytask.adapters.redis.scripts.limits import RuleRecord as RuleRecord
+from pytask.adapters.redis.scripts.limits import limit as limit
+from pytask.adapters.redis.scripts.limits import mend as mend
+from pytask.adapters.redis.scripts.limits import serve as serve
 from pytask.adapters.redis.scripts.steering import (
     functions as functions,
 )
@@ -90,6 +94,8 @@ from pytask.adapters.redis.scripts.upkeep import (
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
 #   timers            ids that wait for their time (zset: id by milliseconds)
+#   own               the prefix of the keys of limits, see slots.lua
+#   rules             the limits that the classes of a worker declare
 #   waiting, stopped, failed    names of states
 #   channel           of a task's events; with many tasks, the prefix before their ids
 #   space             bytes of the namespace, the prefix of the id in the key of a hash
@@ -117,7 +123,9 @@ def claim(
     runs: Key,
     leases: Key,
     source: Key,
+    queue: Key,
     timers: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -130,6 +138,7 @@ def claim(
     line: Text,
     kept: Number,
     event: ThreeTexts,
+    rules: Annotated[Sequence[RuleRecord], records(RuleRecord)],
     functions: AnyTexts,
     new_runs: Texts,
 ) -> list[bytes]: ...
@@ -181,9 +190,11 @@ def due(
     queue: Key,
     timers: Key,
     schedules: Key,
+    own: Key,
     hashes: Keys,  # of ids that an earlier call found due
     space: Number,
     most: Number,
+    every: Number,  # seconds between two looks at a waiting list
 ) -> list[Any]: ...
 
 
@@ -195,14 +206,15 @@ def unpark(*, parked: Key, parking: Key, func: Text) -> int: ...
 def enqueue(
     *,
     queue: Key,
+    own: Key,
     hashes: Keys,
     space: Number,
     func: Text,
     check: Flag,  # an id may be taken
     finished: AnyTexts,  # states
     data: Texts,  # JSON, "" for none
-    # For each hash when it starts ("" at once, +seconds, or seconds since 1970) and `restart` ("": its class
-    # decides); none where all start at once.
+    # For each hash when it starts ("" at once, +seconds, or seconds since 1970), `restart` ("": its class
+    # decides) and `group` ("": none); none where all start at once and have no group.
     starts: AnyTexts,
 ) -> list[Any]: ...
 
@@ -220,6 +232,7 @@ def renew(
     runs: Key,
     leases: Key,
     incarnation: Key,
+    own: Key,
     hashes: Keys,
     marker: Text,  # the id for a new one
     alone: Flag,  # no other server takes over from this one
@@ -238,6 +251,7 @@ def adopt(
     leases: Key,
     queue: Key,
     timers: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -290,6 +304,7 @@ def commit(
     leases: Key,
     queue: Key,
     timers: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,

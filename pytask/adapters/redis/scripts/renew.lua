@@ -13,7 +13,7 @@
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
 -- late heartbeat would otherwise recreate a deleted task with two fields.
---- include: names, time, now_us, ids
+--- include: names, time, now_us, ids, slots, kept_slots, take_slots
 call('ZREM', leases, '')
 
 -- The server, and the marker of the data ------------------------------------------------------------------
@@ -69,7 +69,11 @@ for i = 1, n do
     verdict = 'GONE'
   else
     -- No registry entry, but the hash names this run: nobody claimed it since, so restore the entry.
-    if not held then call('HSET', runs, id, run) end
+    if not held then
+      call('HSET', runs, id, run)
+      local its = call('HMGET', hash, 'group', 'function')
+      take_slots(id, its[1], its[2])
+    end
     call('HSET', hash, 'last_update', now, 'state', running)
     renewed[#renewed + 1] = now_us
     renewed[#renewed + 1] = id
