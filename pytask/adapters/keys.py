@@ -30,6 +30,14 @@ class Keys:
     timers: str = attrs.field(init=False)
     schedules: str = attrs.field(init=False)
     own: str = attrs.field(init=False)
+    """The prefix of pytask's own keys, behind which scripts find those of limits (see slots.lua)."""
+    limits: str = attrs.field(init=False)
+    slotted: str = attrs.field(init=False)
+    groups: str = attrs.field(init=False)
+    runners: str = attrs.field(init=False)
+    limited: str = attrs.field(init=False)
+    building: str = attrs.field(init=False)
+    rates: str = attrs.field(init=False)
     channel: str = attrs.field(init=False)
     hint_channel: str = attrs.field(init=False)
     indexes: tuple[str, str, str, str] = attrs.field(init=False)
@@ -51,6 +59,13 @@ class Keys:
             "timers": f"{own}timers",
             "schedules": f"{own}schedules",
             "own": own,
+            "limits": f"{own}limits",
+            "slotted": f"{own}slotted",
+            "groups": f"{own}groups",
+            "runners": f"{own}runners",
+            "limited": f"{own}limited",
+            "building": f"{own}building",
+            "rates": f"{own}rates",
             "channel": f"{self.namespace}task-",
             "hint_channel": f"{own}hint",
         }

@@ -162,13 +162,13 @@ def started(arrival: int, now: int, rule: Rule) -> int:
 
 FAULTS = {
     "long": (
-        f"its group is too long ({{}} bytes; at most {LONGEST_GROUP} are allowed): write a shorter one, such as"
-        " an id or a digest of the long text: HSET <task_id> group <text>"
+        f"its group is too long ({{}} bytes; at most {LONGEST_GROUP} are allowed): write a shorter one, such"
+        " as an id or a digest of the long text: HSET <task_id> group <text>"
     ),
     "bytes": "its group is not UTF-8: write one that is: HSET <task_id> group <text>",
     "data": (
-        "the group in its data (Config.GROUP) is neither a text nor a whole number: write data where it is one,"
-        " or the group itself: HSET <task_id> group <text>"
+        "the group in its data (Config.GROUP) is neither a text nor a whole number: write data where it is"
+        " one, or the group itself: HSET <task_id> group <text>"
     ),
     "large": (
         f"its data is too large to look for a group in it (Config.GROUP; at most {LARGEST_READ} bytes are"

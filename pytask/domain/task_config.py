@@ -181,6 +181,6 @@ def _path(cls: type[Any]) -> tuple[str, ...]:
     if not isinstance(given, str) or not all(given.split(".")):
         raise BadTaskClass(
             f"Config.GROUP of {cls.__qualname__} must name a field of the data, as in 'tenant' or"
-            f" 'api.tenant', not {given!r}. The group of one task is given by its start: start(..., group=...)"
+            f" 'api.tenant', not {given!r}. The group of one task is given by its start: start(group=...)"
         )
     return tuple(given.split("."))

@@ -9,8 +9,8 @@ import attrs
 
 from pytask.adapters.memory.limit_verbs import LimitVerbs, read_group
 from pytask.adapters.memory.state import REACH, Fields, named, number, plausible, text
-from pytask.adapters.memory.verbs import due_ms
-from pytask.adapters.rules import KEEP_REJECTED, SHORT_LIST, event, parked_why
+from pytask.adapters.memory.verbs import due_ms, saved_of
+from pytask.adapters.rules import KEEP_REJECTED, SAVED, SHORT_LIST, event, parked_why
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import Trigger, destination, next_state
@@ -44,7 +44,7 @@ class QueueVerbs(LimitVerbs):
         read, full = 0, False
         for place, ref in enumerate(request.refs, 1):
             raw = ref.id.encode()
-            size = self._size(ref, request.max_data)
+            size = self._size(ref, request)
             ours = self._state.runs.get(ref.id) == ref.run
             if size is not None and raw in window and raw not in took and not ours:
                 # The data of a batch is one reply: ids that do not fit wait for the next claim.
@@ -62,7 +62,7 @@ class QueueVerbs(LimitVerbs):
                 took.add(raw)
             if verdict is Verdict.ROTATED:
                 rotated.append(raw)
-            answer = self._answer(ref, verdict, request.max_data, unfit)
+            answer = self._answer(ref, verdict, request.max_data, request.max_saved, unfit)
             answers.append(attrs.evolve(answer, delay=delay))
         near = [raw for raw in source[len(source) - reach :] if raw not in took]
         if request.look:
@@ -77,7 +77,7 @@ class QueueVerbs(LimitVerbs):
     def _admitted(
         self, task_id: str, verdict: Verdict, request: ClaimRequest, place: int
     ) -> tuple[Verdict, float, str]:
-        """The verdict if the limits let it start, the seconds for which it waits, and why its group is none."""
+        """The verdict if the limits let it start, the seconds that it waits, and why its group is none."""
         fields = self._state.fields(task_id)
         group, unfit, told = read_group(fields, request.rules.get(named(fields)), request.max_data)
         delay = 0.0
@@ -103,11 +103,17 @@ class QueueVerbs(LimitVerbs):
         self._pass_on(group)
         return Verdict.DELAYED, self._delay(task_id, due, request.worker, "limit of starts")
 
-    def _size(self, ref: RunRef, limit: int) -> int | None:
-        """Bytes of data that a claim would read; None if the limit does not apply."""
+    def _size(self, ref: RunRef, request: ClaimRequest) -> int | None:
+        """Bytes of data, and saved, that a claim would read; None if the limit does not apply."""
         value = self._state.value(ref.id)
-        size = len(value.get("data", b"")) if isinstance(value, dict) else 0
-        return None if isinstance(value, bytes) or size > limit else size
+        if isinstance(value, bytes):
+            return None
+        fields = value or {}
+        size, saved = len(fields.get("data", b"")), len(saved_of(fields))
+        saved = 0 if saved > request.max_saved else saved
+        if size > request.max_data:
+            return saved or None
+        return size + saved
 
     def _verdict(self, ref: RunRef, request: ClaimRequest, waits: bool, taken: bool, places: int) -> Verdict:
         value, held = self._state.value(ref.id), self._state.runs.get(ref.id)
@@ -196,6 +202,8 @@ class QueueVerbs(LimitVerbs):
         state.timers.pop(ref.id, None)
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
+        if not saved_of(fields):
+            state.erase(ref.id, *SAVED)
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
         self._note(ref.id, before, Trigger.CLAIM, worker)
         state.expires.pop(ref.id, None)

@@ -26,6 +26,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "fault": FAULT,  # the mark in `paused` of an invalid schedule
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend
+    "ended_state": destination(Trigger.END),
     "delayed": destination(Trigger.DELAY),
     "delayed_event": event(Event.DELAYED, {"delay": 0}).removesuffix("0}}"),
     "latest": delays.LATEST,  # seconds since 1970 that a task may be delayed until

@@ -76,7 +76,7 @@ INCLUDE = re.compile(r"^--- include: (.*)\n", re.MULTILINE)
 SECTION = re.compile(r"^--- (\w+)\n", re.MULTILINE)
 HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments and text
 NAMES = "names"
-SHARED = ("prelude", "slots")  # files of sections
+SHARED = ("slots", "prelude")  # files of sections
 TABLES = ("KEYS", "ARGV")
 CALLS = "local call, pcall, KEYS, ARGV = redis.call, redis.pcall, KEYS, ARGV\n"
 

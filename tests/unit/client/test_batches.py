@@ -35,7 +35,7 @@ class Server:
             self.hashes[words[0]] = ("f", words[1])
             return b"OK"
         # The arguments, and the lists: the data of each hash, then the states.
-        ids, (_, function, check, *rest) = words[1:number], words[number:]
+        ids, (_, function, check, *rest) = words[2:number], words[number:]
         raws = rest[: len(ids)]
         odd = []
         for at, (task_id, raw) in enumerate(zip(ids, raws, strict=True), 1):
@@ -152,7 +152,7 @@ def test_one_task_whose_reply_was_lost(partitions):
     assert len(server.queue) == 1
 
 
-def test_an_id_that_is_taken_is_told_though_its_chunk_went_in_parts(partitions):
+def test_an_id_that_is_taken_is_reported_though_its_chunk_went_in_parts(partitions):
     server = Server()
     server.hashes["taken"] = ("g", b"")
     with pytest.raises(TaskExists, match="taken"):

@@ -27,66 +27,28 @@ from pytask.adapters.redis.scripts.limits import RuleRecord as RuleRecord
 from pytask.adapters.redis.scripts.limits import limit as limit
 from pytask.adapters.redis.scripts.limits import mend as mend
 from pytask.adapters.redis.scripts.limits import serve as serve
-from pytask.adapters.redis.scripts.steering import (
-    functions as functions,
-)
-from pytask.adapters.redis.scripts.steering import (
-    remove as remove,
-)
-from pytask.adapters.redis.scripts.steering import (
-    request as request,
-)
-from pytask.adapters.redis.scripts.steering import (
-    start as start,
-)
-from pytask.adapters.redis.scripts.steering import (
-    stop as stop,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    define_schedule as define_schedule,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    due_schedules as due_schedules,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    fault as fault,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    fire as fire,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    pause_schedule as pause_schedule,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    read_schedules as read_schedules,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    remove_schedule as remove_schedule,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    announce as announce,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    expire as expire,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    forget as forget,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    put_back as put_back,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    repair as repair,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    retire as retire,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    suspects as suspects,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    tidy as tidy,
-)
+from pytask.adapters.redis.scripts.saving import SavedValue as SavedValue
+from pytask.adapters.redis.scripts.saving import save as save
+from pytask.adapters.redis.scripts.steering import functions as functions
+from pytask.adapters.redis.scripts.steering import remove as remove
+from pytask.adapters.redis.scripts.steering import request as request
+from pytask.adapters.redis.scripts.steering import start as start
+from pytask.adapters.redis.scripts.steering import stop as stop
+from pytask.adapters.redis.scripts.timetable import define_schedule as define_schedule
+from pytask.adapters.redis.scripts.timetable import due_schedules as due_schedules
+from pytask.adapters.redis.scripts.timetable import fault as fault
+from pytask.adapters.redis.scripts.timetable import fire as fire
+from pytask.adapters.redis.scripts.timetable import pause_schedule as pause_schedule
+from pytask.adapters.redis.scripts.timetable import read_schedules as read_schedules
+from pytask.adapters.redis.scripts.timetable import remove_schedule as remove_schedule
+from pytask.adapters.redis.scripts.upkeep import announce as announce
+from pytask.adapters.redis.scripts.upkeep import expire as expire
+from pytask.adapters.redis.scripts.upkeep import forget as forget
+from pytask.adapters.redis.scripts.upkeep import put_back as put_back
+from pytask.adapters.redis.scripts.upkeep import repair as repair
+from pytask.adapters.redis.scripts.upkeep import retire as retire
+from pytask.adapters.redis.scripts.upkeep import suspects as suspects
+from pytask.adapters.redis.scripts.upkeep import tidy as tidy
 
 # Parameters of many scripts:
 #
@@ -130,6 +92,7 @@ def claim(
     hashes: Keys,
     worker: Text,
     max_data: Number,  # bytes, of one task and of the batch
+    max_saved: Number,  # bytes, of what a task has saved
     places: Number,  # for tasks that crashed before
     channel: Text,
     server: Text,
@@ -241,6 +204,7 @@ def renew(
     # `rests`, which have blanks between; "=" is in front of a whole run.
     session: Text,
     rests: Text,
+    saves: Annotated[Sequence[SavedValue], records(SavedValue)],
 ) -> list[Any]: ...
 
 
@@ -281,6 +245,7 @@ def restore(
     kept: Number,
     has_data: Flag,
     data: Text,
+    saved: Text,  # "" for nothing
 ) -> bytes: ...
 
 
@@ -347,6 +312,7 @@ def reload(
     new_run: Text,
     worker: Text,
     max_data: Number,  # bytes
+    saved: Text,  # that the old run has not stored yet; "" for nothing
     channel: Text,
     line: Text,
     kept: Number,

@@ -1,7 +1,7 @@
 -- Set the limit of a group or a function, or remove it ('' for that); who waits gets the slots that are free.
 --
 -- Returns OK, or BADTYPE (the key of the limits is not a hash: nothing done).
---- include: names, time, slots, wake, lead
+--- include: names, slots, wake, lead
 if type(pcall('HLEN', own .. 'limits')) ~= 'number' then return 'BADTYPE' end
 call('LLEN', queue)
 local kind, name = entry:match('^(%a+):(.*)$')

@@ -1,6 +1,8 @@
 -- Start tasks at rest again, and those that wait for their time: put them into the queue.
 --
 -- Returns for each id OK (queued), STATE (no-op), NOHASH or BADTYPE.
+-- A `fresh` start takes away what earlier runs have saved, also from a task that waits already.  After an end it is
+-- always taken away: a worker of an earlier release did not remove it.
 --- include: names, time, index, places, forget_restarts, history
 local REACH = 1024
 local from = places_in(allowed)
@@ -20,6 +22,9 @@ for i, hash in ipairs(hashes) do
     -- Every worker hears every message: one that comes late must not start a short task twice.
     local since = tonumber(now) - (tonumber(h[3] or '') or -1)
     local early = state == waiting and call('ZSCORE', timers, id)
+    if (fresh or state == ended_state) and not held and h[1] ~= running then
+      call('HDEL', hash, 'saved', 'saved_at', 'saved_by')
+    end
     if held or h[1] == running or not (from[state] or early) or (since >= 0 and since < ages[i]) then
       reply[i] = 'STATE'
     else

@@ -57,6 +57,7 @@ def start(
     line: Text,
     now_line: Text,  # of a task that waited for its time
     kept: Number,
+    fresh: Flag,  # without what earlier runs have saved
     allowed: AnyTexts,  # states that a task may be started from
     ids: Texts,
     ages: Numbers,  # seconds within which an earlier start counts as this one
