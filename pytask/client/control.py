@@ -330,6 +330,7 @@ def _remove_chunk(
             runs=keys.runs,
             queue=keys.queue,
             timers=keys.timers,
+            own=keys.own,
             parked=keys.parked,
             indexes=keys.indexes,
             hashes=hashes[left:],

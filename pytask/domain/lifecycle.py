@@ -54,6 +54,7 @@ class Trigger(StrEnum):
     RETRY = "retry"  # a run has failed (or ended), and its policy starts another after a delay
     START_NOW = "start_now"  # started before its time
     SCHEDULE = "schedule"  # an occurrence of a schedule starts it
+    LIMIT = "limit"  # a worker takes the id from the queue while no slot is free: it waits for one
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
@@ -89,6 +90,7 @@ MACHINE = Machine(
         [Trigger.RETRY, [RUNNING], WAIT],
         [Trigger.START_NOW, [WAIT], WAIT],
         [Trigger.SCHEDULE, [WAIT, STOPPED, ENDED, ERROR], WAIT],
+        [Trigger.LIMIT, [WAIT, STOPPED, ENDED, ERROR], WAIT],
     ],
 )
 

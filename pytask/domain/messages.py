@@ -40,6 +40,7 @@ class Event(StrEnum):
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
     REJECTED = "rejected"  # {"reason"}: the pushed id is not a task
     DELAYED = "delayed"  # {"delay"}: seconds; its time has not come, it waits in the timers
+    WAITING = "waiting"  # {"kind", "name", "limit"}: a limit is reached, it waits for a slot
     RETRYING = "retrying"  # {"attempt", "delay", "error"}: it failed, and runs again after the delay
     STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload, and is still RUNNING
 

@@ -28,6 +28,7 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
         runs=keys.runs,
         queue=keys.queue,
         timers=keys.timers,
+        own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(task_id) for task_id, _ in dated],
         parkings=[keys.parking(decoding.text(name)) for name in names],
