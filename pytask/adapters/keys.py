@@ -28,6 +28,8 @@ class Keys:
     rejected: str = attrs.field(init=False)
     parked: str = attrs.field(init=False)
     timers: str = attrs.field(init=False)
+    paused: str = attrs.field(init=False)
+    paused_functions: str = attrs.field(init=False)
     schedules: str = attrs.field(init=False)
     channel: str = attrs.field(init=False)
     hint_channel: str = attrs.field(init=False)
@@ -48,6 +50,8 @@ class Keys:
             "rejected": f"{own}rejected",
             "parked": f"{own}parked",
             "timers": f"{own}timers",
+            "paused": f"{own}paused",
+            "paused_functions": f"{own}paused:functions",
             "schedules": f"{own}schedules",
             "channel": f"{self.namespace}task-",
             "hint_channel": f"{own}hint",

@@ -380,6 +380,7 @@ def _remove_chunk(
             runs=keys.runs,
             queue=keys.queue,
             timers=keys.timers,
+            paused=keys.paused,
             parked=keys.parked,
             indexes=keys.indexes,
             hashes=hashes[left:],

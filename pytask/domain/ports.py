@@ -20,6 +20,7 @@ from pytask.domain.record import (
     Change,
     Claim,
     ClaimRequest,
+    Confirmation,
     Due,
     Expiry,
     Incarnation,
@@ -80,8 +81,13 @@ class Store(Protocol):
         An id that is too LONG is identified by its beginning.
         """
 
-    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
-        """Move an id from the queue (or another parking list) to the parking list of `function`."""
+    def park(
+        self, task_id: str, function: str, event: bytes, source: str | None = None, *, held: bool = False
+    ) -> Verdict:
+        """Move an id from the queue (or another parking list) to the parking list of `function`.
+
+        `held`: only if the function is paused by now.
+        """
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come from the timers to the queue."""
@@ -101,8 +107,11 @@ class Store(Protocol):
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
         """Restore lost runs: OK (registered again), FENCED (a newer run exists) or GONE for each."""
 
-    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
-        """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists)."""
+    def restore(self, task_id: str, function: str, data: bytes | None, *, paused: bool = False) -> Verdict:
+        """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists).
+
+        `paused`: it goes to the paused set.
+        """
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """Commit ends and events: OK, ALREADY, FENCED or GONE for each, in order."""
@@ -128,6 +137,18 @@ class Store(Protocol):
 
     def settle(self, ref: RunRef) -> Verdict:
         """Confirm that the run started by a reload is alive: OK, FENCED or GONE."""
+
+    def confirm(self, confirmations: Sequence[Confirmation]) -> list[Answer]:
+        """Tell that runs were paused or resumed: FENCED, GONE, or the word that holds now, for each.
+
+        Another word than the told one means that it was resumed, or paused again, meanwhile: nothing is done.
+        """
+
+    def hold_functions(self, names: Sequence[str], *, resume: bool = False) -> list[bool]:
+        """Pause functions, or resume them (`*`: all): no worker starts their tasks.  Whether each changed."""
+
+    def held_functions(self) -> set[str]:
+        """The functions that are paused; `*` stands for all."""
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create a pre-started task: its hash and its run in one step, never queued."""

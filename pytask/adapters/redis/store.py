@@ -7,7 +7,7 @@ from typing import Any
 
 from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
-from pytask.adapters.redis import monitor_calls, queue_calls, replies, run_calls, verbs
+from pytask.adapters.redis import monitor_calls, pause_calls, queue_calls, replies, run_calls, verbs
 from pytask.adapters.redis.connection import Connection, Durability
 from pytask.adapters.redis.registry import Registry
 from pytask.adapters.redis.scope import Scope
@@ -22,6 +22,7 @@ from pytask.domain.record import (
     Change,
     Claim,
     ClaimRequest,
+    Confirmation,
     Due,
     Expiry,
     Incarnation,
@@ -34,6 +35,7 @@ from pytask.domain.record import (
 DUE_CALLS = 3  # of one read of the timers
 CREW_LIMIT = 1000  # workers that are read
 PARKED_LOOK = 1000  # parking lists that one sweep reads
+PAUSED_LOOK = 1000  # paused ids that one sweep reads, approximately
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
 RETIRE_MOST = 100  # such calls of one sweep and state
 RETIRE_WALK = 1_000_000  # entries of the queue that these scan, approximately: 0.2 s of Redis
@@ -55,6 +57,7 @@ class RedisStore:
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
         self._due: Sequence[bytes] = ()  # ids that the last read of the timers found due
+        self._sweep_at = 0  # cursor in the paused set
         self._registry = Registry(self._redis, self._scope)
         self.schedules = Timetable(self._redis, self._scope)
 
@@ -88,9 +91,11 @@ class RedisStore:
         """Move an invalid id from its list to `pytask:rejected`."""
         return replies.verdict(self._redis.run(queue_calls.reject(self._scope, raw, reason, source)))
 
-    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
+    def park(
+        self, task_id: str, function: str, event: bytes, source: str | None = None, *, held: bool = False
+    ) -> Verdict:
         """Move an id from the queue (or another list) to the parking list of `function`."""
-        call = queue_calls.park(self._scope, task_id, function, event, source)
+        call = queue_calls.park(self._scope, task_id, function, event, source, held=held)
         return replies.verdict(self._redis.run(call))
 
     def due(self, limit: int = 256) -> Due:
@@ -136,9 +141,10 @@ class RedisStore:
         (words,) = self._redis.run_durably([run_calls.adopt(self._scope, adoptions, worker)])
         return replies.verdicts(words)
 
-    def restore(self, task_id: str, function: str, data: bytes | None) -> Verdict:
+    def restore(self, task_id: str, function: str, data: bytes | None, *, paused: bool = False) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
-        return replies.verdict(self._redis.run(run_calls.restore(self._scope, task_id, function, data)))
+        call = run_calls.restore(self._scope, task_id, function, data, paused=paused)
+        return replies.verdict(self._redis.run(call))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """Commit ends and events in order; an answer for each."""
@@ -165,6 +171,19 @@ class RedisStore:
     def settle(self, ref: RunRef) -> Verdict:
         """Confirm that the run started by a reload is alive."""
         return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref)))
+
+    def confirm(self, confirmations: Sequence[Confirmation]) -> list[Answer]:
+        """Tell that runs were paused or resumed; the word that holds now for each."""
+        return replies.confirmed(self._redis.run(pause_calls.confirm(self._scope, confirmations)))
+
+    def hold_functions(self, names: Sequence[str], *, resume: bool = False) -> list[bool]:
+        """Pause functions, or resume them; whether each changed."""
+        call = pause_calls.hold_functions(self._scope, names, resume=resume)
+        return list(map(bool, self._redis.run(call)))
+
+    def held_functions(self) -> set[str]:
+        """The functions that are paused."""
+        return set(map(decoding.text, self._redis.command("SMEMBERS", self._keys.paused_functions)))
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create the hash and the run of a pre-started task."""
@@ -201,7 +220,14 @@ class RedisStore:
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(space) :] for name in names if not name.startswith(f"{space}pytask:")]
-        return int(after), self._repair(ids, expiry) if ids else 0
+        repaired = self._repair(ids, expiry) if ids else 0
+        return int(after), repaired + (self._tidy_paused() if not int(after) else 0)
+
+    def _tidy_paused(self) -> int:
+        """Remove a part of those ids from the paused set that are not paused; a later sweep has the next."""
+        after, ids = self._redis.command("SSCAN", self._keys.paused, self._sweep_at, "COUNT", PAUSED_LOOK)
+        self._sweep_at = int(after)
+        return self._redis.run(pause_calls.tidy_paused(self._scope, ids)) if ids else 0
 
     def _repair(self, ids: Sequence[str], expiry: float) -> int:
         repaired, *odd = self._redis.run(monitor_calls.repair(self._scope, ids, expiry))

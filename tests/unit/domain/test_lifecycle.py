@@ -47,6 +47,10 @@ delay             -         WAIT      WAIT      WAIT      WAIT
 retry             WAIT      -         -         -         -
 start_now         -         -         -         -         WAIT
 schedule          -         WAIT      WAIT      WAIT      WAIT
+pause             -         -         -         -         WAIT
+resume            -         -         -         -         WAIT
+hold              RUNNING   -         -         -         -
+go_on             RUNNING   -         -         -         -
 """
 
 
@@ -60,7 +64,7 @@ EXPECTED = second_table()
 
 def test_the_second_table_is_complete():
     assert set(EXPECTED) == set(product(map(str, State), map(str, Trigger)))
-    assert len(EXPECTED) == 5 * 21
+    assert len(EXPECTED) == 5 * 25
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pytask.adapters.redis.lua import (
     AnyTexts,
     Flag,
+    Flags,
     FourKeys,
     Key,
     Keys,
@@ -22,6 +23,18 @@ from pytask.adapters.redis.lua import (
     ThreeTexts,
     records,
     script,
+)
+from pytask.adapters.redis.scripts.pausing import (
+    confirm as confirm,
+)
+from pytask.adapters.redis.scripts.pausing import (
+    hold_functions as hold_functions,
+)
+from pytask.adapters.redis.scripts.pausing import (
+    pause as pause,
+)
+from pytask.adapters.redis.scripts.pausing import (
+    tidy_paused as tidy_paused,
 )
 from pytask.adapters.redis.scripts.steering import (
     functions as functions,
@@ -90,6 +103,7 @@ from pytask.adapters.redis.scripts.upkeep import (
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
 #   timers            ids that wait for their time (zset: id by milliseconds)
+#   paused            ids of paused tasks, whether they wait or run (set)
 #   waiting, stopped, failed    names of states
 #   channel           of a task's events; with many tasks, the prefix before their ids
 #   space             bytes of the namespace, the prefix of the id in the key of a hash
@@ -118,6 +132,8 @@ def claim(
     leases: Key,
     source: Key,
     timers: Key,
+    paused: Key,  # ids of paused tasks (set)
+    paused_functions: Key,  # names (set)
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -159,6 +175,7 @@ def park(
     runs: Key,
     source: Key,
     timers: Key,
+    paused_functions: Key,
     parking: Key,
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
@@ -171,6 +188,7 @@ def park(
     hint_channel: Text,
     line: Text,
     kept: Number,
+    held: Flag,  # the function is known, but paused
 ) -> bytes: ...
 
 
@@ -238,6 +256,7 @@ def adopt(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -247,6 +266,7 @@ def adopt(
     ids: Texts,
     new_runs: Texts,
     epochs: Numbers,
+    held_runs: Flags,  # their owner has paused them
 ) -> list[bytes]: ...
 
 
@@ -256,6 +276,7 @@ def restore(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     waiting_index: Key,
     hash: Key,
     id: Text,
@@ -267,6 +288,7 @@ def restore(
     kept: Number,
     has_data: Flag,
     data: Text,
+    on_hold: Flag,  # it was paused
 ) -> bytes: ...
 
 
@@ -290,6 +312,7 @@ def commit(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,

@@ -23,6 +23,7 @@ local n = #hashes
 local live = call('HMGET', runs, unpack(ids))
 call('ZCARD', leases)
 local timed = call('ZCARD', timers) > 0
+call('SCARD', paused)
 -- The tail, the next id first.  Those of the batch are known to be short; of those behind them a producer
 -- may have made any number of any length: few at a time, and nothing behind one that cannot be a task.
 local window, waiting, reach = {}, {}, n + math.max(look, n + 16)
@@ -39,6 +40,13 @@ while at < reach and not ended do
   if long then break end
   ended = #part < step
   step = math.min(32, reach - at)
+end
+
+-- Functions that are paused: their tasks are answered as those of functions that nobody knows.
+local held_back, all_held_back = {}, false
+for _, name in ipairs(call('SMEMBERS', paused_functions)) do
+  held_back[name] = true
+  all_held_back = all_held_back or name == '*'
 end
 
 -- The answer --------------------------------------------------------------------------------------------
@@ -84,9 +92,9 @@ local function read_hash(hash, over)
     if (h[1] and 1 or 0) + ((over or h[2]) and 1 or 0) == count then return h, count end
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
-    kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts'), count
+    kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'paused'), count
 end
--- The last five of these, nil if none is set: texts for the answer, and the time if it is valid.
+-- Five of the last of these, nil if none is set: texts for the answer, and the time if it is valid.
 local function few(h)
   local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14]
   if text == '' and not others then return end
@@ -121,7 +129,7 @@ local function leave(id, state)
   gone[#gone + 1] = id
 end
 -- The hash of a run that begins; its epoch.
-local function begin(id, run, hash, state, epoch, attempts, history)
+local function begin(id, run, hash, state, epoch, attempts, history, stale_pause)
   local e = number(epoch) + 1
   local es = e > now_ms and whole(e) or epoch_now
   call('HSET', hash, 'state', running, 'run', run, 'worker', worker, 'epoch', es,
@@ -129,6 +137,10 @@ local function begin(id, run, hash, state, epoch, attempts, history)
     noted(history, line, true, index[state] and state or unknown))
   call('PERSIST', hash)
   if epoch then call('HDEL', hash, 'control', 'output', 'error') end
+  if stale_pause then
+    call('HDEL', hash, 'paused')
+    call('SREM', paused, id)
+  end
   leave(id, state)
   if timed then left_timers[#left_timers + 1] = id end
   register(id, run)
@@ -148,6 +160,19 @@ local function delay(id, hash, state, extra, history)
   publish[#publish + 1] = id
   publish[#publish + 1] = delayed_event .. string.format('%.3f', (extra.due - now_ms) / 1000) .. '}}'
   return 'DELAYED ' .. whole(extra.due - now_ms)
+end
+-- Into the paused set, until a start resumes it; the answer.
+local function pause(id, hash, state, history)
+  local text = (index[state] and state or unknown) .. ' ' .. delayed .. ' pause ' .. escaped(worker, 64) .. ' -'
+  call('HSET', hash, 'state', delayed, 'last_update', now, noted(history, text, true))
+  call('PERSIST', hash)
+  pcall('ZADD', index[delayed], now, id)
+  if timed then left_timers[#left_timers + 1] = id end
+  if call('SADD', paused, id) == 1 then
+    publish[#publish + 1] = id
+    publish[#publish + 1] = paused_event
+  end
+  return 'PAUSED'
 end
 
 for i = 1, n do
@@ -194,10 +219,14 @@ for i = 1, n do
         watched[#watched + 1] = id
         rotated[#rotated + 1] = id
         words[i] = 'ROTATED'
+      elseif h[15] and (not index[state] or state == delayed) then
+        -- (An end takes the field away: where a task has ended, a worker of an older release has left it.)
+        took[id] = true
+        words[i] = pause(id, hash, state, h[9])
       elseif extra and extra.due and extra.due > now_ms then
         took[id] = true
         words[i] = delay(id, hash, state, extra, h[9])
-      elseif func and not known[func] then
+      elseif func and (not known[func] or all_held_back or held_back[func]) then
         words[i] = 'UNKNOWN ' .. #func
         bytes[#bytes + 1] = func
       elseif crashes >= crashes_from and places <= 0 then
@@ -206,7 +235,7 @@ for i = 1, n do
         words[i] = 'ROTATED'
       else
         if crashes >= crashes_from then places = places - 1 end
-        local es = begin(id, run, hash, state, epoch, h[6], h[9])
+        local es = begin(id, run, hash, state, epoch, h[6], h[9], h[15])
         took[id] = true
         read = read + part
         words[i] = won('OK', es, crashes, size, over, func, data, extra)

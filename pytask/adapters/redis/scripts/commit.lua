@@ -1,15 +1,15 @@
 -- Commit one batch of ends and events, in order.
 --
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
---       list, or the timers are not a sorted set; nothing done).
+--       list, the timers are not a sorted set, or the paused ids are not a set; nothing done).
 --
--- A run that is tried again goes to the timers, by the clock of Redis.
+-- A run that is tried again goes to the timers, by the clock of Redis; the task of a paused one to the paused set.
 --
 -- Without changes it does nothing: so a worker loads the script, and connects, before its first end.
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and recreated: only the registry is cleared, to avoid writing a hash that belongs to no task.
---- include: names, time, now_ms, whole, ids, index, history
+--- include: names, time, now_ms, whole, ids, index, pauses, history
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -35,7 +35,7 @@ for i = 1, n do
   local h
   local again = mode == 'queue' or mode == 'timer'
   if again then
-    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control')
+    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control', 'paused')
   elseif state ~= '' or not held then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'restarts')
   end
@@ -51,12 +51,13 @@ for i = 1, n do
     verdict = 'FENCED'
     if state ~= '' and pcall('HGET', hash, 'last_run') == run then verdict = 'ALREADY' end
   elseif state ~= '' then
-    if mode == 'queue' and not queue_ok or again and not timers_ok then
+    if mode == 'queue' and not queue_ok or again and not timers_ok or again and h[4] and not pausable then
       verdict = 'BADTYPE'
     elseif owner ~= run then
       verdict = 'GONE'
     elseif mode == 'delete' or kind.drop then
       call('DEL', hash)
+      unpause(id, hash)
     else
       local plain = mode == 'done'
       if kind.words == '' then
@@ -79,7 +80,12 @@ for i = 1, n do
       end
       local last = #entries
       entries[last + 1], entries[last + 2] = now, id
-      if mode == 'timer' then
+      if not again then
+        unpause(id, hash)
+      elseif h[4] then
+        call('ZREM', timers, id)
+        call('SADD', paused, id)
+      elseif mode == 'timer' then
         call('ZADD', timers, whole(now_ms + tonumber(kind.delay)), id)
       elseif mode == 'queue' then
         call('ZREM', timers, id)

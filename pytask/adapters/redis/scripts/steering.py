@@ -26,6 +26,7 @@ def stop(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
@@ -48,6 +49,7 @@ def start(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
@@ -55,6 +57,8 @@ def start(
     waiting: Text,
     line: Text,
     now_line: Text,  # of a task that waited for its time
+    resumed_line: Text,  # of a paused one
+    asked_line: Text,  # of a request to the owner of a paused run
     kept: Number,
     allowed: AnyTexts,  # states that a task may be started from
     ids: Texts,
@@ -80,6 +84,7 @@ def remove(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
     hashes: Keys,

@@ -6,9 +6,10 @@
 -- A waiting id may be anywhere in its list, so each costs a scan of all of it: 20 ms for a million entries.
 -- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
---- include: names, time, index, places, leave_places, history
+--- include: names, time, index, places, leave_places, pauses, history
 call('HDEL', runs, '')
 call('ZCARD', timers)
+call('SCARD', paused)
 local WORK = 250000 -- list entries; the first id is always done
 local stoppable = places_in(allowed)
 local queued, walked = call('LLEN', queue), 0
@@ -23,6 +24,7 @@ local function settle(id, hash, parking, from, state, old)
     call('PERSIST', hash)
     pcall('ZADD', index[stopped], now, id)
   end
+  unpause(id, hash)
   if state ~= stopped or drop then pcall('ZREM', index[state], id) end
   walked = walked + leave_places(id, parking) + queued
   call('PUBLISH', channel .. id, event)
