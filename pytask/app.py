@@ -145,6 +145,7 @@ class PyTask:
         self._schedule(task, data, cron=expression, **options)
 
     def _schedule(self, task: type[Task] | str, data: Any, **options: Any) -> None:
+        schedules.check_order(task, **options)
         function = task if isinstance(task, str) else task_name(task)
         name = options.pop("name", None) or function
         found = schedules.made(name, function, **options)

@@ -18,6 +18,7 @@ KEEP_REJECTED = 1000
 COUNTS = ("restarts", "failed_at", "restart_times")  # that an end takes away
 FORGOTTEN = ("not_before", *COUNTS)  # that a start takes away
 HELD = "its function is paused"
+SAVED = ("saved", "saved_at", "saved_by")  # that an end, and a fresh start, take away
 LOST = "it was in none of the places where tasks wait"
 NOBODY = "nobody ran it"
 POISON = "poison: its worker died soon after each of its last four starts"

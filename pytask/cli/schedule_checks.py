@@ -33,6 +33,7 @@ def of_the_schedules(remote: Remote, found: Fleet) -> Iterator[Finding]:
     yield from _overdue(remote, found, listed, now)
     yield from _far(remote, listed, now)
     yield from _gone(remote, found, listed)
+    yield from _different(found)
     yield from _unknown(found, listed)
     if any(one.tz != "UTC" for one in listed):
         yield from _zones(found)
@@ -104,10 +105,10 @@ def _far(remote: Remote, listed: list[ScheduleInfo], now: float) -> Iterator[Fin
 
 def _gone(remote: Remote, found: Fleet, listed: list[ScheduleInfo]) -> Iterator[Finding]:
     """Schedules that came from code, where no living worker has that code any more."""
-    told = [worker.schedules for worker in found.alive]
-    if not told or None in told:
+    defined = [worker.schedules for worker in found.alive]
+    if not defined or None in defined:
         return  # without workers, or with one that does not say, nothing is known
-    known = {name for names in told for name in names or ()}
+    known = {name for names in defined for name in names or ()}
     gone = [one.name for one in listed if one.origin == "code" and one.name not in known]
     if gone:
         names = ", ".join(gone[:NAMED]) + (", ..." if len(gone) > NAMED else "")
@@ -116,6 +117,25 @@ def _gone(remote: Remote, found: Fleet, listed: list[ScheduleInfo]) -> Iterator[
             what=f"{counted(len(gone), 'schedule')} came from code that no living worker has any more:"
             f" {names}. {verb(len(gone), 'It still starts', 'They still start')} tasks",
             fix=command(["pytask", "schedule", "rm", gone[0], *remote.flags]) + "    if it is not needed",
+        )
+
+
+def _different(found: Fleet) -> Iterator[Finding]:
+    """Schedules that the code of two workers defines differently."""
+    known: dict[str, dict[str, str]] = {}  # name -> digest -> a worker
+    for worker in found.alive:
+        for name, digest in worker.definitions.items():
+            known.setdefault(name, {}).setdefault(digest, worker.name or worker.session)
+    odd = sorted(name for name, digests in known.items() if len(digests) > 1)
+    if odd:
+        first, second, *_ = known[odd[0]].values()
+        more = f" (and {counted(len(odd) - 1, 'more schedule')} like it)" if len(odd) > 1 else ""
+        yield Finding(
+            code="PT175",
+            what=f"schedule {odd[0]} is defined differently by workers {first} and {second}{more}:"
+            " the definition of the worker that started last is in force",
+            fix="if this is no deployment that still goes on: give one of the two another name, or run the"
+            " same code everywhere",
         )
 
 
@@ -135,8 +155,8 @@ def _unknown(found: Fleet, listed: list[ScheduleInfo]) -> Iterator[Finding]:
 def _zones(found: Fleet) -> Iterator[Finding]:
     """Which data is read, here and by the workers."""
     data = zone_data()
-    told = sorted({worker.zones for worker in found.alive if worker.zones})
-    where = f"workers read {' and '.join(told)}" if told else f"this machine reads {data}"
+    versions = sorted({worker.zones for worker in found.alive if worker.zones})
+    where = f"workers read {' and '.join(versions)}" if versions else f"this machine reads {data}"
     package = f"; the tzdata package here has {data.package}" if data.package else ""
     yield Finding(
         code="PT159",

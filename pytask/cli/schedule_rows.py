@@ -100,7 +100,7 @@ def lines(found: ScheduleInfo, now: float, number: int) -> list[tuple[str, str]]
     for at, moment in enumerate(coming):
         shown.append(("" if at else "next", _moment(moment, found.tz, now)))
     for at, one in enumerate(found.occurrences[:number]):
-        shown.append(("" if at else "past", told(one, found.tz)))
+        shown.append(("" if at else "past", result_text(one, found.tz)))
     return shown
 
 
@@ -109,7 +109,7 @@ def _moment(at: float, zone: str, now: float) -> str:
     return f"{local_time(at, zone)}  ({f'in {ago(left)}' if left >= 0 else f'due since {ago(-left)}'})"
 
 
-def told(one: Occurrence, zone: str) -> str:
+def result_text(one: Occurrence, zone: str) -> str:
     """What became of an occurrence, as a sentence."""
     when = local_time(one.at, zone)
     if one.fired:

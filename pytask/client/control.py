@@ -285,7 +285,7 @@ def _outcome(
         moved = TABLE[command].without_run
         return Outcome(id=task_id, done=True, state=None if moved is None else destination(moved))
     if verdict is Verdict.REQUESTED:
-        return Outcome(id=task_id, done=False, state=life.RUNNING, requested=True, heard=listeners)
+        return Outcome(id=task_id, done=False, state=life.RUNNING, requested=True, listeners=listeners)
     if verdict is Verdict.STATE:
         return Outcome(id=task_id, done=state in TABLE[command].idle_in, state=state)
     return Outcome(id=task_id, done=False, state=None)
@@ -315,7 +315,7 @@ def _late(
             f"{task_id!r} was restarted, but its start() has not run for a second within {wait:.3g} s. See `"
         )
         return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
-    listeners = outcome.heard
+    listeners = outcome.listeners
     if listeners is None:
         partition = partitions.of(task_id)
         listeners = int((yield from ask(partition, _listeners(partitions, partition)))[1])

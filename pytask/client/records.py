@@ -272,7 +272,7 @@ class Outcome:
     done: bool  # the task has reached the requested state
     state: State | None  # as far as known: None without `wait` where a worker has to act first
     requested: bool = False  # the request is stored and was sent to its worker
-    heard: int | None = None  # subscribed workers; None if none had to be notified
+    listeners: int | None = None  # subscribed workers; None if none had to be notified
     refused: str = ""  # why nothing was done, if the state does not explain it: it is running, or not a task
     refusal: Refusal | None = None  # of a reload whose data does not fit, where it was waited for
 

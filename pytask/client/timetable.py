@@ -38,8 +38,8 @@ def _page(partitions: Partitions, partition: int, limit: int) -> Op[list[tuple[f
     for at in range(0, limit, PAGE):
         # From the end, as every role may call it.
         first, last = -min(at + PAGE, limit), -at - 1
-        told = yield from ask(partition, ("ZREVRANGE", keys.schedules, first, last, "WITHSCORES"))
-        scores = {decoding.text(name): float(score) for name, score in _pairs(told)}
+        reply = yield from ask(partition, ("ZREVRANGE", keys.schedules, first, last, "WITHSCORES"))
+        scores = {decoding.text(name): float(score) for name, score in _pairs(reply)}
         hashes = [(partition, ("HMGET", keys.schedule(name), *FIELDS)) for name in scores]
         replies = yield from ask_all(hashes, tolerant=True)
         for (name, score), values in zip(scores.items(), replies, strict=True):
@@ -49,9 +49,9 @@ def _page(partitions: Partitions, partition: int, limit: int) -> Op[list[tuple[f
     return found
 
 
-def _pairs(told: Any) -> Any:
+def _pairs(reply: Any) -> Any:
     """The names with their scores, of either protocol."""
-    return told if told and isinstance(told[0], list | tuple) else decoding.pairs(told)
+    return reply if reply and isinstance(reply[0], list | tuple) else decoding.pairs(reply)
 
 
 def _read(name: str, score: float | None, values: Any) -> ScheduleInfo:

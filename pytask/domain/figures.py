@@ -128,6 +128,10 @@ class WorkerInfo:
     schedules: tuple[str, ...] | None = attrs.field(
         default=None, metadata=_figure(words, "names of the schedules that its code defines")
     )
+    definitions: Mapping[str, str] = attrs.field(
+        factory=dict,
+        metadata=_figure(texts, "name of such a schedule: a digest of its definition, to compare code with"),
+    )
     zones: str = attrs.field(
         default="", metadata=_figure(word, "the time zone data that it reads: release, and where from")
     )

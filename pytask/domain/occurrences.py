@@ -62,16 +62,16 @@ def read(lines: Iterable[bytes | str]) -> tuple[Occurrence, ...]:
 
 def _read(line: bytes | str) -> Occurrence | None:
     try:
-        told = json.loads(line)
-        at, until = _seconds(told["at"]), _seconds(told.get("until", 0))
-        count = told.get("count", 1)
+        fields = json.loads(line)
+        at, until = _seconds(fields["at"]), _seconds(fields.get("until", 0))
+        count = fields.get("count", 1)
         return Occurrence(
             at=at,
-            id=str(told.get("id", "")),
-            reason=str(told.get("reason", "")),
+            id=str(fields.get("id", "")),
+            reason=str(fields.get("reason", "")),
             until=until,
             count=count if type(count) is int and count > 0 else 1,
-            more=told.get("more") is True,
+            more=fields.get("more") is True,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
@@ -95,11 +95,11 @@ class Scheduled:
 def read_scheduled(text: bytes | str) -> Scheduled | None:
     """The field `scheduled` of a task; None where it is none, as in a task that no schedule started."""
     try:
-        told = json.loads(text)
-        missed = told.get("missed", 0)
+        fields = json.loads(text)
+        missed = fields.get("missed", 0)
         return Scheduled(
-            schedule=str(told["schedule"]),
-            scheduled_for=_seconds(told["scheduled_for"] * 1000),
+            schedule=str(fields["schedule"]),
+            scheduled_for=_seconds(fields["scheduled_for"] * 1000),
             missed=missed if type(missed) is int and missed >= 0 else 0,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):

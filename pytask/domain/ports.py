@@ -28,6 +28,7 @@ from pytask.domain.record import (
     Notice,
     Risk,
     RunRef,
+    Save,
     Suspect,
     Verdict,
 )
@@ -98,19 +99,28 @@ class Store(Protocol):
     def hint(self, function: str) -> None:
         """Tell workers that know `function` to claim from its parking list."""
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
+    def renew(self, refs: Sequence[RunRef], saves: Mapping[str, Save] = ...) -> dict[RunRef, Answer]:
         """Renew a chunk of runs; returns only answers other than OK (FENCED, GONE, a requested word).
 
+        `saves` has what some of them have saved, by run: stored unless the answer is FENCED or GONE.
         Also keeps the data marker alive and updates `incarnation`, even without refs.
         """
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
         """Restore lost runs: OK (registered again), FENCED (a newer run exists) or GONE for each."""
 
-    def restore(self, task_id: str, function: str, data: bytes | None, *, paused: bool = False) -> Verdict:
+    def save(self, one: Save, server: str = "") -> Verdict:
+        """Store what a task saves, at once: OK, FENCED or GONE.
+
+        Raises `FailoverSuspected`, without any change, if a different server answers ("" disables the check).
+        """
+
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists).
 
-        `paused`: it goes to the paused set.
+        `saved` is what its runs have saved, b"" for nothing.  `paused`: it goes to the paused set.
         """
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -123,8 +133,8 @@ class Store(Protocol):
         call.
         """
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
-        """Replace an old, dead run with a new one."""
+    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
+        """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet."""
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """Read the data that a reload of this run would start with: OK, FENCED or GONE."""
@@ -153,11 +163,14 @@ class Store(Protocol):
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create a pre-started task: its hash and its run in one step, never queued."""
 
-    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
+    def control(
+        self, command: Command, ids: Sequence[str], ages: Sequence[float] = (), *, fresh: bool = False
+    ) -> list[Verdict]:
         """Control a batch: REQUESTED (stored for its run), OK (done), STATE (no-op), NOHASH.
 
         `ages` (seconds per id, 0 to ignore): if a task was started again within that time, the start is newer
         than this stop, or is this very start, which every worker receives: a no-op.
+        `fresh`, of a start: what earlier runs have saved is removed.
         """
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:

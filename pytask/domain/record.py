@@ -10,6 +10,8 @@ import attrs
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
 
+LONGEST_SAVED = 64 * 1024  # bytes of what a task saves for its next run
+
 
 class Verdict(StrEnum):
     """The answer of the store for one id."""
@@ -56,13 +58,15 @@ class RunRef:
 
 @attrs.frozen(kw_only=True)
 class StartFields:
-    """The optional fields of a hash that say when, how often and why its task starts."""
+    """The optional fields of a hash that say when, how often, why and with what its task starts."""
 
     restarts: int = 0  # consecutive restarts by its policy, without this run's
     restart: str = ""  # its own policy, as written by a client: at most 64 characters are read
     not_before: str = ""  # only if it is no time, in which case the task becomes ERROR
     failed: str = ""  # the times of earlier restarts, as a run's end has written them (`restart_times`)
     scheduled: bytes = b""  # JSON: the schedule that started it, see docs/protocol.md
+    saved: bytes = b""  # JSON: what the last run saved; b"" for nothing
+    unread: int = 0  # size in bytes of a saved value over the limit, which was not read
 
 
 @attrs.frozen
@@ -84,6 +88,16 @@ class Claim:
     def won(self) -> bool:
         """Whether the run belongs to this worker."""
         return self.verdict is Verdict.OK or self.verdict is Verdict.ALREADY
+
+
+@attrs.frozen
+class Save:
+    """What a run saves for the next run of its task; fenced like all that it writes."""
+
+    id: str
+    run: str
+    number: int  # grows with each save of the run: an older one never replaces a newer one
+    value: bytes  # JSON
 
 
 @attrs.frozen(kw_only=True)
@@ -135,6 +149,7 @@ class ClaimRequest:
     server: str = ""  # the server that must answer; "" disables the check
     quarantine: int = 1  # how many quarantined tasks may be claimed
     max_data: int = 16 * 1024 * 1024  # bytes
+    max_saved: int = LONGEST_SAVED  # bytes
     look: int = 0  # how many ids after the batch to return in `Store.ahead`
 
 
@@ -146,7 +161,8 @@ class Change:
     run: str
     event: bytes  # JSON published on the task's channel; b"": nothing
     trigger: Trigger | None = None  # None: an event only
-    fields: Mapping[str, str | bytes] = attrs.Factory(dict)  # `output` or `error`
+    # `output` or `error`; and `saved`, which comes first: b"" removes what was saved.
+    fields: Mapping[str, str | bytes] = attrs.Factory(dict)
     keep: int | None = None  # retention of the hash in seconds; None: forever, 0: delete at once
     local: bool = False  # a released local task is deleted, not queued
     delay: float = 0.0  # with Trigger.RETRY: seconds until it is queued again

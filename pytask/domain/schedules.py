@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
+from hashlib import blake2s
 from typing import Final, TypedDict, TypeVar
 from zlib import crc32
 
@@ -133,6 +134,11 @@ class Schedule:
             found["deadline"] = f"{self.deadline:.15g}"
         return found
 
+    def digest(self, data: bytes | None) -> str:
+        """8 hexadecimal digits: the same for two definitions with the same fields and data."""
+        fields = sorted(self.fields().items())
+        return blake2s(repr((fields, data)).encode(), digest_size=4).hexdigest()
+
 
 DEFINITION: Final = ("function", "every", "cron", "tz", "jitter", "overlap", "missed", "deadline")
 """The fields that define a schedule, except `data`."""
@@ -162,6 +168,18 @@ class Definition(Common, total=False):
 
     every: float | None
     cron: str | None
+
+
+def check_order(task: object, every: object = None, cron: object = None, **_options: object) -> None:
+    """Raise :class:`BadSchedule` where the time and the task were given in the other order."""
+    first = cron if every is None else every
+    if isinstance(task, type) or (isinstance(task, str) and not isinstance(first, type)):
+        return
+    call, form = ("cron", '"0 3 * * *"') if every is None else ("every", "60")
+    raise BadSchedule(
+        f"app.{call} needs the time first, then a task class or its name, as in app.{call}({form}, Report),"
+        f" not {first!r} and {task!r}"
+    )
 
 
 def made(name: str, function: str, **options: object) -> Schedule:

@@ -196,7 +196,7 @@ class PartitionWorker:
             store_proxy=self.store_proxy, executor=self.executor, lease=self.lease, clock=ports.clock,
             session=lambda: self.session.id, dropped=lambda: self.committer.dropped,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
-            closed=lambda: ports.capacity.closed, load=ports.load, schedules=lambda: self.schedules.names,
+            closed=lambda: ports.capacity.closed, load=ports.load, schedules=lambda: self.schedules.digests,
         ))  # fmt: skip
         self.prestart = Prestart(PrestartPorts(
             specs=prestart, store_proxy=self.store_proxy, executor=self.executor, committer=self.committer,
@@ -241,7 +241,7 @@ class PartitionWorker:
             ("timers", self.timers.run),
             ("lookout", self.server_watch.run),
         ]
-        if self.schedules.names:
+        if self.schedules.digests:
             services.append(("definitions", self.definitions.run))
         return services + ([("balancer", self.balancer.run)] if self.balancer is not None else [])
 

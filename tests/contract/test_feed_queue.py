@@ -61,7 +61,7 @@ def test_control_messages_name_the_task_and_the_command(bench, feed):
 
 
 @pytest.mark.wire
-def test_a_start_that_its_sender_carries_out_is_told_in_its_place(bench, feed):
+def test_a_start_that_its_sender_carries_out_is_reported_in_its_place(bench, feed):
     for word in ("stop", "started", "stop"):
         bench.publish("task-a-control", word)
     assert received(feed, 3) == [
@@ -79,7 +79,7 @@ def test_other_payloads_are_dropped(bench, feed, payload):
     assert received(feed, 1) == [Notice("ping")]
 
 
-def test_events_of_tasks_are_not_heard(bench, feed):
+def test_events_of_tasks_are_not_received(bench, feed):
     bench.publish("task-a", "stop")
     bench.publish("a-control", "stop")
     bench.running("b")
@@ -88,7 +88,7 @@ def test_events_of_tasks_are_not_heard(bench, feed):
 
 
 @pytest.mark.wire
-def test_hints_and_parking_are_heard(bench, feed):
+def test_hints_and_parking_are_received(bench, feed):
     bench.store.hint("g")
     bench.push("a", function="h")
     bench.store.park("a", "h", b'{"event":"parked","data":null}')

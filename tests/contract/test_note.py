@@ -54,7 +54,7 @@ def test_a_line_is_any_bytes_that_json_has(bench):
 
 
 @pytest.mark.wire
-def test_progress_stands_in_the_hash_and_is_told(bench):
+def test_progress_is_in_the_hash_and_is_published(bench):
     ref = bench.running("a")
     before = bench.hash("a")
     bench.events()

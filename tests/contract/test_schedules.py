@@ -53,7 +53,7 @@ def test_an_occurrence_starts_a_task(bench):
     bench.assert_registered(ref)
 
 
-def test_a_task_is_told_the_longest_name(bench):
+def test_a_task_gets_the_longest_name(bench):
     name = '"' * 512
     at = due(bench, name=name)
     assert fire(bench, firing(at, name=name)) == [Verdict.OK]
@@ -458,7 +458,7 @@ def test_a_definition_is_stored_once(bench):
 
 
 @pytest.mark.parametrize(("paused", "reason"), [("", "late"), ("1", "paused")])
-def test_an_occurrence_that_is_due_when_the_times_change_is_told(bench, paused, reason):
+def test_an_occurrence_that_is_due_when_the_times_change_is_reported(bench, paused, reason):
     at = due(bench, paused=paused)
     assert (
         bench.store.schedules.define("nightly", {"function": "f", "every": "90"}, b"", "code") is Verdict.OK
@@ -556,7 +556,7 @@ def test_a_manual_run_takes_no_occurrence(bench):
     assert bench.queue() == ["nightly"]
 
 
-def test_a_bad_one_written_by_hand_is_told_and_stops_no_other(bench):
+def test_a_bad_one_written_by_hand_is_reported_and_stops_no_other(bench):
     bench.set_schedule("bad", 0, function="f", cron="0 0 30 2 *")
     bench.set_schedule("worse", 0, cron="* * * * *")
     bench.set_schedule("worst", 0)

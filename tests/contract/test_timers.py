@@ -227,7 +227,7 @@ def test_the_timers_are_empty_at_first(bench):
     assert bench.store.due() == Due(moved=0, timer=None, schedule=None)
 
 
-def test_a_look_moves_as_many_as_it_is_told(bench):
+def test_a_look_moves_as_many_as_it_is_asked(bench):
     for number in range(5):
         delayed(bench, f"t{number}")
         bench.set_timer(f"t{number}", number + 1)

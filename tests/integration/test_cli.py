@@ -142,7 +142,7 @@ def test_a_module_that_raises_shows_its_own_traceback_only(tmp_path):
     check_error(done(pytask("run", "needs"), tmp_path), "PT026", 1, "No module named 'no_such_package'")
 
 
-def test_a_bad_task_class_is_told_with_its_line(tmp_path):
+def test_a_bad_task_class_is_reported_with_its_line(tmp_path):
     text = TASKS + "\n    app = PyTask()\n    app.add_task(Echo())\n"
     file = write(tmp_path / "tasks.py", text)
     line = file.read_text().splitlines().index("app.add_task(Echo())") + 1
@@ -161,7 +161,7 @@ def test_the_other_project_called_pytask_is_named(tmp_path):
         check_error(shown, "PT025", 78, "`pytask` 0.5.8", "`pytaskd`", "pip uninstall -y pytask pytaskd")
 
 
-def test_an_unpatched_program_is_told_what_came_first(store, tmp_path):
+def test_an_unpatched_program_learns_what_came_first(store, tmp_path):
     program = f"""
         import redis
         from pytask import PyTask

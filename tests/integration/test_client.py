@@ -73,7 +73,7 @@ def test_a_task_is_started_stopped_started_again_and_reloaded(client):
     began = time.monotonic()
     stopped = client.stop(task_id, wait=PATIENCE)
     assert (stopped.done, stopped.state, stopped.requested) == (True, "STOPPED", True)
-    assert stopped.heard in (0, 1)  # none: it is resubscribing, and then reads the request
+    assert stopped.listeners in (0, 1)  # none: it is resubscribing, and then reads the request
     assert client.get(task_id).state is life.STOPPED
     assert client.start_again(task_id, {"for": 999}, wait=PATIENCE).done
     before = client.get(task_id)

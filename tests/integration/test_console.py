@@ -471,7 +471,7 @@ def test_a_run_that_is_requeued_later_because_it_crashed_before_is_no_orphan(cli
         assert set(codes(cli)) & {"PT091"} == found, (silent, age)
 
 
-def test_many_silent_workers_are_not_all_told_of(store, client, cli):
+def test_many_silent_workers_are_not_all_listed(store, client, cli):
     """Seven sessions hold runs that nobody renews since 20 s; some have another T than the usual one."""
     now = client.time()[0]
     with redis.Redis.from_url(store.url) as plain:
@@ -513,7 +513,7 @@ def test_a_worker_of_another_release(store, client, cli):
     assert "newer run pytask 9.1" in found["PT094"]["what"]
 
 
-def test_failed_tasks_are_told_and_do_not_make_it_unhealthy(client, cli):
+def test_failed_tasks_are_reported_and_do_not_make_it_unhealthy(client, cli):
     client.hset("bad 1", mapping={"function": "f", "state": "ERROR", "error": "E"})
     client.zadd("pytask:index:ERROR", {"bad 1": client.time()[0]})
     client.zadd("pytask:monitors", {"m": client.time()[0]})

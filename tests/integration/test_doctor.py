@@ -343,7 +343,7 @@ def test_parked_tasks(store, client, folder):
             assert diagnosis(store.url) == {}
 
 
-def test_runs_of_a_dead_worker_and_a_control_that_nobody_heard(clock, folder):
+def test_runs_of_a_dead_worker_and_a_control_that_nobody_received(clock, folder):
     """Ten minutes pass, by the clocks of the server and of the doctor, after a worker was killed."""
     clock.set(0)
     with start_server("valkey", appendonly=True) as server:

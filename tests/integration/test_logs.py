@@ -191,7 +191,7 @@ def test_a_task_logs_and_is_read_by_people_and_programs(cli, client, tasks, done
     assert "3/3 (100 %) reading" in cli("ls", "-n", "pages", "-o", "wide").stdout
 
 
-def test_the_beginning_of_an_id_is_enough_and_the_wrong_one_is_told(cli, done):
+def test_the_beginning_of_an_id_is_enough_and_the_wrong_one_is_reported(cli, done):
     done("pages", "prefix-1", of=1)
     assert cli("logs", "prefix").stdout == cli("logs", "prefix-1").stdout
     done("pages", "prefix-2", of=1)

@@ -134,7 +134,7 @@ def running(client, *ids):
     )
 
 
-def test_ready_alive_and_stopping_are_told_and_health_answers(daemon, manager, place):
+def test_ready_alive_and_stopping_are_reported_and_health_answers(daemon, manager, place):
     code, (item,), _ = health(place)
     assert (code, item["pid"], item["name"]) == (0, daemon.process.pid, "w")
     assert (item["live"], item["ready"], item["why"]) == (True, True, [])

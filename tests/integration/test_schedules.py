@@ -198,7 +198,7 @@ def test_what_explain_prints_does_the_same(store, client, cli, tmp_path):
 # -- the doctor ---------------------------------------------------------------------------------------
 
 
-def test_a_bad_schedule_is_told_with_its_fix(client, cli):
+def test_a_bad_schedule_is_reported_with_its_fix(client, cli):
     client.hset("pytask:schedule:s", mapping={"function": "f", "every": "soon", "error": "every 'soon'"})
     client.zadd("pytask:schedules", {"s": NEVER})
     found = doctor(cli)["PT155"]
@@ -238,6 +238,21 @@ def test_a_time_that_is_too_late(client, cli):
     assert found["serious"] is False
     client.execute_command(*sent_by(found["fix"]))
     assert "PT160" not in doctor(cli)
+
+
+def test_a_schedule_that_two_programs_define_differently(store, client, cli, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, seconds in ((one, 3600), (other, 7200)):
+        folder.mkdir()
+        write(folder / "tasks.py", TASKS.replace("app.every(1,", f"app.every({seconds},"))
+    with run(store, one) as first, run(store, other) as second:
+        until(lambda: "PT175" in doctor(cli), lambda: (first.output, second.output))
+        found = doctor(cli)["PT175"]
+        assert found["what"].startswith("schedule beat is defined differently by workers ")
+        assert not found["serious"]
+    with run(store, one) as first, run(store, one) as second:
+        until(lambda: client.zcard("pytask:workers") == 2, lambda: (first.output, second.output))
+        assert "PT175" not in doctor(cli)
 
 
 def test_a_schedule_that_vanished_from_all_code(store, client, cli, tmp_path):

@@ -214,7 +214,7 @@ def test_a_write_that_was_not_sent_waits_or_fails_at_once_as_the_task_wants(cut_
     assert time.monotonic() - began > 3 * SHORT
 
 
-def test_a_long_wait_is_told_once(cut_off, caplog, monkeypatch):
+def test_a_long_wait_is_reported_once(cut_off, caplog, monkeypatch):
     monkeypatch.setattr(task_connection, "NOTICE", SHORT)
     monkeypatch.setattr(logging.getLogger("pytask"), "propagate", True)
     proxy, tasks, _ = cut_off

@@ -102,7 +102,7 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
         "WAIT",
     )
     assert (account["story"], account["since"], account["reasons"]) == (story, expired["at"], lines)
-    assert [move["told"] for move in account["moves"]] == lines[2:]
+    assert [move["text"] for move in account["moves"]] == lines[2:]
 
     text = cli("show", "w-1").stdout
     assert re.search(r"^why +(.*)$", text, re.MULTILINE)[1] == story

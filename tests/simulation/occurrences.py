@@ -86,6 +86,7 @@ class Row:
     open: set = attrs.Factory(set)  # due, and neither started nor skipped
     old: int | None = None  # the one that waited for the end of a run
     changed: bool = False  # since the last firing: the next one may have been decided before
+    since: int = 0  # ms: it has no next time since then
 
 
 class Occurrences:
@@ -106,7 +107,8 @@ class Occurrences:
     def defined(self, spec):
         """It is new, or has other times now: the next one is found from then on.  What waits still does."""
         before = self._rows.get(spec.name)
-        self._rows[spec.name] = Row(spec, None, *((before.open, before.old) if before else ()))
+        self._rows[spec.name] = row = Row(spec, None, *((before.open, before.old) if before else ()))
+        row.since = self._world.server.state.millis()
 
     def changed(self, spec):
         """It has other options."""
@@ -117,7 +119,7 @@ class Occurrences:
         """What was due while it was paused is not made up for."""
         row = self._rows.get(name)
         if row is not None:
-            row.pending = None
+            row.pending, row.since = None, now
 
     def removed(self, name):
         self._rows.pop(name, None)
@@ -279,8 +281,9 @@ class Occurrences:
             self._violation("overdue", f"{name}: {at} waits for a run that is over")
         for name, row in self._rows.items():
             fields = state.fields(f"pytask:schedule:{name}")
-            late = (state.millis() - (row.pending if row.pending is not None else state.millis())) / 1000
-            if late > OVERDUE or (row.pending is None):
+            # Without a next time it was defined: the first look at it, which finds that time, is due at once.
+            late = (state.millis() - (row.since if row.pending is None else row.pending)) / 1000
+            if late > OVERDUE:
                 self._violation("overdue", f"{name}: next {row.pending}, {late:.1f} s late, {fields}")
 
     def at_rest(self, state):

@@ -145,7 +145,7 @@ def test_a_process_whose_clock_is_fast(loop):
     assert seen == pytest.approx([0.8, 1.6, 2.4, 3.2, 4.0])
 
 
-def test_a_loop_that_never_waits_is_told_of(loop):
+def test_a_loop_that_never_waits_is_reported(loop):
     def spin():
         while True:
             gevent.sleep(0)

@@ -32,7 +32,7 @@ def test_every_public_name_has_a_section(name):
     assert SECTIONS.count(name) == 1
 
 
-def test_the_version_is_told():
+def test_the_version_is_reported():
     assert "`pytask.__version__`" in PAGES["README.md"]
 
 

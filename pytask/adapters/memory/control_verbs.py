@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pytask.adapters.memory.pause_verbs import PauseVerbs
 from pytask.adapters.memory.state import text
-from pytask.adapters.rules import FORGOTTEN, event
+from pytask.adapters.rules import FORGOTTEN, SAVED, event
 from pytask.domain import lifecycle as life
 from pytask.domain.control import TABLE, ControlWord
 from pytask.domain.lifecycle import State, Trigger, destination, sources
@@ -17,13 +17,17 @@ from pytask.domain.record import Verdict
 class ControlVerbs(PauseVerbs):
     """Control tasks."""
 
-    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
-        """Control a batch of tasks."""
+    def control(
+        self, command: Command, ids: Sequence[str], ages: Sequence[float] = (), *, fresh: bool = False
+    ) -> list[Verdict]:
+        """Control a batch of tasks; `fresh`, of a start: without what earlier runs have saved."""
         word = TABLE[command]
         found = []
         for task_id, age in zip(ids, ages or [0.0] * len(ids), strict=True):
             value = self._state.value(task_id)
             known = word.missing if value is None else Verdict.BADTYPE
+            if command is Command.START and isinstance(value, dict):
+                self._forget_saved(task_id, fresh=fresh)
             found.append(self._carry_out(word, task_id, age) if isinstance(value, dict) else known)
         return found
 
@@ -89,6 +93,13 @@ class ControlVerbs(PauseVerbs):
             state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.QUEUED))
         return Verdict.OK
+
+    def _forget_saved(self, task_id: str, *, fresh: bool) -> None:
+        """What earlier runs have saved; after an end always: an earlier release did not remove it."""
+        state = self._state
+        word = text(state.fields(task_id), "state")
+        if (fresh or word == life.ENDED) and task_id not in state.runs and word != life.RUNNING:
+            state.erase(task_id, *SAVED)
 
     def _request(self, task_id: str, request: Command) -> Verdict:
         state = self._state

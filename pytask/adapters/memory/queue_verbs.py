@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import attrs
 
 from pytask.adapters.memory.state import REACH, Fields, named, number, plausible, text
-from pytask.adapters.memory.verbs import Verbs, due_ms
-from pytask.adapters.rules import HELD, KEEP_REJECTED, SHORT_LIST, event, parked_why
+from pytask.adapters.memory.verbs import Verbs, due_ms, saved_of
+from pytask.adapters.rules import HELD, KEEP_REJECTED, SAVED, SHORT_LIST, event, parked_why
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import Trigger, destination, next_state
@@ -42,7 +42,7 @@ class QueueVerbs(Verbs):
         read, full = 0, False
         for ref in request.refs:
             raw = ref.id.encode()
-            size = self._size(ref, request.max_data)
+            size = self._size(ref, request)
             ours = self._state.runs.get(ref.id) == ref.run
             if size is not None and raw in window and raw not in took and not ours:
                 # The data of a batch is one reply: ids that do not fit wait for the next claim.
@@ -57,7 +57,8 @@ class QueueVerbs(Verbs):
             if verdict is Verdict.ROTATED:
                 rotated.append(raw)
             delay = self._follow(ref, verdict, request.worker)
-            answers.append(attrs.evolve(self._answer(ref, verdict, request.max_data), delay=delay))
+            answer = self._answer(ref, verdict, request.max_data, request.max_saved)
+            answers.append(attrs.evolve(answer, delay=delay))
         near = [raw for raw in source[len(source) - reach :] if raw not in took]
         if request.look:
             self.ahead = _upto_long(near[: -request.look - 1 : -1])
@@ -77,11 +78,17 @@ class QueueVerbs(Verbs):
             return self._delay(ref.id, worker)
         return 0.0
 
-    def _size(self, ref: RunRef, limit: int) -> int | None:
-        """Bytes of data that a claim would read; None if the limit does not apply."""
+    def _size(self, ref: RunRef, request: ClaimRequest) -> int | None:
+        """Bytes of data, and saved, that a claim would read; None if the limit does not apply."""
         value = self._state.value(ref.id)
-        size = len(value.get("data", b"")) if isinstance(value, dict) else 0
-        return None if isinstance(value, bytes) or size > limit else size
+        if isinstance(value, bytes):
+            return None
+        fields = value or {}
+        size, saved = len(fields.get("data", b"")), len(saved_of(fields))
+        saved = 0 if saved > request.max_saved else saved
+        if size > request.max_data:
+            return saved or None
+        return size + saved
 
     def _verdict(self, ref: RunRef, request: ClaimRequest, waits: bool, taken: bool, places: int) -> Verdict:
         value, held = self._state.value(ref.id), self._state.runs.get(ref.id)
@@ -189,6 +196,8 @@ class QueueVerbs(Verbs):
         if "paused" in fields:
             state.erase(ref.id, "paused")
             state.paused.discard(ref.id)
+        if not saved_of(fields):
+            state.erase(ref.id, *SAVED)
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
         self._note(ref.id, before, Trigger.CLAIM, worker)
         state.expires.pop(ref.id, None)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pytask.adapters.memory.state import named, number, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, ending_why, event, refusal
+from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, ending_why, event, refusal
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
 from pytask.domain.messages import Command, Event
-from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Verdict
+from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Save, Verdict
+
+NO_SAVES: Mapping[str, Save] = {}
 
 
 class RunVerbs(Verbs):
     """Renew, reload and end runs."""
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
+    def renew(self, refs: Sequence[RunRef], saves: Mapping[str, Save] = NO_SAVES) -> dict[RunRef, Answer]:
         """Renew runs; returns only verdicts other than OK."""
         self.incarnation = self._look()
         # All are read before any is restored, as in the script.
         held = {ref.id: self._state.runs.get(ref.id) for ref in refs}
-        found = {ref: self._renew(ref, held[ref.id]) for ref in refs}
+        found = {ref: self._renew(ref, held[ref.id], saves.get(ref.run)) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
 
     def _look(self) -> Incarnation:
@@ -91,12 +93,16 @@ class RunVerbs(Verbs):
             state.erase(one.id, "paused")
             state.paused.discard(one.id)
 
-    def restore(self, task_id: str, function: str, data: bytes | None, *, paused: bool = False) -> Verdict:
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
         state = self._state
         if state.value(task_id) is not None or task_id in state.runs:
             return Verdict.STATE
         state.write(task_id, function=function, **({} if data is None else {"data": data}))
+        if saved:
+            state.write(task_id, saved=saved, saved_at=state.stamp())
         state.rest(task_id, destination(Trigger.RELEASE))
         self._note(task_id, life.RUNNING, Trigger.RELEASE, self.who, RESTORED)
         if paused:
@@ -105,7 +111,7 @@ class RunVerbs(Verbs):
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
-    def _renew(self, ref: RunRef, held: str | None) -> Answer | None:
+    def _renew(self, ref: RunRef, held: str | None, save: Save | None) -> Answer | None:
         state = self._state
         fields = state.fields(ref.id)
         if held not in (None, ref.run):
@@ -115,7 +121,26 @@ class RunVerbs(Verbs):
         # Without an entry in the registry the hash is still ours: no other worker has claimed it since.
         state.register(ref.id, ref.run)
         state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
+        if save is not None:
+            self._save(save)
         return REQUESTS.get(fields.get("control", b""))
+
+    def save(self, one: Save, server: str = "") -> Verdict:
+        """Store what a task saves, at once."""
+        self._require(server)
+        if self._state.runs.get(one.id, one.run) != one.run:
+            return Verdict.FENCED
+        if text(self._state.fields(one.id), "run") != one.run:
+            return Verdict.GONE
+        self._save(one)
+        return Verdict.OK
+
+    def _save(self, one: Save) -> None:
+        """Write it, unless a newer one of the same run is there."""
+        run, _, last = (text(self._state.fields(one.id), "saved_by") or "").rpartition(" ")
+        if run != one.run or not last.isdigit() or int(last) < one.number:
+            by = f"{one.run} {one.number}"
+            self._state.write(one.id, saved=one.value, saved_at=self._state.stamp(), saved_by=by)
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """Commit ends and events in order; an answer for each."""
@@ -140,8 +165,9 @@ class RunVerbs(Verbs):
         """A run that would wait again while its hash has a stop is stopped: it has ended by now."""
         if text(self._state.fields(change.id), "control") != Verdict.STOP:
             return change
-        payload = event(Event.STOPPED).encode()
-        return Change(change.id, change.run, payload, Trigger.STOP, keep=self._retention.of(Trigger.STOP))
+        payload, keep = event(Event.STOPPED).encode(), self._retention.of(Trigger.STOP)
+        saved = {name: value for name, value in change.fields.items() if name == "saved"}
+        return Change(change.id, change.run, payload, Trigger.STOP, saved, keep)
 
     def _settle(self, change: Change, trigger: Trigger) -> Verdict:
         state = self._state
@@ -155,6 +181,10 @@ class RunVerbs(Verbs):
             state.paused.discard(change.id)
             return Verdict.OK
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
+        if change.fields.get("saved"):
+            state.write(change.id, saved_at=state.stamp())
+        elif "saved" in change.fields:
+            state.erase(change.id, *SAVED)
         plain = trigger is Trigger.END
         line = history.tail(life.RUNNING, destination(trigger), trigger, self.who, ending_why(change))
         state.note(change.id, line, self._retention.history, plain=plain)
@@ -189,7 +219,7 @@ class RunVerbs(Verbs):
             state.rings[notes.id] = (ring, state.now() + keep)
         return Verdict.OK
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
+    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
         """Replace the run `old` with `new`."""
         state = self._state
         held = state.runs.get(old.id)
@@ -208,6 +238,8 @@ class RunVerbs(Verbs):
         self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
         state.write(new.id, settling=epoch)
         state.erase(new.id, "control")
+        if saved:
+            state.write(new.id, saved=saved, saved_at=state.stamp())
         self._announce_run(Event.RELOADED, new, worker, epoch)
         return self._answer(new, Verdict.OK, max_data)
 

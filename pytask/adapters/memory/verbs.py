@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pytask.adapters.memory.state import Fields, MemoryState, named, number
+from pytask.adapters.memory.state import Fields, MemoryState, named, number, text
 from pytask.adapters.rules import Retention, event
 from pytask.domain import delays, history
 from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Event
-from pytask.domain.record import Claim, Incarnation, RunRef, StartFields, Verdict
+from pytask.domain.record import LONGEST_SAVED, Claim, Incarnation, RunRef, StartFields, Verdict
 
 
 def due_ms(fields: Fields) -> int | None:
@@ -16,16 +16,23 @@ def due_ms(fields: Fields) -> int | None:
     return delays.due_ms(fields.get("not_before", b"").decode(errors="replace"))
 
 
-def start_fields(fields: Fields) -> StartFields | None:
-    """The fields that say when and why a task starts; None if the hash has none of them."""
+def saved_of(fields: Fields) -> bytes:
+    """What earlier runs have saved; of a task that has ended it is not used (see claim.lua)."""
+    return b"" if text(fields, "state") == destination(Trigger.END) else fields.get("saved", b"")
+
+
+def start_fields(fields: Fields, max_saved: int) -> StartFields | None:
+    """The fields that say when, why and with what a task starts; None if the hash has none of them."""
     not_before = b"" if due_ms(fields) is not None else fields.get("not_before", b"")
-    scheduled = fields.get("scheduled", b"")
+    scheduled, saved = fields.get("scheduled", b""), saved_of(fields)
     found = StartFields(
         restarts=number(fields, "restarts"),
         restart=fields.get("restart", b"")[: delays.LONGEST].decode(errors="replace"),
         not_before=not_before[: delays.LONGEST].decode(errors="replace"),
         failed=fields.get("restart_times", b"")[-delays.LONGEST_TIMES :].decode(errors="replace"),
         scheduled=scheduled if len(scheduled) <= delays.LONGEST_SCHEDULED else b"",
+        saved=saved if len(saved) <= max_saved else b"",
+        unread=len(saved) if len(saved) > max_saved else 0,
     )
     return None if found == StartFields() else found
 
@@ -50,7 +57,7 @@ class Verbs:
     def _announce_run(self, name: Event, ref: RunRef, worker: str, epoch: int) -> None:
         self._state.emit(ref.id, event(name, {"worker": worker, "run": ref.run, "epoch": epoch}))
 
-    def _answer(self, ref: RunRef, verdict: Verdict, max_data: int) -> Claim:
+    def _answer(self, ref: RunRef, verdict: Verdict, max_data: int, max_saved: int = LONGEST_SAVED) -> Claim:
         fields = self._state.fields(ref.id)
         function = named(fields)
         if verdict is Verdict.UNKNOWN:
@@ -61,7 +68,7 @@ class Verbs:
         size = 0 if data is None or len(data) <= max_data else len(data)
         epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
         found = None if size else data
-        more = start_fields(fields)
+        more = start_fields(fields, max_saved)
         return Claim(ref.id, ref.run, verdict, function, found, epoch, crashes, size, more)
 
     def _require(self, server: str) -> None:

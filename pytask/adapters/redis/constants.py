@@ -31,6 +31,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "reload_word": Command.RELOAD,
     "paused_event": event(Event.PAUSED),
     "resumed_event": event(Event.RESUMED),
+    "ended_state": destination(Trigger.END),
     "delayed": destination(Trigger.DELAY),
     "delayed_event": event(Event.DELAYED, {"delay": 0}).removesuffix("0}}"),
     "latest": delays.LATEST,  # seconds since 1970 that a task may be delayed until

@@ -45,8 +45,8 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
     )
 
 
-def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
-    """Start tasks again."""
+def start(scope: Scope, dated: Dated, *, fresh: bool = False) -> ScriptCall[list[bytes]]:
+    """Start tasks again; `fresh`: without what earlier runs have saved."""
     keys = scope.keys
     return scripts.start(
         runs=keys.runs,
@@ -63,6 +63,7 @@ def start(scope: Scope, dated: Dated) -> ScriptCall[list[bytes]]:
         resumed_line=scope.line_from(Trigger.RESUME),
         asked_line=scope.line(Trigger.REQUEST, Command.START),
         kept=scope.kept,
+        fresh=fresh,
         allowed=sources(Trigger.START),
         ids=[task_id for task_id, _ in dated],
         ages=[age for _, age in dated],

@@ -43,6 +43,7 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         hashes=[keys.task(ref.id) for ref in request.refs],
         worker=request.worker,
         max_data=request.max_data,
+        max_saved=request.max_saved,
         places=request.quarantine,
         channel=keys.channel,
         server=request.server,

@@ -16,7 +16,7 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 CLAIM_WORDS = 6  # of a successful claim, see claim.lua
-FIELD_WORDS = 5  # more, of one with fields that say when and why it starts
+FIELD_WORDS = 6  # more, of one with fields that say when, why and with what it starts
 STAR = ord("*")
 MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
 
@@ -95,13 +95,16 @@ def claims(
 def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFields, int]:
     """The fields behind an answer, and where their bytes end."""
     restarts, *lengths = map(int, words)
-    not_before, restart, failed, scheduled = _parts(content, start, lengths)
+    unread, lengths[-1] = max(0, -lengths[-1]), max(0, lengths[-1])
+    not_before, restart, failed, scheduled, saved = _parts(content, start, lengths)
     fields = StartFields(
         restarts=restarts,
         restart=decoding.shown(restart),
         not_before=decoding.shown(not_before),
         failed=decoding.shown(failed),
         scheduled=scheduled,
+        saved=saved,
+        unread=unread,
     )
     return fields, start + sum(lengths)
 

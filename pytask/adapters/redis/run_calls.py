@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.packing import Packed
 from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
-from pytask.adapters.redis.scripts import ChangeKind
+from pytask.adapters.redis.scripts import ChangeKind, SavedValue
 from pytask.adapters.rules import PRESTARTED, RESTORED, event, refusal
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Command, Event
-from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef
+from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef, Save
 
 RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: other commands wait no longer
 
@@ -35,9 +35,9 @@ class Renewed(NamedTuple):
 
 
 def renewals(
-    scope: Scope, refs: Sequence[RunRef], *, alone: bool, packs: bool
+    scope: Scope, refs: Sequence[RunRef], saves: Mapping[str, Save], *, alone: bool, packs: bool
 ) -> list[ScriptCall[list[object]]]:
-    """Renew runs, in calls of 250; one call even without runs."""
+    """Renew runs, in calls of 250; one call even without runs.  `saves`: what runs have saved, by run."""
     keys, marker = scope.keys, uuid.uuid4().hex
     return [
         scripts.renew(
@@ -50,9 +50,31 @@ def renewals(
             space=scope.space,
             session=one.session,
             rests=one.rests,
+            saves=_saved(refs, number * RENEW_CALL, saves) if saves else (),
         )
-        for one in _renewed(scope, refs, packs=packs)
+        for number, one in enumerate(_renewed(scope, refs, packs=packs))
     ]
+
+
+def _saved(refs: Sequence[RunRef], first: int, saves: Mapping[str, Save]) -> list[SavedValue]:
+    """The values of one call, whose runs begin at `first`."""
+    found = ((place, saves.get(ref.run)) for place, ref in enumerate(refs[first : first + RENEW_CALL], 1))
+    return [SavedValue(place, one.number, one.value) for place, one in found if one is not None]
+
+
+def save(scope: Scope, one: Save, server: str) -> ScriptCall[bytes]:
+    """Store what a task saves, at once."""
+    keys = scope.keys
+    return scripts.save(
+        runs=keys.runs,
+        leases=keys.leases,
+        hash=keys.task(one.id),
+        id=one.id,
+        run=one.run,
+        nth=one.number,
+        value=one.value,
+        server=server,
+    )
 
 
 def _renewed(scope: Scope, refs: Sequence[RunRef], *, packs: bool) -> list[Renewed]:
@@ -194,8 +216,8 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
     )
 
 
-def restore(
-    scope: Scope, task_id: str, function: str, data: bytes | None, *, paused: bool
+def restore(  # noqa: PLR0913 - those of the verb
+    scope: Scope, task_id: str, function: str, data: bytes | None, saved: bytes, *, paused: bool
 ) -> ScriptCall[bytes]:
     """Recreate a task whose hash was lost."""
     keys, waiting = scope.keys, destination(Trigger.RELEASE)
@@ -216,10 +238,13 @@ def restore(
         has_data=data is not None,
         data=data or b"",
         on_hold=paused,
+        saved=saved,
     )
 
 
-def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -> ScriptCall[list[object]]:
+def reload(  # noqa: PLR0913 - both runs, and what the new one begins with
+    scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int, *, saved: bytes
+) -> ScriptCall[list[object]]:
     """Replace a dead run with a new one."""
     keys = scope.keys
     return scripts.reload(
@@ -231,6 +256,7 @@ def reload(scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int) -
         new_run=new.run,
         worker=worker,
         max_data=max_data,
+        saved=saved,
         channel=keys.events(old.id),
         line=scope.line(Trigger.RELOAD, who=worker),
         kept=scope.kept,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytask.adapters import decoding
@@ -28,10 +28,12 @@ from pytask.domain.record import (
     Incarnation,
     Notes,
     RunRef,
+    Save,
     Suspect,
     Verdict,
 )
 
+NO_SAVES: Mapping[str, Save] = {}
 DUE_CALLS = 3  # of one read of the timers
 CREW_LIMIT = 1000  # workers that are read
 PARKED_LOOK = 1000  # parking lists that one sweep reads
@@ -124,10 +126,11 @@ class RedisStore:
 
     # -- runs -----------------------------------------------------------------------------------------
 
-    def renew(self, refs: Sequence[RunRef]) -> dict[RunRef, Answer]:
+    def renew(self, refs: Sequence[RunRef], saves: Mapping[str, Save] = NO_SAVES) -> dict[RunRef, Answer]:
         """Renew runs, in calls of 250 that are sent together; returns only answers other than OK."""
         redis = self._redis
-        calls = run_calls.renewals(self._scope, refs, alone=redis.durability.alone, packs=redis.packs)
+        alone = redis.durability.alone
+        calls = run_calls.renewals(self._scope, refs, saves, alone=alone, packs=redis.packs)
         answers = redis.run_durably(calls)
         found: dict[RunRef, Answer] = {}
         for number, reply in enumerate(answers):
@@ -141,9 +144,16 @@ class RedisStore:
         (words,) = self._redis.run_durably([run_calls.adopt(self._scope, adoptions, worker)])
         return replies.verdicts(words)
 
-    def restore(self, task_id: str, function: str, data: bytes | None, *, paused: bool = False) -> Verdict:
+    def save(self, one: Save, server: str = "") -> Verdict:
+        """Store what a task saves, at once."""
+        (word,) = self._redis.run_durably([run_calls.save(self._scope, one, server)])
+        return replies.verdict(word)
+
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
-        call = run_calls.restore(self._scope, task_id, function, data, paused=paused)
+        call = run_calls.restore(self._scope, task_id, function, data, saved, paused=paused)
         return replies.verdict(self._redis.run(call))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -156,9 +166,10 @@ class RedisStore:
             return []
         return replies.verdicts(self._redis.run(run_calls.note(self._scope, notes, lines, keep)).split())
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int) -> Claim:
+    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
         """Replace the run `old` with `new`."""
-        return replies.claim(new, self._redis.run(run_calls.reload(self._scope, old, new, worker, max_data)))
+        call = run_calls.reload(self._scope, old, new, worker, max_data, saved=saved)
+        return replies.claim(new, self._redis.run(call))
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """The data that a reload of this run would start with."""
@@ -192,9 +203,11 @@ class RedisStore:
 
     # -- control --------------------------------------------------------------------------------------
 
-    def control(self, command: Command, ids: Sequence[str], ages: Sequence[float] = ()) -> list[Verdict]:
-        """Control a batch of tasks."""
-        return self._redis.drive(verbs.control(self._scope, command, ids, ages))
+    def control(
+        self, command: Command, ids: Sequence[str], ages: Sequence[float] = (), *, fresh: bool = False
+    ) -> list[Verdict]:
+        """Control a batch of tasks; `fresh`, of a start: without what earlier runs have saved."""
+        return self._redis.drive(verbs.control(self._scope, command, ids, ages, fresh=fresh))
 
     # -- the monitor ----------------------------------------------------------------------------------
 

@@ -25,10 +25,10 @@ class Timetable:
         """Those whose time has come, at most `limit`."""
         now, after, *found = self._redis.run(schedule_calls.due(self._scope, limit))
         scores = {decoding.text(name): float(score) for name, score in decoding.pairs(found)}
-        told = self._redis.run(schedule_calls.read(self._scope, list(scores))) if scores else []
+        hashes = self._redis.run(schedule_calls.read(self._scope, list(scores))) if scores else []
         due = [
             Stored(name=name, score=score, fields=_fields(fields))
-            for (name, score), fields in zip(scores.items(), told, strict=True)
+            for (name, score), fields in zip(scores.items(), hashes, strict=True)
         ]
         left = None if after == b"-1" else max(0.0, (float(after) - int(now)) / 1000)
         return DueSchedules(now=int(now), due=tuple(due), next=left)
@@ -54,8 +54,8 @@ class Timetable:
         )
 
 
-def _fields(told: object) -> Mapping[str, str] | None:
-    if not isinstance(told, list):
+def _fields(value: object) -> Mapping[str, str] | None:
+    if not isinstance(value, list):
         return None
-    values = [decoding.text(value) for value in told]
+    values = [decoding.text(one) for one in value]
     return {name: value for name, value in zip(READ, values, strict=True) if value} if values else {}

@@ -84,9 +84,9 @@ def share(arguments: dict[str, Any], client: Any) -> None:
     if id(provider) not in _shared:
         base = importlib.import_module("redis.credentials").StreamingCredentialProvider
         _shared[id(provider)] = type("SharedProvider", (Shared, base), {})(provider)
-    arguments["credential_provider"] = stands = _shared[id(provider)]
+    arguments["credential_provider"] = substitute = _shared[id(provider)]
     for pool in _pools_of(client):
-        stands.follow(pool)  # its own listener may have been replaced
+        substitute.follow(pool)  # its own listener may have been replaced
 
 
 def _streams(provider: Any) -> bool:

@@ -21,9 +21,15 @@ Verb = Generator[ScriptCall[Any], Any, T]
 
 
 def control(
-    scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = ()
+    scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = (), *, fresh: bool = False
 ) -> Verb[list[Verdict]]:
-    """Control a batch; `ages` are the seconds since each was requested."""
+    """Control a batch; `ages` are the seconds since each was requested.
+
+    `fresh`, of a start: without what earlier runs have saved.
+    """
+    if fresh:
+        dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
+        return replies.verdicts((yield control_calls.start(scope, dated, fresh=True)))
     if command not in OWN_SCRIPT and TABLE[command].request:
         return replies.verdicts((yield control_calls.request(scope, command, ids)))
     dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))

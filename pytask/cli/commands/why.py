@@ -45,5 +45,5 @@ def fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
         "since": found.since,
         "story": found.story,
         "reasons": lines,
-        "moves": [attrs.asdict(move) | {"told": transition_line(move)} for move in task.history],
+        "moves": [attrs.asdict(move) | {"text": transition_line(move)} for move in task.history],
     }

@@ -1,4 +1,4 @@
-"""The restart of a run that failed or ended: whether and when, and what Redis is told."""
+"""The restart of a run that failed or ended: whether and when, and what is written to Redis."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def retrying(run: Run, trigger: Trigger, retry: Retry, now: float) -> Change:
     """The change that ends a run whose task runs again."""
     failed, ref = trigger is Trigger.FAIL, run.ref
     text = (run.failure or "").partition("\n")[0] if failed else None
-    told = {"attempt": retry.attempt, "delay": round(retry.delay, 3), "error": text}
-    event = codec.event(Event.RETRYING, told)
+    details = {"attempt": retry.attempt, "delay": round(retry.delay, 3), "error": text}
+    event = codec.event(Event.RETRYING, details)
     if run.local:  # it is deleted, and its worker starts another
         return Change(ref.id, ref.run, event, Trigger.RELEASE, local=True)
     fields: dict[str, str | bytes] = {"restarts": str(retry.restarts), "restart_times": retry.times}

@@ -280,7 +280,7 @@ class Consumer:
         if claim.verdict is Verdict.DELAYED:
             self._on_delayed(claim.delay)
             return 1
-        return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED))
+        return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED, Verdict.PAUSED))
 
     def _reject(self, raw: bytes, fault: IdFault, source: str | None) -> int:
         verdict = self._store.reject(raw, fault, source)
@@ -291,6 +291,8 @@ class Consumer:
         return 1
 
     def _park(self, task_id: str, function: str, source: str | None) -> int:
+        if function in self._executor.tasks:  # it is paused: see hold_functions.lua
+            return self._park_held(task_id, function, source)
         near = get_close_matches(function, self._executor.tasks, 3)
         shown = function.encode(errors="surrogateescape").decode(errors="replace")
         event = codec.event(Event.PARKED, {"function": shown, "near": near})
@@ -303,6 +305,14 @@ class Consumer:
                 " that knows it",
                 function, meant, task_id,
             )  # fmt: skip
+        return 1
+
+    def _park_held(self, task_id: str, function: str, source: str | None) -> int:
+        """A task of a paused function waits in its parking list until the function is resumed."""
+        if source == function:
+            return 0
+        event = codec.event(Event.PARKED, {"function": function, "near": [], "paused": True})
+        self._store.park(task_id, function, event, source, held=True)
         return 1
 
     def _log_failure(self, error: StoreError) -> None:

@@ -48,7 +48,7 @@ class PresencePorts:
     refused: Callable[[], int] = lambda: 0  # tasks refused for their size
     closed: Callable[[], bool] = lambda: False  # whether claims are paused
     load: Load | None = None
-    schedules: Callable[[], tuple[str, ...]] = tuple  # names of those that the code defines
+    schedules: Callable[[], Mapping[str, str]] = dict  # those that the code defines, with their digests
 
 
 class Presence:
@@ -112,7 +112,8 @@ class Presence:
             pid=os.getpid(),
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
-            schedules=None if self._brief else self._schedules(),
+            schedules=None if self._brief else tuple(self._schedules()),
+            definitions={} if self._brief else self._schedules(),
             zones=self._zones,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             restarts=_policies(known),

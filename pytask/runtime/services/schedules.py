@@ -6,7 +6,7 @@ carries out the answer of one of them only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from gevent.event import Event as Flag
@@ -40,13 +40,13 @@ class Schedules:
 
     def __init__(self, defined: Sequence[Defined] = (), place: Place = (0, 1)) -> None:
         self._place = place
-        self._names = tuple(sorted(one.schedule.name for one in defined))
+        self._digests = {one.schedule.name: one.schedule.digest(one.data) for one in defined}
         self._defined = [one for one in defined if self._is_here(one.schedule.name)]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of those that the code of this worker defines, in any partition."""
-        return self._names
+    def digests(self) -> Mapping[str, str]:
+        """The names of those that the code of this worker defines, in any partition, with their digests."""
+        return self._digests
 
     def define(self, store: Store, *, lost: bool = False) -> None:
         """Store the definitions of the code.  May be repeated: what is there already stays as it is.

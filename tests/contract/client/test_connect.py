@@ -34,7 +34,7 @@ def test_wrong_partitions_are_refused(real):
             real.connect(partitions=partitions)
 
 
-def test_a_server_that_forgot_its_scripts_is_told_again(real):
+def test_a_server_that_forgot_its_scripts_gets_them_again(real):
     real.client.start("f")
     real.bench.raw.script_flush()
     real.client.start("f")

@@ -127,7 +127,7 @@ def test_following_over_a_new_run(both):
 
 
 @pytest.mark.wire
-def test_who_follows_too_slowly_is_told_what_was_missed(both):
+def test_who_follows_too_slowly_learns_what_was_missed(both):
     ref = both.bench.running("a")
     write(both, ref, 1)
     lines = both.client.logs("a", follow=True)

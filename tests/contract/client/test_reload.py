@@ -68,7 +68,7 @@ def test_reload_waits_for_the_new_run(both):
 
 
 @pytest.mark.wire
-def test_a_reload_that_is_refused_is_told_with_path_and_reason(both):
+def test_a_reload_that_is_refused_is_reported_with_path_and_reason(both):
     ref = both.bench.running("t")
     for number in range(2):  # also twice in a row
         reason = f"expected int {number}"
@@ -136,7 +136,7 @@ def test_a_reload_by_an_older_worker_is_done_when_its_new_run_is_born(both):
 
 
 @pytest.mark.wire
-def test_many_reloads_are_told_at_once_and_each_has_its_outcome(both):
+def test_many_reloads_are_reported_at_once_and_each_has_its_outcome(both):
     good, bad = both.bench.running("good"), both.bench.running("bad")
     after = both.bench.ref("good")
 
@@ -153,7 +153,7 @@ def test_many_reloads_are_told_at_once_and_each_has_its_outcome(both):
     assert both.client.reload_many(["good"])[0].requested
 
 
-def test_a_run_that_does_not_settle_in_time_is_told_as_that(both):
+def test_a_run_that_does_not_settle_in_time_is_reported_as_that(both):
     ref, after = both.bench.running("t"), both.bench.ref("t")
 
     def worker():

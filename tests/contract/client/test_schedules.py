@@ -97,7 +97,7 @@ def test_after_a_pause_nothing_is_made_up_for(both):
     assert calls.get("s").next > both.bench.now() / 1e6
 
 
-def test_what_was_due_during_a_pause_that_no_worker_saw_is_told(both):
+def test_what_was_due_during_a_pause_that_no_worker_saw_is_reported(both):
     calls = both.client.schedules
     calls.add("s", "f", every=60)
     at = both.bench.now() // 1000 - 1000

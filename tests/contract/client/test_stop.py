@@ -27,14 +27,14 @@ def test_stop_a_task_that_waits(both):
 
 
 @pytest.mark.wire
-def test_stop_a_task_that_runs_is_recorded_and_told(both):
+def test_stop_a_task_that_runs_is_recorded_and_reported(both):
     ref = both.bench.running("t")
     subscription = both.bench.raw.pubsub(ignore_subscribe_messages=True)
     subscription.subscribe(both.bench.keys.hint_channel)
     subscription.psubscribe(both.bench.keys.control_pattern)
     settle(subscription)
     outcome = both.client.stop("t")
-    assert (outcome.done, outcome.state, outcome.requested, outcome.heard) == (False, "RUNNING", True, 1)
+    assert (outcome.done, outcome.state, outcome.requested, outcome.listeners) == (False, "RUNNING", True, 1)
     assert both.bench.store.renew([ref]) == {ref: Command.STOP}
     message = subscription.get_message(timeout=SOON)
     assert (message["channel"], message["data"]) == (both.bench.keys.control("t").encode(), b"stop")
@@ -80,7 +80,7 @@ def test_a_stop_is_not_done_in_another_run_or_in_the_queue(real, detour):
     assert (outcome.done, outcome.state) == (True, "STOPPED")
 
 
-def test_a_stop_that_was_replaced_is_told_as_not_done(real):
+def test_a_stop_that_was_replaced_is_reported_as_not_done(real):
     real.bench.running("t")
     subscription = real.bench.raw.pubsub()
     subscription.subscribe(real.bench.keys.hint_channel)
@@ -163,7 +163,7 @@ def test_the_history_says_who_asked(both):
     ]
 
 
-def test_a_user_without_a_name_is_told_by_its_process(monkeypatch):
+def test_a_user_without_a_name_is_named_by_its_process(monkeypatch):
     def nobody(_uid):
         raise KeyError
 

@@ -77,7 +77,7 @@ def test_a_bulk_is_counted_before_it_is_asked_about(cli, monkeypatch):
         assert sorted(client.lrange("new-task", 0, -1)) == [f"t{at}" for at in range(8)]
 
 
-def test_the_time_to_wait_begins_when_all_were_told(monkeypatch):
+def test_the_time_to_wait_begins_when_all_were_asked(monkeypatch):
     """A requeue may watch a lease for 90 s first."""
     now, given = [0.0], []
 

@@ -64,7 +64,7 @@ def test_wrong_data_is_pointed_at(cli, words, code, said):
     assert said in made.stderr
 
 
-def test_a_name_that_nobody_knows_is_told_and_kept(cli, client):
+def test_a_name_that_nobody_knows_is_reported_and_kept(cli, client):
     made = cli("new", "slepper")
     assert made.exit_code == 0
     assert "no running worker knows 'slepper'; did you mean 'sleeper'?" in made.stderr
@@ -163,7 +163,7 @@ def test_what_does_not_exist_is_4_and_the_others_are_done(cli, client):
         assert (gone.exit_code, "PT080" in gone.stderr) == (4, True), verb
 
 
-def test_one_that_may_be_several_is_told_and_the_others_are_done(cli, client):
+def test_one_that_may_be_several_is_reported_and_the_others_are_done(cli, client):
     for task_id in ("vague-1", "vague-2", "plain"):
         client.hset(task_id, mapping={"function": "f", "state": "ENDED"})
     client.set("vague-text", "no task")
@@ -228,7 +228,7 @@ def test_a_task_that_cannot_be_is_not_said_to_wait(cli):
     [["wait", "x", "--for"], ["stop", "-y", "--state"], ["ls", "--state"]],
     ids=lambda words: words[0],
 )
-def test_a_state_that_is_none_is_told_with_the_one_that_looks_like_it(cli, words):
+def test_a_state_that_is_none_is_reported_with_the_one_that_looks_like_it(cli, words):
     for word, near in (("waiting", "WAIT"), ("runing", "RUNNING"), ("foo", "")):
         shown = cli(*words, word)
         assert shown.exit_code == 2
@@ -304,7 +304,7 @@ def test_a_new_task_of_which_nothing_is_kept_shows_how_it_ended(tmp_path, cli, m
             assert (made.exit_code, json.loads(made.stdout)["error"]) == (1, "as asked")
 
 
-def test_a_start_that_no_worker_takes_is_told_as_it_is(cli, client):
+def test_a_start_that_no_worker_takes_is_reported_as_it_is(cli, client):
     for task_id in ("unknown-1", "unknown-2"):
         client.hset(task_id, mapping={"function": "nobody's", "state": "ENDED"})
     for verb in ("start", "requeue"):
@@ -348,7 +348,7 @@ def test_an_error_names_the_verb_that_mends_it(cli, client):
     assert cli("stop", running, "--wait", "30").exit_code == 0
 
 
-def test_what_is_deleted_after_a_while_is_told_alike_everywhere(cli, client):
+def test_what_is_deleted_after_a_while_is_reported_alike_everywhere(cli, client):
     settings = r"settings keep_ended, keep_error, keep_stopped\)"
     for verb in ("show", "stop", "rm"):
         assert re.search(settings, cli(verb, "no-such-task").stderr), verb

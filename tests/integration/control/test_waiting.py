@@ -80,7 +80,7 @@ def test_watching_for_a_time(cli):
 @pytest.mark.parametrize(
     "words", [["new", "x"], ["stop", "x"], ["wait", "x"], ["watch"], ["rm", "--all", "-y"]]
 )
-def test_a_wrong_address_is_told_soon(cli, words):
+def test_a_wrong_address_is_reported_soon(cli, words):
     def attempt():
         shown = cli(*words, "--redis", f"redis://127.0.0.1:{free_port()}")
         assert shown.exit_code == 69

@@ -131,7 +131,7 @@ def test_a_redirection_without_an_end_is_an_error():
     assert len([call for call in world.calls if call[1] == "GET"]) == REDIRECTS
 
 
-def test_an_unknown_host_is_the_one_that_told():
+def test_an_unknown_host_is_the_one_that_answered():
     world = World()
     world.redirects[A] = MovedError("", 9)
     assert world.client.execute_command("GET", "x") == "GET at 10.0.0.1"

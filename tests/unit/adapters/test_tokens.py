@@ -58,7 +58,7 @@ def test_a_pool_that_takes_no_token_does_not_keep_it_from_the_others():
     assert type(clone.connection_pool) is redis.BlockingConnectionPool
 
 
-def test_a_listener_of_a_client_is_heard_while_it_lives():
+def test_a_listener_of_a_client_is_called_while_it_lives():
     class Listener:
         def __init__(self):
             self.received = []

@@ -64,7 +64,7 @@ def test_a_password_is_never_printed(cli, tmp_path):
         ("namespace = 5", "must be text in quotes"),
     ],
 )
-def test_a_broken_file_is_told_and_the_fix_fixes_it(cli, tmp_path, text, says):
+def test_a_broken_file_is_reported_and_the_fix_fixes_it(cli, tmp_path, text, says):
     (tmp_path / "pytask.toml").write_text(text)
     for words in (["config"], ["show", "x", "--explain"]):
         shown = cli(*words)
@@ -89,7 +89,7 @@ def test_a_variable_of_the_wrong_kind_is_named(cli):
     assert "$PYTASK_PARTITIONS is 'two', but must be a whole number" in shown.stderr
 
 
-def test_a_variable_that_sets_nothing_is_told(cli):
+def test_a_variable_that_sets_nothing_is_reported(cli):
     shown = cli("config", PYTASK_MAXTASKS="3")
     assert shown.exit_code == 0
     assert "$PYTASK_MAXTASKS has no effect" in shown.stderr

@@ -47,7 +47,7 @@ def test_systemd_finds_no_fault_in_it(cli, tmp_path):
         ("there.py", ""), ("there.py:app", ""), ("there:app", ""), ("pytask.demo.tasks", ""),
     ],
 )  # fmt: skip
-def test_a_target_that_is_not_there_is_told_and_printed_all_the_same(cli, tmp_path, target, missing):
+def test_a_target_that_is_not_there_is_reported_and_printed_all_the_same(cli, tmp_path, target, missing):
     (tmp_path / "there.py").write_text("raise SystemExit('it is not imported')")
     shown = cli("unit", target, "--folder", tmp_path)
     assert shown.exit_code == 0
@@ -67,7 +67,7 @@ def test_the_folder_of_the_sockets(monkeypatch, tmp_path):
     assert str(health_socket.folder("mine")) == "mine"
 
 
-def test_without_a_folder_for_temporary_files_the_way_out_is_told():
+def test_without_a_folder_for_temporary_files_the_way_out_is_reported():
     env = {
         name: value
         for name, value in os.environ.items()

@@ -152,7 +152,7 @@ def test_one_task_whose_reply_was_lost(partitions):
     assert len(server.queue) == 1
 
 
-def test_an_id_that_is_taken_is_told_though_its_chunk_went_in_parts(partitions):
+def test_an_id_that_is_taken_is_reported_though_its_chunk_went_in_parts(partitions):
     server = Server()
     server.hashes["taken"] = ("g", b"")
     with pytest.raises(TaskExists, match="taken"):

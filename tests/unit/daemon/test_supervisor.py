@@ -201,7 +201,7 @@ def test_a_child_that_the_service_manager_ends_before_it_has_a_handler_is_no_fai
     assert one._code == 0
 
 
-def test_one_that_was_never_heard_was_not_heard_last():
+def test_one_that_was_never_seen_was_not_seen_last():
     assert how_it_ended(Slot(1, said_at=1.0), -signal.SIGKILL, 5.0) == "was killed by SIGKILL"
     seen = Slot(1, said={}, said_at=1.0)
     assert how_it_ended(seen, -signal.SIGKILL, 5.0) == "was killed by SIGKILL (last report 4 s before)"

@@ -51,7 +51,7 @@ def received(manager):
             return words
 
 
-def test_ready_is_told_once_all_children_are_and_then_only_the_watchdog(manager):
+def test_ready_is_reported_once_all_children_are_and_then_only_the_watchdog(manager):
     one = SupervisorHealth(None, Notifier({"NOTIFY_SOCKET": "notify", "WATCHDOG_USEC": "3000000"}))
     assert one.pause == 1.0
     one.turn([(GOOD, 0.1), (None, 0.1)])
@@ -103,7 +103,7 @@ def test_the_socket_answers_and_goes_with_it(tmp_path, monkeypatch):
     assert not path.exists()
 
 
-def test_a_socket_that_cannot_be_made_is_only_told(tmp_path, caplog):
+def test_a_socket_that_cannot_be_made_is_only_reported(tmp_path, caplog):
     one = SupervisorHealth(tmp_path / "none" / "s.sock", Notifier({}))
     assert one.listener is None
     assert "will not find this supervisor" in caplog.text

@@ -50,7 +50,7 @@ def test_how_long_claims_wait(known, seen, always, pause):
     assert news(known, seen, always).pause == pause
 
 
-def test_what_changed_is_told():
+def test_what_changed_is_reported():
     assert news(at(), at()) == News()
     assert news(at(), at("s2")).failover
     assert not news(at(), at("s2")).data_lost

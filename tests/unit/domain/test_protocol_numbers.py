@@ -134,7 +134,7 @@ def test_how_a_dead_run_is_settled(stop_reason, failed, trigger):
 # -- LeaseBook ---------------------------------------------------------------------------------------------
 
 
-def test_a_start_that_was_not_heard_yet_is_younger_than_the_subscription():
+def test_a_start_that_was_not_received_yet_is_younger_than_the_subscription():
     starts = Starts(slack=5.0)
     assert starts.not_received("a", 100.0) == 0.0  # nothing is known before the first subscription
     starts.listen(100.0)
@@ -142,7 +142,7 @@ def test_a_start_that_was_not_heard_yet_is_younger_than_the_subscription():
     assert starts.not_received("a", 160.0) == 55.0
 
 
-def test_a_start_that_was_heard_is_no_reason_to_ignore_the_stop_behind_it():
+def test_a_start_that_was_received_is_no_reason_to_ignore_the_stop_behind_it():
     starts = Starts(slack=5.0)
     starts.listen(0.0)
     starts.received("a", 100.0)
@@ -153,7 +153,7 @@ def test_a_start_that_was_heard_is_no_reason_to_ignore_the_stop_behind_it():
     assert starts.not_received("a", 203.0) == 0.0
 
 
-def test_what_was_heard_is_remembered_for_so_many_tasks_and_never_wrongly():
+def test_what_was_received_is_remembered_for_so_many_tasks_and_never_wrongly():
     starts = Starts(slack=0.0, limit=2)
     starts.listen(0.0)
     for at, task_id in enumerate("abc"):
@@ -225,7 +225,7 @@ def lease():
     return Lease(Timing())
 
 
-def test_nothing_is_claimed_before_redis_was_heard(lease):
+def test_nothing_is_claimed_before_redis_answered(lease):
     assert not lease.may_claim(0)
     lease.acknowledged([], 100)
     assert lease.may_claim(100)

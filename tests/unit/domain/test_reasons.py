@@ -245,7 +245,7 @@ def test_a_run_that_crashed_before_may_wait_longer_for_a_monitor():
     assert old.story.endswith("; a monitor requeues it in about 50s")
 
 
-def test_what_redis_does_not_take_is_told_of_a_run_and_of_what_waits():
+def test_what_redis_does_not_take_is_reported_for_a_run_and_for_what_waits():
     held = Crew(session="s", host="box", pid=7, functions=("watch-ulr",), max_tasks=9, held=25.0)
     run = task_of("RUNNING", session="s", worker="larch")
     facts = Facts(now=1700000100.0, workers=[held], renewed=4.0, monitor=3.0, place=0, queued=1)
@@ -293,7 +293,7 @@ def test_what_it_waits_for():
     assert push.endswith("LPUSH new-task a")
 
 
-def test_a_plain_life_has_no_moves_and_is_told_from_the_other_fields():
+def test_a_plain_life_has_no_moves_and_is_read_from_the_other_fields():
     fields = {"worker": "larch", "last_update": 1700000000.0}
     assert story(task_of("ERROR", error="boom\nTraceback", **fields)) == f"ERROR {SINCE}failed on larch: boom"
     assert story(task_of("ENDED", **fields)) == f"ENDED {SINCE}ended by itself on larch"
@@ -312,7 +312,7 @@ def test_moves_that_do_not_lead_to_the_state_tell_nothing_of_it():
     assert not account(task_of("STOPPED", history=history.read("\x1b[2J no line\n")), NOW).moves
 
 
-def test_the_last_moves_are_told_the_newest_last_and_so_are_many_runs():
+def test_the_last_moves_are_reported_the_newest_last_and_so_are_many_runs():
     lines = [
         ("RUNNING", "WAIT", "expire", "yew 1", LEASE),
         *[("RUNNING", "RUNNING", "request", "a", "stop")] * 4,

@@ -22,7 +22,7 @@ def test_a_span_has_two_figures(seconds, text):
     assert ago(seconds) == text
 
 
-def test_a_time_is_told_in_utc_whatever_somebody_wrote_there():
+def test_a_time_is_shown_in_utc_whatever_somebody_wrote_there():
     assert at(1700000000.9) == "2023-11-14 22:13:20Z"
     assert at(1700000000.0456, millis=True) == "2023-11-14 22:13:20.045Z"
     assert at(0) is None

@@ -57,7 +57,7 @@ class FakeStore:
         return [args for name, args in self.calls if name == verb]
 
     def __getattr__(self, verb):
-        def call(*args):
+        def call(*args, **_):
             if verb == "commit" and args == ([],):
                 return []  # how a committer connects
             self.calls.append((verb, tuple(list(a) if isinstance(a, list) else a for a in args)))

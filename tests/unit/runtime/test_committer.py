@@ -249,7 +249,7 @@ def test_what_is_on_its_way_is_not_dropped(dropping):
     assert batches(dropping) == [[event(0)]] * 2
 
 
-def test_dropped_events_are_told_of_once_in_a_while(dropping, passing, caplog):
+def test_dropped_events_are_reported_once_in_a_while(dropping, passing, caplog):
     passing(dropping.clock)
     committer = dropping.committer
     for n in range(100):
@@ -289,7 +289,7 @@ def test_the_loop_repeats_with_a_growing_pause(world, committer, passing, caplog
     assert "1 change waits for Redis" in caplog.text
 
 
-def test_who_waits_for_a_place_is_told_of_each_verdict(world, committer):
+def test_who_waits_for_a_place_learns_each_verdict(world, committer):
     reported = []
     world.on_settled = lambda: reported.append(committer.pending)
     committer.put(end())

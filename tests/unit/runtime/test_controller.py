@@ -149,7 +149,7 @@ def test_a_ping_every_2h(world, controller, feed, pings):
     assert controller.listening
 
 
-def test_not_heard_within_h_is_a_dead_subscription_and_all_connections_are_opened_again(
+def test_not_received_within_h_is_a_dead_subscription_and_all_connections_are_opened_again(
     world, controller, deaf
 ):
     controller._pass()
@@ -162,7 +162,7 @@ def test_not_heard_within_h_is_a_dead_subscription_and_all_connections_are_opene
     assert len(deaf) == 1
 
 
-def test_what_others_say_at_a_primary_of_yesterday_does_not_hide_that_the_ping_is_not_heard(
+def test_what_others_say_at_a_primary_of_yesterday_does_not_hide_that_the_ping_is_not_received(
     world, controller, feed
 ):
     feed.batches = [[message("x", STOP)] for _ in range(20)]
@@ -185,7 +185,7 @@ def test_a_ping_that_is_not_published_is_no_deafness_but_the_feed_is_unproven(wo
     assert controller.listening
 
 
-def test_what_keeps_the_ping_from_being_published_is_told(controller):
+def test_what_keeps_the_ping_from_being_published_is_reported(controller):
     controller._pass()
     controller.pinged(Denied("NOPERM"))
     with pytest.raises(Denied):
@@ -237,7 +237,7 @@ def test_a_long_backlog_in_front_of_the_ping_is_no_deafness(world, controller, f
         controller._pass()
 
 
-def test_what_redis_refuses_is_given_up_at_once_so_that_others_are_heard(world, controller):
+def test_what_redis_refuses_is_given_up_at_once_so_that_others_are_served(world, controller):
     world.store.say("control", Refused("OOM", "OOM"))
     controller.apply(START, ["a"])
     assert len(world.store.asked("control")) == 1

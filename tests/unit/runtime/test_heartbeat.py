@@ -343,7 +343,7 @@ def test_after_a_failure_the_loop_tries_again_soon(world, passing, caplog):
     assert "answers again" in caplog.text
 
 
-def test_the_first_acknowledged_renewal_is_told_once(world):
+def test_the_first_acknowledged_renewal_is_reported_once(world):
     notified = []
     heartbeat = world.heartbeat(on_reached=lambda: notified.append(world.clock()))
     world.clock.move(H)

@@ -132,7 +132,7 @@ def test_a_greenlet_of_no_task_is_named_too(watch, hub, capfd):
     assert "greenlet namespace(" in capfd.readouterr().err
 
 
-def test_one_block_is_told_once(watch, hub, capfd):
+def test_one_block_is_reported_once(watch, hub, capfd):
     for _ in range(3):
         blocked(hub, a_run())
     assert capfd.readouterr().err.count("blocked the event loop") == 1

@@ -126,7 +126,7 @@ def test_after_an_error_all_that_was_seen_is_forgotten(world, monkeypatch, caplo
 
 
 @pytest.mark.parametrize(("renewed", "level"), [(True, "WARNING"), (False, "DEBUG")])
-def test_a_failed_sweep_is_told_while_the_heartbeat_has_nothing_to_tell(
+def test_a_failed_sweep_is_reported_while_the_heartbeat_has_nothing_to_report(
     world, monkeypatch, caplog, renewed, level
 ):
     caplog.set_level(logging.DEBUG)

@@ -143,7 +143,7 @@ def test_after_the_clock_changed_it_goes_on(world):
     assert started == ["s"] * 2
 
 
-def test_a_schedule_in_the_wrong_partition_is_told(world, caplog):
+def test_a_schedule_in_the_wrong_partition_is_reported(world, caplog):
     right = partition_of("s", 4)
     world.add(every="60")
     world.look(place=(right, 4))
@@ -310,7 +310,7 @@ def test_each_partition_stores_its_own_and_all_are_shown(world):
     seen["marker"] = "one"
     service.look()
     assert set(world.state.schedules) == {name for name in names if partition_of(name, 4) == 2}
-    assert service._ports.schedules.names == tuple(sorted(names))
+    assert service._ports.schedules.digests.keys() == set(names)
 
 
 def test_in_code():
@@ -333,6 +333,8 @@ def test_in_code():
     ("call", "error", "text"),
     [
         (lambda app: app.every(0, Beat), BadSchedule, "every '0'"),
+        (lambda app: app.every(Beat, 60), BadSchedule, r"the time first, .* as in app.every\(60, Report\)"),
+        (lambda app: app.cron(Beat, "0 3 * * *"), BadSchedule, r"as in app.cron\(.0 3 \* \* \*., Report\)"),
         (lambda app: app.every("soon", Beat), BadSchedule, "every 'soon'"),
         (lambda app: app.cron("0 0 30 2 *", Beat), BadSchedule, "never comes"),
         (lambda app: app.cron("* * * * *", Beat, tz="Berlin"), BadSchedule, "tz 'Berlin'"),

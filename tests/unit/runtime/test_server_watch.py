@@ -26,7 +26,7 @@ def server_watch(world, moved):
 
 
 @pytest.mark.parametrize(("server", "found"), [("other", [True]), ("known", []), ("", [])])
-def test_another_server_is_told(world, server_watch, moved, server, found):
+def test_another_server_is_reported(world, server_watch, moved, server, found):
     world.store.incarnation = Incarnation(id="m", server=server)
     server_watch.look()
     assert moved == found

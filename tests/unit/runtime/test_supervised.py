@@ -112,7 +112,7 @@ def start(link, world, on_stop=lambda: None, on_hurry=lambda: None):
     ))  # fmt: skip
 
 
-def test_it_is_told_to_stop_and_notices_the_end_of_the_line(world, line, caplog):
+def test_it_is_asked_to_stop_and_notices_the_end_of_the_line(world, line, caplog):
     stops, hurries = [], []
     ours, link = line
     assert (link.number, link.prefix) == (3, "p.")

@@ -121,7 +121,7 @@ def test_an_exception_comes_with_its_traceback_and_odd_texts_as_they_can(listeni
     assert third == "half ?"
 
 
-def test_a_line_that_cannot_be_formatted_is_told_as_logging_tells_it(listening, capsys, monkeypatch):
+def test_a_line_that_cannot_be_formatted_is_reported_as_logging_reports_it(listening, capsys, monkeypatch):
     monkeypatch.setattr(logging, "raiseExceptions", True)
 
     bad = logging.makeLogRecord({"name": "app", "msg": "%d", "args": ("no number",), "levelno": 20})
@@ -290,7 +290,7 @@ def test_without_an_answer_the_same_is_sent_again_and_the_end_waits(listening):
 
 
 @pytest.mark.parametrize("refusal", [Refused("OOM", "OOM"), ValueError("a bug")])
-def test_what_is_refused_is_dropped_and_told_and_the_end_goes(listening, caplog, refusal):
+def test_what_is_refused_is_dropped_and_reported_and_the_end_goes(listening, caplog, refusal):
     world = world_of(chatter(2))
     world.launch("a")
     world.store.say("note", refusal)

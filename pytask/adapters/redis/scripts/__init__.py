@@ -36,6 +36,12 @@ from pytask.adapters.redis.scripts.pausing import (
 from pytask.adapters.redis.scripts.pausing import (
     tidy_paused as tidy_paused,
 )
+from pytask.adapters.redis.scripts.saving import (
+    SavedValue as SavedValue,
+)
+from pytask.adapters.redis.scripts.saving import (
+    save as save,
+)
 from pytask.adapters.redis.scripts.steering import (
     functions as functions,
 )
@@ -138,6 +144,7 @@ def claim(
     hashes: Keys,
     worker: Text,
     max_data: Number,  # bytes, of one task and of the batch
+    max_saved: Number,  # bytes, of what a task has saved
     places: Number,  # for tasks that crashed before
     channel: Text,
     server: Text,
@@ -246,6 +253,7 @@ def renew(
     # `rests`, which have blanks between; "=" is in front of a whole run.
     session: Text,
     rests: Text,
+    saves: Annotated[Sequence[SavedValue], records(SavedValue)],
 ) -> list[Any]: ...
 
 
@@ -289,6 +297,7 @@ def restore(
     has_data: Flag,
     data: Text,
     on_hold: Flag,  # it was paused
+    saved: Text,  # "" for nothing
 ) -> bytes: ...
 
 
@@ -355,6 +364,7 @@ def reload(
     new_run: Text,
     worker: Text,
     max_data: Number,  # bytes
+    saved: Text,  # that the old run has not stored yet; "" for nothing
     channel: Text,
     line: Text,
     kept: Number,

@@ -6,8 +6,9 @@
 --       data if it is over the limit (else 0), the function (its place in `functions` from 1; 0 none; a
 --       name that is not there by its length, negative), length of data (-1 none, or over the limit); after
 --       DELAYED the milliseconds until its time.
---       A hash with fields that say when and why it starts has a * behind OK or ALREADY, and five words more:
---       restarts, and the lengths of not_before (0 if it is a time), restart, restart_times and scheduled.
+--       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and six words
+--       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled and saved
+--       (negative: over the limit, and not among the bytes).
 --       Then the length of each id behind the batch, the next one first, as `peek` returns them.
 --
 -- The data of a batch is one reply that a worker holds in memory: where the next id's would take it over
@@ -71,7 +72,7 @@ local function won(verdict, epoch, crashes, size, over, func, data, extra)
   said = said .. ' ' .. extra.restarts
   for i = 1, #extra do
     bytes[#bytes + 1] = extra[i]
-    said = said .. ' ' .. #extra[i]
+    said = said .. ' ' .. (extra.unread > 0 and i == #extra and -extra.unread or #extra[i])
   end
   return verdict .. '* ' .. epoch .. said
 end
@@ -92,19 +93,23 @@ local function read_hash(hash, over)
     if (h[1] and 1 or 0) + ((over or h[2]) and 1 or 0) == count then return h, count end
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
-    kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'paused'), count
+    kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
+    'paused'), count
 end
--- Five of the last of these, nil if none is set: texts for the answer, and the time if it is valid.
+-- Six of the last of these, nil if none is set: texts for the answer, and the time if it is valid.
+-- What was saved before an end is `stale`: a worker of an earlier release did not remove it.
 local function few(h)
-  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14]
+  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15]
   if text == '' and not others then return end
   local due = text ~= '' and due_ms(text) or nil
   if due and due <= now_ms and not others then return end
-  local restarts = number(h[14])
+  local restarts, stale, saved = number(h[14]), h[15] and h[3] == ended_state, h[15] or ''
+  if stale then saved = '' end
+  local unread = #saved > max_saved and #saved or 0
   local extra = {due and '' or text:sub(1, longest_field), (h[11] or ''):sub(1, longest_field),
-    (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or ''}
-  extra.restarts, extra.due, extra.text = whole(restarts), due, text
-  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] > 0
+    (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or '', unread > 0 and '' or saved}
+  extra.restarts, extra.due, extra.text, extra.unread, extra.stale = whole(restarts), due, text, unread, stale
+  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #saved > 0
   return extra
 end
 
@@ -129,7 +134,7 @@ local function leave(id, state)
   gone[#gone + 1] = id
 end
 -- The hash of a run that begins; its epoch.
-local function begin(id, run, hash, state, epoch, attempts, history, stale_pause)
+local function begin(id, run, hash, state, epoch, attempts, history, stale, stale_pause)
   local e = number(epoch) + 1
   local es = e > now_ms and whole(e) or epoch_now
   call('HSET', hash, 'state', running, 'run', run, 'worker', worker, 'epoch', es,
@@ -137,6 +142,7 @@ local function begin(id, run, hash, state, epoch, attempts, history, stale_pause
     noted(history, line, true, index[state] and state or unknown))
   call('PERSIST', hash)
   if epoch then call('HDEL', hash, 'control', 'output', 'error') end
+  if stale then call('HDEL', hash, 'saved', 'saved_at', 'saved_by') end
   if stale_pause then
     call('HDEL', hash, 'paused')
     call('SREM', paused, id)
@@ -193,13 +199,16 @@ for i = 1, n do
       local over = size > max_data
       local h, count = read_hash(hash, over)
       local func, data, state, owner, epoch = h[1], h[2], h[3], h[4], h[5]
-      local part = over and 0 or size
       local crashes, extra = number(h[7]), few(h)
+      local part = (over and 0 or size) + (extra and #extra[5] or 0)
       -- The name is too long or empty: it is claimed, and fails because it has no function.
       if func and (#func == 0 or #func > 512) then func = false end
       if held == run then
         read = read + part
         words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, data, extra)
+      elseif read > 0 and extra and extra[5] ~= '' and read + part > max_data then
+        full = true
+        words[i] = 'MOVED'
       elseif count == 0 then
         words[i] = 'NOHASH'
       elseif h[8] and not held then
@@ -219,7 +228,7 @@ for i = 1, n do
         watched[#watched + 1] = id
         rotated[#rotated + 1] = id
         words[i] = 'ROTATED'
-      elseif h[15] and (not index[state] or state == delayed) then
+      elseif h[16] and (not index[state] or state == delayed) then
         -- (An end takes the field away: where a task has ended, a worker of an older release has left it.)
         took[id] = true
         words[i] = pause(id, hash, state, h[9])
@@ -235,7 +244,7 @@ for i = 1, n do
         words[i] = 'ROTATED'
       else
         if crashes >= crashes_from then places = places - 1 end
-        local es = begin(id, run, hash, state, epoch, h[6], h[9], h[15])
+        local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale, h[16])
         took[id] = true
         read = read + part
         words[i] = won('OK', es, crashes, size, over, func, data, extra)

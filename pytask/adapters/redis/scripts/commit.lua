@@ -20,6 +20,8 @@ for i = 1, #kinds do
   if kind.words ~= '' then
     kind.first, kind.last = from + 1, from + kind.words
     from = kind.last
+    -- What its task saved comes first: it is kept for the next run, or, if it is empty, removed.
+    if fields[kind.first] == 'saved' then kind.saved, kind.first = fields[kind.first + 1], kind.first + 2 end
   end
   kind_of[tostring(i)] = kind
 end
@@ -30,7 +32,7 @@ local reply, dropped, over, indexed = {}, {}, {}, {}
 
 for i = 1, n do
   local id, hash, run, kind = ids[i], hashes[i], change_runs[i], kind_of[change_kinds[i]]
-  local state, mode, verdict, held = kind.state, kind.mode, 'OK', live[i]
+  local state, mode, verdict, held, saved = kind.state, kind.mode, 'OK', live[i], kind.saved
   -- The run in the hash: read for an end, and if the registry lost the run.
   local h
   local again = mode == 'queue' or mode == 'timer'
@@ -60,10 +62,14 @@ for i = 1, n do
       unpause(id, hash)
     else
       local plain = mode == 'done'
-      if kind.words == '' then
+      if kind.words == '' and not saved then
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], kind.line, plain))
       else
-        local more = {unpack(fields, kind.first, kind.last)}
+        local more = kind.words ~= '' and {unpack(fields, kind.first, kind.last)} or {}
+        local last = #more
+        if saved and saved ~= '' then
+          more[last + 1], more[last + 2], more[last + 3], more[last + 4] = 'saved', saved, 'saved_at', now
+        end
         more[#more + 1], more[#more + 2] = noted(h[2], kind.line, plain)
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(more))
       end
@@ -73,6 +79,7 @@ for i = 1, n do
       else
         call('HDEL', hash, 'run', 'control', 'local')
       end
+      if saved == '' then call('HDEL', hash, 'saved', 'saved_at', 'saved_by') end
       local entries = indexed[state]
       if not entries then
         entries = {}

@@ -1,7 +1,7 @@
 -- Make a schedule, or change it: what it did so far, and whether it is paused, stays.
 --
 -- Returns OK (it is new, or its times are others: it gets its next time from a worker) or ALREADY (they are not).
--- An occurrence of the old times that is due, and that nobody has started yet, is told as skipped.
+-- An occurrence of the old times that is due, and that nobody has started yet, is recorded as skipped.
 -- A definition that does not change keeps the next time, however often it is repeated.
 --- include: names, time, now_ms, whole, number, places, overdue
 local timed = places_in(timed_by)

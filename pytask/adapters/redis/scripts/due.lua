@@ -13,7 +13,7 @@ local rests = places_in(resting)
 call('LLEN', queue)
 local n = #hashes
 local live = n > 0 and call('HMGET', runs, unpack(ids)) or {}
--- Those that are due, the first one first: to be moved now, if the caller has named them, or to be told.
+-- Those that are due, the first one first: moved now if the caller has named them, else returned.
 local due = call('ZRANGEBYSCORE', timers, '-inf', now_ms, 'LIMIT', 0, n + most)
 local place = places_in(ids)
 local moved, over, found = {}, {}, {0, -1, -1}

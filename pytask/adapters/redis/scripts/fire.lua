@@ -46,11 +46,11 @@ end
 
 -- The fields of the new start; those of the one before go.
 local function prepare(hash, at, missed, not_before, ...)
-  local told = '{"schedule":' .. quoted .. ',"scheduled_for":' .. string.format('%.3f', at / 1000)
+  local scheduled = '{"schedule":' .. quoted .. ',"scheduled_for":' .. string.format('%.3f', at / 1000)
     .. ',"missed":' .. whole(missed) .. '}'
   call('HDEL', hash, 'control', 'data')
   forget_restarts(hash)
-  call('HSET', hash, 'function', func, 'scheduled', told, 'state', waiting, 'last_update', now, 'crashes', 0,
+  call('HSET', hash, 'function', func, 'scheduled', scheduled, 'state', waiting, 'last_update', now, 'crashes', 0,
     'start_at', now, ...)
   if data then call('HSET', hash, 'data', data) end
   if not_before ~= '' then call('HSET', hash, 'not_before', not_before) end

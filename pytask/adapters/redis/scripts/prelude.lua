@@ -28,6 +28,13 @@ end
 -- A registry entry is read by monitors: what a client wrote as `run` gets there only if it looks like one.
 local function plausible(run) return run and #run > 0 and #run <= 128 and not run:find('[^!-~]') end
 
+--- saved_number
+-- The number of the last save of this run that is in the hash, -1 for none.
+local function saved_number(by, run)
+  if not by or by:sub(1, #run + 1) ~= run .. ' ' then return -1 end
+  return tonumber(by:sub(#run + 2)) or -1
+end
+
 --- ids
 -- The id of each hash.
 local ids = {}

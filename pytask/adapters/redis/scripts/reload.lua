@@ -1,4 +1,4 @@
--- Replace an old, dead run with a new one, with the data now in the hash.
+-- Replace an old, dead run with a new one, with the data now in the hash, and what the old one saved ("" nothing new).
 --
 -- A request to stop in the hash is kept and returned: the old run is then settled as stopped, and no new one
 -- begins. Only its execution, or a later start, removes a stop request.
@@ -29,6 +29,7 @@ local epoch = whole(math.max(number(h[3]) + 1, now_ms))
 call('HSET', hash, 'run', new_run, 'worker', worker, 'epoch', epoch, 'settling', epoch, 'last_run', old_run,
   'last_update', now, noted(h[6], line))
 call('HDEL', hash, 'control')
+if saved ~= '' then call('HSET', hash, 'saved', saved, 'saved_at', now) end
 call('HSET', runs, id, new_run)
 call('ZADD', leases, now_us, id)
 call('PUBLISH', channel, event[1] .. new_run .. event[2] .. epoch .. event[3])

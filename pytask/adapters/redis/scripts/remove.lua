@@ -2,7 +2,7 @@
 --
 -- Returns for each id OK, STATE (it runs: nothing done), MOVED (it is in none of the states: nothing done), NOHASH or BADTYPE; for the first ids only, where
 --       looking for them in long lists was work enough for one call (see stop.lua).
--- A hash tells where a task was before its id was pushed again: an id that stands in the queue waits, in the very
+-- A hash tells where a task was before its id was pushed again: an id that is in the queue waits, in the very
 -- step that would delete it, too.
 -- A key of another type is met before anything is written.
 --- include: names, places, leave_places
@@ -38,7 +38,7 @@ for i, hash in ipairs(hashes) do
     for _, key in ipairs(indexes) do call('ZREM', key, id) end
     walked = walked + leave_places(id, parking) + queued
     -- The name of a function for which nothing waits any more; a monitor would take it away later. Behind the
-    -- name of the set and a colon stands that of the function. Roles of older releases may not do this.
+    -- name of the set and a colon comes that of the function. Roles of older releases may not do this.
     if call('EXISTS', parking) == 0 then pcall('SREM', parked, parking:sub(#parked + 2)) end
     reply[i] = found == 1 and 'OK' or 'NOHASH'
   end

@@ -13,7 +13,10 @@
 -- Begins with a write that needs no memory: a full Redis lets a script that already wrote finish, and
 -- the fleet must not stop because Redis is full.  Writes to a hash only while it names this run, since a
 -- late heartbeat would otherwise recreate a deleted task with two fields.
---- include: names, time, now_us, ids
+--
+-- What a task has saved since the last renewal is written with it.  A call without a reply may be executed after
+-- the one that repeats it: `saved_by` tells which save of a run is the newest.
+--- include: names, time, now_us, whole, ids, saved_number
 call('ZREM', leases, '')
 
 -- The server, and the marker of the data ------------------------------------------------------------------
@@ -59,9 +62,11 @@ for rest in rests:gmatch('%S+') do
   mine[#mine + 1] = rest:byte() == 61 and rest:sub(2) or session .. rest
 end
 local live = call('HMGET', runs, unpack(ids))
+local saved = {}
+for i = 1, #saves do saved[saves[i].at] = saves[i] end
 for i = 1, n do
-  local id, run, hash, held = ids[i], mine[i], hashes[i], live[i]
-  local h = pcall('HMGET', hash, 'run', 'control')
+  local id, run, hash, held, save = ids[i], mine[i], hashes[i], live[i], saved[i]
+  local h = save and pcall('HMGET', hash, 'run', 'control', 'saved_by') or pcall('HMGET', hash, 'run', 'control')
   local verdict = nil
   if held and held ~= run then
     verdict = 'FENCED'
@@ -71,6 +76,9 @@ for i = 1, n do
     -- No registry entry, but the hash names this run: nobody claimed it since, so restore the entry.
     if not held then call('HSET', runs, id, run) end
     call('HSET', hash, 'last_update', now, 'state', running)
+    if save and saved_number(h[3], run) < save.nth then
+      call('HSET', hash, 'saved', save.value, 'saved_at', now, 'saved_by', run .. ' ' .. whole(save.nth))
+    end
     renewed[#renewed + 1] = now_us
     renewed[#renewed + 1] = id
     -- A client may have written any value there; only short words are returned.

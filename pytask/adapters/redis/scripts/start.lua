@@ -4,6 +4,8 @@
 -- Returns for each id OK (queued), REQUESTED, STATE (no-op), NOHASH or BADTYPE.
 --
 -- A resumed task keeps the count of its restarts and the time that it waits for: the claim puts it into the timers.
+-- A `fresh` start takes away what earlier runs have saved, also from a task that waits already.  After an end it is
+-- always taken away: a worker of an earlier release did not remove it.
 --- include: names, time, index, places, forget_restarts, history
 local REACH = 1024
 local from = places_in(allowed)
@@ -47,6 +49,9 @@ for i, hash in ipairs(hashes) do
     -- Every worker hears every message: one that comes late must not start a short task twice.
     local since = tonumber(now) - (tonumber(h[3] or '') or -1)
     local early = state == waiting and call('ZSCORE', timers, id)
+    if (fresh or state == ended_state) and not held and h[1] ~= running then
+      call('HDEL', hash, 'saved', 'saved_at', 'saved_by')
+    end
     if h[2] and (held or h[1] == running) then
       reply[i] = resume_run(id, hash, h) and 'REQUESTED' or 'STATE'
     elseif h[5] and state == waiting and not held and h[1] ~= running then

@@ -60,6 +60,7 @@ def start(
     resumed_line: Text,  # of a paused one
     asked_line: Text,  # of a request to the owner of a paused run
     kept: Number,
+    fresh: Flag,  # without what earlier runs have saved
     allowed: AnyTexts,  # states that a task may be started from
     ids: Texts,
     ages: Numbers,  # seconds within which an earlier start counts as this one
