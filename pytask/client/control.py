@@ -381,6 +381,7 @@ def _remove_chunk(
             queue=keys.queue,
             timers=keys.timers,
             paused=keys.paused,
+            own=keys.own,
             parked=keys.parked,
             indexes=keys.indexes,
             hashes=hashes[left:],

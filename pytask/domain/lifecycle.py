@@ -57,6 +57,7 @@ class Trigger(StrEnum):
     RESUME = "resume"  # it goes from there to the queue
     HOLD = "hold"  # its owner has paused it: a greenlet waits at a gate
     GO_ON = "go_on"  # its owner has resumed it
+    LIMIT = "limit"  # a worker takes the id from the queue while no slot is free: it waits for one
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
@@ -95,6 +96,7 @@ MACHINE = Machine(
         [Trigger.RESUME, [WAIT], WAIT],
         [Trigger.HOLD, [RUNNING], RUNNING],
         [Trigger.GO_ON, [RUNNING], RUNNING],
+        [Trigger.LIMIT, [WAIT, STOPPED, ENDED, ERROR], WAIT],
     ],
 )
 

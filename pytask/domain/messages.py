@@ -38,6 +38,7 @@ class Event(StrEnum):
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
     REJECTED = "rejected"  # {"reason"}: the pushed id is not a task
     DELAYED = "delayed"  # {"delay"}: seconds; its time has not come, it waits in the timers
+    WAITING = "waiting"  # {"kind", "name", "limit"}: a limit is reached, it waits for a slot
     RETRYING = "retrying"  # {"attempt", "delay", "error"}: it failed, and runs again after the delay
     PAUSED = "paused"  # it waits in the paused set, or a greenlet of it has reached a gate
     RESUMED = "resumed"  # it is in the queue again, or its greenlets go on

@@ -13,6 +13,7 @@ import attrs
 
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.firing import DueSchedules, Firing
+from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
@@ -92,6 +93,9 @@ class Store(Protocol):
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come from the timers to the queue."""
+
+    def serve(self, rules: Rules) -> bool:
+        """Look at waiting lists, and queue the ids that may start; whether there is more to do now."""
 
     def parked(self) -> list[str]:
         """The functions with ids in their parking list."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 import attrs
 
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.limits import Rule
 from pytask.domain.messages import Command
 
 LONGEST_SAVED = 64 * 1024  # bytes of what a task saves for its next run
@@ -30,6 +31,7 @@ class Verdict(StrEnum):
     RENEWED = "RENEWED"  # expire(): the lease was renewed since it was observed
     DELAYED = "DELAYED"  # its time has not come: moved to the timers
     PAUSED = "PAUSED"  # it is paused: moved to the paused set; reload(): no new run begins
+    WAITING = "WAITING"  # a limit is reached: moved to a waiting list
     STATE = "STATE"  # the transition is not allowed in its state: nothing done
     REQUESTED = "REQUESTED"  # control: stored for the owner of the run
     STOP = "stop"  # reload(): a stop was requested, which takes precedence: nothing done
@@ -65,6 +67,7 @@ class StartFields:
     not_before: str = ""  # only if it is no time, in which case the task becomes ERROR
     failed: str = ""  # the times of earlier restarts, as a run's end has written them (`restart_times`)
     scheduled: bytes = b""  # JSON: the schedule that started it, see docs/protocol.md
+    group: str = ""  # why its group cannot be used, in which case the task becomes ERROR: see `limits.py`
     saved: bytes = b""  # JSON: what the last run saved; b"" for nothing
     unread: int = 0  # size in bytes of a saved value over the limit, which was not read
 
@@ -82,7 +85,8 @@ class Claim:
     crashes: int = 0
     oversize: int = 0  # size in bytes of data over the limit, which was not read
     fields: StartFields | None = None  # None: the hash has none of them
-    delay: float = 0.0  # seconds until the time of a DELAYED task
+    delay: float = 0.0
+    """Seconds until the time of a DELAYED task, or until the next look at a waiting list (-1: not needed)."""
 
     @property
     def won(self) -> bool:
@@ -151,6 +155,7 @@ class ClaimRequest:
     max_data: int = 16 * 1024 * 1024  # bytes
     max_saved: int = LONGEST_SAVED  # bytes
     look: int = 0  # how many ids after the batch to return in `Store.ahead`
+    rules: Mapping[str, Rule] = attrs.Factory(dict)  # of those functions that have limits
 
 
 @attrs.frozen
@@ -175,6 +180,7 @@ class Due:
     moved: int  # ids that were due, and are in the queue now
     timer: float | None  # seconds until the next id is due; None: the timers are empty
     schedule: float | None  # seconds until the next occurrence of a schedule, 0: due; None: no schedule
+    lines: bool = False  # whether to look at the waiting lists: `Store.serve`
 
 
 @attrs.frozen

@@ -139,6 +139,7 @@ PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.PARK: _parked,
     Trigger.SCHEDULE: lambda move, _: Phrase(f"started by {move.why or 'a schedule'}"),
     Trigger.DELAY: lambda move, _: Phrase(f"delayed{_by(move)} until its time"),
+    Trigger.LIMIT: lambda move, _: Phrase(f"held back{_by(move)}", f"no slot of {move.why or '?'} was free"),
     Trigger.RETRY: lambda move, _: Phrase(
         f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "
     ),

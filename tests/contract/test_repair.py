@@ -166,7 +166,6 @@ def test_a_task_in_its_place_stays_there_in_the_slow_sweep(bench):
     bench.push("queued", state="WAIT")
     bench.push("paused")
     bench.store.control(Command.PAUSE, ["paused"])
-    bench.write("grouped", function="f", state="WAIT", group="x")
     before = bench.dump()
     assert sweep(bench) == 0
     assert bench.dump() == before

@@ -77,6 +77,11 @@ class RunVerbs(Verbs):
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
         state.timers.pop(one.id, None)
+        group, function = text(fields, "group"), text(fields, "function")
+        state.slots.lines.get(f"group:{group}", {}).pop(one.id, None)
+        if function in state.slots.limited:
+            state.slots.lines.get(f"function:{function}", {}).pop(one.id, None)
+        state.take_slots(one.id, group, function)
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK
 
@@ -119,6 +124,8 @@ class RunVerbs(Verbs):
         if text(fields, "run") != ref.run:
             return Verdict.GONE
         # Without an entry in the registry the hash is still ours: no other worker has claimed it since.
+        if held is None:
+            state.take_slots(ref.id, text(fields, "group"), text(fields, "function"))
         state.register(ref.id, ref.run)
         state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
         if save is not None:
@@ -144,7 +151,12 @@ class RunVerbs(Verbs):
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """Commit ends and events in order; an answer for each."""
-        return [self._commit(change) for change in changes]
+        self._over: list[tuple[str, bool]] = []
+        found = [self._commit(change) for change in changes]
+        # As in the script after all of them: the slots of those that are in the queue again stay theirs.
+        for task_id, stays in self._over:
+            self._state.give_back(task_id, stays=stays)
+        return found
 
     def _commit(self, change: Change) -> Verdict:
         state = self._state
@@ -172,6 +184,7 @@ class RunVerbs(Verbs):
     def _settle(self, change: Change, trigger: Trigger) -> Verdict:
         state = self._state
         state.unregister(change.id)
+        self._over.append((change.id, False))
         if text(state.fields(change.id), "run") != change.run:
             return Verdict.GONE
         released = trigger is Trigger.RELEASE
@@ -198,6 +211,8 @@ class RunVerbs(Verbs):
             state.timers[change.id] = state.millis() + math.ceil(change.delay * 1000)
         else:
             state.wait_again(change.id, next_one=True)
+            if released and "paused" not in state.fields(change.id):
+                self._over[-1] = (change.id, True)
         return Verdict.OK
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:

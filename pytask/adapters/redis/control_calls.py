@@ -29,6 +29,7 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
         queue=keys.queue,
         timers=keys.timers,
         paused=keys.paused,
+        own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(task_id) for task_id, _ in dated],
         parkings=[keys.parking(decoding.text(name)) for name in names],

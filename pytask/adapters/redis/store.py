@@ -7,7 +7,15 @@ from typing import Any
 
 from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
-from pytask.adapters.redis import monitor_calls, pause_calls, queue_calls, replies, run_calls, verbs
+from pytask.adapters.redis import (
+    limit_calls,
+    monitor_calls,
+    pause_calls,
+    queue_calls,
+    replies,
+    run_calls,
+    verbs,
+)
 from pytask.adapters.redis.connection import Connection, Durability
 from pytask.adapters.redis.registry import Registry
 from pytask.adapters.redis.scope import Scope
@@ -15,6 +23,7 @@ from pytask.adapters.redis.timetable import Timetable
 from pytask.adapters.rules import Retention
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger, destination
+from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
@@ -38,6 +47,7 @@ DUE_CALLS = 3  # of one read of the timers
 CREW_LIMIT = 1000  # workers that are read
 PARKED_LOOK = 1000  # parking lists that one sweep reads
 PAUSED_LOOK = 1000  # paused ids that one sweep reads, approximately
+MEND_STEPS = 2000  # of 500 ids, of one slow sweep
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
 RETIRE_MOST = 100  # such calls of one sweep and state
 RETIRE_WALK = 1_000_000  # entries of the queue that these scan, approximately: 0.2 s of Redis
@@ -106,10 +116,14 @@ class RedisStore:
         for _ in range(DUE_CALLS):
             found = self._redis.run(queue_calls.due(self._scope, self._due, limit))
             # The next call moves these, unless another worker is quicker.
-            self._due = found[3:]
+            self._due = found[replies.DUE_WORDS :]
             if found[0] or not self._due:
                 break
         return replies.due(found)
+
+    def serve(self, rules: Rules) -> bool:
+        """Look at waiting lists, and queue the ids that may start; whether there is more to do now."""
+        return self._redis.run(limit_calls.serve(self._scope, rules))[1] == 1
 
     def parked(self) -> list[str]:
         """Functions with a parking list, at most 1000; names of empty ones are deleted.
@@ -233,14 +247,26 @@ class RedisStore:
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(space) :] for name in names if not name.startswith(f"{space}pytask:")]
-        repaired = self._repair(ids, expiry) if ids else 0
-        return int(after), repaired + (self._tidy_paused() if not int(after) else 0)
+        mended = self._mend() + self._tidy_paused() if cursor == 0 else 0
+        return int(after), mended + (self._repair(ids, expiry) if ids else 0)
 
     def _tidy_paused(self) -> int:
         """Remove a part of those ids from the paused set that are not paused; a later sweep has the next."""
         after, ids = self._redis.command("SSCAN", self._keys.paused, self._sweep_at, "COUNT", PAUSED_LOOK)
         self._sweep_at = int(after)
         return self._redis.run(pause_calls.tidy_paused(self._scope, ids)) if ids else 0
+
+    def _mend(self) -> int:
+        """Free the slots of ids without a run."""
+        mended, cursor = 0, 0
+        for _ in range(MEND_STEPS):
+            after, found = self._redis.command("HSCAN", self._keys.slotted, cursor, "COUNT", 500)
+            ids = [decoding.text(raw) for raw in (found if isinstance(found, dict) else found[::2])]
+            mended += self._redis.run(limit_calls.mend(self._scope, ids)) if ids else 0
+            cursor = int(after)
+            if cursor == 0:
+                break
+        return mended
 
     def _repair(self, ids: Sequence[str], expiry: float) -> int:
         repaired, *odd = self._redis.run(monitor_calls.repair(self._scope, ids, expiry))

@@ -17,10 +17,12 @@ from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
 from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.limits import NO_RULE
 from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
 from pytask.domain.restarts import Retry
 from pytask.domain.task import Task
+from pytask.domain.task_config import limits_of
 from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
@@ -88,6 +90,8 @@ class Executor:
     def __init__(self, ports: ExecutorPorts) -> None:
         self.settings = ports.settings
         self.tasks = ports.tasks
+        rules = {name: limits_of(cls) for name, cls in ports.tasks.items()}
+        self.rules = {name: rule for name, rule in rules.items() if rule != NO_RULE}
         self.native = ports.native
         self.living: dict[str, Run] = {}
         self.leaving = False

@@ -51,6 +51,7 @@ pause             -         -         -         -         WAIT
 resume            -         -         -         -         WAIT
 hold              RUNNING   -         -         -         -
 go_on             RUNNING   -         -         -         -
+limit             -         WAIT      WAIT      WAIT      WAIT
 """
 
 
@@ -64,7 +65,7 @@ EXPECTED = second_table()
 
 def test_the_second_table_is_complete():
     assert set(EXPECTED) == set(product(map(str, State), map(str, Trigger)))
-    assert len(EXPECTED) == 5 * 25
+    assert len(EXPECTED) == 5 * 26
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))

@@ -24,84 +24,36 @@ from pytask.adapters.redis.lua import (
     records,
     script,
 )
-from pytask.adapters.redis.scripts.pausing import (
-    confirm as confirm,
-)
-from pytask.adapters.redis.scripts.pausing import (
-    hold_functions as hold_functions,
-)
-from pytask.adapters.redis.scripts.pausing import (
-    pause as pause,
-)
-from pytask.adapters.redis.scripts.pausing import (
-    tidy_paused as tidy_paused,
-)
-from pytask.adapters.redis.scripts.saving import (
-    SavedValue as SavedValue,
-)
-from pytask.adapters.redis.scripts.saving import (
-    save as save,
-)
-from pytask.adapters.redis.scripts.steering import (
-    functions as functions,
-)
-from pytask.adapters.redis.scripts.steering import (
-    remove as remove,
-)
-from pytask.adapters.redis.scripts.steering import (
-    request as request,
-)
-from pytask.adapters.redis.scripts.steering import (
-    start as start,
-)
-from pytask.adapters.redis.scripts.steering import (
-    stop as stop,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    define_schedule as define_schedule,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    due_schedules as due_schedules,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    fault as fault,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    fire as fire,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    pause_schedule as pause_schedule,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    read_schedules as read_schedules,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    remove_schedule as remove_schedule,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    announce as announce,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    expire as expire,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    forget as forget,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    put_back as put_back,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    repair as repair,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    retire as retire,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    suspects as suspects,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    tidy as tidy,
-)
+from pytask.adapters.redis.scripts.limits import RuleRecord as RuleRecord
+from pytask.adapters.redis.scripts.limits import limit as limit
+from pytask.adapters.redis.scripts.limits import mend as mend
+from pytask.adapters.redis.scripts.limits import serve as serve
+from pytask.adapters.redis.scripts.pausing import confirm as confirm
+from pytask.adapters.redis.scripts.pausing import hold_functions as hold_functions
+from pytask.adapters.redis.scripts.pausing import pause as pause
+from pytask.adapters.redis.scripts.pausing import tidy_paused as tidy_paused
+from pytask.adapters.redis.scripts.saving import SavedValue as SavedValue
+from pytask.adapters.redis.scripts.saving import save as save
+from pytask.adapters.redis.scripts.steering import functions as functions
+from pytask.adapters.redis.scripts.steering import remove as remove
+from pytask.adapters.redis.scripts.steering import request as request
+from pytask.adapters.redis.scripts.steering import start as start
+from pytask.adapters.redis.scripts.steering import stop as stop
+from pytask.adapters.redis.scripts.timetable import define_schedule as define_schedule
+from pytask.adapters.redis.scripts.timetable import due_schedules as due_schedules
+from pytask.adapters.redis.scripts.timetable import fault as fault
+from pytask.adapters.redis.scripts.timetable import fire as fire
+from pytask.adapters.redis.scripts.timetable import pause_schedule as pause_schedule
+from pytask.adapters.redis.scripts.timetable import read_schedules as read_schedules
+from pytask.adapters.redis.scripts.timetable import remove_schedule as remove_schedule
+from pytask.adapters.redis.scripts.upkeep import announce as announce
+from pytask.adapters.redis.scripts.upkeep import expire as expire
+from pytask.adapters.redis.scripts.upkeep import forget as forget
+from pytask.adapters.redis.scripts.upkeep import put_back as put_back
+from pytask.adapters.redis.scripts.upkeep import repair as repair
+from pytask.adapters.redis.scripts.upkeep import retire as retire
+from pytask.adapters.redis.scripts.upkeep import suspects as suspects
+from pytask.adapters.redis.scripts.upkeep import tidy as tidy
 
 # Parameters of many scripts:
 #
@@ -110,6 +62,8 @@ from pytask.adapters.redis.scripts.upkeep import (
 #   indexes           an index (zset: id by time) for each of the resting states
 #   timers            ids that wait for their time (zset: id by milliseconds)
 #   paused            ids of paused tasks, whether they wait or run (set)
+#   own               the prefix of the keys of limits, see slots.lua
+#   rules             the limits that the classes of a worker declare
 #   waiting, stopped, failed    names of states
 #   channel           of a task's events; with many tasks, the prefix before their ids
 #   space             bytes of the namespace, the prefix of the id in the key of a hash
@@ -137,9 +91,11 @@ def claim(
     runs: Key,
     leases: Key,
     source: Key,
+    queue: Key,
     timers: Key,
     paused: Key,  # ids of paused tasks (set)
     paused_functions: Key,  # names (set)
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -153,6 +109,7 @@ def claim(
     line: Text,
     kept: Number,
     event: ThreeTexts,
+    rules: Annotated[Sequence[RuleRecord], records(RuleRecord)],
     functions: AnyTexts,
     new_runs: Texts,
 ) -> list[bytes]: ...
@@ -206,9 +163,11 @@ def due(
     queue: Key,
     timers: Key,
     schedules: Key,
+    own: Key,
     hashes: Keys,  # of ids that an earlier call found due
     space: Number,
     most: Number,
+    every: Number,  # seconds between two looks at a waiting list
 ) -> list[Any]: ...
 
 
@@ -220,14 +179,15 @@ def unpark(*, parked: Key, parking: Key, func: Text) -> int: ...
 def enqueue(
     *,
     queue: Key,
+    own: Key,
     hashes: Keys,
     space: Number,
     func: Text,
     check: Flag,  # an id may be taken
     finished: AnyTexts,  # states
     data: Texts,  # JSON, "" for none
-    # For each hash when it starts ("" at once, +seconds, or seconds since 1970) and `restart` ("": its class
-    # decides); none where all start at once.
+    # For each hash when it starts ("" at once, +seconds, or seconds since 1970), `restart` ("": its class
+    # decides) and `group` ("": none); none where all start at once and have no group.
     starts: AnyTexts,
 ) -> list[Any]: ...
 
@@ -245,6 +205,7 @@ def renew(
     runs: Key,
     leases: Key,
     incarnation: Key,
+    own: Key,
     hashes: Keys,
     marker: Text,  # the id for a new one
     alone: Flag,  # no other server takes over from this one
@@ -265,6 +226,7 @@ def adopt(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -322,6 +284,7 @@ def commit(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,

@@ -9,7 +9,7 @@
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and recreated: only the registry is cleared, to avoid writing a hash that belongs to no task.
---- include: names, time, now_ms, whole, ids, index, pauses, history
+--- include: names, time, now_ms, whole, ids, index, pauses, history, slots, wake, give_back
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -28,7 +28,7 @@ end
 local live = call('HMGET', runs, unpack(ids))
 local queue_ok = type(pcall('LLEN', queue)) == 'number'
 local timers_ok = type(pcall('ZCARD', timers)) == 'number'
-local reply, dropped, over, indexed = {}, {}, {}, {}
+local reply, dropped, over, indexed, stays = {}, {}, {}, {}, {}
 
 for i = 1, n do
   local id, hash, run, kind = ids[i], hashes[i], change_runs[i], kind_of[change_kinds[i]]
@@ -97,6 +97,7 @@ for i = 1, n do
       elseif mode == 'queue' then
         call('ZREM', timers, id)
         call('RPUSH', queue, id)
+        stays[id] = true
       end
     end
     if verdict ~= 'BADTYPE' then
@@ -111,6 +112,7 @@ end
 if #dropped > 0 then
   call('HDEL', runs, unpack(dropped))
   call('ZREM', leases, unpack(dropped))
+  give_back(dropped, stays)
 end
 for state, entries in pairs(indexed) do pcall('ZADD', index[state], unpack(entries)) end
 return table.concat(reply, ' ')

@@ -6,7 +6,7 @@
 -- A running task is paused from now on, whether its owner has heard of it or not: `control` is the request, which the
 -- owner removes as a greenlet has reached a gate (see confirm.lua).  A stored stop or reload is never overwritten.
 -- A start that is known to be newer than this pause (`ages`) makes it a no-op, as for a stop.
---- include: names, time, index, places, leave_places, history
+--- include: names, time, index, places, slots, wake, lead, leave_lines, leave_places, history
 call('ZCARD', timers)
 call('SCARD', paused)
 local WORK = 250000 -- list entries; the first id is always done
@@ -34,7 +34,7 @@ local function set_aside(id, hash, parking, from, state, h)
   call('PERSIST', hash)
   if state ~= waiting then pcall('ZREM', index[state], id) end
   pcall('ZADD', index[waiting], now, id)
-  walked = walked + leave_places(id, parking) + queued
+  walked = walked + leave_places(id, parking, hash) + queued
   call('SADD', paused, id)
   call('PUBLISH', channel .. id, event)
 end

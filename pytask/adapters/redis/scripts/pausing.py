@@ -23,6 +23,7 @@ def pause(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,  # the prefix of the keys of limits
     indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each

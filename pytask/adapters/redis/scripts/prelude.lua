@@ -54,12 +54,13 @@ local function places_in(words)
 end
 
 --- leave_places
--- Out of each place where a task may wait: the queue, the parking list of its function, the timers, the paused set.  A
--- task that waits is in one of them.  Returns how many entries of lists were looked at.
-local function leave_places(id, parking)
+-- Out of each place where a task may wait: the queue, the parking list of its function, the timers, the paused set, the
+-- waiting lists of its group and its function.  A task that waits is in one of them.  Before its hash is deleted.
+-- Returns how many entries of lists were looked at.
+local function leave_places(id, parking, hash)
   call('ZREM', timers, id)
   call('SREM', paused, id)
-  call('LREM', queue, 0, id)
+  leave_lines(id, hash, call('LREM', queue, 0, id) > 0)
   local parked_there = pcall('LLEN', parking)
   if type(parked_there) ~= 'number' then return 0 end
   call('LREM', parking, 0, id)

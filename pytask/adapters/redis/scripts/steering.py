@@ -27,6 +27,7 @@ def stop(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,  # the prefix of the keys of limits
     indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
@@ -86,6 +87,7 @@ def remove(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,  # the prefix of the keys of limits
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
     hashes: Keys,

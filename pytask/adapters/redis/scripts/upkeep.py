@@ -36,6 +36,7 @@ def expire(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,  # the prefix of the keys of limits
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
@@ -70,6 +71,7 @@ def repair(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,
     waiting_index: Key,
     stopped_index: Key,
     hashes: Keys,
@@ -94,6 +96,7 @@ def put_back(
     queue: Key,
     timers: Key,
     paused: Key,
+    own: Key,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
     space: Number,
