@@ -32,8 +32,11 @@ class Event(StrEnum):
     ERROR = "error"  # {"error"}: the text; the traceback is in the hash
     STOPPED = "stopped"
     REQUEUED = "requeued"  # {"reason"}: it is in the queue again
-    RELOADED = "reloaded"  # {"worker", "run", "epoch"}
+    RELOADED = "reloaded"  # {"worker", "run", "epoch"}, and {"in_place": true} if the run continues
     REFUSED = "reload-refused"  # {"path", "reason", "epoch"}: the data does not fit, the run continues
+    ROLLED_BACK = (
+        "rolled-back"  # {"reason", "epoch"}: its run failed soon after a reload, the old data is back
+    )
     QUEUED = "queued"  # started again: it is in the queue
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
     REJECTED = "rejected"  # {"reason"}: the pushed id is not a task

@@ -25,6 +25,7 @@ from pytask.domain.record import (
     Due,
     Expiry,
     Incarnation,
+    InForce,
     Notes,
     Notice,
     Risk,
@@ -137,20 +138,44 @@ class Store(Protocol):
         call.
         """
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
-        """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet."""
+    def reload(  # noqa: PLR0913, PLR0917 - both runs, and what the new one begins with and may go back to
+        self,
+        old: RunRef,
+        new: RunRef,
+        worker: str,
+        max_data: int,
+        saved: bytes = b"",
+        lived: InForce | None = None,
+    ) -> Claim:
+        """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet.
+
+        `lived` is what the old run worked with: other data in the hash is on trial until `settle`.  None: the
+        data of the old run is itself on trial, or cannot be rolled back.
+        """
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """Read the data that a reload of this run would start with: OK, FENCED or GONE."""
 
-    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """Refuse a reload because the data from `preview` does not fit: OK, FENCED or GONE.
+    def accept(self, judged: Claim, mark: str, worker: str, lived: InForce | None = None) -> Claim:
+        """Record that a run continues with the data from `preview`: OK, ALREADY, FENCED or GONE.
 
-        MOVED, without any change, if the data has been replaced since.
+        MOVED, without any change, if the data has been replaced since.  `mark` names the trial, for `lived`
+        see `reload`.
         """
 
-    def settle(self, ref: RunRef) -> Verdict:
-        """Confirm that the run started by a reload is alive: OK, FENCED or GONE."""
+    def refuse(self, judged: Claim, path: str, reason: str, force: InForce) -> Verdict:
+        """Refuse a reload because the data from `preview` does not fit: OK, ALREADY, FENCED or GONE.
+
+        The hash gets `force` back, with which the run continues.  MOVED, without any change, if the data has
+        been replaced since.
+        """
+
+    def settle(self, ref: RunRef, mark: str = "", *, repeated: bool = False) -> Verdict:
+        """Confirm that the run started by a reload is alive: OK, FENCED or GONE.
+
+        `mark`: also end this trial, because the data has lived long enough.  `repeated`: drop a request to
+        reload, which repeats one that was carried out.
+        """
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> list[Answer]:
         """Tell that runs were paused or resumed: FENCED, GONE, or the word that holds now, for each.

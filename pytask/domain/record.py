@@ -58,6 +58,22 @@ class RunRef:
     run: str
 
 
+@attrs.frozen
+class InForce:
+    """The function and the data with which a living run works, as the hash had them."""
+
+    function: str
+    data: bytes | None  # None: no data
+
+
+@attrs.frozen(kw_only=True)
+class Trial:
+    """New data that failed soon after a reload, see reload.lua."""
+
+    mark: str  # of the trial: the run, and for a reload in place `#` and a number
+    rejected: str  # SHA-1 of the data, in hex
+
+
 @attrs.frozen(kw_only=True)
 class StartFields:
     """The optional fields of a hash that say when, how often, why and with what its task starts."""
@@ -87,6 +103,8 @@ class Claim:
     fields: StartFields | None = None  # None: the hash has none of them
     delay: float = 0.0
     """Seconds until the time of a DELAYED task, or until the next look at a waiting list (-1: not needed)."""
+    trial: bool = False  # of a reload: the data is on trial, and can be rolled back
+    answered: bool = False  # of a preview: a reload was answered, and no client has asked for another since
 
     @property
     def won(self) -> bool:
@@ -171,6 +189,7 @@ class Change:
     keep: int | None = None  # retention of the hash in seconds; None: forever, 0: delete at once
     local: bool = False  # a released local task is deleted, not queued
     delay: float = 0.0  # with Trigger.RETRY: seconds until it is queued again
+    trial: Trial | None = None  # with Trigger.ROLL_BACK
 
 
 @attrs.frozen(kw_only=True)

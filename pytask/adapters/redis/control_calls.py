@@ -71,13 +71,14 @@ def start(scope: Scope, dated: Dated, *, fresh: bool = False) -> ScriptCall[list
     )
 
 
-def request(scope: Scope, word: Command, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """Store `word` in the field `control` of running tasks."""
+def request(scope: Scope, word: Command, ids: Sequence[str], *, fresh: bool) -> ScriptCall[list[bytes]]:
+    """Store `word` in the field `control` of running tasks; `fresh`: it is not from a message."""
     keys = scope.keys
     return scripts.request(
         runs=keys.runs,
         hashes=[keys.task(i) for i in ids],
         request=word,
+        fresh=fresh and word is Command.RELOAD,
         line=scope.line(Trigger.REQUEST, word),
         kept=scope.kept,
         ids=ids,

@@ -35,6 +35,7 @@ from pytask.domain.record import (
     Due,
     Expiry,
     Incarnation,
+    InForce,
     Notes,
     RunRef,
     Save,
@@ -180,22 +181,35 @@ class RedisStore:
             return []
         return replies.verdicts(self._redis.run(run_calls.note(self._scope, notes, lines, keep)).split())
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
+    def reload(  # noqa: PLR0913, PLR0917 - see the port
+        self,
+        old: RunRef,
+        new: RunRef,
+        worker: str,
+        max_data: int,
+        saved: bytes = b"",
+        lived: InForce | None = None,
+    ) -> Claim:
         """Replace the run `old` with `new`."""
-        call = run_calls.reload(self._scope, old, new, worker, max_data, saved=saved)
+        call = run_calls.reload(self._scope, old, new, worker, max_data, saved=saved, lived=lived)
         return replies.claim(new, self._redis.run(call))
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """The data that a reload of this run would start with."""
         return replies.claim(ref, self._redis.run(run_calls.preview(self._scope, ref, max_data)))
 
-    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """Refuse a reload because the data does not fit; the run continues."""
-        return replies.verdict(self._redis.run(run_calls.refuse(self._scope, judged, path, reason)))
+    def accept(self, judged: Claim, mark: str, worker: str, lived: InForce | None = None) -> Claim:
+        """Record that the run continues with the data that was judged."""
+        call = run_calls.accept(self._scope, judged, mark, worker, lived)
+        return replies.accepted(judged, self._redis.run(call))
 
-    def settle(self, ref: RunRef) -> Verdict:
+    def refuse(self, judged: Claim, path: str, reason: str, force: InForce) -> Verdict:
+        """Refuse a reload because the data does not fit; the run continues."""
+        return replies.verdict(self._redis.run(run_calls.refuse(self._scope, judged, path, reason, force)))
+
+    def settle(self, ref: RunRef, mark: str = "", *, repeated: bool = False) -> Verdict:
         """Confirm that the run started by a reload is alive."""
-        return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref)))
+        return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref, mark, repeated=repeated)))
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> list[Answer]:
         """Tell that runs were paused or resumed; the word that holds now for each."""

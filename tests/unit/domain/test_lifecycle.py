@@ -43,6 +43,7 @@ adopt             RUNNING   RUNNING   RUNNING   RUNNING   RUNNING
 park              -         WAIT      WAIT      WAIT      WAIT
 repair            WAIT      -         -         -         -
 refuse            RUNNING   -         -         -         -
+roll_back         WAIT      -         -         -         -
 delay             -         WAIT      WAIT      WAIT      WAIT
 retry             WAIT      -         -         -         -
 start_now         -         -         -         -         WAIT
@@ -65,7 +66,7 @@ EXPECTED = second_table()
 
 def test_the_second_table_is_complete():
     assert set(EXPECTED) == set(product(map(str, State), map(str, Trigger)))
-    assert len(EXPECTED) == 5 * 26
+    assert len(EXPECTED) == 5 * 27
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))

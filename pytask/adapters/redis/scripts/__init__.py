@@ -273,7 +273,7 @@ class ChangeKind(NamedTuple):
     line: Text = ""
     instead: Text = ""  # the kind (from 1) that applies if the hash has a stop; "" for this one
     words: Text = ""  # how many of `fields`; "" for none
-    delay: Text = ""  # milliseconds in the timers
+    detail: Text = ""  # for a timer its milliseconds; in the queue: the mark and the SHA-1 of a failed trial
 
 
 @script
@@ -332,6 +332,28 @@ def reload(
     line: Text,
     kept: Number,
     event: ThreeTexts,
+    known: Flag,  # `lived` is the data with which the old run worked
+    lived: Text,
+) -> list[Any]: ...
+
+
+@script
+def accept(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    func: Text,  # and the data, which were judged; "" for none
+    data: Text,
+    request: Text,  # the word of a reload
+    mark: Text,  # of the trial
+    channel: Text,
+    event: Text,
+    line: Text,
+    kept: Number,
+    known: Flag,  # `lived` is the data with which the run worked before
+    lived: Text,
 ) -> list[Any]: ...
 
 
@@ -349,6 +371,8 @@ def refuse(
     func: Text,  # and the data, which were judged; "" for none
     data: Text,
     unread: Number,  # size of data that was not read; 0: it was
+    good_func: Text,  # and the data, which are in force; "" for no data
+    good: Text,
     request: Text,  # the word of a reload
     refusal: Text,  # JSON, behind its epoch and time
     channel: Text,
@@ -359,7 +383,15 @@ def refuse(
 
 
 @script
-def settle(*, runs: Key, hash: Key, id: Text, run: Text) -> bytes: ...
+def settle(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    mark: Text,  # of a trial that is over; "" for none
+    request: Text,  # a word that is dropped; "" for none
+) -> bytes: ...
 
 
 @script

@@ -84,6 +84,35 @@ local function forget_restarts(hash)
   call('HDEL', hash, 'not_before', 'restarts', 'failed_at', 'restart_times')
 end
 
+--- trial
+-- Put the data of a run on trial: `data_ok` has the data that lived before, which is `lived` where it is `known`, or
+-- else that of the trial of the run before, if that is still under way.  Returns 1; 0 where the data is the same.
+local function begin_trial(before, mark, trial, data_ok, data)
+  local goes_on = not known and trial and data_ok and (trial == before or trial:sub(1, #before + 1) == before .. '#')
+  local ok = known and lived or goes_on and data_ok
+  if not ok or ok == data then
+    if trial then call('HDEL', hash, 'trial', 'data_ok') end
+    return 0
+  end
+  call('HSET', hash, 'trial', mark, 'data_ok', ok)
+  return 1
+end
+
+--- roll_back
+-- Exchange data that failed on trial for the data before.  Other data that a client wrote meanwhile stays, and data
+-- whose trial is no longer known.
+local function roll_back(hash, tried)
+  local mark, rejected = tried:match('^(%S+) (%x+)$')
+  local h = call('HMGET', hash, 'trial', 'data_ok', 'data')
+  -- Only fakeredis, which is for tests, cannot tell.
+  local failed = not redis.sha1hex or redis.sha1hex(h[3] or '') == rejected
+  if h[1] == mark and h[2] and failed then
+    if h[3] then call('HSET', hash, 'data_bad', h[3]) else call('HDEL', hash, 'data_bad') end
+    if h[2] == '' then call('HDEL', hash, 'data') else call('HSET', hash, 'data', h[2]) end
+  end
+  call('HDEL', hash, 'trial', 'data_ok', 'settling')
+end
+
 --- overdue
 -- Where a schedule gets another time while an occurrence is due that nobody has started: the line of that one.
 local function skip_overdue(stored, reason)

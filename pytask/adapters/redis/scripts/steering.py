@@ -74,6 +74,7 @@ def request(
     runs: Key,
     hashes: Keys,
     request: Text,  # the word
+    fresh: Flag,
     line: Text,
     kept: Number,
     ids: Texts,
