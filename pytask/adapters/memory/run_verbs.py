@@ -14,7 +14,7 @@ from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
-from pytask.domain.messages import Event
+from pytask.domain.messages import Command, Event
 from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Save, Verdict
 
 NO_SAVES: Mapping[str, Save] = {}
