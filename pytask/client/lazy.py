@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["control", "enqueue", "listing", "logs", "queries", "requeue", "timetable", "watch"]
+__all__ = ["control", "enqueue", "limits", "listing", "logs", "queries", "requeue", "timetable", "watch"]
 
 if TYPE_CHECKING:
-    from pytask.client import control, enqueue, listing, logs, queries, requeue, timetable, watch
+    from pytask.client import control, enqueue, limits, listing, logs, queries, requeue, timetable, watch
 else:
 
     class Lazy:
@@ -22,4 +22,4 @@ else:
 
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
     queries, requeue, timetable = Lazy("queries"), Lazy("requeue"), Lazy("timetable")
-    watch = Lazy("watch")
+    limits, watch = Lazy("limits"), Lazy("watch")
