@@ -19,6 +19,7 @@ from pytask.client.records import (
     Page,
     Progress,
     Refusal,
+    Rollback,
     TaskInfo,
     Worker,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Page",
     "Progress",
     "Refusal",
+    "Rollback",
     "ScheduleInfo",
     "TaskInfo",
     "Worker",

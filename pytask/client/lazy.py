@@ -5,10 +5,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["control", "enqueue", "limits", "listing", "logs", "queries", "requeue", "timetable", "watch"]
+__all__ = [
+    "control", "enqueue", "limits", "listing", "logs", "queries", "reload", "requeue", "timetable", "watch",
+]  # fmt: skip
 
 if TYPE_CHECKING:
-    from pytask.client import control, enqueue, limits, listing, logs, queries, requeue, timetable, watch
+    from pytask.client import (
+        control,
+        enqueue,
+        limits,
+        listing,
+        logs,
+        queries,
+        reload,
+        requeue,
+        timetable,
+        watch,
+    )
 else:
 
     class Lazy:
@@ -21,5 +34,5 @@ else:
             return getattr(import_module(self._module), name)
 
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
-    queries, requeue, timetable = Lazy("queries"), Lazy("requeue"), Lazy("timetable")
-    limits, watch = Lazy("limits"), Lazy("watch")
+    queries, reload, requeue = Lazy("queries"), Lazy("reload"), Lazy("requeue")
+    limits, timetable, watch = Lazy("limits"), Lazy("timetable"), Lazy("watch")
