@@ -108,6 +108,8 @@ PROOFS: dict[str, str] = {
     "PT164": "reload::test_a_run_that_fails_soon_after_its_reload_is_rolled_back",
     "PT165": "reload::test_a_task_that_does_not_take_the_data_goes_on_with_its_own",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
+    "PT151": "save::test_a_value_that_cannot_be_kept_raises_in_the_task",
+    "PT152": "save::test_a_saved_value_that_is_no_json_is_an_error_with_its_fix",
     "PT155": "schedules::test_a_bad_schedule_is_reported_with_its_fix",
     "PT156": "schedules::test_no_such_schedule",
     "PT157": "schedules::test_a_schedule_that_vanished_from_all_code",
@@ -135,7 +137,7 @@ LOGGED |= {
     "PT164": "log, why",
     "PT165": "log",
 }
-FIELDS = {"PT030": "field", "PT040": "field"}
+FIELDS = {"PT030": "field", "PT040": "field", "PT151": "field", "PT152": "field"}
 
 
 def proof(code: str) -> tuple[str, str]:

@@ -70,18 +70,21 @@ def _ran(task: TaskInfo) -> bool:
 RAN = Goal(_left_the_queue, _ran)
 
 
-def steer(partitions: Partitions, command: Command, task_id: str, wait: float, data: Any) -> Op[Outcome]:
+def steer(  # noqa: PLR0913 - what is asked, and for how long its effect is waited for
+    partitions: Partitions, command: Command, task_id: str, wait: float, data: Any, *, fresh: bool = False
+) -> Op[Outcome]:
     """One task.  Raises `NoSuchTask`, and with `wait` also `TimedOut` or `NoListeners`."""
     if data is not None:
         yield from enqueue.update_data(partitions, task_id, data, None)
     if not wait:
-        (outcome,) = yield from steer_many(partitions, command, [task_id])
+        (outcome,) = yield from steer_many(partitions, command, [task_id], fresh=fresh)
         return existing(outcome)
     partition = partitions.of(task_id)
     stream = yield from watch.open_stream(partitions, partition, task_id)
     before = yield from read_one(partitions, task_id)
-    (outcome,) = yield from steer_many(partitions, command, [task_id])
-    existing(outcome)
+    (outcome,) = yield from steer_many(partitions, command, [task_id], fresh=fresh)
+    if existing(outcome).refused:
+        return outcome
     if TABLE[command].request and not outcome.requested:
         return outcome
     return (yield from _awaited(partitions, command, outcome, stream, goal=_goal(command, before), wait=wait))
@@ -154,21 +157,35 @@ def came_to_rest(command: Command, outcome: Outcome, task: TaskInfo) -> TaskNotR
     return TaskNotRunning(f"{outcome.id!r} finished before it was {past}: it is {task.state}", task.state)
 
 
-def steer_many(partitions: Partitions, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
-    """Many tasks, without waiting; one that does not exist is `done=False, state=None`."""
+def steer_many(
+    partitions: Partitions, command: Command, ids: Sequence[str], *, fresh: bool = False
+) -> Op[list[Outcome]]:
+    """Many tasks, without waiting; one that does not exist is `done=False, state=None`.
+
+    `fresh`, of a start: without what earlier runs have saved; a task that runs is refused.
+    """
     found: dict[str, Outcome] = {}
     for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
         for at in range(0, len(group), CHUNK):
             chunk = group[at : at + CHUNK]
-            for outcome in (yield from _steer_chunk(partitions, partition, command, chunk)):
-                found[outcome.id] = outcome
+            for outcome in (yield from _steer_chunk(partitions, partition, command, chunk, fresh=fresh)):
+                found[outcome.id] = _not_fresh(outcome) if fresh else outcome
     return [found[task_id] for task_id in ids]
 
 
+def _not_fresh(outcome: Outcome) -> Outcome:
+    """The outcome of a fresh start: what a task that runs has saved stays."""
+    if outcome.state is not life.RUNNING:
+        return outcome
+    text = f"{outcome.id!r} is running, so what it has saved was not removed: stop it first, "
+    why = Advice(text, Call("stop", outcome.id, wait=30))
+    return attrs.evolve(outcome, done=False, refused=why)
+
+
 def _steer_chunk(
-    partitions: Partitions, partition: int, command: Command, ids: list[str]
+    partitions: Partitions, partition: int, command: Command, ids: list[str], *, fresh: bool
 ) -> Op[list[Outcome]]:
-    verdicts = yield from control(partitions, partition, command, ids)
+    verdicts = yield from control(partitions, partition, command, ids, fresh=fresh)
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
     listeners = (yield from _notify(partitions, partition, command, asked)) if asked else None
     states = yield from _states_of(partitions, partition, ids, verdicts)

@@ -46,16 +46,24 @@ class ControlMethods:
         """
         return self._steer(Command.STOP, id, wait)
 
-    def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
+    def start_again(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        fresh: bool = False,
+    ) -> Outcome:
         """Queue a task at rest (ENDED, STOPPED, ERROR) again.  One that waits or runs is left alone.
 
         Args:
             id: The task.
             data: New data; None keeps the present data.
             wait: Seconds to wait until its run has begun; 0 returns at once.
+            fresh: Without what its earlier runs have saved (`self.saved`), also if it waits already.
 
         Returns:
-            What happened.
+            What happened.  With `fresh`, a task that runs is `refused`: its saved value stays.
 
         Raises:
             NoSuchTask: There is no such task.
@@ -63,7 +71,7 @@ class ControlMethods:
             TaskNotRunning: It was stopped before it began.
             RunFailed: It began, and failed within the wait.
         """
-        return self._steer(Command.START, id, wait, data)
+        return self._steer(Command.START, id, wait, data, fresh=fresh)
 
     def requeue(
         self,
@@ -136,9 +144,9 @@ class ControlMethods:
         """As `stop`, for many tasks and without waiting; an outcome for each, in order."""
         return self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
 
-    def start_again_many(self, ids: Iterable[str]) -> Outcomes:
+    def start_again_many(self, ids: Iterable[str], *, fresh: bool = False) -> Outcomes:
         """As `start_again`, for many tasks and without waiting; an outcome for each, in order."""
-        return self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
+        return self._driver.run(control.steer_many(self._partitions, Command.START, [*ids], fresh=fresh))
 
     def reload_many(self, ids: Iterable[str], *, wait: float = 0, settled: bool = False) -> Outcomes:
         """As `reload`, for many tasks; an outcome for each, in order.  Nothing is raised for a single task.
@@ -181,8 +189,10 @@ class ControlMethods:
         """
         return self._driver.run(control.remove_many(self._partitions, [*ids], state))
 
-    def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return self._driver.run(control.steer(self._partitions, command, task_id, wait, data))
+    def _steer(
+        self, command: Command, task_id: str, wait: float, data: Any = None, *, fresh: bool = False
+    ) -> Outcome:
+        return self._driver.run(control.steer(self._partitions, command, task_id, wait, data, fresh=fresh))
 
 
 class AsyncControlMethods:
@@ -195,9 +205,16 @@ class AsyncControlMethods:
         """As `pytask.Client.stop`."""
         return await self._steer(Command.STOP, id, wait)
 
-    async def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
+    async def start_again(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        fresh: bool = False,
+    ) -> Outcome:
         """As `pytask.Client.start_again`."""
-        return await self._steer(Command.START, id, wait, data)
+        return await self._steer(Command.START, id, wait, data, fresh=fresh)
 
     async def requeue(
         self,
@@ -229,9 +246,10 @@ class AsyncControlMethods:
         """As `pytask.Client.stop_many`."""
         return await self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
 
-    async def start_again_many(self, ids: Iterable[str]) -> Outcomes:
+    async def start_again_many(self, ids: Iterable[str], *, fresh: bool = False) -> Outcomes:
         """As `pytask.Client.start_again_many`."""
-        return await self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
+        steering = control.steer_many(self._partitions, Command.START, [*ids], fresh=fresh)
+        return await self._driver.run(steering)
 
     async def reload_many(self, ids: Iterable[str], *, wait: float = 0, settled: bool = False) -> Outcomes:
         """As `pytask.Client.reload_many`."""
@@ -245,5 +263,8 @@ class AsyncControlMethods:
         """As `pytask.Client.remove_many`."""
         return await self._driver.run(control.remove_many(self._partitions, [*ids], state))
 
-    async def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return await self._driver.run(control.steer(self._partitions, command, task_id, wait, data))
+    async def _steer(
+        self, command: Command, task_id: str, wait: float, data: Any = None, *, fresh: bool = False
+    ) -> Outcome:
+        steering = control.steer(self._partitions, command, task_id, wait, data, fresh=fresh)
+        return await self._driver.run(steering)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from pytask.adapters.rules import SAVED
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
@@ -90,6 +91,9 @@ class TaskInfo:
     # JSON; None if there is none, or if it was not requested.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
     raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
+    # JSON: what its runs have saved for the next one; None if there is nothing, or if it was not requested.
+    raw_saved: bytes | None = attrs.field(default=None, repr=False)
+    saved_at: float = 0.0  # when Redis got that, seconds since 1970, of the server
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None if it reported none
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
@@ -109,6 +113,11 @@ class TaskInfo:
     def output(self) -> Any:
         """What `start()` returned, decoded."""
         return _decoded(self.raw_output)
+
+    @property
+    def saved(self) -> Any:
+        """What its runs have saved for the next one, decoded; None if there is nothing."""
+        return _decoded(self.raw_saved)
 
     @property
     def reason(self) -> str:
@@ -154,7 +163,7 @@ LIST_FIELDS = (
     "failed_at", "restart",
 )  # fmt: skip
 _RELOADS = ("reload_refused", "reloaded", "rolled_back", "trial", "data_ok", "data_bad")
-_KNOWN = {*LIST_FIELDS, "data", "output", "error", "restart_times", *_RELOADS}
+_KNOWN = {*LIST_FIELDS, "data", "output", "error", "restart_times", *SAVED, *_RELOADS}
 MS_DIGITS = 16  # more than a time in milliseconds has
 
 
@@ -167,6 +176,8 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         local="local" in fields,
         raw_data=fields.get("data"),
         raw_output=fields.get("output"),
+        raw_saved=fields.get("saved"),
+        saved_at=_float(fields, "saved_at"),
         more={name: _text(fields, name) for name in fields if name not in _KNOWN},
         function=_text(fields, "function"),
         worker=_text(fields, "worker"),

@@ -148,6 +148,18 @@ class BadSchedule(BadData):
     code = "PT155"
 
 
+class BadSave(BadData):
+    """A value that `self.save()` cannot keep: it has no JSON form, or is over 64 KiB."""
+
+    code = "PT151"
+
+
+class BadSaved(BadData):
+    """The field `saved` of a task is not JSON, or too large: no run can begin with it."""
+
+    code = "PT152"
+
+
 class ReloadRefused(PytaskError):
     """A reload whose data does not fit: the run continues with its current data."""
 

@@ -36,6 +36,7 @@ from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began
 from pytask.runtime.runs.reloads import Reloads
 from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.saving import Saving
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.stopping import Stopping
 from pytask.runtime.runs.timeouts import Timeouts
@@ -108,6 +109,9 @@ class Executor:
         self.reloads = Reloads(
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
             clock=ports.clock,
+        )  # fmt: skip
+        self.saving = Saving(
+            living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, clock=ports.clock
         )  # fmt: skip
         self._packer = Packer(self.living, ports.clock, PACK_AFTER * ports.lease.timing.scale)
         self._turns = ports.turns
@@ -388,6 +392,8 @@ class Executor:
             self._locals -= run.local
             self._on_place()
         self._lease.over(run.ref.run)
+        if run.kept is not None:
+            self.saving.forget(run)
         if self.lingering.kept_by:
             self.lingering.forget(run)
         if run.borrower is not None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from pytask import codec
 from pytask.domain.delays import fault_of
-from pytask.domain.errors import BadData, FatalFailure, TaskFailed
-from pytask.domain.record import Claim
+from pytask.domain.errors import BadData, BadSaved, FatalFailure, TaskFailed
+from pytask.domain.record import LONGEST_SAVED, Claim, StartFields
 from pytask.domain.secrets import hide
-from pytask.domain.task import Task, has_check
+from pytask.domain.task import Task
+from pytask.domain.task_class import has_check
 from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
 from pytask.runtime.runs.refusals import without_data
 from pytask.runtime.tree import hiding
@@ -39,6 +40,8 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
     if unfit is not None:
         raise BadData(unfit)
     quote = not _secret_fields(cls)
+    if claim.fields is not None:
+        check_saved(claim.fields, quote=quote)
     data = codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
     if _has_check(cls):
         _checked(cls, data)
@@ -61,6 +64,17 @@ def _checked(cls: type[Task], data: Any) -> None:
 
 def _text(error: Exception) -> str:
     return str(error.args[0]) if error.args else "without a reason"
+
+
+def check_saved(fields: StartFields, *, quote: bool) -> None:
+    """Raise `BadSaved` if a run cannot begin with what was saved, which is never dropped in silence."""
+    if 0 < fields.unread <= LONGEST_SAVED:
+        raise FatalFailure(without_data(fields.unread, "saved"))
+    if fields.unread:
+        over = f"the field saved has {fields.unread:,} bytes, over the limit of {LONGEST_SAVED:,}"
+        raise BadSaved(f"{over}. {codec.SAVED_FIX}")
+    if fields.saved:
+        codec.decode_saved(fields.saved, quote=quote)
 
 
 def secrets_of(claim: Claim, cls: type[Task] | None) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from pytask.runtime.runs.in_force import in_force
 from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.reload_trial import after_trial, rolled_back
 from pytask.runtime.runs.run import Run, needs_traceback
+from pytask.runtime.runs.saving import carrying
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import until_answered
@@ -120,10 +121,13 @@ class Outcomes:
             if isinstance(found, GiveUp):
                 restarting.give_up(run, found)
                 trigger = Trigger.FAIL
-        self._committer.put(after_trial(run, ending(run, trigger, self._settings)))
+        self._put(run, ending(run, trigger, self._settings))
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
         return None
+
+    def _put(self, run: Run, change: Change) -> None:
+        self._committer.put(carrying(run, after_trial(run, change)))
 
     def _next(self, run: Run, trigger: Trigger, error: BaseException | None) -> Retry | GiveUp | None:
         if trigger is not Trigger.FAIL and trigger is not Trigger.END:
@@ -135,12 +139,12 @@ class Outcomes:
         return decide(policy, fields, restarting.over(run, trigger, self._clock()), self._uniform(0.0, 1.0))
 
     def _retry(self, run: Run, trigger: Trigger, retry: Retry) -> Retry:
-        self._committer.put(after_trial(run, restarting.retrying(run, trigger, retry, self._clock())))
+        self._put(run, restarting.retrying(run, trigger, retry, self._clock()))
         restarting.log_retry(run, trigger, retry)
         return retry
 
     def _roll_back(self, run: Run, error: BaseException | None) -> None:
-        self._committer.put(rolled_back(run, restarting.at(run, self._clock())))
+        self._committer.put(carrying(run, rolled_back(run, restarting.at(run, self._clock()))))
         _log_failure(run, error)
         text = (run.failure or "").partition("\n")[0]
         log.warning("[PT164] task %s: its reload is rolled back, because its run failed: %s", run.id, text)
@@ -159,6 +163,7 @@ class Outcomes:
     def restore(self, run: Run) -> None:
         """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
         claim, force, refusals = run.claim, in_force(run), Refusals()
+        saved = (run.kept.raw or b"") if run.kept is not None else b""
 
         def give_up(error: StoreError) -> bool:
             log.warning("task %s: waiting to be restored: %s", run.id, error)
@@ -168,7 +173,9 @@ class Outcomes:
             return True
 
         verdict = until_answered(
-            lambda: self._store_proxy.call(lambda store: store.restore(claim.id, force.function, force.data)),
+            lambda: self._store_proxy.call(
+                lambda store: store.restore(claim.id, force.function, force.data, saved)
+            ),
             give_up,
             self._lease.timing.call_timeout / 3,
         )

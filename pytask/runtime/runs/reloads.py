@@ -14,7 +14,7 @@ import attrs
 from pytask.domain.control import StopReason, outweighs
 from pytask.domain.errors import Refused, StoreError
 from pytask.domain.leases import Lease
-from pytask.domain.record import Claim, InForce, RunRef, Verdict
+from pytask.domain.record import Claim, InForce, RunRef, StartFields, Verdict
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.runs import in_place
@@ -23,6 +23,7 @@ from pytask.runtime.runs.in_force import in_force, is_in_force
 from pytask.runtime.runs.refusals import LARGE, Refusals
 from pytask.runtime.runs.reload_trial import LIVED
 from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.saving import unsent
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import Service
@@ -173,11 +174,11 @@ class Reloads:
         """The answer (None: given up), and the send time of the first call that may have caused it."""
         sent, refusals, most = self._clock(), Refusals(), self._settings.max_data
 
-        lived = self._lived(old)
+        lived, saved = self._lived(old), unsent(old)
 
         def reload() -> Claim:
             return self._store_proxy.call(
-                lambda store: store.reload(old.ref, new, self._settings.name, most, lived=lived)
+                lambda store: store.reload(old.ref, new, self._settings.name, most, saved, lived=lived)
             )
 
         def give_up(error: StoreError) -> bool:
@@ -191,11 +192,15 @@ class Reloads:
                 sent = self._clock()  # a refused call had no effect
             return False
 
-        return until_answered(reload, give_up, self._pause), sent
+        claim = until_answered(reload, give_up, self._pause)
+        if claim is not None and claim.won and old.kept is not None:
+            old.kept.acknowledged(old.kept.number)
+        return claim, sent
 
     def usable(self, old: Run, claim: Claim) -> Claim:
         """The data of the new run: the current data, or the validated data if the current does not fit."""
-        claim = attrs.evolve(claim, fields=old.claim.fields)  # the same start: only its data is new
+        # The same start: only its data is new, and what the old run has saved.
+        claim = attrs.evolve(claim, fields=_fields_after(old))
         found = None if old.fits is None else self._judged_data(claim)[1]
         if old.fits is None or found is None:
             return claim
@@ -249,6 +254,13 @@ class Reloads:
             return False
 
         until_answered(settle, give_up, self._pause)
+
+
+def _fields_after(old: Run) -> StartFields | None:
+    kept = old.kept
+    if kept is None or kept.raw is None:
+        return old.claim.fields
+    return attrs.evolve(old.claim.fields or StartFields(), saved=kept.raw)
 
 
 def _lives(run: Run) -> bool:

@@ -21,6 +21,7 @@ from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task
+from pytask.domain.task_class import takes_reason
 from pytask.domain.task_config import redis_wait
 from pytask.domain.task_log import with_short_note
 from pytask.logger import get_logger
@@ -28,6 +29,7 @@ from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads
 from pytask.runtime.runs.fitting import fitted, secrets_of
 from pytask.runtime.runs.native_threads import NativePool
+from pytask.runtime.runs.saving import Kept, Saving
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
@@ -50,6 +52,7 @@ class RunHost(Protocol):
 
     settings: Settings
     journal: Journal
+    saving: Saving
     monitor_ports: MonitorPorts
     native: NativePool
 
@@ -89,9 +92,9 @@ class Run:
 
     __slots__ = (
         "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error",
-        "failure", "fits", "greenlet", "hidden", "host", "id", "lines", "local", "output", "over", "packed",
-        "ref", "reloads", "restore", "returned", "settling", "sockets", "started", "stop_reason", "stopping",
-        "task", "trial", "unfit",
+        "failure", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local", "output", "over",
+        "packed", "ref", "reloads", "restore", "returned", "settling", "sockets", "started", "stop_reason",
+        "stopping", "task", "trial", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -120,6 +123,8 @@ class Run:
         self.settling = False  # it was started by a reload and is not yet confirmed
         self.hidden: tuple[str, ...] = ()  # values of secret fields, which texts must not contain
         self.fits: Claim | None = None  # the validated data of the reload that ends it
+        # What the task has saved, so far; None if it never has.
+        self.kept = Kept(claim.fields.saved) if claim.fields is not None and claim.fields.saved else None
         self.packed: bytes | None = None  # its data, compressed; then its claim has none
         self.trial = ""  # the mark of the trial of its data, after a reload
         self.reloads = 0  # in place
@@ -194,11 +199,11 @@ class Run:
         task.__init__(data)  # type: ignore[misc]
         return task
 
-    def call_stop(self) -> bool:
+    def call_stop(self, reason: str) -> bool:
         """Run `Task.stop()` in its own greenlet, as it may hang or raise; returns whether it succeeded."""
         try:
             if self.task is not None:
-                self.task.stop()
+                self.task.stop(*([reason] if takes_reason(type(self.task)) else []))
         except GreenletExit:
             raise
         except BaseException:
@@ -267,12 +272,12 @@ class Run:
             tree.append(self.greenlet)
         return [g for g in tree if not g.ready() and not g.dead]
 
-    def stopper(self) -> StopGreenlet | None:
-        """Start `stop()` once, if the task overrides it."""
+    def stopper(self, reason: str) -> StopGreenlet | None:
+        """Start `stop()` once, if the task overrides it; `reason` is the word for it."""
         if self.stopping or self.task is None or type(self.task).stop is Task.stop:
             return None
         self.stopping = True
-        greenlet = StopGreenlet(self)
+        greenlet = StopGreenlet(self, reason)
         greenlet.name = f"stop of task {self.id}"
         self.adopt(greenlet)
         greenlet.start()
@@ -287,6 +292,21 @@ class Run:
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run; never blocks."""
         self.host.progress(self, with_short_note(progress, self.hidden))
+
+    def save(self, value: Any, *, now: bool) -> bool:
+        """Keep a value for the next run of the task; with `now`, blocks until Redis has it."""
+        self.host.check_caller(self)
+        raw = codec.encode_saved(value)
+        if now:
+            return self.host.saving.store(self, raw)
+        self.host.saving.keep(self, raw)
+        return True
+
+    @property
+    def saved(self) -> Any:
+        """A copy of the last value that was saved."""
+        raw = None if self.kept is None else self.kept.raw
+        return None if raw is None else codec.decode_saved(raw)
 
     def _fitting(self, text: bytes, what: str) -> bytes:
         # A change that Redis always refuses would be retried and delay all others.

@@ -6,7 +6,7 @@ import gevent
 
 from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, Due, Verdict
-from pytask.domain.task import register
+from pytask.domain.task_class import register
 from pytask.domain.timing import Timing
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.kill_timer import KillTimer
@@ -82,7 +82,7 @@ GOOD = {
     "park": lambda *_: Verdict.OK,
     "parked": list,
     "due": lambda *_: Due(moved=0, timer=None, schedule=None),
-    "renew": lambda _refs: {},
+    "renew": lambda _refs, _saves=None: {},
     "commit": lambda changes: [Verdict.OK] * len(changes),
     "note": lambda notes, *_: [Verdict.OK] * len(notes),
     "reload": lambda _old, new, *_: won(new),
@@ -97,6 +97,7 @@ GOOD = {
     "recent_workers": lambda *_: [],
     "adopt": lambda adoptions, _worker: [Verdict.OK] * len(adoptions),
     "restore": lambda *_: Verdict.OK,
+    "save": lambda *_: Verdict.OK,
     "expire": lambda expiries, _server="": [Verdict.OK] * len(expiries),
     "repair": lambda *_: (0, 0),
     "announce": lambda _info: 0.0,

@@ -503,7 +503,7 @@ def test_reload_is_a_new_run_with_fresh_data(demo, log):
     assert (old.ref.run, new.ref.run, new.epoch) == ("s1:1", "s1:2", 9)
     assert new.task is not old.task
     lived = ("lived", InForce("demo", b'{"n": 1}'))
-    assert world.store.asked("reload") == [(old.ref, new.ref, "w", 16 * 1024 * 1024, lived)]
+    assert world.store.asked("reload") == [(old.ref, new.ref, "w", 16 * 1024 * 1024, b"", lived)]
     assert world.commit() == []
     assert ("s1:1" in world.lease.living, "s1:2" in world.lease.living) == (False, True)
 
@@ -747,7 +747,7 @@ def test_a_reload_whose_data_never_comes_goes_on_with_what_was_judged(demo, log)
     world = World(demo)
     held = {}
 
-    def limited(_old, new, _worker, max_data, _lived):
+    def limited(_old, new, _worker, max_data, *_):
         world.lease.acknowledged([], world.clock() + 0.0005)
         world.clock.move(0.001)
         if max_data > LARGE:
