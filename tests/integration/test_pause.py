@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import time
 
 import pytest
@@ -77,7 +78,21 @@ TASKS = """
         def start(self):
             run_loop(lambda: None, 0.02)
 """
-SETTINGS = ("--timing-scale", "0.1")
+WORKER = """
+    import sys
+    from gevent import monkey
+    monkey.patch_all()
+    import attrs
+    from pytask import Monitor, PyTask, Timing
+    import tasks
+
+    classes = [cls for cls in vars(tasks).values() if isinstance(cls, type) and hasattr(cls, "start")]
+    timing = attrs.evolve(Timing().scaled(0.1), shutdown=20)
+    app = PyTask(sys.argv[1], name=sys.argv[2], timing=timing, slow_sweep=1)
+    app.add_task(Monitor, *(cls for cls in classes if cls.__module__ == "tasks"))
+    app.pre_start_task("pytask/monitor")
+    app.run()
+"""
 
 
 class Site:
@@ -85,13 +100,8 @@ class Site:
         self.folder, self.server, self.raw = folder, server, raw
         self.workers = []
 
-    def worker(self, name="w1", *words):
-        one = Started(
-            cli_tools.pytask("run", "tasks.py", "--redis", self.server.url, "--name", name, *words),
-            self.folder,
-            self.folder,
-            PYTASK_TIMING_SCALE="0.1",
-        )
+    def worker(self, name="w1"):
+        one = Started([sys.executable, "worker.py", self.server.url, name], self.folder, self.folder)
         self.workers.append(one)
         listening = len(self.workers)
         until(lambda: self.raw.pubsub_numsub("pytask:hint")[0][1] >= listening, lambda: one.output)
@@ -116,7 +126,9 @@ class Site:
     def holds(self, task_id, **wanted):
         def found():
             fields = self.raw.hgetall(task_id)
-            return all((fields.get(name) if value else not fields.get(name)) for name, value in wanted.items())
+            return all(
+                (fields.get(name) if value else not fields.get(name)) for name, value in wanted.items()
+            )
 
         until(found, lambda: self.raw.hgetall(task_id))
 
@@ -133,13 +145,14 @@ class Site:
         until(lambda: self.raw.hget(task_id, "state") == state, lambda: self.raw.hgetall(task_id))
 
     def cli(self, *words):
-        return done(cli_tools.pytask(*words, "--redis", self.server.url), PYTASK_TIMING_SCALE="0.1")
+        return done(cli_tools.pytask(*words, "--redis", self.server.url))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("pause")
     write(made / "tasks.py", TASKS)
+    write(made / "worker.py", WORKER)
     return made
 
 
@@ -318,6 +331,8 @@ def test_a_paused_function_is_not_started_and_what_runs_goes_on(site):
         assert "function looper is paused" in said, said
         assert client.resume_functions(["looper"]) == ["looper"]
         began = time.monotonic()
-        until(lambda: all(site.raw.hget(f"t{n}", "state") == "RUNNING" for n in range(30)), lambda: one.output)
+        until(
+            lambda: all(site.raw.hget(f"t{n}", "state") == "RUNNING" for n in range(30)), lambda: one.output
+        )
         assert time.monotonic() - began < 5
     assert site.raw.llen("pytask:parked:looper") == 0
