@@ -86,9 +86,9 @@ WORKER = """
     from pytask import Monitor, PyTask, Timing
     import tasks
 
-    classes = [cls for cls in vars(tasks).values() if isinstance(cls, type) and hasattr(cls, "start")]
+    classes = [cls for cls in vars(tasks).values() if isinstance(cls, type) and hasattr(cls, "Config")]
     timing = attrs.evolve(Timing().scaled(0.1), shutdown=20)
-    app = PyTask(sys.argv[1], name=sys.argv[2], timing=timing, slow_sweep=1)
+    app = PyTask(sys.argv[1], name=sys.argv[2], timing=timing)
     app.add_task(Monitor, *(cls for cls in classes if cls.__module__ == "tasks"))
     app.pre_start_task("pytask/monitor")
     app.run()
