@@ -2,8 +2,9 @@
 
     python -m tests.integration.saves --kills 500
 
-Every step kills a worker (or ends it politely), reloads tasks, stops and starts some, and lets some fail.  Times
-are a tenth of the real ones: a renewal is 0.5 s.  The exit code is 1 if a save was lost that must not be.
+Every step kills a worker (or ends it politely), reloads tasks, stops and starts some, and lets some fail.
+Times are a tenth of the real ones: a renewal is 0.5 s.  The exit code is 1 if a save was lost that must not
+be.
 """
 
 import argparse

@@ -6,8 +6,6 @@ Each run of the task `saver` writes `begin:N`, where N is what it found, then `s
 from itertools import pairwise
 from typing import NamedTuple
 
-from tests.support.evidence import SECOND
-
 
 class Loss(NamedTuple):
     """Saves that the next run did not find."""
@@ -26,7 +24,10 @@ class Found(NamedTuple):
 
 
 def judge(evidence, killed):
-    """Compare each run with the one before it; `killed`: pid -> CLOCK_MONOTONIC of its kill in nanoseconds."""
+    """Compare each run with the one before it.
+
+    `killed`: pid -> CLOCK_MONOTONIC of its kill, in nanoseconds.
+    """
     acts = {}
     for act in evidence.acts():
         if act.kind.startswith(("begin:", "save:")):
@@ -58,9 +59,10 @@ def report(found, kills, renewal):
     worst = f"{lost[-1]:.2f} s" if lost else "nothing"
     middle = f", the median of those that lost {lost[len(lost) // 2]:.2f} s" if lost else ""
     return (
-        f"{kills} kills -9; {found.after_kill} runs followed a killed one: {len(lost)} of them had lost saves, at most"
-        f" {worst} of work{middle} (a renewal: {renewal:g} s)\n"
-        f"{found.after_other} runs followed a hand-over, a reload, a failure or a stop: {len(others)} lost anything"
+        f"{kills} kills -9; {found.after_kill} runs followed a killed one: {len(lost)} of them had lost"
+        f" saves, at most {worst} of work{middle} (a renewal: {renewal:g} s)\n"
+        f"{found.after_other} runs followed a hand-over, a reload, a failure or a stop: {len(others)} lost"
+        " anything"
     )
 
 
@@ -70,6 +72,3 @@ def check(found, bound):
     assert not others, f"{len(others)} runs lost saves without a kill, the first: {others[:3]}"
     long = [loss for loss in found.losses if loss.seconds > bound]
     assert not long, f"{len(long)} runs lost more than {bound:g} s, the first: {long[:3]}"
-
-
-__all__ = ["SECOND", "Found", "Loss", "check", "judge", "report"]
