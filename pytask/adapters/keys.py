@@ -28,6 +28,8 @@ class Keys:
     rejected: str = attrs.field(init=False)
     parked: str = attrs.field(init=False)
     timers: str = attrs.field(init=False)
+    paused: str = attrs.field(init=False)
+    paused_functions: str = attrs.field(init=False)
     schedules: str = attrs.field(init=False)
     own: str = attrs.field(init=False)
     """The prefix of pytask's own keys, behind which scripts find those of limits (see slots.lua)."""
@@ -35,6 +37,7 @@ class Keys:
     slotted: str = attrs.field(init=False)
     groups: str = attrs.field(init=False)
     runners: str = attrs.field(init=False)
+    woken: str = attrs.field(init=False)
     limited: str = attrs.field(init=False)
     building: str = attrs.field(init=False)
     rates: str = attrs.field(init=False)
@@ -57,12 +60,15 @@ class Keys:
             "rejected": f"{own}rejected",
             "parked": f"{own}parked",
             "timers": f"{own}timers",
+            "paused": f"{own}paused",
+            "paused_functions": f"{own}paused:functions",
             "schedules": f"{own}schedules",
             "own": own,
             "limits": f"{own}limits",
             "slotted": f"{own}slotted",
             "groups": f"{own}groups",
             "runners": f"{own}runners",
+            "woken": f"{own}woken",
             "limited": f"{own}limited",
             "building": f"{own}building",
             "rates": f"{own}rates",
