@@ -1,7 +1,7 @@
 """Tasks of many small groups: what they cost Redis, and whether two of a group ever ran at the same time.
 
 The witness is outside Redis: each task takes a lock of the operating system on a file of its group, and notes
-where another one has it.  Tasks without it are compared, with and without groups, by the processor time of Redis.
+where another one has it.  Other tasks are compared, with and without groups, by the processor time of Redis.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def measured(times: int, share: float) -> Iterator[Row]:
 
 
 def costs(groups: int) -> Iterator[tuple[str, float]]:
-    """Seconds of Redis a task, for each way to start them; one worker, from the first push to the last end."""
+    """Seconds of Redis a task, for each way to start them; one worker, from the first push to the end."""
     for kind in KINDS:
         with server() as (url, client), worker_process(url):
             ready(client)
