@@ -8,11 +8,12 @@ from difflib import get_close_matches
 import attrs
 
 from pytask.domain import lifecycle as life
-from pytask.domain import reload_reasons
+from pytask.domain import limit_reasons, reload_reasons
 from pytask.domain.advice import Advice, Typed
 from pytask.domain.crashes import possible_pause
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
+from pytask.domain.limit_reasons import Line
 from pytask.domain.reload_reasons import Answered
 from pytask.domain.timing import Timing
 from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transition_lines
@@ -79,6 +80,7 @@ class Facts:
     queued: int = 0
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
+    line: Line | None = None  # the waiting list of a limit that has it
     monitor: float | None = None  # seconds since a monitor swept
     policy: str = ""  # of its function, as a live worker publishes it: what it does after a failure
 
@@ -206,7 +208,8 @@ def _now(task: Known, facts: Facts) -> Iterator[str]:
     if task.state is life.RUNNING:
         yield from _running(task, facts)
     elif task.state is life.WAIT:
-        yield from _waiting(task, facts)
+        line = facts.line
+        yield from limit_reasons.waiting(line, idle=not facts.alive) if line else _waiting(task, facts)
         yield from reload_reasons.of_any(task, facts.now)
 
 
@@ -328,7 +331,6 @@ def _full(facts: Facts) -> bool:
 
 
 def _advice(task: Known, facts: Facts) -> Iterator[str]:
-    """Advice."""
     if task.state is life.RUNNING:
         yield from _advice_for_a_run(task, facts)
     elif task.state is life.ERROR:
@@ -338,14 +340,18 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
     elif task.state is life.STOPPED:
         yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.WAIT:
-        if task.due is not None:
-            yield Advice("to run it now: ", _verb("start", task))
-        elif facts.place is None and not facts.parked and facts.queued <= LOOK:
-            yield Advice("push it: ", _push(task, facts))
-        elif not facts.alive:
-            yield "start a worker: pytask run TARGET"
-        elif task.function in facts.knowing and not facts.parked and _full(facts):
-            yield "start another worker, or raise max_tasks"
+        yield from limit_reasons.advice(facts.line) if facts.line else _advice_for_a_wait(task, facts)
+
+
+def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
+    if task.due is not None:
+        yield Advice("to run it now: ", _verb("start", task))
+    elif facts.place is None and not facts.parked and facts.queued <= LOOK:
+        yield Advice("push it: ", _push(task, facts))
+    elif not facts.alive:
+        yield "start a worker: pytask run TARGET"
+    elif task.function in facts.knowing and not facts.parked and _full(facts):
+        yield "start another worker, or raise max_tasks"
 
 
 def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:

@@ -117,6 +117,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("runs", task.attempts),
         ("crashes", task.crashes or None),
         ("starts at", _due(task)),
+        ("group", task.group or None),
         ("restarts", _restarts(task)),
         ("local", "started with its worker" if task.local else None),
         ("data", _text(task.raw_data)),
