@@ -212,6 +212,7 @@ SHOWS = [
 ]  # fmt: skip
 STEERS = [
     ["new", "tick", "--id", "typed"], ["reload", "ID", "--wait", "30"],
+    ["pause", "ID"], ["start", "ID"], ["pause", "--name", "tick"], ["start", "--paused", "--name", "tick"],
     ["stop", "ID", "--wait", "30"], ["start", "ID", "--wait", "30", "--fresh"], ["requeue", "--all", "-y"],
     ["stop", "typed", "--wait", "30"], ["rm", "typed"],
     ["schedule", "add", "typed", "tick", "--every", "1h"], ["schedule", "show", "typed"],
