@@ -1,7 +1,7 @@
 """Workers of the first release of version 1.1 of the wire beside ours: what becomes of reloads.
 
 `protocol_1_1_first.json` has the commands of such a worker as they were sent, for the task "t", its runs
-"old:1" and "old:2" and the function "f": recorded from the last revision before reloads in place and on trial.
+"old:1" and "old:2" and the function "f": recorded from the last revision before reloads on trial.
 """
 
 import json
