@@ -188,9 +188,9 @@ local function is_taken(entry, most, id, turn)
   return not turn and size('ZCARD', line_of(entry)) > 0
 end
 -- The time at which an id came to the waiting list that it has left; nil if it has left none.
-local woken_there, arrived = size('ZCARD', own .. 'woken') > 0, {}
+local woken_there, arrived = size('HLEN', own .. 'woken') > 0, {}
 if woken_there then
-  for i, at in ipairs(call('ZMSCORE', own .. 'woken', unpack(ids))) do arrived[ids[i]] = at end
+  for i, at in ipairs(call('HMGET', own .. 'woken', unpack(ids))) do arrived[ids[i]] = at end
 end
 local function woken(id) return arrived[id] or nil end
 -- Whether the id is the one that its start put into the queue for its group.
@@ -411,7 +411,7 @@ if woken_there then
   for i = 1, n do
     if arrived[ids[i]] and words[i] ~= 'MOVED' and words[i] ~= 'ROTATED' then left[#left + 1] = ids[i] end
   end
-  call('ZREM', own .. 'woken', unpack(left))
+  call('HDEL', own .. 'woken', unpack(left))
 end
 for _, one in ipairs(leads) do
   if one[2] and size('SCARD', slots_of('group:' .. one[1])) >= one[2] then
