@@ -118,7 +118,10 @@ def test_what_it_leaves_after_an_end_is_removed_by_the_next_start_of_ours(real, 
 
 
 def test_it_knows_no_limits_and_leaves_the_lists(real, elder):
-    """What it claims holds no slot, so a run of ours may live beside it; a slow sweep of ours gives it one."""
+    """What it claims holds no slot, so a run of ours may live beside it.
+
+    A slow sweep of ours gives it one.
+    """
     rules = {"f": Rule(group_limit=1)}
     real.push("t", group="g")
     assert claimed(elder("claim")) == b"OK"
