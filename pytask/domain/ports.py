@@ -21,9 +21,11 @@ from pytask.domain.record import (
     Change,
     Claim,
     ClaimRequest,
+    Confirmation,
     Due,
     Expiry,
     Incarnation,
+    InForce,
     Notes,
     Notice,
     Risk,
@@ -82,8 +84,13 @@ class Store(Protocol):
         An id that is too LONG is identified by its beginning.
         """
 
-    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
-        """Move an id from the queue (or another parking list) to the parking list of `function`."""
+    def park(
+        self, task_id: str, function: str, event: bytes, source: str | None = None, *, held: bool = False
+    ) -> Verdict:
+        """Move an id from the queue (or another parking list) to the parking list of `function`.
+
+        `held`: only if the function is paused by now.
+        """
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come from the timers to the queue."""
@@ -113,10 +120,12 @@ class Store(Protocol):
         Raises `FailoverSuspected`, without any change, if a different server answers ("" disables the check).
         """
 
-    def restore(self, task_id: str, function: str, data: bytes | None, saved: bytes = b"") -> Verdict:
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists).
 
-        `saved` is what its runs have saved, b"" for nothing.
+        `saved` is what its runs have saved, b"" for nothing.  `paused`: it goes to the paused set.
         """
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -129,20 +138,56 @@ class Store(Protocol):
         call.
         """
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
-        """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet."""
+    def reload(  # noqa: PLR0913, PLR0917 - both runs, and what the new one begins with and may go back to
+        self,
+        old: RunRef,
+        new: RunRef,
+        worker: str,
+        max_data: int,
+        saved: bytes = b"",
+        lived: InForce | None = None,
+    ) -> Claim:
+        """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet.
+
+        `lived` is what the old run worked with: other data in the hash is on trial until `settle`.  None: the
+        data of the old run is itself on trial, or cannot be rolled back.
+        """
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """Read the data that a reload of this run would start with: OK, FENCED or GONE."""
 
-    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """Refuse a reload because the data from `preview` does not fit: OK, FENCED or GONE.
+    def accept(self, judged: Claim, mark: str, worker: str, lived: InForce | None = None) -> Claim:
+        """Record that a run continues with the data from `preview`: OK, ALREADY, FENCED or GONE.
 
-        MOVED, without any change, if the data has been replaced since.
+        MOVED, without any change, if the data has been replaced since.  `mark` names the trial, for `lived`
+        see `reload`.
         """
 
-    def settle(self, ref: RunRef) -> Verdict:
-        """Confirm that the run started by a reload is alive: OK, FENCED or GONE."""
+    def refuse(self, judged: Claim, path: str, reason: str, force: InForce) -> Verdict:
+        """Refuse a reload because the data from `preview` does not fit: OK, ALREADY, FENCED or GONE.
+
+        The hash gets `force` back, with which the run continues.  MOVED, without any change, if the data has
+        been replaced since.
+        """
+
+    def settle(self, ref: RunRef, mark: str = "", *, repeated: bool = False) -> Verdict:
+        """Confirm that the run started by a reload is alive: OK, FENCED or GONE.
+
+        `mark`: also end this trial, because the data has lived long enough.  `repeated`: drop a request to
+        reload, which repeats one that was carried out.
+        """
+
+    def confirm(self, confirmations: Sequence[Confirmation]) -> list[Answer]:
+        """Tell that runs were paused or resumed: FENCED, GONE, or the word that holds now, for each.
+
+        Another word than the told one means that it was resumed, or paused again, meanwhile: nothing is done.
+        """
+
+    def hold_functions(self, names: Sequence[str], *, resume: bool = False) -> list[bool]:
+        """Pause functions, or resume them (`*`: all): no worker starts their tasks.  Whether each changed."""
+
+    def held_functions(self) -> set[str]:
+        """The functions that are paused; `*` stands for all."""
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create a pre-started task: its hash and its run in one step, never queued."""

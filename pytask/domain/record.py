@@ -30,6 +30,7 @@ class Verdict(StrEnum):
     ROTATED = "ROTATED"  # not claimable now: moved to the other end of the queue
     RENEWED = "RENEWED"  # expire(): the lease was renewed since it was observed
     DELAYED = "DELAYED"  # its time has not come: moved to the timers
+    PAUSED = "PAUSED"  # it is paused: moved to the paused set; reload(): no new run begins
     WAITING = "WAITING"  # a limit is reached: moved to a waiting list
     STATE = "STATE"  # the transition is not allowed in its state: nothing done
     REQUESTED = "REQUESTED"  # control: stored for the owner of the run
@@ -55,6 +56,22 @@ class RunRef:
 
     id: str
     run: str
+
+
+@attrs.frozen
+class InForce:
+    """The function and the data with which a living run works, as the hash had them."""
+
+    function: str
+    data: bytes | None  # None: no data
+
+
+@attrs.frozen(kw_only=True)
+class Trial:
+    """New data that failed soon after a reload, see reload.lua."""
+
+    mark: str  # of the trial: the run, and for a reload in place `#` and a number
+    rejected: str  # SHA-1 of the data, in hex
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +103,8 @@ class Claim:
     fields: StartFields | None = None  # None: the hash has none of them
     delay: float = 0.0
     """Seconds until the time of a DELAYED task, or until the next look at a waiting list (-1: not needed)."""
+    trial: bool = False  # of a reload: the data is on trial, and can be rolled back
+    answered: bool = False  # of a preview: a reload was answered, and no client has asked for another since
 
     @property
     def won(self) -> bool:
@@ -120,6 +139,16 @@ class Adoption:
     id: str
     run: str
     epoch: int
+    paused: bool = False  # its owner has paused it
+
+
+@attrs.frozen
+class Confirmation:
+    """A run that its owner has paused, or resumed."""
+
+    id: str
+    run: str
+    word: Command  # PAUSE or START
 
 
 @attrs.frozen(kw_only=True)
@@ -160,6 +189,7 @@ class Change:
     keep: int | None = None  # retention of the hash in seconds; None: forever, 0: delete at once
     local: bool = False  # a released local task is deleted, not queued
     delay: float = 0.0  # with Trigger.RETRY: seconds until it is queued again
+    trial: Trial | None = None  # with Trigger.ROLL_BACK
 
 
 @attrs.frozen(kw_only=True)

@@ -128,9 +128,14 @@ PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.EXPIRE: _expired,
     Trigger.EXPIRE_STOPPED: _expired_stopped,
     Trigger.POISON: _poisoned,
-    Trigger.RELOAD: lambda move, _: Phrase(f"reloaded{_by(move)} with the data from its hash"),
+    Trigger.RELOAD: lambda move, _: Phrase(
+        f"reloaded{_by(move)}{f' {move.why}' if move.why else ''} with the data from its hash"
+    ),
     Trigger.REFUSE: lambda move, _: Phrase(
         f"reload refused{_on(move)}", f"the data does not fit: {move.why}", ": "
+    ),
+    Trigger.ROLL_BACK: lambda move, _: Phrase(
+        f"failed{_on(move)} soon after a reload, and was rolled back", move.why, ": "
     ),
     Trigger.CANCEL: lambda move, _: Phrase(f"stopped{_by(move)} before it ran"),
     Trigger.START: lambda move, _: Phrase(f"started again{_by(move)}"),
@@ -144,5 +149,9 @@ PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
         f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "
     ),
     Trigger.START_NOW: lambda move, _: Phrase(f"started before its time{_by(move)}"),
+    Trigger.PAUSE: lambda move, _: Phrase(f"paused{_by(move)} while it waited"),
+    Trigger.RESUME: lambda move, _: Phrase(f"resumed{_by(move)}: it is in the queue again"),
+    Trigger.HOLD: lambda move, _: Phrase(f"paused{_on(move)}: it waits at a gate"),
+    Trigger.GO_ON: lambda move, _: Phrase(f"resumed{_on(move)}"),
     Trigger.REPAIR: lambda move, _: Phrase(f"requeued{_by(move)}", "it had no registered run"),
 }

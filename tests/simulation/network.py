@@ -15,7 +15,7 @@ SLOW = (0.1, 1.2)
 TIMED_OUT = object()
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "due", "note", "renew", "commit", "reload",
-    "preview", "refuse", "settle", "open_local",
+    "preview", "accept", "refuse", "settle", "open_local",
     "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping",
 )  # fmt: skip

@@ -6,9 +6,10 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 
-from pytask.adapters.memory.state import named, number, text
+from pytask.adapters.memory.reload_verbs import roll_back
+from pytask.adapters.memory.state import number, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, ending_why, event, refusal
+from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, ending_why, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
@@ -18,9 +19,11 @@ from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, N
 
 NO_SAVES: Mapping[str, Save] = {}
 
+AGAIN = (Trigger.RETRY, Trigger.RELEASE, Trigger.ROLL_BACK)  # after which the task waits
+
 
 class RunVerbs(Verbs):
-    """Renew, reload and end runs."""
+    """Renew and end runs."""
 
     def renew(self, refs: Sequence[RunRef], saves: Mapping[str, Save] = NO_SAVES) -> dict[RunRef, Answer]:
         """Renew runs; returns only verdicts other than OK."""
@@ -73,6 +76,7 @@ class RunVerbs(Verbs):
             kept = () if text(fields, "control") == Verdict.STOP else ("control",)
             state.erase(one.id, *kept, "output", "error")
         self._note(one.id, before, Trigger.ADOPT, worker)
+        self._keep_pause(one, same=owner == one.run)
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
         state.timers.pop(one.id, None)
@@ -84,7 +88,22 @@ class RunVerbs(Verbs):
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK
 
-    def restore(self, task_id: str, function: str, data: bytes | None, saved: bytes = b"") -> Verdict:
+    def _keep_pause(self, one: Adoption, *, same: bool) -> None:
+        """The owner knows whether its run is paused; of a pause that it may have missed it is told again."""
+        state, there = self._state, "paused" in self._state.fields(one.id)
+        if one.paused or (there and same):
+            state.paused.add(one.id)
+        if one.paused and not there:
+            state.write(one.id, paused=state.stamp())
+        elif there and same and not one.paused and "control" not in state.fields(one.id):
+            state.write(one.id, control=Command.PAUSE)
+        elif there and not same and not one.paused:
+            state.erase(one.id, "paused")
+            state.paused.discard(one.id)
+
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
         state = self._state
         if state.value(task_id) is not None or task_id in state.runs:
@@ -94,8 +113,9 @@ class RunVerbs(Verbs):
             state.write(task_id, saved=saved, saved_at=state.stamp())
         state.rest(task_id, destination(Trigger.RELEASE))
         self._note(task_id, life.RUNNING, Trigger.RELEASE, self.who, RESTORED)
-        state.timers.pop(task_id, None)
-        state.queue.insert(0, task_id.encode())
+        if paused:
+            state.write(task_id, paused=state.stamp())
+        state.wait_again(task_id)
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
@@ -148,7 +168,7 @@ class RunVerbs(Verbs):
         if state.runs.get(change.id, change.run if ours else None) != change.run:
             done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
             return Verdict.ALREADY if done else Verdict.FENCED
-        again = change.trigger is Trigger.RETRY or (change.trigger is Trigger.RELEASE and not change.local)
+        again = change.trigger in AGAIN and not (change.trigger is Trigger.RELEASE and change.local)
         if ours and again:
             change = self._unless_stopped(change)
         verdict = Verdict.OK if change.trigger is None else self._settle(change, change.trigger)
@@ -162,7 +182,7 @@ class RunVerbs(Verbs):
             return change
         payload, keep = event(Event.STOPPED).encode(), self._retention.of(Trigger.STOP)
         saved = {name: value for name, value in change.fields.items() if name == "saved"}
-        return Change(change.id, change.run, payload, Trigger.STOP, saved, keep)
+        return Change(change.id, change.run, payload, Trigger.STOP, saved, keep, trial=change.trial)
 
     def _settle(self, change: Change, trigger: Trigger) -> Verdict:
         state = self._state
@@ -170,11 +190,14 @@ class RunVerbs(Verbs):
         self._over.append((change.id, False))
         if text(state.fields(change.id), "run") != change.run:
             return Verdict.GONE
-        released = trigger is Trigger.RELEASE
+        released = trigger in (Trigger.RELEASE, Trigger.ROLL_BACK)
         retried = trigger is Trigger.RETRY
         if (released and change.local) or (change.keep == 0 and not released and not retried):
             state.delete(change.id)
+            state.paused.discard(change.id)
             return Verdict.OK
+        if change.trial is not None:
+            roll_back(state, change.id, change.trial)
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
         if change.fields.get("saved"):
             state.write(change.id, saved_at=state.stamp())
@@ -187,12 +210,14 @@ class RunVerbs(Verbs):
         if trigger is Trigger.END:
             counts = COUNTS if "restarts" in state.fields(change.id) else ()
             state.erase(change.id, "crashes", "crash_at", *counts)
-        if retried:
+        if not retried and not released:
+            state.unpause(change.id)
+        elif retried and "paused" not in state.fields(change.id):
             state.timers[change.id] = state.millis() + math.ceil(change.delay * 1000)
-        elif released:
-            state.timers.pop(change.id, None)
-            state.queue.append(change.id.encode())
-            self._over[-1] = (change.id, True)
+        else:
+            state.wait_again(change.id, next_one=True)
+            if released and "paused" not in state.fields(change.id):
+                self._over[-1] = (change.id, True)
         return Verdict.OK
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
@@ -213,69 +238,6 @@ class RunVerbs(Verbs):
             ring = [*state.ring(notes.id), *notes.lines][-most:]
             state.rings[notes.id] = (ring, state.now() + keep)
         return Verdict.OK
-
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
-        """Replace the run `old` with `new`."""
-        state = self._state
-        held = state.runs.get(old.id)
-        if held not in (old.run, new.run):
-            return Claim(new.id, new.run, Verdict.FENCED)
-        if text(state.fields(old.id), "run") != held:
-            return Claim(new.id, new.run, Verdict.GONE)
-        if held == new.run:
-            return self._answer(new, Verdict.ALREADY, max_data)
-        if text(state.fields(old.id), "control") == Verdict.STOP:
-            return Claim(new.id, new.run, Verdict.STOP)  # carried out instead: no new run starts
-        next_state(life.RUNNING, Trigger.RELOAD)
-        epoch = state.run(new.id, new.run, worker, last_run=old.run)
-        self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
-        state.write(new.id, settling=epoch)
-        state.erase(new.id, "control")
-        if saved:
-            state.write(new.id, saved=saved, saved_at=state.stamp())
-        self._announce_run(Event.RELOADED, new, worker, epoch)
-        return self._answer(new, Verdict.OK, max_data)
-
-    def preview(self, ref: RunRef, max_data: int) -> Claim:
-        """The data that a reload of this run would start with."""
-        verdict = self._owned(ref)
-        return (
-            self._answer(ref, verdict, max_data) if verdict is Verdict.OK else Claim(ref.id, ref.run, verdict)
-        )
-
-    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """Refuse a reload because the data does not fit; the run continues."""
-        state, task_id = self._state, judged.id
-        verdict = self._owned(RunRef(task_id, judged.run))
-        if verdict is not Verdict.OK:
-            return verdict
-        fields = state.fields(task_id)
-        data = fields.get("data", b"")
-        same = len(data) == judged.oversize if judged.oversize else data == (judged.data or b"")
-        if named(fields) != judged.function or not same:
-            return Verdict.MOVED
-        next_state(life.RUNNING, Trigger.REFUSE)
-        head = f'{{"epoch":{number(fields, "epoch")},"at":{state.stamp()},'
-        state.write(task_id, reload_refused=head + refusal(path, reason))
-        self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
-        if text(fields, "control") == Command.RELOAD:
-            state.erase(task_id, "control")
-        details = {"path": path, "reason": reason, "epoch": judged.epoch}
-        state.emit(task_id, event(Event.REFUSED, details))
-        return Verdict.OK
-
-    def settle(self, ref: RunRef) -> Verdict:
-        """Confirm that the run started by a reload is alive."""
-        verdict = self._owned(ref)
-        if verdict is Verdict.OK:
-            self._state.erase(ref.id, "settling")
-        return verdict
-
-    def _owned(self, ref: RunRef) -> Verdict:
-        """Whether registry and hash name this run."""
-        if self._state.runs.get(ref.id) != ref.run:
-            return Verdict.FENCED
-        return Verdict.OK if text(self._state.fields(ref.id), "run") == ref.run else Verdict.GONE
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create the hash and the run of a pre-started task."""

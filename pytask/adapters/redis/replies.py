@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import attrs
+
 from pytask.adapters import decoding
 from pytask.domain import figures
 from pytask.domain.control import REQUESTS
@@ -43,7 +45,16 @@ def claim(ref: RunRef, reply: Sequence[Any]) -> Claim:
     if found not in (Verdict.OK, Verdict.ALREADY):
         return Claim(ref.id, ref.run, found)
     epoch, crashes, size, function, data = (next(words) for _ in range(5))
-    return Claim(ref.id, ref.run, found, decoding.text(function), data, int(epoch or 0), crashes, size)
+    return Claim(
+        ref.id, ref.run, found, decoding.text(function), data, int(epoch or 0), crashes, size,
+        trial=next(words, 0) == 1, answered=next(words, 0) == 1,
+    )  # fmt: skip
+
+
+def accepted(judged: Claim, reply: Sequence[Any]) -> Claim:
+    """The reply of accept.lua, as what was judged."""
+    found = verdict(reply[0])
+    return attrs.evolve(judged, verdict=found, trial=len(reply) > 1 and reply[1] == 1)
 
 
 def claims(
@@ -139,6 +150,11 @@ def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterato
                 yield refs[first + place - 1], found
         elif word in REQUESTS:  # others come from a newer release or a client: ignored
             yield refs[first - place - 1], REQUESTS[word]
+
+
+def confirmed(words: Sequence[bytes]) -> list[Answer]:
+    """The answers of confirm.lua."""
+    return [REQUESTS.get(word) or verdict(word) for word in words]
 
 
 def incarnation(reply: Sequence[Any]) -> Incarnation:

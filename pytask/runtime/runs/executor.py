@@ -30,11 +30,13 @@ from pytask.runtime.process.host import exit_now
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs import leftover_sockets
 from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.in_force import PACK_AFTER, Packer
 from pytask.runtime.runs.lingering import Lingering
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began
 from pytask.runtime.runs.reloads import Reloads
 from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.saving import Saving
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.stopping import Stopping
 from pytask.runtime.runs.timeouts import Timeouts
@@ -47,7 +49,12 @@ log = get_logger(__name__)
 ASKED_AT_ONCE = 256  # runs that begin to stop in one iteration of the event loop
 
 # The stop reason that settles a run whose reload failed; in all other cases a newer run owns the id.
-UNRELOADED = {Verdict.GONE: StopReason.FORGET, Verdict.STOP: StopReason.STOP}
+# (The task of a paused run waits until it is resumed.)
+UNRELOADED = {
+    Verdict.GONE: StopReason.FORGET,
+    Verdict.STOP: StopReason.STOP,
+    Verdict.PAUSED: StopReason.HAND_BACK,
+}
 
 
 class Ids(Protocol):
@@ -108,6 +115,10 @@ class Executor:
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
             clock=ports.clock,
         )  # fmt: skip
+        self.saving = Saving(
+            living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, clock=ports.clock
+        )  # fmt: skip
+        self._packer = Packer(self.living, ports.clock, PACK_AFTER * ports.lease.timing.scale)
         self._turns = ports.turns
         self._timeouts = Timeouts(ports.tasks, self.stop_reason)
         self._lease = ports.lease
@@ -163,6 +174,7 @@ class Executor:
             return
         run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
         run.local, run.settling = local, reloads
+        run.trial = claim.run if claim.trial else ""
         self._locals += local
         if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)
@@ -257,6 +269,10 @@ class Executor:
 
     def _reload(self, run: Run) -> None:
         self.stop_reason(run, StopReason.RELOAD)
+
+    def took_data(self, run: Run) -> None:
+        """The data of a run was decoded."""
+        self._packer.add(run)
 
     def began(self, run: Run) -> None:
         """`start()` of a reloaded run is about to be called."""
@@ -381,6 +397,8 @@ class Executor:
             self._locals -= run.local
             self._on_place()
         self._lease.over(run.ref.run)
+        if run.kept is not None:
+            self.saving.forget(run)
         if self.lingering.kept_by:
             self.lingering.forget(run)
         if run.borrower is not None:

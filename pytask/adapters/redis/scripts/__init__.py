@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pytask.adapters.redis.lua import (
     AnyTexts,
     Flag,
+    Flags,
     FourKeys,
     Key,
     Keys,
@@ -27,6 +28,10 @@ from pytask.adapters.redis.scripts.limits import RuleRecord as RuleRecord
 from pytask.adapters.redis.scripts.limits import limit as limit
 from pytask.adapters.redis.scripts.limits import mend as mend
 from pytask.adapters.redis.scripts.limits import serve as serve
+from pytask.adapters.redis.scripts.pausing import confirm as confirm
+from pytask.adapters.redis.scripts.pausing import hold_functions as hold_functions
+from pytask.adapters.redis.scripts.pausing import pause as pause
+from pytask.adapters.redis.scripts.pausing import tidy_paused as tidy_paused
 from pytask.adapters.redis.scripts.saving import SavedValue as SavedValue
 from pytask.adapters.redis.scripts.saving import save as save
 from pytask.adapters.redis.scripts.steering import functions as functions
@@ -56,6 +61,7 @@ from pytask.adapters.redis.scripts.upkeep import tidy as tidy
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
 #   timers            ids that wait for their time (zset: id by milliseconds)
+#   paused            ids of paused tasks, whether they wait or run (set)
 #   own               the prefix of the keys of limits, see slots.lua
 #   rules             the limits that the classes of a worker declare
 #   waiting, stopped, failed    names of states
@@ -87,6 +93,8 @@ def claim(
     source: Key,
     queue: Key,
     timers: Key,
+    paused: Key,  # ids of paused tasks (set)
+    paused_functions: Key,  # names (set)
     own: Key,
     indexes: FourKeys,
     hashes: Keys,
@@ -131,6 +139,7 @@ def park(
     runs: Key,
     source: Key,
     timers: Key,
+    paused_functions: Key,
     parking: Key,
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
@@ -143,6 +152,7 @@ def park(
     hint_channel: Text,
     line: Text,
     kept: Number,
+    held: Flag,  # the function is known, but paused
 ) -> bytes: ...
 
 
@@ -215,6 +225,7 @@ def adopt(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,
     indexes: FourKeys,
     hashes: Keys,
@@ -225,6 +236,7 @@ def adopt(
     ids: Texts,
     new_runs: Texts,
     epochs: Numbers,
+    held_runs: Flags,  # their owner has paused them
 ) -> list[bytes]: ...
 
 
@@ -234,6 +246,7 @@ def restore(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     waiting_index: Key,
     hash: Key,
     id: Text,
@@ -245,6 +258,7 @@ def restore(
     kept: Number,
     has_data: Flag,
     data: Text,
+    on_hold: Flag,  # it was paused
     saved: Text,  # "" for nothing
 ) -> bytes: ...
 
@@ -259,7 +273,7 @@ class ChangeKind(NamedTuple):
     line: Text = ""
     instead: Text = ""  # the kind (from 1) that applies if the hash has a stop; "" for this one
     words: Text = ""  # how many of `fields`; "" for none
-    delay: Text = ""  # milliseconds in the timers
+    detail: Text = ""  # for a timer its milliseconds; in the queue: the mark and the SHA-1 of a failed trial
 
 
 @script
@@ -269,6 +283,7 @@ def commit(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,
     indexes: FourKeys,
     hashes: Keys,
@@ -317,6 +332,28 @@ def reload(
     line: Text,
     kept: Number,
     event: ThreeTexts,
+    known: Flag,  # `lived` is the data with which the old run worked
+    lived: Text,
+) -> list[Any]: ...
+
+
+@script
+def accept(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    func: Text,  # and the data, which were judged; "" for none
+    data: Text,
+    request: Text,  # the word of a reload
+    mark: Text,  # of the trial
+    channel: Text,
+    event: Text,
+    line: Text,
+    kept: Number,
+    known: Flag,  # `lived` is the data with which the run worked before
+    lived: Text,
 ) -> list[Any]: ...
 
 
@@ -334,6 +371,8 @@ def refuse(
     func: Text,  # and the data, which were judged; "" for none
     data: Text,
     unread: Number,  # size of data that was not read; 0: it was
+    good_func: Text,  # and the data, which are in force; "" for no data
+    good: Text,
     request: Text,  # the word of a reload
     refusal: Text,  # JSON, behind its epoch and time
     channel: Text,
@@ -344,7 +383,15 @@ def refuse(
 
 
 @script
-def settle(*, runs: Key, hash: Key, id: Text, run: Text) -> bytes: ...
+def settle(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    mark: Text,  # of a trial that is over; "" for none
+    request: Text,  # a word that is dropped; "" for none
+) -> bytes: ...
 
 
 @script

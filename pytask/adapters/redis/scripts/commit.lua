@@ -1,15 +1,16 @@
 -- Commit one batch of ends and events, in order.
 --
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
---       list, or the timers are not a sorted set; nothing done).
+--       list, the timers are not a sorted set, or the paused ids are not a set; nothing done).
 --
--- A run that is tried again goes to the timers, by the clock of Redis.
+-- A run that is tried again goes to the timers, by the clock of Redis; the task of a paused one to the paused set.  One
+-- that failed soon after a reload goes to the queue, with the data before the reload.
 --
 -- Without changes it does nothing: so a worker loads the script, and connects, before its first end.
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and recreated: only the registry is cleared, to avoid writing a hash that belongs to no task.
---- include: names, time, now_ms, whole, ids, index, history, slots, wake, give_back
+--- include: names, time, now_ms, whole, ids, index, pauses, roll_back, history, slots, wake, give_back
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -37,11 +38,12 @@ for i = 1, n do
   local h
   local again = mode == 'queue' or mode == 'timer'
   if again then
-    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control')
+    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control', 'paused')
   elseif state ~= '' or not held then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'restarts')
   end
   local owner = h and not h.err and h[1]
+  local tried = mode == 'queue' and kind.detail ~= '' and kind.detail
   -- A stored stop is only removed once carried out; this run has ended, so it is carried out now.
   if again and owner == run and h[3] == stop then
     kind = kind_of[kind.instead]
@@ -53,14 +55,16 @@ for i = 1, n do
     verdict = 'FENCED'
     if state ~= '' and pcall('HGET', hash, 'last_run') == run then verdict = 'ALREADY' end
   elseif state ~= '' then
-    if mode == 'queue' and not queue_ok or again and not timers_ok then
+    if mode == 'queue' and not queue_ok or again and not timers_ok or again and h[4] and not pausable then
       verdict = 'BADTYPE'
     elseif owner ~= run then
       verdict = 'GONE'
     elseif mode == 'delete' or kind.drop then
       call('DEL', hash)
+      unpause(id, hash)
     else
       local plain = mode == 'done'
+      if tried then roll_back(hash, tried) end
       if kind.words == '' and not saved then
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], kind.line, plain))
       else
@@ -86,8 +90,13 @@ for i = 1, n do
       end
       local last = #entries
       entries[last + 1], entries[last + 2] = now, id
-      if mode == 'timer' then
-        call('ZADD', timers, whole(now_ms + tonumber(kind.delay)), id)
+      if not again then
+        unpause(id, hash)
+      elseif h[4] then
+        call('ZREM', timers, id)
+        call('SADD', paused, id)
+      elseif mode == 'timer' then
+        call('ZADD', timers, whole(now_ms + tonumber(kind.detail)), id)
       elseif mode == 'queue' then
         call('ZREM', timers, id)
         call('RPUSH', queue, id)
