@@ -129,11 +129,25 @@ def logged(options: argparse.Namespace, results: Results) -> None:
     results.keep("logs", {"rows": rows})
 
 
+def grouped(options: argparse.Namespace, results: Results) -> None:
+    """Tasks of many groups."""
+    from benchmarks import groups
+
+    results.keep("groups", {"rows": list(groups.measured(times(options), share(options)))})
+
+
 def timed(options: argparse.Namespace, results: Results) -> None:
     """Delayed tasks."""
     from benchmarks import timers
 
     results.keep("timers", {"rows": list(timers.measured(times(options), share(options)))})
+
+
+def saved(options: argparse.Namespace, results: Results) -> None:
+    """What saves cost."""
+    from benchmarks import saves
+
+    results.keep("saves", {"rows": list(saves.measured(share(options)))})
 
 
 def command_line(options: argparse.Namespace, results: Results) -> None:
@@ -176,6 +190,8 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     **{name: scale(name) for name in SCALE},
     "logs": logged,
     "timers": timed,
+    "saves": saved,
+    "groups": grouped,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,

@@ -117,6 +117,7 @@ class Presence:
             zones=self._zones,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             restarts=_policies(known),
+            limits=dict(self._executor.rules),
             tasks=self._executor.queued,
             # While claims are paused, report no room to workers that rebalance.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,
@@ -133,6 +134,7 @@ class Presence:
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
             kept_by=dict(self._executor.lingering.kept_by),
+            pausing=self._executor.pauses.whereabouts,
             stuck=self._executor.stopping.stuck,
             cpu=None if self._load is None else self._load.cpu,
             busiest=() if self._load is None else self._load.busiest,
