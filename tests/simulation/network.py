@@ -53,13 +53,14 @@ class Link:
 class Call:
     """One request on its way, and its answer."""
 
-    __slots__ = ("args", "link", "process", "sent_at", "verb", "waiter")
+    __slots__ = ("args", "link", "named", "process", "sent_at", "verb", "waiter")
 
     def __init__(self, process, link, verb, args, sent_at):
         self.process = process
         self.link = link
         self.verb = verb
         self.args = args
+        self.named = {}  # the arguments by name
         self.sent_at = sent_at
         self.waiter = Waiter()
 
@@ -77,10 +78,11 @@ class Connection:
         self.process = process
         self.link = world.links[process.place]
 
-    def call(self, verb, *args, wait=0.0):
+    def call(self, verb, *args, wait=0.0, named=None):
         """Raises `Unavailable` when no answer came within C (and `wait`, for what blocks)."""
         world, link, loop = self.world, self.link, self.world.loop
         call = Call(self.process, link, verb, args, loop.time)
+        call.named = named or {}
         if link.aims:
             world.aimed(link, self.process, verb)
         if not link.request_lost():
@@ -111,8 +113,8 @@ class Store(Connection):
         self.ahead, claims = self.call("claim", request)
         return claims
 
-    def renew(self, refs):
-        self.incarnation, verdicts = self.call("renew", refs)
+    def renew(self, refs, *saves):
+        self.incarnation, verdicts = self.call("renew", refs, *saves)
         return verdicts
 
     @property
@@ -136,8 +138,8 @@ class Timetable:
 
 
 def _verb(name, prefix=""):
-    def verb(self, *args):
-        return self.call(prefix + name, *args)
+    def verb(self, *args, **named):
+        return self.call(prefix + name, *args, named=named)
 
     verb.__name__ = name
     return verb

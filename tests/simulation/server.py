@@ -103,7 +103,7 @@ class Server:
             return
         try:
             self._refuse(verb, call.args)
-            outcome = self._apply(verb, call.args)
+            outcome = self._apply(verb, call.args, call.named)
             self.world.evidence.applied(call, outcome)
             if verb in MOVES:
                 self.world.evidence.counts.places(self.state)
@@ -115,11 +115,11 @@ class Server:
         self._wake()
         self._answer(call, outcome)
 
-    def _apply(self, verb, args):
+    def _apply(self, verb, args, named):
         self.state.by = verb
         timers = set(self.state.timers) if verb == "due" else None
         try:
-            outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args)
+            outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args, **named)
         finally:
             self.state.by = ""
         if timers is not None:
