@@ -48,9 +48,27 @@ def begun(world, run):
     return run.task
 
 
+worlds = []
+
+
+def started(kind):
+    """A world whose runs end with the test."""
+    worlds.append(World(kind))
+    return worlds[-1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on():
+    yield
+    while worlds:
+        one = worlds.pop()
+        one.executor.hand_back_all()
+        until(lambda one=one: not one.executor.living)
+
+
 @pytest.fixture
 def world():
-    return World(Looping)
+    return started(Looping)
 
 
 def test_a_pause_holds_the_rounds_until_the_resume(world):
@@ -100,7 +118,7 @@ def test_a_run_that_was_fenced_meanwhile_is_left_alone(world):
 
 
 def test_where_a_run_is_that_has_no_gate():
-    world = World(Bare)
+    world = started(Bare)
     run = world.launch()
     until(lambda: run.task is not None)
     gevent.sleep(0)
@@ -137,7 +155,7 @@ def test_a_stop_calls_stop_and_no_further_round_begins():
         def stop(self):
             self.over = True
 
-    world = World(Polite)
+    world = started(Polite)
     run = world.launch()
     task = begun(world, run)
     world.executor.pauses.ask("a", Command.PAUSE)
