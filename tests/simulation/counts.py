@@ -147,7 +147,7 @@ class Counts:
         if change.trigger is Trigger.RELEASE and not change.event and _state(state, change.id) == WAIT:
             self.queued(change.id)  # the claim of an answer that was lost, and nobody hears of it
         began, job = self._began.get(change.run), self._world.jobs.get(change.id)
-        if began is None or job is None:
+        if began is None or job is None or change.id in self._world.steering.jobs:
             return
         tell = {Trigger.RETRY: self._retried, Trigger.FAIL: self._failed, Trigger.END: self._ended}
         if change.trigger in tell:

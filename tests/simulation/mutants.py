@@ -46,6 +46,7 @@ class Mutant:
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
     policies: bool = False  # whether its worlds have delayed and flapping tasks and schedules
+    steering: bool = False  # ... and tasks that save, pause, reload and share groups
 
 
 def options(name, base):
@@ -64,6 +65,7 @@ def options(name, base):
         stopping=mutant.stopping,
         timing=mutant.timing,
         policies=mutant.policies,
+        steering=mutant.steering,
     )
 
 

@@ -42,10 +42,12 @@ class State(MemoryState):
     def run(self, task_id, run, worker, **changes):
         if not self.adopting:
             old = changes.get("last_run", "") if self.by in ("reload", "open_local") else None
-            self._evidence.counts.claimed(task_id, run, self.fields(task_id), self.millis(), reloaded=old)
+            fields = self.fields(task_id)
+            self._evidence.counts.claimed(task_id, run, fields, self.millis(), reloaded=old)
         epoch = super().run(task_id, run, worker, **changes)
         if not self.adopting:
             self._evidence.claimed(task_id, run, epoch)
+            self._evidence.steering.claimed(task_id, run, fields, old or None)
         return epoch
 
     def emit(self, task_id, payload):
@@ -103,7 +105,8 @@ class Server:
             return
         try:
             self._refuse(verb, call.args)
-            outcome = self._apply(verb, call.args)
+            self.world.evidence.steering.serving(call, self.state)
+            outcome = self._apply(verb, call.args, call.how)
             self.world.evidence.applied(call, outcome)
             if verb in MOVES:
                 self.world.evidence.counts.places(self.state)
@@ -115,11 +118,11 @@ class Server:
         self._wake()
         self._answer(call, outcome)
 
-    def _apply(self, verb, args):
+    def _apply(self, verb, args, how):
         self.state.by = verb
         timers = set(self.state.timers) if verb == "due" else None
         try:
-            outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args)
+            outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args, **how)
         finally:
             self.state.by = ""
         if timers is not None:

@@ -1,0 +1,118 @@
+"""What clients do to tasks that save, pause and reload, and faults that catch the calls for them.
+
+They have a plan and a stream of their own: the plans of the other faults stay what they were.
+"""
+
+from __future__ import annotations
+
+from pytask.domain.messages import Command
+from tests.simulation.policy_faults import Act
+from tests.simulation.steering import DIES, GOOD, LATE, RAISES, REFUSED
+
+AIMED = ("renew", "save", "commit", "reload", "refuse", "settle", "accept", "claim")
+DATA = (GOOD, GOOD, GOOD, REFUSED, RAISES, DIES, DIES, LATE)
+KINDS = {}
+
+
+def kind(fn):
+    KINDS[fn.__name__] = fn
+    return fn
+
+
+def draw(random, *, length):
+    """About 16 of them."""
+    number = random.randint(10, 22)
+    times = sorted(random.uniform(5, length) for _ in range(number))
+    return [Act(at, random.choice(sorted(KINDS)), random.random()) for at in times]
+
+
+def _one(world, random, *, reloads=False):
+    jobs = world.steering.jobs
+    return random.choice(sorted(i for i, job in jobs.items() if job.reloads or not reloads))
+
+
+# -- reloads ----------------------------------------------------------------------------------------------
+
+
+def _reload(world, random, at):
+    task_id, kind = _one(world, random, reloads=True), random.choice(DATA)
+    pause = random.choice((0.0, 0.0, random.uniform(0.0, 20.0)))
+    world.after(at, lambda: world.steering.write_data(task_id, kind))
+    world.after(at + pause, lambda: world.control(task_id, Command.RELOAD))
+
+
+@kind
+def reload(world, random):
+    for _ in range(random.randint(1, 4)):
+        _reload(world, random, random.uniform(0, 15))
+
+
+@kind
+def reload_again(world, random):
+    """Other data, while a reload of it is under way or on trial."""
+    task_id = _one(world, random, reloads=True)
+    for _ in range(random.randint(2, 4)):
+        at, data = random.choice((random.uniform(0, 1), random.uniform(0, 14))), random.choice(DATA)
+        world.after(at, lambda data=data: world.steering.write_data(task_id, data))
+        world.after(at, lambda: world.control(task_id, Command.RELOAD))
+
+
+# -- what a task has saved ----------------------------------------------------------------------------------
+
+
+@kind
+def start_fresh(world, random):
+    task_id = _one(world, random)
+    if random.random() < 0.7:
+        world.control(task_id, Command.STOP)
+    world.after(random.uniform(0, 12), lambda: world.steering.start_fresh(task_id))
+
+
+@kind
+def push_steered(world, random):
+    for _ in range(random.randint(1, 5)):
+        task_id = _one(world, random)
+        world.after(random.uniform(0, 10), lambda task_id=task_id: world.push(task_id))
+
+
+@kind
+def stop_steered(world, random):
+    task_id = _one(world, random)
+    world.control(task_id, Command.STOP)
+    if random.random() < 0.8:
+        world.after(random.uniform(0.0, 40), lambda: world.control(task_id, Command.START))
+
+
+@kind
+def recreate_steered(world, random):
+    if random.random() < 0.5 and world.may_lose("hash"):
+        task_id = _one(world, random)
+        world.after(random.uniform(0, 8), lambda: world.push(task_id, anew=True))
+
+
+# -- calls --------------------------------------------------------------------------------------------------
+
+
+@kind
+def kill_in_steering_call(world, random):
+    place = world.options.place or random.choice(world.places)
+    world.aim(place, random.choice(AIMED), lambda process: process.kill("kill -9"))
+
+
+@kind
+def lose_steering_replies(world, random):
+    place = random.choice(world.places)
+    seconds = random.uniform(5, 40)
+
+    def begin(process):
+        link = world.links[process.place]
+        link.lose_replies += 1
+        world.after(seconds, lambda: setattr(link, "lose_replies", max(0, link.lose_replies - 1)))
+
+    world.aim(place, random.choice(AIMED), begin)
+
+
+@kind
+def deploy_steered(world, random):
+    """SIGTERM of one worker: none of what its tasks saved is lost."""
+    world.at_place(random.choice(world.places), lambda process: world.replace(process, early=True))
