@@ -265,24 +265,36 @@ class Counts:
         """A task that waits is in one place, any other in none."""
         queued = set(state.queue)
         for task_id in self._world.known_ids():
-            raw, known, timed = task_id.encode(), self._known.get(task_id), task_id in state.timers
+            raw, known = task_id.encode(), self._known.get(task_id)
             if known and known.pushed and raw not in queued:
                 known.pushed = False
-            if task_id in state.runs and not timed:
+            runs, apart = task_id in state.runs, _apart(state, task_id)
+            if runs and not apart:
                 continue
             value = state.values.get(task_id)
             if not isinstance(value, dict):
                 continue
             word = value.get("state", WAIT.encode()).decode()
-            if timed and raw in queued and not (known and known.pushed):
-                self._violation("two places", f"{task_id} is {word}, in the queue and in the timers")
-            if task_id in state.runs:
+            places = [*apart, *(["the queue"] if raw in queued else [])]
+            if apart and len(places) > 1 and not (known and known.pushed):
+                self._violation("two places", f"{task_id} is {word}, in {' and in '.join(places)}")
+            if runs:
                 continue
             parked = any(raw in ids for ids in state.parking.values())
-            if word == WAIT and not (timed or parked or raw in queued):
+            if word == WAIT and not (places or parked):
                 self._violation("no place", f"{task_id} waits nowhere")
-            if word not in (WAIT, RUNNING) and timed and not (known and known.pushed):
-                self._violation("two places", f"{task_id} is {word}, and in the timers")
+            if word not in (WAIT, RUNNING) and apart and not (known and known.pushed):
+                self._violation("two places", f"{task_id} is {word}, and in {apart[0]}")
+
+
+def _apart(state, task_id):
+    """The places beside the queue and the parking lists; the paused set has those that run, too."""
+    found = ["the timers"] if task_id in state.timers else []
+    if task_id in state.paused and task_id not in state.runs:
+        found.append("the paused set")
+    if any(task_id in line for line in state.slots.lines.values()):
+        found.append("a waiting list")
+    return found
 
 
 def _state(state, task_id):

@@ -16,11 +16,11 @@ READS = {
 }  # fmt: skip
 MOVES = {
     "claim", "due", "reject", "park", "commit", "control", "expire", "repair", "adopt", "restore",
-    "schedules.fire",
+    "schedules.fire", "serve",
 }  # fmt: skip
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
-    "monitors", "incarnation", "timers", "schedules", "occurrences",
+    "monitors", "incarnation", "timers", "schedules", "occurrences", "paused", "paused_functions", "slots",
 )  # fmt: skip
 QUEUED = tuple(f'{{"event":"{name}"' for name in (Event.QUEUED, Event.REQUEUED))
 RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))

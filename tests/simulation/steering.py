@@ -21,7 +21,8 @@ class SteeredJob:
     function: str
     rounds: int  # after which it ends, whatever runs they were in: what it saves is their number
     round: float  # seconds
-    group: str = ""  # the hash field
+    group: str = ""
+    told: bool = False  # only by its data
     stopping: float = 0.0
     seconds: float = 0.0
     stubborn: bool = False
@@ -32,26 +33,44 @@ class SteeredJob:
     @property
     def reloads(self):
         """Whether clients write other data for it."""
-        return self.function in ("steady", "inplace")
+        return self.function in ("steady", "inplace") and not self.group
 
     @property
     def finals(self):
         return (ENDED, ERROR) if self.reloads else (ENDED,)
 
 
-FUNCTIONS = {"steady": {}, "inplace": {}}
+RULES = {  # the limits of each function, in its `Config`
+    "steady": {},
+    "inplace": {},
+    "solo": {"GROUP_LIMIT": 1},
+    "crew": {"GROUP_LIMIT": 2, "GROUP": "team"},
+    "few": {"LIMIT": 2},
+    "rated": {"RATE": (3, 20.0)},
+}
+GROUPED = {"solo": ("a",), "crew": ("b", "b", "c"), "few": ("", "c"), "rated": ("", "d"), "steady": ("c",)}
 
 
 def draw(random):
     """The jobs of one world, by id."""
     found = {}
     for number in range(random.randint(3, 4)):
-        found[f"s{number}"] = SteeredJob(
+        found[f"k{number}"] = SteeredJob(
             function=random.choice(("steady", "inplace")),
             rounds=random.randint(10, 90),
             round=random.uniform(2.0, 5.0),
             stopping=random.choice((0.0, 0.0, random.uniform(0.1, 4.0))),
         )
+    for function in random.sample(sorted(GROUPED), 2):
+        for number in range(random.randint(3, 4)):
+            found[f"{function}{number}"] = SteeredJob(
+                function=function,
+                rounds=random.choice((random.randint(1, 6), random.randint(4, 25))),
+                round=random.uniform(2.0, 5.0),
+                group=random.choice(GROUPED[function]),
+                told=function == "crew" and random.random() < 0.5,
+                stopping=random.choice((0.0, 0.0, random.uniform(0.1, 4.0))),
+            )
     return found
 
 
@@ -80,6 +99,7 @@ class Steered(Task):
                 self.gate()
                 judge.passed(living)
                 evidence.act(living)
+                judge.acted(living)
                 done += 1
                 world.steering.save(self, living, done)
                 gevent.sleep(judge.trials.nap(living, job.round))
@@ -111,7 +131,7 @@ class InPlace(Steered):
 def classes(world, process):
     """The task classes of one process, by name."""
     found = {}
-    for name, given in FUNCTIONS.items():
+    for name, given in RULES.items():
         config = type("Config", (), {"NAME": name} | given)
         base = InPlace if name == "inplace" else Steered
         found[name] = type(name.title(), (base,), {"Config": config, "world": world, "process": process})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from pytask.domain.lifecycle import Trigger
-from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from tests.simulation.pauses import Pauses
 from tests.simulation.saves import LOST, Saves
+from tests.simulation.slots import Slots, frees
 from tests.simulation.trials import Trials, read
+
+
+MOVES = {"claim", "renew", "commit", "reload", "expire", "adopt", "repair", "control", "serve"}
 
 
 class Steering:
@@ -20,6 +20,7 @@ class Steering:
         self.saves = Saves(world, violation, order)
         self.trials = Trials(world, violation)
         self.pauses = Pauses(world, violation)
+        self.slots = Slots(world, violation)
         self._before = None  # the data of the tasks that a call ends
 
     @property
@@ -31,23 +32,25 @@ class Steering:
 
     @property
     def tally(self):
-        return self.trials.tally + self.pauses.tally
+        return self.trials.tally + self.pauses.tally + self.slots.tally
 
     # -- the store ----------------------------------------------------------------------------------------
 
     def snapshot(self):
-        return (self.saves.snapshot(), self.pauses.snapshot()) if self._on else None
+        judges = (self.saves, self.pauses, self.slots)
+        return [judge.snapshot() for judge in judges] if self._on else None
 
     def restore(self, snapshot):
         if self._on:
-            self.saves.restore(snapshot[0])
-            self.pauses.restore(snapshot[1])
+            for judge, kept in zip((self.saves, self.pauses, self.slots), snapshot, strict=True):
+                judge.restore(kept)
             self.trials.lost(self._world.steering.jobs)
 
     def flushed(self):
         if self._on:
             self.saves.flushed()
             self.pauses.flushed()
+            self.slots.flushed()
             self.trials.lost(self._world.steering.jobs)
 
     def forgotten(self, task_id):
@@ -63,6 +66,8 @@ class Steering:
             self.saves.claimed(task_id, run, reloaded)
             self.trials.claimed(run, reloaded)
             self.pauses.claimed(task_id, run, fields.get("function", b"").decode(), reloaded)
+            if reloaded is None:
+                self.slots.claimed(task_id, run, self._world.server.state)
 
     def serving(self, call, state):
         """A call is about to be carried out."""
@@ -76,12 +81,14 @@ class Steering:
         tell = {
             "commit": self._committed, "control": self._controlled, "refuse": self._refused,
             "accept": self._accepted, "save": self._saved, "adopt": self._adopted,
-            "hold_functions": self._held,
+            "hold_functions": self._held, "expire": self._expired, "serve": self._looked,
         }.get(call.verb)  # fmt: skip
         if tell is not None:
             tell(call, outcome, state)
         if call.verb in ("commit", "control", "expire", "repair"):
             self.pauses.rested(state)
+        if call.verb in MOVES:
+            self.slots.compare(state)
 
     def _committed(self, call, verdicts, state):
         for change, verdict, before in zip(call.args[0], verdicts, self._before, strict=True):
@@ -89,6 +96,8 @@ class Steering:
                 if change.run in self._world.evidence.order:
                     self.saves.committed(change)
                 self.trials.committed(change, before, state)
+                if frees(change, verdict):
+                    self.slots.freed(change.id, state)
 
     def _controlled(self, call, verdicts, state):
         del state
@@ -113,6 +122,15 @@ class Steering:
         for adoption, verdict in zip(call.args[0], verdicts, strict=True):
             if verdict is Verdict.OK and self._knows(adoption.id):
                 self.pauses.adopted(adoption.id, state)
+
+    def _expired(self, call, verdicts, state):
+        for expiry, verdict in zip(call.args[0], verdicts, strict=True):
+            if verdict is Verdict.OK and self._knows(expiry.id):
+                self.slots.freed(expiry.id, state)
+
+    def _looked(self, call, outcome, state):
+        del call, outcome
+        self.slots.looked(state)
 
     def _held(self, call, outcome, state):
         del outcome, state
@@ -155,6 +173,13 @@ class Steering:
 
     def passed(self, living):
         self.pauses.passed(living)
+
+    def acted(self, living):
+        self.slots.acted(living)
+
+    def at_rest(self, state):
+        if self._on:
+            self.slots.at_rest(state)
 
     def over(self, living):
         self.trials.over(living)

@@ -9,7 +9,9 @@ from pytask.domain.messages import Command
 from tests.simulation.policy_faults import Act
 from tests.simulation.steering import DIES, GOOD, LATE, RAISES, REFUSED
 
-AIMED = ("renew", "save", "commit", "reload", "refuse", "settle", "accept", "claim")
+AIMED = (
+    "renew", "save", "commit", "reload", "refuse", "settle", "accept", "claim", "confirm", "serve", "control",
+)  # fmt: skip
 DATA = (GOOD, GOOD, GOOD, REFUSED, RAISES, DIES, DIES, LATE)
 KINDS = {}
 
@@ -55,6 +57,95 @@ def reload_again(world, random):
         at, data = random.choice((random.uniform(0, 1), random.uniform(0, 14))), random.choice(DATA)
         world.after(at, lambda data=data: world.steering.write_data(task_id, data))
         world.after(at, lambda: world.control(task_id, Command.RELOAD))
+
+
+# -- pauses -----------------------------------------------------------------------------------------------
+
+
+@kind
+def pause(world, random):
+    for _ in range(random.randint(1, 3)):
+        task_id, at = _one(world, random), random.uniform(0, 10)
+        world.after(at, lambda task_id=task_id: world.control(task_id, Command.PAUSE))
+        for _ in range(random.choice((0, 1, 1, 2))):
+            later = at + random.choice((random.uniform(0, 2), random.uniform(2, 120)))
+            world.after(later, lambda task_id=task_id: world.control(task_id, Command.START))
+
+
+@kind
+def pause_and_more(world, random):
+    """Stops, reloads, pushes and starts of a task that is paused, or about to be."""
+    task_id = _one(world, random)
+    words = (Command.PAUSE, Command.PAUSE, Command.START, Command.STOP, Command.RELOAD)
+    for _ in range(random.randint(3, 8)):
+        word, at = random.choice(words), random.choice((random.uniform(0, 2), random.uniform(0, 30)))
+        world.after(at, lambda word=word: world.control(task_id, word))
+    if random.random() < 0.5:
+        world.after(random.uniform(0, 30), lambda: world.push(task_id))
+    world.after(random.uniform(30, 90), lambda: world.control(task_id, Command.START))
+
+
+@kind
+def pause_and_kill(world, random):
+    """The worker of a paused run dies, or is replaced: no other run begins."""
+    task_id = _one(world, random)
+    world.control(task_id, Command.PAUSE)
+
+    def end():
+        run = world.server.state.runs.get(task_id, "")
+        process = world.processes.get(run.partition(".")[0])
+        if process is not None and not process.dead:
+            if random.random() < 0.6:
+                process.kill("kill -9")
+            else:
+                world.replace(process, early=random.random() < 0.5)
+
+    world.after(random.choice((random.uniform(0, 1), random.uniform(1, 20))), end)
+    world.after(random.uniform(100, 200), lambda: world.control(task_id, Command.START))
+
+
+@kind
+def pause_function(world, random):
+    name = world.steering.jobs[_one(world, random)].function if random.random() < 0.8 else "*"
+    world.steering.hold([name])
+    world.after(random.uniform(1, 60), lambda: world.steering.hold([name], resume=True))
+
+
+# -- limits -------------------------------------------------------------------------------------------------
+
+
+@kind
+def push_group(world, random):
+    """Many tasks of few groups."""
+    ids = sorted(i for i, job in world.steering.jobs.items() if not job.reloads)
+    for _ in range(random.randint(3, 10)):
+        task_id = random.choice(ids)
+        world.after(random.uniform(0, 6), lambda task_id=task_id: world.push(task_id))
+
+
+@kind
+def change_limit(world, random):
+    """HSET and HDEL of limits; one that is no number counts as none."""
+    jobs = world.steering.jobs.values()
+    entries = {f"group:{job.group}" for job in jobs if job.group and job.group != "a"}
+    entries |= {f"function:{job.function}" for job in jobs if job.group or not job.reloads}
+    if "a" not in {job.group for job in jobs}:
+        entries.add("group:*")
+    entry = random.choice(sorted(entries))
+    for _ in range(random.randint(1, 3)):
+        text = random.choice(("0", "1", "2", "3", "3", "many", None))
+        world.after(random.uniform(0, 40), lambda text=text: world.steering.limit(entry, text))
+    last = random.choice(("1", "2", None))
+    world.after(random.uniform(40, 90), lambda: world.steering.limit(entry, last))
+
+
+@kind
+def kill_holder(world, random):
+    """Kill -9 of a worker that holds a slot: it is free with the expiry of its run."""
+    state, jobs = world.server.state, world.steering.jobs
+    runs = [run for task_id, run in sorted(state.runs.items()) if task_id in jobs and jobs[task_id].group]
+    if runs:
+        world.at_place(random.choice(runs).partition(".")[0], lambda process: process.kill("kill -9"))
 
 
 # -- what a task has saved ----------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class SteeringWorld:
             self._world.control(task_id, Command.START)
         if functions:
             self.hold(functions, resume=True)
+        for entry in self._world.evidence.steering.slots.closed():
+            self.limit(entry, "1")
 
     def stream(self, name):
         if name not in self._streams:
@@ -79,9 +81,9 @@ class SteeringWorld:
 
     # -- clients ------------------------------------------------------------------------------------------
 
-    def new_data(self, kind):
+    def _new_data(self, job, kind):
         self._versions += 1
-        return {"version": self._versions, "kind": kind}
+        return {"version": self._versions, "kind": kind} | ({"team": job.group} if job.told else {})
 
     def write(self, state, task_id):
         """The hash of a push: with its data where there is none yet."""
@@ -89,8 +91,8 @@ class SteeringWorld:
         new = "function" not in state.fields(task_id)
         fields = {"function": job.function}
         if new:
-            fields["data"] = json.dumps(self.new_data(steering.GOOD))
-            if job.group:
+            fields["data"] = json.dumps(self._new_data(job, steering.GOOD))
+            if job.group and not job.told:
                 fields["group"] = job.group
         self._world.evidence.counts.pushed(task_id, again=not new)
         state.write(task_id, **fields)
@@ -100,7 +102,7 @@ class SteeringWorld:
 
         def client(state):
             if "function" in state.fields(task_id):
-                data = self.new_data(kind)
+                data = self._new_data(self.jobs[task_id], kind)
                 self._world.note(None, "HSET data", task_id, data)
                 state.write(task_id, data=json.dumps(data))
 
@@ -130,5 +132,18 @@ class SteeringWorld:
             self._world.note(None, "resume" if resume else "pause", *names)
             self._world.server.store.hold_functions(names, resume=resume)
             self._world.evidence.steering.held(names, resume=resume)
+
+        self._world.server.client(client)
+
+    def limit(self, entry, text):
+        """HSET of a limit; None: HDEL."""
+
+        def client(state):
+            self._world.note(None, "limit", entry, text)
+            if text is None:
+                state.slots.limits.pop(entry, None)
+            else:
+                state.slots.limits[entry] = text
+            self._world.evidence.steering.slots.written(entry, text)
 
         self._world.server.client(client)

@@ -192,6 +192,7 @@ class World:
         self._wait_for_all()
         self.evidence.at_rest(self.server.state, self.jobs)
         self.evidence.occurrences.at_rest(self.server.state)
+        self.evidence.steering.at_rest(self.server.state)
 
     def _plan(self):
         plan = faults.draw(self.stream("plan"), length=LENGTH,
