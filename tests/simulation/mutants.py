@@ -27,6 +27,7 @@ from pytask.runtime.runs.outcome import HANDED_BACK
 from pytask.runtime.services.claims import Claims
 from tests.simulation.policy_mutants import POLICY_MUTANTS
 from tests.simulation.process import Alarm
+from tests.simulation.steering_mutants import STEERING_MUTANTS
 
 
 @attrs.frozen(kw_only=True)
@@ -340,4 +341,9 @@ SEEDS = {  # of worlds in which those of the policies show
 MUTANTS |= {
     name: Mutant(what=what, patches=patches, seed=SEEDS.get(name, 0), policies=True)
     for name, (what, patches) in POLICY_MUTANTS.items()
+}
+STEERING_SEEDS = {}  # of worlds in which those of saves, pauses, reloads and limits show
+MUTANTS |= {
+    name: Mutant(what=what, patches=patches, seed=STEERING_SEEDS.get(name, 0), steering=True)
+    for name, (what, patches) in STEERING_MUTANTS.items()
 }
