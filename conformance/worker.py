@@ -128,8 +128,24 @@ class Slow(Wait):
         gevent.sleep(0.3)
 
 
+class Saves(Task):
+    """Says `ready` with what an earlier run has saved, saves its data, then waits until it is stopped.
+
+    With `end` in its data it ends instead.
+    """
+
+    class Config:
+        NAME = "conformance/saves"
+
+    def start(self):
+        self.emit("ready", self.saved)
+        self.save(self.task_data)
+        while not self.task_data.get("end"):
+            gevent.sleep(3600)
+
+
 released = set()
-TASKS = [Echo, Wait, Typed, Emit, Fail, Crash, Stubborn, Release, Slow]
+TASKS = [Echo, Wait, Typed, Emit, Fail, Crash, Stubborn, Release, Slow, Saves]
 
 
 def main():

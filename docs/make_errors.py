@@ -105,7 +105,11 @@ PROOFS: dict[str, str] = {
     "PT143": "console::test_a_place_where_nothing_is_names_one_where_something_is",
     "PT149": "logs::test_output_and_errors_of_threads_are_in_the_log_of_the_task",
     "PT163": "restarts::test_a_give_up_is_seen_and_a_start_begins_again",
+    "PT164": "reload::test_a_run_that_fails_soon_after_its_reload_is_rolled_back",
+    "PT165": "reload::test_a_task_that_does_not_take_the_data_goes_on_with_its_own",
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
+    "PT151": "save::test_a_value_that_cannot_be_kept_raises_in_the_task",
+    "PT152": "save::test_a_saved_value_that_is_no_json_is_an_error_with_its_fix",
     "PT155": "schedules::test_a_bad_schedule_is_reported_with_its_fix",
     "PT156": "schedules::test_no_such_schedule",
     "PT157": "schedules::test_a_schedule_that_vanished_from_all_code",
@@ -130,8 +134,10 @@ LOGGED |= {
     "PT132": "log, field",
     "PT133": "log, field",
     "PT163": "log, field",
+    "PT164": "log, why",
+    "PT165": "log",
 }
-FIELDS = {"PT030": "field", "PT040": "field"}
+FIELDS = {"PT030": "field", "PT040": "field", "PT151": "field", "PT152": "field"}
 
 
 def proof(code: str) -> tuple[str, str]:

@@ -20,7 +20,8 @@ from pytask.domain import schedules
 from pytask.domain.errors import BadSchedule, ConfigError, UnknownTask
 from pytask.domain.ports import Backend
 from pytask.domain.schedules import Options
-from pytask.domain.task import Task, check_class, register, task_name
+from pytask.domain.task import Task
+from pytask.domain.task_class import check_class, register, task_name
 from pytask.domain.task_config import data_class
 from pytask.runtime.foreground import Daemon, Foreground
 from pytask.runtime.process.patched import require_patched

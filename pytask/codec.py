@@ -10,8 +10,9 @@ import msgspec
 
 from pytask import schema
 from pytask.domain import secrets
-from pytask.domain.errors import BadData
+from pytask.domain.errors import BadData, BadSave, BadSaved
 from pytask.domain.messages import Event
+from pytask.domain.record import LONGEST_SAVED
 
 
 def encode(value: Any, what: str) -> bytes:
@@ -49,6 +50,10 @@ def _refuse_nan(value: Any, what: str, path: str) -> None:
             _refuse_nan(getattr(value, field.name), what, f"{path}.{field.key}")
 
 
+SAVED_FIX = (
+    "Write JSON of 64 KiB at most (HSET <task_id> saved ...) and start the task again, or start it without:"
+    " pytask start --fresh <task_id>"
+)
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
 _decoder = msgspec.json.Decoder()
 
@@ -78,6 +83,30 @@ def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False, quote: b
     if into is None:
         return value
     return schema.convert({} if value is None else value, into, unknown=unknown)
+
+
+def encode_saved(value: Any) -> bytes:
+    """What a task saves, as JSON.  Raises :class:`BadSave`."""
+    try:
+        raw = encode(value, "what save() got")
+    except BadData as error:
+        raise BadSave(f"{error.args[0]}; the last value is kept", error.path) from None
+    if len(raw) > LONGEST_SAVED:
+        raise BadSave(
+            f"what save() got has {len(raw):,} bytes as JSON, but at most {LONGEST_SAVED:,} are kept: save"
+            " what the next run needs to go on, such as a position or a key, and store the rest elsewhere;"
+            " the last value is kept"
+        )
+    return raw
+
+
+def decode_saved(raw: bytes, *, quote: bool = True) -> Any:
+    """What a task has saved.  Raises :class:`BadSaved` with the fix; `quote`: it may show the beginning."""
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        begins = f"; it begins with {raw[:60]!r}" if quote else ""
+        raise BadSaved(f"the field saved is not JSON: {error}{begins}. {SAVED_FIX}") from None
 
 
 def secrets_in(raw: bytes | None, fields: Sequence[str]) -> tuple[str, ...]:

@@ -29,6 +29,15 @@ class Keys:
     parked: str = attrs.field(init=False)
     timers: str = attrs.field(init=False)
     schedules: str = attrs.field(init=False)
+    own: str = attrs.field(init=False)
+    """The prefix of pytask's own keys, behind which scripts find those of limits (see slots.lua)."""
+    limits: str = attrs.field(init=False)
+    slotted: str = attrs.field(init=False)
+    groups: str = attrs.field(init=False)
+    runners: str = attrs.field(init=False)
+    limited: str = attrs.field(init=False)
+    building: str = attrs.field(init=False)
+    rates: str = attrs.field(init=False)
     channel: str = attrs.field(init=False)
     hint_channel: str = attrs.field(init=False)
     indexes: tuple[str, str, str, str] = attrs.field(init=False)
@@ -49,6 +58,14 @@ class Keys:
             "parked": f"{own}parked",
             "timers": f"{own}timers",
             "schedules": f"{own}schedules",
+            "own": own,
+            "limits": f"{own}limits",
+            "slotted": f"{own}slotted",
+            "groups": f"{own}groups",
+            "runners": f"{own}runners",
+            "limited": f"{own}limited",
+            "building": f"{own}building",
+            "rates": f"{own}rates",
             "channel": f"{self.namespace}task-",
             "hint_channel": f"{own}hint",
         }
@@ -76,6 +93,18 @@ class Keys:
     def occurrences(self, name: str) -> bytes:
         """The list of the last occurrences of a schedule and their results, the newest first."""
         return f"{self.namespace}pytask:occurrences:{name}".encode(errors="surrogateescape")
+
+    def slots(self, entry: str) -> bytes:
+        """The ids whose runs hold a slot of a group or function, such as `group:a`."""
+        return f"{self.own}slots:{entry}".encode(errors="surrogateescape")
+
+    def line(self, entry: str) -> bytes:
+        """The ids that wait for such a slot."""
+        return f"{self.own}group:{entry}".encode(errors="surrogateescape")
+
+    def rated(self, function: str) -> bytes:
+        """The ids in the timers that wait until the rate of their function lets them start."""
+        return f"{self.own}rated:{function}".encode(errors="surrogateescape")
 
     def log(self, task_id: str) -> str:
         """The ring of the lines that a task's runs logged, the newest last."""

@@ -11,7 +11,7 @@ import attrs
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger, destination
-from pytask.domain.record import Change
+from pytask.domain.record import Change, Claim
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
@@ -24,6 +24,7 @@ POISON = "poison: its worker died soon after each of its last four starts"
 PRESTARTED = "pre-started"
 RESTORED = "restored after a loss of data"
 EXPIRED = "lease expired"
+IN_PLACE = "in place"
 
 
 @attrs.frozen(kw_only=True)
@@ -52,9 +53,14 @@ def refusal(path: str, reason: str) -> str:
     return json.dumps({"path": path, "reason": reason}, separators=(",", ":"))[1:]
 
 
+def reloaded_in_place(judged: Claim, worker: str) -> dict[str, Any]:
+    """The data of the event of a reload in place."""
+    return {"worker": worker, "run": judged.run, "epoch": judged.epoch, "in_place": True}
+
+
 def ending_why(change: Change) -> str:
     """Why a run ended, for the history; "" where its other fields tell."""
-    if change.trigger in (Trigger.FAIL, Trigger.RETRY):
+    if change.trigger in (Trigger.FAIL, Trigger.RETRY, Trigger.ROLL_BACK):
         error = change.fields.get("error", "")
         text = error if isinstance(error, str) else error.decode(errors="surrogateescape")
         return text[: history.WHY_BYTES].partition("\n")[0]

@@ -34,6 +34,7 @@ WORDS: dict[type[PytaskError], str] = {
     errors.TaskRunning: "runs",
     errors.TaskNotRunning: "does not run",
     errors.ReloadRefused: "refused",
+    errors.ReloadRolledBack: "rolled back",
     errors.TimedOut: "not yet",
     errors.NoListeners: "no worker",
     errors.RunFailed: "failed",
@@ -128,12 +129,12 @@ def stopped(remote: Remote) -> Await:
     return lambda task_id, seconds: remote.driver.run(await_stop(remote.partitions, task_id, seconds))
 
 
-def reloaded(remote: Remote, epochs: Mapping[str, int]) -> Await:
+def reloaded(remote: Remote, epochs: Mapping[str, int], *, settled: bool) -> Await:
     """Wait until a reload is complete; the epochs are those before the reload."""
-    from pytask.client.control import await_reload
+    from pytask.client.reload import Reloading, await_reload
 
     return lambda task_id, seconds: remote.driver.run(
-        await_reload(remote.partitions, task_id, epochs[task_id], seconds)
+        await_reload(remote.partitions, task_id, Reloading(epochs[task_id], settled=settled), seconds)
     )
 
 
@@ -206,6 +207,8 @@ def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
 
 
 def _fault_of(found: Outcome) -> PytaskError | None:
+    if found.rolled_back is not None:
+        return errors.ReloadRolledBack(found.refused, found.state)
     if found.refusal is not None:
         return errors.ReloadRefused(found.refused, found.state)
     if found.refused:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from pytask.adapters.keys import Keys
+from pytask.adapters.rules import SAVED
 from pytask.cli.explain_script import Answer, Item, Joined, Line, Word
 from pytask.cli.explain_script import If as If_
 from pytask.domain import lifecycle as life
@@ -36,6 +37,8 @@ for at = 2, #ARGV do
     return redis.call("LPUSH", KEYS[2], ARGV[1])
   end
 end"""
+FRESH = """\
+if redis.call("HEXISTS", KEYS[1], "run") == 0 then return redis.call("HDEL", KEYS[1], unpack(ARGV)) end"""
 DATA = """\
 if redis.call("EXISTS", KEYS[1]) == 1 then return redis.call("HSET", KEYS[1], "data", ARGV[1]) end"""
 
@@ -65,11 +68,16 @@ def stop(space: str, task_id: str) -> list[Item]:
     ]
 
 
-def start(space: str, task_id: str) -> list[Item]:
-    """For a task at rest, or one that waits for its time."""
+def start(space: str, task_id: str, *, fresh: bool = False) -> list[Item]:
+    """For a task at rest, or one that waits for its time; `fresh`: without what earlier runs have saved."""
     keys = Keys(space)
+    forgets: list[Item] = [
+        "if it does not run: remove what earlier runs have saved",
+        ["EVAL", FRESH, 1, keys.task(task_id), *SAVED],
+    ]
     rest = [state for state in life.RESTING if state is not life.WAIT]
     return [
+        *(forgets if fresh else ()),
         "a worker that receives an older stop after this ignores it",
         ["PUBLISH", keys.control(task_id), STARTED],
         "if it is at rest, or waits for its time: push it; the hash keeps its old state until it is claimed",

@@ -46,7 +46,7 @@ VERBS: dict[str, dict[str, str]] = {
         "new": "Create a task of the function NAME, queue it, and print its id.",
         "stop": "Stop waiting and running tasks.",
         "start": "Start tasks again that have been stopped, have ended, or have failed.",
-        "reload": "Restart running tasks in place with the current data from their hash.",
+        "reload": "Give running tasks the current data from their hash: in place, or by a new run.",
         "requeue": "Requeue failed tasks and tasks of dead workers.",
         "wait": "Wait until a task reaches a state, and print it.",
         "rm": "Delete tasks that are not running, with all their data.",

@@ -18,6 +18,7 @@ from pytask.client.records import (
     Page,
     Progress,
     Refusal,
+    Rollback,
     TaskInfo,
     Worker,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Page",
     "Progress",
     "Refusal",
+    "Rollback",
     "ScheduleInfo",
     "TaskInfo",
     "Worker",

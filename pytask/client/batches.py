@@ -26,10 +26,11 @@ LARGE = 16 * 1024  # bytes: no size limit of a server or a proxy is known to be 
 
 
 class Start(NamedTuple):
-    """When a task starts, and what happens after its failure, if its producer says so."""
+    """When a task starts, what happens after its failure, and its group, if its producer says so."""
 
     when: str = ""  # as `start_time.not_before` writes it
     restart: str = ""
+    group: str = ""
 
 
 AT_ONCE = Start()
@@ -201,6 +202,8 @@ def start_fields(start: Start) -> Iterator[str]:
         yield from ("not_before", f"{time.time() + float(start.when):.6f}" if delayed else start.when)
     if start.restart:
         yield from ("restart", start.restart)
+    if start.group:
+        yield from ("group", start.group)
 
 
 def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -> ScriptCall[list[Any]]:
@@ -209,6 +212,7 @@ def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -
     space = keys.namespace
     return scripts.enqueue(
         queue=keys.queue,
+        own=keys.own,
         hashes=[space + task_id for task_id in batch.ids] if space else batch.ids,
         space=len(space.encode()),
         func=batch.name,

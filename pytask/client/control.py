@@ -10,7 +10,8 @@ import attrs
 from pytask.adapters import decoding
 from pytask.adapters.redis import scripts
 from pytask.client import enqueue, watch
-from pytask.client.operations import Now, Op, ask, ask_all
+from pytask.client.goals import Goal, reloaded
+from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.client.queries import no_such_task, read_one
 from pytask.client.records import Outcome, TaskInfo, states_of
@@ -18,20 +19,10 @@ from pytask.client.verbs import CHUNK, control
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
 from pytask.domain.control import TABLE
-from pytask.domain.errors import NoListeners, RunFailed, TaskNotRunning, TaskRunning, TimedOut, WrongKeyType
+from pytask.domain.errors import NoListeners, TaskNotRunning, TaskRunning, TimedOut, WrongKeyType
 from pytask.domain.lifecycle import destination
 from pytask.domain.messages import LONGEST_NAME, Command
 from pytask.domain.record import Verdict
-
-Reached = Callable[[TaskInfo], bool]
-
-
-@attrs.frozen
-class Goal:
-    """The goal of a wait: when it is decided, and whether it is then reached."""
-
-    over: Reached
-    done: Reached
 
 
 def _goal(command: Command, before: TaskInfo | None) -> Goal:
@@ -55,31 +46,11 @@ def _started(epoch: int) -> Goal:
     return Goal(over, lambda task: task.state is life.RUNNING or task.epoch > epoch)
 
 
-def _reloaded(epoch: int) -> Goal:
-    """A reload is complete when its new run is confirmed (or has ended), or when it was refused.
-
-    Workers of wire protocol 1.0 refuse no reload and confirm no run: with them it is complete when the new
-    run is registered.
-    """
-
-    def over(task: TaskInfo) -> bool:
-        if task.epoch > epoch and not task.finished:
-            return task.state is life.RUNNING and not task.settling
-        return task.finished or _is_refused(task)
-
-    return Goal(over, lambda task: task.epoch > epoch)
-
-
 GOALS: Mapping[Command, Callable[[int], Goal]] = {
     Command.STOP: _stopped,
     Command.START: _started,
-    Command.RELOAD: _reloaded,
+    Command.RELOAD: reloaded,
 }
-
-
-def _is_refused(task: TaskInfo) -> bool:
-    """Whether the last requested reload was refused: its request is gone, but the run is not."""
-    return task.refusal is not None and task.state is life.RUNNING and not task.control
 
 
 def _finished(task: TaskInfo) -> bool:
@@ -99,18 +70,21 @@ def _ran(task: TaskInfo) -> bool:
 RAN = Goal(_left_the_queue, _ran)
 
 
-def steer(partitions: Partitions, command: Command, task_id: str, wait: float, data: Any) -> Op[Outcome]:
+def steer(  # noqa: PLR0913 - what is asked, and for how long its effect is waited for
+    partitions: Partitions, command: Command, task_id: str, wait: float, data: Any, *, fresh: bool = False
+) -> Op[Outcome]:
     """One task.  Raises `NoSuchTask`, and with `wait` also `TimedOut` or `NoListeners`."""
     if data is not None:
         yield from enqueue.update_data(partitions, task_id, data, None)
     if not wait:
-        (outcome,) = yield from steer_many(partitions, command, [task_id])
+        (outcome,) = yield from steer_many(partitions, command, [task_id], fresh=fresh)
         return existing(outcome)
     partition = partitions.of(task_id)
     stream = yield from watch.open_stream(partitions, partition, task_id)
     before = yield from read_one(partitions, task_id)
-    (outcome,) = yield from steer_many(partitions, command, [task_id])
-    existing(outcome)
+    (outcome,) = yield from steer_many(partitions, command, [task_id], fresh=fresh)
+    if existing(outcome).refused:
+        return outcome
     if TABLE[command].request and not outcome.requested:
         return outcome
     return (yield from _awaited(partitions, command, outcome, stream, goal=_goal(command, before), wait=wait))
@@ -129,53 +103,6 @@ def await_stop(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]
     """
     expected = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
     return (yield from _after(partitions, Command.STOP, expected, _goal(Command.STOP, None), wait))
-
-
-def await_reload(partitions: Partitions, task_id: str, epoch: int, wait: float) -> Op[Outcome]:
-    """Wait until the reload of a run of `epoch` is complete.
-
-    Raises `TimedOut`, `NoListeners`, `TaskNotRunning`, `RunFailed`.
-    """
-    expected = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
-    return (yield from _after(partitions, Command.RELOAD, expected, _reloaded(epoch), wait))
-
-
-def epochs_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, int]]:
-    """The epochs of tasks; 0 if there is no such task."""
-    names = list(dict.fromkeys(ids))
-    words = [(partitions.of(i), ("HGET", partitions.keys[partitions.of(i)].task(i), "epoch")) for i in names]
-    found = yield from ask_all(words, tolerant=True)
-    return {
-        i: int(raw) if isinstance(raw, bytes) and raw.isdigit() else 0
-        for i, raw in zip(names, found, strict=True)
-    }
-
-
-def reload_many(partitions: Partitions, ids: Sequence[str], wait: float) -> Op[list[Outcome]]:
-    """Send all requests, then (with `wait`) wait; errors of a task are reported in its outcome."""
-    epochs = (yield from epochs_of(partitions, ids)) if wait else {}
-    outcomes = yield from steer_many(partitions, Command.RELOAD, ids)
-    until = (yield Now()) + wait
-    found = []
-    for outcome in outcomes:
-        if wait and outcome.requested:
-            left = max(0.01, until - (yield Now()))
-            outcome = yield from _gently(partitions, outcome, epochs[outcome.id], left)  # noqa: PLW2901
-        found.append(outcome)
-    return found
-
-
-def _gently(partitions: Partitions, outcome: Outcome, epoch: int, wait: float) -> Op[Outcome]:
-    try:
-        return (yield from await_reload(partitions, outcome.id, epoch, wait))
-    except (TimedOut, NoListeners) as error:
-        return attrs.evolve(outcome, state=_state_of(error))
-    except (TaskNotRunning, RunFailed) as error:
-        return attrs.evolve(outcome, state=_state_of(error), requested=False, refused=error.args[0])
-
-
-def _state_of(error: TimedOut | NoListeners | TaskNotRunning | RunFailed) -> life.State | None:
-    return None if error.state is None else life.State(error.state)
 
 
 def _after(
@@ -197,45 +124,68 @@ def _awaited(  # noqa: PLR0913 - what is waited for, where, and for how long
     wait: float,
 ) -> Op[Outcome]:
     stop = command is Command.STOP
+    task = yield from decided(partitions, command, outcome, stream, goal=goal, wait=wait)
+    if task is None and stop:  # it ended, and its hash was not kept
+        return attrs.evolve(outcome, done=True, state=None)
+    if goal.done(task):
+        return attrs.evolve(outcome, done=True, state=task.state)
+    raise came_to_rest(command, outcome, task)
+
+
+def decided(  # noqa: PLR0913 - see above
+    partitions: Partitions,
+    command: Command,
+    outcome: Outcome,
+    stream: watch.TaskEventStream,
+    *,
+    goal: Goal,
+    wait: float,
+) -> Op[Any]:
+    """The task once the goal is decided; None for a stop of a task that is gone."""
+    stop = command is Command.STOP
     task = yield from stream.until(goal.over, wait, lasting=True, gone=stop)
     if task is None:
         task = yield from read_one(partitions, outcome.id)
-        if task is None and stop:  # it ended, and its hash was not kept
-            return attrs.evolve(outcome, done=True, state=None)
-        if task is None or not goal.over(task):
+        if not (task is None and stop) and (task is None or not goal.over(task)):
             raise (yield from _late(partitions, command, outcome, task, wait))
-    return _came_to(command, outcome, task, done=goal.done(task))
+    return task
 
 
-def _came_to(command: Command, outcome: Outcome, task: TaskInfo, *, done: bool) -> Outcome:
-    """The outcome of the wait.  Raises `TaskNotRunning`, `RunFailed`."""
-    if command is Command.RELOAD and done and task.state is life.ERROR:
-        text = f"{outcome.id!r} was reloaded, and its new run failed at once: {task.reason}. See "
-        raise RunFailed(Advice(text, Typed(("pytask", "why", outcome.id))), task.state)
-    if done:
-        return attrs.evolve(outcome, done=True, state=task.state)
-    if task.refusal is not None and not task.finished:
-        why = f"{outcome.id!r} was not reloaded and continues with its current data: {task.refusal.reason}"
-        return attrs.evolve(outcome, state=task.state, requested=False, refused=why, refusal=task.refusal)
+def came_to_rest(command: Command, outcome: Outcome, task: TaskInfo) -> TaskNotRunning:
+    """The error for a task that ended before the goal was reached."""
     past = TABLE[command].past
-    raise TaskNotRunning(f"{outcome.id!r} finished before it was {past}: it is {task.state}", task.state)
+    return TaskNotRunning(f"{outcome.id!r} finished before it was {past}: it is {task.state}", task.state)
 
 
-def steer_many(partitions: Partitions, command: Command, ids: Sequence[str]) -> Op[list[Outcome]]:
-    """Many tasks, without waiting; one that does not exist is `done=False, state=None`."""
+def steer_many(
+    partitions: Partitions, command: Command, ids: Sequence[str], *, fresh: bool = False
+) -> Op[list[Outcome]]:
+    """Many tasks, without waiting; one that does not exist is `done=False, state=None`.
+
+    `fresh`, of a start: without what earlier runs have saved; a task that runs is refused.
+    """
     found: dict[str, Outcome] = {}
     for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
         for at in range(0, len(group), CHUNK):
             chunk = group[at : at + CHUNK]
-            for outcome in (yield from _steer_chunk(partitions, partition, command, chunk)):
-                found[outcome.id] = outcome
+            for outcome in (yield from _steer_chunk(partitions, partition, command, chunk, fresh=fresh)):
+                found[outcome.id] = _not_fresh(outcome) if fresh else outcome
     return [found[task_id] for task_id in ids]
 
 
+def _not_fresh(outcome: Outcome) -> Outcome:
+    """The outcome of a fresh start: what a task that runs has saved stays."""
+    if outcome.state is not life.RUNNING:
+        return outcome
+    text = f"{outcome.id!r} is running, so what it has saved was not removed: stop it first, "
+    why = Advice(text, Call("stop", outcome.id, wait=30))
+    return attrs.evolve(outcome, done=False, refused=why)
+
+
 def _steer_chunk(
-    partitions: Partitions, partition: int, command: Command, ids: list[str]
+    partitions: Partitions, partition: int, command: Command, ids: list[str], *, fresh: bool
 ) -> Op[list[Outcome]]:
-    verdicts = yield from control(partitions, partition, command, ids)
+    verdicts = yield from control(partitions, partition, command, ids, fresh=fresh)
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
     listeners = (yield from _notify(partitions, partition, command, asked)) if asked else None
     states = yield from _states_of(partitions, partition, ids, verdicts)
@@ -380,6 +330,7 @@ def _remove_chunk(
             runs=keys.runs,
             queue=keys.queue,
             timers=keys.timers,
+            own=keys.own,
             parked=keys.parked,
             indexes=keys.indexes,
             hashes=hashes[left:],

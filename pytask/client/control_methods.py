@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pytask.client.lazy import control, requeue
+from pytask.client.lazy import control, reload, requeue
 from pytask.client.records import Outcome
 from pytask.domain.messages import Command
 
@@ -46,16 +46,24 @@ class ControlMethods:
         """
         return self._steer(Command.STOP, id, wait)
 
-    def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
+    def start_again(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        fresh: bool = False,
+    ) -> Outcome:
         """Queue a task at rest (ENDED, STOPPED, ERROR) again.  One that waits or runs is left alone.
 
         Args:
             id: The task.
             data: New data; None keeps the present data.
             wait: Seconds to wait until its run has begun; 0 returns at once.
+            fresh: Without what its earlier runs have saved (`self.saved`), also if it waits already.
 
         Returns:
-            What happened.
+            What happened.  With `fresh`, a task that runs is `refused`: its saved value stays.
 
         Raises:
             NoSuchTask: There is no such task.
@@ -63,7 +71,7 @@ class ControlMethods:
             TaskNotRunning: It was stopped before it began.
             RunFailed: It began, and failed within the wait.
         """
-        return self._steer(Command.START, id, wait, data)
+        return self._steer(Command.START, id, wait, data, fresh=fresh)
 
     def requeue(
         self,
@@ -97,51 +105,62 @@ class ControlMethods:
         """As `requeue`, all in one watch; an outcome for each, whose `refused` says why it was left alone."""
         return self._driver.run(requeue.requeue_many(self._partitions, [*ids], timing))
 
-    def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
-        """Restart a running task in place with the data from its hash, or with `data`.
+    def reload(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        settled: bool = False,
+    ) -> Outcome:
+        """Give a running task new data: that from its hash, or `data`.
 
-        The worker checks that data first.  Data that does not fit (not JSON, other types, unknown keys, a
-        validator that fails) changes nothing: the run goes on, and `refusal` of the task has the path and the
-        reason.  The hash keeps what was written: write data that fits, as the next run begins with it.
+        The worker checks the data first.  Data that does not fit (not JSON, other types, unknown keys, a
+        validator or the task's `check` that fails) changes nothing: the run goes on, the hash gets its data
+        back, and `refusal` has the path and the reason.  A task with `on_reload` takes the data in place; any
+        other is stopped, and a new run starts.  If it fails within 10 s, the reload is rolled back: the task
+        runs again with the data before, and `rolled_back` has the reason.
 
         Args:
             id: The task.
             data: New data; None keeps the present data.
-            wait: Seconds to wait until the new run has lived for a second, or the reload was refused; 0
-                returns at once.
+            wait: Seconds to wait until the new run has lived for a second, the run has taken the data in
+                place, or the reload was refused; 0 returns at once.
+            settled: Wait longer, until new data has lived for 10 s or was rolled back.
 
         Returns:
-            What happened; `requested` is False if the task was not running.  After a refusal `done` is False,
-            and `refusal` has the reason.
+            What happened; `requested` is False if the task was not running.  After a refusal and a rollback
+            `done` is False.
 
         Raises:
             NoSuchTask: There is no such task.
-            TimedOut: The new run has not begun within `wait` seconds.
+            TimedOut: Nothing of this has happened within `wait` seconds.
             TaskNotRunning: It came to rest before the new run began.
-            RunFailed: The new run failed at once.
+            RunFailed: The new run failed at once, and there was no other data to go back to.
         """
-        return self._steer(Command.RELOAD, id, wait, data)
+        return self._driver.run(reload.reload(self._partitions, id, data, wait, settled=settled))
 
     def stop_many(self, ids: Iterable[str]) -> Outcomes:
         """As `stop`, for many tasks and without waiting; an outcome for each, in order."""
         return self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
 
-    def start_again_many(self, ids: Iterable[str]) -> Outcomes:
+    def start_again_many(self, ids: Iterable[str], *, fresh: bool = False) -> Outcomes:
         """As `start_again`, for many tasks and without waiting; an outcome for each, in order."""
-        return self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
+        return self._driver.run(control.steer_many(self._partitions, Command.START, [*ids], fresh=fresh))
 
-    def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
+    def reload_many(self, ids: Iterable[str], *, wait: float = 0, settled: bool = False) -> Outcomes:
         """As `reload`, for many tasks; an outcome for each, in order.  Nothing is raised for a single task.
 
         Args:
             ids: The tasks.
             wait: Seconds to wait for all of them, as in `reload`; 0 returns at once.
+            settled: As in `reload`.
 
         Returns:
             What happened to each; `refused` says why one is not done, also if its new run failed or it came
             to rest before.
         """
-        return self._driver.run(control.reload_many(self._partitions, [*ids], wait))
+        return self._driver.run(reload.reload_many(self._partitions, [*ids], wait, settled=settled))
 
     def remove(self, id: str) -> bool:  # noqa: A002
         """Delete a task that is not running, and its queue entry.
@@ -170,8 +189,10 @@ class ControlMethods:
         """
         return self._driver.run(control.remove_many(self._partitions, [*ids], state))
 
-    def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return self._driver.run(control.steer(self._partitions, command, task_id, wait, data))
+    def _steer(
+        self, command: Command, task_id: str, wait: float, data: Any = None, *, fresh: bool = False
+    ) -> Outcome:
+        return self._driver.run(control.steer(self._partitions, command, task_id, wait, data, fresh=fresh))
 
 
 class AsyncControlMethods:
@@ -184,9 +205,16 @@ class AsyncControlMethods:
         """As `pytask.Client.stop`."""
         return await self._steer(Command.STOP, id, wait)
 
-    async def start_again(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
+    async def start_again(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        fresh: bool = False,
+    ) -> Outcome:
         """As `pytask.Client.start_again`."""
-        return await self._steer(Command.START, id, wait, data)
+        return await self._steer(Command.START, id, wait, data, fresh=fresh)
 
     async def requeue(
         self,
@@ -203,21 +231,29 @@ class AsyncControlMethods:
         """As `pytask.Client.requeue_many`."""
         return await self._driver.run(requeue.requeue_many(self._partitions, [*ids], timing))
 
-    async def reload(self, id: str, data: Any = None, *, wait: float = 0) -> Outcome:  # noqa: A002
+    async def reload(
+        self,
+        id: str,  # noqa: A002
+        data: Any = None,
+        *,
+        wait: float = 0,
+        settled: bool = False,
+    ) -> Outcome:
         """As `pytask.Client.reload`."""
-        return await self._steer(Command.RELOAD, id, wait, data)
+        return await self._driver.run(reload.reload(self._partitions, id, data, wait, settled=settled))
 
     async def stop_many(self, ids: Iterable[str]) -> Outcomes:
         """As `pytask.Client.stop_many`."""
         return await self._driver.run(control.steer_many(self._partitions, Command.STOP, [*ids]))
 
-    async def start_again_many(self, ids: Iterable[str]) -> Outcomes:
+    async def start_again_many(self, ids: Iterable[str], *, fresh: bool = False) -> Outcomes:
         """As `pytask.Client.start_again_many`."""
-        return await self._driver.run(control.steer_many(self._partitions, Command.START, [*ids]))
+        steering = control.steer_many(self._partitions, Command.START, [*ids], fresh=fresh)
+        return await self._driver.run(steering)
 
-    async def reload_many(self, ids: Iterable[str], *, wait: float = 0) -> Outcomes:
+    async def reload_many(self, ids: Iterable[str], *, wait: float = 0, settled: bool = False) -> Outcomes:
         """As `pytask.Client.reload_many`."""
-        return await self._driver.run(control.reload_many(self._partitions, [*ids], wait))
+        return await self._driver.run(reload.reload_many(self._partitions, [*ids], wait, settled=settled))
 
     async def remove(self, id: str) -> bool:  # noqa: A002
         """As `pytask.Client.remove`."""
@@ -227,5 +263,8 @@ class AsyncControlMethods:
         """As `pytask.Client.remove_many`."""
         return await self._driver.run(control.remove_many(self._partitions, [*ids], state))
 
-    async def _steer(self, command: Command, task_id: str, wait: float, data: Any = None) -> Outcome:
-        return await self._driver.run(control.steer(self._partitions, command, task_id, wait, data))
+    async def _steer(
+        self, command: Command, task_id: str, wait: float, data: Any = None, *, fresh: bool = False
+    ) -> Outcome:
+        steering = control.steer(self._partitions, command, task_id, wait, data, fresh=fresh)
+        return await self._driver.run(steering)

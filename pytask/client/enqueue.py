@@ -20,7 +20,8 @@ from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, Wr
 from pytask.domain.messages import LONGEST_NAME
 from pytask.domain.secrets import hide
 from pytask.domain.start_time import not_before
-from pytask.domain.task import Task, task_name
+from pytask.domain.task import Task
+from pytask.domain.task_class import task_name
 from pytask.domain.task_config import data_class, ignores_unknown, secret_fields
 
 ID_BYTES = 12

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["control", "enqueue", "listing", "logs", "queries", "requeue", "timetable", "watch"]
+__all__ = ["control", "enqueue", "listing", "logs", "queries", "reload", "requeue", "timetable", "watch"]
 
 if TYPE_CHECKING:
-    from pytask.client import control, enqueue, listing, logs, queries, requeue, timetable, watch
+    from pytask.client import control, enqueue, listing, logs, queries, reload, requeue, timetable, watch
 else:
 
     class Lazy:
@@ -21,5 +21,5 @@ else:
             return getattr(import_module(self._module), name)
 
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
-    queries, requeue, timetable = Lazy("queries"), Lazy("requeue"), Lazy("timetable")
-    watch = Lazy("watch")
+    queries, reload, requeue = Lazy("queries"), Lazy("reload"), Lazy("requeue")
+    timetable, watch = Lazy("timetable"), Lazy("watch")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from pytask.adapters.rules import SAVED
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadData
@@ -54,6 +55,15 @@ class Refusal:
 
 
 @attrs.frozen(kw_only=True)
+class Rollback:
+    """A reload that was rolled back: the run with the new data failed soon after it."""
+
+    reason: str  # why the run failed
+    at: float = 0.0  # seconds since 1970, of the server
+    epoch: int = 0  # of the run that failed
+
+
+@attrs.frozen(kw_only=True)
 class TaskInfo:
     """A task as stored in its hash."""
 
@@ -81,10 +91,17 @@ class TaskInfo:
     # JSON; None if there is none, or if it was not requested.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
     raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
+    # JSON: what its runs have saved for the next one; None if there is nothing, or if it was not requested.
+    raw_saved: bytes | None = attrs.field(default=None, repr=False)
+    saved_at: float = 0.0  # when Redis got that, seconds since 1970, of the server
     error: str = ""  # the first line is the text, the rest the traceback
     progress: Progress | None = None  # of the last run; None if it reported none
     refusal: Refusal | None = None  # of the last reload of the last run; None where it was not refused
     settling: bool = False  # its run was started by a reload less than a second ago
+    reloaded_at: float = 0.0  # seconds since 1970: when its run last took new data in place; 0: never
+    on_trial: bool = False  # its data is new since a reload less than 10 s ago, and may be rolled back
+    rolled_back: Rollback | None = None  # the last reload, if it was rolled back
+    raw_rejected: bytes | None = attrs.field(default=None, repr=False)  # data that was refused or rolled back
     more: Mapping[str, str] = attrs.Factory(dict)
 
     @property
@@ -96,6 +113,11 @@ class TaskInfo:
     def output(self) -> Any:
         """What `start()` returned, decoded."""
         return _decoded(self.raw_output)
+
+    @property
+    def saved(self) -> Any:
+        """What its runs have saved for the next one, decoded; None if there is nothing."""
+        return _decoded(self.raw_saved)
 
     @property
     def reason(self) -> str:
@@ -140,7 +162,8 @@ LIST_FIELDS = (
     "control", "local", "progress", "settling", "not_before", "restarts",
     "failed_at", "restart",
 )  # fmt: skip
-_KNOWN = {*LIST_FIELDS, "data", "output", "error", "reload_refused", "restart_times"}
+_RELOADS = ("reload_refused", "reloaded", "rolled_back", "trial", "data_ok", "data_bad")
+_KNOWN = {*LIST_FIELDS, "data", "output", "error", "restart_times", *SAVED, *_RELOADS}
 MS_DIGITS = 16  # more than a time in milliseconds has
 
 
@@ -153,6 +176,8 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         local="local" in fields,
         raw_data=fields.get("data"),
         raw_output=fields.get("output"),
+        raw_saved=fields.get("saved"),
+        saved_at=_float(fields, "saved_at"),
         more={name: _text(fields, name) for name in fields if name not in _KNOWN},
         function=_text(fields, "function"),
         worker=_text(fields, "worker"),
@@ -165,6 +190,10 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         crashes=int(_float(fields, "crashes")),
         progress=read_progress(fields.get("progress"), int(_float(fields, "epoch"))),
         refusal=_read_refusal(fields.get("reload_refused"), int(_float(fields, "epoch"))),
+        reloaded_at=_reloaded_at(fields.get("reloaded"), int(_float(fields, "epoch"))),
+        on_trial=_is_on_trial(fields),
+        rolled_back=_read_rollback(fields.get("rolled_back")),
+        raw_rejected=fields.get("data_bad"),
         not_before=_float(fields, "not_before"),
         restarts=int(_float(fields, "restarts")),
         failed_at=_float(fields, "failed_at"),
@@ -210,6 +239,39 @@ def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
         return Refusal(path=str(kept["path"]), reason=str(kept["reason"]), at=float(kept["at"]))
     except (msgspec.MsgspecError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _reloaded_at(raw: bytes | None, epoch: int) -> float:
+    found = _object(raw)
+    at = found.get("at")
+    return float(at) if found.get("epoch") == epoch and isinstance(at, int | float) else 0.0
+
+
+def _read_rollback(raw: bytes | None) -> Rollback | None:
+    """The last rollback; None for an invalid value."""
+    found = _object(raw)
+    reason, at, epoch = (found.get(name) for name in ("reason", "at", "epoch"))
+    if not isinstance(reason, str) or not isinstance(at, int | float) or not isinstance(epoch, int):
+        return None
+    return Rollback(reason=reason, at=float(at), epoch=epoch)
+
+
+def _object(raw: bytes | None) -> Mapping[str, Any]:
+    """A JSON object; empty for anything else."""
+    if raw is None:
+        return {}
+    import msgspec
+
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_on_trial(fields: Mapping[str, bytes]) -> bool:
+    run = fields.get("run")
+    return bool(run) and fields.get("trial", b"").partition(b"#")[0] == run
 
 
 def _first_time(fields: Mapping[str, bytes]) -> float:
@@ -275,6 +337,8 @@ class Outcome:
     listeners: int | None = None  # subscribed workers; None if none had to be notified
     refused: str = ""  # why nothing was done, if the state does not explain it: it is running, or not a task
     refusal: Refusal | None = None  # of a reload whose data does not fit, where it was waited for
+    rolled_back: Rollback | None = None  # of a reload that was rolled back, where it was waited for
+    in_place: bool = False  # a reload that its run took in place, without a new run; where it was waited for
 
     def __bool__(self) -> bool:
         return self.done

@@ -19,14 +19,19 @@ T = TypeVar("T")
 
 
 def control(
-    partitions: Partitions, partition: int, command: Command, ids: Sequence[str]
+    partitions: Partitions, partition: int, command: Command, ids: Sequence[str], *, fresh: bool = False
 ) -> Op[list[Verdict]]:
-    """Store a control request for up to `CHUNK` tasks of one partition."""
+    """Store a control request for up to `CHUNK` tasks of one partition.
+
+    `fresh`, of a start: without what earlier runs have saved.
+    """
     if command is Command.START:
         # Before the script: workers that receive a stop after this know that it is newer than this start.
         channels = map(partitions.keys[partition].control, ids)
         yield from ask_all([(partition, ("PUBLISH", channel, STARTED)) for channel in channels])
-    return (yield from _sent(partition, verbs.control(_scope(partitions, partition), command, ids)))
+    return (
+        yield from _sent(partition, verbs.control(_scope(partitions, partition), command, ids, fresh=fresh))
+    )
 
 
 def expire(

@@ -35,6 +35,7 @@ LEADS_TO: dict[str, State] = {
     messages.Event.ERROR: life.ERROR,
     messages.Event.STOPPED: life.STOPPED,
     messages.Event.REQUEUED: life.WAIT,
+    messages.Event.ROLLED_BACK: life.WAIT,
     messages.Event.QUEUED: life.WAIT,
     messages.Event.PARKED: life.WAIT,
 }
@@ -139,7 +140,8 @@ class TaskEventStream:
                         return found
                     if found is None and gone:
                         return None
-                    every = SETTLING if found is not None and found.settling else LOOK_EVERY
+                    unsettled = found is not None and (found.settling or found.on_trial)
+                    every = SETTLING if unsettled else LOOK_EVERY
                     last, look_at = found or last, now + every
                 if left <= 0:
                     return None

@@ -18,7 +18,7 @@ class Pace:
 
 
 class Counter(Task):
-    """Counts until stopped.  The count is in Redis, so the next worker that runs it continues from there."""
+    """Counts until stopped.  The count is saved, so the next worker that runs it continues from there."""
 
     class Config:
         """The task's configuration."""
@@ -31,11 +31,14 @@ class Counter(Task):
 
     def start(self) -> None:
         """Tick until stopped."""
+        self.count = self.saved or 0
         run_loop(self.tick, self.interval)
 
     def tick(self) -> None:
-        """Increment the count and publish it."""
-        self.emit("tick", {"count": self.redis.incr(f"demo:count:{self.id}")})
+        """Increment the count, save it and publish it."""
+        self.count += 1
+        self.save(self.count)
+        self.emit("tick", {"count": self.count})
 
 
 class Greeter(Task):

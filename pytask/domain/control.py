@@ -31,6 +31,25 @@ class StopReason(IntEnum):
     FENCED = 7  # a newer run owns the id: write nothing
 
 
+STOP_WORDS: Mapping[StopReason, str] = {
+    StopReason.MOVE: "release",
+    StopReason.RELOAD: "reload",
+    StopReason.TIMEOUT: "timeout",
+    StopReason.HAND_BACK: "release",
+    StopReason.STOP: "stop",
+    StopReason.FORGET: "lost",
+    StopReason.FENCED: "lost",
+}
+"""The word for `stop(reason)` of a task."""
+
+
+def stop_word(stop_reason: StopReason | None, *, lost: bool) -> str:
+    """Why a run stops, in the word for its task; `lost`: Redis does not acknowledge its lease."""
+    if stop_reason is None or (lost and stop_reason is StopReason.HAND_BACK):
+        return "lost"
+    return STOP_WORDS[stop_reason]
+
+
 def outweighs(new: StopReason, current: StopReason | None) -> bool:
     """Whether `new` replaces the stop reason that a run already has."""
     return current is None or new > current

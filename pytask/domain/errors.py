@@ -148,10 +148,32 @@ class BadSchedule(BadData):
     code = "PT155"
 
 
+class BadSave(BadData):
+    """A value that `self.save()` cannot keep: it has no JSON form, or is over 64 KiB."""
+
+    code = "PT151"
+
+
+class BadSaved(BadData):
+    """The field `saved` of a task is not JSON, or too large: no run can begin with it."""
+
+    code = "PT152"
+
+
 class ReloadRefused(PytaskError):
     """A reload whose data does not fit: the run continues with its current data."""
 
     code = "PT049"
+
+    def __init__(self, text: str = "", state: str | None = None) -> None:
+        super().__init__(text)
+        self.state = state
+
+
+class ReloadRolledBack(PytaskError):
+    """A reload whose run failed soon: the task runs again with the data before."""
+
+    code = "PT164"
 
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)

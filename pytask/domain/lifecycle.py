@@ -49,10 +49,12 @@ class Trigger(StrEnum):
     PARK = "park"  # unknown function; kept for a worker that knows it
     REPAIR = "repair"  # RUNNING without a registered run
     REFUSE = "refuse"  # a reload is refused because its data does not fit
+    ROLL_BACK = "roll_back"  # a run failed soon after a reload: queued with the data before the reload
     DELAY = "delay"  # a worker takes the id from the queue before its time: it goes to the timers
     RETRY = "retry"  # a run has failed (or ended), and its policy starts another after a delay
     START_NOW = "start_now"  # started before its time
     SCHEDULE = "schedule"  # an occurrence of a schedule starts it
+    LIMIT = "limit"  # a worker takes the id from the queue while no slot is free: it waits for one
 
 
 RUNNING, ENDED, ERROR, STOPPED, WAIT = State
@@ -83,10 +85,12 @@ MACHINE = Machine(
         [Trigger.PARK, [WAIT, STOPPED, ENDED, ERROR], WAIT],
         [Trigger.REPAIR, [RUNNING], WAIT],
         [Trigger.REFUSE, [RUNNING], RUNNING],
+        [Trigger.ROLL_BACK, [RUNNING], WAIT],
         [Trigger.DELAY, [WAIT, STOPPED, ENDED, ERROR], WAIT],
         [Trigger.RETRY, [RUNNING], WAIT],
         [Trigger.START_NOW, [WAIT], WAIT],
         [Trigger.SCHEDULE, [WAIT, STOPPED, ENDED, ERROR], WAIT],
+        [Trigger.LIMIT, [WAIT, STOPPED, ENDED, ERROR], WAIT],
     ],
 )
 

@@ -31,12 +31,16 @@ class Event(StrEnum):
     ERROR = "error"  # {"error"}: the text; the traceback is in the hash
     STOPPED = "stopped"
     REQUEUED = "requeued"  # {"reason"}: it is in the queue again
-    RELOADED = "reloaded"  # {"worker", "run", "epoch"}
+    RELOADED = "reloaded"  # {"worker", "run", "epoch"}, and {"in_place": true} if the run continues
     REFUSED = "reload-refused"  # {"path", "reason", "epoch"}: the data does not fit, the run continues
+    ROLLED_BACK = (
+        "rolled-back"  # {"reason", "epoch"}: its run failed soon after a reload, the old data is back
+    )
     QUEUED = "queued"  # started again: it is in the queue
     PARKED = "parked"  # {"function", "near"}: no worker here knows the function
     REJECTED = "rejected"  # {"reason"}: the pushed id is not a task
     DELAYED = "delayed"  # {"delay"}: seconds; its time has not come, it waits in the timers
+    WAITING = "waiting"  # {"kind", "name", "limit"}: a limit is reached, it waits for a slot
     RETRYING = "retrying"  # {"attempt", "delay", "error"}: it failed, and runs again after the delay
     STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload, and is still RUNNING
 

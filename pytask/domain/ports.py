@@ -13,6 +13,7 @@ import attrs
 
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.firing import DueSchedules, Firing
+from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
@@ -23,6 +24,7 @@ from pytask.domain.record import (
     Due,
     Expiry,
     Incarnation,
+    InForce,
     Notes,
     Notice,
     Risk,
@@ -87,6 +89,9 @@ class Store(Protocol):
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come from the timers to the queue."""
 
+    def serve(self, rules: Rules) -> bool:
+        """Look at waiting lists, and queue the ids that may start; whether there is more to do now."""
+
     def parked(self) -> list[str]:
         """The functions with ids in their parking list."""
 
@@ -125,20 +130,44 @@ class Store(Protocol):
         call.
         """
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
-        """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet."""
+    def reload(  # noqa: PLR0913, PLR0917 - both runs, and what the new one begins with and may go back to
+        self,
+        old: RunRef,
+        new: RunRef,
+        worker: str,
+        max_data: int,
+        saved: bytes = b"",
+        lived: InForce | None = None,
+    ) -> Claim:
+        """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet.
+
+        `lived` is what the old run worked with: other data in the hash is on trial until `settle`.  None: the
+        data of the old run is itself on trial, or cannot be rolled back.
+        """
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """Read the data that a reload of this run would start with: OK, FENCED or GONE."""
 
-    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """Refuse a reload because the data from `preview` does not fit: OK, FENCED or GONE.
+    def accept(self, judged: Claim, mark: str, worker: str, lived: InForce | None = None) -> Claim:
+        """Record that a run continues with the data from `preview`: OK, ALREADY, FENCED or GONE.
 
-        MOVED, without any change, if the data has been replaced since.
+        MOVED, without any change, if the data has been replaced since.  `mark` names the trial, for `lived`
+        see `reload`.
         """
 
-    def settle(self, ref: RunRef) -> Verdict:
-        """Confirm that the run started by a reload is alive: OK, FENCED or GONE."""
+    def refuse(self, judged: Claim, path: str, reason: str, force: InForce) -> Verdict:
+        """Refuse a reload because the data from `preview` does not fit: OK, ALREADY, FENCED or GONE.
+
+        The hash gets `force` back, with which the run continues.  MOVED, without any change, if the data has
+        been replaced since.
+        """
+
+    def settle(self, ref: RunRef, mark: str = "", *, repeated: bool = False) -> Verdict:
+        """Confirm that the run started by a reload is alive: OK, FENCED or GONE.
+
+        `mark`: also end this trial, because the data has lived long enough.  `repeated`: drop a request to
+        reload, which repeats one that was carried out.
+        """
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create a pre-started task: its hash and its run in one step, never queued."""

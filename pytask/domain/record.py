@@ -8,6 +8,7 @@ from enum import StrEnum
 import attrs
 
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.limits import Rule
 from pytask.domain.messages import Command
 
 LONGEST_SAVED = 64 * 1024  # bytes of what a task saves for its next run
@@ -29,6 +30,7 @@ class Verdict(StrEnum):
     ROTATED = "ROTATED"  # not claimable now: moved to the other end of the queue
     RENEWED = "RENEWED"  # expire(): the lease was renewed since it was observed
     DELAYED = "DELAYED"  # its time has not come: moved to the timers
+    WAITING = "WAITING"  # a limit is reached: moved to a waiting list
     STATE = "STATE"  # the transition is not allowed in its state: nothing done
     REQUESTED = "REQUESTED"  # control: stored for the owner of the run
     STOP = "stop"  # reload(): a stop was requested, which takes precedence: nothing done
@@ -55,6 +57,22 @@ class RunRef:
     run: str
 
 
+@attrs.frozen
+class InForce:
+    """The function and the data with which a living run works, as the hash had them."""
+
+    function: str
+    data: bytes | None  # None: no data
+
+
+@attrs.frozen(kw_only=True)
+class Trial:
+    """New data that failed soon after a reload, see reload.lua."""
+
+    mark: str  # of the trial: the run, and for a reload in place `#` and a number
+    rejected: str  # SHA-1 of the data, in hex
+
+
 @attrs.frozen(kw_only=True)
 class StartFields:
     """The optional fields of a hash that say when, how often, why and with what its task starts."""
@@ -64,6 +82,7 @@ class StartFields:
     not_before: str = ""  # only if it is no time, in which case the task becomes ERROR
     failed: str = ""  # the times of earlier restarts, as a run's end has written them (`restart_times`)
     scheduled: bytes = b""  # JSON: the schedule that started it, see docs/protocol.md
+    group: str = ""  # why its group cannot be used, in which case the task becomes ERROR: see `limits.py`
     saved: bytes = b""  # JSON: what the last run saved; b"" for nothing
     unread: int = 0  # size in bytes of a saved value over the limit, which was not read
 
@@ -81,7 +100,10 @@ class Claim:
     crashes: int = 0
     oversize: int = 0  # size in bytes of data over the limit, which was not read
     fields: StartFields | None = None  # None: the hash has none of them
-    delay: float = 0.0  # seconds until the time of a DELAYED task
+    delay: float = 0.0
+    """Seconds until the time of a DELAYED task, or until the next look at a waiting list (-1: not needed)."""
+    trial: bool = False  # of a reload: the data is on trial, and can be rolled back
+    answered: bool = False  # of a preview: a reload was answered, and no client has asked for another since
 
     @property
     def won(self) -> bool:
@@ -140,6 +162,7 @@ class ClaimRequest:
     max_data: int = 16 * 1024 * 1024  # bytes
     max_saved: int = LONGEST_SAVED  # bytes
     look: int = 0  # how many ids after the batch to return in `Store.ahead`
+    rules: Mapping[str, Rule] = attrs.Factory(dict)  # of those functions that have limits
 
 
 @attrs.frozen
@@ -155,6 +178,7 @@ class Change:
     keep: int | None = None  # retention of the hash in seconds; None: forever, 0: delete at once
     local: bool = False  # a released local task is deleted, not queued
     delay: float = 0.0  # with Trigger.RETRY: seconds until it is queued again
+    trial: Trial | None = None  # with Trigger.ROLL_BACK
 
 
 @attrs.frozen(kw_only=True)
@@ -164,6 +188,7 @@ class Due:
     moved: int  # ids that were due, and are in the queue now
     timer: float | None  # seconds until the next id is due; None: the timers are empty
     schedule: float | None  # seconds until the next occurrence of a schedule, 0: due; None: no schedule
+    lines: bool = False  # whether to look at the waiting lists: `Store.serve`
 
 
 @attrs.frozen

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
 
-from pytask.domain.errors import BadTaskClass, FatalFailure, NotRun, TaskFailed
+from pytask.domain.errors import FatalFailure, NotRun, TaskFailed
 from pytask.domain.occurrences import Scheduled
-from pytask.domain.task_config import TaskConfig, check_config
+from pytask.domain.task_config import TaskConfig
 from pytask.domain.task_log import progress_of
 
 if TYPE_CHECKING:  # for type checkers only
@@ -64,6 +63,13 @@ class RunPort(Protocol):
     def subprocess(self, args: Any, **options: Any) -> Any:
         """Start a program that ends with this run."""
 
+    def save(self, value: Any, *, now: bool) -> bool:
+        """Keep a value for the next run of the task."""
+
+    @property
+    def saved(self) -> Any:
+        """The last value that was saved."""
+
     def client(self) -> Any:
         """A Redis client of this run."""
 
@@ -83,7 +89,7 @@ class Task(Generic[Data]):
 
     A run lasts until `start()` has returned *and* every greenlet spawned under it has ended.  What `start()`
     returns, any JSON value, is stored as the output; an exception makes the task ERROR.  Each run gets a new
-    instance: attributes set on `self` are lost at the end of the run.
+    instance: attributes set on `self` are lost at the end of the run; what `self.save()` got is not.
 
     For type checkers, `Task[D]` is a task whose `self.task_data` is a `D`, as with `Config.DATA = D`.
 
@@ -117,11 +123,42 @@ class Task(Generic[Data]):
         """
         raise NotImplementedError(f"{type(self).__name__} has no start()")
 
-    def stop(self) -> None:
+    def stop(self, *args: Any, **kwargs: Any) -> None:
         """Override it to make a running `start()` end; it is called once, in a separate greenlet.
+
+        Write `def stop(self):`, or `def stop(self, reason):` to be told why: "stop" (on request), "reload",
+        "release" (a deploy, or another worker has more room), "timeout" (`Config.TIMEOUT`), or "lost" (the
+        task belongs to another run by now, or Redis is out of reach for too long).
 
         5 s after the call (half of `Timing.grace`) the greenlets of the task are killed.  Without a `stop()`,
         or if it raises, they are killed at once.
+        """
+
+    @classmethod
+    def check(cls, data: Data) -> None:
+        """Override it, as a class or static method, to refuse data with which this task could not work.
+
+        Called before a reload stops or changes anything, and before each start, with data that fits
+        `Config.DATA`.  After a refused reload the run continues unchanged; a refused start is an ERROR.
+
+        Args:
+            data: The decoded data, as `self.task_data` would be.
+
+        Raises:
+            ValueError: The reason.  `pytask.errors.BadData(reason, "$.path")` says where, too.
+        """
+
+    def on_reload(self, data: Data) -> None:
+        """Override it to take new data in place: `start()` continues, in the same run.
+
+        Called in a greenlet of its own, with data that passed all checks.  Afterwards `self.task_data` is the
+        new data.  If it raises, the reload is refused.  Without it a reload stops the run and starts another.
+
+        Args:
+            data: The new data.
+
+        Raises:
+            ValueError: Why the data is not taken, as in `check`.
         """
 
     def emit(self, event: str, data: Any = None) -> None:
@@ -153,6 +190,27 @@ class Task(Generic[Data]):
             NotRun: No worker runs this task.
         """
         self._run.progress(progress_of(done, total, note))
+
+    def save(self, value: Any, *, now: bool = False) -> bool:
+        """Keep a value for the next run of this task, whatever ends this run: see `saved`.
+
+        The last value wins.  Never waits: it is stored with the next renewal, at most 5 s later
+        (`Timing.heartbeat`), and always with the end of the run.  So a deploy, a reload, a stop and a failure
+        lose nothing, and the death of the process at most what was saved since the last renewal.
+
+        Args:
+            value: Any JSON value of 64 KiB at most: what the next run needs to go on, such as a position.
+            now: Wait until Redis has it, while Redis is unreachable as long as `Config.REDIS_WAIT` says.
+
+        Returns:
+            False if `now`, and the task no longer belongs to this run: nothing was stored.  Otherwise True.
+
+        Raises:
+            BadData: A value that has no JSON form, or is too large.  The last value is kept.
+            StoreError: Redis did not take it in time; only with `now`.  It is stored later if possible.
+            NotRun: No worker runs this task.
+        """
+        return self._run.save(value, now=now)
 
     def spawn(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[P, R]:
         """Run `fn` in a greenlet that ends with this task; context variables are copied.
@@ -226,6 +284,18 @@ class Task(Generic[Data]):
         return self._run.subprocess(args, **options)
 
     @property
+    def saved(self) -> Any:
+        """The last value that this run or an earlier one gave to `save()`; None if there is none.
+
+        An end without an error (ENDED) removes it, as does `pytask start --fresh`.  Each access returns a
+        copy.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
+        return self._run.saved
+
+    @property
     def id(self) -> str:
         """The id of the task.
 
@@ -279,84 +349,3 @@ class Task(Generic[Data]):
             NotRun: No worker runs this task.
         """
         return cast("Redis", self._run.client())
-
-
-def task_name(cls: object) -> str:
-    """The wire name of a task class; raises :class:`BadTaskClass` with the fix."""
-    kind = _task_class(cls)
-    name = getattr(kind.Config, "NAME", None)
-    if not isinstance(name, str) or not name:
-        raise BadTaskClass(
-            f"{kind.__qualname__} has no name: write `class Config: NAME = 'a-name'` inside the class"
-        )
-    return name
-
-
-def _task_class(cls: object) -> type[Task]:
-    if not isinstance(cls, type):
-        if inspect.isroutine(cls):
-            raise BadTaskClass(
-                f"add_task got the function {cls.__name__}(): a task is a class, `class ATask(pytask.Task)`"
-                " with `def start(self)`, where you call the function"
-            )
-        kind = type(cls).__name__
-        raise BadTaskClass(f"add_task got an instance of {kind}: pass the class itself, add_task({kind})")
-    if not issubclass(cls, Task):
-        raise BadTaskClass(f"{cls.__qualname__} is not a task: derive it from pytask.Task")
-    return cls
-
-
-def check_class(kind: object) -> None:
-    """Raise :class:`BadTaskClass`, with the fix, for a class of which every run would fail."""
-    cls = _task_class(kind)
-    name = cls.__qualname__
-    check_config(cls)
-    if cls.start is Task.start:
-        raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
-    for verb in ("start", "stop"):
-        _check_method(f"{name}.{verb}()", inspect.getattr_static(cls, verb))
-    _check_call(
-        f"{name}.__init__()", cls, "write `def __init__(self, task_data): super().__init__(task_data)`", None
-    )
-
-
-def _check_method(what: str, method: Any) -> None:
-    if not inspect.isfunction(method):
-        return  # a static method or a partial: it cannot be inspected
-    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
-        raise BadTaskClass(
-            f"{what} is `async def`, but tasks are greenlets, which block instead of awaiting. Write `def`,"
-            " with blocking calls; at most one task of a worker may call asyncio.run()"
-        )
-    if inspect.isgeneratorfunction(method):
-        raise BadTaskClass(
-            f"{what} has a `yield`: a call only creates a generator. Write a loop with self.emit()"
-        )
-    _check_call(what, method, "it is called with `self` alone; its data is self.task_data", None)
-
-
-def _check_call(what: str, called: Callable[..., Any], fix: str, *args: Any) -> None:
-    try:
-        signature = inspect.signature(called)
-    except (TypeError, ValueError):
-        return  # written in C: it cannot be inspected
-    try:
-        signature.bind(*args)
-    except TypeError as error:
-        raise BadTaskClass(f"{what} cannot be called by a worker ({error}): {fix}") from None
-
-
-def register(known: Mapping[str, type[Task]], *classes: object) -> dict[str, type[Task]]:
-    """`known` with `classes` added; raises :class:`BadTaskClass` if two classes have the same name."""
-    tasks = dict(known)
-    for cls in classes:
-        name = task_name(cls)
-        check_class(cls)
-        other = tasks.get(name)
-        if other is not None and other is not cls:
-            raise BadTaskClass(
-                f"two tasks are named {name!r}: {other.__module__}.{other.__qualname__} and"
-                f" {cls.__module__}.{cast('type', cls).__qualname__}; rename one in its Config"
-            )
-        tasks[name] = cast("type[Task]", cls)
-    return tasks

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pytask.domain.errors import BadTaskClass
+from pytask.domain.limits import MOST, Rule
 from pytask.domain.restarts import LONGEST, Restart
 
 
@@ -27,10 +28,19 @@ class TaskConfig:
         RESTART: A `pytask.Restart`: when the task runs again after a run has failed or ended.  Never by
             default: a failure makes it ERROR.
         TIMEOUT: Seconds of one run, after which it is stopped and counts as failed.  No limit by default.
+        LIMIT: How many runs of this class all workers together may have at a time; the others wait.
+        GROUP: Where in the data the group of a task is, as "tenant" or "api.tenant": a text or a whole
+            number.  The field `group` of its hash comes before it.
+        GROUP_LIMIT: How many runs of one group all workers together may have at a time.
+        RATE: `(n, seconds)`: all workers together start at most n tasks of this class in that time.
     """
 
 
-OPTIONS = ("NAME", "DATA", "UNKNOWN_KEYS", "REDIS_WAIT", "START_RATE", "SECRET", "RESTART", "TIMEOUT")
+FASTEST = 100_000  # starts a second: a rate counts in microseconds
+OPTIONS = (
+    "NAME", "DATA", "UNKNOWN_KEYS", "REDIS_WAIT", "START_RATE", "SECRET", "RESTART", "TIMEOUT",
+    "LIMIT", "GROUP", "GROUP_LIMIT", "RATE",
+)  # fmt: skip
 
 
 def check_config(cls: type[Any]) -> None:
@@ -47,6 +57,7 @@ def check_config(cls: type[Any]) -> None:
     secret_fields(cls)
     restart_policy(cls)
     run_timeout(cls)
+    limits_of(cls)
 
 
 def _check_spelling(cls: type[Any]) -> None:
@@ -126,3 +137,50 @@ def run_timeout(cls: type[Any]) -> float | None:
             f" or None for no limit, not {given!r}"
         )
     return float(given)
+
+
+def limits_of(cls: type[Any]) -> Rule:
+    """`Config.LIMIT`, `GROUP`, `GROUP_LIMIT` and `RATE`; raises :class:`BadTaskClass` if one is invalid."""
+    return Rule(
+        limit=_limit(cls, "LIMIT"), group_limit=_limit(cls, "GROUP_LIMIT"), rate=_rate(cls), path=_path(cls)
+    )
+
+
+def _limit(cls: type[Any], option: str) -> int | None:
+    given = getattr(cls.Config, option, None)
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= MOST:
+        raise BadTaskClass(
+            f"Config.{option} of {cls.__qualname__} must be a whole number of runs above 0, or None for no"
+            f" limit, not {given!r}"
+        )
+    return given
+
+
+def _rate(cls: type[Any]) -> tuple[int, float] | None:
+    given = getattr(cls.Config, "RATE", None)
+    if given is None:
+        return None
+    pair = given if isinstance(given, tuple | list) and len(given) == len(("n", "seconds")) else (None, None)
+    count, seconds = pair
+    whole = isinstance(count, int) and not isinstance(count, bool) and 0 < count <= MOST
+    timed = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= LONGEST
+    if not whole or not timed or count / seconds > FASTEST:
+        raise BadTaskClass(
+            f"Config.RATE of {cls.__qualname__} must be (starts, seconds), two numbers above 0, as in"
+            f" (100, 60), at most {FASTEST:,} a second, or None for no limit, not {given!r}"
+        )
+    return count, float(seconds)
+
+
+def _path(cls: type[Any]) -> tuple[str, ...]:
+    given = getattr(cls.Config, "GROUP", None)
+    if given is None:
+        return ()
+    if not isinstance(given, str) or not all(given.split(".")):
+        raise BadTaskClass(
+            f"Config.GROUP of {cls.__qualname__} must name a field of the data, as in 'tenant' or"
+            f" 'api.tenant', not {given!r}. The group of one task is given by its start: start(group=...)"
+        )
+    return tuple(given.split("."))

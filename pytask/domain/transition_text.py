@@ -128,9 +128,14 @@ PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.EXPIRE: _expired,
     Trigger.EXPIRE_STOPPED: _expired_stopped,
     Trigger.POISON: _poisoned,
-    Trigger.RELOAD: lambda move, _: Phrase(f"reloaded{_by(move)} with the data from its hash"),
+    Trigger.RELOAD: lambda move, _: Phrase(
+        f"reloaded{_by(move)}{f' {move.why}' if move.why else ''} with the data from its hash"
+    ),
     Trigger.REFUSE: lambda move, _: Phrase(
         f"reload refused{_on(move)}", f"the data does not fit: {move.why}", ": "
+    ),
+    Trigger.ROLL_BACK: lambda move, _: Phrase(
+        f"failed{_on(move)} soon after a reload, and was rolled back", move.why, ": "
     ),
     Trigger.CANCEL: lambda move, _: Phrase(f"stopped{_by(move)} before it ran"),
     Trigger.START: lambda move, _: Phrase(f"started again{_by(move)}"),
@@ -139,6 +144,7 @@ PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
     Trigger.PARK: _parked,
     Trigger.SCHEDULE: lambda move, _: Phrase(f"started by {move.why or 'a schedule'}"),
     Trigger.DELAY: lambda move, _: Phrase(f"delayed{_by(move)} until its time"),
+    Trigger.LIMIT: lambda move, _: Phrase(f"held back{_by(move)}", f"no slot of {move.why or '?'} was free"),
     Trigger.RETRY: lambda move, _: Phrase(
         f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "
     ),

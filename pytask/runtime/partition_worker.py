@@ -172,6 +172,7 @@ class PartitionWorker:
         self.timers = Timers(TimersPorts(
             store=self.connections.store(), timing=self.settings.timing, clock=ports.clock,
             log_throttle=self.log_throttle, uniform=ports.process.uniform, schedules=self.schedules,
+            rules=lambda: self.executor.rules,
         ))  # fmt: skip
         self.consumer = Consumer(ConsumerPorts(
             store=self.connections.store(), queue=self.connections.queue, executor=self.executor,

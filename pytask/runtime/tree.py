@@ -52,7 +52,7 @@ class TreeOwner(Protocol):
     def main(self) -> None:
         """The body of the greenlet of `start()`."""
 
-    def call_stop(self) -> bool:
+    def call_stop(self, reason: str) -> bool:
         """The body of the greenlet of `stop()`; returns whether `stop()` returned normally."""
 
     def adopt(self, greenlet: AnyGreenlet) -> None:
@@ -113,8 +113,12 @@ class RunGreenlet(Base):
 class StopGreenlet(RunGreenlet):
     """The greenlet of a task's `stop()`: it ends with its run."""
 
+    def __init__(self, run: TreeOwner, reason: str) -> None:
+        super().__init__(run)
+        self.reason = reason
+
     def _run(self) -> bool:
-        return self.pytask_run is not None and self.pytask_run.call_stop()
+        return self.pytask_run is not None and self.pytask_run.call_stop(self.reason)
 
 
 def current_run() -> TreeOwner | None:

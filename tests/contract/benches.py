@@ -139,6 +139,7 @@ class MemoryBench(Bench):
             kept.clear()
         for ids in state.index.values():
             ids.clear()
+        state.slots = type(state.slots)()
 
     def drop_entry(self, name, task_id):
         getattr(self.state, name).pop(task_id, None)
@@ -207,6 +208,52 @@ class MemoryBench(Bench):
 
     def set_index(self, state, task_id, at):
         self.state.index[state][task_id] = at
+
+    def set_limit(self, entry, value):
+        if value is None:
+            self.state.slots.limits.pop(entry, None)
+        else:
+            self.state.slots.limits[entry] = str(value)
+
+    def slots(self, entry):
+        return set(self.state.slots.taken.get(entry, ()))
+
+    def line(self, entry):
+        found = self.state.slots.lines.get(entry, {})
+        return sorted(found, key=lambda one: (found[one], one))
+
+    def slotted(self):
+        return {i: f"{len(g.encode())}:{g}{f}" for i, (g, f) in self.state.slots.slotted.items()}
+
+    def runners(self):
+        return dict(self.state.slots.runners)
+
+    def groups(self):
+        return set(self.state.slots.groups)
+
+    def look_again(self):
+        for entry in self.state.slots.groups:
+            self.state.slots.groups[entry] = 0
+
+    def take_slot(self, entry, task_id):
+        group = entry.partition(":")[2] if entry.startswith("group") else ""
+        self.state.slots.take(task_id, group, "" if group else entry.partition(":")[2])
+
+    def line_up(self, entry, task_id, arrival=1):
+        self.state.slots.line_up(entry, task_id, arrival)
+
+    def rated(self, function):
+        return dict(self.state.slots.rated.get(function, {}))
+
+    def set_rated(self, function, task_id, at):
+        self.state.slots.rated[function][task_id] = at
+
+    def set_arrival(self, function, at):
+        self.state.slots.rates[function] = at
+
+    def drop_slots(self):
+        self.state.slots.taken.clear()
+        self.state.slots.slotted.clear()
 
     def set_schedule(self, name, score=None, **fields):
         if fields:
@@ -400,6 +447,52 @@ class RedisBench(Bench):
 
     def set_index(self, state, task_id, at):
         self.raw.zadd(self.keys.index(state), {task_id: at})
+
+    def set_limit(self, entry, value):
+        name = f"{self.keys.own}limits"
+        self.raw.hdel(name, entry) if value is None else self.raw.hset(name, entry, value)
+
+    def slots(self, entry):
+        return {raw.decode() for raw in self.raw.smembers(self.keys.slots(entry))}
+
+    def line(self, entry):
+        return [raw.decode() for raw in self.raw.zrange(self.keys.line(entry), 0, -1)]
+
+    def slotted(self):
+        return _texts(self.raw.hgetall(f"{self.keys.own}slotted"))
+
+    def runners(self):
+        return _texts(self.raw.hgetall(f"{self.keys.own}runners"))
+
+    def groups(self):
+        return {raw.decode() for raw in self.raw.zrange(f"{self.keys.own}groups", 0, -1)}
+
+    def look_again(self):
+        for entry in self.groups():
+            self.raw.zadd(f"{self.keys.own}groups", {entry: 0})
+
+    def take_slot(self, entry, task_id):
+        kind, _, name = entry.partition(":")
+        held = f"{len(name.encode())}:{name}" if kind == "group" else f"0:{name}"
+        self.raw.sadd(self.keys.slots(entry), task_id)
+        self.raw.hset(f"{self.keys.own}slotted", task_id, held)
+
+    def line_up(self, entry, task_id, arrival=1):
+        self.raw.zadd(self.keys.line(entry), {task_id: arrival})
+        self.raw.zadd(f"{self.keys.own}groups", {entry: 0}, nx=True)
+
+    def rated(self, function):
+        return _scores(self.raw.zrange(self.keys.rated(function), 0, -1, withscores=True))
+
+    def set_rated(self, function, task_id, at):
+        self.raw.zadd(self.keys.rated(function), {task_id: at})
+
+    def set_arrival(self, function, at):
+        self.raw.hset(f"{self.keys.own}rates", function, at)
+
+    def drop_slots(self):
+        for name in self.raw.keys(f"{self.keys.own}slot*"):
+            self.raw.delete(name)
 
     def set_schedule(self, name, score=None, **fields):
         if fields:

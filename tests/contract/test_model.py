@@ -27,7 +27,9 @@ from pytask.domain.record import (
     Adoption,
     Change,
     Expiry,
+    InForce,
     RunRef,
+    Trial,
     Verdict,
 )
 from tests.contract.benches import KEEP, SOON, MemoryBench, RedisBench
@@ -51,8 +53,9 @@ CLOCKS = {
     "history",
     "settling",
     "reload_refused",
+    "reloaded",
 }  # each server's own TIME: compared as set or not
-ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.RETRY)
+ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.RETRY, Trigger.ROLL_BACK)
 FUTURE = "9999999999.5"
 TIMES = ("5", FUTURE, "soon")
 RUBBISH = (
@@ -87,6 +90,7 @@ FIELDS = (
     "restarts",
 )
 X = b'{"event":"x","data":null}'
+NOTHING = "da39a3ee5e6b4b0d3255bfef95601890afd80709"  # SHA-1 of no data
 
 tasks = st.sampled_from(IDS)
 names = st.sampled_from(FUNCTIONS)
@@ -372,8 +376,11 @@ class Contract(RuleBasedStateMachine):
             fields = {"output": b"1"} if trigger is Trigger.END else {}
             if trigger is Trigger.RETRY:
                 fields = {"error": "lost", "restarts": "2", "restart_times": "5"}
-            alone = local and trigger is not Trigger.RETRY
-            changes.append(Change(ref.id, ref.run, X, trigger, fields, keep, alone, 1000 * len(changes)))
+            alone = local and trigger not in (Trigger.RETRY, Trigger.ROLL_BACK)
+            trial = Trial(mark=ref.run, rejected=NOTHING) if trigger is Trigger.ROLL_BACK else None
+            changes.append(
+                Change(ref.id, ref.run, X, trigger, fields, keep, alone, 1000 * len(changes), trial=trial)
+            )
         owners = self.benches[1].runs()
         hashes = {c.id: self.benches[1].hash(c.id).get("run") for c in changes}
         verdicts = self.both(lambda bench: bench.store.commit(changes))
@@ -385,15 +392,16 @@ class Contract(RuleBasedStateMachine):
     def commit_again(self, back, repeat):
         self.commit([(back, Trigger.END, 500, False)] * (1 + repeat))
 
-    @rule(back=recent, new=st.none() | recent)
-    def reload(self, back, new):
+    @rule(back=recent, new=st.none() | recent, lived=st.sampled_from((None, b"1", b"")))
+    def reload(self, back, new, lived):
         old = self.old(back)
         repeated = None if new is None else self.old(new)
         run = repeated if repeated and repeated.id == old.id else self.ref(old.id)
 
         def act(bench):
-            found = bench.store.reload(old, run, "w", 10)
-            return found.verdict, found.function, found.data, found.crashes, found.oversize
+            force = None if lived is None else InForce("f", lived)
+            found = bench.store.reload(old, run, "w", 10, lived=force)
+            return found.verdict, found.function, found.data, found.crashes, found.oversize, found.trial
 
         self.both(act)
 
@@ -405,14 +413,26 @@ class Contract(RuleBasedStateMachine):
             judged = bench.store.preview(ref, 10)
             if meanwhile:
                 judged = attrs.evolve(judged, data=b"9", oversize=0)
-            return judged.verdict, judged.data, bench.store.refuse(judged, path, "no fit")
+            return judged.verdict, judged.data, bench.store.refuse(judged, path, "no fit", InForce("f", b"5"))
 
         self.both(act)
 
-    @rule(back=recent)
-    def settle(self, back):
+    @rule(back=recent, number=st.integers(1, 2), lived=st.sampled_from((None, b"1", b"")))
+    def accept(self, back, number, lived):
         ref = self.old(back)
-        self.both(lambda bench: bench.store.settle(ref))
+
+        def act(bench):
+            force = None if lived is None else InForce("f", lived)
+            judged = bench.store.preview(ref, 1000)
+            taken = bench.store.accept(judged, f"{ref.run}#{number}", "w", force)
+            return judged.verdict, taken.verdict, taken.trial
+
+        self.both(act)
+
+    @rule(back=recent, mark=st.sampled_from(("", "#1")), repeated=st.booleans())
+    def settle(self, back, mark, repeated):
+        ref = self.old(back)
+        self.both(lambda bench: bench.store.settle(ref, mark and ref.run + mark, repeated=repeated))
 
     @rule(task_id=tasks, again=st.none() | recent)
     def open_local(self, task_id, again):

@@ -1,15 +1,19 @@
 """What `reload` promises: a new run in place, or a refusal that is written down."""
 
+import hashlib
 import json
 
 import attrs
 import pytest
 
 from pytask.domain import history
+from pytask.domain.lifecycle import STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import (
-    Verdict,
-)
+from pytask.domain.record import Change, InForce, RunRef, Trial, Verdict
+from tests.contract.benches import X
+
+DATA = b'{"a":1}'
+GOOD = InForce("f", DATA)
 
 
 @pytest.mark.wire
@@ -34,12 +38,14 @@ def test_a_refused_reload_leaves_the_run_and_says_so(bench):
     ref = bench.running("a")
     bench.store.who = "yew"
     bench.store.control(Command.RELOAD, ["a"])
+    bench.write("a", data="5")
     bench.events()
     judged = bench.store.preview(ref, 1000)
-    assert bench.store.refuse(judged, "$.a", 'it is "odd"') is Verdict.OK
+    assert bench.store.refuse(judged, "$.a", 'it is "odd"', GOOD) is Verdict.OK
     bench.assert_registered(ref)
     fields = bench.hash("a")
     assert "control" not in fields
+    assert (fields["data"], fields["data_bad"]) == (DATA.decode(), "5")
     kept = json.loads(fields["reload_refused"])
     assert (kept["epoch"], kept["path"], kept["reason"]) == (judged.epoch, "$.a", 'it is "odd"')
     assert kept["at"] > 0
@@ -59,9 +65,9 @@ def test_other_data_than_was_judged_is_not_refused(bench, changed):
     bench.write("a", **changed)
     before = bench.dump()
     bench.events()
-    assert bench.store.refuse(judged, "$", "bad") is Verdict.MOVED
+    assert bench.store.refuse(judged, "$", "bad", GOOD) is Verdict.MOVED
     assert (bench.dump(), bench.events()) == (before, [])
-    assert bench.store.refuse(bench.store.preview(ref, 1000), "$", "bad") is Verdict.OK
+    assert bench.store.refuse(bench.store.preview(ref, 1000), "$", "bad", GOOD) is Verdict.OK
 
 
 def test_data_that_was_not_read_is_refused_by_its_size(bench):
@@ -69,8 +75,8 @@ def test_data_that_was_not_read_is_refused_by_its_size(bench):
     bench.write("a", data="x" * 20)
     judged = bench.store.preview(ref, 10)
     bench.write("a", data="x" * 21)
-    assert bench.store.refuse(judged, "$", "bad") is Verdict.MOVED
-    assert bench.store.refuse(bench.store.preview(ref, 10), "$", "bad") is Verdict.OK
+    assert bench.store.refuse(judged, "$", "bad", GOOD) is Verdict.MOVED
+    assert bench.store.refuse(bench.store.preview(ref, 10), "$", "bad", GOOD) is Verdict.OK
 
 
 @pytest.mark.wire
@@ -78,15 +84,15 @@ def test_a_refusal_keeps_a_stop_and_writes_nothing_for_another_run(bench):
     ref = bench.running("a")
     judged = bench.store.preview(ref, 1000)
     bench.store.control(Command.STOP, ["a"])
-    assert bench.store.refuse(judged, "$", "bad") is Verdict.OK
+    assert bench.store.refuse(judged, "$", "bad", GOOD) is Verdict.OK
     assert bench.hash("a")["control"] == "stop"
     before = bench.dump()
     other = bench.ref("a")
-    assert bench.store.refuse(attrs.evolve(judged, run=other.run), "$", "bad") is Verdict.FENCED
+    assert bench.store.refuse(attrs.evolve(judged, run=other.run), "$", "bad", GOOD) is Verdict.FENCED
     assert bench.store.settle(other) is Verdict.FENCED
     assert bench.dump() == before
     bench.delete("a")
-    assert bench.store.refuse(judged, "$", "bad") is bench.store.settle(ref) is Verdict.GONE
+    assert bench.store.refuse(judged, "$", "bad", GOOD) is bench.store.settle(ref) is Verdict.GONE
     assert not bench.exists("a")
 
 
@@ -143,3 +149,248 @@ def test_a_reload_of_what_is_gone(bench, change):
     before = bench.dump()
     assert bench.store.reload(old, bench.ref("a"), "w", 10).verdict is Verdict.GONE
     assert bench.dump() == before
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize(("good", "bad"), [(DATA, b"5"), (None, b"5"), (DATA, None), (b'{"x":2}', DATA)])
+def test_a_refusal_puts_back_what_is_in_force_and_can_be_repeated(bench, good, bad):
+    ref = bench.running("a")
+    write(bench, data=bad)
+    bench.write("a", function="g")
+    bench.store.control(Command.RELOAD, ["a"])
+    judged, force = bench.store.preview(ref, 1000), InForce("f", good)
+    assert bench.store.refuse(judged, "$", "bad", force) is Verdict.OK
+    assert texts(bench, "function", "data", "data_bad") == ["f", shown(good), shown(bad)]
+    before = bench.dump()
+    bench.events()
+    assert bench.store.refuse(judged, "$", "bad", force) is Verdict.ALREADY
+    assert (bench.dump(), bench.events()) == (before, [])
+    # Refused twice in a row: the last one is kept.
+    bench.write("a", data="oops")
+    again = bench.store.preview(ref, 1000)
+    assert bench.store.refuse(again, "$", "bad", force) is Verdict.OK
+    assert texts(bench, "data", "data_bad") == [shown(good), "oops"]
+
+
+def test_a_refusal_of_data_that_was_not_read_keeps_it(bench):
+    ref = bench.running("a")
+    bench.write("a", data="x" * 20)
+    judged = bench.store.preview(ref, 10)
+    assert bench.store.refuse(judged, "$", "bad", GOOD) is Verdict.OK
+    assert texts(bench, "data", "data_bad") == [DATA.decode(), "x" * 20]
+    assert bench.store.refuse(judged, "$", "bad", GOOD) is Verdict.ALREADY
+
+
+@pytest.mark.wire
+def test_new_data_is_on_trial_until_it_has_lived(bench):
+    old, new = bench.running("a"), bench.ref("a")
+    bench.write("a", data="2", data_bad="old", rolled_back="old", reloaded="old")
+    claim = bench.store.reload(old, new, "w", 1000, lived=GOOD)
+    assert claim.trial
+    fields = bench.hash("a")
+    assert (fields["trial"], fields["data_ok"], fields["data"]) == (new.run, DATA.decode(), "2")
+    assert not {"data_bad", "rolled_back", "reloaded"} & set(fields)
+    assert bench.store.reload(old, new, "w", 1000, lived=GOOD).trial, "a repeated call"
+    assert bench.store.settle(new) is Verdict.OK
+    assert bench.hash("a")["trial"] == new.run
+    assert bench.store.settle(new, "another") is Verdict.OK
+    assert bench.hash("a")["trial"] == new.run
+    assert bench.store.settle(new, new.run) is Verdict.OK
+    assert not {"trial", "data_ok"} & set(bench.hash("a"))
+
+
+@pytest.mark.parametrize("data", [DATA, None])
+def test_the_same_data_is_not_on_trial(bench, data):
+    old, new = bench.running("a"), bench.ref("a")
+    write(bench, data=data)
+    claim = bench.store.reload(old, new, "w", 1000, lived=InForce("f", data))
+    assert (claim.verdict, claim.trial) == (Verdict.OK, False)
+    assert not {"trial", "data_ok"} & set(bench.hash("a"))
+    assert not bench.store.reload(old, new, "w", 1000, lived=InForce("f", data)).trial
+
+
+def test_a_reload_during_a_trial_keeps_the_data_that_lived(bench):
+    old, second, third = bench.running("a"), bench.ref("a"), bench.ref("a")
+    bench.write("a", data="2")
+    bench.store.reload(old, second, "w", 1000, lived=GOOD)
+    bench.write("a", data="3")
+    assert bench.store.reload(second, third, "w", 1000).trial
+    assert texts(bench, "trial", "data_ok", "data") == [third.run, DATA.decode(), "3"]
+    # In place, and back to what had lived: no trial is left.
+    bench.write("a", data="4")
+    taken = bench.store.accept(bench.store.preview(third, 1000), f"{third.run}#1", "w")
+    assert (taken.verdict, taken.trial) == (Verdict.OK, True)
+    assert texts(bench, "trial", "data_ok") == [f"{third.run}#1", DATA.decode()]
+    bench.write("a", data=DATA.decode())
+    assert not bench.store.accept(bench.store.preview(third, 1000), f"{third.run}#2", "w").trial
+    assert not {"trial", "data_ok"} & set(bench.hash("a"))
+
+
+def test_a_trial_of_another_run_is_not_continued(bench):
+    old, new = bench.running("a"), bench.ref("a")
+    bench.write("a", data="2", trial="other:1", data_ok="0")
+    assert not bench.store.reload(old, new, "w", 1000).trial
+    assert not {"trial", "data_ok"} & set(bench.hash("a"))
+
+
+@pytest.mark.wire
+def test_a_reload_in_place_is_recorded_and_the_run_goes_on(bench):
+    ref, mark = (made := bench.running("a")), f"{made.run}#1"
+    bench.store.control(Command.RELOAD, ["a"])
+    bench.write("a", data="2", reload_refused="{}", data_bad="9", rolled_back="{}")
+    bench.events()
+    judged = bench.store.preview(ref, 1000)
+    taken = bench.store.accept(judged, mark, "w2", GOOD)
+    assert (taken.verdict, taken.trial, taken.data) == (Verdict.OK, True, b"2")
+    bench.assert_registered(ref)
+    fields = bench.hash("a")
+    assert not {"control", "reload_refused", "data_bad", "rolled_back"} & set(fields)
+    told = json.loads(fields["reloaded"])
+    assert (told["epoch"], told["mark"], told["at"] > 0) == (judged.epoch, mark, True)
+    assert (fields["trial"], fields["data_ok"], fields["data"]) == (mark, DATA.decode(), "2")
+    about = {"worker": "w2", "run": ref.run, "epoch": judged.epoch, "in_place": True}
+    assert bench.events() == [("a", "reloaded", about)]
+    line = history.read(fields["history"])[-1]
+    assert (line.trigger, line.source, line.target, line.who, line.why) == (
+        "reload", "RUNNING", "RUNNING", "w2", "in place",
+    )  # fmt: skip
+    dump = bench.dump()
+    again = bench.store.accept(judged, mark, "w2", GOOD)
+    assert (again.verdict, again.trial) == (Verdict.ALREADY, True)
+    assert (bench.dump(), bench.events()) == (dump, [])
+    assert bench.store.renew([ref]) == {}
+
+
+@pytest.mark.wire
+def test_a_reload_in_place_records_nothing_for_other_data_or_another_run(bench):
+    ref = bench.running("a")
+    judged = bench.store.preview(ref, 1000)
+    other = bench.ref("a")
+    bench.store.control(Command.STOP, ["a"])
+    assert bench.store.accept(judged, "m", "w", GOOD).verdict is Verdict.OK
+    assert bench.hash("a")["control"] == "stop"
+    bench.write("a", data="3")
+    before = bench.dump()
+    bench.events()
+    assert bench.store.accept(judged, "n", "w", GOOD).verdict is Verdict.MOVED
+    assert bench.store.accept(attrs.evolve(judged, run=other.run), "n", "w").verdict is Verdict.FENCED
+    assert (bench.dump(), bench.events()) == (before, [])
+    bench.delete("a")
+    assert bench.store.accept(judged, "n", "w").verdict is Verdict.GONE
+    assert not bench.exists("a")
+
+
+@pytest.mark.wire
+def test_a_repeated_request_can_be_dropped(bench):
+    ref = bench.running("a")
+    bench.write("a", settling="5")
+    bench.store.control(Command.RELOAD, ["a"])
+    assert bench.store.settle(ref, repeated=True) is Verdict.OK
+    assert "control" not in bench.hash("a")
+    assert bench.hash("a")["settling"] == "5"
+    bench.store.control(Command.STOP, ["a"])
+    assert bench.store.settle(ref, repeated=True) is Verdict.OK
+    assert bench.hash("a")["control"] == "stop"
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("good", [DATA, None])
+def test_a_run_that_fails_on_trial_is_queued_first_with_the_data_before(bench, good):
+    old, new = bench.running("a"), bench.ref("a")
+    bench.push("b")
+    bench.write("a", data="2")
+    assert bench.store.reload(old, new, "w", 1000, lived=InForce("f", good)).trial
+    bench.events()
+    change = failed(new, new.run, b"2")
+    assert bench.store.commit([change]) == [Verdict.OK]
+    bench.assert_at_rest("a", WAIT)
+    assert bench.queue() == ["b", "a"]
+    assert texts(bench, "data", "data_bad", "error") == [shown(good), "2", "no such host"]
+    assert not {"trial", "data_ok", "settling"} & set(bench.hash("a"))
+    assert bench.events() == [("a", "x", None)]
+    line = history.read(bench.hash("a")["history"])[-1]
+    assert (line.trigger, line.target, line.why) == ("roll_back", "WAIT", "no such host")
+    dump = bench.dump()
+    assert bench.store.commit([change]) == [Verdict.ALREADY]
+    assert bench.dump() == dump
+    (again,) = bench.claim(bench.ref("a"))
+    assert (again.won, again.data, again.trial) == (True, good, False)
+
+
+@pytest.mark.parametrize("case", ["other data", "trial over", "nothing to go back to"])
+def test_a_rollback_overwrites_nothing_that_was_written_since(bench, case):
+    old, new = bench.running("a"), bench.ref("a")
+    bench.write("a", data="2")
+    bench.store.reload(old, new, "w", 1000, lived=GOOD)
+    if case == "other data":
+        bench.write("a", data="3")
+    elif case == "trial over":
+        bench.write("a", trial="other:1")
+    else:
+        bench.erase("a", "data_ok")
+    data = bench.hash("a")["data"]
+    assert bench.store.commit([failed(new, new.run, b"2")]) == [Verdict.OK]
+    bench.assert_at_rest("a", WAIT)
+    assert bench.hash("a")["data"] == data
+    assert not {"trial", "data_ok", "data_bad"} & set(bench.hash("a"))
+
+
+@pytest.mark.wire
+def test_a_stop_is_carried_out_with_a_rollback(bench):
+    old, new = bench.running("a"), bench.ref("a")
+    bench.write("a", data="2")
+    bench.store.reload(old, new, "w", 1000, lived=GOOD)
+    bench.store.control(Command.STOP, ["a"])
+    bench.events()
+    assert bench.store.commit([failed(new, new.run, b"2")]) == [Verdict.OK]
+    bench.assert_at_rest("a", STOPPED)
+    assert bench.queue() == []
+    assert texts(bench, "data", "data_bad") == [DATA.decode(), "2"]
+    assert bench.events() == [("a", "stopped", None)]
+
+
+def test_a_rollback_by_another_run_changes_nothing(bench):
+    bench.running("a")
+    before = bench.dump()
+    other = RunRef("a", "nobody:1")
+    assert bench.store.commit([failed(other, other.run, b"2")]) == [Verdict.FENCED]
+    assert bench.dump() == before
+
+
+def failed(ref, mark, data):
+    rejected = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    trial = Trial(mark=mark, rejected=rejected)
+    return Change(ref.id, ref.run, X, Trigger.ROLL_BACK, {"error": "no such host"}, trial=trial)
+
+
+def write(bench, data):
+    if data is None:
+        bench.erase("a", "data")
+    else:
+        bench.write("a", data=data.decode())
+
+
+def texts(bench, *names):
+    return [bench.hash("a").get(name) for name in names]
+
+
+def shown(data):
+    return None if data is None else data.decode()
+
+
+@pytest.mark.wire
+def test_a_client_that_asks_again_is_told_apart_from_a_message_that_comes_late(bench):
+    ref = bench.running("a")
+    assert not bench.store.preview(ref, 1000).answered
+    bench.write("a", data="5")
+    assert bench.store.refuse(bench.store.preview(ref, 1000), "$", "bad", GOOD) is Verdict.OK
+    bench.store.control(Command.RELOAD, ["a"], [0.5])  # of another worker, which received the message later
+    assert bench.store.preview(ref, 1000).answered
+    bench.store.control(Command.RELOAD, ["a"])
+    assert not bench.store.preview(ref, 1000).answered
+    assert "reload_refused" not in bench.hash("a")
+    assert bench.store.accept(bench.store.preview(ref, 1000), "m", "w", GOOD).verdict is Verdict.OK
+    assert bench.store.preview(ref, 1000).answered
+    bench.store.control(Command.STOP, ["a"])
+    bench.store.control(Command.RELOAD, ["a"])
+    assert "reloaded" in bench.hash("a"), "a stop is not replaced, and nothing else is changed"

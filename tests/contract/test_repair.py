@@ -164,7 +164,6 @@ def test_a_task_in_its_place_stays_there_in_the_slow_sweep(bench):
     bench.claim(bench.ref("timed"))
     bench.push("queued", state="WAIT")
     bench.write("later", function="f", state="WAIT", paused="1")  # of a release that knows more places
-    bench.write("grouped", function="f", state="WAIT", group="x")
     before = bench.dump()
     assert sweep(bench) == 0
     assert bench.dump() == before

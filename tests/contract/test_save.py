@@ -135,6 +135,7 @@ ENDS = [
     (Trigger.STOP, STOPPED),
     (Trigger.RELEASE, WAIT),
     (Trigger.RETRY, WAIT),
+    (Trigger.ROLL_BACK, WAIT),
 ]
 
 

@@ -1,5 +1,6 @@
 """Long random histories, told to the in-memory twin and to a server: both must answer alike."""
 
+import hashlib
 import json
 import random
 import re
@@ -9,16 +10,20 @@ import pytest
 
 from pytask.domain.lifecycle import RESTING, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Expiry, RunRef
+from pytask.domain.record import Change, Expiry, InForce, RunRef, Trial
 from tests.contract.benches import MemoryBench
 
 IDS = "abcdef"
 KEEP = (None, 0, 500)
-ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE)
-CLOCKS = {"epoch", "last_update", "crash_at", "start_at"}
+ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.ROLL_BACK)
+CLOCKS = {"epoch", "last_update", "crash_at", "start_at", "reloaded"}
 SILENCE = re.compile(r"(?<=silent%20for%20)\d+")  # seconds, each by its own clock
 STEPS = 200
 LOOK = 6  # steps between two comparisons of the whole state, which are slow
+
+
+def sha1(data):
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
 class Teller:
@@ -117,7 +122,9 @@ class Teller:
             trigger, keep = self.random.choice(ENDS), self.random.choice(KEEP)
             fields = {"output": b"1"} if trigger is Trigger.END else {}
             payload = b'{"event":"%d","data":null}' % self.random.randint(0, 999)
-            return Change(ref.id, ref.run, payload, trigger, fields, keep, self.random.random() < 0.1)
+            trial = Trial(mark=ref.run, rejected=sha1(b"1")) if trigger is Trigger.ROLL_BACK else None
+            local = self.random.random() < 0.1
+            return Change(ref.id, ref.run, payload, trigger, fields, keep, local, trial=trial)
 
         changes = self.some(change)
         return lambda bench: bench.store.commit(changes)
@@ -127,9 +134,11 @@ class Teller:
         new = self.ref(old.id) if self.random.random() < 0.8 else self.old_ref()
         new = RunRef(old.id, new.run)
 
+        lived = self.random.choice([None, InForce("f", b"1"), InForce("f", None), InForce("f", b"2")])
+
         def act(bench):
-            claim = bench.store.reload(old, new, "w", 10)
-            return claim.verdict, claim.function, claim.data, claim.oversize
+            claim = bench.store.reload(old, new, "w", 10, lived=lived)
+            return claim.verdict, claim.function, claim.data, claim.oversize, claim.trial
 
         return act
 
@@ -140,15 +149,29 @@ class Teller:
         def act(bench):
             claim = bench.store.preview(ref, 10)
             if judged is not None and claim.won:
-                claim = attrs.evolve(claim, data=judged)
+                claim = attrs.evolve(claim, data=judged, oversize=0)
             dump = claim.verdict, claim.function, claim.data, claim.crashes, claim.oversize
-            return dump, bench.store.refuse(attrs.evolve(claim, function="f"), path, "no fit")
+            return dump, bench.store.refuse(
+                attrs.evolve(claim, function="f"), path, "no fit", InForce("f", b"5")
+            )
+
+        return act
+
+    def do_accept(self):
+        ref, number = self.old_ref(), self.random.randint(1, 2)
+        lived = self.random.choice([None, InForce("f", b"1"), InForce("f", None)])
+
+        def act(bench):
+            claim = bench.store.preview(ref, 1000)
+            taken = bench.store.accept(claim, f"{ref.run}#{number}", "w", lived)
+            return claim.verdict, taken.verdict, taken.trial
 
         return act
 
     def do_settle(self):
-        ref = self.old_ref()
-        return lambda bench: bench.store.settle(ref)
+        ref, mark = self.old_ref(), self.random.choice(["", "#1"])
+        repeated = self.random.random() < 0.3
+        return lambda bench: bench.store.settle(ref, mark and ref.run + mark, repeated=repeated)
 
     def do_open_local(self):
         ref = self.old_ref() if self.random.random() < 0.5 else self.ref(self.random.choice(IDS))

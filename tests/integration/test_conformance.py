@@ -60,7 +60,7 @@ WRONG = {
     "leaves-out-the-namespace": (
         'f"{self._names.space(task_id)}task-{task_id}-control"',
         'f"task-{task_id}-control"',
-        "30-namespace",
+        "39-namespace",
         "",
     ),
     "has-another-crc": ("0x1021", "0x8005", "40-partitions", "the keys of"),

@@ -19,6 +19,7 @@ from tests.support.servers import start_server
 TASKS = """
     import attrs, gevent
     from pytask import Task
+    from pytask.errors import BadData
 
     def small(_self, _field, value):
         if value > 9:
@@ -41,6 +42,26 @@ TASKS = """
                 raise self.Error("no answer")
             while True:
                 self.emit("polled", {"rate": self.task_data.rate})
+                gevent.sleep(0.05)
+
+    class Live(Task):
+        class Config:
+            NAME = "live"
+        @staticmethod
+        def check(data):
+            if data["rate"] > 9:
+                raise ValueError(f"rate {data['rate']} is above 9")
+            if data["rate"] < 0:
+                raise BadData("rate is below 0", "$.rate")
+        def on_reload(self, data):
+            if data.get("url") == "unknown:":
+                raise ConnectionError("no such host")
+            self.emit("took", [self.task_data["rate"], data["rate"]])
+        def start(self):
+            while True:
+                if self.task_data.get("url") == "slow:":
+                    raise self.Error("no answer")
+                self.emit("polled", {"rate": self.task_data["rate"]})
                 gevent.sleep(0.05)
 
     class Plain(Task):
@@ -133,7 +154,11 @@ def test_a_reload_with_data_that_does_not_fit_and_its_fix(site, client, task):
     shown = json.loads(call("show", task, "-o", "json").stdout)
     assert (shown["state"], shown["refusal"]["path"]) == ("RUNNING", "$.rate")
     assert "reload refused" in call("show", task).stdout
-    (row,) = json.loads(call("reload", task, "--wait", PATIENCE, "-o", "json").stdout)["items"]
+    assert (shown["data"], client.get(task).data) == ({"rate": 1}, {"rate": 1}), "that of the run"
+    # The same again is refused again; nothing is lost.
+    (row,) = json.loads(
+        call("reload", task, "--data", '{"rate":"fast"}', "--wait", PATIENCE, "-o", "json").stdout
+    )["items"]
     assert (row["outcome"], row["done"], row["path"]) == ("refused", False, "$.rate")
     until(lambda: "[PT049]" in site[1].output, "the worker's log has it")
     # The fix.
@@ -153,8 +178,12 @@ def test_all_of_them_at_once(site, raw, client):
     assert time.monotonic() - began < PATIENCE / 2
     assert [outcome.done for outcome in found] == [True, False, False]
     assert found[1].refusal.path == "$.rate"
-    assert "failed at once: no such host" in found[2].refused
-    assert [client.get(task_id).state for task_id in ids] == [life.RUNNING, life.RUNNING, life.ERROR]
+    assert client.get(ids[0]).state == client.get(ids[1]).state == life.RUNNING
+    client.wait(ids[2], "RUNNING", PATIENCE)
+    assert client.get(ids[2]).data == {"rate": 3}
+    assert "rolled back to the data before: no such host" in found[2].refused
+    assert found[2].rolled_back.reason == "no such host"
+    raw.hset(ids[1], "data", "{}")
     answer = done(
         cli_tools.pytask(
             "reload",
@@ -176,40 +205,116 @@ def test_all_of_them_at_once(site, raw, client):
 
 
 @pytest.mark.parametrize("url", ["unknown:", "slow:"])
-def test_a_new_run_that_fails_at_once_is_no_success(site, client, url):
-    task_id = client.start("poll", {"rate": 1})
+def test_a_run_that_fails_soon_after_its_reload_is_rolled_back(site, client, raw, task, url):
+    watched = client.watch(task, seconds=PATIENCE)
+    raw.hset(task, "data", json.dumps({"rate": 2, "url": url}))
+    client.reload(task)
+    names, events = ("reloaded", "rolled-back", "running"), {}
+    for event in watched:
+        events |= {event.name: event.data} if event.name in names else {}
+        if event.name == "running":
+            break
+    assert [*events] == list(names)
+    assert events["rolled-back"]["reason"].startswith("no ")
+    assert events["rolled-back"]["epoch"] == events["reloaded"]["epoch"]
+    fields = raw.hgetall(task)
+    assert json.loads(fields["data"]) == {"rate": 1}
+    assert json.loads(fields["data_bad"]) == {"rate": 2, "url": url}
+    assert json.loads(fields["rolled_back"])["reason"].startswith("no ")
+    assert not {"trial", "data_ok", "settling", "restarts"} & set(fields)
+    assert "roll_back" in [move.trigger for move in client.get(task).history]
+    until(lambda: "[PT164]" in site[1].output, "the worker's log has it")
+    assert polls(client, task, 1)
+
+
+def test_a_run_without_new_data_that_fails_is_an_error(client):
+    """There is nothing to go back to."""
+    task_id = client.start("poll", {"rate": 1, "url": "slow:"})
     client.wait(task_id, "RUNNING", PATIENCE)
-    with pytest.raises(errors.RunFailed, match="failed at once: no"):
-        client.reload(task_id, {"rate": 1, "url": url}, wait=PATIENCE)
-    task_id = client.start("poll", {"rate": 1})
+    with pytest.raises(errors.RunFailed, match="failed at once: no answer"):
+        client.reload(task_id, wait=PATIENCE)
+
+
+@pytest.fixture
+def live(client):
+    task_id = client.start("live", {"rate": 1})
     client.wait(task_id, "RUNNING", PATIENCE)
-    answer = done(
-        cli_tools.pytask(
-            "reload",
-            task_id,
-            "--data",
-            json.dumps({"rate": 1, "url": url}),
-            "--wait",
-            PATIENCE,
-            "--redis",
-            site[0].url,
-        )
-    )
-    assert (answer.returncode, "[PT141]" in answer.stderr) == (1, True), answer.stderr
+    yield task_id
+    client.stop(task_id, wait=PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("rate", "path", "reason"),
+    [
+        (10, "$", "data does not pass Live.check(): rate 10 is above 9"),
+        (-1, "$.rate", "Live.check(): rate is below 0"),
+    ],
+)
+def test_data_that_the_task_refuses_stops_nothing(client, raw, live, rate, path, reason):
+    run = client.get(live).run
+    outcome = client.reload(live, {"rate": rate}, wait=PATIENCE)
+    assert (outcome.done, outcome.refusal.path) == (False, path)
+    assert reason in outcome.refusal.reason
+    assert client.get(live).run == run
+    assert (raw.hget(live, "data"), raw.hget(live, "data_bad")) == ('{"rate":1}', f'{{"rate":{rate}}}')
+    # At a start it is an error.
+    other = client.start("live", {"rate": rate})
+    assert reason in client.wait(other, timeout=PATIENCE).error
+
+
+def test_a_task_takes_new_data_in_place(client, raw, live):
+    run, epoch = client.get(live).run, client.get(live).epoch
+    watched = client.watch(live, seconds=PATIENCE)
+    outcome = client.reload(live, {"rate": 2}, wait=PATIENCE)
+    assert (outcome.done, outcome.in_place, outcome.state) == (True, True, life.RUNNING)
+    assert client.get(live).on_trial
+    events = {}
+    for event in watched:
+        events[event.name] = event.data
+        if event.name == "reloaded":
+            break
+    assert events["took"] == [1, 2]
+    assert (events["reloaded"]["run"], events["reloaded"]["in_place"]) == (run, True)
+    assert polls(client, live, 2)
+    fields = raw.hgetall(live)
+    assert (fields["run"], int(fields["epoch"]), fields["data"]) == (run, epoch, '{"rate":2}')
+    assert (fields["trial"], fields["data_ok"]) == (f"{run}#1", '{"rate":1}')
+    assert "control" not in fields
+
+
+def test_a_task_that_does_not_take_the_data_goes_on_with_its_own(site, client, raw, live):
+    run = client.get(live).run
+    outcome = client.reload(live, {"rate": 2, "url": "unknown:"}, wait=PATIENCE)
+    assert outcome.refusal.reason == "on_reload() raised ConnectionError: no such host"
+    assert (client.get(live).run, client.get(live).data) == (run, {"rate": 1})
+    assert polls(client, live, 1)
+    until(lambda: "[PT165]" in site[1].output, "the worker's log has it")
+
+
+def test_data_that_fails_soon_after_a_reload_in_place_is_rolled_back(client, raw, live):
+    outcome = client.reload(live, {"rate": 2, "url": "slow:"}, wait=PATIENCE, settled=True)
+    assert (outcome.done, outcome.rolled_back.reason) == (False, "no answer")
+    task = client.wait(live, "RUNNING", PATIENCE)
+    assert task.data == {"rate": 1}
+    assert polls(client, live, 1)
 
 
 def test_the_asyncio_client_says_the_same(site, client, task):
     async def steer():
         async with pytask.aio.Client(site[0].url, timeout=5) as aio:
             bad = await aio.reload(task, {"rate": []}, wait=PATIENCE)
-            (listed,) = await aio.reload_many([task], wait=PATIENCE)
-            good = await aio.reload(task, {"rate": 3}, wait=PATIENCE)
-        return bad, listed, good
+            (again,) = await aio.reload_many([task], wait=PATIENCE)  # with the data in force
+            back = await aio.reload(task, {"rate": 2, "url": "unknown:"}, wait=PATIENCE)
+            await aio.wait(task, "RUNNING", PATIENCE)
+            good = await aio.reload(task, {"rate": 3}, wait=PATIENCE, settled=True)
+        return bad, again, back, good
 
-    bad, listed, good = asyncio.run(steer())
+    bad, again, back, good = asyncio.run(steer())
     assert (bad.done, bad.refusal.path) == (False, "$.rate")
-    assert (listed.done, listed.refusal.path) == (False, "$.rate")
+    assert (again.done, again.in_place) == (True, False)
+    assert (back.done, back.rolled_back.reason) == (False, "no such host")
     assert good.done
+    assert not client.get(task).on_trial
     assert polls(client, task, 3)
 
 

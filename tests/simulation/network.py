@@ -16,7 +16,8 @@ TIMED_OUT = object()
 NOTHING = {}
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "due", "note", "renew", "commit", "reload",
-    "preview", "refuse", "settle", "open_local", "save",
+    "preview", "accept", "refuse", "settle", "open_local", "save", "serve", "confirm", "hold_functions",
+    "held_functions",
     "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping",
 )  # fmt: skip

@@ -154,7 +154,7 @@ class Server:
         if self.read_only:
             raise Refused("MISCONF writes are refused", "MISCONF")
         begins_free = (
-            "renew", "commit", "expire", "reload", "refuse", "settle", "leave", "adopt",
+            "renew", "commit", "expire", "reload", "accept", "refuse", "settle", "leave", "adopt", "save",
         )  # fmt: skip
         if self.full and verb not in begins_free and not (verb == "control" and args[0] is Command.STOP):
             raise Refused("OOM command not allowed", "OOM")

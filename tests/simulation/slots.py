@@ -70,7 +70,7 @@ class Slots:
         """A claim starts a run, which is registered by now."""
         jobs = self._world.steering.jobs
         job = jobs[task_id]
-        others = [jobs[other] for other in state.runs if other in jobs and other != task_id]
+        others = [jobs[other] for other in self._living(state) if other != task_id]
         most = self._group_limit(job.group, job.function) if job.group else None
         live = sum(other.group == job.group for other in others)
         if most is not None:
@@ -83,6 +83,10 @@ class Slots:
             self._violation("beyond the limit", f"{run} of {task_id}: {job.function} has {live} of {most}")
         if "RATE" in RULES[job.function]:
             self._rated(run, task_id, job.function, state.micros())
+
+    def _living(self, state):
+        """The tasks that run; where a client deleted the registry, by their hashes."""
+        return [i for i in self._world.steering.jobs if i in state.runs or "run" in state.fields(i)]
 
     def _rated(self, run, task_id, function, now):
         number, seconds = RULES[function]["RATE"]
@@ -131,7 +135,7 @@ class Slots:
         jobs = self._world.steering.jobs
         for group in sorted({job.group for job in jobs.values()} - {""}):
             line = state.slots.lines.get(f"group:{group}", {})
-            live = sum(other in jobs and jobs[other].group == group for other in state.runs)
+            live = sum(jobs[other].group == group for other in self._living(state))
             most = [self._group_limit(group, jobs[task_id].function) for task_id in line]
             free = bool(line) and all(one is None or live < one for one in most)
             self._idle[group] = self._idle[group] + 1 if free and not self._queued(state, group) else 0

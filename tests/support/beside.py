@@ -136,6 +136,7 @@ class Parent:
 
     def __init__(self):
         self.groups = {}
+        self._began = time.monotonic()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self):
@@ -175,6 +176,21 @@ class Parent:
         for group in self.groups.values():
             group.end()
 
+    def pytest_terminal_summary(self, terminalreporter):
+        """What each process took, so that the work can be shared out well."""
+        for group, beside in sorted(self.groups.items()):
+            name = GROUPS[group][0][0]
+            for text in sorted(path.read_text() for path in beside.folder.glob("times-*")):
+                terminalreporter.write_line(f"beside: {name}: {text}")
+        if self.groups:
+            terminalreporter.write_line(f"here: {took(self._began)}")
+
+
+def took(began):
+    """Seconds since `began`, and of the processor by this process and those that it waited for."""
+    times = os.times()
+    return f"{time.monotonic() - began:4.0f} s, processor {sum(times[:4]):4.0f} s"
+
 
 class Child:
     """Runs what it takes of its group's orders, and writes a line for each report."""
@@ -183,6 +199,7 @@ class Child:
         self._folder = folder
         self._orders = json.loads((folder / "orders").read_text())
         self._file = (folder / f"reports-{os.getpid()}").open("a")
+        self._began = time.monotonic()
 
     def pytest_collection_modifyitems(self, items):
         order = {nodeid: place for place, nodeid in enumerate(self._orders)}
@@ -218,6 +235,7 @@ class Child:
 
     def pytest_sessionfinish(self):
         self._file.close()
+        (self._folder / f"times-{os.getpid()}").write_text(took(self._began))
 
 
 def plugin():

@@ -9,7 +9,7 @@ from pytask.adapters.redis import replies
 from pytask.adapters.redis.store import RedisStore
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Claim, ClaimRequest, Expiry, RunRef, Verdict
+from pytask.domain.record import Change, Claim, ClaimRequest, Expiry, InForce, RunRef, Verdict
 
 REF = RunRef("a", "s:1")
 
@@ -34,12 +34,14 @@ def store(reply):
     return RedisStore(Newer(reply), Keys())
 
 
+JUDGED = Claim("a", "s:1", Verdict.OK)
 REQUEST = ClaimRequest(refs=(REF,), functions=frozenset("f"), worker="w")
 CALLS = {
     "claim": (lambda s: s.claim(REQUEST)[0].verdict, [b"LATER", b""]),
     "reload": (lambda s: s.reload(REF, REF, "w", 9).verdict, [b"LATER", b"1", b"more"]),
     "preview": (lambda s: s.preview(REF, 9).verdict, [b"LATER", b"1"]),
-    "refuse": (lambda s: s.refuse(Claim("a", "s:1", Verdict.OK), "$", "bad"), b"LATER"),
+    "refuse": (lambda s: s.refuse(JUDGED, "$", "bad", InForce("f", None)), b"LATER"),
+    "accept": (lambda s: s.accept(JUDGED, "s:1#1", "w").verdict, [b"LATER"]),
     "settle": (lambda s: s.settle(REF), b"LATER"),
     "open_local": (lambda s: s.open_local(REF, "f", b"1", "w").verdict, [b"LATER"]),
     "reject": (lambda s: s.reject(b"a", IdFault.CONTROL), b"LATER"),

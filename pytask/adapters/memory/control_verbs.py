@@ -29,6 +29,8 @@ class ControlVerbs(Verbs):
             if command is Command.START and isinstance(value, dict):
                 self._forget_saved(task_id, fresh=fresh)
             found.append(self._carry_out(word, task_id, age) if isinstance(value, dict) else known)
+            if command is Command.RELOAD and found[-1] is Verdict.REQUESTED and not ages:
+                self._ask_again(task_id)
         return found
 
     def _carry_out(self, word: ControlWord, task_id: str, age: float) -> Verdict:
@@ -84,6 +86,11 @@ class ControlVerbs(Verbs):
             state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.QUEUED))
         return Verdict.OK
+
+    def _ask_again(self, task_id: str) -> None:
+        """A client asks: this is not a repetition of a reload that was answered, see request.lua."""
+        if text(self._state.fields(task_id), "control") != Verdict.STOP:
+            self._state.erase(task_id, "reload_refused", "reloaded")
 
     def _forget_saved(self, task_id: str, *, fresh: bool) -> None:
         """What earlier runs have saved; after an end always: an earlier release did not remove it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pytask.adapters.memory.limit_verbs import LimitVerbs
 from pytask.adapters.memory.state import Fields, number, plausible, text
-from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import EXPIRED, LOST, NOBODY, POISON, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
@@ -15,7 +15,7 @@ from pytask.domain.messages import Event
 from pytask.domain.record import Expiry, Suspect, Verdict
 
 
-class MonitorVerbs(Verbs):
+class MonitorVerbs(LimitVerbs):
     """Find and repair dead runs and lost tasks."""
 
     def suspects(self, older: float, ahead: float, limit: int = 100_000) -> list[Suspect]:
@@ -60,7 +60,11 @@ class MonitorVerbs(Verbs):
     def expire(self, expiries: Sequence[Expiry], server: str = "") -> list[Verdict]:
         """Expire a batch of dead runs."""
         self._require(server)
-        return [self._expire(expiry) for expiry in expiries]
+        found = [self._expire(expiry) for expiry in expiries]
+        for expiry, verdict in zip(expiries, found, strict=True):
+            if verdict is Verdict.OK:
+                self._state.give_back(expiry.id)
+        return found
 
     def _expire(self, expiry: Expiry) -> Verdict:
         state = self._state
@@ -110,7 +114,8 @@ class MonitorVerbs(Verbs):
         """The slow sweep over all hashes in one step, so the cursor is always 0."""
         state = self._state
         hashes = [task_id for task_id, value in state.values.items() if isinstance(value, dict)]
-        return 0, sum(self._repair(task_id, expiry) for task_id in hashes)
+        mended = self._mend_all()
+        return 0, mended + sum(self._repair(task_id, expiry) for task_id in hashes)
 
     def _repair(self, task_id: str, expiry: float) -> bool:
         state = self._state
@@ -118,12 +123,15 @@ class MonitorVerbs(Verbs):
         if task_id in state.runs:
             lost = task_id not in state.leases
             state.leases.setdefault(task_id, state.micros())
+            if task_id not in state.slots.slotted:
+                state.take_slots(task_id, text(fields, "group"), text(fields, "function"))
             return lost
         if text(fields, "state") != life.RUNNING:
             return self._put_back(task_id, expiry)
         owner = text(fields, "run")
         if owner is not None and plausible(owner):
             state.register(task_id, owner)
+            state.take_slots(task_id, text(fields, "group"), text(fields, "function"))
             return True
         if int(state.now()) - number(fields, "last_update") <= expiry:
             return False
@@ -143,7 +151,7 @@ class MonitorVerbs(Verbs):
         fields = state.fields(task_id)
         waits = text(fields, "state") == destination(Trigger.REPAIR)
         old = int(state.now()) - number(fields, "last_update") > expiry
-        if not (waits and old) or {"run", "group", "paused"} & fields.keys() or state.places(task_id):
+        if not (waits and old) or {"run", "paused"} & fields.keys() or state.places(task_id):
             return False
         state.queue.insert(0, task_id.encode())
         state.emit(task_id, event(Event.REQUEUED, {"reason": LOST}))

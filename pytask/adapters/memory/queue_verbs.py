@@ -7,17 +7,21 @@ from collections.abc import Sequence
 
 import attrs
 
+from pytask.adapters.memory.limit_verbs import LimitVerbs, read_group
 from pytask.adapters.memory.state import REACH, Fields, named, number, plausible, text
-from pytask.adapters.memory.verbs import Verbs, due_ms, saved_of
+from pytask.adapters.memory.verbs import due_ms, saved_of
 from pytask.adapters.rules import KEEP_REJECTED, SAVED, SHORT_LIST, event, parked_why
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import Trigger, destination, next_state
+from pytask.domain.limits import LOOK
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
 from pytask.domain.record import Claim, ClaimRequest, Due, RunRef, Verdict
 
+TAKEN = (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED, Verdict.DELAYED, Verdict.WAITING)
 
-class QueueVerbs(Verbs):
+
+class QueueVerbs(LimitVerbs):
     """Claim, park and reject ids."""
 
     def peek(self, limit: int, source: str | None = None) -> list[bytes]:
@@ -38,7 +42,7 @@ class QueueVerbs(Verbs):
         rotated: list[bytes] = []
         answers: list[Claim] = []
         read, full = 0, False
-        for ref in request.refs:
+        for place, ref in enumerate(request.refs, 1):
             raw = ref.id.encode()
             size = self._size(ref, request)
             ours = self._state.runs.get(ref.id) == ref.run
@@ -46,17 +50,19 @@ class QueueVerbs(Verbs):
                 # The data of a batch is one reply: ids that do not fit wait for the next claim.
                 full = full or (read > 0 and read + size > request.max_data)
             verdict = self._verdict(ref, request, raw in window and not full, raw in took, places)
+            verdict, delay, unfit = self._admitted(ref.id, verdict, request, place)
             if verdict in (Verdict.OK, Verdict.ALREADY):
                 read += size or 0
             if verdict is Verdict.OK:
-                places -= number(self._state.fields(ref.id), "crashes") >= QUARANTINE_FROM
+                fields = self._state.fields(ref.id)
+                places -= number(fields, "crashes") >= QUARANTINE_FROM
                 self._begin(ref, request.worker)
-            if verdict in (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED, Verdict.DELAYED):
+                self._settle_in(ref.id, "" if unfit else text(fields, "group") or "", request.rules)
+            if verdict in TAKEN:
                 took.add(raw)
             if verdict is Verdict.ROTATED:
                 rotated.append(raw)
-            delay = self._delay(ref.id, request.worker) if verdict is Verdict.DELAYED else 0.0
-            answer = self._answer(ref, verdict, request.max_data, request.max_saved)
+            answer = self._answer(ref, verdict, request.max_data, request.max_saved, unfit)
             answers.append(attrs.evolve(answer, delay=delay))
         near = [raw for raw in source[len(source) - reach :] if raw not in took]
         if request.look:
@@ -65,7 +71,37 @@ class QueueVerbs(Verbs):
         if len(left) <= SHORT_LIST:
             left = [raw for raw in left if raw not in took]
         source[:] = [*reversed(rotated), *left]
+        self._turns()
         return answers
+
+    def _admitted(
+        self, task_id: str, verdict: Verdict, request: ClaimRequest, place: int
+    ) -> tuple[Verdict, float, str]:
+        """The verdict if the limits let it start, the seconds that it waits, and why its group is none."""
+        fields = self._state.fields(task_id)
+        group, unfit, told = read_group(fields, request.rules.get(named(fields)), request.max_data)
+        delay = 0.0
+        if verdict in (Verdict.DELAYED, Verdict.UNKNOWN):
+            self._pass_on(group)
+        if verdict is Verdict.DELAYED:
+            why = f"not before {text(fields, 'not_before')}"
+            delay = self._delay(task_id, due_ms(fields) or 0, request.worker, why)
+        if verdict is Verdict.OK:
+            if told:
+                self._state.write(task_id, group=group)
+            verdict, delay = self._limited(task_id, group, request, place)
+        return verdict, delay, unfit
+
+    def _limited(self, task_id: str, group: str, request: ClaimRequest, place: int) -> tuple[Verdict, float]:
+        function = named(self._state.fields(task_id))
+        found = self._state.slots.obstacle(task_id, group, function, request.rules)
+        if found is not None:
+            return Verdict.WAITING, self._hold_back(task_id, found, group, request, place)
+        due = self._not_yet(task_id, function, request.rules.get(function))
+        if due is None:
+            return Verdict.OK, 0.0
+        self._pass_on(group)
+        return Verdict.DELAYED, self._delay(task_id, due, request.worker, "limit of starts")
 
     def _size(self, ref: RunRef, request: ClaimRequest) -> int | None:
         """Bytes of data, and saved, that a claim would read; None if the limit does not apply."""
@@ -91,10 +127,10 @@ class QueueVerbs(Verbs):
             return Verdict.ALREADY
         if value is None:
             return Verdict.NOHASH
-        return self._verdict_of_task(ref.id, value, held, request.functions, places)
+        return self._verdict_of_task(ref.id, value, held, request, places)
 
     def _verdict_of_task(
-        self, task_id: str, fields: Fields, held: str | None, functions: frozenset[str], places: int
+        self, task_id: str, fields: Fields, held: str | None, request: ClaimRequest, places: int
     ) -> Verdict:
         owner = text(fields, "run")
         if held is not None:
@@ -107,23 +143,23 @@ class QueueVerbs(Verbs):
         if owner is not None and plausible(owner) and text(fields, "state") == life.RUNNING:
             # The registry lost a run that its hash still names: its owner may be alive.
             self._state.register(task_id, owner)
+            group, _, _ = read_group(fields, request.rules.get(named(fields)), request.max_data)
+            self._state.take_slots(task_id, group, named(fields))
             return Verdict.DUPLICATE
         if (due_ms(fields) or 0) > self._state.millis():
             return Verdict.DELAYED
         function = named(fields)
-        if function and function not in functions:
+        if function and function not in request.functions:
             return Verdict.UNKNOWN
         crowded = number(fields, "crashes") >= QUARANTINE_FROM and places <= 0
         return Verdict.ROTATED if crowded else Verdict.OK
 
-    def _delay(self, task_id: str, worker: str) -> float:
-        """Add it to the timers; returns the seconds until its time."""
+    def _delay(self, task_id: str, due: int, worker: str, why: str) -> float:
+        """Add it to the timers until `due`, in milliseconds; returns the seconds until then."""
         state = self._state
-        fields = state.fields(task_id)
-        before, due = state.resting(text(fields, "state")), due_ms(fields) or 0
+        before = state.resting(text(state.fields(task_id), "state"))
         state.leave(task_id)
         state.rest(task_id, next_state(before, Trigger.DELAY))
-        why = f"not before {text(fields, 'not_before')}"
         self._note(task_id, before, Trigger.DELAY, worker, why)
         state.expires.pop(task_id, None)
         state.timers[task_id] = due
@@ -145,7 +181,9 @@ class QueueVerbs(Verbs):
             max(0.0, (min(times) - now) / 1000) if times else None
             for times in (state.timers.values(), state.schedules.values())
         )
-        return Due(moved=moved, timer=timer, schedule=schedule)
+        looks = state.slots.groups.values()
+        lines = bool(looks) and min(looks) <= int(state.now()) - LOOK
+        return Due(moved=moved, timer=timer, schedule=schedule, lines=lines)
 
     def _waits(self, task_id: str) -> bool:
         """Whether the hash of an id in the timers says that the task waits."""

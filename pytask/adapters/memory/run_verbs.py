@@ -6,21 +6,24 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 
-from pytask.adapters.memory.state import named, number, text
+from pytask.adapters.memory.reload_verbs import roll_back
+from pytask.adapters.memory.state import number, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, ending_why, event, refusal
+from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, ending_why, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
-from pytask.domain.messages import Command, Event
+from pytask.domain.messages import Event
 from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Save, Verdict
 
 NO_SAVES: Mapping[str, Save] = {}
 
+AGAIN = (Trigger.RETRY, Trigger.RELEASE, Trigger.ROLL_BACK)  # after which the task waits
+
 
 class RunVerbs(Verbs):
-    """Renew, reload and end runs."""
+    """Renew and end runs."""
 
     def renew(self, refs: Sequence[RunRef], saves: Mapping[str, Save] = NO_SAVES) -> dict[RunRef, Answer]:
         """Renew runs; returns only verdicts other than OK."""
@@ -76,6 +79,11 @@ class RunVerbs(Verbs):
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
         state.timers.pop(one.id, None)
+        group, function = text(fields, "group"), text(fields, "function")
+        state.slots.lines.get(f"group:{group}", {}).pop(one.id, None)
+        if function in state.slots.limited:
+            state.slots.lines.get(f"function:{function}", {}).pop(one.id, None)
+        state.take_slots(one.id, group, function)
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK
 
@@ -102,6 +110,8 @@ class RunVerbs(Verbs):
         if text(fields, "run") != ref.run:
             return Verdict.GONE
         # Without an entry in the registry the hash is still ours: no other worker has claimed it since.
+        if held is None:
+            state.take_slots(ref.id, text(fields, "group"), text(fields, "function"))
         state.register(ref.id, ref.run)
         state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
         if save is not None:
@@ -127,7 +137,12 @@ class RunVerbs(Verbs):
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """Commit ends and events in order; an answer for each."""
-        return [self._commit(change) for change in changes]
+        self._over: list[tuple[str, bool]] = []
+        found = [self._commit(change) for change in changes]
+        # As in the script after all of them: the slots of those that are in the queue again stay theirs.
+        for task_id, stays in self._over:
+            self._state.give_back(task_id, stays=stays)
+        return found
 
     def _commit(self, change: Change) -> Verdict:
         state = self._state
@@ -136,7 +151,7 @@ class RunVerbs(Verbs):
         if state.runs.get(change.id, change.run if ours else None) != change.run:
             done = change.trigger is not None and text(state.fields(change.id), "last_run") == change.run
             return Verdict.ALREADY if done else Verdict.FENCED
-        again = change.trigger is Trigger.RETRY or (change.trigger is Trigger.RELEASE and not change.local)
+        again = change.trigger in AGAIN and not (change.trigger is Trigger.RELEASE and change.local)
         if ours and again:
             change = self._unless_stopped(change)
         verdict = Verdict.OK if change.trigger is None else self._settle(change, change.trigger)
@@ -150,18 +165,21 @@ class RunVerbs(Verbs):
             return change
         payload, keep = event(Event.STOPPED).encode(), self._retention.of(Trigger.STOP)
         saved = {name: value for name, value in change.fields.items() if name == "saved"}
-        return Change(change.id, change.run, payload, Trigger.STOP, saved, keep)
+        return Change(change.id, change.run, payload, Trigger.STOP, saved, keep, trial=change.trial)
 
     def _settle(self, change: Change, trigger: Trigger) -> Verdict:
         state = self._state
         state.unregister(change.id)
+        self._over.append((change.id, False))
         if text(state.fields(change.id), "run") != change.run:
             return Verdict.GONE
-        released = trigger is Trigger.RELEASE
+        released = trigger in (Trigger.RELEASE, Trigger.ROLL_BACK)
         retried = trigger is Trigger.RETRY
         if (released and change.local) or (change.keep == 0 and not released and not retried):
             state.delete(change.id)
             return Verdict.OK
+        if change.trial is not None:
+            roll_back(state, change.id, change.trial)
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
         if change.fields.get("saved"):
             state.write(change.id, saved_at=state.stamp())
@@ -179,6 +197,7 @@ class RunVerbs(Verbs):
         elif released:
             state.timers.pop(change.id, None)
             state.queue.append(change.id.encode())
+            self._over[-1] = (change.id, True)
         return Verdict.OK
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
@@ -199,69 +218,6 @@ class RunVerbs(Verbs):
             ring = [*state.ring(notes.id), *notes.lines][-most:]
             state.rings[notes.id] = (ring, state.now() + keep)
         return Verdict.OK
-
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
-        """Replace the run `old` with `new`."""
-        state = self._state
-        held = state.runs.get(old.id)
-        if held not in (old.run, new.run):
-            return Claim(new.id, new.run, Verdict.FENCED)
-        if text(state.fields(old.id), "run") != held:
-            return Claim(new.id, new.run, Verdict.GONE)
-        if held == new.run:
-            return self._answer(new, Verdict.ALREADY, max_data)
-        if text(state.fields(old.id), "control") == Verdict.STOP:
-            return Claim(new.id, new.run, Verdict.STOP)  # carried out instead: no new run starts
-        next_state(life.RUNNING, Trigger.RELOAD)
-        epoch = state.run(new.id, new.run, worker, last_run=old.run)
-        self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)
-        state.write(new.id, settling=epoch)
-        state.erase(new.id, "control")
-        if saved:
-            state.write(new.id, saved=saved, saved_at=state.stamp())
-        self._announce_run(Event.RELOADED, new, worker, epoch)
-        return self._answer(new, Verdict.OK, max_data)
-
-    def preview(self, ref: RunRef, max_data: int) -> Claim:
-        """The data that a reload of this run would start with."""
-        verdict = self._owned(ref)
-        return (
-            self._answer(ref, verdict, max_data) if verdict is Verdict.OK else Claim(ref.id, ref.run, verdict)
-        )
-
-    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """Refuse a reload because the data does not fit; the run continues."""
-        state, task_id = self._state, judged.id
-        verdict = self._owned(RunRef(task_id, judged.run))
-        if verdict is not Verdict.OK:
-            return verdict
-        fields = state.fields(task_id)
-        data = fields.get("data", b"")
-        same = len(data) == judged.oversize if judged.oversize else data == (judged.data or b"")
-        if named(fields) != judged.function or not same:
-            return Verdict.MOVED
-        next_state(life.RUNNING, Trigger.REFUSE)
-        head = f'{{"epoch":{number(fields, "epoch")},"at":{state.stamp()},'
-        state.write(task_id, reload_refused=head + refusal(path, reason))
-        self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
-        if text(fields, "control") == Command.RELOAD:
-            state.erase(task_id, "control")
-        details = {"path": path, "reason": reason, "epoch": judged.epoch}
-        state.emit(task_id, event(Event.REFUSED, details))
-        return Verdict.OK
-
-    def settle(self, ref: RunRef) -> Verdict:
-        """Confirm that the run started by a reload is alive."""
-        verdict = self._owned(ref)
-        if verdict is Verdict.OK:
-            self._state.erase(ref.id, "settling")
-        return verdict
-
-    def _owned(self, ref: RunRef) -> Verdict:
-        """Whether registry and hash name this run."""
-        if self._state.runs.get(ref.id) != ref.run:
-            return Verdict.FENCED
-        return Verdict.OK if text(self._state.fields(ref.id), "run") == ref.run else Verdict.GONE
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create the hash and the run of a pre-started task."""

@@ -10,10 +10,12 @@ from typing import Any
 import attrs
 
 from pytask.adapters.keys import Keys
+from pytask.adapters.memory.slots import Slots
 from pytask.domain import lifecycle as life
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.history import added
 from pytask.domain.lifecycle import RESTING, State
+from pytask.domain.limits import LONGEST_GROUP
 from pytask.domain.messages import LONGEST_NAME
 
 Fields = dict[str, bytes]
@@ -77,6 +79,7 @@ class MemoryState:
         self.queue: list[bytes] = []  # pushed at the head (0), taken from the tail
         self.parking: dict[str, list[bytes]] = {}
         self.timers: dict[str, int] = {}  # id -> milliseconds
+        self.slots = Slots()
         self.schedules: dict[str, float] = {}  # name -> milliseconds; their hashes are among the values
         self.rejected: list[bytes] = []
         self.runs: dict[str, str] = {}
@@ -213,15 +216,65 @@ class MemoryState:
             "queue": task_id.encode() in self.queue,
             "parked": task_id.encode() in parked,
             "timers": task_id in self.timers,
+            "lines": any(task_id in line for line in self.slots.lines.values()),
         }
         return [name for name, found in there.items() if found]
 
     def leave_places(self, task_id: str) -> None:
-        """Remove a task from each place where it may wait: queue, parking list, timers."""
+        """Remove a task from each place where it may wait: queue, parking list, timers, waiting lists."""
         self.timers.pop(task_id, None)
         function = text(self.fields(task_id), "function") or ""
+        self.leave_lines(task_id, task_id.encode() in self.queue)
         for ids in (self.queue, self.parking.get(function, [])):
             ids[:] = [raw for raw in ids if raw != task_id.encode()]
+
+    # -- slots ----------------------------------------------------------------------------------------
+
+    def wake(self, entry: str) -> str | None:
+        """Put the next id that waits for a slot into the queue: see slots.lua."""
+        kind, _, name = entry.partition(":")
+        while (first := self.slots.first(entry)) is not None:
+            task_id, arrival = first
+            fields = self.fields(task_id)
+            waits = text(fields, "state") in (None, life.WAIT)
+            if text(fields, kind) == name and waits:
+                self.queue.insert(len(self.queue) if arrival < 0 else 0, task_id.encode())
+                return task_id
+        return None
+
+    def lead(self, group: str) -> None:
+        """The id that went to the queue for its group left it: the next one goes."""
+        task_id = self.wake(f"group:{group}")
+        if task_id is None:
+            self.slots.runners.pop(group, None)
+        else:
+            self.slots.runners[group] = task_id
+
+    def give_back(self, task_id: str, *, stays: bool = False) -> None:
+        """The slots of a run that has left the registry go to the ids that wait for them."""
+        for entry in self.slots.free(task_id):
+            if not stays:
+                self.wake(entry)
+
+    def leave_lines(self, task_id: str, queued: bool) -> None:
+        """Out of the waiting lists; if it was in the queue, the next of its group follows."""
+        if not self.slots.groups and not self.slots.runners:
+            return
+        fields = self.fields(task_id)
+        group, function = text(fields, "group"), text(fields, "function")
+        if group:
+            self.slots.lines.get(f"group:{group}", {}).pop(task_id, None)
+            if queued:
+                self.lead(group)
+        if function is not None:
+            self.slots.lines.get(f"function:{function}", {}).pop(task_id, None)
+            if queued:
+                self.wake(f"function:{function}")
+
+    def take_slots(self, task_id: str, group: str | None, function: str | None) -> None:
+        """Give a run its slots, whether or not they are free: it lives."""
+        fits = group if group and len(group.encode(errors="surrogateescape")) <= LONGEST_GROUP else ""
+        self.slots.take(task_id, fits, function if function in self.slots.limited else "")
 
     # -- channels -------------------------------------------------------------------------------------
 

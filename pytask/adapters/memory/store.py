@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytask.adapters.memory.control_verbs import ControlVerbs
 from pytask.adapters.memory.monitor_verbs import MonitorVerbs
 from pytask.adapters.memory.queue_verbs import QueueVerbs
+from pytask.adapters.memory.reload_verbs import ReloadVerbs
 from pytask.adapters.memory.run_verbs import RunVerbs
 from pytask.adapters.memory.schedule_verbs import MemoryTimetable
 from pytask.adapters.memory.state import MemoryState
@@ -12,7 +13,7 @@ from pytask.adapters.rules import Retention
 from pytask.domain.figures import WorkerInfo
 
 
-class MemoryStore(QueueVerbs, RunVerbs, ControlVerbs, MonitorVerbs):
+class MemoryStore(QueueVerbs, RunVerbs, ReloadVerbs, ControlVerbs, MonitorVerbs):
     """All verbs: those for tasks are inherited, those for workers are defined here."""
 
     def __init__(self, state: MemoryState, retention: Retention) -> None:

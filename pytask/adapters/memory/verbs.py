@@ -21,7 +21,7 @@ def saved_of(fields: Fields) -> bytes:
     return b"" if text(fields, "state") == destination(Trigger.END) else fields.get("saved", b"")
 
 
-def start_fields(fields: Fields, max_saved: int) -> StartFields | None:
+def start_fields(fields: Fields, max_saved: int, unfit: str = "") -> StartFields | None:
     """The fields that say when, why and with what a task starts; None if the hash has none of them."""
     not_before = b"" if due_ms(fields) is not None else fields.get("not_before", b"")
     scheduled, saved = fields.get("scheduled", b""), saved_of(fields)
@@ -33,6 +33,7 @@ def start_fields(fields: Fields, max_saved: int) -> StartFields | None:
         scheduled=scheduled if len(scheduled) <= delays.LONGEST_SCHEDULED else b"",
         saved=saved if len(saved) <= max_saved else b"",
         unread=len(saved) if len(saved) > max_saved else 0,
+        group=unfit,
     )
     return None if found == StartFields() else found
 
@@ -49,13 +50,20 @@ class Verbs:
 
     def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
         line = history.tail(source, destination(trigger), trigger, who, why)
-        plain = trigger is Trigger.DELAY or (trigger is Trigger.CLAIM and not why)
+        plain = trigger in (Trigger.DELAY, Trigger.LIMIT) or (trigger is Trigger.CLAIM and not why)
         self._state.note(task_id, line, self._retention.history, plain=plain)
 
     def _announce_run(self, name: Event, ref: RunRef, worker: str, epoch: int) -> None:
         self._state.emit(ref.id, event(name, {"worker": worker, "run": ref.run, "epoch": epoch}))
 
-    def _answer(self, ref: RunRef, verdict: Verdict, max_data: int, max_saved: int = LONGEST_SAVED) -> Claim:
+    def _answer(
+        self,
+        ref: RunRef,
+        verdict: Verdict,
+        max_data: int,
+        max_saved: int = LONGEST_SAVED,
+        unfit: str = "",
+    ) -> Claim:
         fields = self._state.fields(ref.id)
         function = named(fields)
         if verdict is Verdict.UNKNOWN:
@@ -66,7 +74,7 @@ class Verbs:
         size = 0 if data is None or len(data) <= max_data else len(data)
         epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
         found = None if size else data
-        more = start_fields(fields, max_saved)
+        more = start_fields(fields, max_saved, unfit)
         return Claim(ref.id, ref.run, verdict, function, found, epoch, crashes, size, more)
 
     def _require(self, server: str) -> None:

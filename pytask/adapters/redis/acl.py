@@ -36,8 +36,9 @@ SCRIPTS = (
     "hdel", "hexists", "hget", "hlen", "hmget", "hscan", "hset", "hstrlen",
     "lindex", "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush",
     "get", "incr", "set",
-    "sadd", "scard", "smembers", "srandmember", "srem", "sscan",
-    "zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zremrangebyscore", "zrevrange", "zscore",
+    "sadd", "scard", "sismember", "smembers", "srandmember", "srem", "sscan",
+    "zadd", "zcard", "zcount", "zpopmin", "zrange", "zrangebyscore", "zrem", "zremrangebyscore",
+    "zrevrange", "zscore",
 )  # fmt: skip
 SERVICES = (
     "blmove", "scan", *LISTEN, "pubsub|channels", "wait", "config|get", "role", *CLUSTER,

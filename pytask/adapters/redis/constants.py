@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pytask.adapters.redis.scope import UNKNOWN
 from pytask.adapters.rules import SHORT_LIST, event
-from pytask.domain import delays
+from pytask.domain import delays, limits
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.firing import FAULT
@@ -33,6 +33,11 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "longest_field": delays.LONGEST,
     "longest_times": delays.LONGEST_TIMES,
     "longest_scheduled": delays.LONGEST_SCHEDULED,
+    "wait": life.WAIT,
+    "waiting_event": event(Event.WAITING, {"kind": ""}).removesuffix('""}}'),
+    "longest_group": limits.LONGEST_GROUP,
+    "largest_read": limits.LARGEST_READ,
+    "arrivals": limits.ARRIVALS,
 }
 
 

@@ -28,6 +28,7 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
         runs=keys.runs,
         queue=keys.queue,
         timers=keys.timers,
+        own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(task_id) for task_id, _ in dated],
         parkings=[keys.parking(decoding.text(name)) for name in names],
@@ -66,13 +67,14 @@ def start(scope: Scope, dated: Dated, *, fresh: bool = False) -> ScriptCall[list
     )
 
 
-def request(scope: Scope, word: Command, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
-    """Store `word` in the field `control` of running tasks."""
+def request(scope: Scope, word: Command, ids: Sequence[str], *, fresh: bool) -> ScriptCall[list[bytes]]:
+    """Store `word` in the field `control` of running tasks; `fresh`: it is not from a message."""
     keys = scope.keys
     return scripts.request(
         runs=keys.runs,
         hashes=[keys.task(i) for i in ids],
         request=word,
+        fresh=fresh and word is Command.RELOAD,
         line=scope.line(Trigger.REQUEST, word),
         kept=scope.kept,
         ids=ids,

@@ -7,7 +7,7 @@ In the script each parameter is a local variable of the same name: the text that
 lines like `local worker = ARGV[2]`, generated from the declaration.
 
 In a script file the line `--- include: names, time, history` is replaced by those lines and by the named
-sections of `prelude.lua`, which several scripts share.
+sections of `prelude.lua` or `slots.lua`, which several scripts share.
 
 Nearly all lists have one word per hash of the call: their length follows from the number of keys.  Others
 have a fixed or any length.  A list that a script only indexes (`hashes[i]`, `#hashes`,
@@ -76,6 +76,7 @@ INCLUDE = re.compile(r"^--- include: (.*)\n", re.MULTILINE)
 SECTION = re.compile(r"^--- (\w+)\n", re.MULTILINE)
 HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments and text
 NAMES = "names"
+SHARED = ("slots", "prelude")  # files of sections
 TABLES = ("KEYS", "ARGV")
 CALLS = "local call, pcall, KEYS, ARGV = redis.call, redis.pcall, KEYS, ARGV\n"
 
@@ -212,9 +213,12 @@ def _constants(one: Script[..., Any], body: str) -> str:
 
 @cache
 def sections() -> dict[str, str]:
-    """The sections of the prelude, by name."""
-    _, *parts = SECTION.split(file_of("prelude"))
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    """The sections of the files that are no verbs, by name."""
+    found: dict[str, str] = {}
+    for name in SHARED:
+        _, *parts = SECTION.split(file_of(name))
+        found |= zip(parts[::2], parts[1::2], strict=True)
+    return found
 
 
 def file_of(name: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytask.adapters import decoding
-from pytask.adapters.redis import scripts
+from pytask.adapters.redis import limit_calls, scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope, run_event
 from pytask.adapters.rules import KEEP_REJECTED, event, parked_why
+from pytask.domain import limits
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
 from pytask.domain.record import ClaimRequest
@@ -36,7 +37,9 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         runs=keys.runs,
         leases=keys.leases,
         source=keys.source(request.source),
+        queue=keys.queue,
         timers=keys.timers,
+        own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(ref.id) for ref in request.refs],
         worker=request.worker,
@@ -50,6 +53,7 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         line=scope.line_from(Trigger.CLAIM, who=request.worker),
         kept=scope.kept,
         event=run_event(Event.RUNNING, request.worker),
+        rules=limit_calls.records(request.rules) if request.rules else (),
         functions=functions,
         new_runs=[ref.run for ref in request.refs],
     )
@@ -108,9 +112,11 @@ def due(scope: Scope, ids: Sequence[bytes], most: int) -> ScriptCall[list[Any]]:
         queue=keys.queue,
         timers=keys.timers,
         schedules=keys.schedules,
+        own=keys.own,
         hashes=[space + task_id for task_id in ids],
         space=scope.space,
         most=most,
+        every=limits.LOOK,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import attrs
+
 from pytask.adapters import decoding
 from pytask.domain import figures
 from pytask.domain.control import REQUESTS
@@ -16,7 +18,8 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 CLAIM_WORDS = 6  # of a successful claim, see claim.lua
-FIELD_WORDS = 6  # more, of one with fields that say when, why and with what it starts
+FIELD_WORDS = 7  # more, of one with fields that say when, why and with what it starts
+DUE_WORDS = 4  # before the ids that are due, see due.lua
 STAR = ord("*")
 MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
 
@@ -42,7 +45,16 @@ def claim(ref: RunRef, reply: Sequence[Any]) -> Claim:
     if found not in (Verdict.OK, Verdict.ALREADY):
         return Claim(ref.id, ref.run, found)
     epoch, crashes, size, function, data = (next(words) for _ in range(5))
-    return Claim(ref.id, ref.run, found, decoding.text(function), data, int(epoch or 0), crashes, size)
+    return Claim(
+        ref.id, ref.run, found, decoding.text(function), data, int(epoch or 0), crashes, size,
+        trial=next(words, 0) == 1, answered=next(words, 0) == 1,
+    )  # fmt: skip
+
+
+def accepted(judged: Claim, reply: Sequence[Any]) -> Claim:
+    """The reply of accept.lua, as what was judged."""
+    found = verdict(reply[0])
+    return attrs.evolve(judged, verdict=found, trial=len(reply) > 1 and reply[1] == 1)
 
 
 def claims(
@@ -79,7 +91,7 @@ def claims(
             end = start + int(words[at + 1])
             found.append(Claim(ref.id, ref.run, word, decoding.text(content[start:end])))
             at, start = at + 2, end
-        elif word is Verdict.DELAYED:
+        elif word is Verdict.DELAYED or word is Verdict.WAITING:
             found.append(Claim(ref.id, ref.run, word, delay=int(words[at + 1]) / 1000))
             at += 2
         else:
@@ -96,13 +108,14 @@ def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFi
     """The fields behind an answer, and where their bytes end."""
     restarts, *lengths = map(int, words)
     unread, lengths[-1] = max(0, -lengths[-1]), max(0, lengths[-1])
-    not_before, restart, failed, scheduled, saved = _parts(content, start, lengths)
+    not_before, restart, failed, scheduled, group, saved = _parts(content, start, lengths)
     fields = StartFields(
         restarts=restarts,
         restart=decoding.shown(restart),
         not_before=decoding.shown(not_before),
         failed=decoding.shown(failed),
         scheduled=scheduled,
+        group=decoding.shown(group),
         saved=saved,
         unread=unread,
     )
@@ -111,8 +124,8 @@ def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFi
 
 def due(reply: Sequence[Any]) -> Due:
     """What due.lua moved, and when the next ones are due."""
-    moved, timer, schedule = reply[:3]
-    return Due(moved=moved, timer=_later(timer), schedule=_later(schedule))
+    moved, timer, schedule, lines = reply[:DUE_WORDS]
+    return Due(moved=moved, timer=_later(timer), schedule=_later(schedule), lines=lines == 1)
 
 
 def _later(ms: int) -> float | None:

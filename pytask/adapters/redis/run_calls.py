@@ -15,11 +15,11 @@ from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.packing import Packed
 from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
 from pytask.adapters.redis.scripts import ChangeKind, SavedValue
-from pytask.adapters.rules import PRESTARTED, RESTORED, event, refusal
+from pytask.adapters.rules import IN_PLACE, PRESTARTED, RESTORED, event, refusal, reloaded_in_place
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Command, Event
-from pytask.domain.record import Adoption, Change, Claim, Notes, RunRef, Save
+from pytask.domain.record import Adoption, Change, Claim, InForce, Notes, RunRef, Save
 
 RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: other commands wait no longer
 
@@ -44,6 +44,7 @@ def renewals(
             runs=keys.runs,
             leases=keys.leases,
             incarnation=keys.incarnation,
+            own=keys.own,
             hashes=one.hashes,
             marker=marker,
             alone=alone,
@@ -115,7 +116,7 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
     numbers: list[str] = []
     before: Alike | None = None
     for one in changes:
-        alike = (one.event, one.trigger, one.keep, one.local, one.delay, *one.fields.items())
+        alike = (one.event, one.trigger, one.keep, one.local, one.delay, one.trial, *one.fields.items())
         if alike != before:  # rare, and hashing costs more than comparing
             before, number = alike, known.get(alike, "")
             if not number:
@@ -128,6 +129,7 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
         leases=keys.leases,
         queue=keys.queue,
         timers=keys.timers,
+        own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(change.id) for change in changes],
         channel=keys.channel,
@@ -148,14 +150,19 @@ def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
         stopped, rest = _ending(Trigger.STOP, local=False)
         payload, line = event(Event.STOPPED), scope.line(Trigger.STOP)
         instead = ChangeKind(payload, stopped, rest, scope.drops(Trigger.STOP), line)
-        delay = str(math.ceil(change.delay * 1000)) if mode == "timer" else ""
         again = ChangeKind(
             change.event, state, mode,
-            line=scope.ending(change), instead=str(number), words=words, delay=delay,
+            line=scope.ending(change), instead=str(number), words=words, detail=_detail(change, mode),
         )  # fmt: skip
         return [instead, again]
     drop = state != "" and mode != "delete" and change.keep == 0
     return [ChangeKind(change.event, state, mode, drop, scope.ending(change), "", words)]
+
+
+def _detail(change: Change, mode: str) -> str:
+    if mode == "timer":
+        return str(math.ceil(change.delay * 1000))
+    return "" if change.trial is None else f"{change.trial.mark} {change.trial.rejected}"
 
 
 @cache
@@ -166,6 +173,8 @@ def _ending(trigger: Trigger | None, local: bool) -> tuple[str, str]:
     state = destination(trigger)
     if trigger is Trigger.RELEASE:
         return state, "delete" if local else "queue"
+    if trigger is Trigger.ROLL_BACK:
+        return state, "queue"
     if trigger is Trigger.RETRY:
         return state, "timer"
     return state, "done" if trigger is Trigger.END else "rest"
@@ -201,6 +210,7 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         leases=keys.leases,
         queue=keys.queue,
         timers=keys.timers,
+        own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(one.id) for one in adoptions],
         worker=worker,
@@ -235,8 +245,15 @@ def restore(scope: Scope, task_id: str, function: str, data: bytes | None, saved
     )
 
 
-def reload(  # noqa: PLR0913 - both runs, and what the new one begins with
-    scope: Scope, old: RunRef, new: RunRef, worker: str, max_data: int, *, saved: bytes
+def reload(  # noqa: PLR0913 - both runs, what the new one begins with, and what it may go back to
+    scope: Scope,
+    old: RunRef,
+    new: RunRef,
+    worker: str,
+    max_data: int,
+    *,
+    saved: bytes,
+    lived: InForce | None,
 ) -> ScriptCall[list[object]]:
     """Replace a dead run with a new one."""
     keys = scope.keys
@@ -254,7 +271,36 @@ def reload(  # noqa: PLR0913 - both runs, and what the new one begins with
         line=scope.line(Trigger.RELOAD, who=worker),
         kept=scope.kept,
         event=run_event(Event.RELOADED, worker),
+        known=lived is not None,
+        lived=_data_of(lived),
     )
+
+
+def accept(
+    scope: Scope, judged: Claim, mark: str, worker: str, lived: InForce | None
+) -> ScriptCall[list[object]]:
+    """Record a reload in place."""
+    keys = scope.keys
+    return scripts.accept(
+        runs=keys.runs,
+        hash=keys.task(judged.id),
+        id=judged.id,
+        run=judged.run,
+        func=decoding.raw_of(judged.function),
+        data=judged.data or b"",
+        request=Command.RELOAD,
+        mark=mark,
+        channel=keys.events(judged.id),
+        event=event(Event.RELOADED, reloaded_in_place(judged, worker)),
+        line=scope.line(Trigger.RELOAD, IN_PLACE, who=worker),
+        kept=scope.kept,
+        known=lived is not None,
+        lived=_data_of(lived),
+    )
+
+
+def _data_of(lived: InForce | None) -> bytes:
+    return (lived.data if lived is not None else None) or b""
 
 
 def preview(scope: Scope, ref: RunRef, max_data: int) -> ScriptCall[list[object]]:
@@ -263,7 +309,7 @@ def preview(scope: Scope, ref: RunRef, max_data: int) -> ScriptCall[list[object]
     return scripts.preview(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run, max_data=max_data)
 
 
-def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[bytes]:
+def refuse(scope: Scope, judged: Claim, path: str, reason: str, force: InForce) -> ScriptCall[bytes]:
     """Refuse a reload."""
     keys = scope.keys
     return scripts.refuse(
@@ -274,6 +320,8 @@ def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[by
         func=decoding.raw_of(judged.function),
         data=judged.data or b"",
         unread=judged.oversize,
+        good_func=decoding.raw_of(force.function),
+        good=_data_of(force),
         request=Command.RELOAD,
         refusal=refusal(path, reason),
         channel=keys.events(judged.id),
@@ -283,10 +331,12 @@ def refuse(scope: Scope, judged: Claim, path: str, reason: str) -> ScriptCall[by
     )
 
 
-def settle(scope: Scope, ref: RunRef) -> ScriptCall[bytes]:
+def settle(scope: Scope, ref: RunRef, mark: str, *, repeated: bool) -> ScriptCall[bytes]:
     """Confirm a reloaded run."""
-    keys = scope.keys
-    return scripts.settle(runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run)
+    keys, request = scope.keys, Command.RELOAD if repeated else ""
+    return scripts.settle(
+        runs=keys.runs, hash=keys.task(ref.id), id=ref.id, run=ref.run, mark=mark, request=request
+    )
 
 
 def open_local(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
-from pytask.adapters.redis import monitor_calls, queue_calls, replies, run_calls, verbs
+from pytask.adapters.redis import limit_calls, monitor_calls, queue_calls, replies, run_calls, verbs
 from pytask.adapters.redis.connection import Connection, Durability
 from pytask.adapters.redis.registry import Registry
 from pytask.adapters.redis.scope import Scope
@@ -15,6 +15,7 @@ from pytask.adapters.redis.timetable import Timetable
 from pytask.adapters.rules import Retention
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger, destination
+from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
@@ -25,6 +26,7 @@ from pytask.domain.record import (
     Due,
     Expiry,
     Incarnation,
+    InForce,
     Notes,
     RunRef,
     Save,
@@ -36,6 +38,7 @@ NO_SAVES: Mapping[str, Save] = {}
 DUE_CALLS = 3  # of one read of the timers
 CREW_LIMIT = 1000  # workers that are read
 PARKED_LOOK = 1000  # parking lists that one sweep reads
+MEND_STEPS = 2000  # of 500 ids, of one slow sweep
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
 RETIRE_MOST = 100  # such calls of one sweep and state
 RETIRE_WALK = 1_000_000  # entries of the queue that these scan, approximately: 0.2 s of Redis
@@ -101,10 +104,14 @@ class RedisStore:
         for _ in range(DUE_CALLS):
             found = self._redis.run(queue_calls.due(self._scope, self._due, limit))
             # The next call moves these, unless another worker is quicker.
-            self._due = found[3:]
+            self._due = found[replies.DUE_WORDS :]
             if found[0] or not self._due:
                 break
         return replies.due(found)
+
+    def serve(self, rules: Rules) -> bool:
+        """Look at waiting lists, and queue the ids that may start; whether there is more to do now."""
+        return self._redis.run(limit_calls.serve(self._scope, rules))[1] == 1
 
     def parked(self) -> list[str]:
         """Functions with a parking list, at most 1000; names of empty ones are deleted.
@@ -159,22 +166,35 @@ class RedisStore:
             return []
         return replies.verdicts(self._redis.run(run_calls.note(self._scope, notes, lines, keep)).split())
 
-    def reload(self, old: RunRef, new: RunRef, worker: str, max_data: int, saved: bytes = b"") -> Claim:
+    def reload(  # noqa: PLR0913, PLR0917 - see the port
+        self,
+        old: RunRef,
+        new: RunRef,
+        worker: str,
+        max_data: int,
+        saved: bytes = b"",
+        lived: InForce | None = None,
+    ) -> Claim:
         """Replace the run `old` with `new`."""
-        call = run_calls.reload(self._scope, old, new, worker, max_data, saved=saved)
+        call = run_calls.reload(self._scope, old, new, worker, max_data, saved=saved, lived=lived)
         return replies.claim(new, self._redis.run(call))
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """The data that a reload of this run would start with."""
         return replies.claim(ref, self._redis.run(run_calls.preview(self._scope, ref, max_data)))
 
-    def refuse(self, judged: Claim, path: str, reason: str) -> Verdict:
-        """Refuse a reload because the data does not fit; the run continues."""
-        return replies.verdict(self._redis.run(run_calls.refuse(self._scope, judged, path, reason)))
+    def accept(self, judged: Claim, mark: str, worker: str, lived: InForce | None = None) -> Claim:
+        """Record that the run continues with the data that was judged."""
+        call = run_calls.accept(self._scope, judged, mark, worker, lived)
+        return replies.accepted(judged, self._redis.run(call))
 
-    def settle(self, ref: RunRef) -> Verdict:
+    def refuse(self, judged: Claim, path: str, reason: str, force: InForce) -> Verdict:
+        """Refuse a reload because the data does not fit; the run continues."""
+        return replies.verdict(self._redis.run(run_calls.refuse(self._scope, judged, path, reason, force)))
+
+    def settle(self, ref: RunRef, mark: str = "", *, repeated: bool = False) -> Verdict:
         """Confirm that the run started by a reload is alive."""
-        return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref)))
+        return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref, mark, repeated=repeated)))
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create the hash and the run of a pre-started task."""
@@ -213,7 +233,20 @@ class RedisStore:
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(space) :] for name in names if not name.startswith(f"{space}pytask:")]
-        return int(after), self._repair(ids, expiry) if ids else 0
+        mended = self._mend() if cursor == 0 else 0
+        return int(after), mended + (self._repair(ids, expiry) if ids else 0)
+
+    def _mend(self) -> int:
+        """Free the slots of ids without a run."""
+        mended, cursor = 0, 0
+        for _ in range(MEND_STEPS):
+            after, found = self._redis.command("HSCAN", self._keys.slotted, cursor, "COUNT", 500)
+            ids = [decoding.text(raw) for raw in (found if isinstance(found, dict) else found[::2])]
+            mended += self._redis.run(limit_calls.mend(self._scope, ids)) if ids else 0
+            cursor = int(after)
+            if cursor == 0:
+                break
+        return mended
 
     def _repair(self, ids: Sequence[str], expiry: float) -> int:
         repaired, *odd = self._redis.run(monitor_calls.repair(self._scope, ids, expiry))

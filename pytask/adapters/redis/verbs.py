@@ -23,7 +23,7 @@ Verb = Generator[ScriptCall[Any], Any, T]
 def control(
     scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = (), *, fresh: bool = False
 ) -> Verb[list[Verdict]]:
-    """Control a batch; `ages` are the seconds since each was requested.
+    """Control a batch; `ages` are the seconds since each was requested, where it came as a message.
 
     `fresh`, of a start: without what earlier runs have saved.
     """
@@ -31,7 +31,7 @@ def control(
         dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
         return replies.verdicts((yield control_calls.start(scope, dated, fresh=True)))
     if command not in OWN_SCRIPT and TABLE[command].request:
-        return replies.verdicts((yield control_calls.request(scope, command, ids)))
+        return replies.verdicts((yield control_calls.request(scope, command, ids, fresh=not ages)))
     dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
     return replies.verdicts((yield from OWN_SCRIPT[command](scope, dated)))
 

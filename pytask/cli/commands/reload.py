@@ -25,24 +25,38 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Wait up to SECONDS until the new runs are running.",
 )
+@click.option(
+    "--settled",
+    is_flag=True,
+    help="With --wait: until new data has lived for 10 s, or was rolled back.",
+)
 @options.remote
 @choices.tasks
 @options.form
 def command(
-    choice: Choice, yes: bool, data: str | None, wait: float, remote: Remote, printer: Printer
+    choice: Choice,
+    yes: bool,
+    data: str | None,
+    wait: float,
+    settled: bool,
+    remote: Remote,
+    printer: Printer,
 ) -> None:
-    """Restart running tasks in place with the current data from their hash.
+    """Give running tasks the current data from their hash: in place, or by a new run.
 
     --data first writes the same new data to all of them. A worker validates the data before it stops a run:
-    if the data is invalid, the run continues unchanged, and --wait and `pytask why` report the reason. Naming
+    if the data is invalid, the run continues unchanged, its hash gets the old data back, and --wait and
+    `pytask why` report the reason. If the task fails within 10 s, it runs again with the old data. Naming
     a task that is not running is an error; use `pytask start` for it.
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, each, reloaded, running, together
     from pytask.cli.data import read_data
-    from pytask.client.control import epochs_of
+    from pytask.client.reload import epochs_of
     from pytask.domain import lifecycle as life
 
+    if settled and not wait:
+        raise click.UsageError("--settled needs --wait SECONDS: more than 10")
     new = None if data is None else read_data(data)
     meant = (life.RUNNING,)
     text = None if new is None else new.text
@@ -64,5 +78,5 @@ def command(
     value = None if new is None else new.value
     act = together(many) if value is None else each(one)
     sent = act if choice.bulk else running(act, written=value is not None)
-    verb = Verb(sent, finish=reloaded(remote, epochs), wait=wait)
+    verb = Verb(sent, finish=reloaded(remote, epochs, settled=settled), wait=wait)
     carry_out(printer, choice.batches("reload", meant, yes=yes), verb)

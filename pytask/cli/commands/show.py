@@ -27,7 +27,7 @@ def command(task_id: str, reveal: bool, remote: Remote, printer: Printer) -> Non
     """Show one task: its state, data, and result.
 
     ID may be a unique prefix of an id. Fields that the task class declares secret (Config.SECRET) are masked
-    in data and output.
+    in data, output and the saved value.
     """
     from pytask.cli.task_facts import commands
 
@@ -49,11 +49,14 @@ def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
 
     from pytask.cli.secrets import fields_of, masked_text
 
-    if task.raw_data is None and task.raw_output is None:
+    if task.raw_data is None and task.raw_output is None and task.raw_saved is None:
         return task
     fields = fields_of(remote, task.function)
     return attrs.evolve(
-        task, raw_data=masked_text(task.raw_data, fields), raw_output=masked_text(task.raw_output, fields)
+        task,
+        raw_data=masked_text(task.raw_data, fields),
+        raw_output=masked_text(task.raw_output, fields),
+        raw_saved=masked_text(task.raw_saved, fields),
     )
 
 
@@ -80,6 +83,8 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
         "story": None if found is None else found.story,
         "data": _decoded(task.raw_data),
         "output": _decoded(task.raw_output),
+        "saved": _decoded(task.raw_saved),
+        "saved_at": task.saved_at or None,
         "error": task.error or None,
         "refusal": None if task.refusal is None else attrs.asdict(task.refusal),
         "epoch": task.epoch,
@@ -111,6 +116,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("local", "started with its worker" if task.local else None),
         ("data", _text(task.raw_data)),
         ("output", _text(task.raw_output)),
+        ("saved", _saved(task)),
         ("progress", _progress(task)),
         ("reload", _refusal(task)),
         ("error", task.error.rstrip("\n").split("\n") if task.error else None),
@@ -164,6 +170,14 @@ def _more(name: str, value: str) -> str | None:
         return value
     moment = float(value)
     return f"{at(moment)} ({since(moment)} ago)" if moment else value
+
+
+def _saved(task: TaskInfo) -> str | None:
+    """What its next run begins with, and for how long Redis has it."""
+    from pytask.cli.rows import since
+
+    age = f" (saved {since(task.saved_at)} ago)" if task.saved_at else ""
+    return None if task.raw_saved is None else f"{_text(task.raw_saved)}{age}"
 
 
 def _progress(task: TaskInfo) -> str | None:

@@ -207,9 +207,11 @@ class Committer:
         change = batch[0]
         other = None if change.trigger is None else instead(change, error, self._keep_error)
         if other is not None:
-            log.error("[PT132] task %s: Redis refuses its result (%d bytes): ERROR instead", change.id, size)
+            saved = bool(change.fields.get("saved"))  # which is left out first
+            text = "it goes without what the task saved last" if saved else "ERROR instead"
+            log.error("[PT132] task %s: Redis refuses its end (%d bytes): %s", change.id, size, text)
             self._sent[0] = other
-            self.refused += 1
+            self.refused += not saved
             return
         if change.trigger is None:
             self.dropped += 1

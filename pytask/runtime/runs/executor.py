@@ -17,10 +17,12 @@ from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
 from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.limits import NO_RULE
 from pytask.domain.ports import Backend, Borrower
 from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
 from pytask.domain.restarts import Retry
 from pytask.domain.task import Task
+from pytask.domain.task_config import limits_of
 from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
@@ -28,11 +30,13 @@ from pytask.runtime.process.host import exit_now
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs import leftover_sockets
 from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.in_force import PACK_AFTER, Packer
 from pytask.runtime.runs.lingering import Lingering
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began
 from pytask.runtime.runs.reloads import Reloads
 from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.saving import Saving
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.stopping import Stopping
 from pytask.runtime.runs.timeouts import Timeouts
@@ -83,6 +87,8 @@ class Executor:
     def __init__(self, ports: ExecutorPorts) -> None:
         self.settings = ports.settings
         self.tasks = ports.tasks
+        rules = {name: limits_of(cls) for name, cls in ports.tasks.items()}
+        self.rules = {name: rule for name, rule in rules.items() if rule != NO_RULE}
         self.native = ports.native
         self.living: dict[str, Run] = {}
         self.leaving = False
@@ -104,6 +110,10 @@ class Executor:
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
             clock=ports.clock,
         )  # fmt: skip
+        self.saving = Saving(
+            living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, clock=ports.clock
+        )  # fmt: skip
+        self._packer = Packer(self.living, ports.clock, PACK_AFTER * ports.lease.timing.scale)
         self._turns = ports.turns
         self._timeouts = Timeouts(ports.tasks, self.stop_reason)
         self._lease = ports.lease
@@ -159,6 +169,7 @@ class Executor:
             return
         run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
         run.local, run.settling = local, reloads
+        run.trial = claim.run if claim.trial else ""
         self._locals += local
         if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)
@@ -253,6 +264,10 @@ class Executor:
 
     def _reload(self, run: Run) -> None:
         self.stop_reason(run, StopReason.RELOAD)
+
+    def took_data(self, run: Run) -> None:
+        """The data of a run was decoded."""
+        self._packer.add(run)
 
     def began(self, run: Run) -> None:
         """`start()` of a reloaded run is about to be called."""
@@ -377,6 +392,8 @@ class Executor:
             self._locals -= run.local
             self._on_place()
         self._lease.over(run.ref.run)
+        if run.kept is not None:
+            self.saving.forget(run)
         if self.lingering.kept_by:
             self.lingering.forget(run)
         if run.borrower is not None:

@@ -20,8 +20,11 @@ from pytask.domain.task_config import restart_policy, run_timeout, secret_fields
 from pytask.logger import get_logger
 from pytask.runtime.runs import restarting
 from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.in_force import in_force
 from pytask.runtime.runs.refusals import Refusals
+from pytask.runtime.runs.reload_trial import after_trial, rolled_back
 from pytask.runtime.runs.run import Run, needs_traceback
+from pytask.runtime.runs.saving import carrying
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import until_answered
@@ -108,6 +111,9 @@ class Outcomes:
         trigger = closing(stop_reason, run.failure is not None)
         if trigger is None:
             return None
+        if run.trial and trigger is Trigger.FAIL:
+            self._roll_back(run, error)
+            return None
         if run.claim.fields is not None or run.cls in self._policies:  # which few tasks have
             found = self._next(run, trigger, error)
             if isinstance(found, Retry):
@@ -115,10 +121,13 @@ class Outcomes:
             if isinstance(found, GiveUp):
                 restarting.give_up(run, found)
                 trigger = Trigger.FAIL
-        self._committer.put(ending(run, trigger, self._settings))
+        self._put(run, ending(run, trigger, self._settings))
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
         return None
+
+    def _put(self, run: Run, change: Change) -> None:
+        self._committer.put(carrying(run, after_trial(run, change)))
 
     def _next(self, run: Run, trigger: Trigger, error: BaseException | None) -> Retry | GiveUp | None:
         if trigger is not Trigger.FAIL and trigger is not Trigger.END:
@@ -130,9 +139,15 @@ class Outcomes:
         return decide(policy, fields, restarting.over(run, trigger, self._clock()), self._uniform(0.0, 1.0))
 
     def _retry(self, run: Run, trigger: Trigger, retry: Retry) -> Retry:
-        self._committer.put(restarting.retrying(run, trigger, retry, self._clock()))
+        self._put(run, restarting.retrying(run, trigger, retry, self._clock()))
         restarting.log_retry(run, trigger, retry)
         return retry
+
+    def _roll_back(self, run: Run, error: BaseException | None) -> None:
+        self._committer.put(carrying(run, rolled_back(run, restarting.at(run, self._clock()))))
+        _log_failure(run, error)
+        text = (run.failure or "").partition("\n")[0]
+        log.warning("[PT164] task %s: its reload is rolled back, because its run failed: %s", run.id, text)
 
     def restorable(self, run: Run) -> bool:
         """Whether the task of a run whose hash is gone is to be requeued: the data of Redis was lost."""
@@ -147,7 +162,8 @@ class Outcomes:
 
     def restore(self, run: Run) -> None:
         """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
-        claim, refusals = run.claim, Refusals()
+        claim, force, refusals = run.claim, in_force(run), Refusals()
+        saved = (run.kept.raw or b"") if run.kept is not None else b""
 
         def give_up(error: StoreError) -> bool:
             log.warning("task %s: waiting to be restored: %s", run.id, error)
@@ -157,7 +173,9 @@ class Outcomes:
             return True
 
         verdict = until_answered(
-            lambda: self._store_proxy.call(lambda store: store.restore(claim.id, claim.function, claim.data)),
+            lambda: self._store_proxy.call(
+                lambda store: store.restore(claim.id, force.function, force.data, saved)
+            ),
             give_up,
             self._lease.timing.call_timeout / 3,
         )

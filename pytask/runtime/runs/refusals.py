@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import attrs
+
 from pytask import codec
 from pytask.domain.errors import StoreError, may_be_size
 from pytask.domain.lifecycle import Trigger
@@ -83,9 +85,14 @@ def weight(change: Change) -> int:
 def instead(change: Change, error: StoreError, keep: int | None) -> Change | None:
     """The replacement of an end that Redis refuses; None for a small one, as size is not the cause.
 
+    What the task saved last is left out first, as it may be the cause: its value of before stays.
     It has the same run id, so if the first end was applied after all, this one has no effect.
     """
     size = size_of([change])
+    if size >= LARGE and change.fields.get("saved"):
+        return attrs.evolve(
+            change, fields={name: one for name, one in change.fields.items() if name != "saved"}
+        )
     if size < LARGE or change.trigger not in (Trigger.END, Trigger.FAIL, Trigger.RETRY):
         return None
     name = "output" if "output" in change.fields else "error"
@@ -99,10 +106,10 @@ def instead(change: Change, error: StoreError, keep: int | None) -> Change | Non
     return Change(change.id, change.run, event, Trigger.FAIL, {"error": text}, keep)
 
 
-def without_data(size: int) -> str:
-    """The error of a task whose data Redis does not return."""
+def without_data(size: int, name: str = "data") -> str:
+    """The error of a task whose data (or the field of another name) Redis does not return."""
     return (
-        f"[PT133] data has {size} bytes, and Redis does not return so much, only smaller replies. The"
+        f"[PT133] {name} has {size} bytes, and Redis does not return so much, only smaller replies. The"
         " cause is a size limit of the server (client-output-buffer-limit) or of a proxy. Store large data"
         " elsewhere and pass a reference to it, or raise the limit"
     )

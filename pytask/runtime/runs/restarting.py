@@ -21,10 +21,10 @@ def is_final(run: Run, error: BaseException | None) -> bool:
 
 def over(run: Run, trigger: Trigger, now: float) -> Over:
     """The facts of a dead run, for its policy."""
-    return Over(failed=trigger is Trigger.FAIL, lived=now - run.began, at=_at(run, now))
+    return Over(failed=trigger is Trigger.FAIL, lived=now - run.began, at=at(run, now))
 
 
-def _at(run: Run, now: float) -> float:
+def at(run: Run, now: float) -> float:
     """Seconds since 1970 by the clock of Redis: the time of the claim, and what has passed here since."""
     return run.epoch / 1e3 + now - run.started
 
@@ -47,7 +47,7 @@ def retrying(run: Run, trigger: Trigger, retry: Retry, now: float) -> Change:
     if run.claim.crashes:
         fields["crashes"] = "0"  # its worker survived this run: crashes are counted in a row
     if failed:
-        fields |= {"error": run.failure or "", "failed_at": f"{_at(run, now):.3f}"}
+        fields |= {"error": run.failure or "", "failed_at": f"{at(run, now):.3f}"}
     elif run.output is not None:
         fields["output"] = run.output
     return Change(ref.id, ref.run, event, Trigger.RETRY, fields, delay=retry.delay)

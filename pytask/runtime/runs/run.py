@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -9,7 +10,6 @@ from functools import partial
 from typing import Any, Protocol, cast
 from weakref import ReferenceType
 
-import attrs
 from gevent import Greenlet, GreenletExit
 from gevent.event import Event as Flag
 
@@ -21,6 +21,7 @@ from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
 from pytask.domain.secrets import hide
 from pytask.domain.task import Task
+from pytask.domain.task_class import takes_reason
 from pytask.domain.task_config import redis_wait
 from pytask.domain.task_log import with_short_note
 from pytask.logger import get_logger
@@ -28,6 +29,7 @@ from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads
 from pytask.runtime.runs.fitting import fitted, secrets_of
 from pytask.runtime.runs.native_threads import NativePool
+from pytask.runtime.runs.saving import Kept, Saving
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
@@ -43,7 +45,6 @@ from pytask.runtime.tree import (
 log = get_logger(__name__)
 
 ERROR_BYTES = 8192
-LARGE = 4096  # bytes; larger raw data is not kept after decoding
 
 
 class RunHost(Protocol):
@@ -51,6 +52,7 @@ class RunHost(Protocol):
 
     settings: Settings
     journal: Journal
+    saving: Saving
     monitor_ports: MonitorPorts
     native: NativePool
 
@@ -69,6 +71,9 @@ class RunHost(Protocol):
     def wait_for_turn(self, run: Run) -> None:
         """Wait until the run may start, then start the clock of its timeout."""
 
+    def took_data(self, run: Run) -> None:
+        """The data of a run was decoded; its bytes are needed only for a reload."""
+
     def began(self, run: Run) -> None:
         """`start()` of a reloaded run is about to be called."""
 
@@ -86,9 +91,10 @@ class Run:
     """`start()`, the greenlets under it, and its outcome.  It has slots because there are thousands."""
 
     __slots__ = (
-        "actor", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error", "failure",
-        "fits", "greenlet", "hidden", "host", "id", "lines", "local", "output", "over", "ref", "restore",
-        "returned", "settling", "sockets", "started", "stop_reason", "stopping", "task", "unfit",
+        "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error",
+        "failure", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local", "output", "over",
+        "packed", "ref", "reloads", "restore", "returned", "settling", "sockets", "started", "stop_reason",
+        "stopping", "task", "trial", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -117,6 +123,12 @@ class Run:
         self.settling = False  # it was started by a reload and is not yet confirmed
         self.hidden: tuple[str, ...] = ()  # values of secret fields, which texts must not contain
         self.fits: Claim | None = None  # the validated data of the reload that ends it
+        # What the task has saved, so far; None if it never has.
+        self.kept = Kept(claim.fields.saved) if claim.fields is not None and claim.fields.saved else None
+        self.packed: bytes | None = None  # its data, compressed; then its claim has none
+        self.trial = ""  # the mark of the trial of its data, after a reload
+        self.reloads = 0  # in place
+        self.answered = -math.inf  # when its last reload was refused, or taken in place
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; created with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it created, see leftover_sockets
@@ -179,8 +191,7 @@ class Run:
     def _build(self) -> Task:
         self.hidden = secrets_of(self.claim, self.cls)
         data = fitted(self.claim, self.cls, self.host.settings.max_data)
-        if self.claim.data is not None and len(self.claim.data) > LARGE:
-            self.claim = attrs.evolve(self.claim, data=None)  # a run may live for months
+        self.host.took_data(self)
         task = self.cls.__new__(self.cls)  # type: ignore[arg-type]  # without a class nothing fits
         # Before __init__, so that emit() and id work in it, even if it does not call Task.__init__.
         task._run = self  # noqa: SLF001
@@ -188,11 +199,11 @@ class Run:
         task.__init__(data)  # type: ignore[misc]
         return task
 
-    def call_stop(self) -> bool:
+    def call_stop(self, reason: str) -> bool:
         """Run `Task.stop()` in its own greenlet, as it may hang or raise; returns whether it succeeded."""
         try:
             if self.task is not None:
-                self.task.stop()
+                self.task.stop(*([reason] if takes_reason(type(self.task)) else []))
         except GreenletExit:
             raise
         except BaseException:
@@ -261,12 +272,12 @@ class Run:
             tree.append(self.greenlet)
         return [g for g in tree if not g.ready() and not g.dead]
 
-    def stopper(self) -> StopGreenlet | None:
-        """Start `stop()` once, if the task overrides it."""
+    def stopper(self, reason: str) -> StopGreenlet | None:
+        """Start `stop()` once, if the task overrides it; `reason` is the word for it."""
         if self.stopping or self.task is None or type(self.task).stop is Task.stop:
             return None
         self.stopping = True
-        greenlet = StopGreenlet(self)
+        greenlet = StopGreenlet(self, reason)
         greenlet.name = f"stop of task {self.id}"
         self.adopt(greenlet)
         greenlet.start()
@@ -281,6 +292,21 @@ class Run:
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run; never blocks."""
         self.host.progress(self, with_short_note(progress, self.hidden))
+
+    def save(self, value: Any, *, now: bool) -> bool:
+        """Keep a value for the next run of the task; with `now`, blocks until Redis has it."""
+        self.host.check_caller(self)
+        raw = codec.encode_saved(value)
+        if now:
+            return self.host.saving.store(self, raw)
+        self.host.saving.keep(self, raw)
+        return True
+
+    @property
+    def saved(self) -> Any:
+        """A copy of the last value that was saved."""
+        raw = None if self.kept is None else self.kept.raw
+        return None if raw is None else codec.decode_saved(raw)
 
     def _fitting(self, text: bytes, what: str) -> bytes:
         # A change that Redis always refuses would be retried and delay all others.

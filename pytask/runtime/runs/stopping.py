@@ -8,7 +8,7 @@ import gevent
 from gevent import Timeout
 
 from pytask import codec
-from pytask.domain.control import StopReason
+from pytask.domain.control import StopReason, stop_word
 from pytask.domain.leases import Lease
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
@@ -59,7 +59,7 @@ class Stopping:
             return True  # it ended by itself
         grace = self._lease.timing.grace
         until = self._clock() + grace
-        stopper = run.stopper()
+        stopper = run.stopper(stop_word(run.stop_reason, lost=self._lease.lost(self._clock())))
         if stopper is not None:
             self._wait_for_stop(run, stopper, grace / 2)
         run.over = self._kill_tree(run, until)

@@ -128,6 +128,7 @@ class Claims:
             quarantine=self._quarantine(),
             max_data=int(min(settings.max_data, self._refusals.limit - 1)),
             # Also if no slot is left, so that no read is needed when one becomes free.
+            rules=executor.rules,
             look=0 if source is not None or self._careful else min(settings.max_tasks, CLAIM_BATCH),
         )
 

@@ -280,6 +280,10 @@ class Consumer:
         if claim.verdict is Verdict.DELAYED:
             self._on_delayed(claim.delay)
             return 1
+        if claim.verdict is Verdict.WAITING:
+            if claim.delay >= 0:  # the slots of its function are to be counted before any begins
+                self._on_delayed(claim.delay)
+            return 1
         return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED))
 
     def _reject(self, raw: bytes, fault: IdFault, source: str | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import gevent
@@ -13,7 +13,7 @@ from gevent.event import Event as Flag
 from pytask.domain.errors import StoreError, Unavailable, WrongKeyType, may_be_size
 from pytask.domain.leases import RENEW_CHUNK, Lease
 from pytask.domain.ports import Store
-from pytask.domain.record import Adoption, Answer, RunRef, Verdict
+from pytask.domain.record import Adoption, Answer, RunRef, Save, Verdict
 from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
@@ -111,23 +111,12 @@ class Heartbeat:
         """Renew one chunk, if due; returns whether more are due.  Raises `StoreError`."""
         timing = self._lease.timing
         now = self._clock()
-        refs = self._lease.due(now, self._most)
+        refs, saves = self._executor.saving.due(self._lease.due(now, self._most))
         early = now - self._lease.last_ok < timing.heartbeat - timing.tick
         if not refs and early and not self._ping_wanted:
             return False
         sent_at = self._clock()
-        try:
-            # In addition to the socket timeout, which does not limit name resolution or slow replies.
-            with Timeout(2 * timing.call_timeout, Unavailable("the renewal took too long")):
-                verdicts = self._store.renew(refs)
-        except StoreError as error:
-            if isinstance(error, Unavailable):
-                self._store.reset()
-            self._renew_fewer(len(refs), error)
-            raise
-        if self._most < RENEW_CHUNK:
-            self._renew_more(len(refs))
-        self._observe()
+        verdicts = self._renew(refs, saves)
         restorable = self._restorable(verdicts)
         self._lease.disown(_unknown(verdicts) - restorable.keys())
         # Runs that a failover lost are acknowledged only after they have been restored.
@@ -147,7 +136,29 @@ class Heartbeat:
             self._executor.renewed(ref, answer)
         if self._ping_wanted:
             self._ping()
-        return bool(self._lease.due(self._clock(), self._most))
+        return self._executor.saving.late or bool(self._lease.due(self._clock(), self._most))
+
+    def _renew(self, refs: Sequence[RunRef], saves: Mapping[str, Save]) -> dict[RunRef, Answer]:
+        """One renewal, with what the runs have saved.  Raises `StoreError`."""
+        timing = self._lease.timing
+        try:
+            # In addition to the socket timeout, which does not limit name resolution or slow replies.
+            with Timeout(2 * timing.call_timeout, Unavailable("the renewal took too long")):
+                verdicts = self._store.renew(refs, saves) if saves else self._store.renew(refs)
+        except StoreError as error:
+            if isinstance(error, Unavailable):
+                self._store.reset()
+            if saves:
+                self._executor.saving.failed(saves, error)
+            else:
+                self._renew_fewer(len(refs), error)
+            raise
+        if self._most < RENEW_CHUNK:
+            self._renew_more(len(refs))
+        self._observe()
+        if saves:
+            self._executor.saving.acknowledged(saves, verdicts)
+        return verdicts
 
     def _renew_fewer(self, count: int, error: StoreError) -> None:
         """Reduce the number of runs per renewal, in case a size limit refuses it."""
@@ -185,6 +196,8 @@ class Heartbeat:
         if seen is None:
             return
         news = self._lease.observe(seen, self._clock())
+        if news.failover or news.data_lost:
+            self._executor.saving.again()
         if news.failover:
             self._on_other_server()
             log.warning(
@@ -222,6 +235,7 @@ class Heartbeat:
         back = {ref for ref, answer in zip(restorable, answers, strict=True) if answer is Verdict.OK}
         self._lease.disown(restorable.keys() - back)
         self._lease.acknowledged(list(back), sent_at)
+        self._executor.saving.again(back)
         for ref in back:
             del verdicts[ref]
         log.warning(

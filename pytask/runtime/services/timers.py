@@ -1,4 +1,5 @@
-"""Moves tasks whose time has come from the timers to the queue, and calls what fires schedules.
+"""Moves tasks whose time has come from the timers to the queue, looks at the lists of those who wait for a
+slot, and calls what fires schedules.
 
 Every worker may do it at any time, whether or not it holds its leases: one atomic step in Redis moves each id
 once, by the clock of Redis.  So there is no leader, and a worker that dies leaves nothing behind.
@@ -14,6 +15,7 @@ import attrs
 from gevent.event import Event as Flag
 
 from pytask.domain.errors import StoreError
+from pytask.domain.limits import Rules
 from pytask.domain.ports import Store
 from pytask.domain.record import Due
 from pytask.domain.timing import Timing
@@ -42,6 +44,8 @@ class TimersPorts:
     log_throttle: LogThrottle
     schedules: Callable[[Store], float | None] = no_schedules
     """Fires the schedules that are due; the seconds until its next call, None if that is not known."""
+    rules: Callable[[], Rules] = dict
+    """The limits of the functions of this worker."""
     uniform: Callable[[float, float], float] = random.uniform
 
 
@@ -59,6 +63,7 @@ class Timers:
         self._clock = ports.clock
         self._log_throttle = ports.log_throttle
         self._schedules = ports.schedules
+        self._rules = ports.rules
         self._uniform = ports.uniform
         self._own: list[float] = []  # a heap of times, by the own clock
         self._expected = False  # whether the next look is for a timer that an earlier one has seen
@@ -107,6 +112,9 @@ class Timers:
         while due.timer == 0 and not self._ended:
             due = self._store.due()
             moved += due.moved
+        if due.lines:
+            while self._store.serve(self._rules()) and not self._ended:
+                pass
         if moved:
             self._lag = 0.0
         elif self._expected:

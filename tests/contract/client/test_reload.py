@@ -7,9 +7,11 @@ import pytest
 from pytask import errors
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import Change, Verdict
+from pytask.domain.record import Change, InForce, Verdict
 from tests.contract.benches import SOON
 from tests.contract.client.faces import Beside
+
+GOOD = InForce("f", b'{"a":1}')
 
 
 @pytest.mark.parametrize("trigger", [Trigger.END, Trigger.STOP])
@@ -85,7 +87,7 @@ def test_a_reload_that_is_refused_is_reported_with_path_and_reason(both):
 @pytest.mark.wire
 def test_an_earlier_refusal_is_not_taken_for_that_of_a_reload_that_is_accepted(both):
     ref, after = both.bench.running("t"), both.bench.ref("t")
-    assert both.bench.store.refuse(both.bench.store.preview(ref, 1000), "$", "bad") is Verdict.OK
+    assert both.bench.store.refuse(both.bench.store.preview(ref, 1000), "$", "bad", GOOD) is Verdict.OK
 
     def worker():
         while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
@@ -181,4 +183,4 @@ def refuses(both, ref, path, reason):
     while both.bench.store.renew([ref]) != {ref: Command.RELOAD}:
         time.sleep(0.01)
     judged = both.bench.store.preview(ref, 1000)
-    assert both.bench.store.refuse(judged, path, reason) is Verdict.OK
+    assert both.bench.store.refuse(judged, path, reason, GOOD) is Verdict.OK

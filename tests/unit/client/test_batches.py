@@ -35,7 +35,7 @@ class Server:
             self.hashes[words[0]] = ("f", words[1])
             return b"OK"
         # The arguments, and the lists: the data of each hash, then the states.
-        ids, (_, function, check, *rest) = words[1:number], words[number:]
+        ids, (_, function, check, *rest) = words[2:number], words[number:]
         raws = rest[: len(ids)]
         odd = []
         for at, (task_id, raw) in enumerate(zip(ids, raws, strict=True), 1):

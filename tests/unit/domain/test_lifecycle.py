@@ -43,10 +43,12 @@ adopt             RUNNING   RUNNING   RUNNING   RUNNING   RUNNING
 park              -         WAIT      WAIT      WAIT      WAIT
 repair            WAIT      -         -         -         -
 refuse            RUNNING   -         -         -         -
+roll_back         WAIT      -         -         -         -
 delay             -         WAIT      WAIT      WAIT      WAIT
 retry             WAIT      -         -         -         -
 start_now         -         -         -         -         WAIT
 schedule          -         WAIT      WAIT      WAIT      WAIT
+limit             -         WAIT      WAIT      WAIT      WAIT
 """
 
 
@@ -60,7 +62,7 @@ EXPECTED = second_table()
 
 def test_the_second_table_is_complete():
     assert set(EXPECTED) == set(product(map(str, State), map(str, Trigger)))
-    assert len(EXPECTED) == 5 * 21
+    assert len(EXPECTED) == 5 * 23
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))

@@ -19,7 +19,8 @@ from pytask.domain.restarts import (
     policy_of,
     policy_text,
 )
-from pytask.domain.task import Task, check_class
+from pytask.domain.task import Task
+from pytask.domain.task_class import check_class
 
 NOW = 1_800_000_000.0
 ALWAYS = Restart("always")

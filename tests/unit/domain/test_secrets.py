@@ -5,7 +5,7 @@ import pytest
 from pytask import Task
 from pytask.domain.errors import BadTaskClass
 from pytask.domain.secrets import MASK, hide, masked, values_in
-from pytask.domain.task import check_class
+from pytask.domain.task_class import check_class
 from pytask.domain.task_config import secret_fields
 
 DATA = {

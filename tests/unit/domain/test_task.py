@@ -5,7 +5,8 @@ import math
 import pytest
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
-from pytask.domain.task import Task, register, task_name
+from pytask.domain.task import Task
+from pytask.domain.task_class import register, task_name
 from pytask.domain.task_config import data_class, redis_wait
 
 

@@ -6,7 +6,7 @@ import gevent
 
 from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, Due, Verdict
-from pytask.domain.task import register
+from pytask.domain.task_class import register
 from pytask.domain.timing import Timing
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.kill_timer import KillTimer
@@ -57,7 +57,8 @@ class FakeStore:
         return [args for name, args in self.calls if name == verb]
 
     def __getattr__(self, verb):
-        def call(*args):
+        def call(*args, **named):
+            args += tuple(named.items())
             if verb == "commit" and args == ([],):
                 return []  # how a committer connects
             self.calls.append((verb, tuple(list(a) if isinstance(a, list) else a for a in args)))
@@ -81,13 +82,14 @@ GOOD = {
     "park": lambda *_: Verdict.OK,
     "parked": list,
     "due": lambda *_: Due(moved=0, timer=None, schedule=None),
-    "renew": lambda _refs: {},
+    "renew": lambda _refs, _saves=None: {},
     "commit": lambda changes: [Verdict.OK] * len(changes),
     "note": lambda notes, *_: [Verdict.OK] * len(notes),
     "reload": lambda _old, new, *_: won(new),
     "preview": lambda ref, _most: won(ref),
     "refuse": lambda *_: Verdict.OK,
-    "settle": lambda _ref: Verdict.OK,
+    "accept": lambda judged, *_: judged,
+    "settle": lambda *_, **__: Verdict.OK,
     "open_local": lambda ref, function, data, _worker: won(ref, function, data),
     "control": lambda _command, ids, _ages=(): [Verdict.REQUESTED] * len(ids),
     "suspects": lambda *_: [],
@@ -95,6 +97,7 @@ GOOD = {
     "recent_workers": lambda *_: [],
     "adopt": lambda adoptions, _worker: [Verdict.OK] * len(adoptions),
     "restore": lambda *_: Verdict.OK,
+    "save": lambda *_: Verdict.OK,
     "expire": lambda expiries, _server="": [Verdict.OK] * len(expiries),
     "repair": lambda *_: (0, 0),
     "announce": lambda _info: 0.0,

@@ -10,7 +10,7 @@ import pytest
 from pytask.domain.control import StopReason
 from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.record import Claim, InForce, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import COMMIT_BATCH, Timing
 from pytask.runtime.runs.executor import ASKED_AT_ONCE
@@ -502,7 +502,8 @@ def test_reload_is_a_new_run_with_fresh_data(demo, log):
     assert log == [{"n": 1}, {"n": 2}]
     assert (old.ref.run, new.ref.run, new.epoch) == ("s1:1", "s1:2", 9)
     assert new.task is not old.task
-    assert world.store.asked("reload") == [(old.ref, new.ref, "w", 16 * 1024 * 1024)]
+    lived = ("lived", InForce("demo", b'{"n": 1}'))
+    assert world.store.asked("reload") == [(old.ref, new.ref, "w", 16 * 1024 * 1024, b"", lived)]
     assert world.commit() == []
     assert ("s1:1" in world.lease.living, "s1:2" in world.lease.living) == (False, True)
 
@@ -549,9 +550,10 @@ def test_a_reload_with_bad_data_is_refused_and_the_run_goes_on(strict, log, data
     world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: world.store.asked("refuse"))
     switch()
-    ((judged, where, why),) = world.store.asked("refuse")
+    ((judged, where, why, force),) = world.store.asked("refuse")
     assert (judged.run, judged.data, judged.epoch, where) == ("s1:1", raw, 7, path)
     assert reason in why
+    assert force == InForce("demo", b'{"n": 1}')
     assert world.store.asked("reload") == []
     assert world.executor.living["a"] is run
     assert (run.stop_reason, run.actor, run.over) == (None, None, False)
@@ -571,7 +573,7 @@ def test_data_over_the_limit_or_a_missing_function_are_refused_at_a_reload(demo)
     until(lambda: not world.executor.reloads._judged)
     world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: len(world.store.asked("refuse")) == 2)
-    assert [why.split(" has ")[0] for _, _, why in world.store.asked("refuse")] == ["data", "the hash"]
+    assert [why.split(" has ")[0] for _, _, why, _ in world.store.asked("refuse")] == ["data", "the hash"]
     assert world.executor.living["a"] is run
 
 
@@ -592,8 +594,9 @@ def test_worse_data_that_comes_while_the_old_run_is_stopped_is_refused_by_the_ne
     world.store.say("reload", lambda _old, new, *_: won(new, data=b"{oops", epoch=9))
     world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: world.store.asked("refuse") and len(log) == 2)
-    ((judged, _, _),) = world.store.asked("refuse")
+    ((judged, _, _, force),) = world.store.asked("refuse")
     assert (judged.run, judged.data) == ("s1:2", b"{oops")
+    assert force == InForce("demo", b'{"n": 2}')
     assert log[-1] == {"n": 2}
     assert world.commit() == []
 
@@ -648,7 +651,7 @@ def test_the_new_run_says_that_it_lives_after_its_first_moments(demo, log):
     world.store.say("settle", Unavailable("?"))
     world.executor.stop_reason(old, StopReason.RELOAD)
     until(lambda: len(world.store.asked("settle")) == 2)
-    assert world.store.asked("settle")[-1] == (world.executor.living["a"].ref,)
+    assert world.store.asked("settle")[-1] == (world.executor.living["a"].ref, "")
 
 
 def test_a_new_run_that_fails_at_once_never_says_that_it_lives(demo, log):
@@ -744,7 +747,7 @@ def test_a_reload_whose_data_never_comes_goes_on_with_what_was_judged(demo, log)
     world = World(demo)
     held = {}
 
-    def limited(_old, new, _worker, max_data):
+    def limited(_old, new, _worker, max_data, *_):
         world.lease.acknowledged([], world.clock() + 0.0005)
         world.clock.move(0.001)
         if max_data > LARGE:
@@ -756,7 +759,7 @@ def test_a_reload_whose_data_never_comes_goes_on_with_what_was_judged(demo, log)
     world.executor.stop_reason(world.launch(), StopReason.RELOAD)
     until(lambda: world.store.asked("refuse") and len(log) == 2)
     assert len(held) == 1
-    ((judged, _, why),) = world.store.asked("refuse")
+    ((judged, _, why, _),) = world.store.asked("refuse")
     assert (judged.run, judged.oversize) == ("s1:2", 200_000)
     assert why.startswith("[PT133] data has 200000 bytes")
     assert world.commit() == []

@@ -505,7 +505,7 @@ def test_a_run_that_is_over_is_not_put_back(world, gate):
     assert world.store.asked("adopt") == []
 
 
-@pytest.mark.parametrize(("setting", "restored"), [("restore", [("a", "demo", b"{}")]), ("stop", [])])
+@pytest.mark.parametrize(("setting", "restored"), [("restore", [("a", "demo", b"{}", b"")]), ("stop", [])])
 def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, setting, restored):
     world = World(demo, on_data_loss=setting)
     run = world.launch()
@@ -538,7 +538,7 @@ def test_a_restore_is_tried_again_until_redis_takes_it(demo, caplog):
     heartbeat.beat()
     until(lambda: "queued again" in caplog.text)
     until(world.ends)
-    assert world.store.asked("restore") == [("a", "demo", b"{}")] * 3
+    assert world.store.asked("restore") == [("a", "demo", b"{}", b"")] * 3
     assert caplog.text.count("waiting to be restored") == 2
     assert len(world.lease.settling) == 0
 

@@ -16,7 +16,7 @@ from pytask.domain.record import Claim, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.runtime.process import log_format
-from pytask.runtime.runs.fitting import fault
+from pytask.runtime.runs.fitting import judged
 from tests.unit.runtime.fakes import World
 
 log = logging.getLogger("mine")
@@ -142,7 +142,7 @@ def test_a_validator_that_logs_while_a_reload_is_judged_shows_no_value():
     log.addHandler(handler)
     try:
         assert (
-            fault(Claim("a", "w:1", Verdict.OK, "demo", b'{"token": "correct-horse"}'), Validating, 1000)
+            judged(Claim("a", "w:1", Verdict.OK, "demo", b'{"token": "correct-horse"}'), Validating, 1000)[1]
             is None
         )
         log.warning("afterwards correct-horse")

@@ -5,7 +5,8 @@ import pytest
 
 from pytask.domain.control import StopReason
 from pytask.domain.errors import BadTaskClass, ConfigError
-from pytask.domain.task import Task, register
+from pytask.domain.task import Task
+from pytask.domain.task_class import register
 from pytask.domain.timing import Timing
 from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.start_rate import Allowance

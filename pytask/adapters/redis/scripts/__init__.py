@@ -23,72 +23,32 @@ from pytask.adapters.redis.lua import (
     records,
     script,
 )
-from pytask.adapters.redis.scripts.saving import (
-    SavedValue as SavedValue,
-)
-from pytask.adapters.redis.scripts.saving import (
-    save as save,
-)
-from pytask.adapters.redis.scripts.steering import (
-    functions as functions,
-)
-from pytask.adapters.redis.scripts.steering import (
-    remove as remove,
-)
-from pytask.adapters.redis.scripts.steering import (
-    request as request,
-)
-from pytask.adapters.redis.scripts.steering import (
-    start as start,
-)
-from pytask.adapters.redis.scripts.steering import (
-    stop as stop,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    define_schedule as define_schedule,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    due_schedules as due_schedules,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    fault as fault,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    fire as fire,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    pause_schedule as pause_schedule,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    read_schedules as read_schedules,
-)
-from pytask.adapters.redis.scripts.timetable import (
-    remove_schedule as remove_schedule,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    announce as announce,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    expire as expire,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    forget as forget,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    put_back as put_back,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    repair as repair,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    retire as retire,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    suspects as suspects,
-)
-from pytask.adapters.redis.scripts.upkeep import (
-    tidy as tidy,
-)
+from pytask.adapters.redis.scripts.limits import RuleRecord as RuleRecord
+from pytask.adapters.redis.scripts.limits import limit as limit
+from pytask.adapters.redis.scripts.limits import mend as mend
+from pytask.adapters.redis.scripts.limits import serve as serve
+from pytask.adapters.redis.scripts.saving import SavedValue as SavedValue
+from pytask.adapters.redis.scripts.saving import save as save
+from pytask.adapters.redis.scripts.steering import functions as functions
+from pytask.adapters.redis.scripts.steering import remove as remove
+from pytask.adapters.redis.scripts.steering import request as request
+from pytask.adapters.redis.scripts.steering import start as start
+from pytask.adapters.redis.scripts.steering import stop as stop
+from pytask.adapters.redis.scripts.timetable import define_schedule as define_schedule
+from pytask.adapters.redis.scripts.timetable import due_schedules as due_schedules
+from pytask.adapters.redis.scripts.timetable import fault as fault
+from pytask.adapters.redis.scripts.timetable import fire as fire
+from pytask.adapters.redis.scripts.timetable import pause_schedule as pause_schedule
+from pytask.adapters.redis.scripts.timetable import read_schedules as read_schedules
+from pytask.adapters.redis.scripts.timetable import remove_schedule as remove_schedule
+from pytask.adapters.redis.scripts.upkeep import announce as announce
+from pytask.adapters.redis.scripts.upkeep import expire as expire
+from pytask.adapters.redis.scripts.upkeep import forget as forget
+from pytask.adapters.redis.scripts.upkeep import put_back as put_back
+from pytask.adapters.redis.scripts.upkeep import repair as repair
+from pytask.adapters.redis.scripts.upkeep import retire as retire
+from pytask.adapters.redis.scripts.upkeep import suspects as suspects
+from pytask.adapters.redis.scripts.upkeep import tidy as tidy
 
 # Parameters of many scripts:
 #
@@ -96,6 +56,8 @@ from pytask.adapters.redis.scripts.upkeep import (
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
 #   timers            ids that wait for their time (zset: id by milliseconds)
+#   own               the prefix of the keys of limits, see slots.lua
+#   rules             the limits that the classes of a worker declare
 #   waiting, stopped, failed    names of states
 #   channel           of a task's events; with many tasks, the prefix before their ids
 #   space             bytes of the namespace, the prefix of the id in the key of a hash
@@ -123,7 +85,9 @@ def claim(
     runs: Key,
     leases: Key,
     source: Key,
+    queue: Key,
     timers: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -137,6 +101,7 @@ def claim(
     line: Text,
     kept: Number,
     event: ThreeTexts,
+    rules: Annotated[Sequence[RuleRecord], records(RuleRecord)],
     functions: AnyTexts,
     new_runs: Texts,
 ) -> list[bytes]: ...
@@ -188,9 +153,11 @@ def due(
     queue: Key,
     timers: Key,
     schedules: Key,
+    own: Key,
     hashes: Keys,  # of ids that an earlier call found due
     space: Number,
     most: Number,
+    every: Number,  # seconds between two looks at a waiting list
 ) -> list[Any]: ...
 
 
@@ -202,14 +169,15 @@ def unpark(*, parked: Key, parking: Key, func: Text) -> int: ...
 def enqueue(
     *,
     queue: Key,
+    own: Key,
     hashes: Keys,
     space: Number,
     func: Text,
     check: Flag,  # an id may be taken
     finished: AnyTexts,  # states
     data: Texts,  # JSON, "" for none
-    # For each hash when it starts ("" at once, +seconds, or seconds since 1970) and `restart` ("": its class
-    # decides); none where all start at once.
+    # For each hash when it starts ("" at once, +seconds, or seconds since 1970), `restart` ("": its class
+    # decides) and `group` ("": none); none where all start at once and have no group.
     starts: AnyTexts,
 ) -> list[Any]: ...
 
@@ -227,6 +195,7 @@ def renew(
     runs: Key,
     leases: Key,
     incarnation: Key,
+    own: Key,
     hashes: Keys,
     marker: Text,  # the id for a new one
     alone: Flag,  # no other server takes over from this one
@@ -246,6 +215,7 @@ def adopt(
     leases: Key,
     queue: Key,
     timers: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     worker: Text,
@@ -289,7 +259,7 @@ class ChangeKind(NamedTuple):
     line: Text = ""
     instead: Text = ""  # the kind (from 1) that applies if the hash has a stop; "" for this one
     words: Text = ""  # how many of `fields`; "" for none
-    delay: Text = ""  # milliseconds in the timers
+    detail: Text = ""  # for a timer its milliseconds; in the queue: the mark and the SHA-1 of a failed trial
 
 
 @script
@@ -299,6 +269,7 @@ def commit(
     leases: Key,
     queue: Key,
     timers: Key,
+    own: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
@@ -346,6 +317,28 @@ def reload(
     line: Text,
     kept: Number,
     event: ThreeTexts,
+    known: Flag,  # `lived` is the data with which the old run worked
+    lived: Text,
+) -> list[Any]: ...
+
+
+@script
+def accept(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    func: Text,  # and the data, which were judged; "" for none
+    data: Text,
+    request: Text,  # the word of a reload
+    mark: Text,  # of the trial
+    channel: Text,
+    event: Text,
+    line: Text,
+    kept: Number,
+    known: Flag,  # `lived` is the data with which the run worked before
+    lived: Text,
 ) -> list[Any]: ...
 
 
@@ -363,6 +356,8 @@ def refuse(
     func: Text,  # and the data, which were judged; "" for none
     data: Text,
     unread: Number,  # size of data that was not read; 0: it was
+    good_func: Text,  # and the data, which are in force; "" for no data
+    good: Text,
     request: Text,  # the word of a reload
     refusal: Text,  # JSON, behind its epoch and time
     channel: Text,
@@ -373,7 +368,15 @@ def refuse(
 
 
 @script
-def settle(*, runs: Key, hash: Key, id: Text, run: Text) -> bytes: ...
+def settle(
+    *,
+    runs: Key,
+    hash: Key,
+    id: Text,
+    run: Text,
+    mark: Text,  # of a trial that is over; "" for none
+    request: Text,  # a word that is dropped; "" for none
+) -> bytes: ...
 
 
 @script

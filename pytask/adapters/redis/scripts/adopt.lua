@@ -5,7 +5,7 @@
 -- The epoch decides: it grows with every run of an id, so anything that the hash says about an earlier one was
 -- over when ours was claimed.  A request to stop is kept, however: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
---- include: names, time, now_us, whole, number, index, escaped, history
+--- include: names, time, now_us, whole, number, index, escaped, history, slots, kept_slots, take_slots
 local REACH = 1024
 
 call('ZREM', leases, '')
@@ -15,7 +15,7 @@ local reply = {}
 for i, hash in ipairs(hashes) do
   local id, run, epoch = ids[i], new_runs[i], epochs[i]
   local held = call('HGET', runs, id)
-  local h = pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history', 'control')
+  local h = pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history', 'control', 'group', 'function')
   if h.err or call('EXISTS', hash) == 0 then
     reply[i] = 'GONE'
   else
@@ -38,6 +38,9 @@ for i, hash in ipairs(hashes) do
       call('ZADD', leases, now_us, id)
       pcall('ZREM', index[h[3]] or index[unknown], id)
       call('ZREM', timers, id)
+      if h[7] then pcall('ZREM', line_of('group:' .. h[7]), id) end
+      if h[8] and keeps_slots(h[8]) then pcall('ZREM', line_of('function:' .. h[8]), id) end
+      take_slots(id, h[7], h[8])
       -- Further up in a long queue it is dropped when it is reached: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end
       call('PUBLISH', channel .. id, event[1] .. run .. event[2] .. whole(epoch) .. event[3])

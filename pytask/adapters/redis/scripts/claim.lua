@@ -5,10 +5,11 @@
 --       id: verdict; after UNKNOWN the length of the function; after OK and ALREADY: epoch, crashes, size of
 --       data if it is over the limit (else 0), the function (its place in `functions` from 1; 0 none; a
 --       name that is not there by its length, negative), length of data (-1 none, or over the limit); after
---       DELAYED the milliseconds until its time.
---       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and six words
---       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled and saved
---       (negative: over the limit, and not among the bytes).
+--       DELAYED the milliseconds until its time, after WAITING the milliseconds until somebody should look at the
+--       waiting lists (negative: whoever gives a slot back does).
+--       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and seven words
+--       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled, the
+--       reason why its group cannot be used, and saved (negative: over the limit, and not among the bytes).
 --       Then the length of each id behind the batch, the next one first, as `peek` returns them.
 --
 -- The data of a batch is one reply that a worker holds in memory: where the next id's would take it over
@@ -16,7 +17,11 @@
 --
 -- All reads come first, so that a wrong type is met before any write.  A script is not rolled back:
 -- the hashes are written first and the ids leave the list last, so an id is always in one of the two places.
---- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, escaped, history
+-- Ids that get their turn now go to the queue after that.
+--
+-- Limits: a task whose group or function has no free slot goes to the waiting list of that one, which the end of
+-- a run empties (see slots.lua); one whose function has started too many goes to the timers.
+--- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, escaped, history, slots, limits, kept_slots, take_slots, wake, lead, ids_wait, rates, group_of
 
 -- Existing state: the runs, and the list -----------------------------------------------------------------
 
@@ -85,12 +90,13 @@ local function read_hash(hash, over)
     if (h[1] and 1 or 0) + ((over or h[2]) and 1 or 0) == count then return h, count end
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
-    kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved'), count
+    kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
+    'group'), count
 end
--- The last six of these, nil if none is set: texts for the answer, and the time if it is valid.
--- What was saved before an end is `stale`: a worker of an earlier release did not remove it.
-local function few(h)
-  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15]
+-- Seven of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, why it is no
+-- group.  What was saved before an end is `stale`: a worker of an earlier release did not remove it.
+local function few(h, fault)
+  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15] or fault
   if text == '' and not others then return end
   local due = text ~= '' and due_ms(text) or nil
   if due and due <= now_ms and not others then return end
@@ -98,9 +104,10 @@ local function few(h)
   if stale then saved = '' end
   local unread = #saved > max_saved and #saved or 0
   local extra = {due and '' or text:sub(1, longest_field), (h[11] or ''):sub(1, longest_field),
-    (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or '', unread > 0 and '' or saved}
+    (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or '', fault or '',
+    unread > 0 and '' or saved}
   extra.restarts, extra.due, extra.text, extra.unread, extra.stale = whole(restarts), due, text, unread, stale
-  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #saved > 0
+  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #extra[5] + #saved > 0
   return extra
 end
 
@@ -142,17 +149,75 @@ local function begin(id, run, hash, state, epoch, attempts, history, stale)
   return es
 end
 -- Into the timers, until its time; the answer.
-local function delay(id, hash, state, extra, history)
+local function delay(id, hash, state, due, why, history)
   -- The field shows the time: no history is started for it (see prelude.lua).
   local text = (index[state] and state or unknown) .. ' ' .. delayed .. ' delay ' .. escaped(worker, 64) .. ' '
-  call('HSET', hash, 'state', delayed, 'last_update', now,
-    noted(history, text .. 'not%20before%20' .. extra.text, true))
+  call('HSET', hash, 'state', delayed, 'last_update', now, noted(history, text .. why, true))
   call('PERSIST', hash)
   if index[state] and state ~= delayed then leave(id, state) end
-  delays[#delays + 1], delays[#delays + 2] = extra.due, id
+  delays[#delays + 1], delays[#delays + 2] = due, id
   publish[#publish + 1] = id
-  publish[#publish + 1] = delayed_event .. string.format('%.3f', (extra.due - now_ms) / 1000) .. '}}'
-  return 'DELAYED ' .. whole(extra.due - now_ms)
+  publish[#publish + 1] = delayed_event .. string.format('%.3f', (due - now_ms) / 1000) .. '}}'
+  return 'DELAYED ' .. whole(due - now_ms)
+end
+
+-- Slots ---------------------------------------------------------------------------------------------------
+
+local runners_there, holders, leads, wakes, waiters = size('HLEN', own .. 'runners') > 0, {}, {}, {}, {}
+local function is_full(entry, most, id)
+  return size('SCARD', slots_of(entry), most) >= most and pcall('SISMEMBER', slots_of(entry), id) ~= 1
+end
+-- What keeps a task from its slots: the entry and its limit; nil if they are free.
+local function obstacle(id, group, func)
+  local most = group ~= '' and group_limit(group, func) or nil
+  if most and is_full('group:' .. group, most, id) then return 'group', group, most end
+  most = func and function_limit(func) or nil
+  -- Until they are known, all are taken: see due.lua, which counts them.
+  if most and (not keeps_slots(func) or is_full('function:' .. func, most, id)) then return 'function', func, most end
+end
+-- Whether the id is the one that its start put into the queue for its group.
+local function is_runner(id, group)
+  return runners_there and group ~= '' and pcall('HGET', own .. 'runners', group) == id
+end
+-- An id that leaves the queue without a run: the next of its group gets its turn.
+local function pass_on(group)
+  if group ~= '' and (runners_there or ids_wait()) then leads[#leads + 1] = {group} end
+end
+-- Into the waiting list of what it lacks; the answer.  A task that was never claimed has no state, and needs none.
+local function hold_back(i, id, hash, h, group, kind, name, most)
+  local entry, state = kind .. ':' .. name, h[3]
+  if state or h[9] then
+    local text = (index[state] and state or unknown) .. ' ' .. wait .. ' limit ' .. escaped(worker, 64) .. ' '
+    call('HSET', hash, 'state', wait, 'last_update', now, noted(h[9], text .. escaped(entry, 200), true))
+    if index[state] and state ~= wait then leave(id, state) end
+    waiters[#waiters + 1] = id
+  end
+  call('PERSIST', hash)
+  pcall('ZADD', line_of(entry), whole(now_us - arrivals + i), id)
+  pcall('ZADD', own .. 'groups', 'NX', 0, entry)
+  if timed then left_timers[#left_timers + 1] = id end
+  publish[#publish + 1] = id
+  publish[#publish + 1] = waiting_event .. cjson.encode(kind) .. ',"name":' .. cjson.encode(name)
+    .. ',"limit":' .. whole(most) .. '}}'
+  if kind == 'function' then
+    pass_on(group)
+    return 'WAITING ' .. (keeps_slots(name) and '-1000' or '0')
+  end
+  if is_runner(id, group) then pcall('HDEL', own .. 'runners', group) end
+  if keeps_slots(h[1]) then wakes[#wakes + 1] = 'function:' .. h[1] end
+  return 'WAITING -1000'
+end
+-- The slots of a run that begins.
+local function settle_in(id, group, func)
+  local most = group ~= '' and group_limit(group, func) or nil
+  func = func and keeps_slots(func) and func or ''
+  if group == '' and func == '' then return end
+  if group ~= '' then
+    call('SADD', slots_of('group:' .. group), id)
+    if is_runner(id, group) then leads[#leads + 1] = {group, most} end
+  end
+  if func ~= '' then call('SADD', slots_of('function:' .. func), id) end
+  holders[#holders + 1], holders[#holders + 2] = id, holding(group, func)
 end
 
 for i = 1, n do
@@ -173,14 +238,16 @@ for i = 1, n do
       local over = size > max_data
       local h, count = read_hash(hash, over)
       local func, data, state, owner, epoch = h[1], h[2], h[3], h[4], h[5]
-      local crashes, extra = number(h[7]), few(h)
-      local part = (over and 0 or size) + (extra and #extra[5] or 0)
+      local crashes = number(h[7])
       -- The name is too long or empty: it is claimed, and fails because it has no function.
       if func and (#func == 0 or #func > 512) then func = false end
+      local group, fault, told = group_of(h[16], func, not over and data or nil)
+      local extra, kind, name, most, due = few(h, fault), nil, nil, nil, nil
+      local part = (over and 0 or size) + (extra and #extra[6] or 0)
       if held == run then
         read = read + part
         words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, data, extra)
-      elseif read > 0 and extra and extra[5] ~= '' and read + part > max_data then
+      elseif read > 0 and extra and extra[6] ~= '' and read + part > max_data then
         full = true
         words[i] = 'MOVED'
       elseif count == 0 then
@@ -195,6 +262,7 @@ for i = 1, n do
         -- The registry lost a run that its hash still names: its owner may be alive.
         took[id] = true
         register(id, owner)
+        take_slots(id, group, func)
         words[i] = 'DUPLICATE'
       elseif held then
         -- The hash was deleted and recreated during a live run: wait until that run has ended.
@@ -204,8 +272,10 @@ for i = 1, n do
         words[i] = 'ROTATED'
       elseif extra and extra.due and extra.due > now_ms then
         took[id] = true
-        words[i] = delay(id, hash, state, extra, h[9])
+        pass_on(group)
+        words[i] = delay(id, hash, state, extra.due, 'not%20before%20' .. extra.text, h[9])
       elseif func and not known[func] then
+        pass_on(group)
         words[i] = 'UNKNOWN ' .. #func
         bytes[#bytes + 1] = func
       elseif crashes >= crashes_from and places <= 0 then
@@ -213,11 +283,22 @@ for i = 1, n do
         rotated[#rotated + 1] = id
         words[i] = 'ROTATED'
       else
-        if crashes >= crashes_from then places = places - 1 end
-        local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale)
         took[id] = true
-        read = read + part
-        words[i] = won('OK', es, crashes, size, over, func, data, extra)
+        if told then call('HSET', hash, 'group', group) end
+        kind, name, most = obstacle(id, group, func)
+        due = not kind and not_yet(id, func)
+        if kind then
+          words[i] = hold_back(i, id, hash, h, group, kind, name, most)
+        elseif due then
+          pass_on(group)
+          words[i] = delay(id, hash, state, due, 'limit%20of%20starts', h[9])
+        else
+          if crashes >= crashes_from then places = places - 1 end
+          local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale)
+          settle_in(id, group, func)
+          read = read + part
+          words[i] = won('OK', es, crashes, size, over, func, data, extra)
+        end
       end
     end
   end
@@ -229,6 +310,8 @@ if #registry > 0 then
   call('HSET', runs, unpack(registry))
   call('ZADD', leases, unpack(renewed))
 end
+if #holders > 0 then pcall('HSET', own .. 'slotted', unpack(holders)) end
+for _, id in ipairs(waiters) do pcall('ZADD', index[wait], now, id) end
 for key, gone in pairs(unindexed) do pcall('ZREM', key, unpack(gone)) end
 -- Pushed again while it waited for its time: it has started now.
 if #left_timers > 0 then call('ZREM', timers, unpack(left_timers)) end
@@ -260,5 +343,13 @@ if left > 0 and left <= short_list then
   for id in pairs(took) do call('LREM', source, 0, id) end
 end
 for _, id in ipairs(rotated) do call('LPUSH', source, id) end
+for _, one in ipairs(leads) do
+  if one[2] and size('SCARD', slots_of('group:' .. one[1])) >= one[2] then
+    pcall('HDEL', own .. 'runners', one[1])
+  else
+    lead(one[1])
+  end
+end
+for _, entry in ipairs(wakes) do wake(entry) end
 for i = 1, #publish, 2 do call('PUBLISH', channel .. publish[i], publish[i + 1]) end
 return {table.concat(words, ' '), table.concat(bytes)}

@@ -3,13 +3,14 @@
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
 --       list, or the timers are not a sorted set; nothing done).
 --
--- A run that is tried again goes to the timers, by the clock of Redis.
+-- A run that is tried again goes to the timers, by the clock of Redis.  One that failed soon after a reload goes to the
+-- queue, with the data before the reload.
 --
 -- Without changes it does nothing: so a worker loads the script, and connects, before its first end.
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and recreated: only the registry is cleared, to avoid writing a hash that belongs to no task.
---- include: names, time, now_ms, whole, ids, index, history
+--- include: names, time, now_ms, whole, ids, index, roll_back, history, slots, wake, give_back
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -28,7 +29,7 @@ end
 local live = call('HMGET', runs, unpack(ids))
 local queue_ok = type(pcall('LLEN', queue)) == 'number'
 local timers_ok = type(pcall('ZCARD', timers)) == 'number'
-local reply, dropped, over, indexed = {}, {}, {}, {}
+local reply, dropped, over, indexed, stays = {}, {}, {}, {}, {}
 
 for i = 1, n do
   local id, hash, run, kind = ids[i], hashes[i], change_runs[i], kind_of[change_kinds[i]]
@@ -42,6 +43,7 @@ for i = 1, n do
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'restarts')
   end
   local owner = h and not h.err and h[1]
+  local tried = mode == 'queue' and kind.detail ~= '' and kind.detail
   -- A stored stop is only removed once carried out; this run has ended, so it is carried out now.
   if again and owner == run and h[3] == stop then
     kind = kind_of[kind.instead]
@@ -61,6 +63,7 @@ for i = 1, n do
       call('DEL', hash)
     else
       local plain = mode == 'done'
+      if tried then roll_back(hash, tried) end
       if kind.words == '' and not saved then
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], kind.line, plain))
       else
@@ -87,10 +90,11 @@ for i = 1, n do
       local last = #entries
       entries[last + 1], entries[last + 2] = now, id
       if mode == 'timer' then
-        call('ZADD', timers, whole(now_ms + tonumber(kind.delay)), id)
+        call('ZADD', timers, whole(now_ms + tonumber(kind.detail)), id)
       elseif mode == 'queue' then
         call('ZREM', timers, id)
         call('RPUSH', queue, id)
+        stays[id] = true
       end
     end
     if verdict ~= 'BADTYPE' then
@@ -105,6 +109,7 @@ end
 if #dropped > 0 then
   call('HDEL', runs, unpack(dropped))
   call('ZREM', leases, unpack(dropped))
+  give_back(dropped, stays)
 end
 for state, entries in pairs(indexed) do pcall('ZADD', index[state], unpack(entries)) end
 return table.concat(reply, ' ')

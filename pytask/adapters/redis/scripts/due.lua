@@ -1,7 +1,8 @@
 -- Move ids whose time has come from the timers to the queue.
 --
 -- Returns how many of the ids were moved, milliseconds until the next timer (-1 none, 0 due) and until the next
---       schedule (-1 none, 0 due); then up to `most` ids that are due.
+--       schedule (-1 none, 0 due); whether to look at the waiting lists (see serve.lua); then up to `most` ids that
+--       are due.
 --
 -- A call without ids only looks.  The ids of its answer are those of the next call, which looks again.
 --
@@ -16,7 +17,7 @@ local live = n > 0 and call('HMGET', runs, unpack(ids)) or {}
 -- Those that are due, the first one first: moved now if the caller has named them, else returned.
 local due = call('ZRANGEBYSCORE', timers, '-inf', now_ms, 'LIMIT', 0, n + most)
 local place = places_in(ids)
-local moved, over, found = {}, {}, {0, -1, -1}
+local moved, over, found = {}, {}, {0, -1, -1, 0}
 for _, id in ipairs(due) do
   local i = place[id]
   if i then
@@ -25,7 +26,7 @@ for _, id in ipairs(due) do
     local waits = type(state) ~= 'table' and state ~= running and (state == delayed or not rests[state])
     if there and waits and not live[i] then moved[#moved + 1] = id end
     over[#over + 1] = id
-  elseif #found < 3 + most then
+  elseif #found < 4 + most then
     found[#found + 1] = id
   end
 end
@@ -37,4 +38,6 @@ local function until_first(key)
   return first[2] and math.max(0, math.ceil(tonumber(first[2]) - now_ms)) or -1
 end
 found[1], found[2], found[3] = #moved, until_first(timers), until_first(schedules)
+local first = pcall('ZRANGE', own .. 'groups', 0, 0, 'WITHSCORES')
+found[4] = first[2] and tonumber(first[2]) <= tonumber(t[1]) - every and 1 or 0
 return found

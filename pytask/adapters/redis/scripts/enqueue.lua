@@ -4,14 +4,17 @@
 -- function has ended: it has the new data now, and is to be started) or STATE (another task or key is there),
 -- for each id that was not queued; empty where all were.
 -- A task that has ended and is to start later is queued here: the claim moves it to the timers.
+-- A task of a group goes to its waiting list, where the group has others that wait: each group has one id in the
+-- queue, which the next follows when its run begins, so that groups take turns.
 -- A key of another type is met before anything is written.
---- include: names, ids, places
+--- include: names, ids, places, slots
 call('LLEN', queue)
 local ended = places_in(finished)
 local waiting, reply = {}, {}
 -- Writes the fields of a task that say when it starts; whether it starts later.
 local function schedule(i, hash)
-  local when, restart = starts[2 * i - 1] or '', starts[2 * i] or ''
+  local when, restart, group = starts[3 * i - 2] or '', starts[3 * i - 1] or '', starts[3 * i] or ''
+  if group ~= '' then call('HSET', hash, 'group', group) end
   if restart ~= '' then call('HSET', hash, 'restart', restart) end
   if when == '' then return false end
   if when:sub(1, 1) == '+' then
@@ -19,6 +22,28 @@ local function schedule(i, hash)
     when = string.format('%.6f', t[1] + t[2] / 1000000 + tonumber(when))
   end
   call('HSET', hash, 'not_before', when)
+  return true
+end
+-- Whether a new task went to the waiting list of its group instead of the queue.
+local behind, t = {}, nil
+local function lines_up(i)
+  local group, id = starts[3 * i] or '', ids[i]
+  if group == '' then return false end
+  local entry = 'group:' .. group
+  if behind[group] == nil then
+    local waits = size('ZCARD', line_of(entry), -1)
+    behind[group] = waits > 0 or waits == 0 and pcall('HEXISTS', own .. 'runners', group) == 1
+    if not behind[group] then
+      behind[group] = waits == 0
+      pcall('HSET', own .. 'runners', group, id)
+      return false
+    end
+  elseif not behind[group] then
+    return false
+  end
+  t = t or call('TIME')
+  call('ZADD', line_of(entry), string.format('%.0f', t[1] * 1000000 + t[2] + i), id)
+  pcall('ZADD', own .. 'groups', 'NX', 0, entry)
   return true
 end
 for i = 1, #hashes do
@@ -49,8 +74,7 @@ for i = 1, #hashes do
     else
       call('HSET', hash, 'function', func, 'data', new)
     end
-    if #starts > 0 then schedule(i, hash) end
-    waiting[#waiting + 1] = ids[i]
+    if #starts == 0 or schedule(i, hash) or not lines_up(i) then waiting[#waiting + 1] = ids[i] end
   end
 end
 if #waiting > 0 then call('LPUSH', queue, unpack(waiting)) end

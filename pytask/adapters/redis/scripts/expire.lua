@@ -5,11 +5,11 @@
 --
 -- The lease value is compared inside the script: an owner that renewed between the caller's reading
 -- and now keeps its run.
---- include: names, server, time, index, escaped, history
+--- include: names, server, time, index, escaped, history, slots, wake, give_back
 call('ZREM', leases, '')
 call('LLEN', queue)
 call('ZCARD', timers)
-local reply = {}
+local reply, dropped = {}, {}
 
 -- The new state of a task whose hash still names the dead run.
 local function hand_on(i, hash, id, lease, stops, worker, old)
@@ -60,6 +60,8 @@ for i, hash in ipairs(hashes) do
     end
     call('HDEL', runs, id)
     call('ZREM', leases, id)
+    dropped[#dropped + 1] = id
   end
 end
+give_back(dropped, {})
 return reply

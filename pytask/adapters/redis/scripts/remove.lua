@@ -5,7 +5,7 @@
 -- A hash tells where a task was before its id was pushed again: an id that is in the queue waits, in the very
 -- step that would delete it, too.
 -- A key of another type is met before anything is written.
---- include: names, places, leave_places
+--- include: names, places, slots, wake, lead, leave_lines, leave_places
 local WORK = 250000 -- list entries; the first id is always done
 local queued, walked = call('LLEN', queue), 0
 call('ZCARD', timers)
@@ -32,10 +32,10 @@ for i, hash in ipairs(hashes) do
   elseif not meant(h[1], id) then
     reply[i] = 'MOVED'
   else
+    walked = walked + leave_places(id, parking, hash) + queued
     local found = call('DEL', hash)
     call('DEL', rings[i])
     for _, key in ipairs(indexes) do call('ZREM', key, id) end
-    walked = walked + leave_places(id, parking) + queued
     -- The name of a function for which nothing waits any more; a monitor would take it away later. Behind the
     -- name of the set and a colon comes that of the function. Roles of older releases may not do this.
     if call('EXISTS', parking) == 0 then pcall('SREM', parked, parking:sub(#parked + 2)) end

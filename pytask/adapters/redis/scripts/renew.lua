@@ -16,7 +16,7 @@
 --
 -- What a task has saved since the last renewal is written with it.  A call without a reply may be executed after
 -- the one that repeats it: `saved_by` tells which save of a run is the newest.
---- include: names, time, now_us, whole, ids, saved_number
+--- include: names, time, now_us, whole, ids, saved_number, slots, kept_slots, take_slots
 call('ZREM', leases, '')
 
 -- The server, and the marker of the data ------------------------------------------------------------------
@@ -74,7 +74,11 @@ for i = 1, n do
     verdict = 'GONE'
   else
     -- No registry entry, but the hash names this run: nobody claimed it since, so restore the entry.
-    if not held then call('HSET', runs, id, run) end
+    if not held then
+      call('HSET', runs, id, run)
+      local its = call('HMGET', hash, 'group', 'function')
+      take_slots(id, its[1], its[2])
+    end
     call('HSET', hash, 'last_update', now, 'state', running)
     if save and saved_number(h[3], run) < save.nth then
       call('HSET', hash, 'saved', save.value, 'saved_at', now, 'saved_by', run .. ' ' .. whole(save.nth))

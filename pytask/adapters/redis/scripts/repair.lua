@@ -6,7 +6,7 @@
 -- A hash that names a run is registered again, and a full expiry passes before it is requeued: its
 -- owner may be alive.  One that names none was written by hand or by an old release: no worker runs it.  A run
 -- in the registry gets a lease regardless of its hash: the monitor removes it later.
---- include: names, time, now_us, number, plausible, history
+--- include: names, time, now_us, number, plausible, history, slots, kept_slots, take_slots
 call('LLEN', queue)
 call('ZCARD', leases)
 call('ZCARD', timers)
@@ -32,12 +32,16 @@ end
 
 for i, hash in ipairs(hashes) do
   local id = ids[i]
-  local h = pcall('HMGET', hash, 'state', 'run', 'last_update', 'history', 'control')
+  local h = pcall('HMGET', hash, 'state', 'run', 'last_update', 'history', 'control', 'group', 'function')
   if call('HEXISTS', runs, id) == 1 then
     -- A monitor never checks a registered run without a lease.
     if not call('ZSCORE', leases, id) then
       call('ZADD', leases, now_us, id)
       repaired = repaired + 1
+    end
+    -- A worker of an older release gave it none, or a client deleted them.
+    if not h.err and (h[6] or h[7] and keeps_slots(h[7])) and pcall('HEXISTS', own .. 'slotted', id) == 0 then
+      take_slots(id, h[6], h[7])
     end
   elseif h.err or h[1] ~= running then
     -- at rest, or not a task
@@ -48,6 +52,7 @@ for i, hash in ipairs(hashes) do
   elseif plausible(h[2]) then
     call('HSET', runs, id, h[2])
     call('ZADD', leases, now_us, id)
+    take_slots(id, h[6], h[7])
     repaired = repaired + 1
   elseif t[1] - number(h[3]) > expiry then
     settle(id, hash, h[5] == stop, h[4])

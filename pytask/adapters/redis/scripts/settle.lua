@@ -1,11 +1,19 @@
 -- Confirm that the run started by a reload is alive (see reload.lua).
 --
+-- With `mark` its data has lived long enough: that trial is over, if it is still the one under way.  With `request`
+-- this word is dropped if the hash has it: it repeats one that was carried out.
+--
 -- Returns OK, FENCED or GONE.
 --
--- Its only write needs no memory.
+-- Its only writes need no memory.
 --- include: names
 if call('HGET', runs, id) ~= run then return 'FENCED' end
-local h = pcall('HMGET', hash, 'run')
+local h = pcall('HMGET', hash, 'run', 'trial', 'control')
 if h.err or h[1] ~= run then return 'GONE' end
-call('HDEL', hash, 'settling')
+if request ~= '' then
+  if h[3] == request then call('HDEL', hash, 'control') end
+else
+  call('HDEL', hash, 'settling')
+end
+if mark ~= '' and h[2] == mark then call('HDEL', hash, 'trial', 'data_ok') end
 return 'OK'

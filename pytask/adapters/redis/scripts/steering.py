@@ -26,6 +26,7 @@ def stop(
     runs: Key,
     queue: Key,
     timers: Key,
+    own: Key,  # the prefix of the keys of limits
     indexes: FourKeys,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
@@ -69,6 +70,7 @@ def request(
     runs: Key,
     hashes: Keys,
     request: Text,  # the word
+    fresh: Flag,
     line: Text,
     kept: Number,
     ids: Texts,
@@ -81,6 +83,7 @@ def remove(
     runs: Key,
     queue: Key,
     timers: Key,
+    own: Key,  # the prefix of the keys of limits
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
     hashes: Keys,

@@ -6,7 +6,7 @@
 -- A waiting id may be anywhere in its list, so each costs a scan of all of it: 20 ms for a million entries.
 -- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
---- include: names, time, index, places, leave_places, history
+--- include: names, time, index, places, slots, wake, lead, leave_lines, leave_places, history
 call('HDEL', runs, '')
 call('ZCARD', timers)
 local WORK = 250000 -- list entries; the first id is always done
@@ -16,6 +16,7 @@ local reply = {}
 
 -- Removes it from all lists and sets it to rest; `from` is the state it was in, `state` the one that its hash has.
 local function settle(id, hash, parking, from, state, old)
+  walked = walked + leave_places(id, parking, hash) + queued
   if drop then
     call('DEL', hash)
   else
@@ -24,7 +25,6 @@ local function settle(id, hash, parking, from, state, old)
     pcall('ZADD', index[stopped], now, id)
   end
   if state ~= stopped or drop then pcall('ZREM', index[state], id) end
-  walked = walked + leave_places(id, parking) + queued
   call('PUBLISH', channel .. id, event)
 end
 

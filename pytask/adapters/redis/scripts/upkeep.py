@@ -35,6 +35,7 @@ def expire(
     leases: Key,
     queue: Key,
     timers: Key,
+    own: Key,  # the prefix of the keys of limits
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
@@ -68,6 +69,7 @@ def repair(
     leases: Key,
     queue: Key,
     timers: Key,
+    own: Key,
     waiting_index: Key,
     stopped_index: Key,
     hashes: Keys,
@@ -91,6 +93,7 @@ def put_back(
     runs: Key,
     queue: Key,
     timers: Key,
+    own: Key,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
     space: Number,

@@ -1,0 +1,235 @@
+-- Not a verb: sections about the slots of groups and functions, included like those of prelude.lua.
+--
+-- They use `own`, the prefix of pytask's own keys: only the script knows the names behind it.
+--
+--   slots:<entry>    the ids whose runs hold a slot (set); an entry is `group:<name>` or `function:<name>`
+--   group:<entry>    the ids that wait for one (zset by arrival; below 0: they came from the queue)
+--   slotted          id -> the slots that its run holds, as `holding` writes them (hash)
+--   groups           the entries for which ids wait, by the time (s) of the last look (zset)
+--   runners          group -> the id that its start put into the queue for it; others follow it (hash)
+--   limited          functions whose slots are kept, as each has or had a limit (set)
+--   limits           entry -> limit (hash), written by clients
+--
+-- A client may have made a key of another type of any of them: none may end a script that has written.
+
+--- slots
+local function slots_of(entry) return own .. 'slots:' .. entry end
+local function line_of(entry) return own .. 'group:' .. entry end
+-- The number that a command returns; `broken` for a key of another type.
+local function size(command, key, broken)
+  local n = pcall(command, key)
+  return type(n) == 'number' and n or broken or 0
+end
+-- What a run holds, as the hash `slotted` has it: "" for no group, or no slot of the function.
+local function holding(group, func) return #group .. ':' .. group .. func end
+-- The entries in that; nil for each that it lacks.
+local function entries_of(held)
+  local length, rest = held:match('^(%d+):(.*)$')
+  if not length then return end
+  local group, func = rest:sub(1, length), rest:sub(length + 1)
+  return #group > 0 and 'group:' .. group or nil, #func > 0 and 'function:' .. func or nil
+end
+
+--- limits
+local some_limits, read_limits = size('HLEN', own .. 'limits') > 0, {}
+-- The live limit of an entry; nil if there is none, or none that is a number.
+local function limit_of(entry)
+  if not some_limits then return end
+  if read_limits[entry] == nil then
+    local text = pcall('HGET', own .. 'limits', entry)
+    read_limits[entry] = type(text) == 'string' and #text <= 10 and text:find('^%d+$') and tonumber(text)
+      or false
+  end
+  return read_limits[entry] or nil
+end
+local rule_of = {}
+for i = 1, #rules do rule_of[rules[i].func] = rules[i] end
+-- The limit in force; a negative number in a rule is none.
+local function group_limit(group, func)
+  local rule = rule_of[func]
+  return limit_of('group:' .. group) or limit_of('group:*')
+    or rule and rule.group_limit >= 0 and rule.group_limit or nil
+end
+local function function_limit(func)
+  local rule = rule_of[func]
+  return limit_of('function:' .. func) or rule and rule.limit >= 0 and rule.limit or nil
+end
+
+--- kept_slots
+local some_limited, kept_slots = size('SCARD', own .. 'limited') > 0, {}
+-- Whether the slots of a function are kept.
+local function keeps_slots(func)
+  if not some_limited then return false end
+  if kept_slots[func] == nil then kept_slots[func] = pcall('SISMEMBER', own .. 'limited', func) == 1 end
+  return kept_slots[func]
+end
+
+--- take_slots
+-- Give a run its slots, whether or not they are free: it lives.
+local function take_slots(id, group, func)
+  group = group and #group <= longest_group and group or ''
+  func = func and keeps_slots(func) and func or ''
+  if group .. func == '' then return end
+  if group ~= '' then pcall('SADD', slots_of('group:' .. group), id) end
+  if func ~= '' then pcall('SADD', slots_of('function:' .. func), id) end
+  pcall('HSET', own .. 'slotted', id, holding(group, func))
+end
+
+--- wake
+-- Put the next id that waits for a slot into the queue, and return it: one that came from there is next now, and
+-- one that was put there by its start goes behind those that wait, so that groups take turns.  An id whose task
+-- waits no more, or for something else, only leaves.
+local function wake(entry)
+  local kind, name = entry:match('^(%a+):(.*)$')
+  for _ = 1, 64 do
+    local first = pcall('ZPOPMIN', line_of(entry))
+    local id = first[1]
+    if not id then return end
+    local h = pcall('HMGET', own:sub(1, -8) .. id, 'state', kind)
+    if not h.err and h[2] == name and (not h[1] or h[1] == wait) then
+      local pushed = pcall(first[2]:sub(1, 1) == '-' and 'RPUSH' or 'LPUSH', queue, id)
+      if type(pushed) == 'number' then return id end
+      call('ZADD', line_of(entry), first[2], id)
+      return
+    end
+  end
+end
+
+--- lead
+-- The id that went to the queue for its group left it: the next one goes.
+local function lead(group)
+  local id = wake('group:' .. group)
+  if id then pcall('HSET', own .. 'runners', group, id) else pcall('HDEL', own .. 'runners', group) end
+end
+
+--- give_back
+-- The slots of runs that have left the registry go to the ids that wait for them; `stays` are ids that are in
+-- the queue again, and take their own.
+local function give_back(ids, stays)
+  if #ids == 0 or size('HLEN', own .. 'slotted') == 0 then return end
+  local gone = {}
+  for i, held in ipairs(call('HMGET', own .. 'slotted', unpack(ids))) do
+    if held then
+      local id = ids[i]
+      gone[#gone + 1] = id
+      for _, entry in pairs({entries_of(held)}) do
+        pcall('SREM', slots_of(entry), id)
+        if not stays[id] then wake(entry) end
+      end
+    end
+  end
+  if #gone > 0 then call('HDEL', own .. 'slotted', unpack(gone)) end
+end
+
+--- leave_lines
+local some_groups = size('ZCARD', own .. 'groups') + size('HLEN', own .. 'runners') > 0
+-- Out of the waiting lists; before its hash is deleted.  If it was in the queue, the next of its group follows.
+local function leave_lines(id, hash, queued)
+  if not some_groups then return end
+  local h = pcall('HMGET', hash, 'group', 'function')
+  if h.err then return end
+  if h[1] and h[1] ~= '' then
+    pcall('ZREM', line_of('group:' .. h[1]), id)
+    if queued then lead(h[1]) end
+  end
+  if h[2] then
+    pcall('ZREM', line_of('function:' .. h[2]), id)
+    if queued then wake('function:' .. h[2]) end
+  end
+end
+
+--- ids_wait
+local groups_there
+-- Whether any id waits for a slot.
+local function ids_wait()
+  if groups_there == nil then groups_there = size('ZCARD', own .. 'groups') > 0 end
+  return groups_there
+end
+
+--- rates
+-- Starts in a time (GCRA, see pytask/domain/limits.py).  `rates` has for each function the time at which its next
+-- start would be due at an even pace; `rated:<function>` the ids that wait in the timers for their start, by
+-- that time.  Both in microseconds.
+local LOOKED = 256 -- entries of ids that wait no more
+local put_off = {} -- ids of this call, which go to the timers at its end
+-- The last time for which a start is put off; nil if it has passed.
+local function last_put_off(key)
+  for _ = 1, LOOKED do
+    local last = call('ZRANGE', key, -1, -1, 'WITHSCORES')
+    if not last[2] or tonumber(last[2]) <= tonumber(now_us) then return end
+    -- Stopped or deleted, it left only the timers.
+    local due = put_off[last[1]] or tonumber(call('ZSCORE', timers, last[1]) or 0)
+    if due == math.ceil(last[2] / 1000) then return tonumber(last[2]) end
+    call('ZREM', key, last[1])
+  end
+end
+-- The time in ms until which a task must wait for its start; nil if it may start, which then counts.
+local function not_yet(id, func)
+  local rule = rule_of[func]
+  if not rule or rule.interval <= 0 then return end
+  local key, now_n = own .. 'rated:' .. func, tonumber(now_us)
+  if type(pcall('ZCARD', key)) ~= 'number' or type(pcall('HLEN', own .. 'rates')) ~= 'number' then
+    return now_ms + 10000 -- keys of another type: nobody knows, see doctor
+  end
+  local arrival, mine = number(call('HGET', own .. 'rates', func)), tonumber(call('ZSCORE', key, id) or nil)
+  if mine and mine > now_n then return math.ceil(mine / 1000) end
+  local fits = arrival - rule.burst
+  local last = last_put_off(key)
+  -- Others wait for their turn: before them goes only what was one of them, or finds a start that they leave.
+  if fits <= now_n and (mine or not last or fits + rule.interval <= now_n) then
+    call('HSET', own .. 'rates', func, whole(math.max(arrival, now_n) + rule.interval))
+    if mine then call('ZREM', key, id) end
+    return
+  end
+  local at = math.max(fits, (last or 0) + rule.interval)
+  call('ZREMRANGEBYSCORE', key, '-inf', whole(now_n - 3600 * 1000000))
+  call('ZADD', key, whole(at), id)
+  put_off[id] = math.ceil(at / 1000)
+  return put_off[id]
+end
+
+--- group_of
+local function is_utf8(text)
+  if not text:find('[\128-\255]') then return true end
+  local at = 1
+  while at <= #text do
+    local byte, rest = text:byte(at), '[\128-\191][\128-\191]'
+    local form = byte < 128 and '' or byte >= 0xC2 and byte < 0xE0 and '[\128-\191]'
+      or byte == 0xE0 and '[\160-\191][\128-\191]' or byte == 0xED and '[\128-\159][\128-\191]'
+      or byte > 0xE0 and byte < 0xF0 and rest or byte == 0xF0 and '[\144-\191]' .. rest
+      or byte > 0xF0 and byte < 0xF4 and '[\128-\191]' .. rest or byte == 0xF4 and '[\128-\143]' .. rest
+    local _, last = text:find('^' .. (form or '$'), at + 1)
+    if not form or not last then return false end
+    at = last + 1
+  end
+  return true
+end
+-- What the data names as its group; nil if that is no text.
+local function named_in(data, path)
+  local found
+  xpcall(function() found = cjson.decode(data) end, function() end)
+  for name in path:gmatch('[^.]+') do
+    if type(found) ~= 'table' then return '' end
+    found = found[name]
+  end
+  if found == nil or found == cjson.null then return '' end
+  if type(found) == 'number' and found == math.floor(found) and math.abs(found) < 10 ^ 15 then
+    return string.format('%.0f', found + 0)
+  end
+  return type(found) == 'string' and found or nil
+end
+-- The group of a task, "" for none; why it cannot be one; whether its data says so, and its hash does not yet.
+local function group_of(text, func, data)
+  local told = false
+  if not text or text == '' then
+    local rule = rule_of[func]
+    if not rule or rule.path == '' or not data then return '' end
+    if #data > largest_read then return '', 'large' end
+    text, told = named_in(data, rule.path), true
+    if not text then return '', 'data' end
+    if text == '' then return '' end
+  end
+  if #text > longest_group then return '', 'long ' .. #text end
+  if not is_utf8(text) then return '', 'bytes' end
+  return text, nil, told
+end
