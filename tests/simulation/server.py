@@ -22,7 +22,7 @@ DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
     "monitors", "incarnation", "timers", "schedules", "occurrences", "paused", "paused_functions", "slots",
 )  # fmt: skip
-QUEUED = tuple(f'{{"event":"{name}"' for name in (Event.QUEUED, Event.REQUEUED))
+QUEUED = tuple(f'{{"event":"{name}"' for name in (Event.QUEUED, Event.REQUEUED, Event.ROLLED_BACK))
 RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))
 
 

@@ -13,6 +13,7 @@ AIMED = (
     "renew", "save", "commit", "reload", "refuse", "settle", "accept", "claim", "confirm", "serve", "control",
 )  # fmt: skip
 DATA = (GOOD, GOOD, GOOD, REFUSED, RAISES, DIES, DIES, LATE)
+OFTEN = ("reload", "reload_again")
 KINDS = {}
 
 
@@ -25,7 +26,8 @@ def draw(random, *, length):
     """About 16 of them."""
     number = random.randint(10, 22)
     times = sorted(random.uniform(5, length) for _ in range(number))
-    return [Act(at, random.choice(sorted(KINDS)), random.random()) for at in times]
+    names = [*sorted(KINDS), *OFTEN, *OFTEN]
+    return [Act(at, random.choice(names), random.random()) for at in times]
 
 
 def _one(world, random, *, reloads=False):
@@ -36,8 +38,21 @@ def _one(world, random, *, reloads=False):
 # -- reloads ----------------------------------------------------------------------------------------------
 
 
+def _reloaded(world, random):
+    """A task that runs, if possible: another is started with good data."""
+    task_id = _one(world, random, reloads=True)
+    running = sorted(i for i in world.server.state.runs if i in world.steering.jobs)
+    running = [i for i in running if world.steering.jobs[i].reloads]
+    if running and random.random() < 0.7:
+        return random.choice(running)
+    if task_id not in running:
+        world.steering.write_data(task_id, GOOD)
+        world.push(task_id)
+    return task_id
+
+
 def _reload(world, random, at):
-    task_id, kind = _one(world, random, reloads=True), random.choice(DATA)
+    task_id, kind = _reloaded(world, random), random.choice(DATA)
     pause = random.choice((0.0, 0.0, random.uniform(0.0, 20.0)))
     world.after(at, lambda: world.steering.write_data(task_id, kind))
     world.after(at + pause, lambda: world.control(task_id, Command.RELOAD))
@@ -52,7 +67,7 @@ def reload(world, random):
 @kind
 def reload_again(world, random):
     """Other data, while a reload of it is under way or on trial."""
-    task_id = _one(world, random, reloads=True)
+    task_id = _reloaded(world, random)
     for _ in range(random.randint(2, 4)):
         at, data = random.choice((random.uniform(0, 1), random.uniform(0, 14))), random.choice(DATA)
         world.after(at, lambda data=data: world.steering.write_data(task_id, data))
