@@ -28,6 +28,8 @@ class Keys:
     rejected: str = attrs.field(init=False)
     parked: str = attrs.field(init=False)
     timers: str = attrs.field(init=False)
+    paused: str = attrs.field(init=False)
+    paused_functions: str = attrs.field(init=False)
     schedules: str = attrs.field(init=False)
     own: str = attrs.field(init=False)
     """The prefix of pytask's own keys, behind which scripts find those of limits (see slots.lua)."""
@@ -57,6 +59,8 @@ class Keys:
             "rejected": f"{own}rejected",
             "parked": f"{own}parked",
             "timers": f"{own}timers",
+            "paused": f"{own}paused",
+            "paused_functions": f"{own}paused:functions",
             "schedules": f"{own}schedules",
             "own": own,
             "limits": f"{own}limits",

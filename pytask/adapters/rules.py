@@ -17,6 +17,7 @@ SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this len
 KEEP_REJECTED = 1000
 COUNTS = ("restarts", "failed_at", "restart_times")  # that an end takes away
 FORGOTTEN = ("not_before", *COUNTS)  # that a start takes away
+HELD = "its function is paused"
 SAVED = ("saved", "saved_at", "saved_by")  # that an end, and a fresh start, take away
 LOST = "it was in none of the places where tasks wait"
 NOBODY = "nobody ran it"

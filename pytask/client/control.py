@@ -330,6 +330,7 @@ def _remove_chunk(
             runs=keys.runs,
             queue=keys.queue,
             timers=keys.timers,
+            paused=keys.paused,
             own=keys.own,
             parked=keys.parked,
             indexes=keys.indexes,

@@ -1,4 +1,4 @@
-"""The control words, one row each: what stop, start and reload do to a task.
+"""The control words, one row each: what stop, start, reload and pause do to a task.
 
 A new word needs a member of `Command`, a row here, a goal that a client waits for (`pytask.client.control`),
 methods of the clients (`pytask.client.control_methods`), and a command.  Stores and workers read this table.
@@ -79,6 +79,9 @@ class ControlWord:
     request: bool = False
     """For a running task: the word is stored in the field `control` of its hash, and returned to its owner by
     each renewal until it is carried out.  False: a running task is not changed."""
+    confirmed: bool = False
+    """For a running task: its owner carries the word out without ending the run, and confirms that; a `start`
+    is a request only to a task that is paused."""
     reason: StopReason | None = None  # with which its owner stops the run
     idle_in: tuple[State, ...] = ()  # the word has no effect on a task in one of these states
     missing: Verdict = Verdict.NOHASH  # the verdict if there is no such task
@@ -99,6 +102,7 @@ TABLE: Mapping[Command, ControlWord] = {
             command=Command.START,
             past="run",
             without_run=Trigger.START,
+            confirmed=True,
             idle_in=(life.WAIT, life.RUNNING),
         ),
         ControlWord(
@@ -108,11 +112,19 @@ TABLE: Mapping[Command, ControlWord] = {
             reason=StopReason.RELOAD,
             missing=Verdict.STATE,
         ),
+        ControlWord(
+            command=Command.PAUSE,
+            past="paused",
+            without_run=Trigger.PAUSE,
+            request=True,
+            confirmed=True,
+            idle_in=(life.STOPPED, life.ENDED, life.ERROR),
+        ),
     )
 }
 
 REQUESTS: Mapping[bytes, Command] = {
-    word.command.encode(): word.command for word in TABLE.values() if word.request
+    word.command.encode(): word.command for word in TABLE.values() if word.request or word.confirmed
 }
 """Valid values of the hash field `control`; any other comes from a newer release or a client."""
 

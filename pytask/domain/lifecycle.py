@@ -54,6 +54,10 @@ class Trigger(StrEnum):
     RETRY = "retry"  # a run has failed (or ended), and its policy starts another after a delay
     START_NOW = "start_now"  # started before its time
     SCHEDULE = "schedule"  # an occurrence of a schedule starts it
+    PAUSE = "pause"  # paused while it waits, or claimed while it is paused: it goes to the paused set
+    RESUME = "resume"  # it goes from there to the queue
+    HOLD = "hold"  # its owner has paused it: a greenlet waits at a gate
+    GO_ON = "go_on"  # its owner has resumed it
     LIMIT = "limit"  # a worker takes the id from the queue while no slot is free: it waits for one
 
 
@@ -90,6 +94,10 @@ MACHINE = Machine(
         [Trigger.RETRY, [RUNNING], WAIT],
         [Trigger.START_NOW, [WAIT], WAIT],
         [Trigger.SCHEDULE, [WAIT, STOPPED, ENDED, ERROR], WAIT],
+        [Trigger.PAUSE, [WAIT], WAIT],
+        [Trigger.RESUME, [WAIT], WAIT],
+        [Trigger.HOLD, [RUNNING], RUNNING],
+        [Trigger.GO_ON, [RUNNING], RUNNING],
         [Trigger.LIMIT, [WAIT, STOPPED, ENDED, ERROR], WAIT],
     ],
 )

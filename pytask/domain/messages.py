@@ -14,6 +14,7 @@ class Command(StrEnum):
     STOP = "stop"
     START = "start"
     RELOAD = "reload"
+    PAUSE = "pause"
 
 
 STARTED = b"started"
@@ -42,6 +43,8 @@ class Event(StrEnum):
     DELAYED = "delayed"  # {"delay"}: seconds; its time has not come, it waits in the timers
     WAITING = "waiting"  # {"kind", "name", "limit"}: a limit is reached, it waits for a slot
     RETRYING = "retrying"  # {"attempt", "delay", "error"}: it failed, and runs again after the delay
+    PAUSED = "paused"  # it waits in the paused set, or a greenlet of it has reached a gate
+    RESUMED = "resumed"  # it is in the queue again, or its greenlets go on
     STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload, and is still RUNNING
 
 

@@ -21,6 +21,7 @@ from pytask.domain.record import (
     Change,
     Claim,
     ClaimRequest,
+    Confirmation,
     Due,
     Expiry,
     Incarnation,
@@ -83,8 +84,13 @@ class Store(Protocol):
         An id that is too LONG is identified by its beginning.
         """
 
-    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
-        """Move an id from the queue (or another parking list) to the parking list of `function`."""
+    def park(
+        self, task_id: str, function: str, event: bytes, source: str | None = None, *, held: bool = False
+    ) -> Verdict:
+        """Move an id from the queue (or another parking list) to the parking list of `function`.
+
+        `held`: only if the function is paused by now.
+        """
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come from the timers to the queue."""
@@ -114,10 +120,12 @@ class Store(Protocol):
         Raises `FailoverSuspected`, without any change, if a different server answers ("" disables the check).
         """
 
-    def restore(self, task_id: str, function: str, data: bytes | None, saved: bytes = b"") -> Verdict:
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists).
 
-        `saved` is what its runs have saved, b"" for nothing.
+        `saved` is what its runs have saved, b"" for nothing.  `paused`: it goes to the paused set.
         """
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -168,6 +176,18 @@ class Store(Protocol):
         `mark`: also end this trial, because the data has lived long enough.  `repeated`: drop a request to
         reload, which repeats one that was carried out.
         """
+
+    def confirm(self, confirmations: Sequence[Confirmation]) -> list[Answer]:
+        """Tell that runs were paused or resumed: FENCED, GONE, or the word that holds now, for each.
+
+        Another word than the told one means that it was resumed, or paused again, meanwhile: nothing is done.
+        """
+
+    def hold_functions(self, names: Sequence[str], *, resume: bool = False) -> list[bool]:
+        """Pause functions, or resume them (`*`: all): no worker starts their tasks.  Whether each changed."""
+
+    def held_functions(self) -> set[str]:
+        """The functions that are paused; `*` stands for all."""
 
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create a pre-started task: its hash and its run in one step, never queued."""

@@ -30,6 +30,7 @@ class Verdict(StrEnum):
     ROTATED = "ROTATED"  # not claimable now: moved to the other end of the queue
     RENEWED = "RENEWED"  # expire(): the lease was renewed since it was observed
     DELAYED = "DELAYED"  # its time has not come: moved to the timers
+    PAUSED = "PAUSED"  # it is paused: moved to the paused set; reload(): no new run begins
     WAITING = "WAITING"  # a limit is reached: moved to a waiting list
     STATE = "STATE"  # the transition is not allowed in its state: nothing done
     REQUESTED = "REQUESTED"  # control: stored for the owner of the run
@@ -138,6 +139,16 @@ class Adoption:
     id: str
     run: str
     epoch: int
+    paused: bool = False  # its owner has paused it
+
+
+@attrs.frozen
+class Confirmation:
+    """A run that its owner has paused, or resumed."""
+
+    id: str
+    run: str
+    word: Command  # PAUSE or START
 
 
 @attrs.frozen(kw_only=True)

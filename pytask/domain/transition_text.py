@@ -149,5 +149,9 @@ PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
         f"{'failed' if move.why else 'ended'}{_on(move)}, and is restarted by its policy", move.why, ": "
     ),
     Trigger.START_NOW: lambda move, _: Phrase(f"started before its time{_by(move)}"),
+    Trigger.PAUSE: lambda move, _: Phrase(f"paused{_by(move)} while it waited"),
+    Trigger.RESUME: lambda move, _: Phrase(f"resumed{_by(move)}: it is in the queue again"),
+    Trigger.HOLD: lambda move, _: Phrase(f"paused{_on(move)}: it waits at a gate"),
+    Trigger.GO_ON: lambda move, _: Phrase(f"resumed{_on(move)}"),
     Trigger.REPAIR: lambda move, _: Phrase(f"requeued{_by(move)}", "it had no registered run"),
 }

@@ -83,6 +83,7 @@ class Bench:
             "leases": self.leases(),
             "indexes": {state: self.index(state) for state in RESTING},
             "timers": self.timers(),
+            "paused": self.paused(),
             "workers": self.workers(),
             "marker": self.marker(),
         }
@@ -135,7 +136,15 @@ class MemoryBench(Bench):
     def clear(self):
         """Nothing is kept, but the marker of the data."""
         state = self.state
-        for kept in (state.values, state.queue, state.parking, state.runs, state.leases, state.timers):
+        for kept in (
+            state.values,
+            state.queue,
+            state.parking,
+            state.runs,
+            state.leases,
+            state.timers,
+            state.paused,
+        ):
             kept.clear()
         for ids in state.index.values():
             ids.clear()
@@ -205,6 +214,12 @@ class MemoryBench(Bench):
 
     def set_timer(self, task_id, ms):
         self.state.timers[task_id] = ms
+
+    def paused(self):
+        return set(self.state.paused)
+
+    def set_paused(self, task_id):
+        self.state.paused.add(task_id)
 
     def set_index(self, state, task_id, at):
         self.state.index[state][task_id] = at
@@ -296,7 +311,7 @@ class MemoryBench(Bench):
     def dump(self):
         state = self.state
         kept = (state.values, state.expires, state.queue, state.parking, state.rejected, state.runs)
-        more = (state.timers, state.leases, state.index, state.workers, state.monitors)
+        more = (state.timers, sorted(state.paused), state.leases, state.index, state.workers, state.monitors)
         return repr((kept, more, list(state.events)))
 
     def close(self):
@@ -399,12 +414,12 @@ class RedisBench(Bench):
             pipe.zrange(key, 0, -1)
         for key in (keys.leases, keys.timers):
             pipe.zrange(key, 0, -1, withscores=True)
-        pipe.hgetall(keys.runs).hgetall(keys.incarnation)
+        pipe.smembers(keys.paused).hgetall(keys.runs).hgetall(keys.incarnation)
         found = iter(pipe.execute(raise_on_error=False))
         hashes = {i: _hash_of(next(found), next(found), next(found)) for i in ids}
         queue, *parking, rejected = ([raw.decode(errors="replace") for raw in next(found)] for _ in lists)
         *indexes, workers = ({raw.decode() for raw in next(found)} for _ in sets)
-        leases, timers, runs, marker = found
+        leases, timers, paused, runs, marker = found
         return {
             "hashes": hashes,
             "queue": queue,
@@ -413,6 +428,7 @@ class RedisBench(Bench):
             "runs": _texts(runs),
             "leases": _scores(leases),
             "timers": _scores(timers),
+            "paused": {raw.decode() for raw in paused},
             "indexes": dict(zip(RESTING, indexes, strict=True)),
             "workers": workers,
             "marker": _texts(marker),
@@ -444,6 +460,12 @@ class RedisBench(Bench):
 
     def set_timer(self, task_id, ms):
         self.raw.zadd(self.keys.timers, {task_id: ms})
+
+    def paused(self):
+        return {raw.decode() for raw in self.raw.smembers(self.keys.paused)}
+
+    def set_paused(self, task_id):
+        self.raw.sadd(self.keys.paused, task_id)
 
     def set_index(self, state, task_id, at):
         self.raw.zadd(self.keys.index(state), {task_id: at})

@@ -26,6 +26,7 @@ from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
     Adoption,
     Change,
+    Confirmation,
     Expiry,
     InForce,
     RunRef,
@@ -53,6 +54,7 @@ CLOCKS = {
     "history",
     "settling",
     "reload_refused",
+    "paused",
     "reloaded",
 }  # each server's own TIME: compared as set or not
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.RETRY, Trigger.ROLL_BACK)
@@ -88,6 +90,7 @@ FIELDS = (
     "not_before",
     "restart",
     "restarts",
+    "paused",
 )
 X = b'{"event":"x","data":null}'
 NOTHING = "da39a3ee5e6b4b0d3255bfef95601890afd80709"  # SHA-1 of no data
@@ -109,7 +112,7 @@ def picture(kept):
         plain = {n: ("set" if n in CLOCKS else v) for n, v in fields.items()}
         hashes[task_id] = (is_string, plain, ttl is not None)
     notes = [(entry["id_hex"], entry["reason"]) for entry in kept["rejected"]]
-    names = ("leases", "timers", "workers", "marker")
+    names = ("leases", "timers", "paused", "workers", "marker")
     return kept | {"hashes": hashes, "rejected": notes} | {name: sorted(kept[name]) for name in names}
 
 
@@ -139,6 +142,7 @@ class Contract(RuleBasedStateMachine):
         self.known = [RunRef("a", "nobody:0")]
         self.spoiled = set()
         self.scribbled = set()  # those of them whose hash a client wrote over
+        self.on_hold = set()  # what waits and is paused, as of the last step
         self.stops = {}  # id -> the run that is asked to stop, as of the last step
         self.epochs = [{}, {}]
 
@@ -269,7 +273,11 @@ class Contract(RuleBasedStateMachine):
         answers = self.both(act)
         if source is None and len(before) <= 128:
             rotated = {a[0] for a in answers if a[2] is Verdict.ROTATED}  # a second ref of it is DUPLICATE
-            taken = {a[0] for a in answers if a[2] in (Verdict.OK, Verdict.DUPLICATE, Verdict.DELAYED)}
+            taken = {
+                a[0]
+                for a in answers
+                if a[2] in (Verdict.OK, Verdict.DUPLICATE, Verdict.DELAYED, Verdict.PAUSED)
+            }
             self.assert_taken_whole(taken - rotated)
 
     def assert_taken_whole(self, ids):
@@ -301,6 +309,7 @@ class Contract(RuleBasedStateMachine):
             for at, task_id in enumerate(ids):
                 if task_id in bench.timers():
                     bench.set_timer(task_id, at + 1)
+            bench.store._due = ()  # what an earlier call has read: the answer depends on it
             found = bench.store.due(limit)
             return found.moved, found.timer is None, found.timer == 0, found.schedule
 
@@ -332,21 +341,50 @@ class Contract(RuleBasedStateMachine):
     def lose_the_marker(self):
         self.both(lambda bench: bench.drop("incarnation"))
 
-    @rule(backs=st.lists(recent, min_size=1, max_size=3), later=st.sampled_from((-1, 0, 1, 5000)))
-    def adopt(self, backs, later):
+    @rule(
+        backs=st.lists(recent, min_size=1, max_size=3),
+        later=st.sampled_from((-1, 0, 1, 5000)),
+        paused=st.booleans(),
+    )
+    def adopt(self, backs, later, paused):
         """Runs that their owner still has, newer or older than what Redis tells of the id."""
         refs = list(map(self.old, backs))
+        self.on_hold -= {ref.id for ref in refs}
 
         def act(bench):
             known = [number({"epoch": bench.hash(r.id).get("epoch", "0").encode()}, "epoch") for r in refs]
-            found = [Adoption(r.id, r.run, max(0, e + later)) for r, e in zip(refs, known, strict=True)]
+            found = [
+                Adoption(r.id, r.run, max(0, e + later), paused) for r, e in zip(refs, known, strict=True)
+            ]
             return bench.store.adopt(found, "w")
 
         self.both(act)
 
-    @rule(task_id=tasks, function=names, data=st.sampled_from((None, b"1")))
-    def restore(self, task_id, function, data):
-        self.both(lambda bench: bench.store.restore(task_id, function, data))
+    @rule(task_id=tasks, function=names, data=st.sampled_from((None, b"1")), paused=st.booleans())
+    def restore(self, task_id, function, data, paused):
+        self.both(lambda bench: bench.store.restore(task_id, function, data, paused=paused))
+
+    @rule(
+        backs=st.lists(recent, min_size=1, max_size=3), word=st.sampled_from((Command.PAUSE, Command.START))
+    )
+    def confirm(self, backs, word):
+        told = [Confirmation(ref.id, ref.run, word) for ref in map(self.old, backs)]
+        self.both(lambda bench: bench.store.confirm(told))
+
+    @rule(
+        names=st.lists(st.sampled_from((*FUNCTIONS, "*")), max_size=2),
+        resume=st.sampled_from((True, True, False)),
+    )
+    def hold_functions(self, names, resume):
+        def act(bench):
+            return bench.store.hold_functions(names, resume=resume), sorted(bench.store.held_functions())
+
+        self.both(act)
+
+    @rule(task_id=tasks)
+    def leave_in_the_paused_set(self, task_id):
+        self.spoiled.add(task_id)
+        self.both(lambda bench: bench.set_paused(task_id))
 
     @rule(worker=st.integers(0, 2))
     def runs_of(self, worker):
@@ -461,6 +499,8 @@ class Contract(RuleBasedStateMachine):
     def control(self, command, ids, age):
         """`age`: seconds within which a start is known to be newer than this message."""
         ages = () if age is None else [age] * len(ids)
+        if command is Command.START:
+            self.on_hold -= set(ids)
         self.both(lambda bench: bench.store.control(command, ids, ages))
 
     @rule()
@@ -510,7 +550,14 @@ class Contract(RuleBasedStateMachine):
             fields = {task_id: fields for task_id, (_, fields, _) in one["hashes"].items()}
             self.assert_running_is_one_thing(one["runs"], one["leases"], fields)
             self.assert_epochs_grow(epochs, fields)
+        self.assert_nothing_paused_is_started({i: fields for i, (_, fields, _) in kept[1]["hashes"].items()})
         self.assert_no_stop_is_lost({i: fields for i, (_, fields, _) in kept[1]["hashes"].items()})
+
+    def assert_nothing_paused_is_started(self, hashes):
+        """What waits and is paused goes on only by a start."""
+        for task_id in self.on_hold - self.spoiled:
+            assert hashes[task_id].get("state") != "RUNNING", task_id
+        self.on_hold = {i for i, fields in hashes.items() if "paused" in fields and "run" not in fields}
 
     def assert_no_stop_is_lost(self, hashes):
         """A stop request is kept until the task is at rest: no step queues, restarts or reloads it before.

@@ -1,4 +1,4 @@
-"""A task that waits is in exactly one place: the queue, a parking list or the timers; any other is in none.
+"""A task that waits is in exactly one place: queue, parking list, timers, paused set; any other is in none.
 
 Random histories of what workers, monitors and clients do; no client breaks a rule of docs/protocol.md here,
 and an id that is pushed while it waits is claimed in the same step.  See test_model.py for those who do.
@@ -109,13 +109,15 @@ class Places(RuleBasedStateMachine):
 
     @invariant()
     def each_task_that_waits_is_in_one_place(self):
-        queue, timers = self.bench.queue(), self.bench.timers()
+        queue, timers, paused = self.bench.queue(), self.bench.timers(), self.bench.paused()
         parked = [raw for name in (KNOWN, UNKNOWN) for raw in self.bench.parking(name)]
         for task_id in IDS:
             fields = self.bench.hash(task_id)
             word = fields.get("state", "WAIT" if fields else "")
             found = queue.count(task_id) + parked.count(task_id) + (task_id in timers)
+            found += task_id in paused and word != RUNNING
             assert found == (word == "WAIT"), (task_id, fields, queue, parked, timers)
+            assert (task_id in paused) == ("paused" in fields), task_id
             assert (task_id in self.bench.runs()) == (word == RUNNING)
             if "state" in fields:
                 indexed = {state for state in RESTING if task_id in self.bench.index(state)}

@@ -5,6 +5,7 @@ import pytest
 from pytask.adapters.redis import monitor_calls
 from pytask.adapters.redis.scope import Scope
 from pytask.domain.lifecycle import WAIT, Trigger
+from pytask.domain.messages import Command
 from pytask.domain.record import (
     Change,
     Expiry,
@@ -163,7 +164,8 @@ def test_a_task_in_its_place_stays_there_in_the_slow_sweep(bench):
     bench.push("timed", not_before=f"{bench.now() / 1e6 + 1e6:.3f}")
     bench.claim(bench.ref("timed"))
     bench.push("queued", state="WAIT")
-    bench.write("later", function="f", state="WAIT", paused="1")  # of a release that knows more places
+    bench.push("paused")
+    bench.store.control(Command.PAUSE, ["paused"])
     before = bench.dump()
     assert sweep(bench) == 0
     assert bench.dump() == before

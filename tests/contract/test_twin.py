@@ -10,13 +10,13 @@ import pytest
 
 from pytask.domain.lifecycle import RESTING, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Expiry, InForce, RunRef, Trial
+from pytask.domain.record import Change, Confirmation, Expiry, InForce, RunRef, Trial
 from tests.contract.benches import MemoryBench
 
 IDS = "abcdef"
 KEEP = (None, 0, 500)
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.ROLL_BACK)
-CLOCKS = {"epoch", "last_update", "crash_at", "start_at", "reloaded"}
+CLOCKS = {"epoch", "last_update", "crash_at", "start_at", "paused", "reloaded"}
 SILENCE = re.compile(r"(?<=silent%20for%20)\d+")  # seconds, each by its own clock
 STEPS = 200
 LOOK = 6  # steps between two comparisons of the whole state, which are slow
@@ -198,6 +198,14 @@ class Teller:
 
         return act
 
+    def do_confirm(self):
+        ref, word = self.old_ref(), self.random.choice([Command.PAUSE, Command.START])
+        return lambda bench: bench.store.confirm([Confirmation(ref.id, ref.run, word)])
+
+    def do_hold_functions(self):
+        name, resume = self.random.choice("fg*"), self.random.random() < 0.7
+        return lambda bench: bench.store.hold_functions([name], resume=resume)
+
     def do_park(self):
         task_id, function = self.random.choice(IDS), self.random.choice("gf")
 
@@ -237,7 +245,13 @@ def picture(bench):
         if "settling" in fields:
             fields["settling"] = fields["settling"] == bench.hash(task_id).get("epoch")
         hashes[task_id] = (bench.is_string(task_id), fields, bench.ttl(task_id) is not None)
-    lists = (bench.queue(), bench.parking("g"), bench.parking("f"), [n["id_hex"] for n in bench.rejected()])
+    lists = (
+        sorted(bench.paused()),
+        bench.queue(),
+        bench.parking("g"),
+        bench.parking("f"),
+        [n["id_hex"] for n in bench.rejected()],
+    )
     # Entries of hashes that a client deleted or wrote over may stay; those of the states there are must be.
     indexed = {s: {i for i in bench.index(s) if hashes[i][1].get("state") == s} for s in RESTING}
     return hashes, lists, bench.runs(), set(bench.leases()), indexed

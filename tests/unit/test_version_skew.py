@@ -75,7 +75,7 @@ def test_what_follows_an_unknown_verdict_in_a_claim_is_not_guessed_at():
 
 def test_a_renewal_with_an_unknown_verdict_lets_the_run_go_on():
     assert store([b"m", b"", -1, -1, 1, b"LATER"]).renew([REF]) == {}
-    assert store([b"m", b"", -1, -1, -1, b"pause"]).renew([REF]) == {}
+    assert store([b"m", b"", -1, -1, -1, b"hop"]).renew([REF]) == {}
 
 
 def test_an_unknown_word_is_reported_once(caplog):

@@ -1,11 +1,11 @@
-"""Stop, start and reload in memory.  See stop.lua, start.lua and request.lua."""
+"""Stop, start and reload in memory.  See stop.lua, start.lua and request.lua; for a pause pause_verbs.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytask.adapters.memory.pause_verbs import PauseVerbs
 from pytask.adapters.memory.state import text
-from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import FORGOTTEN, SAVED, event
 from pytask.domain import lifecycle as life
 from pytask.domain.control import TABLE, ControlWord
@@ -14,7 +14,7 @@ from pytask.domain.messages import Command, Event
 from pytask.domain.record import Verdict
 
 
-class ControlVerbs(Verbs):
+class ControlVerbs(PauseVerbs):
     """Control tasks."""
 
     def control(
@@ -36,6 +36,8 @@ class ControlVerbs(Verbs):
     def _carry_out(self, word: ControlWord, task_id: str, age: float) -> Verdict:
         if word.command is Command.STOP:
             return self._stop(task_id, age)
+        if word.command is Command.PAUSE:
+            return self._pause(task_id, age)
         return self._start(task_id, age) if not word.request else self._request(task_id, word.command)
 
     def _stop(self, task_id: str, age: float) -> Verdict:
@@ -55,6 +57,7 @@ class ControlVerbs(Verbs):
             return Verdict.STATE
         keep = self._retention.of(Trigger.CANCEL)
         state.leave(task_id)
+        state.unpause(task_id)
         state.leave_places(task_id)
         state.rest(task_id, destination(Trigger.CANCEL))
         self._note(task_id, before, Trigger.CANCEL, self.who)
@@ -68,19 +71,25 @@ class ControlVerbs(Verbs):
 
     def _start(self, task_id: str, age: float) -> Verdict:
         state = self._state
-        if self._started_within(task_id, age):
-            return Verdict.STATE
-        word = text(state.fields(task_id), "state")
+        fields = state.fields(task_id)
+        word = text(fields, "state")
         at_rest = task_id not in state.runs and word != life.RUNNING
         before = state.resting(word)
+        if "run" in fields and not at_rest:
+            return self._resume_run(task_id)
+        if "paused" in fields and before in sources(Trigger.RESUME) and at_rest:
+            return self._resume_waiting(task_id, before)
+        if self._started_within(task_id, age):
+            return Verdict.STATE
         early = task_id in state.timers and before in sources(Trigger.START_NOW)
         if not at_rest or not (early or before in sources(Trigger.START)):
             return Verdict.STATE
         state.leave(task_id)
         state.timers.pop(task_id, None)
+        state.paused.discard(task_id)
         state.rest(task_id, destination(Trigger.START), crashes=0, start_at=state.stamp())
         self._note(task_id, before, Trigger.START_NOW if early else Trigger.START, self.who)
-        state.erase(task_id, "control", *FORGOTTEN, *(() if early else ("scheduled",)))
+        state.erase(task_id, "control", "paused", *FORGOTTEN, *(() if early else ("scheduled",)))
         state.expires.pop(task_id, None)
         if task_id.encode() not in state.queue:  # pushed again by hand, it waits already
             state.queue.insert(0, task_id.encode())
@@ -98,13 +107,6 @@ class ControlVerbs(Verbs):
         word = text(state.fields(task_id), "state")
         if (fresh or word == life.ENDED) and task_id not in state.runs and word != life.RUNNING:
             state.erase(task_id, *SAVED)
-
-    def _started_within(self, task_id: str, seconds: float) -> bool:
-        try:
-            began = float(text(self._state.fields(task_id), "start_at") or "nan")
-        except ValueError:
-            return False
-        return 0 <= float(self._state.stamp()) - began < seconds
 
     def _request(self, task_id: str, request: Command) -> Verdict:
         state = self._state

@@ -10,7 +10,7 @@ from pytask.adapters.memory.state import Fields, number, plausible, text
 from pytask.adapters.rules import EXPIRED, LOST, NOBODY, POISON, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
-from pytask.domain.lifecycle import State, Trigger, destination, next_state
+from pytask.domain.lifecycle import RESTING, State, Trigger, destination, next_state
 from pytask.domain.messages import Event
 from pytask.domain.record import Expiry, Suspect, Verdict
 
@@ -81,6 +81,7 @@ class MonitorVerbs(LimitVerbs):
         if text(fields, "run") == expiry.run:
             if "local" in fields:
                 state.delete(expiry.id)
+                state.paused.discard(expiry.id)
             else:
                 self._hand_on(expiry, text(fields, "control") == Verdict.STOP, lease)
         return Verdict.OK
@@ -106,20 +107,36 @@ class MonitorVerbs(LimitVerbs):
             self._note(expiry.id, life.RUNNING, trigger, self.who, why)
             state.erase(expiry.id, "run", "control")
         if trigger is Trigger.EXPIRE:
-            state.timers.pop(expiry.id, None)
-            state.queue.insert(0, expiry.id.encode())
+            state.wait_again(expiry.id)
+        else:
+            state.unpause(expiry.id)
         state.emit(expiry.id, published)
 
     def repair(self, cursor: int, expiry: float) -> tuple[int, int]:  # noqa: ARG002 - the port's own
         """The slow sweep over all hashes in one step, so the cursor is always 0."""
         state = self._state
         hashes = [task_id for task_id, value in state.values.items() if isinstance(value, dict)]
-        mended = self._mend_all()
+        mended = self._mend_all() + self._tidy_paused()
         return 0, mended + sum(self._repair(task_id, expiry) for task_id in hashes)
+
+    def _tidy_paused(self) -> int:
+        """Remove ids that are not paused from the paused set."""
+        state, gone = self._state, []
+        for task_id in state.paused:
+            fields = state.fields(task_id)
+            word = text(fields, "state")
+            ended = word in RESTING and word != destination(Trigger.PAUSE)
+            if "paused" not in fields or ended:
+                gone.append(task_id)
+        for task_id in gone:
+            state.unpause(task_id)
+        return len(gone)
 
     def _repair(self, task_id: str, expiry: float) -> bool:
         state = self._state
         fields = state.fields(task_id)
+        if "paused" in fields and (task_id in state.runs or text(fields, "state") == life.RUNNING):
+            state.paused.add(task_id)
         if task_id in state.runs:
             lost = task_id not in state.leases
             state.leases.setdefault(task_id, state.micros())
@@ -141,20 +158,21 @@ class MonitorVerbs(LimitVerbs):
             return True
         state.rest(task_id, next_state(life.RUNNING, Trigger.REPAIR))
         self._note(task_id, life.RUNNING, Trigger.REPAIR, self.who, NOBODY)
-        state.queue.insert(0, task_id.encode())
+        state.wait_again(task_id)
         state.emit(task_id, event(Event.REQUEUED, {"reason": NOBODY}))
         return True
 
     def _put_back(self, task_id: str, expiry: float) -> bool:
-        """Queue a task that is WAIT but neither queued, parked nor in the timers."""
+        """Queue a task that is WAIT but in none of the places; a paused one goes to the paused set."""
         state = self._state
         fields = state.fields(task_id)
         waits = text(fields, "state") == destination(Trigger.REPAIR)
         old = int(state.now()) - number(fields, "last_update") > expiry
-        if not (waits and old) or {"run", "paused"} & fields.keys() or state.places(task_id):
+        if not (waits and old) or "run" in fields or state.places(task_id):
             return False
-        state.queue.insert(0, task_id.encode())
-        state.emit(task_id, event(Event.REQUEUED, {"reason": LOST}))
+        state.wait_again(task_id)
+        if task_id not in state.paused:
+            state.emit(task_id, event(Event.REQUEUED, {"reason": LOST}))
         return True
 
     def _repair_as_stopped(self, task_id: str) -> None:

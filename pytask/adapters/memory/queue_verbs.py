@@ -10,7 +10,7 @@ import attrs
 from pytask.adapters.memory.limit_verbs import LimitVerbs, read_group
 from pytask.adapters.memory.state import REACH, Fields, named, number, plausible, text
 from pytask.adapters.memory.verbs import due_ms, saved_of
-from pytask.adapters.rules import KEEP_REJECTED, SAVED, SHORT_LIST, event, parked_why
+from pytask.adapters.rules import HELD, KEEP_REJECTED, SAVED, SHORT_LIST, event, parked_why
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import Trigger, destination, next_state
@@ -18,7 +18,9 @@ from pytask.domain.limits import LOOK
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
 from pytask.domain.record import Claim, ClaimRequest, Due, RunRef, Verdict
 
-TAKEN = (Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED, Verdict.DELAYED, Verdict.WAITING)
+TAKEN = (
+    Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED, Verdict.DELAYED, Verdict.WAITING, Verdict.PAUSED,
+)  # fmt: skip
 
 
 class QueueVerbs(LimitVerbs):
@@ -81,8 +83,10 @@ class QueueVerbs(LimitVerbs):
         fields = self._state.fields(task_id)
         group, unfit, told = read_group(fields, request.rules.get(named(fields)), request.max_data)
         delay = 0.0
-        if verdict in (Verdict.DELAYED, Verdict.UNKNOWN):
+        if verdict in (Verdict.DELAYED, Verdict.UNKNOWN, Verdict.PAUSED):
             self._pass_on(group)
+        if verdict is Verdict.PAUSED:
+            self._put_on_hold(task_id, request.worker)
         if verdict is Verdict.DELAYED:
             why = f"not before {text(fields, 'not_before')}"
             delay = self._delay(task_id, due_ms(fields) or 0, request.worker, why)
@@ -146,10 +150,12 @@ class QueueVerbs(LimitVerbs):
             group, _, _ = read_group(fields, request.rules.get(named(fields)), request.max_data)
             self._state.take_slots(task_id, group, named(fields))
             return Verdict.DUPLICATE
-        if (due_ms(fields) or 0) > self._state.millis():
-            return Verdict.DELAYED
+        # An end takes the field away: where a task has ended, a worker of an older release has left it.
+        paused = "paused" in fields and self._state.resting(text(fields, "state")) is life.WAIT
+        if paused or (due_ms(fields) or 0) > self._state.millis():
+            return Verdict.PAUSED if paused else Verdict.DELAYED
         function = named(fields)
-        if function and function not in request.functions:
+        if function and (function not in request.functions or {function, "*"} & self._state.paused_functions):
             return Verdict.UNKNOWN
         crowded = number(fields, "crashes") >= QUARANTINE_FROM and places <= 0
         return Verdict.ROTATED if crowded else Verdict.OK
@@ -167,16 +173,25 @@ class QueueVerbs(LimitVerbs):
         state.emit(task_id, event(Event.DELAYED, {"delay": delay}))
         return delay
 
+    def _put_on_hold(self, task_id: str, worker: str) -> None:
+        """Add a paused task to the paused set, where it waits until it is resumed."""
+        state = self._state
+        before = state.resting(text(state.fields(task_id), "state"))
+        state.rest(task_id, next_state(before, Trigger.PAUSE))
+        self._note(task_id, before, Trigger.PAUSE, worker, plain=True)
+        state.expires.pop(task_id, None)
+        state.timers.pop(task_id, None)
+        if task_id not in state.paused:
+            state.paused.add(task_id)
+            state.emit(task_id, event(Event.PAUSED))
+
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come to the queue."""
         state, now, moved = self._state, self._state.millis(), 0
         by_time = sorted((at, task_id.encode()) for task_id, at in state.timers.items() if at <= now)
-        for _, raw in by_time[:limit]:
-            task_id = raw.decode()
-            del state.timers[task_id]
-            if self._waits(task_id):
-                state.queue.insert(0, raw)
-                moved += 1
+        # A second look, as with Redis, where the first found none that waits.
+        for part in (by_time[:limit], by_time[limit : 2 * limit]):
+            moved = moved or self._queue_due([raw for _, raw in part])
         timer, schedule = (
             max(0.0, (min(times) - now) / 1000) if times else None
             for times in (state.timers.values(), state.schedules.values())
@@ -184,6 +199,13 @@ class QueueVerbs(LimitVerbs):
         looks = state.slots.groups.values()
         lines = bool(looks) and min(looks) <= int(state.now()) - LOOK
         return Due(moved=moved, timer=timer, schedule=schedule, lines=lines)
+
+    def _queue_due(self, ids: Sequence[bytes]) -> int:
+        moved = [raw for raw in ids if self._waits(raw.decode())]
+        for raw in ids:
+            del self._state.timers[raw.decode()]
+        self._state.queue[:0] = reversed(moved)
+        return len(moved)
 
     def _waits(self, task_id: str) -> bool:
         """Whether the hash of an id in the timers says that the task waits."""
@@ -202,6 +224,9 @@ class QueueVerbs(LimitVerbs):
         state.timers.pop(ref.id, None)
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
+        if "paused" in fields:
+            state.erase(ref.id, "paused")
+            state.paused.discard(ref.id)
         if not saved_of(fields):
             state.erase(ref.id, *SAVED)
         epoch = state.run(ref.id, ref.run, worker, attempts=number(fields, "attempts") + 1)
@@ -230,21 +255,25 @@ class QueueVerbs(LimitVerbs):
             state.emit(task_id, event(Event.REJECTED, {"reason": reason}))
         return Verdict.OK
 
-    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
+    def park(
+        self, task_id: str, function: str, event: bytes, source: str | None = None, *, held: bool = False
+    ) -> Verdict:
         """Move an id from the queue (or another list) to the parking list of `function`."""
         state = self._state
         known = text(state.fields(task_id), "function")
-        if task_id in state.runs or known != function or not state.take(task_id.encode(), source):
+        resumed = held and not {function, "*"} & state.paused_functions
+        if task_id in state.runs or known != function or resumed or not state.take(task_id.encode(), source):
             return Verdict.MOVED
         before = state.resting(text(state.fields(task_id), "state"))
         state.leave(task_id)
         state.timers.pop(task_id, None)
         state.rest(task_id, destination(Trigger.PARK))
-        self._note(task_id, before, Trigger.PARK, self.who, parked_why(function, event))
+        self._note(task_id, before, Trigger.PARK, self.who, HELD if held else parked_why(function, event))
         state.expires.pop(task_id, None)
         state.parking.setdefault(function, []).insert(0, task_id.encode())
         state.emit(task_id, event)
-        self.hint(function)
+        if not held:
+            self.hint(function)
         return Verdict.OK
 
     def parked(self) -> list[str]:

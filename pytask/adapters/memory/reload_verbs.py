@@ -57,6 +57,8 @@ class ReloadVerbs(Verbs):
             return attrs.evolve(self._answer(new, Verdict.ALREADY, max_data), trial=tried)
         if text(state.fields(old.id), "control") == Verdict.STOP:
             return Claim(new.id, new.run, Verdict.STOP)  # carried out instead: no new run starts
+        if "paused" in state.fields(old.id) and "local" not in state.fields(old.id):
+            return Claim(new.id, new.run, Verdict.PAUSED)  # the old run is released: it starts when resumed
         next_state(life.RUNNING, Trigger.RELOAD)
         epoch = state.run(new.id, new.run, worker, last_run=old.run)
         self._note(new.id, life.RUNNING, Trigger.RELOAD, worker)

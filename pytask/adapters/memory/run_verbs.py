@@ -14,7 +14,7 @@ from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
-from pytask.domain.messages import Event
+from pytask.domain.messages import Command, Event
 from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Save, Verdict
 
 NO_SAVES: Mapping[str, Save] = {}
@@ -76,6 +76,7 @@ class RunVerbs(Verbs):
             kept = () if text(fields, "control") == Verdict.STOP else ("control",)
             state.erase(one.id, *kept, "output", "error")
         self._note(one.id, before, Trigger.ADOPT, worker)
+        self._keep_pause(one, same=owner == one.run)
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
         state.timers.pop(one.id, None)
@@ -87,7 +88,22 @@ class RunVerbs(Verbs):
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK
 
-    def restore(self, task_id: str, function: str, data: bytes | None, saved: bytes = b"") -> Verdict:
+    def _keep_pause(self, one: Adoption, *, same: bool) -> None:
+        """The owner knows whether its run is paused; of a pause that it may have missed it is told again."""
+        state, there = self._state, "paused" in self._state.fields(one.id)
+        if one.paused or (there and same):
+            state.paused.add(one.id)
+        if one.paused and not there:
+            state.write(one.id, paused=state.stamp())
+        elif there and same and not one.paused and "control" not in state.fields(one.id):
+            state.write(one.id, control=Command.PAUSE)
+        elif there and not same and not one.paused:
+            state.erase(one.id, "paused")
+            state.paused.discard(one.id)
+
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
         state = self._state
         if state.value(task_id) is not None or task_id in state.runs:
@@ -97,8 +113,9 @@ class RunVerbs(Verbs):
             state.write(task_id, saved=saved, saved_at=state.stamp())
         state.rest(task_id, destination(Trigger.RELEASE))
         self._note(task_id, life.RUNNING, Trigger.RELEASE, self.who, RESTORED)
-        state.timers.pop(task_id, None)
-        state.queue.insert(0, task_id.encode())
+        if paused:
+            state.write(task_id, paused=state.stamp())
+        state.wait_again(task_id)
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
@@ -177,6 +194,7 @@ class RunVerbs(Verbs):
         retried = trigger is Trigger.RETRY
         if (released and change.local) or (change.keep == 0 and not released and not retried):
             state.delete(change.id)
+            state.paused.discard(change.id)
             return Verdict.OK
         if change.trial is not None:
             roll_back(state, change.id, change.trial)
@@ -192,12 +210,14 @@ class RunVerbs(Verbs):
         if trigger is Trigger.END:
             counts = COUNTS if "restarts" in state.fields(change.id) else ()
             state.erase(change.id, "crashes", "crash_at", *counts)
-        if retried:
+        if not retried and not released:
+            state.unpause(change.id)
+        elif retried and "paused" not in state.fields(change.id):
             state.timers[change.id] = state.millis() + math.ceil(change.delay * 1000)
-        elif released:
-            state.timers.pop(change.id, None)
-            state.queue.append(change.id.encode())
-            self._over[-1] = (change.id, True)
+        else:
+            state.wait_again(change.id, next_one=True)
+            if released and "paused" not in state.fields(change.id):
+                self._over[-1] = (change.id, True)
         return Verdict.OK
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:

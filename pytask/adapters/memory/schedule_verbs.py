@@ -277,6 +277,9 @@ class _Firing:
             verbs.stop(name)
 
     def _start(self, start: Start) -> None:
+        state = self._verbs.state
+        if state.resting(text(state.fields(start.id), "state")) is not life.WAIT:
+            state.erase(start.id, "paused")  # a worker of an older release may have left it
         self._verbs.prepare(start.id, self._firing.name, start, self._fields)
         self._verbs.push(start.id)
         self._started(start)

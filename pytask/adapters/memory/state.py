@@ -79,6 +79,8 @@ class MemoryState:
         self.queue: list[bytes] = []  # pushed at the head (0), taken from the tail
         self.parking: dict[str, list[bytes]] = {}
         self.timers: dict[str, int] = {}  # id -> milliseconds
+        self.paused: set[str] = set()  # ids of paused tasks, whether they wait or run
+        self.paused_functions: set[str] = set()
         self.slots = Slots()
         self.schedules: dict[str, float] = {}  # name -> milliseconds; their hashes are among the values
         self.rejected: list[bytes] = []
@@ -216,17 +218,33 @@ class MemoryState:
             "queue": task_id.encode() in self.queue,
             "parked": task_id.encode() in parked,
             "timers": task_id in self.timers,
+            "paused": task_id in self.paused,
             "lines": any(task_id in line for line in self.slots.lines.values()),
         }
         return [name for name, found in there.items() if found]
 
     def leave_places(self, task_id: str) -> None:
-        """Remove a task from each place where it may wait: queue, parking list, timers, waiting lists."""
+        """Remove a task from each place where it may wait: queue, parking list, timers, paused set, lines."""
         self.timers.pop(task_id, None)
+        self.paused.discard(task_id)
         function = text(self.fields(task_id), "function") or ""
         self.leave_lines(task_id, task_id.encode() in self.queue)
         for ids in (self.queue, self.parking.get(function, [])):
             ids[:] = [raw for raw in ids if raw != task_id.encode()]
+
+    def unpause(self, task_id: str) -> None:
+        """Take away what makes a task a paused one."""
+        if task_id in self.paused:
+            self.paused.discard(task_id)
+            self.erase(task_id, "paused")
+
+    def wait_again(self, task_id: str, *, next_one: bool = False) -> None:
+        """Into the queue, `next_one` to its tail; or into the paused set, if the task is paused."""
+        self.timers.pop(task_id, None)
+        if "paused" in self.fields(task_id):
+            self.paused.add(task_id)
+        else:
+            self.queue.insert(len(self.queue) if next_one else 0, task_id.encode())
 
     # -- slots ----------------------------------------------------------------------------------------
 

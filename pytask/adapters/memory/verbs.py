@@ -48,9 +48,11 @@ class Verbs:
         self._state = state
         self._retention = retention
 
-    def _note(self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "") -> None:
+    def _note(  # noqa: PLR0913 - a line has so many words
+        self, task_id: str, source: str, trigger: Trigger, who: str, why: str = "", *, plain: bool = False
+    ) -> None:
         line = history.tail(source, destination(trigger), trigger, who, why)
-        plain = trigger in (Trigger.DELAY, Trigger.LIMIT) or (trigger is Trigger.CLAIM and not why)
+        plain = plain or trigger in (Trigger.DELAY, Trigger.LIMIT) or (trigger is Trigger.CLAIM and not why)
         self._state.note(task_id, line, self._retention.history, plain=plain)
 
     def _announce_run(self, name: Event, ref: RunRef, worker: str, epoch: int) -> None:

@@ -11,7 +11,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.firing import FAULT
 from pytask.domain.lifecycle import Trigger, destination
-from pytask.domain.messages import MAX_ID_BYTES, Event
+from pytask.domain.messages import MAX_ID_BYTES, Command, Event
 from pytask.domain.record import Verdict
 from pytask.domain.schedules import DEFINITION, TIMES
 
@@ -26,6 +26,11 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "fault": FAULT,  # the mark in `paused` of an invalid schedule
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend
+    "pause_word": Command.PAUSE,
+    "start_word": Command.START,
+    "reload_word": Command.RELOAD,
+    "paused_event": event(Event.PAUSED),
+    "resumed_event": event(Event.RESUMED),
     "ended_state": destination(Trigger.END),
     "delayed": destination(Trigger.DELAY),
     "delayed_event": event(Event.DELAYED, {"delay": 0}).removesuffix("0}}"),

@@ -10,7 +10,7 @@ from pytask.adapters import decoding
 from pytask.adapters.redis import limit_calls, scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope, run_event
-from pytask.adapters.rules import KEEP_REJECTED, event, parked_why
+from pytask.adapters.rules import HELD, KEEP_REJECTED, event, parked_why
 from pytask.domain import limits
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
@@ -39,6 +39,8 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         source=keys.source(request.source),
         queue=keys.queue,
         timers=keys.timers,
+        paused=keys.paused,
+        paused_functions=keys.paused_functions,
         own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(ref.id) for ref in request.refs],
@@ -80,15 +82,16 @@ def reject(scope: Scope, raw: bytes, reason: IdFault, source: str | None) -> Scr
     )
 
 
-def park(
-    scope: Scope, task_id: str, function: str, published: bytes, source: str | None
+def park(  # noqa: PLR0913 - those of the verb
+    scope: Scope, task_id: str, function: str, published: bytes, source: str | None, *, held: bool = False
 ) -> ScriptCall[bytes]:
-    """Park a task."""
+    """Park a task; `held`: its function is known, but paused."""
     keys = scope.keys
     return scripts.park(
         runs=keys.runs,
         source=keys.source(source),
         timers=keys.timers,
+        paused_functions=keys.paused_functions,
         parking=keys.parking(function),
         parked=keys.parked,
         indexes=keys.indexes,
@@ -99,8 +102,9 @@ def park(
         channel=keys.events(task_id),
         event=published,
         hint_channel=keys.hint_channel,
-        line=scope.line_from(Trigger.PARK, parked_why(function, published)),
+        line=scope.line_from(Trigger.PARK, HELD if held else parked_why(function, published)),
         kept=scope.kept,
+        held=held,
     )
 
 

@@ -152,6 +152,11 @@ def renewal(refs: Sequence[RunRef], first: int, reply: Sequence[Any]) -> Iterato
             yield refs[first - place - 1], REQUESTS[word]
 
 
+def confirmed(words: Sequence[bytes]) -> list[Answer]:
+    """The answers of confirm.lua."""
+    return [REQUESTS.get(word) or verdict(word) for word in words]
+
+
 def incarnation(reply: Sequence[Any]) -> Incarnation:
     """The data marker in the reply to a renewal."""
     marker, server, age, changed = reply[:MARKER_WORDS]

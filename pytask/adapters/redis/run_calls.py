@@ -129,6 +129,7 @@ def commit(scope: Scope, changes: Sequence[Change]) -> ScriptCall[bytes]:
         leases=keys.leases,
         queue=keys.queue,
         timers=keys.timers,
+        paused=keys.paused,
         own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(change.id) for change in changes],
@@ -210,6 +211,7 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         leases=keys.leases,
         queue=keys.queue,
         timers=keys.timers,
+        paused=keys.paused,
         own=keys.own,
         indexes=keys.indexes,
         hashes=[keys.task(one.id) for one in adoptions],
@@ -220,16 +222,20 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         ids=[one.id for one in adoptions],
         new_runs=[one.run for one in adoptions],
         epochs=[one.epoch for one in adoptions],
+        held_runs=[one.paused for one in adoptions],
     )
 
 
-def restore(scope: Scope, task_id: str, function: str, data: bytes | None, saved: bytes) -> ScriptCall[bytes]:
+def restore(  # noqa: PLR0913 - those of the verb
+    scope: Scope, task_id: str, function: str, data: bytes | None, saved: bytes, *, paused: bool
+) -> ScriptCall[bytes]:
     """Recreate a task whose hash was lost."""
     keys, waiting = scope.keys, destination(Trigger.RELEASE)
     return scripts.restore(
         runs=keys.runs,
         queue=keys.queue,
         timers=keys.timers,
+        paused=keys.paused,
         waiting_index=keys.index(waiting),
         hash=keys.task(task_id),
         id=task_id,
@@ -241,6 +247,7 @@ def restore(scope: Scope, task_id: str, function: str, data: bytes | None, saved
         kept=scope.kept,
         has_data=data is not None,
         data=data or b"",
+        on_hold=paused,
         saved=saved,
     )
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
-from pytask.adapters.redis import limit_calls, monitor_calls, queue_calls, replies, run_calls, verbs
+from pytask.adapters.redis import (
+    limit_calls,
+    monitor_calls,
+    pause_calls,
+    queue_calls,
+    replies,
+    run_calls,
+    verbs,
+)
 from pytask.adapters.redis.connection import Connection, Durability
 from pytask.adapters.redis.registry import Registry
 from pytask.adapters.redis.scope import Scope
@@ -23,6 +31,7 @@ from pytask.domain.record import (
     Change,
     Claim,
     ClaimRequest,
+    Confirmation,
     Due,
     Expiry,
     Incarnation,
@@ -38,6 +47,7 @@ NO_SAVES: Mapping[str, Save] = {}
 DUE_CALLS = 3  # of one read of the timers
 CREW_LIMIT = 1000  # workers that are read
 PARKED_LOOK = 1000  # parking lists that one sweep reads
+PAUSED_LOOK = 1000  # paused ids that one sweep reads, approximately
 MEND_STEPS = 2000  # of 500 ids, of one slow sweep
 RETIRE_STEP = 2000  # finished tasks of one call, about 5 ms of Redis, and 20 ms more for 100,000 that wait
 RETIRE_MOST = 100  # such calls of one sweep and state
@@ -60,6 +70,7 @@ class RedisStore:
         self._scope = Scope(keys, retention or Retention())
         self._redis = Connection(client, durability)
         self._due: Sequence[bytes] = ()  # ids that the last read of the timers found due
+        self._sweep_at = 0  # cursor in the paused set
         self._registry = Registry(self._redis, self._scope)
         self.schedules = Timetable(self._redis, self._scope)
 
@@ -93,9 +104,11 @@ class RedisStore:
         """Move an invalid id from its list to `pytask:rejected`."""
         return replies.verdict(self._redis.run(queue_calls.reject(self._scope, raw, reason, source)))
 
-    def park(self, task_id: str, function: str, event: bytes, source: str | None = None) -> Verdict:
+    def park(
+        self, task_id: str, function: str, event: bytes, source: str | None = None, *, held: bool = False
+    ) -> Verdict:
         """Move an id from the queue (or another list) to the parking list of `function`."""
-        call = queue_calls.park(self._scope, task_id, function, event, source)
+        call = queue_calls.park(self._scope, task_id, function, event, source, held=held)
         return replies.verdict(self._redis.run(call))
 
     def due(self, limit: int = 256) -> Due:
@@ -151,9 +164,11 @@ class RedisStore:
         (word,) = self._redis.run_durably([run_calls.save(self._scope, one, server)])
         return replies.verdict(word)
 
-    def restore(self, task_id: str, function: str, data: bytes | None, saved: bytes = b"") -> Verdict:
+    def restore(
+        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
-        call = run_calls.restore(self._scope, task_id, function, data, saved)
+        call = run_calls.restore(self._scope, task_id, function, data, saved, paused=paused)
         return replies.verdict(self._redis.run(call))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
@@ -196,6 +211,19 @@ class RedisStore:
         """Confirm that the run started by a reload is alive."""
         return replies.verdict(self._redis.run(run_calls.settle(self._scope, ref, mark, repeated=repeated)))
 
+    def confirm(self, confirmations: Sequence[Confirmation]) -> list[Answer]:
+        """Tell that runs were paused or resumed; the word that holds now for each."""
+        return replies.confirmed(self._redis.run(pause_calls.confirm(self._scope, confirmations)))
+
+    def hold_functions(self, names: Sequence[str], *, resume: bool = False) -> list[bool]:
+        """Pause functions, or resume them; whether each changed."""
+        call = pause_calls.hold_functions(self._scope, names, resume=resume)
+        return list(map(bool, self._redis.run(call)))
+
+    def held_functions(self) -> set[str]:
+        """The functions that are paused."""
+        return set(map(decoding.text, self._redis.command("SMEMBERS", self._keys.paused_functions)))
+
     def open_local(self, ref: RunRef, function: str, data: bytes, worker: str) -> Claim:
         """Create the hash and the run of a pre-started task."""
         call = run_calls.open_local(self._scope, ref, function, data, worker)
@@ -233,8 +261,14 @@ class RedisStore:
         after, found = self._redis.command("SCAN", cursor, "MATCH", f"{space}*", "COUNT", 200, "TYPE", "hash")
         names = [key.decode(errors="replace") for key in found]
         ids = [name[len(space) :] for name in names if not name.startswith(f"{space}pytask:")]
-        mended = self._mend() if cursor == 0 else 0
+        mended = self._mend() + self._tidy_paused() if cursor == 0 else 0
         return int(after), mended + (self._repair(ids, expiry) if ids else 0)
+
+    def _tidy_paused(self) -> int:
+        """Remove a part of those ids from the paused set that are not paused; a later sweep has the next."""
+        after, ids = self._redis.command("SSCAN", self._keys.paused, self._sweep_at, "COUNT", PAUSED_LOOK)
+        self._sweep_at = int(after)
+        return self._redis.run(pause_calls.tidy_paused(self._scope, ids)) if ids else 0
 
     def _mend(self) -> int:
         """Free the slots of ids without a run."""

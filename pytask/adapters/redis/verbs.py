@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pytask.adapters.redis import control_calls, monitor_calls, replies
+from pytask.adapters.redis import control_calls, monitor_calls, pause_calls, replies
 from pytask.adapters.redis.control_calls import Dated
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope
@@ -42,11 +42,22 @@ def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[l
 
 
 def _stop(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
+    return (yield from _where_they_wait(control_calls.stop, scope, dated))
+
+
+def _pause(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
+    return (yield from _where_they_wait(pause_calls.pause, scope, dated))
+
+
+def _where_they_wait(
+    script: Callable[[Scope, Dated, Sequence[bytes]], ScriptCall[list[bytes]]], scope: Scope, dated: Dated
+) -> Verb[list[bytes]]:
+    """A script that takes tasks out of where they wait, for which it needs the names of their functions."""
     names = yield control_calls.functions(scope, [task_id for task_id, _ in dated])
     found: list[bytes] = []
     while len(found) < len(dated):  # one call processes as many as it can within a few milliseconds
         left = len(found)
-        found += yield control_calls.stop(scope, dated[left:], names[left:])
+        found += yield script(scope, dated[left:], names[left:])
     return found
 
 
@@ -58,5 +69,6 @@ def _start(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
 OWN_SCRIPT: Mapping[Command, Callable[[Scope, Dated], Verb[list[bytes]]]] = {
     Command.STOP: _stop,
     Command.START: _start,
+    Command.PAUSE: _pause,
 }
 """Words that change tasks without a run; any other is a request to the owner of the run."""

@@ -49,7 +49,12 @@ log = get_logger(__name__)
 ASKED_AT_ONCE = 256  # runs that begin to stop in one iteration of the event loop
 
 # The stop reason that settles a run whose reload failed; in all other cases a newer run owns the id.
-UNRELOADED = {Verdict.GONE: StopReason.FORGET, Verdict.STOP: StopReason.STOP}
+# (The task of a paused run waits until it is resumed.)
+UNRELOADED = {
+    Verdict.GONE: StopReason.FORGET,
+    Verdict.STOP: StopReason.STOP,
+    Verdict.PAUSED: StopReason.HAND_BACK,
+}
 
 
 class Ids(Protocol):

@@ -21,7 +21,7 @@ from pytask.domain.record import Answer, Change, RunRef, Save, Verdict
 from pytask.domain.task import Task
 from pytask.domain.task_config import redis_wait
 from pytask.logger import get_logger
-from pytask.runtime.runs.refusals import REMEMBERED, Refusals
+from pytask.runtime.runs.refusals import LARGE, REMEMBERED, Refusals
 from pytask.runtime.store_proxy import StoreProxy
 
 log = get_logger(__name__)
@@ -181,9 +181,9 @@ class Saving:
     def failed(self, saves: Mapping[str, Save], error: StoreError) -> None:
         """A renewal with these values was not acknowledged: leases go first, so the next one has none."""
         self._without = True
-        if not may_be_size(error):
-            return
         size, alone = sum(len(one.value) for one in saves.values()), len(saves) == 1
+        if size < LARGE or not may_be_size(error):
+            return  # so little is never refused for its size: it is sent again
         if not self._refusals.refused(error, self._lease.last_ok, self._clock(), size=size, alone=alone):
             return
         self._most = max(1, size // 8)

@@ -284,7 +284,7 @@ class Consumer:
             if claim.delay >= 0:  # the slots of its function are to be counted before any begins
                 self._on_delayed(claim.delay)
             return 1
-        return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED))
+        return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED, Verdict.PAUSED))
 
     def _reject(self, raw: bytes, fault: IdFault, source: str | None) -> int:
         verdict = self._store.reject(raw, fault, source)
@@ -295,6 +295,8 @@ class Consumer:
         return 1
 
     def _park(self, task_id: str, function: str, source: str | None) -> int:
+        if function in self._executor.tasks:  # it is paused: see hold_functions.lua
+            return self._park_held(task_id, function, source)
         near = get_close_matches(function, self._executor.tasks, 3)
         shown = function.encode(errors="surrogateescape").decode(errors="replace")
         event = codec.event(Event.PARKED, {"function": shown, "near": near})
@@ -307,6 +309,14 @@ class Consumer:
                 " that knows it",
                 function, meant, task_id,
             )  # fmt: skip
+        return 1
+
+    def _park_held(self, task_id: str, function: str, source: str | None) -> int:
+        """A task of a paused function waits in its parking list until the function is resumed."""
+        if source == function:
+            return 0
+        event = codec.event(Event.PARKED, {"function": function, "near": [], "paused": True})
+        self._store.park(task_id, function, event, source, held=True)
         return 1
 
     def _log_failure(self, error: StoreError) -> None:

@@ -48,6 +48,10 @@ delay             -         WAIT      WAIT      WAIT      WAIT
 retry             WAIT      -         -         -         -
 start_now         -         -         -         -         WAIT
 schedule          -         WAIT      WAIT      WAIT      WAIT
+pause             -         -         -         -         WAIT
+resume            -         -         -         -         WAIT
+hold              RUNNING   -         -         -         -
+go_on             RUNNING   -         -         -         -
 limit             -         WAIT      WAIT      WAIT      WAIT
 """
 
@@ -62,7 +66,7 @@ EXPECTED = second_table()
 
 def test_the_second_table_is_complete():
     assert set(EXPECTED) == set(product(map(str, State), map(str, Trigger)))
-    assert len(EXPECTED) == 5 * 23
+    assert len(EXPECTED) == 5 * 27
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))

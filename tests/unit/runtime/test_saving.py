@@ -1,5 +1,6 @@
 """What a task saves: kept in the run, sent with renewals and ends, and never older than what Redis has."""
 
+import contextlib
 import math
 
 import gevent
@@ -135,6 +136,26 @@ def test_a_lost_run_acknowledges_nothing(world, answer):
     run.task.save(1)
     world.store.say("renew", lambda refs, _saves: dict.fromkeys(refs, answer))
     beat(world, heartbeat)
+    assert run.kept.unsent
+
+
+def test_a_small_value_is_never_given_up(world):
+    """Lost replies are no size limit: a worker that dies loses at most one renewal period."""
+    run, heartbeat = world.launch(), world.heartbeat()
+    run.task.save(1)
+
+    def no_answer(_refs, *saves):
+        if saves:
+            raise Unavailable("no answer")
+        return {}
+
+    world.store.say("renew", *[no_answer] * 30)
+    for _ in range(30):
+        world.clock.move(world.timing.heartbeat)
+        with contextlib.suppress(Unavailable):
+            heartbeat.beat()
+    tries = [values for values in sent(world) if values]
+    assert len(tries) >= 10
     assert run.kept.unsent
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pytask.adapters.redis.lua import (
     AnyTexts,
     Flag,
+    Flags,
     FourKeys,
     Key,
     Keys,
@@ -27,6 +28,10 @@ from pytask.adapters.redis.scripts.limits import RuleRecord as RuleRecord
 from pytask.adapters.redis.scripts.limits import limit as limit
 from pytask.adapters.redis.scripts.limits import mend as mend
 from pytask.adapters.redis.scripts.limits import serve as serve
+from pytask.adapters.redis.scripts.pausing import confirm as confirm
+from pytask.adapters.redis.scripts.pausing import hold_functions as hold_functions
+from pytask.adapters.redis.scripts.pausing import pause as pause
+from pytask.adapters.redis.scripts.pausing import tidy_paused as tidy_paused
 from pytask.adapters.redis.scripts.saving import SavedValue as SavedValue
 from pytask.adapters.redis.scripts.saving import save as save
 from pytask.adapters.redis.scripts.steering import functions as functions
@@ -56,6 +61,7 @@ from pytask.adapters.redis.scripts.upkeep import tidy as tidy
 #   queue, source     the queue; the list an id is in, which may be a parking list
 #   indexes           an index (zset: id by time) for each of the resting states
 #   timers            ids that wait for their time (zset: id by milliseconds)
+#   paused            ids of paused tasks, whether they wait or run (set)
 #   own               the prefix of the keys of limits, see slots.lua
 #   rules             the limits that the classes of a worker declare
 #   waiting, stopped, failed    names of states
@@ -87,6 +93,8 @@ def claim(
     source: Key,
     queue: Key,
     timers: Key,
+    paused: Key,  # ids of paused tasks (set)
+    paused_functions: Key,  # names (set)
     own: Key,
     indexes: FourKeys,
     hashes: Keys,
@@ -131,6 +139,7 @@ def park(
     runs: Key,
     source: Key,
     timers: Key,
+    paused_functions: Key,
     parking: Key,
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,
@@ -143,6 +152,7 @@ def park(
     hint_channel: Text,
     line: Text,
     kept: Number,
+    held: Flag,  # the function is known, but paused
 ) -> bytes: ...
 
 
@@ -215,6 +225,7 @@ def adopt(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,
     indexes: FourKeys,
     hashes: Keys,
@@ -225,6 +236,7 @@ def adopt(
     ids: Texts,
     new_runs: Texts,
     epochs: Numbers,
+    held_runs: Flags,  # their owner has paused them
 ) -> list[bytes]: ...
 
 
@@ -234,6 +246,7 @@ def restore(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     waiting_index: Key,
     hash: Key,
     id: Text,
@@ -245,6 +258,7 @@ def restore(
     kept: Number,
     has_data: Flag,
     data: Text,
+    on_hold: Flag,  # it was paused
     saved: Text,  # "" for nothing
 ) -> bytes: ...
 
@@ -269,6 +283,7 @@ def commit(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,
     indexes: FourKeys,
     hashes: Keys,

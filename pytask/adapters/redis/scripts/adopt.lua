@@ -11,11 +11,25 @@ local REACH = 1024
 call('ZREM', leases, '')
 call('LLEN', queue)
 call('ZCARD', timers)
+call('SCARD', paused)
+-- The owner knows whether its run is paused; of a pause that it may not have heard of it is told again.
+local function keep_pause(i, id, hash, same, since, control)
+  if held_runs[i] then
+    if not since then call('HSET', hash, 'paused', now) end
+    call('SADD', paused, id)
+  elseif since and same then
+    call('SADD', paused, id)
+    if not control then call('HSET', hash, 'control', pause_word) end
+  elseif since then
+    call('HDEL', hash, 'paused')
+    call('SREM', paused, id)
+  end
+end
 local reply = {}
 for i, hash in ipairs(hashes) do
   local id, run, epoch = ids[i], new_runs[i], epochs[i]
   local held = call('HGET', runs, id)
-  local h = pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history', 'control', 'group', 'function')
+  local h = pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history', 'control', 'group', 'function', 'paused')
   if h.err or call('EXISTS', hash) == 0 then
     reply[i] = 'GONE'
   else
@@ -33,6 +47,7 @@ for i, hash in ipairs(hashes) do
       else
         call('HSET', hash, 'state', running, 'last_update', now, noted(h[5], line))
       end
+      keep_pause(i, id, hash, h[1] == run, h[9], h[6])
       call('PERSIST', hash)
       call('HSET', runs, id, run)
       call('ZADD', leases, now_us, id)

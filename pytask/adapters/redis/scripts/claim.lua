@@ -29,6 +29,7 @@ local n = #hashes
 local live = call('HMGET', runs, unpack(ids))
 call('ZCARD', leases)
 local timed = call('ZCARD', timers) > 0
+call('SCARD', paused)
 -- The tail, the next id first.  Those of the batch are known to be short; of those behind them a producer
 -- may have made any number of any length: few at a time, and nothing behind one that cannot be a task.
 local window, waiting, reach = {}, {}, n + math.max(look, n + 16)
@@ -45,6 +46,13 @@ while at < reach and not ended do
   if long then break end
   ended = #part < step
   step = math.min(32, reach - at)
+end
+
+-- Functions that are paused: their tasks are answered as those of functions that nobody knows.
+local held_back, all_held_back = {}, false
+for _, name in ipairs(call('SMEMBERS', paused_functions)) do
+  held_back[name] = true
+  all_held_back = all_held_back or name == '*'
 end
 
 -- The answer --------------------------------------------------------------------------------------------
@@ -91,7 +99,7 @@ local function read_hash(hash, over)
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
     kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
-    'group'), count
+    'group', 'paused'), count
 end
 -- Seven of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, why it is no
 -- group.  What was saved before an end is `stale`: a worker of an earlier release did not remove it.
@@ -132,7 +140,7 @@ local function leave(id, state)
   gone[#gone + 1] = id
 end
 -- The hash of a run that begins; its epoch.
-local function begin(id, run, hash, state, epoch, attempts, history, stale)
+local function begin(id, run, hash, state, epoch, attempts, history, stale, stale_pause)
   local e = number(epoch) + 1
   local es = e > now_ms and whole(e) or epoch_now
   call('HSET', hash, 'state', running, 'run', run, 'worker', worker, 'epoch', es,
@@ -141,6 +149,10 @@ local function begin(id, run, hash, state, epoch, attempts, history, stale)
   call('PERSIST', hash)
   if epoch then call('HDEL', hash, 'control', 'output', 'error') end
   if stale then call('HDEL', hash, 'saved', 'saved_at', 'saved_by') end
+  if stale_pause then
+    call('HDEL', hash, 'paused')
+    call('SREM', paused, id)
+  end
   leave(id, state)
   if timed then left_timers[#left_timers + 1] = id end
   register(id, run)
@@ -219,6 +231,19 @@ local function settle_in(id, group, func)
   if func ~= '' then call('SADD', slots_of('function:' .. func), id) end
   holders[#holders + 1], holders[#holders + 2] = id, holding(group, func)
 end
+-- Into the paused set, until a start resumes it; the answer.
+local function pause(id, hash, state, history)
+  local text = (index[state] and state or unknown) .. ' ' .. delayed .. ' pause ' .. escaped(worker, 64) .. ' -'
+  call('HSET', hash, 'state', delayed, 'last_update', now, noted(history, text, true))
+  call('PERSIST', hash)
+  pcall('ZADD', index[delayed], now, id)
+  if timed then left_timers[#left_timers + 1] = id end
+  if call('SADD', paused, id) == 1 then
+    publish[#publish + 1] = id
+    publish[#publish + 1] = paused_event
+  end
+  return 'PAUSED'
+end
 
 for i = 1, n do
   local id, run, hash, held = ids[i], new_runs[i], hashes[i], live[i]
@@ -270,11 +295,16 @@ for i = 1, n do
         watched[#watched + 1] = id
         rotated[#rotated + 1] = id
         words[i] = 'ROTATED'
+      elseif h[17] and (not index[state] or state == delayed) then
+        -- (An end takes the field away: where a task has ended, a worker of an older release has left it.)
+        took[id] = true
+        pass_on(group)
+        words[i] = pause(id, hash, state, h[9])
       elseif extra and extra.due and extra.due > now_ms then
         took[id] = true
         pass_on(group)
         words[i] = delay(id, hash, state, extra.due, 'not%20before%20' .. extra.text, h[9])
-      elseif func and not known[func] then
+      elseif func and (not known[func] or all_held_back or held_back[func]) then
         pass_on(group)
         words[i] = 'UNKNOWN ' .. #func
         bytes[#bytes + 1] = func
@@ -294,7 +324,7 @@ for i = 1, n do
           words[i] = delay(id, hash, state, due, 'limit%20of%20starts', h[9])
         else
           if crashes >= crashes_from then places = places - 1 end
-          local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale)
+          local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale, h[17])
           settle_in(id, group, func)
           read = read + part
           words[i] = won('OK', es, crashes, size, over, func, data, extra)

@@ -1,16 +1,16 @@
 -- Commit one batch of ends and events, in order.
 --
 -- Returns one string of words, for each change OK, ALREADY, FENCED, GONE, or BADTYPE (the queue is not a
---       list, or the timers are not a sorted set; nothing done).
+--       list, the timers are not a sorted set, or the paused ids are not a set; nothing done).
 --
--- A run that is tried again goes to the timers, by the clock of Redis.  One that failed soon after a reload goes to the
--- queue, with the data before the reload.
+-- A run that is tried again goes to the timers, by the clock of Redis; the task of a paused one to the paused set.  One
+-- that failed soon after a reload goes to the queue, with the data before the reload.
 --
 -- Without changes it does nothing: so a worker loads the script, and connects, before its first end.
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and recreated: only the registry is cleared, to avoid writing a hash that belongs to no task.
---- include: names, time, now_ms, whole, ids, index, roll_back, history, slots, wake, give_back
+--- include: names, time, now_ms, whole, ids, index, pauses, roll_back, history, slots, wake, give_back
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -38,7 +38,7 @@ for i = 1, n do
   local h
   local again = mode == 'queue' or mode == 'timer'
   if again then
-    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control')
+    h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'control', 'paused')
   elseif state ~= '' or not held then
     h = pcall('HMGET', hash, 'run', kept > 0 and 'history' or '', 'restarts')
   end
@@ -55,12 +55,13 @@ for i = 1, n do
     verdict = 'FENCED'
     if state ~= '' and pcall('HGET', hash, 'last_run') == run then verdict = 'ALREADY' end
   elseif state ~= '' then
-    if mode == 'queue' and not queue_ok or again and not timers_ok then
+    if mode == 'queue' and not queue_ok or again and not timers_ok or again and h[4] and not pausable then
       verdict = 'BADTYPE'
     elseif owner ~= run then
       verdict = 'GONE'
     elseif mode == 'delete' or kind.drop then
       call('DEL', hash)
+      unpause(id, hash)
     else
       local plain = mode == 'done'
       if tried then roll_back(hash, tried) end
@@ -89,7 +90,12 @@ for i = 1, n do
       end
       local last = #entries
       entries[last + 1], entries[last + 2] = now, id
-      if mode == 'timer' then
+      if not again then
+        unpause(id, hash)
+      elseif h[4] then
+        call('ZREM', timers, id)
+        call('SADD', paused, id)
+      elseif mode == 'timer' then
         call('ZADD', timers, whole(now_ms + tonumber(kind.detail)), id)
       elseif mode == 'queue' then
         call('ZREM', timers, id)

@@ -5,14 +5,15 @@
 --
 -- The lease value is compared inside the script: an owner that renewed between the caller's reading
 -- and now keeps its run.
---- include: names, server, time, index, escaped, history, slots, wake, give_back
+--- include: names, server, time, index, pauses, escaped, history, slots, wake, give_back
 call('ZREM', leases, '')
 call('LLEN', queue)
 call('ZCARD', timers)
+call('SCARD', paused)
 local reply, dropped = {}, {}
 
 -- The new state of a task whose hash still names the dead run.
-local function hand_on(i, hash, id, lease, stops, worker, old)
+local function hand_on(i, hash, id, lease, stops, worker, old, on_hold)
   local state, published, line, drop = waiting, waiting_event, waiting_line, false
   if stops then
     state, published, line, drop = stopped, stopped_event, stopped_line, stopped_drop
@@ -30,9 +31,11 @@ local function hand_on(i, hash, id, lease, stops, worker, old)
     call('HDEL', hash, 'run', 'control')
     pcall('ZADD', index[state], now, id)
   end
-  if state == waiting then
+  if state ~= waiting then
+    unpause(id, hash)
+  else
     call('ZREM', timers, id)
-    call('LPUSH', queue, id)
+    if on_hold then call('SADD', paused, id) else call('LPUSH', queue, id) end
   end
   call('PUBLISH', channel .. id, published)
 end
@@ -41,7 +44,7 @@ for i, hash in ipairs(hashes) do
   local id, run = ids[i], old_runs[i]
   local held = call('HGET', runs, id)
   local lease = call('ZSCORE', leases, id)
-  local h = pcall('HMGET', hash, 'run', 'control', 'local', 'last_run', 'worker', 'history')
+  local h = pcall('HMGET', hash, 'run', 'control', 'local', 'last_run', 'worker', 'history', 'paused')
   if h.err then h = {} end
   -- The registry lost the run, and its hash still names it: no other worker has claimed it since (see commit.lua).
   if not held and h[1] == run then held = run end
@@ -55,8 +58,9 @@ for i, hash in ipairs(hashes) do
       -- The hash was deleted or recreated: there is nothing to requeue, only an entry to clear.
     elseif h[3] then
       call('DEL', hash)
+      unpause(id, hash)
     else
-      hand_on(i, hash, id, lease, h[2] == stop, h[5], h[6])
+      hand_on(i, hash, id, lease, h[2] == stop, h[5], h[6], h[7])
     end
     call('HDEL', runs, id)
     call('ZREM', leases, id)

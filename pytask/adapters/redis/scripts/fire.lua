@@ -64,6 +64,8 @@ end
 
 local function start(id, hash, h, at, missed, not_before, id_text)
   local from = index[h[1]] and h[1] or unknown
+  -- (A worker of an older release may have left it as the run before ended.)
+  if from ~= waiting then call('HDEL', hash, 'paused') end
   prepare(hash, at, missed, not_before, noted(h[7], from .. line))
   pcall('ZREM', index[from], id)
   pcall('ZADD', index[waiting], now, id)

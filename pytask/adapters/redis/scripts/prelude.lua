@@ -54,16 +54,28 @@ local function places_in(words)
 end
 
 --- leave_places
--- Out of each place where a task may wait: the queue, the parking list of its function, the timers, the waiting
--- lists of its group and its function.  A task that waits is in one of them.  Before its hash is deleted.
+-- Out of each place where a task may wait: the queue, the parking list of its function, the timers, the paused set, the
+-- waiting lists of its group and its function.  A task that waits is in one of them.  Before its hash is deleted.
 -- Returns how many entries of lists were looked at.
 local function leave_places(id, parking, hash)
   call('ZREM', timers, id)
+  call('SREM', paused, id)
   leave_lines(id, hash, call('LREM', queue, 0, id) > 0)
   local parked_there = pcall('LLEN', parking)
   if type(parked_there) ~= 'number' then return 0 end
   call('LREM', parking, 0, id)
   return parked_there
+end
+
+--- pauses
+-- The set `paused` has the ids of all paused tasks, whether they wait or run; the field `paused` of each has the time.
+-- So one look tells whether any is paused at all: where none is, no task is asked about.
+local paused_count = pcall('SCARD', paused)
+local pausable = type(paused_count) == 'number'
+local any_paused = pausable and paused_count > 0
+-- An end, a failure, a stop and a start take the pause away.
+local function unpause(id, hash)
+  if any_paused and call('SREM', paused, id) == 1 then call('HDEL', hash, 'paused') end
 end
 
 --- forget_restarts

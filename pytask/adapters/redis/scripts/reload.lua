@@ -7,7 +7,10 @@
 -- Its data is on trial if it is not the data that lived before: `trial` has the run, and `data_ok` the data to
 -- which commit.lua rolls back.  While a trial is under way, another reload does not replace `data_ok`.
 --
--- Returns verdict (OK, ALREADY, FENCED, GONE, or the request to stop: nothing done), epoch, crashes, size of data over the limit, function, data,
+-- No new run of a paused task begins either: the old one is then released, and the task waits until it is resumed. (One
+-- that was pre-started would be lost by that: its new run begins, and its owner pauses it.)
+--
+-- Returns verdict (OK, ALREADY, FENCED, GONE, PAUSED, or the request to stop: nothing done), epoch, crashes, size of data over the limit, function, data,
 --       1 if the data is on trial.
 --- include: names, time, now_us, now_ms, whole, number, trial, history
 local held = call('HGET', runs, id)
@@ -17,7 +20,7 @@ local size = pcall('HSTRLEN', hash, 'data')
 if type(size) == 'table' then return {'GONE'} end
 local over = size > max_data
 local h = call('HMGET', hash, 'run', 'function', 'epoch', 'crashes', over and '' or 'data', 'history', 'control', 'trial',
-  known and '' or 'data_ok')
+  known and '' or 'data_ok', 'paused', 'local')
 if h[1] ~= held then return {'GONE'} end
 local crashes = number(h[4])
 local func = h[2] and #h[2] <= 512 and h[2] or ''
@@ -25,6 +28,7 @@ if held == new_run then
   return {'ALREADY', whole(number(h[3])), crashes, over and size or 0, func, h[5], h[8] == new_run and 1 or 0}
 end
 if h[7] == stop then return {stop} end
+if h[10] and not h[11] then return {'PAUSED'} end
 local epoch = whole(math.max(number(h[3]) + 1, now_ms))
 call('HSET', hash, 'run', new_run, 'worker', worker, 'epoch', epoch, 'settling', epoch, 'last_run', old_run,
   'last_update', now, noted(h[6], line))

@@ -9,6 +9,7 @@
 local WORK = 250000 -- list entries; the first id is always done
 local queued, walked = call('LLEN', queue), 0
 call('ZCARD', timers)
+call('SCARD', paused)
 for _, key in ipairs(indexes) do call('ZCARD', key) end
 local reply, rests, allowed = {}, places_in(resting), places_in(states)
 -- Whether it is in one of the states; asked before anything is written.

@@ -6,16 +6,17 @@
 -- A hash that names a run is registered again, and a full expiry passes before it is requeued: its
 -- owner may be alive.  One that names none was written by hand or by an old release: no worker runs it.  A run
 -- in the registry gets a lease regardless of its hash: the monitor removes it later.
---- include: names, time, now_us, number, plausible, history, slots, kept_slots, take_slots
+--- include: names, time, now_us, number, plausible, pauses, history, slots, kept_slots, take_slots
 call('LLEN', queue)
 call('ZCARD', leases)
 call('ZCARD', timers)
+call('SCARD', paused)
 local LONGEST = 10000 -- entries of the queue that are looked through
 local queued = call('LLEN', queue)
 local repaired, lost = 0, {}
 
 -- A hash that no worker runs is stopped, if requested, or waits again.
-local function settle(id, hash, stops, old)
+local function settle(id, hash, stops, old, on_hold)
   local state, published, line, index = waiting, waiting_event, waiting_line, waiting_index
   if stops then state, published, line, index = stopped, stopped_event, stopped_line, stopped_index end
   if stops and stopped_drop then
@@ -26,13 +27,21 @@ local function settle(id, hash, stops, old)
     if stops then call('HDEL', hash, 'control') end
   end
   call('ZREM', timers, id)
-  if not stops then call('LPUSH', queue, id) end
+  if stops then
+    unpause(id, hash)
+  elseif on_hold then
+    call('SADD', paused, id)
+  else
+    call('LPUSH', queue, id)
+  end
   call('PUBLISH', channel .. id, published)
 end
 
 for i, hash in ipairs(hashes) do
   local id = ids[i]
-  local h = pcall('HMGET', hash, 'state', 'run', 'last_update', 'history', 'control', 'group', 'function')
+  local h = pcall('HMGET', hash, 'state', 'run', 'last_update', 'history', 'control', 'group', 'function', 'paused')
+  -- In the set is each that has the field, also while it runs.
+  if h[8] and (h[1] == running or call('HEXISTS', runs, id) == 1) then call('SADD', paused, id) end
   if call('HEXISTS', runs, id) == 1 then
     -- A monitor never checks a registered run without a lease.
     if not call('ZSCORE', leases, id) then
@@ -55,7 +64,7 @@ for i, hash in ipairs(hashes) do
     take_slots(id, h[6], h[7])
     repaired = repaired + 1
   elseif t[1] - number(h[3]) > expiry then
-    settle(id, hash, h[5] == stop, h[4])
+    settle(id, hash, h[5] == stop, h[4], h[8])
     repaired = repaired + 1
   end
 end

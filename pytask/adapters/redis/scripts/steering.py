@@ -26,6 +26,7 @@ def stop(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,  # the prefix of the keys of limits
     indexes: FourKeys,
     hashes: Keys,
@@ -49,6 +50,7 @@ def start(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     indexes: FourKeys,
     hashes: Keys,
     channel: Text,
@@ -56,6 +58,8 @@ def start(
     waiting: Text,
     line: Text,
     now_line: Text,  # of a task that waited for its time
+    resumed_line: Text,  # of a paused one
+    asked_line: Text,  # of a request to the owner of a paused run
     kept: Number,
     fresh: Flag,  # without what earlier runs have saved
     allowed: AnyTexts,  # states that a task may be started from
@@ -83,6 +87,7 @@ def remove(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,  # the prefix of the keys of limits
     parked: Key,  # names of parked functions (set)
     indexes: FourKeys,

@@ -6,9 +6,10 @@
 -- A waiting id may be anywhere in its list, so each costs a scan of all of it: 20 ms for a million entries.
 -- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
---- include: names, time, index, places, slots, wake, lead, leave_lines, leave_places, history
+--- include: names, time, index, places, slots, wake, lead, leave_lines, leave_places, pauses, history
 call('HDEL', runs, '')
 call('ZCARD', timers)
+call('SCARD', paused)
 local WORK = 250000 -- list entries; the first id is always done
 local stoppable = places_in(allowed)
 local queued, walked = call('LLEN', queue), 0
@@ -16,6 +17,7 @@ local reply = {}
 
 -- Removes it from all lists and sets it to rest; `from` is the state it was in, `state` the one that its hash has.
 local function settle(id, hash, parking, from, state, old)
+  unpause(id, hash)
   walked = walked + leave_places(id, parking, hash) + queued
   if drop then
     call('DEL', hash)

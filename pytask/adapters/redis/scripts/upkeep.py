@@ -35,6 +35,7 @@ def expire(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,  # the prefix of the keys of limits
     indexes: FourKeys,
     hashes: Keys,
@@ -69,6 +70,7 @@ def repair(
     leases: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,
     waiting_index: Key,
     stopped_index: Key,
@@ -93,6 +95,7 @@ def put_back(
     runs: Key,
     queue: Key,
     timers: Key,
+    paused: Key,
     own: Key,
     hashes: Keys,
     parkings: Keys,  # the parking list of the function of each
