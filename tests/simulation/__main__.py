@@ -49,7 +49,9 @@ def _arguments(argv):
     parser.add_argument(
         "--policies", action="store_true", help="only worlds with delayed and flapping tasks and schedules"
     )
-    parser.add_argument("--steering", action="store_true", help="only worlds whose tasks save, pause and reload")
+    parser.add_argument(
+        "--steering", action="store_true", help="only worlds whose tasks save, pause and reload"
+    )
     parser.add_argument("--json", help="write the summary to this file")
     parser.add_argument("--sum", nargs="+", metavar="FILE", help="add up summaries that --json wrote")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation")

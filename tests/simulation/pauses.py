@@ -40,7 +40,7 @@ class Pauses:
         paused, functions = snapshot
         now = self._world.loop.time
         self._resumed |= dict.fromkeys(self._paused.keys() - paused.keys(), now)
-        self._paused = {task_id: now for task_id in paused}
+        self._paused = dict.fromkeys(paused, now)
         self._functions = set(functions)
 
     def flushed(self):

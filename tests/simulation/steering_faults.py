@@ -53,6 +53,9 @@ def _reloaded(world, random):
 
 def _reload(world, random, at):
     task_id, kind = _reloaded(world, random), random.choice(DATA)
+    if random.random() < 0.5:
+        world.after(at, lambda: world.steering.reload(task_id, kind))
+        return
     pause = random.choice((0.0, 0.0, random.uniform(0.0, 20.0)))
     world.after(at, lambda: world.steering.write_data(task_id, kind))
     world.after(at + pause, lambda: world.control(task_id, Command.RELOAD))

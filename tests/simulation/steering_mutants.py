@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from pytask.adapters.memory import control_verbs, queue_verbs, verbs
 from pytask.adapters.memory.limit_verbs import LimitVerbs
 from pytask.adapters.memory.slots import Slots

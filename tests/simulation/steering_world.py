@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import random
 
+from pytask.client.goals import is_refused, reloaded
+from pytask.client.records import read_task
 from pytask.domain.errors import StoreError
 from pytask.domain.lifecycle import RUNNING
 from pytask.domain.messages import Command
+from pytask.domain.record import Verdict
 from tests.simulation import steering, steering_faults
 
 BEGIN = 60.0  # seconds in which clients push
+LOOK = 0.5  # seconds between two looks of a client
+LONGEST = 90.0  # seconds for which it looks
 AT_ONCE = 0.07  # share of the saves that wait for Redis
 
 
@@ -24,7 +29,7 @@ class SteeringWorld:
         self.on = drawn if wanted is None else wanted
         self.more_slots = steering.SLOTS if self.on else 0
         self.jobs = steering.draw(world.stream("steering jobs")) if self.on else {}
-        self._data = {}  # id -> what a client wrote last
+        self._data = {}  # id -> the version that a client wrote last
         self._versions = 0
         self._saves = 0
         self._streams = {}
@@ -91,7 +96,9 @@ class SteeringWorld:
         new = "function" not in state.fields(task_id)
         fields = {"function": job.function}
         if new:
-            fields["data"] = json.dumps(self._new_data(job, steering.GOOD))
+            data = self._new_data(job, steering.GOOD)
+            self._data[task_id] = data["version"]
+            fields["data"] = json.dumps(data)
             if job.group and not job.told:
                 fields["group"] = job.group
         self._world.evidence.counts.pushed(task_id, again=not new)
@@ -103,10 +110,43 @@ class SteeringWorld:
         def client(state):
             if "function" in state.fields(task_id):
                 data = self._new_data(self.jobs[task_id], kind)
+                self._data[task_id] = data["version"]
                 self._world.note(None, "HSET data", task_id, data)
                 state.write(task_id, data=json.dumps(data))
 
         self._world.server.client(client)
+
+    def reload(self, task_id, kind):
+        """As a client does that waits for the outcome: other data, the request, and then looks at the hash."""
+
+        def client(state):
+            fields = state.fields(task_id)
+            if "run" not in fields:
+                return
+            data, epoch = self._new_data(self.jobs[task_id], kind), int(fields["epoch"])
+            self._world.note(None, "reload", task_id, data)
+            state.write(task_id, data=json.dumps(data))
+            self._data[task_id] = data["version"]
+            verdict = self._world.server.store.control(Command.RELOAD, [task_id])[0]
+            self._world.evidence.controlled(Command.RELOAD, task_id, verdict)
+            if verdict is Verdict.REQUESTED:
+                state.publish(f"task-{task_id}-control", Command.RELOAD.encode())
+                self._world.after(LOOK, lambda: self._look(task_id, data, epoch, LONGEST))
+
+        self._world.server.client(client)
+
+    def _look(self, task_id, data, epoch, left):
+        """Until the reload is decided, or somebody else wrote data."""
+        fields = self._world.server.state.fields(task_id)
+        if self._data[task_id] != data["version"] or not fields:
+            return
+        task, goal = read_task(task_id, fields), reloaded(epoch, settled=True)
+        if task.epoch >= epoch and goal.over(task):
+            self._world.evidence.steering.trials.told(
+                task, data, refused=is_refused(task), done=goal.done(task)
+            )
+        elif left > 0:
+            self._world.after(LOOK, lambda: self._look(task_id, data, epoch, left - LOOK))
 
     def start_fresh(self, task_id):
         """As the client does: what was saved goes if the task does not run."""

@@ -184,6 +184,20 @@ class Trials:
         if there["version"] not in good:
             self._violation("data", f"{name}: {there} after a rollback to {failed.before}")
 
+    # -- clients ------------------------------------------------------------------------------------------
+
+    def told(self, task, data, *, refused, done):
+        """What a client takes for the outcome of its reload, the last of this task."""
+        word = "done" if done else "refused" if refused else "rolled back"
+        self.tally[f"a client saw: {word}"] += 1
+        force = self._force.get(task.run)
+        if force is None or self._disturbed.get(task.id, -1e9) > self._world.loop.time - 120:
+            return
+        if done != (force.data["version"] == data["version"]):
+            self._violation("outcome", f"{task.id}: {data} is {word}, {task.run} works with {force.data}")
+        if refused and data["kind"] not in (REFUSED, RAISES):
+            self._violation("outcome", f"{task.id}: {data} is refused")
+
 
 def read(raw):
     return json.loads(raw or b"null")
@@ -191,4 +205,3 @@ def read(raw):
 
 def _data(state, task_id, name="data"):
     return read(state.fields(task_id).get(name))
-
