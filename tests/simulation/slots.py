@@ -1,4 +1,4 @@
-"""Whether no more runs live than a limit allows, slots are those of the registry, and who waits for one gets it."""
+"""Whether limits hold, slots are those of the registry, and who waits for a slot gets one."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _reloaded(world, random):
 
 def _reload(world, random, at):
     task_id, kind = _reloaded(world, random), random.choice(DATA)
-    if random.random() < 0.5:
+    if random.random() < 0.7:
         world.after(at, lambda: world.steering.reload(task_id, kind))
         return
     pause = random.choice((0.0, 0.0, random.uniform(0.0, 20.0)))

@@ -1,4 +1,4 @@
-"""The part of a world that has tasks which save, wait at gates and take new data, and what clients do to these."""
+"""The part of a world whose tasks save, pause, reload and share groups, and what clients do to these."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class SteeringWorld:
         self._world.server.client(client)
 
     def reload(self, task_id, kind):
-        """As a client does that waits for the outcome: other data, the request, and then looks at the hash."""
+        """As a client does that waits for the outcome: other data, the request, then looks at the hash."""
 
         def client(state):
             fields = state.fields(task_id)

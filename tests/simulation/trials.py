@@ -73,7 +73,7 @@ class Trials:
         self._begin(task_id, run, force)
 
     def _follow(self, force, old):
-        """What it goes back to if it fails: what the run before it worked with, or what that would go back to."""
+        """What it goes back to if it fails: the data of the run before it, or what that would go back to."""
         if old is None:  # it was replaced before it began
             force.sure = False
             return
@@ -148,7 +148,7 @@ class Trials:
             self._violation("data", f"{claim.run} of {claim.id}: {there} accepted, {force} in force")
 
     def acknowledged(self, claim):
-        """Its worker knows that it was stored: from then on a failure is rolled back, for as long as a trial."""
+        """Its worker knows that it was stored: from then on a failure is rolled back."""
         force = self._force.get(claim.run)
         if force is not None and force.data == read(claim.data):
             force.sure, force.since = True, self._processes[claim.run].clock()
