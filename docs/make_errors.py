@@ -119,6 +119,10 @@ PROOFS: dict[str, str] = {
     "PT161": "schedules::test_an_overdue_schedule",
     "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
     "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
+    "PT170": "limits::test_doctor_names_a_limit_that_is_no_number",
+    "PT171": "limits::test_doctor_names_slots_without_runs",
+    "PT172": "limits::test_doctor_names_more_runs_than_the_limit",
+    "PT173": "limits::test_doctor_names_a_worker_that_knows_no_limits",
     "PT175": "schedules::test_a_schedule_that_two_programs_define_differently",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pytask.client.async_driver import AsyncDriver
 from pytask.client.control_methods import AsyncControlMethods
 from pytask.client.lazy import enqueue, listing, logs, queries, watch
+from pytask.client.limit_methods import AsyncLimits
 from pytask.client.options import ClientOptions
 from pytask.client.records import (
     Count,
@@ -67,9 +68,10 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
         delay: float | None = None,
         at: float | datetime | None = None,
         restart: str | None = None,
+        group: str | None = None,
     ) -> str:
         """As `pytask.Client.start`."""
-        task = New(function, data, id, delay, at, restart)
+        task = New(function, data, id, delay, at, restart, group)
         return await self._driver.run(enqueue.start(self._partitions, task))
 
     async def start_many(self, tasks: Iterable[Any]) -> Ids:
@@ -84,6 +86,11 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
     def schedules(self) -> AsyncSchedules:
         """The calls that make, read and change schedules."""
         return AsyncSchedules(self._driver, self._partitions)
+
+    @property
+    def limits(self) -> AsyncLimits:
+        """The calls that set and read limits."""
+        return AsyncLimits(self._driver, self._partitions)
 
     # -- looking --------------------------------------------------------------------------------------
 

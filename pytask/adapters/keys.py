@@ -37,6 +37,7 @@ class Keys:
     slotted: str = attrs.field(init=False)
     groups: str = attrs.field(init=False)
     runners: str = attrs.field(init=False)
+    woken: str = attrs.field(init=False)
     limited: str = attrs.field(init=False)
     building: str = attrs.field(init=False)
     rates: str = attrs.field(init=False)
@@ -67,6 +68,7 @@ class Keys:
             "slotted": f"{own}slotted",
             "groups": f"{own}groups",
             "runners": f"{own}runners",
+            "woken": f"{own}woken",
             "limited": f"{own}limited",
             "building": f"{own}building",
             "rates": f"{own}rates",

@@ -27,6 +27,8 @@ NOTES = (
     "PT157",
     "PT159",
     "PT160",
+    "PT171",
+    "PT172",
     "PT175",
 )  # nothing that needs an immediate fix
 MAX_DATA = 16 * 1024 * 1024
@@ -85,6 +87,13 @@ def kinds_of(keys: Keys) -> dict[str, str]:
         keys.timers: "zset",
         keys.schedules: "zset",
         keys.parked: "set",
+        keys.limits: "hash",
+        keys.slotted: "hash",
+        keys.groups: "zset",
+        keys.runners: "hash",
+        keys.woken: "zset",
+        keys.limited: "set",
+        keys.rates: "hash",
         **dict.fromkeys(keys.indexes, "zset"),
     }
 

@@ -91,6 +91,8 @@ def reload(space: str, task_id: str, data: str | None) -> list[Item]:
     written: list[Item] = [] if data is None else [["EVAL", DATA, 1, keys.task(task_id), data]]
     return [
         *written,
+        "the answer to an earlier request: this one does not repeat it",
+        ["HDEL", keys.task(task_id), "reload_refused", "reloaded"],
         "if it runs and no stop is pending: store the request; its worker reads it within 5 s",
         _request(keys, task_id, Command.RELOAD),
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",

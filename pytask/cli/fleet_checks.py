@@ -14,6 +14,7 @@ from pytask.cli.connection import Remote
 from pytask.cli.databases import neighbors
 from pytask.cli.elsewhere import elsewhere
 from pytask.cli.fleet import Fleet
+from pytask.cli.limit_checks import of_the_limits
 from pytask.cli.orphaned_tasks import forgotten
 from pytask.cli.timer_checks import of_the_timers
 from pytask.client.records import SILENT
@@ -50,6 +51,7 @@ def of_the_fleet(remote: Remote, found: Fleet) -> Iterator[Finding]:
     yield from _idle(found)
     yield from _releases(found)
     yield from of_the_timers(remote, found)
+    yield from of_the_limits(remote, found)
     yield from _files(found)
     yield from _clients(found)
     yield from _rejected(remote, found)

@@ -50,6 +50,7 @@ VERBS: dict[str, dict[str, str]] = {
         "requeue": "Requeue failed tasks and tasks of dead workers.",
         "wait": "Wait until a task reaches a state, and print it.",
         "rm": "Delete tasks that are not running, with all their data.",
+        "limits": "Manage limits: how many tasks of a group or of a function may run at a time.",
         "schedule": "Manage schedules: tasks that start at an interval or at the times of a cron expression.",
     },
     "Inspect": {

@@ -24,6 +24,7 @@ TASKS = (
     Column("attempts", "runs", wide=True),
     Column("crashes", "crashes", wide=True),
     Column("restarts", "restarts", wide=True),
+    Column("group", "group", wide=True),
     Column("control", "request", wide=True),
     Column("run", "run", wide=True),
 )
@@ -53,6 +54,7 @@ def task_row(task: TaskInfo) -> dict[str, Any]:
         "attempts": task.attempts,
         "crashes": task.crashes,
         "restarts": task.restarts,
+        "group": task.group,
         "due": due_of(task),
         "_due": _until(due_of(task)),
         "control": task.control,

@@ -10,6 +10,9 @@ from pytask.adapters.keys import Keys
 from pytask.cli.connection import Remote
 from pytask.cli.fleet import together
 from pytask.client.records import TaskInfo, Worker
+from pytask.domain import lifecycle as life
+from pytask.domain.limit_reasons import Line
+from pytask.domain.limits import EVERY_GROUP, Kind, entry, read_entry
 from pytask.domain.reasons import LOOK, Account, Crew, Facts, Known, account
 
 R = TypeVar("R", Known, Crew)
@@ -28,6 +31,9 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
         ("ZSCORE", f"{space}pytask:leases", task_id),
         ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
         ("ZSCORE", f"{space}pytask:timers", task_id),
+        ("HMGET", space + task_id, "group", "function"),
+        ("ZSCORE", f"{space}pytask:group:group:<its group>", task_id),
+        ("ZSCORE", f"{space}pytask:group:function:<its function>", task_id),
         ("HVALS", f"{space}pytask:workers:info"),
     ]
 
@@ -59,9 +65,40 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         queued=int(queued),
         queue=keys.queue,
         parked=parked is not None,
+        line=_line_of(remote, task) if place is None else None,
         policy=next((w.restarts[task.function] for w in workers if task.function in w.restarts), ""),
         monitor=None if last is None else max(0.0, now - float(last)),
     )
+
+
+def _line_of(remote: Remote, task: TaskInfo) -> Line | None:
+    """The waiting list that has the task; None if none has it."""
+    if task.state is not life.WAIT:
+        return None
+    keys, at = Keys(remote.space_of(task.id)), remote.partition_of(task.id)
+    entries = [entry(Kind.GROUP, task.group)] if task.group else []
+    entries += [entry(Kind.FUNCTION, task.function)] if task.function else []
+    places = remote.ask_all([("ZSCORE", keys.line(name), task.id) for name in entries], at=at)
+    for name, score in zip(entries, places, strict=True):
+        if score is None:
+            continue
+        ahead, live, queued = remote.ask_all(
+            [
+                ("ZCOUNT", keys.line(name), "-inf", f"({float(score):.0f}"),
+                ("SCARD", keys.slots(name)),
+                ("HGET", keys.runners, task.group),
+            ],
+            at=at,
+        )
+        kind, of = read_entry(name) or (Kind.GROUP, "")
+        which = {"group": of} if kind is Kind.GROUP else {"function": of}
+        limit = remote.tasks.limits.get(**which).in_force
+        if limit is None and kind is Kind.GROUP:
+            limit = remote.tasks.limits.get(group=EVERY_GROUP).limit
+        return Line(
+            kind=kind, name=of, ahead=int(ahead), live=int(live), limit=limit, follows=queued is not None
+        )
+    return None
 
 
 def _crew(remote: Remote, session: str) -> list[Worker]:

@@ -7,6 +7,7 @@ yield what to send and get the replies.  Two shells drive them: `blocking` here,
 from __future__ import annotations
 
 from pytask.client.client import Client
+from pytask.client.limit_records import LimitInfo
 from pytask.client.records import (
     Count,
     Event,
@@ -31,6 +32,7 @@ __all__ = [
     "Event",
     "FunctionInfo",
     "Gap",
+    "LimitInfo",
     "LogLine",
     "New",
     "Occurrence",

@@ -56,6 +56,7 @@ class Client(ControlMethods, Reader):
         delay: float | None = None,
         at: float | datetime | None = None,
         restart: str | None = None,
+        group: str | None = None,
     ) -> str:
         """Queue a task, in one round trip.
 
@@ -71,16 +72,20 @@ class Client(ControlMethods, Reader):
             at: The time before which it does not start: a datetime with a time zone, or seconds since 1970.
                 A past time means at once.
             restart: "never", "failure" or "always", instead of `Config.RESTART` of its class.
+            group: What it shares with other tasks, such as "account-17", up to 256 bytes: at most as many
+                tasks of a group run at a time as its limit allows (`client.limits`, `Config.GROUP_LIMIT`).
 
         Returns:
             The id.
 
         Raises:
-            BadData: The data has no JSON form, or does not fit; the message has the path.  Or no valid time.
+            BadData: The data has no JSON form, or does not fit; the message has the path.
+                Or no valid time, or group.
             TaskExists: Another task has this id.
             TooLarge: Redis does not accept data of this size.
         """
-        return self._driver.run(enqueue.start(self._partitions, New(function, data, id, delay, at, restart)))
+        task = New(function, data, id, delay, at, restart, group)
+        return self._driver.run(enqueue.start(self._partitions, task))
 
     def start_many(self, tasks: Iterable[Any]) -> Ids:
         """Queue many tasks, in chunks that are each queued as a whole or not at all.

@@ -17,6 +17,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call
 from pytask.domain.delays import RESTARTS
 from pytask.domain.errors import BadData, NoSuchTask, StoreError, TaskExists, WrongKeyType, may_be_size
+from pytask.domain.limits import check_group
 from pytask.domain.messages import LONGEST_NAME
 from pytask.domain.secrets import hide
 from pytask.domain.start_time import not_before
@@ -108,14 +109,15 @@ def _queued(partitions: Partitions, task: New, chosen: str) -> Op[bytes]:
 
 
 def start_of(task: New) -> Start:
-    """When it starts; raises `BadData` for an invalid time or policy."""
+    """When it starts, and its group; raises `BadData` for an invalid time, policy or group."""
     if task.restart is not None and task.restart not in RESTARTS:
         raise BadData(
             f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}: the delays and"
             " the limit are those of Config.RESTART in its class"
         )
     when = not_before(task.delay, task.at)
-    return Start(when, task.restart or "") if when or task.restart else AT_ONCE
+    group = "" if task.group is None else check_group(task.group)
+    return Start(when, task.restart or "", group) if when or task.restart or group else AT_ONCE
 
 
 def _raise_odd(done: Delivery, total: int) -> None:

@@ -5,10 +5,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["control", "enqueue", "listing", "logs", "queries", "reload", "requeue", "timetable", "watch"]
+__all__ = [
+    "control", "enqueue", "limits", "listing", "logs", "queries", "reload", "requeue", "timetable", "watch",
+]  # fmt: skip
 
 if TYPE_CHECKING:
-    from pytask.client import control, enqueue, listing, logs, queries, reload, requeue, timetable, watch
+    from pytask.client import (
+        control,
+        enqueue,
+        limits,
+        listing,
+        logs,
+        queries,
+        reload,
+        requeue,
+        timetable,
+        watch,
+    )
 else:
 
     class Lazy:
@@ -22,4 +35,4 @@ else:
 
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
     queries, reload, requeue = Lazy("queries"), Lazy("reload"), Lazy("requeue")
-    timetable, watch = Lazy("timetable"), Lazy("watch")
+    limits, timetable, watch = Lazy("limits"), Lazy("timetable"), Lazy("watch")

@@ -26,6 +26,7 @@ from pytask.domain.messages import IdFault, read_id
 
 MOST = 10_000  # tasks of a page
 STEP = 500  # ids of one step
+LINES_STEP = 20  # waiting lists of one step
 LIST_MOST = 10_000  # entries at each end of a queue that are searched for ids that wait again
 LOOK_FACTOR, LOOK_LEAST = 10, 1000  # hashes that a page with a filter may read: ten a row, or 1000
 ORDER = (life.RUNNING, life.WAIT, life.ERROR, life.STOPPED, life.ENDED)
@@ -137,6 +138,39 @@ class Queue:
         return int((yield from ask(self.partition, ("LLEN", key)))) - int(found)
 
 
+@attrs.frozen
+class Lines:
+    """The waiting lists of groups and functions, each from its first id."""
+
+    partition: int
+    keys: Keys
+    state: State = life.WAIT
+
+    def step(self, part: Part, limit: int) -> Op[tuple[Entries, Part]]:
+        """From an offset in one of the lists that a scan step returns."""
+        cursor, nth, offset = part or ["0", 0, 0]
+        reply = yield from ask(self.partition, ("ZSCAN", self.keys.groups, cursor, "COUNT", LINES_STEP))
+        after, found = text(reply[0]), reply[1]
+        names = [text(raw) for raw in ([one for one, _ in found] if _paired(found) else found[::2])]
+        entries: Entries = []
+        while nth < len(names) and len(entries) < limit:
+            most = limit - len(entries)
+            key = self.keys.line(names[nth])
+            # From the end, as every role may call it.
+            raws = yield from ask(self.partition, ("ZREVRANGE", key, -(offset + most), -(offset + 1)))
+            ids = [text(raw) for raw in reversed(raws)]
+            entries += ((task_id, [cursor, nth, offset + at]) for at, task_id in enumerate(ids, 1))
+            nth, offset = (nth, offset + most) if len(ids) == most else (nth + 1, 0)
+        there: Part = [cursor, nth, offset] if nth < len(names) else None if after == "0" else [after, 0, 0]
+        return (yield from self._unlisted(entries)), there
+
+    def _unlisted(self, entries: Entries) -> Op[Entries]:
+        """Those that are not in the index of WAIT, where they were listed."""
+        index = self.keys.index(self.state)
+        scores = yield from ask_all([(self.partition, ("ZSCORE", index, raw_of(i))) for i, _ in entries])
+        return [entry for entry, score in zip(entries, scores, strict=True) if score is None]
+
+
 def page(  # noqa: PLR0913 - the filters
     partitions: Partitions,
     *,
@@ -191,7 +225,7 @@ def _sources(partitions: Partitions, states: Sequence[State]) -> list[Source]:
         for partition, keys in enumerate(partitions.keys):
             found.append(Runs(partition, keys) if state is life.RUNNING else Index(partition, keys, state))
             if state is life.WAIT:
-                found.append(Queue(partition, keys))
+                found += (Queue(partition, keys), Lines(partition, keys))
     return found
 
 
@@ -201,7 +235,7 @@ def _rows(source: Source, partitions: Partitions, ids: Sequence[str]) -> Op[list
     commands = [(source.partition, ("HMGET", raw_of(keys.task(task_id)), *LIST_FIELDS)) for task_id in ids]
     replies = yield from ask_all(commands, tolerant=True)
     rows = [_row(source, task_id, reply) for task_id, reply in zip(ids, replies, strict=True)]
-    if source.state is not life.WAIT or isinstance(source, Queue):
+    if source.state is not life.WAIT or isinstance(source, Queue | Lines):
         return rows
     due = yield from due_times(partitions, source.partition, ids)
     return [row and attrs.evolve(row, due=when) for row, when in zip(rows, due, strict=True)]

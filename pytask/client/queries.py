@@ -22,6 +22,7 @@ FORGOTTEN = (
 )
 WORKERS_MOST = 1000
 PARKED_MOST = 1000
+LINES_MOST, LINES_STEP = 10_000, 500  # waiting lists that a count reads, and in one round trip
 COUNT_MOST = 1000  # entries at either end of a queue that a count looks at
 
 
@@ -102,7 +103,7 @@ def count(partitions: Partitions) -> Op[Count]:
         ]
     replies = iter((yield from ask_all(commands)))
     states = dict.fromkeys(State, 0)
-    queued = delayed = rejected = 0
+    queued = delayed = rejected = limited = 0
     names: list[tuple[int, bytes]] = []
     for partition in range(len(partitions.keys)):
         queued += next(replies)
@@ -113,12 +114,32 @@ def count(partitions: Partitions) -> Op[Count]:
         rejected += next(replies)
         names += [(partition, name) for name in next(replies)]
     parked = yield from parked_by_function(partitions, names)
+    for partition in range(len(partitions.keys)):
+        limited += yield from _limited(partitions, partition)
     waiting, unread = yield from _waiting_once(partitions, states)
     # What pytask put back is in an index and in a list, what was pushed is in the list only.
-    states[life.WAIT] = waiting + unread + sum(parked.values()) + delayed
+    states[life.WAIT] = waiting + unread + sum(parked.values()) + delayed + limited
     return Count(
-        states=states, queued=queued, delayed=delayed, parked=parked, rejected=rejected, exact=not unread
+        states=states,
+        queued=queued,
+        delayed=delayed,
+        limited=limited,
+        parked=parked,
+        rejected=rejected,
+        exact=not unread,
     )
+
+
+def _limited(partitions: Partitions, partition: int) -> Op[int]:
+    """How many ids are in waiting lists; of the last 10,000 of these lists."""
+    keys = partitions.keys[partition]
+    names = yield from ask(partition, ("ZREVRANGE", keys.groups, 0, LINES_MOST - 1))
+    found = 0
+    for at in range(0, len(names), LINES_STEP):
+        part = map(decoding.text, names[at : at + LINES_STEP])
+        sizes = yield from ask_all([(partition, ("ZCARD", keys.line(name))) for name in part], tolerant=True)
+        found += sum(size for size in sizes if isinstance(size, int))
+    return found
 
 
 def _waiting_once(partitions: Partitions, states: dict[State, int]) -> Op[tuple[int, int]]:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from pytask.client.lazy import listing, logs, queries, watch
+from pytask.client.limit_methods import Limits
 from pytask.client.options import ClientOptions
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
 from pytask.client.schedules import Schedules
@@ -22,6 +23,11 @@ class Reader(ClientOptions[SyncDriver]):
     """Reads and watches tasks and workers: the read-only part of `pytask.Client`."""
 
     _make_driver = SyncDriver
+
+    @property
+    def limits(self) -> Limits:
+        """The calls that set and read limits."""
+        return Limits(self._driver, self._partitions)
 
     @property
     def schedules(self) -> Schedules:

@@ -30,6 +30,7 @@ class New:
     delay: float | None = None  # seconds until it may start, by the clock of Redis
     at: float | datetime | None = None  # the time before which it does not start: seconds since 1970 as well
     restart: str | None = None  # "never", "failure" or "always": instead of the policy of its class
+    group: str | None = None  # what it shares with others that must not all run at the same time
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +89,7 @@ class TaskInfo:
     failed_at: float = 0.0  # when the run before the last restart ended, seconds since 1970
     restarts_since: float = 0.0  # when the first run that counts in `restarts` ended, seconds since 1970
     restart: str = ""  # "never", "failure" or "always": what its producer chose; "": its class decides
+    group: str = ""  # the group whose limit it obeys
     # JSON; None if there is none, or if it was not requested.  It may hold secrets: no repr shows it.
     raw_data: bytes | None = attrs.field(default=None, repr=False)
     raw_output: bytes | None = attrs.field(default=None, repr=False)  # JSON
@@ -160,7 +162,7 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
     "control", "local", "progress", "settling", "not_before", "restarts",
-    "failed_at", "restart",
+    "failed_at", "restart", "group",
 )  # fmt: skip
 _RELOADS = ("reload_refused", "reloaded", "rolled_back", "trial", "data_ok", "data_bad")
 _KNOWN = {*LIST_FIELDS, "data", "output", "error", "restart_times", *SAVED, *_RELOADS}
@@ -199,6 +201,7 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         failed_at=_float(fields, "failed_at"),
         restarts_since=_first_time(fields),
         restart=_text(fields, "restart"),
+        group=_text(fields, "group"),
         settling="settling" in fields and _float(fields, "settling") == _float(fields, "epoch"),
     )
 
@@ -313,6 +316,7 @@ class Count:
     states: Mapping[State, int]
     queued: int = 0  # in the queue
     delayed: int = 0  # in the timers: they wait for their time
+    limited: int = 0  # in the waiting lists of groups and functions: they wait for a slot
     parked: Mapping[str, int] = attrs.Factory(dict)  # by function
     rejected: int = 0  # notes of pushed ids that could not be tasks, at most 1000
     exact: bool = True  # False in a long queue: an id that waits again is also counted where it was before

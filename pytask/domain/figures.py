@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import attrs
 
+from pytask.domain.limits import Rule
+
 LONGEST_MEASURE = 1e12  # seconds; larger values are invalid
 LONGEST_VERSION = 40  # characters
 ITSELF: Final = "figure"  # the key of a figure in the metadata of its field
@@ -84,6 +86,22 @@ def _busiest(value: Any) -> tuple[Busy, ...] | None:
     )
 
 
+def _rules(value: Any) -> dict[str, Rule] | None:
+    rows = value.items() if isinstance(value, dict) else ()
+    return {name: _rule(one) for name, one in rows if isinstance(one, dict)}
+
+
+def _rule(shown: dict[str, Any]) -> Rule:
+    rate = shown.get("rate")
+    pair = (whole(rate[0]), measure(rate[1])) if isinstance(rate, list) and len(rate) > 1 else (None, None)
+    return Rule(
+        limit=whole(shown.get("limit")),
+        group_limit=whole(shown.get("group_limit")),
+        rate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
+        path=words(shown.get("path")) or (),
+    )
+
+
 # -- the list -----------------------------------------------------------------------------------------------
 
 
@@ -139,6 +157,14 @@ class WorkerInfo:
         factory=dict,
         metadata=_figure(
             texts, "function: what its policy does after a failure (`Config.RESTART`), in words"
+        ),
+    )
+    limits: Mapping[str, Rule] = attrs.field(
+        factory=dict,
+        metadata=_figure(
+            _rules,
+            "function: the limits of its class (`Config.LIMIT`, `GROUP_LIMIT`, `RATE`, `GROUP`), as `limit`,"
+            " `group_limit`, `rate` and `path`",
         ),
     )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Protocol
 
 import attrs
 
 from pytask.domain import lifecycle as life
+from pytask.domain import limit_reasons, reload_reasons
 from pytask.domain.advice import Advice, Typed
 from pytask.domain.crashes import possible_pause
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import State, Trigger
+from pytask.domain.limit_reasons import Line
+from pytask.domain.reload_reasons import Answered
 from pytask.domain.timing import Timing
 from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transition_lines
 from pytask.domain.wording import ago, at, counted, verb
@@ -20,18 +22,6 @@ from pytask.domain.wording import ago, at, counted, verb
 LOOK = 100_000  # queue entries that are searched
 LATE = 15.0  # seconds; timers that are later are no longer just a slow look of a worker
 MOVES = 5  # transitions of the history that are shown
-
-
-class Refused(Protocol):
-    """A refused reload."""
-
-    @property
-    def reason(self) -> str:
-        """Why."""
-
-    @property
-    def at(self) -> float:
-        """Seconds since 1970."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +41,10 @@ class Known:
     error: str = ""
     history: tuple[Transition, ...] = ()
     again: bool = False  # pushed again after it had finished
-    refusal: Refused | None = None  # of its last reload
+    refusal: Answered | None = None  # of its last reload
+    rolled_back: Answered | None = None  # its last reload
+    on_trial: bool = False  # its new data may be rolled back
+    reloaded_at: float = 0.0  # seconds since 1970: when its run last took new data in place; 0: never
     settling: bool = False  # its run was started by a reload less than a second ago
     not_before: float = 0.0  # seconds since 1970: no run starts before
     due: float | None = None  # when the timers queue it, seconds since 1970; None: it is not in them
@@ -87,6 +80,7 @@ class Facts:
     queued: int = 0
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
+    line: Line | None = None  # the waiting list of a limit that has it
     monitor: float | None = None  # seconds since a monitor swept
     policy: str = ""  # of its function, as a live worker publishes it: what it does after a failure
 
@@ -214,7 +208,9 @@ def _now(task: Known, facts: Facts) -> Iterator[str]:
     if task.state is life.RUNNING:
         yield from _running(task, facts)
     elif task.state is life.WAIT:
-        yield from _waiting(task, facts)
+        line = facts.line
+        yield from limit_reasons.waiting(line, idle=not facts.alive) if line else _waiting(task, facts)
+        yield from reload_reasons.of_any(task, facts.now)
 
 
 def _running(task: Known, facts: Facts) -> Iterator[str]:
@@ -232,11 +228,7 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
         yield f"for {ago(owner.held)} Redis has accepted no task result from its worker, or answered no claim"
     if owner is not None and task.id in owner.kept_by:
         yield f"start() has returned; the run ends when its threads end: {owner.kept_by[task.id]}"
-    if task.refusal is not None:
-        when = ago(max(0.0, facts.now - task.refusal.at))
-        yield f"its last reload was refused {when} ago, and the run continued: {task.refusal.reason}"
-    if task.settling:
-        yield "this run was started by a reload, and its start() has been running for less than a second"
+    yield from reload_reasons.of_a_run(task, facts.now)
     if task.control:
         by = asker_of(task.history, task.control)
         yield f"{task.control} requested{f' by {by}' if by else ''}, not carried out yet"
@@ -339,7 +331,6 @@ def _full(facts: Facts) -> bool:
 
 
 def _advice(task: Known, facts: Facts) -> Iterator[str]:
-    """Advice."""
     if task.state is life.RUNNING:
         yield from _advice_for_a_run(task, facts)
     elif task.state is life.ERROR:
@@ -349,14 +340,18 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
     elif task.state is life.STOPPED:
         yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.WAIT:
-        if task.due is not None:
-            yield Advice("to run it now: ", _verb("start", task))
-        elif facts.place is None and not facts.parked and facts.queued <= LOOK:
-            yield Advice("push it: ", _push(task, facts))
-        elif not facts.alive:
-            yield "start a worker: pytask run TARGET"
-        elif task.function in facts.knowing and not facts.parked and _full(facts):
-            yield "start another worker, or raise max_tasks"
+        yield from limit_reasons.advice(facts.line) if facts.line else _advice_for_a_wait(task, facts)
+
+
+def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
+    if task.due is not None:
+        yield Advice("to run it now: ", _verb("start", task))
+    elif facts.place is None and not facts.parked and facts.queued <= LOOK:
+        yield Advice("push it: ", _push(task, facts))
+    elif not facts.alive:
+        yield "start a worker: pytask run TARGET"
+    elif task.function in facts.knowing and not facts.parked and _full(facts):
+        yield "start another worker, or raise max_tasks"
 
 
 def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:

@@ -51,6 +51,7 @@ def check_class(kind: object) -> None:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     _check_method(f"{name}.start()", inspect.getattr_static(cls, "start"))
     _check_method(f"{name}.stop()", inspect.getattr_static(cls, "stop"), reason=True)
+    _check_reload(cls, name)
     _check_call(
         f"{name}.__init__()", cls, "write `def __init__(self, task_data): super().__init__(task_data)`", None
     )
@@ -65,9 +66,34 @@ takes_reason: Callable[[object], bool] = lru_cache(maxsize=1024)(_takes_reason)
 """Whether `stop()` of a class takes the reason as its argument."""
 
 
+def _check_reload(cls: type[Task], name: str) -> None:
+    own = inspect.getattr_static(cls, "check")
+    if inspect.isfunction(own):
+        raise BadTaskClass(
+            f"{name}.check() is called with new data before there is a run, so it has no `self`: write"
+            " `@staticmethod` above `def check(data):`. If it is a method of your own, give it another name"
+        )
+    if has_check(cls):
+        _check_blocks(f"{name}.check()", getattr(own, "__func__", own))
+        _check_call(f"{name}.check()", cls.check, "it is called with the data alone", None)
+    taker = inspect.getattr_static(cls, "on_reload")
+    if inspect.isfunction(taker) and taker is not Task.on_reload:
+        _check_blocks(f"{name}.on_reload()", taker)
+        _check_call(f"{name}.on_reload()", taker, "write `def on_reload(self, data):`", None, None)
+
+
 def _check_method(what: str, method: Any, *, reason: bool = False) -> None:
     if not inspect.isfunction(method):
         return  # a static method or a partial: it cannot be inspected
+    _check_blocks(what, method)
+    if not reason:
+        _check_call(what, method, "it is called with `self` alone; its data is self.task_data", None)
+    elif not _can_be_called(method, None, "stop"):
+        fix = "write `def stop(self):`, or `def stop(self, reason):` with the reason as its one argument"
+        _check_call(what, method, fix, None)
+
+
+def _check_blocks(what: str, method: Any) -> None:
     if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
         raise BadTaskClass(
             f"{what} is `async def`, but tasks are greenlets, which block instead of awaiting. Write `def`,"
@@ -77,11 +103,6 @@ def _check_method(what: str, method: Any, *, reason: bool = False) -> None:
         raise BadTaskClass(
             f"{what} has a `yield`: a call only creates a generator. Write a loop with self.emit()"
         )
-    if not reason:
-        _check_call(what, method, "it is called with `self` alone; its data is self.task_data", None)
-    elif not _can_be_called(method, None, "stop"):
-        fix = "write `def stop(self):`, or `def stop(self, reason):` with the reason as its one argument"
-        _check_call(what, method, fix, None)
 
 
 def _can_be_called(method: Callable[..., Any], *args: Any) -> bool:

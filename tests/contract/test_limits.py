@@ -169,6 +169,28 @@ def test_what_waits_longer_is_first(bench):
     assert order == list("abcdef")
 
 
+def test_a_fresh_one_does_not_take_the_slot_that_another_was_woken_for(bench):
+    bench.claim(*push(bench, "a", "b", "c"), rules=ONE)
+    end(bench, "a")
+    late = push(bench, "d")  # of another worker, which does not look at the tail
+    assert words(bench.claim(*late, rules=ONE)) == [WAITING]
+    assert bench.line("group:g") == ["c", "d"]
+    # The last one that was woken has nobody behind it: it may be overtaken, and is then the first one again.
+    end_order = []
+    for task_id in "bcd":
+        next_up(bench, rules=ONE)
+        end(bench, task_id)
+        end_order.append(task_id)
+    assert end_order == ["b", "c", "d"]
+    bench.claim(*push(bench, "e", "f"), rules=ONE)
+    end(bench, "e")
+    assert bench.queue() == ["f"]
+    assert words(bench.claim(*push(bench, "x"), rules=ONE)) == [OK]
+    bench.claim(*push(bench, "y"), rules=ONE)
+    assert words(next_up(bench, rules=ONE)) == [WAITING]
+    assert bench.line("group:g") == ["f", "y"]
+
+
 # -- where the id is ----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ See slots.lua and serve.lua.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pytask.adapters.memory.state import Fields, MemoryState, named, text
 from pytask.adapters.memory.verbs import Verbs
@@ -24,7 +25,7 @@ from pytask.domain.limits import (
     started,
 )
 from pytask.domain.messages import Event
-from pytask.domain.record import ClaimRequest
+from pytask.domain.record import Claim, ClaimRequest, Verdict
 
 LONGEST, AT_ONCE, MEMBERS = 1000, 16, 32
 OVERDUE = 3600 * 1_000_000  # microseconds
@@ -125,7 +126,7 @@ class LimitVerbs(Verbs):
             state.rest(task_id, next_state(before, Trigger.LIMIT))
             self._note(task_id, before, Trigger.LIMIT, request.worker, f"{kind}:{name}")
         state.expires.pop(task_id, None)
-        slots.line_up(f"{kind}:{name}", task_id, state.micros() - ARRIVALS + place)
+        slots.line_up(f"{kind}:{name}", task_id, slots.woken.get(task_id, state.micros() - ARRIVALS + place))
         state.timers.pop(task_id, None)
         state.emit(task_id, event(Event.WAITING, {"kind": kind, "name": name, "limit": most}))
         function = named(fields)
@@ -146,9 +147,12 @@ class LimitVerbs(Verbs):
         if group and slots.runners.get(group) == task_id:
             self._leads.append((group, slots.group_limit(group, rules.get(function))))
 
-    def _turns(self) -> None:
+    def _turns(self, answers: Sequence[Claim]) -> None:
         """The ids that get their turn after a claim."""
         slots = self._state.slots
+        for answer in answers:
+            if answer.verdict not in (Verdict.MOVED, Verdict.ROTATED):
+                slots.woken.pop(answer.id, None)
         for group, most in self._leads:
             if most is not None and slots.count(f"group:{group}") >= most:
                 slots.runners.pop(group, None)

@@ -73,7 +73,7 @@ class QueueVerbs(LimitVerbs):
         if len(left) <= SHORT_LIST:
             left = [raw for raw in left if raw not in took]
         source[:] = [*reversed(rotated), *left]
-        self._turns()
+        self._turns(answers)
         return answers
 
     def _admitted(

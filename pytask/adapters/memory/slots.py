@@ -17,6 +17,7 @@ class Slots:
         self.lines: dict[str, dict[str, int]] = {}  # entry -> the ids that wait, by arrival
         self.groups: dict[str, float] = {}  # entries for which ids wait, by the time of the last look
         self.runners: dict[str, str] = {}  # group -> the id in the queue that others follow
+        self.woken: dict[str, int] = {}  # ids that left a waiting list for the queue, by their arrival there
         self.limited: set[str] = set()  # functions whose slots are kept
         self.rates: dict[str, int] = {}  # function -> when its next start would be due, in microseconds
         self.rated: dict[str, dict[str, int]] = {}  # function -> ids that wait for their start, by that time
@@ -81,15 +82,18 @@ class Slots:
         """What keeps a task from its slots: the kind, the name and the limit."""
         rule = rules.get(function)
         most = self.group_limit(group, rule) if group else None
-        if most is not None and self._full(f"group:{group}", most, task_id):
+        turn = task_id in self.woken or bool(group and self.runners.get(group) == task_id)
+        if most is not None and self._full(f"group:{group}", most, task_id, turn):
             return "group", group, most
         most = self.function_limit(function, rule) if function else None
         if most is not None:
             # Until they are known, all are taken.
             known = function in self.limited
-            if not known or self._full(f"function:{function}", most, task_id):
+            if not known or self._full(f"function:{function}", most, task_id, turn):
                 return "function", function, most
         return None
 
-    def _full(self, entry: str, most: int, task_id: str) -> bool:
-        return self.count(entry) >= most and task_id not in self.taken.get(entry, ())
+    def _full(self, entry: str, most: int, task_id: str, turn: bool) -> bool:
+        """Whether all are taken; a free one is that of the id that was woken for it."""
+        full = self.count(entry) >= most and task_id not in self.taken.get(entry, ())
+        return full or (not turn and bool(self.lines.get(entry)))

@@ -15,7 +15,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.history import added
 from pytask.domain.lifecycle import RESTING, State
-from pytask.domain.limits import LONGEST_GROUP
+from pytask.domain.limits import ARRIVALS, LONGEST_GROUP
 from pytask.domain.messages import LONGEST_NAME
 
 Fields = dict[str, bytes]
@@ -257,6 +257,7 @@ class MemoryState:
             waits = text(fields, "state") in (None, life.WAIT)
             if text(fields, kind) == name and waits:
                 self.queue.insert(len(self.queue) if arrival < 0 else 0, task_id.encode())
+                self.slots.woken[task_id] = arrival
                 return task_id
         return None
 
@@ -271,7 +272,9 @@ class MemoryState:
     def give_back(self, task_id: str, *, stays: bool = False) -> None:
         """The slots of a run that has left the registry go to the ids that wait for them."""
         for entry in self.slots.free(task_id):
-            if not stays:
+            if stays:
+                self.slots.woken[task_id] = -ARRIVALS  # the first of all
+            else:
                 self.wake(entry)
 
     def leave_lines(self, task_id: str, queued: bool) -> None:
@@ -280,6 +283,8 @@ class MemoryState:
             return
         fields = self.fields(task_id)
         group, function = text(fields, "group"), text(fields, "function")
+        if queued:
+            self.slots.woken.pop(task_id, None)
         if group:
             self.slots.lines.get(f"group:{group}", {}).pop(task_id, None)
             if queued:

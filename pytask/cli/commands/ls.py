@@ -129,6 +129,7 @@ def _commands(
                 sources.append(["ZREVRANGE", keys.index(state), 0, last])
             if state is life.WAIT:
                 sources.append(["LRANGE", keys.queue, 0 if most is None else -most, -1])
+                # Those of the waiting lists of limits are named by `pytask limits show`.
         shown: list[Item] = [
             print_each,
             ["HMGET", keys.task(ID), "function", "state", "worker", "last_update"],

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     type=click.Choice(RESTARTS),
     help="When to run it again after a run.  [default: as its class says]",
 )
+@click.option("--group", metavar="TEXT", help="Its group, for limits: see `pytask limits`.")
 @options.remote
 @options.form
 def command(
@@ -67,6 +68,7 @@ def command(
     delay: float | None,
     at: float | None,
     restart: str | None,
+    group: str | None,
     remote: Remote,
     printer: Printer,
 ) -> None:
@@ -85,7 +87,7 @@ def command(
     if delay is not None and at is not None:
         raise click.UsageError("--in and --at exclude each other")
     given = with_pairs(read_data(data) if data is not None else None, pairs)
-    task = New(name, given.value, task_id, delay, at, restart)
+    task = New(name, given.value, task_id, delay, at, restart, group)
     if remote.explain:
         remote.explains(_commands(remote, task, given, wait))
         return
@@ -97,7 +99,7 @@ def command(
         ended = remote.driver.run(start_and_wait(remote.partitions, task, wait))
         show_end(remote, printer, ended, failed=ended.state is life.ERROR)
         return
-    made = remote.tasks.start(name, given.value, id=task_id, delay=delay, at=at, restart=restart)
+    made = remote.tasks.start(name, given.value, id=task_id, delay=delay, at=at, restart=restart, group=group)
     name_near_misses(remote, name)
     if printer.form in ("json", "jsonl"):
         printer.record("task", {"id": made, "function": name}, ())

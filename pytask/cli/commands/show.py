@@ -49,13 +49,14 @@ def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
 
     from pytask.cli.secrets import fields_of, masked_text
 
-    if task.raw_data is None and task.raw_output is None and task.raw_saved is None:
+    if all(raw is None for raw in (task.raw_data, task.raw_output, task.raw_saved, task.raw_rejected)):
         return task
     fields = fields_of(remote, task.function)
     return attrs.evolve(
         task,
         raw_data=masked_text(task.raw_data, fields),
         raw_output=masked_text(task.raw_output, fields),
+        raw_rejected=masked_text(task.raw_rejected, fields),
         raw_saved=masked_text(task.raw_saved, fields),
     )
 
@@ -87,6 +88,10 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
         "saved_at": task.saved_at or None,
         "error": task.error or None,
         "refusal": None if task.refusal is None else attrs.asdict(task.refusal),
+        "rolled_back": None if task.rolled_back is None else attrs.asdict(task.rolled_back),
+        "rejected": _decoded(task.raw_rejected),
+        "on_trial": task.on_trial,
+        "reloaded_at": task.reloaded_at or None,
         "epoch": task.epoch,
         "last_run": task.last_run,
         "history": [attrs.asdict(move) for move in task.history],
@@ -112,13 +117,15 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("runs", task.attempts),
         ("crashes", task.crashes or None),
         ("starts at", _due(task)),
+        ("group", task.group or None),
         ("restarts", _restarts(task)),
         ("local", "started with its worker" if task.local else None),
         ("data", _text(task.raw_data)),
         ("output", _text(task.raw_output)),
         ("saved", _saved(task)),
         ("progress", _progress(task)),
-        ("reload", _refusal(task)),
+        ("reload", _reload(task) or None),
+        ("rejected data", _text(task.raw_rejected)),
         ("error", task.error.rstrip("\n").split("\n") if task.error else None),
         ("history", _history(task) or None),
         *sorted(
@@ -187,11 +194,20 @@ def _progress(task: TaskInfo) -> str | None:
     return None if found is None else f"{found} ({since(found.at)} ago)"
 
 
-def _refusal(task: TaskInfo) -> str | None:
+def _reload(task: TaskInfo) -> list[str]:
+    """What came of its last reload."""
     from pytask.cli.rows import since
 
-    found = task.refusal
-    return None if found is None else f"refused {since(found.at)} ago at {found.path}: {found.reason}"
+    lines = []
+    if task.refusal is not None:
+        lines.append(f"refused {since(task.refusal.at)} ago at {task.refusal.path}: {task.refusal.reason}")
+    if task.rolled_back is not None:
+        lines.append(f"rolled back {since(task.rolled_back.at)} ago: {task.rolled_back.reason}")
+    if task.reloaded_at:
+        lines.append(f"taken in place {since(task.reloaded_at)} ago")
+    if task.on_trial:
+        lines.append("on trial until its data has lived for 10 s")
+    return lines
 
 
 def _decoded(raw: bytes | None) -> Any:

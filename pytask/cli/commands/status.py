@@ -45,6 +45,7 @@ def fields(found: Fleet, url: str) -> dict[str, Any]:
         "exact": found.count.exact,
         "queued": found.count.queued,
         "delayed": found.count.delayed,
+        "limited": found.count.limited,
         "parked": dict(found.count.parked),
         "rejected": found.count.rejected,
         "workers": len(alive),
@@ -76,6 +77,10 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
             else "long queue: finished tasks that were pushed again are counted twice",
         ),
         ("delayed", f"{shown['delayed']} (part of WAIT)" if shown["delayed"] else None),
+        (
+            "limited",
+            f"{shown['limited']} (part of WAIT): `pytask limits ls`" if shown["limited"] else None,
+        ),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
         ("workers", f"{shown['workers']} with {counted(shown['places'], 'slot')}{silent}"),
@@ -96,6 +101,7 @@ def commands(remote: Remote) -> Iterator[Item]:
         yield ["ZCARD", keys.leases]
         yield ["LLEN", keys.queue]
         yield ["ZCARD", keys.timers]
+        yield ["ZREVRANGE", keys.groups, 0, -1]
         for state in RESTING:
             yield ["ZCARD", keys.index(state)]
         yield parked(space)

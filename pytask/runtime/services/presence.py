@@ -117,6 +117,7 @@ class Presence:
             zones=self._zones,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
             restarts=_policies(known),
+            limits=dict(self._executor.rules),
             tasks=self._executor.queued,
             # While claims are paused, report no room to workers that rebalance.
             max_tasks=0 if self._closed() else self._executor.settings.max_tasks,

@@ -35,7 +35,7 @@ class Awaited:
 
     def __getattr__(self, name):
         found = getattr(self._client, name)
-        if name == "schedules":
+        if name in ("schedules", "limits"):
             return Awaited(self._loop, found)
 
         def call(*args, **kwargs):

@@ -8,6 +8,7 @@ from pytask.cli.rows import WORKERS, worker_row
 from pytask.client.records import Worker
 from pytask.domain import figures
 from pytask.domain.figures import FIGURES, Busy, WorkerInfo
+from pytask.domain.limits import Rule
 
 FULL = WorkerInfo(
     session="s1", name="n", host="h", pid=7, version="0.1.0", functions=("a", "b"), running=3, tasks=2,
@@ -16,6 +17,7 @@ FULL = WorkerInfo(
     schedules=("nightly",), definitions={"nightly": "0a1b2c3d"}, zones="2026a",
     task_logs=0, files=1024, held=1.0, refused=4, kept_by={"id": "thread"}, stuck=("x",),
     busiest=(Busy("i", "f", 0.9, 3),),
+    limits={"a": Rule(limit=3, group_limit=1, rate=(5, 60.0), path=("api", "tenant"))},
 )  # fmt: skip
 
 

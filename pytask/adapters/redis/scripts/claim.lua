@@ -179,17 +179,28 @@ local runners_there, holders, leads, wakes, waiters = size('HLEN', own .. 'runne
 local function is_full(entry, most, id)
   return size('SCARD', slots_of(entry), most) >= most and pcall('SISMEMBER', slots_of(entry), id) ~= 1
 end
--- What keeps a task from its slots: the entry and its limit; nil if they are free.
-local function obstacle(id, group, func)
-  local most = group ~= '' and group_limit(group, func) or nil
-  if most and is_full('group:' .. group, most, id) then return 'group', group, most end
-  most = func and function_limit(func) or nil
-  -- Until they are known, all are taken: see due.lua, which counts them.
-  if most and (not keeps_slots(func) or is_full('function:' .. func, most, id)) then return 'function', func, most end
+-- The time at which an id came to the waiting list that it has left; nil if it has left none.
+local woken_there = size('ZCARD', own .. 'woken') > 0
+local function woken(id)
+  local at = woken_there and pcall('ZSCORE', own .. 'woken', id)
+  return type(at) == 'string' and at or nil
 end
 -- Whether the id is the one that its start put into the queue for its group.
 local function is_runner(id, group)
   return runners_there and group ~= '' and pcall('HGET', own .. 'runners', group) == id
+end
+-- What keeps a task from its slots: the entry and its limit; nil if they are free.  A free slot is that of the one
+-- that was woken for it: others go behind those that wait.
+local function obstacle(id, group, func)
+  local most = group ~= '' and group_limit(group, func) or nil
+  local turn = not ids_wait() or woken(id) or is_runner(id, group)
+  local function taken(entry)
+    return is_full(entry, most, id) or not turn and size('ZCARD', line_of(entry)) > 0
+  end
+  if most and taken('group:' .. group) then return 'group', group, most end
+  most = func and function_limit(func) or nil
+  -- Until they are known, all are taken: see serve.lua, which counts them.
+  if most and (not keeps_slots(func) or taken('function:' .. func)) then return 'function', func, most end
 end
 -- An id that leaves the queue without a run: the next of its group gets its turn.
 local function pass_on(group)
@@ -205,7 +216,7 @@ local function hold_back(i, id, hash, h, group, kind, name, most)
     waiters[#waiters + 1] = id
   end
   call('PERSIST', hash)
-  pcall('ZADD', line_of(entry), whole(now_us - arrivals + i), id)
+  pcall('ZADD', line_of(entry), woken(id) or whole(now_us - arrivals + i), id)
   pcall('ZADD', own .. 'groups', 'NX', 0, entry)
   if timed then left_timers[#left_timers + 1] = id end
   publish[#publish + 1] = id
@@ -373,6 +384,11 @@ if left > 0 and left <= short_list then
   for id in pairs(took) do call('LREM', source, 0, id) end
 end
 for _, id in ipairs(rotated) do call('LPUSH', source, id) end
+if woken_there then
+  for i = 1, n do
+    if words[i] ~= 'MOVED' and words[i] ~= 'ROTATED' then pcall('ZREM', own .. 'woken', ids[i]) end
+  end
+end
 for _, one in ipairs(leads) do
   if one[2] and size('SCARD', slots_of('group:' .. one[1])) >= one[2] then
     pcall('HDEL', own .. 'runners', one[1])

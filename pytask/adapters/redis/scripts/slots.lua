@@ -7,6 +7,7 @@
 --   slotted          id -> the slots that its run holds, as `holding` writes them (hash)
 --   groups           the entries for which ids wait, by the time (s) of the last look (zset)
 --   runners          group -> the id that its start put into the queue for it; others follow it (hash)
+--   woken            ids that left a waiting list for the queue, by their arrival there (zset)
 --   limited          functions whose slots are kept, as each has or had a limit (set)
 --   limits           entry -> limit (hash), written by clients
 --
@@ -88,7 +89,10 @@ local function wake(entry)
     local h = pcall('HMGET', own:sub(1, -8) .. id, 'state', kind)
     if not h.err and h[2] == name and (not h[1] or h[1] == wait) then
       local pushed = pcall(first[2]:sub(1, 1) == '-' and 'RPUSH' or 'LPUSH', queue, id)
-      if type(pushed) == 'number' then return id end
+      if type(pushed) == 'number' then
+        pcall('ZADD', own .. 'woken', first[2], id)
+        return id
+      end
       call('ZADD', line_of(entry), first[2], id)
       return
     end
@@ -112,6 +116,8 @@ local function give_back(ids, stays)
     if held then
       local id = ids[i]
       gone[#gone + 1] = id
+      -- It is the first of all.
+      if stays[id] then pcall('ZADD', own .. 'woken', string.format('%.0f', -arrivals), id) end
       for _, entry in pairs({entries_of(held)}) do
         pcall('SREM', slots_of(entry), id)
         if not stays[id] then wake(entry) end
@@ -128,6 +134,7 @@ local function leave_lines(id, hash, queued)
   if not some_groups then return end
   local h = pcall('HMGET', hash, 'group', 'function')
   if h.err then return end
+  if queued then pcall('ZREM', own .. 'woken', id) end
   if h[1] and h[1] ~= '' then
     pcall('ZREM', line_of('group:' .. h[1]), id)
     if queued then lead(h[1]) end
