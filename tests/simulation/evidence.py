@@ -116,6 +116,7 @@ class Evidence:
 
     def controlled(self, command, task_id, verdict):
         self.counts.controlled(command, task_id, verdict)
+        self.steering.controlled(command, task_id, verdict)
         if command is Command.START and verdict is Verdict.OK:
             self.occurrences.started_by_hand(task_id)
         state = self._world.server.state

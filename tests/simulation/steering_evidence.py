@@ -78,7 +78,7 @@ class Steering:
         if not self._on:
             return
         tell = {
-            "commit": self._committed, "control": self._controlled, "refuse": self._refused,
+            "commit": self._committed, "refuse": self._refused,
             "accept": self._accepted, "save": self._saved, "adopt": self._adopted,
             "hold_functions": self._held, "expire": self._expired, "serve": self._looked,
         }.get(call.verb)  # fmt: skip
@@ -97,12 +97,6 @@ class Steering:
                 self.trials.committed(change, before, state)
                 if frees(change, verdict):
                     self.slots.freed(change.id, state)
-
-    def _controlled(self, call, verdicts, state):
-        del state
-        for task_id, verdict in zip(call.args[1], verdicts, strict=True):
-            if self._knows(task_id):
-                self.pauses.controlled(call.args[0], task_id, verdict)
 
     def _refused(self, call, verdict, state):
         if verdict is Verdict.OK and self._knows(call.args[0].id):
@@ -144,7 +138,9 @@ class Steering:
         self.pauses.held(names, resume=resume)
 
     def controlled(self, command, task_id, verdict):
-        self.pauses.controlled(command, task_id, verdict)
+        """By a client, or by a worker that received its message."""
+        if self._knows(task_id):
+            self.pauses.controlled(command, task_id, verdict)
 
     # -- workers ------------------------------------------------------------------------------------------
 

@@ -35,17 +35,20 @@ def _one(world, random, *, reloads=False):
     return random.choice(sorted(i for i, job in jobs.items() if job.reloads or not reloads))
 
 
+def _running(world, random, *, reloads=False):
+    """One that runs, most times."""
+    jobs, other = world.steering.jobs, _one(world, random, reloads=reloads)
+    ids = sorted(i for i in world.server.state.runs if i in jobs and (jobs[i].reloads or not reloads))
+    return random.choice(ids) if ids and random.random() < 0.7 else other
+
+
 # -- reloads ----------------------------------------------------------------------------------------------
 
 
 def _reloaded(world, random):
     """A task that runs, if possible: another is started with good data."""
-    task_id = _one(world, random, reloads=True)
-    running = sorted(i for i in world.server.state.runs if i in world.steering.jobs)
-    running = [i for i in running if world.steering.jobs[i].reloads]
-    if running and random.random() < 0.7:
-        return random.choice(running)
-    if task_id not in running:
+    task_id = _running(world, random, reloads=True)
+    if task_id not in world.server.state.runs:
         world.steering.write_data(task_id, GOOD)
         world.push(task_id)
     return task_id
@@ -83,7 +86,7 @@ def reload_again(world, random):
 @kind
 def pause(world, random):
     for _ in range(random.randint(1, 3)):
-        task_id, at = _one(world, random), random.uniform(0, 10)
+        task_id, at = _running(world, random), random.choice((0.0, random.uniform(0, 10)))
         world.after(at, lambda task_id=task_id: world.control(task_id, Command.PAUSE))
         for _ in range(random.choice((0, 1, 1, 2))):
             later = at + random.choice((random.uniform(0, 2), random.uniform(2, 120)))
@@ -93,7 +96,7 @@ def pause(world, random):
 @kind
 def pause_and_more(world, random):
     """Stops, reloads, pushes and starts of a task that is paused, or about to be."""
-    task_id = _one(world, random)
+    task_id = _running(world, random)
     words = (Command.PAUSE, Command.PAUSE, Command.START, Command.STOP, Command.RELOAD)
     for _ in range(random.randint(3, 8)):
         word, at = random.choice(words), random.choice((random.uniform(0, 2), random.uniform(0, 30)))
@@ -106,7 +109,7 @@ def pause_and_more(world, random):
 @kind
 def pause_and_kill(world, random):
     """The worker of a paused run dies, or is replaced: no other run begins."""
-    task_id = _one(world, random)
+    task_id = _running(world, random)
     world.control(task_id, Command.PAUSE)
 
     def end():
