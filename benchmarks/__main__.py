@@ -136,6 +136,13 @@ def timed(options: argparse.Namespace, results: Results) -> None:
     results.keep("timers", {"rows": list(timers.measured(times(options), share(options)))})
 
 
+def saved(options: argparse.Namespace, results: Results) -> None:
+    """What saves cost."""
+    from benchmarks import saves
+
+    results.keep("saves", {"rows": list(saves.measured(share(options)))})
+
+
 def command_line(options: argparse.Namespace, results: Results) -> None:
     """How quickly `pytask` answers about very many tasks."""
     from benchmarks import cli
@@ -176,6 +183,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     **{name: scale(name) for name in SCALE},
     "logs": logged,
     "timers": timed,
+    "saves": saved,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,

@@ -46,6 +46,7 @@ NAMES = {
     "idle": "An idle worker",
     "logs": "Logs of tasks and progress",
     "timers": "Delayed tasks",
+    "saves": "Saves",
     "growth": "How cost grows",
     "cli": "The command line, of a million tasks",
     "profile": "Where the time of a task goes",

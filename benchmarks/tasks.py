@@ -31,6 +31,20 @@ class Sleeper(Task):
             gevent.sleep(3600)
 
 
+class Saver(Task):
+    """Saves a position with a pause after each, until it is stopped."""
+
+    class Config:
+        NAME = "saver"
+
+    def start(self):
+        number, pause = self.saved or 0, self.task_data["pause"]
+        while True:
+            number += 1
+            self.save({"position": number, "page": "https://example.org/feed"})
+            gevent.sleep(pause)
+
+
 class Chatter(Task):
     """Emits events with a pause after each."""
 

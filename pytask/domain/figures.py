@@ -216,6 +216,10 @@ class WorkerInfo:
         factory=dict,
         metadata=_figure(texts, "id of a task: the threads that keep its run from ending; 20 tasks at most"),
     )
+    pausing: Mapping[str, str] = attrs.field(
+        factory=dict,
+        metadata=_figure(texts, "id of a task that is to pause: where its run is; 20 tasks at most"),
+    )
     stuck: tuple[str, ...] = attrs.field(
         default=(), metadata=_figure(words, "ids of tasks that survived being stopped, a few of them")
     )

@@ -54,6 +54,9 @@ class RunPort(Protocol):
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run."""
 
+    def gate(self) -> None:
+        """Wait while this run is paused."""
+
     def spawn(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Spawn a greenlet of this run."""
 
@@ -82,6 +85,9 @@ class _NoRun:
 
     def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return copy_context().run(fn, *args, **kwargs)  # there is no event loop to block
+
+    def gate(self) -> None:
+        return  # nothing pauses it
 
 
 class Task(Generic[Data]):
@@ -160,6 +166,24 @@ class Task(Generic[Data]):
         Raises:
             ValueError: Why the data is not taken, as in `check`.
         """
+
+    def gate(self) -> None:
+        """Wait here while the task is paused: call it where the task may stand still for hours.
+
+        `run_loop` does so before each round.  If the task is stopped meanwhile, its `stop()` is called, and
+        the greenlets that wait here end.  Returns at once if the task is not paused, or has no run.
+        """
+        self._run.gate()
+
+    def on_pause(self) -> None:
+        """Override it to be told of a pause, in a greenlet of the task; greenlets stop only at their gates.
+
+        A task that stands still by other means than gates calls `self.gate()` at the end: that says that it
+        has paused.  An exception is logged, and ends nothing.
+        """
+
+    def on_resume(self) -> None:
+        """Override it to be told that the task was resumed; it follows `on_pause()`, as that does."""
 
     def emit(self, event: str, data: Any = None) -> None:
         """Publish `{"event": event, "data": data}` on the channel `task-<id>` if this run is still current.

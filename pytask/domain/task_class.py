@@ -51,6 +51,8 @@ def check_class(kind: object) -> None:
         raise BadTaskClass(f"{name} has no start(): write `def start(self):`, which does the work")
     _check_method(f"{name}.start()", inspect.getattr_static(cls, "start"))
     _check_method(f"{name}.stop()", inspect.getattr_static(cls, "stop"), reason=True)
+    for verb in ("on_pause", "on_resume"):
+        _check_method(f"{name}.{verb}()", inspect.getattr_static(cls, verb))
     _check_reload(cls, name)
     _check_call(
         f"{name}.__init__()", cls, "write `def __init__(self, task_data): super().__init__(task_data)`", None

@@ -11,6 +11,7 @@ import gevent
 
 from pytask.domain.errors import FatalFailure
 from pytask.runtime.process.clock import steady
+from pytask.runtime.tree import current_run
 
 
 def run_loop(  # noqa: PLR0913 - options of a public function, all by name
@@ -26,7 +27,7 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
     """Call `fn()` every `interval` seconds, from start to start, until it raises.
 
     Rounds never overlap and do not drift; a round that takes longer than the interval skips the rounds that
-    it missed.
+    it missed.  While the task is paused no round begins; the first one after it begins at once.
 
     Args:
         fn: What to call.
@@ -50,6 +51,9 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
         rest = began + done * interval - now() + (uniform(0.0, jitter) if jitter else 0.0)
         if done or rest > 0:
             gevent.sleep(max(0.0, rest))
+        run = current_run()
+        if run is not None:
+            run.gate()
         try:
             fn()
         except FatalFailure:

@@ -28,7 +28,8 @@ from pytask.runtime.process.host import Process, fresh_id
 from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer, CommitterPorts
 from pytask.runtime.runs.event_buffer import Backlog
-from pytask.runtime.runs.executor import Executor, ExecutorPorts
+from pytask.runtime.runs.executor import Executor
+from pytask.runtime.runs.executor_ports import ExecutorPorts
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.task_log import Journal

@@ -58,6 +58,9 @@ class TreeOwner(Protocol):
     def adopt(self, greenlet: AnyGreenlet) -> None:
         """A greenlet was spawned under this run."""
 
+    def gate(self) -> None:
+        """Wait while the run is paused."""
+
 
 class Service(Base):
     """A greenlet of the worker itself; never part of a run, regardless of who starts it.

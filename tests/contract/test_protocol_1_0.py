@@ -11,7 +11,7 @@ import pytest
 
 from pytask.domain.lifecycle import ENDED, ERROR, RUNNING, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.record import Change, RunRef, Save, StartFields, Verdict
 from tests.contract.benches import X
 from tests.contract.test_timers import in_time, make_due, places
 
@@ -90,3 +90,27 @@ def test_it_claims_a_task_that_was_pushed_out_of_the_timers(real, elder):
     assert answer.fields is None, "a start forgets the restarts that the old worker left"
     assert real.store.commit([Change("t", NEW.run, X, Trigger.END)]) == [Verdict.OK]
     assert real.hash("t")["state"] == ENDED
+
+
+@pytest.mark.parametrize("verb", ["release", "fail"])
+def test_it_neither_gives_what_was_saved_to_its_task_nor_removes_it(real, elder, verb):
+    real.push("t", saved='{"at":5}', saved_at="1.5", saved_by="x:1 7")
+    assert claimed(elder("claim")) == b"OK"
+    assert elder(verb) == b"OK"
+    if verb == "fail":
+        real.store.control(Command.START, ["t"])
+    (answer,) = real.claim(NEW)
+    assert answer.fields == StartFields(saved=b'{"at":5}')
+    assert real.store.renew([NEW], {NEW.run: Save("t", NEW.run, 1, b"6")}) == {}
+    assert real.hash("t")["saved"] == "6"
+
+
+def test_what_it_leaves_after_an_end_is_removed_by_the_next_start_of_ours(real, elder):
+    real.push("t", saved="5", saved_at="1.5")
+    assert claimed(elder("claim")) == b"OK"
+    assert elder("fail") == b"OK"
+    real.write("t", state=ENDED)  # what it writes after an end differs in nothing else
+    real.lpush("t")
+    (answer,) = real.claim(NEW)
+    assert answer.fields is None
+    assert "saved" not in real.hash("t")

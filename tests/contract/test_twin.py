@@ -10,13 +10,13 @@ import pytest
 
 from pytask.domain.lifecycle import RESTING, Trigger
 from pytask.domain.messages import Command, IdFault
-from pytask.domain.record import Change, Confirmation, Expiry, InForce, RunRef, Trial
+from pytask.domain.record import Change, Confirmation, Expiry, InForce, RunRef, Save, Trial
 from tests.contract.benches import MemoryBench
 
 IDS = "abcdef"
 KEEP = (None, 0, 500)
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.ROLL_BACK)
-CLOCKS = {"epoch", "last_update", "crash_at", "start_at", "paused", "reloaded"}
+CLOCKS = {"epoch", "last_update", "crash_at", "start_at", "saved_at", "paused", "reloaded"}
 SILENCE = re.compile(r"(?<=silent%20for%20)\d+")  # seconds, each by its own clock
 STEPS = 200
 LOOK = 6  # steps between two comparisons of the whole state, which are slow
@@ -106,7 +106,7 @@ class Teller:
 
         def act(bench):
             claims = bench.claim(*refs, **options)
-            return [(c.verdict, c.function, c.data, c.crashes, c.oversize) for c in claims]
+            return [(c.verdict, c.function, c.data, c.crashes, c.oversize, c.fields) for c in claims]
 
         return act
 
@@ -116,11 +116,31 @@ class Teller:
         refs = list(dict.fromkeys(self.some(self.old_ref)))
         return lambda bench: bench.store.renew(refs)
 
+    def do_save(self):
+        refs = list(dict.fromkeys(self.some(self.old_ref)))
+        saves = {
+            ref.run: Save(ref.id, ref.run, self.random.randint(0, 5), b"%d" % self.random.randint(0, 99))
+            for ref in refs
+            if self.random.random() < 0.7
+        }
+        return lambda bench: bench.store.renew(refs, saves)
+
+    def do_save_now(self):
+        ref = self.old_ref()
+        one = Save(ref.id, ref.run, self.random.randint(0, 9), b"%d" % self.random.randint(0, 99))
+        return lambda bench: bench.store.save(one)
+
+    def do_start_fresh(self):
+        ids = self.some(lambda: self.random.choice(IDS))
+        return lambda bench: bench.store.control(Command.START, ids, fresh=True)
+
     def do_commit(self):
         def change():
             ref = self.old_ref()
             trigger, keep = self.random.choice(ENDS), self.random.choice(KEEP)
             fields = {"output": b"1"} if trigger is Trigger.END else {}
+            if self.random.random() < 0.4:
+                fields = {"saved": b"" if trigger is Trigger.END else b"[3]", **fields}
             payload = b'{"event":"%d","data":null}' % self.random.randint(0, 999)
             trial = Trial(mark=ref.run, rejected=sha1(b"1")) if trigger is Trigger.ROLL_BACK else None
             local = self.random.random() < 0.1
@@ -135,9 +155,10 @@ class Teller:
         new = RunRef(old.id, new.run)
 
         lived = self.random.choice([None, InForce("f", b"1"), InForce("f", None), InForce("f", b"2")])
+        saved = self.random.choice([b"", b"", b"9"])
 
         def act(bench):
-            claim = bench.store.reload(old, new, "w", 10, lived=lived)
+            claim = bench.store.reload(old, new, "w", 10, saved, lived=lived)
             return claim.verdict, claim.function, claim.data, claim.oversize, claim.trial
 
         return act

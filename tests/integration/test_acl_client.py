@@ -108,6 +108,7 @@ STEERING = {
     "reload_many": lambda c, i: c.reload_many([i]),
     "stop": lambda c, i: c.stop(i, wait=PATIENCE),
     "start_again": lambda c, i: c.start_again(i, {"for": 997}, wait=PATIENCE),
+    "start_again fresh": lambda c, i: c.start_again("resting", fresh=True),
     "requeue": lambda c, i: c.requeue("resting"),
     "requeue_many": lambda c, i: c.requeue_many(["resting"]),
     "stop_many": lambda c, i: c.stop_many([i]),
@@ -211,7 +212,7 @@ SHOWS = [
 ]  # fmt: skip
 STEERS = [
     ["new", "tick", "--id", "typed"], ["reload", "ID", "--wait", "30"],
-    ["stop", "ID", "--wait", "30"], ["start", "ID", "--wait", "30"], ["requeue", "--all", "-y"],
+    ["stop", "ID", "--wait", "30"], ["start", "ID", "--wait", "30", "--fresh"], ["requeue", "--all", "-y"],
     ["stop", "typed", "--wait", "30"], ["rm", "typed"],
     ["schedule", "add", "typed", "tick", "--every", "1h"], ["schedule", "show", "typed"],
     ["schedule", "pause", "typed"], ["schedule", "resume", "typed"], ["schedule", "rm", "typed"],

@@ -8,7 +8,9 @@ import redis
 
 from pytask import Client
 from pytask.cli.messages import explanations
-from tests.support import cli_tools
+from tests.integration.conftest import H
+from tests.integration.saves import SLACK, Campaign
+from tests.support import cli_tools, saved
 from tests.support.cli_tools import Started, done, until, write
 from tests.support.servers import start_server
 
@@ -217,3 +219,18 @@ def test_a_killed_worker_loses_no_more_than_one_renewal(start, raw, events):
         first.end(signal.SIGKILL)
     assert json.loads(raw.hget("a", "saved"))["at"] >= kept
     assert max(events("at")) - kept < 5.5 / 0.01
+
+
+@pytest.mark.slow
+def test_of_many_kills_none_loses_more_than_one_renewal(lab):
+    """The short form of `python -m tests.integration.saves`: the evidence is a file that the tasks write."""
+    campaign = Campaign(lab, seed=3, pause=1.0)
+    campaign.start(3, 30)
+    for number in range(8):
+        campaign.step(kill=number % 4 != 3)
+    campaign.finish()
+    found = campaign.judge()
+    print(saved.report(found, len(campaign.killed), H))
+    assert found.after_kill > 10
+    assert found.after_other > 10
+    saved.check(found, H + SLACK)

@@ -22,7 +22,8 @@ from pytask.domain.record import Claim, RunRef, Verdict
 from pytask.domain.task_log import TEXT_MOST
 from pytask.domain.timing import Timing
 from pytask.domain.version import PROTOCOL
-from pytask.runtime.runs.run import ERROR_BYTES, Run
+from pytask.runtime.runs.failure import ERROR_BYTES
+from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.task_log import LINGER, Journal
 from pytask.runtime.settings import Settings
 from tests.unit.runtime.fakes import FakeStore, World

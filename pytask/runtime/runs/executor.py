@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
-import attrs
 import gevent
 from gevent.event import Event as Flag
 
 from pytask.domain.control import REASONS, StopReason, outweighs
 from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
 from pytask.domain.errors import PytaskError, WrongThread
-from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.limits import NO_RULE
-from pytask.domain.ports import Backend, Borrower
+from pytask.domain.messages import Command
+from pytask.domain.ports import Borrower
 from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
-from pytask.domain.restarts import Retry
-from pytask.domain.task import Task
 from pytask.domain.task_config import limits_of
 from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
-from pytask.runtime.process.host import exit_now
-from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs import leftover_sockets
-from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.executor_ports import ExecutorPorts
 from pytask.runtime.runs.in_force import PACK_AFTER, Packer
 from pytask.runtime.runs.lingering import Lingering
-from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began
+from pytask.runtime.runs.pausing import Pauses
 from pytask.runtime.runs.reloads import Reloads
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.saving import Saving
-from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.stopping import Stopping
 from pytask.runtime.runs.timeouts import Timeouts
-from pytask.runtime.settings import Settings
-from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.tree import RunGreenlet, Service
 
 log = get_logger(__name__)
@@ -55,35 +46,6 @@ UNRELOADED = {
     Verdict.STOP: StopReason.STOP,
     Verdict.PAUSED: StopReason.HAND_BACK,
 }
-
-
-class Ids(Protocol):
-    """Makes the run ids of a worker session."""
-
-    def next_run(self) -> str:
-        """A new unique run id."""
-
-
-@attrs.frozen(kw_only=True)
-class ExecutorPorts:
-    """The ports of an executor."""
-
-    settings: Settings
-    lease: Lease
-    committer: Committer
-    store_proxy: StoreProxy
-    kill_timer: KillTimer
-    tasks: Mapping[str, type[Task]]
-    turns: Turns
-    native: NativePool
-    backend: Backend
-    ids: Ids
-    clock: Callable[[], float]
-    on_place: Callable[[], None]  # a run is over and its slot is free
-    # A pre-started task ended: its id, the last stop reason, and the restart that follows.
-    on_local_over: Callable[[str, StopReason | None, Retry | None], None]
-    uniform: Callable[[float, float], float] = random.uniform
-    exit_process: Callable[[int], None] = exit_now
 
 
 class Executor:
@@ -120,7 +82,10 @@ class Executor:
         )  # fmt: skip
         self._packer = Packer(self.living, ports.clock, PACK_AFTER * ports.lease.timing.scale)
         self._turns = ports.turns
-        self._timeouts = Timeouts(ports.tasks, self.stop_reason)
+        self._timeouts = Timeouts(ports.tasks, self.stop_reason, ports.clock)
+        self.pauses = Pauses(
+            living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, timeouts=self._timeouts
+        )
         self._lease = ports.lease
         self._committer = ports.committer
         self._store_proxy = ports.store_proxy
@@ -228,6 +193,8 @@ class Executor:
 
     def renewed(self, ref: RunRef, answer: Answer) -> None:
         """Handle the answer of a renewal, other than OK, for a run of this worker."""
+        if answer in (Command.PAUSE, Command.START):
+            self.pauses.renewed(ref, Command(answer))
         run = self.living.get(ref.id)
         stop_reason = REASONS.get(answer)
         if run is None or run.ref.run != ref.run or stop_reason is None:
@@ -244,7 +211,7 @@ class Executor:
         for ref in refs:
             run = self.living.get(ref.id)
             if run is not None and run.ref == ref and not run.over:
-                found[ref] = Adoption(ref.id, ref.run, run.epoch)
+                found[ref] = Adoption(ref.id, ref.run, run.epoch, run.paused)
         return found
 
     def ask(self, task_id: str, stop_reason: StopReason) -> None:
@@ -258,7 +225,7 @@ class Executor:
         if not outweighs(stop_reason, run.stop_reason):
             return
         if stop_reason is StopReason.RELOAD and run.fits is None:
-            self.reloads.judge(run, self._reload)
+            self.reloads.judge(run, self._reload, self.pauses.recheck)
             return
         run.stop_reason = stop_reason
         if run.actor is None and not run.over:
@@ -306,13 +273,13 @@ class Executor:
     def move(self, number: int, functions: Collection[str]) -> list[str]:
         """Release up to `number` runs of these functions, youngest first; returns their ids.
 
-        Pre-started and quarantined tasks are not released.
+        Pre-started, quarantined and paused tasks are not released.
         """
         fit = (
             run
             for run in reversed(self.living.values())
             if run.stop_reason is None and not run.over and not run.local
-            and run.claim.function in functions and not run.claim.crashes
+            and run.claim.function in functions and not run.claim.crashes and not run.paused
         )  # fmt: skip
         chosen = list(islice(fit, number))
         for run in chosen:
@@ -363,6 +330,7 @@ class Executor:
             self._finish(old)
         else:
             self.launch(self.reloads.usable(old, claim), sent, local=old.local, reloads=True)
+            self.pauses.inherit(old)
 
     # -- settling -------------------------------------------------------------------------------------
 
@@ -390,6 +358,8 @@ class Executor:
     def _forget(self, run: Run) -> None:
         if self._timeouts.timers:
             self._timeouts.forget(run)
+        if run.pause is not None:
+            self.pauses.forget(run)
         if self.journal.unfinished:
             self.journal.finish(run)
         if self.living.get(run.id) is run:

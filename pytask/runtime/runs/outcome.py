@@ -20,10 +20,11 @@ from pytask.domain.task_config import restart_policy, run_timeout, secret_fields
 from pytask.logger import get_logger
 from pytask.runtime.runs import restarting
 from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.failure import needs_traceback
 from pytask.runtime.runs.in_force import in_force
 from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.reload_trial import after_trial, rolled_back
-from pytask.runtime.runs.run import Run, needs_traceback
+from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.saving import carrying
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
@@ -174,7 +175,7 @@ class Outcomes:
 
         verdict = until_answered(
             lambda: self._store_proxy.call(
-                lambda store: store.restore(claim.id, force.function, force.data, saved)
+                lambda store: store.restore(claim.id, force.function, force.data, saved, paused=run.paused)
             ),
             give_up,
             self._lease.timing.call_timeout / 3,

@@ -63,16 +63,16 @@ class Reloads:
         self._pause = lease.timing.call_timeout / 3  # seconds between attempts
         self._judged: set[Run] = set()  # runs whose data is being validated
 
-    def judge(self, run: Run, then: Callable[[Run], None]) -> None:
+    def judge(self, run: Run, then: Callable[[Run], None], otherwise: Callable[[Run], None]) -> None:
         """Call `then` if the run is to be stopped for the data in its hash, which fits.
 
-        Otherwise the run takes the data in place, or the reload is refused.
+        Otherwise the run takes the data in place, or the reload is refused; then call `otherwise`.
         """
         if run not in self._judged:
             self._judged.add(run)
-            Service.spawn(self._judge, run, then)
+            Service.spawn(self._judge, run, then, otherwise)
 
-    def _judge(self, run: Run, then: Callable[[Run], None]) -> None:
+    def _judge(self, run: Run, then: Callable[[Run], None], otherwise: Callable[[Run], None]) -> None:
         lived = self._lived(run)
         try:
             found = self._until_judged(run)
@@ -84,6 +84,8 @@ class Reloads:
         if found is not None and _matters(run):
             run.fits = found.claim
             then(run)
+        else:
+            otherwise(run)
 
     @staticmethod
     def _lived(run: Run) -> InForce | None:

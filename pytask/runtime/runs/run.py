@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, cast
@@ -15,11 +14,10 @@ from gevent.event import Event as Flag
 
 from pytask import codec
 from pytask.domain.control import StopReason
-from pytask.domain.errors import BadData, PytaskError, TaskFailed
+from pytask.domain.errors import BadData
 from pytask.domain.occurrences import Scheduled, read_scheduled
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, RunRef
-from pytask.domain.secrets import hide
 from pytask.domain.task import Task
 from pytask.domain.task_class import takes_reason
 from pytask.domain.task_config import redis_wait
@@ -27,7 +25,9 @@ from pytask.domain.task_log import with_short_note
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads
+from pytask.runtime.runs.failure import describe
 from pytask.runtime.runs.fitting import fitted, secrets_of
+from pytask.runtime.runs.gate import Gate
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.saving import Kept, Saving
 from pytask.runtime.runs.task_log import Journal
@@ -43,8 +43,6 @@ from pytask.runtime.tree import (
 )
 
 log = get_logger(__name__)
-
-ERROR_BYTES = 8192
 
 
 class RunHost(Protocol):
@@ -93,8 +91,8 @@ class Run:
     __slots__ = (
         "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error",
         "failure", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local", "output", "over",
-        "packed", "ref", "reloads", "restore", "returned", "settling", "sockets", "started", "stop_reason",
-        "stopping", "task", "trial", "unfit",
+        "packed", "pause", "ref", "reloads", "restore", "returned", "settling", "sockets", "started",
+        "stop_reason", "stopping", "task", "trial", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -129,6 +127,7 @@ class Run:
         self.trial = ""  # the mark of the trial of its data, after a reload
         self.reloads = 0  # in place
         self.answered = -math.inf  # when its last reload was refused, or taken in place
+        self.pause: Gate | None = None  # created with the first pause
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; created with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it created, see leftover_sockets
@@ -156,6 +155,11 @@ class Run:
         return read_scheduled(fields.scheduled) if fields is not None and fields.scheduled else None
 
     @property
+    def paused(self) -> bool:
+        """Whether its greenlets are to wait at its gate."""
+        return self.pause is not None and self.pause.closed
+
+    @property
     def monitor_ports(self) -> MonitorPorts:
         """The ports for a monitor."""
         return self.host.monitor_ports
@@ -169,6 +173,7 @@ class Run:
         """
         try:
             self.host.wait_for_turn(self)
+            self.gate()
             self.task = self._build()
             if self.settling:
                 self.host.began(self)
@@ -289,6 +294,12 @@ class Run:
         """Publish an event of this run; blocks only while too many are pending."""
         self.host.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
 
+    def gate(self) -> None:
+        """Wait here while the run is paused."""
+        if self.pause is not None:
+            self.host.check_caller(self)
+            self.pause.pass_through()
+
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run; never blocks."""
         self.host.progress(self, with_short_note(progress, self.hidden))
@@ -358,39 +369,3 @@ def _current_borrower() -> Borrower | None:
 def _is_exit(error: BaseException) -> bool:
     """Whether it is `exit()` or `sys.exit(0)`, which counts as success, as for a program."""
     return isinstance(error, SystemExit) and error.code in (None, 0)
-
-
-def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
-    """The `error` field: the text, then the traceback, at most 8 KiB, without `hidden` values."""
-    if isinstance(error, TaskFailed):
-        return _cut(hide(_text(error), hidden), ERROR_BYTES)
-    # Check the class: SystemExit and many other exceptions also have a `code`.
-    name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
-    text = _cut(hide(name + _text(error), hidden), 2048)
-    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    if frames is None or not needs_traceback(error):
-        return text
-    trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)
-    room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
-    tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
-    return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"
-
-
-def needs_traceback(error: BaseException) -> bool:
-    """Whether code of the task took part; errors of pytask alone, as for unfit data, need only their text."""
-    if isinstance(error, TaskFailed):
-        return False
-    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
-    return not isinstance(error, PytaskError) or any(not name.startswith("pytask.") for name in modules)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a user's __str__; the run must be settled all the same
-        return "(its __str__ failed)"
-
-
-def _cut(text: str, limit: int) -> str:
-    raw = text.encode(errors="replace")
-    return raw.decode() if len(raw) <= limit else raw[: limit - 4].decode(errors="ignore") + " ..."

@@ -84,6 +84,8 @@ class Stopping:
         """Wait for stop() and then for start(), for this time in total."""
         until = self._clock() + seconds
         stopper.join(timeout=seconds)
+        if run.pause is not None:
+            run.pause.leave()
         if not stopper.ready():
             log.warning(
                 "[PT042] task %s: stop() did not return within %.1f s; killing its greenlets (%s)",

@@ -20,7 +20,8 @@ from pytask.domain.record import Claim, ClaimRequest, RunRef
 from pytask.domain.timing import CLAIM_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.runs.committer import Committer
-from pytask.runtime.runs.executor import Executor, Ids
+from pytask.runtime.runs.executor import Executor
+from pytask.runtime.runs.executor_ports import Ids
 from pytask.runtime.runs.refusals import LARGE, REMEMBERED, Refusals
 from pytask.runtime.until_answered import until_answered
 

@@ -22,7 +22,8 @@ from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer
-from pytask.runtime.runs.executor import Executor, Ids
+from pytask.runtime.runs.executor import Executor
+from pytask.runtime.runs.executor_ports import Ids
 from pytask.runtime.services.claims import Claims, ClaimsPorts
 from pytask.runtime.until_answered import pass_by_pass
 

@@ -232,7 +232,9 @@ class Controller:
             stop_reason = REASONS.get(command)
             if verdict is Verdict.REQUESTED and stop_reason is not None:
                 self._executor.ask(task_id, stop_reason)
-            elif command is Command.START:
+            elif verdict is Verdict.REQUESTED:
+                self._executor.pauses.ask(task_id, command)
+            if command is Command.START:
                 self._starts.received(task_id, self._clock())  # it has been carried out by now
 
     def _age(self, command: Command, task_id: str, now: float) -> float:

@@ -134,6 +134,7 @@ class Presence:
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
             kept_by=dict(self._executor.lingering.kept_by),
+            pausing=self._executor.pauses.whereabouts,
             stuck=self._executor.stopping.stuck,
             cpu=None if self._load is None else self._load.cpu,
             busiest=() if self._load is None else self._load.busiest,

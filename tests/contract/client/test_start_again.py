@@ -8,7 +8,7 @@ from pytask import errors
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import Change, Verdict
+from pytask.domain.record import Change, Save, Verdict
 from tests.contract.benches import SOON
 from tests.contract.client.faces import Beside, settle
 
@@ -99,3 +99,33 @@ def test_start_again_waits_until_it_runs_again(both):
     outcome = both.client.start_again("t", wait=SOON)
     assert (outcome.done, outcome.state) == (True, "RUNNING")
     acting.over()
+
+
+@pytest.mark.wire
+def test_a_fresh_start_takes_away_what_was_saved(both):
+    for task_id in "ab":
+        both.client.start("f", id=task_id)
+        ref = both.bench.ref(task_id)
+        both.bench.claim(ref)
+        change = Change(ref.id, ref.run, b"", Trigger.FAIL, {"saved": b'{"at":5}', "error": "x"})
+        both.bench.store.commit([change])
+    info = both.client.get("a")
+    assert (info.saved, info.raw_saved) == ({"at": 5}, b'{"at":5}')
+    assert info.saved_at == pytest.approx(info.last_update, abs=1)
+    assert not {"saved", "saved_at", "saved_by"} & info.more.keys()
+    assert both.client.start_again("a").done
+    assert both.client.get("a").saved == {"at": 5}
+    outcomes = both.client.start_again_many(["a", "b", "none"], fresh=True)
+    assert [(one.done, one.state) for one in outcomes] == [(True, "WAIT"), (True, "WAIT"), (False, None)]
+    assert both.client.get("a").saved is both.client.get("b").saved is None
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("wait", [0, 0.05])
+def test_a_fresh_start_of_what_runs_is_refused_and_changes_nothing(both, wait):
+    ref = both.bench.running("t")
+    both.bench.store.renew([ref], {ref.run: Save("t", ref.run, 1, b"5")})
+    outcome = both.client.start_again("t", wait=wait, fresh=True)
+    assert (outcome.done, outcome.state) == (False, "RUNNING")
+    assert "'t' is running, so what it has saved was not removed: stop it first" in str(outcome.refused)
+    assert both.client.get("t").saved == 5

@@ -329,7 +329,42 @@ class Census(Acting):
         return sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
 
 
-TASKS = [Large, Chatty, Tick, Loop, Shot, Fail, Flap, Bad, Stubborn, Hog, Forker, Leaver, Family, Census]
+class Saver(Acting):
+    """Counts, and saves each number; with `fail` it fails in one of so many steps."""
+
+    class Config:
+        NAME = "saver"
+
+    def start(self):
+        number = self.saved or 0
+        self.act(f"begin:{number}")
+        fail = self.task_data.get("fail")
+        while True:
+            number += 1
+            self.save(number)
+            self.act(f"save:{number}")
+            if fail and random.random() * fail < 1:
+                raise self.Error("as asked")
+            gevent.sleep(STEP)
+
+
+TASKS = [
+    Saver,
+    Large,
+    Chatty,
+    Tick,
+    Loop,
+    Shot,
+    Fail,
+    Flap,
+    Bad,
+    Stubborn,
+    Hog,
+    Forker,
+    Leaver,
+    Family,
+    Census,
+]
 
 
 def beat():

@@ -13,7 +13,8 @@ from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer, CommitterPorts
 from pytask.runtime.runs.event_buffer import Backlog
-from pytask.runtime.runs.executor import Executor, ExecutorPorts
+from pytask.runtime.runs.executor import Executor
+from pytask.runtime.runs.executor_ports import ExecutorPorts
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.task_log import Journal
@@ -78,6 +79,7 @@ def won(ref, function="demo", data=b"{}", verdict=Verdict.OK, **more):
 GOOD = {
     "peek": lambda *_: [],
     "claim": lambda request: [won(ref) for ref in request.refs],
+    "confirm": lambda told: [one.word for one in told],
     "reject": lambda *_: Verdict.OK,
     "park": lambda *_: Verdict.OK,
     "parked": list,

@@ -520,7 +520,7 @@ def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, se
     heartbeat.beat()
     until(lambda: not world.executor.living)
     until(lambda: len(world.ends()) >= 2)
-    assert world.store.asked("restore") == restored
+    assert world.store.asked("restore") == [(*one, ("paused", False)) for one in restored]
     assert len(world.lease.settling) == 0
 
 
@@ -538,7 +538,7 @@ def test_a_restore_is_tried_again_until_redis_takes_it(demo, caplog):
     heartbeat.beat()
     until(lambda: "queued again" in caplog.text)
     until(world.ends)
-    assert world.store.asked("restore") == [("a", "demo", b"{}", b"")] * 3
+    assert world.store.asked("restore") == [("a", "demo", b"{}", b"", ("paused", False))] * 3
     assert caplog.text.count("waiting to be restored") == 2
     assert len(world.lease.settling) == 0
 

@@ -393,7 +393,7 @@ def test_the_timer_is_cancelled_with_the_run(gate):
     world = World(task(lambda _self: gate.wait(), TIMEOUT=30))
     run = world.launch()
     timeouts = world.executor._timeouts
-    timer = timeouts.timers[run]
+    timer = timeouts.timers[run].event
     gate.set()
     assert only(world).trigger is Trigger.END
     assert timeouts.timers == {}

@@ -15,7 +15,7 @@ from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
-from pytask.runtime.runs.run import describe
+from pytask.runtime.runs.failure import describe
 from pytask.runtime.tree import Service, current_run
 from tests.unit.runtime.fakes import World, switch, until
 

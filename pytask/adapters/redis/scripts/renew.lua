@@ -79,9 +79,11 @@ for i = 1, n do
       local its = call('HMGET', hash, 'group', 'function')
       take_slots(id, its[1], its[2])
     end
-    call('HSET', hash, 'last_update', now, 'state', running)
     if save and saved_number(h[3], run) < save.nth then
-      call('HSET', hash, 'saved', save.value, 'saved_at', now, 'saved_by', run .. ' ' .. whole(save.nth))
+      call('HSET', hash, 'last_update', now, 'state', running,
+        'saved', save.value, 'saved_at', now, 'saved_by', run .. ' ' .. whole(save.nth))
+    else
+      call('HSET', hash, 'last_update', now, 'state', running)
     end
     renewed[#renewed + 1] = now_us
     renewed[#renewed + 1] = id

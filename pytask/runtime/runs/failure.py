@@ -1,0 +1,47 @@
+"""The text of a failure, as the field `error` has it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+from pytask.domain.errors import PytaskError, TaskFailed
+from pytask.domain.secrets import hide
+
+ERROR_BYTES = 8192
+
+
+def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
+    """The `error` field: the text, then the traceback, at most 8 KiB, without `hidden` values."""
+    if isinstance(error, TaskFailed):
+        return _cut(hide(_text(error), hidden), ERROR_BYTES)
+    # Check the class: SystemExit and many other exceptions also have a `code`.
+    name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
+    text = _cut(hide(name + _text(error), hidden), 2048)
+    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    if frames is None or not needs_traceback(error):
+        return text
+    trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)
+    room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
+    tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
+    return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"
+
+
+def needs_traceback(error: BaseException) -> bool:
+    """Whether code of the task took part; errors of pytask alone, as for unfit data, need only their text."""
+    if isinstance(error, TaskFailed):
+        return False
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return not isinstance(error, PytaskError) or any(not name.startswith("pytask.") for name in modules)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__; the run must be settled all the same
+        return "(its __str__ failed)"
+
+
+def _cut(text: str, limit: int) -> str:
+    raw = text.encode(errors="replace")
+    return raw.decode() if len(raw) <= limit else raw[: limit - 4].decode(errors="ignore") + " ..."
