@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pytask.adapters.memory import control_verbs, queue_verbs, verbs
+import hashlib
+
+import attrs
+
+from pytask.adapters.memory import control_verbs, queue_verbs, run_verbs, verbs
 from pytask.adapters.memory.limit_verbs import LimitVerbs
 from pytask.adapters.memory.slots import Slots
 from pytask.adapters.memory.state import MemoryState
 from pytask.adapters.memory.store import MemoryStore
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
-from pytask.runtime.runs import outcome, reloads
+from pytask.runtime.runs import fitting, outcome, reloads
+from pytask.runtime.runs.gate import Gate
 from pytask.runtime.runs.saving import Saving
 
 # -- what a task saves --------------------------------------------------------------------------------------
@@ -140,4 +146,115 @@ LIMITED = {
     "no_rate": ("the rate is ignored", ((LimitVerbs, "_not_yet", _any_time),)),
 }  # fmt: skip
 
-STEERING_MUTANTS = SAVED | LIMITED
+# -- pauses -------------------------------------------------------------------------------------------------
+
+_verdict_of_task = MemoryStore._verdict_of_task
+_wait_again = MemoryState.wait_again
+_resume_waiting = MemoryStore._resume_waiting
+_renew_one = MemoryStore._renew
+
+
+def _claims_paused(self, task_id, fields, *args):
+    kept = {name: value for name, value in fields.items() if name != "paused"}
+    return _verdict_of_task(self, task_id, kept, *args)
+
+
+def _claims_functions(self, *args):
+    held, self._state.paused_functions = self._state.paused_functions, set()
+    try:
+        return _verdict_of_task(self, *args)
+    finally:
+        self._state.paused_functions = held
+
+
+def _wait_unpaused(self, task_id, **how):
+    self.unpause(task_id)
+    _wait_again(self, task_id, **how)
+
+
+def _resume_nowhere(self, task_id, before):
+    verdict = _resume_waiting(self, task_id, before)
+    self._state.queue[:] = [raw for raw in self._state.queue if raw != task_id.encode()]
+    return verdict
+
+
+def _renew_silently(self, *args):
+    answer = _renew_one(self, *args)
+    return None if answer is Command.PAUSE else answer
+
+
+def _reload_paused(self, old, *args, **how):
+    since = self._state.fields(old.id).pop("paused", None)
+    claim = _reload(self, old, *args, **how)
+    if since is not None:
+        self._state.write(old.id, paused=since)
+    return claim
+
+
+PAUSED = {
+    "claim_of_paused": (
+        "a paused task that is pushed again runs", ((MemoryStore, "_verdict_of_task", _claims_paused),),
+    ),
+    "claim_of_function": (
+        "the tasks of a paused function run", ((MemoryStore, "_verdict_of_task", _claims_functions),),
+    ),
+    "pause_ends_with_run": ("a dead run is not paused", ((MemoryState, "wait_again", _wait_unpaused),)),
+    "resumes_nowhere": ("a resumed task waits nowhere", ((MemoryStore, "_resume_waiting", _resume_nowhere),)),
+    "pause_told_once": ("a lost request is not made good", ((MemoryStore, "_renew", _renew_silently),)),
+    "gate_stays_open": ("a gate never closes", ((Gate, "pass_through", lambda self: None),)),
+    "reload_of_paused": ("a reload starts a paused task", ((MemoryStore, "reload", _reload_paused),)),
+}  # fmt: skip
+
+# -- reloads ------------------------------------------------------------------------------------------------
+
+_refuse = MemoryStore.refuse
+_accept = MemoryStore.accept
+_roll_back = run_verbs.roll_back
+_settle = reloads.Reloads._settle
+
+
+def _refuse_in_part(self, judged, *args):
+    data = self._state.fields(judged.id).get("data", b"")
+    verdict = _refuse(self, judged, *args)
+    if verdict is Verdict.OK:
+        self._state.write(judged.id, data=data)
+    return verdict
+
+
+def _roll_back_nothing(state, task_id, trial):
+    del trial
+    state.erase(task_id, "trial", "data_ok", "settling")
+
+
+def _roll_back_all(state, task_id, trial):
+    data = state.fields(task_id).get("data", b"")
+    rejected = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    _roll_back(state, task_id, attrs.evolve(trial, rejected=rejected))
+
+
+def _reload_untried(self, *args, **how):
+    return attrs.evolve(_reload(self, *args, **how), trial=False)
+
+
+def _accept_untried(self, *args, **how):
+    return attrs.evolve(_accept(self, *args, **how), trial=False)
+
+
+def _settle_never(self, run, mark=""):
+    del mark
+    _settle(self, run)
+
+
+RELOADED = {
+    "refusal_in_part": ("a refused reload leaves its data", ((MemoryStore, "refuse", _refuse_in_part),)),
+    "rolls_back_nothing": ("a rollback leaves the data", ((run_verbs, "roll_back", _roll_back_nothing),)),
+    "rolls_back_newer": ("a rollback undoes newer data", ((run_verbs, "roll_back", _roll_back_all),)),
+    "never_rolls_back": (
+        "a failure after a reload is final",
+        ((MemoryStore, "reload", _reload_untried), (MemoryStore, "accept", _accept_untried)),
+    ),
+    "trial_without_end": ("a trial never ends", ((reloads.Reloads, "_settle", _settle_never),)),
+    "unchecked": ("check() is not called", ((fitting, "_has_check", lambda _: False),)),
+}  # fmt: skip
+
+STEERING_MUTANTS = SAVED | LIMITED | PAUSED | RELOADED
