@@ -129,6 +129,13 @@ def logged(options: argparse.Namespace, results: Results) -> None:
     results.keep("logs", {"rows": rows})
 
 
+def grouped(options: argparse.Namespace, results: Results) -> None:
+    """Tasks of many groups."""
+    from benchmarks import groups
+
+    results.keep("groups", {"rows": list(groups.measured(times(options), share(options)))})
+
+
 def timed(options: argparse.Namespace, results: Results) -> None:
     """Delayed tasks."""
     from benchmarks import timers
@@ -184,6 +191,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "logs": logged,
     "timers": timed,
     "saves": saved,
+    "groups": grouped,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,

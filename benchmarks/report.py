@@ -47,6 +47,7 @@ NAMES = {
     "logs": "Logs of tasks and progress",
     "timers": "Delayed tasks",
     "saves": "Saves",
+    "groups": "Tasks of many groups",
     "growth": "How cost grows",
     "cli": "The command line, of a million tasks",
     "profile": "Where the time of a task goes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,7 @@ PRESTARTED = "pre-started"
 RESTORED = "restored after a loss of data"
 EXPIRED = "lease expired"
 IN_PLACE = "in place"
+LATE = 10.0  # seconds within which a message to reload may be one that was answered already
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +49,11 @@ class Retention:
 def event(name: str, data: Any = None) -> str:
     """An event as it goes over the wire."""
     return json.dumps({"event": name, "data": data}, separators=(",", ":"))
+
+
+def digest(data: bytes) -> str:
+    """The SHA-1 of data, in hex, as the scripts compute it."""
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
 def refusal(path: str, reason: str) -> str:

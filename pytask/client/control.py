@@ -162,14 +162,15 @@ def steer_many(
 ) -> Op[list[Outcome]]:
     """Many tasks, without waiting; one that does not exist is `done=False, state=None`.
 
-    `fresh`, of a start: without what earlier runs have saved; a task that runs is refused.
+    `fresh`, of a start: without what earlier runs have saved; a task that runs is refused.  Of a reload: it
+    repeats none that was answered.
     """
     found: dict[str, Outcome] = {}
     for partition, group in partitions.group(list(dict.fromkeys(ids))).items():
         for at in range(0, len(group), CHUNK):
             chunk = group[at : at + CHUNK]
             for outcome in (yield from _steer_chunk(partitions, partition, command, chunk, fresh=fresh)):
-                found[outcome.id] = _not_fresh(outcome) if fresh else outcome
+                found[outcome.id] = _not_fresh(outcome) if fresh and command is Command.START else outcome
     return [found[task_id] for task_id in ids]
 
 

@@ -57,17 +57,26 @@ def _check(wait: float, *, settled: bool) -> None:
         )
 
 
+def ask(partitions: Partitions, ids: Sequence[str], *, written: bool = False) -> Op[list[Outcome]]:
+    """Request reloads, without waiting.
+
+    `written`: their data was written just before, which removed the answer to an earlier request.  An answer
+    that is there by now is one for this data: a worker was quicker, as somebody else asked for a reload.
+    """
+    return (yield from steer_many(partitions, Command.RELOAD, ids, fresh=not written))
+
+
 def reload(partitions: Partitions, task_id: str, data: Any, wait: float, *, settled: bool) -> Op[Outcome]:
     """One task.  Raises `NoSuchTask`, and with `wait` what `await_reload` raises."""
     _check(wait, settled=settled)
     if data is not None:
         yield from enqueue.update_data(partitions, task_id, data, None)
     if not wait:
-        (outcome,) = yield from steer_many(partitions, Command.RELOAD, [task_id])
+        (outcome,) = yield from ask(partitions, [task_id], written=data is not None)
         return existing(outcome)
     stream = yield from watch.open_stream(partitions, partitions.of(task_id), task_id)
     before = yield from read_one(partitions, task_id)
-    (outcome,) = yield from steer_many(partitions, Command.RELOAD, [task_id])
+    (outcome,) = yield from ask(partitions, [task_id], written=data is not None)
     existing(outcome)
     if not outcome.requested:
         return outcome
@@ -92,7 +101,7 @@ def reload_many(
     """Send all requests, then (with `wait`) wait; errors of a task are reported in its outcome."""
     _check(wait, settled=settled)
     epochs = (yield from epochs_of(partitions, ids)) if wait else {}
-    outcomes = yield from steer_many(partitions, Command.RELOAD, ids)
+    outcomes = yield from ask(partitions, ids)
     until = (yield Now()) + wait
     found = []
     for outcome in outcomes:

@@ -23,7 +23,7 @@ def control(
 ) -> Op[list[Verdict]]:
     """Store a control request for up to `CHUNK` tasks of one partition.
 
-    `fresh`, of a start: without what earlier runs have saved.
+    `fresh`: see `pytask.adapters.redis.verbs.control`.
     """
     if command is Command.START:
         # Before the script: workers that receive a stop after this know that it is newer than this start.

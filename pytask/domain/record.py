@@ -70,8 +70,9 @@ class InForce:
 class Trial:
     """New data that failed soon after a reload, see reload.lua."""
 
-    mark: str  # of the trial: the run, and for a reload in place `#` and a number
     rejected: str  # SHA-1 of the data, in hex
+    good: bytes | None = None
+    """The data to go back to (b"" for no data), if it may not be stored in the hash yet; else None."""
 
 
 @attrs.frozen(kw_only=True)

@@ -415,7 +415,7 @@ class Contract(RuleBasedStateMachine):
             if trigger is Trigger.RETRY:
                 fields = {"error": "lost", "restarts": "2", "restart_times": "5"}
             alone = local and trigger not in (Trigger.RETRY, Trigger.ROLL_BACK)
-            trial = Trial(mark=ref.run, rejected=NOTHING) if trigger is Trigger.ROLL_BACK else None
+            trial = Trial(rejected=NOTHING) if trigger is Trigger.ROLL_BACK else None
             changes.append(
                 Change(ref.id, ref.run, X, trigger, fields, keep, alone, 1000 * len(changes), trial=trial)
             )

@@ -286,6 +286,9 @@ def test_a_repeated_request_can_be_dropped(bench):
     bench.write("a", settling="5")
     bench.store.control(Command.RELOAD, ["a"])
     assert bench.store.settle(ref, repeated=True) is Verdict.OK
+    assert bench.hash("a")["control"] == "reload", "it was not answered yet"
+    bench.write("a", reloaded="{}")
+    assert bench.store.settle(ref, repeated=True) is Verdict.OK
     assert "control" not in bench.hash("a")
     assert bench.hash("a")["settling"] == "5"
     bench.store.control(Command.STOP, ["a"])
@@ -301,7 +304,7 @@ def test_a_run_that_fails_on_trial_is_queued_first_with_the_data_before(bench, g
     bench.write("a", data="2")
     assert bench.store.reload(old, new, "w", 1000, lived=InForce("f", good)).trial
     bench.events()
-    change = failed(new, new.run, b"2")
+    change = failed(new, b"2")
     assert bench.store.commit([change]) == [Verdict.OK]
     bench.assert_at_rest("a", WAIT)
     assert bench.queue() == ["b", "a"]
@@ -329,7 +332,7 @@ def test_a_rollback_overwrites_nothing_that_was_written_since(bench, case):
     else:
         bench.erase("a", "data_ok")
     data = bench.hash("a")["data"]
-    assert bench.store.commit([failed(new, new.run, b"2")]) == [Verdict.OK]
+    assert bench.store.commit([failed(new, b"2")]) == [Verdict.OK]
     bench.assert_at_rest("a", WAIT)
     assert bench.hash("a")["data"] == data
     assert not {"trial", "data_ok", "data_bad"} & set(bench.hash("a"))
@@ -342,24 +345,45 @@ def test_a_stop_is_carried_out_with_a_rollback(bench):
     bench.store.reload(old, new, "w", 1000, lived=GOOD)
     bench.store.control(Command.STOP, ["a"])
     bench.events()
-    assert bench.store.commit([failed(new, new.run, b"2")]) == [Verdict.OK]
+    assert bench.store.commit([failed(new, b"2")]) == [Verdict.OK]
     bench.assert_at_rest("a", STOPPED)
     assert bench.queue() == []
     assert texts(bench, "data", "data_bad") == [DATA.decode(), "2"]
     assert bench.events() == [("a", "stopped", None)]
 
 
+@pytest.mark.wire
+@pytest.mark.parametrize("good", [DATA, b"", b"two words 1 \n\x00"])
+def test_a_rollback_before_the_trial_is_stored_has_the_data_with_it(bench, good):
+    """A task takes data in place and fails at once: its end reaches Redis before the record."""
+    ref = bench.running("a")
+    bench.write("a", data="2")
+    judged = bench.store.preview(ref, 1000)
+    assert bench.store.commit([failed(ref, b"2", good)]) == [Verdict.OK]
+    (again,) = bench.claim(bench.ref("a"))
+    assert (again.data or b"", bench.hash("a")["data_bad"]) == (good, "2")
+    assert bench.store.accept(judged, f"{ref.run}#1", "w", GOOD).verdict is Verdict.FENCED
+
+
+def test_a_rollback_goes_back_to_what_is_stored_if_there_is_something(bench):
+    ref = bench.running("a")
+    bench.write("a", data="2")
+    bench.store.accept(bench.store.preview(ref, 1000), f"{ref.run}#1", "w", GOOD)
+    assert bench.store.commit([failed(ref, b"2", b"9")]) == [Verdict.OK]
+    assert bench.hash("a")["data"] == DATA.decode()
+
+
 def test_a_rollback_by_another_run_changes_nothing(bench):
     bench.running("a")
     before = bench.dump()
     other = RunRef("a", "nobody:1")
-    assert bench.store.commit([failed(other, other.run, b"2")]) == [Verdict.FENCED]
+    assert bench.store.commit([failed(other, b"2")]) == [Verdict.FENCED]
     assert bench.dump() == before
 
 
-def failed(ref, mark, data):
+def failed(ref, data, good=None):
     rejected = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    trial = Trial(mark=mark, rejected=rejected)
+    trial = Trial(rejected=rejected, good=good)
     return Change(ref.id, ref.run, X, Trigger.ROLL_BACK, {"error": "no such host"}, trial=trial)
 
 
@@ -378,19 +402,46 @@ def shown(data):
     return None if data is None else data.decode()
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_message_that_comes_after_the_answer_is_not_stored_again(bench, accepted):
+    """Every worker receives it, and one of them is slower than the owner of the run."""
+    ref = bench.running("a")
+    bench.write("a", data="5")
+    judged = bench.store.preview(ref, 1000)
+    if accepted:
+        assert bench.store.accept(judged, "m", "w", GOOD).won
+    else:
+        assert bench.store.refuse(judged, "$", "bad", GOOD) is Verdict.OK
+    assert bench.store.control(Command.RELOAD, ["a"], [0.1]) == [Verdict.STATE]
+    assert "control" not in bench.hash("a")
+    # With other data it is another one, and so is what a client stores itself.
+    bench.write("a", data="6")
+    assert bench.store.control(Command.RELOAD, ["a"], [0.1]) == [Verdict.REQUESTED]
+    bench.erase("a", "control")
+    bench.write("a", data="5" if accepted else DATA.decode())
+    assert bench.store.control(Command.RELOAD, ["a"]) == [Verdict.REQUESTED]
+    assert bench.store.control(Command.RELOAD, ["a"], [0.1]) == [Verdict.REQUESTED], "it is there"
+    # And so is one that comes long after.
+    name = "reloaded" if accepted else "reload_refused"
+    kept = json.loads(bench.hash("a")[name])
+    bench.erase("a", "control")
+    bench.write("a", **{name: json.dumps(kept | {"at": kept["at"] - 10}, separators=(",", ":"))})
+    assert bench.store.control(Command.RELOAD, ["a"], [0.1]) == [Verdict.REQUESTED]
+
+
 @pytest.mark.wire
 def test_a_client_that_asks_again_is_told_apart_from_a_message_that_comes_late(bench):
     ref = bench.running("a")
     assert not bench.store.preview(ref, 1000).answered
     bench.write("a", data="5")
     assert bench.store.refuse(bench.store.preview(ref, 1000), "$", "bad", GOOD) is Verdict.OK
-    bench.store.control(Command.RELOAD, ["a"], [0.5])  # of another worker, which received the message later
+    bench.store.control(Command.RELOAD, ["a"])  # of a worker of an earlier release, which received it later
     assert bench.store.preview(ref, 1000).answered
-    bench.store.control(Command.RELOAD, ["a"])
+    bench.store.control(Command.RELOAD, ["a"], fresh=True)
     assert not bench.store.preview(ref, 1000).answered
     assert "reload_refused" not in bench.hash("a")
     assert bench.store.accept(bench.store.preview(ref, 1000), "m", "w", GOOD).verdict is Verdict.OK
     assert bench.store.preview(ref, 1000).answered
     bench.store.control(Command.STOP, ["a"])
-    bench.store.control(Command.RELOAD, ["a"])
+    bench.store.control(Command.RELOAD, ["a"], fresh=True)
     assert "reloaded" in bench.hash("a"), "a stop is not replaced, and nothing else is changed"

@@ -142,7 +142,11 @@ class Teller:
             if self.random.random() < 0.4:
                 fields = {"saved": b"" if trigger is Trigger.END else b"[3]", **fields}
             payload = b'{"event":"%d","data":null}' % self.random.randint(0, 999)
-            trial = Trial(mark=ref.run, rejected=sha1(b"1")) if trigger is Trigger.ROLL_BACK else None
+            trial = (
+                Trial(rejected=sha1(b"1"), good=self.random.choice([None, b"", b"7"]))
+                if trigger is Trigger.ROLL_BACK
+                else None
+            )
             local = self.random.random() < 0.1
             return Change(ref.id, ref.run, payload, trigger, fields, keep, local, trial=trial)
 

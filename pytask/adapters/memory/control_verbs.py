@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pytask.adapters.memory.pause_verbs import PauseVerbs
 from pytask.adapters.memory.state import text
-from pytask.adapters.rules import FORGOTTEN, SAVED, event
+from pytask.adapters.rules import FORGOTTEN, LATE, SAVED, digest, event
 from pytask.domain import lifecycle as life
 from pytask.domain.control import TABLE, ControlWord
 from pytask.domain.lifecycle import State, Trigger, destination, sources
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import Verdict
+
+ANSWER = re.compile(r'"at":([\d.]+),"sha1":"([\da-f]+)"')
 
 
 class ControlVerbs(PauseVerbs):
@@ -28,8 +31,11 @@ class ControlVerbs(PauseVerbs):
             known = word.missing if value is None else Verdict.BADTYPE
             if command is Command.START and isinstance(value, dict):
                 self._forget_saved(task_id, fresh=fresh)
-            found.append(self._carry_out(word, task_id, age) if isinstance(value, dict) else known)
-            if command is Command.RELOAD and found[-1] is Verdict.REQUESTED and not ages:
+            answered = command is Command.RELOAD and ages and self._is_answered(task_id)
+            known = Verdict.STATE if answered else known
+            takes = isinstance(value, dict) and not answered
+            found.append(self._carry_out(word, task_id, age) if takes else known)
+            if command is Command.RELOAD and found[-1] is Verdict.REQUESTED and fresh:
                 self._ask_again(task_id)
         return found
 
@@ -39,6 +45,17 @@ class ControlVerbs(PauseVerbs):
         if word.command is Command.PAUSE:
             return self._pause(task_id, age)
         return self._start(task_id, age) if not word.request else self._request(task_id, word.command)
+
+    def _is_answered(self, task_id: str) -> bool:
+        """Whether a message to reload was answered already, see request.lua."""
+        fields = self._state.fields(task_id)
+        text = fields.get("reload_refused") or fields.get("reloaded")
+        if text is None or "control" in fields:
+            return False
+        kept = ANSWER.search(text.decode(errors="replace"))
+        if kept is None or float(self._state.stamp()) - float(kept[1]) >= LATE:
+            return False
+        return kept[2] == digest(fields.get("data", b""))
 
     def _stop(self, task_id: str, age: float) -> Verdict:
         state = self._state

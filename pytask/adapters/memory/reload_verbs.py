@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import attrs
 
 from pytask.adapters.memory.state import MemoryState, named, number, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import IN_PLACE, event, refusal, reloaded_in_place
+from pytask.adapters.rules import IN_PLACE, digest, event, refusal, reloaded_in_place
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger, next_state
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import Claim, InForce, RunRef, Trial, Verdict
 
 
-def roll_back(state: MemoryState, task_id: str, trial: Trial) -> None:
+def roll_back(state: MemoryState, task_id: str, run: str, trial: Trial) -> None:
     """Exchange data that failed on trial for the data before, see prelude.lua."""
     fields = state.fields(task_id)
-    data, good = fields.get("data"), fields.get("data_ok")
-    failed = hashlib.sha1(data or b"", usedforsecurity=False).hexdigest() == trial.rejected
-    if text(fields, "trial") == trial.mark and good is not None and failed:
+    data = fields.get("data")
+    failed = digest(data or b"") == trial.rejected
+    mine = (text(fields, "trial") or "").partition("#")[0] == run
+    good = fields.get("data_ok") if mine else trial.good
+    if good is not None and failed:
         _put(state, task_id, "data_bad", data)
         _put(state, task_id, "data", good or None)
     state.erase(task_id, "trial", "data_ok", "settling")
@@ -108,7 +108,7 @@ class ReloadVerbs(Verbs):
             return attrs.evolve(judged, verdict=Verdict.MOVED)
         next_state(life.RUNNING, Trigger.RELOAD)
         epoch = number(fields, "epoch")
-        told = f'{{"epoch":{epoch},"at":{state.stamp()},"mark":"{mark}"}}'
+        told = f'{self._answer_head(epoch, data)}"mark":"{mark}"}}'
         state.write(ref.id, reloaded=told)
         self._note(ref.id, life.RUNNING, Trigger.RELOAD, worker, IN_PLACE)
         state.erase(ref.id, "data_bad", "reload_refused", "rolled_back")
@@ -127,7 +127,7 @@ class ReloadVerbs(Verbs):
         if named(fields) != judged.function or not _is_same(fields.get("data"), judged):
             return Verdict.ALREADY if self._was_refused(judged, force) else Verdict.MOVED
         next_state(life.RUNNING, Trigger.REFUSE)
-        head = f'{{"epoch":{number(fields, "epoch")},"at":{state.stamp()},'
+        head = self._answer_head(number(fields, "epoch"), force.data or b"")
         state.write(task_id, reload_refused=head + refusal(path, reason), function=force.function)
         self._note(task_id, life.RUNNING, Trigger.REFUSE, self.who, f"{path}: {reason}")
         _put(state, task_id, "data_bad", fields.get("data"))
@@ -137,6 +137,9 @@ class ReloadVerbs(Verbs):
         details = {"path": path, "reason": reason, "epoch": judged.epoch}
         state.emit(task_id, event(Event.REFUSED, details))
         return Verdict.OK
+
+    def _answer_head(self, epoch: int, data: bytes) -> str:
+        return f'{{"epoch":{epoch},"at":{self._state.stamp()},"sha1":"{digest(data)}",'
 
     def _was_refused(self, judged: Claim, force: InForce) -> bool:
         """Whether an earlier call has refused it: a repeated one finds what that has put back."""
@@ -158,8 +161,10 @@ class ReloadVerbs(Verbs):
         verdict = self._owned(ref)
         if verdict is not Verdict.OK:
             return verdict
+        fields = self._state.fields(ref.id)
         if repeated:
-            self._drop_request(ref.id)
+            if "reload_refused" in fields or "reloaded" in fields:
+                self._drop_request(ref.id)
         else:
             self._state.erase(ref.id, "settling")
         if mark and text(self._state.fields(ref.id), "trial") == mark:

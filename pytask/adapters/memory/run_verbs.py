@@ -197,7 +197,7 @@ class RunVerbs(Verbs):
             state.paused.discard(change.id)
             return Verdict.OK
         if change.trial is not None:
-            roll_back(state, change.id, change.trial)
+            roll_back(state, change.id, change.run, change.trial)
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
         if change.fields.get("saved"):
             state.write(change.id, saved_at=state.stamp())

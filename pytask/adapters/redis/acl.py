@@ -37,7 +37,7 @@ SCRIPTS = (
     "lindex", "llen", "lpos", "lpush", "lrange", "lrem", "ltrim", "rpush",
     "get", "incr", "set",
     "sadd", "scard", "sismember", "smembers", "srandmember", "srem", "sscan",
-    "zadd", "zcard", "zcount", "zpopmin", "zrange", "zrangebyscore", "zrem", "zremrangebyscore",
+    "zadd", "zcard", "zcount", "zmscore", "zpopmin", "zrange", "zrangebyscore", "zrem", "zremrangebyscore",
     "zrevrange", "zscore",
 )  # fmt: skip
 SERVICES = (

@@ -71,14 +71,17 @@ def start(scope: Scope, dated: Dated, *, fresh: bool = False) -> ScriptCall[list
     )
 
 
-def request(scope: Scope, word: Command, ids: Sequence[str], *, fresh: bool) -> ScriptCall[list[bytes]]:
-    """Store `word` in the field `control` of running tasks; `fresh`: it is not from a message."""
+def request(
+    scope: Scope, word: Command, ids: Sequence[str], *, fresh: bool, late: float = 0.0
+) -> ScriptCall[list[bytes]]:
+    """Store `word` in the field `control` of running tasks; `fresh`: it repeats none before."""
     keys = scope.keys
     return scripts.request(
         runs=keys.runs,
         hashes=[keys.task(i) for i in ids],
         request=word,
-        fresh=fresh and word is Command.RELOAD,
+        fresh=fresh,
+        late=late if word is Command.RELOAD else 0.0,
         line=scope.line(Trigger.REQUEST, word),
         kept=scope.kept,
         ids=ids,

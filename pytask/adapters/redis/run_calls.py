@@ -160,10 +160,13 @@ def _kinds_of(scope: Scope, change: Change, number: int) -> list[ChangeKind]:
     return [ChangeKind(change.event, state, mode, drop, scope.ending(change), "", words)]
 
 
-def _detail(change: Change, mode: str) -> str:
+def _detail(change: Change, mode: str) -> str | bytes:
     if mode == "timer":
         return str(math.ceil(change.delay * 1000))
-    return "" if change.trial is None else f"{change.trial.mark} {change.trial.rejected}"
+    if change.trial is None:
+        return ""
+    good = change.trial.good
+    return b"%b %d %b" % (change.trial.rejected.encode(), good is not None, good or b"")
 
 
 @cache

@@ -12,6 +12,7 @@ from pytask.adapters.redis import control_calls, monitor_calls, pause_calls, rep
 from pytask.adapters.redis.control_calls import Dated
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.scope import Scope
+from pytask.adapters.rules import LATE
 from pytask.domain.control import TABLE
 from pytask.domain.messages import Command
 from pytask.domain.record import Expiry, Verdict
@@ -23,15 +24,17 @@ Verb = Generator[ScriptCall[Any], Any, T]
 def control(
     scope: Scope, command: Command, ids: Sequence[str], ages: Sequence[float] = (), *, fresh: bool = False
 ) -> Verb[list[Verdict]]:
-    """Control a batch; `ages` are the seconds since each was requested, where it came as a message.
+    """Control a batch; `ages` are the seconds since each was requested.
 
-    `fresh`, of a start: without what earlier runs have saved.
+    `fresh`, of a start: without what earlier runs have saved; of a reload: it repeats none that was answered.
     """
-    if fresh:
+    if fresh and command is Command.START:
         dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
         return replies.verdicts((yield control_calls.start(scope, dated, fresh=True)))
     if command not in OWN_SCRIPT and TABLE[command].request:
-        return replies.verdicts((yield control_calls.request(scope, command, ids, fresh=not ages)))
+        return replies.verdicts(
+            (yield control_calls.request(scope, command, ids, fresh=fresh, late=LATE if ages else 0.0))
+        )
     dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
     return replies.verdicts((yield from OWN_SCRIPT[command](scope, dated)))
 

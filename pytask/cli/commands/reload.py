@@ -52,7 +52,7 @@ def command(
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, each, reloaded, running, together
     from pytask.cli.data import read_data
-    from pytask.client.reload import epochs_of
+    from pytask.client.reload import ask, epochs_of
     from pytask.domain import lifecycle as life
 
     if settled and not wait:
@@ -65,15 +65,15 @@ def command(
     tasks = remote.tasks
     epochs: dict[str, int] = {}
 
-    def many(ids: list[str]) -> list[Outcome]:
+    def many(ids: list[str], *, written: bool = False) -> list[Outcome]:
         # Read before the requests are sent: a task that has been reloaded by then would be waited for in
         # vain.
         epochs.update(remote.driver.run(epochs_of(remote.partitions, ids)) if wait else {})
-        return tasks.reload_many(ids)
+        return remote.driver.run(ask(remote.partitions, ids, written=written))
 
     def one(task_id: str) -> Outcome:
         tasks.update_data(task_id, value)
-        return many([task_id])[0]
+        return many([task_id], written=True)[0]
 
     value = None if new is None else new.value
     act = together(many) if value is None else each(one)

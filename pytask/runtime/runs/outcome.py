@@ -23,7 +23,7 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.failure import needs_traceback
 from pytask.runtime.runs.in_force import in_force
 from pytask.runtime.runs.refusals import Refusals
-from pytask.runtime.runs.reload_trial import after_trial, rolled_back
+from pytask.runtime.runs.reload_trial import after_trial, is_on_trial, rolled_back
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.saving import carrying
 from pytask.runtime.settings import Settings
@@ -112,7 +112,7 @@ class Outcomes:
         trigger = closing(stop_reason, run.failure is not None)
         if trigger is None:
             return None
-        if run.trial and trigger is Trigger.FAIL:
+        if trigger is Trigger.FAIL and is_on_trial(run):
             self._roll_back(run, error)
             return None
         if run.claim.fields is not None or run.cls in self._policies:  # which few tasks have

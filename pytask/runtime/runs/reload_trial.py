@@ -16,13 +16,19 @@ from pytask.runtime.runs.run import Run
 LIVED = 10.0  # seconds after which data has proved that the task lives with it
 
 
+def is_on_trial(run: Run) -> bool:
+    """Whether a failure of the run would be one of its new data."""
+    return bool(run.trial) or run.fallback is not None
+
+
 def rolled_back(run: Run, at: float) -> Change:
     """The change that ends a failed run and queues its task with the data that lived before.
 
     `at` is the time in seconds since 1970, by the clock of Redis.
     """
     data = in_force(run).data or b""
-    trial = Trial(mark=run.trial, rejected=hashlib.sha1(data, usedforsecurity=False).hexdigest())
+    digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    trial = Trial(rejected=digest, good=None if run.fallback is None else run.fallback.data or b"")
     failure = run.failure or ""
     told = {"epoch": run.epoch, "at": round(at, 3), "reason": failure.partition("\n")[0]}
     fields: dict[str, str | bytes] = {
@@ -37,6 +43,6 @@ def rolled_back(run: Run, at: float) -> Change:
 
 def after_trial(run: Run, change: Change) -> Change:
     """The change that ends a run; a trial that is under way is over with it."""
-    if not run.trial:
+    if not is_on_trial(run):
         return change
     return attrs.evolve(change, fields={**change.fields, "trial": "", "data_ok": ""})

@@ -143,6 +143,8 @@ class Reloads:
             verdict = self._until_refused(claim, fault, in_force(run))
             run.answered = self._clock()
             return verdict is not Verdict.MOVED
+        if lived is not None and not run.trial and (lived.data or b"") != (claim.data or b""):
+            run.fallback = lived
         run.reloads += 1
         mark = f"{run.ref.run}#{run.reloads}"
         run.packed = None
@@ -153,6 +155,7 @@ class Reloads:
             return True
         if accepted.won:
             run.answered = self._clock()
+            run.fallback = None
             run.trial = mark if accepted.trial else ""
             self._watch_trial(run)
         return accepted.verdict is not Verdict.MOVED

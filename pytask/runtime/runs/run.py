@@ -17,7 +17,7 @@ from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData
 from pytask.domain.occurrences import Scheduled, read_scheduled
 from pytask.domain.ports import Borrower
-from pytask.domain.record import Claim, RunRef
+from pytask.domain.record import Claim, InForce, RunRef
 from pytask.domain.task import Task
 from pytask.domain.task_class import takes_reason
 from pytask.domain.task_config import redis_wait
@@ -90,9 +90,9 @@ class Run:
 
     __slots__ = (
         "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error",
-        "failure", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local", "output", "over",
-        "packed", "pause", "ref", "reloads", "restore", "returned", "settling", "sockets", "started",
-        "stop_reason", "stopping", "task", "trial", "unfit",
+        "failure", "fallback", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local",
+        "output", "over", "packed", "pause", "ref", "reloads", "restore", "returned", "settling", "sockets",
+        "started", "stop_reason", "stopping", "task", "trial", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -125,6 +125,7 @@ class Run:
         self.kept = Kept(claim.fields.saved) if claim.fields is not None and claim.fields.saved else None
         self.packed: bytes | None = None  # its data, compressed; then its claim has none
         self.trial = ""  # the mark of the trial of its data, after a reload
+        self.fallback: InForce | None = None  # before a reload in place of which the trial is not stored yet
         self.reloads = 0  # in place
         self.answered = -math.inf  # when its last reload was refused, or taken in place
         self.pause: Gate | None = None  # created with the first pause

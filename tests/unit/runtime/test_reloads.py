@@ -320,12 +320,12 @@ def rejected(data):
 @pytest.mark.parametrize("policy", [None, Restart("always")])
 def test_a_run_that_fails_on_trial_is_rolled_back_and_not_restarted(caplog, policy):
     world = World(make(failing, policy))
-    run = tried(world, crashes=1)
+    tried(world, crashes=1)
     until(lambda: not world.executor.living)
     (change,) = world.commit()
     assert (change.trigger, change.trial) == (
         Trigger.ROLL_BACK,
-        Trial(mark=run.ref.run, rejected=rejected(NEW)),
+        Trial(rejected=rejected(NEW)),
     )
     assert change.fields["error"].startswith("RuntimeError: no such host\n")
     assert change.fields["crashes"] == "0"
@@ -361,6 +361,22 @@ def test_a_trial_ends_with_its_run(reason, trigger):
     until(lambda: not world.executor.living)
     (change,) = world.commit()
     assert (change.trigger, change.fields["trial"], change.fields["data_ok"]) == (trigger, "", "")
+
+
+def test_a_failure_before_the_record_of_a_reload_in_place_is_rolled_back_with_the_data(live, gate):
+    live.start = lambda _self: (gate.wait(), 1 / 0)
+    world = World(live)
+    run = world.launch(data=OLD)
+
+    def fails(judged, *_):
+        gate.set()
+        until(lambda: run.over)
+        return attrs.evolve(judged, verdict=Verdict.FENCED)
+
+    world.store.say("accept", fails)
+    reloads(world, run)
+    (change,) = world.commit()
+    assert (change.trigger, change.trial) == (Trigger.ROLL_BACK, Trial(rejected=rejected(NEW), good=OLD))
 
 
 def test_a_timeout_on_trial_is_rolled_back():

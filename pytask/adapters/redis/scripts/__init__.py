@@ -273,7 +273,7 @@ class ChangeKind(NamedTuple):
     line: Text = ""
     instead: Text = ""  # the kind (from 1) that applies if the hash has a stop; "" for this one
     words: Text = ""  # how many of `fields`; "" for none
-    detail: Text = ""  # for a timer its milliseconds; in the queue: the mark and the SHA-1 of a failed trial
+    detail: Text = ""  # for a timer its milliseconds; in the queue: a failed trial, see prelude.lua
 
 
 @script

@@ -4,14 +4,14 @@
 --       on trial (see reload.lua).
 --
 -- Begins with a write that needs no memory (see renew.lua).
---- include: names, time, whole, number, trial, history
+--- include: names, time, whole, number, trial, answer, history
 call('HDEL', runs, '')
 if call('HGET', runs, id) ~= run then return {'FENCED'} end
 local h = pcall('HMGET', hash, 'run', 'function', 'control', 'history', 'epoch', 'data', 'trial', known and '' or 'data_ok', 'reloaded')
 if h.err or h[1] ~= run then return {'GONE'} end
 if h[9] and h[9]:find('"' .. mark .. '"', 1, true) then return {'ALREADY', h[7] == mark and 1 or 0} end
 if (h[2] or '') ~= func or (h[6] or '') ~= data then return {'MOVED'} end
-local told = '{"epoch":' .. whole(number(h[5])) .. ',"at":' .. now .. ',"mark":"' .. mark .. '"}'
+local told = answer(whole(number(h[5])), data) .. '"mark":"' .. mark .. '"}'
 call('HSET', hash, 'reloaded', told, noted(h[4], line))
 call('HDEL', hash, 'data_bad', 'reload_refused', 'rolled_back')
 local tried = begin_trial(run, mark, h[7], h[8], h[6] or '')

@@ -91,11 +91,16 @@ local function due_ms(text)
 end
 -- The fields of a hash, and how many it has.  Most have nothing but a function and data: then no others are
 -- read, since each missing one costs a scan of all present ones.
+local groups_likely = limits_count > 0 or #rules > 0
 local function read_hash(hash, over)
   local count, data = call('HLEN', hash), over and '' or 'data'
   if count <= 2 then
     local h = call('HMGET', hash, 'function', data)
     if (h[1] and 1 or 0) + ((over or h[2]) and 1 or 0) == count then return h, count end
+  end
+  if count == 3 and not over and groups_likely then
+    local h = call('HMGET', hash, 'function', 'data', 'group')
+    if h[1] and h[2] and h[3] then return {h[1], h[2], [16] = h[3]}, count end
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
     kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
@@ -176,15 +181,18 @@ end
 -- Slots ---------------------------------------------------------------------------------------------------
 
 local runners_there, holders, leads, wakes, waiters = size('HLEN', own .. 'runners') > 0, {}, {}, {}, {}
-local function is_full(entry, most, id)
-  return size('SCARD', slots_of(entry), most) >= most and pcall('SISMEMBER', slots_of(entry), id) ~= 1
+local crowds = {}
+local function is_taken(entry, most, id, turn)
+  local key = slots_of(entry)
+  if size('SCARD', key, most) >= most and pcall('SISMEMBER', key, id) ~= 1 then return true end
+  return not turn and size('ZCARD', line_of(entry)) > 0
 end
 -- The time at which an id came to the waiting list that it has left; nil if it has left none.
-local woken_there = size('ZCARD', own .. 'woken') > 0
-local function woken(id)
-  local at = woken_there and pcall('ZSCORE', own .. 'woken', id)
-  return type(at) == 'string' and at or nil
+local woken_there, arrived = size('ZCARD', own .. 'woken') > 0, {}
+if woken_there then
+  for i, at in ipairs(call('ZMSCORE', own .. 'woken', unpack(ids))) do arrived[ids[i]] = at end
 end
+local function woken(id) return arrived[id] or nil end
 -- Whether the id is the one that its start put into the queue for its group.
 local function is_runner(id, group)
   return runners_there and group ~= '' and pcall('HGET', own .. 'runners', group) == id
@@ -194,13 +202,12 @@ end
 local function obstacle(id, group, func)
   local most = group ~= '' and group_limit(group, func) or nil
   local turn = not ids_wait() or woken(id) or is_runner(id, group)
-  local function taken(entry)
-    return is_full(entry, most, id) or not turn and size('ZCARD', line_of(entry)) > 0
-  end
-  if most and taken('group:' .. group) then return 'group', group, most end
+  if most and is_taken('group:' .. group, most, id, turn) then return 'group', group, most end
   most = func and function_limit(func) or nil
   -- Until they are known, all are taken: see serve.lua, which counts them.
-  if most and (not keeps_slots(func) or taken('function:' .. func)) then return 'function', func, most end
+  if most and (not keeps_slots(func) or is_taken('function:' .. func, most, id, turn)) then
+    return 'function', func, most
+  end
 end
 -- An id that leaves the queue without a run: the next of its group gets its turn.
 local function pass_on(group)
@@ -217,7 +224,7 @@ local function hold_back(i, id, hash, h, group, kind, name, most)
   end
   call('PERSIST', hash)
   pcall('ZADD', line_of(entry), woken(id) or whole(now_us - arrivals + i), id)
-  pcall('ZADD', own .. 'groups', 'NX', 0, entry)
+  crowds[#crowds + 1], crowds[#crowds + 2] = 0, entry
   if timed then left_timers[#left_timers + 1] = id end
   publish[#publish + 1] = id
   publish[#publish + 1] = waiting_event .. cjson.encode(kind) .. ',"name":' .. cjson.encode(name)
@@ -352,6 +359,7 @@ if #registry > 0 then
   call('ZADD', leases, unpack(renewed))
 end
 if #holders > 0 then pcall('HSET', own .. 'slotted', unpack(holders)) end
+if #crowds > 0 then pcall('ZADD', own .. 'groups', 'NX', unpack(crowds)) end
 for _, id in ipairs(waiters) do pcall('ZADD', index[wait], now, id) end
 for key, gone in pairs(unindexed) do pcall('ZREM', key, unpack(gone)) end
 -- Pushed again while it waited for its time: it has started now.
@@ -366,13 +374,27 @@ for _, id in ipairs(watched) do call('ZADD', leases, 'NX', now_us, id) end
 -- The list, and the events --------------------------------------------------------------------------------
 
 -- Entries taken without a gap leave in one LTRIM; others one by one; copies where the list is short.
-local gone = 0
+-- Ids that were woken after the worker had read the tail are between them: then those that stay are put back.
+local gone, far, last = 0, 0, 0
 while gone < at and took[window[gone + 1]] do gone = gone + 1 end
-if gone > 0 then call('LTRIM', source, 0, -(gone + 1)) end
+for i = gone + 1, at do
+  if took[window[i]] then far, last = far + 1, i end
+end
+local rebuilt = far > 2 and last - gone <= 2 * far
+if rebuilt then
+  local stay = {}
+  for i = last, gone + 1, -1 do
+    if not took[window[i]] then stay[#stay + 1] = window[i] end
+  end
+  call('LTRIM', source, 0, -(last + 1))
+  if #stay > 0 then call('RPUSH', source, unpack(stay)) end
+elseif gone > 0 then
+  call('LTRIM', source, 0, -(gone + 1))
+end
 for i = gone + 1, at do
   local id = window[i]
   if took[id] then
-    call('LREM', source, -1, id)
+    if not rebuilt then call('LREM', source, -1, id) end
   elseif look > 0 then
     look = #id > longest_id and 0 or look - 1
     bytes[#bytes + 1] = id:sub(1, longest_id + 1)
@@ -385,9 +407,11 @@ if left > 0 and left <= short_list then
 end
 for _, id in ipairs(rotated) do call('LPUSH', source, id) end
 if woken_there then
+  local left = {''}
   for i = 1, n do
-    if words[i] ~= 'MOVED' and words[i] ~= 'ROTATED' then pcall('ZREM', own .. 'woken', ids[i]) end
+    if arrived[ids[i]] and words[i] ~= 'MOVED' and words[i] ~= 'ROTATED' then left[#left + 1] = ids[i] end
   end
+  call('ZREM', own .. 'woken', unpack(left))
 end
 for _, one in ipairs(leads) do
   if one[2] and size('SCARD', slots_of('group:' .. one[1])) >= one[2] then
@@ -397,5 +421,6 @@ for _, one in ipairs(leads) do
   end
 end
 for _, entry in ipairs(wakes) do wake(entry) end
+rise()
 for i = 1, #publish, 2 do call('PUBLISH', channel .. publish[i], publish[i + 1]) end
 return {table.concat(words, ' '), table.concat(bytes)}

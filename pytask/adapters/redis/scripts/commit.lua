@@ -64,7 +64,7 @@ for i = 1, n do
       unpause(id, hash)
     else
       local plain = mode == 'done'
-      if tried then roll_back(hash, tried) end
+      if tried then roll_back(hash, run, tried) end
       if kind.words == '' and not saved then
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], kind.line, plain))
       else

@@ -11,10 +11,10 @@
 call('LLEN', queue)
 local ended = places_in(finished)
 local waiting, reply = {}, {}
--- Writes the fields of a task that say when it starts; whether it starts later.
-local function schedule(i, hash)
+-- Writes the fields of a task that say when it starts; whether it starts later.  A `new` one has its group.
+local function schedule(i, hash, new)
   local when, restart, group = starts[3 * i - 2] or '', starts[3 * i - 1] or '', starts[3 * i] or ''
-  if group ~= '' then call('HSET', hash, 'group', group) end
+  if group ~= '' and not new then call('HSET', hash, 'group', group) end
   if restart ~= '' then call('HSET', hash, 'restart', restart) end
   if when == '' then return false end
   if when:sub(1, 1) == '+' then
@@ -25,13 +25,17 @@ local function schedule(i, hash)
   return true
 end
 -- Whether a new task went to the waiting list of its group instead of the queue.
-local behind, t = {}, nil
+local behind, crowds, t = {}, {}, nil
 local function lines_up(i)
   local group, id = starts[3 * i] or '', ids[i]
   if group == '' then return false end
   local entry = 'group:' .. group
   if behind[group] == nil then
     local waits = size('ZCARD', line_of(entry), -1)
+    if waits == 0 then
+      crowds[#crowds + 1] = 0
+      crowds[#crowds + 1] = entry
+    end
     behind[group] = waits > 0 or waits == 0 and pcall('HEXISTS', own .. 'runners', group) == 1
     if not behind[group] then
       behind[group] = waits == 0
@@ -43,7 +47,6 @@ local function lines_up(i)
   end
   t = t or call('TIME')
   call('ZADD', line_of(entry), string.format('%.0f', t[1] * 1000000 + t[2] + i), id)
-  pcall('ZADD', own .. 'groups', 'NX', 0, entry)
   return true
 end
 for i = 1, #hashes do
@@ -69,13 +72,16 @@ for i = 1, #hashes do
       reply[#reply + 1] = word
     end
   else
-    if new == '' then
-      call('HSET', hash, 'function', func)
-    else
-      call('HSET', hash, 'function', func, 'data', new)
+    local fields = {'function', func}
+    if new ~= '' then fields[3], fields[4] = 'data', new end
+    if #starts > 0 and starts[3 * i] ~= '' then
+      fields[#fields + 1] = 'group'
+      fields[#fields + 1] = starts[3 * i]
     end
-    if #starts == 0 or schedule(i, hash) or not lines_up(i) then waiting[#waiting + 1] = ids[i] end
+    call('HSET', hash, unpack(fields))
+    if #starts == 0 or schedule(i, hash, true) or not lines_up(i) then waiting[#waiting + 1] = ids[i] end
   end
 end
+if #crowds > 0 then pcall('ZADD', own .. 'groups', 'NX', unpack(crowds)) end
 if #waiting > 0 then call('LPUSH', queue, unpack(waiting)) end
 return reply

@@ -26,5 +26,6 @@ if free > 0 and size('ZCARD', line_of(entry)) > 0 then
       if not wake(entry) then break end
     end
   end
+  rise()
 end
 return 'OK'

@@ -98,17 +98,27 @@ local function begin_trial(before, mark, trial, data_ok, data)
   return 1
 end
 
+--- answer
+-- The beginning of the answer to a reload, as JSON: it names the data in force, so that a request which comes late is
+-- known (see request.lua).  fakeredis, which is for tests, has no SHA-1.
+local function answer(epoch, data)
+  local digest = redis.sha1hex and redis.sha1hex(data) or ''
+  return '{"epoch":' .. epoch .. ',"at":' .. now .. ',"sha1":"' .. digest .. '",'
+end
+
 --- roll_back
--- Exchange data that failed on trial for the data before.  Other data that a client wrote meanwhile stays, and data
--- whose trial is no longer known.
-local function roll_back(hash, tried)
-  local mark, rejected = tried:match('^(%S+) (%x+)$')
+-- Exchange data that failed on trial for the data before: that of the trial of this run, or the one that the caller
+-- knows where the trial is not stored yet.  Other data that a client wrote meanwhile stays.
+local function roll_back(hash, run, tried)
+  local rejected, known, given = tried:match('^(%x+) (%d) (.*)$')
   local h = call('HMGET', hash, 'trial', 'data_ok', 'data')
+  local mine = h[1] and (h[1] == run or h[1]:sub(1, #run + 1) == run .. '#')
+  local good = mine and h[2] or not mine and known == '1' and given
   -- Only fakeredis, which is for tests, cannot tell.
   local failed = not redis.sha1hex or redis.sha1hex(h[3] or '') == rejected
-  if h[1] == mark and h[2] and failed then
+  if good and failed then
     if h[3] then call('HSET', hash, 'data_bad', h[3]) else call('HDEL', hash, 'data_bad') end
-    if h[2] == '' then call('HDEL', hash, 'data') else call('HSET', hash, 'data', h[2]) end
+    if good == '' then call('HDEL', hash, 'data') else call('HSET', hash, 'data', good) end
   end
   call('HDEL', hash, 'trial', 'data_ok', 'settling')
 end

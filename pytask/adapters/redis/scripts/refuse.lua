@@ -6,7 +6,7 @@
 -- The request is removed as well, so a client that wrote better data meanwhile must not lose its own: the data
 -- must be what was judged.  A request to stop is kept.
 -- Begins with a write that needs no memory (see renew.lua).
---- include: names, time, whole, number, history
+--- include: names, time, whole, number, answer, history
 call('HDEL', runs, '')
 if call('HGET', runs, id) ~= run then return 'FENCED' end
 local size = pcall('HSTRLEN', hash, 'data')
@@ -23,7 +23,7 @@ if there ~= func or (h[6] or '') ~= data or (unread > 0 and size ~= unread) then
 end
 local epoch = whole(number(h[5]))
 local bad = unread > 0 and call('HGET', hash, 'data') or h[6]
-call('HSET', hash, 'reload_refused', '{"epoch":' .. epoch .. ',"at":' .. now .. ',' .. refusal, 'function', good_func,
+call('HSET', hash, 'reload_refused', answer(epoch, good) .. refusal, 'function', good_func,
   noted(h[4], line))
 if bad then call('HSET', hash, 'data_bad', bad) else call('HDEL', hash, 'data_bad') end
 if good == '' then call('HDEL', hash, 'data') else call('HSET', hash, 'data', good) end

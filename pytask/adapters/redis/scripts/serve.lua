@@ -91,4 +91,5 @@ end
 
 local entries = call('ZRANGEBYSCORE', own .. 'groups', '-inf', looked - every, 'LIMIT', 0, most_entries)
 for _, entry in ipairs(entries) do serve(entry) end
+rise()
 return {moved, more == 1 and 1 or (#entries == most_entries and 1 or 0)}

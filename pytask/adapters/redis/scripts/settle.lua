@@ -1,17 +1,17 @@
 -- Confirm that the run started by a reload is alive (see reload.lua).
 --
 -- With `mark` its data has lived long enough: that trial is over, if it is still the one under way.  With `request`
--- this word is dropped if the hash has it: it repeats one that was carried out.
+-- this word is dropped if the hash has it: it repeats one that was answered, unless the answer was removed since.
 --
 -- Returns OK, FENCED or GONE.
 --
 -- Its only writes need no memory.
 --- include: names
 if call('HGET', runs, id) ~= run then return 'FENCED' end
-local h = pcall('HMGET', hash, 'run', 'trial', 'control')
+local h = pcall('HMGET', hash, 'run', 'trial', 'control', 'reload_refused', 'reloaded')
 if h.err or h[1] ~= run then return 'GONE' end
 if request ~= '' then
-  if h[3] == request then call('HDEL', hash, 'control') end
+  if h[3] == request and (h[4] or h[5]) then call('HDEL', hash, 'control') end
 else
   call('HDEL', hash, 'settling')
 end

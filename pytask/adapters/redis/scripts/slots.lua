@@ -32,12 +32,18 @@ local function entries_of(held)
 end
 
 --- limits
-local some_limits, read_limits = size('HLEN', own .. 'limits') > 0, {}
+local limits_count, read_limits = size('HLEN', own .. 'limits'), {}
+-- A few are read at once: each task of a group asks for two.
+if limits_count > 0 and limits_count <= 8 then
+  local all = call('HGETALL', own .. 'limits')
+  for at = 1, #all, 2 do read_limits[all[at]] = all[at + 1] end
+end
 -- The live limit of an entry; nil if there is none, or none that is a number.
 local function limit_of(entry)
-  if not some_limits then return end
-  if read_limits[entry] == nil then
-    local text = pcall('HGET', own .. 'limits', entry)
+  if limits_count == 0 then return end
+  if type(read_limits[entry]) ~= 'number' and read_limits[entry] ~= false then
+    local text = read_limits[entry]
+    if not text and limits_count > 8 then text = pcall('HGET', own .. 'limits', entry) end
     read_limits[entry] = type(text) == 'string' and #text <= 10 and text:find('^%d+$') and tonumber(text)
       or false
   end
@@ -77,10 +83,14 @@ local function take_slots(id, group, func)
 end
 
 --- wake
--- Put the next id that waits for a slot into the queue, and return it: one that came from there is next now, and
--- one that was put there by its start goes behind those that wait, so that groups take turns.  An id whose task
--- waits no more, or for something else, only leaves.
+local next_ones, last_ones, risen, queue_is_list = {}, {}, {}, nil
+-- The next id that waits for a slot: `rise` puts it into the queue.  One that came from there is next then, and one
+-- that was put there by its start goes behind those that wait, so that groups take turns.  An id whose task waits
+-- no more, or for something else, only leaves.
 local function wake(entry)
+  -- They stay where they are while the queue is a key of another type.
+  if queue_is_list == nil then queue_is_list = type(pcall('LLEN', queue)) == 'number' end
+  if not queue_is_list then return end
   local kind, name = entry:match('^(%a+):(.*)$')
   for _ = 1, 64 do
     local first = pcall('ZPOPMIN', line_of(entry))
@@ -88,15 +98,20 @@ local function wake(entry)
     if not id then return end
     local h = pcall('HMGET', own:sub(1, -8) .. id, 'state', kind)
     if not h.err and h[2] == name and (not h[1] or h[1] == wait) then
-      local pushed = pcall(first[2]:sub(1, 1) == '-' and 'RPUSH' or 'LPUSH', queue, id)
-      if type(pushed) == 'number' then
-        pcall('ZADD', own .. 'woken', first[2], id)
-        return id
-      end
-      call('ZADD', line_of(entry), first[2], id)
-      return
+      local ones = first[2]:byte() == 45 and next_ones or last_ones
+      ones[#ones + 1] = id
+      risen[#risen + 1], risen[#risen + 2] = first[2], id
+      return id
     end
   end
+end
+-- Into the queue, those that were woken; at the end of a script.
+local function rise()
+  if #risen == 0 then return end
+  if #next_ones > 0 then call('RPUSH', queue, unpack(next_ones)) end
+  if #last_ones > 0 then call('LPUSH', queue, unpack(last_ones)) end
+  pcall('ZADD', own .. 'woken', unpack(risen))
+  next_ones, last_ones, risen = {}, {}, {}
 end
 
 --- lead
@@ -125,6 +140,7 @@ local function give_back(ids, stays)
     end
   end
   if #gone > 0 then call('HDEL', own .. 'slotted', unpack(gone)) end
+  rise()
 end
 
 --- leave_lines
@@ -143,6 +159,7 @@ local function leave_lines(id, hash, queued)
     pcall('ZREM', line_of('function:' .. h[2]), id)
     if queued then wake('function:' .. h[2]) end
   end
+  rise()
 end
 
 --- ids_wait

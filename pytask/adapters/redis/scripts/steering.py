@@ -75,6 +75,7 @@ def request(
     hashes: Keys,
     request: Text,  # the word
     fresh: Flag,
+    late: Number,  # seconds; 0: it is no message
     line: Text,
     kept: Number,
     ids: Texts,
