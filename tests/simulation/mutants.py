@@ -344,6 +344,8 @@ MUTANTS |= {
 }
 STEERING_SEEDS = {}  # of worlds in which those of saves, pauses, reloads and limits show
 MUTANTS |= {
-    name: Mutant(what=what, patches=patches, seed=STEERING_SEEDS.get(name, 0), steering=True)
+    name: Mutant(
+        what=what, patches=patches, seed=STEERING_SEEDS.get(name, 0), steering=True, tasks=4, longest=60.0
+    )
     for name, (what, patches) in STEERING_MUTANTS.items()
 }
