@@ -110,6 +110,8 @@ PROOFS: dict[str, str] = {
     "PT150": "busy::test_a_polite_spinner_is_named_by_doctor_and_by_a_signal",
     "PT151": "save::test_a_value_that_cannot_be_kept_raises_in_the_task",
     "PT152": "save::test_a_saved_value_that_is_no_json_is_an_error_with_its_fix",
+    "PT153": "pause_client::test_doctor_names_a_paused_function_for_which_tasks_wait",
+    "PT154": "pause_client::test_doctor_names_a_worker_that_knows_no_pauses",
     "PT155": "schedules::test_a_bad_schedule_is_reported_with_its_fix",
     "PT156": "schedules::test_no_such_schedule",
     "PT157": "schedules::test_a_schedule_that_vanished_from_all_code",

@@ -87,6 +87,8 @@ def kinds_of(keys: Keys) -> dict[str, str]:
         keys.timers: "zset",
         keys.schedules: "zset",
         keys.parked: "set",
+        keys.paused: "set",
+        keys.paused_functions: "set",
         keys.limits: "hash",
         keys.slotted: "hash",
         keys.groups: "zset",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -56,11 +57,16 @@ class Verb:
     leaves_a_state: bool = True
 
 
-def carry_out(printer: Printer, batches: Iterable[Batch], verb: Verb) -> None:
-    """Send all requests, wait for each, print the results; then raise the worst error, if any."""
+def carry_out(
+    printer: Printer, batches: Iterable[Batch], verb: Verb, *, before: Iterable[dict[str, Any]] = ()
+) -> None:
+    """Send all requests, wait for each, print the results; then raise the worst error, if any.
+
+    `before`: results that come first.
+    """
     faults = Faults()
     columns = [column for column in OUTCOMES if column.field != "state" or verb.leaves_a_state]
-    printer.listing("outcomes", _rows(batches, verb, faults), columns)
+    printer.listing("outcomes", chain(before, _rows(batches, verb, faults)), columns)
     faults.raise_worst()
 
 
@@ -127,6 +133,13 @@ def stopped(remote: Remote) -> Await:
     from pytask.client.control import await_stop
 
     return lambda task_id, seconds: remote.driver.run(await_stop(remote.partitions, task_id, seconds))
+
+
+def paused(remote: Remote) -> Await:
+    """Wait until a run has reached a gate."""
+    from pytask.client.control import await_pause
+
+    return lambda task_id, seconds: remote.driver.run(await_pause(remote.partitions, task_id, seconds))
 
 
 def reloaded(remote: Remote, epochs: Mapping[str, int], *, settled: bool) -> Await:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.rules import SAVED
+from pytask.cli import explain_pause
 from pytask.cli.explain_script import Answer, Item, Joined, Line, Word
 from pytask.cli.explain_script import If as If_
 from pytask.domain import lifecycle as life
@@ -78,6 +79,7 @@ def start(space: str, task_id: str, *, fresh: bool = False) -> list[Item]:
     rest = [state for state in life.RESTING if state is not life.WAIT]
     return [
         *(forgets if fresh else ()),
+        *explain_pause.resume(space, task_id),
         "a worker that receives an older stop after this ignores it",
         ["PUBLISH", keys.control(task_id), STARTED],
         "if it is at rest, or waits for its time: push it; the hash keeps its old state until it is claimed",

@@ -72,6 +72,7 @@ def together(sessions: list[Worker]) -> tuple[Worker, ...]:
                 held=max(same.held, worker.held),
                 refused=same.refused + worker.refused,
                 kept_by={**same.kept_by, **worker.kept_by},
+                pausing={**same.pausing, **worker.pausing},
             )
         elif worker.silent < same.silent:
             found[who] = worker  # a new session of the same process, after a loss of Redis

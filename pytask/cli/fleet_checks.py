@@ -16,6 +16,7 @@ from pytask.cli.elsewhere import elsewhere
 from pytask.cli.fleet import Fleet
 from pytask.cli.limit_checks import of_the_limits
 from pytask.cli.orphaned_tasks import forgotten
+from pytask.cli.pause_checks import of_the_pauses
 from pytask.cli.timer_checks import of_the_timers
 from pytask.client.records import SILENT
 from pytask.domain import lifecycle as life
@@ -52,6 +53,7 @@ def of_the_fleet(remote: Remote, found: Fleet) -> Iterator[Finding]:
     yield from _releases(found)
     yield from of_the_timers(remote, found)
     yield from of_the_limits(remote, found)
+    yield from of_the_pauses(found)
     yield from _files(found)
     yield from _clients(found)
     yield from _rejected(remote, found)

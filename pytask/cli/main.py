@@ -45,7 +45,8 @@ VERBS: dict[str, dict[str, str]] = {
     "Control tasks": {
         "new": "Create a task of the function NAME, queue it, and print its id.",
         "stop": "Stop waiting and running tasks.",
-        "start": "Start tasks again that have been stopped, have ended, or have failed.",
+        "start": "Start tasks again that have been stopped, have ended, or have failed; resume paused ones.",
+        "pause": "Pause tasks, or all tasks of a function: nothing is interrupted, and nothing is lost.",
         "reload": "Give running tasks the current data from their hash: in place, or by a new run.",
         "requeue": "Requeue failed tasks and tasks of dead workers.",
         "wait": "Wait until a task reaches a state, and print it.",

@@ -22,7 +22,7 @@ VERSION = 1
 
 STREAM = 500  # rows of a stream that are formatted together
 FORMS = ("table", "wide", "json", "jsonl", "id")
-WHOLE = ("id", "session", "run", "state")  # never wrapped, so that they can be copied
+WHOLE = ("id", "session", "run", "state", "_state")  # never wrapped, so that they can be copied
 STYLES = (
     "green",
     "cyan",

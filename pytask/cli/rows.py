@@ -15,7 +15,7 @@ from pytask.domain.wording import ago
 
 TASKS = (
     Column("id", "id"),
-    Column("state", "state"),
+    Column("_state", "state"),
     Column("function", "function"),
     Column("worker", "worker"),
     Column("_since", "updated"),
@@ -42,11 +42,18 @@ WORKERS = (
 )
 
 
+def state_of(task: TaskInfo) -> str:
+    """Its state, and whether it is paused."""
+    return f"{task.state} {'pausing' if task.pausing else 'paused'}" if task.paused else str(task.state)
+
+
 def task_row(task: TaskInfo) -> dict[str, Any]:
     """The row of a task."""
     return {
         "id": task.id,
         "state": str(task.state),
+        "_state": state_of(task),
+        "paused": task.paused or None,
         "function": task.function,
         "worker": task.worker,
         "last_update": task.last_update or None,

@@ -52,6 +52,21 @@ class Choice:
         """Whether tasks are selected by filter instead of by id."""
         return bool(self._name or self._states or self._everything)
 
+    @property
+    def of_function(self) -> bool:
+        """Whether a function, or all of them, is meant: by --name or --all, without --state."""
+        return self.bulk and not self._states
+
+    @property
+    def function(self) -> str:
+        """Its name; "*" for all."""
+        return self._name or "*"
+
+    @property
+    def ids_given(self) -> bool:
+        """Whether tasks are named by id."""
+        return bool(self._ids)
+
     def batches(self, verb: str, states: Sequence[str], *, yes: bool, once: bool = False) -> Iterator[Batch]:
         """The tasks in batches; a bulk selection is counted, confirmed, and read page by page.
 
@@ -68,6 +83,15 @@ class Choice:
             return iter(())
         pages = self._pages(wanted)
         return (Batch(ids, ids, {}) for ids in (_fresh(pages) if once and len(wanted) > 1 else pages))
+
+    def paused_batches(self) -> Iterator[Batch]:
+        """The paused tasks of the function, or all, in batches."""
+        from pytask.client.pausing import paused_ids
+
+        ids = self._remote.driver.run(paused_ids(self._remote.partitions, self._name))
+        for at in range(0, len(ids), PAGE):
+            part = ids[at : at + PAGE]
+            yield Batch(part, part, {})
 
     def _named(self) -> Batch:
         names: dict[str, None] = {}

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
 from pytask.cli.connection import Remote
 from pytask.cli.fleet import together
@@ -34,6 +35,7 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
         ("HMGET", space + task_id, "group", "function"),
         ("ZSCORE", f"{space}pytask:group:group:<its group>", task_id),
         ("ZSCORE", f"{space}pytask:group:function:<its function>", task_id),
+        ("SMEMBERS", f"{space}pytask:paused:functions"),
         ("HVALS", f"{space}pytask:workers:info"),
     ]
 
@@ -41,7 +43,7 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
 def facts_of(remote: Remote, task: TaskInfo) -> Facts:
     """Read the related keys."""
     keys = Keys(remote.space_of(task.id))
-    (seconds, micros), lease, run, place, queued, parked, swept = remote.ask_all(
+    (seconds, micros), lease, run, place, queued, parked, swept, held = remote.ask_all(
         [
             ("TIME",),
             ("ZSCORE", keys.leases, task.id),
@@ -50,6 +52,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
             ("LLEN", keys.queue),
             ("LPOS", keys.parking(task.function), task.id, "MAXLEN", LOOK),
             ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"),
+            ("SMEMBERS", keys.paused_functions),
         ],
         at=remote.partition_of(task.id),
     )
@@ -65,6 +68,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         queued=int(queued),
         queue=keys.queue,
         parked=parked is not None,
+        held=bool({decoding.raw_of(task.function), b"*"} & set(held)),
         line=_line_of(remote, task) if place is None else None,
         policy=next((w.restarts[task.function] for w in workers if task.function in w.restarts), ""),
         monitor=None if last is None else max(0.0, now - float(last)),

@@ -41,15 +41,24 @@ def _stopped(_epoch: int) -> Goal:
 
 def _started(epoch: int) -> Goal:
     def over(task: TaskInfo) -> bool:
-        return _left_the_queue(task) or task.epoch > epoch  # it ran, and waits for its next try
+        # It ran, and waits for its next try; or it was paused while it runs, until its owner has heard of it.
+        return (_left_the_queue(task) and task.control != Command.START) or task.epoch > epoch
 
     return Goal(over, lambda task: task.state is life.RUNNING or task.epoch > epoch)
+
+
+def _paused(_epoch: int) -> Goal:
+    def done(task: TaskInfo) -> bool:
+        return bool(task.paused) and not task.pausing
+
+    return Goal(lambda task: task.finished or done(task), done)
 
 
 GOALS: Mapping[Command, Callable[[int], Goal]] = {
     Command.STOP: _stopped,
     Command.START: _started,
     Command.RELOAD: reloaded,
+    Command.PAUSE: _paused,
 }
 
 
@@ -103,6 +112,15 @@ def await_stop(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]
     """
     expected = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
     return (yield from _after(partitions, Command.STOP, expected, _goal(Command.STOP, None), wait))
+
+
+def await_pause(partitions: Partitions, task_id: str, wait: float) -> Op[Outcome]:
+    """Wait until a greenlet of the run has reached a gate.
+
+    Raises `TimedOut`, `NoListeners` or `TaskNotRunning`.
+    """
+    expected = Outcome(id=task_id, done=False, state=life.RUNNING, requested=True)
+    return (yield from _after(partitions, Command.PAUSE, expected, _goal(Command.PAUSE, None), wait))
 
 
 def _after(
@@ -189,7 +207,7 @@ def _steer_chunk(
     verdicts = yield from control(partitions, partition, command, ids, fresh=fresh)
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
     listeners = (yield from _notify(partitions, partition, command, asked)) if asked else None
-    states = yield from _states_of(partitions, partition, ids, verdicts)
+    states = yield from _states_of(partitions, partition, ids, verdicts, command)
     return [
         _outcome(command, i, verdict, states.get(i), listeners)
         for i, verdict in zip(ids, verdicts, strict=True)
@@ -212,10 +230,11 @@ def _listeners(partitions: Partitions, partition: int) -> tuple[str, ...]:
 
 
 def _states_of(
-    partitions: Partitions, partition: int, ids: list[str], verdicts: Sequence[Verdict]
+    partitions: Partitions, partition: int, ids: list[str], verdicts: Sequence[Verdict], command: Command
 ) -> Op[dict[str, Any]]:
-    """The states of tasks that were not changed."""
-    resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.STATE]
+    """The states of tasks that were not changed, and of those that are paused, which wait or run."""
+    meant = (Verdict.STATE, Verdict.OK) if command is Command.PAUSE else (Verdict.STATE,)
+    resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict in meant]
     keys = partitions.keys[partition]
     found = yield from ask_all(
         [(partition, ("HMGET", keys.task(i), "state", "function")) for i in resting], tolerant=True
@@ -234,7 +253,8 @@ def _outcome(
         return _no_task(task_id)
     if verdict is Verdict.OK:
         moved = TABLE[command].without_run
-        return Outcome(id=task_id, done=True, state=None if moved is None else destination(moved))
+        state = state or (None if moved is None else destination(moved))
+        return Outcome(id=task_id, done=True, state=state)
     if verdict is Verdict.REQUESTED:
         return Outcome(id=task_id, done=False, state=life.RUNNING, requested=True, listeners=listeners)
     if verdict is Verdict.STATE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pytask.client.lazy import control, reload, requeue
+from pytask.client.lazy import control, pausing, reload, requeue
 from pytask.client.records import Outcome
 from pytask.domain.messages import Command
 
@@ -54,7 +54,9 @@ class ControlMethods:
         wait: float = 0,
         fresh: bool = False,
     ) -> Outcome:
-        """Queue a task at rest (ENDED, STOPPED, ERROR) again.  One that waits or runs is left alone.
+        """Queue a task at rest (ENDED, STOPPED, ERROR) again, or resume a paused one.
+
+        Any other that waits or runs is left alone.
 
         Args:
             id: The task.
@@ -139,6 +141,53 @@ class ControlMethods:
             RunFailed: The new run failed at once, and there was no other data to go back to.
         """
         return self._driver.run(reload.reload(self._partitions, id, data, wait, settled=settled))
+
+    def pause(self, id: str, *, wait: float = 0) -> Outcome:  # noqa: A002
+        """Pause a task: one that waits is not started, one that runs stands still at its next gate.
+
+        Nothing is interrupted: gates are `self.gate()` and the rounds of `run_loop`.  `start_again` resumes
+        it.
+
+        Args:
+            id: The task.
+            wait: Seconds to wait until its run has reached a gate; 0 returns at once.
+
+        Returns:
+            What happened; `done` is False if it runs and has not reached a gate yet, and if it is at rest, in
+            which case nothing was done.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TimedOut: No greenlet of it has reached a gate within `wait` seconds; the request remains.
+            NoListeners: No worker listens that could pause it; only with `wait`.
+            TaskNotRunning: It came to rest before.
+        """
+        return self._steer(Command.PAUSE, id, wait)
+
+    def pause_many(self, ids: Iterable[str]) -> Outcomes:
+        """As `pause`, for many tasks and without waiting; an outcome for each, in order."""
+        return self._driver.run(control.steer_many(self._partitions, Command.PAUSE, [*ids]))
+
+    def pause_functions(self, names: Iterable[str]) -> list[str]:
+        """Pause functions: no worker starts their tasks, those that run go on.
+
+        Args:
+            names: The functions; `"*"` stands for all.
+
+        Returns:
+            Those that were not paused before.
+
+        Raises:
+            BadData: No name.
+        """
+        return self._driver.run(pausing.hold_functions(self._partitions, names, resume=False))
+
+    def resume_functions(self, names: Iterable[str]) -> list[str]:
+        """Resume functions; their tasks start at once.  Returns those that were paused.
+
+        A function that was paused by its name stays paused when `"*"` is resumed, and the other way round.
+        """
+        return self._driver.run(pausing.hold_functions(self._partitions, names, resume=True))
 
     def stop_many(self, ids: Iterable[str]) -> Outcomes:
         """As `stop`, for many tasks and without waiting; an outcome for each, in order."""
@@ -241,6 +290,22 @@ class AsyncControlMethods:
     ) -> Outcome:
         """As `pytask.Client.reload`."""
         return await self._driver.run(reload.reload(self._partitions, id, data, wait, settled=settled))
+
+    async def pause(self, id: str, *, wait: float = 0) -> Outcome:  # noqa: A002
+        """As `pytask.Client.pause`."""
+        return await self._steer(Command.PAUSE, id, wait)
+
+    async def pause_many(self, ids: Iterable[str]) -> Outcomes:
+        """As `pytask.Client.pause_many`."""
+        return await self._driver.run(control.steer_many(self._partitions, Command.PAUSE, [*ids]))
+
+    async def pause_functions(self, names: Iterable[str]) -> list[str]:
+        """As `pytask.Client.pause_functions`."""
+        return await self._driver.run(pausing.hold_functions(self._partitions, names, resume=False))
+
+    async def resume_functions(self, names: Iterable[str]) -> list[str]:
+        """As `pytask.Client.resume_functions`."""
+        return await self._driver.run(pausing.hold_functions(self._partitions, names, resume=True))
 
     async def stop_many(self, ids: Iterable[str]) -> Outcomes:
         """As `pytask.Client.stop_many`."""

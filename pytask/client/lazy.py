@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "control", "enqueue", "limits", "listing", "logs", "queries", "reload", "requeue", "timetable", "watch",
+    "control", "enqueue", "limits", "listing", "logs", "pausing", "queries", "reload", "requeue", "timetable",
+    "watch",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         limits,
         listing,
         logs,
+        pausing,
         queries,
         reload,
         requeue,
@@ -34,5 +36,5 @@ else:
             return getattr(import_module(self._module), name)
 
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
-    queries, reload, requeue = Lazy("queries"), Lazy("reload"), Lazy("requeue")
+    pausing, queries, reload, requeue = Lazy("pausing"), Lazy("queries"), Lazy("reload"), Lazy("requeue")
     limits, timetable, watch = Lazy("limits"), Lazy("timetable"), Lazy("watch")

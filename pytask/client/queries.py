@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from pytask.adapters import decoding
+from pytask.client import pausing
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.client.records import FINISHED, Count, FunctionInfo, TaskInfo, Worker, read_task
@@ -116,14 +117,18 @@ def count(partitions: Partitions) -> Op[Count]:
     parked = yield from parked_by_function(partitions, names)
     for partition in range(len(partitions.keys)):
         limited += yield from _limited(partitions, partition)
+    paused, set_aside = yield from pausing.count_waiting(partitions)
+    held = yield from pausing.held_functions(partitions)
     waiting, unread = yield from _waiting_once(partitions, states)
     # What pytask put back is in an index and in a list, what was pushed is in the list only.
-    states[life.WAIT] = waiting + unread + sum(parked.values()) + delayed + limited
+    states[life.WAIT] = waiting + unread + sum(parked.values()) + delayed + limited + set_aside
     return Count(
         states=states,
         queued=queued,
         delayed=delayed,
         limited=limited,
+        paused=paused,
+        held=tuple(sorted(held)),
         parked=parked,
         rejected=rejected,
         exact=not unread,
@@ -209,6 +214,15 @@ def functions(partitions: Partitions) -> Op[list[FunctionInfo]]:
             for name in worker.functions:
                 # A worker has a session in each partition, but counts once.
                 sessions.setdefault(name, set()).add(f"{worker.host}/{worker.pid}/{worker.name}")
-    parked = (yield from count(partitions)).parked
-    names = sorted({*sessions, *parked})
-    return [FunctionInfo(name=n, workers=len(sessions.get(n, ())), parked=parked.get(n, 0)) for n in names]
+    counted = yield from count(partitions)
+    parked, held = counted.parked, set(counted.held)
+    names = sorted({*sessions, *parked, *held} - {pausing.EVERY})
+    return [
+        FunctionInfo(
+            name=name,
+            workers=len(sessions.get(name, ())),
+            parked=parked.get(name, 0),
+            paused=bool(held & {name, pausing.EVERY}),
+        )
+        for name in names
+    ]

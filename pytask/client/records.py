@@ -78,7 +78,8 @@ class TaskInfo:
     attempts: int = 0  # runs so far
     crashes: int = 0  # workers that died while running it
     last_update: float = 0.0  # seconds since 1970, of the server
-    control: str = ""  # a pending control request: stop or reload
+    control: str = ""  # a pending control request: stop, reload, pause, or start (resume)
+    paused: float = 0.0  # since when it is paused, seconds since 1970; 0: it is not
     local: bool = False  # started with its worker, by pre_start_task
     again: bool = (
         False  # it had finished and was pushed again: it waits, the other fields describe the run before
@@ -105,6 +106,11 @@ class TaskInfo:
     rolled_back: Rollback | None = None  # the last reload, if it was rolled back
     raw_rejected: bytes | None = attrs.field(default=None, repr=False)  # data that was refused or rolled back
     more: Mapping[str, str] = attrs.Factory(dict)
+
+    @property
+    def pausing(self) -> bool:
+        """It is paused, and no greenlet of its run has reached a gate yet."""
+        return bool(self.paused) and self.control == "pause"
 
     @property
     def data(self) -> Any:
@@ -162,7 +168,7 @@ def states_of(for_state: str | Iterable[str] | None) -> tuple[State, ...]:
 LIST_FIELDS = (
     "function", "state", "worker", "run", "last_run", "epoch", "attempts", "crashes", "last_update",
     "control", "local", "progress", "settling", "not_before", "restarts",
-    "failed_at", "restart", "group",
+    "failed_at", "restart", "group", "paused",
 )  # fmt: skip
 _RELOADS = ("reload_refused", "reloaded", "rolled_back", "trial", "data_ok", "data_bad")
 _KNOWN = {*LIST_FIELDS, "data", "output", "error", "restart_times", *SAVED, *_RELOADS}
@@ -186,6 +192,7 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         run=_text(fields, "run"),
         last_run=_text(fields, "last_run"),
         control=_text(fields, "control"),
+        paused=_paused(fields),
         error=_text(fields, "error"),
         epoch=int(_float(fields, "epoch")),
         attempts=int(_float(fields, "attempts")),
@@ -204,6 +211,13 @@ def read_task(task_id: str, fields: Mapping[str, bytes]) -> TaskInfo:
         group=_text(fields, "group"),
         settling="settling" in fields and _float(fields, "settling") == _float(fields, "epoch"),
     )
+
+
+def _paused(fields: Mapping[str, bytes]) -> float:
+    """Since when a task is paused; what an older worker has left of an earlier pause means nothing."""
+    if "paused" not in fields or State.read(_text(fields, "state")) in FINISHED:
+        return 0.0
+    return _float(fields, "paused") or _float(fields, "last_update") or 1.0
 
 
 def _decoded(raw: bytes | None) -> Any:
@@ -317,6 +331,8 @@ class Count:
     queued: int = 0  # in the queue
     delayed: int = 0  # in the timers: they wait for their time
     limited: int = 0  # in the waiting lists of groups and functions: they wait for a slot
+    paused: int = 0  # paused tasks, whether they wait or run
+    held: tuple[str, ...] = ()  # the paused functions; "*": all
     parked: Mapping[str, int] = attrs.Factory(dict)  # by function
     rejected: int = 0  # notes of pushed ids that could not be tasks, at most 1000
     exact: bool = True  # False in a long queue: an id that waits again is also counted where it was before
@@ -332,7 +348,7 @@ class Count:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """The outcome of a stop, a start, a reload or a removal."""
+    """The outcome of a stop, a start, a reload, a pause or a removal."""
 
     id: str
     done: bool  # the task has reached the requested state
@@ -372,7 +388,8 @@ class FunctionInfo:
 
     name: str
     workers: int  # that know it, and are alive
-    parked: int = 0  # tasks that wait because no worker knew it
+    parked: int = 0  # tasks that wait because no worker knew it, or because it is paused
+    paused: bool = False  # its tasks are not started
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import attrs
 
 from pytask.domain import lifecycle as life
-from pytask.domain import limit_reasons, reload_reasons
+from pytask.domain import limit_reasons, pause_reasons, reload_reasons
 from pytask.domain.advice import Advice, Typed
 from pytask.domain.crashes import possible_pause
 from pytask.domain.history import Transition
@@ -34,6 +34,7 @@ class Known:
     worker: str = ""
     session: str = ""  # of the run's owner
     control: str = ""  # a pending control request
+    paused: float = 0.0  # since when it is paused, seconds since 1970; 0: it is not
     crashes: int = 0
     attempts: int = 0
     last_update: float = 0.0  # seconds since 1970; for a run, its last renewal
@@ -66,6 +67,7 @@ class Crew:
     max_tasks: int | None = None
     held: float = 0.0  # seconds without an accepted task result, or without an answered claim
     kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that prevent its run from ending
+    pausing: Mapping[str, str] = attrs.Factory(dict)  # id -> where its run is, which has not reached a gate
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +82,7 @@ class Facts:
     queued: int = 0
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
+    held: bool = False  # its function is paused
     line: Line | None = None  # the waiting list of a limit that has it
     monitor: float | None = None  # seconds since a monitor swept
     policy: str = ""  # of its function, as a live worker publishes it: what it does after a failure
@@ -208,8 +211,11 @@ def _now(task: Known, facts: Facts) -> Iterator[str]:
     if task.state is life.RUNNING:
         yield from _running(task, facts)
     elif task.state is life.WAIT:
-        line = facts.line
-        yield from limit_reasons.waiting(line, idle=not facts.alive) if line else _waiting(task, facts)
+        if task.paused and facts.place is None:
+            yield pause_reasons.of_a_wait(task.paused)
+        else:
+            line = facts.line
+            yield from limit_reasons.waiting(line, idle=not facts.alive) if line else _waiting(task, facts)
         yield from reload_reasons.of_any(task, facts.now)
 
 
@@ -229,7 +235,11 @@ def _running(task: Known, facts: Facts) -> Iterator[str]:
     if owner is not None and task.id in owner.kept_by:
         yield f"start() has returned; the run ends when its threads end: {owner.kept_by[task.id]}"
     yield from reload_reasons.of_a_run(task, facts.now)
-    if task.control:
+    if task.paused:
+        yield from pause_reasons.of_a_run(
+            task.paused, task.control, None if owner is None else owner.pausing.get(task.id)
+        )
+    if task.control and not (task.paused and task.control == pause_reasons.REQUEST):
         by = asker_of(task.history, task.control)
         yield f"{task.control} requested{f' by {by}' if by else ''}, not carried out yet"
 
@@ -310,7 +320,9 @@ def _span(seconds: float) -> str:
 
 
 def _parked(task: Known, facts: Facts) -> Iterator[str]:
-    if not facts.alive:
+    if facts.held:
+        yield pause_reasons.of_a_function(task.function)
+    elif not facts.alive:
         yield f"it is parked until a worker knows `{task.function}`, and no worker is running"
     elif task.function not in facts.knowing:
         yield f"{_unknown(task, facts)}, so it is parked"
@@ -340,11 +352,16 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
     elif task.state is life.STOPPED:
         yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.WAIT:
-        yield from limit_reasons.advice(facts.line) if facts.line else _advice_for_a_wait(task, facts)
+        line = None if task.paused else facts.line
+        yield from limit_reasons.advice(line) if line else _advice_for_a_wait(task, facts)
 
 
 def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
-    if task.due is not None:
+    if task.paused:
+        yield Advice("to resume it: ", _verb("start", task))
+    elif facts.held and facts.parked:
+        yield Advice("to resume the function: ", pause_reasons.resume(task.function))
+    elif task.due is not None:
         yield Advice("to run it now: ", _verb("start", task))
     elif facts.place is None and not facts.parked and facts.queued <= LOOK:
         yield Advice("push it: ", _push(task, facts))
@@ -361,7 +378,9 @@ def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
         yield Advice("push it, so that a monitor requeues it: ", _push(task, facts), " (or slow_sweep=True)")
     elif (facts.renewed is None or facts.renewed > 3 * timing.heartbeat) and _unwatched(facts, timing):
         yield Advice("start a worker without --no-monitor, or requeue it now: ", _verb("requeue", task))
-    if task.control and facts.renewed is not None and facts.renewed <= 3 * timing.heartbeat:
+    if task.paused:
+        yield Advice("to resume it: ", _verb("start", task))
+    elif task.control and facts.renewed is not None and facts.renewed <= 3 * timing.heartbeat:
         yield "its stop() may be slow or hang"
     if task.refusal is not None:
         yield Advice(

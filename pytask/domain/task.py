@@ -319,6 +319,12 @@ class Task(Generic[Data]):
         """
         return self._run.saved
 
+    @saved.setter
+    def saved(self, _: Any) -> None:
+        raise AttributeError(
+            "self.saved cannot be set: use self.save(value), which keeps it for the next run"
+        )
+
     @property
     def id(self) -> str:
         """The id of the task.

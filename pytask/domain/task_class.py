@@ -61,7 +61,11 @@ def check_class(kind: object) -> None:
 
 def _takes_reason(cls: object) -> bool:
     method = inspect.getattr_static(cls, "stop")
-    return inspect.isfunction(method) and _can_be_called(method, None, "stop")
+    if not inspect.isfunction(method) or not _can_be_called(method, None, "stop"):
+        return False
+    first = list(inspect.signature(method).parameters.values())[1:2]
+    # An optional argument of another name is the author's own: it keeps its default.
+    return all(one.default is one.empty or one.name == "reason" for one in first)
 
 
 takes_reason: Callable[[object], bool] = lru_cache(maxsize=1024)(_takes_reason)

@@ -246,6 +246,25 @@ def test_with_min_replicas_there_are_no_claims_to_lose(deploy):
     assert {act.pid for act in site.recent_workers.evidence.acts()} == {fresh.pid}
 
 
+def test_a_save_that_the_new_server_does_not_know_is_stored_again(deploy, tmp_path):
+    """Redis acknowledged it, and lost it with the old primary; the task does not save again."""
+    site = deploy()
+    site.worker("--monitor")
+    go = tmp_path / "go"
+    site.redis.hset("a", mapping={"function": "save-once", "data": json.dumps({"when": str(go)})})
+    site.redis.lpush("new-task", "a")
+    site.wait_acting(["a"])
+    site.cut_replicas()
+    go.touch()
+    wait_until(lambda: site.direct[0].hget("a", "saved") == '"kept"', why="the old primary has it")
+    assert [client.hget("a", "saved") for client in site.direct[1:]] == [None, None]
+    freeze(site)
+    site.wait_failover()
+    wait_until(lambda: site.new_primary().hget("a", "saved") == '"kept"', why="the new primary has it")
+    assert len(site.recent_workers.evidence.runs("a")) == 1
+    site.recent_workers.evidence.check()
+
+
 # -- one server --------------------------------------------------------------------------------------------
 
 
@@ -258,6 +277,21 @@ def test_after_flushall_tasks_come_back_where_that_is_wanted(lab):
         run = lab.wait_new_run(task_id, before[task_id], timeout=H + G + PATIENCE)
         assert run != before[task_id]
         assert json.loads(lab.field(task_id, "data")) == {"colour": "red"}
+    lab.evidence.check()
+
+
+def test_what_tasks_saved_comes_back_with_them_after_flushall(lab):
+    lab.worker("--on-data-loss", "restore", max_tasks=20)
+    ids = lab.started(5, "saver")
+    wait_until(lambda: all(lab.field(task_id, "saved") for task_id in ids))
+    before = {task_id: lab.run(task_id) for task_id in ids}
+    lab.redis.flushall()
+    for task_id in ids:
+        run = lab.wait_new_run(task_id, before[task_id], timeout=H + G + PATIENCE)
+        last = [act.kind for act in lab.evidence.of_run(before[task_id])][-1]
+        begin = lab.evidence.of_run(run)[0].kind
+        found, saved = (int(kind.partition(":")[2]) for kind in (begin, last))
+        assert found in (saved, saved + 1)
     lab.evidence.check()
 
 

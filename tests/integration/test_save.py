@@ -6,8 +6,9 @@ import signal
 import pytest
 import redis
 
-from pytask import Client
+from pytask import Client, PyTask, Task
 from pytask.cli.messages import explanations
+from pytask.testing import MemoryBackend
 from tests.integration.conftest import H
 from tests.integration.saves import SLACK, Campaign
 from tests.support import cli_tools, saved
@@ -234,3 +235,28 @@ def test_of_many_kills_none_loses_more_than_one_renewal(lab):
     assert found.after_kill > 10
     assert found.after_other > 10
     saved.check(found, H + SLACK)
+
+
+def test_it_works_in_memory():
+    class Counts(Task):
+        class Config:
+            NAME = "counts"
+
+        def start(self):
+            number = (self.saved or 0) + 1
+            self.save(number)
+            if number < 2:
+                raise self.Error("too few")
+            return number
+
+    memory = MemoryBackend()
+    app = PyTask(memory)
+    app.add_task(Counts)
+    with app:
+        memory.push("a", "counts", "{}")
+        until(lambda: memory.hash("a").get("state") == "ERROR", "its failure")
+        assert memory.hash("a")["saved"] == "1"
+        memory.publish("task-a-control", "start")
+        until(lambda: memory.hash("a").get("state") == "ENDED", lambda: memory.hash("a"))
+    assert memory.hash("a")["output"] == "2"
+    assert "saved" not in memory.hash("a")

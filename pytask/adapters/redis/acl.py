@@ -21,13 +21,13 @@ LISTEN = ("subscribe", "psubscribe", "unsubscribe", "punsubscribe")
 # Commands with which `pytask.Client` and the command line read.
 LOOK = (
     "hget", "hmget", "hgetall", "exists", "type", "scan", "time", "info", "pubsub|channels", "pubsub|numsub",
-    "llen", "lindex", "lrange", "lpos", "hlen", "scard", "sismember", "srandmember",
+    "llen", "lindex", "lrange", "lpos", "hlen", "scard", "sismember", "smembers", "srandmember", "sscan",
     "zcard", "zcount", "zscore", "zmscore", "zscan", "zrevrange", "zrevrangebyscore",
 )  # fmt: skip
 # Commands with which their scripts write.
 STEER = (
     "publish", "eval", "evalsha", "hexists", "hstrlen", "hset", "hdel", "del", "persist",
-    "lpush", "lrem", "rpush", "srem", "zadd", "zpopmin", "zrem",
+    "lpush", "lrem", "rpush", "sadd", "srem", "zadd", "zpopmin", "zrem",
 )  # fmt: skip
 # Redis also checks the rights of the caller inside scripts.
 SCRIPTS = (

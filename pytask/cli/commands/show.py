@@ -108,7 +108,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
     return [
         ("id", task.id),
         ("why", None if found is None else _story(task, found)),
-        ("state", str(task.state) + (f" (asked to {task.control})" if task.control else "")),
+        ("state", _state(task)),
         ("function", task.function or None),
         ("worker", task.worker or None),
         ("updated", updated),
@@ -117,6 +117,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("runs", task.attempts),
         ("crashes", task.crashes or None),
         ("starts at", _due(task)),
+        ("paused", _paused(task)),
         ("group", task.group or None),
         ("restarts", _restarts(task)),
         ("local", "started with its worker" if task.local else None),
@@ -136,12 +137,26 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
     ]
 
 
+def _state(task: TaskInfo) -> str:
+    from pytask.cli.rows import state_of
+
+    asked = task.control and not task.pausing
+    return state_of(task) + (f" (asked to {task.control})" if asked else "")
+
+
 def _due(task: TaskInfo) -> str | None:
     """When a waiting task starts at the earliest."""
     from pytask.cli.rows import due_of
     from pytask.domain.wording import at
 
     return at(due_of(task))
+
+
+def _paused(task: TaskInfo) -> str | None:
+    from pytask.cli.rows import since
+    from pytask.domain.wording import at
+
+    return f"since {at(task.paused)} ({since(task.paused)})" if task.paused else None
 
 
 def _restarts(task: TaskInfo) -> str | None:

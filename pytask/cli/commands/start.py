@@ -23,12 +23,20 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Wait up to SECONDS until they run.",
 )
+@click.option(
+    "--paused",
+    "resumes",
+    is_flag=True,
+    help="Resume what is paused: with --name or --all the function and its paused tasks.",
+)
 @click.option("--fresh", is_flag=True, help="Without what earlier runs have saved (self.saved).")
 @options.remote
 @choices.tasks
 @options.form
-def command(choice: Choice, yes: bool, wait: float, fresh: bool, remote: Remote, printer: Printer) -> None:
-    """Start tasks again that have been stopped, have ended, or have failed.
+def command(
+    choice: Choice, yes: bool, wait: float, resumes: bool, fresh: bool, remote: Remote, printer: Printer
+) -> None:
+    """Start tasks again that have been stopped, have ended, or have failed; resume paused ones.
 
     `--all` selects stopped tasks. To create a new task, use `pytask new`. With --wait the command returns
     when the tasks run.
@@ -39,8 +47,32 @@ def command(choice: Choice, yes: bool, wait: float, fresh: bool, remote: Remote,
     from pytask.cli.control import Verb, carry_out, started, together
     from pytask.domain import lifecycle as life
 
+    if resumes and choice.of_function:
+        resume(choice, remote, printer)
+        return
     meant = (life.STOPPED,)
     if choice.explained(partial(explain.start, fresh=fresh), meant, explain.until_run(wait, over=False)):
         return
     verb = Verb(together(partial(remote.tasks.start_again_many, fresh=fresh)), started(remote), wait)
     carry_out(printer, choice.batches("start", meant, yes=yes, once=True), verb)
+
+
+def resume(choice: Choice, remote: Remote, printer: Printer) -> None:
+    """Resume a function, or all, and the paused tasks of it."""
+    from pytask.adapters.keys import Keys
+    from pytask.cli import explain_pause
+    from pytask.cli.control import Verb, carry_out, together
+    from pytask.cli.explain_script import ID, Each
+
+    if remote.explain:
+        items = explain_pause.functions(remote, choice.function, resume=True)
+        for space in remote.spaces:
+            each = explain_pause.resume(space, ID)
+            items.append(Each([["SMEMBERS", Keys(space).paused]], each))
+        remote.explains(items)
+        return
+    changed = remote.tasks.resume_functions([choice.function])
+    shown = "all functions" if choice.function == "*" else f"function {choice.function}"
+    word = "resumed" if changed else "was not paused"
+    row = {"id": shown, "outcome": word, "_outcome": word, "state": None, "done": True, "reason": None}
+    carry_out(printer, choice.paused_batches(), Verb(together(remote.tasks.start_again_many)), before=[row])

@@ -46,6 +46,8 @@ def fields(found: Fleet, url: str) -> dict[str, Any]:
         "queued": found.count.queued,
         "delayed": found.count.delayed,
         "limited": found.count.limited,
+        "paused": found.count.paused,
+        "paused_functions": list(found.count.held),
         "parked": dict(found.count.parked),
         "rejected": found.count.rejected,
         "workers": len(alive),
@@ -81,6 +83,8 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
             "limited",
             f"{shown['limited']} (part of WAIT): `pytask limits ls`" if shown["limited"] else None,
         ),
+        ("paused", counted(shown["paused"], "task") if shown["paused"] else None),
+        ("functions", _held(shown["paused_functions"])),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
         ("workers", f"{shown['workers']} with {counted(shown['places'], 'slot')}{silent}"),
@@ -88,6 +92,13 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
         ("redis", url),
         ("server", f"{server}answers in {shown['round_trip_ms']:.1f} ms"),
     ]
+
+
+def _held(names: list[str]) -> str | None:
+    if not names:
+        return None
+    which = "all" if "*" in names else ", ".join(names)
+    return f"paused: {which}; resume with `pytask start --paused`"
 
 
 def commands(remote: Remote) -> Iterator[Item]:
@@ -101,6 +112,8 @@ def commands(remote: Remote) -> Iterator[Item]:
         yield ["ZCARD", keys.leases]
         yield ["LLEN", keys.queue]
         yield ["ZCARD", keys.timers]
+        yield ["SCARD", keys.paused]
+        yield ["SMEMBERS", keys.paused_functions]
         yield ["ZREVRANGE", keys.groups, 0, -1]
         for state in RESTING:
             yield ["ZCARD", keys.index(state)]

@@ -329,6 +329,21 @@ class Census(Acting):
         return sum(isinstance(one, greenlet.greenlet) and not one.dead for one in gc.get_objects())
 
 
+class SaveOnce(Acting):
+    """Saves once, when the file `when` exists, and then goes on without."""
+
+    class Config:
+        NAME = "save-once"
+
+    def start(self):
+        self.act(f"begin:{self.saved}")
+        while not Path(self.task_data["when"]).exists():
+            self.act()
+            gevent.sleep(STEP)
+        self.save("kept")
+        self.tick(1e9)
+
+
 class Saver(Acting):
     """Counts, and saves each number; with `fail` it fails in one of so many steps."""
 
@@ -349,6 +364,7 @@ class Saver(Acting):
 
 
 TASKS = [
+    SaveOnce,
     Saver,
     Large,
     Chatty,

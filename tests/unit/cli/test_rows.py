@@ -31,7 +31,7 @@ def drawn(rows, columns, width):
 
 @pytest.mark.parametrize("width", [200, 80, 60, 44])
 def test_where_there_is_no_room_names_go_on_below_and_ids_stay_whole(width):
-    row = {"id": ID, "state": "RUNNING", "function": "a-function-of-some-length", "worker": "larch-" * 6}
+    row = {"id": ID, "_state": "RUNNING", "function": "a-function-of-some-length", "worker": "larch-" * 6}
     head, line, *more = drawn([row], TASKS[:5], width)
     assert head.split() == ["ID", "STATE", "FUNCTION", "WORKER", "UPDATED"]
     assert line.startswith(ID + " ") == (width > 60)

@@ -6,7 +6,7 @@ import pytest
 
 from pytask.domain.errors import BadTaskClass, NotRun, TaskFailed
 from pytask.domain.task import Task
-from pytask.domain.task_class import register, task_name
+from pytask.domain.task_class import register, takes_reason, task_name
 from pytask.domain.task_config import data_class, redis_wait
 
 
@@ -155,6 +155,14 @@ def with_data(self, data):
     """The data is no argument."""
 
 
+def with_two(self, a, b):
+    """A reason, and something else."""
+
+
+def with_keyword(self, *, reason):
+    """The reason is no keyword."""
+
+
 def no_data(self):
     """An `__init__` that takes none."""
 
@@ -167,6 +175,11 @@ def no_data(self):
         (variant(start=agenerator), r"Odd.start\(\) is `async def`"),
         (variant(stop=coroutine), r"Odd.stop\(\) is `async def`"),
         (variant(start=generator), r"Odd.start\(\) has a `yield`"),
+        (variant(stop=with_two), r"Odd.stop\(\) cannot be called .*'a'.*`def stop\(self, reason\):`"),
+        (
+            variant(stop=with_keyword),
+            r"Odd.stop\(\) cannot be called .*'reason'.*`def stop\(self, reason\):`",
+        ),
         (variant(start=with_data), r"Odd.start\(\) cannot be called .*'data'.*self.task_data"),
         (Impatient, r"Config.REDIS_WAIT of Impatient must be True, False or seconds, not -1"),
         (variant(__init__=no_data), r"Odd.__init__\(\) .*def __init__\(self, task_data\)"),
@@ -193,6 +206,25 @@ def test_what_can_be_called_is_taken():
         assert register({}, variant(start=method))
 
 
+@pytest.mark.parametrize(
+    ("stop", "told"),
+    [
+        (lambda _self, reason: reason, True),
+        (lambda _self, why: why, True),
+        (lambda _self, reason="stop": reason, True),
+        (lambda _self, *all_of_them: all_of_them, True),
+        (lambda _self: None, False),
+        (lambda _self, timeout=5.0: timeout, False),
+        (staticmethod(lambda: None), False),
+        (print, False),
+    ],
+)
+def test_which_stop_is_told_the_reason(stop, told):
+    cls = variant(stop=stop)
+    register({}, cls)
+    assert takes_reason(cls) is told
+
+
 def test_a_task_is_built_with_its_data():
     assert Good({"n": 1}).start() == {"n": 1}
     assert Good().task_data is None
@@ -200,6 +232,13 @@ def test_a_task_is_built_with_its_data():
 
 def test_a_task_that_no_worker_runs_says_so():
     task = Good({"n": 1})
-    for use in (lambda: task.id, lambda: task.redis, lambda: task.emit("e"), lambda: task.progress(1)):
+    for use in (lambda: task.id, lambda: task.redis, lambda: task.emit("e"), lambda: task.progress(1),
+        lambda: task.save(1), lambda: task.saved,
+    ):  # fmt: skip
         with pytest.raises(NotRun, match=r"^\[PT044\] this task has no run, so it has no "):
             use()
+
+
+def test_saved_is_not_set_but_saved():
+    with pytest.raises(AttributeError, match=r"use self.save\(value\)"):
+        Good().saved = 5
