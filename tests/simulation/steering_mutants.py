@@ -83,14 +83,14 @@ SAVED = {
 # -- limits -------------------------------------------------------------------------------------------------
 
 _expire_one = MemoryStore._expire
-_give_back = MemoryState.give_back
+_full = Slots._full
 _reload = MemoryStore.reload
 _stop = MemoryStore._stop
 _hold_back = LimitVerbs._hold_back
 
 
-def _full_later(self, entry, most, task_id):
-    return self.count(entry) > most and task_id not in self.taken.get(entry, ())
+def _full_later(self, entry, most, *args):
+    return _full(self, entry, most + 1, *args)
 
 
 def _expire_keeps_slots(self, expiries, server=""):
