@@ -264,11 +264,17 @@ class Counts:
     def places(self, state):
         """A task that waits is in one place, any other in none."""
         queued = set(state.queue)
+        lined = {task_id for line in state.slots.lines.values() for task_id in line}
         for task_id in self._world.known_ids():
             raw, known = task_id.encode(), self._known.get(task_id)
             if known and known.pushed and raw not in queued:
                 known.pushed = False
-            runs, apart = task_id in state.runs, _apart(state, task_id)
+            runs = task_id in state.runs
+            apart = ["the timers"] if task_id in state.timers else []
+            if task_id in lined:
+                apart.append("a waiting list")
+            if task_id in state.paused and not runs:  # which has those that run, too
+                apart.append("the paused set")
             if runs and not apart:
                 continue
             value = state.values.get(task_id)
@@ -285,16 +291,6 @@ class Counts:
                 self._violation("no place", f"{task_id} waits nowhere")
             if word not in (WAIT, RUNNING) and apart and not (known and known.pushed):
                 self._violation("two places", f"{task_id} is {word}, and in {apart[0]}")
-
-
-def _apart(state, task_id):
-    """The places beside the queue and the parking lists; the paused set has those that run, too."""
-    found = ["the timers"] if task_id in state.timers else []
-    if task_id in state.paused and task_id not in state.runs:
-        found.append("the paused set")
-    if any(task_id in line for line in state.slots.lines.values()):
-        found.append("a waiting list")
-    return found
 
 
 def _state(state, task_id):

@@ -8,7 +8,7 @@ from tests.simulation.saves import LOST, Saves
 from tests.simulation.slots import Slots, frees
 from tests.simulation.trials import Trials, read
 
-MOVES = {"claim", "renew", "commit", "reload", "expire", "adopt", "repair", "control", "serve"}
+MOVES = {"claim", "commit", "reload", "expire", "adopt", "repair", "control", "serve"}
 
 
 class Steering:
