@@ -269,12 +269,7 @@ class Counts:
             raw, known = task_id.encode(), self._known.get(task_id)
             if known and known.pushed and raw not in queued:
                 known.pushed = False
-            runs = task_id in state.runs
-            apart = ["the timers"] if task_id in state.timers else []
-            if task_id in lined:
-                apart.append("a waiting list")
-            if task_id in state.paused and not runs:  # which has those that run, too
-                apart.append("the paused set")
+            runs, apart = task_id in state.runs, _apart(state, task_id, lined)
             if runs and not apart:
                 continue
             value = state.values.get(task_id)
@@ -291,6 +286,17 @@ class Counts:
                 self._violation("no place", f"{task_id} waits nowhere")
             if word not in (WAIT, RUNNING) and apart and not (known and known.pushed):
                 self._violation("two places", f"{task_id} is {word}, and in {apart[0]}")
+
+
+def _apart(state, task_id, lined):
+    """The places beside the queue and the parking lists; the paused set has those that run, too."""
+    paused = task_id in state.paused and task_id not in state.runs
+    there = (
+        (task_id in state.timers, "the timers"),
+        (paused, "the paused set"),
+        (task_id in lined, "a waiting list"),
+    )
+    return [name for found, name in there if found]
 
 
 def _state(state, task_id):
