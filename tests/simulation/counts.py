@@ -289,8 +289,12 @@ class Counts:
 
 
 def _apart(state, task_id, lined):
-    """The places beside the queue and the parking lists; the paused set has those that run, too."""
-    paused = task_id in state.paused and task_id not in state.runs
+    """The places beside the queue and the parking lists.
+
+    The paused set has those that run, too, and, until a sweep, those whose hash a client deleted.
+    """
+    aside = task_id in state.paused and task_id not in state.runs
+    paused = aside and "paused" in state.fields(task_id)
     there = (
         (task_id in state.timers, "the timers"),
         (paused, "the paused set"),
