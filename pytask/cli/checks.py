@@ -93,7 +93,7 @@ def kinds_of(keys: Keys) -> dict[str, str]:
         keys.slotted: "hash",
         keys.groups: "zset",
         keys.runners: "hash",
-        keys.woken: "zset",
+        keys.woken: "hash",
         keys.limited: "set",
         keys.rates: "hash",
         **dict.fromkeys(keys.indexes, "zset"),

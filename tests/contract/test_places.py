@@ -1,4 +1,6 @@
-"""A task that waits is in exactly one place: queue, parking list, timers, paused set; any other is in none.
+"""A task that waits is in exactly one place; any other is in none.
+
+The places: queue, parking list, timers, paused set, and the waiting lists of limits.
 
 Random histories of what workers, monitors and clients do; no client breaks a rule of docs/protocol.md here,
 and an id that is pushed while it waits is claimed in the same step.  See test_model.py for those who do.
@@ -12,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from pytask.domain.lifecycle import RESTING, RUNNING, Trigger
+from pytask.domain.limits import Rule
 from pytask.domain.messages import Command
 from pytask.domain.record import Adoption, Change, Expiry, RunRef, Verdict
 from tests.contract.benches import X
@@ -21,6 +24,9 @@ KNOWN, UNKNOWN = "f", "g"
 tasks = st.sampled_from(IDS)
 functions = st.sampled_from((KNOWN, KNOWN, UNKNOWN))
 times = st.sampled_from((None, None, "5", "9999999999"))
+GROUPS = {"a": "x", "b": "x", "c": ""}
+RULES = {KNOWN: Rule(group_limit=1, limit=2)}
+ENTRIES = ("group:x", f"function:{KNOWN}")
 ENDS = (Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.RETRY)
 
 
@@ -39,7 +45,10 @@ class Places(RuleBasedStateMachine):
         fields = self.bench.hash(task_id)
         if task_id in self.bench.queue() + self.bench.parking(UNKNOWN):
             return  # a copy in a list is one place more, until a worker meets it
-        self.bench.push(task_id, function, **({} if not_before is None else {"not_before": not_before}))
+        if any(task_id in self.bench.line(entry) for entry in ENTRIES):
+            function = KNOWN  # the list of another function would only find out when it is its turn
+        more = {} if not_before is None else {"not_before": not_before}
+        self.bench.push(task_id, function, group=GROUPS[task_id], **more)
         if not_before is None:
             self.bench.erase(task_id, "not_before")
         if fields:
@@ -57,7 +66,7 @@ class Places(RuleBasedStateMachine):
             ids = list(dict.fromkeys(raw.decode() for raw in self.bench.store.peek(10, source)))
             refs = [RunRef(i, f"s:{next(self.numbers)}") for i in ids]
             known = (KNOWN,) if source is None else (KNOWN, UNKNOWN)
-            answers = self.bench.claim(*refs, source=source, functions=known) if refs else []
+            answers = self.bench.claim(*refs, source=source, functions=known, rules=RULES) if refs else []
             for one in answers:
                 if one.verdict is Verdict.UNKNOWN:
                     assert self.bench.store.park(one.id, one.function, X) is Verdict.OK
@@ -77,11 +86,17 @@ class Places(RuleBasedStateMachine):
             self.bench.set_timer(early, 5)
         self.bench.store.due()
 
+    @rule()
+    def serve(self):
+        self.bench.look_again()
+        self.bench.store.serve(RULES)
+
     @rule(task_id=tasks)
     def adopt(self, task_id):
         """The data went back to a time before this run was claimed."""
         fields = self.bench.hash(task_id)
-        if fields:
+        # (The copy in a parking list is dropped by the worker that meets it.)
+        if fields and task_id not in self.bench.parking(UNKNOWN):
             epoch = int(fields.get("epoch", 0)) + 1
             self.bench.store.adopt([Adoption(task_id, f"s:{next(self.numbers)}", epoch)], "w")
 
@@ -116,12 +131,17 @@ class Places(RuleBasedStateMachine):
             word = fields.get("state", "WAIT" if fields else "")
             found = queue.count(task_id) + parked.count(task_id) + (task_id in timers)
             found += task_id in paused and word != RUNNING
+            found += sum(task_id in self.bench.line(entry) for entry in ENTRIES)
             assert found == (word == "WAIT"), (task_id, fields, queue, parked, timers)
             assert (task_id in paused) == ("paused" in fields), task_id
             assert (task_id in self.bench.runs()) == (word == RUNNING)
             if "state" in fields:
                 indexed = {state for state in RESTING if task_id in self.bench.index(state)}
                 assert indexed == ({word} - {RUNNING}), task_id
+
+    @invariant()
+    def the_slots_are_those_of_the_runs(self):
+        assert self.bench.slots("group:x") == {i for i in self.bench.runs() if GROUPS[i]}
 
 
 def test_a_task_that_waits_is_in_exactly_one_place(bench):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytask.domain.lifecycle import ENDED, ERROR, RUNNING, STOPPED, WAIT, Trigger
+from pytask.domain.limits import Rule
 from pytask.domain.messages import Command
 from pytask.domain.record import Change, RunRef, Save, StartFields, Verdict
 from tests.contract.benches import X
@@ -114,3 +115,37 @@ def test_what_it_leaves_after_an_end_is_removed_by_the_next_start_of_ours(real, 
     (answer,) = real.claim(NEW)
     assert answer.fields is None
     assert "saved" not in real.hash("t")
+
+
+def test_it_knows_no_limits_and_leaves_the_lists(real, elder):
+    """What it claims holds no slot, so a run of ours may live beside it.
+
+    A slow sweep of ours gives it one.
+    """
+    rules = {"f": Rule(group_limit=1)}
+    real.push("t", group="g")
+    assert claimed(elder("claim")) == b"OK"
+    assert real.slots("group:g") == set()
+    real.store.repair(0, 90)
+    assert real.slots("group:g") == {"t"}
+    real.push("u", group="g")
+    (answer,) = real.claim(RunRef("u", "new:2"), rules=rules)
+    assert answer.verdict is Verdict.WAITING
+    # Its end frees nothing: a look of ours finds the slot without a run, and wakes who waits.
+    assert elder("fail") == b"OK"
+    assert (real.slots("group:g"), real.queue()) == ({"t"}, [])
+    real.look_again()
+    real.store.serve(rules)
+    assert (real.slots("group:g"), real.queue()) == (set(), ["u"])
+
+
+def test_its_stop_of_a_task_that_waits_for_a_slot_holds(real, elder):
+    rules = {"f": Rule(group_limit=1)}
+    real.push("a", group="g")
+    real.claim(RunRef("a", "new:1"), rules=rules)
+    real.push("t", group="g", state=WAIT)
+    real.claim(RunRef("t", "new:2"), rules=rules)
+    assert elder("stop") == [b"OK"]
+    assert (real.hash("t")["state"], real.line("group:g")) == (STOPPED, ["t"])
+    real.store.commit([Change("a", "new:1", X, Trigger.END)])
+    assert (real.queue(), real.line("group:g")) == ([], [])

@@ -293,6 +293,23 @@ def test_a_nightly_job(server, store, tmp_path):
         assert "2 skipped: late" in shown
 
 
+def test_one_session_per_account(server, store, tmp_path):
+    made = files("accounts", tmp_path)
+    assert "run accounts.py" in made["accounts.py"].read_text().splitlines()[0]
+    with worker("accounts.py", server, tmp_path) as running:
+        for page in range(4):
+            for account in (17, 18):
+                words = ("new", "session", f"account={account}", f"page={page}", "--redis", server.url)
+                assert done(pytask(*words)).returncode == 0
+        log = tmp_path / "sessions.log"
+        until(lambda: log.exists() and len(log.read_text().splitlines()) == 16, lambda: running.output)
+        for account in ("17", "18"):
+            lines = [line.split() for line in log.read_text().splitlines() if line.split()[1] == account]
+            assert [word for word, *_ in lines] == ["login", "logout"] * 4
+            assert all(lines[at][2] == lines[at + 1][2] for at in range(0, 8, 2))
+        assert not store.hlen("pytask:slotted")
+
+
 def test_retries_with_fatal(server, store, tmp_path):
     made = files("retries", tmp_path)
     changed(made["export.py"], "limit=5", "limit=1")

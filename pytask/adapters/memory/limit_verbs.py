@@ -107,9 +107,17 @@ class LimitVerbs(Verbs):
 
     # -- what a claim does ----------------------------------------------------------------------------
 
-    def _pass_on(self, group: str) -> None:
+    def _leave_lines_of(self, task_id: str, group: str, function: str) -> None:
+        """Pushed again while it waited for a slot: it waits elsewhere now, or runs."""
+        lines = self._state.slots.lines
+        if task_id not in self._state.slots.woken:
+            for entry in (f"group:{group}", f"function:{function}"):
+                lines.get(entry, {}).pop(task_id, None)
+
+    def _pass_on(self, task_id: str, group: str) -> None:
         """An id leaves the queue without a run: the next of its group gets its turn."""
         slots = self._state.slots
+        self._leave_lines_of(task_id, group, named(self._state.fields(task_id)))
         if group and (slots.runners or slots.groups):
             self._leads.append((group, None))
 
@@ -131,10 +139,13 @@ class LimitVerbs(Verbs):
         state.emit(task_id, event(Event.WAITING, {"kind": kind, "name": name, "limit": most}))
         function = named(fields)
         if kind == "function":
-            self._pass_on(group)
+            slots.lines.get(f"group:{group}", {}).pop(task_id, None)
+            if group:
+                self._leads.append((group, None))
             return -1.0 if function in slots.limited else 0.0
         if slots.runners.get(group) == task_id:
             del slots.runners[group]
+        slots.lines.get(f"function:{function}", {}).pop(task_id, None)
         if function in slots.limited:
             self._wakes.append(f"function:{function}")
         return -1.0
@@ -143,6 +154,7 @@ class LimitVerbs(Verbs):
         """The slots of a run that begins."""
         slots = self._state.slots
         function = named(self._state.fields(task_id))
+        self._leave_lines_of(task_id, group, function)
         slots.take(task_id, group, function if function in slots.limited else "")
         if group and slots.runners.get(group) == task_id:
             self._leads.append((group, slots.group_limit(group, rules.get(function))))

@@ -84,7 +84,7 @@ class QueueVerbs(LimitVerbs):
         group, unfit, told = read_group(fields, request.rules.get(named(fields)), request.max_data)
         delay = 0.0
         if verdict in (Verdict.DELAYED, Verdict.UNKNOWN, Verdict.PAUSED):
-            self._pass_on(group)
+            self._pass_on(task_id, group)
         if verdict is Verdict.PAUSED:
             self._put_on_hold(task_id, request.worker)
         if verdict is Verdict.DELAYED:
@@ -104,7 +104,7 @@ class QueueVerbs(LimitVerbs):
         due = self._not_yet(task_id, function, request.rules.get(function))
         if due is None:
             return Verdict.OK, 0.0
-        self._pass_on(group)
+        self._pass_on(task_id, group)
         return Verdict.DELAYED, self._delay(task_id, due, request.worker, "limit of starts")
 
     def _size(self, ref: RunRef, request: ClaimRequest) -> int | None:

@@ -82,8 +82,7 @@ class RunVerbs(Verbs):
         state.timers.pop(one.id, None)
         group, function = text(fields, "group"), text(fields, "function")
         state.slots.lines.get(f"group:{group}", {}).pop(one.id, None)
-        if function in state.slots.limited:
-            state.slots.lines.get(f"function:{function}", {}).pop(one.id, None)
+        state.slots.lines.get(f"function:{function}", {}).pop(one.id, None)
         state.take_slots(one.id, group, function)
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK

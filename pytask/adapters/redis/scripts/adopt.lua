@@ -54,7 +54,7 @@ for i, hash in ipairs(hashes) do
       pcall('ZREM', index[h[3]] or index[unknown], id)
       call('ZREM', timers, id)
       if h[7] then pcall('ZREM', line_of('group:' .. h[7]), id) end
-      if h[8] and keeps_slots(h[8]) then pcall('ZREM', line_of('function:' .. h[8]), id) end
+      if h[8] then pcall('ZREM', line_of('function:' .. h[8]), id) end
       take_slots(id, h[7], h[8])
       -- Further up in a long queue it is dropped when it is reached: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end

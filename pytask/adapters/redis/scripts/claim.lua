@@ -188,9 +188,9 @@ local function is_taken(entry, most, id, turn)
   return not turn and size('ZCARD', line_of(entry)) > 0
 end
 -- The time at which an id came to the waiting list that it has left; nil if it has left none.
-local woken_there, arrived = size('ZCARD', own .. 'woken') > 0, {}
+local woken_there, arrived = size('HLEN', own .. 'woken') > 0, {}
 if woken_there then
-  for i, at in ipairs(call('ZMSCORE', own .. 'woken', unpack(ids))) do arrived[ids[i]] = at end
+  for i, at in ipairs(call('HMGET', own .. 'woken', unpack(ids))) do arrived[ids[i]] = at end
 end
 local function woken(id) return arrived[id] or nil end
 -- Whether the id is the one that its start put into the queue for its group.
@@ -209,8 +209,15 @@ local function obstacle(id, group, func)
     return 'function', func, most
   end
 end
+-- Pushed again while it waited for a slot: it waits elsewhere now, or runs.
+local function leave_lines_of(id, group, func)
+  if not ids_wait() or woken(id) then return end
+  if group ~= '' then pcall('ZREM', line_of('group:' .. group), id) end
+  if func then pcall('ZREM', line_of('function:' .. func), id) end
+end
 -- An id that leaves the queue without a run: the next of its group gets its turn.
-local function pass_on(group)
+local function pass_on(id, group, func)
+  leave_lines_of(id, group, func)
   if group ~= '' and (runners_there or ids_wait()) then leads[#leads + 1] = {group} end
 end
 -- Into the waiting list of what it lacks; the answer.  A task that was never claimed has no state, and needs none.
@@ -230,16 +237,20 @@ local function hold_back(i, id, hash, h, group, kind, name, most)
   publish[#publish + 1] = waiting_event .. cjson.encode(kind) .. ',"name":' .. cjson.encode(name)
     .. ',"limit":' .. whole(most) .. '}}'
   if kind == 'function' then
-    pass_on(group)
+    if group ~= '' then pcall('ZREM', line_of('group:' .. group), id) end
+    if group ~= '' then leads[#leads + 1] = {group} end
     return 'WAITING ' .. (keeps_slots(name) and '-1000' or '0')
   end
   if is_runner(id, group) then pcall('HDEL', own .. 'runners', group) end
+  if h[1] and ids_wait() then pcall('ZREM', line_of('function:' .. h[1]), id) end
   if keeps_slots(h[1]) then wakes[#wakes + 1] = 'function:' .. h[1] end
   return 'WAITING -1000'
 end
 -- The slots of a run that begins.
 local function settle_in(id, group, func)
   local most = group ~= '' and group_limit(group, func) or nil
+  -- With a limit it would have been held back behind those that wait, and itself.
+  if not most or not func or not function_limit(func) then leave_lines_of(id, group, func) end
   func = func and keeps_slots(func) and func or ''
   if group == '' and func == '' then return end
   if group ~= '' then
@@ -316,14 +327,14 @@ for i = 1, n do
       elseif h[17] and (not index[state] or state == delayed) then
         -- (An end takes the field away: where a task has ended, a worker of an older release has left it.)
         took[id] = true
-        pass_on(group)
+        pass_on(id, group, func)
         words[i] = pause(id, hash, state, h[9])
       elseif extra and extra.due and extra.due > now_ms then
         took[id] = true
-        pass_on(group)
+        pass_on(id, group, func)
         words[i] = delay(id, hash, state, extra.due, 'not%20before%20' .. extra.text, h[9])
       elseif func and (not known[func] or all_held_back or held_back[func]) then
-        pass_on(group)
+        pass_on(id, group, func)
         words[i] = 'UNKNOWN ' .. #func
         bytes[#bytes + 1] = func
       elseif crashes >= crashes_from and places <= 0 then
@@ -338,7 +349,7 @@ for i = 1, n do
         if kind then
           words[i] = hold_back(i, id, hash, h, group, kind, name, most)
         elseif due then
-          pass_on(group)
+          pass_on(id, group, func)
           words[i] = delay(id, hash, state, due, 'limit%20of%20starts', h[9])
         else
           if crashes >= crashes_from then places = places - 1 end
@@ -411,7 +422,7 @@ if woken_there then
   for i = 1, n do
     if arrived[ids[i]] and words[i] ~= 'MOVED' and words[i] ~= 'ROTATED' then left[#left + 1] = ids[i] end
   end
-  call('ZREM', own .. 'woken', unpack(left))
+  call('HDEL', own .. 'woken', unpack(left))
 end
 for _, one in ipairs(leads) do
   if one[2] and size('SCARD', slots_of('group:' .. one[1])) >= one[2] then

@@ -72,13 +72,14 @@ for i = 1, #hashes do
       reply[#reply + 1] = word
     end
   else
-    local fields = {'function', func}
-    if new ~= '' then fields[3], fields[4] = 'data', new end
-    if #starts > 0 and starts[3 * i] ~= '' then
-      fields[#fields + 1] = 'group'
-      fields[#fields + 1] = starts[3 * i]
+    local group = #starts > 0 and starts[3 * i] or ''
+    if group ~= '' then
+      call('HSET', hash, 'function', func, 'group', group, new == '' and 'function' or 'data', new == '' and func or new)
+    elseif new == '' then
+      call('HSET', hash, 'function', func)
+    else
+      call('HSET', hash, 'function', func, 'data', new)
     end
-    call('HSET', hash, unpack(fields))
     if #starts == 0 or schedule(i, hash, true) or not lines_up(i) then waiting[#waiting + 1] = ids[i] end
   end
 end

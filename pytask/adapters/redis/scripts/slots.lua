@@ -7,7 +7,7 @@
 --   slotted          id -> the slots that its run holds, as `holding` writes them (hash)
 --   groups           the entries for which ids wait, by the time (s) of the last look (zset)
 --   runners          group -> the id that its start put into the queue for it; others follow it (hash)
---   woken            ids that left a waiting list for the queue, by their arrival there (zset)
+--   woken            ids that left a waiting list for the queue, with their arrival there (hash)
 --   limited          functions whose slots are kept, as each has or had a limit (set)
 --   limits           entry -> limit (hash), written by clients
 --
@@ -100,7 +100,7 @@ local function wake(entry)
     if not h.err and h[2] == name and (not h[1] or h[1] == wait) then
       local ones = first[2]:byte() == 45 and next_ones or last_ones
       ones[#ones + 1] = id
-      risen[#risen + 1], risen[#risen + 2] = first[2], id
+      risen[#risen + 1], risen[#risen + 2] = id, first[2]
       return id
     end
   end
@@ -110,7 +110,7 @@ local function rise()
   if #risen == 0 then return end
   if #next_ones > 0 then call('RPUSH', queue, unpack(next_ones)) end
   if #last_ones > 0 then call('LPUSH', queue, unpack(last_ones)) end
-  pcall('ZADD', own .. 'woken', unpack(risen))
+  pcall('HSET', own .. 'woken', unpack(risen))
   next_ones, last_ones, risen = {}, {}, {}
 end
 
@@ -126,16 +126,19 @@ end
 -- the queue again, and take their own.
 local function give_back(ids, stays)
   if #ids == 0 or size('HLEN', own .. 'slotted') == 0 then return end
-  local gone = {}
+  local gone, wanted = {}, size('ZCARD', own .. 'groups') > 0
   for i, held in ipairs(call('HMGET', own .. 'slotted', unpack(ids))) do
     if held then
       local id = ids[i]
       gone[#gone + 1] = id
       -- It is the first of all.
-      if stays[id] then pcall('ZADD', own .. 'woken', string.format('%.0f', -arrivals), id) end
-      for _, entry in pairs({entries_of(held)}) do
-        pcall('SREM', slots_of(entry), id)
-        if not stays[id] then wake(entry) end
+      if stays[id] then pcall('HSET', own .. 'woken', id, string.format('%.0f', -arrivals)) end
+      local group, func = entries_of(held)
+      if group then pcall('SREM', slots_of(group), id) end
+      if func then pcall('SREM', slots_of(func), id) end
+      if wanted and not stays[id] then
+        if group then wake(group) end
+        if func then wake(func) end
       end
     end
   end
@@ -150,7 +153,7 @@ local function leave_lines(id, hash, queued)
   if not some_groups then return end
   local h = pcall('HMGET', hash, 'group', 'function')
   if h.err then return end
-  if queued then pcall('ZREM', own .. 'woken', id) end
+  if queued then pcall('HDEL', own .. 'woken', id) end
   if h[1] and h[1] ~= '' then
     pcall('ZREM', line_of('group:' .. h[1]), id)
     if queued then lead(h[1]) end

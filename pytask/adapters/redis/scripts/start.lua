@@ -35,7 +35,7 @@ local function resume_waiting(id, hash, state, h)
   enqueue(id)
   call('PUBLISH', channel .. id, resumed_event)
 end
-local reply = {}
+local reply, forgetful = {}, {}
 for i, hash in ipairs(hashes) do
   local id = ids[i]
   local held = call('HGET', runs, id)
@@ -49,9 +49,7 @@ for i, hash in ipairs(hashes) do
     -- Every worker hears every message: one that comes late must not start a short task twice.
     local since = tonumber(now) - (tonumber(h[3] or '') or -1)
     local early = state == waiting and call('ZSCORE', timers, id)
-    if (fresh or state == ended_state) and not held and h[1] ~= running then
-      call('HDEL', hash, 'saved', 'saved_at', 'saved_by')
-    end
+    if (fresh or state == ended_state) and not held and h[1] ~= running then forgetful[#forgetful + 1] = hash end
     if h[2] and (held or h[1] == running) then
       reply[i] = resume_run(id, hash, h) and 'REQUESTED' or 'STATE'
     elseif h[5] and state == waiting and not held and h[1] ~= running then
@@ -76,4 +74,6 @@ for i, hash in ipairs(hashes) do
     end
   end
 end
+-- Last: a script that has begun with a write that needs no memory is not refused by a full Redis, and a start adds.
+for _, hash in ipairs(forgetful) do call('HDEL', hash, 'saved', 'saved_at', 'saved_by') end
 return reply
