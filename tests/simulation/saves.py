@@ -17,7 +17,7 @@ class Kept:
     """What the store must have of a task."""
 
     least: tuple | None = None  # (the run's number among all claims, the save's number)
-    none: bool = False  # it has ended, or was started without it: the next run begins with nothing
+    none: int = -1  # it has ended, or was started without it: nothing of a run with a smaller number is left
 
 
 class Saves:
@@ -50,32 +50,33 @@ class Saves:
 
     def forgotten(self, task_id):
         """Nothing that was saved is left: the hash was deleted, or it was started without it."""
-        self._kept[task_id] = Kept(none=True)
+        self._kept[task_id] = Kept(none=len(self._order))
         self._since[task_id] = self._world.loop.time
 
     def claimed(self, task_id, run, reloaded):
         if reloaded is not None:
-            self._stored(task_id, reloaded, self._last(reloaded))
+            self._carried(task_id, reloaded)
         self._claimed[run] = attrs.evolve(self._of(task_id))
 
     def committed(self, change):
         if change.trigger is Trigger.END:
             self.forgotten(change.id)
         elif change.trigger is not None:
-            self._stored(change.id, change.run, self._last(change.run))
+            self._carried(change.id, change.run)
+
+    def _carried(self, task_id, run):
+        """By the end of a run, or by its reload: the last value, unless the store had it, and lost it."""
+        made = self._made.get(run, ())
+        if made and made[-1][0] > self._since.get(task_id, -1.0):
+            self._stored(task_id, run, made[-1][1])
 
     def saved_now(self, one):
         self._stored(one.id, one.run, json.loads(one.value)["n"])
-
-    def _last(self, run):
-        made = self._made.get(run)
-        return made[-1][1] if made else None
 
     def _stored(self, task_id, run, number):
         if number is not None:
             kept = self._of(task_id)
             kept.least = max(kept.least or (-1, -1), (self._order[run], number))
-            kept.none = False
 
     # -- workers ------------------------------------------------------------------------------------------
 
@@ -116,8 +117,8 @@ class Saves:
             if kept.least is not None:
                 self._violation("saved lost", f"{run} of {task_id} begins with nothing, not {kept.least}")
             return
-        if kept.none:
-            self._violation("saved again", f"{run} of {task_id} begins with {saved} after an end")
         found = self._order[saved["run"]], saved["n"]
+        if found[0] < kept.none:
+            self._violation("saved again", f"{run} of {task_id} begins with {saved} after an end")
         if kept.least is not None and found < kept.least:
             self._violation("saved lost", f"{run} of {task_id} begins with {found}, not {kept.least}")
