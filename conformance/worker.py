@@ -11,6 +11,7 @@ import attrs
 import gevent
 
 from pytask import Monitor, PyTask, Task, Timing
+from pytask.errors import BadData
 from pytask.runtime.process import log_format
 
 # A tenth of the real times: renewals every half second, one second until `stop-timeout`.  To hand back its
@@ -58,6 +59,30 @@ class Typed(Task):
         self.emit("ready", self.task_data.n)
         while True:
             gevent.sleep(3600)
+
+
+class Taker(Task):
+    """Says `ready` with the number in its data, takes another one in place (`took`), and fails with 9."""
+
+    class Config:
+        NAME = "conformance/taker"
+        DATA = Numbered
+
+    @staticmethod
+    def check(data):
+        if data.n < 0:
+            raise BadData("n is below 0", "$.n")
+
+    def on_reload(self, data):
+        self.emit("took", [self.task_data.n, data.n])
+
+    def start(self):
+        self.emit("ready", self.task_data.n)
+        while True:
+            if self.task_data.n == 9:
+                gevent.sleep(0.1)  # the reload is recorded by then, and on trial
+                raise self.Error("9 is too much")
+            gevent.sleep(0.01)
 
 
 class Emit(Task):
@@ -145,7 +170,7 @@ class Saves(Task):
 
 
 released = set()
-TASKS = [Echo, Wait, Typed, Emit, Fail, Crash, Stubborn, Release, Slow, Saves]
+TASKS = [Echo, Wait, Typed, Taker, Emit, Fail, Crash, Stubborn, Release, Slow, Saves]
 
 
 def main():

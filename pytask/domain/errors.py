@@ -42,9 +42,9 @@ class WrongThread(PytaskError):
 
     def __init__(self, task: str) -> None:
         super().__init__(
-            f"task {task}: emit(), progress(), spawn(), subprocess() and redis may be used only in the thread"
-            " of the event loop. Fix: return the result from the function that self.blocking() calls, and"
-            " send it in the task; get `client = self.redis` before the call"
+            f"task {task}: emit(), progress(), save(), spawn(), subprocess() and redis may be used only in"
+            " the thread of the event loop. Fix: return the result from the function that self.blocking()"
+            " calls, and send it in the task; get `client = self.redis` before the call"
         )
 
 

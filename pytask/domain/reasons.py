@@ -384,7 +384,7 @@ def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
         yield "its stop() may be slow or hang"
     if task.refusal is not None:
         yield Advice(
-            "the next run starts with the data in the hash: write data that fits, ",
+            "to try again, write data that it takes: ",
             Typed(("pytask", "reload", task.id, "--data", "JSON")),
         )
 

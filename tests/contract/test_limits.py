@@ -100,9 +100,10 @@ def test_each_end_gives_the_slot_to_the_next(bench, trigger, keep):
     assert (bench.queue(), bench.slotted()) == (["b"], {})
 
 
-def test_a_task_that_is_handed_back_keeps_its_turn(bench):
+@pytest.mark.parametrize("trigger", [Trigger.RELEASE, Trigger.ROLL_BACK])
+def test_a_task_that_is_handed_back_keeps_its_turn(bench, trigger):
     bench.claim(*push(bench, "a", "b"), rules=ONE)
-    end(bench, "a", Trigger.RELEASE)
+    end(bench, "a", trigger)
     assert (bench.queue(), bench.line("group:g")) == (["a"], ["b"])
     assert words(next_up(bench, rules=ONE)) == [OK]
 

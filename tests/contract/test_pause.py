@@ -234,7 +234,7 @@ def test_a_pause_that_is_older_than_a_start_does_nothing(bench):
     assert confirm(bench, ref, Command.START) is Command.START
 
 
-@pytest.mark.parametrize("trigger", [Trigger.RELEASE, Trigger.RETRY])
+@pytest.mark.parametrize("trigger", [Trigger.RELEASE, Trigger.RETRY, Trigger.ROLL_BACK])
 def test_a_paused_run_that_waits_again_is_not_started(bench, trigger):
     ref = held_run(bench)
     delay = 5.0 if trigger is Trigger.RETRY else 0.0

@@ -544,7 +544,8 @@ def seconds(text):
 def understood(words):
     """A command line of `pytask` whose verb and flags there are."""
     assert words[0] == "pytask"
-    helped = done(pytask(words[1], "--help"))
+    verb = words[1:3] if words[1] in ("limits", "schedule") else words[1:2]
+    helped = done(pytask(*verb, "--help"))
     assert helped.returncode == 0
     for flag in (word for word in words[2:] if word.startswith("--")):
         assert flag in helped.stdout

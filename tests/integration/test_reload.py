@@ -64,6 +64,17 @@ TASKS = """
                 self.emit("polled", {"rate": self.task_data["rate"]})
                 gevent.sleep(0.05)
 
+    class Secret(Task):
+        class Config:
+            NAME = "secret"
+            SECRET = ("token",)
+        @staticmethod
+        def check(data):
+            if "n" in data:
+                raise ValueError(f"not with {data['token']}")
+        def start(self):
+            gevent.sleep(1000)
+
     class Plain(Task):
         class Config:
             NAME = "plain"
@@ -335,3 +346,47 @@ def test_a_message_alone_is_refused_as_well(client, raw, task):
     until(lambda: raw.publish(f"task-{task}-control", "reload"), "somebody hears it")
     until(lambda: client.get(task).refusal, "the refusal")
     assert client.get(task).run == run
+
+
+def test_the_command_line_says_what_came_of_it(site, client, live):
+    def call(*words):
+        return done(cli_tools.pytask(*words, "--redis", site[0].url))
+
+    def reload(data, *more):
+        return call("reload", live, "--data", json.dumps(data), "--wait", PATIENCE, *more)
+
+    assert reload({"rate": 2}).returncode == 0
+    assert "it took its data in place" in call("why", live).stdout
+    assert "taken in place" in call("show", live).stdout
+    answer = reload({"rate": 3, "url": "slow:"}, "--settled")
+    assert (answer.returncode, "rolled back" in answer.stdout) == (1, True)
+    assert "[PT164]" in answer.stderr
+    assert "was rolled back to the data before: no answer" in answer.stderr
+    client.wait(live, "RUNNING", PATIENCE)
+    why = call("why", live).stdout
+    assert "its last reload was rolled back" in why
+    assert "no answer" in why
+    shown = json.loads(call("show", live, "-o", "json").stdout)
+    assert (shown["data"]["rate"] in (1, 2), shown["rejected"]) == (True, {"rate": 3, "url": "slow:"})
+    assert shown["rolled_back"]["reason"] == "no answer"
+    (row,) = json.loads(reload({"rate": 10}, "-o", "json").stdout)["items"]
+    assert (row["outcome"], row["path"]) == ("refused", "$")
+    usage = call("reload", live, "--settled")
+    assert (usage.returncode, "--settled needs --wait" in usage.stderr) == (2, True)
+    with pytest.raises(errors.ConfigError, match="needs wait=SECONDS"):
+        client.reload(live, settled=True)
+
+
+def test_rejected_data_is_masked_like_data(site, client):
+    task_id = client.start("secret", {"token": "correct-horse"})
+    client.wait(task_id, "RUNNING", PATIENCE)
+    outcome = client.reload(task_id, {"token": "battery-staple", "n": 1}, wait=PATIENCE)
+    assert outcome.refusal
+    assert "battery" not in outcome.refusal.reason
+    for words in ((), ("-o", "json")):
+        shown = done(cli_tools.pytask("show", task_id, "--redis", site[0].url, *words)).stdout
+        assert "battery" not in shown
+        assert "horse" not in shown
+    revealed = done(cli_tools.pytask("show", task_id, "--reveal", "--redis", site[0].url)).stdout
+    assert '"battery-staple"' in revealed
+    client.stop(task_id, wait=PATIENCE)

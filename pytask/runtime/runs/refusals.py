@@ -79,13 +79,16 @@ def size_of(batch: Sequence[Change]) -> int:
 
 def weight(change: Change) -> int:
     """The same of one change."""
-    return len(change.event) + (sum(map(len, change.fields.values())) if change.fields else 0)
+    size = len(change.event) + (sum(map(len, change.fields.values())) if change.fields else 0)
+    good = None if change.trial is None else change.trial.good
+    return size if good is None else size + len(good)
 
 
 def instead(change: Change, error: StoreError, keep: int | None) -> Change | None:
     """The replacement of an end that Redis refuses; None for a small one, as size is not the cause.
 
-    What the task saved last is left out first, as it may be the cause: its value of before stays.
+    What the task saved last is left out first, as it may be the cause: its value of before stays.  Then the
+    data that a rollback has with it: the hash has it, too, if the reload was recorded meanwhile.
     It has the same run id, so if the first end was applied after all, this one has no effect.
     """
     size = size_of([change])
@@ -93,6 +96,8 @@ def instead(change: Change, error: StoreError, keep: int | None) -> Change | Non
         return attrs.evolve(
             change, fields={name: one for name, one in change.fields.items() if name != "saved"}
         )
+    if size >= LARGE and change.trial is not None and change.trial.good is not None:
+        return attrs.evolve(change, trial=attrs.evolve(change.trial, good=None))
     if size < LARGE or change.trigger not in (Trigger.END, Trigger.FAIL, Trigger.RETRY):
         return None
     name = "output" if "output" in change.fields else "error"

@@ -16,7 +16,7 @@ import attrs
 from pytask.domain.errors import StoreError, may_be_size
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
-from pytask.domain.record import Claim, ClaimRequest, RunRef
+from pytask.domain.record import LONGEST_SAVED, Claim, ClaimRequest, RunRef
 from pytask.domain.timing import CLAIM_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.runs.committer import Committer
@@ -90,7 +90,8 @@ class Claims:
         if self._refusals.limit == math.inf:
             return won, []
         most = self._executor.settings.max_data
-        return [c for c in won if not 0 < c.oversize <= most], [c for c in won if 0 < c.oversize <= most]
+        left_out = {c.id for c in won if 0 < c.oversize <= most or 0 < _unread(c) <= LONGEST_SAVED}
+        return [c for c in won if c.id not in left_out], [c for c in won if c.id in left_out]
 
     def completed(self, claims: Sequence[Claim], source: str | None, sent_at: float) -> Iterator[Claim]:
         """Read the left-out data of these one by one; a task whose data never arrives gets none."""
@@ -105,9 +106,10 @@ class Claims:
                 self._committer.unconfirmed([RunRef(claim.id, claim.run) for claim in left])
 
     def _complete(self, claim: Claim, source: str | None, sent_at: float) -> Claim:
-        size = claim.oversize
+        size = claim.oversize + _unread(claim)
         request = self._request((RunRef(claim.id, claim.run),), source)
-        whole = attrs.evolve(request, max_data=self._executor.settings.max_data, look=0)
+        most = self._executor.settings.max_data
+        whole = attrs.evolve(request, max_data=most, max_saved=LONGEST_SAVED, look=0)
         # Over a recently detected limit one attempt is enough to see whether the limit was raised.
         claims = self._ask(whole, sent_at, size=size, known=size >= self._refusals.proven)
         if claims is not None:
@@ -128,6 +130,7 @@ class Claims:
             server=self._lease.server,
             quarantine=self._quarantine(),
             max_data=int(min(settings.max_data, self._refusals.limit - 1)),
+            max_saved=int(min(LONGEST_SAVED, self._refusals.limit - 1)),
             # Also if no slot is left, so that no read is needed when one becomes free.
             rules=executor.rules,
             look=0 if source is not None or self._careful else min(settings.max_tasks, CLAIM_BATCH),
@@ -170,14 +173,14 @@ class Claims:
     def _ask_without_data(self, request: ClaimRequest) -> list[Claim]:
         """The same claim, with little data in the answer and without the ids after the batch."""
         try:
-            claims = self._store.claim(attrs.evolve(request, max_data=LARGE, look=0))
+            claims = self._store.claim(attrs.evolve(request, max_data=LARGE, max_saved=LARGE, look=0))
         except Exception:
             # The data is not the cause: smaller claims identify the faulty task.
             self.most = max(1, len(request.refs) // 8)
             self._committer.unconfirmed(list(request.refs))
             raise
         asked = [claim for claim in claims if claim.oversize <= request.max_data]
-        size = sum(claim.oversize or len(claim.data or b"") for claim in asked)
+        size = _data_of(asked) + sum(claim.oversize + _unread(claim) for claim in asked)
         log.warning("Redis does not answer a claim of %d tasks with %d bytes of data", len(claims), size)
         if size > LARGE:
             self._refusals.limit = min(self._refusals.limit, size)
@@ -188,5 +191,11 @@ class Claims:
         self._careful_until = self._clock() + REMEMBERED * self._lease.timing.lease
 
 
+def _unread(claim: Claim) -> int:
+    """Bytes of what was saved and left out."""
+    return 0 if claim.fields is None else claim.fields.unread
+
+
 def _data_of(claims: Sequence[Claim]) -> int:
-    return sum(len(claim.data or b"") for claim in claims)
+    saved = sum(len(claim.fields.saved) for claim in claims if claim.fields is not None)
+    return saved + sum(len(claim.data or b"") for claim in claims)

@@ -5,7 +5,7 @@ import pytest
 from pytask.domain.errors import FailoverSuspected, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import IdFault
-from pytask.domain.record import Claim, Incarnation, RunRef, Verdict
+from pytask.domain.record import Claim, Incarnation, RunRef, StartFields, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import COMMIT_BATCH, Timing
 from tests.unit.runtime.fakes import FakeQueue, World, switch, won
@@ -227,6 +227,42 @@ def test_a_task_whose_data_never_comes_is_an_error_and_the_others_begin(world, p
     assert end.fields["error"].startswith("[PT133] data has 200000 bytes")
     assert "[PT133] task big" in caplog.text
     assert len(queue.runs) == 4
+
+
+def test_a_saved_value_that_never_comes_is_an_error_and_the_others_begin(world, passing):
+    """A proxy whose limit is below what a task may save."""
+    passing(world.clock)
+    waiting, runs, saved = ["a", "b"], {}, {"a": b'"%b"' % (b"x" * 60_000), "b": b"[1]"}
+    world.store.say("peek", *[lambda limit, *_: [i.encode() for i in waiting[:limit]]] * 50)
+
+    def claim(request):
+        world.clock.move(1)
+        world.lease.acknowledged([], world.clock())
+        claims, total = [], 0
+        for ref in request.refs:
+            if ref.id in waiting:
+                waiting.remove(ref.id)
+            runs[ref.id] = ref.run
+            value = saved[ref.id]
+            over = len(value) > request.max_saved
+            total += 0 if over else len(value)
+            fields = StartFields(unread=len(value)) if over else StartFields(saved=value)
+            claims.append(won(ref, fields=fields, verdict=Verdict.ALREADY))
+        if total > 40_000:
+            raise Unavailable("connection closed")
+        return claims
+
+    world.store.say("claim", *[claim] * 100)
+    consumer = world.consumer()
+    while waiting:
+        consumer.consume()
+        switch()
+    assert list(world.executor.living) == ["b"]
+    assert world.executor.living["b"].kept.raw == b"[1]"
+    (end,) = world.commit()
+    assert (end.id, end.trigger) == ("a", Trigger.FAIL)
+    assert end.fields["error"].startswith("[PT133] saved has 60002 bytes")
+    assert "saved" not in end.fields
 
 
 def test_once_a_limit_is_known_it_costs_one_refusal_each_and_a_raised_one_counts_at_once(world, passing):

@@ -9,14 +9,15 @@ import gevent
 import pytest
 
 from pytask.domain.control import StopReason
-from pytask.domain.errors import BadData, Unavailable
+from pytask.domain.errors import BadData, Refused, Unavailable
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.record import Claim, InForce, RunRef, Trial, Verdict
+from pytask.domain.record import Change, Claim, InForce, RunRef, Trial, Verdict
 from pytask.domain.restarts import Restart
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.runtime.runs.in_force import HUGE, LARGE, in_force, pack
+from pytask.runtime.runs.refusals import instead, size_of
 from tests.unit.runtime.fakes import World, switch, until, won
 
 OLD, NEW = b'{"n": 1}', b'{"n": 2}'
@@ -377,6 +378,19 @@ def test_a_failure_before_the_record_of_a_reload_in_place_is_rolled_back_with_th
     reloads(world, run)
     (change,) = world.commit()
     assert (change.trigger, change.trial) == (Trigger.ROLL_BACK, Trial(rejected=rejected(NEW), good=OLD))
+
+
+def test_a_rollback_that_redis_refuses_for_its_size_goes_without_the_data():
+    good, trial = b"x" * 20_000, Trial(rejected="0" * 40, good=b"x" * 20_000)
+    large = Change("a", "s:1", b"", Trigger.ROLL_BACK, {"error": "lost"}, trial=trial)
+    assert size_of([large]) == len(good) + 4
+    small = instead(large, Refused("too large"), None)
+    assert (small.trigger, small.trial, small.fields) == (
+        Trigger.ROLL_BACK,
+        Trial(rejected="0" * 40),
+        large.fields,
+    )
+    assert instead(small, Refused("too large"), None) is None
 
 
 def test_a_timeout_on_trial_is_rolled_back():

@@ -91,6 +91,7 @@ local function due_ms(text)
 end
 -- The fields of a hash, and how many it has.  Most have nothing but a function and data: then no others are
 -- read, since each missing one costs a scan of all present ones.
+local may_be_limited = limits_count > 0 or #rules > 0 or some_limited
 local groups_likely = limits_count > 0 or #rules > 0
 local function read_hash(hash, over)
   local count, data = call('HLEN', hash), over and '' or 'data'
@@ -295,7 +296,8 @@ for i = 1, n do
       local crashes = number(h[7])
       -- The name is too long or empty: it is claimed, and fails because it has no function.
       if func and (#func == 0 or #func > 512) then func = false end
-      local group, fault, told = group_of(h[16], func, not over and data or nil)
+      local group, fault, told = '', nil, nil
+      if h[16] or may_be_limited then group, fault, told = group_of(h[16], func, not over and data or nil) end
       local extra, kind, name, most, due = few(h, fault), nil, nil, nil, nil
       local part = (over and 0 or size) + (extra and #extra[6] or 0)
       if held == run then
@@ -343,9 +345,12 @@ for i = 1, n do
         words[i] = 'ROTATED'
       else
         took[id] = true
-        if told then call('HSET', hash, 'group', group) end
-        kind, name, most = obstacle(id, group, func)
-        due = not kind and not_yet(id, func)
+        local limited = group ~= '' or may_be_limited
+        if limited then
+          if told then call('HSET', hash, 'group', group) end
+          kind, name, most = obstacle(id, group, func)
+          due = not kind and not_yet(id, func)
+        end
         if kind then
           words[i] = hold_back(i, id, hash, h, group, kind, name, most)
         elseif due then
@@ -354,7 +359,7 @@ for i = 1, n do
         else
           if crashes >= crashes_from then places = places - 1 end
           local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale, h[17])
-          settle_in(id, group, func)
+          if limited then settle_in(id, group, func) end
           read = read + part
           words[i] = won('OK', es, crashes, size, over, func, data, extra)
         end
