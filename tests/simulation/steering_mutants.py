@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import attrs
 
 from pytask.adapters.memory import control_verbs, queue_verbs, run_verbs, verbs
@@ -12,34 +10,19 @@ from pytask.adapters.memory.slots import Slots
 from pytask.adapters.memory.state import MemoryState
 from pytask.adapters.memory.store import MemoryStore
 from pytask.domain.lifecycle import Trigger
-from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from pytask.runtime.runs import fitting, outcome, reloads
 from pytask.runtime.runs.gate import Gate
-from pytask.runtime.runs.saving import Saving
 
 # -- what a task saves --------------------------------------------------------------------------------------
 
 _renew = MemoryStore.renew
-_save = MemoryStore._save
 _carrying = outcome.carrying
 
 
 def _renew_without_saves(self, refs, saves=None):
     del saves
     return _renew(self, refs)
-
-
-def _renew_unfenced(self, refs, saves=None):
-    for one in (saves or {}).values():
-        if self._state.fields(one.id):
-            self._save(one)
-    return _renew(self, refs, saves or {})
-
-
-def _save_backwards(self, one):
-    self._state.erase(one.id, "saved_by")
-    _save(self, one)
 
 
 def _carrying_nothing(run, change):
@@ -60,8 +43,6 @@ def _start_keeps(self, task_id, *, fresh):
 
 SAVED = {
     "save_not_renewed": ("renewals carry no values", ((MemoryStore, "renew", _renew_without_saves),)),
-    "save_unfenced": ("an older run overwrites a newer one's", ((MemoryStore, "renew", _renew_unfenced),)),
-    "save_backwards": ("an older value replaces a newer one", ((MemoryStore, "_save", _save_backwards),)),
     "save_ends_with_run": ("an end carries no value", ((outcome, "carrying", _carrying_nothing),)),
     "save_outlives_end": (
         "ENDED keeps the value",
@@ -74,9 +55,6 @@ SAVED = {
     "save_before_reload": (
         "a reload begins with what the run before began with",
         ((reloads, "_fields_after", lambda old: old.claim.fields), (reloads, "unsent", lambda _: b"")),
-    ),
-    "save_not_again": (
-        "after a failover nothing is sent again", ((Saving, "again", lambda self, refs=None: None),),
     ),
 }  # fmt: skip
 
@@ -151,7 +129,6 @@ LIMITED = {
 _verdict_of_task = MemoryStore._verdict_of_task
 _wait_again = MemoryState.wait_again
 _resume_waiting = MemoryStore._resume_waiting
-_renew_one = MemoryStore._renew
 
 
 def _claims_paused(self, task_id, fields, *args):
@@ -178,11 +155,6 @@ def _resume_nowhere(self, task_id, before):
     return verdict
 
 
-def _renew_silently(self, *args):
-    answer = _renew_one(self, *args)
-    return None if answer is Command.PAUSE else answer
-
-
 def _reload_paused(self, old, *args, **how):
     since = self._state.fields(old.id).pop("paused", None)
     claim = _reload(self, old, *args, **how)
@@ -200,7 +172,6 @@ PAUSED = {
     ),
     "pause_ends_with_run": ("a dead run is not paused", ((MemoryState, "wait_again", _wait_unpaused),)),
     "resumes_nowhere": ("a resumed task waits nowhere", ((MemoryStore, "_resume_waiting", _resume_nowhere),)),
-    "pause_told_once": ("a lost request is not made good", ((MemoryStore, "_renew", _renew_silently),)),
     "gate_stays_open": ("a gate never closes", ((Gate, "pass_through", lambda self: None),)),
     "reload_of_paused": ("a reload starts a paused task", ((MemoryStore, "reload", _reload_paused),)),
 }  # fmt: skip
@@ -209,7 +180,6 @@ PAUSED = {
 
 _refuse = MemoryStore.refuse
 _accept = MemoryStore.accept
-_roll_back = run_verbs.roll_back
 _settle = reloads.Reloads._settle
 
 
@@ -221,15 +191,8 @@ def _refuse_in_part(self, judged, *args):
     return verdict
 
 
-def _roll_back_nothing(state, task_id, trial):
-    del trial
+def _roll_back_nothing(state, task_id, *_):
     state.erase(task_id, "trial", "data_ok", "settling")
-
-
-def _roll_back_all(state, task_id, trial):
-    data = state.fields(task_id).get("data", b"")
-    rejected = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    _roll_back(state, task_id, attrs.evolve(trial, rejected=rejected))
 
 
 def _reload_untried(self, *args, **how):
@@ -248,7 +211,6 @@ def _settle_never(self, run, mark=""):
 RELOADED = {
     "refusal_in_part": ("a refused reload leaves its data", ((MemoryStore, "refuse", _refuse_in_part),)),
     "rolls_back_nothing": ("a rollback leaves the data", ((run_verbs, "roll_back", _roll_back_nothing),)),
-    "rolls_back_newer": ("a rollback undoes newer data", ((run_verbs, "roll_back", _roll_back_all),)),
     "never_rolls_back": (
         "a failure after a reload is final",
         ((MemoryStore, "reload", _reload_untried), (MemoryStore, "accept", _accept_untried)),
