@@ -150,6 +150,13 @@ def saved(options: argparse.Namespace, results: Results) -> None:
     results.keep("saves", {"rows": list(saves.measured(share(options)))})
 
 
+def paused(options: argparse.Namespace, results: Results) -> None:
+    """How soon a paused task goes on."""
+    from benchmarks import pauses
+
+    results.keep("pauses", {"rows": list(pauses.measured(share(options)))})
+
+
 def command_line(options: argparse.Namespace, results: Results) -> None:
     """How quickly `pytask` answers about very many tasks."""
     from benchmarks import cli
@@ -191,6 +198,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "logs": logged,
     "timers": timed,
     "saves": saved,
+    "pauses": paused,
     "groups": grouped,
     "growth": grow,
     "cli": command_line,

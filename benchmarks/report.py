@@ -47,6 +47,7 @@ NAMES = {
     "logs": "Logs of tasks and progress",
     "timers": "Delayed tasks",
     "saves": "Saves",
+    "pauses": "Pauses",
     "groups": "Tasks of many groups",
     "growth": "How cost grows",
     "cli": "The command line, of a million tasks",

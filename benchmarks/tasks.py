@@ -1,6 +1,7 @@
 """The tasks that the benchmarks run; a target for `pytask run`."""
 
 import logging
+import time
 
 import gevent
 
@@ -29,6 +30,21 @@ class Sleeper(Task):
     def start(self):
         while True:
             gevent.sleep(3600)
+
+
+class Gated(Task):
+    """Stands at its gate while it is paused, and says when it goes on."""
+
+    class Config:
+        NAME = "gated"
+
+    def start(self):
+        while True:
+            before = time.monotonic()
+            self.gate()
+            if time.monotonic() - before > 0.001:
+                self.emit("passed")
+            gevent.sleep(0.5)
 
 
 class Saver(Task):

@@ -8,7 +8,7 @@ import redis
 
 from conformance.program import Failed
 
-WORDS = {"stop", "start", "reload", "started"}
+WORDS = {"stop", "start", "reload", "pause", "started"}
 FIELDS = {"function", "data", "control"}
 WRITES = {"HSET", "HMSET"}
 OF_ONE_KEY = {

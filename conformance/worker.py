@@ -169,8 +169,24 @@ class Saves(Task):
             gevent.sleep(3600)
 
 
+class Gates(Task):
+    """Says `ready`, and `passed` when it was resumed; a pause holds it at its gate."""
+
+    class Config:
+        NAME = "conformance/gates"
+
+    def start(self):
+        self.emit("ready")
+        while True:
+            self.gate()
+            gevent.sleep(0.02)
+
+    def on_resume(self):
+        self.emit("passed")
+
+
 released = set()
-TASKS = [Echo, Wait, Typed, Taker, Emit, Fail, Crash, Stubborn, Release, Slow, Saves]
+TASKS = [Echo, Wait, Typed, Taker, Emit, Fail, Crash, Stubborn, Release, Slow, Saves, Gates]
 
 
 def main():

@@ -12,7 +12,7 @@ import threading
 import time
 from urllib.parse import unquote, urlsplit
 
-WORDS = ("stop", "start", "reload")
+WORDS = ("stop", "start", "reload", "pause")
 
 
 # -- Redis, as little of it as is needed --------------------------------------------------------------------

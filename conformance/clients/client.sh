@@ -78,8 +78,8 @@ update() {
 control() {
     space_of "$1"
     case $2 in
-    stop | start | reload) call PUBLISH "${space}task-$1-control" "$2" && ok ;;
-    *) printf 'error\tthere are stop, start, reload\n' ;;
+    stop | start | reload | pause) call PUBLISH "${space}task-$1-control" "$2" && ok ;;
+    *) printf 'error\tthere are stop, start, reload, pause\n' ;;
     esac
 }
 

@@ -39,7 +39,13 @@ class Own:
         await self._client.update_data(task_id, json.loads(data))
 
     async def control(self, task_id, word):
-        verbs = {"stop": self._client.stop, "start": self._client.start_again, "reload": self._client.reload}
+        client = self._client
+        verbs = {
+            "stop": client.stop,
+            "start": client.start_again,
+            "reload": client.reload,
+            "pause": client.pause,
+        }
         await verbs[word](task_id)
 
     async def get(self, task_id, field):

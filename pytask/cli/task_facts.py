@@ -32,10 +32,7 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
         ("ZSCORE", f"{space}pytask:leases", task_id),
         ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
         ("ZSCORE", f"{space}pytask:timers", task_id),
-        ("HMGET", space + task_id, "group", "function"),
-        ("ZSCORE", f"{space}pytask:group:group:<its group>", task_id),
-        ("ZSCORE", f"{space}pytask:group:function:<its function>", task_id),
-        ("SMEMBERS", f"{space}pytask:paused:functions"),
+        ("SISMEMBER", f"{space}pytask:paused:functions", "*"),
         ("HVALS", f"{space}pytask:workers:info"),
     ]
 
@@ -43,7 +40,7 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
 def facts_of(remote: Remote, task: TaskInfo) -> Facts:
     """Read the related keys."""
     keys = Keys(remote.space_of(task.id))
-    (seconds, micros), lease, run, place, queued, parked, swept, held = remote.ask_all(
+    (seconds, micros), lease, run, place, queued, parked, swept, held, all_held = remote.ask_all(
         [
             ("TIME",),
             ("ZSCORE", keys.leases, task.id),
@@ -52,7 +49,8 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
             ("LLEN", keys.queue),
             ("LPOS", keys.parking(task.function), task.id, "MAXLEN", LOOK),
             ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"),
-            ("SMEMBERS", keys.paused_functions),
+            ("SISMEMBER", keys.paused_functions, decoding.raw_of(task.function)),
+            ("SISMEMBER", keys.paused_functions, "*"),
         ],
         at=remote.partition_of(task.id),
     )
@@ -68,7 +66,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         queued=int(queued),
         queue=keys.queue,
         parked=parked is not None,
-        held=bool({decoding.raw_of(task.function), b"*"} & set(held)),
+        held=bool(held or all_held),
         line=_line_of(remote, task) if place is None else None,
         policy=next((w.restarts[task.function] for w in workers if task.function in w.restarts), ""),
         monitor=None if last is None else max(0.0, now - float(last)),

@@ -15,6 +15,7 @@ from pytask.domain.messages import LONGEST_NAME
 
 EVERY = "*"  # stands for all functions
 STEP = 1000  # ids of one look at the paused set
+HELD_MOST = 1000  # paused functions that are read
 COUNT_MOST = 10_000  # paused ids that a count looks at, in each partition
 
 
@@ -42,7 +43,7 @@ def _checked(name: object) -> str:
 def held_functions(partitions: Partitions) -> Op[set[str]]:
     """The paused functions; `*` stands for all."""
     found = yield from ask_all(
-        [(at, ("SMEMBERS", keys.paused_functions)) for at, keys in enumerate(partitions.keys)]
+        [(at, ("SRANDMEMBER", keys.paused_functions, HELD_MOST)) for at, keys in enumerate(partitions.keys)]
     )
     return {decoding.text(raw) for part in found for raw in part}
 

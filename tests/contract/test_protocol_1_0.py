@@ -117,6 +117,56 @@ def test_what_it_leaves_after_an_end_is_removed_by_the_next_start_of_ours(real, 
     assert "saved" not in real.hash("t")
 
 
+def paused(real, task_id="t"):
+    assert real.store.control(Command.PAUSE, [task_id])[0] in (Verdict.OK, Verdict.REQUESTED)
+
+
+def test_its_start_does_nothing_to_a_paused_task_and_its_stop_holds(real, elder):
+    real.push("t")
+    paused(real)
+    assert elder("start") == [b"STATE"]
+    assert (real.hash("t")["state"], real.paused()) == (WAIT, {"t"})
+    assert elder("stop") == [b"OK"]
+    assert real.hash("t")["state"] == STOPPED
+    # What it leaves means nothing to ours, and goes with the next start, or with a sweep.
+    assert real.store.control(Command.PAUSE, ["t"]) == [Verdict.STATE]
+    assert real.store.control(Command.START, ["t"]) == [Verdict.OK]
+    assert "paused" not in real.hash("t")
+    assert real.paused() == set()
+    assert real.claim(NEW)[0].won
+
+
+def test_it_goes_on_with_a_run_that_is_to_pause_and_what_it_hands_back_waits_for_a_resume(real, elder):
+    real.push("t")
+    assert claimed(elder("claim")) == b"OK"
+    paused(real)
+    assert real.hash("t")["control"] == "pause", "a request that it does not know, and ignores"
+    assert elder("release") == b"OK"
+    assert real.queue() == ["t"]
+    (answer,) = real.claim(NEW)
+    assert answer.verdict is Verdict.PAUSED
+    assert (real.queue(), real.paused()) == ([], {"t"})
+
+
+def test_it_starts_a_paused_task_that_it_finds_in_the_queue(real, elder):
+    real.push("t")
+    paused(real)
+    real.lpush("t")
+    assert claimed(elder("claim")) == b"OK"
+    assert real.hash("t")["state"] == RUNNING
+    assert elder("fail") == b"OK"
+    assert (real.hash("t")["state"], real.hash("t").get("paused") is None) == (ERROR, False)
+    real.lpush("t")
+    assert real.claim(NEW)[0].won, "what it left of the pause does not hold a later start"
+    assert "paused" not in real.hash("t")
+
+
+def test_it_starts_a_task_of_a_paused_function(real, elder):
+    real.store.hold_functions(["f"])
+    real.push("t")
+    assert claimed(elder("claim")) == b"OK"
+
+
 def test_it_knows_no_limits_and_leaves_the_lists(real, elder):
     """What it claims holds no slot, so a run of ours may live beside it.
 

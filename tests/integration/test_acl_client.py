@@ -100,6 +100,7 @@ LOOKING = {
     "wait": lambda c, i: c.wait(i, "RUNNING", PATIENCE),
     "logs": lambda c, i: list(c.logs(i)),
     "schedules": lambda c, i: c.schedules.list(),
+    "limits": lambda c, i: [c.limits.list(), c.limits.get(group="g")],
     "watch": lambda c, i: [list(c.watch(i, seconds=0.05)), list(c.watch(seconds=0.05))],
 }
 STEERING = {
@@ -113,7 +114,12 @@ STEERING = {
     "requeue_many": lambda c, i: c.requeue_many(["resting"]),
     "stop_many": lambda c, i: c.stop_many([i]),
     "start_again_many": lambda c, i: c.start_again_many([i]),
+    "pause": lambda c, i: c.pause("resting"),
+    "pause_many": lambda c, i: c.pause_many(["resting"]),
+    "pause_functions": lambda c, i: c.pause_functions(["none-has-it"]),
+    "resume_functions": lambda c, i: c.resume_functions(["none-has-it"]),
     "remove": lambda c, i: c.remove("none"),
+    "limits, changed": lambda c, i: [c.limits.set(1, group="g"), c.limits.remove(group="g")],
     "schedules, changed": lambda c, i: [
         c.schedules.add("hourly", "shot", every=3600, overlap="allow"),
         c.schedules.get("hourly"),
@@ -212,6 +218,7 @@ SHOWS = [
 ]  # fmt: skip
 STEERS = [
     ["new", "tick", "--id", "typed"], ["reload", "ID", "--wait", "30"],
+    ["pause", "ID"], ["start", "ID"], ["pause", "--name", "tick"], ["start", "--paused", "--name", "tick"],
     ["stop", "ID", "--wait", "30"], ["start", "ID", "--wait", "30", "--fresh"], ["requeue", "--all", "-y"],
     ["stop", "typed", "--wait", "30"], ["rm", "typed"],
     ["schedule", "add", "typed", "tick", "--every", "1h"], ["schedule", "show", "typed"],

@@ -49,6 +49,9 @@ def _arguments(argv):
     parser.add_argument(
         "--policies", action="store_true", help="only worlds with delayed and flapping tasks and schedules"
     )
+    parser.add_argument(
+        "--steering", action="store_true", help="only worlds whose tasks save, pause and reload"
+    )
     parser.add_argument("--json", help="write the summary to this file")
     parser.add_argument("--sum", nargs="+", metavar="FILE", help="add up summaries that --json wrote")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation")
@@ -67,6 +70,7 @@ def _options(args, seed):
         mode=mode,
         include=tuple(args.often.split(",")) if args.often else (),
         policies=True if args.policies else None,
+        steering=True if args.steering else None,
     )
     if args.like is not None:
         return attrs.evolve(mutants.options(args.like, options), mutant=None, timing=options.timing)
@@ -132,6 +136,8 @@ def _spawn(args, start, number):
         command += ["--often", args.often]
     if args.policies:
         command.append("--policies")
+    if args.steering:
+        command.append("--steering")
     if args.until_caught:
         command.append("--until-caught")
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -147,7 +147,7 @@ class Counts:
         if change.trigger is Trigger.RELEASE and not change.event and _state(state, change.id) == WAIT:
             self.queued(change.id)  # the claim of an answer that was lost, and nobody hears of it
         began, job = self._began.get(change.run), self._world.jobs.get(change.id)
-        if began is None or job is None:
+        if began is None or job is None or change.id in self._world.steering.jobs:
             return
         tell = {Trigger.RETRY: self._retried, Trigger.FAIL: self._failed, Trigger.END: self._ended}
         if change.trigger in tell:
@@ -264,25 +264,43 @@ class Counts:
     def places(self, state):
         """A task that waits is in one place, any other in none."""
         queued = set(state.queue)
+        lined = {task_id for line in state.slots.lines.values() for task_id in line}
         for task_id in self._world.known_ids():
-            raw, known, timed = task_id.encode(), self._known.get(task_id), task_id in state.timers
+            raw, known = task_id.encode(), self._known.get(task_id)
             if known and known.pushed and raw not in queued:
                 known.pushed = False
-            if task_id in state.runs and not timed:
+            runs, apart = task_id in state.runs, _apart(state, task_id, lined)
+            if runs and not apart:
                 continue
             value = state.values.get(task_id)
             if not isinstance(value, dict):
                 continue
             word = value.get("state", WAIT.encode()).decode()
-            if timed and raw in queued and not (known and known.pushed):
-                self._violation("two places", f"{task_id} is {word}, in the queue and in the timers")
-            if task_id in state.runs:
+            places = [*apart, *(["the queue"] if raw in queued else [])]
+            if apart and len(places) > 1 and not (known and known.pushed):
+                self._violation("two places", f"{task_id} is {word}, in {' and in '.join(places)}")
+            if runs:
                 continue
             parked = any(raw in ids for ids in state.parking.values())
-            if word == WAIT and not (timed or parked or raw in queued):
+            if word == WAIT and not (places or parked):
                 self._violation("no place", f"{task_id} waits nowhere")
-            if word not in (WAIT, RUNNING) and timed and not (known and known.pushed):
-                self._violation("two places", f"{task_id} is {word}, and in the timers")
+            if word not in (WAIT, RUNNING) and apart and not (known and known.pushed):
+                self._violation("two places", f"{task_id} is {word}, and in {apart[0]}")
+
+
+def _apart(state, task_id, lined):
+    """The places beside the queue and the parking lists.
+
+    The paused set has those that run, too, and, until a sweep, those whose hash a client deleted.
+    """
+    aside = task_id in state.paused and task_id not in state.runs
+    paused = aside and "paused" in state.fields(task_id)
+    there = (
+        (task_id in state.timers, "the timers"),
+        (paused, "the paused set"),
+        (task_id in lined, "a waiting list"),
+    )
+    return [name for found, name in there if found]
 
 
 def _state(state, task_id):

@@ -8,6 +8,7 @@ from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from tests.simulation.counts import Counts
 from tests.simulation.occurrences import Occurrences
+from tests.simulation.steering_evidence import Steering
 
 ACKNOWLEDGED = (Verdict.OK,)
 
@@ -42,6 +43,7 @@ class Evidence:
         self.stops = {}  # id -> the run that was asked to stop by a client, until the task came to rest
         self.counts = Counts(world, self.violation)
         self.occurrences = Occurrences(world, self.violation)
+        self.steering = Steering(world, self.violation, self.order)
 
     def violation(self, rule, text):
         if len(self.violations) < 20:
@@ -70,16 +72,17 @@ class Evidence:
 
     def snapshot(self):
         """What a replica may have, as far as the evidence goes by it."""
-        return dict(self.last), self.counts.snapshot(), self.occurrences.snapshot()
+        judges = (self.counts, self.occurrences, self.steering)
+        return dict(self.last), [judge.snapshot() for judge in judges]
 
     def rolled_back(self, known):
         """A failover lost claims: an end of the run before them is no late one to that server (I5).
 
         Nothing else is excused: no run may act after a newer one did, whoever forgot what.
         """
-        last, counts, occurrences = known
-        self.counts.restore(counts)
-        self.occurrences.restore(occurrences)
+        last, kept = known
+        for judge, snapshot in zip((self.counts, self.occurrences, self.steering), kept, strict=True):
+            judge.restore(snapshot)
         for task_id, run in self.last.items():
             if last.get(task_id) != run:
                 self._world.note(None, "forgotten by Redis", task_id, run)
@@ -94,17 +97,26 @@ class Evidence:
                 tell(call.process, asked, verdict)
         elif call.verb == "control":
             for task_id, verdict in zip(call.args[1], outcome, strict=True):
-                self._controlled(call.args[0], task_id, verdict)
+                self.controlled(call.args[0], task_id, verdict)
         elif call.verb == "schedules.define":
             self.occurrences.was_defined(call.args, outcome)
+        self.steering.served(call, outcome, self._world.server.state)
+
+    def deleted(self, task_id):
+        """A client deleted the hash: it is another task now."""
+        self.came_to_rest(task_id)
+        self.counts.forgotten(task_id)
+        self.steering.forgotten(task_id)
 
     def flushed(self):
+        self.steering.flushed()
         self.stops.clear()
         self.counts.flushed()
         self.occurrences.flushed()
 
-    def _controlled(self, command, task_id, verdict):
+    def controlled(self, command, task_id, verdict):
         self.counts.controlled(command, task_id, verdict)
+        self.steering.controlled(command, task_id, verdict)
         if command is Command.START and verdict is Verdict.OK:
             self.occurrences.started_by_hand(task_id)
         state = self._world.server.state

@@ -218,7 +218,7 @@ def flush(world, random):
 @kind
 def recreate(world, random):
     if world.may_lose("hash"):
-        for task_id in random.sample(sorted(world.jobs), random.randint(1, 3)):
+        for task_id in random.sample(world.common, random.randint(1, 3)):
             world.after(random.uniform(0, 8), lambda task_id=task_id: world.push(task_id, anew=True))
     return 15.0
 
@@ -228,7 +228,7 @@ def recreate(world, random):
 
 @kind
 def duplicates(world, random):
-    task_id = random.choice(sorted(world.jobs))
+    task_id = random.choice(world.common)
     for _ in range(random.randint(1, 12)):
         world.after(random.uniform(0, 20), lambda: world.push(task_id))
     return 20.0
@@ -237,7 +237,7 @@ def duplicates(world, random):
 @kind
 def control_storm(world, random):
     commands = (Command.STOP, Command.START, Command.RELOAD)
-    ids = random.sample(sorted(world.jobs), random.randint(1, 3))
+    ids = random.sample(world.common, random.randint(1, 3))
     for _ in range(random.randint(1, 12)):
         task_id, command = random.choice(ids), random.choice(commands)
         world.after(random.uniform(0, 20), lambda i=task_id, c=command: world.control(i, c))
@@ -247,7 +247,7 @@ def control_storm(world, random):
 @kind
 def stop_reasons(world, random):
     """HSET id control stop (or reload), often while a reload of it is under way."""
-    for task_id in random.sample(sorted(world.jobs), random.randint(1, 3)):
+    for task_id in random.sample(world.common, random.randint(1, 3)):
         at = random.uniform(0, 20)
         if random.random() < 0.7:
             world.after(at, lambda i=task_id: world.control(i, Command.RELOAD))

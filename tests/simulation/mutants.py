@@ -27,6 +27,7 @@ from pytask.runtime.runs.outcome import HANDED_BACK
 from pytask.runtime.services.claims import Claims
 from tests.simulation.policy_mutants import POLICY_MUTANTS
 from tests.simulation.process import Alarm
+from tests.simulation.steering_mutants import STEERING_MUTANTS
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +47,7 @@ class Mutant:
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
     policies: bool = False  # whether its worlds have delayed and flapping tasks and schedules
+    steering: bool = False  # ... and tasks that save, pause, reload and share groups
 
 
 def options(name, base):
@@ -64,6 +66,7 @@ def options(name, base):
         stopping=mutant.stopping,
         timing=mutant.timing,
         policies=mutant.policies,
+        steering=mutant.steering,
     )
 
 
@@ -338,4 +341,17 @@ SEEDS = {  # of worlds in which those of the policies show
 MUTANTS |= {
     name: Mutant(what=what, patches=patches, seed=SEEDS.get(name, 0), policies=True)
     for name, (what, patches) in POLICY_MUTANTS.items()
+}
+STEERING_SEEDS = {  # of worlds in which those of saves, pauses, reloads and limits show
+    "rolls_back_nothing": 2, "save_ends_with_run": 3, "claim_of_paused": 10, "unchecked": 2,
+    "pause_ends_with_run": 2,
+    "never_rolls_back": 2, "save_outlives_end": 3, "nobody_woken": 1, "no_rate": 11,
+    "slot_ends_with_reload": 25, "claim_of_function": 8, "limit_of_class": 2, "trial_without_end": 2,
+    "slot_ends_with_stop": 10, "reload_of_paused": 15, "stop_leaves_line": 9,
+}  # fmt: skip
+MUTANTS |= {
+    name: Mutant(
+        what=what, patches=patches, seed=STEERING_SEEDS.get(name, 0), steering=True, tasks=4, longest=60.0
+    )
+    for name, (what, patches) in STEERING_MUTANTS.items()
 }

@@ -13,9 +13,11 @@ from pytask.domain.errors import ConfigError, Unavailable
 FAST = (0.0002, 0.002)  # seconds, one way
 SLOW = (0.1, 1.2)
 TIMED_OUT = object()
+NOTHING = {}
 VERBS = (
     "peek", "claim", "reject", "park", "parked", "hint", "due", "note", "renew", "commit", "reload",
-    "preview", "accept", "refuse", "settle", "open_local",
+    "preview", "accept", "refuse", "settle", "open_local", "save", "serve", "confirm", "hold_functions",
+    "held_functions",
     "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping",
 )  # fmt: skip
@@ -53,14 +55,14 @@ class Link:
 class Call:
     """One request on its way, and its answer."""
 
-    __slots__ = ("args", "link", "named", "process", "sent_at", "verb", "waiter")
+    __slots__ = ("args", "how", "link", "process", "sent_at", "verb", "waiter")
 
-    def __init__(self, process, link, verb, args, sent_at):
+    def __init__(self, process, link, verb, args, how, sent_at):
         self.process = process
         self.link = link
         self.verb = verb
         self.args = args
-        self.named = {}  # the arguments by name
+        self.how = how
         self.sent_at = sent_at
         self.waiter = Waiter()
 
@@ -78,28 +80,31 @@ class Connection:
         self.process = process
         self.link = world.links[process.place]
 
-    def call(self, verb, *args, wait=0.0, named=None):
+    def call(self, verb, *args, wait=0.0, how=NOTHING):
         """Raises `Unavailable` when no answer came within C (and `wait`, for what blocks)."""
         world, link, loop = self.world, self.link, self.world.loop
-        call = Call(self.process, link, verb, args, loop.time)
-        call.named = named or {}
+        call = Call(self.process, link, verb, args, how, loop.time)
         if link.aims:
             world.aimed(link, self.process, verb)
         if not link.request_lost():
             loop.later(None, link.delay(), world.server.arrive, call)
         limit = loop.timer(world.timing.call_timeout + wait)
         limit.start(call.deliver, TIMED_OUT)
+        outcome = None
         try:
             outcome = call.waiter.get()
         finally:
             call.waiter = None
             limit.stop()
+            failed = outcome is None or outcome is TIMED_OUT or isinstance(outcome, BaseException)
+            self.process.renewals_failed += failed and verb == "renew"
         if outcome is TIMED_OUT:
             raise Unavailable(f"{verb}: no answer")
         if isinstance(outcome, BaseException):
             raise outcome
         if verb in ("renew", "adopt"):
             self.process.last_ack = max(self.process.last_ack, call.sent_at)
+            world.evidence.steering.acknowledged(call, outcome)
         return outcome
 
 
@@ -138,8 +143,8 @@ class Timetable:
 
 
 def _verb(name, prefix=""):
-    def verb(self, *args, **named):
-        return self.call(prefix + name, *args, named=named)
+    def verb(self, *args, **how):
+        return self.call(prefix + name, *args, how=how)
 
     verb.__name__ = name
     return verb

@@ -52,6 +52,7 @@ class Process(Life):
         self.worker = None
         self.leaving = False
         self.started = Flag()
+        self.renewals_failed = 0
         self.last_ack = 0.0  # world's time at which the last acknowledged renewal was sent
 
     def __repr__(self):

@@ -16,13 +16,13 @@ READS = {
 }  # fmt: skip
 MOVES = {
     "claim", "due", "reject", "park", "commit", "control", "expire", "repair", "adopt", "restore",
-    "schedules.fire",
+    "schedules.fire", "serve",
 }  # fmt: skip
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
-    "monitors", "incarnation", "timers", "schedules", "occurrences",
+    "monitors", "incarnation", "timers", "schedules", "occurrences", "paused", "paused_functions", "slots",
 )  # fmt: skip
-QUEUED = tuple(f'{{"event":"{name}"' for name in (Event.QUEUED, Event.REQUEUED))
+QUEUED = tuple(f'{{"event":"{name}"' for name in (Event.QUEUED, Event.REQUEUED, Event.ROLLED_BACK))
 RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))
 
 
@@ -42,10 +42,12 @@ class State(MemoryState):
     def run(self, task_id, run, worker, **changes):
         if not self.adopting:
             old = changes.get("last_run", "") if self.by in ("reload", "open_local") else None
-            self._evidence.counts.claimed(task_id, run, self.fields(task_id), self.millis(), reloaded=old)
+            fields = self.fields(task_id)
+            self._evidence.counts.claimed(task_id, run, fields, self.millis(), reloaded=old)
         epoch = super().run(task_id, run, worker, **changes)
         if not self.adopting:
             self._evidence.claimed(task_id, run, epoch)
+            self._evidence.steering.claimed(task_id, run, fields, old or None)
         return epoch
 
     def emit(self, task_id, payload):
@@ -103,7 +105,8 @@ class Server:
             return
         try:
             self._refuse(verb, call.args)
-            outcome = self._apply(verb, call.args, call.named)
+            self.world.evidence.steering.serving(call, self.state)
+            outcome = self._apply(verb, call.args, call.how)
             self.world.evidence.applied(call, outcome)
             if verb in MOVES:
                 self.world.evidence.counts.places(self.state)
@@ -115,11 +118,11 @@ class Server:
         self._wake()
         self._answer(call, outcome)
 
-    def _apply(self, verb, args, named):
+    def _apply(self, verb, args, how):
         self.state.by = verb
         timers = set(self.state.timers) if verb == "due" else None
         try:
-            outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args, **named)
+            outcome = self._fire(args[0]) if verb == "schedules.fire" else self._method(verb)(*args, **how)
         finally:
             self.state.by = ""
         if timers is not None:
@@ -151,7 +154,7 @@ class Server:
         if self.read_only:
             raise Refused("MISCONF writes are refused", "MISCONF")
         begins_free = (
-            "renew", "commit", "expire", "reload", "accept", "refuse", "settle", "leave", "adopt",
+            "renew", "commit", "expire", "reload", "accept", "refuse", "settle", "leave", "adopt", "save",
         )  # fmt: skip
         if self.full and verb not in begins_free and not (verb == "control" and args[0] is Command.STOP):
             raise Refused("OOM command not allowed", "OOM")

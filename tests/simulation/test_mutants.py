@@ -11,6 +11,9 @@ PROMISES = {
     "no place", "two places", "too early", "started twice", "stop lost",
     "count", "counted", "attempt", "limit", "gave up", "delay",
     "occurrence lost", "occurrence twice", "next time", "missed", "too late",
+    "saved lost", "saved again", "paused started", "paused acts", "not resumed",
+    "data", "outcome", "unchecked", "rolled back", "not rolled back",
+    "beyond the limit", "beyond the rate", "slot", "idle", "not woken",
 }  # fmt: skip
 
 

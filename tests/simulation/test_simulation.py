@@ -47,23 +47,32 @@ def test_a_world_tells_what_happened(tmp_path):
 
 
 @pytest.mark.slow
-def test_three_hundred_worlds_keep_the_promises(tmp_path):
-    done, summary = simulate(tmp_path, "--worlds", 300, "--jobs", 2)
+def test_many_worlds_keep_the_promises(tmp_path):
+    done, summary = simulate(tmp_path, "--worlds", 260, "--jobs", 2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert summary["violations"] == []
-    assert summary["worlds"] == 300
+    assert summary["worlds"] == 260
     assert summary["faults"] > 9_000
     assert len(summary["kinds"]) >= 16
     assert summary["runs"] > 10_000
     assert summary["late_writes_refused"] > 500
     assert summary["kinds"]["failover"] > 200
     assert summary["runs_put_back"] > 100
-    assert summary["pairs_often"] >= 0.95 * summary["pairs"]
+    assert summary["pairs_often"] >= 0.9 * summary["pairs"]
     for name, least in {
-        "retried": 3000,
-        "gave up": 50,
+        "retried": 2000,
+        "gave up": 30,
         "delayed": 500,
-        "fired": 2000,
+        "fired": 1200,
         "overlap": 300,
+        "paused": 300,
+        "resumed": 120,
+        "reload refused": 80,
+        "reloaded in place": 200,
+        "rolled back": 60,
+        "a client saw: done": 50,
+        "started within a limit": 500,
+        "started within a rate": 300,
+        "woken by an end": 100,
     }.items():
         assert summary["policies"][name] > least, name

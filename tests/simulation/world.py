@@ -25,6 +25,7 @@ from tests.simulation.policies import PolicyJob, flap
 from tests.simulation.policy_world import PolicyWorld
 from tests.simulation.process import Process
 from tests.simulation.server import Server
+from tests.simulation.steering_world import SteeringWorld
 
 LENGTH = 700.0  # seconds in which faults begin
 PATIENCE = 3000.0  # seconds for which tasks may go on after everything was healed
@@ -69,6 +70,7 @@ class Options:
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
     policies: bool | None = None  # whether it has delayed and flapping tasks and schedules; None draws it
+    steering: bool | None = None  # whether it has tasks that save, pause, reload and share groups
 
 
 @attrs.define
@@ -126,7 +128,10 @@ class World:
         self.jobs = {f"t{number}": self._job(draw) for number in range(many)}
         self.policies = PolicyWorld(self)
         self.jobs |= self.policies.jobs
-        self.more_slots = self.policies.more_slots
+        self.common = sorted(self.jobs)  # of which the faults choose
+        self.steering = SteeringWorld(self)
+        self.jobs |= self.steering.jobs
+        self.more_slots = self.policies.more_slots + self.steering.more_slots
         self.policy_acts = Counter()
 
     def stream(self, name):
@@ -177,15 +182,17 @@ class World:
         for place in self.places:
             self.boot(place)
         pushes = self.stream("pushes")
-        for task_id in self.jobs:
+        for task_id in [task_id for task_id in self.jobs if task_id not in self.steering.jobs]:
             self.after(pushes.uniform(0, 60), lambda task_id=task_id: self.push(task_id))
         self.policies.begin()
+        self.steering.begin()
         self._plan()
         gevent.sleep(LENGTH)
         self.heal()
         self._wait_for_all()
         self.evidence.at_rest(self.server.state, self.jobs)
         self.evidence.occurrences.at_rest(self.server.state)
+        self.evidence.steering.at_rest(self.server.state)
 
     def _plan(self):
         plan = faults.draw(self.stream("plan"), length=LENGTH,
@@ -258,6 +265,7 @@ class World:
                 elif not word and self.loop.time > pushed and task_id.encode() not in state.queue:
                     self.push(task_id)  # its hash is gone, or was never claimed
             self.policies.start_those_far_ahead()
+            self.steering.resume_all()
             if (
                 all(words[i] in job.finals for i, job in self.jobs.items())
                 and not self._registered()
@@ -357,11 +365,10 @@ class World:
                 return
             if anew:
                 state.delete(task_id)
-                self.evidence.came_to_rest(task_id)  # it is another task now
-                self.evidence.counts.forgotten(task_id)
+                self.evidence.deleted(task_id)
             if self.flushed():
                 return  # it would be a new task to a Redis that lost everything; see `flush`
-            self.policies.write(state, task_id)
+            (self.steering if task_id in self.steering.jobs else self.policies).write(state, task_id)
             state.queue.insert(0, task_id.encode())
             self.note(None, "pushed anew" if anew else "pushed", task_id)
 
@@ -447,7 +454,8 @@ class World:
     # -- tasks ----------------------------------------------------------------------------------------
 
     def task_classes(self, process):
-        return {"work": self.task_class(process)} | self.policies.classes(process)
+        own = {"work": self.task_class(process)}
+        return own | self.policies.classes(process) | self.steering.classes(process)
 
     def task_class(self, process):
         return type("Work", (Work,), {"world": self, "process": process})
@@ -544,7 +552,8 @@ def run_world(seed, options=None, tell=None):
         faults=Counter(name for _, _, name in world.intervals), pairs=_pairs(world.intervals),
         runs=len(world.evidence.order), acts=world.evidence.acts, refused=world.evidence.refused,
         adopted=world.evidence.adopted,
-        tally=world.evidence.counts.tally + world.evidence.occurrences.tally + world.policy_acts,
+        tally=world.evidence.counts.tally + world.evidence.occurrences.tally + world.policy_acts
+        + world.evidence.steering.tally,
         virtual=loop.time, seconds=time.perf_counter() - began, digest=world.digest.hexdigest(),
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 // A library adds `open(url)`, which resolves to { call(...words), subscribe(kind, names, heard, gap) }.
 import { createInterface } from "node:readline";
 
-const WORDS = ["stop", "start", "reload"];
+const WORDS = ["stop", "start", "reload", "pause"];
 
 // -- names ---------------------------------------------------------------------------------------------
 

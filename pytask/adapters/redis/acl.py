@@ -101,6 +101,8 @@ def _channels(role: str, namespace: str) -> list[str]:
     events = f"&{_literal(keys.channel)}*"
     if role == "producer":
         return []
+    if role == "operator":  # it tells workers that a function was resumed
+        return [events, f"&{_literal(keys.hint_channel)}"]
     if role != "worker":
         return [events]
     # A subscription to a pattern is only allowed if the rules contain exactly this pattern.

@@ -113,7 +113,7 @@ def commands(remote: Remote) -> Iterator[Item]:
         yield ["LLEN", keys.queue]
         yield ["ZCARD", keys.timers]
         yield ["SCARD", keys.paused]
-        yield ["SMEMBERS", keys.paused_functions]
+        yield ["SRANDMEMBER", keys.paused_functions, 1000]
         yield ["ZREVRANGE", keys.groups, 0, -1]
         for state in RESTING:
             yield ["ZCARD", keys.index(state)]

@@ -7,7 +7,7 @@ import time
 import redis
 
 RUN = "v2/0f0f:1"
-WORDS = [b"pause", b"STOP", b"stop ", b'{"command":"stop"}', b"", b"\xff\xfe", b"stop\n", b"x" * 100_000]
+WORDS = [b"freeze", b"STOP", b"stop ", b'{"command":"stop"}', b"", b"\xff\xfe", b"stop\n", b"x" * 100_000]
 SHOWN = {
     "v2": json.dumps({"session": "v2", "name": "next", "host": "h", "version": "2.0.0", "zones": [1]}),
     "twin": json.dumps({"session": "twin", "name": "next", "host": "h", "version": "2.0.0"}),
@@ -33,7 +33,9 @@ def be_newer(client, own, theirs):
     client.hset("pytask:incarnation", mapping={"term": "12", "since": "soon", "safe": "perhaps"})
     client.zadd("pytask:monitors", {"v2/monitor": time.time()})
     for task_id in theirs:
-        client.hset(task_id, mapping={"control": "pause", "state": "PAUSED", "zone": b"\xff", "traits": "[]"})
+        client.hset(
+            task_id, mapping={"control": "freeze", "state": "PAUSED", "zone": b"\xff", "traits": "[]"}
+        )
         for word in WORDS:
             client.publish(f"task-{task_id}-control", word)
     for word in (b"", b"future", b"\xff", b'{"function":"tick"}'):

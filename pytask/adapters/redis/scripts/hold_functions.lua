@@ -2,7 +2,8 @@
 --
 -- Returns for each name 1 if it was changed, else 0.
 --
--- Tasks of a resumed function wait in its parking list: workers are told to take them from there at once.
+-- Tasks of a resumed function wait in its parking list: workers are told to take them from there at once. (Without
+-- the right to do so, as roles of older releases are, they look there themselves, every 10 s.)
 --- include: names
 call('SCARD', parked)
 local changed = {}
@@ -12,7 +13,7 @@ for i, name in ipairs(functions) do
   else
     changed[i] = call('SREM', paused_functions, name)
     local waiting = name == '*' and call('SMEMBERS', parked) or {name}
-    for _, one in ipairs(waiting) do call('PUBLISH', hint_channel, one) end
+    for _, one in ipairs(waiting) do pcall('PUBLISH', hint_channel, one) end
   end
 end
 return changed
