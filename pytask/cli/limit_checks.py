@@ -10,6 +10,7 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.fleet import Fleet
 from pytask.client.limit_records import LimitInfo
+from pytask.domain.errors import Denied
 from pytask.domain.limits import Kind
 from pytask.domain.version import is_older_protocol
 from pytask.domain.wording import counted, verb
@@ -21,7 +22,10 @@ MEMBERS = 100  # slots of one entry that are compared with the registry
 
 def of_the_limits(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """One finding a fault."""
-    listed = remote.tasks.limits.list(limit=LOOK)
+    try:
+        listed = remote.tasks.limits.list(limit=LOOK)
+    except Denied:  # a worker's role reads single limits only
+        return
     if not listed:
         return
     yield from _invalid(remote, listed)

@@ -32,9 +32,6 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
         ("ZSCORE", f"{space}pytask:leases", task_id),
         ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
         ("ZSCORE", f"{space}pytask:timers", task_id),
-        ("HMGET", space + task_id, "group", "function"),
-        ("ZSCORE", f"{space}pytask:group:group:<its group>", task_id),
-        ("ZSCORE", f"{space}pytask:group:function:<its function>", task_id),
         ("SISMEMBER", f"{space}pytask:paused:functions", "*"),
         ("HVALS", f"{space}pytask:workers:info"),
     ]

@@ -333,8 +333,9 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
     assert (json.loads(fields["data"]), json.loads(fields["output"])) == (shown["data"], shown["output"])
 
     status = cli.json("status")
-    running, queued, delayed, _, stopped, ended, error, *rest = answered("status")
-    assert int(delayed) == status["delayed"] == 0
+    running, queued, delayed, paused, functions, _, stopped, ended, error, *rest = answered("status")
+    assert (int(delayed), int(paused), functions) == (status["delayed"], 0, "")
+    assert status["delayed"] == 0
     expected = status["tasks"]
     assert (int(running), int(stopped), int(ended)) == (
         expected["RUNNING"],
