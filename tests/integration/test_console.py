@@ -347,7 +347,7 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
 
     recent_workers = cli.json("workers")["items"]
     assert {item["session"] for item in recent_workers} <= set(answered("workers"))
-    known, name, parked = answered("functions")
+    known, name, parked, *_paused = answered("functions")
     functions = {item["name"]: item for item in cli.json("functions")["items"]}
     assert {*json.loads(known)["functions"], name} == set(functions)
     assert (name, int(parked)) == ("sleper", functions["sleper"]["parked"])
