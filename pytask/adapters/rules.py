@@ -12,7 +12,7 @@ import attrs
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import Trigger, destination
-from pytask.domain.record import Change, Claim
+from pytask.domain.record import Change, Claim, StartFields
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
@@ -64,6 +64,18 @@ def refusal(path: str, reason: str) -> str:
 def reloaded_in_place(judged: Claim, worker: str) -> dict[str, Any]:
     """The data of the event of a reload in place."""
     return {"worker": worker, "run": judged.run, "epoch": judged.epoch, "in_place": True}
+
+
+def carried(fields: StartFields) -> dict[str, str | bytes]:
+    """What a restored hash gets back of the fields that its claim had, beside what was saved."""
+    found: dict[str, str | bytes] = {
+        "restart": fields.restart,
+        "restarts": str(fields.restarts or ""),
+        "restart_times": fields.failed,
+        "scheduled": fields.scheduled,
+        "group": fields.group,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def ending_why(change: Change) -> str:

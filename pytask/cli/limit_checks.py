@@ -10,6 +10,7 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.fleet import Fleet
 from pytask.client.limit_records import LimitInfo
+from pytask.domain.errors import Denied
 from pytask.domain.limits import Kind
 from pytask.domain.version import is_older_protocol
 from pytask.domain.wording import counted, verb
@@ -21,7 +22,10 @@ MEMBERS = 100  # slots of one entry that are compared with the registry
 
 def of_the_limits(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """One finding a fault."""
-    listed = remote.tasks.limits.list(limit=LOOK)
+    try:
+        listed = remote.tasks.limits.list(limit=LOOK)
+    except Denied:  # a worker's role reads single limits only
+        return
     if not listed:
         return
     yield from _invalid(remote, listed)
@@ -78,7 +82,7 @@ def _older(found: Fleet, listed: list[LimitInfo]) -> Iterator[Finding]:
         names = ", ".join(worker.name for worker in older[:NAMED])
         yield Finding(
             code="PT173",
-            what=f"there are limits, and {names} {verb(len(older), 'does', 'do')} not know them: what"
-            f" {verb(len(older), 'it claims', 'they claim')} runs beside them, without a slot",
+            what=f"there are limits, and {names} {verb(len(older), 'does', 'do')} not support them: what"
+            f" {verb(len(older), 'it claims', 'they claim')} runs in addition, without a slot",
             fix="upgrade these workers: pip install --upgrade pytaskd",
         )

@@ -32,9 +32,6 @@ def commands(space: str, task_id: str) -> list[tuple[str | int, ...]]:
         ("ZSCORE", f"{space}pytask:leases", task_id),
         ("LPOS", f"{space}new-task", task_id, "RANK", -1, "MAXLEN", LOOK),
         ("ZSCORE", f"{space}pytask:timers", task_id),
-        ("HMGET", space + task_id, "group", "function"),
-        ("ZSCORE", f"{space}pytask:group:group:<its group>", task_id),
-        ("ZSCORE", f"{space}pytask:group:function:<its function>", task_id),
         ("SISMEMBER", f"{space}pytask:paused:functions", "*"),
         ("HVALS", f"{space}pytask:workers:info"),
     ]
@@ -70,6 +67,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         queue=keys.queue,
         parked=parked is not None,
         held=bool(held or all_held),
+        all_held=bool(all_held),
         line=_line_of(remote, task) if place is None else None,
         policy=next((w.restarts[task.function] for w in workers if task.function in w.restarts), ""),
         monitor=None if last is None else max(0.0, now - float(last)),

@@ -37,8 +37,8 @@ def fault_of(fields: StartFields | None) -> str | None:
             f"not_before is {fields.not_before!r}, which is not a time: write seconds since 1970, in digits"
             " (not milliseconds), such as HSET <task_id> not_before 1764579600.5, and start the task again"
         )
-    if fields.group:
-        return fault_text(fields.group)
+    if fields.group_fault:
+        return fault_text(fields.group_fault)
     if fields.restart and fields.restart not in RESTARTS:
         return (
             f"restart is {fields.restart!r}, but only never, failure and always are known: write one of them,"

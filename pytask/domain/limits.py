@@ -178,6 +178,6 @@ FAULTS = {
 
 
 def fault_text(fault: str) -> str:
-    """The sentence for `StartFields.group`, with the fix."""
+    """The sentence for `StartFields.group_fault`, with the fix."""
     word, _, size = fault.partition(" ")
     return FAULTS.get(word, FAULTS["data"]).format(size) + ", and start the task again"

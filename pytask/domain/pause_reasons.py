@@ -30,6 +30,11 @@ def of_a_function(name: str) -> str:
     return f"the function {name} is paused, so it is parked until that is resumed"
 
 
+def of_a_function_ahead(name: str) -> str:
+    """A task of a paused function that no worker has parked yet."""
+    return f"the function {name} is paused, so it is not started until that is resumed"
+
+
 def resume(name: str) -> Typed:
-    """The command that resumes a function."""
-    return Typed(("pytask", "start", "--paused", "--name", name))
+    """The command that resumes a function; without a name, that for all: each ends only its own pause."""
+    return Typed(("pytask", "start", "--paused", *(("--name", name) if name else ("--all",))))

@@ -16,6 +16,7 @@ from pytask.domain.firing import DueSchedules, Firing
 from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
+    NO_FIELDS,
     Adoption,
     Answer,
     Change,
@@ -31,6 +32,7 @@ from pytask.domain.record import (
     Risk,
     RunRef,
     Save,
+    StartFields,
     Suspect,
     Verdict,
 )
@@ -120,12 +122,20 @@ class Store(Protocol):
         Raises `FailoverSuspected`, without any change, if a different server answers ("" disables the check).
         """
 
-    def restore(
-        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    def restore(  # noqa: PLR0913 - all that the hash had
+        self,
+        task_id: str,
+        function: str,
+        data: bytes | None,
+        saved: bytes = b"",
+        *,
+        paused: bool = False,
+        fields: StartFields = NO_FIELDS,
     ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists).
 
-        `saved` is what its runs have saved, b"" for nothing.  `paused`: it goes to the paused set.
+        `saved` is what its runs have saved, b"" for nothing.  `paused`: it goes to the paused set.  `fields`:
+        those of its claim, of which the hash gets back all but the time.
         """
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:

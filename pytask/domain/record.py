@@ -84,9 +84,13 @@ class StartFields:
     not_before: str = ""  # only if it is no time, in which case the task becomes ERROR
     failed: str = ""  # the times of earlier restarts, as a run's end has written them (`restart_times`)
     scheduled: bytes = b""  # JSON: the schedule that started it, see docs/protocol.md
-    group: str = ""  # why its group cannot be used, in which case the task becomes ERROR: see `limits.py`
+    group_fault: str = ""  # why its group cannot be used, in which case it becomes ERROR: see `limits.py`
+    group: str = ""  # in which its run has a slot
     saved: bytes = b""  # JSON: what the last run saved; b"" for nothing
     unread: int = 0  # size in bytes of a saved value over the limit, which was not read
+
+
+NO_FIELDS = StartFields()
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import pytest
 from pytask.domain.lifecycle import RUNNING, STOPPED, WAIT, Trigger
 from pytask.domain.limits import LONGEST_GROUP, Rule
 from pytask.domain.messages import Command
-from pytask.domain.record import Adoption, Change, RunRef, Verdict
+from pytask.domain.record import Adoption, Change, RunRef, StartFields, Verdict
 from tests.contract.benches import X, ended, words
 
 OK, WAITING, DELAYED = Verdict.OK, Verdict.WAITING, Verdict.DELAYED
@@ -443,8 +443,8 @@ def test_a_group_that_cannot_be_used_starts_the_run_that_fails_for_it(bench):
     for task_id, group in {"long": "x" * 257, "good": "ü" * 128}.items():
         bench.push(task_id, group=group)
     long, good = bench.claim(bench.ref("long"), bench.ref("good"), rules=ONE)
-    assert (long.verdict, long.fields.group) == (OK, "long 257")
-    assert good.fields is None
+    assert (long.verdict, long.fields.group_fault) == (OK, "long 257")
+    assert good.fields == StartFields(group="ü" * 128)
     assert bench.slots("group:" + "ü" * 128) == {"good"}
     assert LONGEST_GROUP == 256
 
@@ -456,7 +456,7 @@ def test_a_group_must_be_text(bench, raw):
     bench.push("a", group=raw)
     bench.push("b", group="größe €𝄞")
     a, b = bench.claim(bench.ref("a"), bench.ref("b"), rules=ONE)
-    assert (a.fields.group, b.fields, bench.slotted().keys()) == ("bytes", None, {"b"})
+    assert (a.fields.group_fault, b.fields.group_fault, bench.slotted().keys()) == ("bytes", "", {"b"})
 
 
 @pytest.mark.parametrize(
@@ -477,7 +477,7 @@ def test_the_group_may_be_in_the_data(bench, data, group):
     rules = {"f": Rule(group_limit=1, path=("api", "tenant"))}
     bench.push("a", data=data)
     (claim,) = bench.claim(bench.ref("a"), rules=rules)
-    assert claim.fields is None
+    assert claim.fields == (StartFields(group=group) if group else None)
     assert bench.hash("a").get("group") == group
     assert bench.slots(f"group:{group}") == ({"a"} if group else set())
 
@@ -486,7 +486,7 @@ def test_the_group_may_be_in_the_data(bench, data, group):
 def test_a_group_in_the_data_must_be_a_text_or_a_whole_number(bench, value):
     bench.push("a", data='{"t":' + value + "}")
     (claim,) = bench.claim(bench.ref("a"), rules={"f": Rule(path=("t",))})
-    assert (claim.verdict, claim.fields.group) == (OK, "data")
+    assert (claim.verdict, claim.fields.group_fault) == (OK, "data")
     assert "group" not in bench.hash("a")
 
 
@@ -495,7 +495,7 @@ def test_the_field_comes_before_the_data_and_large_data_is_not_read(bench):
     bench.push("a", data='{"t":"x"}', group="g")
     bench.push("b", data='{"t":"' + "x" * 1024 * 1024 + '"}')
     a, b = bench.claim(bench.ref("a"), bench.ref("b"), rules=rules)
-    assert (a.fields, bench.hash("a")["group"], b.fields.group) == (None, "g", "large")
+    assert (a.fields.group, bench.hash("a")["group"], b.fields.group_fault) == ("g", "g", "large")
 
 
 # -- the rate -----------------------------------------------------------------------------------------------
@@ -576,3 +576,36 @@ def test_never_more_runs_than_the_limit_and_all_run(bench, seed):
             break
     assert done == set(ids)
     assert (bench.slotted(), bench.queue(), bench.line("group:g")) == ({}, [], [])
+
+
+# -- a loss of data -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.wire
+def test_a_task_that_is_restored_is_in_its_group_again(bench):
+    answers = bench.claim(*push(bench, "a", "b", "c", restart="always", scheduled="{}", restarts="2"))
+    fields = StartFields(group="g", restart="always", scheduled=b"{}", restarts=2)
+    assert [answer.fields for answer in answers] == [fields] * 3
+    bench.clear()
+    for answer in answers:
+        assert bench.store.restore(answer.id, "f", b"{}", fields=answer.fields) is OK
+    found = bench.hash("a")
+    assert {name: found[name] for name in ("group", "restart", "scheduled", "restarts")} == {
+        "group": "g", "restart": "always", "scheduled": "{}", "restarts": "2",
+    }  # fmt: skip
+    again = [bench.ref(task_id, "later") for task_id in "abc"]
+    found = bench.claim(*again, rules=ONE)
+    assert (words(found), found[0].fields) == ([OK, WAITING, WAITING], fields)
+    assert (bench.slots("group:g"), bench.line("group:g")) == ({"a"}, ["b", "c"])
+
+
+@pytest.mark.wire
+def test_a_claim_answers_with_the_group_also_where_its_data_names_it(bench):
+    bench.push("a", data='{"tenant": "t"}')
+    bench.push("b", group="x" * (LONGEST_GROUP + 1))
+    bench.push("c", group="")
+    rules = {"f": Rule(path=("tenant",))}
+    refs = [bench.ref(task_id) for task_id in "abc"]
+    expected = [StartFields(group="t"), StartFields(group_fault=f"long {LONGEST_GROUP + 1}"), None]
+    assert [answer.fields for answer in bench.claim(*refs, rules=rules)] == expected
+    assert [answer.fields for answer in bench.claim(*refs, rules=rules)] == expected  # its reply was lost

@@ -114,6 +114,10 @@ STEERING = {
     "requeue_many": lambda c, i: c.requeue_many(["resting"]),
     "stop_many": lambda c, i: c.stop_many([i]),
     "start_again_many": lambda c, i: c.start_again_many([i]),
+    "pause": lambda c, i: c.pause("resting"),
+    "pause_many": lambda c, i: c.pause_many(["resting"]),
+    "pause_functions": lambda c, i: c.pause_functions(["none-has-it"]),
+    "resume_functions": lambda c, i: c.resume_functions(["none-has-it"]),
     "remove": lambda c, i: c.remove("none"),
     "limits, changed": lambda c, i: [c.limits.set(1, group="g"), c.limits.remove(group="g")],
     "schedules, changed": lambda c, i: [

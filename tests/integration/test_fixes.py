@@ -143,6 +143,7 @@ def test_no_server_to_start_and_one_that_does_not_come_up(tmp_path):
 
 def diagnosis(cli, url, *words):
     shown = cli("doctor", "-o", "json", "--redis", url, *words)
+    assert shown.stdout, shown.stderr
     found = {item["code"]: item for item in json.loads(shown.stdout)["items"]}
     assert shown.exit_code == (3 if any(item["serious"] for item in found.values()) else 0)
     return found

@@ -343,7 +343,8 @@ MUTANTS |= {
     for name, (what, patches) in POLICY_MUTANTS.items()
 }
 STEERING_SEEDS = {  # of worlds in which those of saves, pauses, reloads and limits show
-    "rolls_back_nothing": 2, "claim_of_paused": 10, "unchecked": 2, "pause_ends_with_run": 2,
+    "rolls_back_nothing": 2, "save_ends_with_run": 3, "claim_of_paused": 10, "unchecked": 2,
+    "pause_ends_with_run": 2,
     "never_rolls_back": 2, "save_outlives_end": 3, "nobody_woken": 1, "no_rate": 11,
     "slot_ends_with_reload": 25, "claim_of_function": 8, "limit_of_class": 2, "trial_without_end": 2,
     "slot_ends_with_stop": 10, "reload_of_paused": 15, "stop_leaves_line": 9,

@@ -78,7 +78,8 @@ class Slots:
             if live >= most:
                 self._violation("beyond the limit", f"{run} of {task_id}: {job.group} has {live} of {most}")
         most = self._function_limit(job.function)
-        live = sum(other.function == job.function for other in others)
+        # Those of a new limit are counted by the registry, which a client may have deleted.
+        live = sum(jobs[i].function == job.function for i in state.runs if i in jobs and i != task_id)
         if most is not None and live >= most:
             self._violation("beyond the limit", f"{run} of {task_id}: {job.function} has {live} of {most}")
         if "RATE" in RULES[job.function]:

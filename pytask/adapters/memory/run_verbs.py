@@ -9,13 +9,25 @@ from collections.abc import Mapping, Sequence
 from pytask.adapters.memory.reload_verbs import roll_back
 from pytask.adapters.memory.state import number, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, ending_why, event
+from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, carried, ending_why, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
 from pytask.domain.messages import Command, Event
-from pytask.domain.record import Adoption, Answer, Change, Claim, Incarnation, Notes, RunRef, Save, Verdict
+from pytask.domain.record import (
+    NO_FIELDS,
+    Adoption,
+    Answer,
+    Change,
+    Claim,
+    Incarnation,
+    Notes,
+    RunRef,
+    Save,
+    StartFields,
+    Verdict,
+)
 
 NO_SAVES: Mapping[str, Save] = {}
 
@@ -100,8 +112,15 @@ class RunVerbs(Verbs):
             state.erase(one.id, "paused")
             state.paused.discard(one.id)
 
-    def restore(
-        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    def restore(  # noqa: PLR0913 - all that the hash had
+        self,
+        task_id: str,
+        function: str,
+        data: bytes | None,
+        saved: bytes = b"",
+        *,
+        paused: bool = False,
+        fields: StartFields = NO_FIELDS,
     ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
         state = self._state
@@ -110,6 +129,7 @@ class RunVerbs(Verbs):
         state.write(task_id, function=function, **({} if data is None else {"data": data}))
         if saved:
             state.write(task_id, saved=saved, saved_at=state.stamp())
+        state.write(task_id, **carried(fields))
         state.rest(task_id, destination(Trigger.RELEASE))
         self._note(task_id, life.RUNNING, Trigger.RELEASE, self.who, RESTORED)
         if paused:

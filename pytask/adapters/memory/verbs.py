@@ -21,7 +21,7 @@ def saved_of(fields: Fields) -> bytes:
     return b"" if text(fields, "state") == destination(Trigger.END) else fields.get("saved", b"")
 
 
-def start_fields(fields: Fields, max_saved: int, unfit: str = "") -> StartFields | None:
+def start_fields(fields: Fields, max_saved: int, group: str = "", unfit: str = "") -> StartFields | None:
     """The fields that say when, why and with what a task starts; None if the hash has none of them."""
     not_before = b"" if due_ms(fields) is not None else fields.get("not_before", b"")
     scheduled, saved = fields.get("scheduled", b""), saved_of(fields)
@@ -33,7 +33,8 @@ def start_fields(fields: Fields, max_saved: int, unfit: str = "") -> StartFields
         scheduled=scheduled if len(scheduled) <= delays.LONGEST_SCHEDULED else b"",
         saved=saved if len(saved) <= max_saved else b"",
         unread=len(saved) if len(saved) > max_saved else 0,
-        group=unfit,
+        group_fault=unfit,
+        group=group,
     )
     return None if found == StartFields() else found
 
@@ -76,7 +77,8 @@ class Verbs:
         size = 0 if data is None or len(data) <= max_data else len(data)
         epoch, crashes = number(fields, "epoch"), number(fields, "crashes")
         found = None if size else data
-        more = start_fields(fields, max_saved, unfit)
+        group = "" if unfit else text(fields, "group") or ""
+        more = start_fields(fields, max_saved, group, unfit)
         return Claim(ref.id, ref.run, verdict, function, found, epoch, crashes, size, more)
 
     def _require(self, server: str) -> None:

@@ -18,7 +18,7 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 CLAIM_WORDS = 6  # of a successful claim, see claim.lua
-FIELD_WORDS = 7  # more, of one with fields that say when, why and with what it starts
+FIELD_WORDS = 8  # more, of one with fields that say when, why and with what it starts
 DUE_WORDS = 4  # before the ids that are due, see due.lua
 STAR = ord("*")
 MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
@@ -108,13 +108,14 @@ def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFi
     """The fields behind an answer, and where their bytes end."""
     restarts, *lengths = map(int, words)
     unread, lengths[-1] = max(0, -lengths[-1]), max(0, lengths[-1])
-    not_before, restart, failed, scheduled, group, saved = _parts(content, start, lengths)
+    not_before, restart, failed, scheduled, fault, group, saved = _parts(content, start, lengths)
     fields = StartFields(
         restarts=restarts,
         restart=decoding.shown(restart),
         not_before=decoding.shown(not_before),
         failed=decoding.shown(failed),
         scheduled=scheduled,
+        group_fault=decoding.shown(fault),
         group=decoding.shown(group),
         saved=saved,
         unread=unread,

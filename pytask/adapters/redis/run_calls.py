@@ -15,11 +15,11 @@ from pytask.adapters.redis.lua import ScriptCall
 from pytask.adapters.redis.packing import Packed
 from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
 from pytask.adapters.redis.scripts import ChangeKind, SavedValue
-from pytask.adapters.rules import IN_PLACE, PRESTARTED, RESTORED, event, refusal, reloaded_in_place
+from pytask.adapters.rules import IN_PLACE, PRESTARTED, RESTORED, carried, event, refusal, reloaded_in_place
 from pytask.domain.leases import Chunk
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Command, Event
-from pytask.domain.record import Adoption, Change, Claim, InForce, Notes, RunRef, Save
+from pytask.domain.record import Adoption, Change, Claim, InForce, Notes, RunRef, Save, StartFields
 
 RENEW_CALL = 250  # runs a call of a renewal, about 1.5 ms of Redis: other commands wait no longer
 
@@ -230,7 +230,14 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
 
 
 def restore(  # noqa: PLR0913 - those of the verb
-    scope: Scope, task_id: str, function: str, data: bytes | None, saved: bytes, *, paused: bool
+    scope: Scope,
+    task_id: str,
+    function: str,
+    data: bytes | None,
+    saved: bytes,
+    *,
+    paused: bool,
+    fields: StartFields,
 ) -> ScriptCall[bytes]:
     """Recreate a task whose hash was lost."""
     keys, waiting = scope.keys, destination(Trigger.RELEASE)
@@ -252,6 +259,7 @@ def restore(  # noqa: PLR0913 - those of the verb
         data=data or b"",
         on_hold=paused,
         saved=saved,
+        more=list(chain.from_iterable(carried(fields).items())),
     )
 
 

@@ -26,6 +26,7 @@ from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
+    NO_FIELDS,
     Adoption,
     Answer,
     Change,
@@ -39,6 +40,7 @@ from pytask.domain.record import (
     Notes,
     RunRef,
     Save,
+    StartFields,
     Suspect,
     Verdict,
 )
@@ -164,11 +166,18 @@ class RedisStore:
         (word,) = self._redis.run_durably([run_calls.save(self._scope, one, server)])
         return replies.verdict(word)
 
-    def restore(
-        self, task_id: str, function: str, data: bytes | None, saved: bytes = b"", *, paused: bool = False
+    def restore(  # noqa: PLR0913 - all that the hash had
+        self,
+        task_id: str,
+        function: str,
+        data: bytes | None,
+        saved: bytes = b"",
+        *,
+        paused: bool = False,
+        fields: StartFields = NO_FIELDS,
     ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
-        call = run_calls.restore(self._scope, task_id, function, data, saved, paused=paused)
+        call = run_calls.restore(self._scope, task_id, function, data, saved, paused=paused, fields=fields)
         return replies.verdict(self._redis.run(call))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:

@@ -13,7 +13,7 @@ from pytask.domain.errors import StoreError, TaskFailed
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
-from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.record import NO_FIELDS, Change, RunRef, Verdict
 from pytask.domain.restarts import GiveUp, Retry, decide, policy_of
 from pytask.domain.task import Task
 from pytask.domain.task_config import restart_policy, run_timeout, secret_fields
@@ -164,6 +164,7 @@ class Outcomes:
     def restore(self, run: Run) -> None:
         """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
         claim, force, refusals = run.claim, in_force(run), Refusals()
+        fields = claim.fields or NO_FIELDS
         saved = (run.kept.raw or b"") if run.kept is not None else b""
 
         def give_up(error: StoreError) -> bool:
@@ -175,7 +176,9 @@ class Outcomes:
 
         verdict = until_answered(
             lambda: self._store_proxy.call(
-                lambda store: store.restore(claim.id, force.function, force.data, saved, paused=run.paused)
+                lambda store: store.restore(
+                    claim.id, force.function, force.data, saved, paused=run.paused, fields=fields
+                )
             ),
             give_up,
             self._lease.timing.call_timeout / 3,

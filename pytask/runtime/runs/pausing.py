@@ -88,6 +88,16 @@ class Pauses:
         if not run.over and run.actor is None:
             self._tell(run, Command.PAUSE if run.paused else Command.START)
 
+    def again(self) -> None:
+        """Another server may have lost a pause, or a resume: what its hash says holds.
+
+        Without this, nobody would tell a run that waits at its gate, and `start` does nothing to a task that
+        is not paused.
+        """
+        for run in self._living.values():
+            if run.pause is not None and (run.pause.waiting or not run.pause.closed):
+                self.recheck(run)
+
     def inherit(self, old: Run) -> None:
         """The run that replaces a paused one is paused."""
         if old.paused:

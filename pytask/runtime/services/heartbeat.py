@@ -198,6 +198,7 @@ class Heartbeat:
         news = self._lease.observe(seen, self._clock())
         if news.failover or news.data_lost:
             self._executor.saving.again()
+            self._executor.pauses.again()
         if news.failover:
             self._on_other_server()
             log.warning(

@@ -61,7 +61,7 @@ def test_the_group_of_data_is_a_text_or_a_whole_number():
 
 @pytest.mark.parametrize("fault", ["long 300", "bytes", "data", "large", "of a newer release"])
 def test_a_group_that_cannot_be_used_is_a_fault_with_its_fix(fault):
-    text = fault_of(StartFields(group=fault))
+    text = fault_of(StartFields(group_fault=fault))
     assert text.endswith("HSET <task_id> group <text>, and start the task again")
 
 

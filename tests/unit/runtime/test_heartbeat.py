@@ -7,7 +7,7 @@ from pytask.domain.control import StopReason
 from pytask.domain.errors import Denied, Refused, Unavailable, WrongKeyType
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import Adoption, Change, Claim, Incarnation, RunRef, Verdict
+from pytask.domain.record import NO_FIELDS, Adoption, Change, Claim, Incarnation, RunRef, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from tests.unit.runtime.fakes import World, switch, until
@@ -520,7 +520,9 @@ def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, se
     heartbeat.beat()
     until(lambda: not world.executor.living)
     until(lambda: len(world.ends()) >= 2)
-    assert world.store.asked("restore") == [(*one, ("paused", False)) for one in restored]
+    assert world.store.asked("restore") == [
+        (*one, ("paused", False), ("fields", NO_FIELDS)) for one in restored
+    ]
     assert len(world.lease.settling) == 0
 
 
@@ -538,7 +540,8 @@ def test_a_restore_is_tried_again_until_redis_takes_it(demo, caplog):
     heartbeat.beat()
     until(lambda: "queued again" in caplog.text)
     until(world.ends)
-    assert world.store.asked("restore") == [("a", "demo", b"{}", b"", ("paused", False))] * 3
+    call = ("a", "demo", b"{}", b"", ("paused", False), ("fields", NO_FIELDS))
+    assert world.store.asked("restore") == [call] * 3
     assert caplog.text.count("waiting to be restored") == 2
     assert len(world.lease.settling) == 0
 

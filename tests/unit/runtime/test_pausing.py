@@ -7,7 +7,7 @@ from pytask import Task, run_loop
 from pytask.domain.control import StopReason
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import Confirmation, Verdict
+from pytask.domain.record import Confirmation, Incarnation, Verdict
 from tests.unit.runtime.fakes import World, until
 
 
@@ -103,6 +103,24 @@ def test_an_answer_that_it_was_resumed_meanwhile_is_followed(world):
     world.store.say("confirm", [Command.START], [Command.START])
     world.executor.pauses.ask("a", Command.PAUSE)
     until(lambda: ("a", Command.START) in told(world))
+    count = task.rounds
+    until(lambda: task.rounds > count)
+    assert not run.paused
+
+
+def test_a_pause_that_a_failover_has_lost_is_over(world):
+    """Nobody else would tell the run that waits: its hash does not say that it is paused."""
+    run, heartbeat = world.launch(), world.heartbeat()
+    task = begun(world, run)
+    world.store.incarnation = Incarnation(id="i", server="one")
+    world.clock.move(world.timing.heartbeat)
+    heartbeat.beat()
+    world.executor.pauses.ask("a", Command.PAUSE)
+    until(lambda: told(world) == [("a", Command.PAUSE)])
+    world.store.say("confirm", [Command.START], [Command.START])
+    world.store.incarnation = Incarnation(id="i", server="two", age=0.0, changed=0.0)
+    world.clock.move(world.timing.heartbeat)
+    heartbeat.beat()
     count = task.rounds
     until(lambda: task.rounds > count)
     assert not run.paused

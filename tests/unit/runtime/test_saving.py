@@ -436,12 +436,15 @@ def test_an_answer_from_before_a_failover_proves_nothing(world):
 
 def test_a_task_that_is_lost_with_the_data_gets_back_its_value():
     world = World(Saver, on_data_loss="restore")
-    run = world.launch()
+    fields = StartFields(restart="failure", group="g", saved=b'"before"')
+    run = world.launch(fields=fields)
     run.task.save("here")
     run.restore = True
     world.executor.stop_reason(run, StopReason.FORGET)
     until(lambda: world.store.asked("restore"))
-    assert world.store.asked("restore")[0][:4] == ("a", "demo", b"{}", b'"here"')
+    assert world.store.asked("restore")[0] == (
+        "a", "demo", b"{}", b'"here"', ("paused", False), ("fields", fields),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

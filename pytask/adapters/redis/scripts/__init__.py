@@ -260,6 +260,7 @@ def restore(
     data: Text,
     on_hold: Flag,  # it was paused
     saved: Text,  # "" for nothing
+    more: AnyTexts,  # field, value, ...: others that it had
 ) -> bytes: ...
 
 

@@ -7,9 +7,9 @@
 --       name that is not there by its length, negative), length of data (-1 none, or over the limit); after
 --       DELAYED the milliseconds until its time, after WAITING the milliseconds until somebody should look at the
 --       waiting lists (negative: whoever gives a slot back does).
---       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and seven words
+--       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and eight words
 --       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled, the
---       reason why its group cannot be used, and saved (negative: over the limit, and not among the bytes).
+--       reason why its group cannot be used, its group, and saved (negative: over the limit, and not among the bytes).
 --       Then the length of each id behind the batch, the next one first, as `peek` returns them.
 --
 -- The data of a batch is one reply that a worker holds in memory: where the next id's would take it over
@@ -107,10 +107,10 @@ local function read_hash(hash, over)
     kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
     'group', 'paused'), count
 end
--- Seven of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, why it is no
--- group.  What was saved before an end is `stale`: a worker of an earlier release did not remove it.
-local function few(h, fault)
-  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15] or fault
+-- Seven of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, its name, or
+-- why it is no group.  What was saved before an end is `stale`: a worker of an earlier release did not remove it.
+local function few(h, group, fault)
+  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15] or fault or group ~= ''
   if text == '' and not others then return end
   local due = text ~= '' and due_ms(text) or nil
   if due and due <= now_ms and not others then return end
@@ -119,9 +119,9 @@ local function few(h, fault)
   local unread = #saved > max_saved and #saved or 0
   local extra = {due and '' or text:sub(1, longest_field), (h[11] or ''):sub(1, longest_field),
     (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or '', fault or '',
-    unread > 0 and '' or saved}
+    group, unread > 0 and '' or saved}
   extra.restarts, extra.due, extra.text, extra.unread, extra.stale = whole(restarts), due, text, unread, stale
-  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #extra[5] + #saved > 0
+  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #extra[5] + #group + #saved > 0
   return extra
 end
 
@@ -298,12 +298,12 @@ for i = 1, n do
       if func and (#func == 0 or #func > 512) then func = false end
       local group, fault, told = '', nil, nil
       if h[16] or may_be_limited then group, fault, told = group_of(h[16], func, not over and data or nil) end
-      local extra, kind, name, most, due = few(h, fault), nil, nil, nil, nil
-      local part = (over and 0 or size) + (extra and #extra[6] or 0)
+      local extra, kind, name, most, due = few(h, group, fault), nil, nil, nil, nil
+      local part = (over and 0 or size) + (extra and #extra[7] or 0)
       if held == run then
         read = read + part
         words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, data, extra)
-      elseif read > 0 and extra and extra[6] ~= '' and read + part > max_data then
+      elseif read > 0 and extra and extra[7] ~= '' and read + part > max_data then
         full = true
         words[i] = 'MOVED'
       elseif count == 0 then

@@ -8,6 +8,7 @@ call('SCARD', paused)
 if call('EXISTS', hash) == 1 or call('HEXISTS', runs, id) == 1 then return 'STATE' end
 call('HSET', hash, 'function', func, 'state', waiting, 'last_update', now, noted(nil, line))
 if has_data then call('HSET', hash, 'data', data) end
+if #more > 0 then call('HSET', hash, unpack(more)) end
 if saved ~= '' then call('HSET', hash, 'saved', saved, 'saved_at', now) end
 pcall('ZADD', waiting_index, now, id)
 call('ZREM', timers, id)
