@@ -67,6 +67,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         queue=keys.queue,
         parked=parked is not None,
         held=bool(held or all_held),
+        all_held=bool(all_held),
         line=_line_of(remote, task) if place is None else None,
         policy=next((w.restarts[task.function] for w in workers if task.function in w.restarts), ""),
         monitor=None if last is None else max(0.0, now - float(last)),

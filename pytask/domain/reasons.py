@@ -83,6 +83,7 @@ class Facts:
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
     held: bool = False  # its function is paused
+    all_held: bool = False  # ... as all functions are
     line: Line | None = None  # the waiting list of a limit that has it
     monitor: float | None = None  # seconds since a monitor swept
     policy: str = ""  # of its function, as a live worker publishes it: what it does after a failure
@@ -321,7 +322,7 @@ def _span(seconds: float) -> str:
 
 def _parked(task: Known, facts: Facts) -> Iterator[str]:
     if facts.held:
-        yield pause_reasons.of_a_function(task.function)
+        yield pause_reasons.of_a_function(task.function, every=facts.all_held)
     elif not facts.alive:
         yield f"it is parked until a worker knows `{task.function}`, and no worker is running"
     elif task.function not in facts.knowing:
@@ -360,7 +361,7 @@ def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
     if task.paused:
         yield Advice("to resume it: ", _verb("start", task))
     elif facts.held and facts.parked:
-        yield Advice("to resume the function: ", pause_reasons.resume(task.function))
+        yield Advice("to resume the function: ", pause_reasons.resume(task.function, every=facts.all_held))
     elif task.due is not None:
         yield Advice("to run it now: ", _verb("start", task))
     elif facts.place is None and not facts.parked and facts.queued <= LOOK:
