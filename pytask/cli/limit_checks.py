@@ -82,7 +82,7 @@ def _older(found: Fleet, listed: list[LimitInfo]) -> Iterator[Finding]:
         names = ", ".join(worker.name for worker in older[:NAMED])
         yield Finding(
             code="PT173",
-            what=f"there are limits, and {names} {verb(len(older), 'does', 'do')} not know them: what"
-            f" {verb(len(older), 'it claims', 'they claim')} runs beside them, without a slot",
+            what=f"there are limits, and {names} {verb(len(older), 'does', 'do')} not support them: what"
+            f" {verb(len(older), 'it claims', 'they claim')} runs in addition, without a slot",
             fix="upgrade these workers: pip install --upgrade pytaskd",
         )

@@ -42,12 +42,12 @@ def row(found: LimitInfo) -> dict[str, Any]:
 
 def _note(found: LimitInfo) -> str:
     if found.invalid:
-        return f"{found.invalid!r} is no number: ignored"
+        return f"{found.invalid!r} is not a number: ignored"
     if not found.counted:
         return "its runs are being counted"
     if found.limit is None and found.default is not None:
-        return "of its class"
-    return "a worker's class has a limit" if found.limit is None and found.waiting else ""
+        return "declared in its class"
+    return "declared in a class" if found.limit is None and found.waiting else ""
 
 
 def record(found: LimitInfo) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def lines(found: LimitInfo) -> list[tuple[str, Any]]:
     left = found.waiting - len(found.waiters)
     return [
         ("limit of", found.entry),
-        ("at most", "no limit known here" if limit is None else limit),
+        ("at most", ("as its class says" if found.waiting else "no limit set") if limit is None else limit),
         ("note", _note(found) or None),
         ("running", found.live),
         ("slots held by", _ids(found.holders, more)),

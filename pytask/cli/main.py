@@ -35,6 +35,16 @@ EXIT_CODES: tuple[tuple[type[errors.PytaskError], int], ...] = (
     (errors.PytaskError, FAILED),
 )
 
+# Words that newcomers try, and the subcommand that does it; the nearest spelling would mislead ("requeue").
+OTHER_WORDS = {
+    "resume": "start",
+    "unpause": "start",
+    "delete": "rm",
+    "kill": "stop",
+    "list": "ls",
+    "ps": "ls",
+}
+
 # Each subcommand is the module of that name in `pytask.cli.commands`, and its `command`.  The texts are those
 # of `pytask --help`, which imports none of the modules; a test compares them with the modules.
 VERBS: dict[str, dict[str, str]] = {
@@ -102,6 +112,7 @@ class Verbs(click.Group):
             from difflib import get_close_matches
 
             near = get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
+            near = [OTHER_WORDS[name]] if name in OTHER_WORDS else near
             meant = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"no such command: {name!r}.{meant}")
         return super().resolve_command(ctx, args)

@@ -33,8 +33,8 @@ def of_the_pauses(found: Fleet) -> Iterator[Finding]:
         names = ", ".join(worker.name for worker in older[:NAMED])
         yield Finding(
             code="PT154",
-            what=f"something is paused, and {names} {verb(len(older), 'does', 'do')} not know pauses:"
-            f" {verb(len(older), 'it starts', 'they start')} paused tasks from the queue, and no run of"
-            f" {verb(len(older), 'it', 'them')} pauses",
+            what=f"something is paused, and {names} {verb(len(older), 'does', 'do')} not support pausing:"
+            f" {verb(len(older), 'it starts', 'they start')} paused tasks from the queue, and"
+            f" {verb(len(older), 'its', 'their')} runs do not pause",
             fix="upgrade these workers: pip install --upgrade pytaskd",
         )

@@ -195,8 +195,8 @@ def state_named(word: str) -> str:
     raise click.BadParameter(f"unknown state {word!r}{meant}; states: {', '.join(State)}")
 
 
-def name_near_misses(remote: Remote, name: str) -> None:
-    """Print a notice if no worker knows the function; the task waits until one does."""
+def name_near_misses(remote: Remote, name: str, then: str = " The task waits until one does.") -> None:
+    """Print a notice if no worker knows the function, and `then` what follows from that."""
     from difflib import get_close_matches
 
     from pytask.domain.errors import Denied
@@ -209,4 +209,4 @@ def name_near_misses(remote: Remote, name: str) -> None:
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         meant = f"; did you mean {near[0]!r}?" if near else "."
-        say(f"no running worker knows {name!r}{meant} The task waits until one does.")
+        say(f"no running worker knows {name!r}{meant}{then}")

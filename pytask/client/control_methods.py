@@ -121,7 +121,7 @@ class ControlMethods:
         validator or the task's `check` that fails) changes nothing: the run goes on, the hash gets its data
         back, and `refusal` has the path and the reason.  A task with `on_reload` takes the data in place; any
         other is stopped, and a new run starts.  If it fails within 10 s, the reload is rolled back: the task
-        runs again with the data before, and `rolled_back` has the reason.
+        runs again with its previous data, and `rolled_back` has the reason.
 
         Args:
             id: The task.

@@ -80,7 +80,7 @@ def of_reload(outcome: Outcome, task: TaskInfo, epoch: int, *, done: bool) -> Ou
         return attrs.evolve(outcome, state=task.state, requested=False, refused=why, refusal=task.refusal)
     if is_rolled_back(task, epoch) and task.rolled_back is not None:
         why = (
-            f"{outcome.id!r} was reloaded, failed, and was rolled back to the data before:"
+            f"{outcome.id!r} was reloaded, failed, and was rolled back to its previous data:"
             f" {task.rolled_back.reason}"
         )
         return attrs.evolve(

@@ -149,7 +149,7 @@ class BadSchedule(BadData):
 
 
 class BadSave(BadData):
-    """A value that `self.save()` cannot keep: it has no JSON form, or is over 64 KiB."""
+    """A value that `self.save()` cannot store: it has no JSON form, or is over 64 KiB."""
 
     code = "PT151"
 
@@ -171,7 +171,7 @@ class ReloadRefused(PytaskError):
 
 
 class ReloadRolledBack(PytaskError):
-    """A reload whose run failed soon: the task runs again with the data before."""
+    """A reload whose run failed soon: the task runs again with its previous data."""
 
     code = "PT164"
 

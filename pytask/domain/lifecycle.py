@@ -49,7 +49,7 @@ class Trigger(StrEnum):
     PARK = "park"  # unknown function; kept for a worker that knows it
     REPAIR = "repair"  # RUNNING without a registered run
     REFUSE = "refuse"  # a reload is refused because its data does not fit
-    ROLL_BACK = "roll_back"  # a run failed soon after a reload: queued with the data before the reload
+    ROLL_BACK = "roll_back"  # a run failed soon after a reload: queued with the data from before the reload
     DELAY = "delay"  # a worker takes the id from the queue before its time: it goes to the timers
     RETRY = "retry"  # a run has failed (or ended), and its policy starts another after a delay
     START_NOW = "start_now"  # started before its time

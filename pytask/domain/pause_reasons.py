@@ -25,13 +25,16 @@ def of_a_wait(since: float) -> str:
     return f"it is paused since {at(since)}, and is not started until it is resumed"
 
 
-def of_a_function(name: str, *, every: bool = False) -> str:
-    """A parked task whose function is paused; `every`: as all are."""
-    held = "all functions are paused" if every else f"the function {name} is paused"
-    return f"{held}, so it is parked until that is resumed"
+def of_a_function(name: str) -> str:
+    """A parked task whose function is paused."""
+    return f"the function {name} is paused, so it is parked until that is resumed"
 
 
-def resume(name: str, *, every: bool = False) -> Typed:
-    """The command that resumes a function; `every`: all of them, where one alone would stay paused."""
-    which = ("--all",) if every else ("--name", name)
-    return Typed(("pytask", "start", "--paused", *which))
+def of_a_function_ahead(name: str) -> str:
+    """A task of a paused function that no worker has parked yet."""
+    return f"the function {name} is paused, so it is not started until that is resumed"
+
+
+def resume(name: str) -> Typed:
+    """The command that resumes a function; without a name, that for all: each ends only its own pause."""
+    return Typed(("pytask", "start", "--paused", *(("--name", name) if name else ("--all",))))

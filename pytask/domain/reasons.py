@@ -82,8 +82,8 @@ class Facts:
     queued: int = 0
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
-    held: bool = False  # its function is paused
-    all_held: bool = False  # ... as all functions are
+    held: bool = False  # its function is paused, by its name or with all
+    all_held: bool = False  # all functions are paused
     line: Line | None = None  # the waiting list of a limit that has it
     monitor: float | None = None  # seconds since a monitor swept
     policy: str = ""  # of its function, as a live worker publishes it: what it does after a failure
@@ -167,7 +167,10 @@ def _cause(task: Known, led: Sequence[Transition]) -> Iterator[str]:
         if led[0].source != task.state:
             yield "pushed again"
     else:
-        yield _asked(task, _before(task, led), led[0])
+        # A pause that is over does not explain the state; who ended it does.
+        over = led[0].trigger == Trigger.PAUSE and not task.paused
+        resumed = (move for move in reversed(led) if over and move.trigger == Trigger.RESUME)
+        yield _asked(task, _before(task, led), next(resumed, led[0]))
 
 
 def _asked(task: Known, before: Sequence[Transition], move: Transition) -> str:
@@ -217,6 +220,8 @@ def _now(task: Known, facts: Facts) -> Iterator[str]:
         else:
             line = facts.line
             yield from limit_reasons.waiting(line, idle=not facts.alive) if line else _waiting(task, facts)
+            if facts.held and not facts.parked:
+                yield pause_reasons.of_a_function_ahead(task.function)
         yield from reload_reasons.of_any(task, facts.now)
 
 
@@ -322,7 +327,7 @@ def _span(seconds: float) -> str:
 
 def _parked(task: Known, facts: Facts) -> Iterator[str]:
     if facts.held:
-        yield pause_reasons.of_a_function(task.function, every=facts.all_held)
+        yield pause_reasons.of_a_function(task.function)
     elif not facts.alive:
         yield f"it is parked until a worker knows `{task.function}`, and no worker is running"
     elif task.function not in facts.knowing:
@@ -353,15 +358,16 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
     elif task.state is life.STOPPED:
         yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.WAIT:
-        line = None if task.paused else facts.line
+        line = None if task.paused or facts.held else facts.line
         yield from limit_reasons.advice(line) if line else _advice_for_a_wait(task, facts)
 
 
 def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
     if task.paused:
         yield Advice("to resume it: ", _verb("start", task))
-    elif facts.held and facts.parked:
-        yield Advice("to resume the function: ", pause_reasons.resume(task.function, every=facts.all_held))
+    elif facts.held:
+        what = "all functions" if facts.all_held else "the function"
+        yield Advice(f"to resume {what}: ", pause_reasons.resume("" if facts.all_held else task.function))
     elif task.due is not None:
         yield Advice("to run it now: ", _verb("start", task))
     elif facts.place is None and not facts.parked and facts.queued <= LOOK:

@@ -54,7 +54,7 @@ def of_a_run(task: Reloaded, now: float) -> Iterator[str]:
     if task.settling:
         yield "this run was started by a reload, and its start() has been running for less than a second"
     elif task.on_trial:
-        yield "its new data has lived for less than 10 s: if it fails now, the data before comes back"
+        yield "its new data has lived for less than 10 s: if it fails now, the previous data comes back"
     yield from of_any(task, now)
 
 
@@ -63,6 +63,6 @@ def of_any(task: Reloaded, now: float) -> Iterator[str]:
     if task.rolled_back is not None:
         when = ago(max(0.0, now - task.rolled_back.at))
         yield (
-            f"its last reload was rolled back {when} ago to the data before, because the run with the new"
+            f"its last reload was rolled back {when} ago to the previous data, because the run with the new"
             f" data failed: {task.rolled_back.reason}"
         )

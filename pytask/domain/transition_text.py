@@ -132,7 +132,7 @@ PHRASES: dict[str, Callable[[Transition, str], Phrase]] = {
         f"reloaded{_by(move)}{f' {move.why}' if move.why else ''} with the data from its hash"
     ),
     Trigger.REFUSE: lambda move, _: Phrase(
-        f"reload refused{_on(move)}", f"the data does not fit: {move.why}", ": "
+        f"reload refused{_on(move)}", f"the data does not fit: {move.why.removeprefix('$: ')}", ": "
     ),
     Trigger.ROLL_BACK: lambda move, _: Phrase(
         f"failed{_on(move)} soon after a reload, and was rolled back", move.why, ": "

@@ -333,8 +333,8 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
     assert (json.loads(fields["data"]), json.loads(fields["output"])) == (shown["data"], shown["output"])
 
     status = cli.json("status")
-    running, queued, delayed, paused, functions, _, stopped, ended, error, *rest = answered("status")
-    assert (int(delayed), int(paused), functions) == (status["delayed"], 0, "")
+    running, queued, delayed, paused, functions, groups, _, stopped, ended, error, *rest = answered("status")
+    assert (int(delayed), int(paused), functions, groups) == (status["delayed"], 0, "", "")
     assert status["delayed"] == 0
     expected = status["tasks"]
     assert (int(running), int(stopped), int(ended)) == (
@@ -347,7 +347,7 @@ def test_what_explain_prints_answers_what_the_verb_does(fleet, client, cli, answ
 
     recent_workers = cli.json("workers")["items"]
     assert {item["session"] for item in recent_workers} <= set(answered("workers"))
-    known, name, parked = answered("functions")
+    known, name, parked, *_paused = answered("functions")
     functions = {item["name"]: item for item in cli.json("functions")["items"]}
     assert {*json.loads(known)["functions"], name} == set(functions)
     assert (name, int(parked)) == ("sleper", functions["sleper"]["parked"])

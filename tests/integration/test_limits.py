@@ -185,6 +185,6 @@ def test_doctor_names_a_worker_that_knows_no_limits(store, client, cli):
     info = {"session": "s", "name": "elder", "version": __version__, "protocol": "1.0"}
     client.hset("pytask:workers:info", "s", json.dumps(info))
     client.zadd("pytask:workers", {"s": time.time()})
-    assert "elder does not know them" in doctor(cli)["PT173"]["what"]
+    assert "elder does not support them" in doctor(cli)["PT173"]["what"]
     client.hset("pytask:workers:info", "s", json.dumps(info | {"protocol": "1.1"}))
     assert "PT173" not in doctor(cli)

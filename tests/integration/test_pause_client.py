@@ -163,7 +163,7 @@ def test_all_may_be_paused_and_resumed(site):
 def test_without_a_function_running_makes_no_sense(site):
     said = site.cli("pause", "a", "--running")
     assert said.returncode == 2
-    assert "--running goes with --name or --all" in said.stderr
+    assert "--running needs --name or --all" in said.stderr
 
 
 @pytest.mark.parametrize("runs", [True, False])
@@ -212,6 +212,6 @@ def test_doctor_names_a_worker_that_knows_no_pauses(site, client):
     info = {"session": "old", "name": "elder", "version": pytask.__version__, "functions": ["looper"]}
     site.raw.hset("pytask:workers:info", "old", json.dumps(info))
     said = site.cli("doctor").stdout
-    assert "PT154  something is paused, and elder does not know pauses" in said, said
+    assert "PT154  something is paused, and elder does not support pausing" in said, said
     site.raw.delete("pytask:workers", "pytask:workers:info")  # as the fix does
     assert "PT154" not in site.cli("doctor").stdout

@@ -192,7 +192,7 @@ def test_all_of_them_at_once(site, raw, client):
     assert client.get(ids[0]).state == client.get(ids[1]).state == life.RUNNING
     client.wait(ids[2], "RUNNING", PATIENCE)
     assert client.get(ids[2]).data == {"rate": 3}
-    assert "rolled back to the data before: no such host" in found[2].refused
+    assert "rolled back to its previous data: no such host" in found[2].refused
     assert found[2].rolled_back.reason == "no such host"
     raw.hset(ids[1], "data", "{}")
     answer = done(
@@ -361,7 +361,7 @@ def test_the_command_line_says_what_came_of_it(site, client, live):
     answer = reload({"rate": 3, "url": "slow:"}, "--settled")
     assert (answer.returncode, "rolled back" in answer.stdout) == (1, True)
     assert "[PT164]" in answer.stderr
-    assert "was rolled back to the data before: no answer" in answer.stderr
+    assert "was rolled back to its previous data: no answer" in answer.stderr
     client.wait(live, "RUNNING", PATIENCE)
     why = call("why", live).stdout
     assert "its last reload was rolled back" in why

@@ -38,6 +38,8 @@ def command(remote: Remote, printer: Printer) -> None:
             "name": one.name,
             "workers": one.workers,
             "parked": one.parked,
+            "paused": one.paused,
+            "_paused": "paused" if one.paused else "",
             "near": [] if one.workers else get_close_matches(one.name, known, n=3, cutoff=0.6),
         }
         for one in found
@@ -46,6 +48,7 @@ def command(remote: Remote, printer: Printer) -> None:
         Column("name", "name"),
         Column("workers", "workers"),
         Column("parked", "parked"),
+        Column("_paused", "state"),
         Column("near", "did you mean"),
     ]
     printer.rows("functions", rows, columns, key="name")
@@ -58,3 +61,4 @@ def _commands(remote: Remote) -> Iterator[Item]:
     for space in remote.spaces:
         yield ["HVALS", Keys(space).worker_info]
         yield parked(space)
+        yield ["SMEMBERS", Keys(space).paused_functions]

@@ -20,18 +20,20 @@ SCREEN = 50
 def command() -> None:
     """Manage limits: how many tasks of a group or of a function may run at a time.
 
-    A limit holds for all workers together, and may be changed at any time: tasks over it run on, and no
-    further one starts. It comes before the limit that the code of the task declares.
+    A limit applies to all workers together, and may be changed at any time: running tasks above it continue,
+    and no further one starts. It overrides the limit that the task's code declares.
     """
 
 
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
-    group = click.option("--group", metavar="TEXT", help="The group; '*' for each that has no own limit.")
-    function = click.option("--function", metavar="NAME", help="The function, in place of a group.")(function)
+    group = click.option(
+        "--group", metavar="TEXT", help="The group; '*' for all without a limit of their own."
+    )
+    function = click.option("--function", metavar="NAME", help="The function, instead of a group.")(function)
     return group(options.remote(options.form(function)))
 
 
-@command.command("ls")
+@command.command("ls", short_help="List limits, and what tasks wait for.")
 @click.option(
     "-l",
     "--limit",
@@ -45,7 +47,7 @@ def _named(function: Callable[..., Any]) -> Callable[..., Any]:
 @options.remote
 @options.form
 def list_them(most: int, remote: Remote, printer: Printer) -> None:
-    """List limits, and groups and functions for which tasks wait; most waiting ones first."""
+    """List limits, and the groups and functions that tasks wait for; most waiting tasks first."""
     from pytask.cli import limit_rows
 
     if remote.explains(limit_rows.list_commands(remote)):
@@ -77,7 +79,7 @@ def show(group: str | None, function: str | None, remote: Remote, printer: Print
 def set_it(number: int, group: str | None, function: str | None, remote: Remote, printer: Printer) -> None:
     """Let at most N tasks of a group or a function run at a time; 0 lets none start.
 
-    Tasks that run already are not stopped, even if there are more of them.
+    Tasks that are running already are not stopped, even if there are more of them.
     """
     from pytask.cli import limit_rows
 
@@ -88,17 +90,19 @@ def set_it(number: int, group: str | None, function: str | None, remote: Remote,
     printer.record("limit", {"entry": entry, "limit": number}, [(entry, f"at most {number} at a time")])
 
 
-@command.command("rm")
+@command.command("rm", short_help="Remove a limit.")
 @_named
 def remove(group: str | None, function: str | None, remote: Remote, printer: Printer) -> None:
-    """Remove a limit; that of all groups, or of the code of the task, counts again."""
+    """Remove a limit; that of all groups, or of the task's code, applies again."""
     from pytask.cli import limit_rows
 
     entry = _entry(group, function)
     if remote.explains(limit_rows.change_commands(remote, entry, None)):
         return
+    before = remote.tasks.limits.get(group=group, function=function)
     remote.tasks.limits.remove(group=group, function=function)
-    printer.record("limit", {"entry": entry, "limit": None}, [(entry, "removed")])
+    text = "removed" if before.limit is not None or before.invalid else "no limit was set"
+    printer.record("limit", {"entry": entry, "limit": None}, [(entry, text)])
 
 
 def _entry(group: str | None, function: str | None) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--running",
     is_flag=True,
-    help="With --name or --all: also pause the tasks that run, each at its next gate.",
+    help="With --name or --all: also pause running tasks, each at its next gate.",
 )
 @click.option(
     "--wait",
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 def command(choice: Choice, yes: bool, running: bool, wait: float, remote: Remote, printer: Printer) -> None:
     """Pause tasks, or all tasks of a function: nothing is interrupted, and nothing is lost.
 
-    A task that waits is not started. A task that runs stands still at its next gate: self.gate(), or the
-    next round of run_loop; until then it is "pausing", and `pytask why` says where it is. With --name (or
-    --all) the function itself is paused: none of its tasks is started, those that run go on. With --state
-    tasks are selected one by one. Resume with `pytask start`.
+    A waiting task is not started. A running task halts at its next gate: self.gate(), or the next round of
+    run_loop; until then it is "pausing", and `pytask why` says where it is. With --name (or --all) the
+    function itself is paused: none of its tasks is started, and running ones continue. With --state, tasks
+    are selected one by one. Resume with `pytask start`.
     """
     from pytask.cli import explain_pause
     from pytask.cli.control import Verb, carry_out, paused, together
     from pytask.domain import lifecycle as life
 
     if running and not choice.of_function:
-        raise click.UsageError("--running goes with --name or --all, without --state")
+        raise click.UsageError("--running needs --name or --all, and cannot be combined with --state")
     meant = (life.RUNNING,) if choice.of_function else (life.RUNNING, life.WAIT)
     if choice.of_function and remote.explains(explain_pause.functions(remote, choice.function, resume=False)):
         return
@@ -52,6 +52,8 @@ def command(choice: Choice, yes: bool, running: bool, wait: float, remote: Remot
         return
     rows = []
     if choice.of_function:
+        if choice.function != "*":
+            choices.name_near_misses(remote, choice.function, then="")
         changed = remote.tasks.pause_functions([choice.function])
         rows = [_row(choice.function, changed=bool(changed))]
     verb = Verb(together(remote.tasks.pause_many), paused(remote), wait)
@@ -61,5 +63,5 @@ def command(choice: Choice, yes: bool, running: bool, wait: float, remote: Remot
 
 def _row(name: str, *, changed: bool) -> dict[str, object]:
     shown = "all functions" if name == "*" else f"function {name}"
-    word = "paused" if changed else "paused before"
+    word = "paused" if changed else "already paused"
     return {"id": shown, "outcome": word, "_outcome": word, "state": None, "done": True, "reason": None}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--settled",
     is_flag=True,
-    help="With --wait: until new data has lived for 10 s, or was rolled back.",
+    help="With --wait: wait until the run with new data is 10 s old, or was rolled back.",
 )
 @options.remote
 @choices.tasks
@@ -46,8 +46,8 @@ def command(
 
     --data first writes the same new data to all of them. A worker validates the data before it stops a run:
     if the data is invalid, the run continues unchanged, its hash gets the old data back, and --wait and
-    `pytask why` report the reason. If the task fails within 10 s, it runs again with the old data. Naming
-    a task that is not running is an error; use `pytask start` for it.
+    `pytask why` report the reason. If the task fails within 10 s, it runs again with the old data. It
+    is an error to name a task that is not running; use `pytask start` for it.
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, each, reloaded, running, together

@@ -117,7 +117,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
         ("runs", task.attempts),
         ("crashes", task.crashes or None),
         ("starts at", _due(task)),
-        ("paused", _paused(task)),
+        ("pausing" if task.pausing else "paused", _paused(task)),
         ("group", task.group or None),
         ("restarts", _restarts(task)),
         ("local", "started with its worker" if task.local else None),

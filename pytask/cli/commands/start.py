@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     "--paused",
     "resumes",
     is_flag=True,
-    help="Resume what is paused: with --name or --all the function and its paused tasks.",
+    help="Resume paused tasks; with --name or --all, the paused functions, too.",
 )
-@click.option("--fresh", is_flag=True, help="Without what earlier runs have saved (self.saved).")
+@click.option("--fresh", is_flag=True, help="Discard the value that earlier runs saved (self.saved).")
 @options.remote
 @choices.tasks
 @options.form

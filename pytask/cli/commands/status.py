@@ -97,8 +97,8 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
 def _held(names: list[str]) -> str | None:
     if not names:
         return None
-    which = "all" if "*" in names else ", ".join(names)
-    return f"paused: {which}; resume with `pytask start --paused`"
+    which, select = ("all", "--all") if "*" in names else (", ".join(names), "--name NAME")
+    return f"paused: {which}; resume with `pytask start --paused {select}`"
 
 
 def commands(remote: Remote) -> Iterator[Item]:
