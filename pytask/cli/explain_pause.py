@@ -34,7 +34,8 @@ if redis.call("HDEL", KEYS[1], "paused") == 0 then return end
 redis.call("SREM", KEYS[2], ARGV[1])
 if redis.call("HEXISTS", KEYS[1], "run") == 0 then return redis.call("LPUSH", KEYS[3], ARGV[1]) end
 local control = redis.call("HGET", KEYS[1], "control")
-if not control or control == "pause" then return redis.call("HSET", KEYS[1], "control", "start") end"""
+if not control or control == "pause" then redis.call("HSET", KEYS[1], "control", "start") end
+return redis.call("PUBLISH", ARGV[2], "start")"""
 
 
 def pause(space: str, task_id: str) -> list[Item]:
@@ -56,13 +57,14 @@ def pause(space: str, task_id: str) -> list[Item]:
 
 
 def resume(space: str, task_id: str) -> list[Item]:
-    """For a paused task, whether it waits or runs."""
+    """For a paused task, whether it waits or runs.
+
+    The message only if it runs: for a task at rest it is a start, besides the one that the caller may print.
+    """
     keys = Keys(space)
     return [
-        "if it is paused: into the queue; if it runs, its worker reads the request within 5 s",
-        ["EVAL", RESUME, 3, keys.task(task_id), keys.paused, keys.queue, task_id],
-        "notify: a subscribed worker acts at once; without a subscriber the message is lost",
-        ["PUBLISH", keys.control(task_id), Command.START],
+        "if it is paused: into the queue; if it runs: notify, or its worker reads the request within 5 s",
+        ["EVAL", RESUME, 3, keys.task(task_id), keys.paused, keys.queue, task_id, keys.control(task_id)],
     ]
 
 

@@ -98,7 +98,7 @@ FORBIDDEN = {
     ],
     "operator": [
         ("RPOP", "{ns}new-task"), ("BLMOVE", *["{ns}new-task"] * 2, "RIGHT", "RIGHT", "1"),
-        ("PUBLISH", "{ns}pytask:hint", "f"), ("SUBSCRIBE", "{ns}pytask:hint"), ("PSUBSCRIBE", "*"),
+        ("PUBLISH", "{ns}pytask:ping:x", "f"), ("SUBSCRIBE", "{ns}pytask:ping:x"), ("PSUBSCRIBE", "*"),
         ("CONFIG", "GET", "*"), ("RENAME", "{ns}t", "{ns}u"), ("SET", "{ns}t", "x"),
     ],
     "worker": [],
