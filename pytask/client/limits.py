@@ -43,7 +43,7 @@ def set_limit(partitions: Partitions, kind: Kind, name: str, limit: int | None) 
     """Set it in every partition, None to remove it; ids that wait get the slots that are free."""
     given: Any = limit
     if given is not None and (type(given) is not int or not 0 <= given <= MOST):
-        raise BadData(f"a limit must be a whole number of runs, 0 or more, not {limit!r}")
+        raise BadData(f"a limit must be a whole number of runs, 0 to {MOST}, not {limit!r}")
     calls = [
         (
             partition,

@@ -9,8 +9,9 @@ import redis
 
 from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.domain.errors import ConfigError, Unavailable
+from pytask.domain.firing import Firing, Start
 from pytask.domain.messages import Command
-from pytask.domain.record import Notice
+from pytask.domain.record import Notice, Verdict
 from tests.contract.benches import SOON, MemoryBench, make_bench
 from tests.support.proxy import Proxy
 from tests.support.servers import HOST
@@ -254,3 +255,14 @@ def test_task_code_gets_a_client_of_its_own_or_hears_why_not(bench):
     client.set(mine, "1")
     assert client.get(mine) == ("1" if decodes else b"1")
     bench.backend.close()
+
+
+@pytest.mark.wire
+def test_workers_hear_of_a_start_by_a_schedule_before_what_is_newer(bench, feed):
+    """Or else a stop, which is newer than the start that Redis has recorded, would count as an old one."""
+    at = bench.now() // 1000 - 1000
+    bench.set_schedule("nightly", at, function="f", every="60")
+    start = Start("nightly", at)
+    found = Firing(name="nightly", score=at, starts=(start,), next=at + 10**6, recheck=at + 5000)
+    assert bench.store.schedules.fire([found]) == [Verdict.OK]
+    assert received(feed, 1) == [Notice("started", "nightly")]

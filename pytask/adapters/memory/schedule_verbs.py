@@ -21,7 +21,7 @@ from pytask.domain.firing import (
     is_paused,
 )
 from pytask.domain.lifecycle import State, Trigger, destination
-from pytask.domain.messages import Event
+from pytask.domain.messages import STARTED, Event
 from pytask.domain.occurrences import fired_line, scheduled_field, skipped_line
 from pytask.domain.record import Verdict
 from pytask.domain.schedules import DEFINITION, KEPT, LONGEST_FIELD, NEVER, TIMES, Overlap, Reason
@@ -177,6 +177,7 @@ class MemoryTimetable(Verbs):
             new["not_before"] = start.not_before.encode()
         scheduled = scheduled_field(json.dumps(schedule, ensure_ascii=False), start.at, start.missed)
         stamp = state.stamp()
+        state.publish(state.keys.control(task_id), STARTED)
         state.erase(task_id, "control", "data", *FORGOTTEN)
         state.rest(
             task_id,

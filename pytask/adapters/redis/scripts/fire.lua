@@ -45,7 +45,9 @@ local function occupied(id, hash)
 end
 
 -- The fields of the new start; those of the one before go.
-local function prepare(hash, at, missed, not_before, ...)
+local function prepare(id, hash, at, missed, not_before, ...)
+  -- Each worker learns of the start in its stream: what it receives after this is newer than `start_at`.
+  call('PUBLISH', channel .. id .. '-control', 'started')
   local scheduled = '{"schedule":' .. quoted .. ',"scheduled_for":' .. string.format('%.3f', at / 1000)
     .. ',"missed":' .. whole(missed) .. '}'
   call('HDEL', hash, 'control', 'data')
@@ -66,7 +68,7 @@ local function start(id, hash, h, at, missed, not_before, id_text)
   local from = index[h[1]] and h[1] or unknown
   -- (A worker of an older release may have left it as the run before ended.)
   if from ~= waiting then call('HDEL', hash, 'paused') end
-  prepare(hash, at, missed, not_before, noted(h[7], from .. line))
+  prepare(id, hash, at, missed, not_before, noted(h[7], from .. line))
   pcall('ZREM', index[from], id)
   pcall('ZADD', index[waiting], now, id)
   call('LPUSH', queue, id)
@@ -124,7 +126,7 @@ elseif #starts > 0 or behind then
       start(id, hash, h, one.at, one.missed, one.not_before, quoted)
     elseif state == 'waits' then
       -- The one that waits becomes this one, where it is; out of the timers it starts at once.
-      prepare(hash, one.at, one.missed, '', noted(h[7], waiting .. line))
+      prepare(id, hash, one.at, one.missed, '', noted(h[7], waiting .. line))
       if call('ZREM', timers, id) == 1 then call('LPUSH', queue, id) end
       started(id, one.at, quoted)
     else
