@@ -145,6 +145,7 @@ class Adoption:
     run: str
     epoch: int
     paused: bool = False  # its owner has paused it
+    group: str = ""  # in which it was claimed; "" for none
 
 
 @attrs.frozen

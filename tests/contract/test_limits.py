@@ -217,6 +217,14 @@ def test_an_adoption_takes_slots_and_leaves_the_list(bench):
     assert (bench.slots("group:g"), bench.line("group:g")) == ({"a", "b"}, [])
 
 
+def test_an_adoption_brings_the_group_that_a_lost_claim_had_found_in_the_data(bench):
+    bench.push("a")  # as a failover left it: no field `group`
+    assert bench.store.adopt([Adoption("a", "s:9", 5, group="g")], "w") == [OK]
+    assert (bench.slots("group:g"), bench.hash("a")["group"]) == ({"a"}, "g")
+    assert words(bench.claim(*push(bench, "b"), rules=ONE)) == [WAITING]
+    assert bench.line("group:g") == ["b"]
+
+
 def test_a_renewal_that_registers_a_run_again_takes_its_slot(bench):
     (a,) = push(bench, "a")
     bench.claim(a, rules=ONE)

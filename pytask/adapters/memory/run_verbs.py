@@ -92,7 +92,10 @@ class RunVerbs(Verbs):
         state.expires.pop(one.id, None)
         state.take(one.id.encode(), None)
         state.timers.pop(one.id, None)
-        group, function = text(fields, "group"), text(fields, "function")
+        # A claim that the store has lost had found the group in the data.
+        group, function = text(fields, "group") or one.group or None, text(fields, "function")
+        if group and "group" not in fields:
+            state.write(one.id, group=group)
         state.slots.lines.get(f"group:{group}", {}).pop(one.id, None)
         state.slots.lines.get(f"function:{function}", {}).pop(one.id, None)
         state.take_slots(one.id, group, function)

@@ -226,6 +226,7 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         new_runs=[one.run for one in adoptions],
         epochs=[one.epoch for one in adoptions],
         held_runs=[one.paused for one in adoptions],
+        groups=[one.group for one in adoptions],
     )
 
 

@@ -145,6 +145,11 @@ class Run:
         return self.claim.epoch
 
     @property
+    def group(self) -> str:
+        """The group in which it was claimed; "" for none."""
+        return "" if self.claim.fields is None else self.claim.fields.group
+
+    @property
     def attempt(self) -> int:
         """1 more than the restarts in a row before this run."""
         return 1 if self.claim.fields is None else 1 + max(0, self.claim.fields.restarts)

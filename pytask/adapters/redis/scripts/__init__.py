@@ -237,6 +237,7 @@ def adopt(
     new_runs: Texts,
     epochs: Numbers,
     held_runs: Flags,  # their owner has paused them
+    groups: Texts,  # "" for none
 ) -> list[bytes]: ...
 
 

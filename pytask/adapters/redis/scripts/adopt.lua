@@ -53,9 +53,12 @@ for i, hash in ipairs(hashes) do
       call('ZADD', leases, now_us, id)
       pcall('ZREM', index[h[3]] or index[unknown], id)
       call('ZREM', timers, id)
-      if h[7] then pcall('ZREM', line_of('group:' .. h[7]), id) end
+      -- A claim that Redis has lost had found the group in the data.
+      local group = h[7] or groups[i] ~= '' and groups[i] or nil
+      if group and not h[7] then call('HSET', hash, 'group', group) end
+      if group then pcall('ZREM', line_of('group:' .. group), id) end
       if h[8] then pcall('ZREM', line_of('function:' .. h[8]), id) end
-      take_slots(id, h[7], h[8])
+      take_slots(id, group, h[8])
       -- Further up in a long queue it is dropped when it is reached: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end
       call('PUBLISH', channel .. id, event[1] .. run .. event[2] .. whole(epoch) .. event[3])
