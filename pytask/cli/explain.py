@@ -23,7 +23,8 @@ then return redis.call("HSET", KEYS[1], "control", ARGV[1]) end"""
 CANCEL = """\
 if redis.call("HEXISTS", KEYS[1], "function") == 1 and redis.call("HEXISTS", KEYS[1], "run") == 0
 and redis.call("LREM", KEYS[2], 0, ARGV[1]) + redis.call("LREM", KEYS[3], 0, ARGV[1])
-  + redis.call("ZREM", KEYS[6], ARGV[1]) > 0 then
+  + redis.call("ZREM", KEYS[6], ARGV[1]) + redis.call("SREM", KEYS[7], ARGV[1]) > 0 then
+  redis.call("HDEL", KEYS[1], "paused")
   redis.call("HSET", KEYS[1], "state", ARGV[2], "last_update", redis.call("TIME")[1])
   redis.call("ZREM", KEYS[4], ARGV[1])
   redis.call("ZADD", KEYS[5], redis.call("TIME")[1], ARGV[1])
@@ -48,7 +49,7 @@ def stop(space: str, task_id: str) -> list[Item]:
     """For a waiting or running task."""
     keys = Keys(space)
     names: list[Word] = [keys.task(task_id), keys.queue, _parking(keys, task_id)]
-    names += [keys.index(life.WAIT), keys.index(life.STOPPED), keys.timers]
+    names += [keys.index(life.WAIT), keys.index(life.STOPPED), keys.timers, keys.paused]
     stopped = [
         "EVAL",
         CANCEL,
@@ -62,7 +63,7 @@ def stop(space: str, task_id: str) -> list[Item]:
     return [
         "if it runs: store the request; its worker reads it within 5 s even if it receives no message",
         _request(keys, task_id, Command.STOP),
-        "if it waits: remove it from the queue, from its parking list, or from the timers",
+        "if it waits: remove it from the queue, its parking list, the timers, or the paused set",
         stopped,
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.STOP],
@@ -134,6 +135,7 @@ def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> lis
                 ),
                 ["LREM", keys.queue, 0, task_id],
                 *(["ZREM", key, task_id] for key in (*keys.indexes, keys.timers)),
+                ["SREM", keys.paused, task_id],
                 ["DEL", keys.task(task_id), keys.log(task_id)],
             ],
         ),

@@ -160,6 +160,11 @@ def started(arrival: int, now: int, rule: Rule) -> int:
     return max(arrival, now) + rule.interval
 
 
+def latest(now: int, rule: Rule) -> int:
+    """The largest that it can be: a larger one is from a clock that was ahead, and does not count."""
+    return now + rule.burst + rule.interval
+
+
 FAULTS = {
     "long": (
         f"its group is too long ({{}} bytes; at most {LONGEST_GROUP} are allowed): write a shorter one, such"

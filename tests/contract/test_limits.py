@@ -537,6 +537,21 @@ def test_a_turn_that_has_come_is_taken_and_one_that_nobody_takes_is_free(bench):
     assert bench.rated("f").keys() == {"d"}
 
 
+def test_a_clock_that_was_ahead_closes_no_rate(bench):
+    rules = {"f": Rule(rate=(1, 10.0))}
+    for task_id in "abc":
+        bench.push(task_id)
+    bench.claim(*map(bench.ref, "abc"), rules=rules)
+    ahead = bench.now() + 3_600_000_000
+    bench.set_arrival("f", ahead)
+    bench.set_rated("f", "b", ahead)
+    bench.set_rated("f", "c", ahead + 10_000_000)
+    bench.store.control(Command.START, ["b", "c"])
+    first, second = bench.claim(bench.ref("b"), bench.ref("c"), rules=rules)
+    assert [first.verdict, second.verdict] == [DELAYED, DELAYED]
+    assert [round(first.delay), round(second.delay)] == [10, 20]
+
+
 # -- at random ----------------------------------------------------------------------------------------------
 
 

@@ -190,6 +190,17 @@ def test_the_printed_commands_do_the_same(site, tmp_path, runs):
     assert not site.raw.exists("pytask:paused")
 
 
+@pytest.mark.parametrize("verb", ["stop", "rm"])
+def test_a_paused_task_can_be_stopped_and_removed_as_printed(site, client, tmp_path, verb):
+    from tests.support.cli_tools import typed
+
+    site.push("a", "looper")
+    client.pause("a")
+    typed(site.cli(verb, "a", "--explain").stdout, site.server, tmp_path)
+    assert site.raw.hmget("a", "state", "paused") == [{"stop": "STOPPED", "rm": None}[verb], None]
+    assert not site.raw.exists("pytask:paused")
+
+
 def test_doctor_names_a_paused_function_for_which_tasks_wait(site, client):
     one = site.worker()
     client.pause_functions(["looper"])

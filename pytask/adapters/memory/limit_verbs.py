@@ -22,6 +22,7 @@ from pytask.domain.limits import (
     Rules,
     fits_at,
     group_in,
+    latest,
     started,
 )
 from pytask.domain.messages import Event
@@ -183,7 +184,11 @@ class LimitVerbs(Verbs):
             return None
         slots, now = self._state.slots, self._state.micros()
         line = slots.rated.setdefault(function, {})
-        arrival, mine = slots.rates.get(function, 0), line.get(task_id)
+        # Nothing is put off further than this, except by a clock that was ahead and has been set back.
+        furthest = latest(now, rule)
+        if line and max(line.values()) > furthest + rule.interval * len(line):
+            line.clear()
+        arrival, mine = min(slots.rates.get(function, 0), furthest), line.get(task_id)
         if mine is not None and mine > now:
             return math.ceil(mine / 1000)
         fits, last = fits_at(arrival, rule), self._last_put_off(line, now)

@@ -194,11 +194,17 @@ end
 local function not_yet(id, func)
   local rule = rule_of[func]
   if not rule or rule.interval <= 0 then return end
-  local key, now_n = own .. 'rated:' .. func, tonumber(now_us)
-  if type(pcall('ZCARD', key)) ~= 'number' or type(pcall('HLEN', own .. 'rates')) ~= 'number' then
+  local key, now_n, count = own .. 'rated:' .. func, tonumber(now_us), pcall('ZCARD', own .. 'rated:' .. func)
+  if type(count) ~= 'number' or type(pcall('HLEN', own .. 'rates')) ~= 'number' then
     return now_ms + 10000 -- keys of another type: nobody knows, see doctor
   end
-  local arrival, mine = number(call('HGET', own .. 'rates', func)), tonumber(call('ZSCORE', key, id) or nil)
+  -- Nothing is put off further than this, except by a clock that was ahead and has been set back.
+  local furthest = now_n + rule.burst + rule.interval
+  if count > 0 and tonumber(call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]) > furthest + rule.interval * count then
+    call('DEL', key)
+  end
+  local arrival = math.min(number(call('HGET', own .. 'rates', func)), furthest)
+  local mine = tonumber(call('ZSCORE', key, id) or nil)
   if mine and mine > now_n then return math.ceil(mine / 1000) end
   local fits = arrival - rule.burst
   local last = last_put_off(key)
