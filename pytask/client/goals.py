@@ -64,7 +64,7 @@ def is_rolled_back(task: TaskInfo, epoch: int) -> bool:
     A reload that is carried out removes the record of an earlier one.
     """
     found = task.rolled_back
-    return found is not None and found.epoch >= epoch and not task.control
+    return found is not None and found.epoch >= epoch and (not task.control or task.epoch > found.epoch)
 
 
 def of_reload(outcome: Outcome, task: TaskInfo, epoch: int, *, done: bool) -> Outcome | None:

@@ -1,0 +1,22 @@
+"""What a client waits for after a request, as functions of the task that it reads."""
+
+import pytest
+
+from pytask.client.goals import is_rolled_back
+from pytask.client.records import Rollback, TaskInfo
+from pytask.domain.lifecycle import RUNNING
+
+
+@pytest.mark.parametrize(
+    ("epoch", "control", "found"),
+    [
+        (8, "", True),  # the run after the rollback
+        (8, "reload", True),  # with a later request, of anyone
+        (7, "reload", False),  # not carried out yet: the record is of an earlier reload
+        (7, "", True),
+    ],
+)
+def test_a_later_request_does_not_hide_a_rollback(epoch, control, found):
+    record = Rollback(reason="it failed", epoch=7)
+    task = TaskInfo(id="t", state=RUNNING, epoch=epoch, control=control, rolled_back=record)
+    assert is_rolled_back(task, 7) is found
