@@ -52,8 +52,8 @@ def _due_drops(self, limit=256):
 _delay = MemoryStore._delay
 
 
-def _delay_drops(self, task_id, worker):
-    seconds = _delay(self, task_id, worker)
+def _delay_drops(self, task_id, *how):
+    seconds = _delay(self, task_id, *how)
     del self._state.timers[task_id]
     return seconds
 
