@@ -128,7 +128,8 @@ def test_what_there_is_and_why(fleet, cli):
         True,
     )
     rows = {item["name"]: item for item in cli.json("functions")["items"]}
-    assert rows["sleper"] == {"name": "sleper", "workers": 0, "parked": 1, "near": ["sleeper"]}
+    sleper = {"name": "sleper", "paused": False, "workers": 0, "parked": 1, "near": ["sleeper"]}
+    assert rows["sleper"] == sleper
     assert rows["sleeper"]["workers"] == 1
     top = cli("top").stdout.splitlines()
     assert top[0].startswith("RUNNING 3  ENDED 1  ERROR 1")

@@ -30,8 +30,8 @@ def test_a_reload_that_a_failover_took_back_is_sent_again_unless_it_acted(eviden
     evidence.claimed("a", "w0:2", 2)
     if acts:
         evidence.begin("a", "w0:2", PROCESS)
-    _, counts, occurrences = evidence.snapshot()
-    evidence.rolled_back(({"a": "w0:1"}, counts, occurrences))
+    _, kept = evidence.snapshot()
+    evidence.rolled_back(({"a": "w0:1"}, kept))
     evidence.claimed("a", "w0:2", 3)
     assert [rule for rule, *_ in evidence.violations] == (["run id used twice"] if acts else [])
 
