@@ -191,10 +191,10 @@ def test_what_belongs_to_the_loop_says_so(tasks):
 
 def test_threads_and_the_loop_can_log_at_once(tasks, folder):
     assert ended(tasks, "logs").state == "ENDED"
-    lines = (folder / "some.log").read_text().splitlines()
+    until(lambda: (folder / "some.log").read_text().endswith("the last of all\n"), "the last line")
+    lines = (folder / "some.log").read_text().splitlines()  # written after the end of the task, too
     assert [lines.count(f"in a thread {number}") for number in (0, 4_999)] == [4, 4]
     assert "in the loop" in lines
-    until(lambda: (folder / "some.log").read_text().endswith("the last of all\n"), "the last line")
 
 
 def test_the_redis_client_works_where_it_was_taken_before(tasks):
