@@ -7,6 +7,7 @@ Only a session that has tests of several groups starts processes; a file run alo
 The processes of a group share its files: whichever is free takes the next one.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -124,11 +125,12 @@ class Beside:
 
     def end(self):
         """End the children, as Ctrl-C would, so that they end their servers."""
-        running = [process for process in self.processes if process.poll() is None]
-        for process in running:
-            process.send_signal(signal.SIGINT)
-        for process in running:
-            process.wait()
+        while running := [process for process in self.processes if process.poll() is None]:
+            # Once may not be enough: an interrupt that arrives in a `__del__` is ignored.
+            for process in running:
+                process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running[0].wait(20)
 
 
 class Parent:

@@ -7,7 +7,8 @@ In the script each parameter is a local variable of the same name: the text that
 lines like `local worker = ARGV[2]`, generated from the declaration.
 
 In a script file the line `--- include: names, time, history` is replaced by those lines and by the named
-sections of `prelude.lua` or `slots.lua`, which several scripts share.
+sections of `prelude.lua`, `slots.lua` or `admission.lua`.  Further such lines, without `names`, may be inside
+of a block that is seldom run: Redis makes the functions of a section each time it gets there.
 
 Nearly all lists have one word per hash of the call: their length follows from the number of keys.  Others
 have a fixed or any length.  A list that a script only indexes (`hashes[i]`, `#hashes`,
@@ -72,11 +73,11 @@ ThreeTexts = Annotated[tuple[Word, Word, Word], Kind("ARGV", FIXED, fixed=3)]
 FourKeys = Annotated[tuple[Word, Word, Word, Word], Kind("KEYS", FIXED, fixed=4)]
 AnyTexts = Annotated[Sequence[Word], Kind("ARGV", SENT)]
 
-INCLUDE = re.compile(r"^--- include: (.*)\n", re.MULTILINE)
+INCLUDE = re.compile(r"^ *--- include: (.*)\n", re.MULTILINE)
 SECTION = re.compile(r"^--- (\w+)\n", re.MULTILINE)
 HIDDEN = re.compile(r"--.*|'[^'\n]*'")  # comments and text
 NAMES = "names"
-SHARED = ("slots", "prelude")  # files of sections
+SHARED = ("slots", "admission", "prelude")  # files of sections
 TABLES = ("KEYS", "ARGV")
 CALLS = "local call, pcall, KEYS, ARGV = redis.call, redis.pcall, KEYS, ARGV\n"
 
@@ -198,11 +199,15 @@ def load(one: Script[..., Any]) -> tuple[str, str]:
     """The text of a script with its includes, and its SHA-1."""
     import hashlib  # slow to import, and needed only to send a script
 
-    head, names, body = INCLUDE.split(file_of(one.name))
-    _, *included = names.split(", ")
-    body = "".join(sections()[name] for name in included) + body
+    head, names, body = INCLUDE.split(file_of(one.name), maxsplit=1)
+    body = _included(names.removeprefix(NAMES).removeprefix(", ")) + body
+    body = INCLUDE.sub(lambda found: _included(found[1]), body)
     text = head + named(one, _constants(one, body) + body)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _included(names: str) -> str:
+    return "".join(sections()[name] for name in names.split(", ") if name)
 
 
 def _constants(one: Script[..., Any], body: str) -> str:

@@ -58,6 +58,8 @@ class Committer:
         self.refused = 0  # ends that became ERROR for their size, since the start
         self._reported = (0, -math.inf)  # how many of them were logged, and when
         self._sent: list[Change] = []  # the batch without a verdict, repeated unchanged
+        self._added = self._answered = 0  # changes, since the start
+        self._awaited: list[tuple[int, Flag]] = []  # set when so many are answered
         self._refusals = Refusals()
         self._keep_error = ports.keep_error
         self._held_since: float | None = None  # when the batch was first sent without success
@@ -89,18 +91,48 @@ class Committer:
         if change.trigger is not None:
             # Until the end is acknowledged the run stays registered and is renewed.
             self._lease.settling.add(RunRef(change.id, change.run), self._clock())
-        self._waiting.append(change)
+        self._append(change)
         self._wake.set()
 
-    def emit(self, change: Change) -> None:
-        """Add an event.  While too many wait (Redis is slow or unreachable), wait or drop the oldest."""
+    def emit(self, change: Change) -> int:
+        """Add an event; returns its number.
+
+        While too many wait (Redis is slow or unreachable), wait or drop the oldest.
+        """
         while self._waiting.full and not self._ended:
             if self._drops:
-                self.dropped += self._waiting.shed()
+                shed = self._waiting.shed()
+                self.dropped += shed
+                self._count(shed)
                 break
             self._room.clear()
             self._room.wait()
         self.put(change)
+        return self._added
+
+    def has_sent(self, number: int, timeout: float) -> bool:
+        """Wait until Redis has answered the change with this number, and all before it.
+
+        False if it has not after `timeout` seconds.
+        """
+        if self._answered >= number:
+            return True
+        awaited = (number, Flag())
+        self._awaited.append(awaited)
+        try:
+            return awaited[1].wait(timeout)
+        finally:
+            self._awaited.remove(awaited)
+
+    def _append(self, change: Change) -> None:
+        self._added += 1
+        self._waiting.append(change)
+
+    def _count(self, answered: int) -> None:
+        self._answered += answered
+        for number, flag in self._awaited:
+            if self._answered >= number:
+                flag.set()
 
     def unconfirmed(
         self,
@@ -192,6 +224,7 @@ class Committer:
         """Process the verdicts of the first changes of the batch."""
         self._held_since = None
         self._sent = self._sent[count:]
+        self._count(count)
         self._refusals.apart = self._refusals.apart and bool(self._sent)
 
     def _refused(self, batch: list[Change], error: StoreError) -> None:
@@ -303,4 +336,4 @@ class Committer:
             if now > until:
                 del self._unconfirmed[ref]
             else:
-                self._waiting.append(change)
+                self._append(change)

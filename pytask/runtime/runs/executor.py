@@ -84,8 +84,9 @@ class Executor:
         self._turns = ports.turns
         self._timeouts = Timeouts(ports.tasks, self.stop_reason, ports.clock)
         self.pauses = Pauses(
-            living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, timeouts=self._timeouts
-        )
+            living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, timeouts=self._timeouts,
+            has_sent=ports.committer.has_sent,
+        )  # fmt: skip
         self._lease = ports.lease
         self._committer = ports.committer
         self._store_proxy = ports.store_proxy
@@ -166,7 +167,16 @@ class Executor:
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
         self.check_caller(run)
-        self._committer.emit(Change(run.ref.id, run.ref.run, event))
+        run.emitted = self._committer.emit(Change(run.ref.id, run.ref.run, event))
+
+    def flush(self, run: Run, needed: Callable[[], bool]) -> None:
+        """Wait until Redis has the events of a run, while `needed()`.
+
+        They go through the committer: without this, what is stored by another call might overtake them.
+        Those of a run that has been replaced would be fenced, and lost.
+        """
+        while needed() and not self._committer.has_sent(run.emitted, self._lease.timing.heartbeat):
+            pass
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
         """The progress of a run; only the newest report is sent."""
@@ -303,6 +313,7 @@ class Executor:
         # The old run is dead: it has no deadline, but is renewed until it is replaced.
         self._lease.over(old.ref.run)
         self._lease.settling.add(old.ref, self._clock())
+        self.flush(old, lambda: old.stop_reason is StopReason.RELOAD)
         claim, sent = self.reloads.replace(old, new)
         if claim is not None:
             self._lease.settling.remove(old.ref.run)

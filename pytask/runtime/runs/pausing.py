@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -59,11 +59,18 @@ class Pauses:
     """The paused runs of a worker."""
 
     def __init__(
-        self, *, living: Mapping[str, Run], store_proxy: StoreProxy, lease: Lease, timeouts: Timeouts
+        self,
+        *,
+        living: Mapping[str, Run],
+        store_proxy: StoreProxy,
+        lease: Lease,
+        timeouts: Timeouts,
+        has_sent: Callable[[int, float], bool],
     ) -> None:
         self._living = living
         self._store_proxy = store_proxy
         self._timeouts = timeouts
+        self._has_sent = has_sent  # see Committer
         self._pause = lease.timing.call_timeout / 3  # seconds between attempts
         self._pausing: dict[Run, None] = {}  # no greenlet of these has reached a gate
         self._untold: dict[Run, Command] = {}  # what Redis is to be told
@@ -164,6 +171,10 @@ class Pauses:
             self._sends = False
 
     def _send_batch(self, batch: Mapping[Run, Command]) -> None:
+        # What a run emitted before it reached its gate comes before `paused`.
+        last = max((run.emitted for run, word in batch.items() if word is Command.PAUSE), default=0)
+        while not self._has_sent(last, self._pause) and not all(run.over for run in batch):
+            pass
         told = [Confirmation(run.ref.id, run.ref.run, word) for run, word in batch.items()]
 
         def give_up(error: StoreError) -> bool:

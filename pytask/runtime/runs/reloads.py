@@ -7,6 +7,7 @@ takes the data in place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -136,6 +137,7 @@ class Reloads:
         """Let the run take data in place; False if there is other data by now."""
         claim = judged.claim
         fault = in_place.take(run, claim, judged.data)
+        run.host.flush(run, partial(_matters, run))  # what `on_reload()` emitted comes before the answer
         if not _matters(run):
             return True  # stopped meanwhile: its end, or its next run, answers the request
         if fault is not None:

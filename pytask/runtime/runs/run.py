@@ -60,6 +60,9 @@ class RunHost(Protocol):
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run; blocks while too many are pending."""
 
+    def flush(self, run: Run, needed: Callable[[], bool]) -> None:
+        """Wait until Redis has the events of a run, while `needed()`."""
+
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
         """The progress of a run; never blocks."""
 
@@ -89,8 +92,8 @@ class Run:
     """`start()`, the greenlets under it, and its outcome.  It has slots because there are thousands."""
 
     __slots__ = (
-        "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "error",
-        "failure", "fallback", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local",
+        "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "emitted",
+        "error", "failure", "fallback", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local",
         "output", "over", "packed", "pause", "ref", "reloads", "restore", "returned", "settling", "sockets",
         "started", "stop_reason", "stopping", "task", "trial", "unfit",
     )  # fmt: skip
@@ -110,6 +113,7 @@ class Run:
         self.children: set[AnyGreenlet] | None = None  # created with the first one
         self.returned = False  # start() has returned
         self.over = False  # start() and every greenlet under it have ended
+        self.emitted = 0  # the number of its last event, see Committer.has_sent
         self.output: bytes | None = None
         self.error: BaseException | None = None  # the first one, which fails the run
         self.failure: str | None = None  # its text

@@ -168,7 +168,7 @@ def test_other_names_are_a_type_error(wrong):
 
 
 def test_every_script_is_declared():
-    assert {path.stem for path in FOLDER.glob("*.lua")} == DECLARED.keys() | {"prelude", "slots"}
+    assert {path.stem for path in FOLDER.glob("*.lua")} == DECLARED.keys() | set(lua.SHARED)
 
 
 @pytest.mark.parametrize("name", DECLARED)
@@ -181,19 +181,26 @@ def test_a_script_is_lua_and_uses_all_that_it_takes(machine, name):
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_a_script_includes_what_it_uses_and_nothing_else(name):
-    (found,) = lua.INCLUDE.finditer(file(name))
-    included = sections_of(found)
-    assert found[1].split(", ")[0] == lua.NAMES
-    body = file(name)[found.end() :]
-    own = DECLARED[name].kinds.keys() | names_of(body, ANY)
-    for section, text in reversed(lua.sections().items()):
-        if section == "server":  # names nothing: it refuses
-            used = "server" in DECLARED[name].kinds
-        else:
-            used = bool(names_of(text) & words_of(body) - own)
-        assert (section in included) == used, section
-        if used:  # what a section uses itself stands in front of it
-            body += text
+    text = file(name)
+    first, *inner = lua.INCLUDE.finditer(text)
+    assert first[1].split(", ")[0] == lua.NAMES
+    outer, end, body = set(sections_of(first)), len(text), ""
+    for found in reversed([first, *inner]):
+        included = sections_of(found)
+        body = text[found.end() : end] + body
+        end = found.start()
+        own = DECLARED[name].kinds.keys() | names_of(body, ANY)
+        for section, lines in reversed(lua.sections().items()):
+            if section == "server":  # names nothing: it refuses
+                used = found is first and "server" in DECLARED[name].kinds
+            else:
+                used = bool(names_of(lines) & words_of(body) - own)
+            if found is not first:
+                assert not (section in included and section in outer), section
+                used = used and section not in outer
+            assert (section in included) == used, section
+            if used:  # what a section uses itself stands in front of it
+                body = lines + body
 
 
 def file(name):
@@ -201,7 +208,7 @@ def file(name):
 
 
 def sections_of(found):
-    return found[1].split(", ")[1:]
+    return [name for name in found[1].split(", ") if name != lua.NAMES]
 
 
 @pytest.mark.parametrize("name", DECLARED)

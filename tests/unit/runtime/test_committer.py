@@ -177,6 +177,32 @@ def test_emit_waits_while_too_many_wait(world, committer):
     assert [change for batch in batches(world)[1:] for change in batch] == [event(n) for n in range(4)]
 
 
+def test_who_waits_for_an_event_goes_on_when_redis_has_answered_it_and_all_before(world, committer):
+    first, second = committer.emit(event(1)), committer.emit(event(2, "b"))
+    assert not committer.has_sent(first, 0)
+    waiting = [gevent.spawn(committer.has_sent, number, 60) for number in (first, second)]
+    switch()
+    world.store.say("commit", Unavailable("?"))
+    with pytest.raises(Unavailable):
+        committer.commit()
+    switch()
+    assert not any(one.ready() for one in waiting)
+    committer.commit()
+    switch()
+    assert [one.value for one in waiting] == [True, True]
+    assert committer.has_sent(second, 0)
+    assert not committer.has_sent(committer.emit(event(3)), 0)
+
+
+def test_nobody_waits_for_an_event_that_was_dropped(dropping):
+    numbers = [dropping.committer.emit(event(n)) for n in range(20)]
+    assert dropping.committer.dropped == 4
+    assert dropping.committer.has_sent(numbers[3], 0)
+    assert not dropping.committer.has_sent(numbers[4], 0)
+    dropping.commit()
+    assert dropping.committer.has_sent(numbers[-1], 0)
+
+
 def test_an_end_never_waits(world, committer):
     for n in range(10):
         committer.put(event(n))

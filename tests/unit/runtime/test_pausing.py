@@ -8,7 +8,7 @@ from pytask.domain.control import StopReason
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
 from pytask.domain.record import Confirmation, Incarnation, Verdict
-from tests.unit.runtime.fakes import World, until
+from tests.unit.runtime.fakes import World, switch, until
 
 
 class Looping(Task):
@@ -85,6 +85,17 @@ def test_a_pause_holds_the_rounds_until_the_resume(world):
     until(lambda: task.rounds > count)
     until(lambda: told(world) == [("a", Command.PAUSE), ("a", Command.START)])
     until(lambda: task.told == ("pause", "resume"))
+
+
+def test_what_it_emitted_before_its_gate_comes_before_the_word(world):
+    run = world.launch()
+    begun(world, run).emit("round")
+    world.executor.pauses.ask("a", Command.PAUSE)
+    until(lambda: not world.executor.pauses.whereabouts)
+    switch()
+    assert told(world) == []
+    world.commit()
+    until(lambda: told(world) == [("a", Command.PAUSE)])
 
 
 def test_a_request_that_a_renewal_repeats_is_told_again(world):

@@ -145,6 +145,62 @@ def test_new_data_is_taken_in_place(live, log):
     assert run.trial == ""
 
 
+@pytest.mark.parametrize(("error", "answer"), [(None, "accept"), (ValueError("no"), "refuse")])
+def test_what_it_emits_meanwhile_comes_before_the_answer(live, error, answer):
+    def takes(self, data):
+        self.emit("took", data)
+        if error is not None:
+            raise error
+
+    live.on_reload = takes
+    world = World(live)
+    run = world.launch(data=OLD)
+    world.store.say("preview", lambda ref, _most: won(ref, data=NEW, epoch=7))
+    world.executor.stop_reason(run, StopReason.RELOAD)
+    until(lambda: world.committer.pending)
+    switch()
+    assert world.store.asked(answer) == []
+    assert b"took" in world.commit()[0].event
+    until(lambda: world.store.asked(answer))
+
+
+@pytest.mark.parametrize("reason", [StopReason.STOP, StopReason.FENCED])
+def test_a_stop_ends_the_wait_for_what_it_emitted(live, reason):
+    live.on_reload = lambda self, data: self.emit("took", data)
+    world = World(live)
+    run = world.launch(data=OLD)
+    world.store.say("preview", lambda ref, _most: won(ref, data=NEW, epoch=7))
+    world.executor.stop_reason(run, StopReason.RELOAD)
+    until(lambda: world.committer.pending)
+    world.executor.stop_reason(run, reason)
+    until(lambda: not world.executor.living)
+    assert world.store.asked("accept") == []
+
+
+def test_what_the_old_run_emits_as_it_stops_is_stored_before_the_new_one_begins(gate):
+    class Last(Task):
+        class Config:
+            NAME = "demo"
+
+        def start(self):
+            gate.wait()
+
+        def stop(self):
+            self.emit("last words")
+            gate.set()
+
+    world = World(Last)
+    run = world.launch(data=OLD)
+    world.store.say("reload", lambda _old, new, *_: won(new, data=NEW))
+    world.store.say("preview", lambda ref, _most: won(ref, data=NEW))
+    world.executor.stop_reason(run, StopReason.RELOAD)
+    until(lambda: run.over)
+    switch()
+    assert world.store.asked("reload") == []
+    assert b"last words" in world.commit()[0].event
+    until(lambda: world.store.asked("reload"))
+
+
 def test_during_a_trial_the_data_that_lived_is_kept(live):
     world = World(live)
     run = world.launch(data=OLD)

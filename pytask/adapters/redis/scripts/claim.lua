@@ -21,7 +21,7 @@
 --
 -- Limits: a task whose group or function has no free slot goes to the waiting list of that one, which the end of
 -- a run empties (see slots.lua); one whose function has started too many goes to the timers.
---- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, escaped, history, slots, limits, kept_slots, take_slots, wake, lead, ids_wait, rates, group_of
+--- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, escaped, history
 
 -- Existing state: the runs, and the list -----------------------------------------------------------------
 
@@ -29,7 +29,10 @@ local n = #hashes
 local live = call('HMGET', runs, unpack(ids))
 call('ZCARD', leases)
 local timed = call('ZCARD', timers) > 0
-call('SCARD', paused)
+-- One look tells whether any task is paused, grouped or limited at all: nearly always none is, and then nothing else is
+-- asked about these.
+local in_use = call('EXISTS', paused, paused_functions, own .. 'limits', own .. 'limited', own .. 'slotted',
+  own .. 'groups', own .. 'runners', own .. 'woken') > 0
 -- The tail, the next id first.  Those of the batch are known to be short; of those behind them a producer
 -- may have made any number of any length: few at a time, and nothing behind one that cannot be a task.
 local window, waiting, reach = {}, {}, n + math.max(look, n + 16)
@@ -50,9 +53,12 @@ end
 
 -- Functions that are paused: their tasks are answered as those of functions that nobody knows.
 local held_back, all_held_back = {}, false
-for _, name in ipairs(call('SMEMBERS', paused_functions)) do
-  held_back[name] = true
-  all_held_back = all_held_back or name == '*'
+if in_use then
+  call('SCARD', paused)
+  for _, name in ipairs(call('SMEMBERS', paused_functions)) do
+    held_back[name] = true
+    all_held_back = all_held_back or name == '*'
+  end
 end
 
 -- The answer --------------------------------------------------------------------------------------------
@@ -91,15 +97,13 @@ local function due_ms(text)
 end
 -- The fields of a hash, and how many it has.  Most have nothing but a function and data: then no others are
 -- read, since each missing one costs a scan of all present ones.
-local may_be_limited = limits_count > 0 or #rules > 0 or some_limited
-local groups_likely = limits_count > 0 or #rules > 0
 local function read_hash(hash, over)
   local count, data = call('HLEN', hash), over and '' or 'data'
   if count <= 2 then
     local h = call('HMGET', hash, 'function', data)
     if (h[1] and 1 or 0) + ((over or h[2]) and 1 or 0) == count then return h, count end
   end
-  if count == 3 and not over and groups_likely then
+  if count == 3 and not over and (in_use or #rules > 0) then
     local h = call('HMGET', hash, 'function', 'data', 'group')
     if h[1] and h[2] and h[3] then return {h[1], h[2], [16] = h[3]}, count end
   end
@@ -179,87 +183,18 @@ local function delay(id, hash, state, due, why, history)
   return 'DELAYED ' .. whole(due - now_ms)
 end
 
--- Slots ---------------------------------------------------------------------------------------------------
-
-local runners_there, holders, leads, wakes, waiters = size('HLEN', own .. 'runners') > 0, {}, {}, {}, {}
-local crowds = {}
-local function is_taken(entry, most, id, turn)
-  local key = slots_of(entry)
-  if size('SCARD', key, most) >= most and pcall('SISMEMBER', key, id) ~= 1 then return true end
-  return not turn and size('ZCARD', line_of(entry)) > 0
+-- What limits need is built for the first task that may have one: nearly no batch has such a task, and to make that many
+-- functions for a batch of few tasks would cost as much as their commands.
+local function admissions()
+  --- include: slots, limits, kept_slots, take_slots, wake, lead, ids_wait, rates, group_of, admission
+  return {
+    take_slots = take_slots, group_of = group_of, obstacle = obstacle, not_yet = not_yet, pass_on = pass_on,
+    hold_back = hold_back, settle_in = settle_in, hold_slots = hold_slots, give_turns = give_turns,
+  }
 end
--- The time at which an id came to the waiting list that it has left; nil if it has left none.
-local woken_there, arrived = size('HLEN', own .. 'woken') > 0, {}
-if woken_there then
-  for i, at in ipairs(call('HMGET', own .. 'woken', unpack(ids))) do arrived[ids[i]] = at end
-end
-local function woken(id) return arrived[id] or nil end
--- Whether the id is the one that its start put into the queue for its group.
-local function is_runner(id, group)
-  return runners_there and group ~= '' and pcall('HGET', own .. 'runners', group) == id
-end
--- What keeps a task from its slots: the entry and its limit; nil if they are free.  A free slot is that of the one
--- that was woken for it: others go behind those that wait.
-local function obstacle(id, group, func)
-  local most = group ~= '' and group_limit(group, func) or nil
-  local turn = not ids_wait() or woken(id) or is_runner(id, group)
-  if most and is_taken('group:' .. group, most, id, turn) then return 'group', group, most end
-  most = func and function_limit(func) or nil
-  -- Until they are known, all are taken: see serve.lua, which counts them.
-  if most and (not keeps_slots(func) or is_taken('function:' .. func, most, id, turn)) then
-    return 'function', func, most
-  end
-end
--- Pushed again while it waited for a slot: it waits elsewhere now, or runs.
-local function leave_lines_of(id, group, func)
-  if not ids_wait() or woken(id) then return end
-  if group ~= '' then pcall('ZREM', line_of('group:' .. group), id) end
-  if func then pcall('ZREM', line_of('function:' .. func), id) end
-end
--- An id that leaves the queue without a run: the next of its group gets its turn.
+local limits = (in_use or #rules > 0) and admissions() or nil
 local function pass_on(id, group, func)
-  leave_lines_of(id, group, func)
-  if group ~= '' and (runners_there or ids_wait()) then leads[#leads + 1] = {group} end
-end
--- Into the waiting list of what it lacks; the answer.  A task that was never claimed has no state, and needs none.
-local function hold_back(i, id, hash, h, group, kind, name, most)
-  local entry, state = kind .. ':' .. name, h[3]
-  if state or h[9] then
-    local text = (index[state] and state or unknown) .. ' ' .. wait .. ' limit ' .. escaped(worker, 64) .. ' '
-    call('HSET', hash, 'state', wait, 'last_update', now, noted(h[9], text .. escaped(entry, 200), true))
-    if index[state] and state ~= wait then leave(id, state) end
-    waiters[#waiters + 1] = id
-  end
-  call('PERSIST', hash)
-  pcall('ZADD', line_of(entry), woken(id) or whole(now_us - arrivals + i), id)
-  crowds[#crowds + 1], crowds[#crowds + 2] = 0, entry
-  if timed then left_timers[#left_timers + 1] = id end
-  publish[#publish + 1] = id
-  publish[#publish + 1] = waiting_event .. cjson.encode(kind) .. ',"name":' .. cjson.encode(name)
-    .. ',"limit":' .. whole(most) .. '}}'
-  if kind == 'function' then
-    if group ~= '' then pcall('ZREM', line_of('group:' .. group), id) end
-    if group ~= '' then leads[#leads + 1] = {group} end
-    return 'WAITING ' .. (keeps_slots(name) and '-1000' or '0')
-  end
-  if is_runner(id, group) then pcall('HDEL', own .. 'runners', group) end
-  if h[1] and ids_wait() then pcall('ZREM', line_of('function:' .. h[1]), id) end
-  if keeps_slots(h[1]) then wakes[#wakes + 1] = 'function:' .. h[1] end
-  return 'WAITING -1000'
-end
--- The slots of a run that begins.
-local function settle_in(id, group, func)
-  local most = group ~= '' and group_limit(group, func) or nil
-  -- With a limit it would have been held back behind those that wait, and itself.
-  if not most or not func or not function_limit(func) then leave_lines_of(id, group, func) end
-  func = func and keeps_slots(func) and func or ''
-  if group == '' and func == '' then return end
-  if group ~= '' then
-    call('SADD', slots_of('group:' .. group), id)
-    if is_runner(id, group) then leads[#leads + 1] = {group, most} end
-  end
-  if func ~= '' then call('SADD', slots_of('function:' .. func), id) end
-  holders[#holders + 1], holders[#holders + 2] = id, holding(group, func)
+  if limits then limits.pass_on(id, group, func) end
 end
 -- Into the paused set, until a start resumes it; the answer.
 local function pause(id, hash, state, history)
@@ -297,8 +232,10 @@ for i = 1, n do
       -- The name is too long or empty: it is claimed, and fails because it has no function.
       if func and (#func == 0 or #func > 512) then func = false end
       local group, fault, told = '', nil, nil
-      if h[16] or may_be_limited then group, fault, told = group_of(h[16], func, not over and data or nil) end
-      local extra, kind, name, most, due = few(h, group, fault), nil, nil, nil, nil
+      if h[16] and not limits then limits = admissions() end
+      if limits then group, fault, told = limits.group_of(h[16], func, not over and data or nil) end
+      local extra = (#h > 2 or fault or group ~= '') and few(h, group, fault) or nil
+      local kind, name, most, due
       local part = (over and 0 or size) + (extra and #extra[7] or 0)
       if held == run then
         read = read + part
@@ -318,7 +255,7 @@ for i = 1, n do
         -- The registry lost a run that its hash still names: its owner may be alive.
         took[id] = true
         register(id, owner)
-        take_slots(id, group, func)
+        if limits then limits.take_slots(id, group, func) end
         words[i] = 'DUPLICATE'
       elseif held then
         -- The hash was deleted and recreated during a live run: wait until that run has ended.
@@ -345,21 +282,20 @@ for i = 1, n do
         words[i] = 'ROTATED'
       else
         took[id] = true
-        local limited = group ~= '' or may_be_limited
-        if limited then
+        if limits then
           if told then call('HSET', hash, 'group', group) end
-          kind, name, most = obstacle(id, group, func)
-          due = not kind and not_yet(id, func)
+          kind, name, most = limits.obstacle(id, group, func)
+          due = not kind and limits.not_yet(id, func)
         end
         if kind then
-          words[i] = hold_back(i, id, hash, h, group, kind, name, most)
+          words[i] = limits.hold_back(i, id, hash, h, group, kind, name, most)
         elseif due then
           pass_on(id, group, func)
           words[i] = delay(id, hash, state, due, 'limit%20of%20starts', h[9])
         else
           if crashes >= crashes_from then places = places - 1 end
           local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale, h[17])
-          if limited then settle_in(id, group, func) end
+          if limits then limits.settle_in(id, group, func) end
           read = read + part
           words[i] = won('OK', es, crashes, size, over, func, data, extra)
         end
@@ -374,9 +310,7 @@ if #registry > 0 then
   call('HSET', runs, unpack(registry))
   call('ZADD', leases, unpack(renewed))
 end
-if #holders > 0 then pcall('HSET', own .. 'slotted', unpack(holders)) end
-if #crowds > 0 then pcall('ZADD', own .. 'groups', 'NX', unpack(crowds)) end
-for _, id in ipairs(waiters) do pcall('ZADD', index[wait], now, id) end
+if limits then limits.hold_slots() end
 for key, gone in pairs(unindexed) do pcall('ZREM', key, unpack(gone)) end
 -- Pushed again while it waited for its time: it has started now.
 if #left_timers > 0 then call('ZREM', timers, unpack(left_timers)) end
@@ -422,21 +356,6 @@ if left > 0 and left <= short_list then
   for id in pairs(took) do call('LREM', source, 0, id) end
 end
 for _, id in ipairs(rotated) do call('LPUSH', source, id) end
-if woken_there then
-  local left = {''}
-  for i = 1, n do
-    if arrived[ids[i]] and words[i] ~= 'MOVED' and words[i] ~= 'ROTATED' then left[#left + 1] = ids[i] end
-  end
-  call('HDEL', own .. 'woken', unpack(left))
-end
-for _, one in ipairs(leads) do
-  if one[2] and size('SCARD', slots_of('group:' .. one[1])) >= one[2] then
-    pcall('HDEL', own .. 'runners', one[1])
-  else
-    lead(one[1])
-  end
-end
-for _, entry in ipairs(wakes) do wake(entry) end
-rise()
+if limits then limits.give_turns() end
 for i = 1, #publish, 2 do call('PUBLISH', channel .. publish[i], publish[i + 1]) end
 return {table.concat(words, ' '), table.concat(bytes)}

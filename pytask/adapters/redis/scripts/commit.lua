@@ -10,7 +10,7 @@
 --
 -- Begins with a write that needs no memory (see renew.lua).  A hash that no longer names the run was
 -- deleted, or deleted and recreated: only the registry is cleared, to avoid writing a hash that belongs to no task.
---- include: names, time, now_ms, whole, ids, index, pauses, roll_back, history, slots, wake, give_back
+--- include: names, time, now_ms, whole, ids, index, pauses, history
 call('ZREM', leases, '')
 local n = #hashes
 if n == 0 then return '' end
@@ -64,7 +64,10 @@ for i = 1, n do
       unpause(id, hash)
     else
       local plain = mode == 'done'
-      if tried then roll_back(hash, run, tried) end
+      if tried then
+        --- include: roll_back
+        roll_back(hash, run, tried)
+      end
       if kind.words == '' and not saved then
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], kind.line, plain))
       else
@@ -115,7 +118,11 @@ end
 if #dropped > 0 then
   call('HDEL', runs, unpack(dropped))
   call('ZREM', leases, unpack(dropped))
-  give_back(dropped, stays)
+  -- Made where it is needed: nearly no run has a slot.
+  if call('EXISTS', own .. 'slotted') == 1 then
+    --- include: slots, wake, give_back
+    give_back(dropped, stays)
+  end
 end
 for state, entries in pairs(indexed) do pcall('ZADD', index[state], unpack(entries)) end
 return table.concat(reply, ' ')
