@@ -20,14 +20,14 @@ log = get_logger(__name__)
 CLAIM_WORDS = 6  # of a successful claim, see claim.lua
 FIELD_WORDS = 8  # more, of one with fields that say when, why and with what it starts
 DUE_WORDS = 4  # before the ids that are due, see due.lua
-STAR = ord("*")
+STAR, PLUS = ord("*"), ord("+")  # more words follow, see claim.lua
 MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
 
 
 @cache
 def verdict(word: bytes) -> Verdict:
     """The verdict of a reply.  The cache makes it log a word of a newer release only once."""
-    found = Verdict.read(word.decode(errors="replace").removesuffix("*"))
+    found = Verdict.read(word.decode(errors="replace").rstrip("*+"))
     if found is Verdict.UNRECOGNIZED:
         log.warning("Redis answers %r, which this release does not know: it is ignored", word[:80])
     return found
@@ -84,6 +84,10 @@ def claims(
             if said[-1] == STAR:
                 fields, start = _fields(words[at : at + FIELD_WORDS], content, start)
                 at += FIELD_WORDS
+            elif said[-1] == PLUS:
+                end = start + int(words[at])
+                fields = StartFields(group=decoding.shown(content[start:end]))
+                at, start = at + 1, end
             found.append(
                 Claim(ref.id, ref.run, word, function, data, int(epoch), int(crashes), int(size), fields)
             )

@@ -172,9 +172,9 @@ local function hold_back(i, id, hash, h, group, kind, name, most)
 end
 -- The slots of a run that begins.
 local function settle_in(id, group, func)
-  local most = group ~= '' and group_limit(group, func) or nil
+  local most = (ids_wait() or runners_there) and group ~= '' and group_limit(group, func) or nil
   -- With a limit it would have been held back behind those that wait, and itself.
-  if not most or not func or not function_limit(func) then leave_lines_of(id, group, func) end
+  if ids_wait() and (not most or not func or not function_limit(func)) then leave_lines_of(id, group, func) end
   func = func and keeps_slots(func) and func or ''
   if group == '' and func == '' then return end
   if group ~= '' then

@@ -7,6 +7,7 @@
 --       name that is not there by its length, negative), length of data (-1 none, or over the limit); after
 --       DELAYED the milliseconds until its time, after WAITING the milliseconds until somebody should look at the
 --       waiting lists (negative: whoever gives a slot back does).
+--       One with a group and no more of these fields has a + behind OK or ALREADY, and the length of the group.
 --       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and eight words
 --       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled, the
 --       reason why its group cannot be used, its group, and saved (negative: over the limit, and not among the bytes).
@@ -66,7 +67,7 @@ end
 local known, words, bytes = {}, {}, {}
 for i = 1, #functions do known[functions[i]] = i end
 -- The words for a run of the caller.
-local function won(verdict, epoch, crashes, size, over, func, data, extra)
+local function won(verdict, epoch, crashes, size, over, func, data, extra, group)
   local name = not func and 0 or known[func]
   if not name then
     name = -#func
@@ -79,6 +80,10 @@ local function won(verdict, epoch, crashes, size, over, func, data, extra)
   end
   local said = (crashes == 0 and ' 0 ' or ' ' .. whole(crashes) .. ' ')
     .. (over and size or 0) .. ' ' .. name .. ' ' .. length
+  if not extra and group ~= '' then
+    bytes[#bytes + 1] = group
+    return verdict .. '+ ' .. epoch .. said .. ' ' .. #group
+  end
   if not (extra and extra.any) then return verdict .. ' ' .. epoch .. said end
   said = said .. ' ' .. extra.restarts
   for i = 1, #extra do
@@ -234,12 +239,12 @@ for i = 1, n do
       local group, fault, told = '', nil, nil
       if h[16] and not limits then limits = admissions() end
       if limits then group, fault, told = limits.group_of(h[16], func, not over and data or nil) end
-      local extra = (#h > 2 or fault or group ~= '') and few(h, group, fault) or nil
+      local extra = (#h > 2 or fault) and few(h, group, fault) or nil
       local kind, name, most, due
       local part = (over and 0 or size) + (extra and #extra[7] or 0)
       if held == run then
         read = read + part
-        words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, data, extra)
+        words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, data, extra, group)
       elseif read > 0 and extra and extra[7] ~= '' and read + part > max_data then
         full = true
         words[i] = 'MOVED'
@@ -297,7 +302,7 @@ for i = 1, n do
           local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale, h[17])
           if limits then limits.settle_in(id, group, func) end
           read = read + part
-          words[i] = won('OK', es, crashes, size, over, func, data, extra)
+          words[i] = won('OK', es, crashes, size, over, func, data, extra, group)
         end
       end
     end

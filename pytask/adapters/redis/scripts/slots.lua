@@ -40,9 +40,9 @@ if limits_count > 0 and limits_count <= 8 then
 end
 -- The live limit of an entry; nil if there is none, or none that is a number.
 local function limit_of(entry)
-  if limits_count == 0 then return end
-  if type(read_limits[entry]) ~= 'number' and read_limits[entry] ~= false then
-    local text = read_limits[entry]
+  local text = read_limits[entry]
+  if text == nil and limits_count <= 8 then return end
+  if type(text) ~= 'number' and text ~= false then
     if not text and limits_count > 8 then text = pcall('HGET', own .. 'limits', entry) end
     read_limits[entry] = type(text) == 'string' and #text <= 10 and text:find('^%d+$') and tonumber(text)
       or false
