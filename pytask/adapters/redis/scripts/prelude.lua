@@ -67,6 +67,50 @@ local function leave_places(id, parking, hash)
   return parked_there
 end
 
+--- ask_each
+-- Ask something of each task: `to_owner(id, hash, h)` of one that runs, and `to_waiting(id, hash, parking, from, state,
+-- h, held)` of one that waits.  They return the answer; the second one also how many entries of a parking list were
+-- looked at.  `h` has state, run, start_at, control, history and paused; `from` is the state it was in, `state` the
+-- one that its hash has; `held` is the run of a previous hash of this id.
+--
+-- A waiting id may be anywhere in its list, so each costs a scan of all of it: 20 ms for a million entries.
+-- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
+local WORK = 250000 -- list entries; the first id is always done
+local function ask_each(to_owner, to_waiting)
+  local from_here, queued, walked, reply = places_in(allowed), call('LLEN', queue), 0, {}
+  for i = 1, #hashes do
+    if walked > WORK then break end
+    local id, hash, looked = ids[i], hashes[i], 0
+    local held = call('HGET', runs, id)
+    local h = pcall('HMGET', hash, 'state', 'run', 'start_at', 'control', 'history', 'paused')
+    -- Not after a step of the server's clock, which may put the start into the future.
+    local since = not h.err and tonumber(now) - (tonumber(h[3] or '') or -1)
+    if h.err then
+      reply[i] = 'BADTYPE'
+    elseif call('EXISTS', hash) == 0 then
+      reply[i] = 'NOHASH'
+    elseif since >= 0 and since < ages[i] then
+      reply[i] = 'STATE'
+    elseif h[2] and (held or h[1] == running) then
+      reply[i] = to_owner(id, hash, h)
+    else
+      local state = index[h[1]] and h[1] or unknown
+      local from = state
+      -- It waits, even if its hash still describes the run before it was pushed again.
+      if not from_here[from] then
+        walked = walked + queued
+        if call('LPOS', queue, id) then from = unknown end
+      end
+      reply[i] = 'STATE'
+      if from_here[from] then
+        reply[i], looked = to_waiting(id, hash, parkings[i], from, state, h, held)
+        walked = walked + looked + queued
+      end
+    end
+  end
+  return reply
+end
+
 --- pauses
 -- The set `paused` has the ids of all paused tasks, whether they wait or run; the field `paused` of each has the time.
 -- So one look tells whether any is paused at all: where none is, no task is asked about.
