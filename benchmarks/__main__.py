@@ -140,7 +140,7 @@ def timed(options: argparse.Namespace, results: Results) -> None:
     """Delayed tasks."""
     from benchmarks import timers
 
-    results.keep("timers", {"rows": list(timers.measured(times(options, 7), share(options)))})
+    results.keep("timers", {"rows": list(timers.measured(times(options, 11), share(options)))})
 
 
 def saved(options: argparse.Namespace, results: Results) -> None:

@@ -108,9 +108,12 @@ local function read_hash(hash, over)
     local h = call('HMGET', hash, 'function', data)
     if (h[1] and 1 or 0) + ((over or h[2]) and 1 or 0) == count then return h, count end
   end
-  if count == 3 and not over and (in_use or #rules > 0) then
-    local h = call('HMGET', hash, 'function', 'data', 'group')
-    if h[1] and h[2] and h[3] then return {h[1], h[2], [16] = h[3]}, count end
+  if count == 3 and not over then
+    local h = call('HMGET', hash, 'function', 'data', 'group', 'not_before')
+    if h[1] and h[2] and (h[3] or h[4]) then return {h[1], h[2], [10] = h[4], [16] = h[3]}, count end
+  elseif count == 5 and not over then -- one whose time has come
+    local h = call('HMGET', hash, 'function', 'data', 'state', 'not_before', 'last_update')
+    if h[1] and h[2] and h[3] and h[4] and h[5] then return {h[1], h[2], h[3], [10] = h[4]}, count end
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
     kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
@@ -239,7 +242,7 @@ for i = 1, n do
       local group, fault, told = '', nil, nil
       if h[16] and not limits then limits = admissions() end
       if limits then group, fault, told = limits.group_of(h[16], func, not over and data or nil) end
-      local extra = (#h > 2 or fault) and few(h, group, fault) or nil
+      local extra = (#h > 2 or h[10] or fault) and few(h, group, fault) or nil
       local kind, name, most, due
       local part = (over and 0 or size) + (extra and #extra[7] or 0)
       if held == run then
