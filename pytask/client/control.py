@@ -14,7 +14,8 @@ from pytask.client.goals import Goal, reloaded
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.client.queries import no_such_task, read_one
-from pytask.client.records import Outcome, TaskInfo, states_of
+from pytask.client.records import Outcome
+from pytask.client.task_records import TaskInfo, states_of
 from pytask.client.verbs import CHUNK, control
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed

@@ -6,7 +6,7 @@ import json
 import random
 
 from pytask.client.goals import is_refused, reloaded
-from pytask.client.records import read_task
+from pytask.client.task_records import read_task
 from pytask.domain.errors import StoreError
 from pytask.domain.lifecycle import RUNNING
 from pytask.domain.messages import Command
