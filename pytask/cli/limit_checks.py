@@ -66,9 +66,7 @@ def _no_entries(remote: Remote, written: Written) -> Iterator[Finding]:
             continue
         kind, _, rest = name.partition(":")
         near = get_close_matches(kind.lower(), tuple(Kind), n=1, cutoff=0.6) if rest != EVERY_GROUP else ()
-        meant = (
-            f" (did you mean {entry(Kind(near[0]), rest)!r}?)" if near and rest and kind != near[0] else ""
-        )
+        meant = f" (did you mean {near[0] + ':' + rest!r}?)" if near and rest and kind != near[0] else ""
         where = [space for space, one in zip(remote.spaces, written, strict=True) if name in one]
         yield Finding(
             code="PT176",
