@@ -48,7 +48,7 @@ def pause(space: str, task_id: str) -> list[Item]:
     return [
         "if it runs and no stop is pending: store the request; its worker reads it within 5 s",
         ["EVAL", PAUSE_RUN, 2, keys.task(task_id), keys.paused, task_id],
-        "if it waits: from the queue, its parking list, the timers or the waiting list of a limit to the paused set;",
+        "if it waits: out of the queue, its parking list, the timers, or a waiting list of limits, into the set;",
         "if others of its group follow it in the queue, the next one takes its place",
         [
             "EVAL", SET_ASIDE, 6, keys.task(task_id), keys.paused, keys.queue, parking, keys.timers,
