@@ -221,9 +221,12 @@ class RunVerbs(Verbs):
             state.delete(change.id)
             state.paused.discard(change.id)
             return Verdict.OK
+        superseded = False
         if change.trial is not None:
-            roll_back(state, change.id, change.run, change.trial)
+            superseded = not roll_back(state, change.id, change.run, change.trial)
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
+        if superseded:
+            state.erase(change.id, "rolled_back")
         if change.fields.get("saved"):
             state.write(change.id, saved_at=state.stamp())
         elif "saved" in change.fields:
