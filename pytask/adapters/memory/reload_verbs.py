@@ -14,7 +14,7 @@ from pytask.domain.record import Claim, InForce, RunRef, Trial, Verdict
 
 
 def roll_back(state: MemoryState, task_id: str, run: str, trial: Trial) -> bool:
-    """Exchange data that failed on trial for the data before, see prelude.lua; False if newer data is there."""
+    """Exchange data that failed on trial for the data before; False if it is not there.  See prelude.lua."""
     fields = state.fields(task_id)
     data = fields.get("data")
     failed = digest(data or b"") == trial.rejected

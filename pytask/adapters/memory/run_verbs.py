@@ -221,9 +221,8 @@ class RunVerbs(Verbs):
             state.delete(change.id)
             state.paused.discard(change.id)
             return Verdict.OK
-        superseded = False
-        if change.trial is not None:
-            superseded = not roll_back(state, change.id, change.run, change.trial)
+        trial = change.trial
+        superseded = trial is not None and not roll_back(state, change.id, change.run, trial)
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
         if superseded:
             state.erase(change.id, "rolled_back")
