@@ -221,9 +221,11 @@ class RunVerbs(Verbs):
             state.delete(change.id)
             state.paused.discard(change.id)
             return Verdict.OK
-        if change.trial is not None:
-            roll_back(state, change.id, change.run, change.trial)
+        trial = change.trial
+        superseded = trial is not None and not roll_back(state, change.id, change.run, trial)
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
+        if superseded:
+            state.erase(change.id, "rolled_back")
         if change.fields.get("saved"):
             state.write(change.id, saved_at=state.stamp())
         elif "saved" in change.fields:
