@@ -58,8 +58,6 @@ class SteeringWorld:
             self.hold(functions, resume=True)
         for entry in self._world.evidence.steering.slots.closed():
             self.limit(entry, "1")
-        if self._world.server.stepped:
-            self._world.server.client(_forget_rates)
 
     def stream(self, name):
         if name not in self._streams:
@@ -189,9 +187,3 @@ class SteeringWorld:
             self._world.evidence.steering.slots.written(entry, text)
 
         self._world.server.client(client)
-
-
-def _forget_rates(state):
-    """The clock was set back: what a rate has promised is far ahead, and a start does not change that."""
-    state.slots.rates.clear()
-    state.slots.rated.clear()
