@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pytask.domain import lifecycle as life
+
 LEAVE = """\
 local function leave(hash, queue, id, own)
   local names = redis.call("HMGET", hash, "group", "function")
@@ -16,7 +18,7 @@ local function leave(hash, queue, id, own)
       local first = redis.call("ZPOPMIN", line)
       if not first[1] then break end
       local other = redis.call("HMGET", own:sub(1, -8) .. first[1], "state", kind)
-      if other[2] == name and (not other[1] or other[1] == "WAIT") then
+      if other[2] == name and (not other[1] or other[1] == "WAITING") then
         next = first[1]
         redis.call(first[2]:sub(1, 1) == "-" and "RPUSH" or "LPUSH", queue, next)
         redis.call("HSET", own .. "woken", next, first[2])
@@ -30,7 +32,7 @@ local function leave(hash, queue, id, own)
   end
   return found
 end
-"""
+""".replace("WAITING", life.WAIT)
 """A function that takes an id out of the queue and of the waiting lists of its group and its function.
 
 Where it was in the queue, the next of each list gets its turn.  Returns in how many places it was."""
