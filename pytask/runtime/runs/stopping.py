@@ -105,7 +105,7 @@ class Stopping:
             return
         self._hinted.add(run.cls)
         log.warning(
-            "[PT179] task %s: stop() returned, and the task did not end within %.1f s, so it is killed now"
+            "[PT179] task %s: stop() returned, and the task did not end within %.3g s, so it is killed now"
             " (%s). Each stop, reload and deploy of %s tasks waits this long: let stop() end start(), or do"
             " what it does in a `finally` of start() instead, without a stop()",
             run.id, seconds, "; ".join(map(threads.whereabouts, alive[:NAMED])), run.cls.__name__,
