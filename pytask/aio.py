@@ -12,19 +12,9 @@ from pytask.client.control_methods import AsyncControlMethods
 from pytask.client.lazy import enqueue, listing, logs, queries, watch
 from pytask.client.limit_methods import AsyncLimits
 from pytask.client.options import ClientOptions
-from pytask.client.records import (
-    Count,
-    Event,
-    FunctionInfo,
-    Gap,
-    LogLine,
-    New,
-    Outcome,
-    Page,
-    TaskInfo,
-    Worker,
-)
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, New, Outcome, Page, Worker
 from pytask.client.schedules import AsyncSchedules
+from pytask.client.task_records import TaskInfo
 
 if TYPE_CHECKING:
     from pytask.client.enqueue import Function

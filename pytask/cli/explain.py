@@ -73,18 +73,22 @@ def stop(space: str, task_id: str) -> list[Item]:
 def start(space: str, task_id: str, *, fresh: bool = False) -> list[Item]:
     """For a task at rest, or one that waits for its time; `fresh`: without what earlier runs have saved."""
     keys = Keys(space)
-    forgets: list[Item] = [
-        "if it does not run: remove what earlier runs have saved",
-        ["EVAL", FRESH, 1, keys.task(task_id), *SAVED],
-    ]
     rest = [state for state in life.RESTING if state is not life.WAIT]
     return [
-        *(forgets if fresh else ()),
-        *explain_pause.resume(space, task_id),
+        *(forget(space, task_id) if fresh else ()),
+        *explain_pause.resume(space, task_id, fresh=fresh),
         "a worker that receives an older stop after this ignores it",
         ["PUBLISH", keys.control(task_id), STARTED],
         "if it is at rest, or waits for its time: push it; the hash keeps its old state until it is claimed",
         ["EVAL", PUSH, 3, keys.task(task_id), keys.queue, keys.timers, task_id, *rest],
+    ]
+
+
+def forget(space: str, task_id: str) -> list[Item]:
+    """What earlier runs have saved."""
+    return [
+        "if it does not run: remove what earlier runs have saved",
+        ["EVAL", FRESH, 1, Keys(space).task(task_id), *SAVED],
     ]
 
 

@@ -29,6 +29,7 @@ and redis.call("LREM", KEYS[3], 0, ARGV[1]) + redis.call("LREM", KEYS[4], 0, ARG
   redis.call("ZADD", KEYS[6], now, ARGV[1])
   return redis.call("PUBLISH", ARGV[3], ARGV[4])
 end"""
+UNLESS_IT_RUNS = 'if redis.call("HEXISTS", KEYS[1], "run") == 1 then return end'
 RESUME = """\
 if redis.call("HDEL", KEYS[1], "paused") == 0 then return end
 redis.call("SREM", KEYS[2], ARGV[1])
@@ -56,15 +57,19 @@ def pause(space: str, task_id: str) -> list[Item]:
     ]  # fmt: skip
 
 
-def resume(space: str, task_id: str) -> list[Item]:
-    """For a paused task, whether it waits or runs.
+def resume(space: str, task_id: str, *, fresh: bool = False) -> list[Item]:
+    """For a paused task, whether it waits or runs; with `fresh` only if it waits.
 
     The message only if it runs: for a task at rest it is a start, besides the one that the caller may print.
     """
     keys = Keys(space)
+    into = "if it is paused: into the queue; if it runs: notify, or its worker reads the request within 5 s"
+    script = RESUME
+    if fresh:
+        into, script = "if it waits, and is paused: into the queue", f"{UNLESS_IT_RUNS}\n{RESUME}"
     return [
-        "if it is paused: into the queue; if it runs: notify, or its worker reads the request within 5 s",
-        ["EVAL", RESUME, 3, keys.task(task_id), keys.paused, keys.queue, task_id, keys.control(task_id)],
+        into,
+        ["EVAL", script, 3, keys.task(task_id), keys.paused, keys.queue, task_id, keys.control(task_id)],
     ]
 
 

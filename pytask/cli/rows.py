@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from pytask.cli.printer import Column
-from pytask.client.records import TaskInfo, Worker
+from pytask.client.records import Worker
+from pytask.client.task_records import TaskInfo
 from pytask.domain import lifecycle as life
 from pytask.domain.figures import FIGURES
 from pytask.domain.wording import ago

@@ -10,11 +10,13 @@ from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
 from pytask.cli.connection import Remote
 from pytask.cli.fleet import together
-from pytask.client.records import TaskInfo, Worker
+from pytask.client.records import Worker
+from pytask.client.task_records import TaskInfo
 from pytask.domain import lifecycle as life
+from pytask.domain.facts import Crew, Facts, Known
 from pytask.domain.limit_reasons import Line
 from pytask.domain.limits import EVERY_GROUP, Kind, entry, read_entry
-from pytask.domain.reasons import LOOK, Account, Crew, Facts, Known, account
+from pytask.domain.reasons import LOOK, Account, account
 
 R = TypeVar("R", Known, Crew)
 

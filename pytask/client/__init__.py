@@ -8,22 +8,9 @@ from __future__ import annotations
 
 from pytask.client.client import Client
 from pytask.client.limit_records import LimitInfo
-from pytask.client.records import (
-    Count,
-    Event,
-    FunctionInfo,
-    Gap,
-    LogLine,
-    New,
-    Outcome,
-    Page,
-    Progress,
-    Refusal,
-    Rollback,
-    TaskInfo,
-    Worker,
-)
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, New, Outcome, Page, Worker
 from pytask.client.schedule_records import ScheduleInfo
+from pytask.client.task_records import Progress, Refusal, Rollback, TaskInfo
 from pytask.domain.occurrences import Occurrence
 
 __all__ = [

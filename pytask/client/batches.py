@@ -13,7 +13,7 @@ from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import ScriptCall
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
-from pytask.client.records import FINISHED
+from pytask.client.task_records import FINISHED
 from pytask.client.verbs import CHUNK as CHUNK_STEERED
 from pytask.client.verbs import control
 from pytask.domain.errors import Denied, StoreError, TooLarge, Unavailable, may_be_size

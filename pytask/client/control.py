@@ -14,7 +14,8 @@ from pytask.client.goals import Goal, reloaded
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.client.queries import no_such_task, read_one
-from pytask.client.records import Outcome, TaskInfo, states_of
+from pytask.client.records import Outcome
+from pytask.client.task_records import TaskInfo, states_of
 from pytask.client.verbs import CHUNK, control
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call, Typed
@@ -84,6 +85,11 @@ def steer(  # noqa: PLR0913 - what is asked, and for how long its effect is wait
 ) -> Op[Outcome]:
     """One task.  Raises `NoSuchTask`, and with `wait` also `TimedOut` or `NoListeners`."""
     if data is not None:
+        # What is refused leaves the data alone, too; one that is claimed only after this look has it.
+        if fresh and command is Command.START:
+            before = yield from read_one(partitions, task_id)
+            if before is not None and before.state is life.RUNNING:
+                return _not_fresh(task_id, paused=bool(before.paused))
         yield from enqueue.update_data(partitions, task_id, data, None)
     if not wait:
         (outcome,) = yield from steer_many(partitions, command, [task_id], fresh=fresh)
@@ -188,17 +194,21 @@ def steer_many(
         for at in range(0, len(group), CHUNK):
             chunk = group[at : at + CHUNK]
             for outcome in (yield from _steer_chunk(partitions, partition, command, chunk, fresh=fresh)):
-                found[outcome.id] = _not_fresh(outcome) if fresh and command is Command.START else outcome
+                found[outcome.id] = outcome
     return [found[task_id] for task_id in ids]
 
 
-def _not_fresh(outcome: Outcome) -> Outcome:
-    """The outcome of a fresh start: what a task that runs has saved stays."""
-    if outcome.state is not life.RUNNING:
-        return outcome
-    text = f"{outcome.id!r} is running, so what it has saved was not removed: stop it first, "
-    why = Advice(text, Call("stop", outcome.id, wait=30))
-    return attrs.evolve(outcome, done=False, refused=why)
+def _not_fresh(task_id: str, *, paused: bool) -> Outcome:
+    """The outcome of a fresh start of a run, which changes nothing: what it has saved is its own."""
+    stop = Call("stop", task_id, wait=30)
+    if paused:
+        text = (
+            f"{task_id!r} runs, and is paused, so it was neither resumed nor was what it has saved removed: "
+        )
+        why = Advice(text, Call("start_again", task_id), " resumes it; or stop it first, ", stop)
+    else:
+        why = Advice(f"{task_id!r} is running, so what it has saved was not removed: stop it first, ", stop)
+    return Outcome(id=task_id, done=False, state=life.RUNNING, refused=why)
 
 
 def _steer_chunk(
@@ -208,10 +218,14 @@ def _steer_chunk(
     asked = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict is Verdict.REQUESTED]
     listeners = (yield from _notify(partitions, partition, command, asked)) if asked else None
     states = yield from _states_of(partitions, partition, ids, verdicts, command)
-    return [
-        _outcome(command, i, verdict, states.get(i), listeners)
-        for i, verdict in zip(ids, verdicts, strict=True)
-    ]
+    outcomes = []
+    for i, verdict in zip(ids, verdicts, strict=True):
+        state, paused = states.get(i, (None, False))
+        if fresh and command is Command.START and state is life.RUNNING:
+            outcomes.append(_not_fresh(i, paused=paused))
+        else:
+            outcomes.append(_outcome(command, i, verdict, state, listeners))
+    return outcomes
 
 
 def _notify(partitions: Partitions, partition: int, command: Command, ids: list[str]) -> Op[int]:
@@ -231,16 +245,19 @@ def _listeners(partitions: Partitions, partition: int) -> tuple[str, ...]:
 
 def _states_of(
     partitions: Partitions, partition: int, ids: list[str], verdicts: Sequence[Verdict], command: Command
-) -> Op[dict[str, Any]]:
-    """The states of tasks that were not changed, and of those that are paused, which wait or run."""
+) -> Op[dict[str, tuple[life.State, bool]]]:
+    """The states of tasks that were not changed, and of those that are paused, which wait or run.
+
+    With each whether it is paused.
+    """
     meant = (Verdict.STATE, Verdict.OK) if command is Command.PAUSE else (Verdict.STATE,)
     resting = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict in meant]
     keys = partitions.keys[partition]
     found = yield from ask_all(
-        [(partition, ("HMGET", keys.task(i), "state", "function")) for i in resting], tolerant=True
+        [(partition, ("HMGET", keys.task(i), "state", "function", "paused")) for i in resting], tolerant=True
     )
     return {
-        i: life.State.read((fields[0] or b"").decode(errors="replace"))
+        i: (life.State.read((fields[0] or b"").decode(errors="replace")), fields[2] is not None)
         for i, fields in zip(resting, found, strict=True)
         if isinstance(fields, list) and any(fields)
     }

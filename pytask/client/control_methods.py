@@ -65,7 +65,7 @@ class ControlMethods:
             fresh: Without what its earlier runs have saved (`self.saved`), also if it waits already.
 
         Returns:
-            What happened.  With `fresh`, a task that runs is `refused`: its saved value stays.
+            What happened.  With `fresh`, a task that runs is `refused`, also a paused one: nothing changes.
 
         Raises:
             NoSuchTask: There is no such task.

@@ -11,7 +11,8 @@ from pytask.adapters.redis import scripts
 from pytask.client.batches import AT_ONCE, LARGE, Batch, Delivery, Start, deliver, probe, too_large
 from pytask.client.operations import Op, ask
 from pytask.client.partitions import Partitions
-from pytask.client.records import FINISHED, New, TaskInfo
+from pytask.client.records import New
+from pytask.client.task_records import FINISHED, TaskInfo
 from pytask.client.watch import in_time, open_stream
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Call

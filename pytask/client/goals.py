@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import attrs
 
-from pytask.client.records import Outcome, TaskInfo
+from pytask.client.records import Outcome
+from pytask.client.task_records import TaskInfo
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
 from pytask.domain.errors import RunFailed

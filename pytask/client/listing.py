@@ -18,7 +18,8 @@ from pytask.adapters.keys import Keys
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.client.queries import due_times, standing
-from pytask.client.records import FINISHED, LIST_FIELDS, Page, TaskInfo, read_task, states_of
+from pytask.client.records import Page
+from pytask.client.task_records import FINISHED, LIST_FIELDS, TaskInfo, read_task, states_of
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import BadCursor, ConfigError
 from pytask.domain.lifecycle import State

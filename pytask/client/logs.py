@@ -12,7 +12,8 @@ import msgspec
 
 from pytask.client.operations import Give, Op, Pause, ask_all
 from pytask.client.partitions import Partitions
-from pytask.client.records import FINISHED, LogLine
+from pytask.client.records import LogLine
+from pytask.client.task_records import FINISHED
 from pytask.domain.errors import BadData, NoSuchTask, Unavailable
 from pytask.domain.lifecycle import State
 from pytask.domain.task_log import RING_MOST

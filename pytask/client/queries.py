@@ -11,7 +11,8 @@ from pytask.adapters import decoding
 from pytask.client import pausing
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
-from pytask.client.records import FINISHED, Count, FunctionInfo, TaskInfo, Worker, read_task
+from pytask.client.records import Count, FunctionInfo, Worker
+from pytask.client.task_records import FINISHED, TaskInfo, read_task
 from pytask.domain import figures
 from pytask.domain import lifecycle as life
 from pytask.domain.delays import LATEST

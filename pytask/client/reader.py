@@ -9,9 +9,10 @@ from typing import Self
 from pytask.client.lazy import listing, logs, queries, watch
 from pytask.client.limit_methods import Limits
 from pytask.client.options import ClientOptions
-from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, TaskInfo, Worker
+from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, Worker
 from pytask.client.schedules import Schedules
 from pytask.client.sync_driver import SyncDriver
+from pytask.client.task_records import TaskInfo
 
 Ids = list[str]
 Outcomes = list[Outcome]

@@ -15,7 +15,8 @@ import msgspec
 from pytask.client.operations import Give, Now, Op, Pause, Ping, Receive, Unsubscribe, ask, listen
 from pytask.client.partitions import Partitions
 from pytask.client.queries import get, read_one
-from pytask.client.records import FINISHED, Event, Gap, TaskInfo, states_of
+from pytask.client.records import Event, Gap
+from pytask.client.task_records import FINISHED, TaskInfo, states_of
 from pytask.domain import lifecycle as life
 from pytask.domain import messages
 from pytask.domain.errors import StoreError, TimedOut, Unavailable

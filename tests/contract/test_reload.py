@@ -309,6 +309,7 @@ def test_a_run_that_fails_on_trial_is_queued_first_with_the_data_before(bench, g
     bench.assert_at_rest("a", WAIT)
     assert bench.queue() == ["b", "a"]
     assert texts(bench, "data", "data_bad", "error") == [shown(good), "2", "no such host"]
+    assert bench.hash("a")["rolled_back"] == "{}"
     assert not {"trial", "data_ok", "settling"} & set(bench.hash("a"))
     assert bench.events() == [("a", "x", None)]
     line = history.read(bench.hash("a")["history"])[-1]
@@ -336,6 +337,7 @@ def test_a_rollback_overwrites_nothing_that_was_written_since(bench, case):
     bench.assert_at_rest("a", WAIT)
     assert bench.hash("a")["data"] == data
     assert not {"trial", "data_ok", "data_bad"} & set(bench.hash("a"))
+    assert "rolled_back" not in bench.hash("a"), "who waits for the newer data would take it for the answer"
 
 
 @pytest.mark.wire
@@ -384,7 +386,9 @@ def test_a_rollback_by_another_run_changes_nothing(bench):
 def failed(ref, data, good=None):
     rejected = hashlib.sha1(data, usedforsecurity=False).hexdigest()
     trial = Trial(rejected=rejected, good=good)
-    return Change(ref.id, ref.run, X, Trigger.ROLL_BACK, {"error": "no such host"}, trial=trial)
+    return Change(
+        ref.id, ref.run, X, Trigger.ROLL_BACK, {"error": "no such host", "rolled_back": "{}"}, trial=trial
+    )
 
 
 def write(bench, data):

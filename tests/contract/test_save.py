@@ -4,7 +4,7 @@ import pytest
 
 from pytask.domain.lifecycle import ENDED, ERROR, STOPPED, WAIT, Trigger
 from pytask.domain.messages import Command
-from pytask.domain.record import LONGEST_SAVED, Adoption, Change, Save, StartFields, Verdict
+from pytask.domain.record import LONGEST_SAVED, Adoption, Change, Confirmation, Save, StartFields, Verdict
 from tests.contract.benches import STRANGER, X
 
 FIELDS = ("saved", "saved_at", "saved_by")
@@ -299,6 +299,43 @@ def test_a_fresh_start_of_a_task_that_runs_changes_nothing(bench):
     before = bench.dump()
     assert bench.store.control(Command.START, ["a"], fresh=True) == [Verdict.STATE]
     assert bench.dump() == before
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_fresh_start_of_a_paused_run_changes_nothing(bench, confirmed):
+    """It is not resumed either: what it saved is its own, and it would be stored again at once."""
+    ref = bench.running("a")
+    bench.store.renew([ref], saved(bench, ref, 1))
+    bench.store.control(Command.PAUSE, ["a"])
+    if confirmed:
+        bench.store.confirm([Confirmation("a", ref.run, Command.PAUSE)])
+    before = bench.dump()
+    assert bench.store.control(Command.START, ["a"], fresh=True) == [Verdict.STATE]
+    assert bench.dump() == before
+    assert bench.store.control(Command.START, ["a"]) == [Verdict.REQUESTED]
+    before = bench.dump()
+    assert bench.store.control(Command.START, ["a"], fresh=True) == [Verdict.STATE], "it is being resumed"
+    assert bench.dump() == before
+
+
+@pytest.mark.wire
+def test_a_fresh_start_of_a_paused_task_that_waits_takes_it_away_and_resumes(bench):
+    bench.push("a", saved="1", saved_at="1")
+    bench.store.control(Command.PAUSE, ["a"])
+    assert bench.store.control(Command.START, ["a"], fresh=True) == [Verdict.OK]
+    assert (kept(bench), bench.queue(), bench.paused()) == ({}, ["a"], set())
+    assert again(bench)[1] == b""
+
+
+def test_a_fresh_start_takes_it_from_a_new_hash_while_the_run_of_the_old_one_ends(bench):
+    ref = bench.running("a")
+    bench.delete("a")
+    bench.write("a", function="f", saved="1")
+    bench.store.control(Command.START, ["a"], fresh=True)
+    assert kept(bench) == {}
+    assert bench.store.renew([ref], saved(bench, ref, 9)) == {ref: Verdict.GONE}
+    assert kept(bench) == {}, "that one cannot bring its value back"
 
 
 @pytest.mark.parametrize("trigger", [Trigger.STOP, Trigger.FAIL])

@@ -91,6 +91,29 @@ def test_a_time_that_has_come_delays_nothing(bench, text):
     assert bench.timers() == {}
 
 
+@pytest.mark.wire
+@pytest.mark.parametrize("more", [{}, {"restarts": "1"}, {"epoch": "5", "state": "ENDED"}])
+def test_a_claim_takes_the_time_that_has_come_away(bench, more):
+    """The clock may be set back later: the next run of this start does not wait for that time again."""
+    bench.push("a", not_before="5", **more)
+    ref = bench.ref("a")
+    assert words(bench.claim(ref)) == [Verdict.OK]
+    assert "not_before" not in bench.hash("a")
+    assert words(bench.claim(ref)) == [Verdict.ALREADY]
+    # What a client writes from now on counts for the next run.
+    bench.write("a", not_before=in_time(bench, 1000))
+    bench.store.commit([Change(ref.id, ref.run, X, Trigger.RELEASE)])
+    assert words(bench.claim(bench.ref("a"))) == [Verdict.DELAYED]
+
+
+@pytest.mark.parametrize("text", ["5", "9999999999", "soon"])
+def test_a_run_that_is_put_back_takes_the_time_that_has_come_away(bench, text):
+    """Redis has lost the claim, and with it what the claim took away."""
+    bench.push("a", not_before=text)
+    assert bench.store.adopt([Adoption("a", "other:1", 1)], "me") == [Verdict.OK]
+    assert bench.hash("a").get("not_before") == (None if text == "5" else text)
+
+
 def test_a_task_may_be_delayed_by_a_century(bench):
     assert delayed(bench, seconds=CENTURY).delay == pytest.approx(CENTURY, abs=20)
     found = bench.store.due()
@@ -115,6 +138,7 @@ def test_what_is_no_time_starts_the_run_that_fails_for_it(bench, text):
         assert answer.fields.not_before == text.encode()[:64].decode()
         assert answer.data == b'{"a":1}'
     assert bench.timers() == {}
+    assert bench.hash("a")["not_before"] == text  # it shows what is wrong
 
 
 def test_the_latest_time_is_the_end_of_the_year_9999(bench):
@@ -506,8 +530,9 @@ def test_what_was_left_in_the_timers_is_not_queued_twice(bench):
 def test_a_task_is_claimed_when_its_time_has_come_by_the_clock_of_redis(bench):
     """Not by that of a worker or a client: the score is compared with TIME."""
     delayed(bench, seconds=0.2)
+    due = float(bench.hash("a")["not_before"])
     while bench.store.due().moved == 0:
         assert bench.now() // 1000 <= bench.timers()["a"] + 1000
-    assert bench.now() / 1e6 >= float(bench.hash("a")["not_before"])
+    assert bench.now() / 1e6 >= due
     assert words(bench.claim(bench.ref("a"))) == [Verdict.OK]
     assert bench.hash("a")["state"] == RUNNING

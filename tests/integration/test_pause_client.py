@@ -190,6 +190,42 @@ def test_the_printed_commands_do_the_same(site, tmp_path, runs):
     assert not site.raw.exists("pytask:paused")
 
 
+def test_a_fresh_start_of_a_paused_run_is_refused_as_a_whole(site, client, tmp_path):
+    """By each interface: it is not resumed, its data stays, and the message says what to do."""
+    from tests.support.cli_tools import typed
+
+    site.worker()
+    site.running("a", "looper")
+    client.pause("a", wait=20)
+    site.raw.hset("a", "saved", "5")
+    before = site.raw.hmget("a", "paused", "control", "saved", "data")
+
+    def unchanged():
+        return site.raw.hmget("a", "paused", "control", "saved", "data") == before
+
+    async def refused():
+        async with pytask.aio.Client(site.server.url) as other:
+            return await other.start_again("a", {"x": 1}, fresh=True)
+
+    assert "'a' runs, and is paused" in str(asyncio.run(refused()).refused)
+    assert unchanged()
+    said = site.cli("start", "a", "--fresh")
+    assert said.returncode != 0
+    assert "neither resumed nor was what it has saved removed: `pytask start a " in said.stderr.replace(
+        "--redis", " --redis"
+    ).replace("  ", " ")
+    all_of_them = site.cli("start", "--paused", "--all", "--fresh")
+    assert "neither resumed" in all_of_them.stdout + all_of_them.stderr
+    for words in (["a"], ["--paused", "--all"]):
+        typed(site.cli("start", *words, "--fresh", "--explain").stdout, site.server, tmp_path)
+    assert unchanged()
+    site.push("b", "nobody")
+    client.pause("b")
+    site.raw.hset("b", "saved", "5")
+    site.cli("start", "--paused", "--all", "--fresh")
+    assert site.raw.hmget("b", "paused", "saved") == [None, None]
+
+
 @pytest.mark.parametrize("verb", ["stop", "rm"])
 def test_a_paused_task_can_be_stopped_and_removed_as_printed(site, client, tmp_path, verb):
     from tests.support.cli_tools import typed

@@ -28,6 +28,7 @@ class Known:
     restarts: int = 0
     times: tuple = ()  # of the world, of the failures that were counted
     due: float = 0.0  # ms: not before, by the clock of the server
+    served: bool = False  # a run has begun since: no other one waits for that time again
     retry: float = 0.0  # ms: the end of a wait between two runs
     tickets: int = 0  # how many claims may still come from a waiting state
     pushed: bool = False  # by a client while it ran or waited: it may be in two places
@@ -75,7 +76,7 @@ class Counts:
         known.retry = 0.0  # a push of a waiting task starts it
         known.pushed = known.pushed or again
         if due is not None:
-            known.due = due
+            known.due, known.served = due, False
 
     def forgotten(self, task_id):
         """The hash was deleted; copies of the id may still wait."""
@@ -95,7 +96,7 @@ class Counts:
         """A schedule starts it, with a delay if it has a jitter."""
         known = self._of(task_id)
         known.restarts, known.times, known.retry = 0, (), 0.0
-        known.due = float(not_before or 0) * 1000
+        known.due, known.served = float(not_before or 0) * 1000, False
 
     # -- the store --------------------------------------------------------------------------------------
 
@@ -128,8 +129,13 @@ class Counts:
             self._violation("too early", f"{run} of {task_id}: {late:.3f} s before its time")
         if known.due:
             self.tally["delayed"] += 1
-            known.due = 0.0 if "not_before" not in fields else known.due
+            known.due, known.served = 0.0, True
         known.retry = 0.0
+
+    def delayed(self, task_id):
+        """A claim came before its time."""
+        if self._of(task_id).served and task_id not in self._world.steering.jobs:
+            self._violation("delayed again", f"{task_id} has begun, and waits for that time once more")
 
     def controlled(self, command, task_id, verdict):
         if verdict is not Verdict.OK:

@@ -98,6 +98,10 @@ class Evidence:
         elif call.verb == "control":
             for task_id, verdict in zip(call.args[1], outcome, strict=True):
                 self.controlled(call.args[0], task_id, verdict)
+        elif call.verb == "claim":
+            for claim in outcome[1]:
+                if claim.verdict is Verdict.DELAYED:
+                    self.counts.delayed(claim.id)
         elif call.verb == "schedules.define":
             self.occurrences.was_defined(call.args, outcome)
         self.steering.served(call, outcome, self._world.server.state)

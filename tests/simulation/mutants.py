@@ -333,7 +333,7 @@ MUTANTS = {
 }  # fmt: skip
 SEEDS = {  # of worlds in which those of the policies show
     "due_drops": 5, "start_leaves_timer": 2, "stop_leaves_timer": 9, "claim_leaves_timer": 4,
-    "retry_unfenced": 3,
+    "retry_unfenced": 3, "claim_keeps_time": 32,
     "retry_despite_stop": 14, "never_healthy": 1, "one_more": 4, "no_window": 17, "deaths_count": 3,
     "start_keeps_count": 1, "fire_unchecked": 1, "late_unrecorded": 2, "fires_all": 5, "however_late": 6,
     "behind_forgotten": 1, "overlap_unrecorded": 1, "overlap_ignored": 1, "next_from_now": 1,

@@ -89,6 +89,13 @@ def _claim_leaves_timer(self, ref, worker):
         self._state.timers[ref.id] = at
 
 
+def _claim_keeps_time(self, ref, worker):
+    text = self._state.fields(ref.id).get("not_before")
+    _begin(self, ref, worker)
+    if text is not None:
+        self._state.write(ref.id, not_before=text)
+
+
 # -- restarts -----------------------------------------------------------------------------------------------
 
 _commit = MemoryStore._commit
@@ -218,6 +225,9 @@ POLICY_MUTANTS = {
     "start_leaves_timer": ("a start leaves the timer", ((MemoryStore, "_start", _start_leaves_timer),)),
     "stop_leaves_timer": ("a stop leaves the timer", ((MemoryState, "leave_places", _stop_leaves_timer),)),
     "claim_leaves_timer": ("a claim leaves the timer", ((MemoryStore, "_begin", _claim_leaves_timer),)),
+    "claim_keeps_time": (
+        "a delayed task that has begun waits again", ((MemoryStore, "_begin", _claim_keeps_time),),
+    ),
     "retry_unfenced": ("a late retry ends the newer run", ((MemoryStore, "_commit", _retry_unfenced),)),
     "retry_despite_stop": (
         "a retry ignores a stop", ((MemoryStore, "_unless_stopped", _retry_despite_stop),),

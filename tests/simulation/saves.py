@@ -53,6 +53,10 @@ class Saves:
         self._kept[task_id] = Kept(none=len(self._order))
         self._since[task_id] = self._world.loop.time
 
+    def adopted(self, task_id, run):
+        """Its owner restored the run, as after a failover: what it has saved goes with it."""
+        self._of(task_id).none = min(self._of(task_id).none, self._order[run])
+
     def claimed(self, task_id, run, reloaded):
         if reloaded is not None:
             self._carried(task_id, reloaded)

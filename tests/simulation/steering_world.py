@@ -6,7 +6,7 @@ import json
 import random
 
 from pytask.client.goals import is_refused, reloaded
-from pytask.client.records import read_task
+from pytask.client.task_records import read_task
 from pytask.domain.errors import StoreError
 from pytask.domain.lifecycle import RUNNING
 from pytask.domain.messages import Command
@@ -157,7 +157,7 @@ class SteeringWorld:
             fields = state.fields(task_id)
             if not fields or self._world.flushed():
                 return
-            runs = task_id in state.runs or fields.get("state") == RUNNING.encode()
+            runs = ("run" in fields and task_id in state.runs) or fields.get("state") == RUNNING.encode()
             self._world.note(None, "start --fresh", task_id)
             verdict = self._world.server.store.control(Command.START, [task_id], fresh=True)[0]
             judge = self._world.evidence.steering

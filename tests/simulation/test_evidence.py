@@ -13,7 +13,7 @@ PROCESS = SimpleNamespace(name="w0", last_ack=0.0)
 def evidence():
     world = SimpleNamespace(
         loop=SimpleNamespace(time=0.0), note=lambda *_: None, epochs_may_fall=True, longest_silence=70.0,
-        steering=SimpleNamespace(on=False),
+        steering=SimpleNamespace(on=False, jobs={}),
     )  # fmt: skip
     return Evidence(world)
 
@@ -49,3 +49,15 @@ def test_a_claim_before_its_time_is_seen(evidence, now, rules):
     evidence.counts.pushed("a", due=5000)
     evidence.counts.claimed("a", "w0:1", {"not_before": b"5"}, now)
     assert [rule for rule, *_ in evidence.violations] == rules
+
+
+def test_a_second_wait_for_one_time_is_seen(evidence):
+    evidence.counts.pushed("a", due=5000)
+    evidence.counts.delayed("a")
+    evidence.counts.claimed("a", "w0:1", {}, 5000)
+    assert evidence.violations == []
+    evidence.counts.delayed("a")
+    assert [rule for rule, *_ in evidence.violations] == ["delayed again"]
+    evidence.counts.pushed("a", due=6000)
+    evidence.counts.delayed("a")
+    assert len(evidence.violations) == 1

@@ -9,7 +9,7 @@ from tests.simulation.test_simulation import simulate
 PROMISES = {
     "overlap", "zombie-write", "lost or stuck", "act after K", "act after the end", "two at once",
     "no place", "two places", "too early", "started twice", "stop lost",
-    "count", "counted", "attempt", "limit", "gave up", "delay",
+    "delayed again", "count", "counted", "attempt", "limit", "gave up", "delay",
     "occurrence lost", "occurrence twice", "next time", "missed", "too late",
     "saved lost", "saved again", "paused started", "paused acts", "not resumed",
     "data", "outcome", "unchecked", "rolled back", "not rolled back",

@@ -25,9 +25,8 @@ HERE = (
     *(
         f"tests/integration/test_{name}.py"
         for name in (
-            "acl", "acl_client", "capacity", "cli", "client", "clients", "console", "cost", "doctor",
-            "embedded", "fixes", "hung_sentinel", "logs", "mistakes", "partitions", "proxy", "run_settings",
-            "sentinel", "story",
+            "acl_client", "cli", "client", "clients", "embedded", "fixes", "logs", "mistakes", "partitions",
+            "proxy",
         )
     ),
 )  # fmt: skip
@@ -52,6 +51,8 @@ LONG = (  # taken first: a long file that is taken last would be waited for by a
     "tests/integration/test_hangup.py",
     "tests/integration/test_hostile.py",
     "tests/integration/test_libraries.py",
+    "tests/integration/test_doctor.py",
+    "tests/integration/test_sentinel.py",
 )
 CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a group's orders and reports
 

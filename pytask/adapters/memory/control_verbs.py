@@ -34,17 +34,19 @@ class ControlVerbs(PauseVerbs):
             answered = command is Command.RELOAD and ages and self._is_answered(task_id)
             known = Verdict.STATE if answered else known
             takes = isinstance(value, dict) and not answered
-            found.append(self._carry_out(word, task_id, age) if takes else known)
+            found.append(self._carry_out(word, task_id, age, fresh=fresh) if takes else known)
             if command is Command.RELOAD and found[-1] is Verdict.REQUESTED and fresh:
                 self._ask_again(task_id)
         return found
 
-    def _carry_out(self, word: ControlWord, task_id: str, age: float) -> Verdict:
+    def _carry_out(self, word: ControlWord, task_id: str, age: float, *, fresh: bool) -> Verdict:
         if word.command is Command.STOP:
             return self._stop(task_id, age)
         if word.command is Command.PAUSE:
             return self._pause(task_id, age)
-        return self._start(task_id, age) if not word.request else self._request(task_id, word.command)
+        if word.request:
+            return self._request(task_id, word.command)
+        return self._start(task_id, age, fresh=fresh)
 
     def _is_answered(self, task_id: str) -> bool:
         """Whether a message to reload was answered already, see request.lua."""
@@ -86,14 +88,14 @@ class ControlVerbs(PauseVerbs):
         # A run of a previous hash of this id may still be stopping: its owner is notified, too.
         return Verdict.OK if held is None else Verdict.REQUESTED
 
-    def _start(self, task_id: str, age: float) -> Verdict:
+    def _start(self, task_id: str, age: float, *, fresh: bool) -> Verdict:
         state = self._state
         fields = state.fields(task_id)
         word = text(fields, "state")
         at_rest = task_id not in state.runs and word != life.RUNNING
         before = state.resting(word)
         if "run" in fields and not at_rest:
-            return self._resume_run(task_id)
+            return Verdict.STATE if fresh else self._resume_run(task_id)
         if "paused" in fields and before in sources(Trigger.RESUME) and at_rest:
             return self._resume_waiting(task_id, before)
         if self._started_within(task_id, age):
@@ -121,8 +123,10 @@ class ControlVerbs(PauseVerbs):
     def _forget_saved(self, task_id: str, *, fresh: bool) -> None:
         """What earlier runs have saved; after an end always: an earlier release did not remove it."""
         state = self._state
-        word = text(state.fields(task_id), "state")
-        if (fresh or word == life.ENDED) and task_id not in state.runs and word != life.RUNNING:
+        fields = state.fields(task_id)
+        word = text(fields, "state")
+        owned = "run" in fields and task_id in state.runs
+        if (fresh or word == life.ENDED) and not owned and word != life.RUNNING:
             state.erase(task_id, *SAVED)
 
     def _request(self, task_id: str, request: Command) -> Verdict:

@@ -224,6 +224,8 @@ class QueueVerbs(LimitVerbs):
         state.timers.pop(ref.id, None)
         if "epoch" in fields:
             state.erase(ref.id, "control", "output", "error")
+        if due_ms(fields) is not None:
+            state.erase(ref.id, "not_before")  # its time has come once, wherever the clock goes
         if "paused" in fields:
             state.erase(ref.id, "paused")
             state.paused.discard(ref.id)

@@ -13,8 +13,8 @@ from pytask.domain.messages import Command, Event
 from pytask.domain.record import Claim, InForce, RunRef, Trial, Verdict
 
 
-def roll_back(state: MemoryState, task_id: str, run: str, trial: Trial) -> None:
-    """Exchange data that failed on trial for the data before, see prelude.lua."""
+def roll_back(state: MemoryState, task_id: str, run: str, trial: Trial) -> bool:
+    """Exchange data that failed on trial for the data before; False if it is not there.  See prelude.lua."""
     fields = state.fields(task_id)
     data = fields.get("data")
     failed = digest(data or b"") == trial.rejected
@@ -24,6 +24,7 @@ def roll_back(state: MemoryState, task_id: str, run: str, trial: Trial) -> None:
         _put(state, task_id, "data_bad", data)
         _put(state, task_id, "data", good or None)
     state.erase(task_id, "trial", "data_ok", "settling")
+    return good is not None and failed
 
 
 def _put(state: MemoryState, task_id: str, name: str, value: bytes | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pytask.adapters.memory.reload_verbs import roll_back
 from pytask.adapters.memory.state import number, text
-from pytask.adapters.memory.verbs import Verbs
+from pytask.adapters.memory.verbs import Verbs, due_ms
 from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, carried, ending_why, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
@@ -86,7 +86,10 @@ class RunVerbs(Verbs):
             state.write(one.id, epoch=one.epoch)
             # A stop is kept: whether it is older than our claim is not known.
             kept = () if text(fields, "control") == Verdict.STOP else ("control",)
-            state.erase(one.id, *kept, "output", "error")
+            # As the claim did that the store has lost.
+            due = due_ms(fields)
+            served = () if due is None or due > state.millis() else ("not_before",)
+            state.erase(one.id, *kept, *served, "output", "error")
         self._note(one.id, before, Trigger.ADOPT, worker)
         self._keep_pause(one, same=owner == one.run)
         state.expires.pop(one.id, None)
@@ -218,9 +221,11 @@ class RunVerbs(Verbs):
             state.delete(change.id)
             state.paused.discard(change.id)
             return Verdict.OK
-        if change.trial is not None:
-            roll_back(state, change.id, change.run, change.trial)
+        trial = change.trial
+        superseded = trial is not None and not roll_back(state, change.id, change.run, trial)
         state.rest(change.id, next_state(life.RUNNING, trigger), last_run=change.run, **change.fields)
+        if superseded:
+            state.erase(change.id, "rolled_back")
         if change.fields.get("saved"):
             state.write(change.id, saved_at=state.stamp())
         elif "saved" in change.fields:

@@ -57,7 +57,7 @@ def accepted(judged: Claim, reply: Sequence[Any]) -> Claim:
     return attrs.evolve(judged, verdict=found, trial=len(reply) > 1 and reply[1] == 1)
 
 
-def claims(
+def claims(  # noqa: C901 - one pass over the words: a call for each kind would cost every claim
     refs: Sequence[RunRef], functions: Sequence[str], reply: Sequence[bytes]
 ) -> tuple[list[Claim], list[bytes] | None]:
     """The claims in the answer of claim.lua, and the ids behind them (None if they are unknown)."""

@@ -112,7 +112,7 @@ def _commands(remote: Remote, task: New, data: Data, wait: float) -> Iterator[It
     from pytask.cli.explain_script import If, Match
     from pytask.client.batches import start_fields
     from pytask.client.enqueue import new_ids, start_of
-    from pytask.client.records import FINISHED
+    from pytask.client.task_records import FINISHED
 
     shown = task.id or new_ids(1)[0]
     space = remote.space_of(shown)

@@ -28,7 +28,7 @@ def command(choice: Choice, yes: bool, remote: Remote, printer: Printer) -> None
     """
     from pytask.cli import explain
     from pytask.cli.control import Verb, carry_out, together
-    from pytask.client.records import FINISHED
+    from pytask.client.task_records import FINISHED
 
     # A bulk selection is fixed when it is made: a task that waits again by now is left.
     states = choice.wanted(FINISHED) if choice.bulk else None

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Resume paused tasks; with --name or --all, the paused functions, too.",
 )
-@click.option("--fresh", is_flag=True, help="Discard the value that earlier runs saved (self.saved).")
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Discard the value that earlier runs saved (self.saved); a running task, paused or not, is refused.",
+)
 @options.remote
 @choices.tasks
 @options.form
@@ -48,7 +52,7 @@ def command(
     from pytask.domain import lifecycle as life
 
     if resumes and choice.of_function:
-        resume(choice, remote, printer)
+        resume(choice, remote, printer, fresh=fresh)
         return
     meant = (life.STOPPED,)
     if choice.explained(partial(explain.start, fresh=fresh), meant, explain.until_run(wait, over=False)):
@@ -57,17 +61,22 @@ def command(
     carry_out(printer, choice.batches("start", meant, yes=yes, once=True), verb)
 
 
-def resume(choice: Choice, remote: Remote, printer: Printer) -> None:
+def resume(choice: Choice, remote: Remote, printer: Printer, *, fresh: bool) -> None:
     """Resume a function, or all, and the paused tasks of it."""
+    from functools import partial
+
     from pytask.adapters.keys import Keys
-    from pytask.cli import explain_pause
+    from pytask.cli import explain, explain_pause
     from pytask.cli.control import Verb, carry_out, together
     from pytask.cli.explain_script import ID, Each
 
     if remote.explain:
         items = explain_pause.functions(remote, choice.function, resume=True)
         for space in remote.spaces:
-            each = explain_pause.resume(space, ID)
+            each = [
+                *(explain.forget(space, ID) if fresh else ()),
+                *explain_pause.resume(space, ID, fresh=fresh),
+            ]
             items.append(Each([["SMEMBERS", Keys(space).paused]], each))
         remote.explains(items)
         return
@@ -75,4 +84,5 @@ def resume(choice: Choice, remote: Remote, printer: Printer) -> None:
     shown = "all functions" if choice.function == "*" else f"function {choice.function}"
     word = "resumed" if changed else "was not paused"
     row = {"id": shown, "outcome": word, "_outcome": word, "state": None, "done": True, "reason": None}
-    carry_out(printer, choice.paused_batches(), Verb(together(remote.tasks.start_again_many)), before=[row])
+    again = partial(remote.tasks.start_again_many, fresh=fresh)
+    carry_out(printer, choice.paused_batches(), Verb(together(again)), before=[row])

@@ -39,7 +39,7 @@ def command(task_id: str, states: tuple[str, ...], timeout: float, remote: Remot
     wanted = [state_named(word) for word in states] or None
     if remote.explain:
         from pytask.cli import explain
-        from pytask.client.records import FINISHED
+        from pytask.client.task_records import FINISHED
 
         space = remote.space_of(task_id)
         remote.explains(explain.wait(space, task_id, wanted or list(FINISHED), timeout))

@@ -129,3 +129,34 @@ def test_a_fresh_start_of_what_runs_is_refused_and_changes_nothing(both, wait):
     assert (outcome.done, outcome.state) == (False, "RUNNING")
     assert "'t' is running, so what it has saved was not removed: stop it first" in str(outcome.refused)
     assert both.client.get("t").saved == 5
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("wait", [0, 0.05])
+def test_a_fresh_start_of_a_paused_run_says_so_and_changes_nothing(both, wait):
+    ref = both.bench.running("t", data='{"a":1}')
+    both.bench.store.renew([ref], {ref.run: Save("t", ref.run, 1, b"5")})
+    both.client.pause("t")
+    before = both.bench.hash("t")
+    outcome = both.client.start_again("t", {"a": 2}, wait=wait, fresh=True)
+    assert (outcome.done, outcome.state, outcome.requested) == (False, "RUNNING", False)
+    expected = "'t' runs, and is paused, so it was neither resumed nor was what it has saved removed: "
+    assert str(outcome.refused).startswith(
+        f"{expected}start_again('t') resumes it; or stop it first, stop('t'"
+    )
+    assert both.bench.hash("t") == before, "the data, too"
+    (many,) = both.client.start_again_many(["t"], fresh=True)
+    assert str(many.refused) == str(outcome.refused)
+    assert both.bench.hash("t") == before
+
+
+@pytest.mark.wire
+def test_a_fresh_start_of_a_paused_task_that_waits_resumes_it_without_its_value(both):
+    both.client.start("f", id="t")
+    both.bench.write("t", saved="5")
+    assert both.client.pause("t").done
+    outcome = both.client.start_again("t", {"a": 2}, fresh=True)
+    assert (outcome.done, outcome.state) == (True, "WAIT")
+    info = both.client.get("t")
+    assert (info.saved, info.paused, info.data) == (None, 0, {"a": 2})
+    assert both.bench.queue() == ["t"]

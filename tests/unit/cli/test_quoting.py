@@ -11,7 +11,7 @@ import pytest
 
 from pytask.cli.commands.show import lines
 from pytask.cli.printer import Column, Printer, pairs
-from pytask.client.records import TaskInfo
+from pytask.client.task_records import TaskInfo
 from pytask.domain.errors import AmbiguousId, Refused
 from pytask.domain.escaping import STEERING, escaped
 from pytask.domain.lifecycle import State

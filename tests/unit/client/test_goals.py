@@ -3,7 +3,7 @@
 import pytest
 
 from pytask.client.goals import is_rolled_back
-from pytask.client.records import Rollback, TaskInfo
+from pytask.client.task_records import Rollback, TaskInfo
 from pytask.domain.lifecycle import RUNNING
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from pytask.domain import history
+from pytask.domain.facts import Crew, Facts, Known
 from pytask.domain.lifecycle import State, Trigger
-from pytask.domain.reasons import Crew, Facts, Known, account
+from pytask.domain.reasons import account
 from pytask.domain.transition_text import PHRASES
 
 LEASE = "lease of larch silent for 90 s"

@@ -1,7 +1,8 @@
 """A task that had come to rest and was pushed again."""
 
 from pytask.domain import lifecycle as life
-from pytask.domain.reasons import Facts, Known, account
+from pytask.domain.facts import Facts, Known
+from pytask.domain.reasons import account
 
 
 def test_the_story_is_of_the_run_that_waits():

@@ -32,6 +32,11 @@ from pytask.adapters.redis.scripts.pausing import confirm as confirm
 from pytask.adapters.redis.scripts.pausing import hold_functions as hold_functions
 from pytask.adapters.redis.scripts.pausing import pause as pause
 from pytask.adapters.redis.scripts.pausing import tidy_paused as tidy_paused
+from pytask.adapters.redis.scripts.reloading import accept as accept
+from pytask.adapters.redis.scripts.reloading import preview as preview
+from pytask.adapters.redis.scripts.reloading import refuse as refuse
+from pytask.adapters.redis.scripts.reloading import reload as reload
+from pytask.adapters.redis.scripts.reloading import settle as settle
 from pytask.adapters.redis.scripts.saving import SavedValue as SavedValue
 from pytask.adapters.redis.scripts.saving import save as save
 from pytask.adapters.redis.scripts.steering import functions as functions
@@ -315,84 +320,6 @@ def note(
     events: Texts,  # of that
     line_counts: Numbers,
     lines: AnyTexts,  # of all runs
-) -> bytes: ...
-
-
-@script
-def reload(
-    *,
-    runs: Key,
-    leases: Key,
-    hash: Key,
-    id: Text,
-    old_run: Text,
-    new_run: Text,
-    worker: Text,
-    max_data: Number,  # bytes
-    saved: Text,  # that the old run has not stored yet; "" for nothing
-    channel: Text,
-    line: Text,
-    kept: Number,
-    event: ThreeTexts,
-    known: Flag,  # `lived` is the data with which the old run worked
-    lived: Text,
-) -> list[Any]: ...
-
-
-@script
-def accept(
-    *,
-    runs: Key,
-    hash: Key,
-    id: Text,
-    run: Text,
-    func: Text,  # and the data, which were judged; "" for none
-    data: Text,
-    request: Text,  # the word of a reload
-    mark: Text,  # of the trial
-    channel: Text,
-    event: Text,
-    line: Text,
-    kept: Number,
-    known: Flag,  # `lived` is the data with which the run worked before
-    lived: Text,
-) -> list[Any]: ...
-
-
-@script
-def preview(*, runs: Key, hash: Key, id: Text, run: Text, max_data: Number) -> list[Any]: ...
-
-
-@script
-def refuse(
-    *,
-    runs: Key,
-    hash: Key,
-    id: Text,
-    run: Text,
-    func: Text,  # and the data, which were judged; "" for none
-    data: Text,
-    unread: Number,  # size of data that was not read; 0: it was
-    good_func: Text,  # and the data, which are in force; "" for no data
-    good: Text,
-    request: Text,  # the word of a reload
-    refusal: Text,  # JSON, behind its epoch and time
-    channel: Text,
-    event: Text,
-    line: Text,
-    kept: Number,
-) -> bytes: ...
-
-
-@script
-def settle(
-    *,
-    runs: Key,
-    hash: Key,
-    id: Text,
-    run: Text,
-    mark: Text,  # of a trial that is over; "" for none
-    request: Text,  # a word that is dropped; "" for none
 ) -> bytes: ...
 
 

@@ -158,16 +158,19 @@ local function leave(id, state)
   gone[#gone + 1] = id
 end
 -- The hash of a run that begins; its epoch.
-local function begin(id, run, hash, state, epoch, attempts, history, stale, stale_pause)
+local function begin(id, run, hash, h, extra)
+  local state, epoch, attempts = h[3], h[5], h[6]
   local e = number(epoch) + 1
   local es = e > now_ms and whole(e) or epoch_now
   call('HSET', hash, 'state', running, 'run', run, 'worker', worker, 'epoch', es,
     'last_update', now, 'attempts', attempts and number(attempts) + 1 or '1',
-    noted(history, line, true, index[state] and state or unknown))
+    noted(h[9], line, true, index[state] and state or unknown))
   call('PERSIST', hash)
   if epoch then call('HDEL', hash, 'control', 'output', 'error') end
-  if stale then call('HDEL', hash, 'saved', 'saved_at', 'saved_by') end
-  if stale_pause then
+  -- Its time has come once: a clock that is set back later delays no other run of this start.
+  if h[10] and (not extra or extra.due) then call('HDEL', hash, 'not_before') end
+  if extra and extra.stale then call('HDEL', hash, 'saved', 'saved_at', 'saved_by') end
+  if h[17] then
     call('HDEL', hash, 'paused')
     call('SREM', paused, id)
   end
@@ -302,7 +305,7 @@ for i = 1, n do
           words[i] = delay(id, hash, state, due, 'limit%20of%20starts', h[9])
         else
           if crashes >= crashes_from then places = places - 1 end
-          local es = begin(id, run, hash, state, epoch, h[6], h[9], extra and extra.stale, h[17])
+          local es = begin(id, run, hash, h, extra)
           if limits then limits.settle_in(id, group, func) end
           read = read + part
           words[i] = won('OK', es, crashes, size, over, func, data, extra, group)

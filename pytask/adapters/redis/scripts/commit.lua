@@ -64,9 +64,10 @@ for i = 1, n do
       unpause(id, hash)
     else
       local plain = mode == 'done'
+      local superseded = false
       if tried then
         --- include: roll_back
-        roll_back(hash, run, tried)
+        superseded = not roll_back(hash, run, tried)
       end
       if kind.words == '' and not saved then
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, noted(h[2], kind.line, plain))
@@ -79,6 +80,8 @@ for i = 1, n do
         more[#more + 1], more[#more + 2] = noted(h[2], kind.line, plain)
         call('HSET', hash, 'state', state, 'last_update', now, 'last_run', run, unpack(more))
       end
+      -- Who waits for a reload with the newer data must not take this for its answer.
+      if superseded then call('HDEL', hash, 'rolled_back') end
       if plain then
         call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at')
         if h[3] then call('HDEL', hash, 'restarts', 'failed_at', 'restart_times') end

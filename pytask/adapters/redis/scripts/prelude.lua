@@ -152,7 +152,8 @@ end
 
 --- roll_back
 -- Exchange data that failed on trial for the data before: that of the trial of this run, or the one that the caller
--- knows where the trial is not stored yet.  Other data that a client wrote meanwhile stays.
+-- knows where the trial is not stored yet.  Other data that a client wrote meanwhile stays, and the next run works with it:
+-- then nothing is rolled back, which it returns.
 local function roll_back(hash, run, tried)
   local rejected, known, given = tried:match('^(%x+) (%d) (.*)$')
   local h = call('HMGET', hash, 'trial', 'data_ok', 'data')
@@ -165,6 +166,7 @@ local function roll_back(hash, run, tried)
     if good == '' then call('HDEL', hash, 'data') else call('HSET', hash, 'data', good) end
   end
   call('HDEL', hash, 'trial', 'data_ok', 'settling')
+  return good and failed
 end
 
 --- overdue

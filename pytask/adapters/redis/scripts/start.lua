@@ -4,8 +4,9 @@
 -- Returns for each id OK (queued), REQUESTED, STATE (no-op), NOHASH or BADTYPE.
 --
 -- A resumed task keeps the count of its restarts and the time that it waits for: the claim puts it into the timers.
--- A `fresh` start takes away what earlier runs have saved, also from a task that waits already.  After an end it is
--- always taken away: a worker of an earlier release did not remove it.
+-- A `fresh` start takes away what earlier runs have saved, also from a task that waits already.  A run keeps its value,
+-- so a fresh start of it does nothing, and does not resume it either: its value would be there again at once.  After an
+-- end it is always taken away: a worker of an earlier release did not remove it.
 --- include: names, time, index, places, forget_restarts, history
 local REACH = 1024
 local from = places_in(allowed)
@@ -19,6 +20,7 @@ local function enqueue(id)
 end
 -- A run: whether its owner is to resume it, or was told to before.
 local function resume_run(id, hash, h)
+  if fresh then return false end
   if not h[5] then return h[6] == start_word end
   call('HDEL', hash, 'paused')
   call('SREM', paused, id)
@@ -49,8 +51,10 @@ for i, hash in ipairs(hashes) do
     -- Every worker hears every message: one that comes late must not start a short task twice.
     local since = tonumber(now) - (tonumber(h[3] or '') or -1)
     local early = state == waiting and call('ZSCORE', timers, id)
-    if (fresh or state == ended_state) and not held and h[1] ~= running then forgetful[#forgetful + 1] = hash end
-    if h[2] and (held or h[1] == running) then
+    -- A run of a previous hash of this id cannot write to this one.
+    local owned = h[2] and (held or h[1] == running)
+    if (fresh or state == ended_state) and not owned and h[1] ~= running then forgetful[#forgetful + 1] = hash end
+    if owned then
       reply[i] = resume_run(id, hash, h) and 'REQUESTED' or 'STATE'
     elseif h[5] and state == waiting and not held and h[1] ~= running then
       resume_waiting(id, hash, state, h)
