@@ -14,6 +14,7 @@ import attrs
 
 from pytask.domain.figures import WorkerInfo
 
+TURNED_OFF = "it is turned off"  # why there is no lock
 PRIVATE = 0o077  # permissions that nobody but the owner may have
 # File systems whose locks and inode numbers belong to one kernel, by the number that `statfs` gives.  All
 # others are refused: a network file system may free the lock of a living process when it loses its server, or

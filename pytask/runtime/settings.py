@@ -157,8 +157,8 @@ class Settings:
         default=None, validator=attrs.validators.optional(attrs.validators.min_len(1))
     )
     """Directory of the lock files by which workers of one machine prove that another has died: of the user,
-    mode 0700, on a local file system.  None: under $XDG_RUNTIME_DIR, or in the directory for temporary files;
-    "off": no locks, so that a death is known by silence only."""
+    mode 0700, on a local file system.  None: in $RUNTIME_DIRECTORY, in $XDG_RUNTIME_DIR, or in the directory
+    for temporary files; "off": no locks, so that a death is known by silence only."""
 
     on_data_loss: str = attrs.field(default="stop", validator=attrs.validators.in_(("stop", "restore")))
     """What to do with running tasks if Redis returns without its data: "stop" stops them, "restore" stops

@@ -32,7 +32,7 @@ from typing import Any
 
 import attrs
 
-from pytask.domain.proofs import Folder, LockFile, why_unusable
+from pytask.domain.proofs import TURNED_OFF, Folder, LockFile, why_unusable
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
@@ -105,7 +105,7 @@ def hold(setting: str | None) -> LifeLock:
     """The lock of this process, taken at the first call.  Raises `Unusable`."""
     global _own  # noqa: PLW0603 - one for the process
     if setting == OFF:
-        raise Unusable("it is turned off")
+        raise Unusable(TURNED_OFF)
     place = (Path(setting) if setting else _default()).absolute()
     if _own is not None and _own.pid == os.getpid():
         if _own.path.parent != place:
@@ -134,6 +134,9 @@ def share() -> int | None:
 
 
 def _default() -> Path:
+    unit = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if unit:  # of a service manager: what is in /tmp may be the service's own, and end with it
+        return Path(unit) / "locks"
     session = os.environ.get("XDG_RUNTIME_DIR")
     if session and Path(session).is_dir():
         return Path(session) / "pytask" / "locks"

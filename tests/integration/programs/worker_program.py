@@ -49,7 +49,7 @@ class Acting(Task):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.act()
-            gevent.sleep(STEP)
+            gevent.sleep((self.task_data or {}).get("step", STEP))
 
 
 class Tick(Acting):

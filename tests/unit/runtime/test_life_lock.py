@@ -335,8 +335,13 @@ def test_without_a_boot_id(own, place, monkeypatch):
         own.hold(str(place))
 
 
-def test_the_default_is_the_folder_of_the_session_or_one_in_tmp(own, tmp_path, monkeypatch):
+def test_the_default_is_the_folder_of_the_unit_or_session_or_one_in_tmp(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}:/run/another")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert own.hold(None).path.parent == tmp_path / "locks"
+    own.leave()
+    monkeypatch.setattr(life_lock, "_own", None)
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
     assert own.hold(None).path.parent == tmp_path / "pytask" / "locks"
     own.leave()
     monkeypatch.setattr(life_lock, "_own", None)
@@ -349,6 +354,7 @@ def test_a_default_folder_that_others_may_change_is_refused(own, tmp_path, monke
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "pytask").mkdir()
     (tmp_path / "pytask").chmod(0o777)
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     with pytest.raises(Unusable, match="others may write to it"):
         own.hold(None)
 
