@@ -24,6 +24,6 @@ def of_the_locks(found: Fleet) -> Iterator[Finding]:
             code="PT184",
             what=f"{who}, for example {names[0]}, {verb(number, 'has', 'have')} no lock file: {reason}."
             f" After a death {verb(number, 'its', 'their')} tasks wait for {Timing().expiry:g} s and more",
-            fix="set PYTASK_RUNTIME_DIR to a directory of the user, mode 0700, on a local file system (off: no"
-            " locks), and restart",
+            fix="set PYTASK_RUNTIME_DIR to a directory of the user, mode 0700, on a local file system (off:"
+            " no locks), and restart",
         )

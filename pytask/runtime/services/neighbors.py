@@ -64,7 +64,6 @@ class Neighbors:
         """Run until stopped."""
         watch = CloseWatch(self._folder.path)
         try:
-            self._first_look()
             pass_by_pass(lambda: self._pass(watch), self._pass_failed, lambda: self._ended)
         finally:
             self.looked.set()
@@ -91,6 +90,8 @@ class Neighbors:
         self.looked.set()
 
     def _pass(self, watch: CloseWatch) -> None:
+        if not self.looked.is_set():
+            self._first_look()
         if watch.wait(NOTIFIED_PERIOD if watch.instant else PERIOD):
             for pause in AFTER_NOTICE:
                 gevent.sleep(pause)
@@ -103,6 +104,7 @@ class Neighbors:
 
     def _pass_failed(self, error: Exception) -> float:
         log.error("cannot look at the locks of other workers of this machine", exc_info=error)
+        self.looked.set()
         return PERIOD
 
     # -- one death --------------------------------------------------------------------------------------
