@@ -41,8 +41,11 @@ from pytask.domain.record import (
 class Timetable(Protocol):
     """The schedules of one partition, as its store keeps them."""
 
-    def due(self, limit: int) -> DueSchedules:
-        """Read up to `limit` schedules whose time has come."""
+    def due(self, limit: int, ended: Sequence[str] = ()) -> DueSchedules:
+        """Read up to `limit` schedules whose time has come.
+
+        A run of those in `ended` is over: if an occurrence waits for that, the time of its schedule has come.
+        """
 
     def fire(self, firings: Sequence[Firing]) -> list[Verdict]:
         """Start what is due, and store the next times: OK for each that was still as it was read.

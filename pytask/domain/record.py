@@ -196,6 +196,7 @@ class Change:
     local: bool = False  # a released local task is deleted, not queued
     delay: float = 0.0  # with Trigger.RETRY: seconds until it is queued again
     trial: Trial | None = None  # with Trigger.ROLL_BACK
+    schedule: str = ""  # whose occurrence the run was, where another one may wait for its end
 
 
 @attrs.frozen(kw_only=True)

@@ -153,6 +153,7 @@ class PartitionWorker:
             journal=Journal(lines=settings.task_logs, keep=settings.keep_logs),
             drops=settings.when_full == "drop", keep_error=settings.keep_error,
             on_settled=ports.capacity.wake, on_delayed=self._delayed,
+            on_schedule=self._run_of_schedule_over,
         ))  # fmt: skip
         self.executor = Executor(ExecutorPorts(
             settings=settings, lease=self.lease, committer=self.committer, store_proxy=self.store_proxy,
@@ -228,6 +229,10 @@ class PartitionWorker:
 
     def _delayed(self, seconds: float) -> None:
         self.timers.soon(seconds)
+
+    def _run_of_schedule_over(self, name: str) -> None:
+        self.schedules.run_is_over(name)
+        self.timers.wake()
 
     def _pinged(self, error: StoreError | None) -> None:
         self.controller.pinged(error)

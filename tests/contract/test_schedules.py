@@ -182,6 +182,24 @@ def test_queue_starts_one_once_the_run_has_ended(bench):
     assert "behind" not in bench.schedule("nightly")
 
 
+@pytest.mark.wire
+def test_the_end_of_a_run_makes_what_waits_for_it_due(bench):
+    """Only that: one that waits for nothing, or was put off, is left as it is."""
+    later = now_ms(bench) + MINUTE
+    for name, behind in (("nightly", "7"), ("calm", ""), ("broken", "7")):
+        due(bench, name=name, **({"behind": behind} if behind else {}))
+        bench.set_schedule(name, later)
+    bench.set_schedule("broken", NEVER)
+    bench.set_string("pytask:schedule:odd")
+    bench.set_schedule("odd", later)
+    names = ("nightly", "calm", "broken", "odd", "gone")
+    assert [one.name for one in bench.store.schedules.due(9, names[1:]).due] == []
+    found = bench.store.schedules.due(9, names)
+    assert [one.name for one in found.due] == ["nightly"]
+    assert found.due[0].score <= found.now
+    assert bench.times() == {"nightly": found.due[0].score, "calm": later, "broken": NEVER, "odd": later}
+
+
 @pytest.mark.parametrize("overlap", list(Overlap))
 def test_an_occurrence_that_waits_is_not_lost_when_the_schedule_is_changed(bench, overlap):
     ref = bench.running("s")

@@ -39,8 +39,7 @@ def start(store, client, tmp_path):
     def started(name, function, *more):
         write(tmp_path / f"{name}.py", TASK.format(name=function))
         command = pytask("run", f"{name}.py", "--redis", store.url, "--name", name, *more)
-        # The stories are of silence: no lock proves a death.
-        daemon = Started(command, tmp_path, tmp_path, PYTASK_RUNTIME_DIR="off")
+        daemon = Started(command, tmp_path, tmp_path)
         daemons.append(daemon)
         shown = lambda: [json.loads(text)["name"] for text in client.hvals("pytask:workers:info")]  # noqa: E731
         until(lambda: name in shown(), lambda: daemon.output)

@@ -66,6 +66,24 @@ def test_another_worker_starts_what_a_dead_one_has_delayed(lab):
     assert acted_at(lab, "a") >= due
 
 
+@pytest.mark.parametrize("overlap", ["queue", "replace"])
+def test_an_occurrence_starts_with_the_end_of_the_run_that_it_waits_for(lab, overlap):
+    """Not at the next look at its schedule, which is an hour away here."""
+    lab.worker()
+    later = int(now(lab) * 1000) + 3_600_000
+    told = '{"schedule":"s","scheduled_for":1.000,"missed":0}'
+    lab.redis.hset("s", mapping={"function": "loop", "scheduled": told})
+    lab.redis.lpush("new-task", "s")
+    lab.wait_state("s", State.RUNNING)
+    fields = {"function": "shot", "every": "3600", "overlap": overlap, "behind": "1764579600000"}
+    lab.redis.hset("pytask:schedule:s", mapping=fields | {"next_ms": later})
+    lab.redis.zadd("pytask:schedules", {"s": later})
+    lab.control("s", "stop")
+    wait_until(lambda: lab.field("s", "state") == State.ENDED)
+    assert lab.field("s", "scheduled").startswith('{"schedule":"s","scheduled_for":1764579600.000')
+    assert lab.redis.zscore("pytask:schedules", "s") == later
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [

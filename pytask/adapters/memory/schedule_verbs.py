@@ -32,10 +32,15 @@ RUNS, WAITS, TAKEN = "runs", "waits", Reason.TAKEN
 class MemoryTimetable(Verbs):
     """Reads and fires schedules."""
 
-    def due(self, limit: int) -> DueSchedules:
+    def due(self, limit: int, ended: Sequence[str] = ()) -> DueSchedules:
         """Schedules that are due, at most `limit`."""
         state = self._state
         now = state.millis()
+        for name in ended:
+            value = state.value(_key(name))
+            waits = isinstance(value, dict) and "behind" in value
+            if waits and now < state.schedules.get(name, 0.0) < NEVER:
+                state.schedules[name] = float(now)
         by_time = sorted((score, name) for name, score in state.schedules.items())
         found = [entry for entry in by_time if entry[0] <= now][:limit]
         rest = by_time[len(found) :]

@@ -18,9 +18,16 @@ from pytask.domain.record import Verdict
 from pytask.domain.schedules import DEFINITION, KEPT, LONGEST_FIELD, NEVER, Overlap
 
 
-def due(scope: Scope, limit: int) -> ScriptCall[list[bytes]]:
+def due(scope: Scope, limit: int, ended: Sequence[str]) -> ScriptCall[list[bytes]]:
     """The names of those that are due."""
-    return timetable.due_schedules(schedules=scope.keys.schedules, most=limit)
+    keys = scope.keys
+    return timetable.due_schedules(
+        schedules=keys.schedules,
+        hashes=[keys.schedule(name) for name in ended],
+        never=NEVER,
+        most=limit,
+        ended=[decoding.raw_of(name) for name in ended],
+    )
 
 
 def read(scope: Scope, names: Sequence[str]) -> ScriptCall[list[object]]:

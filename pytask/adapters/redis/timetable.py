@@ -21,9 +21,9 @@ class Timetable:
         self._redis = redis
         self._scope = scope
 
-    def due(self, limit: int) -> DueSchedules:
+    def due(self, limit: int, ended: Sequence[str] = ()) -> DueSchedules:
         """Those whose time has come, at most `limit`."""
-        now, after, *found = self._redis.run(schedule_calls.due(self._scope, limit))
+        now, after, *found = self._redis.run(schedule_calls.due(self._scope, limit, ended))
         scores = {decoding.text(name): float(score) for name, score in decoding.pairs(found)}
         hashes = self._redis.run(schedule_calls.read(self._scope, list(scores))) if scores else []
         due = [

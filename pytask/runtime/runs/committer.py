@@ -41,6 +41,7 @@ class CommitterPorts:
     log_throttle: LogThrottle
     on_settled: Callable[[], None]  # after each commit, when changes have received verdicts
     on_delayed: Callable[[float], None] = lambda _: None  # seconds until a task in the timers is due
+    on_schedule: Callable[[str], None] = lambda _: None  # a run of this schedule is over
     drops: bool = False  # if full, drop the oldest events instead of making emit() wait
     keep_error: int | None = None  # retention in seconds
 
@@ -75,6 +76,7 @@ class Committer:
         self._ended = False
         self._on_settled = ports.on_settled
         self._on_delayed = ports.on_delayed
+        self._on_schedule = ports.on_schedule
 
     @property
     def pending(self) -> int:
@@ -319,6 +321,8 @@ class Committer:
         taken = verdict is Verdict.OK or verdict is Verdict.ALREADY
         if taken and change.trigger is Trigger.RETRY:
             self._on_delayed(change.delay)
+        if taken and change.schedule:
+            self._on_schedule(change.schedule)
         if taken and not self._unconfirmed:
             return
         ref = RunRef(change.id, change.run)

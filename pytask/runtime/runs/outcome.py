@@ -72,6 +72,14 @@ def _failed(run: Run, error: str) -> dict[str, str | bytes]:
     return fields
 
 
+def _of_schedule(run: Run, change: Change) -> Change:
+    """The end of a run for which the next occurrence of its schedule may wait."""
+    scheduled = None if change.trigger is Trigger.RELEASE else run.scheduled
+    if scheduled is None or scheduled.schedule != run.id:  # one beside others: none waits
+        return change
+    return attrs.evolve(change, schedule=scheduled.schedule)
+
+
 @attrs.frozen(kw_only=True)
 class OutcomePorts:
     """The ports of the outcomes."""
@@ -122,7 +130,7 @@ class Outcomes:
             if isinstance(found, GiveUp):
                 restarting.give_up(run, found)
                 trigger = Trigger.FAIL
-        self._put(run, ending(run, trigger, self._settings))
+        self._put(run, _of_schedule(run, ending(run, trigger, self._settings)))
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
         return None

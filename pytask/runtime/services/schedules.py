@@ -7,6 +7,7 @@ carries out the answer of one of them only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import attrs
 from gevent.event import Event as Flag
@@ -42,6 +43,7 @@ class Schedules:
         self._place = place
         self._digests = {one.schedule.name: one.schedule.digest(one.data) for one in defined}
         self._defined = [one for one in defined if self._is_here(one.schedule.name)]
+        self._ended: set[str] = set()
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -67,9 +69,25 @@ class Schedules:
         if broken is not None:
             raise broken
 
+    def run_is_over(self, name: str) -> None:
+        """An occurrence of this schedule may have waited for the end of a run.  Never blocks."""
+        self._ended.add(name)
+
+    @property
+    def pressing(self) -> bool:
+        """Whether a call may find more than what is due."""
+        return bool(self._ended)
+
     def __call__(self, store: Store) -> float | None:
         """Fire what is due, at most 256 schedules; the seconds until the next is due, None for no more."""
-        found = store.schedules.due(DUE_MOST)
+        ended = list(islice(self._ended, DUE_MOST))
+        # Before the call: a run that ends meanwhile is told by the next one.
+        self._ended.difference_update(ended)
+        try:
+            found = store.schedules.due(DUE_MOST, ended)
+        except StoreError:
+            self._ended.update(ended)
+            raise
         firings = []
         for one in found.due:
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 from gevent.event import Event as Flag
@@ -29,9 +30,29 @@ GAP = 0.005  # seconds at least between two looks
 LAG_FIRST, LAG_LAST = 0.02, 1.0  # seconds behind a timer that another worker is likely to move
 
 
-def no_schedules(_: Store) -> float | None:
-    """Fire nothing."""
-    return None
+class Fires(Protocol):
+    """Fires the schedules that are due."""
+
+    @property
+    def pressing(self) -> bool:
+        """Whether a call may find more than what is due."""
+
+    def __call__(self, store: Store) -> float | None:
+        """Fire; the seconds until the next call, None if that is not known."""
+
+
+class NoSchedules:
+    """Fires nothing."""
+
+    @property
+    def pressing(self) -> bool:
+        """Never."""
+        return False
+
+    def __call__(self, store: Store) -> float | None:
+        """Nothing is due."""
+        del store
+        return None
 
 
 @attrs.frozen(kw_only=True)
@@ -42,8 +63,7 @@ class TimersPorts:
     timing: Timing
     clock: Callable[[], float]
     log_throttle: LogThrottle
-    schedules: Callable[[Store], float | None] = no_schedules
-    """Fires the schedules that are due; the seconds until its next call, None if that is not known."""
+    schedules: Fires = attrs.Factory(NoSchedules)
     rules: Callable[[], Rules] = dict
     """The limits of the functions of this worker."""
     uniform: Callable[[float, float], float] = random.uniform
@@ -90,6 +110,11 @@ class Timers:
                 self._wake.set()
             heapq.heappush(self._own, at)
 
+    def wake(self) -> None:
+        """Look now: the run of a schedule is over, and the next one may wait for that.  Never blocks."""
+        self._expected = False
+        self._wake.set()
+
     def _pass(self) -> None:
         self._wake.wait(timeout=self.look())
         self._wake.clear()
@@ -134,5 +159,6 @@ class Timers:
     def _next_schedule(self, due: Due) -> float:
         if due.schedule is None:
             return self._timing.sweep
-        wait = due.schedule if due.schedule > 0 else self._schedules(self._store)
+        quiet = due.schedule > 0 and not self._schedules.pressing
+        wait = due.schedule if quiet else self._schedules(self._store)
         return self._timing.sweep if wait is None else wait

@@ -120,8 +120,7 @@ def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, 
     with start_server("valkey") as store, redis.Redis.from_url(store.url, decode_responses=True) as client:
         monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
         run = pytask("run", "tasks.py", "--no-monitor", "--redis", store.url, "--name")
-        # Without a lock, or the worker that lives would prove the death.
-        with Started([*run, "dies", *scale], tmp_path, tmp_path, PYTASK_RUNTIME_DIR="off") as dying:
+        with Started([*run, "dies", *scale], tmp_path, tmp_path) as dying:
             ids = [cli.started("sleeper", f"n={n}") for n in range(2)]
             alive = cli("requeue", *ids, *scale)
             assert (alive.exit_code, alive.stderr.count("PT085")) == (1, 1), alive.stderr

@@ -202,11 +202,12 @@ class World:
         # Notifications of other services; a test may replace them.
         self.on_settled = self.on_place = self._wake
         self.on_local_over = lambda _id, _stop_reason, _retry: None
+        self.schedules = []  # those of which a run is over
         self.delayed = []  # seconds of those that the committer put into the timers
         self.committer = Committer(CommitterPorts(
             store=self.store, lease=self.lease, clock=self.clock, drops=self.settings.when_full == "drop",
             log_throttle=self.log_throttle, on_settled=self._later("on_settled"),
-            on_delayed=self.delayed.append,
+            on_delayed=self.delayed.append, on_schedule=self.schedules.append,
             backlog=Backlog(
                 max_events=self.settings.max_pending, max_bytes=self.settings.max_pending_bytes
             ),

@@ -54,6 +54,24 @@ def after(work, policy=None, *, lived=0.0, fields=None, **more):
     return only(world), world
 
 
+# -- schedules ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("work", "policy", "schedule", "told"),
+    [
+        (lambda _: None, None, "a", ["a"]),
+        (boom, None, "a", ["a"]),
+        (boom, Restart(), "a", []),  # it waits for its next attempt
+        (lambda _: None, None, "nightly", []),  # one beside others, with an id of its own
+    ],
+)
+def test_the_end_of_a_run_is_told_to_its_schedule(work, policy, schedule, told):
+    told_by = codec.encode({"schedule": schedule, "scheduled_for": 5.0, "missed": 0}, "it")
+    _, world = after(work, policy, fields=StartFields(scheduled=told_by))
+    assert world.schedules == told
+
+
 # -- which runs start again --------------------------------------------------------------------------------
 
 
@@ -318,7 +336,9 @@ def test_a_run_that_takes_too_long_is_stopped_and_is_a_failure(gate, caplog):
         change = only(world)
     assert stops == [True]
     assert (change.trigger, change.fields["error"]) == (Trigger.FAIL, "timed out after 0.02 s")
-    assert [one.getMessage() for one in caplog.records] == ["task a failed: timed out after 0.02 s"]
+    hint, failure = [one.getMessage() for one in caplog.records]
+    assert hint.startswith("[PT179] task a: stop() returned, and the task did not end within ")
+    assert failure == "task a failed: timed out after 0.02 s"
 
 
 def test_a_timeout_is_tried_again_if_the_policy_says_so(gate):

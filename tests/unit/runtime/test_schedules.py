@@ -80,6 +80,42 @@ def test_an_occurrence_that_waits_for_a_run_is_looked_after_every_few_seconds(wo
     assert world.state.schedules["s"] == (NOON + 7200) * 1000
 
 
+def test_an_occurrence_that_waits_for_a_run_starts_when_it_is_over(world):
+    """Not at the next look: the worker of the run tells."""
+    world.add(every="3600", overlap="queue")
+    service = Schedules()
+    service(world.store)
+    world.state.write("s", function="f", state="RUNNING", run="w:1", scheduled="{}")
+    world.state.runs["s"] = "w:1"
+    world.now += 3600
+    service(world.store)
+    del world.state.runs["s"]
+    world.state.erase("s", "run")
+    world.state.write("s", state="ENDED")
+    assert not service.pressing
+    service.run_is_over("s")
+    assert service.pressing
+    service(world.store)
+    assert not service.pressing
+    assert world.run_all() == ["s"]
+
+
+def test_a_run_that_is_over_is_told_again_after_a_lost_redis(world, monkeypatch):
+    service, asked = Schedules(), []
+
+    def lost(limit, ended):
+        asked.append(ended)
+        raise Unavailable("gone")
+
+    service.run_is_over("s")
+    monkeypatch.setattr(world.store.schedules, "due", lost)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            service(world.store)
+    assert asked == [["s"], ["s"]]
+    assert service.pressing
+
+
 def test_a_step_back_of_the_clock_of_redis_starts_nothing_twice(world):
     world.add(every="60", overlap="allow", missed="all")
     world.look()

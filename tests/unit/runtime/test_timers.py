@@ -124,14 +124,35 @@ def test_a_look_without_a_reason_says_nothing_of_others(world, timers):
     assert timers.look() == pytest.approx(3.0)
 
 
-def test_schedules_that_are_due_are_fired(world):
-    asked = []
+class Fire:
+    """What fires schedules."""
 
-    def fire(store):
-        asked.append(store)
+    def __init__(self):
+        self.pressing, self.asked = False, []
+
+    def __call__(self, store):
+        self.asked.append(store)
         return 1.5
 
+
+def test_a_run_that_is_over_is_a_reason_to_fire_before_anything_is_due(world):
+    fire = Fire()
     timers = timers_of(world, schedules=fire)
+    world.store.say("due", *[due(schedule=4.0)] * 9)
+    greenlet = gevent.spawn(timers.run)
+    until(lambda: world.store.asked("due"))
+    assert fire.asked == []
+    fire.pressing = True
+    timers.wake()
+    until(lambda: fire.asked)
+    timers.end()
+    greenlet.join(timeout=5)
+    assert greenlet.successful()
+
+
+def test_schedules_that_are_due_are_fired(world):
+    fire = Fire()
+    timers, asked = timers_of(world, schedules=fire), fire.asked
     world.store.say("due", due(schedule=4.0), due(schedule=0.0))
     assert timers.look() == pytest.approx(4.0)
     assert asked == []

@@ -67,7 +67,14 @@ def fire(
 
 
 @script
-def due_schedules(*, schedules: Key, most: Number) -> list[bytes]: ...
+def due_schedules(
+    *,
+    schedules: Key,
+    hashes: Keys,  # of those in `ended`
+    never: Number,
+    most: Number,
+    ended: AnyTexts,  # names of schedules a run of which is over
+) -> list[bytes]: ...
 
 
 @script
