@@ -560,6 +560,19 @@ def test_a_clock_that_was_ahead_closes_no_rate(bench):
     assert [round(first.delay), round(second.delay)] == [10, 20]
 
 
+def test_a_start_that_a_clock_ahead_has_put_off_is_put_off_once(bench):
+    """Not again each time that it is looked at, until the clock has caught up."""
+    rules = {"f": Rule(rate=(1, 0.05))}
+    bench.push("a")
+    bench.set_arrival("f", bench.now() + 3_600_000_000)
+    (first,) = bench.claim(bench.ref("a"), rules=rules)
+    assert first.verdict is DELAYED
+    while bench.now() < bench.timers()["a"] * 1000:
+        pass
+    bench.store.control(Command.START, ["a"])
+    assert words(bench.claim(bench.ref("a"), rules=rules)) == [OK]
+
+
 # -- at random ----------------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,7 @@ class Mutant:
     timing: Timing = attrs.Factory(Timing)
     policies: bool = False  # whether its worlds have delayed and flapping tasks and schedules
     steering: bool = False  # ... and tasks that save, pause, reload and share groups
+    turns: bool = False  # ... and such as clients start in groups, and remove
 
 
 def options(name, base):
@@ -67,6 +68,7 @@ def options(name, base):
         timing=mutant.timing,
         policies=mutant.policies,
         steering=mutant.steering,
+        turns=mutant.turns,
     )
 
 

@@ -68,6 +68,11 @@ def number(fields: Fields, name: str) -> int:
     return int(value) if 0 <= value <= EXACT else 0
 
 
+def in_seconds(ms: int) -> str:
+    """A time of the timers as `not_before` has it."""
+    return f"{ms / 1000:.3f}"
+
+
 class MemoryState:
     """One "database", shared by all stores, queues and feeds of a backend.  For one thread."""
 

@@ -44,7 +44,7 @@ local function limit_of(entry)
   if text == nil and limits_count <= 8 then return end
   if type(text) ~= 'number' and text ~= false then
     if not text and limits_count > 8 then text = pcall('HGET', own .. 'limits', entry) end
-    read_limits[entry] = type(text) == 'string' and #text <= 10 and text:find('^%d+$') and tonumber(text)
+    read_limits[entry] = type(text) == 'string' and #text <= limit_digits and text:find('^%d+$') and tonumber(text)
       or false
   end
   return read_limits[entry] or nil
