@@ -119,6 +119,7 @@ PROOFS: dict[str, str] = {
     "PT159": "schedules::test_which_time_zone_data_is_read",
     "PT160": "schedules::test_a_time_that_is_too_late",
     "PT161": "schedules::test_an_overdue_schedule",
+    "PT184": "proof::test_doctor_names_a_worker_without_a_lock",
     "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
     "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
     "PT170": "limits::test_doctor_names_a_limit_that_is_no_number",
@@ -147,6 +148,7 @@ LOGGED |= {
     "PT163": "log, field",
     "PT164": "log, why",
     "PT165": "log",
+    "PT184": "log, doctor",
 }
 FIELDS = {"PT030": "field", "PT040": "field", "PT151": "field", "PT152": "field"}
 

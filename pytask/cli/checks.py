@@ -32,6 +32,7 @@ NOTES = (
     "PT175",
     "PT177",
     "PT178",
+    "PT184",
 )  # nothing that needs an immediate fix
 MAX_DATA = 16 * 1024 * 1024
 

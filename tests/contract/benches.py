@@ -526,7 +526,7 @@ class RedisBench(Bench):
         if fields:
             self.raw.hset(self.keys.schedule(name), mapping=fields)
         if score is not None:
-            self.raw.zadd(self.keys.schedules, {name: score})
+            self.raw.zadd(self.keys.schedules, {name.encode(errors="surrogateescape"): score})
 
     def schedule(self, name):
         return _texts(self.raw.hgetall(self.keys.schedule(name)))

@@ -196,3 +196,4 @@ class Steering:
     def over(self, living):
         self.trials.over(living)
         self.pauses.over(living)
+        self.saves.over(living)
