@@ -12,6 +12,7 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.fleet import Fleet
 from pytask.client.limit_records import LimitInfo
+from pytask.client.limits import READ_MOST
 from pytask.domain.errors import Denied
 from pytask.domain.limits import EVERY_GROUP, WHOLE, Kind, entry_fault, read_entry, read_limit
 from pytask.domain.version import is_older_protocol
@@ -44,13 +45,14 @@ def of_the_limits(remote: Remote, found: Fleet) -> Iterator[Finding]:
 
 
 def _written(remote: Remote) -> Written:
-    """What clients wrote as limits, some of them in a large hash; for each partition."""
-    asked = [(at, ("HSCAN", Keys(space).limits, 0, "COUNT", LOOK)) for at, space in enumerate(remote.spaces)]
-    found = []
-    for reply in remote.ask_each(asked):
-        pairs = reply[1] if isinstance(reply, list | tuple) else {}
-        items = pairs.items() if isinstance(pairs, dict) else decoding.pairs(pairs)
-        found.append({decoding.text(name): decoding.shown(text) for name, text in items})
+    """What clients wrote as limits, for each partition; nothing of a hash that is too large to be read."""
+    keys = [Keys(space).limits for space in remote.spaces]
+    sizes = remote.ask_each([(at, ("HLEN", key)) for at, key in enumerate(keys)])
+    found: list[dict[str, str]] = [{} for _ in keys]
+    small = [at for at, size in enumerate(sizes) if isinstance(size, int) and 0 < size <= READ_MOST]
+    for at, reply in zip(small, remote.ask_each([(at, ("HGETALL", keys[at])) for at in small]), strict=True):
+        pairs = reply.items() if isinstance(reply, dict) else decoding.pairs(reply)
+        found[at] = {decoding.text(name): decoding.shown(text) for name, text in pairs}
     return found
 
 

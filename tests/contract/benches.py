@@ -240,6 +240,9 @@ class MemoryBench(Bench):
     def slotted(self):
         return {i: f"{len(g.encode())}:{g}{f}" for i, (g, f) in self.state.slots.slotted.items()}
 
+    def woken(self):
+        return dict(self.state.slots.woken)
+
     def runners(self):
         return dict(self.state.slots.runners)
 
@@ -482,6 +485,9 @@ class RedisBench(Bench):
 
     def slotted(self):
         return _texts(self.raw.hgetall(f"{self.keys.own}slotted"))
+
+    def woken(self):
+        return _texts(self.raw.hgetall(f"{self.keys.own}woken"))
 
     def runners(self):
         return _texts(self.raw.hgetall(f"{self.keys.own}runners"))

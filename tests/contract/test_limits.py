@@ -349,6 +349,16 @@ def test_one_that_meets_another_limit_passes_the_turn_on(bench):
     assert sorted(words(answers)) == [OK, OK, WAITING]
 
 
+@pytest.mark.parametrize("word", [Command.STOP, Command.PAUSE])
+def test_the_turn_of_a_task_that_was_handed_back_ends_with_its_place_in_the_queue(bench, word):
+    (ref,) = push(bench, "a")
+    bench.claim(ref, rules=ONE)
+    end(bench, "a", Trigger.RELEASE)
+    assert bench.woken().keys() == {"a"}
+    bench.store.control(word, ["a"])
+    assert (bench.queue(), bench.woken()) == ([], {})
+
+
 # -- fairness -----------------------------------------------------------------------------------------------
 
 

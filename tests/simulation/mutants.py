@@ -27,7 +27,7 @@ from pytask.runtime.runs.outcome import HANDED_BACK
 from pytask.runtime.services.claims import Claims
 from tests.simulation.policy_mutants import POLICY_MUTANTS
 from tests.simulation.process import Alarm
-from tests.simulation.steering_mutants import STEERING_MUTANTS
+from tests.simulation.steering_mutants import STEERING_MUTANTS, TURNS
 
 
 @attrs.frozen(kw_only=True)
@@ -353,7 +353,13 @@ STEERING_SEEDS = {  # of worlds in which those of saves, pauses, reloads and lim
 }  # fmt: skip
 MUTANTS |= {
     name: Mutant(
-        what=what, patches=patches, seed=STEERING_SEEDS.get(name, 0), steering=True, tasks=4, longest=60.0
+        what=what,
+        patches=patches,
+        seed=STEERING_SEEDS.get(name, 0),
+        steering=True,
+        tasks=4,
+        longest=60.0,
+        turns=name in TURNS,
     )
     for name, (what, patches) in STEERING_MUTANTS.items()
 }

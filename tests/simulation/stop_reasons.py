@@ -41,13 +41,13 @@ class StopReasons:
         name, asked = f"stop({reason!r}) of {run} of {task_id}", self._asked.get(task_id, ())
         self.tally[f"stop({reason!r})"] += 1
         if run in self._told:
-            self._violation("stop", f"{name}: it was called before")
+            self._violation("stop word", f"{name}: it was called before")
         self._told.add(run)
         silent = self._world.loop.time - self._sent.get(process.name, 0.0)
         lost = process.name in self._silent or silent > SILENT * self._world.timing.lease
         if reason not in STOP_WORDS.values() or reason == "timeout":
-            self._violation("stop", f"{name}: no task here has a timeout")
+            self._violation("stop word", f"{name}: no task here has a timeout")
         elif reason in (Command.STOP, Command.RELOAD) and reason not in asked:
-            self._violation("stop", f"{name}: asked for were {sorted(asked)}")
+            self._violation("stop word", f"{name}: asked for were {sorted(asked)}")
         elif reason == "release" and not process.leaving and not lost:
-            self._violation("stop", f"{name}: {process.name} stays")
+            self._violation("stop word", f"{name}: {process.name} stays")

@@ -150,10 +150,11 @@ end
 local some_groups = size('ZCARD', own .. 'groups') + size('HLEN', own .. 'runners') > 0
 -- Out of the waiting lists; before its hash is deleted.  If it was in the queue, the next of its group follows.
 local function leave_lines(id, hash, queued)
+  -- Handed back, it had a turn, also where nobody waits.
+  if queued then pcall('HDEL', own .. 'woken', id) end
   if not some_groups then return end
   local h = pcall('HMGET', hash, 'group', 'function')
   if h.err then return end
-  if queued then pcall('HDEL', own .. 'woken', id) end
   if h[1] and h[1] ~= '' then
     pcall('ZREM', line_of('group:' .. h[1]), id)
     if queued then lead(h[1]) end
