@@ -142,6 +142,8 @@ def _spawn(args, start, number):
         command.append("--policies")
     if args.steering:
         command.append("--steering")
+    if args.failovers:
+        command.append("--failovers")
     if args.until_caught:
         command.append("--until-caught")
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -338,12 +338,14 @@ MUTANTS = {
     ),
     "own_expiry": Mutant(
         what="a monitor judges all runs by its own expiry", patches=OWN_EXPIRY,
-        faults=("sigstop", "cut", "deaf"), failovers=True,
+        faults=("sigstop", "cut", "deaf"), failovers=True, seed=10,
     ),
     "short_embargo": Mutant(
         what="a worker with a shorter failover has a shorter embargo",
         patches=((Timing, "for_failover", staticmethod(_all_scaled)),),
-        faults=("failover", "cut"), failovers=True,
+        faults=("failover", "cut", "deaf"), failovers=True, policies=True, tasks=30, longest=60.0,
+        without=("kill", "sigterm", "hog", "sigstop", "flush", "recreate", "down", "frozen", "full",
+                 "read_only"),
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(
