@@ -119,6 +119,7 @@ PROOFS: dict[str, str] = {
     "PT159": "schedules::test_which_time_zone_data_is_read",
     "PT160": "schedules::test_a_time_that_is_too_late",
     "PT161": "schedules::test_an_overdue_schedule",
+    "PT184": "proof::test_doctor_names_a_worker_without_a_lock",
     "PT167": "doctor::test_a_worker_of_an_older_wire_protocol",
     "PT168": "doctor::test_a_delayed_task_that_nobody_moves",
     "PT170": "limits::test_doctor_names_a_limit_that_is_no_number",
@@ -126,6 +127,11 @@ PROOFS: dict[str, str] = {
     "PT172": "limits::test_doctor_names_more_runs_than_the_limit",
     "PT173": "limits::test_doctor_names_a_worker_that_knows_no_limits",
     "PT175": "schedules::test_a_schedule_that_two_programs_define_differently",
+    "PT176": "limits::test_doctor_names_an_entry_that_limits_nothing",
+    "PT177": "limits::test_doctor_names_a_limit_of_a_function_that_no_worker_knows",
+    "PT178": "limits::test_doctor_says_that_each_partition_has_a_limit_for_itself",
+    "PT179": "tests/unit/runtime/test_executor.py"
+    "::test_a_stop_that_ends_nothing_costs_the_grace_and_that_is_said_once_per_class",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")
@@ -142,6 +148,7 @@ LOGGED |= {
     "PT163": "log, field",
     "PT164": "log, why",
     "PT165": "log",
+    "PT184": "log, doctor",
 }
 FIELDS = {"PT030": "field", "PT040": "field", "PT151": "field", "PT152": "field"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,12 +24,17 @@ from pytask.domain.schedules import Options
 from pytask.domain.task import Task
 from pytask.domain.task_class import check_class, register, task_name
 from pytask.domain.task_config import data_class
+from pytask.logger import get_logger
 from pytask.runtime.foreground import Daemon, Foreground
+from pytask.runtime.process import life_lock
+from pytask.runtime.process.life_lock import OFF, Life, Unusable
 from pytask.runtime.process.patched import require_patched
 from pytask.runtime.services.schedules import Defined
 from pytask.runtime.settings import Settings, SettingsGiven, changed, of_this_process, settings_of
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
+
+log = get_logger(__name__)
 
 _collected: ContextVar[list[PyTask] | None] = ContextVar("_collected", default=None)
 
@@ -287,6 +293,19 @@ class PyTask:
         """The running worker, for inspection."""
         return self._worker
 
+    def _hold_lock(self) -> Life:
+        setting = self.settings.runtime_dir
+        try:
+            return Life(life_lock.hold(setting))
+        except Unusable as error:
+            if setting != OFF:
+                log.log(
+                    logging.WARNING if setting else logging.INFO,
+                    "[PT184] the death of this process can be known by silence only (%g s), as it has no lock"
+                        " file: %s", self.settings.timing.expiry, error,
+                )  # fmt: skip
+            return Life(reason=str(error))
+
     def _start(self, ports: WorkerPorts) -> Worker:
         if self._worker is not None:
             raise ConfigError("this app is already running")
@@ -294,8 +313,11 @@ class PyTask:
         if not _is_backend(self._source):
             require_patched()  # before the adapters import redis, which would be reported as the cause
         self.settings = of_this_process(self.settings, self._made_in)
-        ports = attrs.evolve(ports, schedules=tuple(self._schedules))
-        worker = Worker(self._backends(), self.settings, self.tasks, self._prestart, ports)
+        backends = self._backends()
+        # What is kept in the memory of a process dies with it.
+        life = self._hold_lock() if any(one.cooperative for one in backends) else Life()
+        ports = attrs.evolve(ports, schedules=tuple(self._schedules), life=life)
+        worker = Worker(backends, self.settings, self.tasks, self._prestart, ports)
         worker.start()
         self._worker = worker
         return worker

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.rules import SAVED
-from pytask.cli import explain_pause
+from pytask.cli import explain_limits, explain_pause
 from pytask.cli.explain_script import Answer, Item, Joined, Line, Word
 from pytask.cli.explain_script import If as If_
 from pytask.domain import lifecycle as life
@@ -20,9 +20,10 @@ from pytask.domain.messages import STARTED, Command, Event
 REQUEST = """\
 if redis.call("HEXISTS", KEYS[1], "run") == 1 and redis.call("HGET", KEYS[1], "control") ~= ARGV[2]
 then return redis.call("HSET", KEYS[1], "control", ARGV[1]) end"""
-CANCEL = """\
+CANCEL = f"""\
+{explain_limits.LEAVE}\
 if redis.call("HEXISTS", KEYS[1], "function") == 1 and redis.call("HEXISTS", KEYS[1], "run") == 0
-and redis.call("LREM", KEYS[2], 0, ARGV[1]) + redis.call("LREM", KEYS[3], 0, ARGV[1])
+and leave(KEYS[1], KEYS[2], ARGV[1], ARGV[5]) + redis.call("LREM", KEYS[3], 0, ARGV[1])
   + redis.call("ZREM", KEYS[6], ARGV[1]) + redis.call("SREM", KEYS[7], ARGV[1]) > 0 then
   redis.call("HDEL", KEYS[1], "paused")
   redis.call("HSET", KEYS[1], "state", ARGV[2], "last_update", redis.call("TIME")[1])
@@ -59,11 +60,13 @@ def stop(space: str, task_id: str) -> list[Item]:
         life.STOPPED,
         keys.events(task_id),
         _event(Event.STOPPED),
+        keys.own,
     ]
     return [
         "if it runs: store the request; its worker reads it within 5 s even if it receives no message",
         _request(keys, task_id, Command.STOP),
-        "if it waits: remove it from the queue, its parking list, the timers, or the paused set",
+        "if it waits: remove it from the queue, its parking list, the timers, the paused set, or the waiting",
+        "lists of its limits; if others of its group follow it in the queue, the next one takes its place",
         stopped,
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.STOP],
@@ -137,7 +140,8 @@ def remove(space: str, task_id: str, states: Sequence[str] | None = None) -> lis
                     "0",
                     [["SREM", keys.parked, _function(keys, task_id)]],
                 ),
-                ["LREM", keys.queue, 0, task_id],
+                "the queue, and the waiting lists of its limits; the others of its group follow the next one",
+                ["EVAL", explain_limits.OUT, 2, keys.task(task_id), keys.queue, task_id, keys.own],
                 *(["ZREM", key, task_id] for key in (*keys.indexes, keys.timers)),
                 ["SREM", keys.paused, task_id],
                 ["DEL", keys.task(task_id), keys.log(task_id)],

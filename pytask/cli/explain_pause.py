@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytask.adapters.keys import Keys
+from pytask.cli import explain_limits
 from pytask.cli.explain_script import Answer, Item, Joined
 from pytask.domain import lifecycle as life
 from pytask.domain.messages import Command, Event
@@ -19,11 +20,16 @@ redis.call("SADD", KEYS[2], ARGV[1])
 if redis.call("HSETNX", KEYS[1], "paused", redis.call("TIME")[1]) == 1 and control ~= "reload" then
   return redis.call("HSET", KEYS[1], "control", "pause")
 end"""
-SET_ASIDE = """\
+SET_ASIDE = f"""\
+{explain_limits.LEAVE}\
+local tries = redis.call("HGET", KEYS[1], "restarts") and redis.call("ZSCORE", KEYS[5], ARGV[1])
 if redis.call("HEXISTS", KEYS[1], "function") == 1 and redis.call("HEXISTS", KEYS[1], "run") == 0
-and redis.call("LREM", KEYS[3], 0, ARGV[1]) + redis.call("LREM", KEYS[4], 0, ARGV[1])
+and leave(KEYS[1], KEYS[3], ARGV[1], ARGV[5]) + redis.call("LREM", KEYS[4], 0, ARGV[1])
   + redis.call("ZREM", KEYS[5], ARGV[1]) > 0 then
   local now = redis.call("TIME")[1]
+  if tries and (tonumber(redis.call("HGET", KEYS[1], "not_before") or 0) or 0) * 1000 < tonumber(tries) then
+    redis.call("HSET", KEYS[1], "not_before", string.format("%.3f", tries / 1000))
+  end
   redis.call("HSET", KEYS[1], "state", ARGV[2], "paused", now, "last_update", now)
   redis.call("SADD", KEYS[2], ARGV[1])
   redis.call("ZADD", KEYS[6], now, ARGV[1])
@@ -46,11 +52,12 @@ def pause(space: str, task_id: str) -> list[Item]:
     return [
         "if it runs and no stop is pending: store the request; its worker reads it within 5 s",
         ["EVAL", PAUSE_RUN, 2, keys.task(task_id), keys.paused, task_id],
-        "if it waits: from the queue, its parking list or the timers to the paused set",
+        "if it waits: out of its place, also out of the waiting lists of limits, into the paused set;",
+        "if others of its group follow it in the queue, the next one takes its place",
         [
             "EVAL", SET_ASIDE, 6, keys.task(task_id), keys.paused, keys.queue, parking, keys.timers,
             keys.index(life.WAIT), task_id, life.WAIT, keys.events(task_id),
-            f'{{"event":"{Event.PAUSED}","data":null}}',
+            f'{{"event":"{Event.PAUSED}","data":null}}', keys.own,
         ],
         "notify: a subscribed worker acts at once; without a subscriber the message is lost",
         ["PUBLISH", keys.control(task_id), Command.PAUSE],

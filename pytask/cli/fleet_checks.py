@@ -15,6 +15,7 @@ from pytask.cli.databases import neighbors
 from pytask.cli.elsewhere import elsewhere
 from pytask.cli.fleet import Fleet
 from pytask.cli.limit_checks import of_the_limits
+from pytask.cli.lock_checks import of_the_locks
 from pytask.cli.orphaned_tasks import forgotten
 from pytask.cli.pause_checks import of_the_pauses
 from pytask.cli.timer_checks import of_the_timers
@@ -54,6 +55,7 @@ def of_the_fleet(remote: Remote, found: Fleet) -> Iterator[Finding]:
     yield from of_the_timers(remote, found)
     yield from of_the_limits(remote, found)
     yield from of_the_pauses(found)
+    yield from of_the_locks(found)
     yield from _files(found)
     yield from _clients(found)
     yield from _rejected(remote, found)

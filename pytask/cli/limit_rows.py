@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytask.adapters.keys import Keys
 from pytask.cli.printer import Column
 from pytask.client.limit_records import LimitInfo
+from pytask.domain.limits import WHOLE, check_limit
 
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
@@ -42,7 +43,7 @@ def row(found: LimitInfo) -> dict[str, Any]:
 
 def _note(found: LimitInfo) -> str:
     if found.invalid:
-        return f"{found.invalid!r} is not a number: ignored"
+        return f"{found.invalid!r} is not {WHOLE}: ignored"
     if not found.counted:
         return "its runs are being counted"
     if found.limit is None and found.default is not None:
@@ -98,6 +99,8 @@ def show_commands(remote: Remote, entry: str) -> Iterator[Item]:
 
 def change_commands(remote: Remote, entry: str, limit: int | None) -> Iterator[Item]:
     """The redis-cli commands that change one."""
+    if limit is not None:
+        check_limit(limit)
     for space in remote.spaces:
         name = Keys(space).limits
         yield ["HDEL", name, entry] if limit is None else ["HSET", name, entry, limit]

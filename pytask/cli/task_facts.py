@@ -68,7 +68,7 @@ def facts_of(remote: Remote, task: TaskInfo) -> Facts:
         queued=int(queued),
         queue=keys.queue,
         parked=parked is not None,
-        held=bool(held or all_held),
+        held=bool(held),
         all_held=bool(all_held),
         line=_line_of(remote, task) if place is None else None,
         policy=next((w.restarts[task.function] for w in workers if task.function in w.restarts), ""),

@@ -29,7 +29,7 @@ class Limits:
         """Set a limit, in place of that of the class.  May be repeated; runs that are over it go on.
 
         Args:
-            limit: Runs at a time, 0 or more; 0 lets nothing start.
+            limit: Runs at a time, a whole number of at most ten digits; 0 lets nothing start.
             group: The group.
             function: Or the function.
 

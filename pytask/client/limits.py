@@ -15,7 +15,7 @@ from pytask.client.limit_records import LimitInfo
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.domain.errors import BadData, WrongKeyType
-from pytask.domain.limits import EVERY_GROUP, MOST, Kind, check_group, entry, read_entry, read_limit
+from pytask.domain.limits import EVERY_GROUP, Kind, check_group, check_limit, entry, read_entry, read_limit
 from pytask.domain.messages import LONGEST_NAME
 
 SHOWN = 20  # ids of those who hold slots, and of those who wait
@@ -36,14 +36,14 @@ def named(group: str | None, function: str | None) -> tuple[Kind, str]:
     name = str(function)
     if not 0 < len(name.encode(errors="surrogateescape")) <= LONGEST_NAME:
         raise BadData(f"a function name must have 1 to {LONGEST_NAME} bytes, not {name[:60]!r}")
+    if name == EVERY_GROUP:
+        raise BadData("'*' stands for all groups; there is no limit of all functions: name one of them")
     return Kind.FUNCTION, name
 
 
 def set_limit(partitions: Partitions, kind: Kind, name: str, limit: int | None) -> Op[None]:
     """Set it in every partition, None to remove it; ids that wait get the slots that are free."""
-    given: Any = limit
-    if given is not None and (type(given) is not int or not 0 <= given <= MOST):
-        raise BadData(f"a limit must be a whole number of runs, 0 to {MOST}, not {limit!r}")
+    value = "" if limit is None else str(check_limit(limit))
     calls = [
         (
             partition,
@@ -51,7 +51,7 @@ def set_limit(partitions: Partitions, kind: Kind, name: str, limit: int | None) 
                 queue=keys.queue,
                 own=keys.own,
                 entry=decoding.raw_of(entry(kind, name)),
-                value="" if limit is None else str(limit),
+                value=value,
             ),
         )
         for partition, keys in enumerate(partitions.keys)

@@ -28,7 +28,7 @@ from pytask.domain.timing import Timing
 from pytask.logger import get_logger
 from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
-from pytask.runtime.process import debugger, log_format
+from pytask.runtime.process import debugger, life_lock, log_format
 from pytask.runtime.settings import Settings, changed
 from pytask.runtime.supervised import SupervisorLink
 
@@ -58,6 +58,7 @@ def serve(target: str, flags: Flags) -> None:
             _deny(error, app)
     if ended_by == signal.SIGHUP:
         log.info("restarted by SIGHUP")
+        life_lock.leave()
         logging.shutdown()
         launch.again(sys.argv[1:])
 

@@ -70,11 +70,16 @@ class Facts:
     queued: int = 0
     queue: str = "new-task"  # its key
     parked: bool = False  # in the parking list of its function
-    held: bool = False  # its function is paused, by its name or with all
+    held: bool = False  # its function is paused by its name
     all_held: bool = False  # all functions are paused
     line: Line | None = None  # the waiting list of a limit that has it
     monitor: float | None = None  # seconds since a monitor swept
     policy: str = ""  # of its function, as a live worker publishes it: what it does after a failure
+
+    @property
+    def on_hold(self) -> bool:
+        """No task of its function is started."""
+        return self.held or self.all_held
 
     @property
     def alive(self) -> list[Crew]:

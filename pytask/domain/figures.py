@@ -167,6 +167,17 @@ class WorkerInfo:
             " `group_limit`, `rate` and `path`",
         ),
     )
+    lock: str = attrs.field(
+        default="",
+        metadata=_figure(
+            word,
+            "the file that its process has locked: boot id, device, inode, token; spaces between",
+        ),
+    )
+    unlocked: str = attrs.field(
+        default="",
+        metadata=_figure(word, "why it has no such lock; its death is then known by silence"),
+    )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
     tasks: int | None = attrs.field(
         default=None, metadata=_figure(whole, "those of its runs that came from the queue")

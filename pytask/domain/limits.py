@@ -16,15 +16,18 @@ from typing import Any
 import attrs
 
 from pytask.domain.errors import BadData
+from pytask.domain.messages import LONGEST_NAME
 
 LONGEST_GROUP = 256  # bytes
 LARGEST_READ = 1024 * 1024  # bytes of data in which the claim looks for a group
-MOST = 1_000_000_000  # the largest limit that has a meaning; a larger one is no limit that anybody reaches
+DIGITS = 10  # that a limit has at most, whoever writes it
+MOST = 10**DIGITS - 1
 EVERY_GROUP = "*"
 LOOK = 10  # seconds between two looks at a waiting list
 LOOKED = 64  # waiting lists of one look
 EXACT = 10**15  # below it, a number of the data is a group
-NUMBER = re.compile(r"\d{1,10}", re.ASCII)
+NUMBER = re.compile(rf"\d{{1,{DIGITS}}}", re.ASCII)
+WHOLE = f"a whole number of at most {DIGITS} digits"
 ARRIVALS = 4 * 10**15
 """Subtracted from the microseconds at which a task came to a waiting list from the queue: it has waited for
 its turn, so it is before those that were put there by their start, and the next one once it has a slot."""
@@ -81,6 +84,13 @@ def read_limit(text: str | bytes | None) -> int | None:
     return int(shown) if shown and NUMBER.fullmatch(shown) else None
 
 
+def check_limit(limit: Any) -> int:
+    """A limit as it is written to the hash; raises :class:`BadData`."""
+    if type(limit) is not int or not 0 <= limit <= MOST:
+        raise BadData(f"a limit must be {WHOLE}, from 0 to {MOST}, not {repr(limit)[:60]}")
+    return limit
+
+
 def entry(kind: Kind, name: str) -> str:
     """The name of a limit in the hash, and of its slots and its waiting list."""
     return f"{kind}:{name}"
@@ -90,6 +100,21 @@ def read_entry(name: str) -> tuple[Kind, str] | None:
     """The kind and the name of an entry; None for anything else."""
     kind, colon, rest = name.partition(":")
     return (Kind(kind), rest) if colon and rest and kind in tuple(Kind) else None
+
+
+def entry_fault(name: str) -> str | None:
+    """Why an entry of the hash limits nothing; None if it can name a group or a function."""
+    found = read_entry(name)
+    if found is None:
+        return "it names neither a group nor a function"
+    kind, rest = found
+    raw = rest.encode(errors="surrogateescape")
+    if kind is Kind.GROUP:
+        fault = group_fault(raw)
+        return None if fault is None else f"no task can have this group: {fault}"
+    if rest == EVERY_GROUP:
+        return "'*' stands for groups only, and no limit is that of all functions"
+    return None if len(raw) <= LONGEST_NAME else f"a function name has at most {LONGEST_NAME} bytes"
 
 
 def group_fault(group: str | bytes) -> str | None:

@@ -141,12 +141,14 @@ def _now(task: Known, facts: Facts) -> Iterator[str]:
         yield from _running(task, facts)
     elif task.state is life.WAIT:
         if task.paused and facts.place is None:
-            yield pause_reasons.of_a_wait(task.paused)
+            yield from pause_reasons.of_a_wait(task.paused, task.not_before, facts.now)
+            if facts.on_hold:
+                yield pause_reasons.of_a_function_ahead(task.function, facts)
         else:
             line = facts.line
             yield from limit_reasons.waiting(line, idle=not facts.alive) if line else _waiting(task, facts)
-            if facts.held and not facts.parked:
-                yield pause_reasons.of_a_function_ahead(task.function)
+            if facts.on_hold and not facts.parked:
+                yield pause_reasons.of_a_function_ahead(task.function, facts)
         yield from reload_reasons.of_any(task, facts.now)
 
 
@@ -252,8 +254,8 @@ def _span(seconds: float) -> str:
 
 
 def _parked(task: Known, facts: Facts) -> Iterator[str]:
-    if facts.held:
-        yield pause_reasons.of_a_function(task.function)
+    if facts.on_hold:
+        yield pause_reasons.of_a_function(task.function, facts)
     elif not facts.alive:
         yield f"it is parked until a worker knows `{task.function}`, and no worker is running"
     elif task.function not in facts.knowing:
@@ -284,16 +286,17 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
     elif task.state is life.STOPPED:
         yield Advice("to run it again: ", _verb("start", task))
     elif task.state is life.WAIT:
-        line = None if task.paused or facts.held else facts.line
+        line = None if task.paused or facts.on_hold else facts.line
         yield from limit_reasons.advice(line) if line else _advice_for_a_wait(task, facts)
 
 
 def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
     if task.paused:
         yield Advice("to resume it: ", _verb("start", task))
-    elif facts.held:
-        what = "all functions" if facts.all_held else "the function"
-        yield Advice(f"to resume {what}: ", pause_reasons.resume("" if facts.all_held else task.function))
+    if facts.on_hold:
+        yield from pause_reasons.advice(task.function, facts)
+    elif task.paused:
+        return
     elif task.due is not None:
         yield Advice("to run it now: ", _verb("start", task))
     elif facts.place is None and not facts.parked and facts.queued <= LOOK:

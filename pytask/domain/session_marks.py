@@ -12,13 +12,13 @@ import re
 
 from pytask.domain.timing import EXPIRY, SHORTEST_EXPIRY, Timing
 
-_MARK = re.compile(r"~e([0-9]{1,3}(?:\.[0-9]{1,3})?)\Z")
+_MARK = re.compile(r"~e([0-9]{3})\Z")  # no dot: a session with one belongs to a supervisor
 
 
 def session_mark(timing: Timing) -> str:
-    """What a session with these times ends with: `~e31.4`, seconds before scaling; "" for the default."""
-    seconds = math.ceil(timing.expiry / timing.scale * 10 - 1e-6) / 10  # never less than it is
-    return f"~e{seconds:g}" if SHORTEST_EXPIRY <= seconds < EXPIRY else ""
+    """What a session with these times ends with: `~e314` for 31.4 s before scaling; "" for the default."""
+    tenths = math.ceil(timing.expiry / timing.scale * 10 - 1e-6)  # never less than it is
+    return f"~e{tenths}" if SHORTEST_EXPIRY <= tenths / 10 < EXPIRY else ""
 
 
 def expiry_of(session: str, longest: float, scale: float = 1.0) -> float:
@@ -28,5 +28,5 @@ def expiry_of(session: str, longest: float, scale: float = 1.0) -> float:
     written by a worker.
     """
     found = _MARK.search(session)
-    seconds = float(found[1]) if found else EXPIRY
+    seconds = int(found[1]) / 10 if found else EXPIRY
     return seconds * scale if SHORTEST_EXPIRY <= seconds < EXPIRY else longest

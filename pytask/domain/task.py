@@ -137,7 +137,7 @@ class Task(Generic[Data]):
         task belongs to another run by now, or Redis is out of reach for too long).
 
         5 s after the call (half of `Timing.grace`) the greenlets of the task are killed.  Without a `stop()`,
-        or if it raises, they are killed at once.
+        or if it raises, they are killed at once: so one that does not make `start()` end costs 5 s (PT179).
         """
 
     @classmethod

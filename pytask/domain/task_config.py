@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pytask.domain.errors import BadTaskClass
-from pytask.domain.limits import MOST, Rule
+from pytask.domain.limits import MOST, WHOLE, Rule
 from pytask.domain.restarts import LONGEST, Restart
 
 
@@ -152,8 +152,8 @@ def _limit(cls: type[Any], option: str) -> int | None:
         return None
     if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= MOST:
         raise BadTaskClass(
-            f"Config.{option} of {cls.__qualname__} must be a whole number of runs above 0, or None for no"
-            f" limit, not {given!r}"
+            f"Config.{option} of {cls.__qualname__} must be {WHOLE}, from 1 to {MOST}, or None for no limit,"
+            f" not {given!r}"
         )
     return given
 

@@ -26,6 +26,7 @@ from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.process.host import Process, fresh_id
+from pytask.runtime.process.life_lock import Life
 from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer, CommitterPorts
 from pytask.runtime.runs.event_buffer import Backlog
@@ -116,6 +117,7 @@ class PartitionWorkerPorts:
     on_reached: Callable[[], None]  # after the first acknowledged renewal
     hard: bool  # whether the kernel ends the process at the deadline
     prefix: str = ""  # of the session id
+    life: Life = attrs.Factory(Life)
     schedules: Sequence[Defined] = ()  # those that the code defines
 
 
@@ -201,7 +203,8 @@ class PartitionWorker:
             store_proxy=self.store_proxy, executor=self.executor, lease=self.lease, clock=ports.clock,
             session=lambda: self.session.id, dropped=lambda: self.committer.dropped,
             held=lambda: self.held, refused=lambda: self.committer.refused + self.consumer.claims.refused,
-            closed=lambda: ports.capacity.closed, load=ports.load, schedules=lambda: self.schedules.digests,
+            closed=lambda: ports.capacity.closed, load=ports.load, life=ports.life,
+            schedules=lambda: self.schedules.digests,
         ))  # fmt: skip
         self.prestart = Prestart(PrestartPorts(
             specs=prestart, store_proxy=self.store_proxy, executor=self.executor, committer=self.committer,

@@ -153,6 +153,13 @@ class Settings:
     """Whether to claim no tasks for 80 s (`Timing.embargo`) after a failover, while owners restore the runs
     that the new server lost: None if acknowledged writes may be lost, True always, False never."""
 
+    runtime_dir: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.min_len(1))
+    )
+    """Directory of the lock files by which workers of one machine prove that another has died: of the user,
+    mode 0700, on a local file system.  None: in $RUNTIME_DIRECTORY, in $XDG_RUNTIME_DIR, or in the directory
+    for temporary files; "off": no locks, so that a death is known by silence only."""
+
     on_data_loss: str = attrs.field(default="stop", validator=attrs.validators.in_(("stop", "restore")))
     """What to do with running tasks if Redis returns without its data: "stop" stops them, "restore" stops
     them and then queues them again with the data of their claims."""
@@ -222,6 +229,7 @@ class SettingsGiven(TypedDict, total=False):
     drain: float
     slow_sweep: bool
     embargo: bool | None
+    runtime_dir: str | None
     on_data_loss: str
     durable_acks: int
     failover: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import attrs
 import gevent
@@ -19,6 +20,7 @@ from pytask.runtime.process import fork
 from pytask.runtime.process.clock import steady
 from pytask.runtime.process.cpu_usage import Load
 from pytask.runtime.process.host import Process
+from pytask.runtime.process.life_lock import Life
 from pytask.runtime.process.patched import require_patched, warn_of_early
 from pytask.runtime.process.patched_locks import use_locks
 from pytask.runtime.runs import leftover_sockets, output, threads
@@ -31,6 +33,7 @@ from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.start_rate import Allowance, Turns
 from pytask.runtime.services.controller import Controller
+from pytask.runtime.services.neighbors import Neighbors, NeighborsPorts
 from pytask.runtime.services.schedules import Defined
 from pytask.runtime.settings import Settings
 
@@ -49,6 +52,7 @@ class WorkerPorts:
     process: Process = attrs.Factory(Process)
     on_failed: Callable[[], None] = lambda: None  # a service of the worker died
     schedules: Sequence[Defined] = ()  # those that the code defines
+    life: Life = attrs.Factory(Life)  # the lock that proves the death of this process
 
 
 class Worker:
@@ -84,13 +88,21 @@ class Worker:
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),
             process=ports.process, clock=ports.clock, on_reached=self._reached,
-            hard=ports.hard_deadline, prefix=ports.prefix, schedules=ports.schedules,
+            hard=ports.hard_deadline, prefix=ports.prefix, life=ports.life,
+            schedules=ports.schedules,
         )  # fmt: skip
         count = len(backends)
         self.partitions = [
             PartitionWorker(backend, settings, monitors if index else prestart, shared, (index, count))
             for index, backend in enumerate(backends)
         ]
+        self._life = ports.life
+        self.neighbors = None
+        if ports.life.lock is not None:
+            self.neighbors = Neighbors(NeighborsPorts(
+                own=ports.life.lock, store_proxies=[one.store_proxy for one in self.partitions],
+                timing=settings.timing, clock=ports.clock,
+            ))  # fmt: skip
         self._unreached = len(self.partitions)  # partitions without an acknowledged renewal so far
         self.blocked = None
         if settings.block_limit is not None:
@@ -158,7 +170,16 @@ class Worker:
             output.install()
         for index, partition in enumerate(self.partitions):
             for name, run in partition.services():
-                self._spawn(f"{name} {index}" if len(self.partitions) > 1 else name, run)
+                service = partial(self._claim, run) if name == "consumer" else run
+                self._spawn(f"{name} {index}" if len(self.partitions) > 1 else name, service)
+        if self.neighbors is not None:
+            self._spawn("neighbors", self.neighbors.run)
+
+    def _claim(self, run: Callable[[], None]) -> None:
+        """Claim once the runs of those that have died here are released."""
+        if self.neighbors is not None:
+            self.neighbors.looked.wait()
+        run()
 
     def _reached(self) -> None:
         """Every claim waits for the first acknowledged renewal; log it when all partitions have one."""
@@ -233,11 +254,15 @@ class Worker:
         self._check_process()
         limit = self.settings.timing.shutdown if timeout is None else timeout
         until = self._clock() + limit
+        if self.neighbors is not None:
+            self.neighbors.end()
         for partition in self.partitions:
             partition.leave()
         clean = self._drain(until)
         for run in self.living:
             log.error("task %s could not be stopped; it stays RUNNING until a monitor requeues it", run.id)
+        if not clean and self._life.lock is not None:
+            self._life.lock.keep = True
         self._end_services(until)
         fork.release(self)
         return clean
@@ -258,7 +283,9 @@ class Worker:
 
     def _end_services(self, until: float) -> None:
         limit = max(0.2, min(1.0, until - self._clock()))
-        gevent.joinall([tree.Service.spawn(partition.deregister, limit) for partition in self.partitions])
+        # With its entry, others can prove that the runs are dead that could not be released.
+        gone = [one for one in self.partitions if one.idle or self._life.lock is None]
+        gevent.joinall([tree.Service.spawn(partition.deregister, limit) for partition in gone])
         for partition in self.partitions:
             partition.end_services()
         # Their sockets are closed with them, so killing them here cannot mix up replies.

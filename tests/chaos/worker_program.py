@@ -388,6 +388,7 @@ def main():
     parser.add_argument("--monitor", action="store_true")
     parser.add_argument("--no-embargo", action="store_true")
     parser.add_argument("--unprotected", type=float, default=0.0, help="seconds instead of T")
+    parser.add_argument("--runtime-dir", default="off", help="for the lock that proves its death")
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     alias, finish, long_step = options.pid, options.finish, options.long_step
@@ -404,6 +405,7 @@ def main():
         slow_sweep=True,
         hard_deadline=options.no_embargo or not options.unprotected,
         embargo=False if options.no_embargo else None,
+        runtime_dir=options.runtime_dir,
         timing=Timing().scaled(0.1),
     )
     app.add_task(*(PRECIOUS if options.tasks == "lone" else [Monitor, *TASKS]))

@@ -119,6 +119,9 @@ class Worker:
         words += ["--slots", self.slots, "--evidence", self.world.evidence, "--finish", self.world.finish]
         words += ["--long-step", options.long_step, "--unprotected", options.unprotected]
         words += ["--tasks", self.tasks] if self.tasks else []
+        # Half of them: leases must expire, too.
+        if not self.tasks and self.world.places.index(self) % 2 == 0:
+            words += ["--runtime-dir", self.world.finish.parent / "locks"]
         words += ["--pid", self._alias()] if self.as_init else []
         words += ["--no-embargo"] if options.no_embargo else []
         words += ["--monitor"] if self.monitors and not self.pinned else []

@@ -240,6 +240,9 @@ class MemoryBench(Bench):
     def slotted(self):
         return {i: f"{len(g.encode())}:{g}{f}" for i, (g, f) in self.state.slots.slotted.items()}
 
+    def woken(self):
+        return dict(self.state.slots.woken)
+
     def runners(self):
         return dict(self.state.slots.runners)
 
@@ -483,6 +486,9 @@ class RedisBench(Bench):
     def slotted(self):
         return _texts(self.raw.hgetall(f"{self.keys.own}slotted"))
 
+    def woken(self):
+        return _texts(self.raw.hgetall(f"{self.keys.own}woken"))
+
     def runners(self):
         return _texts(self.raw.hgetall(f"{self.keys.own}runners"))
 
@@ -520,7 +526,7 @@ class RedisBench(Bench):
         if fields:
             self.raw.hset(self.keys.schedule(name), mapping=fields)
         if score is not None:
-            self.raw.zadd(self.keys.schedules, {name: score})
+            self.raw.zadd(self.keys.schedules, {name.encode(errors="surrogateescape"): score})
 
     def schedule(self, name):
         return _texts(self.raw.hgetall(self.keys.schedule(name)))

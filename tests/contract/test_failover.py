@@ -212,6 +212,22 @@ def test_a_lost_task_is_recreated_and_queued(bench, data):
     assert (claim.verdict, claim.function, claim.data) == (Verdict.OK, "f", data)
 
 
+@pytest.mark.wire
+def test_a_lost_task_keeps_its_policy_its_count_and_its_occurrence(bench):
+    kept = {
+        "restart": "failure", "restarts": "3", "restart_times": "1 2 3", "group": "g",
+        "scheduled": '{"schedule":"a","scheduled_for":5.000,"missed":0}',
+    }  # fmt: skip
+    bench.push("a", not_before="5", **kept)
+    (claim,) = bench.claim(bench.ref("a"))
+    bench.delete("a")
+    bench.drop_entry("runs", "a")
+    assert bench.store.restore("a", "f", claim.data, fields=claim.fields) is Verdict.OK
+    assert bench.hash("a").items() >= kept.items()
+    assert "not_before" not in bench.hash("a")  # its time has come
+    assert bench.claim(bench.ref("a"))[0].fields == claim.fields
+
+
 def test_what_is_there_is_not_recreated(bench):
     bench.running("runs")
     bench.push("waits")

@@ -349,6 +349,16 @@ def test_one_that_meets_another_limit_passes_the_turn_on(bench):
     assert sorted(words(answers)) == [OK, OK, WAITING]
 
 
+@pytest.mark.parametrize("word", [Command.STOP, Command.PAUSE])
+def test_the_turn_of_a_task_that_was_handed_back_ends_with_its_place_in_the_queue(bench, word):
+    (ref,) = push(bench, "a")
+    bench.claim(ref, rules=ONE)
+    end(bench, "a", Trigger.RELEASE)
+    assert bench.woken().keys() == {"a"}
+    bench.store.control(word, ["a"])
+    assert (bench.queue(), bench.woken()) == ([], {})
+
+
 # -- fairness -----------------------------------------------------------------------------------------------
 
 
@@ -558,6 +568,19 @@ def test_a_clock_that_was_ahead_closes_no_rate(bench):
     first, second = bench.claim(bench.ref("b"), bench.ref("c"), rules=rules)
     assert [first.verdict, second.verdict] == [DELAYED, DELAYED]
     assert [round(first.delay), round(second.delay)] == [10, 20]
+
+
+def test_a_start_that_a_clock_ahead_has_put_off_is_put_off_once(bench):
+    """Not again each time that it is looked at, until the clock has caught up."""
+    rules = {"f": Rule(rate=(1, 0.05))}
+    bench.push("a")
+    bench.set_arrival("f", bench.now() + 3_600_000_000)
+    (first,) = bench.claim(bench.ref("a"), rules=rules)
+    assert first.verdict is DELAYED
+    while bench.now() < bench.timers()["a"] * 1000:
+        pass
+    bench.store.control(Command.START, ["a"])
+    assert words(bench.claim(bench.ref("a"), rules=rules)) == [OK]
 
 
 # -- at random ----------------------------------------------------------------------------------------------

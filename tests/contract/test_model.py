@@ -109,7 +109,9 @@ def picture(kept):
     """What must be alike on both: times as present or absent."""
     hashes = {}
     for task_id, (is_string, fields, ttl) in kept["hashes"].items():
-        plain = {n: ("set" if n in CLOCKS else v) for n, v in fields.items()}
+        # The rest of a delay is a time of the server, too; others are written by the rules.
+        clocks = CLOCKS if fields.get("not_before") in (*TIMES, None) else CLOCKS | {"not_before"}
+        plain = {n: ("set" if n in clocks else v) for n, v in fields.items()}
         hashes[task_id] = (is_string, plain, ttl is not None)
     notes = [(entry["id_hex"], entry["reason"]) for entry in kept["rejected"]]
     names = ("leases", "timers", "paused", "workers", "marker")

@@ -90,10 +90,65 @@ def test_it_leaves_each_place_where_it_waits(bench, place):
     assert places(bench, "a") == ["queue"]
     functions = ("f",)
     (answer,) = bench.claim(bench.ref("a"), functions=functions)
-    expected = {"timers": Verdict.DELAYED, "parked": Verdict.UNKNOWN, "retry": Verdict.OK}
+    expected = {"timers": Verdict.DELAYED, "parked": Verdict.UNKNOWN, "retry": Verdict.DELAYED}
     assert answer.verdict is expected[place], "a time in the future counts again"
-    if place == "retry":
-        assert answer.fields.restarts == 1, "the count of its restarts stays"
+
+
+def due_of(bench, task_id="a"):
+    return bench.timers()[task_id]
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("before", [None, "1", FUTURE])
+def test_a_retry_that_is_paused_while_it_waits_waits_for_the_rest_as_it_is_resumed(bench, before):
+    ref = bench.running("a")
+    bench.store.commit([Change("a", ref.run, X, Trigger.RETRY, {"restarts": "1"}, delay=1000)])
+    if before:
+        bench.write("a", not_before=before)
+    due = due_of(bench)
+    assert pause(bench, "a") == [Verdict.OK]
+    assert pause(bench, "a") == [Verdict.OK]
+    assert bench.hash("a")["not_before"] == (before if before == FUTURE else f"{due / 1000:.3f}")
+    assert resume(bench, "a") == [Verdict.OK]
+    (answer,) = bench.claim(bench.ref("a"))
+    assert answer.verdict is Verdict.DELAYED
+    assert due_of(bench) == (int(FUTURE) * 1000 if before == FUTURE else due), "not a millisecond later"
+    assert bench.hash("a")["restarts"] == "1", "the count of its restarts stays"
+    assert resume(bench, "a") == [Verdict.OK], "a start does not wait"
+    assert "not_before" not in bench.hash("a")
+    (answer,) = bench.claim(bench.ref("a"))
+    assert answer.won
+
+
+@pytest.mark.wire
+def test_a_run_that_fails_while_it_is_paused_waits_for_its_delay_as_it_is_resumed(bench):
+    ref = held_run(bench)
+    before = bench.now() / 1e6
+    bench.store.commit([Change("a", ref.run, X, Trigger.RETRY, {"restarts": "1"}, delay=1000)])
+    assert places(bench, "a") == ["paused"]
+    assert before + 999 < float(bench.hash("a")["not_before"]) < bench.now() / 1e6 + 1001
+    resume(bench, "a")
+    (answer,) = bench.claim(bench.ref("a"))
+    assert (answer.verdict, places(bench, "a")) == (Verdict.DELAYED, ["timers"])
+
+
+def test_a_retry_whose_time_came_while_it_was_paused_starts_as_it_is_resumed(bench):
+    ref = bench.running("a")
+    bench.store.commit([Change("a", ref.run, X, Trigger.RETRY, {"restarts": "1"}, delay=0.001)])
+    while due_of(bench) * 1000 > bench.now():
+        pass
+    pause(bench, "a")
+    assert "not_before" not in bench.hash("a")
+    resume(bench, "a")
+    (answer,) = bench.claim(bench.ref("a"))
+    assert answer.won
+
+
+def test_what_a_rate_has_put_off_asks_again_as_it_is_resumed(bench):
+    bench.write("a", function="f", state=WAIT)
+    bench.set_timer("a", bench.now() // 1000 + 10**6)
+    pause(bench, "a")
+    assert "not_before" not in bench.hash("a")
 
 
 @pytest.mark.wire
@@ -242,7 +297,7 @@ def test_a_paused_run_that_waits_again_is_not_started(bench, trigger):
     assert (bench.hash("a")["state"], places(bench, "a")) == (WAIT, ["paused"])
     assert bench.store.commit([Change("a", ref.run, X, trigger, delay=delay)]) == [Verdict.ALREADY]
     assert resume(bench, "a") == [Verdict.OK]
-    assert bench.claim(bench.ref("a"))[0].won
+    assert bench.claim(bench.ref("a"))[0].won is (trigger is not Trigger.RETRY), "that one has a delay"
 
 
 @pytest.mark.parametrize("trigger", [Trigger.END, Trigger.FAIL, Trigger.STOP])

@@ -95,7 +95,7 @@ def test_its_runs_have_the_default_expiry_for_a_monitor_of_ours(real, elder):
 def test_its_monitor_requeues_a_run_of_ours_with_a_shorter_expiry_only_later(real):
     """It reads and expires run ids whatever they are: its calls are ours, which did not change."""
     real.push("t")
-    ours = RunRef("t", "new~e24.9:1")
+    ours = RunRef("t", "new~e249:1")
     assert real.claim(ours)[0].won
     suspects, theirs = real.store.suspects(-5, 5), Watch(90.0, uniform=True)  # as it knows no sessions
     assert theirs.observe(suspects, 0) == theirs.observe(suspects, 25) == []

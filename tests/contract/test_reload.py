@@ -321,6 +321,43 @@ def test_a_run_that_fails_on_trial_is_queued_first_with_the_data_before(bench, g
     assert (again.won, again.data, again.trial) == (True, good, False)
 
 
+@pytest.mark.wire
+@pytest.mark.parametrize("how", ["requeued", "stopped", "poison", "in place", "paused", "unregistered"])
+def test_the_death_of_the_worker_ends_a_trial_and_rolls_nothing_back(bench, how):
+    """It need not be the fault of the data, and may have hit hundreds of tasks that nobody reloaded."""
+    old, new = bench.running("a"), bench.ref("a")
+    bench.write("a", data="2")
+    if how == "in place":
+        new = old
+        assert bench.store.accept(bench.store.preview(old, 1000), f"{old.run}#1", "w", GOOD).trial
+    else:
+        assert bench.store.reload(old, new, "w", 1000, lived=GOOD).trial
+    if how in ("stopped", "paused"):
+        bench.store.control(Command.STOP if how == "stopped" else Command.PAUSE, ["a"])
+    if how == "unregistered":
+        bench.drop("runs")
+    assert bench.store.expire([bench.expiry(new, poison=how == "poison")]) == [Verdict.OK]
+    bench.assert_at_rest("a", {"stopped": "STOPPED", "poison": "ERROR"}.get(how, WAIT))
+    fields = bench.hash("a")
+    assert not {"trial", "data_ok", "data_bad", "rolled_back"} & set(fields)
+    assert fields["data"] == "2"
+    if how in ("requeued", "in place", "unregistered"):
+        (again,) = bench.claim(bench.ref("a"))
+        assert (again.won, again.data, again.trial) == (True, b"2", False)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_hash_that_nobody_runs_is_repaired_without_its_trial(bench, stops):
+    control = {"control": "stop"} if stops else {}
+    bench.write(
+        "a", function="f", data="2", state="RUNNING", last_update=1, trial="x:1", data_ok="1", **control
+    )
+    assert bench.store.repair(0, 90)[1] == 1
+    fields = bench.hash("a")
+    assert (fields["state"], fields["data"]) == ("STOPPED" if stops else WAIT, "2")
+    assert not {"trial", "data_ok", "control"} & set(fields)
+
+
 @pytest.mark.parametrize("case", ["other data", "trial over", "nothing to go back to"])
 def test_a_rollback_overwrites_nothing_that_was_written_since(bench, case):
     old, new = bench.running("a"), bench.ref("a")

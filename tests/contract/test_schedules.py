@@ -9,6 +9,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from pytask.domain.schedules import KEPT, NEVER, Overlap
+from pytask.runtime.services import schedules as schedules_service
 from pytask.runtime.services.schedules import Schedules
 from tests.contract.benches import ended
 
@@ -392,6 +393,34 @@ def test_names_that_can_be_no_id_are_faults(bench):
     Schedules()(bench.store)
     for name in ("a\nb", "new-task"):
         assert "also the id of its task" in bench.schedule(name)["error"]
+
+
+@pytest.mark.wire
+def test_a_name_that_is_no_text_and_has_no_hash_stops_no_other(bench):
+    bench.set_schedule("\udcff\udcfe", 0)
+    at = due(bench, every="60")
+    Schedules()(bench.store)
+    assert bench.occurrences("nightly")[0]["at"] == at
+    assert list(bench.times()) == ["nightly"]
+
+
+@pytest.mark.parametrize("fault", [ValueError("odd"), OverflowError("too far"), TypeError("none")])
+def test_one_that_cannot_be_computed_stops_no_other(bench, fault, monkeypatch, caplog):
+    at = due(bench, every="60")
+    due(bench, name="other", every="60")
+    whole = schedules_service.read
+
+    def read(name, fields):
+        if name == "other":
+            raise fault
+        return whole(name, fields)
+
+    monkeypatch.setattr(schedules_service, "read", read)
+    Schedules()(bench.store)
+    assert bench.occurrences("nightly")[0]["at"] == at
+    assert bench.times()["other"] == NEVER
+    assert f"schedule 'other' cannot be computed: {fault!r}" in bench.schedule("other")["error"]
+    assert "[PT155]" in caplog.text
 
 
 def test_only_the_last_lines_are_kept(bench):

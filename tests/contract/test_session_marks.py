@@ -8,7 +8,7 @@ from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Change, RunRef, Verdict
 
 T = 90.0
-SHORT = "w.4f1c~e24.9"
+SHORT = "w.4f1c~e249"
 
 
 @pytest.fixture

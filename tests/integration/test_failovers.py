@@ -23,7 +23,8 @@ def place(tmp_path):
 def worker(place, name, *words, **env):
     folder, server = place
     given = ("run", "tasks.py", "--redis", server.url, "--time-scale", SCALE, "--name", name, *words)
-    return Started(pytask(*given), folder, cwd=folder, **env)
+    # As on machines of their own: no locks, by which neighbors prove a death at once.
+    return Started(pytask(*given), folder, cwd=folder, PYTASK_RUNTIME_DIR="off", **env)
 
 
 def read(place, *words):
@@ -60,7 +61,7 @@ def test_a_dead_worker_with_a_short_failover_is_replaced_while_a_frozen_one_is_n
             with worker(place, "third", PYTASK_FAILOVER="15"):
                 until(lambda: len(read(place, "workers")) == 3, "the third worker does not report")
                 held, frozen = runs(place, "short"), runs(place, "long")
-                assert all("~e24.9:" in run for run in held.values())
+                assert all("~e249:" in run for run in held.values())
                 assert not any("~" in run for run in frozen.values())
                 dead = process_of(place, "short")
                 assert (dead["expiry"], process_of(place, "long")["expiry"]) == pytest.approx((9.96, 36))

@@ -161,6 +161,77 @@ def test_doctor_names_a_limit_that_is_no_number(store, client, cli):
     assert "PT170" not in doctor(cli)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason", "meant"),
+    [
+        ("groups:x", "it names neither a group nor a function (did you mean 'group:x'?)", "group"),
+        ("function:*", "'*' stands for groups only, and no limit is that of all functions", "function"),
+        (
+            "group:" + "x" * 300,
+            "no task can have this group: it has 300 bytes, and at most 256 are allowed",
+            "group",
+        ),
+        ("session", "it names neither a group nor a function", "function"),
+    ],
+)
+def test_doctor_names_an_entry_that_limits_nothing(store, client, cli, name, reason, meant):
+    client.hset("pytask:limits", name, 1)
+    found = doctor(cli)["PT176"]
+    assert f"the entry {name[:80]!r} of 'pytask:limits' limits nothing: {reason}" in found["what"]
+    assert cli("limits", "set", "1", f"--{meant}", "session").exit_code == 0
+    assert "HDEL pytask:limits " in found["fix"]
+    assert name in found["fix"]
+    client.hdel("pytask:limits", name)
+    assert "PT176" not in doctor(cli)
+
+
+def test_doctor_names_a_limit_of_a_function_that_no_worker_knows(store, client, cli):
+    from pytask.domain.version import __version__
+
+    assert cli("limits", "set", "1", "--function", "sesion").exit_code == 0
+    assert "PT177" not in doctor(cli), "no worker is running: nobody can know"
+    info = {"session": "s", "name": "w", "version": __version__, "protocol": "1.1", "functions": ["session"]}
+    client.hset("pytask:workers:info", "s", json.dumps(info))
+    client.zadd("pytask:workers", {"s": client.time()[0]})
+    found = doctor(cli)["PT177"]
+    assert "function 'sesion', and no running worker knows it (did you mean 'session'?)" in found["what"]
+    assert "pytask limits rm --function sesion" in found["fix"]
+    said = cli("limits", "set", "1", "--function", "sesion")
+    assert "no running worker knows 'sesion'; did you mean 'session'? The limit counts as soon" in said.stderr
+    assert cli("limits", "rm", "--function", "sesion").exit_code == 0
+    assert cli("limits", "set", "1", "--function", "session").exit_code == 0
+    assert "PT177" not in doctor(cli)
+
+
+def test_doctor_says_that_each_partition_has_a_limit_for_itself(store, client, cli):
+    def found():
+        said = json.loads(cli("doctor", "-o", "json", "--partitions", "2").stdout)["items"]
+        return [item["what"] for item in said if item["code"] == "PT178"]
+
+    client.hset("{0}:pytask:limits", "group:x", 1)
+    assert found() == ["the limit of 'group:x' is not the same in all partitions: 1 in 0, none in 1"]
+    assert cli("limits", "set", "1", "--group", "x", "--partitions", "2").exit_code == 0
+    (what,) = found()
+    assert "each of the 2 partitions has a limit for itself ('group:x': 1, so 2 x 1 in all)" in what
+    assert cli("limits", "set", "0", "--group", "x", "--partitions", "2").exit_code == 0
+    assert found() == [], "nothing is nothing in each of them"
+    assert "PT178" not in doctor(cli)
+
+
+def test_one_bound_and_one_error_for_a_limit(store, client, cli):
+    """What redis-cli may write is what the client, a class and the command line take."""
+    most, more = "9" * 10, "1" + "0" * 10
+    assert cli("limits", "set", most, "--group", "x").exit_code == 0
+    assert "PT170" not in doctor(cli)
+    for words in ([], ["--explain"]):
+        refused = cli("limits", "set", more, "--group", "x", *words)
+        assert refused.exit_code != 0
+        assert "a whole number of at most 10 digits, from 0 to 9999999999" in refused.stderr
+    assert client.hget("pytask:limits", "group:x") == most
+    client.hset("pytask:limits", "group:x", more)
+    assert "which is not a whole number of at most 10 digits" in doctor(cli)["PT170"]["what"]
+
+
 def test_doctor_names_slots_without_runs(store, client, cli):
     client.hset("pytask:limits", "group:x", 1)
     client.sadd("pytask:slots:group:x", "gone")

@@ -74,6 +74,30 @@ def test_in_code_each_second_once_whoever_dies(store, client, tmp_path):
     assert client.zscore("pytask:schedules", "nightly") > now_ms(client)
 
 
+def test_after_flushall_what_the_code_defines_comes_back_and_the_loss_is_said(store, client, tmp_path):
+    """At once by a worker that starts then; by one that was there when no forgotten run can be left."""
+    write(tmp_path / "tasks.py", TASKS)
+
+    def monitors():
+        found = [client.hgetall(key) for key in client if client.type(key) == "hash"]
+        return [one["local"] for one in found if one.get("function") == "pytask/monitor"]
+
+    with run(store, tmp_path, "--name", "w1") as first:
+        until(lambda: len(beats(tmp_path)) >= 2 and monitors(), lambda: first.output)
+        client.hset("pytask:schedule:mine", mapping={"function": "beat", "every": "3600"})
+        client.zadd("pytask:schedules", {"mine": 0})
+        client.flushall()
+        known = len(beats(tmp_path))
+        with run(store, tmp_path, "--name", "w2") as second:
+            until(lambda: len(beats(tmp_path)) >= known + 3, lambda: first.output + second.output)
+            until(lambda: len(set(monitors())) == 2, lambda: first.output + second.output)
+            until(lambda: "lost its data" in first.output, lambda: first.output)
+            assert "lost its data" not in second.output  # it cannot know
+        assert set(client.zrange("pytask:schedules", 0, -1)) == {"beat", "nightly"}
+    ids = beats(tmp_path)
+    assert len(set(ids)) == len(ids)
+
+
 def test_redis_cli_alone_makes_a_schedule(store, client, cli, tmp_path):
     write(tmp_path / "tasks.py", TASKS.replace("    app.every", "    # app.every"))
     with run(store, tmp_path) as daemon:

@@ -28,7 +28,7 @@ from pytask.runtime.runs.outcome import HANDED_BACK
 from pytask.runtime.services.claims import Claims
 from tests.simulation.policy_mutants import POLICY_MUTANTS
 from tests.simulation.process import Alarm
-from tests.simulation.steering_mutants import STEERING_MUTANTS
+from tests.simulation.steering_mutants import STEERING_MUTANTS, TURNS
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +50,7 @@ class Mutant:
     policies: bool = False  # whether its worlds have delayed and flapping tasks and schedules
     failovers: bool = False  # whether its workers have different ones
     steering: bool = False  # ... and tasks that save, pause, reload and share groups
+    turns: bool = False  # ... and such as clients start in groups, and remove
 
 
 def options(name, base):
@@ -70,6 +71,7 @@ def options(name, base):
         policies=mutant.policies,
         steering=mutant.steering,
         failovers=mutant.failovers,
+        turns=mutant.turns,
     )
 
 
@@ -381,7 +383,13 @@ STEERING_SEEDS = {  # of worlds in which those of saves, pauses, reloads and lim
 }  # fmt: skip
 MUTANTS |= {
     name: Mutant(
-        what=what, patches=patches, seed=STEERING_SEEDS.get(name, 0), steering=True, tasks=4, longest=60.0
+        what=what,
+        patches=patches,
+        seed=STEERING_SEEDS.get(name, 0),
+        steering=True,
+        tasks=4,
+        longest=60.0,
+        turns=name in TURNS,
     )
     for name, (what, patches) in STEERING_MUTANTS.items()
 }

@@ -89,6 +89,9 @@ class Pauses:
 
     def renewed(self, task_id, run, sent_at):
         """A renewal was acknowledged to its worker."""
+        if self._world.server.state.fields(task_id).get("control") == Command.RELOAD.encode():
+            self._acks[run] = ()  # that is answered first: its worker is told of nothing else before
+            return
         acks = self._acks[run] = (*self._acks.get(run, ())[-2:], sent_at)
         since = max(self._waits.get(run, 1e9), self._resumed.get(task_id, -1e9))
         if task_id not in self._paused and len(acks) == 3 and acks[0] > since:

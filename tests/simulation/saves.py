@@ -32,6 +32,7 @@ class Saves:
         self._made = {}  # run -> [(time, number)] of what its code has saved
         self._since = {}  # id -> when the store last lost what it had
         self._acks = {}  # run -> (when its last acknowledged renewal was sent, how many had failed by then)
+        self._ended = set()  # runs whose code has ended: what they saved last comes with their end
 
     def _of(self, task_id):
         return self._kept.setdefault(task_id, Kept())
@@ -97,12 +98,15 @@ class Saves:
                 continue
             if run in saves:
                 self._stored(ref.id, run, json.loads(saves[run].value)["n"])
-            elif last[1] == failures:
+            elif last[1] == failures and run not in self._ended:
                 # What was saved before the renewal before this one, which was acknowledged, too.
                 before = [n for at, n in self._made.get(run, ()) if at < last[0]]
                 self._stored(ref.id, run, before[-1] if before else None)
 
     # -- tasks --------------------------------------------------------------------------------------------
+
+    def over(self, living):
+        self._ended.add(living.run)
 
     def saving(self, living, number):
         self._made.setdefault(living.run, []).append((self._world.loop.time, number))

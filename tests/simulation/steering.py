@@ -111,7 +111,9 @@ class Steered(Task):
         if self.world.evidence.steering.trials.fails(living):
             raise self.Error("fails with this data")
 
-    def stop(self):
+    def stop(self, reason):
+        judge = self.world.evidence.steering.reasons
+        judge.told(self.id, self._run.ref.run, self.process, reason)
         seconds = self.world.jobs[self.id].stopping
         if seconds:
             gevent.sleep(seconds)

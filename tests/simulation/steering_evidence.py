@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pytask.domain.record import Verdict
 from tests.simulation.pauses import Pauses
 from tests.simulation.saves import LOST, Saves
 from tests.simulation.slots import Slots, frees
+from tests.simulation.stop_reasons import StopReasons
 from tests.simulation.trials import Trials, read
+from tests.simulation.turns import TurnsJudge
 
 MOVES = {"claim", "commit", "reload", "expire", "adopt", "repair", "control", "serve"}
 
@@ -20,6 +24,8 @@ class Steering:
         self.trials = Trials(world, violation)
         self.pauses = Pauses(world, violation)
         self.slots = Slots(world, violation)
+        self.turns = TurnsJudge(world, violation)
+        self.reasons = StopReasons(world, violation)
         self._before = None  # the data of the tasks that a call ends
 
     @property
@@ -31,7 +37,8 @@ class Steering:
 
     @property
     def tally(self):
-        return self.trials.tally + self.pauses.tally + self.slots.tally
+        judges = (self.trials, self.pauses, self.slots, self.turns, self.reasons)
+        return sum((judge.tally for judge in judges), Counter())
 
     # -- the store ----------------------------------------------------------------------------------------
 
@@ -64,13 +71,17 @@ class Steering:
         if self._knows(task_id):
             self.saves.claimed(task_id, run, reloaded)
             self.trials.claimed(run, reloaded)
+            self.reasons.claimed(task_id, reloaded=reloaded)
             self.pauses.claimed(task_id, run, fields.get("function", b"").decode(), reloaded)
             if reloaded is None:
                 self.slots.claimed(task_id, run, self._world.server.state)
 
     def serving(self, call, state):
         """A call is about to be carried out."""
-        if self._on and call.verb == "commit":
+        if not self._on:
+            return
+        self.turns.before(state)
+        if call.verb == "commit":
             self._before = [read(state.fields(change.id).get("data")) for change in call.args[0]]
 
     def served(self, call, outcome, state):
@@ -88,6 +99,7 @@ class Steering:
             self.pauses.rested(state)
         if call.verb in MOVES:
             self.slots.compare(state)
+        self.turns.after(state, call.verb)
 
     def _committed(self, call, verdicts, state):
         for change, verdict, before in zip(call.args[0], verdicts, self._before, strict=True):
@@ -143,6 +155,8 @@ class Steering:
         """By a client, or by a worker that received its message."""
         if self._knows(task_id):
             self.pauses.controlled(command, task_id, verdict)
+            if verdict is Verdict.REQUESTED:
+                self.reasons.asked(task_id, command)
 
     # -- workers ------------------------------------------------------------------------------------------
 
@@ -152,6 +166,7 @@ class Steering:
             return
         if call.verb == "renew":
             verdicts = outcome[1]
+            self.reasons.renewed(call.process, call.sent_at)
             self.saves.renewed(call, verdicts)
             for ref in call.args[0]:
                 if verdicts.get(ref) not in LOST and self._knows(ref.id):
@@ -181,3 +196,4 @@ class Steering:
     def over(self, living):
         self.trials.over(living)
         self.pauses.over(living)
+        self.saves.over(living)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pytask.domain.messages import Command
 from tests.simulation.policy_faults import Act
-from tests.simulation.steering import DIES, GOOD, LATE, RAISES, REFUSED
+from tests.simulation.steering import DIES, GOOD, LATE, RAISES, REFUSED, RULES
 
 AIMED = (
     "renew", "save", "commit", "reload", "refuse", "settle", "accept", "claim", "confirm", "serve", "control",
@@ -148,9 +148,11 @@ def push_group(world, random):
 def change_limit(world, random):
     """HSET and HDEL of limits; one that is no number counts as none."""
     jobs = world.steering.jobs.values()
-    entries = {f"group:{job.group}" for job in jobs if job.group and job.group != "a"}
+    # Of a group of one at a time the judge knows no other limit.
+    fixed = {job.group for job in jobs if RULES[job.function].get("GROUP_LIMIT") == 1}
+    entries = {f"group:{job.group}" for job in jobs if job.group and job.group not in fixed}
     entries |= {f"function:{job.function}" for job in jobs if job.group or not job.reloads}
-    if "a" not in {job.group for job in jobs}:
+    if not fixed:
         entries.add("group:*")
     entry = random.choice(sorted(entries))
     for _ in range(random.randint(1, 3)):

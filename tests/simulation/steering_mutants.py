@@ -11,7 +11,7 @@ from pytask.adapters.memory.state import MemoryState
 from pytask.adapters.memory.store import MemoryStore
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Verdict
-from pytask.runtime.runs import fitting, outcome, reloads
+from pytask.runtime.runs import fitting, outcome, reloads, stopping
 from pytask.runtime.runs.gate import Gate
 
 # -- what a task saves --------------------------------------------------------------------------------------
@@ -219,4 +219,39 @@ RELOADED = {
     "unchecked": ("check() is not called", ((fitting, "_has_check", lambda _: False),)),
 }  # fmt: skip
 
-STEERING_MUTANTS = SAVED | LIMITED | PAUSED | RELOADED
+# -- groups that clients start ------------------------------------------------------------------------------
+
+_leave_places = MemoryState.leave_places
+_wake = MemoryState.wake
+
+
+def _wake_next(self, entry):
+    task_id = _wake(self, entry)
+    if task_id is not None:
+        self.queue.remove(task_id.encode())
+        self.queue.append(task_id.encode())
+    return task_id
+
+
+def _leave_the_queue_only(self, task_id):
+    groups, self.slots.groups = self.slots.groups, {}
+    runners, self.slots.runners = self.slots.runners, {}
+    try:
+        _leave_places(self, task_id)
+    finally:
+        self.slots.groups, self.slots.runners = groups, runners
+
+
+TURNS = {
+    "no_turns": ("the next of a group is the next of all", ((MemoryState, "wake", _wake_next),)),
+    "leads_nobody": (
+        "nobody follows the one in the queue", ((MemoryState, "lead", lambda self, group: None),),
+    ),
+    "rm_leaves_line": (
+        "what is removed stays in its waiting list, and is followed",
+        ((MemoryState, "leave_places", _leave_the_queue_only),),
+    ),
+    "wrong_word": ("stop() is told of a deploy", ((stopping, "stop_word", lambda *_, **__: "release"),)),
+}  # fmt: skip
+
+STEERING_MUTANTS = SAVED | LIMITED | PAUSED | RELOADED | TURNS

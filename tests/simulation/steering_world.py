@@ -12,6 +12,7 @@ from pytask.domain.lifecycle import RUNNING
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from tests.simulation import steering, steering_faults
+from tests.simulation.turns import Turns
 
 BEGIN = 60.0  # seconds in which clients push
 LOOK = 0.5  # seconds between two looks of a client
@@ -29,6 +30,9 @@ class SteeringWorld:
         self.on = drawn if wanted is None else wanted
         self.more_slots = steering.SLOTS if self.on else 0
         self.jobs = steering.draw(world.stream("steering jobs")) if self.on else {}
+        self.common = sorted(self.jobs)  # of which the acts that are not of turns choose
+        self.turns = Turns(world, self.on)
+        self.jobs |= self.turns.jobs
         self._data = {}  # id -> the version that a client wrote last
         self._versions = 0
         self._saves = 0
@@ -38,15 +42,16 @@ class SteeringWorld:
         if not self.on:
             return
         world, draw = self._world, self._world.stream("steering course")
-        for task_id in self.jobs:
+        for task_id in self.common:
             world.after(draw.uniform(0, BEGIN), lambda task_id=task_id: world.push(task_id))
         for act in steering_faults.draw(world.stream("steering plan"), length=world.length):
-            world.after(act.at, lambda act=act: self._act(act))
+            world.after(act.at, lambda act=act: self.act(steering_faults.KINDS, act))
+        self.turns.begin()
 
-    def _act(self, act):
+    def act(self, kinds, act):
         world = self._world
         world.note(None, "ACT", act.kind)
-        steering_faults.KINDS[act.kind](world, random.Random(act.seed))
+        kinds[act.kind](world, random.Random(act.seed))
         world.policy_acts[act.kind] += 1
 
     def resume_all(self):
@@ -58,8 +63,7 @@ class SteeringWorld:
             self.hold(functions, resume=True)
         for entry in self._world.evidence.steering.slots.closed():
             self.limit(entry, "1")
-        if self._world.server.stepped:
-            self._world.server.client(_forget_rates)
+        self.turns.start_missing()
 
     def stream(self, name):
         if name not in self._streams:
@@ -189,9 +193,3 @@ class SteeringWorld:
             self._world.evidence.steering.slots.written(entry, text)
 
         self._world.server.client(client)
-
-
-def _forget_rates(state):
-    """The clock was set back: what a rate has promised is far ahead, and a start does not change that."""
-    state.slots.rates.clear()
-    state.slots.rated.clear()

@@ -73,6 +73,7 @@ class Options:
     timing: Timing = attrs.Factory(Timing)
     policies: bool | None = None  # whether it has delayed and flapping tasks and schedules; None draws it
     steering: bool | None = None  # whether it has tasks that save, pause, reload and share groups
+    turns: bool | None = None  # ... and such as clients start in groups, and remove
     failovers: bool | None = None  # whether one or two of its workers have a shorter failover
 
 
@@ -408,6 +409,7 @@ class World:
             if "run" not in fields or fields.get("control") == Command.STOP.encode():
                 return
             self.note(None, "HSET control", word, task_id)
+            self.evidence.steering.reasons.asked(task_id, word)
             state.write(task_id, control=word)
             if word is Command.STOP:
                 self.evidence.stops[task_id] = fields["run"].decode()

@@ -73,6 +73,8 @@ def environment(**more):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     server = str(find_binary("valkey"))
     clean |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTASK_REDIS_SERVER": server}
+    # Workers that are killed are to be silent: those of other tests would prove their death.
+    clean["PYTASK_RUNTIME_DIR"] = "off"
     return clean | {"PYTASK_TIMEOUT": "5"} | more  # the machine may be busy with other tests
 
 

@@ -188,7 +188,9 @@ class LimitVerbs(Verbs):
         furthest = latest(now, rule)
         if line and max(line.values()) > furthest + rule.interval * len(line):
             line.clear()
-        arrival, mine = min(slots.rates.get(function, 0), furthest), line.get(task_id)
+        arrival, mine = slots.rates.get(function, 0), line.get(task_id)
+        if arrival > furthest:  # stored, or it would be put off again each time that it is looked at
+            arrival = slots.rates[function] = furthest
         if mine is not None and mine > now:
             return math.ceil(mine / 1000)
         fits, last = fits_at(arrival, rule), self._last_put_off(line, now)

@@ -105,7 +105,7 @@ class MonitorVerbs(LimitVerbs):
             silent = None if lease is None else (state.micros() - lease) / 1e6
             why = history.expired_because(text(state.fields(expiry.id), "worker"), silent)
             self._note(expiry.id, life.RUNNING, trigger, self.who, why)
-            state.erase(expiry.id, "run", "control")
+            state.erase(expiry.id, "run", "control", "trial", "data_ok")
         if trigger is Trigger.EXPIRE:
             state.wait_again(expiry.id)
         else:
@@ -157,6 +157,7 @@ class MonitorVerbs(LimitVerbs):
             self._repair_as_stopped(task_id)
             return True
         state.rest(task_id, next_state(life.RUNNING, Trigger.REPAIR))
+        state.erase(task_id, "trial", "data_ok")
         self._note(task_id, life.RUNNING, Trigger.REPAIR, self.who, NOBODY)
         state.wait_again(task_id)
         state.emit(task_id, event(Event.REQUEUED, {"reason": NOBODY}))
@@ -182,7 +183,7 @@ class MonitorVerbs(LimitVerbs):
         else:
             state.rest(task_id, next_state(life.RUNNING, trigger))
             self._note(task_id, life.RUNNING, trigger, self.who, NOBODY)
-            state.erase(task_id, "control")
+            state.erase(task_id, "control", "trial", "data_ok")
         state.emit(task_id, event(Event.STOPPED))
 
     def tidy(self, monitor: str, silent: float) -> None:

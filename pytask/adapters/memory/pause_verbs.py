@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytask.adapters.memory.state import text
+from pytask.adapters.memory.state import in_seconds, number, text
 from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import event
 from pytask.domain import lifecycle as life
@@ -42,14 +42,22 @@ class PauseVerbs(Verbs):
 
     def _set_aside(self, task_id: str, before: State) -> None:
         state = self._state
+        due = self._next_try(task_id)
         state.leave(task_id)
         state.leave_places(task_id)
         since = text(state.fields(task_id), "paused") or state.stamp()
-        state.rest(task_id, next_state(before, Trigger.PAUSE), paused=since)
+        state.rest(task_id, next_state(before, Trigger.PAUSE), paused=since, **due)
         self._note(task_id, before, Trigger.PAUSE, self.who)
         state.expires.pop(task_id, None)
         state.paused.add(task_id)
         state.emit(task_id, event(Event.PAUSED))
+
+    def _next_try(self, task_id: str) -> dict[str, str]:
+        """The time of its next try, as the field that holds it while it is paused."""
+        state = self._state
+        fields, due = state.fields(task_id), state.timers.get(task_id, 0)
+        waits = due > state.millis() and number(fields, "restarts") > 0
+        return {"not_before": in_seconds(due)} if waits and number(fields, "not_before") * 1000 < due else {}
 
     def _pause_run(self, task_id: str) -> Verdict:
         state = self._state

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from pytask.adapters.memory.reload_verbs import roll_back
-from pytask.adapters.memory.state import number, text
+from pytask.adapters.memory.state import in_seconds, number, text
 from pytask.adapters.memory.verbs import Verbs, due_ms
 from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, carried, ending_why, event
 from pytask.domain import history
@@ -237,15 +237,24 @@ class RunVerbs(Verbs):
         if trigger is Trigger.END:
             counts = COUNTS if "restarts" in state.fields(change.id) else ()
             state.erase(change.id, "crashes", "crash_at", *counts)
-        if not retried and not released:
-            state.unpause(change.id)
-        elif retried and "paused" not in state.fields(change.id):
-            state.timers[change.id] = state.millis() + math.ceil(change.delay * 1000)
+        if retried or released:
+            self._wait_again(change, retried=retried)
         else:
-            state.wait_again(change.id, next_one=True)
-            if released and "paused" not in state.fields(change.id):
-                self._over[-1] = (change.id, True)
+            state.unpause(change.id)
         return Verdict.OK
+
+    def _wait_again(self, change: Change, *, retried: bool) -> None:
+        """Into the timers, the queue, or the paused set."""
+        state = self._state
+        paused, due = "paused" in state.fields(change.id), state.millis() + math.ceil(change.delay * 1000)
+        if retried and not paused:
+            state.timers[change.id] = due
+            return
+        if retried:  # resumed, it waits for the rest of its delay
+            state.write(change.id, not_before=in_seconds(due))
+        state.wait_again(change.id, next_one=True)
+        if not retried and not paused:
+            self._over[-1] = (change.id, True)
 
     def note(self, notes: Sequence[Notes], lines: int, keep: int) -> list[Verdict]:
         """Store log lines and progress; an answer for each run, in order."""

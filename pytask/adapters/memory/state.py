@@ -68,6 +68,11 @@ def number(fields: Fields, name: str) -> int:
     return int(value) if 0 <= value <= EXACT else 0
 
 
+def in_seconds(ms: int) -> str:
+    """A time of the timers as `not_before` has it."""
+    return f"{ms / 1000:.3f}"
+
+
 class MemoryState:
     """One "database", shared by all stores, queues and feeds of a backend.  For one thread."""
 
@@ -279,12 +284,12 @@ class MemoryState:
 
     def leave_lines(self, task_id: str, queued: bool) -> None:
         """Out of the waiting lists; if it was in the queue, the next of its group follows."""
+        if queued:  # handed back, it had a turn, also where nobody waits
+            self.slots.woken.pop(task_id, None)
         if not self.slots.groups and not self.slots.runners:
             return
         fields = self.fields(task_id)
         group, function = text(fields, "group"), text(fields, "function")
-        if queued:
-            self.slots.woken.pop(task_id, None)
         if group:
             self.slots.lines.get(f"group:{group}", {}).pop(task_id, None)
             if queued:

@@ -42,6 +42,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "waiting_event": event(Event.WAITING, {"kind": ""}).removesuffix('""}}'),
     "longest_group": limits.LONGEST_GROUP,
     "largest_read": limits.LARGEST_READ,
+    "limit_digits": limits.DIGITS,
     "arrivals": limits.ARRIVALS,
 }
 

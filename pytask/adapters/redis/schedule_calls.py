@@ -50,7 +50,7 @@ def fire(scope: Scope, firing: Firing) -> ScriptCall[bytes]:
         indexes=keys.indexes,
         hashes=[decoding.raw_of(keys.task(task_id)) for task_id in ids],
         name=decoding.raw_of(name),
-        quoted=json.dumps(name, ensure_ascii=False),
+        quoted=decoding.raw_of(json.dumps(name, ensure_ascii=False)),
         score=firing.score,
         paused=firing.paused,
         overlap=firing.overlap,

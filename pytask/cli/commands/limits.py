@@ -82,11 +82,14 @@ def set_it(number: int, group: str | None, function: str | None, remote: Remote,
     Tasks that are running already are not stopped, even if there are more of them.
     """
     from pytask.cli import limit_rows
+    from pytask.cli.selection import name_near_misses
 
     entry = _entry(group, function)
     if remote.explains(limit_rows.change_commands(remote, entry, number)):
         return
     remote.tasks.limits.set(number, group=group, function=function)
+    if function is not None:
+        name_near_misses(remote, function, then=" The limit counts as soon as one does.")
     printer.record("limit", {"entry": entry, "limit": number}, [(entry, f"at most {number} at a time")])
 
 

@@ -37,6 +37,8 @@ Environment="PWD={pwd}" PYTHONUNBUFFERED=1
 # The address with its password, in a file that only root can read: PYTASK_REDIS_URL=redis://...
 EnvironmentFile=-/etc/default/{name}
 RuntimeDirectory={name}
+# The lock by which the next start proves that this one is dead, and takes its tasks at once.
+RuntimeDirectoryPreserve=restart
 # The event loop sends the watchdog ping. A hung worker is killed after 30 s (kernel timer: 70 s).
 WatchdogSec=30
 # Do not restart after a bad configuration (78) or a bad target (2).

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable
 
 STEP = 0.02
+KILL_SECONDS = 1.0  # for the kernel to carry out SIGKILL
 # Service managers and terminals send these to all processes; this process must be the last one.
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
@@ -51,7 +52,12 @@ def end(groups: Iterable[int], seconds: float) -> None:
     while groups and time.monotonic() < until:
         time.sleep(STEP)
         groups = signalled(groups, 0)
-    signalled(groups, signal.SIGKILL)
+    groups = signalled(groups, signal.SIGKILL)
+    # The lock of the worker, which this process may hold, is freed when they are dead.
+    until = time.monotonic() + KILL_SECONDS
+    while groups and time.monotonic() < until:
+        time.sleep(STEP)
+        groups = signalled(groups, 0)
 
 
 def main() -> None:

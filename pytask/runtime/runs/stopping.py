@@ -12,6 +12,7 @@ from pytask.domain.control import StopReason, stop_word
 from pytask.domain.leases import Lease
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
+from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs import subprocesses, threads
@@ -46,6 +47,7 @@ class Stopping:
         self._clock = clock
         self._exit = exit_process
         self._unkilled: set[Run] = set()  # runs that survived a stop, which is retried
+        self._hinted: set[type[Task]] = set()  # classes whose stop() has not ended a run
 
     @property
     def stuck(self) -> tuple[str, ...]:
@@ -93,6 +95,21 @@ class Stopping:
             )  # fmt: skip
         elif stopper.value and run.dead is not None and not run.over:
             run.dead.wait(timeout=max(0.0, until - self._clock()))
+            if not run.over:
+                self._hint(run, seconds)
+
+    def _hint(self, run: Run, seconds: float) -> None:
+        """Say once per class that its stop() ends nothing: each stop and each deploy waits for it in vain."""
+        alive = run.alive()
+        if run.cls is None or run.cls in self._hinted or threads.only_threads(alive):
+            return
+        self._hinted.add(run.cls)
+        log.warning(
+            "[PT179] task %s: stop() returned, and the task did not end within %.3g s, so it is killed now"
+            " (%s). Each stop, reload and deploy of %s tasks waits this long: let stop() end start(), or do"
+            " what it does in a `finally` of start() instead, without a stop()",
+            run.id, seconds, "; ".join(map(threads.whereabouts, alive[:NAMED])), run.cls.__name__,
+        )  # fmt: skip
 
     def _kill_tree(self, run: Run, until: float) -> bool:
         """Kill living greenlets repeatedly; returns whether all are dead."""

@@ -21,6 +21,7 @@ from gevent.subprocess import Popen
 
 from pytask.domain.errors import NotRun
 from pytask.logger import get_logger
+from pytask.runtime.process import life_lock
 from pytask.runtime.process.clock import steady
 from pytask.runtime.runs import orphan_reaper
 from pytask.runtime.tree import Service, TreeOwner
@@ -32,6 +33,7 @@ TERM_SHARE = 4  # fraction of the grace: from SIGTERM to SIGKILL
 AT_ONCE = 50  # processes that are checked in one iteration of the event loop
 KILL_SECONDS = 1.0  # for the kernel to carry out SIGKILL
 STEP, LONGEST_STEP = 0.01, 0.1
+HELD = 3  # the descriptor of `orphan_reaper` that holds the lock
 ORPHANS = str(Path(orphan_reaper.__file__))
 
 
@@ -197,6 +199,8 @@ def _to_orphans(grace: float) -> int:
     if _pipe >= 0:
         close(_pipe)
     read, _pipe = os.pipe()
+    lock = life_lock.share()  # until the programs are dead, nobody may conclude that the run is
+    held = [] if lock is None else [(os.POSIX_SPAWN_DUP2, lock, HELD)]
     try:
         os.set_blocking(_pipe, False)
         null = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2)
@@ -204,10 +208,12 @@ def _to_orphans(grace: float) -> int:
         # Not Popen, as its end is not awaited.  In its own group, so that Ctrl-C does not reach it.
         os.posix_spawn(
             sys.executable, command, os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, read, 0), *null], setpgroup=0,
+            file_actions=[(os.POSIX_SPAWN_DUP2, read, 0), *null, *held], setpgroup=0,
         )  # fmt: skip
     finally:
         close(read)
+        if lock is not None:
+            close(lock)
     for known in _groups.values():
         for program in known:
             if program.pid is not None:

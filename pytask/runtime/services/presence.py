@@ -23,6 +23,7 @@ from pytask.domain.task_config import restart_policy, secret_fields
 from pytask.domain.version import OLDER, PROTOCOL, __version__, is_older_protocol, may_share
 from pytask.logger import get_logger
 from pytask.runtime.process.cpu_usage import Load
+from pytask.runtime.process.life_lock import Life
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.refusals import LARGE, Refusals
 from pytask.runtime.store_proxy import StoreProxy
@@ -48,6 +49,7 @@ class PresencePorts:
     refused: Callable[[], int] = lambda: 0  # tasks refused for their size
     closed: Callable[[], bool] = lambda: False  # whether claims are paused
     load: Load | None = None
+    life: Life = attrs.Factory(Life)
     schedules: Callable[[], Mapping[str, str]] = dict  # those that the code defines, with their digests
 
 
@@ -67,6 +69,7 @@ class Presence:
         self._closed = ports.closed
         self._load = ports.load
         self._schedules = ports.schedules
+        self._life = ports.life
         self._zones = str(zone_data())
         self._refusals = Refusals()
         self._brief = False  # an entry with all functions was refused
@@ -110,6 +113,8 @@ class Presence:
             name=self._executor.settings.name,
             host=socket.gethostname(),
             pid=os.getpid(),
+            lock=self._life.mark,
+            unlocked=self._life.reason,
             running=len(self._executor.living),
             functions=_fitting(names) if self._brief else names,
             schedules=None if self._brief else tuple(self._schedules()),

@@ -93,7 +93,11 @@ class Schedules:
             try:
                 firings.append(self._decided(one, found.now))
             except BadSchedule as error:
-                self._fault(store, one, error)
+                self._fault(store, one, error.args[0])
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                # A fault of ours: without this, it would stop all the others, on all workers.
+                self._fault(store, one, f"schedule {one.name[:80]!r} cannot be computed: {error!r}")
+                log.debug("schedule %r", one.name, exc_info=error)
         for verdict, firing in zip(store.schedules.fire(firings), firings, strict=True):
             if verdict is not Verdict.OK:
                 log.debug("schedule %s: %s, nothing was started", firing.name, verdict)
@@ -134,8 +138,7 @@ class Schedules:
         partition, count = self._place
         return count == 1 or partition_of(name, count) == partition
 
-    def _fault(self, store: Store, one: Stored, error: BadSchedule) -> None:
-        text = error.args[0]
+    def _fault(self, store: Store, one: Stored, text: str) -> None:
         if store.schedules.fault(one.name, one.score, text) is Verdict.OK:
             log.error("[PT155] a schedule cannot be used and is paused: %s", text)
 

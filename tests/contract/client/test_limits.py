@@ -122,7 +122,8 @@ def test_what_cannot_be_a_group_is_refused_where_it_is_written(both, group):
         lambda limits: limits.set(1, group="g", function="f"),
         lambda limits: limits.get(function=""),
         lambda limits: limits.set(True, group="g"),
-        lambda limits: limits.set(10**9 + 1, group="g"),
+        lambda limits: limits.set(10**10, group="g"),
+        lambda limits: limits.set(1, function="*"),
     ],
 )
 def test_what_is_no_limit_is_refused(both, call):

@@ -204,3 +204,59 @@ def test_deleting_by_hand_leaves_nothing_behind(type_all):
         )
         assert client.lrange("new-task", 0, -1) == client.lrange("pytask:parked:nobody's", 0, -1) == ["other"]
         assert all(client.zrange(f"pytask:index:{s}", 0, -1) == ["other"] for s in State if s != "RUNNING")
+
+
+def places(client, space):
+    """All lists and sets of a namespace, and what is left of its tasks; no times."""
+    found = {}
+    for key in client.keys(f"{space}*"):
+        name, kind = key.removeprefix(space), client.type(key)
+        if name.startswith("pytask:index:"):
+            found[name] = client.zrange(key, 0, -1)
+        elif name.startswith("pytask:") or name == "new-task":
+            read = {
+                "list": lambda k: client.lrange(k, 0, -1),
+                "set": client.smembers,
+                "zset": lambda k: client.zrange(k, 0, -1, withscores=True),
+                "hash": client.hgetall,
+            }
+            # Arrivals are times; what came from the queue is below 0.
+            found[name] = read[kind](key)
+            if name == "pytask:woken":
+                found[name] = {i: at.startswith("-") for i, at in found[name].items()}
+            if name.startswith("pytask:group:"):
+                found[name] = [(i, at < 0) for i, at in found[name]]
+        else:
+            found[name] = client.hmget(key, "state", "function", "group")
+    return found
+
+
+@REDIS_CLI
+@pytest.mark.parametrize("verb", ["stop", "rm", "pause"])
+@pytest.mark.parametrize("which", ["t0", "t2", "t3", "x", "y", "q", "alone"])
+def test_what_waits_for_a_slot_is_taken_out_as_printed(tmp_path, cli, verb, which):
+    """The runner of a group, those that follow it, those that wait for a function, and one that was woken."""
+    with start_server("valkey") as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
+        for space in ("a:", "b:"):
+            with Client(server.url, namespace=space) as made:
+                for n in range(4):
+                    made.start("f", id=f"t{n}", group="it's g")
+                made.start("f", id="alone", group="h")
+            # One of those that follow was stopped by a worker that does not know limits.
+            client.hset(f"{space}t1", "state", "STOPPED")
+            for task_id in "xyq":
+                client.hset(f"{space}{task_id}", mapping={"function": "slow", "state": "WAIT"})
+            client.zadd(f"{space}pytask:group:function:slow", {"x": 5, "y": -3})
+            client.zadd(f"{space}pytask:groups", {"function:slow": 0})
+            client.hset(f"{space}pytask:woken", "q", -5)
+            client.rpush(f"{space}new-task", "q")
+        assert places(client, "a:") == places(client, "b:")
+        assert client.hget("a:pytask:runners", "it's g") == "t0"
+        script = cli(verb, which, "--explain", "--redis", server.url, "--namespace", "a:")
+        assert script.exit_code == 0
+        typed(script.stdout, server, tmp_path)
+        assert cli(verb, which, "--redis", server.url, "--namespace", "b:").exit_code == 0
+        assert places(client, "a:") == places(client, "b:")
+        if which == "t0":
+            assert client.hget("a:pytask:runners", "it's g") == "t2"
+            assert client.lrange("a:new-task", 0, -1)[0] == "t2"

@@ -49,7 +49,7 @@ class Acting(Task):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.act()
-            gevent.sleep(STEP)
+            gevent.sleep((self.task_data or {}).get("step", STEP))
 
 
 class Tick(Acting):
@@ -431,6 +431,7 @@ def main():
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--scale", type=float, default=0.1, help="of all times")
     parser.add_argument("--shutdown", type=float, default=2.5, help="seconds to hand everything back")
+    parser.add_argument("--runtime-dir", default="off", help="for the lock that proves its death")
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     monkey.get_original("_thread", "start_new_thread")(beat, ())
@@ -447,6 +448,7 @@ def main():
         embargo=False if options.no_embargo else None,
         on_data_loss=options.on_data_loss,
         durable_acks=options.durable_acks,
+        runtime_dir=options.runtime_dir,
         timing=attrs.evolve(Timing().scaled(options.scale), shutdown=options.shutdown),
     )
     app.add_task(Monitor, *(cls for cls in TASKS if options.without != cls.Config.NAME))

@@ -17,7 +17,7 @@ FULL = WorkerInfo(
     schedules=("nightly",), definitions={"nightly": "0a1b2c3d"}, zones="2026a",
     task_logs=0, files=1024, held=1.0, refused=4, kept_by={"id": "thread"}, stuck=("x",),
     pausing={"id": "greenlet"},
-    busiest=(Busy("i", "f", 0.9, 3),),
+    busiest=(Busy("i", "f", 0.9, 3),), lock="boot 1 2 token", unlocked="no space left",
     limits={"a": Rule(limit=3, group_limit=1, rate=(5, 60.0), path=("api", "tenant"))},
 )  # fmt: skip
 

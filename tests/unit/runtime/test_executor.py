@@ -292,6 +292,33 @@ def test_a_start_that_does_not_heed_it_is_killed_in_time(gate, demo, caplog):
     assert "PT042" not in caplog.text
 
 
+def test_a_stop_that_ends_nothing_costs_the_grace_and_that_is_said_once_per_class(demo, caplog):
+    class Other(demo):
+        class Config:
+            NAME = "other"
+
+        def stop(self, reason):
+            pass
+
+    demo.stop = lambda _: None
+    world = World(demo, Other)
+    for function in ("demo", "demo", "other", "other"):
+        world.executor.stop_reason(world.launch(function=function), StopReason.HAND_BACK)
+        gone(world)
+    assert caplog.text.count("[PT179] task a: stop() returned, and the task did not end") == 2
+    for name in ("Demo", "Other"):
+        assert caplog.text.count(f"of {name} tasks waits this long: let stop() end start(), or do") == 1
+    assert "in start at " in caplog.text, "where it is"
+
+
+def test_a_stop_that_ends_its_task_is_no_reason_for_a_hint(demo, gate, caplog):
+    demo.stop = lambda _: gate.set()
+    world = World(demo)
+    world.executor.stop_reason(world.launch(), StopReason.HAND_BACK)
+    gone(world)
+    assert "PT179" not in caplog.text
+
+
 def test_a_stop_that_hangs_is_capped_and_killed(demo, gate, caplog):
     demo.stop = lambda _: gate.wait()
     world = World(demo)

@@ -52,7 +52,7 @@ def test_t_is_the_default(world, data):
 def test_a_monitor_with_a_short_failover_judges_no_run_by_its_own_times():
     world = World(Monitor, timing=Timing.for_failover(15))
     monitor = monitor_of(world)
-    (short, long), counted = (suspect(run="s~e24.9:1"), suspect(run="l:1", task_id="b")), []
+    (short, long), counted = (suspect(run="s~e249:1"), suspect(run="l:1", task_id="b")), []
     for beats in range(40):
         seen = [one for one, at in ((short, 25), (long, 92.5)) if 2.5 * beats <= at]
         counted += [2.5 * beats] * sweeps(world, monitor, seen, every=2.5)[0]

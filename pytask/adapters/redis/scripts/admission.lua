@@ -38,7 +38,12 @@ local function not_yet(id, func)
   if count > 0 and tonumber(call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]) > furthest + rule.interval * count then
     call('DEL', key)
   end
-  local arrival = math.min(number(call('HGET', own .. 'rates', func)), furthest)
+  local arrival = number(call('HGET', own .. 'rates', func))
+  if arrival > furthest then
+    -- Stored, or it would be put off again each time that it is looked at.
+    arrival = furthest
+    call('HSET', own .. 'rates', func, whole(furthest))
+  end
   local mine = tonumber(call('ZSCORE', key, id) or nil)
   if mine and mine > now_n then return math.ceil(mine / 1000) end
   local fits = arrival - rule.burst

@@ -101,6 +101,10 @@ for i = 1, n do
       elseif h[4] then
         call('ZREM', timers, id)
         call('SADD', paused, id)
+        -- Resumed, it waits for the rest of its delay.
+        if mode == 'timer' then
+          call('HSET', hash, 'not_before', string.format('%.3f', (now_ms + tonumber(kind.detail)) / 1000))
+        end
       elseif mode == 'timer' then
         call('ZADD', timers, whole(now_ms + tonumber(kind.detail)), id)
       elseif mode == 'queue' then

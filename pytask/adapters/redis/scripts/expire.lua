@@ -28,7 +28,8 @@ local function hand_on(i, hash, id, lease, stops, worker, old, on_hold)
     local why = 'lease of ' .. (worker or '?'):sub(1, 64) .. ' silent for ' .. (lease and silent or '?') .. ' s'
     call('HSET', hash, 'state', state, 'last_update', now, 'last_run', old_runs[i], 'crashes', crashes[i],
       'crash_at', now, noted(old, line .. escaped(why, 200)))
-    call('HDEL', hash, 'run', 'control')
+    -- The trial of its data is over: the death of a worker is not the fault of the data of one of its tasks.
+    call('HDEL', hash, 'run', 'control', 'trial', 'data_ok')
     pcall('ZADD', index[state], now, id)
   end
   if state ~= waiting then

@@ -24,6 +24,7 @@ local function settle(id, hash, stops, old, on_hold)
   else
     call('HSET', hash, 'state', state, 'last_update', now, noted(old, line))
     pcall('ZADD', index, now, id)
+    call('HDEL', hash, 'trial', 'data_ok') -- as in expire.lua
     if stops then call('HDEL', hash, 'control') end
   end
   call('ZREM', timers, id)

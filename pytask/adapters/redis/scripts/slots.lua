@@ -44,7 +44,7 @@ local function limit_of(entry)
   if text == nil and limits_count <= 8 then return end
   if type(text) ~= 'number' and text ~= false then
     if not text and limits_count > 8 then text = pcall('HGET', own .. 'limits', entry) end
-    read_limits[entry] = type(text) == 'string' and #text <= 10 and text:find('^%d+$') and tonumber(text)
+    read_limits[entry] = type(text) == 'string' and #text <= limit_digits and text:find('^%d+$') and tonumber(text)
       or false
   end
   return read_limits[entry] or nil
@@ -150,10 +150,11 @@ end
 local some_groups = size('ZCARD', own .. 'groups') + size('HLEN', own .. 'runners') > 0
 -- Out of the waiting lists; before its hash is deleted.  If it was in the queue, the next of its group follows.
 local function leave_lines(id, hash, queued)
+  -- Handed back, it had a turn, also where nobody waits.
+  if queued then pcall('HDEL', own .. 'woken', id) end
   if not some_groups then return end
   local h = pcall('HMGET', hash, 'group', 'function')
   if h.err then return end
-  if queued then pcall('HDEL', own .. 'woken', id) end
   if h[1] and h[1] ~= '' then
     pcall('ZREM', line_of('group:' .. h[1]), id)
     if queued then lead(h[1]) end
