@@ -97,10 +97,9 @@ def test_a_session_names_the_expiry_whatever_the_scale(seconds, scale):
 @pytest.mark.parametrize(
     "session",
     [
-        "", "4f1c", "w~e", "w~e248", "w~e0", "w~e1", "w~e900", "w~e901", "w~e999", "w~e24.9", "w~e0314", "w~e31",
-        "w~e314s", "w~e314 ",
-        "w~e314~x", "w~e-314", "w~e1e9", "w~enan", "w~e3,1", "w~E314", "we314", "~e314:1", "w~e314\n",
-        "w~e\u0663\u0661\u0664",
+        "", "4f1c", "w~e", "w~e248", "w~e0", "w~e1", "w~e900", "w~e901", "w~e999", "w~e24.9", "w~e0314",
+        "w~e31", "w~e314s", "w~e314 ", "w~e314~x", "w~e-314", "w~e1e9", "w~enan", "w~e3,1", "w~E314", "we314",
+        "~e314:1", "w~e314\n", "w~e\u0663\u0661\u0664",
     ],
 )  # fmt: skip
 def test_a_session_with_no_or_an_odd_mark_has_the_longest(session):
