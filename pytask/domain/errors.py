@@ -59,14 +59,6 @@ class BadFailover(ConfigError):
 
     code = "PT190"
 
-    def __init__(self, given: object, shortest: float, longest: float) -> None:
-        super().__init__(
-            f"failover is {given!r}, but must be from {shortest:g} to {longest:g} seconds: below that a short"
-            " fault of the network or of Redis stops all tasks, and above it monitors of other workers would"
-            " requeue tasks that still run. Set failover=20, --failover 20s or $PYTASK_FAILOVER=20, or"
-            f" leave it out for {longest:g} s"
-        )
-
 
 class BadPatch(ConfigError):
     """An invalid `--patch` value."""

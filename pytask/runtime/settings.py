@@ -175,6 +175,7 @@ class Settings:
     _timing: Timing = attrs.field(
         factory=Timing, validator=attrs.validators.instance_of(Timing), alias="timing"
     )
+    """The times of the protocol as given; `timing` has those in force."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse a failover beside times of one's own."""
