@@ -74,7 +74,7 @@ class Timing:
         if not fits or not SHORTEST_FAILOVER <= seconds <= LEASE:
             raise BadFailover(
                 f"failover is {seconds!r}, but must be from {SHORTEST_FAILOVER:g} to {LEASE:g} seconds: below"
-                " that a short fault of the network or of Redis stops all tasks, and above it monitors of other"
+                " that a short fault of the network or of Redis stops all tasks, above it monitors of other"
                 " workers would requeue tasks that still run. Set failover=20, --failover 20s or"
                 f" $PYTASK_FAILOVER=20, or leave it out for {LEASE:g} s"
             )
