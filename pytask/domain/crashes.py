@@ -52,7 +52,7 @@ class Crowd:
         """Seconds that this run waits beyond the expiry; above 0 only if it is blamed again."""
         return crash_pause(suspect.crashes, expiry) if self.blames(suspect) else 0.0
 
-    def judge(self, suspect: Suspect) -> Expiry:
+    def judge(self, suspect: Suspect, *, proven: bool = False) -> Expiry:
         """The expiry of a dead run.  Only consecutive crashes count: a long-lived run resets them."""
         before = 0 if suspect.age >= self._young else suspect.crashes
         crashes = before + self.blames(suspect)
@@ -62,6 +62,7 @@ class Crowd:
             seen=suspect.lease,
             crashes=crashes,
             poison=crashes > CRASH_LIMIT,
+            proven=proven,
         )
 
 
@@ -78,7 +79,7 @@ def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tupl
     for runs in by_session.values():
         crowd = Crowd(runs, scale)
         due = [suspect for suspect in runs if not crowd.pause(suspect, expiry)]
-        now += [crowd.judge(suspect) for suspect in due]
+        now += [crowd.judge(suspect, proven=True) for suspect in due]
         left += len(runs) - len(due)
     return now, left
 

@@ -54,7 +54,7 @@ class PresencePorts:
 
 
 class Presence:
-    """Publishes an entry in `pytask:workers` every heartbeat.  Informational only."""
+    """Publishes an entry in `pytask:workers` every heartbeat: for people, and for proofs of its death."""
 
     def __init__(self, ports: PresencePorts) -> None:
         self._store_proxy = ports.store_proxy
