@@ -175,7 +175,7 @@ class Presence:
 
     def look(self) -> None:
         """Warn once of each worker with an incompatible release."""
-        within = 3 * self._timing.heartbeat + 1  # report times are whole seconds
+        within = 3 * self._timing.slowest_heartbeat + 1  # report times are whole seconds
         for other in self._store_proxy.call(lambda store: store.recent_workers(within)):
             if not may_share(__version__, other.version):
                 _warn_of(other.version, other.name, other.host)
