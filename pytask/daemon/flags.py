@@ -48,6 +48,7 @@ class Flags:
     rebalance: float | None = None
     start_rate: float | None = None
     drain: float | None = None
+    failover: float | None = None
     task_logs: int | None = None
     time_scale: float | None = None
     supervised: str | None = None

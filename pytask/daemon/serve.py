@@ -103,6 +103,7 @@ def _given(flags: Flags) -> dict[str, Any]:
     """The settings given by flags."""
     names = (
         "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
+        "failover",
     )  # fmt: skip
     given = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:

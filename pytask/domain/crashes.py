@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pytask.domain.record import Expiry, Suspect
+from pytask.domain.session_marks import expiry_of
 from pytask.domain.timing import MOMENT
 
 CRASH_LIMIT = 3  # consecutive crashes; one more makes the task poison
@@ -51,7 +52,7 @@ class Crowd:
         """Seconds that this run waits beyond the expiry; above 0 only if it is blamed again."""
         return crash_pause(suspect.crashes, expiry) if self.blames(suspect) else 0.0
 
-    def judge(self, suspect: Suspect) -> Expiry:
+    def judge(self, suspect: Suspect, *, proven: bool = False) -> Expiry:
         """The expiry of a dead run.  Only consecutive crashes count: a long-lived run resets them."""
         before = 0 if suspect.age >= self._young else suspect.crashes
         crashes = before + self.blames(suspect)
@@ -61,6 +62,7 @@ class Crowd:
             seen=suspect.lease,
             crashes=crashes,
             poison=crashes > CRASH_LIMIT,
+            proven=proven,
         )
 
 
@@ -77,7 +79,7 @@ def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tupl
     for runs in by_session.values():
         crowd = Crowd(runs, scale)
         due = [suspect for suspect in runs if not crowd.pause(suspect, expiry)]
-        now += [crowd.judge(suspect) for suspect in due]
+        now += [crowd.judge(suspect, proven=True) for suspect in due]
         left += len(runs) - len(due)
     return now, left
 
@@ -87,11 +89,15 @@ class Watch:
 
     As with Kubernetes leases, only the observer's own clock is used, so a clock step cannot make a living run
     look dead.
+
+    Each run has the expiry of its owner, which its session names if it is shorter than `expiry`, that of all
+    others.  With `uniform` all have the latter.
     """
 
-    def __init__(self, expiry: float, scale: float = 1.0) -> None:
+    def __init__(self, expiry: float, scale: float = 1.0, *, uniform: bool = False) -> None:
         self.expiry = expiry
         self.scale = scale
+        self.uniform = uniform
         self._seen: dict[str, tuple[str, int, float]] = {}
         self._due = math.inf
         self._crowds: dict[str, dict[str, Suspect]] = {}  # by session, including those already requeued
@@ -128,13 +134,17 @@ class Watch:
             crowd = self._crowds.setdefault(suspect.session, crowds.get(suspect.session, {}))
             crowd[suspect.id] = suspect
         died = {session: Crowd(crowd.values(), self.scale) for session, crowd in self._crowds.items()}
+        expiries = {session: self._expiry_of(session) for session in died}
         dead: list[Expiry] = []
         self._due = math.inf
         for suspect in suspects:
-            crowd_of = died[suspect.session]
-            due = self._seen[suspect.id][2] + self.expiry + crowd_of.pause(suspect, self.expiry)
+            crowd_of, expiry = died[suspect.session], expiries[suspect.session]
+            due = self._seen[suspect.id][2] + expiry + crowd_of.pause(suspect, expiry)
             if now > due:
                 dead.append(crowd_of.judge(suspect))
             else:
                 self._due = min(self._due, due)
         return dead
+
+    def _expiry_of(self, session: str) -> float:
+        return self.expiry if self.uniform else expiry_of(session, self.expiry, self.scale)

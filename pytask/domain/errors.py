@@ -54,6 +54,12 @@ class ConfigError(PytaskError):
     code = "PT020"
 
 
+class BadFailover(ConfigError):
+    """A failover time that is too short or too long to be safe beside workers with other times."""
+
+    code = "PT190"
+
+
 class BadPatch(ConfigError):
     """An invalid `--patch` value."""
 

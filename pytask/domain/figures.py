@@ -121,7 +121,8 @@ def _figure(read: Callable[[Any], Any], text: str, unit: str = "", column: str =
 
 @attrs.frozen(kw_only=True)
 class WorkerInfo:
-    """The figures that a worker publishes.  They are informational; only rebalancing uses them.
+    """The figures that a worker publishes.  They are informational; only rebalancing uses them, and `lock`
+    says whose death a free lock proves.
 
     They are stored in each partition as JSON with these names, in field `session` of the hash
     `pytask:workers:info`; the score in the zset `pytask:workers` is the Redis time of the last report, in

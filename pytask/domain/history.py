@@ -82,11 +82,17 @@ def parked_because(function: str, near: Sequence[str] = ()) -> str:
     return f"no such task on the worker: `{function[:80]}`{meant}"
 
 
+def died_because(worker: str | None) -> str:
+    """Why a run was requeued whose process is known to be dead, in the words of expire.lua."""
+    return f"death of {_name(worker)}"
+
+
 def expired_because(worker: str | None, seconds: float | None) -> str:
     """Why a run was requeued, in the words of expire.lua; `seconds` is None if it had no lease."""
-    name = (
-        "?"
-        if worker is None
-        else worker.encode(errors="surrogateescape")[:WHO_BYTES].decode(errors="replace")
-    )
-    return f"lease of {name} silent for {'?' if seconds is None else max(0, int(seconds))} s"
+    return f"lease of {_name(worker)} silent for {'?' if seconds is None else max(0, int(seconds))} s"
+
+
+def _name(worker: str | None) -> str:
+    if worker is None:
+        return "?"
+    return worker.encode(errors="surrogateescape")[:WHO_BYTES].decode(errors="replace")

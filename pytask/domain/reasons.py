@@ -14,6 +14,7 @@ from pytask.domain.crashes import possible_pause
 from pytask.domain.facts import Facts, Known
 from pytask.domain.history import Transition
 from pytask.domain.lifecycle import Trigger
+from pytask.domain.session_marks import expiry_of
 from pytask.domain.timing import Timing
 from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transition_lines
 from pytask.domain.wording import ago, at, counted, verb
@@ -190,9 +191,10 @@ def _unleased(facts: Facts, timing: Timing) -> str:
 def _hand_on(task: Known, facts: Facts, timing: Timing) -> str:
     if _unwatched(facts, timing):
         return "no monitor is running to requeue it"
-    left = max(0.0, timing.expiry + timing.sweep - (facts.renewed or 0.0))
+    expiry = expiry_of(task.session, timing.expiry)
+    left = max(0.0, expiry + timing.sweep - (facts.renewed or 0.0))
     # Whether it is blamed also depends on the other runs of its worker, so the pause is only possible.
-    pause = possible_pause(task.last_update - task.epoch / 1000, task.crashes, timing.expiry)
+    pause = possible_pause(task.last_update - task.epoch / 1000, task.crashes, expiry)
     later = f", or {ago(pause)} later, because it crashed before" if pause else ""
     return f"a monitor requeues it {f'in about {ago(left)}' if left else 'with its next sweep'}{later}"
 

@@ -222,13 +222,14 @@ class Notes:
 
 @attrs.frozen(kw_only=True)
 class Expiry:
-    """The expiry of a run whose lease value was unchanged for too long."""
+    """The expiry of a run whose lease was unchanged for too long, or whose process is known to be dead."""
 
     id: str
     run: str
     seen: int  # the observed lease value (Redis TIME, microseconds)
     crashes: int = 0  # the new crash count, including this crash
     poison: bool = False
+    proven: bool = False  # the process is known to be dead: for the history
 
 
 AHEAD = 1.0  # seconds that an epoch may be ahead of the clock: claims within one millisecond increment it

@@ -65,7 +65,9 @@ def _on(move: Transition) -> str:
 
 
 def _silence(why: str) -> str:
-    """The reason of expire.lua (`history.expired_because`) as a sentence."""
+    """The reason of expire.lua (`history.expired_because`, `died_because`) as a sentence."""
+    if why.startswith("death of "):
+        return f"{why.removeprefix('death of ')} had died"
     lease, silent, seconds = why.rpartition(" silent for ")
     if not silent or not lease.startswith("lease of "):
         return why

@@ -62,14 +62,16 @@ class Monitor(Task):
         ports = cast("MonitorRun", self._run).monitor_ports
         data = task_data or {}
         self.timing: Timing = ports.lease.timing
-        timeout = data.get("task_timeout", self.timing.expiry)
-        if not isinstance(timeout, int | float) or timeout < self.timing.expiry:
+        # Any worker may get this task, and it watches the runs of all: its own times decide nothing.
+        longest = self.timing.longest_expiry
+        timeout = data.get("task_timeout", longest)
+        if not isinstance(timeout, int | float) or timeout < longest:
             raise BadData(
-                f"task_timeout must be at least {self.timing.expiry:g} s, not {timeout!r}: a worker has"
-                f" {self.timing.kill:g} s to stop its tasks; requeued earlier, they could run twice"
+                f"task_timeout must be at least {longest:g} s, not {timeout!r}: a worker has"
+                f" {self.timing.longest_kill:g} s to stop its tasks; requeued earlier, they could run twice"
             )
         self.slow_sweep = bool(data.get("slow_sweep", ports.slow_sweep))
-        self._watch = Watch(float(timeout), self.timing.scale)
+        self._watch = Watch(float(timeout), self.timing.scale, uniform="task_timeout" in data)
         self._clock = ports.clock
         self._call = ports.store_proxy.call
         self._lease = ports.lease
@@ -133,7 +135,7 @@ class Monitor(Task):
         return done
 
     def _tidy(self, store: Store) -> None:
-        store.tidy(self.id, 3 * self.timing.expiry)
+        store.tidy(self.id, 3 * self.timing.longest_expiry)
         store.retire()
         for function in store.parked():
             store.hint(function)
@@ -146,7 +148,9 @@ class Monitor(Task):
         pass_by_pass(self._repair, self._repair_failed, lambda: False)
 
     def _repair(self) -> None:
-        self._cursor, repaired = self._call(lambda store: store.repair(self._cursor, self.timing.expiry))
+        self._cursor, repaired = self._call(
+            lambda store: store.repair(self._cursor, self.timing.longest_expiry)
+        )
         if repaired:
             log.warning(
                 "monitor: requeued %d tasks (RUNNING without a registered run, or WAIT in no list)", repaired

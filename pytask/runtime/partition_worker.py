@@ -20,6 +20,7 @@ from pytask.domain.firing import Place
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Backend
 from pytask.domain.restarts import Retry
+from pytask.domain.session_marks import session_mark
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
@@ -52,14 +53,15 @@ log = get_logger(__name__)
 class Session:
     """The identity of a partition worker: new at start, after a fork, and after every loss of the lease."""
 
-    def __init__(self, prefix: str = "", fresh_id: Callable[[], str] = fresh_id) -> None:
+    def __init__(self, prefix: str = "", fresh_id: Callable[[], str] = fresh_id, *, mark: str = "") -> None:
         self._fresh_id = fresh_id
         self._prefix = prefix  # chosen by a supervisor to find the runs of this process
+        self._mark = mark  # tells monitors the expiry of its runs
         self.renew()
 
     def renew(self) -> None:
         """Start a new session, whose run ids have never been used."""
-        self.id = self._prefix + self._fresh_id()
+        self.id = self._prefix + self._fresh_id() + self._mark
         self._counter = itertools.count(1)
 
     def next_run(self) -> str:
@@ -132,7 +134,7 @@ class PartitionWorker:
     ) -> None:
         self.backend = backend
         self.settings = settings
-        self.session = Session(ports.prefix, ports.process.fresh_id)
+        self.session = Session(ports.prefix, ports.process.fresh_id, mark=session_mark(settings.timing))
         self.lease = Lease(settings.timing, embargo=settings.embargo)
         self.log_throttle = LogThrottle(settings.timing.heartbeat)
         self.connections = Connections(backend, settings.name, self.session.id)

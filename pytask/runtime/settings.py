@@ -11,7 +11,7 @@ import attrs
 
 from pytask.domain.errors import ConfigError
 from pytask.domain.task_log import RING_MOST
-from pytask.domain.timing import Timing
+from pytask.domain.timing import LEASE, Timing
 
 
 def _positive(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -168,8 +168,32 @@ class Settings:
     """Number of replicas that must confirm a claim or a renewal before it counts; with fewer, tasks stop as
     if Redis were lost."""
 
-    timing: Timing = attrs.field(factory=Timing, validator=attrs.validators.instance_of(Timing))
-    """The times of the protocol."""
+    failover: float = attrs.field(default=LEASE, validator=lambda _, __, value: Timing.for_failover(value))
+    """Seconds without Redis after which a worker stops its tasks, from 15 to 60; the times after which the
+    tasks of a dead worker continue elsewhere follow from it.  See docs/failover.md."""
+
+    _timing: Timing = attrs.field(
+        factory=Timing, validator=attrs.validators.instance_of(Timing), alias="timing"
+    )
+    """The times of the protocol as given; `timing` has those in force."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a failover beside times of one's own."""
+        given = self._timing
+        standard = attrs.evolve(Timing().scaled(given.scale), shutdown=given.shutdown)
+        if self.failover != LEASE and given != standard:
+            raise ConfigError(
+                f"failover={self.failover:g} and timing={given} were both given, but each sets the lease and"
+                " what follows from it: leave one of them out"
+            )
+
+    @property
+    def timing(self) -> Timing:
+        """The times of the protocol; those that follow from `failover` unless others are given."""
+        given = self._timing
+        if self.failover == LEASE:
+            return given
+        return attrs.evolve(Timing.for_failover(self.failover).scaled(given.scale), shutdown=given.shutdown)
 
 
 def of_this_process(settings: Settings, made_in: int) -> Settings:
@@ -209,12 +233,18 @@ class SettingsGiven(TypedDict, total=False):
     runtime_dir: str | None
     on_data_loss: str
     durable_acks: int
+    failover: float
     timing: Timing
+
+
+def _arguments() -> list[tuple[str, str]]:
+    """The keyword argument and the attribute of each setting."""
+    return [(field.alias or field.name, field.name) for field in attrs.fields(Settings)]
 
 
 def settings_of(values: dict[str, Any]) -> Settings:
     """`Settings(**values)`; raises :class:`ConfigError` that lists the valid names."""
-    known = [field.name for field in attrs.fields(Settings)]
+    known = [argument for argument, _ in _arguments()]
     wrong = sorted(set(values) - set(known))
     if wrong:
         raise ConfigError(f"no such setting: {', '.join(wrong)}; settings: {', '.join(known)}")
@@ -226,4 +256,5 @@ def settings_of(values: dict[str, Any]) -> Settings:
 
 def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """The settings with other values; raises :class:`ConfigError`."""
-    return settings_of({**attrs.asdict(settings, recurse=False), **values}) if values else settings
+    now = {argument: getattr(settings, name) for argument, name in _arguments()}
+    return settings_of({**now, **values}) if values else settings

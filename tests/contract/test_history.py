@@ -64,6 +64,14 @@ def test_a_silent_lease_tells_whose_it_was_and_for_how_long(bench):
     assert 90 <= silence(why) < 150
 
 
+@pytest.mark.wire
+def test_a_death_that_is_known_tells_whose_it_was(bench):
+    refs = [bench.running("a"), bench.running("b")]
+    bench.store.expire([bench.expiry(refs[0], proven=True), bench.expiry(refs[1])])
+    assert story(bench) == [("RUNNING", "WAIT", "expire", "yew 1", "death of w")]
+    assert silence(story(bench, "b")[0][4]) < 60
+
+
 @pytest.mark.parametrize(
     ("stopped", "poison", "expected"),
     [(True, False, ("STOPPED", "expire_stopped")), (False, True, ("ERROR", "poison"))],

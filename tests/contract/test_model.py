@@ -525,7 +525,14 @@ class Contract(RuleBasedStateMachine):
         def act(bench):
             leases = bench.leases()
             found = [
-                Expiry(id=r.id, run=r.run, seen=leases.get(r.id, 5) - stale, crashes=crashes, poison=poison)
+                Expiry(
+                    id=r.id,
+                    run=r.run,
+                    seen=leases.get(r.id, 5) - stale,
+                    crashes=crashes,
+                    poison=poison,
+                    proven=crashes % 2 > 0,
+                )
                 for r in map(self.old, backs)
             ]
             return of_server(bench, server, lambda word: bench.store.expire(found, word))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytask.domain.crashes import Watch
 from pytask.domain.lifecycle import ERROR, RUNNING
 from pytask.domain.messages import Command
 from pytask.domain.record import InForce, RunRef, Verdict
@@ -80,3 +81,25 @@ def test_a_message_that_it_stores_late_is_recognized_by_the_owner(real, elder):
     assert real.store.preview(OURS, 1000).answered
     assert real.store.settle(OURS, repeated=True) is Verdict.OK
     assert real.store.renew([OURS]) == {}
+
+
+def test_its_runs_have_the_default_expiry_for_a_monitor_of_ours(real, elder):
+    real.push("t")
+    assert elder("claim")[0].split()[0] == b"OK"
+    suspects, watch = real.store.suspects(-5, 5), Watch(90.0)
+    assert [one.session for one in suspects] == ["old"]
+    assert watch.observe(suspects, 0) == watch.observe(suspects, 90) == []
+    assert len(watch.observe(suspects, 90.1)) == 1
+
+
+def test_its_monitor_requeues_a_run_of_ours_with_a_shorter_expiry_only_later(real):
+    """It reads and expires run ids whatever they are: its calls are ours, which did not change."""
+    real.push("t")
+    ours = RunRef("t", "new~e249:1")
+    assert real.claim(ours)[0].won
+    suspects, theirs = real.store.suspects(-5, 5), Watch(90.0, uniform=True)  # as it knows no sessions
+    assert theirs.observe(suspects, 0) == theirs.observe(suspects, 25) == []
+    assert Watch(90.0).observe(suspects, 0) == []
+    (dead,) = theirs.observe(suspects, 90.1)
+    assert dead.run == ours.run
+    assert real.store.expire([dead]) == [Verdict.OK]

@@ -218,7 +218,9 @@ class Teller:
 
         def act(bench):
             seen = bench.leases().get(ref.id, 5) + moved
-            expiry = Expiry(id=ref.id, run=ref.run, seen=seen, crashes=crashes, poison=poison)
+            expiry = Expiry(
+                id=ref.id, run=ref.run, seen=seen, crashes=crashes, poison=poison, proven=crashes % 2 > 0
+            )
             return bench.store.expire([expiry])
 
         return act

@@ -52,6 +52,9 @@ def _arguments(argv):
     parser.add_argument(
         "--steering", action="store_true", help="only worlds whose tasks save, pause and reload"
     )
+    parser.add_argument(
+        "--failovers", action="store_true", help="only worlds whose workers have different failovers"
+    )
     parser.add_argument("--json", help="write the summary to this file")
     parser.add_argument("--sum", nargs="+", metavar="FILE", help="add up summaries that --json wrote")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation")
@@ -71,6 +74,7 @@ def _options(args, seed):
         include=tuple(args.often.split(",")) if args.often else (),
         policies=True if args.policies else None,
         steering=True if args.steering else None,
+        failovers=True if args.failovers else None,
     )
     if args.like is not None:
         return attrs.evolve(mutants.options(args.like, options), mutant=None, timing=options.timing)
@@ -138,6 +142,8 @@ def _spawn(args, start, number):
         command.append("--policies")
     if args.steering:
         command.append("--steering")
+    if args.failovers:
+        command.append("--failovers")
     if args.until_caught:
         command.append("--until-caught")
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -194,7 +194,7 @@ class Evidence:
         if living.run in self.over:
             self.violation("act after the end", f"{living.run} of {living.task_id}")
         silent = now - max(living.process.last_ack, living.sent_at)
-        if silent > world.longest_silence:
+        if silent > world.longest_silence(living.process):
             self.violation("act after K", f"{living.run} of {living.task_id}: {silent:.1f} s")
 
     # -- at rest --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import gevent
 
 from pytask.adapters.memory.state import MemoryState, number, text
 from pytask.adapters.memory.store import MemoryStore
+from pytask.domain import crashes
 from pytask.domain.crashes import Crowd, Watch
 from pytask.domain.incarnation import News
 from pytask.domain.leases import Lease
@@ -47,6 +48,7 @@ class Mutant:
     stopping: float | None = None
     timing: Timing = attrs.Factory(Timing)
     policies: bool = False  # whether its worlds have delayed and flapping tasks and schedules
+    failovers: bool = False  # whether its workers have different ones
     steering: bool = False  # ... and tasks that save, pause, reload and share groups
     turns: bool = False  # ... and such as clients start in groups, and remove
 
@@ -68,6 +70,7 @@ def options(name, base):
         timing=mutant.timing,
         policies=mutant.policies,
         steering=mutant.steering,
+        failovers=mutant.failovers,
         turns=mutant.turns,
     )
 
@@ -201,6 +204,22 @@ def _short_embargo():
     return timing
 
 
+# -- workers with different failovers -----------------------------------------------------------------
+
+_for_failover = Timing.for_failover
+
+
+def _all_scaled(seconds):
+    timing = _for_failover(seconds)
+    return attrs.evolve(timing, embargo=timing.embargo * timing.lease / Timing().lease)
+
+
+OWN_EXPIRY = (
+    (crashes, "expiry_of", lambda session, longest, scale: longest),
+    (Timing, "longest_expiry", property(lambda self: self.expiry)),
+)
+
+
 # -- fences in the hash -------------------------------------------------------------------------------
 
 _verdict = MemoryStore._verdict
@@ -318,6 +337,17 @@ MUTANTS = {
         what="an embargo of 12 s, which an owner that is cut off outlasts", patches=(),
         faults=("failover", "cut"), timing=_short_embargo(),
         seed=232,
+    ),
+    "own_expiry": Mutant(
+        what="a monitor judges all runs by its own expiry", patches=OWN_EXPIRY,
+        faults=("sigstop", "cut", "deaf"), failovers=True, seed=10,
+    ),
+    "short_embargo": Mutant(
+        what="a worker with a shorter failover has a shorter embargo",
+        patches=((Timing, "for_failover", staticmethod(_all_scaled)),),
+        faults=("failover", "cut", "deaf"), failovers=True, policies=True, tasks=30, longest=60.0,
+        without=("kill", "sigterm", "hog", "sigstop", "flush", "recreate", "down", "frozen", "full",
+                 "read_only"),
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(

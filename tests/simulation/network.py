@@ -88,7 +88,7 @@ class Connection:
             world.aimed(link, self.process, verb)
         if not link.request_lost():
             loop.later(None, link.delay(), world.server.arrive, call)
-        limit = loop.timer(world.timing.call_timeout + wait)
+        limit = loop.timer(self.process.timing.call_timeout + wait)
         limit.start(call.deliver, TIMED_OUT)
         outcome = None
         try:

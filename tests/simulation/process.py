@@ -9,13 +9,10 @@ from pytask.runtime.monitor import Monitor
 from pytask.runtime.process import fork
 from pytask.runtime.process.host import Process as Around
 from pytask.runtime.process.kill_timer import KillTimer
-from pytask.runtime.settings import Settings
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
 from tests.simulation.loop import Life, wait_for_ever
 from tests.simulation.network import Backend
-
-SLOTS = 5
 
 
 class Alarm(KillTimer):
@@ -41,6 +38,8 @@ class Process(Life):
         self.began = world.loop.time
         self.place = place
         self.name = f"{place}.{number}"
+        self.settings = world.settings_of(self)
+        self.timing = self.settings.timing
         self.random = world.stream(f"process {self.name}")
         self.rate = 1.0 + self.random.uniform(-0.005, 0.005)
         self._offset = self.random.uniform(0, 1e6)
@@ -68,12 +67,10 @@ class Process(Life):
         world = self.world
         around = Around(exit=self._exit, fresh_id=self._fresh_id, uniform=self.random.uniform,
                         kill_timer=lambda hard: Alarm(self), used=lambda: 0.0)  # fmt: skip
-        settings = Settings(name=self.name, max_tasks=SLOTS + world.more_slots, block_limit=None,
-                            slow_sweep=world.slow_sweep, hard_deadline=True, timing=world.timing)  # fmt: skip
         tasks = {Monitor.Config.NAME: Monitor, **world.task_classes(self)}
         prestart = [(Monitor.Config.NAME, b"null")] if self.place in world.monitors else []
         self.worker = worker = Worker(
-            [Backend(world, self)], settings, tasks, prestart,
+            [Backend(world, self)], self.settings, tasks, prestart,
             WorkerPorts(
                 hard_deadline=True, clock=self.clock, process=around, schedules=world.policies.defined(),
                 on_failed=lambda: world.evidence.broken(self, f"a service died: {worker.failed!r}"),

@@ -12,8 +12,8 @@ PROCESS = SimpleNamespace(name="w0", last_ack=0.0)
 @pytest.fixture
 def evidence():
     world = SimpleNamespace(
-        loop=SimpleNamespace(time=0.0), note=lambda *_: None, epochs_may_fall=True, longest_silence=70.0,
-        steering=SimpleNamespace(on=False, jobs={}),
+        loop=SimpleNamespace(time=0.0), note=lambda *_: None, epochs_may_fall=True,
+        longest_silence=lambda _: 70.0, steering=SimpleNamespace(on=False, jobs={}),
     )  # fmt: skip
     return Evidence(world)
 

@@ -15,8 +15,9 @@ import gevent
 from pytask.domain.lifecycle import ENDED, ERROR, STOPPED
 from pytask.domain.messages import Command
 from pytask.domain.task import Task
-from pytask.domain.timing import Timing
+from pytask.domain.timing import LEASE, Timing
 from pytask.runtime.monitor import Monitor
+from pytask.runtime.settings import Settings
 from tests.simulation import faults
 from tests.simulation.evidence import Evidence
 from tests.simulation.loop import virtual_time, wait_for_ever
@@ -35,6 +36,7 @@ YOUNG = (
 )
 SETTLE = 95.0  # seconds in which every run that Redis forgot has been stopped: K, and what a call takes
 TASKS = 14
+SLOTS = 5
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +74,7 @@ class Options:
     policies: bool | None = None  # whether it has delayed and flapping tasks and schedules; None draws it
     steering: bool | None = None  # whether it has tasks that save, pause, reload and share groups
     turns: bool | None = None  # ... and such as clients start in groups, and remove
+    failovers: bool | None = None  # whether one or two of its workers have a shorter failover
 
 
 @attrs.define
@@ -102,7 +105,6 @@ class World:
         self.options = options
         self.timing = options.timing
         self.tell = tell
-        self.longest_silence = self.timing.kill * 1.005 + SLACK
         self.epochs_may_fall = False
         self.length = LENGTH
         self.digest = hashlib.sha256()
@@ -110,6 +112,7 @@ class World:
         self.evidence = Evidence(self)
         self.server = Server(self)
         self.places = ["w0", "w1", "w2"]
+        self.failovers = self._draw_failovers()
         self.monitors = {"w0", "w1"}
         self.links = {place: Link(self, place) for place in self.places}
         self.processes = {}  # place -> the process that should be there
@@ -138,6 +141,22 @@ class World:
     def stream(self, name):
         """Chance for one purpose, so that a change in one place leaves the others as they were."""
         return random.Random(f"{self.seed}/{name}")
+
+    def _draw_failovers(self):
+        """Seconds of the places that have another failover than the default: in a third of all worlds."""
+        draw = self.stream("failovers")
+        mixed = draw.random() < 1 / 3 if self.options.failovers is None else self.options.failovers
+        places = draw.sample(self.places, draw.choice((1, 2))) if mixed else ()
+        return {place: draw.choice((15.0, 20.0, 30.0, draw.uniform(15, 60))) for place in places}
+
+    def settings_of(self, process):
+        return Settings(name=process.name, max_tasks=SLOTS + self.more_slots, block_limit=None,
+                        slow_sweep=self.slow_sweep, hard_deadline=True, timing=self.timing,
+                        failover=self.failovers.get(process.place, LEASE))  # fmt: skip
+
+    def longest_silence(self, process):
+        """After this long without an acknowledged renewal nothing of this process acts."""
+        return process.timing.kill * 1.005 + SLACK
 
     def _job(self, draw):
         world = self.stream("traits")

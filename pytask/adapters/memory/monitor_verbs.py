@@ -103,7 +103,8 @@ class MonitorVerbs(LimitVerbs):
         else:
             state.rest(expiry.id, next_state(life.RUNNING, trigger), last_run=expiry.run, **changes)
             silent = None if lease is None else (state.micros() - lease) / 1e6
-            why = history.expired_because(text(state.fields(expiry.id), "worker"), silent)
+            worker = text(state.fields(expiry.id), "worker")
+            why = history.died_because(worker) if expiry.proven else history.expired_because(worker, silent)
             self._note(expiry.id, life.RUNNING, trigger, self.who, why)
             state.erase(expiry.id, "run", "control", "trial", "data_ok")
         if trigger is Trigger.EXPIRE:

@@ -64,6 +64,7 @@ def expire(scope: Scope, expiries: Sequence[Expiry], server: str) -> ScriptCall[
         seen=[one.seen for one in expiries],
         crashes=[one.crashes for one in expiries],
         poison=[one.poison for one in expiries],
+        proven=[one.proven for one in expiries],
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pytask.cli.name_clash import check_name_clash
+from pytask.cli.options import duration
 
 if TYPE_CHECKING:
     from pytask.cli.config import Ambient
@@ -81,6 +82,13 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="At shutdown, wait SECONDS for tasks to end by themselves, then requeue the rest.  [default: 0]",
+)
+@click.option(
+    "--failover",
+    metavar="SECONDS",
+    callback=duration,
+    help="Stop tasks after SECONDS (15 to 60) without Redis; those of a dead worker continue the sooner"
+    " elsewhere.  [default: 60]",
 )
 @click.option(
     "--task-logs",

@@ -238,12 +238,11 @@ class LockFolder:
         self.path = own.path.parent
 
     def dead(self) -> Iterator[LockFile]:
-        """The files that nobody holds; those that nobody asked for within an hour are removed."""
+        """The files that nobody holds."""
         for path in self._files():
             seized = _locked(path)
             if seized is None:
                 continue
-            _remove_leftover(seized)
             seized.close()
             yield seized.file
 
@@ -255,6 +254,15 @@ class LockFolder:
             return None
         return seized
 
+    def tidy(self, file: LockFile) -> None:
+        """Remove the file of a process that nobody here knows, if it is not for others, either."""
+        seized = self.seize(file)
+        if seized is not None:
+            with contextlib.suppress(OSError):
+                if time.time() - os.fstat(seized.fd).st_mtime > LEFTOVER:  # its holder renewed that
+                    seized.remove()
+            seized.close()
+
     def _files(self) -> list[Path]:
         try:
             with os.scandir(self.path) as entries:
@@ -263,12 +271,6 @@ class LockFolder:
             return []
         own = self._own.path.name
         return [self.path / name for name in names if name.endswith(SUFFIX) and name != own]
-
-
-def _remove_leftover(seized: Seized) -> None:
-    with contextlib.suppress(OSError):
-        if time.time() - os.fstat(seized.fd).st_mtime > LEFTOVER:  # its holder renewed that
-            seized.remove()
 
 
 def _locked(path: Path) -> Seized | None:

@@ -130,7 +130,7 @@ class Reloads:
         the next renewal returns it.  A refusal must not become a restart with the old data by this.  A client
         that asks again says so.
         """
-        soon = 2 * self._lease.timing.heartbeat
+        soon = 2 * self._lease.timing.slowest_heartbeat
         return claim.answered and self._clock() - run.answered <= soon and is_in_force(run, claim)
 
     def _take(self, run: Run, judged: Judged, lived: InForce | None) -> bool:

@@ -74,7 +74,7 @@ class Balancer:
         if self._consumer.closed:
             return Share()  # it publishes no slots, and would give away all its runs
         # A worker that missed two reports may be gone; report times are whole seconds.
-        within = 3 * self._lease.timing.heartbeat + 1
+        within = 3 * self._lease.timing.slowest_heartbeat + 1
         mine = self._info()
         share = fair_share(mine, self._store_proxy.call(lambda store: store.recent_workers(within)))
         if share.give:

@@ -53,7 +53,7 @@ class Controller:
         self._timing = ports.timing
         self._on_hint = ports.on_hint
         self._ended = False
-        self._starts = Starts(ports.timing.heartbeat)
+        self._starts = Starts(ports.timing.slowest_heartbeat)
         self._request_ping = ports.request_ping
         self._on_deaf = ports.on_deaf
         self._asked = False  # a ping was requested but not received yet
@@ -240,7 +240,8 @@ class Controller:
     def _age(self, command: Command, task_id: str, now: float) -> float:
         if command is Command.START:
             self._starts.received(task_id, now)
-            return self._timing.tick  # the starts of two workers within this time are the same message
+            # The starts of two workers within this time, a tick of the slower one, are the same message.
+            return self._timing.slowest_heartbeat / 10
         return self._starts.not_received(task_id, now)
 
     def _write_down(

@@ -121,6 +121,7 @@ class Neighbors:
             releases = self._releases(file, done)
             if not releases:
                 self._over.add(file)
+                self._folder.tidy(file)
             elif (seized := self._folder.seize(file)) is not None:  # otherwise another neighbor does it
                 try:
                     self._release(seized, releases, done)

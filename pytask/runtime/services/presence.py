@@ -54,7 +54,7 @@ class PresencePorts:
 
 
 class Presence:
-    """Publishes an entry in `pytask:workers` every heartbeat.  Informational only."""
+    """Publishes an entry in `pytask:workers` every heartbeat: for people, and for proofs of its death."""
 
     def __init__(self, ports: PresencePorts) -> None:
         self._store_proxy = ports.store_proxy
@@ -175,7 +175,7 @@ class Presence:
 
     def look(self) -> None:
         """Warn once of each worker with an incompatible release."""
-        within = 3 * self._timing.heartbeat + 1  # report times are whole seconds
+        within = 3 * self._timing.slowest_heartbeat + 1  # report times are whole seconds
         for other in self._store_proxy.call(lambda store: store.recent_workers(within)):
             if not may_share(__version__, other.version):
                 _warn_of(other.version, other.name, other.host)

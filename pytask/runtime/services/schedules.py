@@ -205,7 +205,7 @@ class Definitions:
         now = self._ports.clock()
         if marker != self._new[0]:
             self._new = marker, now
-        return now - self._new[1] >= self._ports.timing.kill
+        return now - self._new[1] >= self._ports.timing.longest_kill
 
 
 def _next_look(firing: Firing) -> int:

@@ -8,6 +8,7 @@ from pytask.domain.history import (
     MOST_BYTES,
     Transition,
     added,
+    died_because,
     escaped,
     expired_because,
     parked_because,
@@ -64,3 +65,5 @@ def test_reasons():
     assert parked_because("f") == "no such task on the worker: `f`"
     assert expired_because("larch", 90.9) == "lease of larch silent for 90 s"
     assert expired_because(None, None) == "lease of ? silent for ? s"
+    assert died_because("larch") == "death of larch"
+    assert died_because(None) == "death of ?"

@@ -78,6 +78,7 @@ SINCE = "since 2023-11-14 22:13:20Z: "
 WAITS = [
     (("expire", "yew", LEASE), "requeued by yew because the lease of larch was not renewed for 90 s"),
     (("expire", "yew", "lease of larch silent for ? s"), "requeued by yew because larch had no lease"),
+    (("expire", "yew", "death of larch"), "requeued by yew because larch had died"),
     (("expire", "", "a newer text"), "requeued: a newer text"),
     (("release", "larch", "handed back"), "requeued by larch because it was shutting down or had lost Redis"),
     (("release", "larch", "rebalanced"), "requeued by larch because other workers had more room"),

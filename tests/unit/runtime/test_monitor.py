@@ -49,6 +49,20 @@ def test_t_is_the_default(world, data):
     assert monitor_of(world, data)._watch.expiry == T
 
 
+def test_a_monitor_with_a_short_failover_judges_no_run_by_its_own_times():
+    world = World(Monitor, timing=Timing.for_failover(15))
+    monitor = monitor_of(world)
+    (short, long), counted = (suspect(run="s~e249:1"), suspect(run="l:1", task_id="b")), []
+    for beats in range(40):
+        seen = [one for one, at in ((short, 25), (long, 92.5)) if 2.5 * beats <= at]
+        counted += [2.5 * beats] * sweeps(world, monitor, seen, every=2.5)[0]
+    assert counted == [25, 92.5]
+    monitor._tidy(world.store)
+    assert world.store.asked("tidy")[-1][1] == 3 * T
+    with pytest.raises(BadData, match="task_timeout must be at least 90 s, not 30: a worker has 70 s"):
+        monitor_of(world, b'{"task_timeout": 30}')
+
+
 def test_it_asks_for_leases_outside_the_healthy_window(world):
     monitor_of(world).check_tasks()
     assert world.store.asked("suspects") == [(6.0, 5.0)]

@@ -102,6 +102,22 @@ def test_the_dead_of_others_are_asked_for_once_and_left_to_them(neighbors, world
     assert len(list(place.iterdir())) == 1
 
 
+def test_a_death_of_long_ago_is_proven_as_well(neighbors, world, place):
+    file = died(place)
+    os.utime(place / f"{file.token}.lock", (0, 0))
+    world.store.say("recent_workers", [entry(file)])
+    world.store.say("runs_of", (0, [suspect(1)]))
+    bury(neighbors)
+    assert [[one.id for one in batch] for (batch,) in world.store.asked("expire")] == [["t1"]]
+
+
+def test_what_nobody_knows_is_removed_after_an_hour(neighbors, world, place):
+    file = died(place)
+    os.utime(place / f"{file.token}.lock", (0, 0))
+    bury(neighbors)
+    assert list(place.iterdir()) == []
+
+
 def test_one_neighbor_does_it_and_another_goes_on_if_that_one_dies(neighbors, world, place):
     file = died(place)
     elsewhere = []

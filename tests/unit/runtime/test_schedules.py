@@ -238,7 +238,7 @@ class Proxy:
         return fn(self.store)
 
 
-def definitions(world, *names, place=(0, 1)):
+def definitions(world, *names, place=(0, 1), timing=Timing()):  # noqa: B008 - it is frozen
     made = [Defined(schedule=schedules.made(name, "f", every=60), data=b"{}") for name in names]
     seen = {"marker": None, "server": "", "defined": 0, "now": 0.0}
 
@@ -250,7 +250,7 @@ def definitions(world, *names, place=(0, 1)):
             schedules=Schedules(made, place),
             store_proxy=Proxy(world.store),
             incarnation=lambda: seen["marker"] and Incarnation(id=seen["marker"], server=seen["server"]),
-            timing=Timing(),
+            timing=timing,
             clock=lambda: seen["now"],
             on_defined=defined,
         )
@@ -277,8 +277,9 @@ def test_they_are_stored_once_redis_was_reached_and_again_after_a_loss_of_data(w
     assert seen["defined"] == 2
 
 
-def test_after_a_loss_of_data_none_starts_while_a_forgotten_run_may_live(world):
-    service, seen = definitions(world, "a")
+@pytest.mark.parametrize("failover", [60, 15])  # the forgotten run may be that of a worker with the default
+def test_after_a_loss_of_data_none_starts_while_a_forgotten_run_may_live(world, failover):
+    service, seen = definitions(world, "a", timing=Timing.for_failover(failover))
     seen["marker"] = "one"
     service.look()
     world.state.schedules.clear()

@@ -59,7 +59,8 @@ def test_an_unknown_setting_lists_those_there_are():
 
 
 def test_the_keyword_arguments_for_type_checkers_are_the_fields():
-    fields = {field.name: field.type for field in attrs.fields(Settings)}
+    fields = {field.alias: field.name for field in attrs.fields(Settings)}
     assert SettingsGiven.__annotations__.keys() == fields.keys()
     hints = typing.get_type_hints(SettingsGiven)
-    assert hints == typing.get_type_hints(Settings)
+    own = typing.get_type_hints(Settings)
+    assert hints == {argument: own[name] for argument, name in fields.items()}

@@ -1,4 +1,4 @@
--- Publish the figures of a worker; information only, no decision depends on it.
+-- Publish the figures of a worker; of decisions only a proof of its death depends on them (see proofs.py).
 --
 -- Returns seconds since any monitor swept, or -1.
 -- Begins with a write that needs no memory (see renew.lua).

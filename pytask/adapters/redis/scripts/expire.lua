@@ -1,4 +1,4 @@
--- Expire runs whose lease the caller observed unchanged for long enough.
+-- Expire runs whose lease the caller observed unchanged for long enough, or whose process is known to be dead.
 --
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns for each id OK, ALREADY, FENCED or RENEWED.
@@ -25,7 +25,9 @@ local function hand_on(i, hash, id, lease, stops, worker, old, on_hold)
     call('DEL', hash)
   else
     local silent = math.max(0, math.floor(tonumber(now) - (tonumber(lease) or 0) / 1e6))
-    local why = 'lease of ' .. (worker or '?'):sub(1, 64) .. ' silent for ' .. (lease and silent or '?') .. ' s'
+    local name = (worker or '?'):sub(1, 64)
+    local why = 'lease of ' .. name .. ' silent for ' .. (lease and silent or '?') .. ' s'
+    if proven[i] then why = 'death of ' .. name end
     call('HSET', hash, 'state', state, 'last_update', now, 'last_run', old_runs[i], 'crashes', crashes[i],
       'crash_at', now, noted(old, line .. escaped(why, 200)))
     -- The trial of its data is over: the death of a worker is not the fault of the data of one of its tasks.

@@ -60,6 +60,7 @@ def expire(
     seen: Numbers,  # the lease, as it was watched
     crashes: Numbers,  # to write
     poison: Flags,
+    proven: Flags,  # its process is known to be dead
 ) -> list[bytes]: ...
 
 
