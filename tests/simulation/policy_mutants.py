@@ -61,9 +61,9 @@ def _delay_drops(self, task_id, *how):
 _start = MemoryStore._start
 
 
-def _start_leaves_timer(self, task_id, age):
+def _start_leaves_timer(self, task_id, *how, **more):
     at = self._state.timers.get(task_id)
-    verdict = _start(self, task_id, age)
+    verdict = _start(self, task_id, *how, **more)
     if at is not None:
         self._state.timers[task_id] = at
     return verdict
