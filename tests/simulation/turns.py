@@ -205,7 +205,9 @@ class TurnsJudge:
     def _passed_on(self, state, group, task_id):
         jobs = self._world.steering.jobs
         waiting = [i for i in state.slots.lines.get(f"group:{group}", ()) if _waits(state.fields(i))]
+        # Slots count, too: the registry may have lost runs that live.
         live = sum(jobs[i].group == group for i in state.runs if i in jobs)
+        live = max(live, len(state.slots.taken.get(f"group:{group}", ())))
         limits = [state.slots.limits.get(name) for name in (f"group:{group}", "group:*")]
         if any(limit is not None for limit in limits):
             return
