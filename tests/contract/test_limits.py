@@ -349,6 +349,16 @@ def test_one_that_meets_another_limit_passes_the_turn_on(bench):
     assert sorted(words(answers)) == [OK, OK, WAITING]
 
 
+def test_a_run_that_is_put_back_after_a_failover_passes_its_turn_on(bench):
+    """The new server has the queue of before its claim: the others of the group would follow it for ever."""
+    start_many(bench, "g", "a", "b")
+    assert (bench.queue(), bench.runners()) == (["a"], {"g": "a"})
+    assert bench.store.adopt([Adoption("a", "s:9", 5)], "w") == [OK]
+    assert (bench.queue(), bench.runners()) == (["b"], {"g": "b"})
+    assert bench.store.adopt([Adoption("b", "s:8", 5)], "w") == [OK]
+    assert (bench.queue(), bench.runners()) == ([], {})
+
+
 @pytest.mark.parametrize("word", [Command.STOP, Command.PAUSE])
 def test_the_turn_of_a_task_that_was_handed_back_ends_with_its_place_in_the_queue(bench, word):
     (ref,) = push(bench, "a")

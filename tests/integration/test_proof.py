@@ -10,6 +10,7 @@ from tests.integration.conftest import Lab, stop_politely, wait_until
 from tests.integration.proof import Campaign
 from tests.integration.test_doctor import diagnosis
 from tests.support.cli_tools import Started, pytask, write
+from tests.support.container import container
 from tests.support.evidence import now
 
 pytestmark = pytest.mark.slow
@@ -145,6 +146,29 @@ def test_programs_of_the_dead_are_ended_first(lab, locks, tmp_path):
         seen += [act.at for act in wait_until(lambda: lab.evidence.acts("o", "act")[1:])]
         assert seen == sorted(seen)
         assert len(lab.evidence.runs("o")) == 2
+
+
+def test_a_container_that_is_started_again_with_the_directory_on_a_volume(lab, locks, tmp_path):
+    """Its former self had a process namespace and a mount namespace of its own, and pids as this one has."""
+    words, refused = container()
+    if not words:
+        pytest.skip(refused)
+    write(tmp_path / "tasks.py", PROGRAM)
+    env = {"EVIDENCE": str(lab.evidence.path), "PYTASK_RUNTIME_DIR": str(locks)}
+    run = [*words, "--mount", *pytask("run", tmp_path / "tasks.py", "--redis", lab.server.url)]
+    lab.push("owner", "o")
+    with Started(run, tmp_path, **env) as former:
+        wait_until(lambda: lab.evidence.acts("o", "program"), why=lambda: former.output)
+        wait_until(lambda: lab.redis.hlen("pytask:workers:info") == 1)
+        former.process.kill()
+        former.process.wait()
+    with Started(run, tmp_path, **env) as again:
+        wait_until(lambda: len(lab.evidence.runs("o")) == 2, why=lambda: again.output)
+        again.process.kill()
+        again.process.wait()
+    assert "death%20of%20" in lab.field("o", "history")
+    order = [act.run for act in lab.evidence.acts("o")]
+    assert order == sorted(order, key=lab.evidence.runs("o").index)
 
 
 def runs(pid):

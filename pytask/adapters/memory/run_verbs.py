@@ -102,6 +102,9 @@ class RunVerbs(Verbs):
         state.slots.lines.get(f"group:{group}", {}).pop(one.id, None)
         state.slots.lines.get(f"function:{function}", {}).pop(one.id, None)
         state.take_slots(one.id, group, function)
+        state.slots.woken.pop(one.id, None)
+        if group and state.slots.runners.get(group) == one.id:
+            state.lead(group)  # as that claim did
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK
 

@@ -5,7 +5,7 @@
 -- The epoch decides: it grows with every run of an id, so anything that the hash says about an earlier one was
 -- over when ours was claimed.  A request to stop is kept, however: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
---- include: names, time, now_us, whole, number, index, escaped, history, slots, kept_slots, take_slots
+--- include: names, time, now_us, whole, number, index, escaped, history, slots, kept_slots, take_slots, wake, lead
 local REACH = 1024
 
 call('ZREM', leases, '')
@@ -63,6 +63,9 @@ for i, hash in ipairs(hashes) do
       if group then pcall('ZREM', line_of('group:' .. group), id) end
       if h[8] then pcall('ZREM', line_of('function:' .. h[8]), id) end
       take_slots(id, group, h[8])
+      -- As that claim did: the next of its group follows.
+      pcall('HDEL', own .. 'woken', id)
+      if group and pcall('HGET', own .. 'runners', group) == id then lead(group) end
       -- Further up in a long queue it is dropped when it is reached: by then it runs.
       if call('LPOS', queue, id, 'RANK', -1, 'MAXLEN', REACH) then call('LREM', queue, -1, id) end
       call('PUBLISH', channel .. id, event[1] .. run .. event[2] .. whole(epoch) .. event[3])
@@ -70,4 +73,5 @@ for i, hash in ipairs(hashes) do
     end
   end
 end
+rise()
 return reply
