@@ -187,18 +187,19 @@ def test_queue_starts_one_once_the_run_has_ended(bench):
 def test_the_end_of_a_run_makes_what_waits_for_it_due(bench):
     """Only that: one that waits for nothing, or was put off, is left as it is."""
     later = now_ms(bench) + MINUTE
-    for name, behind in (("nightly", "7"), ("calm", ""), ("broken", "7")):
+    for name, behind in (("nightly", "7"), ("calm", ""), ("broken", "7"), ("ahead", str(later))):
         due(bench, name=name, **({"behind": behind} if behind else {}))
         bench.set_schedule(name, later)
     bench.set_schedule("broken", NEVER)
     bench.set_string("pytask:schedule:odd")
     bench.set_schedule("odd", later)
-    names = ("nightly", "calm", "broken", "odd", "gone")
+    names = ("nightly", "calm", "broken", "odd", "gone", "ahead")
     assert [one.name for one in bench.store.schedules.due(9, names[1:]).due] == []
     found = bench.store.schedules.due(9, names)
     assert [one.name for one in found.due] == ["nightly"]
     assert found.due[0].score <= found.now
-    assert bench.times() == {"nightly": found.due[0].score, "calm": later, "broken": NEVER, "odd": later}
+    left = {"calm": later, "broken": NEVER, "odd": later, "ahead": later}
+    assert bench.times() == {"nightly": found.due[0].score} | left
 
 
 @pytest.mark.parametrize("overlap", list(Overlap))

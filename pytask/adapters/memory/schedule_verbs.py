@@ -38,7 +38,7 @@ class MemoryTimetable(Verbs):
         now = state.millis()
         for name in ended:
             value = state.value(_key(name))
-            waits = isinstance(value, dict) and "behind" in value
+            waits = isinstance(value, dict) and 0 < number(value, "behind") <= now
             if waits and now < state.schedules.get(name, 0.0) < NEVER:
                 state.schedules[name] = float(now)
         by_time = sorted((score, name) for name, score in state.schedules.items())
