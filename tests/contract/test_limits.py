@@ -309,6 +309,21 @@ def test_a_function_has_as_many_runs_as_its_limit(bench):
     assert (bench.queue(), bench.line("function:f")) == (["b"], ["c"])
 
 
+def test_a_run_whose_hash_was_made_anew_keeps_its_slots_until_it_is_over(bench):
+    (ref,) = push(bench, "a")
+    assert words(bench.claim(ref)) == [OK]
+    bench.delete("a")
+    bench.push("a")  # without its group
+    bench.set_limit("function:f", 1)
+    push(bench, "b", group="")
+    next_up(bench, 2)
+    bench.store.serve({})  # counts the runs of the function
+    assert bench.slotted()["a"] == "1:gf"
+    bench.store.expire([bench.expiry(ref)])
+    assert bench.slots("group:g") == set()
+    assert "a" not in bench.slots("function:f")
+
+
 def test_a_limit_that_is_set_live_counts_the_runs_there_are_before_the_next_begins(bench):
     for task_id in "ab":
         bench.running(task_id)

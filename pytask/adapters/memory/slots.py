@@ -27,7 +27,12 @@ class Slots:
         return len(self.taken.get(entry, ()))
 
     def take(self, task_id: str, group: str, function: str) -> None:
-        """Add a run; "" for a group or a function in which it holds no slot."""
+        """Add a run; "" for a group or a function in which it holds no slot.
+
+        What it holds already stays: its hash may have been made anew since.
+        """
+        held = self.slotted.get(task_id, ("", ""))
+        group, function = held[0] or group, function or held[1]
         if group:
             self.taken.setdefault(f"group:{group}", set()).add(task_id)
         if function:

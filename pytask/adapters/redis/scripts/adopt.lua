@@ -5,7 +5,7 @@
 -- The epoch decides: it grows with every run of an id, so anything that the hash says about an earlier one was
 -- over when ours was claimed.  A request to stop is kept, however: whether it was asked before our claim or
 -- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
---- include: names, time, now_us, whole, number, index, escaped, history, slots, kept_slots, take_slots, wake, lead
+--- include: names, time, now_us, whole, number, index, escaped, history, slots, kept_slots, hold, take_slots, wake, lead
 local REACH = 1024
 
 call('ZREM', leases, '')

@@ -197,7 +197,7 @@ end
 -- What limits need is built for the first task that may have one: nearly no batch has such a task, and to make that many
 -- functions for a batch of few tasks would cost as much as their commands.
 local function admissions()
-  --- include: slots, limits, kept_slots, take_slots, wake, lead, ids_wait, rates, group_of, admission
+  --- include: slots, limits, kept_slots, hold, take_slots, wake, lead, ids_wait, rates, group_of, admission
   return {
     take_slots = take_slots, group_of = group_of, obstacle = obstacle, not_yet = not_yet, pass_on = pass_on,
     hold_back = hold_back, settle_in = settle_in, hold_slots = hold_slots, give_turns = give_turns,

@@ -16,7 +16,7 @@
 --
 -- What a task has saved since the last renewal is written with it.  A call without a reply may be executed after
 -- the one that repeats it: `saved_by` tells which save of a run is the newest.
---- include: names, time, now_us, whole, ids, saved_number, slots, kept_slots, take_slots
+--- include: names, time, now_us, whole, ids, saved_number, slots, kept_slots, hold, take_slots
 call('ZREM', leases, '')
 
 -- The server, and the marker of the data ------------------------------------------------------------------

@@ -6,7 +6,7 @@
 -- A hash that names a run is registered again, and a full expiry passes before it is requeued: its
 -- owner may be alive.  One that names none was written by hand or by an old release: no worker runs it.  A run
 -- in the registry gets a lease regardless of its hash: the monitor removes it later.
---- include: names, time, now_us, number, plausible, pauses, history, slots, kept_slots, take_slots
+--- include: names, time, now_us, number, plausible, pauses, history, slots, kept_slots, hold, take_slots
 call('LLEN', queue)
 call('ZCARD', leases)
 call('ZCARD', timers)

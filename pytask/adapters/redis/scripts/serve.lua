@@ -5,7 +5,7 @@
 --
 -- The slots of a function are kept from the first limit on: they are counted here, in steps, and while that goes
 -- on no run of it begins.
---- include: names, time, slots, limits, kept_slots, wake, lead
+--- include: names, time, slots, limits, kept_slots, hold, wake, lead
 local LONGEST, AT_ONCE, MEMBERS, STEPS = 1000, 16, 32, 4
 call('HLEN', runs)
 local queued = call('LLEN', queue)
@@ -23,8 +23,7 @@ local function count_slots(func)
       local id = found[2][at]
       local h = pcall('HMGET', own:sub(1, -8) .. id, 'function', 'local', 'group')
       if not h.err and h[1] == func and not h[2] then
-        call('SADD', slots_of('function:' .. func), id)
-        call('HSET', own .. 'slotted', id, holding(h[3] and #h[3] <= longest_group and h[3] or '', func))
+        hold(id, h[3] and #h[3] <= longest_group and h[3] or '', func)
       end
     end
     if cursor == '0' then

@@ -71,15 +71,23 @@ local function keeps_slots(func)
   return kept_slots[func]
 end
 
---- take_slots
--- Give a run its slots, whether or not they are free: it lives.
-local function take_slots(id, group, func)
-  group = group and #group <= longest_group and group or ''
-  func = func and keeps_slots(func) and func or ''
+--- hold
+-- Give a run its slots, whether or not they are free: it lives.  What it holds already stays: its hash, which says no
+-- more, may have been made anew since.
+local function hold(id, group, func)
+  local held, old_group, old_func = pcall('HGET', own .. 'slotted', id), nil, nil
+  if type(held) == 'string' then old_group, old_func = entries_of(held) end
+  if old_group then group = old_group:sub(7) end
+  if func == '' and old_func then func = old_func:sub(10) end
   if group .. func == '' then return end
   if group ~= '' then pcall('SADD', slots_of('group:' .. group), id) end
   if func ~= '' then pcall('SADD', slots_of('function:' .. func), id) end
   pcall('HSET', own .. 'slotted', id, holding(group, func))
+end
+
+--- take_slots
+local function take_slots(id, group, func)
+  hold(id, group and #group <= longest_group and group or '', func and keeps_slots(func) and func or '')
 end
 
 --- wake
