@@ -22,6 +22,7 @@ from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.runs.event_buffer import Backlog
+from pytask.runtime.runs.hand_back import never_began
 from pytask.runtime.runs.refusals import Refusals, instead, size_of, weight
 from pytask.runtime.runs.task_log import LINGER, Journal
 from pytask.runtime.until_answered import pass_by_pass
@@ -147,8 +148,7 @@ class Committer:
         """Keep releasing claims without an answer, because Redis may still apply them."""
         until = self._clock() + self._lease.timing.claim_gate
         for ref in refs:
-            change = Change(ref.id, ref.run, b"", trigger, keep=keep, local=local)
-            self._unconfirmed[ref] = (until, change)
+            self._unconfirmed[ref] = (until, never_began(ref, trigger, keep=keep, local=local))
         self._wake.set()
 
     def run(self) -> None:

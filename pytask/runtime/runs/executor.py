@@ -24,9 +24,10 @@ from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import leftover_sockets
 from pytask.runtime.runs.executor_ports import ExecutorPorts
+from pytask.runtime.runs.hand_back import never_began
 from pytask.runtime.runs.in_force import PACK_AFTER, Packer
 from pytask.runtime.runs.lingering import Lingering
-from pytask.runtime.runs.outcome import OutcomePorts, Outcomes, never_began
+from pytask.runtime.runs.outcome import OutcomePorts, Outcomes
 from pytask.runtime.runs.pausing import Pauses
 from pytask.runtime.runs.reloads import Reloads
 from pytask.runtime.runs.run import Run

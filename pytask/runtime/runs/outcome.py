@@ -13,7 +13,7 @@ from pytask.domain.errors import StoreError, TaskFailed
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
-from pytask.domain.record import NO_FIELDS, Change, RunRef, Verdict
+from pytask.domain.record import NO_FIELDS, Change, Verdict
 from pytask.domain.restarts import GiveUp, Retry, decide, policy_of
 from pytask.domain.task import Task
 from pytask.domain.task_config import restart_policy, run_timeout, secret_fields
@@ -21,6 +21,7 @@ from pytask.logger import get_logger
 from pytask.runtime.runs import restarting
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.failure import needs_traceback
+from pytask.runtime.runs.hand_back import HANDED_BACK, STOPPED_EVENT
 from pytask.runtime.runs.in_force import in_force
 from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.reload_trial import after_trial, is_on_trial, rolled_back
@@ -33,14 +34,7 @@ from pytask.runtime.until_answered import until_answered
 log = get_logger(__name__)
 
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
-HANDED_BACK = codec.event(Event.REQUEUED, {"reason": "handed back"})
 MOVED = codec.event(Event.REQUEUED, {"reason": "rebalanced"})
-STOPPED_EVENT = codec.event(Event.STOPPED)
-
-
-def never_began(ref: RunRef, *, local: bool = False) -> Change:
-    """The release of a claim whose run never started."""
-    return Change(ref.id, ref.run, STOPPED_EVENT if local else HANDED_BACK, Trigger.RELEASE, local=local)
 
 
 def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:

@@ -1,5 +1,6 @@
 """Group commit: order, repetition, doubt, back-pressure."""
 
+import attrs
 import gevent
 import pytest
 
@@ -7,6 +8,7 @@ from pytask.domain.errors import Denied, FailoverSuspected, Refused, Unavailable
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Change, RunRef, Verdict
 from pytask.domain.timing import Timing
+from pytask.runtime.runs.hand_back import HANDED_BACK
 from tests.unit.runtime.fakes import World, switch
 
 F, H = 30.0, 5.0
@@ -133,7 +135,15 @@ def test_an_unconfirmed_claim_is_released_again_and_again_until_f(world, committ
         committer.commit()
         world.clock.move(0.5)
     assert 6 <= len(batches(world)) <= 7
-    assert all(batch == [end("a", Trigger.RELEASE)] for batch in batches(world))
+    release = attrs.evolve(end("a", Trigger.RELEASE), event=HANDED_BACK)
+    assert all(batch == [release] for batch in batches(world))
+
+
+def test_a_stop_of_an_unconfirmed_run_is_told_as_every_stop(world, committer):
+    committer.unconfirmed([RunRef("a", "s:a")], Trigger.STOP, keep=60)
+    committer.commit()
+    ((change,),) = batches(world)
+    assert (change.event, change.keep) == (b'{"event":"stopped","data":null}', 60)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.OK, Verdict.ALREADY])
