@@ -350,7 +350,7 @@ def take_protections_off(expiry):
     """What the promise rests on, switched off: the deadline in the process, and a T that outlasts it."""
     leases.Lease.lost = lambda self, now: False
     watch = monitor.Watch
-    monitor.Watch = lambda _expiry, scale: watch(expiry, scale)
+    monitor.Watch = lambda _expiry, scale, **_: watch(expiry, scale, uniform=True)
 
 
 def count_ourselves(app):

@@ -79,7 +79,7 @@ def test_after_flushall_what_the_code_defines_comes_back_and_the_loss_is_said(st
     write(tmp_path / "tasks.py", TASKS)
 
     def monitors():
-        found = [client.hgetall(key) for key in client if client.type(key) == "hash"]
+        found = [client.hgetall(key) for key in client.scan_iter() if client.type(key) == "hash"]
         return [one["local"] for one in found if one.get("function") == "pytask/monitor"]
 
     with run(store, tmp_path, "--name", "w1") as first:
