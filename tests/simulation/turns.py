@@ -171,34 +171,36 @@ class TurnsJudge:
     def __init__(self, world, violation):
         self._world = world
         self._violation = violation
-        self._queued = set()
+        self._queued = Counter()
         self._runners = {}
         self._running = set()
         self.tally = Counter()
 
     def before(self, state):
         """A call is about to be carried out."""
-        self._queued = set(state.queue)
+        self._queued = Counter(state.queue)
         self._runners = {g: i for g, i in state.slots.runners.items() if i.encode() in self._queued}
         self._running = set(state.runs)
 
     def after(self, state, verb):
         """It was carried out."""
         if verb in WAKES:
-            self._ends(state)
+            self._ends(state, verb)
         if verb in LEAVES:
             for group, task_id in self._runners.items():
                 # (A copy of what runs already is dropped: the look at the waiting lists finds the next one.)
                 if task_id.encode() not in state.queue and task_id not in self._running:
                     self._passed_on(state, group, task_id)
 
-    def _ends(self, state):
+    def _ends(self, state, verb):
         """Groups take turns: the next goes behind all that wait, unless it had its turn before."""
-        new = [raw for raw in state.queue if raw not in self._queued]
-        for raw in new:
+        added = (Counter(state.queue) - self._queued).total()  # copies, too
+        for raw in [raw for raw in state.queue if raw not in self._queued]:
             arrival = state.slots.woken.get(raw.decode(), 0)
             place = state.queue.index(raw)
-            if (arrival > 0 and place >= len(new)) or (arrival < 0 and place < len(state.queue) - len(new)):
+            # (A claim puts what cannot start now behind all others, too.)
+            late = arrival > 0 and place >= added and verb != "claim"
+            if late or (arrival < 0 and place < len(state.queue) - added):
                 self._violation("turn", f"{raw.decode()} came at {arrival} and is queued as {place} of all")
             self.tally["turns"] += arrival != 0
 
