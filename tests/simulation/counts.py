@@ -92,6 +92,11 @@ class Counts:
     def restore(self, snapshot):
         self._known = copy.deepcopy(snapshot)
 
+    def adopted(self, task_id):
+        """Its owner restored a run that has begun: what it waited for is over, whatever a failover took."""
+        known = self._of(task_id)
+        known.due, known.served = 0.0, True
+
     def scheduled(self, task_id, not_before):
         """A schedule starts it, with a delay if it has a jitter."""
         known = self._of(task_id)

@@ -132,6 +132,7 @@ class Evidence:
     def _adopted(self, process, adoption, verdict):
         if verdict is Verdict.OK:
             self.adopted += 1
+            self.counts.adopted(adoption.id)
             self.last[adoption.id] = adoption.run
             self._world.note(process, "put back", adoption.id, adoption.run)
 
