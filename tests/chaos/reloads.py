@@ -1,6 +1,7 @@
 """`python -m tests.chaos.reloads --reloads 1000 --seed N`: random reloads, good and bad.
 
-Two workers at three tenths of the real times, tasks that take new data in place and tasks that are started again.
+Two workers at three tenths of the real times, tasks that take new data in place and tasks that are started
+again.
 Each reload has an outcome, and from then on the version that the task works with, as it writes it to a file
 outside of Redis, must be the one of this outcome; no task may ever come to rest.  Exit code 1 on a violation.
 """
