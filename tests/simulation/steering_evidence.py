@@ -127,6 +127,7 @@ class Steering:
         for adoption, verdict in zip(call.args[0], verdicts, strict=True):
             if verdict is Verdict.OK and self._knows(adoption.id):
                 self.pauses.adopted(adoption.id, state)
+                self.reasons.adopted(adoption.id)
                 if adoption.run in self._world.evidence.order:
                     self.saves.adopted(adoption.id, adoption.run)
 

@@ -26,6 +26,10 @@ class StopReasons:
         if reloaded is None:
             self._asked.pop(task_id, None)
 
+    def adopted(self, task_id):
+        """Its owner restored the run after a failover: a stop in its hash holds, also an old one."""
+        self.asked(task_id, Command.STOP)
+
     def asked(self, task_id, word):
         """A client, or a worker that received its message, asked for this."""
         self._asked.setdefault(task_id, set()).add(str(word))

@@ -194,13 +194,15 @@ class TurnsJudge:
 
     def _ends(self, state, verb):
         """Groups take turns: the next goes behind all that wait, unless it had its turn before."""
-        added = (Counter(state.queue) - self._queued).total()  # copies, too
+        found = Counter(state.queue)
+        copies = len(found) != found.total() or len(self._queued) != self._queued.total()
+        if verb == "claim" or copies:
+            return  # what a claim takes may come back in the same call, and of copies places cannot be told
+        added = (found - self._queued).total()
         for raw in [raw for raw in state.queue if raw not in self._queued]:
             arrival = state.slots.woken.get(raw.decode(), 0)
             place = state.queue.index(raw)
-            # (A claim puts what cannot start now behind all others, too.)
-            late = arrival > 0 and place >= added and verb != "claim"
-            if late or (arrival < 0 and place < len(state.queue) - added):
+            if (arrival > 0 and place >= added) or (arrival < 0 and place < len(state.queue) - added):
                 self._violation("turn", f"{raw.decode()} came at {arrival} and is queued as {place} of all")
             self.tally["turns"] += arrival != 0
 
