@@ -210,33 +210,25 @@ def _decoded(raw: bytes | None) -> Any:
 
 def read_progress(raw: bytes | None, epoch: int) -> Progress | None:
     """The progress of the run of this epoch; None for that of an earlier one, and for an invalid value."""
-    if raw is None:
+    kept = _object(raw)
+    if kept.get("epoch") != epoch:
         return None
-    import msgspec  # lists seldom show one
-
     try:
-        kept = msgspec.json.decode(raw)
-        if kept["epoch"] != epoch:
-            return None
         found = with_short_note(progress_of(kept["done"], kept.get("total"), kept.get("note")))
-        at = kept.get("at")
-    except (msgspec.MsgspecError, ValueError, RecursionError, BadData, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError, BadData, TypeError, KeyError, AttributeError):
         return None
+    at = kept.get("at")
     return Progress(**found, at=float(at) if isinstance(at, int | float) else 0.0)
 
 
 def _read_refusal(raw: bytes | None, epoch: int) -> Refusal | None:
     """The refusal of a reload of the run of this epoch; None for another's, and for an invalid value."""
-    if raw is None:
+    kept = _object(raw)
+    if kept.get("epoch") != epoch:
         return None
-    import msgspec
-
     try:
-        kept = msgspec.json.decode(raw)
-        if kept["epoch"] != epoch:
-            return None
         return Refusal(path=str(kept["path"]), reason=str(kept["reason"]), at=float(kept["at"]))
-    except (msgspec.MsgspecError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError, TypeError, KeyError):
         return None
 
 
@@ -259,7 +251,7 @@ def _object(raw: bytes | None) -> Mapping[str, Any]:
     """A JSON object; empty for anything else."""
     if raw is None:
         return {}
-    import msgspec
+    import msgspec  # lists seldom show one
 
     try:
         found = msgspec.json.decode(raw)

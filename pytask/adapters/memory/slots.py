@@ -29,7 +29,7 @@ class Slots:
     def take(self, task_id: str, group: str, function: str) -> None:
         """Add a run; "" for a group or a function in which it holds no slot.
 
-        What it holds already stays: its hash may have been made anew since.
+        What it holds already stays: its hash may have been created again since.
         """
         held = self.slotted.get(task_id, ("", ""))
         group, function = held[0] or group, function or held[1]

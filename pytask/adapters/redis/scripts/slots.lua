@@ -73,7 +73,7 @@ end
 
 --- hold
 -- Give a run its slots, whether or not they are free: it lives.  What it holds already stays: its hash, which says no
--- more, may have been made anew since.
+-- more, may have been created again since.
 local function hold(id, group, func)
   local held, old_group, old_func = pcall('HGET', own .. 'slotted', id), nil, nil
   if type(held) == 'string' then old_group, old_func = entries_of(held) end
