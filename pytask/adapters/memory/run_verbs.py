@@ -13,6 +13,7 @@ from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, carried, 
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
+from pytask.domain.leases import stamps
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import (
@@ -42,7 +43,8 @@ class RunVerbs(Verbs):
         self.incarnation = self._look()
         # All are read before any is restored, as in the script.
         held = {ref.id: self._state.runs.get(ref.id) for ref in refs}
-        found = {ref: self._renew(ref, held[ref.id], saves.get(ref.run)) for ref in refs}
+        stamp = stamps(refs)
+        found = {ref: self._renew(ref, held[ref.id], saves.get(ref.run), stamp=stamp) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
 
     def _look(self) -> Incarnation:
@@ -147,7 +149,7 @@ class RunVerbs(Verbs):
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
-    def _renew(self, ref: RunRef, held: str | None, save: Save | None) -> Answer | None:
+    def _renew(self, ref: RunRef, held: str | None, save: Save | None, *, stamp: bool) -> Answer | None:
         state = self._state
         fields = state.fields(ref.id)
         if held not in (None, ref.run):
@@ -158,9 +160,9 @@ class RunVerbs(Verbs):
         if held is None:
             state.take_slots(ref.id, text(fields, "group"), text(fields, "function"))
         state.register(ref.id, ref.run)
-        state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
-        if save is not None:
-            self._save(save)
+        saved = save is not None and self._save(save)
+        if stamp or held is None or saved:
+            state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
         return REQUESTS.get(fields.get("control", b""))
 
     def save(self, one: Save, server: str = "") -> Verdict:
@@ -173,12 +175,14 @@ class RunVerbs(Verbs):
         self._save(one)
         return Verdict.OK
 
-    def _save(self, one: Save) -> None:
-        """Write it, unless a newer one of the same run is there."""
+    def _save(self, one: Save) -> bool:
+        """Write it, unless a newer one of the same run is there; whether it was written."""
         run, _, last = (text(self._state.fields(one.id), "saved_by") or "").rpartition(" ")
-        if run != one.run or not last.isdigit() or int(last) < one.number:
-            by = f"{one.run} {one.number}"
-            self._state.write(one.id, saved=one.value, saved_at=self._state.stamp(), saved_by=by)
+        if run == one.run and last.isdigit() and int(last) >= one.number:
+            return False
+        by = f"{one.run} {one.number}"
+        self._state.write(one.id, saved=one.value, saved_at=self._state.stamp(), saved_by=by)
+        return True
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """Commit ends and events in order; an answer for each."""

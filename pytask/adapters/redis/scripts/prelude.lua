@@ -37,8 +37,11 @@ end
 
 --- ids
 -- The id of each hash.
-local ids = {}
-for i = 1, #hashes do ids[i] = hashes[i]:sub(space + 1) end
+local ids = hashes
+if space > 0 then
+  ids = {}
+  for i = 1, #hashes do ids[i] = hashes[i]:sub(space + 1) end
+end
 
 --- index
 -- The index of each resting state.
