@@ -33,8 +33,8 @@ NEAR = 0.01
 class Chunk(list[RunRef]):
     """An immutable set of runs that are renewed together in every round.
 
-    `kept` is a cache for the store: the packed arguments for these runs.  `stamps` tells whether the next renewal
-    writes their `last_update`.
+    `kept` is a cache for the store: the packed arguments for these runs.
+    `stamps` tells whether the next renewal writes their `last_update`.
     """
 
     __slots__ = ("kept", "stamps")
@@ -119,7 +119,8 @@ class LeaseBook:
             del self._sheaves[first]
             self._insert(first)
         else:
-            # Others joined or left meanwhile.  How long ago these were stamped is in no sheaf: the next one does it.
+            # Others joined or left meanwhile.  How long ago these were stamped is in no sheaf: the next
+            # renewal does it.
             there = [ref for ref in refs if ref.run in self._where]
             self._place(there, sent_at, 0 if stamps(refs) else STAMP_EVERY - 1)
 

@@ -143,7 +143,9 @@ def test_a_renewal_without_last_update_looks_at_the_hash_all_the_same(bench):
 
 
 @pytest.mark.wire
-@pytest.mark.parametrize("values", [["s:1 s:2", ""], ["", "s:1 s:2"], ["s:1", " s:2"], ["s:1", "s:3"], ["%0", "%1"]])
+@pytest.mark.parametrize(
+    "values", [["s:1 s:2", ""], ["", "s:1 s:2"], ["s:1", " s:2"], ["s:1", "s:3"], ["%0", "%1"]]
+)
 def test_runs_are_not_taken_for_others_that_look_alike_together(bench, values):
     """The runs of a call are compared in one piece: what a client writes must not look like two of them."""
     bench.running("a"), bench.running("b")
@@ -152,6 +154,4 @@ def test_runs_are_not_taken_for_others_that_look_alike_together(bench, values):
         bench.write(ref.id, run=ref.run)
         bench.set_run(ref.id, value)
     found = bench.store.renew(Chunk(ours))
-    assert found == {
-        ref: Verdict.FENCED for ref, value in zip(ours, values, strict=True) if value != ref.run
-    }
+    assert found == {ref: Verdict.FENCED for ref, value in zip(ours, values, strict=True) if value != ref.run}
