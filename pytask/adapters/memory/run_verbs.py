@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pytask.adapters.memory.reload_verbs import roll_back
 from pytask.adapters.memory.state import in_seconds, number, text
-from pytask.adapters.memory.verbs import Verbs, due_ms
+from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, carried, ending_why, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
@@ -88,10 +88,8 @@ class RunVerbs(Verbs):
             state.write(one.id, epoch=one.epoch)
             # A stop is kept: whether it is older than our claim is not known.
             kept = () if text(fields, "control") == Verdict.STOP else ("control",)
-            # As the claim did that the store has lost.
-            due = due_ms(fields)
-            served = () if due is None or due > state.millis() else ("not_before",)
-            state.erase(one.id, *kept, *served, "output", "error")
+            # The claim that the store has lost was the start of its `not_before`, see adopt.lua.
+            state.erase(one.id, *kept, "not_before", "output", "error")
         self._note(one.id, before, Trigger.ADOPT, worker)
         self._keep_pause(one, same=owner == one.run)
         state.expires.pop(one.id, None)
@@ -168,12 +166,10 @@ class RunVerbs(Verbs):
     def save(self, one: Save, server: str = "") -> Verdict:
         """Store what a task saves, at once."""
         self._require(server)
-        if self._state.runs.get(one.id, one.run) != one.run:
-            return Verdict.FENCED
-        if text(self._state.fields(one.id), "run") != one.run:
-            return Verdict.GONE
-        self._save(one)
-        return Verdict.OK
+        verdict = self._owned(one.id, one.run)
+        if verdict is Verdict.OK:
+            self._save(one)
+        return verdict
 
     def _save(self, one: Save) -> bool:
         """Write it, unless a newer one of the same run is there; whether it was written."""
