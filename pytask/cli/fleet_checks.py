@@ -13,7 +13,6 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.databases import neighbors
 from pytask.cli.elsewhere import elsewhere
-from pytask.cli.fleet import Fleet
 from pytask.cli.limit_checks import of_the_limits
 from pytask.cli.lock_checks import of_the_locks
 from pytask.cli.orphaned_tasks import forgotten
@@ -25,6 +24,7 @@ from pytask.domain.crashes import possible_pause
 from pytask.domain.timing import Timing
 from pytask.domain.version import __version__, may_share
 from pytask.domain.wording import ago, counted, verb
+from pytask.shown.fleet import Fleet
 from pytask.terminal import command
 
 CLOCK = 2.0  # seconds that two clocks may differ

@@ -4,11 +4,12 @@ import attrs
 import pytest
 
 from pytask.adapters.redis.replies import read_info
-from pytask.cli.rows import WORKERS, worker_row
+from pytask.cli.rows import WORKERS
 from pytask.client.records import Worker
 from pytask.domain import figures
 from pytask.domain.figures import FIGURES, Busy, WorkerInfo
 from pytask.domain.limits import Rule
+from pytask.shown.rows import worker_row
 
 FULL = WorkerInfo(
     session="s1", name="n", host="h", pid=7, version="0.1.0", functions=("a", "b"), running=3, tasks=2,
