@@ -44,7 +44,26 @@ class WrongThread(PytaskError):
         super().__init__(
             f"task {task}: emit(), progress(), save(), spawn(), subprocess() and redis may be used only in"
             " the thread of the event loop. Fix: return the result from the function that self.blocking()"
-            " calls, and send it in the task; get `client = self.redis` before the call"
+            " calls, and send it in the task; get `client = self.redis` before the call. In a coroutine use"
+            " asyncio.create_task() instead of spawn(), and `await self.in_greenlet(...)` for subprocess()"
+        )
+
+
+class NotInLoop(PytaskError):
+    """Something that a coroutine of a task cannot do, in the native thread of the asyncio loop."""
+
+    code = "PT215"
+
+
+class TooManyEvents(PytaskError):
+    """A coroutine emits faster than Redis accepts events, and does not wait for it."""
+
+    code = "PT216"
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"task {task}: too many events wait for Redis (twice the setting max_pending). Fix: write"
+            " `await self.emit(...)`, which waits until there is room, or set when_full to drop"
         )
 
 
