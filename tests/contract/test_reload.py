@@ -485,7 +485,8 @@ def test_a_client_that_asks_again_is_told_apart_from_a_message_that_comes_late(b
     assert bench.store.preview(ref, 1000).answered
     bench.store.control(Command.STOP, ["a"])
     bench.store.control(Command.RELOAD, ["a"], fresh=True)
-    assert "reloaded" in bench.hash("a"), "a stop is not replaced, and nothing else is changed"
+    assert bench.hash("a")["control"] == "stop"
+    assert "reloaded" not in bench.hash("a"), "the client must not take it for an answer to its request"
 
 
 @pytest.mark.wire
