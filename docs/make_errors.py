@@ -132,6 +132,8 @@ PROOFS: dict[str, str] = {
     "PT178": "limits::test_doctor_says_that_each_partition_has_a_limit_for_itself",
     "PT179": "tests/unit/runtime/test_executor.py"
     "::test_a_stop_that_ends_nothing_costs_the_grace_and_that_is_said_once_per_class",
+    "PT205": "tests/unit/metrics/test_page.py::test_without_the_extra_the_fix_is_named",
+    "PT206": "metrics::test_an_address_in_use_ends_no_worker_and_is_tried_again",
     "PT190": "tests/unit/domain/test_failover.py::test_what_is_too_short_too_long_or_no_number_is_refused",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
@@ -150,6 +152,7 @@ LOGGED |= {
     "PT164": "log, why",
     "PT165": "log",
     "PT184": "log, doctor",
+    "PT206": "log",
 }
 FIELDS = {"PT030": "field", "PT040": "field", "PT151": "field", "PT152": "field"}
 

@@ -60,6 +60,12 @@ class BadFailover(ConfigError):
     code = "PT190"
 
 
+class NoMetrics(ConfigError):
+    """The extra `pytaskd[metrics]` is not installed."""
+
+    code = "PT205"
+
+
 class BadPatch(ConfigError):
     """An invalid `--patch` value."""
 

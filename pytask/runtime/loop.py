@@ -11,7 +11,18 @@ import gevent
 
 from pytask.domain.errors import FatalFailure
 from pytask.runtime.process.clock import steady
-from pytask.runtime.tree import current_run
+from pytask.runtime.tree import LoopOwner, current_run
+
+
+class _NoLoop:
+    """Of code that no worker runs."""
+
+    def begin(self) -> None: ...
+
+    end = rest = begin
+
+
+NO_LOOP: LoopOwner = _NoLoop()
 
 
 def run_loop(  # noqa: PLR0913 - options of a public function, all by name
@@ -45,24 +56,32 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
         Exception: What `fn` or `on_error` raised; it ends the loop.
     """
     _check(interval, jitter, first, on_error)
+    run = current_run()
+    loop = NO_LOOP if run is None else run.loop()
     began = now() + first
     done = 0
-    while True:
-        rest = began + done * interval - now() + (uniform(0.0, jitter) if jitter else 0.0)
-        if done or rest > 0:
-            gevent.sleep(max(0.0, rest))
-        run = current_run()
-        if run is not None:
-            run.gate()
-        try:
-            fn()
-        except FatalFailure:
-            raise
-        except Exception as error:
-            if on_error == "raise":
+    try:
+        while True:
+            rest = began + done * interval - now() + (uniform(0.0, jitter) if jitter else 0.0)
+            if done or rest > 0:
+                gevent.sleep(max(0.0, rest))
+            if run is not None:
+                if run.paused:
+                    loop.rest()
+                run.gate()
+            loop.begin()
+            try:
+                fn()
+            except FatalFailure:
                 raise
-            on_error(error)
-        done = max(done + 1, int((now() - began) / interval) + 1)
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                on_error(error)
+            loop.end()
+            done = max(done + 1, int((now() - began) / interval) + 1)
+    finally:
+        loop.rest()
 
 
 def _check(interval: float, jitter: float, first: float, on_error: Any) -> None:

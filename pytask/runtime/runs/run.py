@@ -30,6 +30,7 @@ from pytask.runtime.runs.fitting import fitted, secrets_of
 from pytask.runtime.runs.gate import Gate
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.saving import Kept, Saving
+from pytask.runtime.runs.tally import Loop, Tally
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import (
@@ -53,6 +54,7 @@ class RunHost(Protocol):
     saving: Saving
     monitor_ports: MonitorPorts
     native: NativePool
+    tally: Tally
 
     def check_caller(self, run: Run) -> None:
         """Raise unless this is the process and the thread of the event loop."""
@@ -309,6 +311,10 @@ class Run:
         if self.pause is not None:
             self.host.check_caller(self)
             self.pause.pass_through()
+
+    def loop(self) -> Loop:
+        """A loop of this run, which tells when its rounds begin and end."""
+        return Loop(self.host.tally, self.claim.function)
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Report the progress of this run; never blocks."""
