@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from pytask.domain.errors import NoMetrics
+from pytask.domain.errors import MissingExtra
 from pytask.domain.metrics import Family
 from pytask.logger import get_logger
 from pytask.metrics import page
@@ -94,7 +94,7 @@ def _reply(head: bytes, collect: Collect) -> tuple[str, str, bytes]:
     accept = ",".join(value.strip() for name, _, value in named if name.strip().lower() == "accept")
     try:
         body, kind = page.write(collect(), accept)
-    except NoMetrics as error:
+    except MissingExtra as error:
         return _plain("501 Not Implemented", str(error))
     except Exception:
         log.exception("the page of metrics could not be made")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from pytask.domain.errors import NoMetrics
+from pytask.domain.errors import MissingExtra
 from pytask.domain.metrics import Family, Kind
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def require() -> None:
-    """Raise `NoMetrics` unless a page can be written."""
+    """Raise `MissingExtra` unless a page can be written."""
     try:
         import prometheus_client  # noqa: F401 - whether it is there
     except ImportError as error:
-        raise NoMetrics(
+        raise MissingExtra(
             f"/metrics needs the package prometheus-client ({error}): pip install 'pytaskd[metrics]'"
         ) from None
 
@@ -27,7 +27,7 @@ def write(families: Iterable[Family], accept: str = "") -> tuple[bytes, str]:
     """A page and its content type, in the format for which the header `Accept` asks.
 
     Raises:
-        NoMetrics: The extra is not installed.
+        MissingExtra: The extra is not installed.
     """
     require()
     from prometheus_client.exposition import choose_encoder

@@ -29,6 +29,7 @@ from pytask.runtime.process.host import Process, fresh_id
 from pytask.runtime.process.life_lock import Life
 from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer, CommitterPorts
+from pytask.runtime.runs.coroutine_ports import CoroutineHost
 from pytask.runtime.runs.event_buffer import Backlog
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.executor_ports import ExecutorPorts
@@ -112,6 +113,7 @@ class PartitionWorkerPorts:
     capacity: Capacity
     turns: Turns
     native: NativePool
+    asyncio: CoroutineHost
     load: Load
     process: Process
     clock: Callable[[], float]
@@ -162,7 +164,7 @@ class PartitionWorker:
         self.executor = Executor(ExecutorPorts(
             settings=settings, lease=self.lease, committer=self.committer, store_proxy=self.store_proxy,
             kill_timer=self.kill_timer, tasks=ports.tasks, turns=ports.turns, native=ports.native,
-            backend=self.backend,
+            asyncio=ports.asyncio, backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
             on_place=ports.capacity.wake, on_local_over=self._local_over, uniform=ports.process.uniform,
             tally=self.tally,

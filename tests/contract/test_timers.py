@@ -107,11 +107,11 @@ def test_a_claim_takes_the_time_that_has_come_away(bench, more):
 
 
 @pytest.mark.parametrize("text", ["5", "9999999999", "soon"])
-def test_a_run_that_is_put_back_takes_the_time_that_has_come_away(bench, text):
-    """Redis has lost the claim, and with it what the claim took away."""
+def test_a_run_that_is_put_back_takes_away_the_time_that_it_waited_for(bench, text):
+    """Redis has lost the claim, and perhaps an early start before it, or its clock was set back."""
     bench.push("a", not_before=text)
     assert bench.store.adopt([Adoption("a", "other:1", 1)], "me") == [Verdict.OK]
-    assert bench.hash("a").get("not_before") == (None if text == "5" else text)
+    assert "not_before" not in bench.hash("a")
 
 
 def test_a_task_may_be_delayed_by_a_century(bench):

@@ -16,6 +16,7 @@ from pytask.domain.task import Task
 from pytask.runtime.process.host import exit_now
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.coroutine_ports import CoroutineHost
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.tally import Tally
@@ -42,6 +43,7 @@ class ExecutorPorts:
     tasks: Mapping[str, type[Task]]
     turns: Turns
     native: NativePool
+    asyncio: CoroutineHost
     backend: Backend
     ids: Ids
     clock: Callable[[], float]

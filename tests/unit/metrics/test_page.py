@@ -7,7 +7,7 @@ import threading
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pytask.domain.errors import NoMetrics
+from pytask.domain.errors import MissingExtra
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.metrics import Histogram
 from pytask.domain.worker_metrics import Entry, Totals
@@ -60,7 +60,7 @@ def test_a_name_that_is_no_text_does_not_spoil_the_page():
 
 def test_without_the_extra_the_fix_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(NoMetrics, match=r"PT205\].*pip install 'pytaskd\[metrics\]'"):
+    with pytest.raises(MissingExtra, match=r"PT195\].*pip install 'pytaskd\[metrics\]'"):
         page.require()
     assert ask(b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 501 ")
 
