@@ -136,6 +136,7 @@ PROOFS: dict[str, str] = {
     "PT196": "web::test_other_machines_reach_it_with_a_login_only",
     "PT197": "web::test_a_broken_file_of_users_and_its_fix",
     "PT198": "tests/unit/web/test_guard.py::test_the_process_of_a_worker_is_refused_with_the_fix",
+    "PT206": "metrics::test_an_address_in_use_ends_no_worker_and_is_tried_again",
     "PT190": "tests/unit/domain/test_failover.py::test_what_is_too_short_too_long_or_no_number_is_refused",
     "PT215": "tests/unit/runtime/test_aio.py::test_programs_signals_and_loops_within_say_what_to_do_instead",
     "PT216": "tests/unit/runtime/test_aio.py"
@@ -157,6 +158,7 @@ LOGGED |= {
     "PT164": "log, why",
     "PT165": "log",
     "PT184": "log, doctor",
+    "PT206": "log",
 }
 FIELDS = {
     "PT030": "field",

@@ -70,7 +70,7 @@ class Site:
         self.client = client
         self.options = options
         self.cache = Cache()
-        self.hub = Hub(client)
+        self.hub = Hub(client, self.cache.clear)
         self.notes: Kept[Note] = Kept(NOTES)
         self.chosen: Kept[Chosen] = Kept(100)
         self.throttle = Throttle()

@@ -240,8 +240,9 @@ def test_what_is_due_goes_behind_what_waits(bench):
     assert (found.moved, found.schedule) == (2, None)
     assert 980 < found.timer <= 1001
     assert bench.queue() == ["b", "a", "first"]  # the next one last
+    assert 0.002 <= found.late < 60  # that of the first one
     assert set(bench.timers()) == {"later"}
-    assert bench.store.due().moved == 0
+    assert (bench.store.due().moved, bench.store.due().late) == (0, 0.0)
     bench.write("a", not_before="5")
     assert words(bench.claim(bench.ref("a"))) == [Verdict.OK]
 
@@ -314,7 +315,8 @@ def test_a_broken_key_of_schedules_stops_no_timer(real):
     delayed(real)
     make_due(real, "a")
     real.raw.set(real.keys.schedules, "x")
-    assert real.store.due() == Due(moved=1, timer=None, schedule=None)
+    found = real.store.due()
+    assert (found.moved, found.timer, found.schedule) == (1, None, None)
 
 
 # -- runs that are tried again ------------------------------------------------------------------------

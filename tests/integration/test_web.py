@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 import pytest
 
 from tests.integration.conftest import ROOT, Crew, wait_until
 from tests.support.cli_tools import environment
 from tests.support.servers import start_server
+from tests.support.web_page import Served
 
 pytestmark = pytest.mark.slow
 
@@ -36,31 +35,6 @@ def web(redis_url, tmp_path):
     return call
 
 
-class Served:
-    """`pytask web` on a free port."""
-
-    def __init__(self, url, folder, *words):
-        command = [sys.executable, "-m", "pytask", "web", "--redis", url, "--port", "0", *words]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()
-        )
-        self.address = self.process.stdout.readline().strip().removeprefix("pytask web: ").rstrip("/")
-
-    def get(self, path, **headers):
-        asked = urllib.request.Request(self.address + path, headers=headers)
-        try:
-            with urllib.request.urlopen(asked, timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def close(self):
-        self.process.terminate()
-        code = self.process.wait(30)
-        self.process.stdout.close()
-        return code
-
-
 @pytest.fixture
 def served(redis_url, tmp_path):
     made = []
@@ -71,9 +45,7 @@ def served(redis_url, tmp_path):
 
     yield start
     for one in made:
-        if one.process.poll() is None:
-            one.close()
-        one.process.stdout.close()
+        one.close()
 
 
 def test_a_missing_package_is_named_with_the_extra(web, tmp_path):

@@ -239,7 +239,7 @@ class RunVerbs(Verbs):
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
             counts = COUNTS if "restarts" in state.fields(change.id) else ()
-            state.erase(change.id, "crashes", "crash_at", *counts)
+            state.erase(change.id, "crashes", "crash_at", "lost_at", *counts)
         if retried or released:
             self._wait_again(change, retried=retried)
         else:
