@@ -141,6 +141,7 @@ PROOFS: dict[str, str] = {
     "PT215": "tests/unit/runtime/test_aio.py::test_programs_signals_and_loops_within_say_what_to_do_instead",
     "PT216": "tests/unit/runtime/test_aio.py"
     "::test_emits_that_are_awaited_wait_for_room_and_others_are_refused",
+    "PT225": "tests/unit/testing/test_memory_app.py::test_coroutines_need_real_time",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")

@@ -11,7 +11,7 @@ from pytask.runtime.process.host import Process as Around
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
-from tests.simulation.loop import Life, wait_for_ever
+from pytask.testing.virtual_time import Life, wait_for_ever
 from tests.simulation.network import Backend
 
 

@@ -18,9 +18,9 @@ from pytask.domain.task import Task
 from pytask.domain.timing import LEASE, Timing
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.settings import Settings
+from pytask.testing.virtual_time import virtual_time, wait_for_ever
 from tests.simulation import faults
 from tests.simulation.evidence import Evidence
-from tests.simulation.loop import virtual_time, wait_for_ever
 from tests.simulation.network import Link
 from tests.simulation.policies import PolicyJob, flap
 from tests.simulation.policy_world import PolicyWorld
