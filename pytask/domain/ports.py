@@ -308,10 +308,24 @@ class Borrower:
     logged: bool = False  # its wait has been logged
 
 
+class CoroutineRedis(Protocol):
+    """Redis clients for coroutines; called in the thread of their loop."""
+
+    def client(self, current: Callable[[], Borrower | None]) -> Any:
+        """The client that all coroutines share; `current` returns the calling run."""
+
+    async def free(self, borrower: Borrower) -> None:
+        """Close the connections that an ended run did not return."""
+
+
 class Backend(Protocol):
     """Creates stores, queues and feeds, each with a connection of its own."""
 
     cooperative: bool  # its sockets need a patched process
+
+    @property
+    def coroutines(self) -> CoroutineRedis:
+        """Clients for coroutines."""
 
     def store(self) -> Store:
         """A store for one greenlet."""

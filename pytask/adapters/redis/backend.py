@@ -10,6 +10,7 @@ import attrs
 from pytask.adapters.keys import Keys
 from pytask.adapters.redis import clients, errors, server_checks, support
 from pytask.adapters.redis.connection import Durability
+from pytask.adapters.redis.coroutine_client import CoroutineClients
 from pytask.adapters.redis.pubsub import RedisFeed
 from pytask.adapters.redis.queue import RedisQueue
 from pytask.adapters.redis.slot_client import Topology
@@ -47,6 +48,7 @@ class RedisBackend:
         *,
         topology: Topology | None = None,
         tasks: TaskClients | None = None,
+        coroutines: CoroutineClients | None = None,
     ) -> None:
         self._options = options = options or BackendOptions()
         self._client = clients.open_client(source)
@@ -60,6 +62,7 @@ class RedisBackend:
         if topology is None and support.is_cluster(self._client):
             self._topology = clients.topology_of(self._client)
         self._tasks = tasks or TaskClients(self._client, options.redis_connections)
+        self.coroutines = coroutines or CoroutineClients(self._client, options.redis_connections)
         self.keys = Keys(options.namespace)
 
     def store(self) -> RedisStore:
@@ -97,6 +100,7 @@ class RedisBackend:
                 attrs.evolve(self._options, namespace=namespace_of(self._options.namespace, index, count)),
                 topology=self._topology,
                 tasks=self._tasks,
+                coroutines=self.coroutines,
             )
             for index in range(count)
         ]

@@ -16,7 +16,6 @@ from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.limits import NO_RULE
 from pytask.domain.messages import Command
-from pytask.domain.ports import Borrower
 from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
 from pytask.domain.task_config import limits_of
 from pytask.domain.timing import COMMIT_BATCH
@@ -93,7 +92,7 @@ class Executor:
         self.committer = ports.committer
         self._store_proxy = ports.store_proxy
         self._kill_timer = ports.kill_timer
-        self._backend = ports.backend
+        self.backend = ports.backend
         self._ids = ports.ids
         self._clock = ports.clock
         self._on_place = ports.on_place
@@ -189,10 +188,6 @@ class Executor:
         self.check_caller(run)
         if self.settings.progress:
             self.journal.progress(run, progress)
-
-    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
-        """A Redis client for a run's own use."""
-        return self._backend.user_client(current)
 
     def check_caller(self, run: Run) -> None:
         """Raise unless called in the process and the thread of the event loop.
@@ -389,8 +384,10 @@ class Executor:
         if self.lingering.kept_by:
             self.lingering.forget(run)
         if run.borrower is not None:
-            self._backend.close_user_client(run.borrower)
+            self.backend.close_user_client(run.borrower)
             run.borrower = run.client_ = None
+        if run.coroutines is not None:
+            run.coroutines.forget()
         leftover_sockets.look_at(run)
         if not self.living:
             self._kill_timer.arm(None)
