@@ -112,7 +112,7 @@ class Choice:
     def _pages(self, wanted: Sequence[str]) -> Iterator[list[str]]:
         from pytask.shown.selection import pages_of_ids
 
-        return pages_of_ids(self._remote.tasks, state=wanted, function=self._name)
+        return filter(None, pages_of_ids(self._remote.tasks, state=wanted, function=self._name))
 
     def explained(self, commands: Typed, states: Sequence[str], awaited: Typed = lambda *_: ()) -> bool:
         """With `--explain`: the redis-cli commands for each selected task; nothing is sent.

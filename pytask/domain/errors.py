@@ -327,6 +327,30 @@ class RunFailed(PytaskError):
         self.state = state
 
 
+class MissingExtra(ConfigError):
+    """A package of an extra is not installed."""
+
+    code = "PT195"
+
+
+class OpenToTheWorld(ConfigError):
+    """The page would be reachable from other machines without a login."""
+
+    code = "PT196"
+
+
+class BadPasswordFile(ConfigError):
+    """The file of users cannot be used."""
+
+    code = "PT197"
+
+
+class InsideWorker(PytaskError):
+    """The page is in the process of a worker, where a slow browser could delay renewals."""
+
+    code = "PT198"
+
+
 class BadCursor(ConfigError):
     """A cursor that `list()` did not return."""
 

@@ -14,7 +14,18 @@ import gevent
 from pytask.domain.errors import FatalFailure
 from pytask.runtime import coroutine_owner
 from pytask.runtime.process.clock import steady
-from pytask.runtime.tree import current_run
+from pytask.runtime.tree import LoopOwner, current_run
+
+
+class _NoLoop:
+    """Of code that no worker runs."""
+
+    def begin(self) -> None: ...
+
+    end = rest = begin
+
+
+NO_LOOP: LoopOwner = _NoLoop()
 
 
 def run_loop(  # noqa: PLR0913 - options of a public function, all by name
@@ -54,42 +65,58 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
     owner = coroutine_owner.here()
     if owner is not None or iscoroutinefunction(fn):
         return _run_async(fn, rounds, on_error, owner)
-    while True:
-        rest = rounds.rest()
-        if rest is not None:
-            gevent.sleep(rest)
-        run = current_run()
-        if run is not None:
-            run.gate()
-        try:
-            fn()
-        except FatalFailure:
-            raise
-        except Exception as error:
-            if on_error == "raise":
+    run = current_run()
+    loop = NO_LOOP if run is None else run.loop()
+    try:
+        while True:
+            rest = rounds.rest()
+            if rest is not None:
+                gevent.sleep(rest)
+            if run is not None:
+                if run.paused:
+                    loop.rest()
+                run.gate()
+            loop.begin()
+            try:
+                fn()
+            except FatalFailure:
                 raise
-            on_error(error)
-        rounds.over()
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                on_error(error)
+            loop.end()
+            rounds.over()
+    finally:
+        loop.rest()
 
 
 async def _run_async(fn: Callable[[], Any], rounds: Rounds, on_error: Any, owner: Any) -> None:
     import asyncio
 
-    while True:
-        rest = rounds.rest()
-        if rest is not None:
-            await asyncio.sleep(rest)
-        if owner is not None:
-            await owner.gate()
-        try:
-            await _result(fn())
-        except FatalFailure:
-            raise
-        except Exception as error:
-            if on_error == "raise":
+    loop = NO_LOOP if owner is None else owner.run.loop()
+    try:
+        while True:
+            rest = rounds.rest()
+            if rest is not None:
+                await asyncio.sleep(rest)
+            if owner is not None:
+                if owner.run.paused:
+                    loop.rest()
+                await owner.gate()
+            loop.begin()
+            try:
+                await _result(fn())
+            except FatalFailure:
                 raise
-            await _result(on_error(error))
-        rounds.over()
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                await _result(on_error(error))
+            loop.end()
+            rounds.over()
+    finally:
+        loop.rest()
 
 
 async def _result(value: Any) -> Any:

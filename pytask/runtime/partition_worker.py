@@ -35,6 +35,7 @@ from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.executor_ports import ExecutorPorts
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.start_rate import Turns
+from pytask.runtime.runs.tally import Tally
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.services.balancer import Balancer, BalancerPorts
 from pytask.runtime.services.consumer import Consumer, ConsumerPorts
@@ -140,8 +141,9 @@ class PartitionWorker:
         self.lease = Lease(settings.timing, embargo=settings.embargo)
         self.log_throttle = LogThrottle(settings.timing.heartbeat)
         self.connections = Connections(backend, settings.name, self.session.id)
+        self.tally = Tally(ports.clock)
         self._wire_runs(ports)
-        self.schedules = Schedules(ports.schedules, place)
+        self.schedules = Schedules(ports.schedules, place, self.tally.fired)
         self._wire_core_services(ports)
         self._wire_side_services(ports, prestart)
 
@@ -165,6 +167,7 @@ class PartitionWorker:
             asyncio=ports.asyncio, backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
             on_place=ports.capacity.wake, on_local_over=self._local_over, uniform=ports.process.uniform,
+            tally=self.tally,
         ))  # fmt: skip
 
     def _wire_core_services(self, ports: PartitionWorkerPorts) -> None:
@@ -180,7 +183,7 @@ class PartitionWorker:
         self.timers = Timers(TimersPorts(
             store=self.connections.store(), timing=self.settings.timing, clock=ports.clock,
             log_throttle=self.log_throttle, uniform=ports.process.uniform, schedules=self.schedules,
-            rules=lambda: self.executor.rules,
+            rules=lambda: self.executor.rules, on_late=self.tally.timers_late.add,
         ))  # fmt: skip
         self.consumer = Consumer(ConsumerPorts(
             store=self.connections.store(), queue=self.connections.queue, executor=self.executor,

@@ -24,7 +24,13 @@ R = TypeVar("R", Known, Crew)
 
 def account_of(partitions: Partitions, task: TaskInfo) -> Op[Account]:
     """Why the task is in its state."""
-    return account(_as(Known, task), (yield from facts_of(partitions, task)))
+    return (yield from told(partitions, task))[0]
+
+
+def told(partitions: Partitions, task: TaskInfo) -> Op[tuple[Account, Facts]]:
+    """The same, and the facts from which it follows."""
+    facts = yield from facts_of(partitions, task)
+    return account(_as(Known, task), facts), facts
 
 
 def facts_of(partitions: Partitions, task: TaskInfo) -> Op[Facts]:

@@ -12,13 +12,14 @@ PAGE = 1000
 def pages_of_ids(
     client: Reader, *, state: Sequence[str], function: str | None = None, worker: str | None = None
 ) -> Iterator[list[str]]:
-    """The ids of a list, page by page, each once in its page; none of tasks that belong to a process."""
+    """The ids of a list, page by page, each once in its page; none of tasks that belong to a process.
+
+    A page with a filter may be empty although others follow.
+    """
     cursor = None
     while True:
         page = client.list(state=state, function=function, worker=worker, limit=PAGE, cursor=cursor)
-        ids = list(dict.fromkeys(task.id for task in page if not task.local))
-        if ids:
-            yield ids
+        yield list(dict.fromkeys(task.id for task in page if not task.local))
         cursor = page.cursor
         if cursor is None:
             return

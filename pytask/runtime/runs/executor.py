@@ -57,6 +57,7 @@ class Executor:
         rules = {name: limits_of(cls) for name, cls in ports.tasks.items()}
         self.rules = {name: rule for name, rule in rules.items() if rule != NO_RULE}
         self.native = ports.native
+        self.tally = ports.tally
         self.asyncio = ports.asyncio
         self.living: dict[str, Run] = {}
         self.leaving = False
@@ -71,7 +72,7 @@ class Executor:
             slow_sweep=ports.settings.slow_sweep, here=set(),
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
-            settings=ports.settings, lease=ports.lease, committer=ports.committer,
+            settings=ports.settings, lease=ports.lease, committer=ports.committer, tally=ports.tally,
             store_proxy=ports.store_proxy, tasks=ports.tasks, clock=ports.clock, uniform=ports.uniform,
         ))  # fmt: skip
         self.reloads = Reloads(
@@ -146,6 +147,7 @@ class Executor:
         if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)
         self.living[claim.id] = run
+        self.tally.launched(claim, reloads=reloads)
         self._lease.living.add(ref, sent_at)
         if not self._kill_timer.armed:
             self._kill_timer.arm(self._lease.kill_in(self._clock()))
@@ -164,6 +166,7 @@ class Executor:
             run.began = self._clock()
         if self._timeouts.seconds:
             self._timeouts.begin(run)
+        self.tally.starts.add(self._clock() - run.started)
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
@@ -297,8 +300,7 @@ class Executor:
             self.stop_reason(run, StopReason.MOVE)
         return [run.id for run in chosen]
 
-    # -- stopping and reloading one run
-    # -------------------------------------------------------------------------
+    # -- stopping and reloading one run ---------------------------------------------------------------
 
     def _stop_loop(self, run: Run) -> None:
         while not self.stopping.stop_and_kill(run):
@@ -376,6 +378,7 @@ class Executor:
             self.journal.finish(run)
         if self.living.get(run.id) is run:
             del self.living[run.id]
+            self.tally.over(run.claim)
             self._locals -= run.local
             self._on_place()
         self._lease.over(run.ref.run)

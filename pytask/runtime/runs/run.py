@@ -28,6 +28,7 @@ from pytask.runtime.runs.fitting import fitted, secrets_of
 from pytask.runtime.runs.gate import Gate
 from pytask.runtime.runs.run_host import RunHost
 from pytask.runtime.runs.saving import Kept
+from pytask.runtime.runs.tally import Loop
 from pytask.runtime.runs.task_calls import TaskCalls
 from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, current_run, is_expected
 
@@ -119,6 +120,10 @@ class Run(TaskCalls):
     def monitor_ports(self) -> MonitorPorts:
         """The ports for a monitor."""
         return self.host.monitor_ports
+
+    def loop(self) -> Loop:
+        """A `run_loop` of this run, which tells when its rounds begin and end."""
+        return Loop(self.host.tally, self.claim.function)
 
     # -- in the run's own greenlet --------------------------------------------------------------------
 

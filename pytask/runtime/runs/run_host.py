@@ -11,6 +11,7 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.coroutine_ports import CoroutineHost
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.saving import Saving
+from pytask.runtime.runs.tally import Tally
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.settings import Settings
 
@@ -26,6 +27,7 @@ class RunHost(Protocol):
     backend: Backend
     asyncio: CoroutineHost
     committer: Committer
+    tally: Tally
 
     def check_caller(self, run: Any) -> None:
         """Raise unless this is the process and the thread of the event loop."""
