@@ -167,8 +167,8 @@ def _cancels() -> int:
 
 
 def _check_cancel(before: int) -> None:
-    """Raise a cancel that was lost: `wait_for` of Python 3.11, with which redis-py sends, loses one that comes
-    as it is done.  A call that blocks would then wait for its reply.
+    """Raise a cancel that was lost: `wait_for` of Python 3.11, with which redis-py sends, loses one that
+    comes as it is done.  A call that blocks would then wait for its reply.
     """
     if _cancels() > before:
         raise asyncio.CancelledError
