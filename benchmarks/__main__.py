@@ -157,6 +157,13 @@ def paused(options: argparse.Namespace, results: Results) -> None:
     results.keep("pauses", {"rows": list(pauses.measured(share(options)))})
 
 
+def coroutines(options: argparse.Namespace, results: Results) -> None:
+    """Coroutines beside greenlets."""
+    from benchmarks import aio
+
+    results.keep("aio", {"rows": list(aio.measured(times(options), share(options)))})
+
+
 def command_line(options: argparse.Namespace, results: Results) -> None:
     """How quickly `pytask` answers about very many tasks."""
     from benchmarks import cli
@@ -200,6 +207,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "saves": saved,
     "pauses": paused,
     "groups": grouped,
+    "aio": coroutines,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,
