@@ -1,4 +1,4 @@
-"""Coroutines beside greenlets, in turns: what one costs while it waits, to stop, to hand over, and to run and end.
+"""Coroutines beside greenlets, in turns: what one costs while it waits, to stop, to hand over, and to end.
 
 python -m benchmarks aio
 """
@@ -16,7 +16,6 @@ import redis
 from benchmarks.growth import push_ids, spent, write_hashes
 from benchmarks.place import ready, rss, server, wait, worker_process
 from benchmarks.results import Row
-from pytask import Client
 
 TASKS = 50_000
 NOOPS = 20_000
@@ -62,7 +61,6 @@ def kept(function: str, count: int) -> dict[str, float]:
     with (
         server() as (url, raw),
         worker_process(url, "--max-tasks", str(count + 10), "--no-monitor") as pid,
-        Client(url, timeout=30) as client,
     ):
         wait(lambda: raw.pubsub_numsub("pytask:hint")[0][1] > 0)
         warm(raw, function)
@@ -77,7 +75,10 @@ def kept(function: str, count: int) -> dict[str, float]:
         }
         ids = [key.decode() for key in raw.hkeys("pytask:runs")]
         began = time.monotonic()
-        client.stop_many(ids)
+        with raw.pipeline(transaction=False) as pipe:
+            for task_id in ids:
+                pipe.publish(f"task-{task_id}-control", "stop")
+            pipe.execute()
         wait(lambda: raw.hlen("pytask:runs") == 0, 120)
         found["stop"] = time.monotonic() - began
         return found

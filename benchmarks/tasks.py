@@ -50,7 +50,7 @@ class AioSleeper(Task):
         NAME = "aio-sleeper"
 
     async def start(self):
-        while True:
+        while True:  # noqa: ASYNC110 - as most tasks do
             await asyncio.sleep(3600)
 
 
