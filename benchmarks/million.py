@@ -2,9 +2,9 @@
 
     python -m benchmarks million
 
-Ten workers hold 100,000 runs each.  They are simulated: a process each, with the lease book and the store of a real
-worker and the calls of its heartbeat, in chunks and with its pauses; no task code runs.  The runs are written as a
-claim leaves them.
+Ten workers hold 100,000 runs each.  They are simulated: a process each, with the lease book and the store of
+a real worker and the calls of its heartbeat, in chunks and with its pauses; no task code runs.  The runs are
+written as a claim leaves them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def fill(client: redis.Redis, each: int) -> None:
             for ref in refs:
                 fields = {
                     "function": "feed", "data": DATA, "state": RUNNING, "run": ref.run, "attempts": 1,
-                    "worker": f"worker-{number}", "epoch": seconds * 1000, "last_update": f"{seconds}.{micros:06}",
+                    "worker": f"worker-{number}", "epoch": seconds * 1000,
+                    "last_update": f"{seconds}.{micros:06}",
                 }  # fmt: skip
                 pipe.hset(ref.id, mapping=fields)
             pipe.hset("pytask:runs", mapping={ref.id: ref.run for ref in refs})
