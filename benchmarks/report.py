@@ -53,6 +53,7 @@ NAMES = {
     "timers": "Delayed tasks",
     "saves": "Saves",
     "pauses": "Pauses",
+    "web": "The page",
     "groups": "Tasks of many groups",
     "million": "A million running tasks",
     "growth": "How cost grows",

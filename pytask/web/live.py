@@ -29,9 +29,12 @@ STILL = 15.0  # seconds after which a silent stream says that it lives, so that 
 LISTEN = 10.0  # seconds of one subscription: afterwards it is asked whether anyone still looks
 MOST = 500  # viewers
 KEPT = 50  # events of a task that somebody looks at
-# Topics that tell of nothing in particular: they are due every so many seconds.
-PERIODS = {"workers": 5.0, "schedules": 5.0, "limits": 3.0, "functions": 5.0, "findings": 30.0}
-TOPICS = frozenset({"overview", "tasks", "rejected", "events", "task", "log", *PERIODS})
+# Topics that are due every so many seconds, as nothing tells of them, or as what they show grows older.
+PERIODS = {
+    "overview": 5.0, "tasks": 10.0, "task": 5.0, "workers": 5.0, "schedules": 5.0, "limits": 3.0,
+    "functions": 5.0, "findings": 30.0,
+}  # fmt: skip
+TOPICS = frozenset({"rejected", "events", "log", *PERIODS})
 
 
 @attrs.frozen
