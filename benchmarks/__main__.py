@@ -171,6 +171,13 @@ def coroutines(options: argparse.Namespace, results: Results) -> None:
     results.keep("aio", {"rows": list(aio.measured(times(options), share(options)))})
 
 
+def million(options: argparse.Namespace, results: Results) -> None:
+    """A million running tasks."""
+    from benchmarks import million as module
+
+    results.keep("million", {"rows": list(module.measured(share(options)))})
+
+
 def command_line(options: argparse.Namespace, results: Results) -> None:
     """How quickly `pytask` answers about very many tasks."""
     from benchmarks import cli
@@ -216,6 +223,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "web": seen_by_viewers,
     "groups": grouped,
     "aio": coroutines,
+    "million": million,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,
